@@ -1,0 +1,1 @@
+"""Offline training, evaluation and release of the model bundle; the only place where torch may be imported."""

@@ -1,0 +1,1 @@
+"""The ``med3d`` command."""

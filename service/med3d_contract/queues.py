@@ -1,0 +1,57 @@
+"""Task names, queues and Celery's settings: one place, read by the service that sends and the workers that take."""
+
+from typing import Any
+
+from med3d_contract.results import Priority
+
+PREPROCESS_RUN = "med3d_worker.tasks.preprocess_run"
+PREDICT_READY = "med3d_worker.tasks.predict_ready"
+PUBLISH_RESULT = "med3d_worker.tasks.publish_result"
+
+PREPROCESS_QUEUE = "preprocess"
+PREDICT_QUEUE = "predict"
+PUBLISH_QUEUE = "publish"
+COURIER_QUEUE = "courier"
+
+# In kombu's Redis transport 0 is taken first, and only with queue_order_strategy "priority".
+CELERY_PRIORITY = {Priority.STAT: 0, Priority.ROUTINE: 3, Priority.COHORT: 6}
+
+HARD_TIME_LIMIT_S = 900
+SOFT_TIME_LIMIT_S = 840
+
+
+def celery_settings(broker_url: str) -> dict[str, Any]:
+    """Celery's configuration for ``broker_url`` (redis://, rediss:// or redis+socket://)."""
+    return {
+        "broker_url": broker_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            "priority_steps": list(range(10)),
+            "queue_order_strategy": "priority",
+            "sep": ":",
+            # Longer than the hard time limit, or a slow task would be delivered twice while it still runs.
+            "visibility_timeout": HARD_TIME_LIMIT_S + 300,
+            # Without these a killed worker's task comes back only after about 100 s.
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+        },
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "task_time_limit": HARD_TIME_LIMIT_S,
+        "task_soft_time_limit": SOFT_TIME_LIMIT_S,
+        "task_default_queue": PREPROCESS_QUEUE,
+        "task_default_priority": CELERY_PRIORITY[Priority.ROUTINE],
+        "task_routes": {
+            PREPROCESS_RUN: {"queue": PREPROCESS_QUEUE},
+            PREDICT_READY: {"queue": PREDICT_QUEUE},
+            PUBLISH_RESULT: {"queue": PUBLISH_QUEUE},
+        },
+        "worker_hijack_root_logger": False,
+        "worker_send_task_events": False,
+        "enable_utc": True,
+    }

@@ -1,0 +1,161 @@
+"""What a worker and the results API say to each other about one stage of one run.
+
+A stage is claimed (attempt number, lease), kept alive by heartbeats, and ended by exactly one outcome. Every call
+carries the attempt: an answer of 409 means that a newer attempt exists and that this one may stop.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from med3d_contract.results import (
+    BundleRef,
+    ChronologicalAge,
+    Failure,
+    Frozen,
+    Priority,
+    Provenance,
+    Quality,
+    Refusal,
+    Result,
+    SeriesReport,
+    Sex,
+)
+
+CONTRACT_VERSION = 1
+
+
+class WorkerIdentity(Frozen):
+    """Who claims: shown by /readyz and kept with the attempt."""
+
+    worker_id: str
+    contract_version: int = CONTRACT_VERSION
+    software: dict[str, str]
+    providers: tuple[str, ...]
+    bundles: tuple[BundleRef, ...]
+
+
+class WorkerHello(Frozen):
+    """Sent at start and every few seconds after (POST /worker/hello, 204)."""
+
+    worker: WorkerIdentity
+    queues: tuple[str, ...]
+
+
+class ClaimRequest(Frozen):
+    """POST /worker/runs/{run_id}/claim: take the preprocess stage of one run."""
+
+    worker: WorkerIdentity
+
+
+class PredictClaimRequest(Frozen):
+    """POST /worker/claims/predict: take the predict stage of up to ``limit`` runs of one bundle."""
+
+    worker: WorkerIdentity
+    limit: int = Field(ge=1, le=64)
+
+
+class Subject(Frozen):
+    """The attributes that the science may use."""
+
+    age: ChronologicalAge | None
+    sex: Sex | None
+
+
+class PreprocessClaim(Frozen):
+    """A claimed preprocess stage."""
+
+    run_id: str
+    study_id: str
+    attempt: int
+    lease_s: float
+    priority: Priority
+    bundle: BundleRef
+    working_copy_key: str = Field(description="object key of a tar with the de-identified files")
+    working_copy_sha256: str
+    chosen_series: str | None = Field(description="label of the series a caller chose by hand")
+    subject: Subject
+
+
+class PreprocessedObject(Frozen):
+    """Where the tensor lies and what belongs to it (npz in the store: tensor, affine; see med3d_worker.tensors)."""
+
+    key: str
+    sha256: str
+
+
+class Preprocessed(Frozen):
+    """PUT /worker/runs/{run_id}/preprocessed: the run moves to ``preprocessed``."""
+
+    attempt: int
+    tensor: PreprocessedObject
+    series: SeriesReport
+    quality: Quality
+    acquisition: dict[str, str | float | None] = Field(description="field strength, manufacturer, model; no identifier")
+    review_reasons: tuple[str, ...] = Field(description="why a person should look, known before prediction")
+    provenance: Provenance
+
+
+class PredictClaim(Frozen):
+    """A claimed predict stage, with what preprocessing left."""
+
+    run_id: str
+    study_id: str
+    attempt: int
+    lease_s: float
+    bundle: BundleRef
+    subject: Subject
+    preprocessed: Preprocessed
+
+
+class PredictClaims(Frozen):
+    """Up to ``limit`` claims of one bundle; empty when nothing waits."""
+
+    claims: tuple[PredictClaim, ...]
+
+
+class Heartbeat(Frozen):
+    """POST /worker/runs/{run_id}/heartbeat (204, or 409 when the attempt is over)."""
+
+    attempt: int
+    stage: str | None = None
+
+
+class Completed(Frozen):
+    """The run ends with a result."""
+
+    outcome: Literal["completed"] = "completed"
+    attempt: int
+    result: Result
+    provenance: Provenance
+
+
+class Refused(Frozen):
+    """The run ends with reasons and without a number."""
+
+    outcome: Literal["refused"] = "refused"
+    attempt: int
+    refusal: Refusal
+    series: SeriesReport | None
+    quality: Quality | None
+    provenance: Provenance | None
+
+
+class Failed(Frozen):
+    """The attempt ends with a fault; retryable ones go back to the last waiting state while attempts are left."""
+
+    outcome: Literal["failed"] = "failed"
+    attempt: int
+    failure: Failure
+    provenance: Provenance | None = None
+
+
+Outcome = Annotated[Completed | Refused | Failed, Field(discriminator="outcome")]
+"""PUT /worker/runs/{run_id}/outcome: idempotent per attempt; 204, or 409 when a newer attempt exists."""
+
+
+class StoredOutcome(Frozen):
+    """What lies in the store under ``results/{run_id}/{attempt}.json`` until the API has accepted it."""
+
+    run_id: str
+    outcome: Outcome

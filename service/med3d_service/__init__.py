@@ -1,0 +1,1 @@
+"""The results API, its database, intake, dispatch and courier."""

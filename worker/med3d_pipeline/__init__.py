@@ -1,0 +1,1 @@
+"""From files to a prediction: reading, preprocessing, encoding, predicting. No queue, no network, no database."""

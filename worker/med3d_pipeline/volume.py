@@ -1,0 +1,49 @@
+"""A three-dimensional image and where its voxels lie in the patient."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Voxels = npt.NDArray[np.float32]
+Affine = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels with their place in space.
+
+    voxels: (X, Y, Z) float32, C order.
+    affine: (4, 4) float64; maps voxel indices (i, j, k, 1) to RAS+ millimetres (x to the patient's right, y to the
+    front, z to the top), as in NIfTI and nibabel.
+
+    Raises ValueError when the shapes do not fit or the affine is singular.
+    """
+
+    voxels: Voxels
+    affine: Affine
+
+    def __post_init__(self) -> None:
+        voxels = np.ascontiguousarray(self.voxels, dtype=np.float32)
+        affine = np.array(self.affine, dtype=np.float64)
+        if voxels.ndim != 3:
+            raise ValueError(f"a volume has three axes, not {voxels.ndim}")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
+            raise ValueError("an affine is a finite, invertible 4 x 4 matrix")
+        voxels = voxels.view()
+        voxels.flags.writeable = False  # the view only: the caller keeps what is theirs
+        affine.flags.writeable = False
+        object.__setattr__(self, "voxels", voxels)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along each axis (X, Y, Z)."""
+        x, y, z = self.voxels.shape
+        return (x, y, z)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between voxel centres along each voxel axis, in millimetres."""
+        x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return (float(x), float(y), float(z))
