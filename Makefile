@@ -1,0 +1,62 @@
+# InfoVAE-Med3D: `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Found beside the checkout where it exists; without it the tests that need it are skipped, each with its reason.
+export MED3D_TEST_DATA ?= $(wildcard $(abspath ../shared/data))
+STUDY ?=
+
+.PHONY: help demo test test-export lint bench benchmarks clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- environments: a stamp file per set of extras, made again only when pyproject.toml changes ---------------------------
+
+$(BIN)/python:
+	@$(PYTHON) deploy/check_host.py venv
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Installing service and worker into $(VENV) (once) ..."
+	@$(PIP) install -e '.[service,worker,demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "Installing service, worker and what the tests need into $(VENV) (once) ..."
+	@$(PIP) install -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.export: $(VENV)/.dev
+	@echo "Installing torch, then the rest of the export extra, into $(VENV) (once) ..."
+	@$(PIP) install 'torch==2.13.0'
+	@$(PIP) install -e '.[dev,export]'
+	@touch $@
+
+# --- what people call -------------------------------------------------------------------------------------------------
+
+demo: $(VENV)/.demo ## install, start everything, send one study and show the result (STUDY=folder-or-file for your own)
+	@$(BIN)/med3d demo $(if $(STUDY),--study "$(STUDY)")
+
+lint: $(VENV)/.dev ## formatting, lint, types, import boundaries, dependencies, deploy files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+	@$(BIN)/hadolint deploy/*/Dockerfile
+	@$(BIN)/check-jsonschema --schemafile deploy/compose-spec.json deploy/compose.yaml
+
+test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
+	@$(BIN)/python deploy/check_host.py test
+	@$(BIN)/pytest -m "not export and not bench"
+
+test-export: $(VENV)/.export ## the tests of model_export (installs torch)
+	@$(BIN)/pytest -m export
+
+clean: ## remove the environment and what the tools left
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
