@@ -49,7 +49,7 @@ lint: $(VENV)/.dev ## formatting, lint, types, import boundaries, dependencies, 
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
 	@$(BIN)/hadolint deploy/*/Dockerfile
-	@$(BIN)/check-jsonschema --schemafile deploy/compose-spec.json deploy/compose.yaml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
