@@ -1,0 +1,49 @@
+"""What a supervisor starts: each function runs one process of the service until SIGTERM or SIGINT.
+
+They return after a clean stop (under 5 s) and expect ``migrate`` to have been called before. ``python -m med3d_service
+api|courier|scheduler|migrate`` calls the same functions with settings from the environment.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from med3d_service.settings import Settings
+
+
+def migrate(settings: Settings) -> None:
+    """Make the folders and keys, and bring the database's schema to this version."""
+    from med3d_service.database import upgrade_schema
+    from med3d_service.keys import load_keys
+
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    load_keys(settings)
+    upgrade_schema(settings)
+
+
+def ensure_api_key(settings: Settings, scope: Literal["client", "worker"], path: Path) -> None:
+    """Leave a working API key of ``scope`` in the file ``path`` (mode 0600): the one that lies there, else a new one."""
+    from med3d_service.access import ensure_key_file
+
+    ensure_key_file(settings, scope, path)
+
+
+def run_api(settings: Settings, *, port: int | None = None, socket: Path | None = None) -> None:
+    """Serve the results API on ``settings.host`` and ``port`` (default: the settings'), or on a Unix socket."""
+    from med3d_service.app import serve
+
+    serve(settings, port=settings.port if port is None else port, socket=socket)
+
+
+def run_courier(settings: Settings) -> None:
+    """Write de-identified working copies of the studies that have none."""
+    from med3d_service.working_copy.courier import run
+
+    run(settings)
+
+
+def run_scheduler(settings: Settings) -> None:
+    """Return lost leases, send again what was lost, adopt stored outcomes, remove leftovers."""
+    from med3d_service.scheduler import run
+
+    run(settings)

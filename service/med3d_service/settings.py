@@ -1,0 +1,118 @@
+"""What an operator may set: environment variables with the prefix ``MED3D_``, secrets also from files.
+
+Any setting ``x`` may instead be read from the file that ``MED3D_X_FILE`` names (how Docker and Kubernetes hand over
+secrets); its last line break does not count.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Values from the files that ``MED3D_*_FILE`` name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The content of ``MED3D_<FIELD>_FILE``, or None where that is not set."""
+        del field
+        path = os.environ.get(f"MED3D_{field_name.upper()}_FILE")
+        return (Path(path).read_text().rstrip("\r\n") if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All values that were found."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _default_data_dir() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "med3d"
+
+
+class Settings(BaseSettings):
+    """Settings of the service's processes. The defaults are the embedded ones: one machine, one folder."""
+
+    model_config = SettingsConfigDict(env_prefix="MED3D_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(default_factory=_default_data_dir, description="everything that is kept lies below it")
+    database_url: SecretStr | None = Field(None, description="SQLAlchemy URL; default: SQLite in data_dir")
+    broker_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="redis://, rediss://, redis+socket://"
+    )
+    store_url: str | None = Field(None, description="file:///folder or s3://bucket/prefix; default: data_dir/store")
+    site_key: SecretStr | None = Field(
+        None, description="64 hex digits that all keys derive from; default: data_dir/site.key, made at first start"
+    )
+    site: str = Field("default", description="whose studies these are; identity of studies is per site")
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+    bundle_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="bundle folders, separated as in PATH; workers' own are added when they say hello"
+    )
+    default_bundle: str | None = Field(None, description="name, name@version or digest; default: the first known")
+
+    max_upload_bytes: int = Field(4 * GIB, description="of one request")
+    max_unpacked_bytes: int = Field(16 * GIB, description="of one request's archives")
+    max_unpack_ratio: float = Field(100.0, description="unpacked to packed bytes, looked at above 64 MiB unpacked")
+    max_files: int = Field(50_000, description="files of one request, in and out of archives")
+
+    lease_s: float = Field(30.0, description="a stage is lost when its worker is silent for so long")
+    max_tries: int = Field(3, description="losses and retryable faults of one stage before a run has failed")
+    redispatch_s: float = Field(10.0, description="a run that waits so long while its queue is empty is sent again")
+    sweep_s: float = Field(1.0, description="pause of the scheduler between sweeps")
+    leftover_s: float = Field(3600.0, description="fragments of abandoned uploads are removed at this age")
+    worker_silent_s: float = Field(20.0, description="a worker not heard of for so long is not alive")
+
+    courier_poll_s: float = 0.1
+    courier_memory_bytes: int = 4 * GIB
+    courier_cpu_s: int = 300
+    courier_timeout_s: float = 600.0
+
+    @field_validator("bundle_dirs", mode="before")
+    @classmethod
+    def _split_as_path(cls, value: object) -> object:
+        return tuple(Path(part) for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in use."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'med3d.sqlite'}"
+
+    @property
+    def store(self) -> str:
+        """The store's URL in use."""
+        return self.store_url or f"file://{(self.data_dir / 'store').absolute()}"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Local scratch of uploads under way, encrypted."""
+        return self.data_dir / "spool"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then files."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, SecretFiles(settings_cls)
