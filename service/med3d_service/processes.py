@@ -22,7 +22,7 @@ def migrate(settings: Settings) -> None:
 
 
 def ensure_api_key(settings: Settings, scope: Literal["client", "worker"], path: Path) -> None:
-    """Leave a working API key of ``scope`` in the file ``path`` (mode 0600): the one that lies there, else a new one."""
+    """Leave a working API key of ``scope`` in the file ``path`` (mode 0600): the one there, else a new one."""
     from med3d_service.access import ensure_key_file
 
     ensure_key_file(settings, scope, path)

@@ -25,7 +25,7 @@ class SecretFiles(PydanticBaseSettingsSource):
     """Values from the files that ``MED3D_*_FILE`` name."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """The content of ``MED3D_<FIELD>_FILE``, or None where that is not set."""
+        """Read the file that ``MED3D_<FIELD>_FILE`` names; None where that is not set."""
         del field
         path = os.environ.get(f"MED3D_{field_name.upper()}_FILE")
         return (Path(path).read_text().rstrip("\r\n") if path else None), field_name, False

@@ -1,0 +1,211 @@
+"""The object store that the service and its workers share: a local folder (file://) or S3 (s3://), over obstore.
+
+A local write is in place only when it is whole and on disk: written aside, fsync'ed, renamed, and the folders fsync'ed.
+Keys are plain relative paths; what would leave the store is refused. A digest given to a read is checked.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import obstore
+import obstore.store
+
+CHUNK_BYTES = 1024 * 1024
+_ASIDE = ".aside"
+
+
+class StoreError(Exception):
+    """The store cannot give or take an object."""
+
+
+class InvalidKeyError(StoreError):
+    """A key that is no plain relative path."""
+
+
+class ObjectMissingError(StoreError):
+    """No object has this key."""
+
+
+class ObjectDamagedError(StoreError):
+    """The bytes read do not have the digest they were stored with."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object in place. ``sha256`` is in lower-case hex."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What the store itself knows of an object."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+
+
+def checked_key(key: str) -> str:
+    """``key`` itself. Raises InvalidKeyError unless it is a relative path of printable ASCII without ``.`` or ``..``."""
+    parts = key.split("/")
+    printable = key.isascii() and key.isprintable() and "\\" not in key
+    if not printable or any(part in {"", ".", "..", _ASIDE} for part in parts):
+        raise InvalidKeyError("an object key is a relative path of printable ASCII without '.' and '..'")
+    return key
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class ObjectStore:
+    """Objects by key. Made by ``ObjectStore.open``; safe to share between threads."""
+
+    def __init__(self, backend: Any, root: Path | None) -> None:
+        self._backend = backend
+        self._root = root  # of a local store, whose writes are fsync'ed
+
+    @classmethod
+    def open(cls, url: str, **options: Any) -> "ObjectStore":
+        """Open ``file:///folder`` (made where absent) or ``s3://bucket/prefix``.
+
+        ``options`` go to obstore (``config``, ``client_options``); S3 credentials are read from the environment as in
+        every AWS client. Raises StoreError for another scheme.
+        """
+        parts = urlsplit(url)
+        if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path:
+            root = Path(unquote(parts.path))
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return cls(obstore.store.LocalStore(prefix=root), root)
+        if parts.scheme == "s3":
+            return cls(obstore.store.from_url(url, **options), None)
+        raise StoreError(f"a store is file:///folder or s3://bucket/prefix, not {parts.scheme}://")
+
+    def put(self, key: str, data: bytes) -> StoredObject:
+        """Store ``data`` under ``key``, in place of what was there."""
+        stored = StoredObject(checked_key(key), hashlib.sha256(data).hexdigest(), len(data))
+        if self._root is None:
+            obstore.put(self._backend, key, data)
+            return stored
+        aside = f"{_ASIDE}/{uuid.uuid4().hex}"
+        obstore.put(self._backend, aside, data)
+        self._settle(self._root / aside, key)
+        return stored
+
+    def put_file(self, key: str, path: Path, *, sha256: str | None = None) -> StoredObject:
+        """Move the local file ``path`` into the store; it is gone afterwards.
+
+        A caller that digested the bytes as it wrote them passes ``sha256``, which spares reading them again.
+        """
+        stored = StoredObject(checked_key(key), sha256 or file_sha256(path), path.stat().st_size)
+        if self._root is None:
+            obstore.put(self._backend, key, path)
+            path.unlink()
+            return stored
+        aside = self._root / _ASIDE / uuid.uuid4().hex
+        aside.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            path.rename(aside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.copyfile(path, aside)
+            path.unlink()
+        self._settle(aside, key)
+        return stored
+
+    def _settle(self, aside: Path, key: str) -> None:
+        """Bring a whole file to its place in the local store so that a loss of power cannot take it back."""
+        assert self._root is not None
+        target = self._root / key
+        _sync(aside)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside.replace(target)
+        folder = target.parent
+        while True:
+            _sync(folder)
+            if folder == self._root:
+                return
+            folder = folder.parent
+
+    def get(self, key: str, sha256: str | None = None) -> bytes:
+        """Return the whole object. Raises ObjectMissingError, and ObjectDamagedError where ``sha256`` does not fit."""
+        return b"".join(self.stream(key, sha256))
+
+    def stream(self, key: str, sha256: str | None = None) -> Iterator[bytes]:
+        """Yield the object in pieces; ObjectDamagedError comes after the last one, so use nothing before the end."""
+        digest = hashlib.sha256()
+        try:
+            found = obstore.get(self._backend, checked_key(key))
+        except FileNotFoundError as error:
+            raise ObjectMissingError(f"the store holds no object {key}") from error
+        for piece in found.stream(min_chunk_size=CHUNK_BYTES):
+            data = bytes(piece)
+            digest.update(data)
+            yield data
+        if sha256 is not None and digest.hexdigest() != sha256:
+            raise ObjectDamagedError(f"object {key} does not have the digest it was stored with")
+
+    def fetch(self, key: str, path: Path, sha256: str | None = None) -> Path:
+        """Copy the object into the local file ``path``, which exists only if the whole object came and its digest fits."""
+        try:
+            with path.open("wb") as file:
+                for piece in self.stream(key, sha256):
+                    file.write(piece)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Size and time of an object; None where there is none."""
+        try:
+            return _info(obstore.head(self._backend, checked_key(key)))
+        except FileNotFoundError:
+            return None
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        try:
+            obstore.delete(self._backend, checked_key(key))
+        except FileNotFoundError:
+            return
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects below the folder ``prefix``, in no order."""
+        for batch in obstore.list(self._backend, checked_key(prefix)):
+            for meta in batch:
+                yield _info(meta)
+
+    def check(self) -> None:
+        """Write, read and delete a small object. Raises what goes wrong: a full or read-only disk, no connection."""
+        key = f"checks/{uuid.uuid4().hex}"
+        stored = self.put(key, b"whole")
+        self.get(key, stored.sha256)
+        self.delete(key)
+
+
+def _info(meta: Any) -> ObjectInfo:
+    return ObjectInfo(key=meta["path"], size_bytes=meta["size"], modified_at=meta["last_modified"])
