@@ -1,0 +1,34 @@
+"""Commands import what they need when they run, and name the extra to install where something is missing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+from med3d_cli.errors import CommandError
+
+OURS = ("med3d_cli", "med3d_contract", "med3d_service", "med3d_pipeline", "med3d_worker")
+
+
+@contextmanager
+def extra(*names: str) -> Iterator[None]:
+    """Inside, an import of a package that is not installed becomes a CommandError that names the extras ``names``."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in OURS:
+            raise  # a fault of ours, not a missing extra
+        wanted = ",".join(names)
+        raise CommandError(f'{error.name} is not installed; try: pip install "infovae-med3d[{wanted}]"') from error
+
+
+def require_onnx_runtime() -> None:
+    """Raises CommandError unless exactly one ONNX Runtime wheel is installed, and says how to mend it."""
+    if find_spec("onnxruntime") is None:
+        raise CommandError('onnxruntime is not installed; try: pip install "infovae-med3d[worker]"')
+    with extra("worker"):
+        from med3d_pipeline.errors import PipelineError
+        from med3d_pipeline.onnx_sessions import require_one_onnx_runtime
+    try:
+        require_one_onnx_runtime()
+    except PipelineError as error:
+        raise CommandError(str(error)) from error

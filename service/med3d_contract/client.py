@@ -1,0 +1,98 @@
+"""The HTTP client through which a worker claims stages, keeps them and ends them."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from med3d_contract.problems import ApiError, ApiUnavailable, RetryPolicy, Sleep, Superseded, request_with_retries
+from med3d_contract.results import Frozen
+from med3d_contract.work import (
+    ClaimRequest,
+    Heartbeat,
+    Outcome,
+    PredictClaimRequest,
+    PredictClaims,
+    Preprocessed,
+    PreprocessClaim,
+    WorkerHello,
+    WorkerIdentity,
+)
+
+__all__ = ["ApiError", "ApiUnavailable", "Superseded", "WorkerClient"]
+
+QUICK = RetryPolicy(attempts=1)
+
+
+class WorkerClient:
+    """Calls of /worker/*; safe to use from several threads.
+
+    Every call raises Superseded on 409, ApiUnavailable when the API cannot be reached after bounded retries, and
+    ApiError on any other refusal.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        *,
+        timeout_s: float = 10.0,
+        retries: RetryPolicy | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=timeout_s,
+            transport=transport,
+        )
+        self._retries = retries or RetryPolicy()
+        self._sleep = sleep
+
+    def hello(self, hello: WorkerHello) -> None:
+        """Say that this worker is alive. Tried once: the next hello follows in seconds."""
+        self._send("POST", "/worker/hello", hello, QUICK)
+
+    def claim_preprocess(self, run_id: str, worker: WorkerIdentity) -> PreprocessClaim:
+        """Take the preprocess stage of ``run_id``; Superseded where it is not to be had."""
+        response = self._send("POST", f"/worker/runs/{run_id}/claim", ClaimRequest(worker=worker))
+        return PreprocessClaim.model_validate_json(response.content)
+
+    def claim_predict(self, worker: WorkerIdentity, limit: int) -> PredictClaims:
+        """Take the predict stage of up to ``limit`` runs of one bundle; empty when nothing waits."""
+        response = self._send("POST", "/worker/claims/predict", PredictClaimRequest(worker=worker, limit=limit))
+        return PredictClaims.model_validate_json(response.content)
+
+    def heartbeat(self, run_id: str, heartbeat: Heartbeat) -> None:
+        """Renew the lease. Tried once: the next heartbeat follows in seconds."""
+        self._send("POST", f"/worker/runs/{run_id}/heartbeat", heartbeat, QUICK)
+
+    def preprocessed(self, run_id: str, preprocessed: Preprocessed) -> None:
+        """End the preprocess stage: the run waits for prediction."""
+        self._send("PUT", f"/worker/runs/{run_id}/preprocessed", preprocessed)
+
+    def outcome(self, run_id: str, outcome: Outcome) -> None:
+        """End the run, or this attempt at it. Idempotent per attempt."""
+        self._send("PUT", f"/worker/runs/{run_id}/outcome", outcome)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _send(self, method: str, path: str, body: Frozen, policy: RetryPolicy | None = None) -> httpx.Response:
+        return request_with_retries(
+            self._http,
+            method,
+            path,
+            json=body.model_dump(mode="json"),
+            policy=policy or self._retries,
+            sleep=self._sleep,
+        )

@@ -1,0 +1,99 @@
+"""How the HTTP clients speak to the results API: what can go wrong, and how often it is tried again."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+Sleep = Callable[[float], None]
+
+
+class ApiError(Exception):
+    """The results API answered with an error (RFC 9457 problem+json where it came from the service itself)."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{detail} ({code}, HTTP {status})")
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+class ApiUnavailable(Exception):  # noqa: N818 - a state of the other side, read as such where it is caught
+    """The results API could not be reached, or answered 5xx each time that it was asked."""
+
+
+class Superseded(Exception):  # noqa: N818 - good news for whoever catches it: somebody else has the work
+    """HTTP 409: a newer attempt exists, the stage is taken, or the run is over. There is nothing left to do."""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Bounded exponential backoff with full jitter: at most ``attempts`` requests, at most ``longest_s`` between two."""
+
+    attempts: int = 4
+    first_s: float = 0.25
+    longest_s: float = 4.0
+
+    def delay_s(self, failures: int) -> float:
+        """Seconds to wait after that many failures in a row."""
+        return random.uniform(0.5, 1.0) * min(self.longest_s, self.first_s * 2 ** (failures - 1))  # noqa: S311 - jitter
+
+
+def request_with_retries(
+    client: httpx.Client,
+    method: str,
+    path: str,
+    *,
+    json: Any = None,
+    params: dict[str, Any] | None = None,
+    policy: RetryPolicy,
+    sleep: Sleep = time.sleep,
+) -> httpx.Response:
+    """The answer to one request that may safely be repeated.
+
+    Connection errors, timeouts, 429 and 5xx are tried again. Raises ApiUnavailable when the tries are used up,
+    Superseded on 409 and ApiError on any other 4xx.
+    """
+    fault = "no answer"
+    for failures in range(policy.attempts):
+        if failures:
+            sleep(policy.delay_s(failures))
+        try:
+            response = client.request(method, path, json=json, params=params)
+        except httpx.TransportError as error:
+            fault = type(error).__name__
+            continue
+        if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR and response.status_code != _BUSY:
+            raise_for_problem(response)
+            return response
+        fault = f"HTTP {response.status_code}"
+    raise ApiUnavailable(f"the results API at {client.base_url} did not answer: {fault}, {policy.attempts} tries")
+
+
+_BUSY = HTTPStatus.TOO_MANY_REQUESTS
+
+
+def raise_for_problem(response: httpx.Response) -> None:
+    """Raises Superseded or ApiError where ``response`` is an error; its body must have been read."""
+    if response.is_success:
+        return
+    error = ApiError(response.status_code, *_problem(response))
+    if response.status_code == HTTPStatus.CONFLICT:
+        raise Superseded(error.detail) from error
+    raise error
+
+
+def _problem(response: httpx.Response) -> tuple[str, str]:
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = {}
+    if not isinstance(problem, dict):
+        problem = {}
+    status = HTTPStatus(response.status_code)
+    code = problem.get("code") or status.name.lower()
+    return str(code), str(problem.get("detail") or problem.get("title") or status.phrase)
