@@ -39,7 +39,7 @@ def _date(text: str | None) -> date | None:
 def _from_age_string(text: str | None) -> ChronologicalAge | None:
     text = (text or "").strip().upper()
     unit_years = {"D": 1 / DAYS_PER_YEAR, "W": 7 / DAYS_PER_YEAR, "M": 1 / 12, "Y": 1.0}
-    if len(text) != 4 or not text[:3].isdigit() or text[3] not in unit_years:
+    if len(text) != 4 or not (text.isascii() and text[:3].isdecimal()) or text[3] not in unit_years:
         return None
     years = (int(text[:3]) + 0.5) * unit_years[text[3]]
     if years > 120:

@@ -30,7 +30,7 @@ def test_patient_age_gets_half_a_unit_and_says_so(text, years):
     assert "half a unit" in age.note
 
 
-@pytest.mark.parametrize("text", ["", "34Y", "ABCY", "034X", "999Y", "0034", None])
+@pytest.mark.parametrize("text", ["", "34Y", "ABCY", "034X", "999Y", "0034", "²²²Y", None])
 def test_an_unreadable_patient_age_is_no_age(text):
     assert chronological_age(patient_age=text) is None
 
