@@ -58,7 +58,7 @@ class ObjectInfo:
 
 
 def checked_key(key: str) -> str:
-    """``key`` itself. Raises InvalidKeyError unless it is a relative path of printable ASCII without ``.`` or ``..``."""
+    """Return ``key``. Raises InvalidKeyError unless it is a relative path of printable ASCII without ``..``."""
     parts = key.split("/")
     printable = key.isascii() and key.isprintable() and "\\" not in key
     if not printable or any(part in {"", ".", "..", _ASIDE} for part in parts):
@@ -169,7 +169,7 @@ class ObjectStore:
             raise ObjectDamagedError(f"object {key} does not have the digest it was stored with")
 
     def fetch(self, key: str, path: Path, sha256: str | None = None) -> Path:
-        """Copy the object into the local file ``path``, which exists only if the whole object came and its digest fits."""
+        """Copy the object into the local file ``path``, which is there only if the whole came and its digest fits."""
         try:
             with path.open("wb") as file:
                 for piece in self.stream(key, sha256):

@@ -1,0 +1,1 @@
+"""Taking a study in: the form is read as it streams, unpacked, digested, sealed and recorded."""

@@ -1,0 +1,126 @@
+"""One upload on its way to the store: files are told apart, digested and sealed into one container, as they come."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from med3d_service.intake.content import HEAD_BYTES, Content, dataset_offset, sniff
+from med3d_service.intake.identity import Digester, InflatedDigest, TailDigest, study_digest
+from med3d_service.intake.limits import Meter
+from med3d_service.problems import ServiceError
+from med3d_service.sealed import SealedWriter
+
+
+@dataclass(frozen=True)
+class ReceivedInstance:
+    """One image file: its identity, and where its bytes lie in the container."""
+
+    digest: str
+    kind: str  # dicom or nifti
+    offset_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class ReceivedStudy:
+    """A whole upload, sealed in ``container`` on the local disk."""
+
+    digest: str
+    instances: tuple[ReceivedInstance, ...]
+    files: int
+    skipped_files: int
+    container: Path
+    container_sha256: str
+
+
+class StudyFiles:
+    """The files of one upload. Non-images are skipped and counted; they are part of no study."""
+
+    def __init__(self, spool_dir: Path, key: bytes, meter: Meter) -> None:
+        self.meter = meter
+        self.writer = SealedWriter(spool_dir / f"{secrets.token_hex(16)}.upload", key)
+        self._instances: dict[str, ReceivedInstance] = {}
+        self._skipped: list[str] = []
+        self._files = 0
+
+    def take(self, instance: ReceivedInstance) -> None:
+        """Add an image; the same one twice is one."""
+        self._files += 1
+        if instance.kind == "nifti" and any(other.digest != instance.digest for other in self._instances.values()):
+            raise ServiceError("mixed_upload")
+        if instance.kind == "dicom" and any(other.kind == "nifti" for other in list(self._instances.values())[:1]):
+            raise ServiceError("mixed_upload")
+        self._instances.setdefault(instance.digest, instance)
+
+    def skip(self, digest: str) -> None:
+        """Count a file that is no image."""
+        self._files += 1
+        self._skipped.append(digest)
+
+    def finish(self) -> ReceivedStudy:
+        """Seal the container. Raises ServiceError("empty_upload") where no file came at all."""
+        if not self._files:
+            raise ServiceError("empty_upload")
+        self.writer.close()
+        return ReceivedStudy(
+            # An upload without a single image is a study, too: it will be refused, and sent again it is the same.
+            digest=study_digest(self._instances or self._skipped),
+            instances=tuple(self._instances.values()),
+            files=self._files,
+            skipped_files=len(self._skipped),
+            container=self.writer.path,
+            container_sha256=self.writer.sha256,
+        )
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self.writer.discard()
+
+
+class IncomingFile:
+    """One file on its way into ``StudyFiles``: it is judged by its first HEAD_BYTES, then passed on."""
+
+    def __init__(self, files: StudyFiles) -> None:
+        self._files = files
+        self._head: bytearray | None = bytearray()
+        self._digester: Digester = TailDigest()
+        self._kind: str | None = None
+        self._offset_bytes = files.writer.size_bytes
+
+    def write(self, data: bytes) -> None:
+        """Take the next piece. Raises ServiceError("archive_nested") for an archive."""
+        if self._head is None:
+            self._pass_on(data)
+            return
+        self._head += data
+        if len(self._head) >= HEAD_BYTES:
+            self._judge()
+
+    def close(self) -> None:
+        """End the file."""
+        if self._head is not None:
+            self._judge()
+        digest = self._digester.finish()
+        if self._kind is None:
+            self._files.skip(digest)
+            return
+        size_bytes = self._files.writer.size_bytes - self._offset_bytes
+        self._files.take(ReceivedInstance(digest, self._kind, self._offset_bytes, size_bytes))
+
+    def _judge(self) -> None:
+        head, self._head = bytes(self._head or b""), None
+        content = sniff(head)
+        if content.is_archive or content is Content.OTHER_ARCHIVE:
+            raise ServiceError("archive_nested")
+        if content is Content.DICOM:
+            self._kind, self._digester = "dicom", TailDigest(dataset_offset(head) or 0)
+        elif content is Content.NIFTI:
+            self._kind = "nifti"
+        elif content is Content.NIFTI_GZ:
+            self._kind, self._digester = "nifti", InflatedDigest(self._files.meter.count_unpacked)
+        self._pass_on(head)
+
+    def _pass_on(self, data: bytes) -> None:
+        self._digester.update(data)
+        if self._kind is not None:
+            self._files.writer.write(data)

@@ -1,0 +1,73 @@
+"""The site's secret keys, each for one purpose, derived from one site key (HKDF-SHA256, RFC 5869)."""
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from med3d_service.settings import Settings
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class SiteKeys:
+    """32 bytes each. Who holds ``uids`` cannot read ``originals``, and so on."""
+
+    originals: bytes = field(repr=False)
+    identifiers: bytes = field(repr=False)
+    blind_index: bytes = field(repr=False)
+    uids: bytes = field(repr=False)
+
+
+def derive(secret: bytes, purpose: str, salt: bytes | None = None) -> bytes:
+    """Derive a 32-byte key of ``secret`` for one purpose."""
+    info = f"med3d/{purpose}/1".encode()
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=info).derive(secret)
+
+
+def load_keys(settings: Settings) -> SiteKeys:
+    """Take the site key from the settings, else from ``data_dir/site.key``, which is made (0600) where absent.
+
+    Raises ValueError when it is not 64 hex digits: a damaged key must never be replaced in silence, for it alone opens
+    what was stored.
+    """
+    if settings.site_key is not None:
+        text = settings.site_key.get_secret_value()
+    else:
+        text = _key_file(settings.data_dir / "site.key")
+    secret = bytes.fromhex(text.strip())
+    if len(secret) != KEY_BYTES:
+        raise ValueError("the site key must be 64 hex digits")
+    return SiteKeys(
+        originals=derive(secret, "originals"),
+        identifiers=derive(secret, "identifiers"),
+        blind_index=derive(secret, "blind-index"),
+        uids=derive(secret, "uids"),
+    )
+
+
+def _key_file(path: Path) -> str:
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside = path.with_suffix(f".{secrets.token_hex(4)}")
+        write_secret(aside, secrets.token_hex(KEY_BYTES) + "\n")
+        try:
+            os.link(aside, path)  # of two processes that start at once, one wins
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+    return path.read_text()
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a new file that only its owner reads, and have it on disk. Raises FileExistsError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

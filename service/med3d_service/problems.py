@@ -1,0 +1,226 @@
+"""Every error that the API gives, in one catalogue, and how it is rendered (RFC 9457, application/problem+json)."""
+
+import errno
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+log = structlog.get_logger()
+
+CATALOGUE: Mapping[str, tuple[int, str, str]] = {
+    # code: (status, what is wrong, what to do)
+    "missing_key": (401, "No API key was sent.", "Send the header 'Authorization: Bearer KEY'."),
+    "invalid_key": (401, "The API key is unknown, expired or revoked.", "Ask the operator for a valid key."),
+    "wrong_scope": (403, "This API key is for other routes.", "Use a client key here, a worker key under /worker."),
+    "not_found": (
+        404,
+        "There is nothing under this address.",
+        "Check the address; GET /openapi.json lists all routes.",
+    ),
+    "unknown_study": (404, "No study has this id.", "GET /studies lists the studies that this key may see."),
+    "unknown_run": (404, "No run has this id.", "GET /runs lists the runs that this key may see."),
+    "method_not_allowed": (405, "This address does not take this method.", "See GET /openapi.json."),
+    "not_claimable": (409, "The stage is taken, over, or not ready yet.", "Drop the task: the sweep sends what waits."),
+    "bundle_not_held": (409, "The run needs a bundle that this worker does not carry.", "Leave it to another worker."),
+    "attempt_over": (409, "This attempt is over: its lease ended or a newer one exists.", "Stop work on this attempt."),
+    "upload_too_large": (413, "The upload is larger than this service takes.", "Send one study per request, packed."),
+    "not_multipart": (415, "The body is not multipart/form-data.", "Send the study as multipart field 'files'."),
+    "invalid_request": (422, "The request does not fit the API's description.", "See 'errors' and GET /openapi.json."),
+    "malformed_upload": (422, "The multipart body is damaged or ends early.", "Send the whole request again."),
+    "empty_upload": (422, "The upload holds no file content.", "Send one study in the multipart field 'files'."),
+    "unsupported_file": (
+        422,
+        "A file is neither DICOM nor NIfTI nor a supported archive.",
+        "Send DICOM files, one .nii or .nii.gz, or a .zip, .tar or .tar.gz of DICOM files.",
+    ),
+    "not_an_archive": (
+        422,
+        "A file is named like an archive but its content is none.",
+        "Pack the study again as .zip, .tar or .tar.gz.",
+    ),
+    "archive_encrypted": (422, "The archive is encrypted.", "Send it without a password; the connection protects it."),
+    "archive_nested": (422, "The archive holds another archive.", "Unpack the inner one and send the files."),
+    "archive_truncated": (422, "The archive is damaged or ends early.", "Pack and send it again."),
+    "archive_unsupported": (
+        422,
+        "The archive uses a compression method that is not supported.",
+        "Pack it as an ordinary .zip (deflate), .tar or .tar.gz.",
+    ),
+    "archive_unsafe_path": (
+        422,
+        "The archive holds an absolute path or one that leads out of it.",
+        "Pack the study's folder itself, with relative paths.",
+    ),
+    "archive_unsafe_member": (
+        422,
+        "The archive holds a link or a device file.",
+        "Pack regular files and folders only.",
+    ),
+    "archive_bomb": (
+        422,
+        "The archive unpacks to far more data than a study holds.",
+        "Send one study per archive; leave padding and other files out.",
+    ),
+    "too_many_files": (422, "The upload holds too many files.", "Send one study per request, without other files."),
+    "mixed_upload": (
+        422,
+        "The upload is not one study: it mixes NIfTI with DICOM, or holds several NIfTI volumes.",
+        "Send DICOM files, or exactly one NIfTI volume.",
+    ),
+    "unknown_field": (422, "The form holds a field that the API does not know.", "See GET /openapi.json."),
+    "invalid_age": (
+        422,
+        "'age' is not a number of years from 0 to 120.",
+        "Send years, as in 63 or 63.4, or leave it out.",
+    ),
+    "invalid_sex": (422, "'sex' is neither F nor M.", "Send F or M, or leave it out."),
+    "invalid_subject": (422, "'subject' is longer than 200 characters.", "Send a short pseudonym, or leave it out."),
+    "invalid_series": (
+        422,
+        "'series' is longer than 300 characters.",
+        "Send the label of one of the run's candidates.",
+    ),
+    "unknown_priority": (422, "'priority' is none of stat, routine, cohort.", "Send one of them, or leave it out."),
+    "unknown_bundle": (422, "No bundle has this name, version or digest.", "GET /bundles lists what there is."),
+    "invalid_cursor": (422, "The cursor is none that this API gave.", "Start again without a cursor."),
+    "contract_version_mismatch": (
+        422,
+        "Worker and service speak different versions of their contract.",
+        "Install the same release of worker and service.",
+    ),
+    "internal_error": (500, "Something broke on our side.", "Try again; tell the operator if it lasts."),
+    "unavailable": (503, "The service cannot reach its database or store now.", "Try again in a minute."),
+    "no_bundle": (503, "No model bundle is known yet.", "Try again when a worker has started."),
+    "disk_full": (507, "The service has no room left.", "Try again later; the operator must make room."),
+}
+
+
+class Problem(BaseModel):
+    """An error answer (RFC 9457). ``code`` is stable; ``remedy`` says what to do."""
+
+    type: str = Field(examples=["urn:med3d:problem:invalid_age"])
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    code: str = Field(examples=["invalid_age"])
+    detail: str = Field(examples=["'age' is not a number of years from 0 to 120."])
+    remedy: str = Field(examples=["Send years, as in 63 or 63.4, or leave it out."])
+    errors: list[dict[str, Any]] | None = None
+
+
+class ServiceError(Exception):
+    """An error that the caller is told. ``detail`` replaces the catalogue's sentence where more is known."""
+
+    def __init__(self, code: str, detail: str | None = None) -> None:
+        status, sentence, remedy = CATALOGUE[code]
+        super().__init__(code)
+        self.code = code
+        self.status = status
+        self.detail = detail or sentence
+        self.remedy = remedy
+
+
+TITLES = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    507: "Insufficient Storage",
+}
+
+
+def problem_body(error: ServiceError, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Render the error as the members of problem+json."""
+    return Problem(
+        type=f"urn:med3d:problem:{error.code}",
+        title=TITLES[error.status],
+        status=error.status,
+        code=error.code,
+        detail=error.detail,
+        remedy=error.remedy,
+        errors=errors,
+    ).model_dump(exclude_none=True)
+
+
+def problem_response(error: ServiceError, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
+    """Render the error as an HTTP answer."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.status == 503:
+        headers["Retry-After"] = "10"
+    return JSONResponse(problem_body(error, errors), error.status, headers, media_type=MEDIA_TYPE)
+
+
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Describe ``codes`` (and those that any route may give) for a route's ``responses`` in OpenAPI."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for code in (*codes, "invalid_request", "internal_error", "unavailable"):
+        error = ServiceError(code)
+        entry = described.setdefault(
+            error.status,
+            {
+                "description": TITLES[error.status],
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        entry["content"][MEDIA_TYPE]["examples"][code] = {"value": problem_body(error)}
+    return described
+
+
+def render_problems(app: FastAPI) -> None:
+    """Let ``app`` answer every error as problem+json."""
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OperationalError, _database_error)
+    app.add_exception_handler(OSError, _disk_error)
+    app.add_exception_handler(Exception, _unexpected_error)
+
+
+async def _service_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)
+    return problem_response(error)
+
+
+async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    # Never the input itself: it may hold what identifies a patient.
+    errors = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"], "kind": e["type"]} for e in error.errors()]
+    return problem_response(ServiceError("invalid_request"), errors)
+
+
+async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    response = problem_response(ServiceError(codes.get(error.status_code, "invalid_request")))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _database_error(_request: Request, error: Exception) -> JSONResponse:
+    full = "disk is full" in str(error) or "No space left" in str(error)
+    log.error("database_error", kind=type(error.__cause__ or error).__name__, full=full)
+    return problem_response(ServiceError("disk_full" if full else "unavailable"))
+
+
+async def _disk_error(_request: Request, error: Exception) -> JSONResponse:
+    number = getattr(error, "errno", None)
+    log.error("disk_error", kind=type(error).__name__, errno=number)
+    return problem_response(ServiceError("disk_full" if number in {errno.ENOSPC, errno.EDQUOT} else "unavailable"))
+
+
+async def _unexpected_error(_request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected_error", kind=type(error).__name__)
+    return problem_response(ServiceError("internal_error"))

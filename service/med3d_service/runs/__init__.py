@@ -1,0 +1,1 @@
+"""Runs: their moves, their waiting line, and how they are shown."""

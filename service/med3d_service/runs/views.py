@@ -1,0 +1,60 @@
+"""How runs are shown: a row of the database as the results API's words."""
+
+from datetime import UTC, datetime
+
+from med3d_contract.ages import chronological_age
+from med3d_contract.queues import CELERY_PRIORITY
+from med3d_contract.results import BundleRef, ChronologicalAge, Priority, RunStatus, RunView, Sex
+from med3d_contract.work import Subject
+from med3d_service.tables import BundleRow, RunRow, StudyRow
+
+PRIORITIES = {rank: priority for priority, rank in CELERY_PRIORITY.items()}
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since 1970 as a UTC time."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def priority_of(run: RunRow) -> Priority:
+    """Translate the queue's number back."""
+    return PRIORITIES[run.priority]
+
+
+def bundle_ref(bundle: BundleRow) -> BundleRef:
+    """Name, version and digest."""
+    return BundleRef(name=bundle.name, version=bundle.version, digest=bundle.digest)
+
+
+def run_view(run: RunRow, bundle: BundleRow) -> RunView:
+    """Show a run. ``attempt`` counts from 1 what people call tries: a stage that just follows is none."""
+    return RunView.model_validate(
+        {
+            "run_id": run.id,
+            "study_id": run.study_id,
+            "status": RunStatus(run.status),
+            "stage": run.stage,
+            "attempt": run.retries + 1 if run.attempt else 0,
+            "priority": priority_of(run),
+            "created_at": moment(run.created_at),
+            "started_at": None if run.started_at is None else moment(run.started_at),
+            "finished_at": None if run.finished_at is None else moment(run.finished_at),
+            "bundle": bundle_ref(bundle),
+            "refusal": run.refusal,
+            "failure": run.failure,
+            "series": run.series,
+            "quality": run.quality,
+            "provenance": run.provenance,
+            "result": run.result,
+        }
+    )
+
+
+def subject_of(study: StudyRow) -> Subject:
+    """Age and sex of a study: what the sender stated goes before what was found in the images."""
+    if study.stated_age is not None:
+        age = chronological_age(stated_years=study.stated_age)
+    else:
+        age = ChronologicalAge.model_validate(study.found_age) if study.found_age else None
+    sex = study.stated_sex or study.found_sex
+    return Subject(age=age, sex=Sex(sex) if sex else None)

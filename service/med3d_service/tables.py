@@ -1,0 +1,213 @@
+"""The database's tables. The database is the truth; queue and store only serve it.
+
+Times are seconds since 1970 (UTC) by the database's own clock, so that leases do not depend on the machines' clocks.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+ID = String(36)
+DIGEST = String(64)
+STATUS = String(16)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {float: Double, dict[str, Any]: JSON(none_as_null=True), list[Any]: JSON(none_as_null=True)}  # noqa: RUF012
+
+
+class ApiKeyRow(Base):
+    """A key that may call the API, by its digest: the key itself is shown once and kept nowhere."""
+
+    __tablename__ = "api_keys"
+    prefix: Mapped[str] = mapped_column(String(12), primary_key=True)
+    key_sha256: Mapped[str] = mapped_column(DIGEST)
+    scope: Mapped[str] = mapped_column(String(16))
+    site: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+
+
+class BundleRow(Base):
+    """A model bundle that some worker carries or an operator listed."""
+
+    __tablename__ = "bundles"
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    version: Mapped[str] = mapped_column(String(64))
+    first_seen_at: Mapped[float]
+    is_default: Mapped[bool]
+
+
+class WorkerRow(Base):
+    """A worker as it last introduced itself."""
+
+    __tablename__ = "workers"
+    worker_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    contract_version: Mapped[int]
+    software: Mapped[dict[str, Any]]
+    providers: Mapped[list[Any]]
+    bundles: Mapped[list[Any]]
+    queues: Mapped[list[Any]]
+    seen_at: Mapped[float] = mapped_column(index=True)
+
+
+class BeatRow(Base):
+    """The last sign of life of the service's own processes: no lease ends while the API that renews it is away."""
+
+    __tablename__ = "beats"
+    process: Mapped[str] = mapped_column(String(64), primary_key=True)
+    beat_at: Mapped[float]
+
+
+class StudyRow(Base):
+    """A study. ``digest`` is over the set of its instances' digests: the study's identity within one site."""
+
+    __tablename__ = "studies"
+    __table_args__ = (UniqueConstraint("site", "digest"),)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(ID, unique=True)
+    site: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(DIGEST)
+    created_at: Mapped[float]
+    files: Mapped[int]
+    skipped_files: Mapped[int]
+    stated_age: Mapped[float | None]
+    stated_sex: Mapped[str | None] = mapped_column(String(1))
+    found_age: Mapped[dict[str, Any] | None]
+    found_sex: Mapped[str | None] = mapped_column(String(1))
+    working_status: Mapped[str] = mapped_column(STATUS, index=True)  # waiting, copying, ready, refused
+    working_key: Mapped[str | None] = mapped_column(String(200))
+    working_sha256: Mapped[str | None] = mapped_column(DIGEST)
+    working_lease_until: Mapped[float | None]
+    working_tries: Mapped[int]
+    refusal: Mapped[dict[str, Any] | None]
+
+
+class UploadRow(Base):
+    """One encrypted container in the store with the originals of one upload."""
+
+    __tablename__ = "uploads"
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), index=True)
+    key: Mapped[str] = mapped_column(String(200))
+    sha256: Mapped[str] = mapped_column(DIGEST)
+    stored_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class InstanceRow(Base):
+    """One file of a study: its digest, and where its bytes lie in the upload's container."""
+
+    __tablename__ = "instances"
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), index=True)
+    kind: Mapped[str] = mapped_column(STATUS)
+    offset_bytes: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class IdentifierRow(Base):
+    """An identifier of the original, encrypted; ``blind_index`` (HMAC) lets those who may find it again."""
+
+    __tablename__ = "identifiers"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    blind_index: Mapped[str | None] = mapped_column(DIGEST, index=True)
+    ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class RunRow(Base):
+    """One analysis of one study by one bundle. Only runs.transitions changes ``status``."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        Index(
+            "uq_runs_current",
+            "study_id",
+            "bundle_digest",
+            "chosen_series",
+            unique=True,
+            sqlite_where=text("superseded_by IS NULL"),
+            postgresql_where=text("superseded_by IS NULL"),
+        ),
+        Index("ix_runs_status_seq", "status", "seq"),
+    )
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(ID, unique=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"))
+    bundle_digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"))
+    chosen_series: Mapped[str] = mapped_column(String(300))  # empty: the ranking chooses
+    superseded_by: Mapped[str | None] = mapped_column(ID)
+    status: Mapped[str] = mapped_column(STATUS)
+    stage: Mapped[str | None] = mapped_column(String(100))
+    priority: Mapped[int]  # as in the queue: 0 goes first
+    attempt: Mapped[int]  # of the latest claim, the fence against older ones
+    tries: Mapped[int]  # charged to the stage in hand
+    retries: Mapped[int]  # times that the run went back to wait
+    alone: Mapped[bool]  # predicted without neighbours: it was in a batch that was lost
+    worker_id: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    dispatched_at: Mapped[float | None]
+    lease_expires_at: Mapped[float | None]
+    preprocessed: Mapped[dict[str, Any] | None]
+    refusal: Mapped[dict[str, Any] | None]
+    failure: Mapped[dict[str, Any] | None]
+    series: Mapped[dict[str, Any] | None]
+    quality: Mapped[dict[str, Any] | None]
+    provenance: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
+
+
+class AttemptRow(Base):
+    """One claim of one stage, and how it ended (None while it is in hand)."""
+
+    __tablename__ = "attempts"
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    stage: Mapped[str] = mapped_column(STATUS)  # preprocess or predict
+    worker_id: Mapped[str] = mapped_column(String(200))
+    batch_size: Mapped[int]
+    claimed_at: Mapped[float]
+    ended_at: Mapped[float | None]
+    ending: Mapped[str | None] = mapped_column(STATUS)
+
+
+class RunEventRow(Base):
+    """What happened to a run, in order. ``seq`` is the event's id in GET /runs/{id}/events."""
+
+    __tablename__ = "run_events"
+    __table_args__ = (Index("ix_run_events_run_seq", "run_id", "seq"),)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    at: Mapped[float]
+    status: Mapped[str] = mapped_column(STATUS)
+    stage: Mapped[str | None] = mapped_column(String(100))
+    attempt: Mapped[int]
+    code: Mapped[str | None] = mapped_column(String(64))

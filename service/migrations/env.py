@@ -1,0 +1,25 @@
+"""Alembic's entry: the connection comes from med3d_service.database, or from the settings on the command line."""
+
+from alembic import context
+from sqlalchemy import Connection
+
+from med3d_service.database import Database
+from med3d_service.settings import Settings
+from med3d_service.tables import Base
+
+
+def migrate(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True, compare_type=True)
+    with context.begin_transaction():
+        context.run_migrations()
+    connection.commit()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    database = Database(Settings().database)
+    with database.engine.connect() as own:
+        migrate(own)
+    database.close()
