@@ -1,0 +1,256 @@
+"""From a DICOM file's header to its image planes: classic and Enhanced (multi-frame) objects alike."""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pydicom.config
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.filereader import read_partial
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
+
+from med3d_pipeline import dicom_elements as element
+from med3d_pipeline.dicom_files import HEAD_BYTES, PixelDataState, PixelDataWatch, looks_like_dicom
+from med3d_pipeline.dicom_plane import PatientAttributes, Plane, SequenceFacts
+
+MAX_FRAMES = 20_000
+
+FUNCTIONAL_GROUPS = (
+    "FrameContentSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PixelValueTransformationSequence",
+    "MRImageFrameTypeSequence",
+    "MRTimingAndRelatedParametersSequence",
+    "MREchoSequence",
+    "MRModifierSequence",
+    "MRDiffusionSequence",
+    "MRMetaboliteMapSequence",
+)
+
+_PLAIN = """
+    SpecificCharacterSet ImageType FrameType SOPClassUID SOPInstanceUID StudyDate Modality Manufacturer
+    ManufacturerModelName SeriesDescription ProtocolName VolumeBasedCalculationTechnique ComplexImageComponent
+    AcquisitionContrast PatientBirthDate PatientSex PatientAge ContrastBolusAgent ContrastBolusAgentSequence
+    ScanningSequence SequenceVariant ScanOptions MRAcquisitionType SequenceName PulseSequenceName AngioFlag
+    SliceThickness RepetitionTime EchoTime InversionTime EchoNumbers MagneticFieldStrength EchoTrainLength FlipAngle
+    EchoPulseSequence EchoPlanarPulseSequence TimeOfFlightContrast DiffusionBValue SeriesInstanceUID SeriesNumber
+    AcquisitionNumber ImagePositionPatient ImageOrientationPatient TemporalPositionIdentifier
+    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionIndexSequence
+    SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns PixelSpacing BitsAllocated BitsStored
+    RescaleIntercept RescaleSlope
+""".split()
+_TAGS: list[int] = [tag for keyword in _PLAIN if (tag := tag_for_keyword(keyword)) is not None]
+
+_HINTS = {
+    "T1": r"t1w?|mprage|bravo|spgr|fspgr|mp2rage|vibe|t1tfe",
+    "T2": r"t2w?|haste|ciss|fiesta",
+    "FLAIR": r"flair|tirm|dark",
+    "PD": r"pd|pdw|proton",
+    "diffusion": r"dwi|dti|adc|trace|diff|diffusion|fa",
+    "susceptibility": r"swi|swan|hemo|t2star",
+    "angiography": r"tof|mra|angio|mip|pc",
+    "functional": r"bold|fmri|asl|perf|perfusion|rest",
+    "localizer": r"loc|localizer|localiser|scout|survey|aascout",
+    "field map": r"fieldmap|fmap|mapping|b0map|b1map",
+    "contrast agent": r"gd|gad|gado|gadolinium|post|postcontrast|ce|km|contrast",
+    "reformat": r"mpr|reformat|ref|reformatted|cor_mpr|tra_mpr",
+}
+_HINT_PATTERNS = {hint: re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])") for hint, words in _HINTS.items()}
+
+
+class NotAnImage(Exception):  # noqa: N818 - a finding about a file, not a fault
+    """The file is no image: a directory, a report, a note, an archive."""
+
+
+class UnreadableDicom(Exception):  # noqa: N818 - a finding about a file, not a fault
+    """The file begins as DICOM but its header cannot be read."""
+
+
+@contextmanager
+def tolerant_reading() -> Iterator[None]:
+    """Let pydicom read what scanners really write, and keep its warnings, which quote values, out of every log."""
+    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def read_planes(path: Path) -> list[Plane]:
+    """The image planes that one file announces, read without its pixel data.
+
+    Raises NotAnImage for anything but a DICOM image, UnreadableDicom for a DICOM file whose header is broken.
+    """
+    with path.open("rb") as file:
+        if not looks_like_dicom(file.read(HEAD_BYTES)):
+            raise NotAnImage
+        file.seek(0)
+        watch = PixelDataWatch()
+        try:
+            dataset = read_partial(file, stop_when=watch, force=True, specific_tags=list(_TAGS))
+        except element.MALFORMED as error:
+            raise UnreadableDicom from error
+        syntax = _transfer_syntax(dataset)
+        if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+            raise NotAnImage
+        top: list[Dataset] = [dataset]
+        if not element.text(top, "SOPClassUID", "Modality", "SeriesInstanceUID"):
+            raise UnreadableDicom
+        file_bytes = path.stat().st_size
+        if syntax == DeflatedExplicitVRLittleEndian:
+            state: PixelDataState = "whole" if watch.announced_bytes else "absent"
+        else:
+            expected = None if syntax.is_encapsulated else _native_pixel_bytes(top)
+            state = watch.state(file, file_bytes, expected)
+    if state == "absent" and element.whole(top, "Rows") is None:
+        raise NotAnImage  # reports, presentation states, raw data, spectroscopy
+    return _planes(path, dataset, state)
+
+
+def _transfer_syntax(dataset: FileDataset) -> UID:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    return UID(syntax) if syntax else ImplicitVRLittleEndian
+
+
+def _native_pixel_bytes(top: Sequence[Dataset]) -> int:
+    sizes = [element.whole(top, keyword) or 0 for keyword in ("Rows", "Columns", "BitsAllocated")]
+    frames, samples = (element.whole(top, keyword) or 1 for keyword in ("NumberOfFrames", "SamplesPerPixel"))
+    return sizes[0] * sizes[1] * sizes[2] // 8 * frames * samples
+
+
+def _planes(path: Path, dataset: FileDataset, state: PixelDataState) -> list[Plane]:
+    top: list[Dataset] = [dataset]
+    per_frame = element.items(top, "PerFrameFunctionalGroupsSequence")[:MAX_FRAMES]
+    shared = [item for group in element.items(top, "SharedFunctionalGroupsSequence") for item in _macros(group)]
+    frames = element.whole(top, "NumberOfFrames") or 1
+    chains = [[*_macros(groups), *shared, dataset] for groups in per_frame] or [[*shared, dataset]] * min(
+        frames, MAX_FRAMES
+    )
+    patient = _patient(top)
+    varying = _nonspatial_dimensions(top)
+    return [
+        _plane(path, chain, frame, max(frames, len(chains)), varying, patient, state)
+        for frame, chain in enumerate(chains)
+    ]
+
+
+def _macros(groups: Dataset) -> list[Dataset]:
+    return [item for keyword in FUNCTIONAL_GROUPS for item in element.items([groups], keyword)[:1]]
+
+
+def _nonspatial_dimensions(top: Sequence[Dataset]) -> tuple[int, ...]:
+    """Which of DimensionIndexValues tell volumes apart: all but stack, in-stack position and plane position."""
+    spatial = {
+        tag_for_keyword(keyword)
+        for keyword in ("StackID", "InStackPositionNumber", "ImagePositionPatient", "ImageOrientationPatient")
+    }
+    pointers = [element.whole([item], "DimensionIndexPointer") for item in element.items(top, "DimensionIndexSequence")]
+    return tuple(index for index, pointer in enumerate(pointers) if pointer not in spatial)
+
+
+def _plane(
+    path: Path,
+    chain: Sequence[Dataset],
+    frame: int,
+    frames_in_file: int,
+    varying: tuple[int, ...],
+    patient: PatientAttributes,
+    state: PixelDataState,
+) -> Plane:
+    indices = element.codes(chain, "DimensionIndexValues")
+    slope = element.number(chain, "RescaleSlope")
+    return Plane(
+        path=path,
+        uid=element.text(chain, "SOPInstanceUID"),
+        series_uid=element.text(chain, "SeriesInstanceUID"),
+        series_number=element.whole(chain, "SeriesNumber"),
+        frame=frame,
+        frames_in_file=frames_in_file,
+        rows=element.whole(chain, "Rows") or 0,
+        columns=element.whole(chain, "Columns") or 0,
+        pixel_spacing_mm=element.numbers(chain, "PixelSpacing", count=2),
+        orientation=element.numbers(chain, "ImageOrientationPatient", count=6),
+        position_mm=element.numbers(chain, "ImagePositionPatient", count=3),
+        rescale_slope=1.0 if slope is None else slope,
+        rescale_intercept=element.number(chain, "RescaleIntercept") or 0.0,
+        stack=element.text(chain, "StackID"),
+        temporal=(
+            element.text(chain, "TemporalPositionIndex", "TemporalPositionIdentifier"),
+            element.text(chain, "FrameAcquisitionNumber", "AcquisitionNumber"),
+            *(indices[index] for index in varying if index < len(indices)),
+        ),
+        pixel_data=state,
+        facts=_facts(chain),
+        patient=patient,
+    )
+
+
+def _patient(top: Sequence[Dataset]) -> PatientAttributes:
+    return PatientAttributes(
+        birth_date=element.text(top, "PatientBirthDate") or None,
+        study_date=element.text(top, "StudyDate") or None,
+        patient_age=element.text(top, "PatientAge") or None,
+        sex=element.text(top, "PatientSex") or None,
+    )
+
+
+def _facts(chain: Sequence[Dataset]) -> SequenceFacts:
+    agent = element.text(chain, "ContrastBolusAgent").upper()
+    return SequenceFacts(
+        modality=element.text(chain, "Modality").upper(),
+        sop_class=element.text(chain, "SOPClassUID"),
+        image_type=element.codes(chain, "FrameType", "ImageType"),
+        component=element.text(chain, "ComplexImageComponent").upper(),
+        scanning_sequence=element.codes(chain, "ScanningSequence"),
+        sequence_variant=element.codes(chain, "SequenceVariant"),
+        scan_options=element.codes(chain, "ScanOptions"),
+        sequence_name=element.text(chain, "PulseSequenceName", "SequenceName").lower().lstrip("*"),
+        acquisition_type=element.text(chain, "MRAcquisitionType").upper(),
+        acquisition_contrast=element.text(chain, "AcquisitionContrast").upper(),
+        echo_pulse_sequence=element.text(chain, "EchoPulseSequence").upper(),
+        tr_ms=_positive(chain, "RepetitionTime"),
+        te_ms=_positive(chain, "EffectiveEchoTime", "EchoTime"),
+        ti_ms=_positive(chain, "InversionTimes", "InversionTime"),
+        flip_deg=_positive(chain, "FlipAngle"),
+        echo_train_length=element.number(chain, "RFEchoTrainLength", "EchoTrainLength"),
+        echo_number=element.number(chain, "EchoNumbers"),
+        b_value=element.number(chain, "DiffusionBValue"),
+        inversion_recovery=element.flag(chain, "InversionRecovery"),
+        echo_planar=element.flag(chain, "EchoPlanarPulseSequence"),
+        angiography=bool(element.flag(chain, "AngioFlag")) or _inflow(chain),
+        volume_calculation=element.text(chain, "VolumeBasedCalculationTechnique").upper(),
+        contrast_agent=bool(element.items(chain, "ContrastBolusAgentSequence"))
+        or agent not in {"", "NO", "NONE", "N/A", "NA", "0"},
+        description_hints=_hints(element.text(chain, "SeriesDescription"), element.text(chain, "ProtocolName")),
+        slice_thickness_mm=_positive(chain, "SliceThickness"),
+        field_strength_t=_tesla(chain),
+        manufacturer=element.text(chain, "Manufacturer")[:64] or None,
+        model=element.text(chain, "ManufacturerModelName")[:64] or None,
+        photometric=element.text(chain, "PhotometricInterpretation").upper(),
+        samples_per_pixel=element.whole(chain, "SamplesPerPixel") or 1,
+        bits_allocated=element.whole(chain, "BitsAllocated") or 0,
+        bits_stored=element.whole(chain, "BitsStored") or 0,
+    )
+
+
+def _positive(chain: Sequence[Dataset], *keywords: str) -> float | None:
+    found = element.number(chain, *keywords)
+    return found if found and found > 0 else None
+
+
+def _inflow(chain: Sequence[Dataset]) -> bool:
+    return element.flag(chain, "TimeOfFlightContrast") is True
+
+
+def _tesla(chain: Sequence[Dataset]) -> float | None:
+    """MagneticFieldStrength in tesla; some scanners state it in gauss."""
+    found = _positive(chain, "MagneticFieldStrength")
+    return found / 10_000 if found and found > 100 else found
+
+
+def _hints(*descriptions: str) -> frozenset[str]:
+    joined = " ".join(descriptions).lower().replace("_", " ").replace("-", " ")
+    return frozenset(hint for hint, pattern in _HINT_PATTERNS.items() if pattern.search(joined))

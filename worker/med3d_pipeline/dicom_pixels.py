@@ -1,0 +1,122 @@
+"""From the files of one stack to its voxels and the digest of its instances."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import FileDataset
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from med3d_pipeline.dicom_elements import MALFORMED
+from med3d_pipeline.dicom_files import data_set_start
+from med3d_pipeline.dicom_headers import tolerant_reading
+from med3d_pipeline.dicom_plane import Plane
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.stack_geometry import StackGeometry
+from med3d_pipeline.volume import Volume, Voxels
+
+MAX_VOXELS = 512**3
+MAX_INSTANCE_BYTES = 2 * 1024**3
+
+
+def read_stack(planes: Sequence[Plane], geometry: StackGeometry) -> tuple[Volume, str]:
+    """Decode the planes into a volume and digest their instances, reading every file once.
+
+    Returns the volume and sha256 (hex) over the sorted sha256 digests of the instances, each taken over its data set
+    without group 0002, so that file names, their order and the preamble do not matter. Where only some frames of an
+    instance belong to the stack, their numbers count too.
+
+    Raises InputRefused with too_large, no_pixel_data, truncated_pixel_data or undecodable_pixel_data.
+    """
+    columns, rows, slices = geometry.shape
+    if columns * rows * slices > MAX_VOXELS:
+        raise InputRefused(
+            "too_large",
+            f"The volume has {columns} x {rows} x {slices} voxels, more than {MAX_VOXELS // 10**6} million. "
+            "Send a head scan at its usual resolution.",
+        )
+    stacked = np.empty((slices, rows, columns), dtype=np.float32)
+    by_file: dict[Path, list[tuple[int, Plane]]] = defaultdict(list)
+    for place, index in enumerate(geometry.order):
+        by_file[planes[index].path].append((place, planes[index]))
+    digests = [
+        _read_file(path, sorted(members, key=lambda item: item[1].frame), stacked) for path, members in by_file.items()
+    ]
+    digest = sha256("\n".join(sorted(digests)).encode()).hexdigest()
+    return Volume(stacked.transpose(2, 1, 0), geometry.affine), digest
+
+
+def _read_file(path: Path, members: Sequence[tuple[int, Plane]], stacked: Voxels) -> str:
+    """Fill the places of one file's frames and return the instance's digest."""
+    if path.stat().st_size > MAX_INSTANCE_BYTES:
+        raise InputRefused(
+            "too_large", "One image file is larger than 2 GiB. Send a head scan at its usual resolution."
+        )
+    data = path.read_bytes()
+    digest = sha256(memoryview(data)[data_set_start(data) :]).hexdigest()
+    frames = [plane.frame for _, plane in members]
+    if len(frames) < members[0][1].frames_in_file:
+        digest += ":" + ",".join(str(frame) for frame in frames)
+    with tolerant_reading():
+        for (place, plane), pixels in zip(members, _decode(data, frames), strict=True):
+            if pixels.shape != stacked.shape[1:]:
+                raise undecodable()
+            stacked[place] = _rescaled(pixels, plane)
+    return digest
+
+
+def _decode(data: bytes, frames: Sequence[int]) -> Iterator[np.ndarray]:
+    try:
+        dataset = dcmread(BytesIO(data), force=True)
+        if "PixelData" not in dataset or not dataset.PixelData:
+            raise InputRefused("no_pixel_data", "The images hold no pixel data. Send the complete images.")
+        decoder = get_decoder(_transfer_syntax(dataset))
+        for pixels, _ in decoder.iter_array(dataset, indices=list(frames), raw=True):
+            yield pixels
+    except (*MALFORMED, RuntimeError) as error:
+        raise undecodable() from error
+
+
+def _transfer_syntax(dataset: FileDataset) -> UID:
+    stated = dataset.file_meta.get("TransferSyntaxUID")
+    if stated:
+        return UID(stated)
+    implicit, little_endian = dataset.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+
+
+def _rescaled(pixels: np.ndarray, plane: Plane) -> np.ndarray:
+    """Stored values to output units: PS3.3 C.11.1 rescale, after turning MONOCHROME1 the usual way round."""
+    values = pixels.astype(np.float32)
+    if plane.facts.photometric == "MONOCHROME1":
+        signed = np.issubdtype(pixels.dtype, np.signedinteger)
+        values = np.float32(-1 if signed else 2 ** (plane.facts.bits_stored or 8 * pixels.itemsize) - 1) - values
+    if plane.rescale_slope != 1:
+        values *= np.float32(plane.rescale_slope)
+    if plane.rescale_intercept != 0:
+        values += np.float32(plane.rescale_intercept)
+    return values
+
+
+def truncated() -> InputRefused:
+    """The refusal of an image whose file ends too early."""
+    return InputRefused(
+        "truncated_pixel_data",
+        "At least one image ends before its pixel data is complete. Send the series again; the transfer was cut short.",
+    )
+
+
+def undecodable() -> InputRefused:
+    """The refusal of pixel data that no decoder accepts."""
+    return InputRefused(
+        "undecodable_pixel_data",
+        "The pixel data of at least one image cannot be decoded (damaged, or compressed in an unsupported way). "
+        "Send the series uncompressed, or as JPEG, JPEG-LS, JPEG 2000 or RLE.",
+    )

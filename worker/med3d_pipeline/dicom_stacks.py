@@ -1,0 +1,97 @@
+"""From the planes of a study to the stacks that may each be one volume."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+
+import numpy as np
+
+from med3d_pipeline.dicom_plane import Plane
+from med3d_pipeline.stack_geometry import MIN_SLICES
+
+MAX_VOLUMES_PER_SERIES = 16
+MIN_OWN_STACK = 16
+OWN_STACK_ANGLE_DEG = 20.0
+
+# Positions that occur more than once in a series mean several volumes, and these are the attributes by which
+# scanners tell such volumes apart, the most meaningful first.
+_VOLUME_MARKS: tuple[Callable[[Plane], object], ...] = (
+    lambda plane: plane.stack,
+    lambda plane: plane.facts.image_type,
+    lambda plane: plane.facts.component,
+    lambda plane: (plane.facts.te_ms, plane.facts.echo_number),
+    lambda plane: plane.facts.ti_ms,
+    lambda plane: plane.facts.b_value,
+    lambda plane: plane.temporal,
+)
+
+
+def stacks_of_study(planes: Iterable[Plane]) -> list[list[Plane]]:
+    """Group planes by series and object class, then tell the volumes of one series apart.
+
+    A series is split only where slice positions repeat and an attribute tells the repetitions apart in groups of
+    comparable size, or where it holds several full stacks that face differently. Whatever else is irregular stays
+    together, for the geometry to refuse it by name.
+    """
+    series: dict[tuple[str, str], list[Plane]] = defaultdict(list)
+    for plane in planes:
+        series[plane.series_uid, plane.facts.sop_class].append(plane)
+    return [stack for members in series.values() for stack in _volumes(sorted(members, key=_content_order))]
+
+
+def fingerprint(stack: Sequence[Plane]) -> str:
+    """A digest of which instances and frames a stack consists of: orders stacks whatever their files are called."""
+    return sha256("\n".join(sorted(f"{plane.uid}:{plane.frame}" for plane in stack)).encode()).hexdigest()
+
+
+def _content_order(plane: Plane) -> tuple[object, ...]:
+    return (plane.uid, plane.frame, plane.position_mm or (), repr(plane.orientation))
+
+
+def _volumes(members: list[Plane]) -> list[list[Plane]]:
+    groups = [part for group in _split_by_marks(members) for part in _split_by_orientation(group)]
+    return groups if len(groups) <= MAX_VOLUMES_PER_SERIES else [members]
+
+
+def _split_by_marks(members: list[Plane]) -> list[list[Plane]]:
+    groups = [members]
+    for mark in _VOLUME_MARKS:
+        groups = [part for group in groups for part in (_split(group, mark) if _repeats(group) else [group])]
+    return groups
+
+
+def _repeats(group: Sequence[Plane]) -> bool:
+    places = Counter(
+        (tuple(round(value, 2) for value in plane.position_mm), tuple(round(value, 2) for value in plane.orientation))
+        for plane in group
+        if plane.position_mm is not None and plane.orientation is not None
+    )
+    return any(count > 1 for count in places.values())
+
+
+def _split(group: list[Plane], mark: Callable[[Plane], object]) -> list[list[Plane]]:
+    parts: dict[object, list[Plane]] = defaultdict(list)
+    for plane in group:
+        parts[mark(plane)].append(plane)
+    sizes = [len(part) for part in parts.values()]
+    whole_volumes = min(sizes) >= MIN_SLICES and 2 * min(sizes) >= max(sizes)
+    return list(parts.values()) if whole_volumes else [group]
+
+
+def _split_by_orientation(group: list[Plane]) -> list[list[Plane]]:
+    clusters: list[tuple[np.ndarray, list[Plane]]] = []
+    for plane in group:
+        if plane.orientation is None:
+            return [group]
+        normal = np.cross(plane.orientation[:3], plane.orientation[3:])
+        for axis, members in clusters:
+            if abs(float(axis @ normal)) > np.cos(np.radians(OWN_STACK_ANGLE_DEG)):
+                members.append(plane)
+                break
+        else:
+            clusters.append((normal, [plane]))
+            if len(clusters) > MAX_VOLUMES_PER_SERIES:
+                return [group]
+    if min(len(members) for _, members in clusters) < MIN_OWN_STACK:
+        return [group]
+    return [members for _, members in clusters]

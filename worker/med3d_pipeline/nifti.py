@@ -1,0 +1,184 @@
+"""NIfTI-1 and NIfTI-2 files, plain or gzipped: headers first, bounded, and refused where their place is ambiguous."""
+
+import gzip
+import zlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.refusals import Fault
+from med3d_pipeline.volume import Affine, Volume
+
+MAX_VOXELS = 512**3
+HEADER_BYTES = 540
+FORMS_TOLERANCE_MM = 1.0
+MAX_SHEAR_DEG = 0.5
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre and micrometre; 2 is millimetre and 0 is unstated
+_BROKEN = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, nib.filebasedimages.ImageFileError)
+
+
+@dataclass(frozen=True, eq=False)
+class NiftiFile:
+    """A NIfTI file's header. ``fault`` says why it is no usable volume; shape and affine are then best guesses.
+
+    affine: (4, 4) float64, RAS+ mm, as Volume has it. shape: the three spatial axes.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    affine: Affine | None
+    fault: Fault | None
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between voxel centres along each voxel axis; zeros where the header does not tell."""
+        if self.affine is None:
+            return (0.0, 0.0, 0.0)
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return (float(x), float(y), float(z))
+
+
+def looks_like_nifti(path: Path, head: bytes) -> bool:
+    """Whether a file is NIfTI by its first bytes, or says so by its name (then it must be readable)."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return True
+    if head[:2] == b"\x1f\x8b":
+        try:
+            with gzip.open(path) as file:
+                head = file.read(HEADER_BYTES)
+        except _BROKEN:
+            return False
+    return head[344:348] == b"n+1\x00" or head[4:8] == b"n+2\x00"
+
+
+def read_nifti_header(path: Path) -> NiftiFile:
+    """Read and judge the header; voxels are neither read nor decompressed. Never raises: see ``NiftiFile.fault``."""
+    try:
+        with _opened(path) as file:
+            return _judged(path, _image(file).header)
+    except _BROKEN:
+        return _unusable(
+            path, "nifti_unreadable", "The file is no readable NIfTI image. Send an intact .nii or .nii.gz."
+        )
+
+
+def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
+    """The voxels with scl_slope and scl_inter applied, and sha256 (hex) of the file's bytes as they are.
+
+    Raises InputRefused with the header's own fault, nifti_truncated or not_finite. No more bytes are decompressed than
+    the header calls for, and that is bounded, so a gzip bomb stays small.
+    """
+    if nifti.fault is not None or nifti.affine is None:
+        raise (nifti.fault or Fault("nifti_no_affine", "The header holds no affine.")).refusal()
+    try:
+        with _opened(nifti.path) as file:
+            voxels = _image(file).get_fdata(dtype=np.float32, caching="unchanged")
+    except _BROKEN as error:
+        raise InputRefused(
+            "nifti_truncated",
+            "The file ends before the voxels that its header announces, or is damaged. Send it again, complete.",
+        ) from error
+    if not np.isfinite(voxels).all():
+        raise InputRefused(
+            "not_finite", "The image holds values that are not numbers (NaN or infinite). Send it with finite values."
+        )
+    return Volume(voxels.reshape(nifti.shape), nifti.affine), digest_file(nifti.path)
+
+
+def digest_file(path: Path) -> str:
+    """sha256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return cast("AbstractContextManager[BinaryIO]", gzip.open(path) if compressed else path.open("rb"))
+
+
+def _image(file: BinaryIO) -> Any:
+    """The image over ``file``, by content; nibabel itself goes by the file's name."""
+    head = file.read(HEADER_BYTES)
+    file.seek(0)
+    second = int.from_bytes(head[:4], "little") == HEADER_BYTES or int.from_bytes(head[:4], "big") == HEADER_BYTES
+    return (nib.Nifti2Image if second else nib.Nifti1Image).from_stream(file)
+
+
+def _judged(path: Path, header: Any) -> NiftiFile:
+    shape = tuple(int(size) for size in header.get_data_shape())
+    if len(shape) < 3 or min(shape) < 1 or any(size != 1 for size in shape[3:]):
+        return _unusable(
+            path,
+            "nifti_not_one_volume",
+            "The file holds not one three-dimensional volume (a series of volumes, or a single slice). "
+            "Send one volume per file.",
+        )
+    space = (shape[0], shape[1], shape[2])
+    if header.get_data_dtype().kind not in "iuf":
+        reason = "The voxels are coloured or complex numbers. Send one grey value per voxel."
+        return _unusable(path, "unsupported_colour", reason, space)
+    if shape[0] * shape[1] * shape[2] > MAX_VOXELS:
+        reason = f"The header announces more than {MAX_VOXELS // 10**6} million voxels. Send a head scan at usual resolution."
+        return _unusable(path, "too_large", reason, space)
+    try:
+        affine = _affine(header)
+    except InputRefused as refusal:
+        return _unusable(path, refusal.code, refusal.reason, space)
+    return NiftiFile(path, space, affine, None)
+
+
+def _affine(header: Any) -> Affine:
+    """sform or qform, whichever is set, in RAS+ mm. Where both are, they must say the same."""
+    forms = [
+        np.asarray(form, dtype=np.float64)
+        for form, code in (header.get_sform(coded=True), header.get_qform(coded=True))
+        if code > 0
+    ]
+    if not forms:
+        raise InputRefused(
+            "nifti_no_affine",
+            "Neither sform nor qform is set, so left and right, and front and back, are unknown. "
+            "Convert the scan from DICOM again with a tool that writes the orientation (such as dcm2niix).",
+        )
+    shape = header.get_data_shape()
+    corners = np.array([(i, j, k, 1) for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
+    if len(forms) == 2:
+        apart_mm = np.linalg.norm((corners @ forms[0].T - corners @ forms[1].T)[:, :3], axis=1).max()
+        if not apart_mm <= FORMS_TOLERANCE_MM:
+            raise InputRefused(
+                "nifti_forms_disagree",
+                f"sform and qform place the image up to {apart_mm:.1f} mm apart, so its true place is ambiguous. "
+                "Set both to the scanner's coordinates, or clear the wrong one.",
+            )
+    affine = forms[0].copy()
+    affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 0x07, 1.0)
+    _refuse_deformed(affine)
+    return affine
+
+
+def _refuse_deformed(affine: Affine) -> None:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or lengths.min() < 1e-3 or abs(np.linalg.det(affine)) < 1e-9:
+        raise InputRefused(
+            "invalid_geometry", "The affine in the header is not finite or not invertible. Convert the scan again."
+        )
+    axes = affine[:3, :3] / lengths
+    shear_deg = float(np.degrees(np.arcsin(np.clip(np.abs(axes.T @ axes - np.eye(3)).max(), 0, 1))))
+    if shear_deg > MAX_SHEAR_DEG:
+        raise InputRefused(
+            "gantry_tilt",
+            f"The axes of the image are {shear_deg:.1f} degrees off a right angle (gantry tilt, or an affine "
+            "registration written into the header). Send the image in the scanner's own coordinates.",
+        )
+
+
+def _unusable(path: Path, code: str, reason: str, shape: tuple[int, int, int] = (0, 0, 0)) -> NiftiFile:
+    return NiftiFile(path, shape, None, Fault(code, reason))

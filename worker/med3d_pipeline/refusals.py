@@ -1,0 +1,68 @@
+"""The codes with which reading refuses, in the order in which they win (the table in docs/refusals.md)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from med3d_pipeline.errors import InputRefused
+
+READING_CODES: tuple[str, ...] = (
+    "unknown_series",
+    "no_images",
+    "unreadable_file",
+    "nifti_unreadable",
+    "nifti_truncated",
+    "nifti_not_one_volume",
+    "nifti_no_affine",
+    "nifti_forms_disagree",
+    "not_mr",
+    "secondary_capture",
+    "unsupported_colour",
+    "no_t1w_series",
+    "derived_only",
+    "no_pixel_data",
+    "truncated_pixel_data",
+    "undecodable_pixel_data",
+    "too_large",
+    "invalid_geometry",
+    "mixed_orientation",
+    "mixed_size",
+    "duplicate_slices",
+    "missing_slices",
+    "uneven_spacing",
+    "gantry_tilt",
+    "through_plane_too_coarse",
+    "in_plane_too_coarse",
+    "insufficient_coverage",
+    "not_finite",
+)
+"""Within a series the first code wins. Between the series of a study see ``speaks_for_the_study``."""
+
+ALLOWED_BY_HAND = frozenset({"no_t1w_series", "derived_only", "insufficient_coverage"})
+"""What a person may overrule by choosing the series; everything else leaves no volume to analyse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a series cannot be used: a code of ``READING_CODES`` and a sentence for its sender."""
+
+    code: str
+    reason: str
+
+    def refusal(self) -> InputRefused:
+        """The same as an exception."""
+        return InputRefused(self.code, self.reason)
+
+
+def first_fault(faults: Iterable[Fault]) -> Fault | None:
+    """The fault whose code wins, or None where there is none."""
+    return min(faults, key=lambda fault: precedence(fault.code), default=None)
+
+
+def precedence(code: str) -> int:
+    """Place of ``code`` in the documented order; 0 wins over all others."""
+    return READING_CODES.index(code)
+
+
+def passed_contrast(code: str) -> bool:
+    """Whether a series refused with ``code`` looked T1-weighted, or at least not otherwise."""
+    return precedence(code) > precedence("no_t1w_series")

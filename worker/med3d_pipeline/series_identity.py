@@ -1,0 +1,135 @@
+"""What coded attributes say outright: no MR, secondary capture, colour, derived; or a sequence that is never T1w anatomy."""
+
+from med3d_pipeline.dicom_plane import SequenceFacts
+from med3d_pipeline.mr_contrast import ContrastFinding, Weighting, judge_contrast
+from med3d_pipeline.refusals import Fault
+
+MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+ENHANCED_MR_COLOUR = "1.2.840.10008.5.1.4.1.1.4.3"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+_PHASE = frozenset({"P", "PHASE", "R", "REAL", "I", "IMAGINARY", "PHASE MAP", "P_FFE", "R_FFE", "I_FFE", "P_SE"})
+_MAPS = frozenset(
+    {
+        "ADC", "FA", "TRACEW", "DIFFUSION", "T1 MAP", "T1_MAP", "T2 MAP", "T2_MAP", "T2_STAR_MAP", "R2_MAP", "R2*_MAP",
+        "B0", "B1", "FIELD_MAP", "FIELDMAP", "VELOCITY", "PERFUSION", "ASL", "CBF", "CBV", "MTT", "TTP", "RELCBF",
+        "MOSAIC", "FMRI", "SWI", "MNIP",
+    }
+)  # fmt: skip
+_REFORMATS = frozenset(
+    {"MPR", "REFORMATTED", "PROJECTION IMAGE", "MIP", "MINIP", "CPR", "CSA MPR", "SUBTRACTION", "SUB"}
+)
+_LOCALIZER = frozenset({"LOCALIZER", "SCOUT"})
+_OTHER_CONTRASTS = {
+    "DIFFUSION": "diffusion",
+    "PERFUSION": "perfusion",
+    "FLOW_ENCODED": "flow",
+    "TOF": "time of flight",
+    "TAGGING": "tagging",
+    "FLUID_ATTENUATED": "fluid attenuation",
+    "STIR": "short-tau inversion recovery",
+    "SPECTROSCOPY": "spectroscopy",
+}
+_RELAXATION_CONTRASTS = {"T2", "T2_STAR", "PROTON_DENSITY"}
+# Siemens names its sequences by family; these families are never T1-weighted anatomy.
+_SIEMENS_FAMILIES = {
+    "fm2d": "field map",
+    "fm3d": "field map",
+    "ep": "echo-planar",
+    "tfi": "balanced steady state",
+    "ci3d": "balanced steady state",
+    "fi3d": "time-of-flight angiography",
+    "fi2d": "time-of-flight angiography",
+    "swi": "susceptibility",
+    "h2d": "single-shot turbo spin echo",
+    "de3d": "double-echo steady state",
+    "pc3d": "phase contrast",
+    "pc2d": "phase contrast",
+}
+
+
+def image_fault(facts: SequenceFacts) -> Fault | None:
+    """What the kind of object rules out, before any question of contrast; the derived flags last."""
+    kind = set(facts.image_type)
+    if facts.sop_class == SECONDARY_CAPTURE or facts.sop_class.startswith(SECONDARY_CAPTURE + "."):
+        return Fault(
+            "secondary_capture",
+            "The images are secondary captures (screenshots or scans of film). Send the scanner's original images.",
+        )
+    if facts.modality != "MR" or not _is_mr_class(facts.sop_class):
+        return Fault("not_mr", "The images are not magnetic resonance. Send a T1-weighted MR scan of the head.")
+    if (
+        facts.samples_per_pixel != 1
+        or not facts.photometric.startswith("MONOCHROME")
+        or facts.sop_class == ENHANCED_MR_COLOUR
+    ):
+        return Fault("unsupported_colour", "The images are in colour. Send the original grey-value images.")
+    derived = kind & _REFORMATS or facts.volume_calculation not in {"", "NONE"}
+    if derived or (facts.image_type[:1] == ("DERIVED",) and "UNI" not in kind):
+        return Fault(
+            "derived_only",
+            "The series was computed from another one (a reformat, projection or processed image). "
+            "Send the original acquisition.",
+        )
+    return None
+
+
+def sequence_identity(facts: SequenceFacts) -> ContrastFinding | None:
+    """A finding where coded attributes settle the contrast by themselves, else None: then MR physics is asked."""
+    if "UNI" in facts.image_type:
+        return ContrastFinding(Weighting.T1, "uniform image of an MP2RAGE acquisition")
+    other = _other_by_code(facts) or _other_by_sequence(facts)
+    if other is not None:
+        return ContrastFinding(Weighting.OTHER, other)
+    if facts.acquisition_contrast in {"T1", *_RELAXATION_CONTRASTS}:
+        return _coded_relaxation(facts)
+    return None
+
+
+def _coded_relaxation(facts: SequenceFacts) -> ContrastFinding:
+    """AcquisitionContrast names a relaxation contrast: believed where TR, TE, TI and flip angle do not contradict it."""
+    physics = judge_contrast(facts)
+    coded = Weighting.T1 if facts.acquisition_contrast == "T1" else Weighting.OTHER
+    if physics.weighting is coded:
+        return physics
+    name = facts.acquisition_contrast.replace("_", " ")
+    if physics.weighting is Weighting.UNKNOWN:
+        return ContrastFinding(coded, f"the scanner states {name} contrast")
+    if physics.weighting is Weighting.OTHER:
+        return ContrastFinding(Weighting.OTHER, f"{physics.reason}, although the scanner states {name} contrast")
+    return ContrastFinding(Weighting.UNKNOWN, f"the scanner states {name} contrast, TR, TE and flip angle say T1")
+
+
+def _other_by_code(facts: SequenceFacts) -> str | None:
+    kind = set(facts.image_type)
+    if kind & _LOCALIZER:
+        return "localizer"
+    if facts.image_type[2:3] and facts.image_type[2] in _PHASE or facts.component in {"PHASE", "REAL", "IMAGINARY"}:
+        return "phase, real or imaginary part: no magnitude image"
+    if kind & _MAPS:
+        return f"parameter map or functional image ({', '.join(sorted(kind & _MAPS)).lower()})"
+    if facts.acquisition_contrast in _OTHER_CONTRASTS:
+        return f"the scanner states {_OTHER_CONTRASTS[facts.acquisition_contrast]} contrast"
+    if facts.b_value:
+        return "diffusion-weighted"
+    return None
+
+
+def _other_by_sequence(facts: SequenceFacts) -> str | None:
+    if "EP" in facts.scanning_sequence or facts.echo_planar:
+        return "echo-planar imaging"
+    for prefix, family in _SIEMENS_FAMILIES.items():
+        if facts.sequence_name.startswith(prefix):
+            return f"sequence of a {family} family"
+    if facts.angiography or any("TOF" in option for option in facts.scan_options):
+        return "angiography"
+    inverted = facts.ti_ms is not None or facts.inversion_recovery or {"IR"} & set(facts.scanning_sequence)
+    compensated = any(option.startswith(("FC", "FLOW")) for option in facts.scan_options)
+    if compensated and not inverted and "GR" in facts.scanning_sequence and facts.acquisition_type == "3D":
+        return "flow-compensated 3D gradient echo: angiography or susceptibility imaging"
+    return None
+
+
+def _is_mr_class(sop_class: str) -> bool:
+    """MR Image, Enhanced MR (.1), Enhanced MR Color (.3), Legacy Converted Enhanced MR (.4); unknown where unstated."""
+    return sop_class in {"", MR_IMAGE, *(f"{MR_IMAGE}.{number}" for number in (1, 3, 4))}

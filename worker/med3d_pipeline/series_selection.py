@@ -1,0 +1,95 @@
+"""Which series of a study is analysed, and why not the others."""
+
+from dataclasses import dataclass
+
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.refusals import ALLOWED_BY_HAND, passed_contrast, precedence
+from med3d_pipeline.study_series import Study, StudySeries, best_first, find_series, listed_candidates
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesCandidate:
+    """A series that was looked at; ``code`` says why it is not eligible."""
+
+    label: str
+    score: float
+    reasons: tuple[str, ...]
+    eligible: bool
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSelection:
+    """The chosen label, all candidates (best first) and why a person should look."""
+
+    chosen: str
+    candidates: tuple[SeriesCandidate, ...]
+    review_reasons: tuple[str, ...]
+
+
+def select_series(study: Study, chosen: str | None = None) -> SeriesSelection:
+    """The best T1-weighted 3D series, or the one with the label ``chosen``.
+
+    Equal scores are decided by series number and then by content, and reported in the review reasons.
+
+    Raises InputRefused with details {"candidates": [{label, score, reasons}]}: unknown_series where ``chosen`` is no
+    label of the study; else, where nothing is eligible, the code of the series that speaks for the study.
+    """
+    if chosen is not None:
+        return _by_hand(study, find_series(study, chosen))
+    eligible = [series for series in best_first(study) if series.appraisal.fault is None]
+    if not eligible:
+        raise _refusal(study)
+    best = eligible[0]
+    review = list(best.appraisal.review)
+    tied = [series for series in eligible[1:] if series.appraisal.score == best.appraisal.score]
+    if tied:
+        review.append(f"{len(tied) + 1} series are equally suitable; the first by series number was taken")
+    review += _worth_knowing(study, best)
+    return SeriesSelection(best.label, _candidates(study), tuple(review))
+
+
+def _by_hand(study: Study, series: StudySeries) -> SeriesSelection:
+    fault = series.appraisal.fault
+    if fault is not None and fault.code not in ALLOWED_BY_HAND:
+        raise InputRefused(fault.code, fault.reason, {"candidates": listed_candidates(study)})
+    review = ["the series was chosen by hand", *series.appraisal.review]
+    if fault is not None:
+        review.append(f"the series would not have been chosen ({fault.code}): {fault.reason}")
+    return SeriesSelection(series.label, _candidates(study), tuple(review))
+
+
+def _worth_knowing(study: Study, best: StudySeries) -> list[str]:
+    found = []
+    if study.unreadable_files:
+        found.append(f"{study.unreadable_files} files begin as DICOM but could not be read")
+    for series in study.series:
+        fault = series.appraisal.fault
+        if fault is not None and passed_contrast(fault.code) and series.appraisal.score > best.appraisal.score:
+            found.append(f"a series that scored higher cannot be used ({fault.code}): {series.label}")
+    return found
+
+
+def _refusal(study: Study) -> InputRefused:
+    """In the words of the series that came furthest: T1-weighted by its parameters and best scored, else the one
+    whose code stands lowest in the documented order."""
+    faulty = [(series, fault) for series in study.series if (fault := series.appraisal.fault) is not None]
+    near = [(series, fault) for series, fault in faulty if passed_contrast(fault.code)]
+    if near:
+        _, fault = max(near, key=lambda item: item[0].appraisal.score)
+    else:
+        _, fault = max(faulty, key=lambda item: precedence(item[1].code))
+    return InputRefused(fault.code, fault.reason, {"candidates": listed_candidates(study)})
+
+
+def _candidates(study: Study) -> tuple[SeriesCandidate, ...]:
+    return tuple(
+        SeriesCandidate(
+            series.label,
+            series.appraisal.score,
+            series.appraisal.reasons,
+            series.appraisal.fault is None,
+            series.appraisal.fault.code if series.appraisal.fault else None,
+        )
+        for series in best_first(study)
+    )

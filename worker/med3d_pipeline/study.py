@@ -1,0 +1,174 @@
+"""A study: walk its files, choose the T1-weighted series, load it."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from med3d_pipeline import nifti
+from med3d_pipeline.acquisition import Acquisition, acquisition_of
+from med3d_pipeline.dicom_files import HEAD_BYTES
+from med3d_pipeline.dicom_headers import NotAnImage, UnreadableDicom, read_planes, tolerant_reading
+from med3d_pipeline.dicom_pixels import read_stack, truncated
+from med3d_pipeline.dicom_plane import PatientAttributes, Plane
+from med3d_pipeline.dicom_stacks import fingerprint, stacks_of_study
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.nifti import NiftiFile
+from med3d_pipeline.series_label import distinct_labels, nifti_label, stack_label
+from med3d_pipeline.series_ranking import appraise_nifti, appraise_stack, typical_facts
+from med3d_pipeline.series_selection import SeriesCandidate, SeriesSelection, select_series
+from med3d_pipeline.stack_geometry import assemble_stack
+from med3d_pipeline.study_series import Study, StudySeries, find_series
+from med3d_pipeline.volume import Volume
+
+__all__ = [
+    "Acquisition",
+    "LoadedSeries",
+    "PatientAttributes",
+    "SeriesCandidate",
+    "SeriesSelection",
+    "Study",
+    "StudySeries",
+    "load_series",
+    "load_stack",
+    "read_study",
+    "select_series",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedSeries:
+    """A series as a volume.
+
+    input_digest: sha256 (hex) over the sorted digests of its instances (data set without group 0002), or of the NIfTI
+    bytes; names and order of files do not matter.
+    """
+
+    volume: Volume
+    input_digest: str
+    acquisition: Acquisition
+    patient: PatientAttributes
+
+
+def read_study(paths: Sequence[Path]) -> Study:
+    """Read the headers of all files under ``paths`` (files or folders, walked through), no pixel data.
+
+    Raises InputRefused with no_images where nothing is an image, unreadable_file where only broken DICOM was found.
+    """
+    planes: list[Plane] = []
+    niftis: list[NiftiFile] = []
+    ignored = unreadable = 0
+    interned: dict[object, object] = {}
+    with tolerant_reading():
+        for path in _files(paths):
+            try:
+                found = _read_file(path)
+            except NotAnImage:
+                ignored += 1
+            except (UnreadableDicom, OSError):
+                unreadable += 1
+            else:
+                if isinstance(found, NiftiFile):
+                    niftis.append(found)
+                else:
+                    planes.extend(_sharing(found, interned))
+    if not planes and not niftis:
+        raise _nothing_found(ignored, unreadable)
+    return Study(_labelled(_dicom_series(planes) + _nifti_series(niftis)), ignored, unreadable)
+
+
+def load_series(study: Study, label: str) -> LoadedSeries:
+    """Read the voxels of one series, whether or not it would have been selected.
+
+    Raises InputRefused with unknown_series, a geometry code, or a code of the pixel data (docs/refusals.md).
+    """
+    series = find_series(study, label)
+    if isinstance(series.source, NiftiFile):
+        volume, digest = nifti.read_nifti(series.source)
+        return LoadedSeries(volume, digest, Acquisition(spacing_mm=volume.spacing_mm), PatientAttributes())
+    return load_stack(series.source)
+
+
+def load_stack(planes: Sequence[Plane]) -> LoadedSeries:
+    """Assemble and decode planes of one stack; see load_series."""
+    if planes[0].facts.samples_per_pixel != 1 or not planes[0].facts.photometric.startswith("MONOCHROME"):
+        raise InputRefused("unsupported_colour", "The images are in colour. Send the original grey-value images.")
+    if any(plane.pixel_data == "absent" for plane in planes):
+        raise InputRefused("no_pixel_data", "Images of the series hold no pixel data. Send the complete images.")
+    if any(plane.pixel_data == "truncated" for plane in planes):
+        raise truncated()
+    geometry = assemble_stack(planes)
+    volume, digest = read_stack(planes, geometry)
+    patient = min((plane.patient for plane in planes), key=repr)
+    return LoadedSeries(volume, digest, acquisition_of(typical_facts(planes), geometry), patient)
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Regular files under ``paths``; links are not followed."""
+    for path in paths:
+        if path.is_dir():
+            for folder, folders, names in os.walk(path):
+                folders.sort()
+                yield from (file for name in sorted(names) if (file := Path(folder, name)).is_file())
+        else:
+            yield path
+
+
+def _read_file(path: Path) -> list[Plane] | NiftiFile:
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES + nifti.HEADER_BYTES)
+    if nifti.looks_like_nifti(path, head):
+        return nifti.read_nifti_header(path)
+    return read_planes(path)
+
+
+def _sharing(planes: Iterable[Plane], interned: dict[object, object]) -> Iterator[Plane]:
+    """The planes with equal facts and patients replaced by one object each: thousands of slices stay small."""
+    for plane in planes:
+        object.__setattr__(plane, "facts", interned.setdefault(plane.facts, plane.facts))
+        object.__setattr__(plane, "patient", interned.setdefault(plane.patient, plane.patient))
+        yield plane
+
+
+def _dicom_series(planes: Sequence[Plane]) -> list[tuple[str, StudySeries]]:
+    found = []
+    for stack in stacks_of_study(planes):
+        appraisal, geometry = appraise_stack(stack)
+        label = stack_label(stack, geometry, appraisal.is_t1_weighted)
+        series = StudySeries(label, tuple(stack), geometry, appraisal, stack[0].series_number)
+        found.append((fingerprint(stack), series))
+    return found
+
+
+def _nifti_series(niftis: Sequence[NiftiFile]) -> list[tuple[str, StudySeries]]:
+    several = len(niftis) > 1
+    return [
+        (
+            nifti.digest_file(file.path) if several else "",
+            StudySeries(nifti_label(file), file, None, appraise_nifti(file), None),
+        )
+        for file in niftis
+    ]
+
+
+def _labelled(found: list[tuple[str, StudySeries]]) -> tuple[StudySeries, ...]:
+    """In the order of series numbers, then of content, with labels made distinct."""
+    found.sort(key=lambda item: (item[1].series_number is None, item[1].series_number or 0, item[1].label, item[0]))
+    labels = distinct_labels([series.label for _, series in found])
+    return tuple(
+        StudySeries(label, series.source, series.geometry, series.appraisal, series.series_number)
+        for label, (_, series) in zip(labels, found, strict=True)
+    )
+
+
+def _nothing_found(ignored: int, unreadable: int) -> InputRefused:
+    details = {"ignored_files": ignored, "unreadable_files": unreadable}
+    if unreadable:
+        return InputRefused(
+            "unreadable_file",
+            f"{unreadable} files begin as DICOM but cannot be read, and nothing else is an image. Send intact files.",
+            details,
+        )
+    return InputRefused(
+        "no_images", "Nothing in the input is a DICOM or NIfTI image. Send a T1-weighted head scan.", details
+    )
