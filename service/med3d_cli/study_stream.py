@@ -44,8 +44,8 @@ def open_study(path: Path) -> Upload:
 
 
 def study_files(folder: Path) -> list[Path]:
-    """Every regular file under ``folder`` in a stable order; hidden files and links are left out."""
-    below = (found for found in folder.rglob("*") if found.is_file() and not found.is_symlink())
+    """Every file under ``folder`` in a stable order; hidden ones and linked folders are left out."""
+    below = (found for found in folder.rglob("*") if found.is_file())
     return sorted(found for found in below if not any(part.startswith(".") for part in found.relative_to(folder).parts))
 
 

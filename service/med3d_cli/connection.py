@@ -1,0 +1,33 @@
+"""Which service to speak to, and with which key."""
+
+import os
+from pathlib import Path
+
+from med3d_cli.data_dir import DataDir, default_data_dir
+from med3d_cli.errors import CommandError
+from med3d_cli.results_client import ResultsClient
+
+
+def connect() -> ResultsClient:
+    """MED3D_URL and MED3D_API_KEY (or MED3D_API_KEY_FILE), else the service that `med3d serve` runs for this user."""
+    data_dir = DataDir(default_data_dir())
+    return ResultsClient(_url(data_dir), _key(data_dir))
+
+
+def _url(data_dir: DataDir) -> str:
+    if stated := os.environ.get("MED3D_URL"):
+        return stated
+    try:
+        return data_dir.address_file.read_text().strip()
+    except OSError as error:
+        raise CommandError("no service is known: set MED3D_URL, or start one with `med3d serve`") from error
+
+
+def _key(data_dir: DataDir) -> str:
+    if stated := os.environ.get("MED3D_API_KEY"):
+        return stated
+    path = Path(os.environ.get("MED3D_API_KEY_FILE") or data_dir.api_key_file)
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise CommandError(f"the API key cannot be read from {path}: set MED3D_API_KEY or MED3D_API_KEY_FILE") from error

@@ -1,0 +1,64 @@
+"""The `med3d` command."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from med3d_contract.problems import ApiError, ApiUnavailable, Superseded
+
+from med3d_cli.analyse import analyse
+from med3d_cli.bundle import bundle_commands
+from med3d_cli.demo import demo
+from med3d_cli.errors import CommandError
+from med3d_cli.serve import serve
+from med3d_cli.studies import runs, show, submit
+from med3d_cli.worker import worker
+
+
+def make_app() -> typer.Typer:
+    """The command line with all its commands."""
+    app = typer.Typer(
+        name="med3d",
+        help="Brain age and estimated SDMT from T1-weighted head MRI. Not a medical device.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    app.callback()(_options)
+    for command in (serve, submit, runs, show, analyse, worker, demo):
+        app.command()(command)
+    app.add_typer(bundle_commands(), name="bundle")
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"med3d {version('infovae-med3d')}")
+        raise typer.Exit
+
+
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Brain age and estimated SDMT from T1-weighted head MRI. Not a medical device."""
+
+
+def run() -> None:
+    """Entry point: what a user can mend is one line on stderr, without a traceback."""
+    try:
+        make_app()()
+    except CommandError as error:
+        _stop(str(error), error.exit_code)
+    except (ApiError, ApiUnavailable, Superseded) as error:
+        _stop(str(error), 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _stop(message: str, exit_code: int) -> None:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(exit_code)

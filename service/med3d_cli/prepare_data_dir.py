@@ -1,0 +1,22 @@
+"""``python -m med3d_cli.prepare_data_dir CLIENT_KEY_FILE WORKER_KEY_FILE``: schema and keys, before anything is served.
+
+A process of its own, so that the supervisor stays small and single-threaded.
+"""
+
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Settings come from the environment, as for every process of the service."""
+    from med3d_service.processes import ensure_api_key, migrate
+    from med3d_service.settings import Settings
+
+    settings = Settings()
+    migrate(settings)
+    ensure_api_key(settings, "client", Path(sys.argv[1]))
+    ensure_api_key(settings, "worker", Path(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""`med3d serve`: the whole service on this machine."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from med3d_cli.data_dir import DataDir, default_data_dir
+from med3d_cli.extras import extra, require_onnx_runtime
+
+DataDirOption = Annotated[
+    Path | None, typer.Option(help="Everything that is kept lies here. Default: the user's data folder.")
+]
+
+
+def serve(
+    data_dir: DataDirOption = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8000,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what the processes say, on stderr.")] = False,
+) -> None:
+    """Start API, worker, courier, scheduler, broker and database on 127.0.0.1, until Ctrl-C or SIGTERM."""
+    with extra("service", "worker"):
+        require_onnx_runtime()
+        from med3d_worker.settings import BundleSettings
+    run_service(DataDir(data_dir or default_data_dir()), port, BundleSettings().bundle_dir, verbose=verbose)
+
+
+def run_service(data_dir: DataDir, port: int, bundle_dir: Path, *, verbose: bool) -> None:
+    """Everything that `serve` does, with the choices made."""
+    from med3d_cli import embedded
+    from med3d_cli.readiness import Readiness
+    from med3d_cli.supervisor import Supervisor
+
+    data_dir = DataDir(data_dir.root.absolute())
+    data_dir.prepare()
+    with ExitStack() as stack:
+        stack.enter_context(data_dir.locked())
+        data_dir.address_file.unlink(missing_ok=True)
+        port = embedded.free_port(port)
+        broker_socket = stack.enter_context(data_dir.broker_socket())
+        settings = embedded.environment(data_dir, port, broker_socket, bundle_dir.absolute())
+        embedded.prepare(data_dir, settings)
+        url = f"http://{embedded.HOST}:{port}"
+        stack.callback(data_dir.address_file.unlink, missing_ok=True)
+
+        def on_ready() -> None:
+            data_dir.address_file.write_text(url + "\n")
+            print(f"med3d ready on {url}", flush=True)
+            print(f"API key: {data_dir.api_key_file}", flush=True)
+
+        def say(line: str) -> None:
+            print(line, file=sys.stderr, flush=True)
+
+        specs = embedded.process_specs(data_dir, settings, broker_socket)
+        supervisor = Supervisor(specs, embedded.STOP_ORDER, data_dir.logs, echo=verbose)
+        supervisor.run(Readiness(url, on_ready, say))

@@ -1,0 +1,30 @@
+"""`med3d worker`: take tasks from the queues until told to stop."""
+
+from typing import Annotated
+
+import typer
+
+from med3d_cli.errors import CommandError
+from med3d_cli.extras import extra, require_onnx_runtime
+
+
+def worker(
+    queues: Annotated[str | None, typer.Option(help="Separated by commas. Default: publish,predict,preprocess.")] = None,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+) -> None:
+    """Run a worker, set by MED3D_* variables (broker, API, key file, store, bundle, provider, threads)."""
+    with extra("worker"):
+        require_onnx_runtime()
+        from med3d_worker.app import run_worker
+        from med3d_worker.settings import WorkerSettings
+        from pydantic import ValidationError
+    stated = {} if queues is None else {"queues": queues}
+    try:
+        settings = WorkerSettings(**stated)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise CommandError(f"{f'MED3D_{name}: ' if name else ''}{first['msg']}") from error
+    code = run_worker(settings, log_level=log_level.upper())
+    if code:
+        raise typer.Exit(code)

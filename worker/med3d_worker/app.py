@@ -1,0 +1,126 @@
+"""The worker process: Celery's parent stays light, each child builds its own workplace after the fork."""
+
+import logging
+import mmap
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+from celery import Celery, signals
+from med3d_contract.queues import CELERY_PRIORITY, PUBLISH_RESULT, celery_settings
+from med3d_contract.results import Priority
+from med3d_contract.store import StoreError
+from med3d_pipeline.errors import PipelineError
+
+from med3d_worker.settings import WorkerSettings
+from med3d_worker.tasks import register_tasks
+from med3d_worker.tether import die_with_parent
+from med3d_worker.workplace import Workplace, open_workplace
+
+EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: starting again will not help
+MODEL_LOADING_TIMEOUT_S = 300.0
+
+log = structlog.get_logger()
+
+
+class UnfitReport:
+    """One sentence that a child leaves for its parent: why it must not work. Shared memory, so made before the fork."""
+
+    SIZE_BYTES = 4096
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, self.SIZE_BYTES)
+
+    def write(self, reason: str) -> None:
+        """Leave the sentence, cut to what fits."""
+        data = reason.encode()[: self.SIZE_BYTES - 1]
+        self._shared[: len(data)] = data
+
+    def read(self) -> str | None:
+        """The sentence, or None where no child was unfit."""
+        return bytes(self._shared).rstrip(b"\0").decode(errors="replace") or None
+
+
+@dataclass
+class ChildProcess:
+    """What a child of the pool holds: filled after the fork, empty in the parent."""
+
+    settings: WorkerSettings
+    parent_pid: int = field(default_factory=os.getpid)
+    unfit: UnfitReport = field(default_factory=UnfitReport)
+    workplace: Workplace | None = None
+
+    def start(self, app: Celery) -> None:
+        """Build the workplace. An unfit child takes no work and ends its parent, which says why."""
+        die_with_parent(self.parent_pid)
+        try:
+            self.workplace = open_workplace(self.settings, partial(_send_publish, app))
+        except (PipelineError, StoreError, OSError, ValueError) as error:
+            self.unfit.write(f"{type(error).__name__}: {error}")
+            os.kill(self.parent_pid, signal.SIGTERM)
+
+
+def make_celery(settings: WorkerSettings, workplace: Callable[[], Workplace | None]) -> Celery:
+    """The Celery application with the worker's tasks, which work with what ``workplace`` gives in each child."""
+    app = Celery("med3d_worker")
+    app.conf.update(celery_settings(settings.broker_url.get_secret_value()))
+    app.conf.update(
+        broker_connection_max_retries=None,  # a broker may be away for as long as it likes
+        worker_proc_alive_timeout=MODEL_LOADING_TIMEOUT_S,
+        worker_max_memory_per_child=settings.child_memory_kib,
+    )
+    register_tasks(app, workplace)
+    return app
+
+
+def run_worker(settings: WorkerSettings, *, log_level: str = "INFO") -> int:
+    """Take tasks until SIGTERM or SIGINT; the exit code. EXIT_UNFIT where the model must not be used here."""
+    configure_logs(log_level)
+    child = ChildProcess(settings)
+    app = make_celery(settings, lambda: child.workplace)
+
+    def start_child(**_: object) -> None:
+        child.start(app)
+
+    signals.worker_process_init.connect(start_child, weak=False)
+    worker = app.Worker(
+        hostname=f"med3d-{os.getpid()}@worker",
+        queues=",".join(settings.queue_names),
+        concurrency=settings.children,
+        pool="prefork",
+        loglevel=log_level,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+    if reason := child.unfit.read():
+        log.error("unfit", reason=reason)
+        return EXIT_UNFIT
+    return int(worker.exitcode or 0)
+
+
+def _send_publish(app: Celery, run_id: str, attempt: int) -> None:
+    priority = CELERY_PRIORITY[Priority.STAT]  # a finished answer waits for nobody
+    app.send_task(PUBLISH_RESULT, args=(run_id, attempt), priority=priority, retry=False)
+
+
+def configure_logs(level: str) -> None:
+    """One JSON object per line on stderr. Events are ours; what libraries say goes the same way."""
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

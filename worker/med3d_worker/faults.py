@@ -1,0 +1,26 @@
+"""From an exception to what the results API is told: a code, a sentence, and whether another attempt is worth it."""
+
+from celery.exceptions import SoftTimeLimitExceeded
+from med3d_contract.client import ApiUnavailable
+from med3d_contract.results import Failure
+from med3d_contract.store import ObjectDamagedError, ObjectMissingError, StoreError
+from med3d_pipeline.errors import BundleError, InferenceError
+
+FAULTS: tuple[tuple[type[BaseException], str, str], ...] = (
+    (SoftTimeLimitExceeded, "time_limit", "the stage took longer than its time limit"),
+    (MemoryError, "out_of_memory", "the worker ran out of memory"),
+    (InferenceError, "inference_failed", "the model's runtime failed"),
+    (BundleError, "bundle_invalid", "the worker's model bundle cannot be used"),
+    (ObjectDamagedError, "object_damaged", "an object in the store does not have the digest it was stored with"),
+    (ObjectMissingError, "object_missing", "an object is missing from the store"),
+    (StoreError, "store_unavailable", "the object store cannot be used"),
+    (ApiUnavailable, "api_unavailable", "the results API did not answer"),
+)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What to report of ``error``. Its text stays here: messages of libraries may quote headers and paths."""
+    for kind, code, reason in FAULTS:
+        if isinstance(error, kind):
+            return Failure(code=code, reason=reason, retryable=True)
+    return Failure(code="internal_error", reason=f"an unexpected {type(error).__name__}", retryable=True)

@@ -1,0 +1,74 @@
+"""The model bundle as a process uses it: opened, verified, proven on its reference case."""
+
+import hashlib
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import structlog
+from med3d_contract.results import BundleRef
+from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.prediction import Predictor
+from med3d_pipeline.preprocess import Preprocessor
+from med3d_pipeline.quality import QualityLimits
+
+from med3d_worker.settings import BundleSettings
+
+log = structlog.get_logger()
+
+PROJECT = "infovae-med3d"
+SOFTWARE = ("SimpleITK", "numpy", "nibabel", "pydicom", "onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime")
+MAKES_THE_TENSOR = ("brain_box.onnx", "brain_mask.onnx", "template.nii.gz", "template_mask.nii.gz")
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A bundle with its sessions. ``preprocessing_digest`` names everything that turns voxels into a tensor."""
+
+    reference: BundleRef
+    preprocessor: Preprocessor
+    predictor: Predictor
+    quality_limits: QualityLimits
+    providers: tuple[str, ...]
+    preprocessing_digest: str
+    software: dict[str, str]
+
+
+def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
+    """Open the bundle, verify every digest and, with ``prove``, run its reference case on this machine.
+
+    Raises BundleError where files are missing or altered or the reference case is off its tolerances, ValueError where
+    no bundle is found.
+    """
+    bundle = Bundle.open(settings.bundle_dir, provider=settings.provider, threads=settings.threads)
+    if prove:
+        report = bundle.run_reference_case()
+        log.info("reference_case_passed", report=str(report))
+    return LoadedModel(
+        reference=BundleRef(name=bundle.name, version=bundle.version, digest=bundle.digest),
+        preprocessor=bundle.preprocessor(),
+        predictor=bundle.predictor(),
+        quality_limits=bundle.quality_limits,
+        providers=bundle.providers,
+        preprocessing_digest=preprocessing_digest(bundle),
+        software=software_versions(),
+    )
+
+
+def preprocessing_digest(bundle: Bundle) -> str:
+    """sha256 (hex) over the spec, the brain networks, the template and the pipeline's version; not the thresholds."""
+    digest = hashlib.sha256(f"{PROJECT} {version(PROJECT)}\n{bundle.spec.model_dump_json()}\n".encode())
+    for name in MAKES_THE_TENSOR:
+        digest.update(f"{name} {bundle.manifest.files[name]}\n".encode())
+    return digest.hexdigest()
+
+
+def software_versions() -> dict[str, str]:
+    """Name to version of the project and of what computes."""
+    found = {PROJECT: version(PROJECT), "python": platform.python_version()}
+    for name in SOFTWARE:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,214 @@
+"""From files to a tensor that passed the quality gate: the same for a worker's stage and for `med3d analyse`."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from med3d_contract.results import Provenance, Quality, Refusal, SeriesCandidate, SeriesReport
+from med3d_contract.work import PreprocessedObject
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.preprocess import Preprocessed
+from med3d_pipeline.quality import judge_quality
+from med3d_pipeline.study import (
+    Acquisition,
+    LoadedSeries,
+    PatientAttributes,
+    SeriesSelection,
+    load_series,
+    read_study,
+    select_series,
+)
+
+from med3d_worker.loaded_model import LoadedModel
+from med3d_worker.stage_clock import StageClock
+from med3d_worker.tensors import TensorCache, TensorRecord, tensor_key
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedStudy:
+    """A tensor and what belongs to it.
+
+    stored: where the tensor lies, None without a cache. images: what preprocessing made on the way (brain mask, native
+    affine), None where the tensor came from the cache.
+    """
+
+    record: TensorRecord
+    stored: PreprocessedObject | None
+    images: Preprocessed | None
+    series: SeriesReport
+    quality: Quality
+    acquisition: Acquisition
+    patient: PatientAttributes
+    review_reasons: tuple[str, ...]
+    provenance: Provenance
+
+    def acquisition_fields(self) -> dict[str, str | float | None]:
+        """The acquisition as the contract carries it."""
+        return acquisition_fields(self.acquisition)
+
+
+class StudyRefused(Exception):  # noqa: N818 - an answer, not a fault
+    """No number for this study; series, quality and provenance as far as they were known by then."""
+
+    def __init__(
+        self, refusal: Refusal, series: SeriesReport | None, quality: Quality | None, provenance: Provenance
+    ) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+        self.series = series
+        self.quality = quality
+        self.provenance = provenance
+
+
+class StudyPreparation:
+    """Read, select, load, preprocess, judge. With a cache, a head that was preprocessed before is only judged again."""
+
+    def __init__(self, model: LoadedModel, cache: TensorCache | None = None) -> None:
+        self._model = model
+        self._cache = cache
+
+    def __call__(
+        self, paths: Sequence[Path], *, chosen: str | None, clock: StageClock, on_stage: Callable[[str], None]
+    ) -> PreparedStudy:
+        """Prepare the study under ``paths``; ``chosen`` is a series' label where a person chose.
+
+        Raises StudyRefused where it cannot have a number, InferenceError and StoreError where something broke.
+        """
+        return _Preparing(self._model, self._cache, clock, on_stage).study(paths, chosen)
+
+
+class _Preparing:
+    """One preparation under way: remembers what is known, so that a refusal can say it."""
+
+    def __init__(
+        self, model: LoadedModel, cache: TensorCache | None, clock: StageClock, on_stage: Callable[[str], None]
+    ) -> None:
+        self._model = model
+        self._cache = cache
+        self._clock = clock
+        self._on_stage = on_stage
+        self._series: SeriesReport | None = None
+        self._quality: Quality | None = None
+        self._input_digest: str | None = None
+
+    def study(self, paths: Sequence[Path], chosen: str | None) -> PreparedStudy:
+        try:
+            selection, loaded = self._read(paths, chosen)
+            record, stored, images = self._tensor(loaded)
+            review_reasons = self._judge(record.measures)
+        except InputRefused as refused:
+            raise self._refusal(refused) from refused
+        assert self._series is not None
+        assert self._quality is not None
+        return PreparedStudy(
+            record=record,
+            stored=stored,
+            images=images,
+            series=self._series,
+            quality=self._quality,
+            acquisition=loaded.acquisition,
+            patient=loaded.patient,
+            review_reasons=(*selection.review_reasons, *review_reasons),
+            provenance=self._provenance(),
+        )
+
+    def _read(self, paths: Sequence[Path], chosen: str | None) -> tuple[SeriesSelection, LoadedSeries]:
+        self._on_stage("reading headers")
+        with self._clock.measure("read_headers"):
+            study = read_study(paths)
+            selection = select_series(study, chosen)
+        self._series = SeriesReport(
+            chosen=selection.chosen,
+            candidates=tuple(
+                SeriesCandidate(label=found.label, score=found.score, reasons=found.reasons)
+                for found in selection.candidates
+            ),
+        )
+        self._on_stage("reading the series")
+        with self._clock.measure("read_series"):
+            loaded = load_series(study, selection.chosen)
+        self._input_digest = loaded.input_digest
+        return selection, loaded
+
+    def _tensor(self, loaded: LoadedSeries) -> tuple[TensorRecord, PreprocessedObject | None, Preprocessed | None]:
+        key = tensor_key(loaded.input_digest, self._model.preprocessing_digest)
+        if self._cache and (found := self._cache.find(key)):
+            return *found, None
+        images = self._model.preprocessor(loaded.volume, self._on_stage)
+        self._clock.add(dict(images.timings_s))
+        record = TensorRecord(images.tensor, images.template_to_native, dict(images.measures))
+        if self._cache is None:
+            return record, None, images
+        with self._clock.measure("store_tensor"):
+            return record, self._cache.keep(key, record), images
+
+    def _judge(self, measures: Mapping[str, float]) -> tuple[str, ...]:
+        verdict = judge_quality(measures, self._model.quality_limits)
+        self._quality = quality_report(measures, self._model.quality_limits.accepted, verdict.failed)
+        if verdict.refusal is not None:
+            raise verdict.refusal
+        return verdict.review_reasons
+
+    def _refusal(self, refused: InputRefused) -> StudyRefused:
+        if self._series is None:
+            self._series = _candidates_of(refused.details)
+        refusal = Refusal(code=refused.code, reason=refused.reason, details=dict(refused.details))
+        return StudyRefused(refusal, self._series, self._quality, self._provenance())
+
+    def _provenance(self) -> Provenance:
+        return Provenance(
+            input_digest=self._input_digest,
+            preprocessing_digest=self._model.preprocessing_digest,
+            bundle_digest=self._model.reference.digest,
+            software=self._model.software,
+            providers=self._model.providers,
+            timings_s=self._clock.timings_s,
+        )
+
+
+def quality_report(
+    measures: Mapping[str, float],
+    limits: Mapping[str, tuple[float | None, float | None]],
+    failed: Sequence[str],
+) -> Quality:
+    """Measures as JSON can carry them: what could not be measured is null."""
+    return Quality(
+        measures={name: float(value) if math.isfinite(value) else None for name, value in measures.items()},
+        limits=dict(limits),
+        failed=tuple(failed),
+    )
+
+
+CARRIED = (
+    "manufacturer",
+    "model",
+    "field_strength_t",
+    "sequence",
+    "tr_ms",
+    "te_ms",
+    "ti_ms",
+    "flip_deg",
+    "slice_thickness_mm",
+)
+
+
+def acquisition_fields(acquisition: Acquisition) -> dict[str, str | float | None]:
+    """What of an acquisition travels with the run: device and parameters."""
+    return {name: getattr(acquisition, name) for name in CARRIED}
+
+
+def acquisition_of_fields(fields: Mapping[str, str | float | None]) -> Acquisition:
+    """The acquisition that ``acquisition_fields`` wrote; unknown names of other versions are left out."""
+    known: dict[str, Any] = {name: fields[name] for name in CARRIED if name in fields}
+    return Acquisition(**known)
+
+
+def _candidates_of(details: Mapping[str, Any]) -> SeriesReport | None:
+    """The list that select_series leaves in its refusal."""
+    if "candidates" not in details:
+        return None
+    return SeriesReport(
+        chosen=None, candidates=tuple(SeriesCandidate.model_validate(found) for found in details["candidates"])
+    )

@@ -1,0 +1,132 @@
+"""Use case: the preprocess stage of one run, from the working copy in the store to a tensor in the store."""
+
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+from med3d_contract.client import ApiUnavailable, Superseded
+from med3d_contract.store import ObjectDamagedError
+from med3d_contract.work import Failed, Heartbeat, Outcome, Preprocessed, PreprocessClaim, Refused, WorkerIdentity
+
+from med3d_worker.faults import failure_of
+from med3d_worker.lease import LeaseKeeper
+from med3d_worker.outcomes import OutcomeDelivery
+from med3d_worker.preparation import PreparedStudy, StudyRefused
+from med3d_worker.scratch import Scratch
+from med3d_worker.stage_clock import StageClock
+
+log = structlog.get_logger()
+
+
+class PreprocessApi(Protocol):
+    """The part of WorkerClient that is needed here."""
+
+    def claim_preprocess(self, run_id: str, worker: WorkerIdentity) -> PreprocessClaim:
+        """Raises Superseded where the stage is not to be had."""
+        ...
+
+    def heartbeat(self, run_id: str, heartbeat: Heartbeat) -> None:
+        """Renew the lease."""
+        ...
+
+    def preprocessed(self, run_id: str, preprocessed: Preprocessed) -> None:
+        """End the stage."""
+        ...
+
+    def outcome(self, run_id: str, outcome: Outcome) -> None:
+        """End the run."""
+        ...
+
+
+class FetchesObjects(Protocol):
+    """The part of ObjectStore that is needed here."""
+
+    def fetch(self, key: str, path: Path, sha256: str | None = None) -> Path:
+        """Copy an object into a file; raises StoreError, also where the digest does not fit."""
+        ...
+
+
+class PreparesStudies(Protocol):
+    """``StudyPreparation``, or a test's stand-in."""
+
+    def __call__(
+        self, paths: list[Path], *, chosen: str | None, clock: StageClock, on_stage: Callable[[str], None]
+    ) -> PreparedStudy:
+        """Raises StudyRefused."""
+        ...
+
+
+@dataclass(frozen=True)
+class PreprocessStage:
+    """Claims, works, reports. A stage that somebody else has is left alone."""
+
+    api: PreprocessApi
+    store: FetchesObjects
+    scratch: Scratch
+    prepare: PreparesStudies
+    delivery: OutcomeDelivery
+    worker: WorkerIdentity
+    heartbeat_s: float = field(default=3.0)
+
+    def __call__(self, run_id: str) -> None:
+        """Take the stage of ``run_id`` through to its end; raises nothing that a redelivery could mend."""
+        try:
+            claim = self.api.claim_preprocess(run_id, self.worker)
+        except (Superseded, ApiUnavailable) as error:
+            log.info("not_claimed", run_id=run_id, because=type(error).__name__)
+            return  # the service's sweep sends it again where there is work left
+        with LeaseKeeper(self.api, {run_id: claim.attempt}, self.heartbeat_s, "fetching the study") as lease:
+            try:
+                self._work(claim, lease)
+            except Superseded:
+                log.info("superseded", run_id=run_id, attempt=claim.attempt)
+            except Exception as error:  # noqa: BLE001 - the edge: whatever it was, the run must hear of it
+                self.delivery.fault(run_id, Failed(attempt=claim.attempt, failure=failure_of(error)))
+
+    def _work(self, claim: PreprocessClaim, lease: LeaseKeeper) -> None:
+        clock = StageClock()
+        with self.scratch.folder() as folder:
+            with clock.measure("fetch"):
+                self._unpack(claim, folder)
+            try:
+                study = self.prepare([folder], chosen=claim.chosen_series, clock=clock, on_stage=lease.enter_stage)
+            except StudyRefused as refused:
+                lease.enter_stage("storing the answer")
+                self.delivery.answer(claim.run_id, _refused(claim, refused))
+                return
+        assert study.stored is not None, "the stage's preparation keeps tensors in the store"
+        self.api.preprocessed(
+            claim.run_id,
+            Preprocessed(
+                attempt=claim.attempt,
+                tensor=study.stored,
+                series=study.series,
+                quality=study.quality,
+                acquisition=study.acquisition_fields(),
+                review_reasons=study.review_reasons,
+                provenance=study.provenance,
+            ),
+        )
+        log.info("preprocessed", run_id=claim.run_id, attempt=claim.attempt)
+
+    def _unpack(self, claim: PreprocessClaim, folder: Path) -> None:
+        packed = self.store.fetch(claim.working_copy_key, folder.with_suffix(".tar"), claim.working_copy_sha256)
+        try:
+            with tarfile.open(packed) as archive:
+                archive.extractall(folder, filter="data")
+        except tarfile.TarError as error:
+            raise ObjectDamagedError("the working copy is no tar") from error
+        packed.unlink()
+
+
+def _refused(claim: PreprocessClaim, refused: StudyRefused) -> Refused:
+    return Refused(
+        attempt=claim.attempt,
+        refusal=refused.refusal,
+        series=refused.series,
+        quality=refused.quality,
+        provenance=refused.provenance,
+    )

@@ -1,0 +1,80 @@
+"""What an operator may set of a worker: environment variables with the prefix ``MED3D_``."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from med3d_contract.queues import PREDICT_QUEUE, PREPROCESS_QUEUE, PUBLISH_QUEUE
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+GIB_IN_KIB = 1024 * 1024
+
+
+class BundleSettings(BaseSettings):
+    """Which model, and on what it runs: what ``med3d analyse`` needs and every worker too."""
+
+    model_config = SettingsConfigDict(env_prefix="MED3D_", frozen=True, extra="ignore")
+
+    bundle: Path | None = Field(None, description="folder of the model bundle; default: the one that the project ships")
+    provider: Literal["auto", "cpu", "openvino", "cuda"] = "auto"
+    threads: int = Field(2, ge=1, description="of one child process, for ONNX Runtime and ITK")
+    allow_demonstration_heads: bool = Field(
+        False, description="report estimates of heads that were trained on simulated labels"
+    )
+
+    @property
+    def bundle_dir(self) -> Path:
+        """The bundle's folder; raises ValueError where there is none or more than one to choose from."""
+        return self.bundle or shipped_bundle()
+
+
+class WorkerSettings(BundleSettings):
+    """Settings of a worker process and its children."""
+
+    broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    api_url: str = "http://127.0.0.1:8000"
+    worker_key: SecretStr | None = None
+    worker_key_file: Path | None = Field(None, description="file that holds the worker's API key (mode 0600)")
+    store_url: str = Field(description="file:///folder or s3://bucket/prefix, the same as the service's")
+    scratch_dir: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / "med3d-scratch",
+        description="unpacked studies lie below it while they are worked on",
+    )
+    queues: str = Field(",".join((PUBLISH_QUEUE, PREDICT_QUEUE, PREPROCESS_QUEUE)), description="separated by commas")
+    children: int = Field(1, ge=1, description="worker processes, each with its own sessions")
+    child_memory_kib: int = Field(4 * GIB_IN_KIB, description="a child that has grown above it is replaced")
+    predict_batch: int = Field(8, ge=1, le=64, description="runs encoded at once")
+    heartbeat_s: float = Field(3.0, gt=0, description="pause between heartbeats of a stage, and between hellos")
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> "WorkerSettings":
+        if self.worker_key is None and self.worker_key_file is None:
+            raise ValueError("set MED3D_WORKER_KEY_FILE (or MED3D_WORKER_KEY): the worker's API key")
+        return self
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """The queues that this worker takes from."""
+        return tuple(name.strip() for name in self.queues.split(",") if name.strip())
+
+    def key(self) -> str:
+        """The worker's API key; raises OSError where its file cannot be read."""
+        if self.worker_key is not None:
+            return self.worker_key.get_secret_value()
+        assert self.worker_key_file is not None
+        return self.worker_key_file.read_text().strip()
+
+
+def shipped_bundle() -> Path:
+    """The bundle beside the checkout, else the one that the wheel brought; raises ValueError unless it is exactly one."""
+    checkout = Path(__file__).parents[2] / "model_export" / "bundles"
+    installed = Path(sys.prefix) / "share" / "med3d" / "bundles"
+    for folder in (checkout, installed):
+        found = sorted(manifest.parent for manifest in folder.glob("*/manifest.json"))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ValueError(f"several model bundles are installed ({', '.join(f.name for f in found)}): choose with MED3D_BUNDLE")
+    raise ValueError("no model bundle is installed: name one with --bundle or MED3D_BUNDLE")

@@ -1,0 +1,40 @@
+"""The Celery tasks: ids in, use cases called, nothing else."""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Reject
+from med3d_contract.client import ApiUnavailable
+from med3d_contract.queues import PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
+from med3d_contract.store import StoreError
+
+from med3d_worker.workplace import Workplace
+
+LONGEST_PUBLISH_PAUSE_S = 60
+
+
+def register_tasks(app: Celery, workplace: Callable[[], Workplace | None]) -> None:
+    """Bind the tasks to ``app``. ``workplace`` gives what this child process works with; None where it is unfit."""
+
+    def here() -> Workplace:
+        found = workplace()
+        if found is None:
+            raise Reject("this worker is unfit", requeue=True)
+        return found
+
+    @app.task(name=PREPROCESS_RUN)  # type: ignore[untyped-decorator]
+    def preprocess_run(run_id: str) -> None:
+        here().preprocess(run_id)
+
+    @app.task(name=PREDICT_READY)  # type: ignore[untyped-decorator]
+    def predict_ready() -> None:
+        here().predict()
+
+    @app.task(name=PUBLISH_RESULT, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
+    def publish_result(self: Any, run_id: str, attempt: int) -> None:
+        try:
+            here().publish(run_id, attempt)
+        except (ApiUnavailable, StoreError) as error:
+            pause_s = min(LONGEST_PUBLISH_PAUSE_S, 2**self.request.retries)
+            raise self.retry(exc=error, countdown=pause_s) from error

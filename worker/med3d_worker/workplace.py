@@ -1,0 +1,83 @@
+"""Everything one worker child works with, put together once, after the fork."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from med3d_contract.client import ApiError, ApiUnavailable, Superseded, WorkerClient
+from med3d_contract.store import ObjectStore
+from med3d_contract.work import WorkerHello, WorkerIdentity
+
+from med3d_worker.loaded_model import LoadedModel, load_model
+from med3d_worker.outcomes import OutcomeDelivery, publish_outcome
+from med3d_worker.head_prediction import HeadPrediction
+from med3d_worker.predict_stage import PredictStage
+from med3d_worker.preparation import StudyPreparation
+from med3d_worker.preprocess_stage import PreprocessStage
+from med3d_worker.scratch import Scratch
+from med3d_worker.settings import WorkerSettings
+from med3d_worker.tensors import TensorCache
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The use cases, ready to be called."""
+
+    preprocess: Callable[[str], None]
+    predict: Callable[[], int]
+    publish: Callable[[str, int], None]
+
+
+def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], None]) -> Workplace:
+    """Load and check the model, connect, start saying hello. Raises BundleError, StoreError, OSError or ValueError."""
+    scratch = Scratch(settings.scratch_dir)
+    if reclaimed := scratch.reclaim():
+        log.info("scratch_reclaimed", folders=reclaimed)
+    model = load_model(settings)
+    worker = _identity(model)
+    api = WorkerClient(settings.api_url, settings.key())
+    store = ObjectStore.open(settings.store_url)
+    tensors = TensorCache(store)
+    delivery = OutcomeDelivery(api, store, send_publish)
+    preprocess = PreprocessStage(
+        api, store, scratch, StudyPreparation(model, tensors), delivery, worker, settings.heartbeat_s
+    )
+    head_prediction = HeadPrediction(model.predictor, settings.allow_demonstration_heads)
+    predict = PredictStage(
+        api, tensors, head_prediction, delivery, worker, settings.predict_batch, settings.heartbeat_s
+    )
+    hello = WorkerHello(worker=worker, queues=settings.queue_names)
+    threading.Thread(target=_say_hello, args=(api, hello, settings.heartbeat_s), name="hello", daemon=True).start()
+    return Workplace(preprocess, predict, partial(publish_outcome, api, store))
+
+
+def _identity(model: LoadedModel) -> WorkerIdentity:
+    return WorkerIdentity(
+        worker_id=f"worker-{uuid.uuid4().hex[:12]}",
+        software=model.software,
+        providers=model.providers,
+        bundles=(model.reference,),
+    )
+
+
+def _say_hello(api: WorkerClient, hello: WorkerHello, every_s: float) -> None:
+    """Until the process ends. The first answer, and every change between answering and not, is logged."""
+    pause = threading.Event()
+    heard: bool | None = None
+    while True:
+        try:
+            api.hello(hello)
+            now_heard = True
+        except (ApiUnavailable, ApiError, Superseded) as error:
+            now_heard = False
+            if heard is not now_heard:
+                log.warning("hello_not_heard", error=str(error))
+        if now_heard and heard is not now_heard:
+            log.info("hello_heard", worker_id=hello.worker.worker_id)
+        heard = now_heard
+        pause.wait(every_s if now_heard else min(1.0, every_s))
