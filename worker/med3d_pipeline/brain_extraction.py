@@ -1,0 +1,117 @@
+"""Brain extraction with the two networks of deepbet.
+
+L. Fisch et al., "deepbet: Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks", Computers in
+Biology and Medicine 179 (2024) 108845. The first network looks at the whole image and finds the box around the brain,
+the second looks at that box and finds the brain.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.onnx_sessions import OnnxSession
+from med3d_pipeline.volume import Volume, Voxels
+
+Mask = npt.NDArray[np.uint8]
+Box = tuple[slice, slice, slice]
+Shape = tuple[int, int, int]
+
+# The grids, percentiles and input statistics that the networks were trained with.
+BOX_GRID: Shape = (128, 128, 128)
+MASK_GRID: Shape = (256, 256, 256)
+INTENSITY_PERCENTILES = (0.5, 99.5)
+INPUT_MEAN, INPUT_STD = 0.449, 0.226
+BOX_MARGIN = 0.1
+# A slice belongs to the box when more than this share of it is brain: stray voxels do not stretch the box.
+LEAST_BRAIN_IN_SLICE = 0.02
+
+
+@dataclass(frozen=True)
+class BrainNetworks:
+    """The two networks: brain_box.onnx and brain_mask.onnx of a bundle."""
+
+    box_session: OnnxSession
+    mask_session: OnnxSession
+
+
+def extract_brain(volume: Volume, networks: BrainNetworks) -> Mask:
+    """The brain mask, (X, Y, Z) uint8 with 1 for brain, of a head whose axes run closest to RAS.
+
+    Raises InputRefused("not_a_head") where the networks find no brain at all.
+    """
+    small = sample_nearest(volume.voxels, BOX_GRID)
+    low, high = np.percentile(small, INTENSITY_PERCENTILES)
+    if not high > low:
+        raise no_brain()
+    rough = _probability(networks.box_session, small, low, high) > 0.5
+    box = brain_box(largest_component(rough.astype(np.uint8)), volume.shape)
+    inside = volume.voxels[box]
+    brain = _probability(networks.mask_session, sample_nearest(inside, MASK_GRID), low, high) > 0.5
+    mask = np.zeros(volume.shape, dtype=np.uint8)
+    mask[box] = fill_holes(largest_component(sample_nearest(brain.astype(np.uint8), inside.shape)))
+    return mask
+
+
+def no_brain() -> InputRefused:
+    """What is said when there is nothing like a brain in the image."""
+    return InputRefused(
+        "not_a_head",
+        "No brain was found in the image. Send a T1-weighted MRI of a whole head.",
+    )
+
+
+def sample_nearest(
+    voxels: npt.NDArray[np.generic], shape: tuple[int, ...]
+) -> npt.NDArray[np.generic]:  # fmt: skip
+    """``voxels`` on ``shape`` cells that divide the same box evenly; each takes the voxel its centre falls into."""
+    picks = [(2 * np.arange(n) + 1) * size // (2 * n) for size, n in zip(voxels.shape, shape, strict=True)]
+    return voxels[np.ix_(*picks)]
+
+
+def brain_box(rough: Mask, shape: Shape) -> Box:
+    """The box, in voxels of an image of ``shape``, around the brain in ``rough``, with a margin on each side.
+
+    Raises InputRefused("not_a_head") where no slice holds enough brain.
+    """
+    sides = []
+    for axis, size in enumerate(shape):
+        others = tuple(a for a in range(3) if a != axis)
+        held = np.flatnonzero(rough.mean(axis=others) > LEAST_BRAIN_IN_SLICE)
+        if held.size == 0:
+            raise no_brain()
+        first, end = int(held[0]), int(held[-1]) + 1
+        scale = size / rough.shape[axis]
+        centre = round(scale * (first + end) / 2)
+        width = round(scale * (end - first) * (1 + 2 * BOX_MARGIN))
+        sides.append(slice(max(0, int(centre - width / 2)), min(size, int(centre + width / 2))))
+    return (sides[0], sides[1], sides[2])
+
+
+def largest_component(mask: Mask) -> Mask:
+    """The largest 26-connected part of ``mask``. Raises InputRefused("not_a_head") when the mask is empty."""
+    if not mask.any():
+        raise no_brain()
+    parts = sitk.ConnectedComponent(sitk.GetImageFromArray(mask), True)
+    largest = sitk.RelabelComponent(parts, sortByObjectSize=True) == 1
+    kept: Mask = sitk.GetArrayFromImage(largest)
+    return kept
+
+
+def fill_holes(mask: Mask) -> Mask:
+    """``mask`` with the cavities filled that no face-connected path joins to the outside."""
+    filled: Mask = sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(mask), False, 1))
+    return filled
+
+
+def _probability(session: OnnxSession, voxels: Voxels, low: float, high: float) -> Voxels:
+    image = np.clip((voxels - np.float32(low)) / np.float32(high - low), 0, 1)
+    # In float64: a float32 sum over 17 million voxels is not exact enough to be the same everywhere.
+    mean = image.mean(dtype=np.float64)
+    deviation = np.sqrt(np.square(image - np.float32(mean)).mean(dtype=np.float64) * (image.size / (image.size - 1)))
+    if deviation == 0:
+        raise no_brain()
+    image = (image - np.float32(mean)) * np.float32(INPUT_STD / deviation) + np.float32(INPUT_MEAN)
+    return session.run({"image": image[None, None]})["brain"][0, 0]

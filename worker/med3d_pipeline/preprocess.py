@@ -1,0 +1,138 @@
+"""From a head in its scanner's space to the tensor that the encoder takes."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import SimpleITK as sitk
+
+from med3d_pipeline.bias_field import correct_bias_field
+from med3d_pipeline.brain_extraction import BrainNetworks, Mask, extract_brain
+from med3d_pipeline.intensity import scale_robustly
+from med3d_pipeline.orientation import to_closest_ras
+from med3d_pipeline.quality import check_image, measure_quality
+from med3d_pipeline.registration import register_affine
+from med3d_pipeline.resampling import prefilter, resample
+from med3d_pipeline.spec import PreprocessSpec
+from med3d_pipeline.template import Template, grid_affine
+from med3d_pipeline.volume import Affine, Volume, Voxels
+
+OnStage = Callable[[str], None]
+# The voxels around the brain that the later steps may look at.
+MARGIN_MM = 12.0
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessed:
+    """A head in the template's space.
+
+    tensor: (X, Y, Z) float32 on the spec's grid, 0 outside the brain, its percentiles scaled to 0 and 1.
+    tensor_affine: (4, 4) float64, the tensor's voxels to the template's RAS+ mm.
+    template_to_native: (4, 4) float64, the template's RAS+ mm to the scanner's.
+    brain_mask: (X, Y, Z) uint8 in native space, axes closest to RAS; native_affine: its voxels to RAS+ mm.
+    measures: quality measures by name. timings_s: seconds by stage.
+    """
+
+    tensor: Voxels
+    tensor_affine: Affine
+    template_to_native: Affine
+    brain_mask: Mask
+    native_affine: Affine
+    measures: dict[str, float]
+    timings_s: dict[str, float]
+
+    def digest(self) -> str:
+        """sha256 of the tensor's shape and bytes, hex."""
+        tensor = np.ascontiguousarray(self.tensor, dtype="<f4")
+        return hashlib.sha256(str(tensor.shape).encode() + tensor.tobytes()).hexdigest()
+
+
+@dataclass
+class _Stages:
+    on_stage: OnStage
+    timings_s: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.on_stage(name)
+        start = time.perf_counter()
+        yield
+        self.timings_s[name] = time.perf_counter() - start
+
+
+class Preprocessor:
+    """Brain extraction, bias field, alignment, resampling and scaling, with the spec and assets of one bundle.
+
+    The tensor depends on neither the array's axis order nor on the number of threads.
+    """
+
+    def __init__(self, spec: PreprocessSpec, template: Template, networks: BrainNetworks, threads: int = 2) -> None:
+        self.spec = spec
+        self.template = template
+        self.networks = networks
+        self.threads = threads
+
+    def __call__(self, volume: Volume, on_stage: OnStage = lambda _: None) -> Preprocessed:
+        """Preprocess one head. ``on_stage`` hears each stage's name as it begins.
+
+        Raises InputRefused for an image that is not finite, constant, without a brain, or cannot be aligned; the other
+        measures are for ``judge_quality``.
+        """
+        stages = _Stages(on_stage)
+        spec = self.spec
+        with one_itk_thread():
+            with stages.stage("brain extraction"):
+                check_image(volume)
+                native = to_closest_ras(volume)
+                mask = extract_brain(native, self.networks)
+            with stages.stage("bias field"):
+                near, near_mask = crop(native, mask, MARGIN_MM)
+                corrected = correct_bias_field(near, near_mask, spec.bias_field)
+                brain = Volume(voxels=corrected.voxels * near_mask, affine=near.affine)
+            with stages.stage("registration"):
+                alignment = register_affine(brain, self.template, spec.registration)
+            with stages.stage("resampling"):
+                grid = grid_affine(self.template, spec)
+                fwhm_mm = spec.prefilter_fwhm * spec.spacing_mm
+                covered = Volume(voxels=near_mask.astype(np.float32), affine=near.affine)
+                onto = (spec.shape, grid, alignment.template_to_native)
+                seen = resample(prefilter(brain, fwhm_mm), *onto)
+                share = resample(prefilter(covered, fwhm_mm), *onto)
+                tensor = scale_robustly(seen, share > 0.5, spec.intensity)
+            with stages.stage("quality measures"):
+                measures = measure_quality(native, mask, corrected, near_mask, alignment, self.template)
+        return Preprocessed(
+            tensor=tensor,
+            tensor_affine=grid,
+            template_to_native=alignment.template_to_native,
+            brain_mask=mask,
+            native_affine=native.affine,
+            measures=measures,
+            timings_s=stages.timings_s,
+        )
+
+
+def crop(volume: Volume, mask: Mask, margin_mm: float) -> tuple[Volume, Mask]:
+    """``volume`` and ``mask`` cut to the box around the mask plus a margin."""
+    box = []
+    for axis, spacing in enumerate(volume.spacing_mm):
+        held = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        pad = int(np.ceil(margin_mm / spacing))
+        box.append(slice(max(0, int(held[0]) - pad), min(volume.shape[axis], int(held[-1]) + 1 + pad)))
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ np.array([side.start for side in box])
+    return Volume(voxels=volume.voxels[tuple(box)], affine=affine), np.ascontiguousarray(mask[tuple(box)])
+
+
+@contextmanager
+def one_itk_thread() -> Iterator[None]:
+    """ITK on one thread: N4 and the registration metrics add up in another order, so to other numbers, with another."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)

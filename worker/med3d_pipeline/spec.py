@@ -1,0 +1,81 @@
+"""How heads are preprocessed, as one frozen value that travels in the bundle (preprocessing.json)."""
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NUMERICS_VERSION = 1
+"""Raised whenever the code gives other numbers for the same spec; part of the digest, so cached tensors are not reused."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BiasFieldSpec(_Frozen):
+    """N4: the voxels that it works on and how long it may take on each level of its B-spline grid."""
+
+    grid_mm: float = Field(default=6.0, gt=0)
+    iterations: tuple[Annotated[int, Field(gt=0)], ...] = (20, 20, 20)
+    convergence: float = Field(default=1e-3, gt=0)
+
+
+class RegistrationLevel(_Frozen):
+    """One level of the search: grid of the template, blur of both images, degrees of freedom."""
+
+    model: Literal["similarity", "affine"]
+    grid_mm: float = Field(gt=0)
+    blur_mm: float = Field(ge=0, description="standard deviation of the Gaussian")
+    iterations: int = Field(gt=0)
+
+
+class RegistrationSpec(_Frozen):
+    """Affine alignment of the brain to the template's."""
+
+    moving_grid_mm: float = Field(default=2.0, gt=0)
+    levels: tuple[RegistrationLevel, ...] = (
+        RegistrationLevel(model="similarity", grid_mm=8, blur_mm=4, iterations=60),
+        RegistrationLevel(model="affine", grid_mm=6, blur_mm=3, iterations=80),
+        RegistrationLevel(model="affine", grid_mm=4, blur_mm=2, iterations=60),
+    )
+
+
+class IntensitySpec(_Frozen):
+    """Robust scaling: these percentiles of the brain become 0 and 1."""
+
+    low_percentile: float = Field(default=2.0, ge=0, lt=100)
+    high_percentile: float = Field(default=98.0, gt=0, le=100)
+    highest: float = Field(default=1.25, ge=1, description="brighter voxels are set to this")
+
+
+class PreprocessSpec(_Frozen):
+    """Everything that decides the tensor's numbers, apart from the networks and the template.
+
+    The grid lies along the template's axes (RAS), centred on the middle of the box around the template's brain.
+    """
+
+    shape: tuple[int, int, int] = (64, 64, 64)
+    spacing_mm: float = Field(default=3.0, gt=0)
+    prefilter_fwhm: float = Field(
+        default=1.0, ge=0, description="full width at half maximum of the blur that a grid voxel sees, in grid voxels"
+    )
+    bias_field: BiasFieldSpec = BiasFieldSpec()
+    registration: RegistrationSpec = RegistrationSpec()
+    intensity: IntensitySpec = IntensitySpec()
+
+    def digest(self) -> str:
+        """sha256 over the spec and NUMERICS_VERSION, hex: equal digests give equal tensors on one machine."""
+        said = {"numerics": NUMERICS_VERSION, "spec": self.model_dump(mode="json")}
+        return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+Limits = tuple[float | None, float | None]
+
+
+class QualityLimits(_Frozen):
+    """Measure name -> (lowest, highest) accepted. Outside ``refuse`` there is no answer; outside ``review`` a person looks."""
+
+    refuse: dict[str, Limits]
+    review: dict[str, Limits] = Field(default_factory=dict)
