@@ -135,7 +135,7 @@ def store_preprocessed(session: Session, run_id: str, preprocessed: Preprocessed
 
 def store_outcome(session: Session, run_id: str, outcome: Outcome, leases: Leases) -> None:
     """End the run, or give it back to wait where a fault may pass. Idempotent; raises ServiceError("attempt_over")."""
-    same = {"failed", "retried"} if isinstance(outcome, Failed) else {outcome.outcome}
+    same: set[str] = {"failed", "retried"} if isinstance(outcome, Failed) else {outcome.outcome}
     run, attempt = _attempt_in_hand(session, run_id, outcome.attempt, same)
     if attempt is None:
         return

@@ -1,0 +1,131 @@
+"""The results API: put together here, served here."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from med3d_service.access import Client
+from med3d_service.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
+from med3d_service.composition import Service
+from med3d_service.database import db_now
+from med3d_service.logs import configure_logging
+from med3d_service.metrics import Metrics
+from med3d_service.problems import Problem, problems, render_problems
+from med3d_service.routes import bundles, runs, studies, workers
+from med3d_service.routes.health import health_router
+from med3d_service.runs.transitions import grant_grace
+from med3d_service.settings import Settings
+from med3d_service.tables import BeatRow
+
+log = structlog.get_logger()
+BEAT_S = 2.0
+STOP_S = 3
+
+DESCRIPTION = """Brain age and estimated SDMT of T1-weighted head MRI, with intervals and reasons.
+
+Research software, not a medical device. Every error is `application/problem+json` (RFC 9457) with a stable `code` and a
+`remedy`. Send `Authorization: Bearer KEY` everywhere but on /healthz and /readyz."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Put the API together. The database's schema must be there (see processes.migrate)."""
+    service = Service.compose(settings)
+    app = FastAPI(
+        title="InfoVAE-Med3D",
+        version=version("infovae-med3d"),
+        description=DESCRIPTION,
+        openapi_url=None,  # served below, to those who hold a key
+        lifespan=_lifespan,
+    )
+    app.state.service = service
+    app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
+    metrics = Metrics(service.database, settings.worker_silent_s)
+    app.add_middleware(metrics.watch)
+    render_problems(app)
+    for router in (studies.router, runs.router, bundles.router, workers.router, health_router(metrics)):
+        app.include_router(router)
+    _describe(app)
+    return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Serve the OpenAPI document, with Problem among its schemas."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.setdefault("Problem", Problem.model_json_schema(ref_template="#/components/schemas/{model}"))
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.get(
+        "/openapi.json",
+        tags=["health"],
+        summary="This description",
+        response_class=JSONResponse,
+        responses=problems("missing_key", "invalid_key", "wrong_scope"),
+    )
+    def document(_request: Request, _caller: Client) -> JSONResponse:
+        """Describe the API in OpenAPI 3.1."""
+        return JSONResponse(app.openapi())
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    stopped = threading.Event()
+    await to_thread.run_sync(_start, service)
+    beating = threading.Thread(target=_beat, args=(service, stopped), name="beat", daemon=True)
+    beating.start()
+    log.info("api_started")
+    yield
+    stopped.set()
+    await to_thread.run_sync(beating.join)
+    service.close()
+    log.info("api_stopped")
+
+
+def _start(service: Service) -> None:
+    """Register the bundles of the settings, and give leases the time that workers could not renew them."""
+    with service.database.write() as session:
+        register_bundles(session, [read_bundle_dir(path) for path in service.settings.bundle_dirs])
+        if service.settings.default_bundle is not None:
+            make_default(session, find_bundle(session, service.settings.default_bundle))
+        grant_grace(session, service.leases)
+        session.merge(BeatRow(process="api", beat_at=db_now()))
+
+
+def _beat(service: Service, stopped: threading.Event) -> None:
+    while not stopped.wait(BEAT_S):
+        try:
+            with service.database.write() as session:
+                session.merge(BeatRow(process="api", beat_at=db_now()))
+        except Exception as error:  # noqa: BLE001 - the edge of this thread: a database that is away comes back
+            log.warning("beat_missed", kind=type(error).__name__)
+
+
+def serve(settings: Settings, *, port: int, socket: Path | None) -> None:
+    """Run the API until SIGTERM or SIGINT; what is under way gets STOP_S seconds."""
+    configure_logging()
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=port,
+        uds=str(socket) if socket else None,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    uvicorn.Server(config).run()

@@ -1,0 +1,69 @@
+"""Which model bundles there are: those in the folders of the settings, and those that workers carry."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from med3d_contract.results import BundleRef
+from med3d_service.database import db_now
+from med3d_service.problems import ServiceError
+from med3d_service.tables import BundleRow
+
+
+def read_bundle_dir(path: Path) -> BundleRef:
+    """Read name, version and digest of the bundle in a folder.
+
+    The digest is the sha256 of manifest.json as canonical JSON (sorted keys, no spaces, UTF-8), as the workers compute
+    it. Raises OSError or ValueError where there is no readable manifest.
+    """
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return BundleRef(name=str(manifest["name"]), version=str(manifest["version"]), digest=digest)
+
+
+def register_bundles(session: Session, refs: Iterable[BundleRef]) -> None:
+    """Add those that are new. The first one ever is the default until another is made so."""
+    known = set(session.scalars(select(BundleRow.digest)))
+    has_default = session.scalars(select(BundleRow.digest).where(BundleRow.is_default)).first() is not None
+    for ref in refs:
+        if ref.digest in known:
+            continue
+        now = session.execute(select(db_now())).scalar_one()
+        session.add(
+            BundleRow(
+                digest=ref.digest, name=ref.name, version=ref.version, first_seen_at=now, is_default=not has_default
+            )
+        )
+        session.flush()
+        known.add(ref.digest)
+        has_default = True
+
+
+def make_default(session: Session, bundle: BundleRow) -> None:
+    """Let runs use ``bundle`` where none is asked for."""
+    session.execute(update(BundleRow).values(is_default=BundleRow.digest == bundle.digest))
+
+
+def find_bundle(session: Session, wanted: str | None) -> BundleRow:
+    """Find a bundle by digest, ``name@version`` or name (the newest known); the default for None.
+
+    Raises ServiceError: unknown_bundle, no_bundle.
+    """
+    if wanted is None:
+        default = session.scalars(select(BundleRow).where(BundleRow.is_default)).first()
+        if default is None:
+            raise ServiceError("no_bundle")
+        return default
+    name, _, version = wanted.partition("@")
+    query = select(BundleRow).where((BundleRow.digest == wanted) | (BundleRow.name == name))
+    if version:
+        query = query.where(BundleRow.version == version)
+    found = session.scalars(query.order_by(BundleRow.is_default.desc(), BundleRow.first_seen_at.desc())).first()
+    if found is None:
+        raise ServiceError("unknown_bundle")
+    return found

@@ -1,0 +1,50 @@
+"""What the processes of the service are made of, put together once per process."""
+
+from dataclasses import dataclass
+
+from med3d_contract.store import ObjectStore
+from med3d_service.database import Database
+from med3d_service.dispatch import CeleryBroker
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.intake.recording import StudyRecorder
+from med3d_service.keys import SiteKeys, load_keys
+from med3d_service.runs.transitions import Leases
+from med3d_service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts that routes and loops use."""
+
+    settings: Settings
+    keys: SiteKeys
+    database: Database
+    store: ObjectStore
+    broker: CeleryBroker
+    vault: IdentifierVault
+    recorder: StudyRecorder
+    leases: Leases
+
+    @classmethod
+    def compose(cls, settings: Settings) -> "Service":
+        """Open database, store and broker as the settings say; nothing is connected to yet."""
+        keys = load_keys(settings)
+        database = Database(settings.database)
+        store = ObjectStore.open(settings.store)
+        vault = IdentifierVault(keys)
+        settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(
+            settings=settings,
+            keys=keys,
+            database=database,
+            store=store,
+            broker=CeleryBroker(settings.broker_url.get_secret_value()),
+            vault=vault,
+            recorder=StudyRecorder(database, store, vault),
+            leases=Leases(lease_s=settings.lease_s, max_tries=settings.max_tries),
+        )
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self.broker.close()
+        self.database.close()

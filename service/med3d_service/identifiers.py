@@ -1,0 +1,54 @@
+"""The only place where identifiers of patients are kept: encrypted, and found again through an HMAC blind index."""
+
+import hashlib
+import hmac
+import os
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from med3d_service.keys import SiteKeys
+from med3d_service.tables import IdentifierRow
+
+NONCE_BYTES = 12
+INDEXED = frozenset({"patient_id", "accession_number", "study_uid", "subject"})
+
+
+class IdentifierVault:
+    """Writes and reads identifiers within the caller's transaction. AES-256-GCM, bound to study and kind."""
+
+    def __init__(self, keys: SiteKeys) -> None:
+        self._cipher = AESGCM(keys.identifiers)
+        self._index_key = keys.blind_index
+
+    def blind_index(self, kind: str, text: str) -> str:
+        """HMAC-SHA256 of the identifier, blanks and case evened out: equal identifiers meet, nothing can be read."""
+        return hmac.new(self._index_key, f"{kind}\0{text.strip().casefold()}".encode(), hashlib.sha256).hexdigest()
+
+    def keep(self, session: Session, study_id: str, kind: str, text: str) -> None:
+        """Keep an identifier of a study in place of the one of this kind, if any."""
+        session.execute(delete(IdentifierRow).where(IdentifierRow.study_id == study_id, IdentifierRow.kind == kind))
+        nonce = os.urandom(NONCE_BYTES)
+        session.add(
+            IdentifierRow(
+                study_id=study_id,
+                kind=kind,
+                blind_index=self.blind_index(kind, text) if kind in INDEXED else None,
+                ciphertext=nonce + self._cipher.encrypt(nonce, text.encode(), _bound_to(study_id, kind)),
+            )
+        )
+
+    def read(self, session: Session, study_id: str, kind: str) -> str | None:
+        """Read an identifier of a study."""
+        row = session.scalars(
+            select(IdentifierRow).where(IdentifierRow.study_id == study_id, IdentifierRow.kind == kind)
+        ).first()
+        if row is None:
+            return None
+        nonce, sealed = row.ciphertext[:NONCE_BYTES], row.ciphertext[NONCE_BYTES:]
+        return self._cipher.decrypt(nonce, sealed, _bound_to(study_id, kind)).decode()
+
+
+def _bound_to(study_id: str, kind: str) -> bytes:
+    return f"{study_id}\0{kind}".encode()

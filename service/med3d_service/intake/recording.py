@@ -1,0 +1,120 @@
+"""From a received upload to a recorded study: the originals are on disk before the database says that they exist."""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from med3d_contract.results import Refusal, RunStatus
+from med3d_contract.store import ObjectStore
+from med3d_service.bundles import find_bundle
+from med3d_service.database import Database, db_now
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.intake.form import SubmittedFields
+from med3d_service.intake.receiving import ReceivedStudy
+from med3d_service.runs.starting import start_run
+from med3d_service.tables import InstanceRow, StudyRow, UploadRow
+
+NO_IMAGES = Refusal(
+    code="no_images",
+    reason="The upload holds no DICOM or NIfTI image. Send the DICOM files of one MRI study, or one NIfTI volume.",
+)
+
+
+@dataclass(frozen=True)
+class RecordedStudy:
+    """The answer to POST /studies; ``known`` where study and run were there before."""
+
+    study_id: str
+    run_id: str
+    status: RunStatus
+    known: bool
+
+
+class StudyRecorder:
+    """Puts received studies into store and database."""
+
+    def __init__(self, database: Database, store: ObjectStore, vault: IdentifierVault) -> None:
+        self._database = database
+        self._store = store
+        self._vault = vault
+
+    def record(self, site: str, fields: SubmittedFields, received: ReceivedStudy) -> RecordedStudy:
+        """Record the study and its run in one transaction. The same study again finds the same ids.
+
+        Raises ServiceError: unknown_bundle, no_bundle.
+        """
+        with self._database.write() as session:
+            find_bundle(session, fields.bundle)  # before anything is stored
+            study = _find(session, site, received.digest)
+            if study is not None:
+                return self._start(session, study, fields, known=True)
+        upload = self._store_originals(received)
+        try:
+            with self._database.write() as session:
+                study = self._insert(session, site, received, upload)
+                return self._start(session, study, fields, known=False)
+        except IntegrityError:  # the same study came twice at once, and the other was first
+            if upload is not None:
+                self._store.delete(upload.key)
+            with self._database.write() as session:
+                study = _find(session, site, received.digest)
+                if study is None:
+                    raise
+                return self._start(session, study, fields, known=True)
+
+    def _store_originals(self, received: ReceivedStudy) -> UploadRow | None:
+        if not received.instances:
+            return None
+        upload_id = str(uuid.uuid4())
+        stored = self._store.put_file(f"originals/{upload_id}", received.container, sha256=received.container_sha256)
+        return UploadRow(id=upload_id, key=stored.key, sha256=stored.sha256, stored_bytes=stored.size_bytes)
+
+    def _insert(self, session: Session, site: str, received: ReceivedStudy, upload: UploadRow | None) -> StudyRow:
+        now = session.execute(select(db_now())).scalar_one()
+        study = StudyRow(
+            id=str(uuid.uuid4()),
+            site=site,
+            digest=received.digest,
+            created_at=now,
+            files=received.files,
+            skipped_files=received.skipped_files,
+            working_status="waiting" if upload is not None else "refused",
+            working_tries=0,
+            refusal=None if upload is not None else NO_IMAGES.model_dump(mode="json"),
+        )
+        session.add(study)
+        session.flush()
+        if upload is not None:
+            upload.study_id = study.id
+            session.add(upload)
+            session.flush()
+            session.add_all(
+                InstanceRow(
+                    study_id=study.id,
+                    digest=instance.digest,
+                    upload_id=upload.id,
+                    kind=instance.kind,
+                    offset_bytes=instance.offset_bytes,
+                    size_bytes=instance.size_bytes,
+                )
+                for instance in received.instances
+            )
+            session.flush()
+        return study
+
+    def _start(self, session: Session, study: StudyRow, fields: SubmittedFields, *, known: bool) -> RecordedStudy:
+        if fields.age is not None:
+            study.stated_age = fields.age
+        if fields.sex is not None:
+            study.stated_sex = fields.sex
+        if fields.subject is not None:
+            self._vault.keep(session, study.id, "subject", fields.subject)
+        started = start_run(session, study, find_bundle(session, fields.bundle), priority=fields.priority)
+        return RecordedStudy(study.id, started.run.id, RunStatus(started.run.status), known and started.known)
+
+
+def _find(session: Session, site: str, digest: str) -> StudyRow | None:
+    return session.scalars(select(StudyRow).where(StudyRow.site == site, StudyRow.digest == digest)).one_or_none()

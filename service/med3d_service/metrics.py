@@ -1,0 +1,85 @@
+"""What Prometheus is shown: requests as they come, and the runs as the database has them when it asks."""
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from med3d_contract.results import RunStatus
+from med3d_service.database import Database, db_now
+from med3d_service.runs.views import PRIORITIES
+from med3d_service.tables import RunRow, WorkerRow
+
+WAITING = (RunStatus.QUEUED, RunStatus.PREPROCESSED)
+
+
+class Metrics:
+    """The registry of one API process."""
+
+    def __init__(self, database: Database, worker_silent_s: float) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "med3d_http_requests", "Requests by route and status", ["method", "route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "med3d_http_request_seconds", "Seconds to the start of the answer", ["route"], registry=self.registry
+        )
+        self.registry.register(_RunsCollector(database, worker_silent_s))
+
+    def watch(self, app: ASGIApp) -> ASGIApp:
+        """Wrap ``app`` so that every request is counted by its route's template, never by its ids."""
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            started = time.perf_counter()
+
+            async def counting_send(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    route = getattr(scope.get("route"), "path", "none")
+                    self.requests.labels(scope["method"], route, str(message["status"])).inc()
+                    self.seconds.labels(route).observe(time.perf_counter() - started)
+                await send(message)
+
+            await app(scope, receive, counting_send)
+
+        return watched
+
+
+class _RunsCollector(Collector):
+    """Gauges that are read from the database at each scrape."""
+
+    def __init__(self, database: Database, worker_silent_s: float) -> None:
+        self._database = database
+        self._worker_silent_s = worker_silent_s
+
+    def describe(self) -> Iterator[Metric]:
+        """Say nothing, so that registering asks the database nothing."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the database."""
+        with self._database.read() as session:
+            counts = session.execute(
+                select(RunRow.status, RunRow.priority, func.count()).group_by(RunRow.status, RunRow.priority)
+            ).all()
+            now = session.execute(select(db_now())).scalar_one()
+            oldest = session.execute(select(func.min(RunRow.created_at)).where(RunRow.status.in_(WAITING))).scalar_one()
+            alive = session.execute(
+                select(func.count()).select_from(WorkerRow).where(WorkerRow.seen_at > now - self._worker_silent_s)
+            ).scalar_one()
+        runs = GaugeMetricFamily("med3d_runs", "Runs by status and priority", labels=["status", "priority"])
+        for status, rank, count in counts:
+            runs.add_metric([status, PRIORITIES[rank]], count)
+        yield runs
+        waiting = GaugeMetricFamily("med3d_oldest_waiting_seconds", "Age of the oldest run that waits")
+        waiting.add_metric([], 0.0 if oldest is None else max(0.0, now - oldest))
+        yield waiting
+        workers = GaugeMetricFamily("med3d_workers_alive", "Workers heard of lately")
+        workers.add_metric([], alive)
+        yield workers

@@ -1,0 +1,108 @@
+"""Whether the service lives, whether it is ready, and its metrics."""
+
+from collections.abc import Callable
+
+import structlog
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import func, select
+
+from med3d_contract.results import Frozen
+from med3d_service.access import Client
+from med3d_service.composition import Service
+from med3d_service.database import db_now
+from med3d_service.metrics import Metrics
+from med3d_service.problems import problems
+from med3d_service.routes import ServiceParts
+from med3d_service.tables import WorkerRow
+
+log = structlog.get_logger()
+
+
+class Alive(Frozen):
+    """The process answers."""
+
+    status: str
+
+
+class Check(Frozen):
+    """One thing that must be there; ``why`` says what is wrong."""
+
+    ok: bool
+    why: str | None
+
+
+class Readiness(Frozen):
+    """Whether a study sent now would be worked on."""
+
+    ready: bool
+    database: Check
+    broker: Check
+    store: Check
+    worker: Check
+
+
+OK = Check(ok=True, why=None)
+
+
+def health_router(metrics: Metrics) -> APIRouter:
+    """Make the routes; ``metrics`` is what GET /metrics shows."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", summary="Is the process alive", responses=problems())
+    def healthz() -> Alive:
+        """Answer, needing nothing else."""
+        return Alive(status="alive")
+
+    @router.get(
+        "/readyz",
+        summary="Is the service ready",
+        responses=problems() | {503: {"model": Readiness, "description": "Something is missing; see which"}},
+    )
+    def readyz(service: ServiceParts, response: Response) -> Readiness:
+        """Look at database, broker, store and workers, each named."""
+        database = _checked("database", service.database.now, "the database does not answer")
+        readiness = Readiness(
+            database=database,
+            broker=_checked("broker", service.broker.check, "the broker does not answer"),
+            store=_checked("store", service.store.check, "the store takes and gives no objects"),
+            worker=_worker(service) if database.ok else Check(ok=False, why="unknown without the database"),
+            ready=False,
+        )
+        ready = all((readiness.database.ok, readiness.broker.ok, readiness.store.ok, readiness.worker.ok))
+        response.status_code = 200 if ready else 503
+        return readiness.model_copy(update={"ready": ready})
+
+    @router.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        response_class=Response,
+        responses=problems("missing_key", "invalid_key", "wrong_scope")
+        | {200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    def show_metrics(_caller: Client) -> Response:
+        """Show counts and durations; no label holds an id."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _checked(name: str, look: Callable[[], object], why: str) -> Check:
+    try:
+        look()
+    except Exception as error:  # noqa: BLE001 - the edge: whatever is wrong, the answer is that it is
+        log.warning("not_ready", part=name, kind=type(error).__name__)
+        return Check(ok=False, why=f"{why} ({type(error).__name__})")
+    return OK
+
+
+def _worker(service: Service) -> Check:
+    with service.database.read() as session:
+        newest = session.execute(select(func.max(WorkerRow.seen_at))).scalar_one()
+        now = session.execute(select(db_now())).scalar_one()
+    if newest is None:
+        return Check(ok=False, why="no worker has said hello yet")
+    silent_s = now - newest
+    if silent_s > service.settings.worker_silent_s:
+        return Check(ok=False, why=f"no worker has been heard of for {silent_s:.0f} s")
+    return OK

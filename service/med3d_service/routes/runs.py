@@ -1,0 +1,144 @@
+"""Runs: listing, reading, following."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Request
+from sqlalchemy import select
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from med3d_contract.results import Frozen, RunStatus, RunView
+from med3d_service.access import Caller, Client
+from med3d_service.composition import Service
+from med3d_service.problems import ServiceError, problems
+from med3d_service.routes import ServiceParts, examples
+from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.runs.views import moment, run_view
+from med3d_service.tables import BundleRow, RunEventRow, RunRow, StudyRow
+
+router = APIRouter(tags=["runs"])
+AUTH_CODES = ("missing_key", "invalid_key", "wrong_scope")
+POLL_S = 0.25
+PING_S = 10
+
+
+class RunPage(Frozen):
+    """Runs, newest first."""
+
+    items: tuple[RunView, ...]
+    next_cursor: str | None
+
+
+@router.get(
+    "/runs",
+    summary="List runs, newest first",
+    responses=problems("invalid_cursor", *AUTH_CODES)
+    | {
+        200: {
+            "description": "A page of runs",
+            "content": {"application/json": {"example": {"items": [examples.RUN], "next_cursor": None}}},
+        }
+    },
+)
+def list_runs(
+    service: ServiceParts, caller: Client, status: RunStatus | None = None, limit: Limit = 50, cursor: Cursor = None
+) -> RunPage:
+    """List the runs that this key may see, of one status or of all."""
+    before = decode_cursor(cursor)
+    query = (
+        select(RunRow, BundleRow)
+        .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
+        .join(StudyRow, StudyRow.id == RunRow.study_id)
+        .where(StudyRow.site == caller.site)
+        .order_by(RunRow.seq.desc())
+        .limit(limit + 1)
+    )
+    if status is not None:
+        query = query.where(RunRow.status == status)
+    if before is not None:
+        query = query.where(RunRow.seq < before)
+    with service.database.read() as session:
+        rows = list(session.execute(query).tuples())
+    items = tuple(run_view(run, bundle) for run, bundle in rows[:limit])
+    return RunPage(items=items, next_cursor=encode_cursor(rows[limit - 1][0].seq) if len(rows) > limit else None)
+
+
+@router.get(
+    "/runs/{run_id}",
+    summary="Read a run",
+    responses=problems("unknown_run", *AUTH_CODES)
+    | {200: {"description": "The run", "content": {"application/json": {"example": examples.RUN}}}},
+)
+def read_run(run_id: str, service: ServiceParts, caller: Client) -> RunView:
+    """Read one run: where it stands, and its answer once it has one."""
+    return _view(service, caller, run_id)
+
+
+def _view(service: Service, caller: Caller, run_id: str) -> RunView:
+    with service.database.read() as session:
+        found = session.execute(
+            select(RunRow, BundleRow)
+            .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
+            .join(StudyRow, StudyRow.id == RunRow.study_id)
+            .where(RunRow.id == run_id, StudyRow.site == caller.site)
+        ).first()
+    if found is None:
+        raise ServiceError("unknown_run")
+    return run_view(*found.tuple())
+
+
+@router.get(
+    "/runs/{run_id}/events",
+    summary="Follow a run",
+    response_class=EventSourceResponse,
+    responses=problems("unknown_run", *AUTH_CODES)
+    | {
+        200: {
+            "description": "Server-sent events from the first one, or from Last-Event-ID; ends with the run",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": examples.EVENTS}},
+        }
+    },
+)
+async def follow_run(
+    run_id: str,
+    request: Request,
+    service: ServiceParts,
+    caller: Client,
+    last_event_id: Annotated[int, Header(ge=0, le=2**53, description="id of the last event that was seen")] = 0,
+) -> EventSourceResponse:
+    """Stream what happens to a run (event ``run``) until it has ended."""
+    await to_thread.run_sync(_view, service, caller, run_id)
+    return EventSourceResponse(_events(request, service, run_id, last_event_id), ping=PING_S)
+
+
+async def _events(request: Request, service: Service, run_id: str, seen: int) -> AsyncIterator[ServerSentEvent]:
+    while not await request.is_disconnected():
+        events, over = await to_thread.run_sync(_events_after, service, run_id, seen)
+        for event in events:
+            seen = event.seq
+            yield _sent(event)
+        if over:
+            return
+        await asyncio.sleep(POLL_S)
+
+
+def _events_after(service: Service, run_id: str, seen: int) -> tuple[list[RunEventRow], bool]:
+    with service.database.read() as session:
+        status = session.execute(select(RunRow.status).where(RunRow.id == run_id)).scalar_one()
+        query = select(RunEventRow).where(RunEventRow.run_id == run_id, RunEventRow.seq > seen)
+        return list(session.scalars(query.order_by(RunEventRow.seq))), RunStatus(status).is_terminal
+
+
+def _sent(event: RunEventRow) -> ServerSentEvent:
+    data = {
+        "run_id": event.run_id,
+        "status": event.status,
+        "stage": event.stage,
+        "attempt": event.attempt,
+        "code": event.code,
+        "at": moment(event.at).isoformat(),
+    }
+    return ServerSentEvent(data=json.dumps(data), event="run", id=str(event.seq))

@@ -1,0 +1,311 @@
+"""Studies: sending one, reading one, running one again."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import anyio
+import structlog
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, BackgroundTasks, Request, Response
+from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.requests import ClientDisconnect
+
+from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
+from med3d_service.access import Caller, Client
+from med3d_service.bundles import find_bundle
+from med3d_service.composition import Service
+from med3d_service.dispatch import send_waiting
+from med3d_service.intake.form import StudyForm
+from med3d_service.intake.limits import Limits, Meter
+from med3d_service.intake.recording import RecordedStudy
+from med3d_service.problems import ServiceError, problems
+from med3d_service.routes import ServiceParts, examples
+from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.runs.starting import start_run
+from med3d_service.runs.views import bundle_ref, moment, subject_of
+from med3d_service.tables import BundleRow, RunRow, StudyRow
+
+log = structlog.get_logger()
+router = APIRouter(tags=["studies"])
+
+PIECE_BYTES = 1024 * 1024
+PARALLEL_UPLOADS = 16
+
+INTAKE_CODES = (
+    "malformed_upload", "empty_upload", "unsupported_file", "not_an_archive", "archive_encrypted", "archive_nested",
+    "archive_truncated", "archive_unsupported", "archive_unsafe_path", "archive_unsafe_member", "archive_bomb",
+    "too_many_files", "mixed_upload", "unknown_field", "invalid_age", "invalid_sex", "invalid_subject",
+    "unknown_priority", "unknown_bundle", "upload_too_large", "not_multipart", "no_bundle", "disk_full",
+)  # fmt: skip
+AUTH_CODES = ("missing_key", "invalid_key", "wrong_scope")
+
+FORM = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["files"],
+                "additionalProperties": False,
+                "properties": {
+                    "files": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+                        "description": "one .zip, .tar or .tar.gz of DICOM, many DICOM files, or one .nii or .nii.gz",
+                    },
+                    "age": {"type": "number", "minimum": 0, "maximum": 120, "description": "years", "examples": [63.4]},
+                    "sex": {"type": "string", "enum": ["F", "M"]},
+                    "subject": {
+                        "type": "string",
+                        "maxLength": 200,
+                        "description": "the sender's pseudonym, given back with the study",
+                        "examples": ["S-0042"],
+                    },
+                    "priority": {"type": "string", "enum": ["stat", "routine", "cohort"], "default": "routine"},
+                    "bundle": {
+                        "type": "string",
+                        "description": "name, name@version or digest of a model bundle; else the default one",
+                        "examples": ["infovae-ixi@0.1.0"],
+                    },
+                },
+            }
+        }
+    },
+}
+
+
+class Links(Frozen):
+    """Where to go on."""
+
+    study: str
+    run: str
+    events: str
+
+
+class Submitted(Frozen):
+    """A study was taken, or was known."""
+
+    study_id: str
+    run_id: str
+    status: RunStatus
+    links: Links
+
+
+class StudyRun(Frozen):
+    """A run of a study, in short."""
+
+    run_id: str
+    status: RunStatus
+    bundle: BundleRef
+    chosen_series: str | None
+    superseded: bool
+
+
+class StudyView(Frozen):
+    """A study. ``working_copy``: waiting, copying, ready or refused."""
+
+    study_id: str
+    created_at: datetime
+    files: int
+    skipped_files: int
+    subject: str | None
+    age: ChronologicalAge | None
+    sex: Sex | None
+    working_copy: str
+    runs: tuple[StudyRun, ...]
+
+
+class StudyPage(Frozen):
+    """Studies, newest first."""
+
+    items: tuple[StudyView, ...]
+    next_cursor: str | None
+
+
+class RunRequest(Frozen):
+    """How to run a study again; what is left out stays as it was chosen by the service."""
+
+    bundle: Annotated[str | None, Field(max_length=300, examples=["infovae-ixi@0.2.0"])] = None
+    series: Annotated[
+        str | None, Field(max_length=300, description="label of a candidate of an earlier run", examples=["series 19"])
+    ] = None
+    priority: Priority | None = None
+
+
+def _example(value: Any, description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"example": value}}}
+
+
+@router.post(
+    "/studies",
+    status_code=202,
+    summary="Send a study",
+    responses=problems(*INTAKE_CODES, *AUTH_CODES)
+    | {
+        200: {"model": Submitted} | _example(examples.SUBMITTED, "The study was known: the same ids"),
+        202: _example(examples.SUBMITTED, "The study is on disk and its run waits"),
+    },
+    openapi_extra={"requestBody": FORM},
+)
+async def submit_study(
+    request: Request, response: Response, service: ServiceParts, caller: Client, background: BackgroundTasks
+) -> Submitted:
+    """Take one study. Once this has answered, a loss of power does not lose it.
+
+    The same files again (packed otherwise, renamed, in another order) find the same study; ``age``, ``sex``,
+    ``subject`` and a more urgent ``priority`` are then updated.
+    """
+    recorded = await _receive(request, service, caller)
+    links = Links(
+        study=f"/studies/{recorded.study_id}",
+        run=f"/runs/{recorded.run_id}",
+        events=f"/runs/{recorded.run_id}/events",
+    )
+    response.status_code = 200 if recorded.known else 202
+    response.headers["Location"] = links.run
+    background.add_task(_send, service, recorded.run_id)
+    log.info("study_taken", study_id=recorded.study_id, run_id=recorded.run_id, known=recorded.known)
+    return Submitted(study_id=recorded.study_id, run_id=recorded.run_id, status=recorded.status, links=links)
+
+
+def _send(service: Service, run_id: str) -> None:
+    send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s, run_id=run_id)
+
+
+async def _receive(request: Request, service: Service, caller: Caller) -> RecordedStudy:
+    """Read the body piece by piece, working on each in a thread; a sender that hangs up leaves nothing behind."""
+    limits = Limits.of(service.settings)
+    if int(request.headers.get("content-length", 0)) > limits.upload_bytes:
+        raise ServiceError("upload_too_large")
+    content_type = request.headers.get("content-type", "")
+    limiter: CapacityLimiter = request.app.state.upload_limiter
+    form = StudyForm(content_type, service.settings.spool_dir, service.keys.originals, Meter(limits))
+
+    async def work(function: Any, *arguments: Any) -> Any:
+        return await to_thread.run_sync(function, *arguments, limiter=limiter)
+
+    try:
+        received_bytes, piece = 0, bytearray()
+        async for data in request.stream():
+            received_bytes += len(data)
+            if received_bytes > limits.upload_bytes:
+                raise ServiceError("upload_too_large")
+            piece += data
+            if len(piece) >= PIECE_BYTES:
+                await work(form.write, bytes(piece))
+                piece.clear()
+        await work(form.write, bytes(piece))
+        fields, received = await work(form.finish)
+        recorded: RecordedStudy = await work(service.recorder.record, caller.site, fields, received)
+    except ClientDisconnect as error:
+        log.info("sender_hung_up", received_bytes=received_bytes)
+        raise ServiceError("malformed_upload") from error
+    finally:
+        with anyio.CancelScope(shield=True):
+            await work(form.discard)
+    return recorded
+
+
+@router.get(
+    "/studies",
+    summary="List studies, newest first",
+    responses=problems("invalid_cursor", *AUTH_CODES)
+    | {200: _example({"items": [examples.STUDY], "next_cursor": None}, "A page of studies")},
+)
+def list_studies(service: ServiceParts, caller: Client, limit: Limit = 50, cursor: Cursor = None) -> StudyPage:
+    """List the studies that this key may see."""
+    before = decode_cursor(cursor)
+    with service.database.read() as session:
+        query = select(StudyRow).where(StudyRow.site == caller.site).order_by(StudyRow.seq.desc()).limit(limit + 1)
+        rows = list(session.scalars(query if before is None else query.where(StudyRow.seq < before)))
+        items = tuple(_view(service, session, row) for row in rows[:limit])
+    return StudyPage(items=items, next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None)
+
+
+@router.get(
+    "/studies/{study_id}",
+    summary="Read a study",
+    responses=problems("unknown_study", *AUTH_CODES) | {200: _example(examples.STUDY, "The study and its runs")},
+)
+def read_study(study_id: str, service: ServiceParts, caller: Client) -> StudyView:
+    """Read one study and the runs that it has had."""
+    with service.database.read() as session:
+        return _view(service, session, _study(session, caller, study_id))
+
+
+@router.post(
+    "/studies/{study_id}/runs",
+    status_code=202,
+    summary="Run a study again",
+    responses=problems("unknown_study", "unknown_bundle", "no_bundle", *AUTH_CODES)
+    | {
+        200: {"model": Submitted} | _example(examples.SUBMITTED, "There is such a run: its ids"),
+        202: _example(examples.SUBMITTED, "A new run waits"),
+    },
+)
+def run_again(
+    study_id: str,
+    wanted: RunRequest,
+    response: Response,
+    service: ServiceParts,
+    caller: Client,
+    background: BackgroundTasks,
+) -> Submitted:
+    """Run a study by another bundle, on a series chosen by hand, or once more after a fault."""
+    with service.database.write() as session:
+        study = _study(session, caller, study_id)
+        bundle = find_bundle(session, wanted.bundle)
+        started = start_run(
+            session,
+            study,
+            bundle,
+            priority=wanted.priority,
+            chosen_series=(wanted.series or "").strip(),
+            after_fault=True,
+        )
+    run_id = started.run.id
+    links = Links(study=f"/studies/{study_id}", run=f"/runs/{run_id}", events=f"/runs/{run_id}/events")
+    response.status_code = 200 if started.known else 202
+    response.headers["Location"] = links.run
+    background.add_task(_send, service, run_id)
+    return Submitted(study_id=study_id, run_id=run_id, status=RunStatus(started.run.status), links=links)
+
+
+def _study(session: Session, caller: Caller, study_id: str) -> StudyRow:
+    found = session.scalars(select(StudyRow).where(StudyRow.id == study_id, StudyRow.site == caller.site)).first()
+    if found is None:
+        raise ServiceError("unknown_study")
+    return found
+
+
+def _view(service: Service, session: Session, study: StudyRow) -> StudyView:
+    runs = session.execute(
+        select(RunRow, BundleRow)
+        .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
+        .where(RunRow.study_id == study.id)
+        .order_by(RunRow.seq)
+    ).tuples()
+    subject = subject_of(study)
+    return StudyView(
+        study_id=study.id,
+        created_at=moment(study.created_at),
+        files=study.files,
+        skipped_files=study.skipped_files,
+        subject=service.vault.read(session, study.id, "subject"),
+        age=subject.age,
+        sex=subject.sex,
+        working_copy=study.working_status,
+        runs=tuple(
+            StudyRun(
+                run_id=run.id,
+                status=RunStatus(run.status),
+                bundle=bundle_ref(bundle),
+                chosen_series=run.chosen_series or None,
+                superseded=run.superseded_by is not None,
+            )
+            for run, bundle in runs
+        ),
+    )

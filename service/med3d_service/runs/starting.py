@@ -1,0 +1,60 @@
+"""Starting a run of a study: one per bundle and series, however often it is asked for."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from med3d_contract.results import Priority, Refusal, RunStatus
+from med3d_service.runs.transitions import enqueue, raise_priority, refuse_study
+from med3d_service.runs.views import priority_of
+from med3d_service.tables import BundleRow, RunRow, StudyRow
+
+FAULTS = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run that stands for what was asked, and whether it was there before."""
+
+    run: RunRow
+    known: bool
+
+
+def start_run(
+    session: Session,
+    study: StudyRow,
+    bundle: BundleRow,
+    *,
+    priority: Priority | None,
+    chosen_series: str = "",
+    after_fault: bool = False,
+) -> Started:
+    """Find or make the run of ``study`` by ``bundle``; one that waits becomes as urgent as asked.
+
+    With ``after_fault`` a run that ended in a fault is superseded by a new one; an answer never is.
+    """
+    current = session.scalars(
+        select(RunRow).where(
+            RunRow.study_id == study.id,
+            RunRow.bundle_digest == bundle.digest,
+            RunRow.chosen_series == chosen_series,
+            RunRow.superseded_by.is_(None),
+        )
+    ).one_or_none()
+    if current is not None and not (after_fault and current.status in FAULTS):
+        if priority is not None and raise_priority(session, current.id, priority):
+            session.refresh(current)
+        return Started(current, known=True)
+    wanted = priority or (priority_of(current) if current is not None else Priority.ROUTINE)
+    if current is not None:
+        current.superseded_by = "pending"
+        session.flush()
+    run = enqueue(session, study.id, bundle.digest, priority=wanted, chosen_series=chosen_series)
+    if current is not None:
+        current.superseded_by = run.id
+        session.flush()
+    if study.working_status == "refused" and study.refusal is not None:
+        refuse_study(session, study.id, Refusal.model_validate(study.refusal))
+        session.refresh(run)
+    return Started(run, known=False)

@@ -1,0 +1,127 @@
+"""The sweep: what a crash, a wiped queue or a lost worker left is put right from the database and the store."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import select
+
+from med3d_contract.results import RunStatus
+from med3d_contract.store import ObjectInfo, StoreError
+from med3d_contract.work import StoredOutcome
+from med3d_service.composition import Service
+from med3d_service.database import db_now
+from med3d_service.dispatch import send_waiting
+from med3d_service.logs import configure_logging
+from med3d_service.problems import ServiceError
+from med3d_service.runs.transitions import lose_expired, store_outcome
+from med3d_service.settings import Settings
+from med3d_service.stopping import StopSignal
+from med3d_service.tables import BeatRow, RunRow, UploadRow
+
+log = structlog.get_logger()
+
+API_SILENT_S = 10.0
+"""While the API has been away for so long, no lease ends: its workers could not renew them."""
+ADOPT_AFTER_S = 5.0
+"""A stored outcome is left so long to the worker that publishes it."""
+LEFTOVERS_EVERY_S = 60.0
+
+
+def run(settings: Settings) -> None:
+    """Sweep until SIGTERM or SIGINT."""
+    configure_logging()
+    stop = StopSignal()
+    service = Service.compose(settings)
+    last_leftovers = float("-inf")
+    log.info("scheduler_started")
+    while not stop.wait(settings.sweep_s):
+        _tried("outcomes", adopt_outcomes, service)
+        _tried("leases", end_leases, service)
+        _tried("dispatch", dispatch, service)
+        if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
+            last_leftovers = time.monotonic()
+            _tried("leftovers", remove_leftovers, service)
+    service.close()
+    log.info("scheduler_stopped")
+
+
+def _tried(name: str, step: Callable[[Service], object], service: Service) -> None:
+    try:
+        step(service)
+    except Exception as error:  # noqa: BLE001 - the edge: one step's trouble must not stop the others
+        log.error("sweep_failed", step=name, kind=type(error).__name__)
+
+
+def dispatch(service: Service) -> int:
+    """Send what waits and is in no queue."""
+    return send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s)
+
+
+def end_leases(service: Service) -> list[str]:
+    """Return runs of silent workers to wait, unless it was the API that was silent."""
+    with service.database.write() as session:
+        beat = session.get(BeatRow, "api")
+        now = session.execute(select(db_now())).scalar_one()
+        if beat is None or now - beat.beat_at > API_SILENT_S:
+            return []
+        lost = lose_expired(session, service.leases)
+    for run_id in lost:
+        log.warning("lease_ended", run_id=run_id)
+    return lost
+
+
+def adopt_outcomes(service: Service) -> int:
+    """Take outcomes from the store whose message was lost, and remove those that are settled; how many were taken."""
+    adopted = 0
+    for stored in _older(service.store.list("results"), ADOPT_AFTER_S):
+        with contextlib.suppress(StoreError):  # gone meanwhile
+            adopted += _adopt(service, stored.key)
+    return adopted
+
+
+def _adopt(service: Service, key: str) -> int:
+    try:
+        outcome = StoredOutcome.model_validate_json(service.store.get(key))
+    except ValidationError:
+        log.error("stored_outcome_unreadable", key=key)
+        service.store.delete(key)  # the lease runs out, and the stage is done again
+        return 0
+    try:
+        with service.database.write() as session:
+            run = session.scalars(select(RunRow).where(RunRow.id == outcome.run_id)).one_or_none()
+            settled = run is None or RunStatus(run.status).is_terminal
+            if not settled:
+                store_outcome(session, outcome.run_id, outcome.outcome, service.leases)
+                log.info("outcome_adopted", run_id=outcome.run_id, attempt=outcome.outcome.attempt)
+    except ServiceError:
+        settled = True  # of an older attempt
+    service.store.delete(key)
+    return 0 if settled else 1
+
+
+def remove_leftovers(service: Service) -> int:
+    """Remove what abandoned uploads left: fragments in the spool, and originals that no upload refers to."""
+    removed = 0
+    old = time.time() - service.settings.leftover_s
+    for path in service.settings.spool_dir.iterdir():
+        if path.is_file() and path.stat().st_mtime < old:
+            path.unlink(missing_ok=True)
+            removed += 1
+    for stored in _older(service.store.list("originals"), service.settings.leftover_s):
+        with service.database.read() as session:
+            known = session.scalars(select(UploadRow.id).where(UploadRow.key == stored.key)).first()
+        if known is None:
+            service.store.delete(stored.key)
+            removed += 1
+    if removed:
+        log.info("leftovers_removed", count=removed)
+    return removed
+
+
+def _older(objects: Iterator[ObjectInfo], age_s: float) -> Iterator[ObjectInfo]:
+    before = datetime.now(UTC) - timedelta(seconds=age_s)
+    return (stored for stored in objects if stored.modified_at < before)
