@@ -1,0 +1,80 @@
+"""What training does to a tensor before the network sees it; never used outside training.
+
+All of it on one batch (N, 1, X, Y, Z) at once, driven by one seeded generator.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Generator, Tensor
+
+from med3d_export.config import AugmentationConfig
+
+
+class Augmentation:
+    """Left-right flips, small affine jitter, and the ways in which scanners differ: contrast, gain, shading, sharpness."""
+
+    def __init__(self, config: AugmentationConfig, seed: int) -> None:
+        self.config = config
+        self.generator = Generator().manual_seed(seed)
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """A new batch of the same shape; the background stays 0."""
+        flipped = self._flip(tensor)
+        moved = self._jitter(flipped)
+        return self._scanner(moved)
+
+    def mix(self, tensor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Blend each tensor with another one of the batch (Zhang et al., "mixup", ICLR 2018).
+
+        Returns the blend, the partners' indices (N,) and each one's own share (N,), so that targets can be blended too.
+        """
+        count = tensor.shape[0]
+        own = 1.0 - self._uniform(count) * self.config.mixup
+        partner = torch.randperm(count, generator=self.generator)
+        share = own.view(-1, 1, 1, 1, 1)
+        return share * tensor + (1.0 - share) * tensor[partner], partner, own
+
+    def _uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        return low + (high - low) * torch.rand(count, generator=self.generator)
+
+    def _flip(self, tensor: Tensor) -> Tensor:
+        mirrored = self._uniform(tensor.shape[0]) < self.config.flip_probability
+        return torch.where(mirrored.view(-1, 1, 1, 1, 1), tensor.flip(2), tensor)
+
+    def _jitter(self, tensor: Tensor) -> Tensor:
+        count, shape = tensor.shape[0], tensor.shape[2:]
+        theta = torch.zeros(count, 3, 4)
+        theta[:, :, :3] = self._rotation(count) * (1.0 + self._symmetric((count, 1, 3), self.config.scale))
+        reach = torch.tensor([2.0 / size for size in shape[::-1]])
+        theta[:, :, 3] = self._symmetric((count, 3), self.config.shift_voxels) * reach
+        grid = F.affine_grid(theta, list(tensor.shape), align_corners=False)
+        return F.grid_sample(tensor, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    def _rotation(self, count: int) -> Tensor:
+        angles = self._symmetric((count, 3), math.radians(self.config.rotation_deg))
+        skew = torch.zeros(count, 3, 3)
+        skew[:, 0, 1], skew[:, 0, 2], skew[:, 1, 2] = angles.T
+        rotation: Tensor = torch.matrix_exp(skew - skew.transpose(1, 2))
+        return rotation
+
+    def _symmetric(self, shape: tuple[int, ...], reach: float) -> Tensor:
+        return reach * (2.0 * torch.rand(shape, generator=self.generator) - 1.0)
+
+    def _scanner(self, tensor: Tensor) -> Tensor:
+        count = tensor.shape[0]
+        brain = tensor > 0
+        smooth = F.avg_pool3d(tensor, 3, stride=1, padding=1, count_include_pad=False)
+        sharpness = self._symmetric((count, 1, 1, 1, 1), self.config.sharpness)
+        varied = (tensor + sharpness * (tensor - smooth)).clamp_min(0.0)
+        gamma = (self._symmetric((count, 1, 1, 1, 1), self.config.log_gamma)).exp()
+        gain = (self._symmetric((count, 1, 1, 1, 1), self.config.log_gain)).exp()
+        varied = gain * varied.clamp_min(1e-6).pow(gamma) * self._shading(tensor)
+        noise = self.config.noise_sd * torch.randn(tensor.shape, generator=self.generator)
+        return torch.where(brain, varied + noise, torch.zeros(()))
+
+    def _shading(self, tensor: Tensor) -> Tensor:
+        """What N4 leaves of the bias field: a smooth factor around 1, three control points to an axis."""
+        coarse = self._symmetric((tensor.shape[0], 1, 3, 3, 3), self.config.log_shading)
+        return F.interpolate(coarse, list(tensor.shape[2:]), mode="trilinear", align_corners=True).exp()

@@ -1,0 +1,101 @@
+"""Networks and heads as ONNX files that ONNX Runtime 1.24 reads, each checked against what it was made from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.pipeline import Pipeline
+
+from med3d_export.networks import SymmetricMean
+from med3d_export.training import FittedInfoVae, Tensors
+from med3d_pipeline.onnx_sessions import SessionOptions, open_session
+
+OPSET = 17
+NETWORK_TOLERANCE = 1e-4
+"""Largest difference from torch, relative to the largest value: floats differ between kernels, networks must not."""
+HEAD_TOLERANCE_YEARS = 0.01
+
+
+class ParityError(Exception):
+    """An exported file does not compute what training computed; the message says by how much."""
+
+
+def export_autoencoder(fitted: FittedInfoVae, folder: Path) -> None:
+    """Write encoder.onnx (``tensor`` to ``latent``) and decoder.onnx (``latent`` to ``tensor``), batch size free."""
+    x, y, z = fitted.encoder.mean_head.shape[2:]
+    latent = fitted.encoder.to_posterior.out_features // 2
+    encoder = SymmetricMean(fitted.encoder).eval()
+    _export_torch(encoder, torch.zeros(2, 1, x, y, z), folder / "encoder.onnx", "tensor", "latent")
+    _export_torch(fitted.decoder, torch.zeros(2, latent), folder / "decoder.onnx", "latent", "tensor")
+
+
+def _export_torch(network: torch.nn.Module, example: torch.Tensor, path: Path, taken: str, given: str) -> None:
+    batch = {0: "batch"}
+    torch.onnx.export(
+        network,
+        (example,),
+        str(path),
+        input_names=[taken],
+        output_names=[given],
+        dynamic_axes={taken: batch, given: batch},
+        opset_version=OPSET,
+        dynamo=False,
+        external_data=False,
+    )
+
+
+def export_head(head: Pipeline, dimension: int, path: Path) -> None:
+    """Write one head, scaler included: ``latent`` (N, d) float32 to ``estimate`` (N, 1) float32."""
+    taken = [("latent", FloatTensorType([None, dimension]))]
+    model: Any = convert_sklearn(head, initial_types=taken, target_opset={"": OPSET, "ai.onnx.ml": 3})
+    _rename_output(model, "estimate")
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def _rename_output(model: Any, name: str) -> None:
+    old = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = [name if output == old else output for output in node.output]
+    model.graph.output[0].name = name
+
+
+def check_autoencoder(fitted: FittedInfoVae, folder: Path, tensors: Tensors) -> float:
+    """Worst relative difference of both networks from torch on real ``tensors`` (N, X, Y, Z).
+
+    Raises ParityError above NETWORK_TOLERANCE.
+    """
+    options = SessionOptions(provider="cpu")
+    latents = fitted.encode(tensors)
+    found = open_session(folder / "encoder.onnx", options).run({"tensor": np.ascontiguousarray(tensors[:, None])})
+    images = open_session(folder / "decoder.onnx", options).run({"latent": latents})
+    differences = {
+        "encoder.onnx": _relative(found["latent"], latents),
+        "decoder.onnx": _relative(images["tensor"][:, 0], fitted.reconstruct(latents)),
+    }
+    for name, difference in differences.items():
+        if not difference < NETWORK_TOLERANCE:
+            raise ParityError(f"{name} differs from torch by {difference:.2g} of its largest value")
+    return max(differences.values())
+
+
+def check_head(head: Pipeline, path: Path, latents: npt.NDArray[np.float32]) -> float:
+    """Worst absolute difference of a head from scikit-learn on ``latents`` (N, d), in its unit.
+
+    Raises ParityError above HEAD_TOLERANCE_YEARS.
+    """
+    found = open_session(path, SessionOptions(provider="cpu")).run({"latent": latents})["estimate"].reshape(-1)
+    difference = float(np.abs(found - head.predict(latents.astype(np.float64))).max())
+    if not difference < HEAD_TOLERANCE_YEARS:
+        raise ParityError(f"{path.name} differs from scikit-learn by {difference:.2g}")
+    return difference
+
+
+def _relative(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -1,0 +1,230 @@
+"""A model as one folder that can be verified: networks, heads, template, calibration, reference case."""
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from med3d_pipeline.brain_extraction import BrainNetworks
+from med3d_pipeline.encoder import Float32, LatentEncoder
+from med3d_pipeline.errors import BundleError
+from med3d_pipeline.heads import RegressionHead
+from med3d_pipeline.latent_space import LatentSpace
+from med3d_pipeline.manifest import Manifest
+from med3d_pipeline.onnx_sessions import OnnxSession, Provider, SessionOptions, open_session
+from med3d_pipeline.prediction import Predictor
+from med3d_pipeline.preprocess import Preprocessor
+from med3d_pipeline.quality import QualityLimits
+from med3d_pipeline.reference_case import ReferenceCase, ReferenceReport, run_reference_case
+from med3d_pipeline.spec import PreprocessSpec
+from med3d_pipeline.template import Template
+from med3d_pipeline.volume import Volume
+
+DEFAULT_NAME = "infovae-ixi-hh"
+MANIFEST = "manifest.json"
+REQUIRED = (
+    "brain_box.onnx",
+    "brain_mask.onnx",
+    "decoder.onnx",
+    "encoder.onnx",
+    "heads/brain_age.onnx",
+    "latent_space.npz",
+    "preprocessing.json",
+    "reference_case/expected.npz",
+    "reference_case/input.nii.gz",
+    "reference_case/tolerances.json",
+    "template.nii.gz",
+    "template_mask.nii.gz",
+)
+
+
+class PreprocessingFile(BaseModel):
+    """preprocessing.json: how tensors are made, and the limits of the quality gate."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: PreprocessSpec
+    quality_limits: QualityLimits
+
+
+@dataclass(frozen=True)
+class PreprocessingAssets:
+    """The part of a bundle that makes tensors; training uses it before there is an encoder.
+
+    The folder holds preprocessing.json, brain_box.onnx, brain_mask.onnx, template.nii.gz and template_mask.nii.gz.
+    """
+
+    folder: Path
+    options: SessionOptions
+
+    @cached_property
+    def file(self) -> PreprocessingFile:
+        """preprocessing.json. Raises BundleError where it cannot be read."""
+        path = self.folder / "preprocessing.json"
+        try:
+            return PreprocessingFile.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise BundleError(f"preprocessing.json cannot be read: {error}") from error
+
+    def preprocessor(self) -> Preprocessor:
+        """A preprocessor with sessions of its own. Raises BundleError where a network or the template is unreadable."""
+        networks = BrainNetworks(
+            box_session=open_session(self.folder / "brain_box.onnx", self.options),
+            mask_session=open_session(self.folder / "brain_mask.onnx", self.options),
+        )
+        return Preprocessor(self.file.spec, Template.load(self.folder), networks, self.options.threads)
+
+
+class Bundle:
+    """A released model, opened; sessions are made on first use, so open it before a fork and use it after."""
+
+    def __init__(self, path: Path, manifest: Manifest, options: SessionOptions) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._options = options
+        self._assets = PreprocessingAssets(path, options)
+
+    @classmethod
+    def open(cls, path: Path, provider: Provider = "auto", threads: int = 2, *, verify: bool = True) -> Self:
+        """Read the manifest of the bundle at ``path`` and, unless ``verify`` is False, check every digest.
+
+        Raises BundleError that names the file which is missing, altered or unreadable.
+        """
+        try:
+            manifest = Manifest.model_validate_json((path / MANIFEST).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise BundleError(f"{MANIFEST} of the bundle cannot be read: {error}") from error
+        missing = [name for name in REQUIRED if name not in manifest.files]
+        if missing:
+            raise BundleError(f"{MANIFEST} does not list {', '.join(missing)}")
+        bundle = cls(path, manifest, SessionOptions(provider=provider, threads=threads))
+        if verify:
+            bundle.verify_digests()
+        return bundle
+
+    @staticmethod
+    def default_path() -> Path:
+        """``MED3D_BUNDLE``, else the bundle of this checkout, else the one that the wheel installed."""
+        stated = os.environ.get("MED3D_BUNDLE")
+        if stated:
+            return Path(stated)
+        checkout = Path(__file__).resolve().parents[2] / "model_export" / "bundles" / DEFAULT_NAME
+        if (checkout / MANIFEST).is_file():
+            return checkout
+        return Path(sys.prefix) / "share" / "med3d" / "bundles" / DEFAULT_NAME
+
+    @property
+    def name(self) -> str:
+        """As the manifest has it."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        """As the manifest has it."""
+        return self.manifest.version
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the canonical manifest, and through it of every file."""
+        return self.manifest.digest
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """How tensors are made."""
+        return self._assets.file.spec
+
+    @property
+    def quality_limits(self) -> QualityLimits:
+        """What the quality gate holds measures against."""
+        return self._assets.file.quality_limits
+
+    @property
+    def sdmt_is_demonstration(self) -> bool:
+        """The SDMT head learned from labels that nobody measured; report it only where that is asked for."""
+        return self.manifest.sdmt is not None and self.manifest.sdmt.is_demonstration
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What the encoder's session really computes with, first choice first."""
+        return self._encoder.providers
+
+    def verify_digests(self) -> None:
+        """Raise BundleError that names the first file which is missing, altered or outside the bundle."""
+        root = self.path.resolve()
+        for name, expected in sorted(self.manifest.files.items()):
+            file = (self.path / name).resolve()
+            if not file.is_relative_to(root):
+                raise BundleError(f"{name} leads out of the bundle")
+            try:
+                with file.open("rb") as stream:
+                    found = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise BundleError(f"{name} of the bundle cannot be read: {error.strerror}") from error
+            if found != expected:
+                raise BundleError(f"{name} of the bundle has been altered: its sha256 is not the manifest's")
+
+    def preprocessor(self) -> Preprocessor:
+        """Head volume to tensor; made once."""
+        return self._preprocessor
+
+    def predictor(self) -> Predictor:
+        """Tensors to predictions; made once. Raises BundleError where a network or the latent space is unreadable."""
+        return self._predictor
+
+    def decoder(self) -> OnnxSession:
+        """decoder.onnx: ``latent`` (N, d) to ``tensor`` (N, 1, X, Y, Z)."""
+        return self._session("decoder.onnx")
+
+    def run_reference_case(self) -> ReferenceReport:
+        """Run the reference case on this machine. Raises BundleError outside its tolerances."""
+        return run_reference_case(ReferenceCase.load(self.path), self)
+
+    def tensor(self, volume: Volume) -> Float32:
+        """The preprocessed tensor (X, Y, Z) float32 of a head."""
+        return self._preprocessor(volume).tensor
+
+    def latent(self, tensor: Float32) -> Float32:
+        """The latent (d,) float32 of a tensor (X, Y, Z)."""
+        latent: Float32 = self._encoder.encode(tensor[None])[0]
+        return latent
+
+    def estimates(self, latent: Float32) -> tuple[float, float | None]:
+        """Brain age in years and, where the bundle has that head, SDMT in points, of a latent (d,)."""
+        row = np.ascontiguousarray(latent[None])
+        sdmt = float(self._sdmt_head.estimate(row)[0]) if self._sdmt_head else None
+        return float(self._brain_age_head.estimate(row)[0]), sdmt
+
+    def _session(self, name: str) -> OnnxSession:
+        return open_session(self.path / name, self._options)
+
+    @cached_property
+    def _preprocessor(self) -> Preprocessor:
+        return self._assets.preprocessor()
+
+    @cached_property
+    def _encoder(self) -> LatentEncoder:
+        return LatentEncoder(self._session("encoder.onnx"), self.spec.grid_shape, self.manifest.latent_dimension)
+
+    @cached_property
+    def _brain_age_head(self) -> RegressionHead:
+        return RegressionHead("brain age", self._session("heads/brain_age.onnx"))
+
+    @cached_property
+    def _sdmt_head(self) -> RegressionHead | None:
+        return RegressionHead("SDMT", self._session("heads/sdmt.onnx")) if self.manifest.sdmt else None
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        space = LatentSpace.load(self.path / "latent_space.npz")
+        if space.dimension != self.manifest.latent_dimension:
+            raise BundleError("latent_space.npz has another dimension than the manifest")
+        evidence = self.manifest.sdmt.evidence if self.manifest.sdmt else None
+        return Predictor(
+            self._encoder, self._brain_age_head, self._sdmt_head, evidence, space, self.manifest.decision
+        )

@@ -1,0 +1,261 @@
+"""From tensors to predictions: estimates, intervals, distance from the training cohort, and the decision."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_pipeline.encoder import Float32, LatentEncoder
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.heads import RegressionHead
+from med3d_pipeline.latent_space import LatentSpace
+from med3d_pipeline.manifest import DecisionLimits
+
+SDMT_RANGE_POINTS = (0.0, 110.0)
+
+
+@dataclass(frozen=True)
+class SubjectAttributes:
+    """What may be known of the subject: age at the scan in years, sex F or M."""
+
+    age_years: float | None = None
+    sex: str | None = None
+
+
+class ScannerAttributes(Protocol):
+    """What the decision asks of an acquisition; None where the headers do not say."""
+
+    @property
+    def field_strength_t(self) -> float | None:
+        """Tesla."""
+
+    @property
+    def manufacturer(self) -> str | None:
+        """As DICOM (0008,0070) has it."""
+
+
+@dataclass(frozen=True)
+class PredictionInterval:
+    """Holds the truth with probability ``level`` for subjects like those of the calibration."""
+
+    level: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class PointEstimate:
+    """A number and its interval, in years."""
+
+    estimate: float
+    interval: PredictionInterval
+
+
+@dataclass(frozen=True)
+class SdmtEstimate:
+    """Estimated SDMT in points; ``evidence`` says what labels the head learned from."""
+
+    estimate: float
+    interval: PredictionInterval | None
+    evidence: str
+
+
+@dataclass(frozen=True)
+class MapCoordinates:
+    """The latent on the bundle's two-dimensional maps."""
+
+    pca: tuple[float, float]
+    pls_age: tuple[float, float]
+    pls_sdmt: tuple[float, float] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One subject's answer. Ages and gaps in years; ``gap`` = estimate - age, None where the age is unknown.
+
+    latent: (d,) float32. distance and percentile: see LatentSpace. reasons: each ``code: sentence``; why the decision
+    is ``review``, empty where it is ``accepted``.
+    """
+
+    brain_age: PointEstimate
+    gap: PointEstimate | None
+    gap_corrected: PointEstimate | None
+    sdmt: SdmtEstimate | None
+    latent: npt.NDArray[np.float32]
+    map: MapCoordinates
+    distance: float
+    percentile: float
+    decision: Literal["accepted", "review"]
+    reasons: tuple[str, ...]
+
+
+class Predictor:
+    """Encodes in one batch, then answers for each subject on its own."""
+
+    def __init__(
+        self,
+        encoder: LatentEncoder,
+        brain_age: RegressionHead,
+        sdmt: RegressionHead | None,
+        sdmt_evidence: str | None,
+        space: LatentSpace,
+        limits: DecisionLimits,
+    ) -> None:
+        self._encoder = encoder
+        self._brain_age = brain_age
+        self._sdmt = sdmt
+        self._sdmt_evidence = sdmt_evidence
+        self._space = space
+        self._limits = limits
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What the encoder's session computes with, first choice first."""
+        return self._encoder.providers
+
+    def predict(
+        self,
+        tensors: Float32,
+        subjects: Sequence[SubjectAttributes],
+        acquisitions: Sequence[ScannerAttributes],
+        review_reasons: Sequence[Sequence[str]] | None = None,
+    ) -> list[Prediction | InputRefused]:
+        """Answer for each of N tensors (N, X, Y, Z) float32.
+
+        ``review_reasons`` carries what is already known per subject, such as a tie between two series. One that lies
+        beyond the bundle's distance is answered by an InputRefused with code ``out_of_distribution`` in its place, so
+        that it costs its neighbours nothing. Raises ValueError where the lengths differ, InferenceError where a tensor,
+        a latent or an estimate is not finite.
+        """
+        earlier = review_reasons if review_reasons is not None else [()] * len(tensors)
+        latents = self._encoder.encode(tensors)
+        ages = self._brain_age.estimate(latents)
+        sdmt = self._sdmt.estimate(latents) if self._sdmt else np.full(len(latents), np.nan, np.float32)
+        return [
+            self._answer(latent, float(age), float(points), subject, acquisition, tuple(reasons))
+            for latent, age, points, subject, acquisition, reasons in zip(
+                latents, ages, sdmt, subjects, acquisitions, earlier, strict=True
+            )
+        ]
+
+    def _answer(
+        self,
+        latent: npt.NDArray[np.float32],
+        age_estimate: float,
+        sdmt_estimate: float,
+        subject: SubjectAttributes,
+        acquisition: ScannerAttributes,
+        reasons: tuple[str, ...],
+    ) -> Prediction | InputRefused:
+        distance = float(self._space.distance(latent[None])[0])
+        percentile = self._space.percentile(distance)
+        if distance > self._limits.refuse_distance:
+            return _out_of_distribution(distance, self._limits.refuse_distance)
+        reasons += self._review_reasons(age_estimate, subject.age_years, acquisition, percentile)
+        brain_age = self._around(age_estimate, self._space.half_width(self._limits.interval_level))
+        gap, corrected = self._gaps(brain_age, subject.age_years)
+        return Prediction(
+            brain_age=brain_age,
+            gap=gap,
+            gap_corrected=corrected,
+            sdmt=self._sdmt_estimate(sdmt_estimate),
+            latent=latent,
+            map=self._coordinates(latent),
+            distance=distance,
+            percentile=percentile,
+            decision="review" if reasons else "accepted",
+            reasons=reasons,
+        )
+
+    def _around(self, estimate: float, half_width: float) -> PointEstimate:
+        level = self._limits.interval_level
+        return PointEstimate(estimate, PredictionInterval(level, estimate - half_width, estimate + half_width))
+
+    def _gaps(
+        self, brain_age: PointEstimate, age_years: float | None
+    ) -> tuple[PointEstimate | None, PointEstimate | None]:
+        if age_years is None:
+            return None, None
+        gap = brain_age.estimate - age_years
+        interval = brain_age.interval
+        shifted = PredictionInterval(interval.level, interval.lower - age_years, interval.upper - age_years)
+        corrected = self._space.corrected_gap(gap, age_years)
+        half_width = self._space.corrected_half_width(self._limits.interval_level)
+        return PointEstimate(gap, shifted), self._around(corrected, half_width)
+
+    def _sdmt_estimate(self, points: float) -> SdmtEstimate | None:
+        if self._sdmt is None or self._sdmt_evidence is None or math.isnan(points):
+            return None
+        low, high = SDMT_RANGE_POINTS
+        return SdmtEstimate(min(max(points, low), high), interval=None, evidence=self._sdmt_evidence)
+
+    def _coordinates(self, latent: npt.NDArray[np.float32]) -> MapCoordinates:
+        space, row = self._space, latent[None]
+        return MapCoordinates(
+            pca=_pair(space.pca(row)),
+            pls_age=_pair(space.pls_age(row)),
+            pls_sdmt=_pair(space.pls_sdmt(row)) if space.has_sdmt else None,
+        )
+
+    def _review_reasons(
+        self, age_estimate: float, age_years: float | None, acquisition: ScannerAttributes, percentile: float
+    ) -> tuple[str, ...]:
+        return (
+            *self._age_reasons(age_estimate, age_years),
+            *self._scanner_reasons(acquisition),
+            *self._distance_reasons(percentile),
+        )
+
+    def _age_reasons(self, age_estimate: float, age_years: float | None) -> list[str]:
+        youngest, oldest = self._space.age_range_years
+        if age_years is not None and not youngest <= age_years <= oldest:
+            return [
+                f"age_outside_calibration: the subject's age is outside {youngest:.0f} to {oldest:.0f} years, "
+                "for which the interval was calibrated"
+            ]
+        if age_years is None and not youngest <= age_estimate <= oldest:
+            return [
+                f"age_outside_calibration: the estimate is outside {youngest:.0f} to {oldest:.0f} years, "
+                "for which the interval was calibrated"
+            ]
+        return []
+
+    def _scanner_reasons(self, acquisition: ScannerAttributes) -> list[str]:
+        reasons = []
+        strengths = sorted(float(strength) for strength in self._space.field_strengths_t)
+        known = " or ".join(f"{strength:g} T" for strength in strengths)
+        found = acquisition.field_strength_t
+        if found is None:
+            reasons.append(f"field_strength_unknown: the interval was calibrated at {known} only")
+        elif not any(abs(found - strength) <= self._limits.field_strength_tolerance_t for strength in strengths):
+            reasons.append(f"field_strength_outside_calibration: the interval was calibrated at {known}, not {found:g} T")
+        vendors = [str(vendor) for vendor in self._space.vendors]
+        maker = (acquisition.manufacturer or "").upper()
+        if not any(vendor in maker for vendor in vendors):
+            what = "another vendor's scanner" if maker else "a scanner whose vendor is not known"
+            reasons.append(f"vendor_outside_calibration: {what}; the interval was calibrated on {', '.join(vendors)}")
+        return reasons
+
+    def _distance_reasons(self, percentile: float) -> list[str]:
+        if percentile <= self._limits.review_percentile:
+            return []
+        return [
+            f"far_from_training: farther from the training cohort than {self._limits.review_percentile:g} % "
+            "of the healthy subjects held out of it"
+        ]
+
+
+def _pair(coordinates: npt.NDArray[np.float64]) -> tuple[float, float]:
+    return float(coordinates[0, 0]), float(coordinates[0, 1])
+
+
+def _out_of_distribution(distance: float, limit: float) -> InputRefused:
+    return InputRefused(
+        "out_of_distribution",
+        "The head is unlike every head that the model has learned from, so a number would mean nothing. Check that the "
+        "series is a T1-weighted scan of a whole adult head without large lesions or implants.",
+        {"distance": round(distance, 2), "limit": round(limit, 2)},
+    )
