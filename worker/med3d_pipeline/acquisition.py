@@ -27,7 +27,7 @@ class Acquisition:
 
 
 def acquisition_of(facts: SequenceFacts, geometry: StackGeometry) -> Acquisition:
-    """What the facts that most slices share say."""
+    """Tell what the facts say that most slices share."""
     return Acquisition(
         manufacturer=facts.manufacturer,
         model=facts.model,

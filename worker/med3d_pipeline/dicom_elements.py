@@ -27,7 +27,7 @@ MALFORMED = (
 
 
 def value(datasets: Sequence[Dataset], *keywords: str) -> Any:
-    """The first non-empty value of any of ``keywords``, looked up in ``datasets`` one after the other."""
+    """Look up the first non-empty value of any of ``keywords``, in one data set after the other."""
     for keyword in keywords:
         for dataset in datasets:
             try:
@@ -40,17 +40,17 @@ def value(datasets: Sequence[Dataset], *keywords: str) -> Any:
 
 
 def text(datasets: Sequence[Dataset], *keywords: str) -> str:
-    """The value as text without surrounding blanks; "" where absent, several values joined by a backslash."""
+    """Return the value as text without blanks around it; "" where absent, several values joined by a backslash."""
     return "\\".join(_texts(value(datasets, *keywords)))
 
 
 def codes(datasets: Sequence[Dataset], *keywords: str) -> tuple[str, ...]:
-    """The values as upper-case codes."""
+    """Return the values as upper-case codes."""
     return tuple(code.upper() for code in _texts(value(datasets, *keywords)))
 
 
 def numbers(datasets: Sequence[Dataset], *keywords: str, count: int | None = None) -> tuple[float, ...] | None:
-    """The values as finite floats, or None where absent, malformed, not finite or not ``count`` of them."""
+    """Return the values as finite floats, or None where absent, malformed, not finite or not ``count`` of them."""
     found = value(datasets, *keywords)
     if found is None:
         return None
@@ -64,13 +64,13 @@ def numbers(datasets: Sequence[Dataset], *keywords: str, count: int | None = Non
 
 
 def number(datasets: Sequence[Dataset], *keywords: str) -> float | None:
-    """The first value as a finite float, or None."""
+    """Return the first value as a finite float, or None."""
     found = numbers(datasets, *keywords)
     return found[0] if found else None
 
 
 def whole(datasets: Sequence[Dataset], *keywords: str) -> int | None:
-    """The first value as an integer, or None."""
+    """Return the first value as an integer, or None."""
     found = number(datasets, *keywords)
     return int(found) if found is not None else None
 
@@ -81,7 +81,7 @@ def flag(datasets: Sequence[Dataset], *keywords: str) -> bool | None:
 
 
 def items(datasets: Sequence[Dataset], keyword: str) -> tuple[Dataset, ...]:
-    """The items of a sequence, or none."""
+    """Return the items of a sequence, or none."""
     found = value(datasets, keyword)
     return tuple(item for item in _items(found) if isinstance(item, Dataset)) if found is not None else ()
 

@@ -27,8 +27,8 @@ def looks_like_dicom(head: bytes) -> bool:
     if len(head) < 16:
         return False
     for byte_order in ("little", "big"):
-        group = int.from_bytes(head[0:2], byte_order)  # type: ignore[arg-type]
-        element = int.from_bytes(head[2:4], byte_order)  # type: ignore[arg-type]
+        group = int.from_bytes(head[0:2], byte_order)
+        element = int.from_bytes(head[2:4], byte_order)
         if group not in {0x0002, 0x0008} or element > 0x0100:
             continue
         explicit = head[4:6].isalpha() and head[4:6].isupper()
@@ -67,7 +67,7 @@ class PixelDataWatch:
         return True
 
     def state(self, file: BinaryIO, file_bytes: int, expected_bytes: int | None) -> PixelDataState:
-        """What the file, positioned at the pixel data's element, really holds.
+        """Tell what the file, positioned at the pixel data's element, really holds.
 
         ``expected_bytes`` is what rows, columns, frames and bits call for (native syntaxes only, else None).
         """

@@ -15,6 +15,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEnd
 from med3d_pipeline import dicom_elements as element
 from med3d_pipeline.dicom_files import HEAD_BYTES, PixelDataState, PixelDataWatch, looks_like_dicom
 from med3d_pipeline.dicom_plane import PatientAttributes, Plane, SequenceFacts
+from med3d_pipeline.series_identity import MR_IMAGE_CLASSES
 
 MAX_FRAMES = 20_000
 
@@ -32,19 +33,28 @@ FUNCTIONAL_GROUPS = (
     "MRMetaboliteMapSequence",
 )
 
-_PLAIN = """
-    SpecificCharacterSet ImageType FrameType SOPClassUID SOPInstanceUID StudyDate Modality Manufacturer
-    ManufacturerModelName SeriesDescription ProtocolName VolumeBasedCalculationTechnique ComplexImageComponent
-    AcquisitionContrast PatientBirthDate PatientSex PatientAge ContrastBolusAgent ContrastBolusAgentSequence
-    ScanningSequence SequenceVariant ScanOptions MRAcquisitionType SequenceName PulseSequenceName AngioFlag
-    SliceThickness RepetitionTime EchoTime InversionTime EchoNumbers MagneticFieldStrength EchoTrainLength FlipAngle
-    EchoPulseSequence EchoPlanarPulseSequence TimeOfFlightContrast DiffusionBValue SeriesInstanceUID SeriesNumber
-    AcquisitionNumber ImagePositionPatient ImageOrientationPatient TemporalPositionIdentifier
-    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionIndexSequence
-    SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns PixelSpacing BitsAllocated BitsStored
-    RescaleIntercept RescaleSlope
-""".split()
-_TAGS: list[int] = [tag for keyword in _PLAIN if (tag := tag_for_keyword(keyword)) is not None]
+# fmt: off
+_PLAIN = (
+    "SpecificCharacterSet", "ImageType", "FrameType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality",
+    "Manufacturer", "ManufacturerModelName", "SeriesDescription", "ProtocolName", "VolumeBasedCalculationTechnique",
+    "ComplexImageComponent", "AcquisitionContrast", "PatientBirthDate", "PatientSex", "PatientAge",
+    "ContrastBolusAgent", "ContrastBolusAgentSequence", "ScanningSequence", "SequenceVariant", "ScanOptions",
+    "MRAcquisitionType", "SequenceName", "PulseSequenceName", "AngioFlag", "SliceThickness", "RepetitionTime",
+    "EchoTime", "InversionTime", "EchoNumbers", "MagneticFieldStrength", "EchoTrainLength", "FlipAngle",
+    "EchoPulseSequence", "EchoPlanarPulseSequence", "TimeOfFlightContrast", "DiffusionBValue", "SeriesInstanceUID",
+    "SeriesNumber", "AcquisitionNumber", "ImagePositionPatient", "ImageOrientationPatient",
+    "TemporalPositionIdentifier", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "DimensionIndexSequence", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
+    "PixelSpacing", "BitsAllocated", "BitsStored", "RescaleIntercept", "RescaleSlope",
+)
+# fmt: on
+_GE_PARAMETERS, _GE_IMAGE_KIND = 0x00430010, 0x0043102F
+_GE_KINDS = {"0": "MAGNITUDE", "1": "PHASE", "2": "REAL", "3": "IMAGINARY"}
+_TAGS: list[int] = [
+    *(tag for keyword in _PLAIN if (tag := tag_for_keyword(keyword)) is not None),
+    _GE_PARAMETERS,
+    _GE_IMAGE_KIND,
+]
 
 _HINTS = {
     "T1": r"t1w?|mprage|bravo|spgr|fspgr|mp2rage|vibe|t1tfe",
@@ -58,7 +68,7 @@ _HINTS = {
     "localizer": r"loc|localizer|localiser|scout|survey|aascout",
     "field map": r"fieldmap|fmap|mapping|b0map|b1map",
     "contrast agent": r"gd|gad|gado|gadolinium|post|postcontrast|ce|km|contrast",
-    "reformat": r"mpr|reformat|ref|reformatted|cor_mpr|tra_mpr",
+    "reformat": r"mpr|reformat|reformatted",
 }
 _HINT_PATTERNS = {hint: re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])") for hint, words in _HINTS.items()}
 
@@ -80,7 +90,7 @@ def tolerant_reading() -> Iterator[None]:
 
 
 def read_planes(path: Path) -> list[Plane]:
-    """The image planes that one file announces, read without its pixel data.
+    """Read the image planes that one file announces, without its pixel data.
 
     Raises NotAnImage for anything but a DICOM image, UnreadableDicom for a DICOM file whose header is broken.
     """
@@ -106,6 +116,8 @@ def read_planes(path: Path) -> list[Plane]:
             expected = None if syntax.is_encapsulated else _native_pixel_bytes(top)
             state = watch.state(file, file_bytes, expected)
     if state == "absent" and element.whole(top, "Rows") is None:
+        if element.text(top, "SOPClassUID") in MR_IMAGE_CLASSES:
+            raise UnreadableDicom  # cut short before it says what it holds
         raise NotAnImage  # reports, presentation states, raw data, spectroscopy
     return _planes(path, dataset, state)
 
@@ -203,7 +215,7 @@ def _facts(chain: Sequence[Dataset]) -> SequenceFacts:
         modality=element.text(chain, "Modality").upper(),
         sop_class=element.text(chain, "SOPClassUID"),
         image_type=element.codes(chain, "FrameType", "ImageType"),
-        component=element.text(chain, "ComplexImageComponent").upper(),
+        component=element.text(chain, "ComplexImageComponent").upper() or _ge_component(chain),
         scanning_sequence=element.codes(chain, "ScanningSequence"),
         sequence_variant=element.codes(chain, "SequenceVariant"),
         scan_options=element.codes(chain, "ScanOptions"),
@@ -234,6 +246,15 @@ def _facts(chain: Sequence[Dataset]) -> SequenceFacts:
         bits_allocated=element.whole(chain, "BitsAllocated") or 0,
         bits_stored=element.whole(chain, "BitsStored") or 0,
     )
+
+
+def _ge_component(chain: Sequence[Dataset]) -> str:
+    """GE writes magnitude, phase, real and imaginary images with one and the same ImageType."""
+    for dataset in chain:
+        if dataset.get(_GE_PARAMETERS) is not None and dataset[_GE_PARAMETERS].value == "GEMS_PARM_01":
+            kind = dataset.get(_GE_IMAGE_KIND)
+            return _GE_KINDS.get(str(kind.value), "") if kind is not None else ""
+    return ""
 
 
 def _positive(chain: Sequence[Dataset], *keywords: str) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from med3d_pipeline.dicom_elements import MALFORMED
@@ -20,6 +20,22 @@ from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.stack_geometry import StackGeometry
 from med3d_pipeline.volume import Volume, Voxels
 
+# All that decoders ask for; whatever else a file holds is not parsed a second time.
+_PIXEL_MODULE = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "PixelData",
+)
 MAX_VOXELS = 512**3
 MAX_INSTANCE_BYTES = 2 * 1024**3
 
@@ -48,7 +64,16 @@ def read_stack(planes: Sequence[Plane], geometry: StackGeometry) -> tuple[Volume
         _read_file(path, sorted(members, key=lambda item: item[1].frame), stacked) for path, members in by_file.items()
     ]
     digest = sha256("\n".join(sorted(digests)).encode()).hexdigest()
-    return Volume(stacked.transpose(2, 1, 0), geometry.affine), digest
+    return Volume(_columns_first(stacked), geometry.affine), digest
+
+
+def _columns_first(stacked: Voxels) -> Voxels:
+    """Turn (slices, rows, columns) into C-ordered (columns, rows, slices), a few rows at a time to stay in cache."""
+    slices, rows, columns = stacked.shape
+    voxels = np.empty((columns, rows, slices), dtype=np.float32)
+    for row in range(0, rows, 8):
+        voxels[:, row : row + 8] = stacked[:, row : row + 8].transpose(2, 1, 0)
+    return voxels
 
 
 def _read_file(path: Path, members: Sequence[tuple[int, Plane]], stacked: Voxels) -> str:
@@ -72,7 +97,7 @@ def _read_file(path: Path, members: Sequence[tuple[int, Plane]], stacked: Voxels
 
 def _decode(data: bytes, frames: Sequence[int]) -> Iterator[np.ndarray]:
     try:
-        dataset = dcmread(BytesIO(data), force=True)
+        dataset = dcmread(BytesIO(data), force=True, specific_tags=list(_PIXEL_MODULE))
         if "PixelData" not in dataset or not dataset.PixelData:
             raise InputRefused("no_pixel_data", "The images hold no pixel data. Send the complete images.")
         decoder = get_decoder(_transfer_syntax(dataset))
@@ -93,7 +118,7 @@ def _transfer_syntax(dataset: FileDataset) -> UID:
 
 
 def _rescaled(pixels: np.ndarray, plane: Plane) -> np.ndarray:
-    """Stored values to output units: PS3.3 C.11.1 rescale, after turning MONOCHROME1 the usual way round."""
+    """Turn stored values into output units: PS3.3 C.11.1 rescale, after turning MONOCHROME1 the usual way round."""
     values = pixels.astype(np.float32)
     if plane.facts.photometric == "MONOCHROME1":
         signed = np.issubdtype(pixels.dtype, np.signedinteger)
@@ -106,7 +131,7 @@ def _rescaled(pixels: np.ndarray, plane: Plane) -> np.ndarray:
 
 
 def truncated() -> InputRefused:
-    """The refusal of an image whose file ends too early."""
+    """Make the refusal of an image whose file ends too early."""
     return InputRefused(
         "truncated_pixel_data",
         "At least one image ends before its pixel data is complete. Send the series again; the transfer was cut short.",
@@ -114,7 +139,7 @@ def truncated() -> InputRefused:
 
 
 def undecodable() -> InputRefused:
-    """The refusal of pixel data that no decoder accepts."""
+    """Make the refusal of pixel data that no decoder accepts."""
     return InputRefused(
         "undecodable_pixel_data",
         "The pixel data of at least one image cannot be decoded (damaged, or compressed in an unsupported way). "

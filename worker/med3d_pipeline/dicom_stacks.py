@@ -40,7 +40,7 @@ def stacks_of_study(planes: Iterable[Plane]) -> list[list[Plane]]:
 
 
 def fingerprint(stack: Sequence[Plane]) -> str:
-    """A digest of which instances and frames a stack consists of: orders stacks whatever their files are called."""
+    """Digest which instances and frames make up a stack: an order of stacks that no file name influences."""
     return sha256("\n".join(sorted(f"{plane.uid}:{plane.frame}" for plane in stack)).encode()).hexdigest()
 
 

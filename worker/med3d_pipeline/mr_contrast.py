@@ -1,4 +1,4 @@
-"""Is it T1-weighted? Judged by the signal that a sequence's parameters call for in white matter, grey matter and CSF."""
+"""Is it T1-weighted? Judged by the signal that the parameters call for in white matter, grey matter and CSF."""
 
 import math
 from collections.abc import Callable
@@ -18,10 +18,14 @@ class Weighting(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContrastFinding:
-    """The weighting and the reason for it, in words."""
+    """The weighting and the reason for it, in words.
+
+    strength: contrast of white over grey matter from T1, (white - grey) / (white + grey); None where not computed.
+    """
 
     weighting: Weighting
     reason: str
+    strength: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,8 @@ class Tissue:
 
 
 # T1: Rooney et al., Magn Reson Med 57 (2007) 308, table 1 (white matter, cortical grey matter), by field in T.
-# T2 at 3 T: Stanisz et al., Magn Reson Med 54 (2005) 507; it hardly depends on the field. T2*: Peters et al., Magn Reson
-# Imaging 25 (2007) 748. Proton density relative to CSF. Only the order of the signals matters here, not their size.
+# T2 at 3 T: Stanisz et al., Magn Reson Med 54 (2005) 507; it hardly depends on the field. T2*: Peters et al., Magn
+# Reson Imaging 25 (2007) 748. Proton density relative to CSF. Only the order of the signals matters, not their size.
 _T1_MS = {0.2: (361.0, 635.0), 1.0: (555.0, 1036.0), 1.5: (656.0, 1188.0), 4.0: (1010.0, 1723.0), 7.0: (1220.0, 2132.0)}
 _T2_STAR_MS = {0.2: (75.0, 95.0), 1.5: (66.2, 84.0), 3.0: (53.2, 66.0), 7.0: (26.8, 33.2)}
 _WHITE_T2_MS, _GREY_T2_MS = 69.0, 99.0
@@ -61,7 +65,7 @@ def judge_contrast(facts: SequenceFacts) -> ContrastFinding:
 
 
 def tissues(field_t: float | None) -> tuple[Tissue, Tissue, Tissue]:
-    """White matter, grey matter and CSF at ``field_t`` (3 T where unknown), interpolated over the logarithm of the field."""
+    """Return white matter, grey matter and CSF at ``field_t`` (3 T where unknown), interpolated over log field."""
     field = field_t or USUAL_FIELD_T
     white_t1, grey_t1 = _at(_T1_MS, field)
     white_star, grey_star = _at(_T2_STAR_MS, field)
@@ -80,7 +84,7 @@ def _at(table: dict[float, tuple[float, float]], field_t: float) -> tuple[float,
 
 
 def _families(facts: SequenceFacts) -> list[str]:
-    """The sequence types that the coded attributes leave possible."""
+    """List the sequence types that the coded attributes leave possible."""
     spin = "SE" in facts.scanning_sequence or facts.echo_pulse_sequence == "SPIN"
     gradient = "GR" in facts.scanning_sequence or facts.echo_pulse_sequence == "GRADIENT"
     if spin != gradient:
@@ -104,25 +108,31 @@ def _spin_echo(facts: SequenceFacts) -> ContrastFinding:
 
 
 def _gradient_echo(facts: SequenceFacts) -> ContrastFinding:
-    white, grey, _ = tissues(facts.field_strength_t)
+    white, _, _ = tissues(facts.field_strength_t)
     te, tr, ti = facts.te_ms, facts.tr_ms, facts.ti_ms
     if te is not None and te > LONGEST_GRADIENT_TE * white.t2_star_ms:
         return ContrastFinding(Weighting.OTHER, f"gradient echo with TE {te:g} ms: T2*-weighted")
     if _balanced(facts):
         return ContrastFinding(Weighting.OTHER, "balanced steady state: weighted by T2/T1")
-    if ti is not None and tr is not None and ti < tr and tr >= SHORT_TR_MS:
-        if _inverted(grey, tr, ti) > MOSTLY_RECOVERED:
-            return ContrastFinding(Weighting.OTHER, f"{_times(facts)}: grey matter has recovered, proton density")
-        return _by_order(
-            facts,
-            lambda tissue: tissue.density * abs(_inverted(tissue, tr, ti)),
-            f"inversion-prepared gradient echo with {_times(facts)}",
-        )
     if ti is not None and (tr is None or tr < SHORT_TR_MS):
         return _prepared(facts, ti)
+    if ti is not None and tr is not None and ti < tr:
+        return _prepared_in_known_cycle(facts, tr, ti)
     if tr is None or facts.flip_deg is None:
         return ContrastFinding(Weighting.UNKNOWN, "repetition time or flip angle of the gradient echo is not stated")
     return _spoiled(facts, tr, facts.flip_deg)
+
+
+def _prepared_in_known_cycle(facts: SequenceFacts, tr: float, ti: float) -> ContrastFinding:
+    """MPRAGE whose TR is the time from inversion to inversion; its small flip angles hardly disturb the recovery."""
+    _, grey, _ = tissues(facts.field_strength_t)
+    if _inverted(grey, tr, ti) > MOSTLY_RECOVERED:
+        return ContrastFinding(Weighting.OTHER, f"{_times(facts)}: grey matter has recovered, proton density")
+    return _by_order(
+        facts,
+        lambda tissue: tissue.density * abs(_inverted(tissue, tr, ti)),
+        f"inversion-prepared gradient echo with {_times(facts)}",
+    )
 
 
 def _prepared(facts: SequenceFacts, ti_ms: float) -> ContrastFinding:
@@ -154,7 +164,7 @@ def _by_order(facts: SequenceFacts, signal: Callable[[Tissue], float], what: str
     white, grey, fluid = (signal(tissue) for tissue in tissues(facts.field_strength_t))
     contrast = (white - grey) / (white + grey) if white + grey > 0 else 0.0
     if contrast >= MIN_CONTRAST and fluid < white:
-        return ContrastFinding(Weighting.T1, what)
+        return ContrastFinding(Weighting.T1, what, contrast)
     if fluid >= white:
         return ContrastFinding(Weighting.OTHER, f"{what}: fluid is not dark, as T1 weighting would make it")
     return ContrastFinding(Weighting.OTHER, f"{what}: white and grey matter are not told apart by T1")

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from med3d_pipeline.errors import InputRefused
@@ -21,7 +22,7 @@ HEADER_BYTES = 540
 FORMS_TOLERANCE_MM = 1.0
 MAX_SHEAR_DEG = 0.5
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre and micrometre; 2 is millimetre and 0 is unstated
-_BROKEN = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, nib.filebasedimages.ImageFileError)
+_BROKEN = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageFileError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def read_nifti_header(path: Path) -> NiftiFile:
 
 
 def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
-    """The voxels with scl_slope and scl_inter applied, and sha256 (hex) of the file's bytes as they are.
+    """Read the voxels with scl_slope and scl_inter applied, and sha256 (hex) of the file's bytes as they are.
 
     Raises InputRefused with the header's own fault, nifti_truncated or not_finite. No more bytes are decompressed than
     the header calls for, and that is bounded, so a gzip bomb stays small.
@@ -105,7 +106,7 @@ def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
 
 
 def _image(file: BinaryIO) -> Any:
-    """The image over ``file``, by content; nibabel itself goes by the file's name."""
+    """Open the image over ``file`` by content; nibabel itself goes by the file's name."""
     head = file.read(HEADER_BYTES)
     file.seek(0)
     second = int.from_bytes(head[:4], "little") == HEADER_BYTES or int.from_bytes(head[:4], "big") == HEADER_BYTES
@@ -126,7 +127,9 @@ def _judged(path: Path, header: Any) -> NiftiFile:
         reason = "The voxels are coloured or complex numbers. Send one grey value per voxel."
         return _unusable(path, "unsupported_colour", reason, space)
     if shape[0] * shape[1] * shape[2] > MAX_VOXELS:
-        reason = f"The header announces more than {MAX_VOXELS // 10**6} million voxels. Send a head scan at usual resolution."
+        reason = (
+            f"The header announces more than {MAX_VOXELS // 10**6} million voxels. Send a scan at usual resolution."
+        )
         return _unusable(path, "too_large", reason, space)
     try:
         affine = _affine(header)
@@ -136,7 +139,7 @@ def _judged(path: Path, header: Any) -> NiftiFile:
 
 
 def _affine(header: Any) -> Affine:
-    """sform or qform, whichever is set, in RAS+ mm. Where both are, they must say the same."""
+    """Return sform or qform, whichever is set, in RAS+ mm. Where both are, they must say the same."""
     forms = [
         np.asarray(form, dtype=np.float64)
         for form, code in (header.get_sform(coded=True), header.get_qform(coded=True))

@@ -49,20 +49,20 @@ class Fault:
     reason: str
 
     def refusal(self) -> InputRefused:
-        """The same as an exception."""
+        """Return the same as an exception."""
         return InputRefused(self.code, self.reason)
 
 
 def first_fault(faults: Iterable[Fault]) -> Fault | None:
-    """The fault whose code wins, or None where there is none."""
+    """Return the fault whose code wins, or None where there is none."""
     return min(faults, key=lambda fault: precedence(fault.code), default=None)
 
 
 def precedence(code: str) -> int:
-    """Place of ``code`` in the documented order; 0 wins over all others."""
+    """Return the place of ``code`` in the documented order; 0 wins over all others."""
     return READING_CODES.index(code)
 
 
 def passed_contrast(code: str) -> bool:
-    """Whether a series refused with ``code`` looked T1-weighted, or at least not otherwise."""
+    """Tell whether a series refused with ``code`` looked T1-weighted, or at least not otherwise."""
     return precedence(code) > precedence("no_t1w_series")

@@ -1,11 +1,13 @@
-"""What coded attributes say outright: no MR, secondary capture, colour, derived; or a sequence that is never T1w anatomy."""
+"""What coded attributes say outright: no MR, a capture, colour, derived; or a sequence that is never T1w anatomy."""
 
 from med3d_pipeline.dicom_plane import SequenceFacts
 from med3d_pipeline.mr_contrast import ContrastFinding, Weighting, judge_contrast
 from med3d_pipeline.refusals import Fault
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
-ENHANCED_MR_COLOUR = "1.2.840.10008.5.1.4.1.1.4.3"
+ENHANCED_MR_COLOUR = f"{MR_IMAGE}.3"
+# Classic, Enhanced, Enhanced in colour, Legacy Converted Enhanced.
+MR_IMAGE_CLASSES = frozenset({MR_IMAGE, f"{MR_IMAGE}.1", ENHANCED_MR_COLOUR, f"{MR_IMAGE}.4"})
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 _PHASE = frozenset({"P", "PHASE", "R", "REAL", "I", "IMAGINARY", "PHASE MAP", "P_FFE", "R_FFE", "I_FFE", "P_SE"})
@@ -49,14 +51,14 @@ _SIEMENS_FAMILIES = {
 
 
 def image_fault(facts: SequenceFacts) -> Fault | None:
-    """What the kind of object rules out, before any question of contrast; the derived flags last."""
+    """Tell what the kind of object rules out, before any question of contrast; the derived flags last."""
     kind = set(facts.image_type)
     if facts.sop_class == SECONDARY_CAPTURE or facts.sop_class.startswith(SECONDARY_CAPTURE + "."):
         return Fault(
             "secondary_capture",
             "The images are secondary captures (screenshots or scans of film). Send the scanner's original images.",
         )
-    if facts.modality != "MR" or not _is_mr_class(facts.sop_class):
+    if facts.modality != "MR" or (facts.sop_class and facts.sop_class not in MR_IMAGE_CLASSES):
         return Fault("not_mr", "The images are not magnetic resonance. Send a T1-weighted MR scan of the head.")
     if (
         facts.samples_per_pixel != 1
@@ -75,7 +77,7 @@ def image_fault(facts: SequenceFacts) -> Fault | None:
 
 
 def sequence_identity(facts: SequenceFacts) -> ContrastFinding | None:
-    """A finding where coded attributes settle the contrast by themselves, else None: then MR physics is asked."""
+    """Return a finding where coded attributes settle the contrast, else None: then MR physics is asked."""
     if "UNI" in facts.image_type:
         return ContrastFinding(Weighting.T1, "uniform image of an MP2RAGE acquisition")
     other = _other_by_code(facts) or _other_by_sequence(facts)
@@ -87,7 +89,7 @@ def sequence_identity(facts: SequenceFacts) -> ContrastFinding | None:
 
 
 def _coded_relaxation(facts: SequenceFacts) -> ContrastFinding:
-    """AcquisitionContrast names a relaxation contrast: believed where TR, TE, TI and flip angle do not contradict it."""
+    """Believe a stated relaxation contrast where TR, TE, TI and flip angle do not contradict it."""
     physics = judge_contrast(facts)
     coded = Weighting.T1 if facts.acquisition_contrast == "T1" else Weighting.OTHER
     if physics.weighting is coded:
@@ -104,7 +106,7 @@ def _other_by_code(facts: SequenceFacts) -> str | None:
     kind = set(facts.image_type)
     if kind & _LOCALIZER:
         return "localizer"
-    if facts.image_type[2:3] and facts.image_type[2] in _PHASE or facts.component in {"PHASE", "REAL", "IMAGINARY"}:
+    if set(facts.image_type[2:3]) & _PHASE or facts.component in {"PHASE", "REAL", "IMAGINARY"}:
         return "phase, real or imaginary part: no magnitude image"
     if kind & _MAPS:
         return f"parameter map or functional image ({', '.join(sorted(kind & _MAPS)).lower()})"
@@ -128,8 +130,3 @@ def _other_by_sequence(facts: SequenceFacts) -> str | None:
     if compensated and not inverted and "GR" in facts.scanning_sequence and facts.acquisition_type == "3D":
         return "flow-compensated 3D gradient echo: angiography or susceptibility imaging"
     return None
-
-
-def _is_mr_class(sop_class: str) -> bool:
-    """MR Image, Enhanced MR (.1), Enhanced MR Color (.3), Legacy Converted Enhanced MR (.4); unknown where unstated."""
-    return sop_class in {"", MR_IMAGE, *(f"{MR_IMAGE}.{number}" for number in (1, 3, 4))}

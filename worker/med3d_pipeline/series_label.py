@@ -1,6 +1,6 @@
 """Our labels for series: series number and geometry, never a word or identifier of the sender."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 from med3d_pipeline.dicom_plane import Plane
@@ -20,7 +20,7 @@ def stack_label(stack: Sequence[Plane], geometry: StackGeometry | None, is_t1_we
     else:
         words.append(f"{stack[0].columns} x {stack[0].rows} pixels")
     head = "series without number" if number is None else f"series {number}"
-    return f"{head}: {' '.join(words)}, {len(stack)} slices"
+    return f"{head}: {' '.join(words)}, {len(stack)} slice{'s' if len(stack) > 1 else ''}"
 
 
 def nifti_label(nifti: NiftiFile) -> str:
@@ -31,8 +31,8 @@ def nifti_label(nifti: NiftiFile) -> str:
 
 
 def distinct_labels(labels: Sequence[str]) -> list[str]:
-    """The labels in the same order, with ``(1 of 2)`` and so on where several are the same."""
-    totals, seen = Counter(labels), defaultdict(int)
+    """Return the labels in the same order, with ``(1 of 2)`` and so on where several are the same."""
+    totals, seen = Counter(labels), Counter[str]()
     distinct = []
     for label in labels:
         seen[label] += 1

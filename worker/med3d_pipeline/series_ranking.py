@@ -20,6 +20,7 @@ GOOD_SPACING_MM = 1.25
 ANISOTROPIC = 2.0
 
 T1_POINTS = 60.0
+GOOD_CONTRAST = 0.13  # white over grey matter, as spoiled gradient echoes at their best angle have it
 UNKNOWN_CONTRAST_POINTS = 25.0
 
 
@@ -97,13 +98,13 @@ def appraise_nifti(nifti: NiftiFile) -> Appraisal:
 
 
 def typical_facts(stack: Sequence[Plane]) -> SequenceFacts:
-    """The facts that most planes share; between equals the choice depends on content alone."""
+    """Return the facts that most planes share; between equals the choice depends on content alone."""
     counts = Counter(plane.facts for plane in stack)
     return min(counts, key=lambda facts: (-counts[facts], repr(facts)))
 
 
 def _weigh_contrast(tally: _Tally, facts: SequenceFacts) -> ContrastFinding:
-    """Coded attributes and MR physics decide; the description only shifts the score, or tips what nothing else tells."""
+    """Coded attributes and MR physics decide; the description shifts the score, or tips what nothing else tells."""
     finding = sequence_identity(facts) or judge_contrast(facts)
     named_t1 = "T1" in facts.description_hints
     named_other = facts.description_hints - {"T1", "contrast agent", "reformat"}
@@ -115,7 +116,10 @@ def _weigh_contrast(tally: _Tally, facts: SequenceFacts) -> ContrastFinding:
         if named_t1:
             tally.note(0, "the description says T1, the acquisition does not")
     elif finding.weighting is Weighting.T1:
-        tally.note(T1_POINTS, f"T1-weighted: {finding.reason}")
+        share = 1.0 if finding.strength is None else min(finding.strength / GOOD_CONTRAST, 1.0)
+        tally.note(round(T1_POINTS * (0.6 + 0.4 * share), 1), f"T1-weighted: {finding.reason}")
+        if "SE" in facts.scanning_sequence or facts.echo_pulse_sequence == "SPIN":
+            tally.note(-10, "spin echo; the model was made for gradient echoes")
         if named_other and not named_t1:
             tally.note(-5, f"the description speaks of {', '.join(sorted(named_other))}")
     else:
@@ -165,12 +169,12 @@ def _weigh_geometry(
     in_plane = max(spacing for axis, spacing in enumerate(spacing_mm) if axis != slice_axis)
     if through > MAX_SPACING_MM + SPACING_ROUNDING_MM:
         reason = (
-            f"The slices are {through:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. Send a 3D T1w scan."
+            f"The slices are {through:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. Send a 3D scan."
         )
         tally.faults.append(Fault("through_plane_too_coarse", reason))
     if in_plane > MAX_SPACING_MM + SPACING_ROUNDING_MM:
         reason = (
-            f"The pixels are {in_plane:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. Send a 3D T1w scan."
+            f"The pixels are {in_plane:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. Send a 3D scan."
         )
         tally.faults.append(Fault("in_plane_too_coarse", reason))
     coarsest, finest = max(spacing_mm), min(spacing_mm)

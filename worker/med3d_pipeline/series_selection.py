@@ -28,7 +28,7 @@ class SeriesSelection:
 
 
 def select_series(study: Study, chosen: str | None = None) -> SeriesSelection:
-    """The best T1-weighted 3D series, or the one with the label ``chosen``.
+    """Choose the best T1-weighted 3D series, or the one with the label ``chosen``.
 
     Equal scores are decided by series number and then by content, and reported in the review reasons.
 
@@ -62,7 +62,7 @@ def _by_hand(study: Study, series: StudySeries) -> SeriesSelection:
 def _worth_knowing(study: Study, best: StudySeries) -> list[str]:
     found = []
     if study.unreadable_files:
-        found.append(f"{study.unreadable_files} files begin as DICOM but could not be read")
+        found.append(f"{study.unreadable_files} files are damaged and could not be read")
     for series in study.series:
         fault = series.appraisal.fault
         if fault is not None and passed_contrast(fault.code) and series.appraisal.score > best.appraisal.score:
@@ -71,8 +71,11 @@ def _worth_knowing(study: Study, best: StudySeries) -> list[str]:
 
 
 def _refusal(study: Study) -> InputRefused:
-    """In the words of the series that came furthest: T1-weighted by its parameters and best scored, else the one
-    whose code stands lowest in the documented order."""
+    """Refuse in the words of the series that came furthest.
+
+    That is the best scored of those whose code stands below no_t1w_series, else the one whose code stands lowest in
+    the documented order.
+    """
     faulty = [(series, fault) for series in study.series if (fault := series.appraisal.fault) is not None]
     near = [(series, fault) for series, fault in faulty if passed_contrast(fault.code)]
     if near:

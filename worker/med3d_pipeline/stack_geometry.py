@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ from med3d_pipeline.dicom_plane import Plane
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.volume import Affine
 
-Vectors = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.floating[Any]]
 
 MIN_SLICES = 4
 UNIT_TOLERANCE = 0.01
@@ -62,7 +63,7 @@ def assemble_stack(planes: Sequence[Plane]) -> StackGeometry:
     across, down = _one_orientation(planes)
     rows_mm, columns_mm = _one_grid(planes)
     normal = np.cross(across, down)
-    positions = np.array([plane.position_mm for plane in planes], dtype=np.float64)
+    positions: Vectors = np.array([plane.position_mm for plane in planes], dtype=np.float64)
     order = np.lexsort((*positions.T, np.round(positions @ normal, 6)))
     positions = positions[order]
     _refuse_uneven_distances(positions @ normal)
@@ -105,7 +106,7 @@ def _one_grid(planes: Sequence[Plane]) -> tuple[float, float]:
 
 
 def _one_orientation(planes: Sequence[Plane]) -> tuple[Vectors, Vectors]:
-    """Unit vectors (LPS) of increasing column and row index, common to all planes."""
+    """Return unit vectors (LPS) of increasing column and row index, common to all planes."""
     table = np.array([plane.orientation for plane in planes], dtype=np.float64)
     across, down = table[:, :3], table[:, 3:]
     lengths = np.stack([np.linalg.norm(across, axis=1), np.linalg.norm(down, axis=1)])

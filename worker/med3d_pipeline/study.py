@@ -53,7 +53,8 @@ class LoadedSeries:
 def read_study(paths: Sequence[Path]) -> Study:
     """Read the headers of all files under ``paths`` (files or folders, walked through), no pixel data.
 
-    Raises InputRefused with no_images where nothing is an image, unreadable_file where only broken DICOM was found.
+    Raises InputRefused with no_images where nothing is an image, unreadable_file where only broken DICOM was found;
+    FileNotFoundError where a path does not exist.
     """
     planes: list[Plane] = []
     niftis: list[NiftiFile] = []
@@ -104,14 +105,17 @@ def load_stack(planes: Sequence[Plane]) -> LoadedSeries:
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Regular files under ``paths``; links are not followed."""
+    """Regular files under ``paths``; linked folders are not entered, the Finder's ``._`` companions are skipped."""
     for path in paths:
         if path.is_dir():
             for folder, folders, names in os.walk(path):
                 folders.sort()
-                yield from (file for name in sorted(names) if (file := Path(folder, name)).is_file())
-        else:
+                kept = sorted(name for name in names if not name.startswith("._"))
+                yield from (file for name in kept if (file := Path(folder, name)).is_file())
+        elif path.is_file():
             yield path
+        else:
+            raise FileNotFoundError("an input is neither a file nor a folder")
 
 
 def _read_file(path: Path) -> list[Plane] | NiftiFile:
@@ -123,7 +127,7 @@ def _read_file(path: Path) -> list[Plane] | NiftiFile:
 
 
 def _sharing(planes: Iterable[Plane], interned: dict[object, object]) -> Iterator[Plane]:
-    """The planes with equal facts and patients replaced by one object each: thousands of slices stay small."""
+    """Replace equal facts and patients by one object each: thousands of slices stay small."""
     for plane in planes:
         object.__setattr__(plane, "facts", interned.setdefault(plane.facts, plane.facts))
         object.__setattr__(plane, "patient", interned.setdefault(plane.patient, plane.patient))
@@ -153,7 +157,7 @@ def _nifti_series(niftis: Sequence[NiftiFile]) -> list[tuple[str, StudySeries]]:
 
 def _labelled(found: list[tuple[str, StudySeries]]) -> tuple[StudySeries, ...]:
     """In the order of series numbers, then of content, with labels made distinct."""
-    found.sort(key=lambda item: (item[1].series_number is None, item[1].series_number or 0, item[1].label, item[0]))
+    found.sort(key=_place)
     labels = distinct_labels([series.label for _, series in found])
     return tuple(
         StudySeries(label, series.source, series.geometry, series.appraisal, series.series_number)
@@ -161,12 +165,19 @@ def _labelled(found: list[tuple[str, StudySeries]]) -> tuple[StudySeries, ...]:
     )
 
 
+def _place(item: tuple[str, StudySeries]) -> tuple[object, ...]:
+    """By series number, then echo time (the first echo of several before the others), then content."""
+    content, series = item
+    echo_ms = 0.0 if isinstance(series.source, NiftiFile) else typical_facts(series.source).te_ms or 0.0
+    return (series.series_number is None, series.series_number or 0, echo_ms, series.label, content)
+
+
 def _nothing_found(ignored: int, unreadable: int) -> InputRefused:
     details = {"ignored_files": ignored, "unreadable_files": unreadable}
     if unreadable:
         return InputRefused(
             "unreadable_file",
-            f"{unreadable} files begin as DICOM but cannot be read, and nothing else is an image. Send intact files.",
+            f"{unreadable} files are damaged or cut short, and nothing else is an image. Send intact files.",
             details,
         )
     return InputRefused(

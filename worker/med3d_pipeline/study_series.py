@@ -35,7 +35,7 @@ class Study:
 
 
 def find_series(study: Study, label: str) -> StudySeries:
-    """The series with that label. Raises InputRefused with unknown_series."""
+    """Return the series with that label. Raises InputRefused with unknown_series."""
     for series in study.series:
         if series.label == label:
             return series
