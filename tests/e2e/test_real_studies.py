@@ -1,0 +1,131 @@
+"""Real studies through the whole service: each gets its number or its reason."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.realdata
+
+
+def files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="session")
+def mprage_run(service, test_data):
+    """The Siemens study (MPRAGE and two field maps, a text file among them), sent as one zip."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        folder = test_data / "dicom" / "siemens_trio_study"
+        for path in files_below(folder):
+            archive.write(path, path.relative_to(folder))
+    upload = {"files": ("study.zip", packed.getvalue())}
+    accepted = service.client.post("/studies", files=upload)
+    assert accepted.status_code == 202, accepted.text
+    again = service.client.post("/studies", files=upload)
+    assert (again.status_code, again.json()["run_id"]) == (200, accepted.json()["run_id"])
+    return service.answer(accepted.json()["run_id"])
+
+
+def test_the_siemens_study_gets_a_plausible_brain_age(mprage_run):
+    assert mprage_run["status"] == "completed", mprage_run["refusal"] or mprage_run["failure"]
+    brain_age = mprage_run["result"]["brain_age"]
+    interval = brain_age["interval"]
+    assert 20 <= brain_age["estimate"] <= 65
+    assert interval["lower"] < brain_age["estimate"] < interval["upper"]
+    assert brain_age["chronological_age"]["source"] == "birth_date"
+    assert brain_age["chronological_age"]["years"] == pytest.approx(39.7, abs=0.05)
+    assert brain_age["gap"]["estimate"] == pytest.approx(
+        brain_age["estimate"] - brain_age["chronological_age"]["years"]
+    )
+
+
+def test_the_mprage_is_chosen_and_the_field_maps_are_listed_with_reasons(mprage_run):
+    series = mprage_run["series"]
+    assert "series 19" in series["chosen"]
+    assert len(series["candidates"]) >= 3
+    assert all(candidate["reasons"] for candidate in series["candidates"])
+
+
+def test_the_answer_says_where_it_comes_from(mprage_run):
+    provenance = mprage_run["provenance"]
+    assert provenance["bundle_digest"] == mprage_run["bundle"]["digest"]
+    assert provenance["input_digest"] and provenance["preprocessing_digest"]
+    assert provenance["providers"]
+    assert {"brain extraction", "registration"} & {name.replace("_", " ") for name in provenance["timings_s"]}
+    assert mprage_run["result"]["latent"]["dimension"] == len(mprage_run["result"]["latent"]["values"]) == 512
+
+
+def test_the_sdmt_of_a_demonstration_head_says_so_and_has_no_interval(mprage_run):
+    sdmt = mprage_run["result"]["sdmt"]
+    assert sdmt["evidence"] == "simulated labels"
+    assert sdmt["interval"] is None
+    assert 0 <= sdmt["estimate"] <= 110
+
+
+@pytest.mark.parametrize("series", ["5_anat-T1w_acq-tfl", "6_anat-T1w_acq-tfl"])
+def test_each_enhanced_series_completes(service, test_data, series):
+    files = files_below(test_data / "dicom" / "siemens_enhanced_multiframe" / series)
+    run = service.answer(service.submit(files)["run_id"])
+    assert run["status"] == "completed", run["refusal"] or run["failure"]
+    assert 15 <= run["result"]["brain_age"]["estimate"] <= 60
+    assert run["result"]["brain_age"]["chronological_age"]["years"] == pytest.approx(31.5, abs=0.05)
+
+
+def test_both_enhanced_series_together_are_a_tie_that_asks_for_review(service, test_data):
+    files = files_below(test_data / "dicom" / "siemens_enhanced_multiframe")
+    run = service.answer(service.submit(files)["run_id"])
+    assert run["status"] == "completed", run["refusal"] or run["failure"]
+    assert run["result"]["assessment"]["decision"] == "review"
+    assert any("tie" in reason for reason in run["result"]["assessment"]["reasons"])
+
+
+@pytest.mark.parametrize(
+    ("folder", "codes"),
+    [
+        ("siemens_2d_t1", {"through_plane_too_coarse"}),
+        ("ge_fruit_not_a_head", {"not_a_head"}),
+        ("fragments/failing/gantrytilting", {"not_mr"}),
+        ("fragments/failing/notavolume", {"not_mr"}),
+        ("fragments/failing/sliceincrement/001", {"not_mr"}),
+        ("fragments/failing/sliceincrement/002", {"not_mr"}),
+        ("fragments/failing/slicecount", {"no_t1w_series"}),
+        ("fragments/failing/sliceorientation", {"no_t1w_series"}),
+    ],
+)
+def test_what_is_not_a_t1_head_is_refused_with_its_code(service, test_data, folder, codes):
+    run = service.answer(service.submit(files_below(test_data / "dicom" / folder))["run_id"])
+    assert run["status"] == "refused", run["failure"] or run["result"]
+    assert run["refusal"]["code"] in codes
+    assert len(run["refusal"]["reason"]) > 30, "a refusal says what is wrong and what to send instead"
+    assert run["result"] is None
+
+
+def test_a_nifti_head_of_the_training_site_completes_with_the_age_from_the_form(service, test_data):
+    head = sorted((test_data / "ixi_hh" / "t1w").glob("*.nii.gz"))[17]
+    answer = service.client.post(
+        "/studies", files={"files": ("head.nii.gz", head.read_bytes())}, data={"age": "50.5", "sex": "F"}
+    )
+    run = service.answer(answer.json()["run_id"])
+    assert run["status"] == "completed", run["refusal"] or run["failure"]
+    assert run["result"]["brain_age"]["chronological_age"] == {"years": 50.5, "source": "form", "note": None}
+
+
+def test_no_identifier_of_a_study_is_written_outside_the_encrypted_table(service, mprage_run, test_data):
+    """The sender's UIDs and birth date appear in no file that the service wrote."""
+    pydicom = pytest.importorskip("pydicom")
+    folder = test_data / "dicom" / "siemens_trio_study"
+    header = pydicom.dcmread(next(folder.glob("t1*/*.dcm")), stop_before_pixels=True)
+    traces = [
+        str(header[name].value).encode() for name in ("StudyInstanceUID", "SeriesInstanceUID", "PatientBirthDate")
+    ]
+    traces += [str(header.PatientName).encode(), str(header.PatientID).encode()]
+    traces = [trace for trace in traces if len(trace) >= 6]
+    assert len(traces) >= 3
+    for path in files_below(service.data_dir):
+        content = path.read_bytes()
+        found = [trace for trace in traces if trace in content]
+        assert not found, f"{os.path.relpath(path, service.data_dir)} holds {found}"
