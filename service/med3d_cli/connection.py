@@ -30,4 +30,6 @@ def _key(data_dir: DataDir) -> str:
     try:
         return path.read_text().strip()
     except OSError as error:
-        raise CommandError(f"the API key cannot be read from {path}: set MED3D_API_KEY or MED3D_API_KEY_FILE") from error
+        raise CommandError(
+            f"the API key cannot be read from {path}: set MED3D_API_KEY or MED3D_API_KEY_FILE"
+        ) from error

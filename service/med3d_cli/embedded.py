@@ -11,10 +11,11 @@ from med3d_cli.child_process import ChildSpec
 from med3d_cli.data_dir import DataDir
 from med3d_cli.errors import CommandError
 from med3d_cli.supervisor import StopGroup
+from med3d_cli.worker import EXIT_UNFIT
 
 HOST = "127.0.0.1"
 LEASE_S = 15
-UNFIT_EXIT_CODES = frozenset({78})
+HOPELESS_WORKER = frozenset({EXIT_UNFIT})
 
 # Work is drained while the API and the broker still answer. The seconds add up to less than ten.
 STOP_ORDER: tuple[StopGroup, ...] = (
@@ -31,11 +32,13 @@ def free_port(wanted: int) -> int:
         try:
             probe.bind((HOST, wanted))
         except OSError as error:
-            raise CommandError(f"port {wanted} cannot be used ({error.strerror}); choose another with --port") from error
+            raise CommandError(
+                f"port {wanted} cannot be used ({error.strerror}); choose another with --port"
+            ) from error
         return int(probe.getsockname()[1])
 
 
-def environment(data_dir: DataDir, port: int, broker_socket: Path, bundle_dir: Path) -> dict[str, str]:
+def environment(data_dir: DataDir, port: int, broker_socket: Path) -> dict[str, str]:
     """What every process is told; the user's own MED3D_* settings reach them too, but for where things lie."""
     return dict(os.environ) | {
         "PYTHONUNBUFFERED": "1",
@@ -47,8 +50,6 @@ def environment(data_dir: DataDir, port: int, broker_socket: Path, bundle_dir: P
         "MED3D_STORE_URL": data_dir.store_url,
         "MED3D_WORKER_KEY_FILE": str(data_dir.worker_key_file),
         "MED3D_SCRATCH_DIR": str(data_dir.scratch),
-        "MED3D_BUNDLE": str(bundle_dir),
-        "MED3D_BUNDLE_DIRS": str(bundle_dir),
         "MED3D_LEASE_S": os.environ.get("MED3D_LEASE_S", str(LEASE_S)),
     }
 
@@ -60,7 +61,7 @@ def process_specs(data_dir: DataDir, settings: dict[str, str], broker_socket: Pa
         ChildSpec("api", python("med3d_service", "api"), settings),
         ChildSpec("courier", python("med3d_service", "courier"), settings),
         ChildSpec("scheduler", python("med3d_service", "scheduler"), settings),
-        ChildSpec("worker", python("med3d_cli", "worker"), settings, UNFIT_EXIT_CODES),
+        ChildSpec("worker", python("med3d_cli", "worker"), settings, HOPELESS_WORKER),
     ]
 
 

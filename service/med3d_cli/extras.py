@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 from med3d_cli.errors import CommandError
 
@@ -23,12 +22,10 @@ def extra(*names: str) -> Iterator[None]:
 
 def require_onnx_runtime() -> None:
     """Raises CommandError unless exactly one ONNX Runtime wheel is installed, and says how to mend it."""
-    if find_spec("onnxruntime") is None:
-        raise CommandError('onnxruntime is not installed; try: pip install "infovae-med3d[worker]"')
     with extra("worker"):
-        from med3d_pipeline.errors import PipelineError
-        from med3d_pipeline.onnx_sessions import require_one_onnx_runtime
+        from med3d_pipeline.errors import BundleError
+        from med3d_pipeline.onnx_sessions import installed_runtime_wheels, require_one_runtime
     try:
-        require_one_onnx_runtime()
-    except PipelineError as error:
+        require_one_runtime(installed_runtime_wheels())
+    except BundleError as error:
         raise CommandError(str(error)) from error

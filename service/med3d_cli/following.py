@@ -1,9 +1,9 @@
 """Shows how a run moves, from its event stream."""
 
-from med3d_contract.results import RunView
 from rich.console import Console
 
 from med3d_cli.results_client import ResultsClient
+from med3d_contract.results import RunView
 
 
 def follow(client: ResultsClient, run_id: str, console: Console) -> RunView:

@@ -5,7 +5,6 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from med3d_contract.problems import ApiError, ApiUnavailable, Superseded
 
 from med3d_cli.analyse import analyse
 from med3d_cli.bundle import bundle_commands
@@ -14,6 +13,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.serve import serve
 from med3d_cli.studies import runs, show, submit
 from med3d_cli.worker import worker
+from med3d_contract.problems import ApiError, ApiUnavailable, Superseded
 
 
 def make_app() -> typer.Typer:

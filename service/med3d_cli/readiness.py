@@ -13,7 +13,10 @@ ASK_EVERY_S = 0.25
 
 
 class Readiness:
-    """Asked a few times a second by the supervisor. Calls ``on_ready`` once; raises CommandError when it takes too long."""
+    """Asked a few times a second by the supervisor.
+
+    Calls ``on_ready`` once; raises CommandError when it takes too long.
+    """
 
     def __init__(self, url: str, on_ready: Callable[[], None], say: Callable[[str], None]) -> None:
         self._http = httpx.Client(base_url=url, timeout=2.0)
@@ -46,7 +49,7 @@ class Readiness:
             answer = self._http.get("/readyz")
             if answer.is_success:
                 return []
-            checks = answer.json()["checks"]
+            checks = {name: check for name, check in answer.json().items() if isinstance(check, dict)}
             return [name for name, check in checks.items() if not check["ok"]] or ["api"]
         except (httpx.TransportError, ValueError, KeyError, TypeError, AttributeError):
             return ["api"]

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from rich.table import Table
+from rich.text import Text
+
 from med3d_contract.results import (
     BrainAge,
     Estimate,
@@ -16,8 +19,6 @@ from med3d_contract.results import (
     Sdmt,
     SeriesReport,
 )
-from rich.table import Table
-from rich.text import Text
 
 Row = tuple[str, str]
 STYLES = {"completed": "green", "refused": "yellow", "failed": "red", "cancelled": "dim"}
@@ -97,7 +98,9 @@ def _brain_age_rows(age: BrainAge) -> list[Row]:
     rows = [("brain age", f"{age.estimate:.1f} years {interval_text(age.interval)}")]
     if known := age.chronological_age:
         source = known.source.replace("_", " ")
-        rows.append(("chronological age", f"{known.years:.1f} years (from {source}{f'; {known.note}' if known.note else ''})"))
+        rows.append(
+            ("chronological age", f"{known.years:.1f} years (from {source}{f'; {known.note}' if known.note else ''})")
+        )
     if age.gap:
         rows.append(("gap", _signed(age.gap)))
     if age.gap_corrected:

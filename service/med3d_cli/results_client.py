@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from med3d_contract.problems import ApiUnavailable, RetryPolicy, Sleep, raise_for_problem, request_with_retries
-from med3d_contract.results import Priority, RunStatus, RunView, Sex
 
 from med3d_cli.study_stream import Upload
+from med3d_contract.problems import ApiUnavailable, RetryPolicy, Sleep, raise_for_problem, request_with_retries
+from med3d_contract.results import Priority, RunStatus, RunView, Sex
 
 UPLOAD_TIMEOUT = httpx.Timeout(30.0, read=120.0)
 # The API sends a comment every 15 s or sooner, so silence for a minute means that nobody is there.

@@ -1,6 +1,5 @@
 """`med3d serve`: the whole service on this machine."""
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -23,11 +22,10 @@ def serve(
     """Start API, worker, courier, scheduler, broker and database on 127.0.0.1, until Ctrl-C or SIGTERM."""
     with extra("service", "worker"):
         require_onnx_runtime()
-        from med3d_worker.settings import BundleSettings
-    run_service(DataDir(data_dir or default_data_dir()), port, BundleSettings().bundle_dir, verbose=verbose)
+    run_service(DataDir(data_dir or default_data_dir()), port, verbose=verbose)
 
 
-def run_service(data_dir: DataDir, port: int, bundle_dir: Path, *, verbose: bool) -> None:
+def run_service(data_dir: DataDir, port: int, *, verbose: bool) -> None:
     """Everything that `serve` does, with the choices made."""
     from med3d_cli import embedded
     from med3d_cli.readiness import Readiness
@@ -40,18 +38,18 @@ def run_service(data_dir: DataDir, port: int, bundle_dir: Path, *, verbose: bool
         data_dir.address_file.unlink(missing_ok=True)
         port = embedded.free_port(port)
         broker_socket = stack.enter_context(data_dir.broker_socket())
-        settings = embedded.environment(data_dir, port, broker_socket, bundle_dir.absolute())
+        settings = embedded.environment(data_dir, port, broker_socket)
         embedded.prepare(data_dir, settings)
         url = f"http://{embedded.HOST}:{port}"
         stack.callback(data_dir.address_file.unlink, missing_ok=True)
 
         def on_ready() -> None:
             data_dir.address_file.write_text(url + "\n")
-            print(f"med3d ready on {url}", flush=True)
-            print(f"API key: {data_dir.api_key_file}", flush=True)
+            typer.echo(f"med3d ready on {url}")
+            typer.echo(f"API key: {data_dir.api_key_file}")
 
         def say(line: str) -> None:
-            print(line, file=sys.stderr, flush=True)
+            typer.echo(line, err=True)
 
         specs = embedded.process_specs(data_dir, settings, broker_socket)
         supervisor = Supervisor(specs, embedded.STOP_ORDER, data_dir.logs, echo=verbose)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from med3d_contract.results import Priority, RunStatus, RunView, Sex
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +12,7 @@ from med3d_cli.following import follow
 from med3d_cli.result_table import result_table
 from med3d_cli.results_client import ResultsClient, StudyOptions, Submitted
 from med3d_cli.study_stream import open_study
+from med3d_contract.results import Priority, RunStatus, RunView, Sex
 
 EXIT_REFUSED = 3
 EXIT_FAILED = 4

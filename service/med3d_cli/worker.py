@@ -7,17 +7,22 @@ import typer
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
 
+EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h
+
 
 def worker(
-    queues: Annotated[str | None, typer.Option(help="Separated by commas. Default: publish,predict,preprocess.")] = None,
+    queues: Annotated[
+        str | None, typer.Option(help="Separated by commas. Default: publish,predict,preprocess.")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
     """Run a worker, set by MED3D_* variables (broker, API, key file, store, bundle, provider, threads)."""
     with extra("worker"):
         require_onnx_runtime()
-        from med3d_worker.app import run_worker
-        from med3d_worker.settings import WorkerSettings
         from pydantic import ValidationError
+
+        from med3d_worker.app import WorkerUnfit, run_worker
+        from med3d_worker.settings import WorkerSettings
     stated = {} if queues is None else {"queues": queues}
     try:
         settings = WorkerSettings(**stated)
@@ -25,6 +30,9 @@ def worker(
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise CommandError(f"{f'MED3D_{name}: ' if name else ''}{first['msg']}") from error
-    code = run_worker(settings, log_level=log_level.upper())
+    try:
+        code = run_worker(settings, log_level=log_level.upper())
+    except WorkerUnfit as unfit:
+        raise CommandError(str(unfit), EXIT_UNFIT) from unfit
     if code:
         raise typer.Exit(code)

@@ -1,30 +1,30 @@
 """The worker process: Celery's parent stays light, each child builds its own workplace after the fork."""
 
-import logging
 import mmap
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-import structlog
 from celery import Celery, signals
+
 from med3d_contract.queues import CELERY_PRIORITY, PUBLISH_RESULT, celery_settings
 from med3d_contract.results import Priority
 from med3d_contract.store import StoreError
 from med3d_pipeline.errors import PipelineError
-
+from med3d_worker.logs import configure_logs
 from med3d_worker.settings import WorkerSettings
 from med3d_worker.tasks import register_tasks
 from med3d_worker.tether import die_with_parent
 from med3d_worker.workplace import Workplace, open_workplace
 
-EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h: starting again will not help
 MODEL_LOADING_TIMEOUT_S = 300.0
 
-log = structlog.get_logger()
+
+
+class WorkerUnfit(Exception):  # noqa: N818 - a state, for the operator to mend
+    """The model bundle, the store or the key cannot be used here; starting again will not help."""
 
 
 class UnfitReport:
@@ -60,7 +60,7 @@ class ChildProcess:
         try:
             self.workplace = open_workplace(self.settings, partial(_send_publish, app))
         except (PipelineError, StoreError, OSError, ValueError) as error:
-            self.unfit.write(f"{type(error).__name__}: {error}")
+            self.unfit.write(str(error) or type(error).__name__)
             os.kill(self.parent_pid, signal.SIGTERM)
 
 
@@ -78,7 +78,7 @@ def make_celery(settings: WorkerSettings, workplace: Callable[[], Workplace | No
 
 
 def run_worker(settings: WorkerSettings, *, log_level: str = "INFO") -> int:
-    """Take tasks until SIGTERM or SIGINT; the exit code. EXIT_UNFIT where the model must not be used here."""
+    """Take tasks until SIGTERM or SIGINT; the exit code. Raises WorkerUnfit where the model must not be used here."""
     configure_logs(log_level)
     child = ChildProcess(settings)
     app = make_celery(settings, lambda: child.workplace)
@@ -100,27 +100,10 @@ def run_worker(settings: WorkerSettings, *, log_level: str = "INFO") -> int:
     )
     worker.start()
     if reason := child.unfit.read():
-        log.error("unfit", reason=reason)
-        return EXIT_UNFIT
+        raise WorkerUnfit(reason)
     return int(worker.exitcode or 0)
 
 
 def _send_publish(app: Celery, run_id: str, attempt: int) -> None:
     priority = CELERY_PRIORITY[Priority.STAT]  # a finished answer waits for nobody
     app.send_task(PUBLISH_RESULT, args=(run_id, attempt), priority=priority, retry=False)
-
-
-def configure_logs(level: str) -> None:
-    """One JSON object per line on stderr. Events are ours; what libraries say goes the same way."""
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )

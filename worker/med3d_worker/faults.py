@@ -1,6 +1,7 @@
 """From an exception to what the results API is told: a code, a sentence, and whether another attempt is worth it."""
 
 from celery.exceptions import SoftTimeLimitExceeded
+
 from med3d_contract.client import ApiUnavailable
 from med3d_contract.results import Failure
 from med3d_contract.store import ObjectDamagedError, ObjectMissingError, StoreError

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
 from med3d_contract.results import (
     Assessment,
     BrainAge,
@@ -23,7 +24,6 @@ from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.manifest import SIMULATED_LABELS
 from med3d_pipeline.prediction import PointEstimate, Prediction, PredictionInterval, Predictor, SubjectAttributes
 from med3d_pipeline.study import Acquisition
-
 from med3d_worker.tensors import TensorRecord
 
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import structlog
+
 from med3d_contract.client import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import Heartbeat
 

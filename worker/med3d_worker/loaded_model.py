@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import structlog
-from med3d_contract.results import BundleRef
 from med3d_pipeline.bundle import Bundle
+
+from med3d_contract.results import BundleRef
 from med3d_pipeline.prediction import Predictor
 from med3d_pipeline.preprocess import Preprocessor
-from med3d_pipeline.quality import QualityLimits
-
+from med3d_pipeline.spec import QualityLimits
 from med3d_worker.settings import BundleSettings
 
 log = structlog.get_logger()
@@ -37,8 +37,7 @@ class LoadedModel:
 def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
     """Open the bundle, verify every digest and, with ``prove``, run its reference case on this machine.
 
-    Raises BundleError where files are missing or altered or the reference case is off its tolerances, ValueError where
-    no bundle is found.
+    Raises BundleError where files are missing or altered, or the reference case is off its tolerances.
     """
     bundle = Bundle.open(settings.bundle_dir, provider=settings.provider, threads=settings.threads)
     if prove:
@@ -57,7 +56,7 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
 
 def preprocessing_digest(bundle: Bundle) -> str:
     """sha256 (hex) over the spec, the brain networks, the template and the pipeline's version; not the thresholds."""
-    digest = hashlib.sha256(f"{PROJECT} {version(PROJECT)}\n{bundle.spec.model_dump_json()}\n".encode())
+    digest = hashlib.sha256(f"{PROJECT} {version(PROJECT)}\nspec {bundle.spec.digest()}\n".encode())
     for name in MAKES_THE_TENSOR:
         digest.update(f"{name} {bundle.manifest.files[name]}\n".encode())
     return digest.hexdigest()

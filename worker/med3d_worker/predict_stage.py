@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
+
 from med3d_contract.client import ApiUnavailable, Superseded
 from med3d_contract.results import Provenance, Refusal, Result
 from med3d_contract.work import (
@@ -17,11 +18,10 @@ from med3d_contract.work import (
     Refused,
     WorkerIdentity,
 )
-
 from med3d_worker.faults import failure_of
+from med3d_worker.head_prediction import HeadToPredict, Predicts
 from med3d_worker.lease import LeaseKeeper
 from med3d_worker.outcomes import OutcomeDelivery
-from med3d_worker.head_prediction import HeadToPredict, Predicts
 from med3d_worker.preparation import acquisition_of_fields
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache
@@ -90,7 +90,7 @@ class PredictStage:
             return
         clock = StageClock()
         try:
-            with clock.measure("predict"):
+            with clock.measure("predicting"):
                 answers = self.predict([head for _, head in ready])
         except Exception as error:  # noqa: BLE001 - the edge: find the one that cannot be predicted
             if len(ready) == 1:

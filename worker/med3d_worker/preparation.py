@@ -1,7 +1,8 @@
 """From files to a tensor that passed the quality gate: the same for a worker's stage and for `med3d analyse`."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from med3d_pipeline.study import (
     read_study,
     select_series,
 )
-
 from med3d_worker.loaded_model import LoadedModel
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache, TensorRecord, tensor_key
@@ -115,8 +115,7 @@ class _Preparing:
         )
 
     def _read(self, paths: Sequence[Path], chosen: str | None) -> tuple[SeriesSelection, LoadedSeries]:
-        self._on_stage("reading headers")
-        with self._clock.measure("read_headers"):
+        with self._stage("reading headers"):
             study = read_study(paths)
             selection = select_series(study, chosen)
         self._series = SeriesReport(
@@ -126,8 +125,7 @@ class _Preparing:
                 for found in selection.candidates
             ),
         )
-        self._on_stage("reading the series")
-        with self._clock.measure("read_series"):
+        with self._stage("reading the series"):
             loaded = load_series(study, selection.chosen)
         self._input_digest = loaded.input_digest
         return selection, loaded
@@ -141,12 +139,18 @@ class _Preparing:
         record = TensorRecord(images.tensor, images.template_to_native, dict(images.measures))
         if self._cache is None:
             return record, None, images
-        with self._clock.measure("store_tensor"):
+        with self._stage("storing the tensor"):
             return record, self._cache.keep(key, record), images
 
-    def _judge(self, measures: Mapping[str, float]) -> tuple[str, ...]:
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        self._on_stage(name)
+        with self._clock.measure(name):
+            yield
+
+    def _judge(self, measures: dict[str, float]) -> tuple[str, ...]:
         verdict = judge_quality(measures, self._model.quality_limits)
-        self._quality = quality_report(measures, self._model.quality_limits.accepted, verdict.failed)
+        self._quality = quality_report(measures, self._model.quality_limits.refuse, verdict.failed)
         if verdict.refusal is not None:
             raise verdict.refusal
         return verdict.review_reasons

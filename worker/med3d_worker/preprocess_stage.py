@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 import structlog
+
 from med3d_contract.client import ApiUnavailable, Superseded
 from med3d_contract.store import ObjectDamagedError
-from med3d_contract.work import Failed, Heartbeat, Outcome, Preprocessed, PreprocessClaim, Refused, WorkerIdentity
-
+from med3d_contract.work import Failed, Heartbeat, Outcome, PreprocessClaim, Preprocessed, Refused, WorkerIdentity
 from med3d_worker.faults import failure_of
 from med3d_worker.lease import LeaseKeeper
 from med3d_worker.outcomes import OutcomeDelivery
@@ -89,7 +89,7 @@ class PreprocessStage:
     def _work(self, claim: PreprocessClaim, lease: LeaseKeeper) -> None:
         clock = StageClock()
         with self.scratch.folder() as folder:
-            with clock.measure("fetch"):
+            with clock.measure("fetching the study"):
                 self._unpack(claim, folder)
             try:
                 study = self.prepare([folder], chosen=claim.chosen_series, clock=clock, on_stage=lease.enter_stage)

@@ -1,13 +1,13 @@
 """What an operator may set of a worker: environment variables with the prefix ``MED3D_``."""
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Literal
 
-from med3d_contract.queues import PREDICT_QUEUE, PREPROCESS_QUEUE, PUBLISH_QUEUE
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from med3d_contract.queues import PREDICT_QUEUE, PREPROCESS_QUEUE, PUBLISH_QUEUE
 
 GIB_IN_KIB = 1024 * 1024
 
@@ -26,8 +26,10 @@ class BundleSettings(BaseSettings):
 
     @property
     def bundle_dir(self) -> Path:
-        """The bundle's folder; raises ValueError where there is none or more than one to choose from."""
-        return self.bundle or shipped_bundle()
+        """The bundle's folder: as set, else the one that the project ships."""
+        from med3d_pipeline.bundle import Bundle  # heavy: not for the parent process
+
+        return self.bundle or Bundle.default_path()
 
 
 class WorkerSettings(BundleSettings):
@@ -42,7 +44,7 @@ class WorkerSettings(BundleSettings):
         default_factory=lambda: Path(tempfile.gettempdir()) / "med3d-scratch",
         description="unpacked studies lie below it while they are worked on",
     )
-    queues: str = Field(",".join((PUBLISH_QUEUE, PREDICT_QUEUE, PREPROCESS_QUEUE)), description="separated by commas")
+    queues: str = Field(f"{PUBLISH_QUEUE},{PREDICT_QUEUE},{PREPROCESS_QUEUE}", description="separated by commas")
     children: int = Field(1, ge=1, description="worker processes, each with its own sessions")
     child_memory_kib: int = Field(4 * GIB_IN_KIB, description="a child that has grown above it is replaced")
     predict_batch: int = Field(8, ge=1, le=64, description="runs encoded at once")
@@ -65,16 +67,3 @@ class WorkerSettings(BundleSettings):
             return self.worker_key.get_secret_value()
         assert self.worker_key_file is not None
         return self.worker_key_file.read_text().strip()
-
-
-def shipped_bundle() -> Path:
-    """The bundle beside the checkout, else the one that the wheel brought; raises ValueError unless it is exactly one."""
-    checkout = Path(__file__).parents[2] / "model_export" / "bundles"
-    installed = Path(sys.prefix) / "share" / "med3d" / "bundles"
-    for folder in (checkout, installed):
-        found = sorted(manifest.parent for manifest in folder.glob("*/manifest.json"))
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise ValueError(f"several model bundles are installed ({', '.join(f.name for f in found)}): choose with MED3D_BUNDLE")
-    raise ValueError("no model bundle is installed: name one with --bundle or MED3D_BUNDLE")

@@ -5,10 +5,10 @@ from typing import Any
 
 from celery import Celery
 from celery.exceptions import Reject
+
 from med3d_contract.client import ApiUnavailable
 from med3d_contract.queues import PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
 from med3d_contract.store import StoreError
-
 from med3d_worker.workplace import Workplace
 
 LONGEST_PUBLISH_PAUSE_S = 60

@@ -2,11 +2,13 @@
 
 import hashlib
 import io
+import zipfile
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from med3d_contract.store import ObjectDamagedError, ObjectInfo, StoredObject
 from med3d_contract.work import PreprocessedObject
 
@@ -71,7 +73,7 @@ def decode(data: bytes) -> TensorRecord:
                 template_to_native=stored["template_to_native"],
                 measures={str(name): float(value) for name, value in zip(names, values, strict=True)},
             )
-    except (ValueError, KeyError, OSError, EOFError) as error:
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ObjectDamagedError("a stored tensor cannot be read") from error
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
+
 from med3d_contract.client import ApiError, ApiUnavailable, Superseded, WorkerClient
 from med3d_contract.store import ObjectStore
 from med3d_contract.work import WorkerHello, WorkerIdentity
-
+from med3d_worker.head_prediction import HeadPrediction
 from med3d_worker.loaded_model import LoadedModel, load_model
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcome
-from med3d_worker.head_prediction import HeadPrediction
 from med3d_worker.predict_stage import PredictStage
 from med3d_worker.preparation import StudyPreparation
 from med3d_worker.preprocess_stage import PreprocessStage

@@ -1,0 +1,88 @@
+"""`med3d demo`: everything embedded, one study, its answer, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from med3d_cli.data_dir import DataDir
+from med3d_cli.errors import CommandError
+from med3d_cli.extras import extra, require_onnx_runtime
+
+READY = "med3d ready on "
+STOP_TIMEOUT_S = 12.0
+
+
+def demo(
+    study: Annotated[
+        Path | None, typer.Option(exists=True, help="Your own folder or file. Default: an average head.")
+    ] = None,
+) -> None:
+    """Start the whole service on a temporary folder, send one study, show the answer and stop."""
+    from med3d_cli.following import follow
+    from med3d_cli.result_table import result_table
+    from med3d_cli.results_client import ResultsClient, StudyOptions
+    from med3d_cli.study_stream import open_study
+
+    require_onnx_runtime()
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="med3d-demo-") as folder:
+        path = study or _write_head(Path(folder) / "study", console)
+        data_dir = DataDir(Path(folder) / "data")
+        with _service(data_dir, console) as url:
+            client = ResultsClient(url, data_dir.api_key_file.read_text().strip())
+            submitted = client.submit(open_study(path), StudyOptions())
+            console.print(f"POST /studies: run {submitted.run_id}", highlight=False)
+            run = follow(client, submitted.run_id, console)
+            console.print(result_table(f"run {run.run_id}", run))
+            client.close()
+            console.print("Stopping ...")
+    console.print("Stopped; nothing is left. For a service that stays: med3d serve")
+    if run.result is None:
+        raise typer.Exit(1)
+
+
+def _write_head(folder: Path, console: Console) -> Path:
+    with extra("worker", "demo"):
+        from med3d_cli.demo_head import average_head, write_mr_series
+    write_mr_series(average_head(), folder)
+    count = sum(1 for _ in folder.iterdir())
+    console.print(f"Wrote the average head of pydeface as a DICOM series of {count} slices.", highlight=False)
+    return folder
+
+
+@contextmanager
+def _service(data_dir: DataDir, console: Console) -> Iterator[str]:
+    """`med3d serve` as a child that does not outlive the demo; gives its URL once it is ready."""
+    from med3d_cli.embedded import python
+    from med3d_worker.tether import die_with_parent
+
+    here = os.getpid()
+    command = python("med3d_cli", "serve", "--data-dir", str(data_dir.root), "--port", "0")
+    process = subprocess.Popen(  # noqa: S603 - our own command line
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ) | {"MED3D_ALLOW_DEMONSTRATION_HEADS": "1"},
+        start_new_session=True,
+        preexec_fn=lambda: die_with_parent(here, signal.SIGTERM),  # noqa: PLW1509 - the demo has one thread here
+    )
+    assert process.stdout is not None
+    try:
+        with console.status("starting API, worker, courier, scheduler and broker"):
+            ready = next((line for line in process.stdout if line.startswith(READY)), None)
+        if ready is None:
+            raise CommandError("the service did not start; what it said stands above")
+        console.print(ready.strip(), highlight=False)
+        yield ready.removeprefix(READY).strip()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(STOP_TIMEOUT_S)
+        process.stdout.close()

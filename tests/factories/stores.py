@@ -1,0 +1,37 @@
+"""An object store in memory, with the faults that tests ask for."""
+
+import hashlib
+from datetime import UTC, datetime
+
+from med3d_contract.store import ObjectDamagedError, ObjectInfo, ObjectMissingError, StoredObject
+
+
+class MemoryStore:
+    """Objects by key in a dict. ``fault`` is raised by every write while it is set."""
+
+    def __init__(self):
+        self.objects = {}
+        self.fault = None
+
+    def put(self, key, data):
+        if self.fault:
+            raise self.fault
+        self.objects[key] = data
+        return StoredObject(key, hashlib.sha256(data).hexdigest(), len(data))
+
+    def get(self, key, sha256=None):
+        if key not in self.objects:
+            raise ObjectMissingError(key)
+        data = self.objects[key]
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise ObjectDamagedError(key)
+        return data
+
+    def fetch(self, key, path, sha256=None):
+        path.write_bytes(self.get(key, sha256))
+        return path
+
+    def head(self, key):
+        if key not in self.objects:
+            return None
+        return ObjectInfo(key, len(self.objects[key]), datetime.now(UTC))

@@ -1,0 +1,176 @@
+"""Claims, answers and a results API in memory, for tests of the worker's use cases."""
+
+import hashlib
+import io
+import tarfile
+
+import numpy as np
+
+from med3d_contract.client import Superseded
+from med3d_contract.results import (
+    Assessment,
+    BrainAge,
+    BundleRef,
+    ChronologicalAge,
+    Estimate,
+    Interval,
+    Latent,
+    LatentMap,
+    OutOfDistribution,
+    Priority,
+    Provenance,
+    Quality,
+    Refusal,
+    Result,
+    SeriesCandidate,
+    SeriesReport,
+)
+from med3d_contract.work import (
+    PredictClaim,
+    PredictClaims,
+    Preprocessed,
+    PreprocessClaim,
+    PreprocessedObject,
+    Subject,
+    WorkerIdentity,
+)
+from med3d_worker.tensors import TensorRecord
+
+BUNDLE = BundleRef(name="bundle", version="1", digest="b" * 64)
+WORKER = WorkerIdentity(
+    worker_id="worker-1", software={"infovae-med3d": "0"}, providers=("CPUExecutionProvider",), bundles=(BUNDLE,)
+)
+SERIES = SeriesReport(
+    chosen="series 1", candidates=(SeriesCandidate(label="series 1", score=0.9, reasons=("T1-weighted",)),)
+)
+QUALITY = Quality(measures={"overlap": 0.93}, limits={"overlap": (0.8, None)}, failed=())
+PROVENANCE = Provenance(
+    input_digest="i" * 64,
+    preprocessing_digest="p" * 64,
+    bundle_digest=BUNDLE.digest,
+    software={"infovae-med3d": "0"},
+    providers=("CPUExecutionProvider",),
+    timings_s={"reading headers": 0.5},
+)
+AGE = ChronologicalAge(years=50.0, source="form")
+
+
+def result(brain_age=52.0):
+    interval = Interval(level=0.9, lower=brain_age - 8, upper=brain_age + 8)
+    gap = Estimate(estimate=brain_age - 50, interval=Interval(level=0.9, lower=-6, upper=10))
+    return Result(
+        brain_age=BrainAge(
+            estimate=brain_age, interval=interval, chronological_age=AGE, gap=gap, gap_corrected=gap
+        ),
+        sdmt=None,
+        latent=Latent(
+            dimension=2, values=(0.25, -1.0), map=LatentMap(pca=(0.0, 1.0), pls_age=(2.0, 3.0), pls_sdmt=None)
+        ),
+        assessment=Assessment(
+            decision="review",
+            reasons=("vendor_outside_calibration: another vendor",),
+            out_of_distribution=OutOfDistribution(distance=1.5, percentile=40.0),
+        ),
+    )
+
+
+REFUSAL = Refusal(code="not_a_head", reason="This is no head. Send one.")
+
+
+def tar_of(files):
+    """A tar of name -> bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def preprocess_claim(store, run_id="run-1", files=None, sha256=None):
+    """A claim whose working copy lies in ``store``."""
+    data = tar_of(files or {"000000.dcm": b"slice"})
+    store.objects[f"working/{run_id}.tar"] = data
+    return PreprocessClaim(
+        run_id=run_id,
+        study_id="study-1",
+        attempt=1,
+        lease_s=15,
+        priority=Priority.ROUTINE,
+        bundle=BUNDLE,
+        working_copy_key=f"working/{run_id}.tar",
+        working_copy_sha256=sha256 or hashlib.sha256(data).hexdigest(),
+        chosen_series=None,
+        subject=Subject(age=None, sex=None),
+    )
+
+
+RECORD = TensorRecord(np.ones((2, 2, 2), np.float32), np.eye(4), {"overlap": 0.93})
+
+
+def predict_claim(tensors, run_id="run-1", record=RECORD):
+    """A claim whose tensor is kept by ``tensors``; without a record its object is missing."""
+    key = f"tensors/{run_id}.npz"
+    stored = tensors.keep(key, record) if record else PreprocessedObject(key=key, sha256="0" * 64)
+    return PredictClaim(
+        run_id=run_id,
+        study_id="study-1",
+        attempt=2,
+        lease_s=15,
+        bundle=BUNDLE,
+        subject=Subject(age=AGE, sex=None),
+        preprocessed=Preprocessed(
+            attempt=1,
+            tensor=stored,
+            series=SERIES,
+            quality=QUALITY,
+            acquisition={"manufacturer": "SIEMENS", "field_strength_t": 3.0},
+            review_reasons=(),
+            provenance=PROVENANCE,
+        ),
+    )
+
+
+class FakeApi:
+    """The worker's side of the results API: gives the claims that it was made with, remembers what it is told."""
+
+    def __init__(self, *claims):
+        self.claims = list(claims)
+        self.stages = []
+        self.prepared = {}
+        self.outcomes = {}
+        self.fault = None
+        self.over = set()
+
+    def claim_preprocess(self, run_id, worker):
+        self._fail()
+        found = [claim for claim in self.claims if claim.run_id == run_id]
+        if not found:
+            raise Superseded("not claimable")
+        self.claims.remove(found[0])
+        return found[0]
+
+    def claim_predict(self, worker, limit):
+        self._fail()
+        taken, self.claims = self.claims[:limit], self.claims[limit:]
+        return PredictClaims(claims=tuple(taken))
+
+    def heartbeat(self, run_id, heartbeat):
+        self.stages.append(heartbeat.stage)
+        if run_id in self.over:
+            raise Superseded("over")
+
+    def preprocessed(self, run_id, preprocessed):
+        self._fail()
+        self.prepared[run_id] = preprocessed
+
+    def outcome(self, run_id, outcome):
+        self._fail()
+        if run_id in self.over:
+            raise Superseded("over")
+        self.outcomes[run_id] = outcome
+
+    def _fail(self):
+        if self.fault:
+            raise self.fault

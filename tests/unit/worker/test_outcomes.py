@@ -1,0 +1,73 @@
+import pytest
+from factories.stores import MemoryStore
+from factories.work import PROVENANCE, FakeApi, result
+from kombu.exceptions import OperationalError
+
+from med3d_contract.client import ApiUnavailable
+from med3d_contract.results import Failure
+from med3d_contract.work import Completed, Failed
+from med3d_worker.outcomes import OutcomeDelivery, publish_outcome
+
+COMPLETED = Completed(attempt=3, result=result(), provenance=PROVENANCE)
+FAILED = Failed(attempt=3, failure=Failure(code="out_of_memory", reason="no memory", retryable=True))
+
+
+def no_broker(run_id, attempt):
+    raise OperationalError("connection refused")
+
+
+def test_a_stored_answer_is_put_to_the_api():
+    api, store = FakeApi(), MemoryStore()
+    OutcomeDelivery(api, store, lambda *_: None).answer("run-1", COMPLETED)
+    publish_outcome(api, store, "run-1", 3)
+    assert api.outcomes == {"run-1": COMPLETED}
+
+
+def test_publishing_twice_is_harmless():
+    api, store = FakeApi(), MemoryStore()
+    OutcomeDelivery(api, store, lambda *_: None).answer("run-1", COMPLETED)
+    publish_outcome(api, store, "run-1", 3)
+    publish_outcome(api, store, "run-1", 3)
+    assert api.outcomes == {"run-1": COMPLETED}
+
+
+def test_a_newer_attempt_counts_as_done():
+    api, store = FakeApi(), MemoryStore()
+    api.over = {"run-1"}
+    OutcomeDelivery(api, store, lambda *_: None).answer("run-1", COMPLETED)
+    publish_outcome(api, store, "run-1", 3)
+    assert api.outcomes == {}
+
+
+def test_an_answer_that_the_service_has_adopted_counts_as_done():
+    api = FakeApi()
+    publish_outcome(api, MemoryStore(), "run-1", 3)
+    assert api.outcomes == {}
+
+
+def test_an_api_that_is_away_is_for_the_queue_to_try_again():
+    api, store = FakeApi(), MemoryStore()
+    OutcomeDelivery(api, store, lambda *_: None).answer("run-1", COMPLETED)
+    api.fault = ApiUnavailable("down")
+    with pytest.raises(ApiUnavailable):
+        publish_outcome(api, store, "run-1", 3)
+
+
+def test_a_broker_that_is_away_loses_no_answer():
+    store = MemoryStore()
+    OutcomeDelivery(FakeApi(), store, no_broker).answer("run-1", COMPLETED)
+    assert "results/run-1/3.json" in store.objects
+
+
+def test_a_fault_needs_neither_store_nor_queue():
+    api, store = FakeApi(), MemoryStore()
+    OutcomeDelivery(api, store, no_broker).fault("run-1", FAILED)
+    assert api.outcomes == {"run-1": FAILED}
+    assert store.objects == {}
+
+
+def test_a_fault_that_cannot_be_reported_is_left_to_the_lease():
+    api = FakeApi()
+    api.fault = ApiUnavailable("down")
+    OutcomeDelivery(api, MemoryStore(), no_broker).fault("run-1", FAILED)
+    assert api.outcomes == {}

@@ -1,0 +1,121 @@
+import pytest
+from factories.stores import MemoryStore
+from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, WORKER, FakeApi, predict_claim, result
+
+from med3d_contract.client import ApiUnavailable
+from med3d_contract.store import StoreError
+from med3d_contract.work import StoredOutcome
+from med3d_pipeline.errors import InferenceError
+from med3d_worker.outcomes import OutcomeDelivery
+from med3d_worker.predict_stage import PredictStage
+from med3d_worker.tensors import TensorCache
+
+
+class Predicts:
+    """Answers by run order; a batch that holds a poisonous head fails as a whole."""
+
+    def __init__(self, answers, poisonous=None):
+        self.answers = answers
+        self.poisonous = poisonous
+        self.batches = []
+
+    def __call__(self, heads):
+        self.batches.append(len(heads))
+        if any(head.subject.sex == self.poisonous for head in heads) and self.poisonous:
+            raise InferenceError("the runtime failed")
+        return [self.answers[number % len(self.answers)] for number in range(len(heads))]
+
+
+class Setting:
+    def __init__(self, *run_ids, answers=None, poisonous=None):
+        self.store = MemoryStore()
+        self.tensors = TensorCache(self.store)
+        self.api = FakeApi(*(predict_claim(self.tensors, run_id) for run_id in run_ids))
+        self.predicts = Predicts(answers or [result()], poisonous)
+        self.sent = []
+        delivery = OutcomeDelivery(self.api, self.store, lambda run_id, attempt: self.sent.append((run_id, attempt)))
+        self.stage = PredictStage(self.api, self.tensors, self.predicts, delivery, WORKER, batch=4, heartbeat_s=0.01)
+
+    def stored(self, run_id):
+        return StoredOutcome.model_validate_json(self.store.objects[f"results/{run_id}/2.json"]).outcome
+
+
+def test_all_claims_are_encoded_in_one_batch_and_stored_before_they_are_published():
+    setting = Setting("a", "b", "c")
+    assert setting.stage() == 3
+    assert setting.predicts.batches == [3]
+    assert setting.sent == [("a", 2), ("b", 2), ("c", 2)]
+    assert setting.stored("b").result == result()
+
+
+def test_nothing_to_claim_is_no_work():
+    setting = Setting()
+    assert setting.stage() == 0
+    assert setting.predicts.batches == []
+
+
+def test_the_batch_is_bounded():
+    setting = Setting("a", "b", "c", "d", "e")
+    assert setting.stage() == 4
+    assert setting.stage() == 1
+
+
+def test_timings_and_providers_of_both_stages_are_kept():
+    setting = Setting("a")
+    setting.stage()
+    provenance = setting.stored("a").provenance
+    assert provenance.timings_s.keys() == {"reading headers", "predicting"}
+    assert provenance.input_digest == PROVENANCE.input_digest
+
+
+def test_out_of_distribution_is_refused_with_series_and_quality():
+    setting = Setting("a", "b", answers=[REFUSAL, result()])
+    setting.stage()
+    refused = setting.stored("a")
+    assert (refused.refusal, refused.series, refused.quality) == (REFUSAL, SERIES, QUALITY)
+    assert setting.stored("b").outcome == "completed"
+
+
+def test_a_poisonous_head_costs_its_neighbours_nothing():
+    setting = Setting(poisonous="F")
+    claims = [predict_claim(setting.tensors, name) for name in "abc"]
+    poisoned = claims[1].subject.model_copy(update={"sex": "F"})
+    claims[1] = claims[1].model_copy(update={"subject": poisoned})
+    setting.api.claims = claims
+    setting.stage()
+    assert setting.predicts.batches == [3, 1, 1, 1]
+    assert setting.stored("a").outcome == setting.stored("c").outcome == "completed"
+    assert setting.api.outcomes["b"].failure.code == "inference_failed"
+    assert "results/b/2.json" not in setting.store.objects
+
+
+def test_a_missing_tensor_is_one_runs_fault():
+    setting = Setting("a")
+    setting.api.claims.append(predict_claim(setting.tensors, "b", record=None))
+    setting.stage()
+    assert setting.stored("a").outcome == "completed"
+    assert setting.api.outcomes["b"].failure.code == "object_missing"
+
+
+def test_a_store_that_takes_nothing_is_a_retryable_fault():
+    setting = Setting("a")
+    setting.store.fault = StoreError("disk full")
+    setting.stage()
+    assert setting.api.outcomes["a"].failure.code == "store_unavailable"
+    assert setting.api.outcomes["a"].failure.retryable
+
+
+def test_an_api_that_is_away_is_left_to_the_sweep():
+    setting = Setting("a")
+    setting.api.fault = ApiUnavailable("down")
+    assert setting.stage() == 0
+
+
+@pytest.mark.parametrize("acquisition", [{}, {"of_a_newer_version": 1.0}])
+def test_acquisitions_of_other_versions_are_understood(acquisition):
+    setting = Setting()
+    claim = predict_claim(setting.tensors, "a")
+    older = claim.preprocessed.model_copy(update={"acquisition": acquisition})
+    setting.api.claims = [claim.model_copy(update={"preprocessed": older})]
+    setting.stage()
+    assert setting.stored("a").outcome == "completed"

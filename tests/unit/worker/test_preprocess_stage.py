@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+from factories.stores import MemoryStore
+from factories.work import (
+    PROVENANCE,
+    QUALITY,
+    RECORD,
+    REFUSAL,
+    SERIES,
+    WORKER,
+    FakeApi,
+    preprocess_claim,
+)
+
+from med3d_contract.client import ApiUnavailable, Superseded
+from med3d_contract.work import PreprocessedObject, StoredOutcome
+from med3d_pipeline.errors import InferenceError
+from med3d_pipeline.study import Acquisition, PatientAttributes
+from med3d_worker.outcomes import OutcomeDelivery
+from med3d_worker.preparation import PreparedStudy, StudyRefused
+from med3d_worker.preprocess_stage import PreprocessStage
+from med3d_worker.scratch import Scratch
+
+STORED = PreprocessedObject(key="tensors/x.npz", sha256="0" * 64)
+PREPARED = PreparedStudy(
+    record=RECORD,
+    stored=STORED,
+    images=None,
+    series=SERIES,
+    quality=QUALITY,
+    acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
+    patient=PatientAttributes(),
+    review_reasons=("two series are equally suitable",),
+    provenance=PROVENANCE,
+)
+
+
+class Prepares:
+    """Stands in for the science: looks at the files, then gives or raises what the test says."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.seen = {}
+        self.folder = None
+
+    def __call__(self, paths, *, chosen, clock, on_stage):
+        [self.folder] = paths
+        self.seen = {file.name: file.read_bytes() for file in self.folder.iterdir()}
+        on_stage("registration")
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def parts(tmp_path):
+    class Parts:
+        store = MemoryStore()
+        sent = []
+
+        def stage(self, api, answer):
+            self.prepares = Prepares(answer)
+            delivery = OutcomeDelivery(api, self.store, lambda run_id, attempt: self.sent.append((run_id, attempt)))
+            return PreprocessStage(api, self.store, Scratch(tmp_path), self.prepares, delivery, WORKER, 0.01)
+
+    parts = Parts()
+    parts.sent = []
+    return parts
+
+
+def test_a_prepared_study_is_reported_with_its_tensor_and_reasons(parts):
+    api = FakeApi(preprocess_claim(parts.store, files={"000000.dcm": b"one", "000001.dcm": b"two"}))
+    parts.stage(api, PREPARED)("run-1")
+    told = api.prepared["run-1"]
+    assert (told.attempt, told.tensor, told.series, told.quality) == (1, STORED, SERIES, QUALITY)
+    assert told.review_reasons == ("two series are equally suitable",)
+    assert told.acquisition["field_strength_t"] == 3.0
+    assert parts.prepares.seen == {"000000.dcm": b"one", "000001.dcm": b"two"}
+
+
+def test_nothing_of_the_study_stays_on_disk(parts, tmp_path):
+    parts.stage(FakeApi(preprocess_claim(parts.store)), PREPARED)("run-1")
+    assert not parts.prepares.folder.exists()
+    assert list(tmp_path.glob("study-*")) == []
+
+
+def test_a_refusal_is_stored_before_it_is_published(parts):
+    api = FakeApi(preprocess_claim(parts.store))
+    parts.stage(api, StudyRefused(REFUSAL, SERIES, QUALITY, PROVENANCE))("run-1")
+    stored = StoredOutcome.model_validate_json(parts.store.objects["results/run-1/1.json"])
+    assert stored.outcome.refusal == REFUSAL
+    assert (stored.outcome.series, stored.outcome.quality) == (SERIES, QUALITY)
+    assert parts.sent == [("run-1", 1)]
+    assert api.outcomes == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InferenceError("provider lost"), "inference_failed"),
+        (MemoryError(), "out_of_memory"),
+        (np._core._exceptions._ArrayMemoryError((9,), np.dtype("f4")), "out_of_memory"),
+        (KeyError("Doe^John"), "internal_error"),
+    ],
+)
+def test_a_fault_is_reported_as_retryable_without_its_text(parts, error, code):
+    api = FakeApi(preprocess_claim(parts.store))
+    parts.stage(api, error)("run-1")
+    failure = api.outcomes["run-1"].failure
+    assert (failure.code, failure.retryable) == (code, True)
+    assert "Doe" not in failure.model_dump_json()
+
+
+def test_an_unknown_fault_names_its_type(parts):
+    api = FakeApi(preprocess_claim(parts.store))
+    parts.stage(api, KeyError("x"))("run-1")
+    assert api.outcomes["run-1"].failure.reason == "an unexpected KeyError"
+
+
+def test_a_working_copy_with_another_digest_is_not_used(parts):
+    api = FakeApi(preprocess_claim(parts.store, sha256="0" * 64))
+    parts.stage(api, PREPARED)("run-1")
+    assert api.outcomes["run-1"].failure.code == "object_damaged"
+    assert parts.prepares.folder is None
+
+
+def test_a_working_copy_that_is_no_tar_is_a_fault(parts):
+    claim = preprocess_claim(parts.store, files={"a": b"1"})
+    parts.store.objects[claim.working_copy_key] = b"no tar at all" * 100
+    api = FakeApi(claim.model_copy(update={"working_copy_sha256": None or _sha(parts.store, claim)}))
+    parts.stage(api, PREPARED)("run-1")
+    assert api.outcomes["run-1"].failure.code == "object_damaged"
+
+
+def _sha(store, claim):
+    import hashlib
+
+    return hashlib.sha256(store.objects[claim.working_copy_key]).hexdigest()
+
+
+@pytest.mark.parametrize("fault", [Superseded("taken"), ApiUnavailable("down")])
+def test_a_stage_that_is_not_to_be_had_is_left_alone(parts, fault):
+    api = FakeApi()
+    api.fault = fault
+    parts.stage(api, PREPARED)("run-1")
+    assert parts.prepares.folder is None
+    assert parts.store.objects == {}
+
+
+def test_an_overtaken_attempt_reports_nothing(parts):
+    api = FakeApi(preprocess_claim(parts.store))
+    api.over = {"run-1"}
+
+    class WaitsUntilOvertaken(Prepares):
+        def __call__(self, paths, *, chosen, clock, on_stage):
+            while True:
+                on_stage("registration")
+
+    stage = parts.stage(api, PREPARED)
+    object.__setattr__(stage, "prepare", WaitsUntilOvertaken(PREPARED))
+    stage("run-1")
+    assert (api.prepared, api.outcomes, parts.sent) == ({}, {}, [])
+
+
+def test_the_same_stage_delivered_twice_is_done_once(parts):
+    api = FakeApi(preprocess_claim(parts.store))
+    stage = parts.stage(api, PREPARED)
+    stage("run-1")
+    api.prepared.clear()
+    stage("run-1")
+    assert api.prepared == {}

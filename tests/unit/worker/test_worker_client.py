@@ -1,0 +1,99 @@
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from med3d_contract.client import ApiError, ApiUnavailable, Superseded, WorkerClient
+from med3d_contract.problems import RetryPolicy
+from med3d_contract.results import BundleRef
+from med3d_contract.work import Heartbeat, WorkerHello, WorkerIdentity
+
+WORKER = WorkerIdentity(
+    worker_id="worker-1",
+    software={"infovae-med3d": "0.1.0"},
+    providers=("CPUExecutionProvider",),
+    bundles=(BundleRef(name="b", version="1", digest="d"),),
+)
+
+
+class Api:
+    """Answers in turn; the last answer repeats."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.requests = []
+
+    def __call__(self, request):
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def client(api, waits):
+    return WorkerClient("http://api", "secret", transport=httpx.MockTransport(api), sleep=waits.append)
+
+
+def test_an_empty_claim_of_predictions_is_read_with_the_key_sent_as_bearer():
+    api = Api(httpx.Response(200, json={"claims": []}))
+    assert client(api, []).claim_predict(WORKER, 8).claims == ()
+    request = api.requests[0]
+    assert request.headers["Authorization"] == "Bearer secret"
+    assert request.url.path == "/worker/claims/predict"
+
+
+def test_connection_errors_and_5xx_are_tried_again_after_growing_pauses():
+    waits = []
+    api = Api(httpx.ConnectError("down"), httpx.Response(503), httpx.Response(200, json={"claims": []}))
+    client(api, waits).claim_predict(WORKER, 8)
+    assert len(api.requests) == 3
+    assert 0 < waits[0] <= 0.25 < waits[1] <= 0.5
+
+
+def test_a_silent_api_is_given_up_after_bounded_tries():
+    waits = []
+    api = Api(httpx.ConnectError("down"))
+    with pytest.raises(ApiUnavailable, match="ConnectError, 4 tries"):
+        client(api, waits).claim_predict(WORKER, 8)
+    assert len(api.requests) == 4
+    assert len(waits) == 3
+
+
+def test_a_conflict_means_superseded_and_is_not_repeated():
+    api = Api(httpx.Response(409, json={"code": "attempt_over", "detail": "a newer attempt exists"}))
+    with pytest.raises(Superseded, match="a newer attempt exists"):
+        client(api, []).claim_preprocess("run-1", WORKER)
+    assert len(api.requests) == 1
+
+
+def test_another_refusal_carries_its_stable_code():
+    api = Api(httpx.Response(404, json={"code": "unknown_run", "detail": "there is no such run"}))
+    with pytest.raises(ApiError) as caught:
+        client(api, []).claim_preprocess("run-1", WORKER)
+    assert (caught.value.status, caught.value.code) == (404, "unknown_run")
+
+
+def test_an_answer_that_is_no_problem_json_still_has_a_code():
+    api = Api(httpx.Response(403, text="<html>"))
+    with pytest.raises(ApiError) as caught:
+        client(api, []).claim_preprocess("run-1", WORKER)
+    assert caught.value.code == "forbidden"
+
+
+@pytest.mark.parametrize("call", ["hello", "heartbeat"])
+def test_signs_of_life_are_tried_once_because_the_next_follows(call):
+    api = Api(httpx.ConnectError("down"))
+    here = client(api, [])
+    with pytest.raises(ApiUnavailable):
+        if call == "hello":
+            here.hello(WorkerHello(worker=WORKER, queues=("predict",)))
+        else:
+            here.heartbeat("run-1", Heartbeat(attempt=1))
+    assert len(api.requests) == 1
+
+
+@given(failures=st.integers(1, 50))
+def test_pauses_are_positive_and_bounded(failures):
+    policy = RetryPolicy(first_s=0.25, longest_s=4.0)
+    assert 0 < policy.delay_s(failures) <= 4.0
