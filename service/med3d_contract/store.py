@@ -179,6 +179,10 @@ class ObjectStore:
             raise
         return path
 
+    def local_path(self, key: str) -> Path | None:
+        """Where the object lies in a local store, to be read in place; None for a store that is elsewhere."""
+        return None if self._root is None else self._root / checked_key(key)
+
     def head(self, key: str) -> ObjectInfo | None:
         """Size and time of an object; None where there is none."""
         try:

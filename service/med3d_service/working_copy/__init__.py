@@ -1,0 +1,1 @@
+"""De-identified working copies: all that workers ever see of a study."""

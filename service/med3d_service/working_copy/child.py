@@ -1,0 +1,127 @@
+"""The sandboxed child: reads one job from stdin, writes the working copy, reports on stdout, and is gone.
+
+It is the only process that parses what came from outside, once per study, under limits of the operating system. It is
+started ahead of time and waits, so that a study does not wait for Python to start.
+"""
+
+import ctypes
+import io
+import json
+import os
+import resource
+import signal
+import sys
+import tarfile
+from pathlib import Path
+
+from med3d_service.sealed import SealedReader
+from med3d_service.working_copy.deidentify import Identity, NotAnImageError, UnreadableError, deidentify
+from med3d_service.working_copy.messages import Finding, Job, Limits, Report
+from med3d_service.working_copy.nifti import UnreadableNiftiError, clean_nifti
+from med3d_service.working_copy.pseudonyms import Pseudonyms
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
+
+
+def main() -> int:
+    """Confine the process, then do one job."""
+    confine(Limits.model_validate_json(sys.argv[1]))
+    line = sys.stdin.readline()
+    if not line:
+        return 0  # the courier ended and there is no job
+    job = json.loads(line)
+    report = copy_study(Job.model_validate(job))
+    sys.stdout.write(report.model_dump_json())
+    sys.stdout.flush()
+    return 0
+
+
+def confine(limits: Limits) -> None:
+    """Bind the process to its limits, and to the life of the courier."""
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the originals
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def copy_study(job: Job) -> Report:
+    """Write the de-identified tar at ``job.target``: 00001.dcm and so on, or volume.nii.gz."""
+    copier = _Copier(job)
+    key = bytes.fromhex(job.container_key.get_secret_value())
+    with SealedReader(Path(job.container), key) as container, tarfile.open(job.target, "w") as tar:
+        buffered = io.BufferedReader(container, 1 << 20)
+        for member in job.members:
+            buffered.seek(member.offset_bytes)
+            data = buffered.read(member.size_bytes)
+            if member.kind == "nifti":
+                copier.copy_nifti(data, tar)
+            else:
+                copier.copy_dicom(data, tar)
+    report = copier.report()
+    if report.finding is not Finding.COPIED:
+        Path(job.target).unlink()
+    return report
+
+
+class _Copier:
+    def __init__(self, job: Job) -> None:
+        self._pseudonyms = Pseudonyms(bytes.fromhex(job.uid_key.get_secret_value()))
+        self._copied = 0
+        self._skipped = 0
+        self._unreadable = 0
+        self._identity: Identity | None = None
+        self._patients: set[str] = set()
+
+    def copy_dicom(self, data: bytes, tar: tarfile.TarFile) -> None:
+        try:
+            cleaned, identity = deidentify(data, self._pseudonyms)
+        except NotAnImageError:
+            self._skipped += 1
+            return
+        except UnreadableError:
+            self._unreadable += 1
+            return
+        if identity.patient_id:
+            self._patients.add(identity.patient_id.casefold())
+        if self._identity is None or (identity.birth_date and not self._identity.birth_date):
+            self._identity = identity
+        self._copied += 1
+        _add(tar, f"{self._copied:05d}.dcm", cleaned)
+
+    def copy_nifti(self, data: bytes, tar: tarfile.TarFile) -> None:
+        cleaned = io.BytesIO()
+        try:
+            clean_nifti(io.BytesIO(data), cleaned, compressed=data.startswith(b"\x1f\x8b"))
+        except UnreadableNiftiError:
+            self._unreadable += 1
+            return
+        self._copied += 1
+        _add(tar, "volume.nii.gz", cleaned.getvalue())
+
+    def report(self) -> Report:
+        skipped = self._skipped + self._unreadable
+        if not self._copied:
+            finding = Finding.UNREADABLE_FILE if self._unreadable else Finding.NO_IMAGES
+            return Report(finding=finding, skipped=skipped)
+        if len(self._patients) > 1:
+            return Report(finding=Finding.SEVERAL_PATIENTS, skipped=skipped)
+        found = {} if self._identity is None else vars(self._identity)
+        return Report(finding=Finding.COPIED, copied=self._copied, skipped=skipped, uids=self._pseudonyms.uids, **found)
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(data)
+    entry.mode = 0o600
+    tar.addfile(entry, io.BytesIO(data))
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    sys.exit(main())

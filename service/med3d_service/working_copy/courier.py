@@ -1,0 +1,214 @@
+"""The courier: takes studies that have no working copy, has one made, and lets their runs go."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import or_, select, update
+
+from med3d_contract.ages import chronological_age
+from med3d_contract.results import Refusal
+from med3d_service.composition import Service
+from med3d_service.database import db_now
+from med3d_service.dispatch import send_waiting
+from med3d_service.logs import configure_logging
+from med3d_service.runs.transitions import refuse_study
+from med3d_service.settings import GIB, Settings
+from med3d_service.stopping import StopSignal
+from med3d_service.tables import InstanceRow, StudyRow, UploadRow
+from med3d_service.working_copy.messages import Finding, Job, Limits, Member, Report
+from med3d_service.working_copy.sandbox import Sandbox
+
+log = structlog.get_logger()
+MAX_TRIES = 3
+IDENTIFYING = ("patient_id", "patient_name", "birth_date", "study_date", "accession_number", "study_uid")
+
+REFUSALS = {
+    Finding.NO_IMAGES: "The upload holds no images. Send the DICOM files of one MRI study, or one NIfTI volume.",
+    Finding.UNREADABLE_FILE: "The files are damaged and cannot be read. Export the study again and send all of it.",
+    Finding.SEVERAL_PATIENTS: "The upload holds images of more than one patient. Send one study at a time.",
+}
+
+
+@dataclass(frozen=True)
+class StudyToCopy:
+    """A study in the courier's hands until its lease ends."""
+
+    study_id: str
+    upload: UploadRow
+    members: tuple[Member, ...]
+
+
+def run(settings: Settings) -> None:
+    """Copy studies until SIGTERM or SIGINT."""
+    configure_logging()
+    stop = StopSignal()
+    service = Service.compose(settings)
+    courier = Courier(service, sandbox_of(settings))
+    courier.sandbox.prepare()
+    log.info("courier_started")
+    while not stop.is_set:
+        try:
+            worked = courier.copy_next()
+        except Exception:  # the edge: what failed is tried again
+            log.exception("copying_failed")
+            worked = False
+        if not worked:
+            stop.wait(settings.courier_poll_s)
+    courier.sandbox.close()
+    service.close()
+    log.info("courier_stopped")
+
+
+def sandbox_of(settings: Settings) -> Sandbox:
+    """Make a sandbox with the limits of the settings."""
+    limits = Limits(
+        memory_bytes=settings.courier_memory_bytes,
+        cpu_s=settings.courier_cpu_s,
+        file_bytes=settings.max_unpacked_bytes + GIB,
+    )
+    return Sandbox(limits, settings.courier_timeout_s)
+
+
+class Courier:
+    """Makes working copies one after the other; several couriers may work side by side."""
+
+    def __init__(self, service: Service, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self._service = service
+
+    def copy_next(self) -> bool:
+        """Make the working copy of one study; whether there was one to make."""
+        study = self._claim()
+        if study is None:
+            return False
+        target = self._service.settings.spool_dir / f"{study.study_id}.working"
+        fetched = self._service.settings.spool_dir / f"{study.study_id}.originals"
+        try:
+            report = self.sandbox.run(self._job(study, target, fetched), lambda: self._renew(study))
+            self.sandbox.prepare()
+            if report.finding is Finding.COPIED:
+                self._keep(study, report, target)
+            else:
+                self._refuse(study.study_id, report.finding)
+        except Exception:
+            self._give_back(study)  # store or disk failed us, not the study
+            raise
+        finally:
+            target.unlink(missing_ok=True)
+            fetched.unlink(missing_ok=True)
+        send_waiting(
+            self._service.database,
+            self._service.broker,
+            redispatch_s=self._service.settings.redispatch_s,
+            study_id=study.study_id,
+        )
+        return True
+
+    def _claim(self) -> StudyToCopy | None:
+        """Take the oldest study that waits, or whose courier was lost."""
+        waiting = or_(
+            StudyRow.working_status == "waiting",
+            (StudyRow.working_status == "copying") & (StudyRow.working_lease_until < db_now()),
+        )
+        with self._service.database.read() as session:  # most looks find nothing and need no lock
+            if session.scalars(select(StudyRow.seq).where(waiting).limit(1)).first() is None:
+                return None
+        with self._service.database.write() as session:
+            query = select(StudyRow).where(waiting).order_by(StudyRow.seq).limit(1).with_for_update(skip_locked=True)
+            study = session.scalars(query).first()
+            if study is None:
+                return None
+            study.working_tries += 1
+            if study.working_tries > MAX_TRIES:  # it takes the courier with it each time
+                study.working_status = "refused"
+                refusal = _refusal(Finding.UNREADABLE_FILE)
+                study.refusal = refusal.model_dump(mode="json")
+                refuse_study(session, study.id, refusal)
+                return None
+            now = session.execute(select(db_now())).scalar_one()
+            study.working_status, study.working_lease_until = "copying", now + self._service.leases.lease_s
+            upload = session.scalars(select(UploadRow).where(UploadRow.study_id == study.id)).one()
+            instances = session.scalars(
+                select(InstanceRow).where(InstanceRow.study_id == study.id).order_by(InstanceRow.offset_bytes)
+            )
+            members = tuple(
+                Member(kind=row.kind, offset_bytes=row.offset_bytes, size_bytes=row.size_bytes) for row in instances
+            )
+            return StudyToCopy(study.id, upload, members)
+
+    def _renew(self, study: StudyToCopy) -> None:
+        self._update(study, working_lease_until=db_now() + self._service.leases.lease_s)
+
+    def _give_back(self, study: StudyToCopy) -> None:
+        self._update(
+            study, working_status="waiting", working_lease_until=None, working_tries=StudyRow.working_tries - 1
+        )
+
+    def _update(self, study: StudyToCopy, **values: Any) -> None:
+        with self._service.database.write() as session:
+            session.execute(
+                update(StudyRow)
+                .where(StudyRow.id == study.study_id, StudyRow.working_status == "copying")
+                .values(**values)
+                .execution_options(synchronize_session=False)
+            )
+
+    def _job(self, study: StudyToCopy, target: Path, fetched: Path) -> Job:
+        store, keys = self._service.store, self._service.keys
+        container = store.local_path(study.upload.key)  # its seal is its own check
+        if container is None:
+            container = store.fetch(study.upload.key, fetched, study.upload.sha256)
+        target.unlink(missing_ok=True)
+        return Job.model_validate(
+            {
+                "container": str(container),
+                "container_key": keys.originals.hex(),
+                "uid_key": keys.uids.hex(),
+                "members": study.members,
+                "target": str(target),
+            }
+        )
+
+    def _keep(self, study: StudyToCopy, report: Report, target: Path) -> None:
+        stored = self._service.store.put_file(f"working/{study.study_id}.tar", target)
+        age = chronological_age(
+            birth_date=report.birth_date, study_date=report.study_date, patient_age=report.patient_age
+        )
+        with self._service.database.write() as session:
+            session.execute(
+                update(StudyRow)
+                .where(StudyRow.id == study.study_id, StudyRow.working_status == "copying")
+                .values(
+                    working_status="ready",
+                    working_key=stored.key,
+                    working_sha256=stored.sha256,
+                    working_lease_until=None,
+                    found_age=None if age is None else age.model_dump(mode="json"),
+                    found_sex=report.sex if report.sex in {"F", "M"} else None,
+                    skipped_files=StudyRow.skipped_files + report.skipped,
+                )
+            )
+            for kind in IDENTIFYING:
+                if getattr(report, kind):
+                    self._service.vault.keep(session, study.study_id, kind, getattr(report, kind))
+            if report.uids:
+                self._service.vault.keep(session, study.study_id, "uids", json.dumps(report.uids))
+        log.info("working_copy_made", study_id=study.study_id, images=report.copied, skipped=report.skipped)
+
+    def _refuse(self, study_id: str, finding: Finding) -> None:
+        refusal = _refusal(finding)
+        with self._service.database.write() as session:
+            session.execute(
+                update(StudyRow)
+                .where(StudyRow.id == study_id)
+                .values(working_status="refused", working_lease_until=None, refusal=refusal.model_dump(mode="json"))
+            )
+            refuse_study(session, study_id, refusal)
+        log.info("study_refused", study_id=study_id, code=refusal.code)
+
+
+def _refusal(finding: Finding) -> Refusal:
+    return Refusal(code=finding.value, reason=REFUSALS[finding])

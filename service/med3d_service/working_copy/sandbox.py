@@ -1,0 +1,75 @@
+"""Runs the child that parses what came from outside: one process per study, under limits, one kept ready."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from med3d_service.working_copy.messages import Finding, Job, Limits, Report
+
+WAIT_S = 2.0
+
+
+class Sandbox:
+    """Starts children. ``run`` never raises for what a study does to its child."""
+
+    def __init__(self, limits: Limits, timeout_s: float) -> None:
+        self._limits = limits
+        self._timeout_s = timeout_s
+        self._ready: subprocess.Popen[str] | None = None
+
+    def prepare(self) -> None:
+        """Have a child ready that has its imports behind it."""
+        if self._ready is None:
+            self._ready = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-P", "-m", "med3d_service.working_copy.child", self._limits.model_dump_json()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # what a parser says may quote the data set
+                env={name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ},
+                text=True,
+            )
+
+    def run(self, job: Job, while_waiting: Callable[[], None]) -> Report:
+        """Copy one study, calling ``while_waiting`` every few seconds.
+
+        A child that is killed by its limits, or breaks, makes the study unreadable.
+        """
+        self.prepare()
+        child, self._ready = self._ready, None
+        assert child is not None
+        # Written out by hand: a secret does not show itself in model_dump_json.
+        said = job.model_dump(mode="json") | {
+            "container_key": job.container_key.get_secret_value(),
+            "uid_key": job.uid_key.get_secret_value(),
+        }
+        try:
+            return Report.model_validate_json(self._answer(child, json.dumps(said) + "\n", while_waiting))
+        except (subprocess.TimeoutExpired, ValidationError):
+            return Report(finding=Finding.UNREADABLE_FILE)
+        finally:
+            child.kill()
+            child.wait()
+
+    def _answer(self, child: subprocess.Popen[str], line: str, while_waiting: Callable[[], None]) -> str:
+        started = time.monotonic()
+        said: str | None = line
+        while True:
+            try:
+                return child.communicate(said, timeout=WAIT_S)[0]
+            except subprocess.TimeoutExpired:
+                if time.monotonic() - started > self._timeout_s:
+                    raise
+                said = None  # it was given; communicate goes on where it stopped
+                while_waiting()
+
+    def close(self) -> None:
+        """End the child that waits."""
+        if self._ready is not None:
+            self._ready.kill()
+            self._ready.communicate()
+            self._ready = None

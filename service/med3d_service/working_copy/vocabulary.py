@@ -1,0 +1,95 @@
+"""Words that may stay: texts of a sender are taken apart, and only words of the trade on these lists go on.
+
+A closed list is the only safe filter for free text: a name is not recognised, it is simply no word of MR.
+"""
+
+import re
+
+_WORD = re.compile(r"[A-Za-z0-9*.]+")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+CODES = _words(
+    """
+    original derived primary secondary other none mixed unknown yes no y n ct mr pt nm us
+    m p r i se ffe ir gr ep rm fl m_ffe p_ffe r_ffe i_ffe m_se p_se r_se i_se m_ir p_ir r_ir i_ir w f ip op
+    magnitude phase real imaginary norm nd dis2d dis3d mfsplit uni uni-den inv1 inv2 t1 t2 pd t1w t2w
+    axial sagittal coronal localizer scout overview survey composed comp sum mean avg moco
+    mpr cpr mip minip mnip reformatted resampled subtraction sub filtered compressed screenshot
+    adc fa trace tracew tensor diffusion perfusion asl cbf cbv mtt ttp relcbf mosaic fmri swi dixon water fat
+    in_phase out_phase opp_phase b0 b1 field_map fieldmap velocity t1_map t2_map t2_star_map r2_map r2*_map
+    angio tof stack volume sampled distorted flow_encoded fluid_attenuated proton_density stir t2_star tagging
+    temperature spectroscopy maximum_ip minimum_ip max_ip min_ip median_ip volume_render surface_render
+    gradient spin both 1d 2d 3d sk mtc ss trss sp mp osp per rg cg ppg fc pff pfp fs fcfreq_ax fcslice_ax
+    acc_gems edr_gems fast_gems vasctof_gems filtered_gems nphase_gems sat_gems fsa_gems pfse_gems multi_gems
+    monochrome monochrome1 monochrome2 rgb ybr_full ybr_full_422 ybr_rct ybr_ict ybr_partial_420 color
+    hu normalized brain head skull neck headneck cspine whole_body hfs hfp ffs ffp hfdr hfdl ffdr ffdl
+    row col square_root_hamming csa ct_som5 seq mon ps pcr gdc pfm map projection image screen save
+    isotropic directional bmatrix 3d_temporal tilted tilted_volume
+    """
+)
+MANUFACTURERS = _words(
+    """
+    siemens healthineers healthcare ge medical systems system philips toshiba canon toshiba_mec hitachi ltd
+    fujifilm corporation corp hyperfine research inc uih united imaging bruker biospin esaote paramed neusoft
+    anke alltech mindray samsung medison gmbh co nv best
+    """
+)
+MODELS = _words(
+    """
+    magnetom trio triotim tim tim+dot verio skyra skyra_fit skyrafit prisma prisma_fit prismafit fit vida lumina aera
+    avanto avanto_fit avantofit espree symphony symphonytim sonata sonatavision allegra biograph biograph_mmr mmr terra
+    sola altea amira sempra spectra essenza free.max free.star harmony vision connectom cima.x concerto
+    signa discovery optima mr450 mr450w mr750 mr750w mr360 mr355 brivo hdx hdxt hde excite genesis_signa genesis
+    architect artist premier pioneer voyager explorer hero uhp pet/mr 7.0t
+    achieva ingenia intera ambition elition gyroscan multiva panorama prodiva evolution ds dstream quasar dual
+    x s cx cambridge mr 5300 7700
+    vantage titan galan orian elan atlas excelart ultra
+    echelon oasis airis aperto vega smart oval
+    swoop umr omega 570 560 580 588 670 680 770 780 790 870 890 jupiter
+    0.064t 0.2t 0.3t 0.35t 0.4t 0.5t 0.55t 1t 1.0t 1.5t 2t 2.89t 3t 3.0t 7t 1.5 3.0
+    """
+)
+DESCRIPTIONS = _words(
+    """
+    t1 t1w t1wi mprage memprage bravo spgr fspgr mp2rage vibe lava thrive t1tfe tfe tfl ffe flash mpr3d
+    t2 t2w haste ciss fiesta flair tirm dark pd pdw proton density space cube vista brainview
+    dwi dti adc trace diff diffusion fa swi swan hemo t2star tof mra angio mip pc bold fmri asl perf perfusion rest
+    loc localizer localiser scout survey aascout fieldmap fmap field map mapping b0map b1map gre se tse fse ir
+    gd gad gado gadolinium post pre postcontrast ce km contrast native
+    mpr reformat ref reformatted recon cor sag tra ax axial coronal sagittal transverse
+    3d 2d iso isotropic 1mm head brain skull wb whole fs fatsat fat sat water wm gm acc accelerated acq anat
+    grappa sense arc ti tr te ns p2 p3 r2 uni inv1 inv2 den norm nd repeat rpt run1 run2 run 1 2 3 4
+    """
+)
+AGENTS = _words(
+    "gd gad gado gadolinium gadovist gadavist dotarem magnevist omniscan prohance multihance gadobutrol clariscan"
+)
+NO_AGENT = frozenset({"", "no", "none", "n/a", "na", "0"})
+
+_FAMILIES = (
+    "tfl|fl|spcir|spcr|spc|tseir|tse|tir|se|epse|epfid|epir|ep_b|ep|tfi|ci|fi|fm|swi|h|de|pc|re|gre|mpr|qfl|tgse"
+)
+_SEQUENCE = re.compile(rf"\*?(?:{_FAMILIES})\d?d?(?=[\d_]|$)", re.IGNORECASE)
+
+
+def known_words(text: str, vocabulary: frozenset[str]) -> str:
+    """Keep the words of ``text`` that are in ``vocabulary``, joined by blanks."""
+    return " ".join(word for word in _WORD.findall(text.replace("_", " ")) if word.casefold() in vocabulary)
+
+
+def known_sequence(name: str) -> str:
+    """Keep the family and dimension that a vendor's sequence name starts with: ``*tfl3d1_16ns`` becomes ``*tfl3d``."""
+    found = _SEQUENCE.match(name.strip())
+    return found.group() if found else ""
+
+
+def known_agent(text: str) -> str:
+    """Tell whether a contrast agent is stated, and no more."""
+    text = text.strip().casefold()
+    if text in NO_AGENT:
+        return ""
+    return "GADOLINIUM" if known_words(text, AGENTS) else "AGENT"
