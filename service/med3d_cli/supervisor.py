@@ -59,7 +59,7 @@ class Supervisor:
     @staticmethod
     def _last_words(child: ChildProcess) -> str:
         said = [line for line in child.last_lines if line.strip()]
-        return said[-1].strip() if said else "it said nothing"
+        return said[-1].strip().removeprefix("error: ") if said else "it said nothing"
 
     def _wait(self, wakeup: int, timeout_s: float = TICK_S) -> None:
         outputs = [child.output for child in self._children.values() if child.output is not None]

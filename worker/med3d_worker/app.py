@@ -70,6 +70,7 @@ def make_celery(settings: WorkerSettings, workplace: Callable[[], Workplace | No
     app.conf.update(celery_settings(settings.broker_url.get_secret_value()))
     app.conf.update(
         broker_connection_max_retries=None,  # a broker may be away for as long as it likes
+        worker_redirect_stdouts=False,
         worker_proc_alive_timeout=MODEL_LOADING_TIMEOUT_S,
         worker_max_memory_per_child=settings.child_memory_kib,
     )
