@@ -1,10 +1,12 @@
 """From a DICOM file's header to its image planes: classic and Enhanced (multi-frame) objects alike."""
 
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pydicom.config
 from pydicom.datadict import tag_for_keyword
@@ -83,10 +85,18 @@ class UnreadableDicom(Exception):  # noqa: N818 - a finding about a file, not a 
 
 @contextmanager
 def tolerant_reading() -> Iterator[None]:
-    """Let pydicom read what scanners really write, and keep its warnings, which quote values, out of every log."""
-    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Let pydicom read what scanners really write, and keep its complaints, which quote values, out of every log."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg")]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
 
 
 def read_planes(path: Path) -> list[Plane]:
@@ -98,28 +108,31 @@ def read_planes(path: Path) -> list[Plane]:
         if not looks_like_dicom(file.read(HEAD_BYTES)):
             raise NotAnImage
         file.seek(0)
-        watch = PixelDataWatch()
         try:
-            dataset = read_partial(file, stop_when=watch, force=True, specific_tags=list(_TAGS))
+            dataset, state = _header(file, path.stat().st_size)
+            return _planes(path, dataset, state)
         except element.MALFORMED as error:
             raise UnreadableDicom from error
-        syntax = _transfer_syntax(dataset)
-        if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-            raise NotAnImage
-        top: list[Dataset] = [dataset]
-        if not element.text(top, "SOPClassUID", "Modality", "SeriesInstanceUID"):
-            raise UnreadableDicom
-        file_bytes = path.stat().st_size
-        if syntax == DeflatedExplicitVRLittleEndian:
-            state: PixelDataState = "whole" if watch.announced_bytes else "absent"
-        else:
-            expected = None if syntax.is_encapsulated else _native_pixel_bytes(top)
-            state = watch.state(file, file_bytes, expected)
+
+
+def _header(file: BinaryIO, file_bytes: int) -> tuple[FileDataset, PixelDataState]:
+    watch = PixelDataWatch()
+    dataset = read_partial(file, stop_when=watch, force=True, specific_tags=list(_TAGS))
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        raise NotAnImage
+    top: list[Dataset] = [dataset]
+    if not element.text(top, "SOPClassUID", "Modality", "SeriesInstanceUID"):
+        raise UnreadableDicom
+    syntax = _transfer_syntax(dataset)
+    if syntax == DeflatedExplicitVRLittleEndian:  # pydicom has inflated the whole data set, so the file is complete
+        state: PixelDataState = "whole" if watch.announced_bytes else "absent"
+    else:
+        state = watch.state(file, file_bytes, None if syntax.is_encapsulated else _native_pixel_bytes(top))
     if state == "absent" and element.whole(top, "Rows") is None:
         if element.text(top, "SOPClassUID") in MR_IMAGE_CLASSES:
             raise UnreadableDicom  # cut short before it says what it holds
         raise NotAnImage  # reports, presentation states, raw data, spectroscopy
-    return _planes(path, dataset, state)
+    return dataset, state
 
 
 def _transfer_syntax(dataset: FileDataset) -> UID:
