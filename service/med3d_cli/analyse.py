@@ -65,7 +65,8 @@ def open_analyser(bundle: Path | None) -> "Analyser":
         from med3d_worker.logs import configure_logs
         from med3d_worker.settings import BundleSettings
     configure_logs("WARNING")
-    settings = BundleSettings(**({} if bundle is None else {"bundle": bundle}))
+    stated: dict[str, Any] = {} if bundle is None else {"bundle": bundle}
+    settings = BundleSettings(**stated)
     try:
         model = load_model(settings, prove=False)
     except (PipelineError, ValueError, OSError) as error:

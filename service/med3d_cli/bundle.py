@@ -61,7 +61,6 @@ def _open(folder: Path) -> "Bundle":
     with extra("worker"):
         require_onnx_runtime()
         from med3d_pipeline.bundle import Bundle
-
         from med3d_pipeline.errors import BundleError
         from med3d_worker.settings import BundleSettings
     settings = BundleSettings()

@@ -38,7 +38,8 @@ def demo(
         data_dir = DataDir(Path(folder) / "data")
         with _service(data_dir, console) as url:
             client = ResultsClient(url, data_dir.api_key_file.read_text().strip())
-            submitted = client.submit(open_study(path), StudyOptions())
+            with open_study(path) as upload:
+                submitted = client.submit(upload, StudyOptions())
             console.print(f"POST /studies: run {submitted.run_id}", highlight=False)
             run = follow(client, submitted.run_id, console)
             console.print(result_table(f"run {run.run_id}", run))

@@ -50,7 +50,8 @@ def write_mr_series(volume: Volume, folder: Path) -> None:
 
 def _stored_values(voxels: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     scaled = voxels * (GREATEST_STORED_VALUE / float(voxels.max()))
-    return np.clip(np.rint(scaled), 0, GREATEST_STORED_VALUE).astype("<u2")
+    stored: npt.NDArray[np.uint16] = np.clip(np.rint(scaled), 0, GREATEST_STORED_VALUE).astype("<u2")
+    return stored
 
 
 def _instance(content: str, number: int) -> Dataset:

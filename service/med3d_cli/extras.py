@@ -20,12 +20,15 @@ def extra(*names: str) -> Iterator[None]:
         raise CommandError(f'{error.name} is not installed; try: pip install "infovae-med3d[{wanted}]"') from error
 
 
-def require_onnx_runtime() -> None:
-    """Raises CommandError unless exactly one ONNX Runtime wheel is installed, and says how to mend it."""
+def require_onnx_runtime(wheels: tuple[str, ...] | None = None) -> None:
+    """Raise CommandError unless exactly one ONNX Runtime wheel is installed, and say how to mend it.
+
+    ``wheels`` stands in for what is installed here.
+    """
     with extra("worker"):
         from med3d_pipeline.errors import BundleError
         from med3d_pipeline.onnx_sessions import installed_runtime_wheels, require_one_runtime
     try:
-        require_one_runtime(installed_runtime_wheels())
+        require_one_runtime(installed_runtime_wheels() if wheels is None else wheels)
     except BundleError as error:
         raise CommandError(str(error)) from error

@@ -97,10 +97,8 @@ def _result_rows(result: Result | None) -> list[Row]:
 def _brain_age_rows(age: BrainAge) -> list[Row]:
     rows = [("brain age", f"{age.estimate:.1f} years {interval_text(age.interval)}")]
     if known := age.chronological_age:
-        source = known.source.replace("_", " ")
-        rows.append(
-            ("chronological age", f"{known.years:.1f} years (from {source}{f'; {known.note}' if known.note else ''})")
-        )
+        note = f"; {known.note}" if known.note else ""
+        rows.append(("chronological age", f"{known.years:.1f} years (from {known.source.replace('_', ' ')}{note})"))
     if age.gap:
         rows.append(("gap", _signed(age.gap)))
     if age.gap_corrected:
@@ -121,7 +119,8 @@ def interval_text(interval: Interval) -> str:
 
 
 def _signed(gap: Estimate) -> str:
-    return f"{gap.estimate:+.1f} years ({100 * gap.interval.level:.0f} %: {gap.interval.lower:+.1f} to {gap.interval.upper:+.1f})"
+    interval = gap.interval
+    return f"{gap.estimate:+.1f} years ({100 * interval.level:.0f} %: {interval.lower:+.1f} to {interval.upper:+.1f})"
 
 
 def _series_rows(series: SeriesReport | None) -> list[Row]:

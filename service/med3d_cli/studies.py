@@ -36,7 +36,8 @@ def submit(
 
 
 def _submit_one(client: ResultsClient, path: Path, options: StudyOptions) -> Submitted:
-    submitted = client.submit(open_study(path), options)
+    with open_study(path) as upload:
+        submitted = client.submit(upload, options)
     known = " (known already)" if submitted.known else ""
     typer.echo(f"{path}: run {submitted.run_id}, study {submitted.study_id}, {submitted.status.value}{known}")
     return submitted

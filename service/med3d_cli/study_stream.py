@@ -1,7 +1,8 @@
 """A study as one readable stream: a single file as it is, a folder as a tar that is made while it is being sent."""
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,18 +30,22 @@ class Upload:
     content: Readable
 
 
-def open_study(path: Path) -> Upload:
+@contextmanager
+def open_study(path: Path) -> Iterator[Upload]:
     """``path`` (a file, or a folder with its sub-folders) as one upload; raises CommandError where there is nothing."""
     if path.is_dir():
         files = study_files(path)
         if not files:
             raise CommandError(f"{path} holds no files")
-        return Upload("study.tar", ChunkReader(tar_chunks(files)))
+        with closing(tar_chunks(files)) as chunks:
+            yield Upload("study.tar", ChunkReader(chunks))
+        return
     if not path.is_file():
         raise CommandError(f"{path} does not exist")
     if path.stat().st_size == 0:
         raise CommandError(f"{path} is empty")
-    return Upload(f"study{sent_suffix(path)}", path.open("rb"))
+    with path.open("rb") as file:
+        yield Upload(f"study{sent_suffix(path)}", file)
 
 
 def study_files(folder: Path) -> list[Path]:
@@ -50,12 +55,12 @@ def study_files(folder: Path) -> list[Path]:
 
 
 def sent_suffix(path: Path) -> str:
-    """The suffix that tells the API what a file is; a file without a known one is sent as DICOM, and read as what it is."""
+    """The suffix that tells the API what a file is; one that is not known is sent as DICOM."""
     return next((suffix for suffix in SENT_AS_THEY_ARE if path.name.lower().endswith(suffix)), ".dcm")
 
 
-def tar_chunks(files: list[Path]) -> Iterator[bytes]:
-    """The bytes of an uncompressed tar of ``files``, named by number; raises CommandError when one changes meanwhile."""
+def tar_chunks(files: list[Path]) -> Generator[bytes]:
+    """The bytes of a tar of ``files``, named by number. Raises CommandError when one changes meanwhile."""
     for number, path in enumerate(files):
         entry = tarfile.TarInfo(f"{number:06d}{sent_suffix(path)}")
         entry.size = path.stat().st_size

@@ -1,6 +1,6 @@
 """`med3d worker`: take tasks from the queues until told to stop."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def worker(
 
         from med3d_worker.app import WorkerUnfit, run_worker
         from med3d_worker.settings import WorkerSettings
-    stated = {} if queues is None else {"queues": queues}
+    stated: dict[str, Any] = {} if queues is None else {"queues": queues}
     try:
         settings = WorkerSettings(**stated)
     except ValidationError as error:

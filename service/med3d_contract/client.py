@@ -14,8 +14,8 @@ from med3d_contract.work import (
     Outcome,
     PredictClaimRequest,
     PredictClaims,
-    Preprocessed,
     PreprocessClaim,
+    Preprocessed,
     WorkerHello,
     WorkerIdentity,
 )

@@ -28,8 +28,8 @@ from med3d_contract.results import (
 from med3d_contract.work import (
     PredictClaim,
     PredictClaims,
-    Preprocessed,
     PreprocessClaim,
+    Preprocessed,
     PreprocessedObject,
     Subject,
     WorkerIdentity,
@@ -59,9 +59,7 @@ def result(brain_age=52.0):
     interval = Interval(level=0.9, lower=brain_age - 8, upper=brain_age + 8)
     gap = Estimate(estimate=brain_age - 50, interval=Interval(level=0.9, lower=-6, upper=10))
     return Result(
-        brain_age=BrainAge(
-            estimate=brain_age, interval=interval, chronological_age=AGE, gap=gap, gap_corrected=gap
-        ),
+        brain_age=BrainAge(estimate=brain_age, interval=interval, chronological_age=AGE, gap=gap, gap_corrected=gap),
         sdmt=None,
         latent=Latent(
             dimension=2, values=(0.25, -1.0), map=LatentMap(pca=(0.0, 1.0), pls_age=(2.0, 3.0), pls_sdmt=None)

@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 import pytest
+
 from factories.processes import family, living, wait_until, wait_until_gone
 
 STEADY = "import time; print('steady', flush=True); time.sleep(600)"
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)"
+)
 WITH_CHILD = (
     "import os, subprocess, sys, time\n"
     "from med3d_worker.tether import die_with_parent\n"
@@ -109,7 +112,7 @@ def test_the_grandchildren_of_a_killed_child_end_with_it(supervised):
     service = supervised(with_child=WITH_CHILD)
     service.wait_for_line("with_child", "parent")
     child = service.child("with_child")
-    grandchildren = wait_until(lambda: child.children(), "the grandchild")
+    grandchildren = wait_until(child.children, "the grandchild")
     child.kill()
     wait_until_gone(grandchildren)
 

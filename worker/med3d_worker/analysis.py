@@ -57,7 +57,7 @@ class Analyser:
     def __call__(
         self, path: Path, *, stated_age_years: float | None = None, on_stage: Callable[[str], None] = lambda _: None
     ) -> Analysis:
-        """Analyse ``path`` (a file, or a folder with its sub-folders as one study). Raises nothing but interruptions."""
+        """Analyse ``path``: a file, or a folder with its sub-folders as one study. Reports every fault."""
         clock = StageClock()
         prepared = None
         try:

@@ -22,7 +22,6 @@ from med3d_worker.workplace import Workplace, open_workplace
 MODEL_LOADING_TIMEOUT_S = 300.0
 
 
-
 class WorkerUnfit(Exception):  # noqa: N818 - a state, for the operator to mend
     """The model bundle, the store or the key cannot be used here; starting again will not help."""
 

@@ -38,7 +38,7 @@ class LeaseKeeper:
         self._thread = threading.Thread(target=self._beat, name="heartbeats", daemon=True)
 
     def enter_stage(self, stage: str) -> None:
-        """Say what is being done now; raises Superseded when every attempt is over, so that nobody works for nothing."""
+        """Say what is being done now. Raises Superseded when every attempt is over: nobody works for nothing."""
         if len(self._over) == len(self._attempts):
             raise Superseded("a newer attempt exists")
         self._stage = stage

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import structlog
-from med3d_pipeline.bundle import Bundle
 
 from med3d_contract.results import BundleRef
+from med3d_pipeline.bundle import Bundle
 from med3d_pipeline.prediction import Predictor
 from med3d_pipeline.preprocess import Preprocessor
 from med3d_pipeline.spec import QualityLimits

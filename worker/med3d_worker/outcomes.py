@@ -28,7 +28,7 @@ def outcome_key(run_id: str, attempt: int) -> str:
 
 
 class OutcomeDelivery:
-    """Answers are stored first, then a task that carries ids publishes them: the store keeps what the queue may lose."""
+    """Answers are stored first, then published by a task that carries ids: the store keeps what a queue may lose."""
 
     def __init__(self, api: TakesOutcomes, store: Store, send_publish: Callable[[str, int], None]) -> None:
         self._api = api

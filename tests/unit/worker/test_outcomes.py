@@ -1,8 +1,8 @@
 import pytest
-from factories.stores import MemoryStore
-from factories.work import PROVENANCE, FakeApi, result
 from kombu.exceptions import OperationalError
 
+from factories.stores import MemoryStore
+from factories.work import PROVENANCE, FakeApi, result
 from med3d_contract.client import ApiUnavailable
 from med3d_contract.results import Failure
 from med3d_contract.work import Completed, Failed

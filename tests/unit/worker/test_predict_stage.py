@@ -1,7 +1,7 @@
 import pytest
+
 from factories.stores import MemoryStore
 from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, WORKER, FakeApi, predict_claim, result
-
 from med3d_contract.client import ApiUnavailable
 from med3d_contract.store import StoreError
 from med3d_contract.work import StoredOutcome

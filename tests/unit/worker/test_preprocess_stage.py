@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from factories.stores import MemoryStore
 from factories.work import (
     PROVENANCE,
@@ -11,7 +12,6 @@ from factories.work import (
     FakeApi,
     preprocess_claim,
 )
-
 from med3d_contract.client import ApiUnavailable, Superseded
 from med3d_contract.work import PreprocessedObject, StoredOutcome
 from med3d_pipeline.errors import InferenceError
@@ -55,17 +55,16 @@ class Prepares:
 @pytest.fixture
 def parts(tmp_path):
     class Parts:
-        store = MemoryStore()
-        sent = []
+        def __init__(self):
+            self.store = MemoryStore()
+            self.sent = []
 
         def stage(self, api, answer):
             self.prepares = Prepares(answer)
             delivery = OutcomeDelivery(api, self.store, lambda run_id, attempt: self.sent.append((run_id, attempt)))
             return PreprocessStage(api, self.store, Scratch(tmp_path), self.prepares, delivery, WORKER, 0.01)
 
-    parts = Parts()
-    parts.sent = []
-    return parts
+    return Parts()
 
 
 def test_a_prepared_study_is_reported_with_its_tensor_and_reasons(parts):
@@ -127,7 +126,7 @@ def test_a_working_copy_with_another_digest_is_not_used(parts):
 def test_a_working_copy_that_is_no_tar_is_a_fault(parts):
     claim = preprocess_claim(parts.store, files={"a": b"1"})
     parts.store.objects[claim.working_copy_key] = b"no tar at all" * 100
-    api = FakeApi(claim.model_copy(update={"working_copy_sha256": None or _sha(parts.store, claim)}))
+    api = FakeApi(claim.model_copy(update={"working_copy_sha256": _sha(parts.store, claim)}))
     parts.stage(api, PREPARED)("run-1")
     assert api.outcomes["run-1"].failure.code == "object_damaged"
 

@@ -3,11 +3,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from factories.stores import MemoryStore
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from factories.stores import MemoryStore
 from med3d_contract.store import ObjectDamagedError
 from med3d_worker.tensors import TensorCache, TensorRecord, decode, encode, tensor_key
 

@@ -85,11 +85,12 @@ def test_an_answer_that_is_no_problem_json_still_has_a_code():
 def test_signs_of_life_are_tried_once_because_the_next_follows(call):
     api = Api(httpx.ConnectError("down"))
     here = client(api, [])
+    say = {
+        "hello": lambda: here.hello(WorkerHello(worker=WORKER, queues=("predict",))),
+        "heartbeat": lambda: here.heartbeat("run-1", Heartbeat(attempt=1)),
+    }[call]
     with pytest.raises(ApiUnavailable):
-        if call == "hello":
-            here.hello(WorkerHello(worker=WORKER, queues=("predict",)))
-        else:
-            here.heartbeat("run-1", Heartbeat(attempt=1))
+        say()
     assert len(api.requests) == 1
 
 

@@ -1,0 +1,41 @@
+import csv
+
+import pytest
+
+from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, result
+from med3d_cli.csv_report import COLUMNS, csv_report, csv_row
+from med3d_cli.errors import CommandError
+from med3d_contract.results import RunStatus
+from med3d_worker.analysis import AnalysedInput
+
+KNOWN = {"series": SERIES, "quality": QUALITY, "provenance": PROVENANCE}
+COMPLETED = AnalysedInput(input="a, b.nii", status=RunStatus.COMPLETED, result=result(), **KNOWN)
+REFUSED = AnalysedInput(input="fruit", status=RunStatus.REFUSED, refusal=REFUSAL, **KNOWN)
+
+
+def test_rows_come_back_as_written(tmp_path):
+    path = tmp_path / "out.csv"
+    with csv_report(path) as write:
+        write(COMPLETED)
+        write(REFUSED)
+    first, second = csv.DictReader(path.read_text().splitlines())
+    assert first["input"] == "a, b.nii"
+    assert float(first["brain_age_years"]) == 52.0
+    assert (first["brain_age_lower"], first["brain_age_upper"], first["decision"]) == ("44.0", "60.0", "review")
+    assert (second["status"], second["code"], second["brain_age_years"]) == ("refused", "not_a_head", "")
+
+
+def test_a_row_is_on_disk_as_soon_as_it_is_written(tmp_path):
+    with csv_report(tmp_path / "out.csv") as write:
+        write(COMPLETED)
+        assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("report", [COMPLETED, REFUSED])
+def test_every_value_has_a_column(report):
+    assert csv_row(report).keys() <= set(COLUMNS)
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path):
+    with pytest.raises(CommandError, match="cannot be written"), csv_report(tmp_path / "no" / "out.csv"):
+        pass

@@ -1,0 +1,130 @@
+import json
+from email.parser import BytesParser
+
+import httpx
+import pytest
+
+from factories.runs import run_view
+from med3d_cli.results_client import ResultsClient, StudyOptions, server_sent_events
+from med3d_cli.study_stream import open_study
+from med3d_contract.problems import ApiError, ApiUnavailable
+from med3d_contract.results import Priority, RunStatus, Sex
+
+
+class Api:
+    """Remembers requests; answers by path, in turn where there are several."""
+
+    def __init__(self, **answers):
+        self.answers = {path.replace("__", "/"): list(found) for path, found in answers.items()}
+        self.requests = []
+
+    def __call__(self, request):
+        request.read()
+        self.requests.append(request)
+        found = self.answers[request.url.path.strip("/")]
+        answer = found.pop(0) if len(found) > 1 else found[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def client(api):
+    return ResultsClient("http://api", "secret", transport=httpx.MockTransport(api), sleep=lambda _: None)
+
+
+def send(api, path, options):
+    with open_study(path) as upload:
+        return client(api).submit(upload, options)
+
+
+def form_of(request):
+    head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
+    message = BytesParser().parsebytes(head + request.content)
+    return {
+        part.get_param("name", header="content-disposition"): (part.get_filename(), part.get_payload(decode=True))
+        for part in message.get_payload()
+    }
+
+
+ACCEPTED = {"study_id": "s", "run_id": "r", "status": "queued", "links": {}}
+
+
+def test_a_study_is_sent_as_one_multipart_form(tmp_path):
+    (tmp_path / "slice").write_bytes(b"pixels")
+    api = Api(studies=[httpx.Response(202, json=ACCEPTED)])
+    options = StudyOptions(63.4, Sex.F, "S-1", Priority.STAT)
+    submitted = send(api, tmp_path, options)
+    assert (submitted.run_id, submitted.status, submitted.known) == ("r", RunStatus.QUEUED, False)
+    form = form_of(api.requests[0])
+    assert form.pop("files")[0] == "study.tar"
+    assert {name: value for name, (_, value) in form.items()} == {
+        "age": b"63.4",
+        "sex": b"F",
+        "subject": b"S-1",
+        "priority": b"stat",
+    }
+    assert api.requests[0].headers["Authorization"] == "Bearer secret"
+
+
+def test_what_is_not_said_is_not_sent(tmp_path):
+    (tmp_path / "slice").write_bytes(b"pixels")
+    api = Api(studies=[httpx.Response(200, json=ACCEPTED)])
+    assert send(api, tmp_path, StudyOptions()).known
+    assert form_of(api.requests[0]).keys() == {"files"}
+
+
+def test_a_refused_upload_carries_the_services_words(tmp_path):
+    (tmp_path / "slice").write_bytes(b"x")
+    problem = {"code": "not_an_archive", "detail": "The file is neither an archive nor an image."}
+    api = Api(studies=[httpx.Response(422, json=problem)])
+    with pytest.raises(ApiError, match="neither an archive nor an image") as caught:
+        send(api, tmp_path, StudyOptions())
+    assert caught.value.code == "not_an_archive"
+
+
+def test_runs_are_read_page_by_page():
+    pages = [
+        httpx.Response(200, json={"items": [run_view("a").model_dump(mode="json")], "next_cursor": "NDI"}),
+        httpx.Response(200, json={"items": [run_view("b").model_dump(mode="json")], "next_cursor": None}),
+    ]
+    api = Api(runs=pages)
+    assert [run.run_id for run in client(api).runs(status=RunStatus.COMPLETED, limit=5)] == ["a", "b"]
+    assert dict(api.requests[1].url.params) == {"limit": "4", "status": "completed", "cursor": "NDI"}
+
+
+def test_events_are_followed_over_a_broken_connection_without_repeats():
+    first = 'id: 1\nevent: run\ndata: {"status": "queued"}\n\n'
+    second = 'id: 2\nevent: run\ndata: {"status": "completed"}\n\n'
+    api = Api(
+        runs__r__events=[httpx.Response(200, text=first), httpx.ReadError("broke"), httpx.Response(200, text=second)],
+        runs__r=[
+            httpx.Response(200, json=run_view("r", RunStatus.QUEUED).model_dump(mode="json")),
+            httpx.Response(200, json=run_view("r", RunStatus.QUEUED).model_dump(mode="json")),
+            httpx.Response(200, json=run_view("r").model_dump(mode="json")),
+        ],
+    )
+    events = list(client(api).follow("r"))
+    assert [event["data"]["status"] for event in events] == ["queued", "completed"]
+    streams = [request for request in api.requests if request.url.path.endswith("/events")]
+    assert [request.headers.get("Last-Event-ID") for request in streams] == [None, "1", "1"]
+
+
+def test_events_that_never_come_end_in_a_message():
+    api = Api(
+        runs__r__events=[httpx.ConnectError("down")],
+        runs__r=[httpx.Response(200, json=run_view("r", RunStatus.QUEUED).model_dump(mode="json"))],
+    )
+    with pytest.raises(ApiUnavailable, match="broke off"):
+        list(client(api).follow("r"))
+
+
+def test_server_sent_events_keep_ids_and_join_lines_and_skip_comments():
+    lines = [": ping", "", "id: 7", "event: run", 'data: {"a":', "data: 1}", "", "data: 2", ""]
+    assert list(server_sent_events(iter(lines))) == [
+        {"event": "run", "id": "7", "data": {"a": 1}},
+        {"event": "message", "data": 2},
+    ]
+
+
+def test_an_unfinished_event_is_not_given():
+    assert list(server_sent_events(iter([f"data: {json.dumps('half')}"]))) == []

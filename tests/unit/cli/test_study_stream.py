@@ -1,0 +1,89 @@
+import io
+import tarfile
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from med3d_cli.errors import CommandError
+from med3d_cli.study_stream import ChunkReader, open_study, sent_suffix, study_files
+
+
+def packed(upload):
+    """Members of a streamed tar: name -> bytes, read in awkward pieces as an HTTP client would."""
+    data = b""
+    while piece := upload.content.read(777):
+        data += piece
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return {member.name: archive.extractfile(member).read() for member in archive}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(contents=st.lists(st.binary(min_size=0, max_size=2000), min_size=1, max_size=5))
+def test_a_folder_is_streamed_as_a_tar_with_every_byte(tmp_path_factory, contents):
+    folder = tmp_path_factory.mktemp("study")
+    for number, content in enumerate(contents):
+        (folder / f"{number}").write_bytes(content)
+    with open_study(folder) as upload:
+        assert list(packed(upload).values()) == contents
+
+
+def test_sub_folders_belong_to_the_same_study_and_names_stay_at_home(tmp_path):
+    (tmp_path / "Doe^John" / "T1").mkdir(parents=True)
+    (tmp_path / "Doe^John" / "T1" / "slice1").write_bytes(b"1")
+    (tmp_path / "Doe^John" / "head.nii.gz").write_bytes(b"2")
+    (tmp_path / ".DS_Store").write_bytes(b"no")
+    with open_study(tmp_path) as upload:
+        assert packed(upload) == {"000000.dcm": b"1", "000001.nii.gz": b"2"}
+
+
+def test_a_linked_file_is_sent_and_a_linked_folder_is_not(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "slice").write_bytes(b"1")
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "link").symlink_to(tmp_path / "elsewhere" / "slice")
+    (study / "linked-folder").symlink_to(tmp_path / "elsewhere")
+    assert [file.name for file in study_files(study)] == ["link"]
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("a.NII.GZ", ".nii.gz"), ("a.nii", ".nii"), ("b.zip", ".zip"), ("b.tar.gz", ".tar.gz"), ("IM0001", ".dcm")],
+)
+def test_the_suffix_says_what_is_sent(tmp_path, name, suffix):
+    assert sent_suffix(tmp_path / name) == suffix
+
+
+def test_a_single_file_is_sent_as_it_is(tmp_path):
+    file = tmp_path / "head.nii.gz"
+    file.write_bytes(b"nifti")
+    with open_study(file) as upload:
+        assert upload.name == "study.nii.gz"
+        assert upload.content.read() == b"nifti"
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.touch(), lambda path: None])
+def test_nothing_to_send_is_said_before_anything_is_sent(tmp_path, make):
+    make(tmp_path / "study")
+    with pytest.raises(CommandError, match=r"holds no files|is empty|does not exist"), open_study(tmp_path / "study"):
+        pass
+
+
+def test_a_file_that_grows_while_it_is_sent_stops_the_upload(tmp_path):
+    (tmp_path / "slice").write_bytes(b"x" * 10)
+    with open_study(tmp_path) as upload:
+        upload.content.read(1)
+        (tmp_path / "slice").write_bytes(b"x" * 11)
+        with pytest.raises(CommandError, match="changed while it was being sent"):
+            upload.content.read()
+
+
+@given(chunks=st.lists(st.binary(max_size=20)), size=st.integers(1, 7))
+def test_reading_in_any_size_gives_the_same_bytes(chunks, size):
+    reader = ChunkReader(iter(chunks))
+    data = b""
+    while piece := reader.read(size):
+        assert len(piece) <= size
+        data += piece
+    assert data == b"".join(chunks)
