@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from factories.models import CannedPreprocessor, loaded_model, write_small_series
+from factories.predictions import tensors
+
+from med3d_contract.results import RunStatus
+from med3d_pipeline.errors import InferenceError, InputRefused
+from med3d_pipeline.study import PatientAttributes
+from med3d_worker.analysis import Analyser, age_at_scan
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("series")
+    write_small_series(folder)
+    return folder
+
+
+def analyse(path, preprocessor=None, *, allow=False, age=None):
+    return Analyser(loaded_model(preprocessor), allow_demonstration_heads=allow)(path, stated_age_years=age)
+
+
+def test_an_input_is_answered_in_the_words_of_the_api(series):
+    report = analyse(series, CannedPreprocessor(tensors([0.2, 0, 0, 0])[0]), age=50.0).report
+    assert (report.status, report.input) == (RunStatus.COMPLETED, str(series))
+    age = report.result.brain_age
+    assert age.estimate == pytest.approx(52.0)
+    assert age.chronological_age.source == "form"
+    assert age.gap.estimate == pytest.approx(2.0)
+    assert age.interval.lower < age.estimate < age.interval.upper
+    assert report.result.latent.values == pytest.approx((0.2, 0, 0, 0))
+    assert report.provenance.timings_s.keys() >= {"reading headers", "brain extraction", "predicting"}
+
+
+def test_without_an_age_there_is_no_gap(series):
+    result = analyse(series).report.result
+    assert result.brain_age.chronological_age is None
+    assert result.brain_age.gap is None
+
+
+def test_an_estimate_from_simulated_labels_is_reported_only_where_it_is_allowed(series):
+    assert analyse(series).report.result.sdmt is None
+    assert analyse(series, allow=True).report.result.sdmt.evidence == "simulated labels"
+
+
+def test_reasons_known_before_prediction_reach_the_decision(series):
+    assessment = analyse(series, CannedPreprocessor(overlap=0.85)).report.result.assessment
+    assert assessment.decision == "review"
+    assert any("template_overlap" in reason for reason in assessment.reasons)
+
+
+def test_a_head_unlike_the_cohort_is_refused_with_series_and_quality(series):
+    report = analyse(series, CannedPreprocessor(tensors([50, 50, 0, 0])[0])).report
+    assert (report.status, report.refusal.code) == (RunStatus.REFUSED, "out_of_distribution")
+    assert report.result is None
+    assert report.series is not None
+    assert report.quality is not None
+
+
+def test_a_refused_input_has_no_images_to_keep(tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    analysis = analyse(tmp_path)
+    assert (analysis.report.status, analysis.report.refusal.code) == (RunStatus.REFUSED, "no_images")
+    assert analysis.prepared is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(InferenceError("lost"), "inference_failed"), (RuntimeError("Doe^John"), "internal_error")]
+)
+def test_a_fault_is_reported_and_not_raised(series, error, code):
+    report = analyse(series, CannedPreprocessor(refusal=error)).report
+    assert (report.status, report.failure.code) == (RunStatus.FAILED, code)
+    assert "Doe" not in report.model_dump_json()
+
+
+def test_a_tensor_that_is_not_finite_is_a_fault_and_never_a_number(series):
+    report = analyse(series, CannedPreprocessor(np.full((2, 2, 1), np.nan, np.float32))).report
+    assert (report.status, report.result) == (RunStatus.FAILED, None)
+
+
+def test_refusals_from_preprocessing_are_answers(series):
+    report = analyse(series, CannedPreprocessor(refusal=InputRefused("no_brain", "Send a head."))).report
+    assert (report.status, report.refusal.code) == (RunStatus.REFUSED, "no_brain")
+
+
+def test_the_age_comes_from_the_form_before_the_headers():
+    patient = PatientAttributes(birth_date="19600101", study_date="20200101", patient_age="061Y")
+    assert age_at_scan(patient, 40.0).source == "form"
+    assert age_at_scan(patient, None).years == pytest.approx(60, abs=0.01)
+    assert age_at_scan(PatientAttributes(patient_age="061Y"), None).years == 61.5
+    assert age_at_scan(PatientAttributes(), None) is None
