@@ -11,7 +11,8 @@ from typing import Any, BinaryIO, cast
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
+from nibabel.wrapstruct import WrapStructError
 
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.refusals import Fault
@@ -22,7 +23,20 @@ HEADER_BYTES = 540
 FORMS_TOLERANCE_MM = 1.0
 MAX_SHEAR_DEG = 0.5
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre and micrometre; 2 is millimetre and 0 is unstated
-_BROKEN = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageFileError)
+MAX_HEADER_BYTES = 16 * 1024**2  # with extensions; nibabel reads those whole
+_BROKEN = (
+    ArithmeticError,
+    EOFError,
+    HeaderDataError,
+    HeaderTypeError,
+    ImageFileError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+    WrapStructError,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +124,11 @@ def _image(file: BinaryIO) -> Any:
     head = file.read(HEADER_BYTES)
     file.seek(0)
     second = int.from_bytes(head[:4], "little") == HEADER_BYTES or int.from_bytes(head[:4], "big") == HEADER_BYTES
-    return (nib.Nifti2Image if second else nib.Nifti1Image).from_stream(file)
+    kind = nib.Nifti2Image if second else nib.Nifti1Image
+    header = kind.header_class(head[: kind.header_class.template_dtype.itemsize], check=False)
+    if not 0 <= float(header["vox_offset"]) <= MAX_HEADER_BYTES:
+        raise ImageFileError("the voxels begin too far into the file")
+    return kind.from_stream(file)
 
 
 def _judged(path: Path, header: Any) -> NiftiFile:

@@ -63,6 +63,11 @@ def precedence(code: str) -> int:
     return READING_CODES.index(code)
 
 
+def is_damage(code: str) -> bool:
+    """Tell whether ``code`` says that images are broken or missing, so that sending them again may help."""
+    return precedence("derived_only") < precedence(code) < precedence("through_plane_too_coarse")
+
+
 def passed_contrast(code: str) -> bool:
     """Tell whether a series refused with ``code`` looked T1-weighted, or at least not otherwise."""
     return precedence(code) > precedence("no_t1w_series")

@@ -168,14 +168,10 @@ def _weigh_geometry(
     through = spacing_mm[slice_axis]
     in_plane = max(spacing for axis, spacing in enumerate(spacing_mm) if axis != slice_axis)
     if through > MAX_SPACING_MM + SPACING_ROUNDING_MM:
-        reason = (
-            f"The slices are {through:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. Send a 3D scan."
-        )
+        reason = f"The slices are {through:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. Send a 3D scan."
         tally.faults.append(Fault("through_plane_too_coarse", reason))
     if in_plane > MAX_SPACING_MM + SPACING_ROUNDING_MM:
-        reason = (
-            f"The pixels are {in_plane:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. Send a 3D scan."
-        )
+        reason = f"The pixels are {in_plane:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. Send a 3D scan."
         tally.faults.append(Fault("in_plane_too_coarse", reason))
     coarsest, finest = max(spacing_mm), min(spacing_mm)
     share = min(max((MAX_SPACING_MM - coarsest) / (MAX_SPACING_MM - GOOD_SPACING_MM), 0.0), 1.0)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.refusals import ALLOWED_BY_HAND, passed_contrast, precedence
+from med3d_pipeline.refusals import ALLOWED_BY_HAND, is_damage, passed_contrast, precedence
 from med3d_pipeline.study_series import Study, StudySeries, best_first, find_series, listed_candidates
 
 
@@ -45,7 +45,7 @@ def select_series(study: Study, chosen: str | None = None) -> SeriesSelection:
     tied = [series for series in eligible[1:] if series.appraisal.score == best.appraisal.score]
     if tied:
         review.append(f"{len(tied) + 1} series are equally suitable; the first by series number was taken")
-    review += _worth_knowing(study, best)
+    review += _worth_knowing(study)
     return SeriesSelection(best.label, _candidates(study), tuple(review))
 
 
@@ -59,14 +59,14 @@ def _by_hand(study: Study, series: StudySeries) -> SeriesSelection:
     return SeriesSelection(series.label, _candidates(study), tuple(review))
 
 
-def _worth_knowing(study: Study, best: StudySeries) -> list[str]:
+def _worth_knowing(study: Study) -> list[str]:
     found = []
     if study.unreadable_files:
         found.append(f"{study.unreadable_files} files are damaged and could not be read")
     for series in study.series:
         fault = series.appraisal.fault
-        if fault is not None and passed_contrast(fault.code) and series.appraisal.score > best.appraisal.score:
-            found.append(f"a series that scored higher cannot be used ({fault.code}): {series.label}")
+        if fault is not None and series.appraisal.is_t1_weighted and is_damage(fault.code):
+            found.append(f"another T1-weighted series cannot be used ({fault.code}): {series.label}")
     return found
 
 
@@ -79,7 +79,7 @@ def _refusal(study: Study) -> InputRefused:
     faulty = [(series, fault) for series in study.series if (fault := series.appraisal.fault) is not None]
     near = [(series, fault) for series, fault in faulty if passed_contrast(fault.code)]
     if near:
-        _, fault = max(near, key=lambda item: item[0].appraisal.score)
+        _, fault = max(near, key=lambda item: (item[0].appraisal.score, -precedence(item[1].code)))
     else:
         _, fault = max(faulty, key=lambda item: precedence(item[1].code))
     return InputRefused(fault.code, fault.reason, {"candidates": listed_candidates(study)})

@@ -1,19 +1,10 @@
 import random
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from factories.dicom_series import (
-    enhanced_dataset,
-    head_like,
-    ras_affine,
-    save_all,
-    set_pixels,
-    slice_datasets,
-    write_enhanced,
-    write_series,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import (
@@ -24,6 +15,16 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from factories.dicom_series import (
+    enhanced_dataset,
+    head_like,
+    ras_affine,
+    save_all,
+    set_pixels,
+    slice_datasets,
+    write_enhanced,
+    write_series,
+)
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study import load_series, read_study, select_series
 
@@ -162,7 +163,7 @@ def test_colour_is_refused(tmp_path):
         dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
         dataset.PixelData = dataset.PixelData * 3
     assert refusal_of(*save_all(tmp_path, datasets)) == "unsupported_colour"
-    with pytest.raises(InputRefused, match="^unsupported_colour"):
+    with pytest.raises(InputRefused, match=r"^unsupported_colour"):
         select_series(read_study([tmp_path]))
 
 
@@ -179,7 +180,7 @@ def test_a_file_cut_in_its_pixel_data_is_refused_before_any_pixel_is_read(tmp_pa
     data = paths[2].read_bytes()
     paths[2].write_bytes(data[: int(len(data) * kept)])
     assert refusal_of(tmp_path) == "truncated_pixel_data"
-    with pytest.raises(InputRefused, match="^truncated_pixel_data"):
+    with pytest.raises(InputRefused, match=r"^truncated_pixel_data"):
         select_series(read_study([tmp_path]))
 
 
@@ -239,12 +240,12 @@ def test_reports_and_directories_are_no_images(tmp_path):
 
 def test_nothing_but_broken_dicom_is_an_unreadable_file(tmp_path):
     (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + b"\xff" * 30)
-    with pytest.raises(InputRefused, match="^unreadable_file"):
+    with pytest.raises(InputRefused, match=r"^unreadable_file"):
         read_study([tmp_path])
 
 
 def test_an_empty_folder_holds_no_images(tmp_path):
-    with pytest.raises(InputRefused, match="^no_images"):
+    with pytest.raises(InputRefused, match=r"^no_images"):
         read_study([tmp_path])
 
 
@@ -262,12 +263,10 @@ def test_no_damage_to_a_header_escapes_as_anything_but_a_refusal(tmp_path_factor
     for _ in range(data.draw(st.integers(1, 30))):
         content[data.draw(st.integers(132, len(content) - 1))] = data.draw(st.integers(0, 255))
     paths[0].write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    try:
+    with suppress(InputRefused):
         study = read_study([folder])
         for series in study.series:
             load_series(study, series.label)
-    except InputRefused as refused:
-        assert refused.code
 
 
 # Enhanced multi-frame

@@ -77,7 +77,7 @@ def test_a_failing_fragment_ends_in_its_codes(test_data, fragment, at_the_reader
 def test_a_single_slice_is_no_volume(test_data):
     folder = test_data / "dicom/fragments/ge/anatomical/001_single_slice"
     study = read_study([folder])
-    with pytest.raises(InputRefused, match="^missing_slices"):
+    with pytest.raises(InputRefused, match=r"^missing_slices"):
         select_series(study)
 
 
@@ -87,7 +87,7 @@ def test_the_colour_fragment_is_a_secondary_capture(test_data):
         select_series(read_study([folder]))
     assert selected.value.code == "secondary_capture"
     study = read_study([folder])
-    with pytest.raises(InputRefused, match="^unsupported_colour"):
+    with pytest.raises(InputRefused, match=r"^unsupported_colour"):
         load_series(study, study.series[0].label)
 
 
@@ -99,13 +99,13 @@ def test_the_reformat_fragment_is_derived(test_data):
 
 def test_fragments_of_t2_and_density_scans_are_told_from_t1(test_data):
     for fragment in ("generic/anatomical/001", "hitachi/anatomical/001", "hyperfine/anatomical/001"):
-        with pytest.raises(InputRefused, match="^no_t1w_series"):
+        with pytest.raises(InputRefused, match=r"^no_t1w_series"):
             select_series(read_study([test_data / "dicom/fragments" / fragment]))
 
 
 def test_fragments_of_t1_scans_lack_only_coverage(test_data):
     for fragment in ("ge/anatomical/001", "philips_enhanced/anatomical/001", "siemens_multiframe/anatomical/001"):
-        with pytest.raises(InputRefused, match="^insufficient_coverage"):
+        with pytest.raises(InputRefused, match=r"^insufficient_coverage"):
             select_series(read_study([test_data / "dicom/fragments" / fragment]))
 
 

@@ -192,7 +192,7 @@ def test_every_fourth_slice_alone_is_too_coarse(slices):
         if index % 4:
             path.unlink()
     study = read_study([slices])
-    with pytest.raises(InputRefused, match="^through_plane_too_coarse"):
+    with pytest.raises(InputRefused, match=r"^through_plane_too_coarse"):
         select_series(study)
     assert load_series(study, study.series[0].label).volume.spacing_mm[2] == pytest.approx(4)
 
@@ -200,7 +200,7 @@ def test_every_fourth_slice_alone_is_too_coarse(slices):
 def test_a_quarter_of_the_head_covers_too_little(slices):
     for path in sorted(slices.iterdir())[44:]:
         path.unlink()
-    with pytest.raises(InputRefused, match="^insufficient_coverage"):
+    with pytest.raises(InputRefused, match=r"^insufficient_coverage"):
         select_series(read_study([slices]))
 
 

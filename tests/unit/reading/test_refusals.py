@@ -1,0 +1,68 @@
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import med3d_pipeline
+from med3d_pipeline.refusals import ALLOWED_BY_HAND, READING_CODES, Fault, first_fault, is_damage, passed_contrast
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "refusals.md"
+
+
+def documented_codes(section: str) -> list[str]:
+    text = DOCUMENT.read_text(encoding="utf-8").split(f"## {section}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+
+
+def raised_codes(module: str) -> set[str]:
+    tree = ast.parse((Path(med3d_pipeline.__file__).parent / f"{module}.py").read_text(encoding="utf-8"))
+    return {
+        argument.value
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+        for argument in call.args[:2]
+        if call.func.id in {"InputRefused", "Fault", "_unusable"}
+        and isinstance(argument, ast.Constant)
+        and re.fullmatch(r"[a-z0-9_]+", str(argument.value))
+    }
+
+
+def test_the_documented_order_is_the_one_in_the_code():
+    assert documented_codes("Reading") == list(READING_CODES)
+
+
+def test_every_code_that_reading_raises_is_documented_and_every_documented_one_is_raised():
+    modules = (
+        "study", "study_series", "dicom_pixels", "nifti", "series_identity", "series_ranking", "stack_geometry",
+        "series_selection",
+    )  # fmt: skip
+    assert set().union(*map(raised_codes, modules)) == set(READING_CODES)
+
+
+def test_the_first_code_in_the_order_wins_within_a_series():
+    faults = [Fault("gantry_tilt", "c."), Fault("not_mr", "a."), Fault("missing_slices", "b.")]
+    winner = first_fault(faults)
+    assert winner is not None
+    assert winner.code == "not_mr"
+    assert first_fault([]) is None
+
+
+def test_only_judgements_may_be_overruled_by_hand():
+    assert set(READING_CODES) >= ALLOWED_BY_HAND
+    assert not any(is_damage(code) for code in ALLOWED_BY_HAND)
+
+
+@pytest.mark.parametrize(
+    ("code", "passed", "damage"),
+    [
+        ("not_mr", False, False),
+        ("no_t1w_series", False, False),
+        ("derived_only", True, False),
+        ("truncated_pixel_data", True, True),
+        ("gantry_tilt", True, True),
+        ("through_plane_too_coarse", True, False),
+    ],
+)
+def test_the_order_tells_contrast_from_damage(code, passed, damage):
+    assert (passed_contrast(code), is_damage(code)) == (passed, damage)
