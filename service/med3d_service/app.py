@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import structlog
@@ -115,6 +116,14 @@ def _beat(service: Service, stopped: threading.Event) -> None:
             log.warning("beat_missed", kind=type(error).__name__)
 
 
+class _Server(uvicorn.Server):
+    """Ends like the other processes of the service: a signal that was heeded is not raised again."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        del sig, frame
+        self.should_exit = True
+
+
 def serve(settings: Settings, *, port: int, socket: Path | None) -> None:
     """Run the API until SIGTERM or SIGINT; what is under way gets STOP_S seconds."""
     configure_logging()
@@ -128,4 +137,4 @@ def serve(settings: Settings, *, port: int, socket: Path | None) -> None:
         server_header=False,
         timeout_graceful_shutdown=STOP_S,
     )
-    uvicorn.Server(config).run()
+    _Server(config).run()

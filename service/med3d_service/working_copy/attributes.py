@@ -4,9 +4,31 @@ After PS3.15 Annex E (basic profile, with the options Retain Patient Characteris
 Identity cut down to known words), stricter: texts go through closed vocabularies, dates and private elements go.
 """
 
+import re
+import struct
+import zlib
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from typing import Any
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
+
+from med3d_service.working_copy.pseudonyms import Pseudonyms
+from med3d_service.working_copy.vocabulary import (
+    CODES,
+    DESCRIPTIONS,
+    MANUFACTURERS,
+    MODELS,
+    known_agent,
+    known_sequence,
+    known_words,
+)
 
 
 class Rule(Enum):
@@ -24,6 +46,8 @@ class Rule(Enum):
     AGENT = auto()
     ITEMS = auto()  # a sequence: its items by these same rules
     EMPTY_ITEM = auto()  # a sequence of which only the presence matters
+    GE_CREATOR = auto()  # GE says only in a private element whether an image is magnitude, phase, real or imaginary
+    GE_IMAGE_KIND = auto()
 
 
 _KEYWORDS = {
@@ -67,12 +91,110 @@ _KEYWORDS = {
 }
 
 
-def _tag(keyword: str) -> int:
+def tag_of(keyword: str) -> int:
+    """Return the tag of a DICOM keyword. Raises LookupError."""
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise LookupError(keyword)
     return tag
 
 
-RULES: dict[int, Rule] = {_tag(keyword): rule for rule, words in _KEYWORDS.items() for keyword in words.split()}
+RULES: dict[int, Rule] = {tag_of(keyword): rule for rule, words in _KEYWORDS.items() for keyword in words.split()} | {
+    0x00430010: Rule.GE_CREATOR,
+    0x0043102F: Rule.GE_IMAGE_KIND,
+}
 """By tag, as an integer."""
+
+MAX_BINARY_BYTES = 256
+_NUMBER_TEXT = re.compile(rb"[0-9+\-.eE\\ \x00]{0,512}")
+_BINARY_VRS = frozenset({"US", "SS", "UL", "SL", "FL", "FD", "AT"})
+MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    InvalidDicomError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What pydicom raises on bytes that only look like DICOM."""
+
+
+def keep(dataset: Dataset, kept: Dataset, tag: BaseTag, pseudonyms: Pseudonyms) -> None:
+    """Put what its rule leaves of one element of ``dataset`` into ``kept``; a malformed value counts as absent."""
+    rule = RULES[tag]
+    if rule is Rule.NUMBER:
+        _keep_number(dataset, kept, tag)
+        return
+    try:
+        value = dataset[tag].value
+        if rule is Rule.ITEMS:
+            kept.add_new(tag, "SQ", Sequence(_item(item, pseudonyms) for item in value))
+        elif rule is Rule.EMPTY_ITEM:
+            if len(value):
+                kept.add_new(tag, "SQ", Sequence([Dataset()]))
+        elif rule is Rule.GE_CREATOR:
+            if value == "GEMS_PARM_01":
+                kept.add_new(tag, "LO", value)
+        elif rule is Rule.GE_IMAGE_KIND:
+            if 0 <= int(value) <= 3:
+                kept.add_new(tag, "SS", int(value))
+        else:
+            _keep_text(value, kept, tag, rule, pseudonyms)
+    except MALFORMED:
+        return
+
+
+def _item(item: Dataset, pseudonyms: Pseudonyms) -> Dataset:
+    kept = Dataset()
+    for tag in item.keys() & RULES.keys():
+        keep(item, kept, Tag(tag), pseudonyms)
+    return kept
+
+
+def _keep_text(value: Any, kept: Dataset, tag: BaseTag, rule: Rule, pseudonyms: Pseudonyms) -> None:
+    parts = list(value) if isinstance(value, MultiValue | list) else [value or ""]
+    cleaned = [_TEXT_RULES[rule](str(part).strip(), pseudonyms) for part in parts]
+    if any(cleaned):
+        kept.add_new(tag, dictionary_VR(tag), cleaned if len(cleaned) > 1 else cleaned[0])
+
+
+def _keep_number(dataset: Dataset, kept: Dataset, tag: BaseTag) -> None:
+    """Numbers stay as they were written, unless a text hides where a number is due."""
+    vr = dictionary_VR(tag)
+    raw = dataset.get_item(tag)
+    if not isinstance(raw, RawDataElement):
+        if raw is not None and _NUMBER_TEXT.fullmatch(re.sub(r"[\[\],']", "", str(raw.value)).encode()):
+            kept.add(raw)
+        return
+    value = raw.value or b""
+    if vr in _BINARY_VRS:
+        fits = raw.VR in {None, vr} and len(value) <= MAX_BINARY_BYTES
+    else:
+        fits = raw.VR in {None, vr, "UN"} and _NUMBER_TEXT.fullmatch(value) is not None
+    if fits and value:
+        kept[tag] = raw if raw.VR in {None, vr} else raw._replace(VR=vr)
+
+
+def _code(text: str, pseudonyms: Pseudonyms) -> str:
+    if not text:
+        return ""
+    known = all(word in CODES for word in text.casefold().split()) or re.fullmatch(r"\d{1,4}", text, re.ASCII)
+    return text if known else pseudonyms.code(text)
+
+
+_TEXT_RULES: Mapping[Rule, Callable[[str, Pseudonyms], str]] = {
+    Rule.CODE: _code,
+    Rule.UID: lambda text, pseudonyms: pseudonyms.uid(text) if text else "",
+    Rule.CLASS_UID: lambda text, pseudonyms: pseudonyms.class_uid(text),
+    Rule.SEX: lambda text, _: text.upper() if text.upper() in {"F", "M", "O"} else "",
+    Rule.MANUFACTURER: lambda text, _: known_words(text, MANUFACTURERS),
+    Rule.MODEL: lambda text, _: known_words(text, MODELS),
+    Rule.DESCRIPTION: lambda text, _: known_words(text, DESCRIPTIONS),
+    Rule.SEQUENCE_NAME: lambda text, _: known_sequence(text),
+    Rule.AGENT: lambda text, _: known_agent(text),
+}

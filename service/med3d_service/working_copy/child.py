@@ -15,7 +15,7 @@ import tarfile
 from pathlib import Path
 
 from med3d_service.sealed import SealedReader
-from med3d_service.working_copy.deidentify import Identity, NotAnImageError, UnreadableError, deidentify
+from med3d_service.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
 from med3d_service.working_copy.messages import Finding, Job, Limits, Report
 from med3d_service.working_copy.nifti import UnreadableNiftiError, clean_nifti
 from med3d_service.working_copy.pseudonyms import Pseudonyms
@@ -72,6 +72,7 @@ def copy_study(job: Job) -> Report:
 class _Copier:
     def __init__(self, job: Job) -> None:
         self._pseudonyms = Pseudonyms(bytes.fromhex(job.uid_key.get_secret_value()))
+        self._deidentifier = Deidentifier(self._pseudonyms)
         self._copied = 0
         self._skipped = 0
         self._unreadable = 0
@@ -80,7 +81,7 @@ class _Copier:
 
     def copy_dicom(self, data: bytes, tar: tarfile.TarFile) -> None:
         try:
-            cleaned, identity = deidentify(data, self._pseudonyms)
+            cleaned, identity = self._deidentifier.copy(data)
         except NotAnImageError:
             self._skipped += 1
             return

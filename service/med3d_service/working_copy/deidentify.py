@@ -1,26 +1,19 @@
 """One DICOM file in, its de-identified copy out: rebuilt from the allow-list, pixel data passed on byte for byte."""
 
 import io
-import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import pydicom.config
-from pydicom._uid_dict import UID_dictionary
-from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_partial
 from pydicom.filewriter import write_dataset, write_file_meta_info
-from pydicom.multival import MultiValue
-from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     UID,
@@ -31,39 +24,23 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from med3d_service.working_copy.attributes import RULES, Rule
+from med3d_service.working_copy.attributes import MALFORMED, MAX_BINARY_BYTES, RULES, keep, tag_of
 from med3d_service.working_copy.pseudonyms import Pseudonyms
-from med3d_service.working_copy.vocabulary import (
-    CODES,
-    DESCRIPTIONS,
-    MANUFACTURERS,
-    MODELS,
-    known_agent,
-    known_sequence,
-    known_words,
-)
 
-PIXEL_DATA = Tag(0x7FE00010)
+PIXEL_DATA = 0x7FE00010
 UNDEFINED_LENGTH = 0xFFFFFFFF
-MAX_BINARY_BYTES = 256
 GE_PRIVATE_SYNTAX = "1.2.840.113619.5.2"
-_NUMBER_TEXT = re.compile(rb"[0-9+\-.eE\\ \x00]{0,512}")
-_BINARY_VRS = frozenset({"US", "SS", "UL", "SL", "FL", "FD", "AT", "UV", "SV"})
-_GE_CREATOR, _GE_IMAGE_KIND = Tag(0x00430010), Tag(0x0043102F)
-MALFORMED = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    InvalidDicomError,
-    LookupError,
-    NotImplementedError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""What pydicom raises on bytes that only look like DICOM."""
+_IDENTITY_KEYWORDS = {
+    "patient_id": "PatientID",
+    "patient_name": "PatientName",
+    "birth_date": "PatientBirthDate",
+    "patient_age": "PatientAge",
+    "sex": "PatientSex",
+    "study_date": "StudyDate",
+    "accession_number": "AccessionNumber",
+    "study_uid": "StudyInstanceUID",
+}
+_IDENTITY_TAGS = tuple(tag_of(keyword) for keyword in _IDENTITY_KEYWORDS.values())
 
 
 class NotAnImageError(Exception):
@@ -96,41 +73,95 @@ def tolerant_reading() -> Iterator[None]:
         yield
 
 
-def deidentify(data: bytes, pseudonyms: Pseudonyms) -> tuple[bytes, Identity]:
-    """Rebuild a DICOM file from what the allow-list keeps.
+class Deidentifier:
+    """Rebuilds the files of one study. The same element in many files is judged and encoded once."""
 
-    Raises NotAnImageError, UnreadableError.
-    """
-    with tolerant_reading():
-        try:
-            return _deidentified(data, pseudonyms)
-        except MALFORMED as error:
-            raise UnreadableError from error
+    def __init__(self, pseudonyms: Pseudonyms) -> None:
+        self._pseudonyms = pseudonyms
+        self._encoded: dict[tuple[object, ...], bytes] = {}
+        self._identities: dict[tuple[object, ...], Identity] = {}
+
+    def copy(self, data: bytes) -> tuple[bytes, Identity]:
+        """Rebuild one DICOM file from what the allow-list keeps.
+
+        Raises NotAnImageError, UnreadableError.
+        """
+        with tolerant_reading():
+            try:
+                return self._copied(data)
+            except MALFORMED as error:
+                raise UnreadableError from error
+
+    def _copied(self, data: bytes) -> tuple[bytes, Identity]:
+        file, dataset, syntax = _read(data)
+        if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+            raise NotAnImageError
+        implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+        pixels = _pixel_element(file, implicit=implicit, little=little)
+        if not pixels and "Rows" not in dataset:
+            raise NotAnImageError
+        identity = self._identity(dataset)
+        uids = [self._pseudonyms.class_uid(_text(dataset, "SOPClassUID")), _text(dataset, "SOPInstanceUID")]
+        head = _file_head(uids[0], self._pseudonyms.uid(uids[1]) if uids[1] else "", syntax)
+        kept = [
+            self._element(dataset, tag, implicit=implicit, little=little)
+            for tag in sorted(dataset.keys() & RULES.keys())
+        ]
+        return b"".join([head, *kept, pixels]), identity
+
+    def _element(self, dataset: Dataset, tag: int, *, implicit: bool, little: bool) -> bytes:
+        """Encode what the rules leave of one element; empty where that is nothing."""
+        raw = dataset.get_item(tag)
+        if not isinstance(raw, RawDataElement) or len(raw.value or b"") > MAX_BINARY_BYTES:
+            return _encode(self._kept(dataset, tag), implicit=implicit, little=little)
+        key = (tag, raw.VR, raw.value, implicit, little)
+        if key not in self._encoded:
+            self._encoded[key] = _encode(self._kept(dataset, tag), implicit=implicit, little=little)
+        return self._encoded[key]
+
+    def _kept(self, dataset: Dataset, tag: int) -> Dataset:
+        kept = Dataset()
+        keep(dataset, kept, Tag(tag), self._pseudonyms)
+        return kept
+
+    def _identity(self, dataset: Dataset) -> Identity:
+        found = [dataset.get_item(tag) for tag in _IDENTITY_TAGS]
+        key = tuple(element.value if isinstance(element, RawDataElement) else str(element) for element in found)
+        if key not in self._identities:
+            self._identities[key] = Identity(
+                **{name: _text(dataset, keyword) for name, keyword in _IDENTITY_KEYWORDS.items()}
+            )
+        return self._identities[key]
 
 
-def _deidentified(data: bytes, pseudonyms: Pseudonyms) -> tuple[bytes, Identity]:
+def _read(data: bytes) -> tuple[io.BytesIO, FileDataset, UID]:
+    """Read up to the pixel data, where the file is then positioned."""
     file = io.BytesIO(data)
-    dataset = read_partial(file, stop_when=lambda tag, _vr, _length: tag >= PIXEL_DATA, force=True)
+    dataset = read_partial(file, stop_when=_at_pixel_data, force=True)
     syntax = _syntax(dataset)
     if syntax == DeflatedExplicitVRLittleEndian:
         file = io.BytesIO(_inflated(data, dataset))
-        dataset = read_partial(file, stop_when=lambda tag, _vr, _length: tag >= PIXEL_DATA, force=True)
+        dataset = read_partial(file, stop_when=_at_pixel_data, force=True)
         syntax = ExplicitVRLittleEndian
-    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-        raise NotAnImageError
-    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
-    pixels = _pixel_element(file, implicit=implicit, little=little)
-    if not pixels and "Rows" not in dataset:
-        raise NotAnImageError
-    kept = _filtered(dataset, pseudonyms)
-    return _written(kept, pixels, syntax, implicit=implicit, little=little), _identity(dataset)
+    return file, dataset, syntax
+
+
+def _at_pixel_data(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return int(tag) >= PIXEL_DATA
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    try:
+        return str(dataset.get(keyword, "") or "").strip()
+    except MALFORMED:
+        return ""
 
 
 def _syntax(dataset: FileDataset) -> UID:
     stated = dataset.file_meta.get("TransferSyntaxUID")
     if stated:
         syntax = UID(str(stated))
-        if syntax not in UID_dictionary and syntax != GE_PRIVATE_SYNTAX:
+        if syntax.name == syntax and syntax != GE_PRIVATE_SYNTAX:  # not defined by DICOM
             raise UnreadableError
         return syntax
     implicit, little = dataset.original_encoding
@@ -160,7 +191,7 @@ def _pixel_element(file: io.BytesIO, *, implicit: bool, little: bool) -> bytes:
     start = file.tell()
     data = file.getbuffer()
     order = "<" if little else ">"
-    group_element = struct.pack(f"{order}HH", PIXEL_DATA.group, PIXEL_DATA.element)
+    group_element = struct.pack(f"{order}HH", *divmod(PIXEL_DATA, 1 << 16))
     if bytes(data[start : start + 4]) != group_element:
         return b""
     long_form = not implicit and bytes(data[start + 4 : start + 6]) in {b"OB", b"OW", b"UN"}
@@ -188,123 +219,19 @@ def _fragments_end(data: memoryview, at: int) -> int:
     return min(at, len(data))
 
 
-def _written(kept: Dataset, pixels: bytes, syntax: UID, *, implicit: bool, little: bool) -> bytes:
+def _encode(kept: Dataset, *, implicit: bool, little: bool) -> bytes:
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = implicit, little
+    write_dataset(buffer, kept)
+    return buffer.getvalue()
+
+
+def _file_head(class_uid: str, instance_uid: str, syntax: UID) -> bytes:
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = kept.get("SOPClassUID", "")
-    meta.MediaStorageSOPInstanceUID = kept.get("SOPInstanceUID", "")
+    meta.MediaStorageSOPClassUID = UID(class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(instance_uid)
     meta.TransferSyntaxUID = syntax
     buffer = DicomBytesIO()
     buffer.write(b"\0" * 128 + b"DICM")
     write_file_meta_info(buffer, meta, enforce_standard=True)
-    buffer.is_implicit_VR, buffer.is_little_endian = implicit, little
-    write_dataset(buffer, kept)
-    buffer.write(pixels)
     return buffer.getvalue()
-
-
-def _identity(dataset: Dataset) -> Identity:
-    def text(keyword: str) -> str:
-        try:
-            return str(dataset.get(keyword, "") or "").strip()
-        except MALFORMED:
-            return ""
-
-    return Identity(
-        patient_id=text("PatientID"),
-        patient_name=text("PatientName"),
-        birth_date=text("PatientBirthDate"),
-        patient_age=text("PatientAge"),
-        sex=text("PatientSex").upper(),
-        study_date=text("StudyDate"),
-        accession_number=text("AccessionNumber"),
-        study_uid=text("StudyInstanceUID"),
-    )
-
-
-# --- the allow-list at work ---
-
-
-def _filtered(dataset: Dataset, pseudonyms: Pseudonyms) -> Dataset:
-    kept = Dataset()
-    for tag in dataset.keys() & RULES.keys():
-        _keep(dataset, kept, Tag(tag), RULES[tag], pseudonyms)
-    _keep_ge_image_kind(dataset, kept)
-    return kept
-
-
-def _keep(dataset: Dataset, kept: Dataset, tag: BaseTag, rule: Rule, pseudonyms: Pseudonyms) -> None:
-    if rule is Rule.NUMBER:
-        _keep_number(dataset, kept, tag)
-        return
-    vr = dictionary_VR(tag)
-    try:
-        value = dataset[tag].value
-        if rule is Rule.ITEMS:
-            items = Sequence(_filtered(item, pseudonyms) for item in value)
-            kept.add_new(tag, "SQ", items)
-            return
-        if rule is Rule.EMPTY_ITEM:
-            if len(value):
-                kept.add_new(tag, "SQ", Sequence([Dataset()]))
-            return
-    except MALFORMED:
-        return  # a malformed value counts as absent
-    texts = (
-        [str(part).strip() for part in value] if isinstance(value, MultiValue | list) else [str(value or "").strip()]
-    )
-    cleaned = [_TEXT_RULES[rule](text, pseudonyms) for text in texts]
-    if any(cleaned):
-        kept.add_new(tag, vr, cleaned if len(cleaned) > 1 else cleaned[0])
-
-
-def _keep_number(dataset: Dataset, kept: Dataset, tag: BaseTag) -> None:
-    """Numbers stay as they were written, unless a text hides where a number is due."""
-    vr = dictionary_VR(tag)
-    raw = dataset.get_item(tag)
-    if not isinstance(raw, RawDataElement):
-        try:
-            texts = str(raw.value if raw is not None else "").strip("[]").replace(", ", "\\").replace("'", "")
-        except MALFORMED:
-            return
-        if raw is not None and _NUMBER_TEXT.fullmatch(texts.encode()):
-            kept.add(raw)
-        return
-    value = raw.value or b""
-    if vr in _BINARY_VRS:
-        fits = raw.VR in {None, vr} and len(value) <= MAX_BINARY_BYTES
-    else:
-        fits = raw.VR in {None, vr, "UN"} and _NUMBER_TEXT.fullmatch(value) is not None
-    if fits and value:
-        kept[tag] = raw if raw.VR in {None, vr} else raw._replace(VR=vr)
-
-
-def _keep_ge_image_kind(dataset: Dataset, kept: Dataset) -> None:
-    """GE says only here whether an image is magnitude, phase, real or imaginary."""
-    creator, kind = dataset.get(_GE_CREATOR), dataset.get(_GE_IMAGE_KIND)
-    try:
-        number = int(kind.value) if kind is not None else -1
-        if creator is not None and creator.value == "GEMS_PARM_01" and 0 <= number <= 3:
-            kept.add_new(_GE_CREATOR, "LO", "GEMS_PARM_01")
-            kept.add_new(_GE_IMAGE_KIND, "SS", number)
-    except MALFORMED:
-        return
-
-
-def _code(text: str, pseudonyms: Pseudonyms) -> str:
-    if not text:
-        return ""
-    known = all(word in CODES for word in text.casefold().split()) or re.fullmatch(r"\d{1,4}", text, re.ASCII)
-    return text if known else pseudonyms.code(text)
-
-
-_TEXT_RULES: Mapping[Rule, Callable[[str, Pseudonyms], Any]] = {
-    Rule.CODE: _code,
-    Rule.UID: lambda text, pseudonyms: pseudonyms.uid(text) if text else "",
-    Rule.CLASS_UID: lambda text, pseudonyms: text if text in UID_dictionary else pseudonyms.uid(text),
-    Rule.SEX: lambda text, _: text.upper() if text.upper() in {"F", "M", "O"} else "",
-    Rule.MANUFACTURER: lambda text, _: known_words(text, MANUFACTURERS),
-    Rule.MODEL: lambda text, _: known_words(text, MODELS),
-    Rule.DESCRIPTION: lambda text, _: known_words(text, DESCRIPTIONS),
-    Rule.SEQUENCE_NAME: lambda text, _: known_sequence(text),
-    Rule.AGENT: lambda text, _: known_agent(text),
-}

@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import uuid
 
+from pydicom.uid import UID
+
 
 class Pseudonyms:
     """Keyed by the site: the same UID always gets the same stand-in, which nobody without the key can connect."""
@@ -19,6 +21,10 @@ class Pseudonyms:
         stand_in = f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
         self.uids[stand_in] = original
         return stand_in
+
+    def class_uid(self, original: str) -> str:
+        """Return ``original`` where DICOM itself defines it, else a stand-in."""
+        return original if not original or UID(original).name != original else self.uid(original)
 
     def code(self, original: str) -> str:
         """Return a code string that differs where the originals differ."""
