@@ -50,6 +50,7 @@ USUAL_FIELD_T = 3.0
 
 MIN_CONTRAST = 0.05  # (white - grey) / (white + grey); 3D gradient echoes used for anatomy have 0.06 to 0.45
 LONGEST_GRADIENT_TE = 0.22  # of white matter's T2*: beyond it dephasing shapes the image
+LONGEST_SPIN_TE = 0.5  # of white matter's T2: beyond it T2 shapes the image
 MOSTLY_RECOVERED = 0.42  # of equilibrium, in grey matter: an inversion this long ago leaves proton density
 SHORT_TR_MS = 100.0  # below it TR is the time between echoes, above it a whole inversion or excitation cycle
 
@@ -99,6 +100,8 @@ def _spin_echo(facts: SequenceFacts) -> ContrastFinding:
     tr, te, ti = facts.tr_ms, facts.te_ms, facts.ti_ms
     if tr is None or te is None:
         return ContrastFinding(Weighting.UNKNOWN, "repetition or echo time of the spin echo is not stated")
+    if te > LONGEST_SPIN_TE * _WHITE_T2_MS:
+        return ContrastFinding(Weighting.OTHER, f"spin echo with {_times(facts)}: T2-weighted")
 
     def signal(tissue: Tissue) -> float:
         weight = _inverted(tissue, tr, ti) if ti is not None and ti < tr else 1 - math.exp(-tr / tissue.t1_ms)

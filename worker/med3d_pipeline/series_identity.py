@@ -21,6 +21,9 @@ _MAPS = frozenset(
 _REFORMATS = frozenset(
     {"MPR", "REFORMATTED", "PROJECTION IMAGE", "MIP", "MINIP", "CPR", "CSA MPR", "SUBTRACTION", "SUB"}
 )
+_FAT = frozenset({"F", "FAT"})
+_INVERSIONS = frozenset({"INV1", "INV2"})
+UNIFORM = frozenset({"UNI", "UNI-DEN"})
 _LOCALIZER = frozenset({"LOCALIZER", "SCOUT"})
 _OTHER_CONTRASTS = {
     "DIFFUSION": "diffusion",
@@ -67,7 +70,7 @@ def image_fault(facts: SequenceFacts) -> Fault | None:
     ):
         return Fault("unsupported_colour", "The images are in colour. Send the original grey-value images.")
     derived = kind & _REFORMATS or facts.volume_calculation not in {"", "NONE"}
-    if derived or (facts.image_type[:1] == ("DERIVED",) and "UNI" not in kind):
+    if derived or (facts.image_type[:1] == ("DERIVED",) and not kind & UNIFORM):
         return Fault(
             "derived_only",
             "The series was computed from another one (a reformat, projection or processed image). "
@@ -78,7 +81,7 @@ def image_fault(facts: SequenceFacts) -> Fault | None:
 
 def sequence_identity(facts: SequenceFacts) -> ContrastFinding | None:
     """Return a finding where coded attributes settle the contrast, else None: then MR physics is asked."""
-    if "UNI" in facts.image_type:
+    if UNIFORM & set(facts.image_type):
         return ContrastFinding(Weighting.T1, "uniform image of an MP2RAGE acquisition")
     other = _other_by_code(facts) or _other_by_sequence(facts)
     if other is not None:
@@ -103,18 +106,19 @@ def _coded_relaxation(facts: SequenceFacts) -> ContrastFinding:
 
 
 def _other_by_code(facts: SequenceFacts) -> str | None:
-    kind = set(facts.image_type)
-    if kind & _LOCALIZER:
-        return "localizer"
-    if set(facts.image_type[2:3]) & _PHASE or facts.component in {"PHASE", "REAL", "IMAGINARY"}:
-        return "phase, real or imaginary part: no magnitude image"
-    if kind & _MAPS:
-        return f"parameter map or functional image ({', '.join(sorted(kind & _MAPS)).lower()})"
-    if facts.acquisition_contrast in _OTHER_CONTRASTS:
-        return f"the scanner states {_OTHER_CONTRASTS[facts.acquisition_contrast]} contrast"
-    if facts.b_value:
-        return "diffusion-weighted"
-    return None
+    kind, details = set(facts.image_type), set(facts.image_type[2:])
+    stated = _OTHER_CONTRASTS.get(facts.acquisition_contrast)
+    findings = (
+        (kind & _LOCALIZER, "localizer"),
+        (details & _PHASE, "phase, real or imaginary part: no magnitude image"),
+        (facts.component in {"PHASE", "REAL", "IMAGINARY"}, "phase, real or imaginary part: no magnitude image"),
+        (kind & _MAPS, f"parameter map or functional image ({', '.join(sorted(kind & _MAPS)).lower()})"),
+        (kind & _INVERSIONS, "one inversion of an MP2RAGE acquisition"),
+        (details & _FAT, "fat image of a Dixon acquisition"),
+        (stated, f"the scanner states {stated} contrast"),
+        (facts.b_value, "diffusion-weighted"),
+    )
+    return next((words for found, words in findings if found), None)
 
 
 def _other_by_sequence(facts: SequenceFacts) -> str | None:

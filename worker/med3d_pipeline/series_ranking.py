@@ -9,7 +9,7 @@ from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.mr_contrast import ContrastFinding, Weighting, judge_contrast
 from med3d_pipeline.nifti import NiftiFile
 from med3d_pipeline.refusals import Fault, first_fault
-from med3d_pipeline.series_identity import image_fault, sequence_identity
+from med3d_pipeline.series_identity import UNIFORM, image_fault, sequence_identity
 from med3d_pipeline.stack_geometry import StackGeometry, assemble_stack
 
 MAX_SPACING_MM = 3.0
@@ -151,7 +151,7 @@ def _weigh_circumstances(tally: _Tally, facts: SequenceFacts, stack: Sequence[Pl
         tally.review.append("acquired after contrast agent; the model was made for scans without")
     elif "contrast agent" in facts.description_hints:
         tally.note(-5, "the description hints at contrast agent (weak evidence)")
-    if "UNI" in facts.image_type:
+    if UNIFORM & set(facts.image_type):
         tally.note(-10, "MP2RAGE uniform image: its background is noise")
         tally.review.append("MP2RAGE uniform image, whose background is noise")
     if "reformat" in facts.description_hints:

@@ -74,13 +74,16 @@ NOT_T1_WEIGHTED = {
     | {"RepetitionTime": 5000, "EchoTime": 2.98, "InversionTime": 2500, "FlipAngle": 5},
     "MP2RAGE, second inversion at 7 T": SIEMENS
     | {"RepetitionTime": 6000, "EchoTime": 2.7, "InversionTime": 2700, "FlipAngle": 5, "MagneticFieldStrength": 7},
+    "MP2RAGE, second inversion by its image type": SIEMENS | {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "INV2"]},
+    "fat image of a Dixon acquisition": GRADIENT
+    | {"ImageType": ["ORIGINAL", "PRIMARY", "F", "F", "FFE"], "RepetitionTime": 6, "EchoTime": 2, "FlipAngle": 12},
     "MP2RAGE, T1 map": SIEMENS | {"ImageType": ["DERIVED", "PRIMARY", "M", "ND", "T1 MAP"]},
 }  # fmt: skip
 
 
-def study_with(folder, **series):
+def study_with(folder, shape=SHAPE, **series):
     for number, (name, header) in enumerate(series.items(), start=1):
-        write_series(folder / name, head_like(SHAPE, number), AFFINE, series=name, SeriesNumber=number, **header)
+        write_series(folder / name, head_like(shape, number), AFFINE, series=name, SeriesNumber=number, **header)
     return read_study([folder])
 
 
@@ -101,7 +104,7 @@ def test_a_t1_weighted_sequence_is_recognised_by_its_parameters_alone(tmp_path, 
 @pytest.mark.parametrize("header", NOT_T1_WEIGHTED.values(), ids=NOT_T1_WEIGHTED)
 def test_no_description_makes_another_sequence_t1_weighted(tmp_path, header, description):
     header = header | {"SeriesDescription": description, "ProtocolName": description}
-    refusal = refusal_of(study_with(tmp_path, scan=header))
+    refusal = refusal_of(study_with(tmp_path, shape=(8, 9, 5), scan=header))  # contrast wins over coverage
     assert refusal.code == "no_t1w_series"
     (candidate,) = refusal.details["candidates"]
     assert "T1w" not in candidate["label"]
