@@ -1,0 +1,110 @@
+"""Parts of the service for tests that need no process: a database, recorded studies, a broker in memory."""
+
+import uuid
+
+from factories.work import BUNDLE, PROVENANCE, QUALITY, SERIES, result
+from med3d_contract.results import Failure, Priority, Refusal
+from med3d_contract.work import Completed, Failed, Preprocessed, PreprocessedObject, Refused, WorkerIdentity
+from med3d_service.bundles import register_bundles
+from med3d_service.database import Database, upgrade_schema
+from med3d_service.dispatch import BrokerAwayError
+from med3d_service.runs.transitions import Leases, enqueue
+from med3d_service.settings import Settings
+from med3d_service.tables import StudyRow
+
+LEASES = Leases(lease_s=60.0, max_tries=3)
+
+
+def migrated(data_dir, **settings):
+    """Settings whose database has its schema."""
+    made = Settings(data_dir=data_dir, **settings)
+    made.spool_dir.mkdir(parents=True, exist_ok=True)
+    upgrade_schema(made)
+    return made
+
+
+def open_database(data_dir, **settings):
+    """A database with its schema."""
+    return Database(migrated(data_dir, **settings).database)
+
+
+def worker(name="worker-1", bundles=(BUNDLE,)):
+    """A worker that carries BUNDLE."""
+    return WorkerIdentity(worker_id=name, software={}, providers=(), bundles=bundles)
+
+
+def add_study(session, working_status="ready"):
+    """A study as the courier left it; its id."""
+    study = StudyRow(
+        id=str(uuid.uuid4()),
+        site="default",
+        digest=uuid.uuid4().hex * 2,
+        created_at=0.0,
+        files=1,
+        skipped_files=0,
+        working_status=working_status,
+        working_key="working/x.tar",
+        working_sha256="0" * 64,
+        working_tries=0,
+    )
+    session.add(study)
+    session.flush()
+    return study.id
+
+
+def add_run(database, priority=Priority.ROUTINE, working_status="ready", bundle=BUNDLE):
+    """A queued run of a new study; its id."""
+    with database.write() as session:
+        register_bundles(session, [bundle])
+        study_id = add_study(session, working_status)
+        return enqueue(session, study_id, bundle.digest, priority=priority).id
+
+
+def preprocessed(attempt):
+    """What a preprocess stage leaves."""
+    return Preprocessed(
+        attempt=attempt,
+        tensor=PreprocessedObject(key="tensors/x.npz", sha256="0" * 64),
+        series=SERIES,
+        quality=QUALITY,
+        acquisition={},
+        review_reasons=(),
+        provenance=PROVENANCE,
+    )
+
+
+def completed(attempt):
+    """A result."""
+    return Completed(attempt=attempt, result=result(), provenance=PROVENANCE)
+
+
+def refused(attempt, code="not_a_head"):
+    """A refusal."""
+    refusal = Refusal(code=code, reason="This is no head.")
+    return Refused(attempt=attempt, refusal=refusal, series=SERIES, quality=QUALITY, provenance=PROVENANCE)
+
+
+def failed(attempt, retryable):
+    """A fault."""
+    return Failed(attempt=attempt, failure=Failure(code="out_of_memory", reason="No memory.", retryable=retryable))
+
+
+class MemoryBroker:
+    """Remembers what was sent; ``away`` makes it a broker that is down."""
+
+    def __init__(self):
+        self.sent = []
+        self.away = False
+        self.drained = True
+
+    def send(self, run_id, status, priority):
+        self.check()
+        self.sent.append((run_id, str(status), priority))
+
+    def is_drained(self, status, priority):
+        self.check()
+        return self.drained
+
+    def check(self):
+        if self.away:
+            raise BrokerAwayError("gone")
