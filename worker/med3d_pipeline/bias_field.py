@@ -6,21 +6,20 @@ N. Tustison et al., "N4ITK: improved N3 bias correction", IEEE Transactions on M
 import numpy as np
 import SimpleITK as sitk
 
-from med3d_pipeline.brain_extraction import Mask
 from med3d_pipeline.itk_images import to_array, to_image
 from med3d_pipeline.spec import BiasFieldSpec
 from med3d_pipeline.volume import Volume, Voxels
 
 
-def correct_bias_field(volume: Volume, mask: Mask, spec: BiasFieldSpec) -> Volume:
-    """``volume`` (float32) divided by its bias field, estimated inside ``mask`` (X, Y, Z) uint8.
+def correct_bias_field(head: Volume, brain_share: Volume, spec: BiasFieldSpec) -> Volume:
+    """``head`` (float32) divided by its bias field, estimated where ``brain_share`` (0 to 1, same grid) says brain.
 
     The field is smooth, so it is estimated on voxels of about ``spec.grid_mm``, each the mean of the brain inside it,
-    and then interpolated linearly. The field's geometric mean in the mask is one: the brain keeps its brightness.
+    and then interpolated linearly. Its geometric mean over the brain is one: the brain keeps its brightness.
     """
-    image = to_image(volume.voxels, volume.affine)
-    inside = sitk.Cast(to_image(mask, volume.affine), sitk.sitkFloat32)
-    factors = [max(1, round(spec.grid_mm / spacing)) for spacing in volume.spacing_mm]
+    image = to_image(head.voxels, head.affine)
+    inside = to_image(brain_share.voxels, head.affine)
+    factors = [max(1, round(spec.grid_mm / spacing)) for spacing in head.spacing_mm]
     share = sitk.BinShrink(inside, factors)
     coarse = sitk.BinShrink(image * inside, factors) / sitk.Maximum(share, 1e-3)
     log_field = _log_field(coarse, share > 0.5, spec)
@@ -30,12 +29,12 @@ def correct_bias_field(volume: Volume, mask: Mask, spec: BiasFieldSpec) -> Volum
     resample.SetInterpolator(sitk.sitkLinear)
     resample.SetUseNearestNeighborExtrapolator(True)
     field: Voxels = to_array(resample.Execute(log_field))
-    field = field - np.float32(field[mask > 0].mean(dtype=np.float64))
-    return Volume(voxels=volume.voxels * np.exp(-field), affine=volume.affine)
+    field = field - np.float32(np.average(field, weights=brain_share.voxels.astype(np.float64)))
+    return Volume(voxels=head.voxels * np.exp(-field), affine=head.affine)
 
 
 def _log_field(coarse: sitk.Image, mask: sitk.Image, spec: BiasFieldSpec) -> sitk.Image:
-    # N4 takes logarithms, so the brightness scale must not put the darkest voxels at or below zero.
+    # N4 takes logarithms: no voxel may be zero or below.
     brightest = float(sitk.GetArrayViewFromImage(coarse).max())
     coarse = sitk.Maximum(coarse, brightest * 1e-3)
     n4 = sitk.N4BiasFieldCorrectionImageFilter()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.itk_images import image_of, to_array, to_image
 from med3d_pipeline.onnx_sessions import OnnxSession
 from med3d_pipeline.volume import Volume, Voxels
 
@@ -37,22 +38,54 @@ class BrainNetworks:
     mask_session: OnnxSession
 
 
-def extract_brain(volume: Volume, networks: BrainNetworks) -> Mask:
-    """The brain mask, (X, Y, Z) uint8 with 1 for brain, of a head whose axes run closest to RAS.
+@dataclass(frozen=True, eq=False)
+class BrainMask:
+    """Where the brain is in a head: whole voxels of half the head's spacing, in a box of the head's voxels.
 
-    Raises InputRefused("not_a_head") where the networks find no brain at all.
+    box: slices of the head's voxels. fine: (2X, 2Y, 2Z) uint8 over that box, 1 for brain.
     """
-    small = sample_nearest(volume.voxels, BOX_GRID)
+
+    head: Volume
+    box: Box
+    fine: Mask
+
+    def share(self) -> Volume:
+        """How much of each of the head's voxels is brain, 0 to 1."""
+        shares = np.zeros(self.head.shape, dtype=np.float32)
+        x, y, z = (n // 2 for n in self.fine.shape)
+        shares[self.box] = self.fine.reshape(x, 2, y, 2, z, 2).mean(axis=(1, 3, 5), dtype=np.float32)
+        return Volume(voxels=shares, affine=self.head.affine)
+
+    def on(self, native: Volume) -> Mask:
+        """The mask on another grid of the same space, (X, Y, Z) uint8."""
+        halves = np.diag([0.5, 0.5, 0.5, 1.0])
+        halves[:3, 3] = np.array([side.start for side in self.box]) - 0.25
+        resampler = sitk.ResampleImageFilter()
+        resampler.SetReferenceImage(image_of(native))
+        resampler.SetInterpolator(sitk.sitkNearestNeighbor)
+        resampler.SetOutputPixelType(sitk.sitkUInt8)
+        mask: Mask = to_array(resampler.Execute(to_image(self.fine, self.head.affine @ halves)))
+        return mask
+
+
+def extract_brain(head: Volume, networks: BrainNetworks) -> BrainMask:
+    """Find the brain in a head whose axes run closest to RAS.
+
+    deepbet picks the nearest voxels on the way into its networks and back; here both ways are linear, which gives
+    smoother masks of the same quality and lets coarse heads through. Raises InputRefused("not_a_head") where the
+    networks find no brain at all.
+    """
+    small = sample_evenly(head.voxels, BOX_GRID)
     low, high = np.percentile(small, INTENSITY_PERCENTILES)
     if not high > low:
         raise no_brain()
     rough = _probability(networks.box_session, small, low, high) > 0.5
-    box = brain_box(largest_component(rough.astype(np.uint8)), volume.shape)
-    inside = volume.voxels[box]
-    brain = _probability(networks.mask_session, sample_nearest(inside, MASK_GRID), low, high) > 0.5
-    mask = np.zeros(volume.shape, dtype=np.uint8)
-    mask[box] = fill_holes(largest_component(sample_nearest(brain.astype(np.uint8), inside.shape)))
-    return mask
+    box = brain_box(largest_component(rough.astype(np.uint8)), head.shape)
+    inside = head.voxels[box]
+    brain = _probability(networks.mask_session, sample_evenly(inside, MASK_GRID), low, high)
+    x, y, z = inside.shape
+    fine = sample_evenly(brain, (2 * x, 2 * y, 2 * z)) > 0.5
+    return BrainMask(head=head, box=box, fine=fill_holes(largest_component(fine.astype(np.uint8))))
 
 
 def no_brain() -> InputRefused:
@@ -63,12 +96,17 @@ def no_brain() -> InputRefused:
     )
 
 
-def sample_nearest(
-    voxels: npt.NDArray[np.generic], shape: tuple[int, ...]
-) -> npt.NDArray[np.generic]:  # fmt: skip
-    """``voxels`` on ``shape`` cells that divide the same box evenly; each takes the voxel its centre falls into."""
-    picks = [(2 * np.arange(n) + 1) * size // (2 * n) for size, n in zip(voxels.shape, shape, strict=True)]
-    return voxels[np.ix_(*picks)]
+def sample_evenly(voxels: Voxels, shape: Shape) -> Voxels:
+    """``voxels``, interpolated linearly at the centres of ``shape`` cells that divide the same box evenly."""
+    cells = np.diag([size / n for size, n in zip(voxels.shape, shape, strict=True)] + [1.0])
+    cells[:3, 3] = (np.diag(cells)[:3] - 1) / 2
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetReferenceImage(to_image(np.zeros(shape, dtype=np.uint8), cells))
+    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.SetUseNearestNeighborExtrapolator(True)
+    resampler.SetOutputPixelType(sitk.sitkFloat32)
+    sampled: Voxels = to_array(resampler.Execute(to_image(voxels, np.eye(4))))
+    return sampled
 
 
 def brain_box(rough: Mask, shape: Shape) -> Box:

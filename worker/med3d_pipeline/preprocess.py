@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from med3d_pipeline.bias_field import correct_bias_field
-from med3d_pipeline.brain_extraction import BrainNetworks, Mask, extract_brain
+from med3d_pipeline.brain_extraction import BrainNetworks, Box, Mask, extract_brain
 from med3d_pipeline.intensity import scale_robustly
 from med3d_pipeline.orientation import to_closest_ras
 from med3d_pipeline.quality import check_image, measure_quality
-from med3d_pipeline.registration import register_affine
-from med3d_pipeline.resampling import prefilter, resample
+from med3d_pipeline.registration import AffineRegistration, registration_failed
+from med3d_pipeline.resampling import coarsen, coarsening_factors, prefilter, resample
 from med3d_pipeline.spec import PreprocessSpec
 from med3d_pipeline.template import Template, grid_affine
 from med3d_pipeline.volume import Affine, Volume, Voxels
@@ -74,6 +75,7 @@ class Preprocessor:
         self.template = template
         self.networks = networks
         self.threads = threads
+        self._register = AffineRegistration(template, spec.registration)
 
     def __call__(self, volume: Volume, on_stage: OnStage = lambda _: None) -> Preprocessed:
         """Preprocess one head. ``on_stage`` hears each stage's name as it begins.
@@ -87,23 +89,20 @@ class Preprocessor:
             with stages.stage("brain extraction"):
                 check_image(volume)
                 native = to_closest_ras(volume)
-                mask = extract_brain(native, self.networks)
+                head = coarsen(native, spec.working_grid_mm)
+                brain_mask = extract_brain(head, self.networks)
+                mask = brain_mask.on(native)
             with stages.stage("bias field"):
-                near, near_mask = crop(native, mask, MARGIN_MM)
-                corrected = correct_bias_field(near, near_mask, spec.bias_field)
-                brain = Volume(voxels=corrected.voxels * near_mask, affine=near.affine)
+                near, share = self._near_brain(head, brain_mask.share())
+                corrected = correct_bias_field(near, share, spec.bias_field)
             with stages.stage("registration"):
-                alignment = register_affine(brain, self.template, spec.registration)
+                brain = Volume(voxels=corrected.voxels * share.voxels, affine=near.affine)
+                alignment = self._register(brain)
             with stages.stage("resampling"):
                 grid = grid_affine(self.template, spec)
-                fwhm_mm = spec.prefilter_fwhm * spec.spacing_mm
-                covered = Volume(voxels=near_mask.astype(np.float32), affine=near.affine)
-                onto = (spec.shape, grid, alignment.template_to_native)
-                seen = resample(prefilter(brain, fwhm_mm), *onto)
-                share = resample(prefilter(covered, fwhm_mm), *onto)
-                tensor = scale_robustly(seen, share > 0.5, spec.intensity)
+                tensor = self._tensor(corrected, share, grid, alignment.template_to_native)
             with stages.stage("quality measures"):
-                measures = measure_quality(native, mask, corrected, near_mask, alignment, self.template)
+                measures = measure_quality(native, mask, share, alignment, self.template)
         return Preprocessed(
             tensor=tensor,
             tensor_affine=grid,
@@ -114,17 +113,46 @@ class Preprocessor:
             timings_s=stages.timings_s,
         )
 
+    def _near_brain(self, head: Volume, share: Volume) -> tuple[Volume, Volume]:
+        steps = coarsening_factors(head, self.spec.bias_field.grid_mm)
+        box = box_around(share.voxels > 0, head.spacing_mm, MARGIN_MM, steps)
+        return crop(head, box), crop(share, box)
 
-def crop(volume: Volume, mask: Mask, margin_mm: float) -> tuple[Volume, Mask]:
-    """``volume`` and ``mask`` cut to the box around the mask plus a margin."""
-    box = []
-    for axis, spacing in enumerate(volume.spacing_mm):
+    def _tensor(self, head: Volume, share: Volume, grid: Affine, template_to_native: Affine) -> Voxels:
+        fwhm_mm = self.spec.prefilter_fwhm * self.spec.spacing_mm
+        onto = (self.spec.shape, grid, template_to_native)
+        seen = resample(prefilter(head, fwhm_mm), *onto)
+        covered = resample(prefilter(share, fwhm_mm), *onto)
+        try:
+            return scale_robustly(seen, covered, self.spec.intensity)
+        except ValueError as error:
+            raise registration_failed() from error
+
+
+def box_around(
+    mask: npt.NDArray[np.bool_],
+    spacing_mm: tuple[float, float, float],
+    margin_mm: float,
+    steps: tuple[int, int, int],
+) -> Box:
+    """The box around a mask plus a margin.
+
+    It begins at a multiple of ``steps`` voxels: what is averaged together must not depend on where the mask ends.
+    """
+    sides = []
+    for axis, (spacing, step) in enumerate(zip(spacing_mm, steps, strict=True)):
         held = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
         pad = int(np.ceil(margin_mm / spacing))
-        box.append(slice(max(0, int(held[0]) - pad), min(volume.shape[axis], int(held[-1]) + 1 + pad)))
+        start = max(0, int(held[0]) - pad) // step * step
+        sides.append(slice(int(start), min(mask.shape[axis], int(held[-1]) + 1 + pad)))
+    return (sides[0], sides[1], sides[2])
+
+
+def crop(volume: Volume, box: Box) -> Volume:
+    """The part of ``volume`` inside ``box``, where it was."""
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ np.array([side.start for side in box])
-    return Volume(voxels=volume.voxels[tuple(box)], affine=affine), np.ascontiguousarray(mask[tuple(box)])
+    return Volume(voxels=volume.voxels[box], affine=affine)
 
 
 @contextmanager

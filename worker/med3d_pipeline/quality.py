@@ -24,13 +24,12 @@ def check_image(volume: Volume) -> None:
 
 
 def measure_quality(
-    native: Volume, mask: Mask, corrected: Volume, near_mask: Mask, alignment: Alignment, template: Template
+    native: Volume, mask: Mask, share: Volume, alignment: Alignment, template: Template
 ) -> dict[str, float]:
     """The measures that ``judge_quality`` holds against the bundle's limits, by name."""
     linear = np.linalg.inv(alignment.template_to_native)[:3, :3]
     stretch = np.linalg.svd(linear, compute_uv=False)
-    brain = Volume(voxels=near_mask.astype(np.float32), affine=corrected.affine)
-    moved = resample(brain, template.mask.shape, template.mask.affine, alignment.template_to_native) > 0.5
+    moved = resample(share, template.mask.shape, template.mask.affine, alignment.template_to_native) > 0.5
     fixed = template.mask.voxels > 0.5
     voxel_ml = abs(np.linalg.det(native.affine[:3, :3])) / 1000
     return {

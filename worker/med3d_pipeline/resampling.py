@@ -3,38 +3,54 @@
 import numpy as np
 import SimpleITK as sitk
 
-from med3d_pipeline.itk_images import to_array, to_image, to_transform
+from med3d_pipeline.itk_images import affine_of, to_array, to_image, to_transform
 from med3d_pipeline.volume import Affine, Volume, Voxels
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
-def prefilter(volume: Volume, fwhm_mm: float) -> Volume:
-    """``volume`` blurred so that, once interpolated, it has been seen through a Gaussian of ``fwhm_mm``.
+def coarsening_factors(volume: Volume, grid_mm: float) -> tuple[int, int, int]:
+    """How many voxels along each axis make one of about ``grid_mm``; at least 1."""
+    x, y, z = (max(1, round(grid_mm / spacing)) for spacing in volume.spacing_mm)
+    return (x, y, z)
 
-    What the voxels themselves blur (a box, variance s^2 / 12) and what linear interpolation adds on average
-    (s^2 / 6) is taken off the Gaussian's variance, so heads of fine and of coarse voxels end equally sharp.
+
+def coarsen(volume: Volume, grid_mm: float) -> Volume:
+    """``volume`` on a grid of about ``grid_mm`` along its own axes, each voxel the mean of those that it holds."""
+    factors = coarsening_factors(volume, grid_mm)
+    if factors == (1, 1, 1):
+        return volume
+    shrunk = sitk.BinShrink(to_image(volume.voxels, volume.affine), factors)
+    return Volume(voxels=to_array(shrunk), affine=affine_of(shrunk))
+
+
+def prefilter(volume: Volume, fwhm_mm: float) -> Volume:
+    """``volume`` blurred so that it has been seen through a Gaussian of ``fwhm_mm``.
+
+    What the voxels blur already (a box of width s has variance s^2 / 12) is taken off the Gaussian's variance, so heads
+    of fine and of coarse voxels end equally sharp.
     """
     wanted = (fwhm_mm / FWHM_PER_SIGMA) ** 2
-    variances = [max(0.0, wanted - spacing**2 / 4) for spacing in volume.spacing_mm]
+    variances = [max(0.0, wanted - spacing**2 / 12) for spacing in volume.spacing_mm]
     if not any(variances):
         return volume
     image = to_image(volume.voxels, volume.affine)
     # The discrete Gaussian keeps its variance exactly at any width; a sampled or recursive one does not below one voxel.
-    blurred = sitk.DiscreteGaussian(image, variances, 32, 0.01, True)
+    blurred = sitk.DiscreteGaussian(image, variances, 32, 0.001, True)
     return Volume(voxels=to_array(blurred), affine=volume.affine)
 
 
 def resample(volume: Volume, shape: tuple[int, int, int], affine: Affine, grid_to_volume: Affine) -> Voxels:
-    """``volume`` on a grid of ``shape``, interpolated linearly; zero outside.
+    """``volume`` on a grid of ``shape``, interpolated by cubic B-splines; zero outside.
 
     affine: (4, 4), the grid's voxels to its own RAS+ mm. grid_to_volume: (4, 4), from there to the volume's RAS+ mm.
+    Cubic, because linear interpolation blurs more the farther a grid point lies from the voxel centres.
     Returns (X, Y, Z) float32.
     """
     resampler = sitk.ResampleImageFilter()
     resampler.SetReferenceImage(to_image(np.zeros(shape, dtype=np.uint8), affine))
     resampler.SetTransform(to_transform(grid_to_volume))
-    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.SetInterpolator(sitk.sitkBSpline3)
     resampler.SetDefaultPixelValue(0.0)
     resampler.SetOutputPixelType(sitk.sitkFloat32)
     voxels: Voxels = to_array(resampler.Execute(to_image(volume.voxels, volume.affine)))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 3
 """Raised whenever the code gives other numbers for the same spec; part of the digest, so cached tensors are not reused."""
 
 
@@ -34,11 +34,11 @@ class RegistrationLevel(_Frozen):
 class RegistrationSpec(_Frozen):
     """Affine alignment of the brain to the template's."""
 
-    moving_grid_mm: float = Field(default=2.0, gt=0)
     levels: tuple[RegistrationLevel, ...] = (
-        RegistrationLevel(model="similarity", grid_mm=8, blur_mm=4, iterations=60),
-        RegistrationLevel(model="affine", grid_mm=6, blur_mm=3, iterations=80),
-        RegistrationLevel(model="affine", grid_mm=4, blur_mm=2, iterations=60),
+        RegistrationLevel(model="similarity", grid_mm=8, blur_mm=6, iterations=30),
+        RegistrationLevel(model="affine", grid_mm=8, blur_mm=4, iterations=30),
+        RegistrationLevel(model="affine", grid_mm=4, blur_mm=2, iterations=30),
+        RegistrationLevel(model="affine", grid_mm=3, blur_mm=1.3, iterations=20),
     )
 
 
@@ -59,7 +59,10 @@ class PreprocessSpec(_Frozen):
     shape: tuple[int, int, int] = (64, 64, 64)
     spacing_mm: float = Field(default=3.0, gt=0)
     prefilter_fwhm: float = Field(
-        default=1.0, ge=0, description="full width at half maximum of the blur that a grid voxel sees, in grid voxels"
+        default=1.25, ge=0, description="full width at half maximum of the blur that a grid voxel sees, in grid voxels"
+    )
+    working_grid_mm: float = Field(
+        default=2.0, gt=0, description="finer voxels are averaged to about this before all but the brain extraction"
     )
     bias_field: BiasFieldSpec = BiasFieldSpec()
     registration: RegistrationSpec = RegistrationSpec()
