@@ -16,13 +16,11 @@ from pydicom.uid import (
 )
 
 from factories.dicom_series import (
-    enhanced_dataset,
     head_like,
     ras_affine,
     save_all,
     set_pixels,
     slice_datasets,
-    write_enhanced,
     write_series,
 )
 from med3d_pipeline.errors import InputRefused
@@ -267,67 +265,6 @@ def test_no_damage_to_a_header_escapes_as_anything_but_a_refusal(tmp_path_factor
         study = read_study([folder])
         for series in study.series:
             load_series(study, series.label)
-
-
-# Enhanced multi-frame
-
-
-def test_an_enhanced_object_is_read_by_its_functional_groups(tmp_path):
-    voxels = head_like(SHAPE)
-    loaded = load_only(write_enhanced(tmp_path / "e.dcm", [voxels], AFFINE))
-    np.testing.assert_array_equal(loaded.volume.voxels, voxels)
-    np.testing.assert_allclose(loaded.volume.affine, AFFINE)
-    assert loaded.acquisition.ti_ms == 850
-    assert loaded.acquisition.te_ms == pytest.approx(3.98)
-
-
-def test_frames_out_of_order_are_sorted_by_position(tmp_path):
-    voxels = head_like(SHAPE)
-    dataset = enhanced_dataset([voxels], AFFINE)
-    order = list(range(SHAPE[2]))
-    random.Random(1).shuffle(order)
-    groups = list(dataset.PerFrameFunctionalGroupsSequence)
-    dataset.PerFrameFunctionalGroupsSequence = [groups[index] for index in order]
-    dataset.PixelData = np.ascontiguousarray(voxels.transpose(2, 1, 0)[order]).tobytes()
-    dataset.save_as(tmp_path / "e.dcm", enforce_file_format=True)
-    np.testing.assert_array_equal(load_only(tmp_path).volume.voxels, voxels)
-
-
-@pytest.mark.parametrize(
-    "marks",
-    [
-        [{"EffectiveEchoTime": 2.5}, {"EffectiveEchoTime": 7.5}],
-        [{"TemporalPositionIndex": 1}, {"TemporalPositionIndex": 2}],
-        [{"ComplexImageComponent": "MAGNITUDE"}, {"ComplexImageComponent": "PHASE"}],
-        [{"FrameType": ["ORIGINAL", "PRIMARY", "M", "NONE"]}, {"FrameType": ["ORIGINAL", "PRIMARY", "R", "NONE"]}],
-    ],
-)
-def test_volumes_within_one_enhanced_object_are_told_apart(tmp_path, marks):
-    volumes = [head_like(SHAPE, seed=1), head_like(SHAPE, seed=2)]
-    path = write_enhanced(tmp_path / "e.dcm", volumes, AFFINE, frames=marks)
-    study = read_study([path])
-    loaded = [load_series(study, series.label) for series in study.series]
-    assert len(loaded) == 2
-    assert loaded[0].input_digest != loaded[1].input_digest
-    for volume in volumes:
-        assert sum(np.array_equal(volume, series.volume.voxels) for series in loaded) == 1
-
-
-def test_enhanced_frames_are_rescaled_by_their_own_values(tmp_path):
-    voxels = head_like(SHAPE)
-    marks = [{"RescaleSlope": 2.5, "RescaleIntercept": -7}]
-    loaded = load_only(write_enhanced(tmp_path / "e.dcm", [voxels], AFFINE, frames=marks))
-    np.testing.assert_allclose(loaded.volume.voxels, voxels * 2.5 - 7)
-
-
-def test_a_missing_frame_of_an_enhanced_object_is_a_missing_slice(tmp_path):
-    dataset = enhanced_dataset([head_like(SHAPE)], AFFINE)
-    groups = list(dataset.PerFrameFunctionalGroupsSequence)
-    dataset.PerFrameFunctionalGroupsSequence = groups[:5] + groups[6:]
-    dataset.NumberOfFrames = SHAPE[2] - 1
-    dataset.PixelData = dataset.PixelData[: 2 * SHAPE[0] * SHAPE[1] * (SHAPE[2] - 1)]
-    dataset.save_as(tmp_path / "e.dcm", enforce_file_format=True)
-    assert refusal_of(tmp_path) == "missing_slices"
 
 
 def test_two_echoes_in_one_classic_series_are_two_volumes(tmp_path):

@@ -1,0 +1,104 @@
+"""The choice among the series of a study, by rank and by hand."""
+
+import pytest
+
+from factories.dicom_series import head_like, ras_affine, save_all, slice_datasets, write_series
+from factories.mr_headers import NOT_T1_WEIGHTED, T1_WEIGHTED
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.study import read_study, select_series
+
+SHAPE = (36, 40, 36)
+AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))  # just fine enough, and just wide enough
+
+
+def study_with(folder, shape=SHAPE, **series):
+    for number, (name, header) in enumerate(series.items(), start=1):
+        write_series(
+            folder / name, head_like(shape, number), AFFINE, series=name, **({"SeriesNumber": number} | header)
+        )
+    return read_study([folder])
+
+
+def refusal_of(study):
+    with pytest.raises(InputRefused) as refused:
+        select_series(study)
+    return refused.value
+
+
+def test_the_whole_exam_ends_in_its_mprage(tmp_path):
+    study_with(tmp_path / "others", shape=(8, 9, 5), **NOT_T1_WEIGHTED)
+    study_with(tmp_path / "scan", scan=T1_WEIGHTED["MPRAGE, Siemens 3 T"] | {"SeriesNumber": 99})
+    selection = select_series(read_study([tmp_path]))
+    assert selection.chosen.startswith("series 99: 3D T1w")
+    assert sum(candidate.eligible for candidate in selection.candidates) == 1
+    assert len(selection.candidates) == len(NOT_T1_WEIGHTED) + 1
+    assert all(candidate.reasons for candidate in selection.candidates)
+
+
+def test_secondary_captures_and_other_modalities_are_named(tmp_path):
+    capture = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "MR"}
+    tomography = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CT"}
+    assert refusal_of(study_with(tmp_path / "a", scan=capture)).code == "secondary_capture"
+    assert refusal_of(study_with(tmp_path / "b", scan=tomography)).code == "not_mr"
+    t2 = NOT_T1_WEIGHTED["T2 TSE"]
+    assert refusal_of(study_with(tmp_path / "c", ct=tomography, sc=capture, t2=t2)).code == "no_t1w_series"
+
+
+def test_the_finer_of_two_scans_is_preferred(tmp_path):
+    write_series(tmp_path / "a", head_like((50, 50, 50)), ras_affine((3, 3, 3)), series="a", SeriesNumber=1)
+    write_series(tmp_path / "b", head_like((75, 75, 75)), ras_affine((2, 2, 2)), series="b", SeriesNumber=2)
+    assert select_series(read_study([tmp_path])).chosen.startswith("series 2:")
+
+
+def test_a_faulty_better_series_is_told_when_another_one_is_taken(tmp_path):
+    broken = slice_datasets(head_like((75, 75, 75)), ras_affine((2, 2, 2)), series="a", SeriesNumber=1)
+    save_all(tmp_path / "a", broken[:30] + broken[31:])
+    write_series(tmp_path / "b", head_like((50, 50, 50)), ras_affine((3, 3, 3)), series="b", SeriesNumber=2)
+    selection = select_series(read_study([tmp_path]))
+    assert selection.chosen.startswith("series 2:")
+    assert any("missing_slices" in reason for reason in selection.review_reasons)
+
+
+def test_equal_scans_tie_and_the_lower_series_number_is_taken(tmp_path):
+    study = study_with(tmp_path, b={}, a={})
+    selection = select_series(study)
+    assert selection.chosen.startswith("series 1:")
+    assert any("2 series are equally suitable" in reason for reason in selection.review_reasons)
+
+
+def test_series_that_share_number_and_geometry_get_labels_that_follow_content_not_names(tmp_path):
+    first = slice_datasets(head_like(SHAPE, 1), AFFINE, series="one")
+    second = slice_datasets(head_like(SHAPE, 2), AFFINE, series="two")
+    save_all(tmp_path / "x", first, prefix="a")
+    save_all(tmp_path / "x", second, prefix="b")
+    save_all(tmp_path / "y", first, prefix="b")
+    save_all(tmp_path / "y", second, prefix="a")
+    studies = [read_study([tmp_path / folder]) for folder in ("x", "y")]
+    for one, other in zip(studies[0].series, studies[1].series, strict=True):
+        assert one.label == other.label
+        assert one.source[0].uid == other.source[0].uid
+
+
+def test_a_series_chosen_by_hand_is_taken_and_reviewed(tmp_path):
+    study = study_with(tmp_path, t1={}, t2=NOT_T1_WEIGHTED["T2 SPACE"])
+    label = study.series[1].label
+    selection = select_series(study, label)
+    assert selection.chosen == label
+    assert "the series was chosen by hand" in selection.review_reasons
+    assert any("no_t1w_series" in reason for reason in selection.review_reasons)
+
+
+def test_a_label_that_does_not_exist_is_refused_with_those_that_do(tmp_path):
+    study = study_with(tmp_path, t1={})
+    with pytest.raises(InputRefused) as refused:
+        select_series(study, "series 99: whatever")
+    assert refused.value.code == "unknown_series"
+    assert [candidate["label"] for candidate in refused.value.details["candidates"]] == [study.series[0].label]
+
+
+def test_a_choice_by_hand_does_not_mend_broken_geometry(tmp_path):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE)
+    save_all(tmp_path, datasets[:10] + datasets[11:])
+    study = read_study([tmp_path])
+    with pytest.raises(InputRefused, match=r"^missing_slices"):
+        select_series(study, study.series[0].label)
