@@ -112,7 +112,7 @@ def _print_tables(reports: list["AnalysedInput"]) -> None:
 
 def _summary(counts: Counter[RunStatus]) -> str:
     parts = [f"{counts[status]} {status.value}" for status in RunStatus if counts[status]]
-    return f"{counts.total()} inputs: {', '.join(parts)}"
+    return f"{counts.total()} {'input' if counts.total() == 1 else 'inputs'}: {', '.join(parts)}"
 
 
 def exit_code(counts: Counter[RunStatus]) -> int:

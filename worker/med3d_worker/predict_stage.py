@@ -67,7 +67,7 @@ class PredictStage:
         if not claims:
             return 0
         attempts = {claim.run_id: claim.attempt for claim in claims}
-        with LeaseKeeper(self.api, attempts, self.heartbeat_s, "predicting") as lease:
+        with LeaseKeeper(self.api, attempts, self.heartbeat_s, "encoding and estimating") as lease:
             ready = [(claim, head) for claim in claims if (head := self._load(claim))]
             self._predict(ready, lease)
         return len(claims)

@@ -1,0 +1,128 @@
+"""`med3d serve` as a real process, with real heads to send it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from factories.processes import family, living, wait_until, wait_until_gone
+
+from med3d_cli.data_dir import DataDir
+from med3d_cli.demo_head import average_head, write_mr_series
+from med3d_cli.results_client import ResultsClient, StudyOptions
+from med3d_cli.study_stream import open_study
+from med3d_pipeline.volume import Volume
+
+READY = "med3d ready on "
+FAULTS = Path(__file__).parent / "faults"
+START_TIMEOUT_S = 120
+
+
+def write_small_head(folder, variant=0):
+    """The average head of pydeface, every second voxel (2 mm), as a DICOM series. Each ``variant`` is another study."""
+    head = average_head()
+    voxels = head.voxels[::2, ::2, ::2].copy()
+    voxels[0, 0, 0] = 1 + variant
+    affine = head.affine.copy()
+    affine[:3, :3] *= 2
+    write_mr_series(Volume(voxels, affine), folder)
+    return folder
+
+
+class Service:
+    """Starts and stops `med3d serve` on ``root``; speaks to it as a user would."""
+
+    def __init__(self, root):
+        self.root = root
+        self.data_dir = DataDir(root / "data")
+        self.faults = root / "faults"
+        self.faults.mkdir()
+        self.process = None
+        self.client = None
+
+    def start(self):
+        environment = dict(os.environ) | {
+            "PYTHONPATH": str(FAULTS),
+            "MED3D_TEST_FAULTS": str(self.faults),
+            "MED3D_LEASE_S": "5",
+            "MED3D_HEARTBEAT_S": "1",
+        }
+        command = [sys.executable, "-m", "med3d_cli", "serve", "--data-dir", str(self.data_dir.root), "--port", "0"]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        line = self.process.stdout.readline()
+        assert line.startswith(READY), self.process.stderr.read()
+        key = self.data_dir.api_key_file.read_text().strip()
+        self.client = ResultsClient(line.removeprefix(READY).strip(), key)
+
+    def everyone(self):
+        return family(self.process.pid)
+
+    def stop(self):
+        """SIGTERM; the seconds it took, and who was there before."""
+        everyone = self.everyone()
+        clock = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(15)
+        return time.monotonic() - clock, everyone
+
+    def end(self):
+        """Whatever state it is in: gone afterwards."""
+        if self.process is None:
+            return
+        everyone = self.everyone()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        self.process.wait()
+        self.client.close()
+        wait_until_gone(everyone)
+
+    def submit(self, variant):
+        folder = self.root / f"head-{variant}"
+        if not folder.exists():
+            write_small_head(folder, variant)
+        with open_study(folder) as upload:
+            return self.client.submit(upload, StudyOptions()).run_id
+
+    def plan_fault(self, function, part=""):
+        """The next process that opens a path with ``part`` below ``function`` is killed there."""
+        planned = self.faults / f"{function}@{part}"
+        planned.mkdir()
+        return planned
+
+    def wait_for_end(self, run_id, timeout_s=90):
+        """The run once it is over."""
+        return wait_until(
+            lambda: (run := self.client.run(run_id)).status.is_terminal and run,
+            f"the end of the run; it is {self.client.run(run_id).status}",
+            timeout_s,
+        )
+
+    def events(self, run_id):
+        return [event["data"] for event in self.client.follow(run_id)]
+
+    def worker(self):
+        """The worker's parent process."""
+        return self._below("med3d_cli", "worker")
+
+    def worker_child(self):
+        """The process that does the work."""
+        return wait_until(lambda: living(self.worker().children()), "a worker child")[0]
+
+    def broker(self):
+        return wait_until(
+            lambda: [one for one in living(self.everyone()) if one.name().startswith("valkey")], "a broker"
+        )[0]
+
+    def _below(self, *words):
+        def find():
+            children = living(psutil.Process(self.process.pid).children())
+            return [one for one in children if set(words) <= set(one.cmdline())]
+
+        return wait_until(find, f"a process {' '.join(words)}")[0]
