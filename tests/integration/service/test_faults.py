@@ -1,0 +1,184 @@
+"""Processes that die, brokers that forget, senders that hang up: nothing acknowledged is lost, nothing is left behind."""
+
+import signal
+import socket
+import time
+
+import pytest
+from factories.processes import wait_until
+from factories.service import completed, preprocessed, worker
+from factories.uploads import BOUNDARY, CONTENT_TYPE, dicom_files, files_form, named, zip_of
+
+from med3d_contract.client import Superseded
+from med3d_contract.work import StoredOutcome
+
+WORKER = worker()
+
+
+@pytest.fixture
+def service(processes):
+    processes.start("broker", "api", "courier", "scheduler")
+    processes.hello(WORKER)
+    return processes
+
+
+def send(service, **header):
+    return service.submit(("study.zip", zip_of(named(dicom_files(**header)))))
+
+
+def claim(service, run_id):
+    def claimed():
+        try:
+            return service.worker.claim_preprocess(run_id, WORKER)
+        except Superseded:
+            return None
+
+    return wait_until(claimed, "the claim")
+
+
+def left_behind(service):
+    return [path.name for path in service.settings.spool_dir.iterdir()]
+
+
+def raw_request(service, body, length=None, key=None):
+    """An open connection on which a POST /studies has been begun."""
+    connection = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+    head = (
+        f"POST /studies HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {key or service.key}\r\n"
+        f"Content-Type: {CONTENT_TYPE}\r\nContent-Length: {length or len(body)}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + body)
+    return connection
+
+
+def test_a_sender_that_hangs_up_half_way_leaves_nothing(service):
+    body = files_form(("study.zip", zip_of(named(dicom_files(40)))))
+    connection = raw_request(service, body[: len(body) // 2], len(body))
+    wait_until(lambda: left_behind(service), "the begin of the upload")
+    connection.close()
+    wait_until(lambda: not left_behind(service), "the removal of the fragment")
+    assert service.client.get("/studies").json()["items"] == []
+    assert not list(service.store.list("originals"))
+
+
+def test_a_file_over_the_limit_is_refused_before_it_has_been_sent(service):
+    started = time.monotonic()
+    with raw_request(service, b"--" + BOUNDARY.encode(), length=5 * 1024**3) as connection:
+        answer = connection.recv(65536)
+    assert b" 413 " in answer.split(b"\r\n")[0]
+    assert b"upload_too_large" in answer
+    assert time.monotonic() - started < 5
+
+
+def test_a_stranger_is_turned_away_before_the_body_is_read(service):
+    with raw_request(service, b"--", length=10**9, key="m3d_00000000_wrong") as connection:
+        assert b" 401 " in connection.recv(65536).split(b"\r\n")[0]
+
+
+def test_a_refused_upload_leaves_nothing(service):
+    answer = service.submit(("a.zip", zip_of({"../a": b"x"})))
+    assert (answer.status_code, answer.json()["code"]) == (422, "archive_unsafe_path")
+    assert answer.json()["remedy"]
+    assert left_behind(service) == []
+
+
+def test_a_worker_that_falls_silent_loses_the_run_to_another(service):
+    ids = send(service).json()
+    claim(service, ids["run_id"])
+    again = claim(service, ids["run_id"])  # once the lease of 3 s has ended
+    assert again.attempt == 2
+    with pytest.raises(Superseded):
+        service.worker.outcome(ids["run_id"], completed(1))
+    assert service.run(ids["run_id"])["attempt"] == 2
+
+
+def test_a_broker_that_is_away_fails_no_sender_and_gets_the_task_when_it_is_back(service):
+    service.stop("broker", signal.SIGKILL)
+    started = time.monotonic()
+    taken = send(service)
+    assert taken.status_code == 202
+    assert time.monotonic() - started < 5
+    service.working_copy(taken.json()["study_id"])
+    assert service.client.get("/readyz").json()["broker"]["ok"] is False
+    service.start("broker")
+    wait_until(lambda: _tasks(service) == 1, "the task after the broker's return")
+
+
+def test_a_broker_that_has_forgotten_everything_is_filled_again_from_the_database(service):
+    ids = send(service).json()
+    wait_until(lambda: service.tasks() == 1, "the task")
+    service.stop("broker", signal.SIGKILL)
+    service.start("broker")  # it kept nothing
+    wait_until(lambda: _tasks(service) == 1, "the task after the broker's loss of memory")
+    assert claim(service, ids["run_id"]).attempt == 1
+
+
+def _tasks(service):
+    try:
+        return service.tasks()
+    except OSError:
+        return None
+    except Exception as error:
+        if "onnect" in type(error).__name__:
+            return None
+        raise
+
+
+def test_a_queue_that_nobody_drains_does_not_grow(service):
+    send(service)
+    wait_until(lambda: service.tasks() == 1, "the task")
+    until = time.monotonic() + 3  # several times MED3D_REDISPATCH_S
+    while time.monotonic() < until:
+        assert service.tasks() == 1
+        time.sleep(0.2)
+
+
+def test_a_result_whose_message_was_lost_is_adopted_from_the_store(service):
+    ids = send(service).json()
+    claimed = claim(service, ids["run_id"])
+    service.worker.preprocessed(ids["run_id"], preprocessed(claimed.attempt))
+    (prediction,) = service.worker.claim_predict(WORKER, 1).claims
+    stored = StoredOutcome(run_id=ids["run_id"], outcome=completed(prediction.attempt))
+    key = f"results/{ids['run_id']}/{prediction.attempt}.json"
+    service.store.put(key, stored.model_dump_json().encode())
+    wait_until(lambda: service.run(ids["run_id"])["status"] == "completed", "the adoption")
+    wait_until(lambda: service.store.head(key) is None, "the removal of the settled outcome")
+
+
+def test_a_courier_that_is_killed_is_replaced_and_the_copy_made_once(service):
+    service.running["courier"].send_signal(signal.SIGSTOP)
+    ids = send(service).json()
+    service.stop("courier", signal.SIGKILL)
+    service.start("courier")
+    assert service.working_copy(ids["study_id"])["working_copy"] == "ready"
+    assert claim(service, ids["run_id"]).attempt == 1
+
+
+def test_an_acknowledged_study_survives_the_death_of_every_process(service):
+    ids = send(service).json()
+    for name in list(service.running):
+        service.stop(name, signal.SIGKILL)
+    service.start("broker", "api", "courier", "scheduler")
+    service.hello(WORKER)
+    assert claim(service, ids["run_id"]).run_id == ids["run_id"]
+
+
+def test_no_lease_ends_while_the_api_is_away(service):
+    ids = send(service).json()
+    claimed = claim(service, ids["run_id"])
+    service.stop("api", signal.SIGKILL)
+    time.sleep(4)  # longer than the lease: this is the absence itself
+    service.start("api")
+    service.worker.preprocessed(ids["run_id"], preprocessed(claimed.attempt))
+    assert service.run(ids["run_id"])["attempt"] == 1
+
+
+def test_every_process_stops_cleanly_within_five_seconds_even_with_a_reader_of_events(service):
+    ids = send(service).json()
+    with service.client.stream("GET", f"/runs/{ids['run_id']}/events") as events:
+        next(events.iter_lines())
+        started = time.monotonic()
+        assert service.stop("api") == 0
+    assert service.stop("courier") == 0
+    assert service.stop("scheduler") == 0
+    assert time.monotonic() - started < 5
