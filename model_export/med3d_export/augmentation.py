@@ -13,7 +13,7 @@ from med3d_export.config import AugmentationConfig
 
 
 class Augmentation:
-    """Left-right flips, small affine jitter, and the ways in which scanners differ: contrast, gain, shading, sharpness."""
+    """Left-right flips, small affine jitter, and how scanners differ: contrast, gain, shading, sharpness, noise."""
 
     def __init__(self, config: AugmentationConfig, seed: int) -> None:
         self.config = config

@@ -13,7 +13,7 @@ COLUMNS = ("participant_id", "age", "sex", "site", "t1w")
 
 
 class CohortError(Exception):
-    """The manifest is wrong; ``problems`` holds one line per fault, each naming the file's row (the header is row 1)."""
+    """The manifest is wrong; ``problems`` holds one line per fault that names the file's row (the header is row 1)."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))

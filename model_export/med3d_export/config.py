@@ -81,6 +81,25 @@ class EvaluationConfig(_Section):
     interval_level: float = Field(default=0.9, gt=0, lt=1)
 
 
+class PopulationConfig(_Section):
+    """Whom the manifest describes: what the bundle says of its training data, and what the decision is held against."""
+
+    name: str
+    description: str
+    source: str
+    licence: str
+    field_strengths_t: tuple[Positive, ...] = Field(min_length=1)
+    vendors: tuple[str, ...] = Field(min_length=1)
+
+
+class DecisionConfig(_Section):
+    """Percentile of held-out distances for review; multiple of the largest of them for refusal."""
+
+    review_percentile: float = Field(default=97.0, gt=0, le=100)
+    refuse_factor: float = Field(default=1.5, ge=1)
+    field_strength_tolerance_t: Positive = 0.2
+
+
 class TrainingConfig(_Section):
     """Everything that ``med3d-export train`` needs beside the data."""
 
@@ -94,6 +113,8 @@ class TrainingConfig(_Section):
     augmentation: AugmentationConfig = AugmentationConfig()
     optimiser: OptimiserConfig
     evaluation: EvaluationConfig = EvaluationConfig()
+    decision: DecisionConfig = DecisionConfig()
+    population: PopulationConfig
 
 
 def read_config(path: Path) -> TrainingConfig:

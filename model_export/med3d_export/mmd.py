@@ -19,9 +19,7 @@ def inverse_multiquadric(left: Tensor, right: Tensor) -> Tensor:
     1 where two latents agree, towards 0 where they are far apart.
     """
     dimension = left.shape[1]
-    squared = (
-        left.square().sum(1, keepdim=True) + right.square().sum(1)[None] - 2.0 * left @ right.T
-    ).clamp_min(0.0)
+    squared = (left.square().sum(1, keepdim=True) + right.square().sum(1)[None] - 2.0 * left @ right.T).clamp_min(0.0)
     kernel = torch.zeros_like(squared)
     for scale in SCALES:
         constant = 2.0 * dimension * scale

@@ -5,6 +5,7 @@ that a batch of one trains and predicts alike.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from monai.networks.blocks import Convolution, UpSample
@@ -23,6 +24,10 @@ def _group_norm(channels: int) -> tuple[str, dict[str, int]]:
 
 def _residual(channels: int) -> ResBlock:
     return ResBlock(3, channels, norm=_group_norm(channels), act=_ACTIVATION)
+
+
+def _normalised(channels: int) -> list[nn.Module]:
+    return [nn.GroupNorm(min(8, channels), channels), nn.LeakyReLU(0.1)]
 
 
 def _convolution(channels_in: int, channels_out: int, stride: int = 1) -> Convolution:
@@ -52,18 +57,23 @@ class Encoder(nn.Module):
             raise ValueError(f"one channel count per stage: {STAGES}, not {len(channels)}")
         self.register_buffer("mean_head", mean_head[None, None].clone())
         self.register_buffer("spread", torch.tensor(float(spread)))
-        stages: list[nn.Module] = [_convolution(1, channels[0], stride=2)]
-        for before, after in zip(channels[:-1], channels[1:], strict=True):
-            stages += [nn.LeakyReLU(0.1), _convolution(before, after, stride=2), _residual(after)]
+        stages: list[nn.Module] = [_convolution(1, channels[0], stride=2), *_normalised(channels[0])]
+        for before, after in pairwise(channels):
+            stages += [_convolution(before, after, stride=2), _residual(after)]
+        stages += _normalised(channels[-1])
         self.features = nn.Sequential(*stages)
         x, y, z = _coarse_shape(mean_head.shape)
         self.to_posterior = nn.Linear(channels[-1] * x * y * z, 2 * latent)
 
     def forward(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, each (N, latent); the log variance is held within [-8, 4]."""
-        features = self.features((tensor - self.mean_head) / self.spread)
-        mean, log_variance = self.to_posterior(features.flatten(1)).chunk(2, dim=1)
+        mean, log_variance = self.to_posterior(self.flat_features(tensor)).chunk(2, dim=1)
         return mean, log_variance.clamp(-8.0, 4.0)
+
+    def flat_features(self, tensor: Tensor) -> Tensor:
+        """What the last layer sees, (N, features)."""
+        features: Tensor = self.features((tensor - self.mean_head) / self.spread)
+        return features.flatten(1)
 
 
 class Decoder(nn.Module):
@@ -85,7 +95,7 @@ class Decoder(nn.Module):
         self.from_latent = nn.Linear(latent, channels[-1] * x * y * z)
         stages: list[nn.Module] = []
         backwards = list(channels)[::-1]
-        for before, after in zip(backwards[:-1], backwards[1:], strict=True):
+        for before, after in pairwise(backwards):
             stages += [_residual(before), _doubled(before, after)]
         # No residual block on the two finest grids: they would take nine tenths of the decoder's time.
         stages += [nn.LeakyReLU(0.1), _doubled(backwards[-1], 1)]
@@ -98,22 +108,27 @@ class Decoder(nn.Module):
 
 
 def _doubled(channels_in: int, channels_out: int) -> UpSample:
-    """Resize and convolve in one: the sub-pixel form, which starts as a nearest-neighbour resize (Aitken et al. 2017)."""
+    """Resize and convolve in one: the sub-pixel form that starts as a nearest-neighbour resize (Aitken et al. 2017)."""
     return UpSample(3, channels_in, channels_out, scale_factor=2, mode="pixelshuffle", apply_pad_pool=False)
 
 
 class SymmetricMean(nn.Module):
     """The encoder as it is released: the posterior's mean, averaged over the tensor and its left-right mirror image.
 
-    No noise is drawn, so the same tensor always gives the same latent.
+    No noise is drawn, so the same tensor always gives the same latent. The variance's weights are left out.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
+        whole = encoder.to_posterior
+        latent = whole.out_features // 2
+        self.to_mean = nn.Linear(whole.in_features, latent)
+        self.to_mean.load_state_dict({"weight": whole.weight[:latent], "bias": whole.bias[:latent]})
 
     def forward(self, tensor: Tensor) -> Tensor:
         """Latents (N, latent)."""
-        mean, _ = self.encoder(tensor)
-        mirrored, _ = self.encoder(tensor.flip(2))
-        return 0.5 * (mean + mirrored)
+        # Both views in one mean: the last layer is linear.
+        features = 0.5 * (self.encoder.flat_features(tensor) + self.encoder.flat_features(tensor.flip(2)))
+        mean: Tensor = self.to_mean(features)
+        return mean

@@ -27,7 +27,7 @@ def simulate_sdmt(
     ages_years: Floats,
     brain_volumes_ml: Floats,
     seed: int,
-    relations: SdmtRelations = SdmtRelations(),  # noqa: B008 - frozen
+    relations: SdmtRelations = SdmtRelations(),
 ) -> Floats:
     """Scores (N,) within 0 to 110 points: a linear model of standardised age and volume plus Gaussian noise.
 

@@ -61,17 +61,40 @@ class FittedInfoVae:
         mean = SymmetricMean(self.encoder).eval()
         with torch.no_grad():
             parts = [mean(torch.from_numpy(part)[:, None]) for part in _batches(tensors, batch)]
-        return torch.cat(parts).numpy()
+        latents: npt.NDArray[np.float32] = torch.cat(parts).numpy()
+        return latents
 
     def reconstruct(self, latents: npt.NDArray[np.float32], batch: int = 16) -> Tensors:
         """Tensors (N, X, Y, Z) float32 that the decoder gives for latents (N, latent)."""
         with torch.no_grad():
             parts = [self.decoder(torch.from_numpy(part))[:, 0] for part in _batches(latents, batch)]
-        return torch.cat(parts).numpy()
+        tensors: Tensors = torch.cat(parts).numpy()
+        return tensors
 
 
 def _batches(array: npt.NDArray[np.float32], batch: int) -> list[npt.NDArray[np.float32]]:
     return [np.ascontiguousarray(array[start : start + batch]) for start in range(0, len(array), batch)]
+
+
+Weights = dict[str, dict[str, npt.NDArray[np.float32]]]
+"""Of ``encoder`` and ``decoder``: parameter and buffer name to values."""
+
+
+def weights_of(fitted: FittedInfoVae) -> Weights:
+    """The weights as plain arrays, to be stored or sent to another process."""
+    parts: dict[str, nn.Module] = {"encoder": fitted.encoder, "decoder": fitted.decoder}
+    return {part: {n: v.numpy().copy() for n, v in net.state_dict().items()} for part, net in parts.items()}
+
+
+def rebuild(weights: Weights, config: TrainingConfig, curve: tuple[EpochReport, ...] = ()) -> FittedInfoVae:
+    """The networks that ``weights_of`` took apart; ``config`` is the one that they were trained with."""
+    mean_head = torch.from_numpy(weights["encoder"]["mean_head"][0, 0])
+    spread, network = float(weights["encoder"]["spread"]), config.network
+    encoder = Encoder(mean_head, spread, network.encoder_channels, network.latent)
+    decoder = Decoder(mean_head, spread, network.decoder_channels, network.latent)
+    encoder.load_state_dict({name: torch.from_numpy(value) for name, value in weights["encoder"].items()})
+    decoder.load_state_dict({name: torch.from_numpy(value) for name, value in weights["decoder"].items()})
+    return FittedInfoVae(encoder.eval(), decoder.eval(), curve)
 
 
 @dataclass(frozen=True)

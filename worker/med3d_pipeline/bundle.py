@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from med3d_pipeline.brain_extraction import BrainNetworks
@@ -20,9 +21,8 @@ from med3d_pipeline.manifest import Manifest
 from med3d_pipeline.onnx_sessions import OnnxSession, Provider, SessionOptions, open_session
 from med3d_pipeline.prediction import Predictor
 from med3d_pipeline.preprocess import Preprocessor
-from med3d_pipeline.quality import QualityLimits
 from med3d_pipeline.reference_case import ReferenceCase, ReferenceReport, run_reference_case
-from med3d_pipeline.spec import PreprocessSpec
+from med3d_pipeline.spec import PreprocessSpec, QualityLimits
 from med3d_pipeline.template import Template
 from med3d_pipeline.volume import Volume
 
@@ -78,7 +78,13 @@ class PreprocessingAssets:
             box_session=open_session(self.folder / "brain_box.onnx", self.options),
             mask_session=open_session(self.folder / "brain_mask.onnx", self.options),
         )
-        return Preprocessor(self.file.spec, Template.load(self.folder), networks, self.options.threads)
+        return Preprocessor(self.file.spec, self._template(), networks, self.options.threads)
+
+    def _template(self) -> Template:
+        try:
+            return Template.open(self.folder / "template.nii.gz", self.folder / "template_mask.nii.gz")
+        except (OSError, ValueError, ImageFileError) as error:
+            raise BundleError(f"the template cannot be read: {error}") from error
 
 
 class Bundle:
@@ -203,21 +209,25 @@ class Bundle:
     def _session(self, name: str) -> OnnxSession:
         return open_session(self.path / name, self._options)
 
+    def _head_session(self, name: str) -> OnnxSession:
+        # Support vector regression is an operator that only ONNX Runtime's own CPU kernels know.
+        return open_session(self.path / name, SessionOptions(provider="cpu", threads=1))
+
     @cached_property
     def _preprocessor(self) -> Preprocessor:
         return self._assets.preprocessor()
 
     @cached_property
     def _encoder(self) -> LatentEncoder:
-        return LatentEncoder(self._session("encoder.onnx"), self.spec.grid_shape, self.manifest.latent_dimension)
+        return LatentEncoder(self._session("encoder.onnx"), self.spec.shape, self.manifest.latent_dimension)
 
     @cached_property
     def _brain_age_head(self) -> RegressionHead:
-        return RegressionHead("brain age", self._session("heads/brain_age.onnx"))
+        return RegressionHead("brain age", self._head_session("heads/brain_age.onnx"))
 
     @cached_property
     def _sdmt_head(self) -> RegressionHead | None:
-        return RegressionHead("SDMT", self._session("heads/sdmt.onnx")) if self.manifest.sdmt else None
+        return RegressionHead("SDMT", self._head_session("heads/sdmt.onnx")) if self.manifest.sdmt else None
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -225,6 +235,4 @@ class Bundle:
         if space.dimension != self.manifest.latent_dimension:
             raise BundleError("latent_space.npz has another dimension than the manifest")
         evidence = self.manifest.sdmt.evidence if self.manifest.sdmt else None
-        return Predictor(
-            self._encoder, self._brain_age_head, self._sdmt_head, evidence, space, self.manifest.decision
-        )
+        return Predictor(self._encoder, self._brain_age_head, self._sdmt_head, evidence, space, self.manifest.decision)

@@ -62,7 +62,9 @@ class LatentSpace:
                 arrays = {name: archive[name] for name in names}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path.name} cannot be read or lacks an array: {error}") from error
-        arrays = {name: array if array.dtype.kind == "U" else array.astype(np.float64) for name, array in arrays.items()}
+        arrays = {
+            name: array if array.dtype.kind == "U" else array.astype(np.float64) for name, array in arrays.items()
+        }
         space = cls(**arrays)
         space._check(path.name)
         return space
@@ -138,7 +140,7 @@ class LatentSpace:
             array = getattr(self, field)
             if array.shape != shape or not np.isfinite(array).all():
                 raise BundleError(f"{name}: {field} must be finite with shape {shape}, not {array.shape}")
-        if k and self.distance_variances.min() <= 0 or self.distance_floor <= 0:
+        if (k and self.distance_variances.min() <= 0) or self.distance_floor <= 0:
             raise BundleError(f"{name}: variances must be positive")
 
 

@@ -212,15 +212,9 @@ class Predictor:
     def _age_reasons(self, age_estimate: float, age_years: float | None) -> list[str]:
         youngest, oldest = self._space.age_range_years
         if age_years is not None and not youngest <= age_years <= oldest:
-            return [
-                f"age_outside_calibration: the subject's age is outside {youngest:.0f} to {oldest:.0f} years, "
-                "for which the interval was calibrated"
-            ]
+            return [_age_reason("the subject's age", youngest, oldest)]
         if age_years is None and not youngest <= age_estimate <= oldest:
-            return [
-                f"age_outside_calibration: the estimate is outside {youngest:.0f} to {oldest:.0f} years, "
-                "for which the interval was calibrated"
-            ]
+            return [_age_reason("the estimate", youngest, oldest)]
         return []
 
     def _scanner_reasons(self, acquisition: ScannerAttributes) -> list[str]:
@@ -231,7 +225,9 @@ class Predictor:
         if found is None:
             reasons.append(f"field_strength_unknown: the interval was calibrated at {known} only")
         elif not any(abs(found - strength) <= self._limits.field_strength_tolerance_t for strength in strengths):
-            reasons.append(f"field_strength_outside_calibration: the interval was calibrated at {known}, not {found:g} T")
+            reasons.append(
+                f"field_strength_outside_calibration: the interval was calibrated at {known}, not {found:g} T"
+            )
         vendors = [str(vendor) for vendor in self._space.vendors]
         maker = (acquisition.manufacturer or "").upper()
         if not any(vendor in maker for vendor in vendors):
@@ -242,10 +238,13 @@ class Predictor:
     def _distance_reasons(self, percentile: float) -> list[str]:
         if percentile <= self._limits.review_percentile:
             return []
-        return [
-            f"far_from_training: farther from the training cohort than {self._limits.review_percentile:g} % "
-            "of the healthy subjects held out of it"
-        ]
+        share = f"{self._limits.review_percentile:g} %"
+        return [f"far_from_training: farther from the training cohort than {share} of the subjects held out of it"]
+
+
+def _age_reason(what: str, youngest: float, oldest: float) -> str:
+    calibrated = f"{youngest:.0f} to {oldest:.0f} years, for which the interval was calibrated"
+    return f"age_outside_calibration: {what} is outside {calibrated}"
 
 
 def _pair(coordinates: npt.NDArray[np.float64]) -> tuple[float, float]:

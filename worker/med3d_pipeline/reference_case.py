@@ -12,6 +12,7 @@ from typing import Annotated, Protocol, Self
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from med3d_pipeline.encoder import Float32
@@ -55,7 +56,7 @@ class ReferenceCase:
             with np.load(folder / "expected.npz", allow_pickle=False) as expected:
                 tensor, latent = expected["tensor"].astype(np.float32), expected["latent"].astype(np.float32)
                 brain_age, sdmt = float(expected["brain_age_years"]), float(expected["sdmt_points"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, ValidationError, nib.filebasedimages.ImageFileError) as e:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, ValidationError, ImageFileError) as e:
             raise BundleError(f"the reference case cannot be read: {e}") from e
         return cls(volume, tensor, latent, brain_age, None if np.isnan(sdmt) else sdmt, tolerances)
 

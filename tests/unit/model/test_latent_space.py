@@ -1,0 +1,71 @@
+import math
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factories.predictions import latent_space
+from med3d_pipeline.errors import BundleError
+from med3d_pipeline.latent_space import LatentSpace, conformal_quantile
+
+
+def test_what_was_saved_is_what_is_loaded(tmp_path):
+    space = latent_space()
+    space.save(tmp_path / "latent_space.npz")
+    loaded = LatentSpace.load(tmp_path / "latent_space.npz")
+    for field in fields(space):
+        np.testing.assert_array_equal(getattr(loaded, field.name), getattr(space, field.name))
+
+
+def test_a_pickled_array_is_not_opened(tmp_path):
+    np.savez(tmp_path / "latent_space.npz", pca_mean=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(BundleError, match=r"latent_space\.npz"):
+        LatentSpace.load(tmp_path / "latent_space.npz")
+
+
+def test_a_file_that_is_no_archive_is_named(tmp_path):
+    (tmp_path / "latent_space.npz").write_bytes(b"not an archive")
+    with pytest.raises(BundleError, match=r"latent_space\.npz"):
+        LatentSpace.load(tmp_path / "latent_space.npz")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pca_axes": np.zeros((2, 3))},
+        {"residuals": np.full(19, np.nan)},
+        {"residuals": np.zeros(18)},
+        {"distance_floor": np.zeros(())},
+        {"distance_variances": np.array([1.0, 0.0])},
+    ],
+)
+def test_an_array_that_is_misshapen_or_not_finite_is_refused(tmp_path, wrong):
+    replace(latent_space(), **wrong).save(tmp_path / "latent_space.npz")
+    with pytest.raises(BundleError):
+        LatentSpace.load(tmp_path / "latent_space.npz")
+
+
+def test_the_distance_is_mahalanobis_along_the_axes_and_scaled_across_them():
+    space = replace(latent_space(), distance_variances=np.array([4.0, 1.0]), distance_floor=np.array(0.25))
+    latents = np.array([[2.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 2.0, 0], [0, 0, 0, 0]], np.float32)
+    np.testing.assert_allclose(space.distance(latents), [1.0, 2.0, 4.0, 0.0])
+
+
+def test_the_percentile_counts_held_out_subjects_that_lie_nearer():
+    space = latent_space(subjects=20)
+    assert space.percentile(0.0) == 0.0
+    assert space.percentile(2.51) == 50.0
+    assert space.percentile(99.0) == 100.0
+
+
+def test_too_few_residuals_for_the_level_give_no_finite_interval():
+    assert conformal_quantile(np.arange(5.0), 0.9) == math.inf
+
+
+@given(st.lists(st.floats(-50, 50), min_size=20, max_size=60), st.floats(0.5, 0.9))
+def test_at_least_the_stated_share_of_residuals_lies_inside(residuals, level):
+    values = np.array(residuals)
+    inside = np.mean(np.abs(values) <= conformal_quantile(values, level))
+    assert inside >= level
