@@ -38,11 +38,12 @@ class Tissue:
     density: float
 
 
-# T1: Rooney et al., Magn Reson Med 57 (2007) 308, table 1 (white matter, cortical grey matter), by field in T.
-# T2 at 3 T: Stanisz et al., Magn Reson Med 54 (2005) 507; it hardly depends on the field. T2*: Peters et al., Magn
-# Reson Imaging 25 (2007) 748. Proton density relative to CSF. Only the order of the signals matters, not their size.
-_T1_MS = {0.2: (361.0, 635.0), 1.0: (555.0, 1036.0), 1.5: (656.0, 1188.0), 4.0: (1010.0, 1723.0), 7.0: (1220.0, 2132.0)}
-_T2_STAR_MS = {0.2: (75.0, 95.0), 1.5: (66.2, 84.0), 3.0: (53.2, 66.0), 7.0: (26.8, 33.2)}
+# White and grey matter, by field in T. T1: Wright et al., MAGMA 21 (2008) 121 (MPRAGE, healthy adults). T2*: Peters et
+# al., Magn Reson Imaging 25 (2007) 748. T2 at 3 T: Stanisz et al., Magn Reson Med 54 (2005) 507; it hardly depends on
+# the field. Proton density relative to CSF, whose relaxation is that of free fluid. Only the order of the signals
+# matters here, so rounder numbers would do as well. Outside the tabulated fields the nearest one stands in.
+_T1_MS = {1.5: (646.0, 1197.0), 3.0: (838.0, 1607.0), 7.0: (1126.0, 1939.0)}
+_T2_STAR_MS = {1.5: (66.2, 84.0), 3.0: (53.2, 66.0), 7.0: (26.8, 33.2)}
 _WHITE_T2_MS, _GREY_T2_MS = 69.0, 99.0
 _WHITE_DENSITY, _GREY_DENSITY = 0.70, 0.82
 _CSF = Tissue(t1_ms=4300.0, t2_ms=2000.0, t2_star_ms=1000.0, density=1.0)
