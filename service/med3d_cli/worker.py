@@ -33,6 +33,6 @@ def worker(
     try:
         code = run_worker(settings, log_level=log_level.upper())
     except WorkerUnfit as unfit:
-        raise CommandError(str(unfit), EXIT_UNFIT) from unfit
+        raise CommandError(str(unfit), EXIT_UNFIT if unfit.lasting else 1) from unfit
     if code:
         raise typer.Exit(code)

@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 
 import psutil
-from factories.processes import family, living, wait_until, wait_until_gone
 
+from factories.processes import family, living, wait_until, wait_until_gone
 from med3d_cli.data_dir import DataDir
 from med3d_cli.demo_head import average_head, write_mr_series
 from med3d_cli.results_client import ResultsClient, StudyOptions
 from med3d_cli.study_stream import open_study
 from med3d_pipeline.volume import Volume
+from med3d_worker.tether import die_with_parent
 
 READY = "med3d ready on "
 FAULTS = Path(__file__).parent / "faults"
@@ -50,9 +51,15 @@ class Service:
             "MED3D_LEASE_S": "5",
             "MED3D_HEARTBEAT_S": "1",
         }
+        here = os.getpid()
         command = [sys.executable, "-m", "med3d_cli", "serve", "--data-dir", str(self.data_dir.root), "--port", "0"]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            preexec_fn=lambda: die_with_parent(here),  # noqa: PLW1509 - tests run on one thread
         )
         line = self.process.stdout.readline()
         assert line.startswith(READY), self.process.stderr.read()

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
+
 from factories.processes import living, wait_until, wait_until_gone
 from factories.services import Service
-
 from med3d_contract.results import RunStatus
 
 pytestmark = pytest.mark.timeout(240)

@@ -23,25 +23,31 @@ MODEL_LOADING_TIMEOUT_S = 300.0
 
 
 class WorkerUnfit(Exception):  # noqa: N818 - a state, for the operator to mend
-    """The model bundle, the store or the key cannot be used here; starting again will not help."""
+    """A child could not be made ready. ``lasting``: starting again will not help, as with an altered bundle."""
+
+    def __init__(self, reason: str, *, lasting: bool) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
 
 
 class UnfitReport:
-    """One sentence that a child leaves for its parent: why it must not work. Shared memory, so made before the fork."""
+    """What a child leaves for its parent: why it must not work. Shared memory, so made before the fork."""
 
     SIZE_BYTES = 4096
+    LASTING, PASSING = b"L", b"P"
 
     def __init__(self) -> None:
         self._shared = mmap.mmap(-1, self.SIZE_BYTES)
 
-    def write(self, reason: str) -> None:
+    def write(self, reason: str, *, lasting: bool) -> None:
         """Leave the sentence, cut to what fits."""
-        data = reason.encode()[: self.SIZE_BYTES - 1]
+        data = (self.LASTING if lasting else self.PASSING) + reason.encode()[: self.SIZE_BYTES - 2]
         self._shared[: len(data)] = data
 
-    def read(self) -> str | None:
-        """The sentence, or None where no child was unfit."""
-        return bytes(self._shared).rstrip(b"\0").decode(errors="replace") or None
+    def read(self) -> WorkerUnfit | None:
+        """None where every child was fit."""
+        data = bytes(self._shared).rstrip(b"\0")
+        return WorkerUnfit(data[1:].decode(errors="replace"), lasting=data[:1] == self.LASTING) if data else None
 
 
 @dataclass
@@ -58,8 +64,9 @@ class ChildProcess:
         die_with_parent(self.parent_pid)
         try:
             self.workplace = open_workplace(self.settings, partial(_send_publish, app))
-        except (PipelineError, StoreError, OSError, ValueError) as error:
-            self.unfit.write(str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - the edge: Celery would log it and let the child take work
+            lasting = isinstance(error, (PipelineError, StoreError, OSError, ValueError))
+            self.unfit.write(str(error) or type(error).__name__, lasting=lasting)
             os.kill(self.parent_pid, signal.SIGTERM)
 
 
@@ -78,7 +85,7 @@ def make_celery(settings: WorkerSettings, workplace: Callable[[], Workplace | No
 
 
 def run_worker(settings: WorkerSettings, *, log_level: str = "INFO") -> int:
-    """Take tasks until SIGTERM or SIGINT; the exit code. Raises WorkerUnfit where the model must not be used here."""
+    """Take tasks until SIGTERM or SIGINT; the exit code. Raises WorkerUnfit where no work may be done."""
     configure_logs(log_level)
     child = ChildProcess(settings)
     app = make_celery(settings, lambda: child.workplace)
@@ -99,8 +106,8 @@ def run_worker(settings: WorkerSettings, *, log_level: str = "INFO") -> int:
         quiet=True,
     )
     worker.start()
-    if reason := child.unfit.read():
-        raise WorkerUnfit(reason)
+    if unfit := child.unfit.read():
+        raise unfit
     return int(worker.exitcode or 0)
 
 

@@ -23,15 +23,15 @@ def register_tasks(app: Celery, workplace: Callable[[], Workplace | None]) -> No
             raise Reject("this worker is unfit", requeue=True)
         return found
 
-    @app.task(name=PREPROCESS_RUN)  # type: ignore[untyped-decorator]
+    @app.task(name=PREPROCESS_RUN, shared=False)  # type: ignore[untyped-decorator]
     def preprocess_run(run_id: str) -> None:
         here().preprocess(run_id)
 
-    @app.task(name=PREDICT_READY)  # type: ignore[untyped-decorator]
+    @app.task(name=PREDICT_READY, shared=False)  # type: ignore[untyped-decorator]
     def predict_ready() -> None:
         here().predict()
 
-    @app.task(name=PUBLISH_RESULT, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
+    @app.task(name=PUBLISH_RESULT, shared=False, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
     def publish_result(self: Any, run_id: str, attempt: int) -> None:
         try:
             here().publish(run_id, attempt)

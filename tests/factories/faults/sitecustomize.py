@@ -7,8 +7,7 @@ it below a function FUNCTION; that process takes the file away and dies there. N
 import os
 import signal
 import sys
-
-FOLDER = os.environ.get("MED3D_TEST_FAULTS")
+from pathlib import Path
 
 
 def _functions_on_the_stack() -> set[str]:
@@ -19,15 +18,18 @@ def _functions_on_the_stack() -> set[str]:
     return names
 
 
-def _hook(event: str, arguments: tuple) -> None:
-    if event != "open" or not isinstance(arguments[0], str):
-        return
-    for fault in os.listdir(FOLDER):
-        function, _, part = fault.partition("@")
-        if part in arguments[0] and function in _functions_on_the_stack():
-            os.rmdir(os.path.join(FOLDER, fault))
-            os.kill(os.getpid(), signal.SIGKILL)
+def _install(folder: Path) -> None:
+    def hook(event: str, arguments: tuple) -> None:
+        if event != "open" or not isinstance(arguments[0], str):
+            return
+        for fault in folder.iterdir():
+            function, _, part = fault.name.partition("@")
+            if part in arguments[0] and function in _functions_on_the_stack():
+                fault.rmdir()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
 
 
-if FOLDER:
-    sys.addaudithook(_hook)
+if "MED3D_TEST_FAULTS" in os.environ:
+    _install(Path(os.environ["MED3D_TEST_FAULTS"]))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+
 from factories.models import CannedPreprocessor, loaded_model, write_small_series
 from factories.predictions import tensors
-
 from med3d_contract.results import RunStatus
 from med3d_pipeline.errors import InferenceError, InputRefused
 from med3d_pipeline.study import PatientAttributes

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+
 from factories.models import LIMITS, CannedPreprocessor, loaded_model, write_small_series
 from factories.stores import MemoryStore
-
 from med3d_pipeline.errors import InputRefused
 from med3d_worker.preparation import (
     StudyPreparation,

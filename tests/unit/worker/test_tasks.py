@@ -1,0 +1,86 @@
+import pytest
+from celery.exceptions import Reject
+
+from med3d_contract.client import ApiUnavailable
+from med3d_contract.queues import PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
+from med3d_contract.store import StoreError
+from med3d_worker.app import UnfitReport, make_celery
+from med3d_worker.settings import WorkerSettings
+from med3d_worker.workplace import Workplace
+
+SETTINGS = WorkerSettings(worker_key="key", store_url="file:///nowhere", broker_url="memory://", child_memory_kib=123)
+
+
+class Calls:
+    """A workplace that remembers; publishing raises the given faults first."""
+
+    def __init__(self, *faults):
+        self.faults = list(faults)
+        self.seen = []
+
+    def workplace(self):
+        return Workplace(
+            preprocess=lambda run_id: self.seen.append(("preprocess", run_id)),
+            predict=lambda: self.seen.append(("predict",)),
+            publish=self._publish,
+        )
+
+    def _publish(self, run_id, attempt):
+        self.seen.append(("publish", run_id, attempt))
+        if self.faults:
+            raise self.faults.pop(0)
+
+
+def app_for(calls):
+    return make_celery(SETTINGS, calls.workplace)
+
+
+def test_tasks_carry_ids_to_the_use_cases():
+    calls = Calls()
+    app = app_for(calls)
+    app.tasks[PREPROCESS_RUN].apply(["run-1"], throw=True)
+    app.tasks[PREDICT_READY].apply(throw=True)
+    app.tasks[PUBLISH_RESULT].apply(["run-1", 3], throw=True)
+    assert calls.seen == [("preprocess", "run-1"), ("predict",), ("publish", "run-1", 3)]
+
+
+@pytest.mark.parametrize("fault", [ApiUnavailable("down"), StoreError("down")])
+def test_publishing_is_repeated_until_it_is_accepted(fault):
+    calls = Calls(*[fault] * 5)
+    app_for(calls).tasks[PUBLISH_RESULT].apply(["run-1", 3])
+    assert calls.seen == [("publish", "run-1", 3)] * 6
+
+
+def test_an_unfit_child_gives_its_task_back():
+    app = make_celery(SETTINGS, lambda: None)
+    with pytest.raises(Reject) as caught:
+        app.tasks[PREPROCESS_RUN]("run-1")
+    assert caught.value.requeue
+
+
+def test_the_memory_of_a_child_is_bounded_and_its_broker_may_be_away_for_long():
+    app = app_for(Calls())
+    assert app.conf.worker_max_memory_per_child == 123
+    assert app.conf.broker_connection_max_retries is None
+    assert app.conf.task_acks_late
+    assert app.conf.task_reject_on_worker_lost
+
+
+def test_an_unfit_report_crosses_over_whole_or_cut_but_never_broken():
+    report = UnfitReport()
+    assert report.read() is None
+    report.write("the bundle is altered", lasting=True)
+    assert (str(report.read()), report.read().lasting) == ("the bundle is altered", True)
+    report.write("é" * 5000, lasting=False)
+    assert str(report.read()).startswith("é" * 2000)
+    assert not report.read().lasting
+
+
+def test_a_worker_without_a_key_says_which_setting_is_missing():
+    with pytest.raises(ValueError, match="MED3D_WORKER_KEY_FILE"):
+        WorkerSettings(store_url="file:///nowhere")
+
+
+def test_the_key_is_read_from_its_file(tmp_path):
+    (tmp_path / "key").write_text("m3d_secret\n")
+    assert WorkerSettings(store_url="file:///x", worker_key_file=tmp_path / "key").key() == "m3d_secret"
