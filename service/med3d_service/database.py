@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Double, Engine, create_engine, event, make_url, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import FunctionElement
 
 from med3d_service.settings import Settings
+
+if TYPE_CHECKING:  # Alembic is slow to import, and only migrations need it
+    from alembic.config import Config
 
 BUSY_TIMEOUT_MS = 10_000
 
@@ -103,8 +104,10 @@ def migrations_dir() -> Path:
     return packaged if packaged.is_dir() else here.parent / "migrations"
 
 
-def alembic_config(connection: Connection) -> Config:
+def alembic_config(connection: Connection) -> "Config":
     """Alembic's configuration for an open connection."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -114,6 +117,8 @@ def alembic_config(connection: Connection) -> Config:
 
 def upgrade_schema(settings: Settings) -> None:
     """Bring the schema to the newest revision."""
+    from alembic import command
+
     database = Database(settings.database)
     try:
         with database.engine.connect() as connection:

@@ -7,7 +7,7 @@ import structlog
 from celery import Celery
 from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerError
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.queues import (
@@ -99,9 +99,7 @@ def send_waiting(database: Database, broker: Broker, *, redispatch_s: float, **o
                     drained[line] = broker.is_drained(*line)
                 if not drained[line]:
                     continue
-            broker.send(run.id, status, run.priority)
-            _mark_sent(database, run)
-            sent += 1
+            sent += _send_one(database, broker, run)
     except BrokerAwayError as error:
         log.warning("broker_away", kind=str(error), waiting=len(waiting))
     return sent
@@ -127,11 +125,20 @@ def _waiting(
     return list(session.scalars(query))
 
 
-def _mark_sent(database: Database, run: RunRow) -> None:
+def _send_one(database: Database, broker: Broker, run: RunRow) -> int:
+    """Take the sending upon us, so that of two who see the run waiting one sends; give it back where that fails."""
+    if not _mark(database, run, RunRow.dispatched_at.is_not_distinct_from(run.dispatched_at), at=db_now()):
+        return 0
+    try:
+        broker.send(run.id, RunStatus(run.status), run.priority)
+    except BrokerAwayError:
+        _mark(database, run, at=None)
+        raise
+    return 1
+
+
+def _mark(database: Database, run: RunRow, *also: ColumnElement[bool], at: ColumnElement[float] | None) -> bool:
+    here = (RunRow.id == run.id, RunRow.status == run.status, RunRow.attempt == run.attempt, *also)
+    statement = update(RunRow).where(*here).values(dispatched_at=at).execution_options(synchronize_session=False)
     with database.write() as session:
-        session.execute(
-            update(RunRow)
-            .where(RunRow.id == run.id, RunRow.status == run.status, RunRow.attempt == run.attempt)
-            .values(dispatched_at=db_now())
-            .execution_options(synchronize_session=False)
-        )
+        return session.connection().execute(statement).rowcount == 1

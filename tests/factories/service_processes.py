@@ -54,7 +54,9 @@ def postgresql():
     )  # fmt: skip
     try:
         ready = [binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-U", "med3d"]
-        wait_until(lambda: subprocess.run(ready, capture_output=True).returncode == 0, "PostgreSQL's start")
+        wait_until(
+            lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, "PostgreSQL's start"
+        )
         yield f"postgresql://med3d@127.0.0.1:{port}/postgres"
     finally:
         server.send_signal(signal.SIGINT)  # fast shutdown

@@ -37,7 +37,13 @@ def nifti_file(shape=(4, 5, 6), text=b"", extension=b"", trailing=b"", order="<"
     for at, length in ((4, 10), (14, 18), (148, 80), (228, 24), (328, 16)):
         header[at : at + min(length, len(text))] = text[:length]
     header[344:348] = b"n+1\0"
-    return bytes(header) + (b"\1\0\0\0" if extension else bytes(4)) + extension + bytes([1]) * int(np.prod(shape)) + trailing
+    return (
+        bytes(header)
+        + (b"\1\0\0\0" if extension else bytes(4))
+        + extension
+        + bytes([1]) * int(np.prod(shape))
+        + trailing
+    )
 
 
 def zip_of(files, **options):

@@ -1,7 +1,10 @@
 """The service's processes on both databases."""
 
 import pytest
+
 from factories.service_processes import Processes, new_database, postgresql
+
+QUICK = {"MED3D_LEASE_S": "3", "MED3D_REDISPATCH_S": "1", "MED3D_SWEEP_S": "0.1"}
 
 
 @pytest.fixture(scope="session")
@@ -10,18 +13,20 @@ def postgresql_url():
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request):
-    """The settings' database_url: None is SQLite in the data folder."""
-    if request.param == "sqlite":
-        return None
-    return new_database(request.getfixturevalue("postgresql_url"))
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_processes(request, tmp_path_factory):
+    """Broker, API, courier and scheduler for the tests of one module, on each database."""
+    environment = QUICK
+    if request.param == "postgresql":
+        environment = QUICK | {"MED3D_DATABASE_URL": new_database(request.getfixturevalue("postgresql_url"))}
+    made = Processes(tmp_path_factory.mktemp("data"), **environment)
+    yield made.start("broker", "api", "courier", "scheduler")
+    made.close()
 
 
 @pytest.fixture
-def processes(tmp_path, database_url):
-    """Nothing runs yet; the schema is there."""
-    environment = {} if database_url is None else {"MED3D_DATABASE_URL": database_url}
-    made = Processes(tmp_path, MED3D_LEASE_S="3", MED3D_REDISPATCH_S="1", MED3D_SWEEP_S="0.1", **environment)
+def processes(tmp_path):
+    """Processes of one test's own, to be killed as it likes; nothing runs yet."""
+    made = Processes(tmp_path, **QUICK)
     yield made
     made.close()

@@ -1,10 +1,10 @@
 """The state machine of runs, move by move; the stateful test walks it at random."""
 
 import pytest
-from factories.service import LEASES, add_run, completed, failed, open_database, preprocessed, refused, worker
-from factories.work import BUNDLE
 from sqlalchemy import select, update
 
+from factories.service import LEASES, add_run, completed, failed, open_database, preprocessed, refused, worker
+from factories.work import BUNDLE
 from med3d_contract.results import BundleRef, Priority
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
