@@ -11,18 +11,21 @@ from med3d_pipeline.spec import BiasFieldSpec
 from med3d_pipeline.volume import Volume, Voxels
 
 
+PURE_BRAIN = 0.9
+"""Share of brain from which on a voxel tells something about the field."""
+
+
 def correct_bias_field(head: Volume, brain_share: Volume, spec: BiasFieldSpec) -> Volume:
     """``head`` (float32) divided by its bias field, estimated where ``brain_share`` (0 to 1, same grid) says brain.
 
-    The field is smooth, so it is estimated on voxels of about ``spec.grid_mm``, each the mean of the brain inside it,
-    and then interpolated linearly. Its geometric mean over the brain is one: the brain keeps its brightness.
+    The field is smooth, so it is estimated on one voxel in every ``spec.grid_mm`` or so, and then interpolated
+    linearly. Its geometric mean over the brain is one: the brain keeps its brightness.
     """
     image = to_image(head.voxels, head.affine)
-    inside = to_image(brain_share.voxels, head.affine)
     factors = [max(1, round(spec.grid_mm / spacing)) for spacing in head.spacing_mm]
-    share = sitk.BinShrink(inside, factors)
-    coarse = sitk.BinShrink(image * inside, factors) / sitk.Maximum(share, 1e-3)
-    log_field = _log_field(coarse, share > 0.5, spec)
+    # Single voxels, not their means: means would blur the tissues' peaks in the histogram, which N4 sharpens.
+    share = sitk.Shrink(to_image(brain_share.voxels, head.affine), factors)
+    log_field = _log_field(sitk.Shrink(image, factors), share > PURE_BRAIN, spec)
 
     resample = sitk.ResampleImageFilter()
     resample.SetReferenceImage(image)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NUMERICS_VERSION = 3
+NUMERICS_VERSION = 4
 """Raised whenever the code gives other numbers for the same spec; part of the digest, so cached tensors are not reused."""
 
 
@@ -18,7 +18,7 @@ class BiasFieldSpec(_Frozen):
     """N4: the voxels that it works on and how long it may take on each level of its B-spline grid."""
 
     grid_mm: float = Field(default=6.0, gt=0)
-    iterations: tuple[Annotated[int, Field(gt=0)], ...] = (20, 20, 20)
+    iterations: tuple[Annotated[int, Field(gt=0)], ...] = (50, 50, 50)
     convergence: float = Field(default=1e-3, gt=0)
 
 
