@@ -1,0 +1,132 @@
+"""`med3d analyse` and `med3d bundle` as processes, with the shipped model and a real head."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from factories.services import write_small_head
+
+from med3d_contract.results import RunView
+from med3d_pipeline.bundle import Bundle
+from med3d_worker.analysis import AnalysedInput
+
+
+def med3d(*arguments):
+    command = [sys.executable, "-m", "med3d_cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory):
+    return write_small_head(tmp_path_factory.mktemp("head") / "study" / "series")
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notes")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answered(head, notes, tmp_path_factory):
+    """One batch over a head (as a folder with a sub-folder), something that is no image, and the head again."""
+    kept = tmp_path_factory.mktemp("kept")
+    return med3d("analyse", head.parent, notes, head, "--json", "--age", "50", "--keep", kept), kept
+
+
+def test_a_batch_goes_on_after_a_refused_input_and_says_so(answered, head, notes):
+    done, _ = answered
+    reports = json.loads(done.stdout)
+    assert [report["input"] for report in reports] == [str(head.parent), str(notes), str(head)]
+    assert [report["status"] for report in reports] == ["completed", "refused", "completed"]
+    assert reports[1]["refusal"]["code"] == "no_images"
+    assert done.stderr.strip().splitlines()[-1] == "3 inputs: 2 completed, 1 refused"
+    assert done.returncode == 3
+
+
+def test_the_objects_are_shaped_as_the_api_shows_runs(answered):
+    for report in json.loads(answered[0].stdout):
+        AnalysedInput.model_validate(report)
+        assert report.keys() - {"input"} <= RunView.model_fields.keys()
+
+
+def test_the_same_head_gives_the_same_numbers(answered):
+    first, _, second = json.loads(answered[0].stdout)
+    assert first["result"] == second["result"]
+    assert first["quality"] == second["quality"]
+
+
+def test_the_stated_age_gives_a_gap(answered):
+    age = json.loads(answered[0].stdout)[0]["result"]["brain_age"]
+    assert age["chronological_age"] == {"years": 50.0, "source": "form", "note": None}
+    assert age["gap"]["estimate"] == pytest.approx(age["estimate"] - 50)
+
+
+def test_simulated_labels_are_not_reported_unless_asked_for(answered):
+    assert json.loads(answered[0].stdout)[0]["result"]["sdmt"] is None
+
+
+def test_kept_images_lie_in_native_and_template_space(answered):
+    kept = answered[1]
+    assert sorted(folder.name for folder in kept.iterdir()) == ["0001", "0003"]
+    mask = nib.load(kept / "0001" / "brain_mask.nii.gz")
+    assert 900 < np.asarray(mask.dataobj).sum() * abs(np.linalg.det(mask.affine[:3, :3])) / 1000 < 2000  # ml of brain
+    normalised = nib.load(kept / "0001" / "normalised.nii.gz")
+    assert normalised.shape == Bundle.open(Bundle.default_path(), verify=False).spec.shape
+    affine = np.loadtxt(kept / "0001" / "template_to_native.txt")
+    assert affine.shape == (4, 4)
+    assert np.linalg.det(affine[:3, :3]) > 0
+    inside = np.asarray(mask.dataobj) > 0
+    centre_native = nib.affines.apply_affine(mask.affine, np.argwhere(inside).mean(axis=0))
+    centre_template = nib.affines.apply_affine(
+        normalised.affine, np.argwhere(np.asarray(normalised.dataobj) > 0).mean(axis=0)
+    )
+    assert np.linalg.norm(nib.affines.apply_affine(affine, centre_template) - centre_native) < 10  # mm
+
+
+def test_a_table_is_written_row_by_row(head, tmp_path):
+    done = med3d("analyse", head, "--csv", tmp_path / "out.csv")
+    assert done.returncode == 0
+    [row] = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert row["status"] == "completed"
+    assert float(row["brain_age_lower"]) < float(row["brain_age_years"]) < float(row["brain_age_upper"])
+    assert done.stdout == ""
+
+
+def test_the_shipped_bundle_proves_itself_here():
+    folder = Bundle.default_path()
+    done = med3d("bundle", "verify", folder)
+    assert done.returncode == 0, done.stderr
+    assert "reference case within tolerances" in done.stdout
+    shown = med3d("bundle", "show", folder)
+    assert Bundle.open(folder, verify=False).digest in shown.stdout.replace("\n", "")
+
+
+def test_an_altered_bundle_is_named_and_never_used(head, tmp_path):
+    altered = tmp_path / "bundle"
+    shutil.copytree(Bundle.default_path(), altered)
+    network = altered / "heads" / "brain_age.onnx"
+    network.write_bytes(network.read_bytes()[:-1] + b"\0")
+    for done in (med3d("bundle", "verify", altered), med3d("analyse", head, "--bundle", altered)):
+        assert done.returncode == 1
+        [line] = done.stderr.strip().splitlines()
+        assert line.startswith("error: heads/brain_age.onnx of the bundle has been altered")
+
+
+@pytest.mark.realdata
+def test_real_studies_get_a_number_or_the_reason_why_not(test_data):
+    dicom = test_data / "dicom"
+    inputs = [dicom / name for name in ("siemens_trio_study", "ge_fruit_not_a_head", "siemens_2d_t1")]
+    done = med3d("analyse", *inputs, "--json")
+    mprage, fruit, thick = json.loads(done.stdout)
+    assert mprage["status"] == "completed", mprage["refusal"] or mprage["failure"]
+    assert 18 < mprage["result"]["brain_age"]["estimate"] < 90
+    assert fruit["status"] == "refused"
+    assert thick["refusal"]["code"] == "through_plane_too_coarse"
+    assert done.returncode == 3
