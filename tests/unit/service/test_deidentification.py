@@ -1,0 +1,319 @@
+"""What workers see of a study: the allow-list, and not one word of what identifies a patient."""
+
+import gzip
+import io
+import os
+import tarfile
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.datadict import DicomDictionary, dictionary_VR
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.tag import Tag
+
+from factories.dicom_series import enhanced_dataset, head_like, ras_affine, slice_datasets
+from factories.uploads import dicom_files, gzipped, nifti_file
+from med3d_service.sealed import SealedWriter
+from med3d_service.working_copy.child import copy_study
+from med3d_service.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
+from med3d_service.working_copy.messages import Finding, Job, Member
+from med3d_service.working_copy.pseudonyms import Pseudonyms
+from med3d_service.working_copy.vocabulary import DESCRIPTIONS, known_agent, known_sequence, known_words
+
+KEY = b"u" * 32
+CANARY = "CANARYBIRD"
+DIGITS = "8675309"
+TEXT_VRS = {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT", "DS", "IS"}
+
+
+def deidentified(dataset):
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    data, identity = Deidentifier(Pseudonyms(KEY)).copy(buffer.getvalue())
+    return pydicom.dcmread(io.BytesIO(data)), data, identity
+
+
+def one_slice(**header):
+    return slice_datasets(head_like((8, 8, 4)), ras_affine(), **header)[1]
+
+
+def canary_value(tag):
+    vr = dictionary_VR(tag)
+    if vr == "UI":
+        return f"1.2.{DIGITS}.4"
+    return CANARY
+
+
+def with_canaries(dataset, keep=("SOPClassUID", "SpecificCharacterSet")):
+    """Put a canary into every text element that DICOM knows, at the top and in an item of every sequence."""
+    with pydicom.config.disable_value_validation():
+        for tag in DicomDictionary:
+            vr = dictionary_VR(tag)
+            if (
+                Tag(tag).group in {0x0000, 0x0002, 0x7FE0, 0xFFFA, 0xFFFC, 0xFFFE}
+                or pydicom.datadict.keyword_for_tag(tag) in keep
+            ):
+                continue
+            if vr in TEXT_VRS:
+                element = DataElement(
+                    tag, vr if vr not in {"DS", "IS", "AS", "DA", "TM", "DT"} else "LO", canary_value(tag)
+                )
+                dataset[tag] = element
+            elif vr == "SQ" and Tag(tag) not in dataset:
+                item = Dataset()
+                item.add_new(0x00081030, "LO", CANARY)
+                item.add_new(0x00080104, "LO", CANARY)
+                dataset.add_new(tag, "SQ", Sequence([item]))
+        block = dataset.private_block(0x0029, "MAKER " + CANARY, create=True)
+        block.add_new(0x10, "LO", CANARY)
+        block.add_new(0x11, "OB", CANARY.encode())
+        dataset.add_new(0x00430010, "LO", CANARY)
+        dataset.add_new(0xFFFCFFFC, "OB", CANARY.encode())
+    return dataset
+
+
+def traces(data):
+    """Canaries in any spelling that could be read back."""
+    folded = data.upper()
+    return [mark for mark in (CANARY, DIGITS, CANARY[:6]) if mark.encode() in folded]
+
+
+def test_no_canary_survives_in_any_text_element_private_element_or_padding():
+    with pydicom.config.disable_value_validation():
+        copied, data, _ = deidentified(with_canaries(one_slice()))
+    assert traces(data) == []
+    assert copied.Rows == 8
+
+
+def test_no_canary_survives_inside_functional_groups():
+    dataset = enhanced_dataset([head_like((8, 8, 4))], ras_affine())
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        frame.FrameContentSequence[0].FrameComments = CANARY
+        frame.FrameContentSequence[0].StackID = CANARY
+        frame.add_new(0x00409096, "SQ", Sequence([with_canaries(Dataset())]))
+    _, data, _ = deidentified(dataset)
+    assert traces(data) == []
+
+
+def test_the_identity_is_found_for_the_encrypted_table():
+    _, _, identity = deidentified(
+        one_slice(
+            PatientID="P1", PatientName="Doe^Jane", PatientBirthDate="19700101", StudyDate="20200101", PatientSex="F"
+        )
+    )
+    assert (identity.patient_id, identity.patient_name, identity.birth_date) == ("P1", "Doe^Jane", "19700101")
+    assert (identity.study_date, identity.sex) == ("20200101", "F")
+
+
+def test_geometry_sequence_parameters_and_pixels_come_through_unchanged():
+    original = one_slice(PatientSex="F", RescaleSlope="1.5", RescaleIntercept="-3")
+    copied, _, _ = deidentified(original)
+    for keyword in ["Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "MagneticFieldStrength", "ScanningSequence", "SequenceVariant", "MRAcquisitionType", "ImageType", "SeriesNumber", "RescaleSlope", "RescaleIntercept", "PatientSex", "SOPClassUID", "Modality", "BitsStored"]:
+        assert copied[keyword].value == original[keyword].value, keyword
+    assert copied.PixelData == original.PixelData
+    np.testing.assert_array_equal(copied.pixel_array, original.pixel_array)
+
+
+def test_enhanced_images_keep_their_functional_groups():
+    original = enhanced_dataset([head_like((8, 8, 4))], ras_affine())
+    copied, _, _ = deidentified(original)
+    for ours, theirs in zip(
+        copied.PerFrameFunctionalGroupsSequence, original.PerFrameFunctionalGroupsSequence, strict=True
+    ):
+        assert (
+            ours.PlanePositionSequence[0].ImagePositionPatient == theirs.PlanePositionSequence[0].ImagePositionPatient
+        )
+        assert ours.FrameContentSequence[0].DimensionIndexValues == theirs.FrameContentSequence[0].DimensionIndexValues
+    shared, theirs = (found.SharedFunctionalGroupsSequence[0] for found in (copied, original))
+    assert shared.PixelMeasuresSequence[0].PixelSpacing == theirs.PixelMeasuresSequence[0].PixelSpacing
+    assert shared.MRModifierSequence[0].InversionTimes == theirs.MRModifierSequence[0].InversionTimes
+    assert copied.PixelData == original.PixelData
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        pydicom.uid.ImplicitVRLittleEndian,
+        pydicom.uid.ExplicitVRLittleEndian,
+        pydicom.uid.ExplicitVRBigEndian,
+        pydicom.uid.DeflatedExplicitVRLittleEndian,
+    ],
+    ids=["implicit", "explicit", "big endian", "deflated"],
+)
+def test_every_native_transfer_syntax_is_read_and_no_text_gets_through(syntax):
+    original = one_slice(PatientName=CANARY, StudyDescription=CANARY)
+    original.file_meta.TransferSyntaxUID = syntax
+    buffer = io.BytesIO()
+    little = syntax != pydicom.uid.ExplicitVRBigEndian
+    pydicom.dcmwrite(
+        buffer, original, implicit_vr=syntax.is_implicit_VR, little_endian=little, enforce_file_format=True
+    )
+    data, _ = Deidentifier(Pseudonyms(KEY)).copy(buffer.getvalue())
+    copied = pydicom.dcmread(io.BytesIO(data))
+    assert copied.PixelSpacing == original.PixelSpacing
+    assert (copied.Rows, copied.InversionTime) == (8, 850)
+    assert copied.PixelData == original.PixelData
+    assert traces(data) == []
+
+
+def test_compressed_pixel_data_is_passed_on_byte_for_byte():
+    original = one_slice()
+    original.compress(pydicom.uid.RLELossless)
+    copied, _, _ = deidentified(original)
+    assert copied.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless
+    assert copied.PixelData == original.PixelData
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_truncated_pixel_data_stays_truncated_for_the_reader_to_see(compressed):
+    original = one_slice()
+    if compressed:
+        original.compress(pydicom.uid.RLELossless)
+    buffer = io.BytesIO()
+    original.save_as(buffer, enforce_file_format=True)
+    cut = buffer.getvalue()[:-40]
+    data, _ = Deidentifier(Pseudonyms(KEY)).copy(cut)
+    assert cut.endswith(data[-20:])
+    assert len(data) < len(buffer.getvalue())
+
+
+def test_uids_become_stand_ins_that_the_same_site_repeats_and_another_does_not():
+    original = one_slice()
+    first, _, _ = deidentified(original)
+    second, _, _ = deidentified(original)
+    assert first.SOPInstanceUID == second.SOPInstanceUID
+    assert first.SOPInstanceUID.startswith("2.25.")
+    assert len(first.SOPInstanceUID) <= 64
+    assert first.file_meta.MediaStorageSOPInstanceUID == first.SOPInstanceUID
+    assert Pseudonyms(b"x" * 32).uid("1.2.3") != Pseudonyms(KEY).uid("1.2.3")
+
+
+def test_unknown_codes_stay_distinct_but_unreadable():
+    copied, _, _ = deidentified(one_slice(ImageType=["ORIGINAL", "PRIMARY", "M", "DOE_A", "DOE_B", "DOE_A"]))
+    kept = list(copied.ImageType)
+    assert kept[:3] == ["ORIGINAL", "PRIMARY", "M"]
+    assert kept[3] == kept[5] != kept[4]
+    assert "DOE" not in "".join(kept)
+
+
+def test_descriptions_are_cut_down_to_words_of_the_trade():
+    copied, _, _ = deidentified(one_slice(SeriesDescription="T1_MPRAGE sag Müller post Gd", ProtocolName="Dr Smith t2"))
+    assert copied.SeriesDescription == "T1 MPRAGE sag post Gd"
+    assert copied.ProtocolName == "t2"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=60))
+def test_no_text_gets_past_the_vocabulary(text):
+    assert all(word.casefold() in DESCRIPTIONS for word in known_words(text, DESCRIPTIONS).split())
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("*tfl3d1_16ns", "*tfl3d"),
+        ("tfl3d1_ns", "tfl3d"),
+        ("*fl2d1", "*fl2d"),
+        ("fm2d2r", "fm2d"),
+        ("Smith", ""),
+        ("seldon", ""),
+    ],
+)
+def test_sequence_names_keep_their_family(name, kept):
+    assert known_sequence(name) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("", ""), ("none", ""), ("Gadovist 7.5 ml", "GADOLINIUM"), ("given by Dr X", "AGENT")]
+)
+def test_a_contrast_agent_is_told_and_no_more(text, kept):
+    assert known_agent(text) == kept
+
+
+def test_reports_and_directories_are_no_images():
+    report = one_slice()
+    for keyword in ("PixelData", "Rows", "Columns"):
+        delattr(report, keyword)
+    with pytest.raises(NotAnImageError):
+        deidentified(report)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damaged_files_are_read_or_refused_and_never_break_the_reader(data):
+    damaged = bytearray(FILE)
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(132, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        Deidentifier(Pseudonyms(KEY)).copy(bytes(damaged[: data.draw(st.integers(140, len(damaged)))]))
+    except (NotAnImageError, UnreadableError):
+        return
+
+
+FILE = dicom_files(1)[0]
+
+
+# --- a whole study in the child ---
+
+
+def copy(tmp_path, files, kind="dicom"):
+    """Run a job as the child does; its report and the tar's members."""
+    writer = SealedWriter(tmp_path / "container", KEY)
+    members = []
+    for data in files:
+        members.append(Member(kind=kind, offset_bytes=writer.size_bytes, size_bytes=len(data)))
+        writer.write(data)
+    writer.close()
+    target = tmp_path / "copy.tar"
+    job = Job(
+        container=str(writer.path), container_key=KEY.hex(), uid_key=KEY.hex(), members=members, target=str(target)
+    )
+    report = copy_study(job)
+    if not target.exists():
+        return report, {}
+    with tarfile.open(target) as tar:
+        return report, {member.name: tar.extractfile(member).read() for member in tar}
+
+
+def test_a_study_becomes_a_tar_of_numbered_files(tmp_path):
+    report, members = copy(tmp_path, dicom_files(3, PatientID="P1"))
+    assert list(members) == ["00001.dcm", "00002.dcm", "00003.dcm"]
+    assert (report.finding, report.copied, report.skipped, report.patient_id) == (Finding.COPIED, 3, 0, "P1")
+    assert len(report.uids) == 3 + 2, "three instances, a series, a study"
+
+
+def test_unreadable_files_among_readable_ones_are_counted(tmp_path):
+    report, members = copy(tmp_path, [*dicom_files(2), bytes(128) + b"DICM" + os.urandom(300)])
+    assert (report.finding, report.copied, report.skipped, len(members)) == (Finding.COPIED, 2, 1, 2)
+
+
+def test_a_study_of_two_patients_is_no_study(tmp_path):
+    report, members = copy(tmp_path, dicom_files(1, PatientID="A") + dicom_files(1, series="b", PatientID="B"))
+    assert (report.finding, members) == (Finding.SEVERAL_PATIENTS, {})
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_nifti_loses_its_texts_extensions_and_trailer_and_keeps_its_voxels(tmp_path, compressed, order):
+    image = nifti_file(
+        text=CANARY.encode() * 8, extension=CANARY.encode() + bytes(6), trailing=CANARY.encode(), order=order
+    )
+    report, members = copy(tmp_path, [gzipped(image) if compressed else image], kind="nifti")
+    (name,) = members
+    cleaned = gzip.decompress(members[name])
+    assert (name, report.finding) == ("volume.nii.gz", Finding.COPIED)
+    assert traces(cleaned) == []
+    assert CANARY.encode() not in members[name]
+    assert cleaned[40:56] == image[40:56]
+    assert cleaned[352:] == bytes([1]) * 120
+
+
+def test_a_nifti_header_that_makes_no_sense_is_unreadable(tmp_path):
+    broken = bytearray(nifti_file())
+    broken[40:42] = b"\x63\x00"  # 99 dimensions
+    assert copy(tmp_path, [bytes(broken)], kind="nifti")[0].finding is Finding.UNREADABLE_FILE

@@ -1,0 +1,87 @@
+"""Sealed originals: what was written comes back, and nothing else does."""
+
+import io
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from med3d_service import sealed
+from med3d_service.sealed import CHUNK_BYTES, SealBrokenError, SealedReader, SealedWriter
+
+KEY = b"k" * 32
+
+
+def seal(path, *pieces, key=KEY):
+    path.unlink(missing_ok=True)
+    writer = SealedWriter(path, key)
+    for piece in pieces:
+        writer.write(piece)
+    writer.close()
+    return writer
+
+
+def unseal(path, key=KEY):
+    with SealedReader(path, key) as reader:
+        return io.BufferedReader(reader).read()
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES])
+def test_files_of_every_length_come_back(tmp_path, size):
+    data = bytes(index % 251 for index in range(size))
+    assert seal(tmp_path / "x", data).size_bytes == size
+    assert unseal(tmp_path / "x") == data
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(offset=st.integers(0, 3 * CHUNK_BYTES), length=st.integers(0, 2 * CHUNK_BYTES))
+def test_any_place_can_be_read(tmp_path, offset, length):
+    data = b"".join(number.to_bytes(4, "big") for number in range(5 * CHUNK_BYTES // 8))
+    if not (tmp_path / "x").exists():
+        seal(tmp_path / "x", data[:1000], data[1000:])
+    with SealedReader(tmp_path / "x", KEY) as reader:
+        buffered = io.BufferedReader(reader)
+        buffered.seek(offset)
+        assert buffered.read(length) == data[offset : offset + length]
+
+
+def test_the_plaintext_is_not_on_the_disk_and_the_same_file_never_looks_the_same(tmp_path):
+    seal(tmp_path / "a", b"SECRET" * 100)
+    seal(tmp_path / "b", b"SECRET" * 100)
+    first, second = (tmp_path / "a").read_bytes(), (tmp_path / "b").read_bytes()
+    assert b"SECRET" not in first
+    assert first != second
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+def chunks_swapped(data):
+    first, second = sealed.HEADER_BYTES, sealed.HEADER_BYTES + CHUNK_BYTES + sealed.TAG_BYTES
+    end = second + CHUNK_BYTES + sealed.TAG_BYTES
+    return data[:first] + data[second:end] + data[first:second] + data[end:]
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda data: data[:-1],
+        lambda data: data[: sealed.HEADER_BYTES + CHUNK_BYTES + sealed.TAG_BYTES],
+        lambda data: data + b"\0",
+        lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:],
+        lambda data: data[:10] + bytes([data[10] ^ 1]) + data[11:],
+        chunks_swapped,
+        lambda _: b"",
+        lambda _: b"no sealed file",
+    ],
+    ids=["cut", "last chunks dropped", "longer", "a bit turned", "salt turned", "chunks swapped", "empty", "alien"],
+)
+def test_a_file_that_was_changed_is_not_read(tmp_path, tamper):
+    seal(tmp_path / "x", bytes(3 * CHUNK_BYTES))
+    (tmp_path / "x").write_bytes(tamper((tmp_path / "x").read_bytes()))
+    with pytest.raises(SealBrokenError):
+        unseal(tmp_path / "x")
+
+
+def test_another_key_opens_nothing(tmp_path):
+    seal(tmp_path / "x", b"data")
+    with pytest.raises(SealBrokenError):
+        unseal(tmp_path / "x", b"l" * 32)
