@@ -28,7 +28,6 @@ from med3d_service.settings import Settings
 from med3d_service.tables import BeatRow
 
 log = structlog.get_logger()
-BEAT_S = 2.0
 STOP_S = 3
 
 DESCRIPTION = """Brain age and estimated SDMT of T1-weighted head MRI, with intervals and reasons.
@@ -108,7 +107,7 @@ def _start(service: Service) -> None:
 
 
 def _beat(service: Service, stopped: threading.Event) -> None:
-    while not stopped.wait(BEAT_S):
+    while not stopped.wait(min(2.0, service.leases.lease_s / 8)):
         try:
             with service.database.write() as session:
                 session.merge(BeatRow(process="api", beat_at=db_now()))

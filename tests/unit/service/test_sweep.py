@@ -1,0 +1,123 @@
+"""The scheduler's steps, one by one."""
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from factories.service import LEASES, MemoryBroker, add_run, completed, migrated, preprocessed, worker
+from med3d_contract.work import StoredOutcome
+from med3d_service import scheduler
+from med3d_service.composition import Service
+from med3d_service.runs import transitions
+from med3d_service.tables import BeatRow, RunRow
+
+
+@pytest.fixture
+def service(tmp_path):
+    made = Service.compose(migrated(tmp_path))
+    yield made
+    made.close()
+
+
+def beat(service, ago_s):
+    with service.database.write() as session:
+        session.merge(BeatRow(process="api", beat_at=service_now(service) - ago_s))
+
+
+def service_now(service):
+    return service.database.now()
+
+
+def run_in_prediction(service):
+    run_id = add_run(service.database)
+    with service.database.write() as session:
+        transitions.claim_preprocess(session, run_id, worker(), LEASES)
+        transitions.store_preprocessed(session, run_id, preprocessed(1))
+        transitions.claim_predict(session, worker(), 1, LEASES)
+    return run_id
+
+
+def status(service, run_id):
+    with service.database.read() as session:
+        return session.scalars(select(RunRow.status).where(RunRow.id == run_id)).one()
+
+
+def put_outcome(service, run_id, attempt, age_s=60):
+    key = f"results/{run_id}/{attempt}.json"
+    stored = StoredOutcome(run_id=run_id, outcome=completed(attempt))
+    service.store.put(key, stored.model_dump_json().encode())
+    made_older(service, key, age_s)
+    return key
+
+
+def made_older(service, key, age_s):
+    at = (datetime.now(UTC) - timedelta(seconds=age_s)).timestamp()
+    os.utime(service.store.local_path(key), (at, at))
+
+
+def test_a_stored_outcome_whose_message_was_lost_is_adopted_and_removed(service):
+    run_id = run_in_prediction(service)
+    key = put_outcome(service, run_id, 2)
+    assert scheduler.adopt_outcomes(service) == 1
+    assert status(service, run_id) == "completed"
+    assert service.store.head(key) is None
+
+
+def test_a_fresh_outcome_is_left_to_the_worker_that_publishes_it(service):
+    run_id = run_in_prediction(service)
+    put_outcome(service, run_id, 2, age_s=0)
+    assert scheduler.adopt_outcomes(service) == 0
+    assert status(service, run_id) == "predicting"
+
+
+def test_settled_and_older_outcomes_are_only_removed(service):
+    run_id = run_in_prediction(service)
+    older = put_outcome(service, run_id, 1)
+    assert scheduler.adopt_outcomes(service) == 0
+    unknown = put_outcome(service, "no-such-run", 1)
+    assert scheduler.adopt_outcomes(service) == 0
+    assert (service.store.head(older), service.store.head(unknown)) == (None, None)
+    assert status(service, run_id) == "predicting"
+
+
+def test_an_unreadable_outcome_is_removed_and_the_stage_left_to_its_lease(service):
+    run_id = run_in_prediction(service)
+    key = f"results/{run_id}/2.json"
+    service.store.put(key, b"{half")
+    made_older(service, key, 60)
+    assert scheduler.adopt_outcomes(service) == 0
+    assert (service.store.head(key), status(service, run_id)) == (None, "predicting")
+
+
+@pytest.mark.parametrize(("api_silent_s", "expected"), [(0, "preprocessed"), (60, "predicting"), (None, "predicting")])
+def test_a_lease_ends_only_while_the_api_could_have_renewed_it(service, api_silent_s, expected):
+    run_id = run_in_prediction(service)
+    with service.database.write() as session:
+        session.execute(update(RunRow).values(lease_expires_at=0.0))
+    if api_silent_s is not None:
+        beat(service, api_silent_s)
+    scheduler.end_leases(service)
+    assert status(service, run_id) == expected
+
+
+def test_fragments_and_originals_that_nobody_refers_to_are_removed_when_they_are_old(service):
+    spool = service.settings.spool_dir
+    old, fresh = spool / "old.upload", spool / "fresh.upload"
+    for path in (old, fresh):
+        path.write_bytes(b"x")
+    past = time.time() - 2 * service.settings.leftover_s
+    os.utime(old, (past, past))
+    service.store.put("originals/orphan", b"x")
+    service.store.put("originals/under-way", b"x")
+    made_older(service, "originals/orphan", 2 * service.settings.leftover_s)
+    assert scheduler.remove_leftovers(service) == 2
+    assert [path.name for path in spool.iterdir()] == ["fresh.upload"]
+    assert [found.key for found in service.store.list("originals")] == ["originals/under-way"]
+
+
+def test_the_memory_broker_and_celery_s_have_the_same_face(service):
+    face = [name for name in dir(MemoryBroker) if not name.startswith("_")]
+    assert all(hasattr(service.broker, name) for name in face)
