@@ -62,20 +62,22 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 20,
 ) -> None:
     """List runs."""
-    table = Table("run", "status", "stage", "priority", "created", "brain age", "decision", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run", no_wrap=True, min_width=36)  # whole: `show` asks for it
+    for name in ("status", "priority", "created", "brain age", "decision"):
+        table.add_column(name, overflow="fold")
     for run in connect().runs(status=status, limit=limit):
-        age = f"{run.result.brain_age.estimate:.1f}" if run.result else ""
-        decision = run.result.assessment.decision if run.result else (run.refusal or run.failure)
-        table.add_row(
-            run.run_id,
-            run.status.value,
-            run.stage or "",
-            run.priority.value,
-            run.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-            age,
-            decision if isinstance(decision, str) else (decision.code if decision else ""),
-        )
+        created = run.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        table.add_row(run.run_id, run.status.value, run.priority.value, created, *_answer_cells(run))
     Console().print(table)
+
+
+def _answer_cells(run: RunView) -> tuple[str, str]:
+    """Brain age and decision; the code where there is no result."""
+    if run.result:
+        return f"{run.result.brain_age.estimate:.1f}", run.result.assessment.decision
+    problem = run.refusal or run.failure
+    return "", problem.code if problem else (run.stage or "")
 
 
 def show(run_id: Annotated[str, typer.Argument(metavar="RUN", help="As `submit` and `runs` name it.")]) -> None:

@@ -9,8 +9,8 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
-from factories.services import write_small_head
 
+from factories.services import write_small_head
 from med3d_contract.results import RunView
 from med3d_pipeline.bundle import Bundle
 from med3d_worker.analysis import AnalysedInput

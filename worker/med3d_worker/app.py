@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from celery import Celery, signals
 
@@ -17,7 +18,9 @@ from med3d_worker.logs import configure_logs
 from med3d_worker.settings import WorkerSettings
 from med3d_worker.tasks import register_tasks
 from med3d_worker.tether import die_with_parent
-from med3d_worker.workplace import Workplace, open_workplace
+
+if TYPE_CHECKING:
+    from med3d_worker.workplace import Workplace
 
 MODEL_LOADING_TIMEOUT_S = 300.0
 
@@ -57,12 +60,14 @@ class ChildProcess:
     settings: WorkerSettings
     parent_pid: int = field(default_factory=os.getpid)
     unfit: UnfitReport = field(default_factory=UnfitReport)
-    workplace: Workplace | None = None
+    workplace: "Workplace | None" = None
 
     def start(self, app: Celery) -> None:
         """Build the workplace. An unfit child takes no work and ends its parent, which says why."""
         die_with_parent(self.parent_pid)
         try:
+            from med3d_worker.workplace import open_workplace  # heavy, with threads of its own: not before the fork
+
             self.workplace = open_workplace(self.settings, partial(_send_publish, app))
         except Exception as error:  # noqa: BLE001 - the edge: Celery would log it and let the child take work
             lasting = isinstance(error, (PipelineError, StoreError, OSError, ValueError))
@@ -70,7 +75,7 @@ class ChildProcess:
             os.kill(self.parent_pid, signal.SIGTERM)
 
 
-def make_celery(settings: WorkerSettings, workplace: Callable[[], Workplace | None]) -> Celery:
+def make_celery(settings: WorkerSettings, workplace: "Callable[[], Workplace | None]") -> Celery:
     """The Celery application with the worker's tasks, which work with what ``workplace`` gives in each child."""
     app = Celery("med3d_worker")
     app.conf.update(celery_settings(settings.broker_url.get_secret_value()))

@@ -1,7 +1,7 @@
 """The Celery tasks: ids in, use cases called, nothing else."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.exceptions import Reject
@@ -9,15 +9,17 @@ from celery.exceptions import Reject
 from med3d_contract.client import ApiUnavailable
 from med3d_contract.queues import PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
 from med3d_contract.store import StoreError
-from med3d_worker.workplace import Workplace
+
+if TYPE_CHECKING:
+    from med3d_worker.workplace import Workplace
 
 LONGEST_PUBLISH_PAUSE_S = 60
 
 
-def register_tasks(app: Celery, workplace: Callable[[], Workplace | None]) -> None:
+def register_tasks(app: Celery, workplace: "Callable[[], Workplace | None]") -> None:
     """Bind the tasks to ``app``. ``workplace`` gives what this child process works with; None where it is unfit."""
 
-    def here() -> Workplace:
+    def here() -> "Workplace":
         found = workplace()
         if found is None:
             raise Reject("this worker is unfit", requeue=True)
