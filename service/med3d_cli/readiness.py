@@ -18,17 +18,26 @@ class Readiness:
     Calls ``on_ready`` once; raises CommandError when it takes too long.
     """
 
-    def __init__(self, url: str, on_ready: Callable[[], None], say: Callable[[str], None]) -> None:
-        self._http = httpx.Client(base_url=url, timeout=2.0)
+    def __init__(
+        self,
+        url: str,
+        on_ready: Callable[[], None],
+        say: Callable[[str], None],
+        *,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._http = httpx.Client(base_url=url, timeout=2.0, transport=transport)
+        self._clock = clock
         self._on_ready = on_ready
         self._say = say
-        self._started_at = self._said_at = time.monotonic()
-        self._asked_at = 0.0
+        self._started_at = self._said_at = clock()
+        self._asked_at = float("-inf")
         self._ready = False
 
     def __call__(self) -> None:
         """One look."""
-        now = time.monotonic()
+        now = self._clock()
         if self._ready or now - self._asked_at < ASK_EVERY_S:
             return
         self._asked_at = now
