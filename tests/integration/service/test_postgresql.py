@@ -4,15 +4,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic import command
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import select
 
+from factories.run_machine import Runs
 from factories.service import LEASES, add_run, migrated, preprocessed, worker
 from factories.service_processes import new_database
 from med3d_contract.results import RunStatus
 from med3d_service.database import Database, alembic_config
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
-from med3d_service.tables import AttemptRow, RunRow
+from med3d_service.tables import AttemptRow, Base, RunRow
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -26,6 +29,24 @@ def database(request, tmp_path):
 def test_the_migrations_make_the_schema_that_the_code_expects(database):
     with database.engine.connect() as connection:
         command.check(alembic_config(connection))
+
+
+def test_the_state_machine_holds_under_random_orders_of_events(postgresql_url, tmp_path):
+    database = Database(migrated(tmp_path, database_url=new_database(postgresql_url)).database)
+
+    class RunsOnPostgresql(Runs):
+        def open_empty(self):
+            with database.write() as session:
+                for table in reversed(Base.metadata.sorted_tables):
+                    session.execute(table.delete())
+            return database
+
+    run_state_machine_as_test(
+        RunsOnPostgresql,
+        settings=settings(
+            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
 
 
 def test_of_many_workers_that_claim_a_run_at_once_one_gets_it(database):
