@@ -14,7 +14,8 @@ from med3d_pipeline.bias_field import correct_bias_field
 from med3d_pipeline.brain_extraction import BrainNetworks, Box, Mask, extract_brain
 from med3d_pipeline.intensity import scale_robustly
 from med3d_pipeline.orientation import to_closest_ras
-from med3d_pipeline.quality import check_image, measure_quality
+from med3d_pipeline.quality import require_image
+from med3d_pipeline.quality_measures import QualityEvidence, measure_quality
 from med3d_pipeline.registration import AffineRegistration, registration_failed
 from med3d_pipeline.resampling import coarsen, coarsening_factors, prefilter, resample
 from med3d_pipeline.spec import PreprocessSpec
@@ -75,7 +76,7 @@ class Preprocessor:
         self.template = template
         self.networks = networks
         self.threads = threads
-        self._register = AffineRegistration(template, spec.registration)
+        self.register = AffineRegistration(template, spec.registration)
 
     def __call__(self, volume: Volume, on_stage: OnStage = lambda _: None) -> Preprocessed:
         """Preprocess one head. ``on_stage`` hears each stage's name as it begins.
@@ -87,22 +88,22 @@ class Preprocessor:
         spec = self.spec
         with one_itk_thread():
             with stages.stage("brain extraction"):
-                check_image(volume)
+                require_image(volume)
                 native = to_closest_ras(volume)
                 head = coarsen(native, spec.working_grid_mm)
                 brain_mask = extract_brain(head, self.networks)
                 mask = brain_mask.on(native)
             with stages.stage("bias field"):
-                near, share = self._near_brain(head, brain_mask.share())
+                near, share = self.near_brain(head, brain_mask.share())
                 corrected = correct_bias_field(near, share, spec.bias_field)
             with stages.stage("registration"):
                 brain = Volume(voxels=corrected.voxels * share.voxels, affine=near.affine)
-                alignment = self._register(brain)
+                alignment = self.register(brain)
             with stages.stage("resampling"):
                 grid = grid_affine(self.template, spec)
-                tensor = self._tensor(corrected, share, grid, alignment.template_to_native)
+                tensor = self.tensor(corrected, share, grid, alignment.template_to_native)
             with stages.stage("quality measures"):
-                measures = measure_quality(native, mask, share, alignment, self.template)
+                measures = measure_quality(QualityEvidence(native, mask, share, alignment, self.template))
         return Preprocessed(
             tensor=tensor,
             tensor_affine=grid,
@@ -113,12 +114,14 @@ class Preprocessor:
             timings_s=stages.timings_s,
         )
 
-    def _near_brain(self, head: Volume, share: Volume) -> tuple[Volume, Volume]:
+    def near_brain(self, head: Volume, share: Volume) -> tuple[Volume, Volume]:
+        """What the steps after brain extraction look at: ``head`` and ``share`` cut to the brain's surroundings."""
         steps = coarsening_factors(head, self.spec.bias_field.grid_mm)
         box = box_around(share.voxels > 0, head.spacing_mm, MARGIN_MM, steps)
         return crop(head, box), crop(share, box)
 
-    def _tensor(self, head: Volume, share: Volume, grid: Affine, template_to_native: Affine) -> Voxels:
+    def tensor(self, head: Volume, share: Volume, grid: Affine, template_to_native: Affine) -> Voxels:
+        """``head`` on the grid, scaled and faded out where ``share`` says that the brain ends."""
         fwhm_mm = self.spec.prefilter_fwhm * self.spec.spacing_mm
         onto = (self.spec.shape, grid, template_to_native)
         seen = resample(prefilter(head, fwhm_mm), *onto)

@@ -1,19 +1,62 @@
 """Whether an image is a head that the model may be asked about."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from med3d_pipeline.brain_extraction import Mask
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.registration import Alignment
-from med3d_pipeline.resampling import resample
 from med3d_pipeline.spec import Limits, QualityLimits
-from med3d_pipeline.template import Template
 from med3d_pipeline.volume import Volume
 
 
-def check_image(volume: Volume) -> None:
+@dataclass(frozen=True)
+class _Verdict:
+    """A code, the measures that lead to it, and what to tell the sender."""
+
+    code: str
+    measures: frozenset[str]
+    reason: str
+
+
+# In the order in which they win: what explains the other measures comes first.
+_VERDICTS = (
+    _Verdict(
+        "too_noisy",
+        frozenset({"signal_to_noise", "contrast_to_noise"}),
+        "The image is too noisy to tell the brain's tissues apart. Send a scan with more signal, as the scanner "
+        "reconstructed it.",
+    ),
+    _Verdict(
+        "brain_cut_off",
+        frozenset({"template_outside_view", "brain_at_edge_cm2"}),
+        "Part of the brain lies outside the image. Send a scan that covers the whole head.",
+    ),
+    _Verdict(
+        "not_a_head",
+        frozenset({"registration_similarity", "template_overlap"}),
+        "What was scanned does not look like a head in T1-weighted contrast. Send a T1-weighted MRI of a whole head.",
+    ),
+    _Verdict(
+        "brain_volume_implausible",
+        frozenset({"brain_volume_ml"}),
+        "The brain that was found is not of a plausible size for an adult. Check the image's voxel size, and send a "
+        "T1-weighted MRI of a whole adult head.",
+    ),
+    _Verdict(
+        "registration_failed",
+        frozenset({"affine_determinant", "affine_anisotropy"}),
+        "The brain could not be aligned to the template without distorting it. Send a T1-weighted MRI of one whole "
+        "adult head.",
+    ),
+)
+
+QUALITY_CODES = ("not_finite", "constant_image", *(verdict.code for verdict in _VERDICTS))
+"""The codes with which preprocessing and the quality gate refuse, in the order in which they win."""
+
+
+def require_image(volume: Volume) -> None:
     """Raise InputRefused("not_finite" or "constant_image") for voxels that no step can work with."""
     if not np.isfinite(volume.voxels).all():
         raise InputRefused(
@@ -23,41 +66,57 @@ def check_image(volume: Volume) -> None:
         raise InputRefused("constant_image", "All voxels of the image are equal. Send an image with contrast.")
 
 
-def measure_quality(
-    native: Volume, mask: Mask, share: Volume, alignment: Alignment, template: Template
-) -> dict[str, float]:
-    """The measures that ``judge_quality`` holds against the bundle's limits, by name."""
-    linear = np.linalg.inv(alignment.template_to_native)[:3, :3]
-    stretch = np.linalg.svd(linear, compute_uv=False)
-    moved = resample(share, template.mask.shape, template.mask.affine, alignment.template_to_native) > 0.5
-    fixed = template.mask.voxels > 0.5
-    voxel_ml = abs(np.linalg.det(native.affine[:3, :3])) / 1000
-    return {
-        "brain_volume_ml": float(mask.sum(dtype=np.int64) * voxel_ml),
-        "template_overlap": float(2 * (moved & fixed).sum() / (moved.sum() + fixed.sum())),
-        "registration_similarity": alignment.similarity,
-        "affine_determinant": float(np.linalg.det(linear)),
-        "affine_anisotropy": float(stretch[0] / stretch[-1]),
-    }
-
-
 @dataclass(frozen=True)
 class QualityVerdict:
-    """failed: names of measures outside the refusing limits. refusal: what to tell the sender, if anything failed."""
+    """failed: measures outside the limits that refuse. refusal: what to tell the sender where any is.
+
+    review_reasons: why a person should look at a head that is let through.
+    """
 
     failed: tuple[str, ...]
     refusal: InputRefused | None
     review_reasons: tuple[str, ...]
 
 
-def judge_quality(measures: dict[str, float], limits: QualityLimits) -> QualityVerdict:
-    """Hold ``measures`` against ``limits``."""
-    failed = tuple(name for name, limit in limits.refuse.items() if not _within(measures[name], limit))
-    review = tuple(name for name, limit in limits.review.items() if not _within(measures[name], limit))
-    refusal = InputRefused("not_a_head", f"Not like a head: {', '.join(failed)}.") if failed else None
-    return QualityVerdict(failed=failed, refusal=refusal, review_reasons=review)
+def judge_quality(measures: Mapping[str, float], limits: QualityLimits) -> QualityVerdict:
+    """Hold ``measures`` against ``limits``. A measure that is missing or not a number is outside any limit."""
+    failed = _outside(measures, limits.refuse)
+    review = tuple(
+        f"{name} of {measures.get(name, math.nan):.4g} is outside {_in_words(limits.review[name])}"
+        for name in _outside(measures, limits.review)
+        if name not in failed
+    )
+    return QualityVerdict(failed=failed, refusal=_refusal(failed, measures, limits), review_reasons=review)
+
+
+def _outside(measures: Mapping[str, float], limits: Mapping[str, Limits]) -> tuple[str, ...]:
+    return tuple(name for name, limit in limits.items() if not _within(measures.get(name, math.nan), limit))
 
 
 def _within(value: float, limit: Limits) -> bool:
     low, high = limit
-    return np.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+    return not math.isnan(value) and (low is None or value >= low) and (high is None or value <= high)
+
+
+def _refusal(failed: tuple[str, ...], measures: Mapping[str, float], limits: QualityLimits) -> InputRefused | None:
+    if not failed:
+        return None
+    # A bundle may limit a measure that is no reason by itself; then all that can be said is that this is no head.
+    fallback = next(verdict for verdict in _VERDICTS if verdict.code == "not_a_head")
+    verdict = next((v for v in _VERDICTS if v.measures.intersection(failed)), fallback)
+    details = {
+        name: {"measured": _json_number(measures.get(name, math.nan)), "limits": list(limits.refuse[name])}
+        for name in failed
+    }
+    return InputRefused(verdict.code, verdict.reason, {"failed": details})
+
+
+def _json_number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _in_words(limit: Limits) -> str:
+    low, high = limit
+    if low is None:
+        return f"at most {high:.4g}"
+    return f"at least {low:.4g}" if high is None else f"{low:.4g} to {high:.4g}"

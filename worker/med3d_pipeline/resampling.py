@@ -47,10 +47,21 @@ def resample(volume: Volume, shape: tuple[int, int, int], affine: Affine, grid_t
     Cubic, because linear interpolation blurs more the farther a grid point lies from the voxel centres.
     Returns (X, Y, Z) float32.
     """
+    return _sample(volume, shape, affine, grid_to_volume, sitk.sitkBSpline3)
+
+
+def sample_linear(volume: Volume, shape: tuple[int, int, int], affine: Affine, grid_to_volume: Affine) -> Voxels:
+    """The same, interpolated linearly: quicker, and what lies between 0 and 1 stays there."""
+    return _sample(volume, shape, affine, grid_to_volume, sitk.sitkLinear)
+
+
+def _sample(
+    volume: Volume, shape: tuple[int, int, int], affine: Affine, grid_to_volume: Affine, interpolator: int
+) -> Voxels:
     resampler = sitk.ResampleImageFilter()
     resampler.SetReferenceImage(to_image(np.zeros(shape, dtype=np.uint8), affine))
     resampler.SetTransform(to_transform(grid_to_volume))
-    resampler.SetInterpolator(sitk.sitkBSpline3)
+    resampler.SetInterpolator(interpolator)
     resampler.SetDefaultPixelValue(0.0)
     resampler.SetOutputPixelType(sitk.sitkFloat32)
     voxels: Voxels = to_array(resampler.Execute(to_image(volume.voxels, volume.affine)))

