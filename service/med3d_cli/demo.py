@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from med3d_cli.extras import extra, require_onnx_runtime
 
 READY = "med3d ready on "
 STOP_TIMEOUT_S = 12.0
+EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 def demo(
@@ -32,6 +34,7 @@ def demo(
     from med3d_cli.study_stream import open_study
 
     require_onnx_runtime()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # so that SIGTERM, too, cleans up
     console = Console()
     with tempfile.TemporaryDirectory(prefix="med3d-demo-") as folder:
         path = study or _write_head(Path(folder) / "study", console)
@@ -85,5 +88,9 @@ def _service(data_dir: DataDir, console: Console) -> Iterator[str]:
         yield ready.removeprefix(READY).strip()
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(STOP_TIMEOUT_S)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()  # its children are tethered to it
+            process.wait()
         process.stdout.close()
