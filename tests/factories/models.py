@@ -1,9 +1,9 @@
 """A loaded model whose science is canned, and a small MR series on disk: for tests of what goes on around the science."""
 
 import numpy as np
+
 from factories.predictions import GRID, predictor
 from factories.work import BUNDLE
-
 from med3d_cli.demo_head import write_mr_series
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocess import Preprocessed
