@@ -13,6 +13,6 @@ def write_assets(folder: Path) -> PreprocessingFile:
     folder.mkdir(parents=True, exist_ok=True)
     export_brain_networks(folder)
     export_template(folder)
-    file = PreprocessingFile(spec=PreprocessSpec(), quality_limits=QualityLimits(refuse={}))
+    file = PreprocessingFile(spec=PreprocessSpec(), quality_limits=QualityLimits())
     (folder / "preprocessing.json").write_text(file.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return file

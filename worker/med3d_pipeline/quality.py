@@ -24,7 +24,7 @@ class _Verdict:
 _VERDICTS = (
     _Verdict(
         "too_noisy",
-        frozenset({"signal_to_noise", "contrast_to_noise"}),
+        frozenset({"signal_to_noise"}),
         "The image is too noisy to tell the brain's tissues apart. Send a scan with more signal, as the scanner "
         "reconstructed it.",
     ),
@@ -35,7 +35,7 @@ _VERDICTS = (
     ),
     _Verdict(
         "not_a_head",
-        frozenset({"registration_similarity", "template_overlap"}),
+        frozenset({"registration_similarity", "template_overlap", "contrast_to_noise"}),
         "What was scanned does not look like a head in T1-weighted contrast. Send a T1-weighted MRI of a whole head.",
     ),
     _Verdict(

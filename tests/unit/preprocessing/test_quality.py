@@ -1,0 +1,145 @@
+"""What is measured, and which refusal follows from which measure."""
+
+import math
+
+import numpy as np
+import pytest
+from factories import heads
+
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.quality import QUALITY_CODES, judge_quality, require_image
+from med3d_pipeline.quality_measures import QualityEvidence, measure_quality
+from med3d_pipeline.registration import Alignment
+from med3d_pipeline.spec import QualityLimits
+from med3d_pipeline.template import Template
+from med3d_pipeline.volume import Volume
+
+GOOD = {
+    "brain_volume_ml": 1450.0,
+    "template_overlap": 0.95,
+    "registration_similarity": 0.965,
+    "affine_determinant": 1.3,
+    "affine_anisotropy": 1.1,
+    "template_outside_view": 0.0,
+    "brain_at_edge_cm2": 0.0,
+    "signal_to_noise": 20.0,
+    "contrast_to_noise": 9.0,
+}
+
+
+def code_of(**changes: float) -> str | None:
+    refusal = judge_quality(GOOD | changes, QualityLimits()).refusal
+    return refusal.code if refusal else None
+
+
+def brain_volume(noise_sigma: float = 0.0) -> Volume:
+    brain = heads.phantom()
+    noise = np.random.default_rng(3).normal(0, noise_sigma, brain.shape)
+    return Volume(voxels=(brain.voxels + noise).astype(np.float32), affine=brain.affine)
+
+
+def measured(native: Volume, mask: np.ndarray, template_to_native: np.ndarray | None = None) -> dict[str, float]:
+    phantom = heads.phantom()
+    template = Template(brain=phantom, mask=Volume((phantom.voxels > 0).astype(np.float32), phantom.affine))
+    share = Volume(voxels=mask.astype(np.float32), affine=native.affine)
+    motion = np.eye(4) if template_to_native is None else template_to_native
+    alignment = Alignment(template_to_native=motion, similarity=0.97)
+    return measure_quality(QualityEvidence(native, mask.astype(np.uint8), share, alignment, template))
+
+
+def test_a_good_head_passes_without_remark() -> None:
+    verdict = judge_quality(GOOD, QualityLimits())
+    assert verdict.failed == ()
+    assert verdict.refusal is None
+    assert verdict.review_reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"signal_to_noise": 1.8, "contrast_to_noise": 1.4, "brain_at_edge_cm2": 90.0}, "too_noisy"),
+        ({"brain_at_edge_cm2": 60.0, "registration_similarity": 0.8}, "brain_cut_off"),
+        ({"registration_similarity": 0.68, "template_overlap": 0.85, "affine_anisotropy": 1.6}, "not_a_head"),
+        ({"contrast_to_noise": 1.4, "registration_similarity": 0.85, "brain_volume_ml": 2670.0}, "not_a_head"),
+        ({"brain_volume_ml": 300.0}, "brain_volume_implausible"),
+        ({"affine_anisotropy": 2.5}, "registration_failed"),
+    ],
+)
+def test_the_measure_that_explains_the_others_decides_the_code(changes: dict[str, float], code: str) -> None:
+    assert code_of(**changes) == code
+    assert code in QUALITY_CODES
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_measure_that_is_no_number_or_missing_never_passes(name: str) -> None:
+    limits = QualityLimits(refuse={name: (0.0, 1e6)})
+    assert judge_quality(GOOD | {name: math.nan}, limits).failed == (name,)
+    assert judge_quality({n: v for n, v in GOOD.items() if n != name}, limits).failed == (name,)
+
+
+def test_no_noise_at_all_is_infinite_signal_to_noise_and_passes() -> None:
+    assert code_of(signal_to_noise=math.inf, contrast_to_noise=math.inf) is None
+
+
+def test_a_refusal_says_what_was_measured_and_the_limits() -> None:
+    refusal = judge_quality(GOOD | {"brain_volume_ml": 300.0}, QualityLimits()).refusal
+    assert refusal is not None
+    found = refusal.details["failed"]["brain_volume_ml"]
+    assert found["measured"] == 300.0
+    assert found["limits"] == list(QualityLimits().refuse["brain_volume_ml"])
+
+
+def test_a_head_between_review_and_refusal_is_let_through_with_a_reason() -> None:
+    limits = QualityLimits(refuse={"brain_volume_ml": (500.0, None)}, review={"brain_volume_ml": (1000.0, 2000.0)})
+    verdict = judge_quality(GOOD | {"brain_volume_ml": 800.0}, limits)
+    assert verdict.refusal is None
+    assert verdict.review_reasons == ("brain_volume_ml of 800 is outside 1000 to 2000",)
+
+
+def test_voxels_that_are_not_numbers_are_refused() -> None:
+    with pytest.raises(InputRefused) as caught:
+        require_image(heads.with_nan(heads.cylinder()))
+    assert caught.value.code == "not_finite"
+
+
+def test_a_constant_image_is_refused() -> None:
+    with pytest.raises(InputRefused) as caught:
+        require_image(heads.constant())
+    assert caught.value.code == "constant_image"
+
+
+def test_volume_and_overlap_of_a_brain_that_is_the_template_s() -> None:
+    brain = brain_volume()
+    mask = brain.voxels > 0
+    measures = measured(brain, mask)
+    assert measures["brain_volume_ml"] == pytest.approx(mask.sum() * 0.027, rel=1e-6)
+    assert measures["template_overlap"] > 0.99
+    assert measures["affine_determinant"] == pytest.approx(1)
+    assert measures["affine_anisotropy"] == pytest.approx(1)
+    assert measures["template_outside_view"] == 0
+    assert measures["brain_at_edge_cm2"] == 0
+
+
+def test_a_stretch_shows_in_determinant_and_anisotropy() -> None:
+    brain = brain_volume()
+    measures = measured(brain, brain.voxels > 0, np.diag([0.5, 1.0, 1.0, 1.0]))
+    assert measures["affine_determinant"] == pytest.approx(2)
+    assert measures["affine_anisotropy"] == pytest.approx(2)
+
+
+def test_a_cut_through_the_brain_shows_as_area_at_the_edge_and_as_template_outside() -> None:
+    whole = brain_volume()
+    cut = heads.cut_off(whole, axis=2, keep=slice(0, whole.shape[2] // 2))
+    measures = measured(cut, cut.voxels > 0)
+    assert measures["brain_at_edge_cm2"] == pytest.approx((cut.voxels[:, :, -1] > 0).sum() * 0.09)
+    assert measures["brain_at_edge_cm2"] > 100
+    assert measures["template_outside_view"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_noise_that_was_added_is_the_noise_that_is_measured() -> None:
+    sigma = 4.0
+    native = brain_volume(noise_sigma=sigma)
+    mask = heads.phantom().voxels > 0
+    measures = measured(native, mask)
+    middle = np.median(native.voxels[mask])
+    assert middle / measures["signal_to_noise"] == pytest.approx(sigma, rel=0.1)
