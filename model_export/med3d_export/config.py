@@ -19,6 +19,7 @@ class NetworkConfig(_Section):
 
     encoder_channels: tuple[int, int, int, int]
     decoder_channels: tuple[int, int, int, int]
+    linear_rank: int = Field(default=128, ge=1, description="directions of the encoder's linear path")
     latent: int = Field(default=512, ge=2)
 
 

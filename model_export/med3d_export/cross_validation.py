@@ -16,7 +16,7 @@ from med3d_export.folds import Fold
 from med3d_export.heads import fit_head
 from med3d_export.latent_maps import shrunk_covariance
 from med3d_export.supervision import Supervision
-from med3d_export.training import EpochReport, Tensors, Weights, fit_infovae, weights_of
+from med3d_export.training import EpochReport, Tensors, Weights, fit_infovae, start_infovae, weights_of
 
 Floats = npt.NDArray[np.float64]
 OnEpoch = Callable[[str, EpochReport], None]
@@ -26,11 +26,13 @@ OnEpoch = Callable[[str, EpochReport], None]
 class OutOfFold:
     """What subjects got from models that had not seen them, in the cohort's order; each array is (N,).
 
-    age_estimates in years; sdmt_estimates in points; distances: Mahalanobis from the fold's training latents;
-    reconstruction_errors: squared error of the fold's autoencoder over that of the fold's mean head.
+    age_estimates in years; start_estimates: the same before the encoder was trained; sdmt_estimates in points;
+    distances: Mahalanobis from the fold's training latents; reconstruction_errors: squared error of the fold's
+    autoencoder over that of the fold's mean head.
     """
 
     age_estimates: Floats
+    start_estimates: Floats
     sdmt_estimates: Floats
     distances: Floats
     reconstruction_errors: Floats
@@ -106,10 +108,13 @@ def _fit_fold(number: int, fold: Fold) -> OutOfFold:
         tensors[fold.training], targets, config, config.seed + number + 1, lambda r: reports.put((name, r))
     )
     own, other = fitted.encode(tensors[fold.training]), fitted.encode(tensors[fold.test])
+    start = start_infovae(tensors[fold.training], targets, config, config.seed + number + 1)
+    start_own, start_other = start.encode(tensors[fold.training]), start.encode(tensors[fold.test])
     mean_head = tensors[fold.training].mean(axis=0)
     ages, sdmt = data.supervision.ages_years[fold.training], data.sdmt[fold.training]
     return OutOfFold(
         age_estimates=fit_head(own, ages, inner, config.seed).predict(other),
+        start_estimates=fit_head(start_own, ages, inner, config.seed).predict(start_other),
         sdmt_estimates=fit_head(own, sdmt, inner, config.seed).predict(other),
         distances=shrunk_covariance(own.astype(np.float64)).distance(other),
         reconstruction_errors=_relative_error(tensors[fold.test], fitted.reconstruct(other), mean_head),

@@ -28,6 +28,7 @@ class Evaluation:
     sdmt: RegressionMetrics
     coverage: Coverage
     mean_only: RegressionMetrics
+    untrained: RegressionMetrics
     voxels: RegressionMetrics
     reconstruction: float
 
@@ -38,6 +39,7 @@ class Evaluation:
             **named("brain_age", self.brain_age),
             **named("brain_age_corrected", self.corrected),
             **named("baseline_mean_only", self.mean_only),
+            **named("baseline_untrained_start", self.untrained),
             **named("baseline_voxel_kernel_ridge", self.voxels),
             **named("sdmt_simulated", self.sdmt),
             "coverage": round(coverage.covered, 4),
@@ -67,6 +69,7 @@ def evaluate(
         sdmt=regression_metrics(out_of_fold.sdmt_estimates, sdmt),
         coverage=measured_coverage(gaps, folds, config.interval_level),
         mean_only=regression_metrics(mean_age(ages_years, folds), ages_years),
+        untrained=regression_metrics(out_of_fold.start_estimates, ages_years),
         voxels=regression_metrics(voxels, ages_years),
         reconstruction=float(np.median(out_of_fold.reconstruction_errors)),
     )

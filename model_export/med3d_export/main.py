@@ -53,12 +53,10 @@ def _experiment(config: Path, data: Path, cache: Path | None, jobs: int) -> Expe
 
 
 def _say(bundle: Bundle) -> None:
-    metrics = bundle.manifest.metrics
-    typer.echo(
-        f"{bundle.name} {bundle.version} {bundle.digest[:12]}: cross-validated MAE "
-        f"{metrics['brain_age_mae']:.2f} years, r {metrics['brain_age_r']:.2f} (voxels {metrics['baseline_voxel_kernel_ridge_mae']:.2f}, mean only "
-        f"{metrics['baseline_mean_only_mae']:.2f})"
-    )
+    m = bundle.manifest.metrics
+    typer.echo(f"{bundle.name} {bundle.version} {bundle.digest[:12]}")
+    typer.echo(f"cross-validated MAE {m['brain_age_mae']:.2f} years, r {m['brain_age_r']:.2f}")
+    typer.echo(f"voxels {m['baseline_voxel_kernel_ridge_mae']:.2f}, mean only {m['baseline_mean_only_mae']:.2f} years")
 
 
 def run() -> None:

@@ -53,9 +53,9 @@ def model_card(config: TrainingConfig, cohort: Cohort, metrics: dict[str, float]
     limits = "\n".join(f"- {limit}" for limit in LIMITS)
     return f"""# {config.name} {config.version}
 
-InfoVAE (Zhao et al. 2019) with a {config.network.latent}-d latent, after InfoVAE-Med3D (arXiv 2510.00051). That paper publishes
-no loss weights, kernel or splits: those here are our own choice. Support vector regressions read the latent's mean.
-Research use only; not a medical device.
+InfoVAE (Zhao et al. 2019) with a {config.network.latent}-d latent, after InfoVAE-Med3D (arXiv 2510.00051). That paper
+publishes no loss weights, kernel or splits: those here are our own choice. Support vector regressions
+read the latent's mean. Research use only; not a medical device.
 
 ## Data
 
@@ -67,19 +67,21 @@ Research use only; not a medical device.
 
 `recon + (1 - a) KL + (a + l - 1) MMD` with a = {config.objective.a:g}, l = {config.objective.l:g}, decoder SD
 {config.objective.decoder_sd:g}, multi-scale inverse multiquadric kernel, latent bank of {config.objective.bank};
-{config.optimiser.epochs} epochs of AdamW, averaged weights. {_supervision(config)} The released latent is the
-posterior's mean, averaged over the head and its mirror image. All fits together took {minutes:.0f} minutes on
-{config.threads} CPU threads.
+{config.optimiser.epochs} epochs of AdamW, averaged weights. {_supervision(config)} The posterior's mean is the sum of a
+residual convolutional path and a linear path that starts at the principal components of the fit's own training
+heads; the released latent is that mean, averaged over the head and its mirror image. All fits together took
+{minutes:.0f} minutes.
 
 ## Cross-validation
 
-{config.evaluation.outer_folds} outer folds, stratified by age and sex. In every fold encoder, scaler and SVR are fitted anew;
-no subject is tested by a model that has seen it. Years:
+{config.evaluation.outer_folds} outer folds, stratified by age and sex. In every fold encoder, scaler
+and SVR are fitted anew; no subject is tested by a model that has seen it. Years:
 
 | | MAE | RMSE | r | R2 | slope of the gap on age |
 |---|---|---|---|---|---|
 {_row("this model", "brain_age", m)}
 {_row("mean age only", "baseline_mean_only", m)}
+{_row("this model before training: its linear path alone", "baseline_untrained_start", m)}
 {_row("linear kernel ridge on the same tensors' voxels, same folds", "baseline_voxel_kernel_ridge", m)}
 {_row("this model, bias-corrected", "brain_age_corrected", m)}
 

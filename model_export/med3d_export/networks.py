@@ -4,6 +4,7 @@ Tensors are (N, 1, X, Y, Z) float32 on the preprocessing grid; X, Y and Z are mu
 that a batch of one trains and predicts alike.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -11,7 +12,11 @@ import torch
 from monai.networks.blocks import Convolution, UpSample
 from monai.networks.blocks.segresnet_block import ResBlock
 from torch import Tensor, nn
+from torch.nn import functional
 
+BOX_THRESHOLD = 0.05
+"""Share of the mean head's brightest value under which a voxel is outside the brain."""
+START_LOG_VARIANCE = -3.0
 STAGES = 4
 """Halvings of the grid between the tensor and the flat features."""
 
@@ -41,17 +46,73 @@ def _coarse_shape(grid: Sequence[int]) -> tuple[int, int, int]:
     return (x, y, z)
 
 
+class LinearPath(nn.Module):
+    """A linear view of the head beside the convolutions: half resolution, ``rank`` directions, then the latent.
+
+    Input: (N, 1, X, Y, Z) differences from the mean head, in units of their spread; what lies outside ``box`` is not
+    looked at. With a hundred subjects the principal components of voxels are hard to beat, so training starts there.
+    """
+
+    def __init__(self, mean_head: Tensor, rank: int, latent: int) -> None:
+        super().__init__()
+        self.box = _even_box(mean_head)
+        features = math.prod((side.stop - side.start) // 2 for side in self.box)
+        self.to_rank = nn.Linear(features, rank, bias=False)
+        self.to_latent = nn.Linear(rank, latent, bias=False)
+        nn.init.orthogonal_(self.to_latent.weight)
+
+    def coarse(self, difference: Tensor) -> Tensor:
+        """(N, features): the box at half resolution; the hyperbolic tangent keeps single voxels from dominating."""
+        x, y, z = self.box
+        return functional.avg_pool3d(difference[:, :, x, y, z].tanh(), 2).flatten(1)
+
+    def forward(self, coarse: Tensor) -> Tensor:
+        """Latents (N, latent) of what ``coarse`` gives."""
+        latent: Tensor = self.to_latent(self.to_rank(coarse))
+        return latent
+
+    @torch.no_grad()
+    def start_from(self, differences: Tensor) -> None:
+        """Take the principal directions of training heads; the latent's average variance becomes 1/2.
+
+        A random rotation spreads them over all dimensions, so that standardising each keeps distances.
+        """
+        coarse = 0.5 * (self.coarse(differences) + self.coarse(differences.flip(2)))
+        centred = coarse - coarse.mean(dim=0)
+        _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
+        kept = min(len(self.to_rank.weight), len(directions))
+        variance = singular[:kept].square().sum() / len(centred)
+        scale = (0.5 * self.to_latent.out_features / variance).sqrt()
+        self.to_rank.weight.zero_()
+        self.to_rank.weight[:kept] = scale * directions[:kept]
+
+
+def _even_box(mean_head: Tensor) -> tuple[slice, slice, slice]:
+    """The box around the mean head, each side begun and ended on an even voxel; symmetric from left to right."""
+    sides = []
+    for axis, size in enumerate(mean_head.shape):
+        others = [other for other in range(3) if other != axis]
+        held = torch.nonzero(mean_head.amax(dim=others) > BOX_THRESHOLD * mean_head.max()).flatten()
+        low, high = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, size)
+        if axis == 0:
+            low = min(low, size - high)
+            high = size - low
+        sides.append(slice(low - low % 2, min(size, high + high % 2)))
+    return (sides[0], sides[1], sides[2])
+
+
 class Encoder(nn.Module):
     """From a tensor (N, 1, X, Y, Z) to the mean and log variance of the posterior, each (N, latent).
 
     ``mean_head`` (X, Y, Z) is taken away first and the rest divided by ``spread``, so that the network sees how a head
-    differs from the average one. Both come from the training subjects alone.
+    differs from the average one. Both come from the training subjects alone. The mean is the sum of a residual
+    convolutional path, which starts at zero, and a linear one.
     """
 
     mean_head: Tensor
     spread: Tensor
 
-    def __init__(self, mean_head: Tensor, spread: float, channels: Sequence[int], latent: int) -> None:
+    def __init__(self, mean_head: Tensor, spread: float, channels: Sequence[int], rank: int, latent: int) -> None:
         super().__init__()
         if len(channels) != STAGES:
             raise ValueError(f"one channel count per stage: {STAGES}, not {len(channels)}")
@@ -64,16 +125,20 @@ class Encoder(nn.Module):
         self.features = nn.Sequential(*stages)
         x, y, z = _coarse_shape(mean_head.shape)
         self.to_posterior = nn.Linear(channels[-1] * x * y * z, 2 * latent)
+        nn.init.zeros_(self.to_posterior.weight)
+        nn.init.zeros_(self.to_posterior.bias)
+        nn.init.constant_(self.to_posterior.bias[latent:], START_LOG_VARIANCE)
+        self.linear = LinearPath(mean_head, rank, latent)
 
     def forward(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, each (N, latent); the log variance is held within [-8, 4]."""
-        mean, log_variance = self.to_posterior(self.flat_features(tensor)).chunk(2, dim=1)
-        return mean, log_variance.clamp(-8.0, 4.0)
+        difference = self.difference(tensor)
+        mean, log_variance = self.to_posterior(self.features(difference).flatten(1)).chunk(2, dim=1)
+        return mean + self.linear(self.linear.coarse(difference)), log_variance.clamp(-8.0, 4.0)
 
-    def flat_features(self, tensor: Tensor) -> Tensor:
-        """What the last layer sees, (N, features)."""
-        features: Tensor = self.features((tensor - self.mean_head) / self.spread)
-        return features.flatten(1)
+    def difference(self, tensor: Tensor) -> Tensor:
+        """How the head differs from the mean head, in units of the training heads' spread."""
+        return (tensor - self.mean_head) / self.spread
 
 
 class Decoder(nn.Module):
@@ -128,7 +193,9 @@ class SymmetricMean(nn.Module):
 
     def forward(self, tensor: Tensor) -> Tensor:
         """Latents (N, latent)."""
-        # Both views in one mean: the last layer is linear.
-        features = 0.5 * (self.encoder.flat_features(tensor) + self.encoder.flat_features(tensor.flip(2)))
-        mean: Tensor = self.to_mean(features)
-        return mean
+        # The two views are averaged before the last layers, which are linear: half the work, the same mean.
+        views = [self.encoder.difference(view) for view in (tensor, tensor.flip(2))]
+        features, mirrored = (self.encoder.features(view).flatten(1) for view in views)
+        coarse, mirrored_coarse = (self.encoder.linear.coarse(view) for view in views)
+        mean: Tensor = self.to_mean(0.5 * (features + mirrored))
+        return mean + self.encoder.linear(0.5 * (coarse + mirrored_coarse))

@@ -43,7 +43,7 @@ class InfoVae(nn.Module):
     def __init__(self, config: TrainingConfig, mean_head: Tensor, spread: float, targets: int) -> None:
         super().__init__()
         network = config.network
-        self.encoder = Encoder(mean_head, spread, network.encoder_channels, network.latent)
+        self.encoder = Encoder(mean_head, spread, network.encoder_channels, network.linear_rank, network.latent)
         self.decoder = Decoder(mean_head, spread, network.decoder_channels, network.latent)
         self.supervised = nn.Sequential(nn.Dropout(config.supervision.dropout), nn.Linear(network.latent, targets))
 
@@ -90,7 +90,7 @@ def rebuild(weights: Weights, config: TrainingConfig, curve: tuple[EpochReport, 
     """The networks that ``weights_of`` took apart; ``config`` is the one that they were trained with."""
     mean_head = torch.from_numpy(weights["encoder"]["mean_head"][0, 0])
     spread, network = float(weights["encoder"]["spread"]), config.network
-    encoder = Encoder(mean_head, spread, network.encoder_channels, network.latent)
+    encoder = Encoder(mean_head, spread, network.encoder_channels, network.linear_rank, network.latent)
     decoder = Decoder(mean_head, spread, network.decoder_channels, network.latent)
     encoder.load_state_dict({name: torch.from_numpy(value) for name, value in weights["encoder"].items()})
     decoder.load_state_dict({name: torch.from_numpy(value) for name, value in weights["decoder"].items()})
@@ -117,16 +117,8 @@ def fit_infovae(
     The same seed, data and thread count give the same weights on the same machine. Raises TrainingError where the
     loss is not finite.
     """
-    torch.manual_seed(seed)
-    torch.set_num_threads(config.threads)
-    images = torch.from_numpy(tensors)[:, None]
-    # Channels last halves the time of a step on CPUs; the values are the same.
-    layout = torch.channels_last_3d
-    mean_head = images.mean(dim=(0, 1))
-    mean_head = 0.5 * (mean_head + mean_head.flip(0))
-    spread = float((images[:, 0] - mean_head).std())
-    model = InfoVae(config, mean_head, spread, targets.values.shape[1]).to(memory_format=layout)
-    fit = _Fit(model, images.to(memory_format=layout), targets, config, seed)
+    model, images = _start(tensors, targets, config, seed)
+    fit = _Fit(model, images, targets, config, seed)
     curve = []
     for epoch in range(config.optimiser.epochs):
         report = fit.run_epoch(epoch)
@@ -136,6 +128,26 @@ def fit_infovae(
         on_epoch(report)
     averaged = copy.deepcopy(fit.average.module).eval()
     return FittedInfoVae(averaged.encoder, averaged.decoder, tuple(curve))
+
+
+def start_infovae(tensors: Tensors, targets: Targets, config: TrainingConfig, seed: int) -> FittedInfoVae:
+    """The networks before the first step: the linear path at the principal components, the other path at zero."""
+    model, _ = _start(tensors, targets, config, seed)
+    return FittedInfoVae(model.encoder.eval(), model.decoder.eval(), ())
+
+
+def _start(tensors: Tensors, targets: Targets, config: TrainingConfig, seed: int) -> tuple[InfoVae, Tensor]:
+    torch.manual_seed(seed)
+    torch.set_num_threads(config.threads)
+    images = torch.from_numpy(tensors)[:, None]
+    # Channels last halves the time of a step on CPUs; the values are the same.
+    layout = torch.channels_last_3d
+    mean_head = images.mean(dim=(0, 1))
+    mean_head = 0.5 * (mean_head + mean_head.flip(0))
+    spread = float((images[:, 0] - mean_head).std())
+    model = InfoVae(config, mean_head, spread, targets.values.shape[1]).to(memory_format=layout)
+    model.encoder.linear.start_from(model.encoder.difference(images))
+    return model, images.to(memory_format=layout)
 
 
 class _Fit:

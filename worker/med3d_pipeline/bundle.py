@@ -78,9 +78,10 @@ class PreprocessingAssets:
             box_session=open_session(self.folder / "brain_box.onnx", self.options),
             mask_session=open_session(self.folder / "brain_mask.onnx", self.options),
         )
-        return Preprocessor(self.file.spec, self._template(), networks, self.options.threads)
+        return Preprocessor(self.file.spec, self.template(), networks, self.options.threads)
 
-    def _template(self) -> Template:
+    def template(self) -> Template:
+        """Head and brain mask that everyone is aligned to. Raises BundleError where they cannot be read."""
         try:
             return Template.open(self.folder / "template.nii.gz", self.folder / "template_mask.nii.gz")
         except (OSError, ValueError, ImageFileError) as error:
