@@ -20,7 +20,7 @@ from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.logs import configure_logging
 from med3d_service.metrics import Metrics
-from med3d_service.problems import Problem, problems, render_problems
+from med3d_service.problems import AUTH_CODES, Problem, problems, render_problems
 from med3d_service.routes import bundles, runs, studies, workers
 from med3d_service.routes.health import health_router
 from med3d_service.runs.transitions import grant_grace
@@ -74,7 +74,7 @@ def _describe(app: FastAPI) -> None:
         tags=["health"],
         summary="This description",
         response_class=JSONResponse,
-        responses=problems("missing_key", "invalid_key", "wrong_scope"),
+        responses=problems(*AUTH_CODES),
     )
     def document(_request: Request, _caller: Client) -> JSONResponse:
         """Describe the API in OpenAPI 3.1."""

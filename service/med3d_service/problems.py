@@ -103,6 +103,10 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
 }
 
 
+AUTH_CODES = ("missing_key", "invalid_key", "wrong_scope")
+"""What every route with a key may answer."""
+
+
 class Problem(BaseModel):
     """An error answer (RFC 9457). ``code`` is stable; ``remedy`` says what to do."""
 

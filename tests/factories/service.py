@@ -57,7 +57,7 @@ def add_run(database, priority=Priority.ROUTINE, working_status="ready", bundle=
     with database.write() as session:
         register_bundles(session, [bundle])
         study_id = add_study(session, working_status)
-        return enqueue(session, study_id, bundle.digest, priority=priority).id
+        return enqueue(session, study_id, bundle.digest, run_id=str(uuid.uuid4()), priority=priority).id
 
 
 def preprocessed(attempt):

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from med3d_contract.results import Frozen
 from med3d_service.access import Client
-from med3d_service.problems import problems
+from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.runs.views import moment
 from med3d_service.tables import BundleRow
@@ -37,7 +37,7 @@ EXAMPLE = {"items": [examples.BUNDLE | {"default": True, "first_seen_at": "2026-
 @router.get(
     "/bundles",
     summary="List model bundles",
-    responses=problems("missing_key", "invalid_key", "wrong_scope")
+    responses=problems(*AUTH_CODES)
     | {200: {"description": "All bundles", "content": {"application/json": {"example": EXAMPLE}}}},
 )
 def list_bundles(service: ServiceParts, _caller: Client) -> BundleList:

@@ -12,7 +12,7 @@ from med3d_service.access import Client
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.metrics import Metrics
-from med3d_service.problems import problems
+from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.routes import ServiceParts
 from med3d_service.tables import WorkerRow
 
@@ -77,7 +77,7 @@ def health_router(metrics: Metrics) -> APIRouter:
         "/metrics",
         summary="Prometheus metrics",
         response_class=Response,
-        responses=problems("missing_key", "invalid_key", "wrong_scope")
+        responses=problems(*AUTH_CODES)
         | {200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     def show_metrics(_caller: Client) -> Response:

@@ -13,14 +13,13 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from med3d_contract.results import Frozen, RunStatus, RunView
 from med3d_service.access import Caller, Client
 from med3d_service.composition import Service
-from med3d_service.problems import ServiceError, problems
+from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
 from med3d_service.runs.views import moment, run_view
 from med3d_service.tables import BundleRow, RunEventRow, RunRow, StudyRow
 
 router = APIRouter(tags=["runs"])
-AUTH_CODES = ("missing_key", "invalid_key", "wrong_scope")
 POLL_S = 0.25
 PING_S = 10
 

@@ -20,9 +20,10 @@ from med3d_service.dispatch import send_waiting
 from med3d_service.intake.form import StudyForm
 from med3d_service.intake.limits import Limits, Meter
 from med3d_service.intake.recording import RecordedStudy
-from med3d_service.problems import ServiceError, problems
+from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow
@@ -32,49 +33,6 @@ router = APIRouter(tags=["studies"])
 
 PIECE_BYTES = 1024 * 1024
 PARALLEL_UPLOADS = 16
-
-INTAKE_CODES = (
-    "malformed_upload", "empty_upload", "unsupported_file", "not_an_archive", "archive_encrypted", "archive_nested",
-    "archive_truncated", "archive_unsupported", "archive_unsafe_path", "archive_unsafe_member", "archive_bomb",
-    "too_many_files", "mixed_upload", "unknown_field", "invalid_age", "invalid_sex", "invalid_subject",
-    "unknown_priority", "unknown_bundle", "upload_too_large", "not_multipart", "no_bundle", "disk_full",
-)  # fmt: skip
-AUTH_CODES = ("missing_key", "invalid_key", "wrong_scope")
-
-FORM = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["files"],
-                "additionalProperties": False,
-                "properties": {
-                    "files": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {"type": "string", "contentMediaType": "application/octet-stream"},
-                        "description": "one .zip, .tar or .tar.gz of DICOM, many DICOM files, or one .nii or .nii.gz",
-                    },
-                    "age": {"type": "number", "minimum": 0, "maximum": 120, "description": "years", "examples": [63.4]},
-                    "sex": {"type": "string", "enum": ["F", "M"]},
-                    "subject": {
-                        "type": "string",
-                        "maxLength": 200,
-                        "description": "the sender's pseudonym, given back with the study",
-                        "examples": ["S-0042"],
-                    },
-                    "priority": {"type": "string", "enum": ["stat", "routine", "cohort"], "default": "routine"},
-                    "bundle": {
-                        "type": "string",
-                        "description": "name, name@version or digest of a model bundle; else the default one",
-                        "examples": ["infovae-ixi@0.1.0"],
-                    },
-                },
-            }
-        }
-    },
-}
 
 
 class Links(Frozen):

@@ -22,13 +22,11 @@ from med3d_service.bundles import register_bundles
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
-from med3d_service.problems import ServiceError, problems
+from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts
 from med3d_service.runs import transitions
 from med3d_service.runs.views import bundle_ref, priority_of, subject_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow, WorkerRow
-
-AUTH_CODES = ("missing_key", "invalid_key", "wrong_scope")
 
 
 async def _same_contract(request: Request) -> None:

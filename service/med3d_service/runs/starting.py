@@ -1,5 +1,6 @@
 """Starting a run of a study: one per bundle and series, however often it is asked for."""
 
+import uuid
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -47,13 +48,11 @@ def start_run(
             session.refresh(current)
         return Started(current, known=True)
     wanted = priority or (priority_of(current) if current is not None else Priority.ROUTINE)
+    run_id = str(uuid.uuid4())
     if current is not None:
-        current.superseded_by = "pending"
+        current.superseded_by = run_id  # first, for only one run may be the current one
         session.flush()
-    run = enqueue(session, study.id, bundle.digest, priority=wanted, chosen_series=chosen_series)
-    if current is not None:
-        current.superseded_by = run.id
-        session.flush()
+    run = enqueue(session, study.id, bundle.digest, run_id=run_id, priority=wanted, chosen_series=chosen_series)
     if study.working_status == "refused" and study.refusal is not None:
         refuse_study(session, study.id, Refusal.model_validate(study.refusal))
         session.refresh(run)

@@ -5,7 +5,6 @@ want to move a run one does and the other is told. An attempt is one claim of on
 the fence against workers that were thought lost. Whatever an attempt brings is taken while no newer one exists.
 """
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,12 +38,12 @@ class Leases:
 
 
 def enqueue(
-    session: Session, study_id: str, bundle_digest: str, *, priority: Priority, chosen_series: str = ""
+    session: Session, study_id: str, bundle_digest: str, *, run_id: str, priority: Priority, chosen_series: str = ""
 ) -> RunRow:
     """Insert a run that waits for preprocessing."""
     now = _now(session)
     run = RunRow(
-        id=str(uuid.uuid4()),
+        id=run_id,
         study_id=study_id,
         bundle_digest=bundle_digest,
         chosen_series=chosen_series,

@@ -95,7 +95,7 @@ def test_no_canary_survives_inside_functional_groups():
     for frame in dataset.PerFrameFunctionalGroupsSequence:
         frame.FrameContentSequence[0].FrameComments = CANARY
         frame.FrameContentSequence[0].StackID = CANARY
-        frame.add_new(0x00409096, "SQ", Sequence([with_canaries(Dataset())]))
+    dataset.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].update(with_canaries(Dataset()))
     _, data, _ = deidentified(dataset)
     assert traces(data) == []
 

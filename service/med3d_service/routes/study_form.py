@@ -1,0 +1,45 @@
+"""How the form of POST /studies is described in OpenAPI, and how it may be refused."""
+
+from typing import Any
+
+INTAKE_CODES = (
+    "malformed_upload", "empty_upload", "unsupported_file", "not_an_archive", "archive_encrypted", "archive_nested",
+    "archive_truncated", "archive_unsupported", "archive_unsafe_path", "archive_unsafe_member", "archive_bomb",
+    "too_many_files", "mixed_upload", "unknown_field", "invalid_age", "invalid_sex", "invalid_subject",
+    "unknown_priority", "unknown_bundle", "upload_too_large", "not_multipart", "no_bundle", "disk_full",
+)  # fmt: skip
+
+FORM: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["files"],
+                "additionalProperties": False,
+                "properties": {
+                    "files": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+                        "description": "one .zip, .tar or .tar.gz of DICOM, many DICOM files, or one .nii or .nii.gz",
+                    },
+                    "age": {"type": "number", "minimum": 0, "maximum": 120, "description": "years", "examples": [63.4]},
+                    "sex": {"type": "string", "enum": ["F", "M"]},
+                    "subject": {
+                        "type": "string",
+                        "maxLength": 200,
+                        "description": "the sender's pseudonym, given back with the study",
+                        "examples": ["S-0042"],
+                    },
+                    "priority": {"type": "string", "enum": ["stat", "routine", "cohort"], "default": "routine"},
+                    "bundle": {
+                        "type": "string",
+                        "description": "name, name@version or digest of a model bundle; else the default one",
+                        "examples": ["infovae-ixi@0.1.0"],
+                    },
+                },
+            }
+        }
+    },
+}

@@ -1,0 +1,70 @@
+"""The pipeline must find in a working copy what it finds in the original: same series, scores, reasons and voxels."""
+
+import numpy as np
+import pytest
+
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.series_selection import select_series
+from med3d_pipeline.study import load_series, read_study
+from med3d_service.intake.content import HEAD_BYTES, Content, sniff
+from med3d_service.working_copy.deidentify import Deidentifier
+from med3d_service.working_copy.pseudonyms import Pseudonyms
+
+pytestmark = pytest.mark.realdata
+
+STUDIES = [
+    "siemens_trio_study",
+    "siemens_enhanced_multiframe/5_anat-T1w_acq-tfl",
+    "siemens_enhanced_multiframe",
+    "siemens_2d_t1",
+    "ge_fruit_not_a_head",
+    "fragments/ge",
+    "fragments/generic/anatomical",
+    "fragments/generic/compressed_j2k",
+    "fragments/generic/compressed_jpegls",
+    "fragments/generic/compressed_rle",
+    "fragments/hitachi",
+    "fragments/hyperfine",
+    "fragments/philips_enhanced",
+    "fragments/siemens_multiframe",
+    "fragments/failing/gantrytilting",
+    "fragments/failing/notavolume",
+    "fragments/failing/slicecount",
+    "fragments/failing/sliceincrement",
+    "fragments/failing/sliceorientation",
+    "fragments/generic/rgb",
+    "fragments/generic/compressed_jpeg",
+    "fragments/anatomical/001_implicit",
+]
+
+
+def verdict(paths):
+    """What the pipeline says of a study: the choice with candidates, or the refusal."""
+    try:
+        study = read_study(paths)
+        selection = select_series(study)
+    except InputRefused as refused:
+        return refused.code, refused.reason, dict(refused.details), None
+    loaded = load_series(study, selection.chosen)
+    return selection.chosen, selection.candidates, selection.review_reasons, loaded
+
+
+def is_dicom(path):
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return sniff(file.read(HEAD_BYTES)) is Content.DICOM
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_pipeline_says_the_same_of_the_copy_as_of_the_original(test_data, tmp_path, name):
+    deidentifier = Deidentifier(Pseudonyms(b"k" * 32))
+    originals = [path for path in sorted((test_data / "dicom" / name).rglob("*")) if is_dicom(path)]
+    assert originals
+    for number, path in enumerate(originals):
+        (tmp_path / f"{number:05d}.dcm").write_bytes(deidentifier.copy(path.read_bytes())[0])
+    original, copied = verdict(originals), verdict([tmp_path])
+    assert copied[:3] == original[:3]
+    if original[3] is not None:
+        np.testing.assert_array_equal(copied[3].volume.voxels, original[3].volume.voxels)
+        np.testing.assert_array_equal(copied[3].volume.affine, original[3].volume.affine)
