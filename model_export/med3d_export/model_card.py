@@ -51,6 +51,11 @@ def model_card(config: TrainingConfig, cohort: Cohort, metrics: dict[str, float]
     """docs/README.md of the bundle."""
     ages, sexes, m = cohort.ages_years, cohort.sexes, metrics
     limits = "\n".join(f"- {limit}" for limit in LIMITS)
+    weights = f"a = {config.objective.a:g}, l = {config.objective.l:g}, decoder SD {config.objective.decoder_sd:g}"
+    schedule = f"latent bank of {config.objective.bank}; {config.optimiser.epochs} epochs of AdamW, averaged weights"
+    measured = (
+        f"{m['coverage']:.3f} (95 % Clopper-Pearson {m['coverage_lower_95']:.3f} to {m['coverage_upper_95']:.3f})"
+    )
     return f"""# {config.name} {config.version}
 
 InfoVAE (Zhao et al. 2019) with a {config.network.latent}-d latent, after InfoVAE-Med3D (arXiv 2510.00051). That paper
@@ -65,12 +70,12 @@ read the latent's mean. Research use only; not a medical device.
 
 ## Training
 
-`recon + (1 - a) KL + (a + l - 1) MMD` with a = {config.objective.a:g}, l = {config.objective.l:g}, decoder SD
-{config.objective.decoder_sd:g}, multi-scale inverse multiquadric kernel, latent bank of {config.objective.bank};
-{config.optimiser.epochs} epochs of AdamW, averaged weights. {_supervision(config)} The posterior's mean is the sum of a
-residual convolutional path and a linear path that starts at the principal components of the fit's own training
-heads; the released latent is that mean, averaged over the head and its mirror image. All fits together took
-{minutes:.0f} minutes.
+`recon + (1 - a) KL + (a + l - 1) MMD` with {weights},
+multi-scale inverse multiquadric kernel, {schedule}.
+{_supervision(config)}
+The posterior's mean is the sum of a residual convolutional path and a linear path that starts at the principal
+components of the fit's own training heads; the released latent is that mean, averaged over the head and its mirror
+image. All {config.evaluation.outer_folds + 1} fits together took {minutes:.0f} minutes.
 
 ## Cross-validation
 
@@ -89,10 +94,10 @@ The last row takes out what age alone explains of the gap (coefficients from the
 must not be compared with the rows above it.
 
 Intervals: +/- {m["interval_half_width_years"]:.1f} years (split conformal, out-of-fold residuals). Stated level
-{m["coverage_level"]:.2f}, measured {m["coverage"]:.3f} (95 % Clopper-Pearson {m["coverage_lower_95"]:.3f} to
-{m["coverage_upper_95"]:.3f}). The folds' models saw a fifth fewer subjects than the released one.
+{m["coverage_level"]:.2f}, measured {measured}. The folds' models saw a fifth fewer subjects than the released one.
 
-Reconstruction: the median held-out head keeps {m["reconstruction_error_share"]:.0%} of the mean head's squared error.
+Reconstruction: the median held-out head keeps {m["reconstruction_error_share"]:.0%} of the mean head's squared error
+(100 % or more: the decoder shows no more than the mean head does).
 
 SDMT (**simulated labels**, a demonstration): out-of-fold r {m["sdmt_simulated_r"]:.2f} with the simulated scores, MAE
 {m["sdmt_simulated_mae"]:.1f} points.
@@ -118,6 +123,6 @@ def _supervision(config: TrainingConfig) -> str:
     if not terms:
         return "No label reached the encoder: it is unsupervised."
     return (
-        f"The encoder is semi-supervised: a linear head on the latent's mean learns {' and '.join(terms)} of the "
-        "training subjects and is thrown away afterwards."
+        "The encoder is semi-supervised: a linear head on the latent's mean learns\n"
+        f"{' and '.join(terms)} of the training subjects and is thrown away afterwards."
     )

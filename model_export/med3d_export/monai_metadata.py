@@ -16,7 +16,7 @@ def monai_metadata(config: TrainingConfig, grid_shape: Sequence[int]) -> dict[st
         "num_channels": 1,
         "spatial_shape": list(grid_shape),
         "dtype": "float32",
-        "value_range": [0, 2],
+        "value_range": [0, 1.25],
         "is_patch_data": False,
         "channel_def": {"0": "T1w, brain only"},
     }

@@ -116,7 +116,7 @@ def _latent_space(source: ReleaseInput, latents: Floats) -> LatentSpace:
         distance_axes=spread.axes,
         distance_variances=spread.variances,
         distance_floor=np.float64(spread.floor) * np.ones(()),
-        held_out_distances=held_out.distances,
+        held_out_distances=_comparable_distances(source, len(spread.variances)),
         residuals=gaps,
         corrected_residuals=corrected_gaps(ages, gaps, source.folds),
         age_bias=age_bias(ages, gaps),
@@ -124,6 +124,18 @@ def _latent_space(source: ReleaseInput, latents: Floats) -> LatentSpace:
         field_strengths_t=np.array(population.field_strengths_t),
         vendors=np.array([vendor.upper() for vendor in population.vendors]),
     )
+
+
+def _comparable_distances(source: ReleaseInput, directions: int) -> Floats:
+    """Held-out distances (N,) on the scale of the covariance of everyone, which has more directions than a fold's.
+
+    There are fewer subjects than dimensions, so every further subject adds a direction of variance, and squared
+    distances grow with the number of directions.
+    """
+    distances = source.run.out_of_fold.distances.copy()
+    for fold in source.folds:
+        distances[fold.test] *= np.sqrt(directions / min(directions, len(fold.training) - 1))
+    return distances
 
 
 def _write_texts(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> None:
@@ -154,7 +166,7 @@ def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> 
     config, ages = source.config, source.cohort.ages_years
     population, decision = config.population, config.decision
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    farthest = float(source.run.out_of_fold.distances.max())
+    held_out = LatentSpace.load(folder / "latent_space.npz").held_out_distances
     return Manifest(
         name=config.name,
         version=config.version,
@@ -178,7 +190,7 @@ def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> 
         decision=DecisionLimits(
             interval_level=config.evaluation.interval_level,
             review_percentile=decision.review_percentile,
-            refuse_distance=round(decision.refuse_factor * farthest, 3),
+            refuse_distance=round(decision.refuse_factor * float(held_out.max()), 3),
             field_strength_tolerance_t=decision.field_strength_tolerance_t,
         ),
         metrics=metrics,
