@@ -4,7 +4,6 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
@@ -86,10 +85,10 @@ def _listen(reports: Any, on_epoch: OnEpoch) -> None:
 
 
 # What every fit of one worker process shares; sent once instead of with each task.
-_shared: list[tuple[Labelled, TrainingConfig, "SimpleQueue[Any]"]] = []
+_shared: list[tuple[Labelled, TrainingConfig, Any]] = []
 
 
-def _open(data: Labelled, config: TrainingConfig, reports: "SimpleQueue[Any]") -> None:
+def _open(data: Labelled, config: TrainingConfig, reports: Any) -> None:
     _shared.append((data, config, reports))
 
 

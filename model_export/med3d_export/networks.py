@@ -71,20 +71,20 @@ class LinearPath(nn.Module):
         latent: Tensor = self.to_latent(self.to_rank(coarse))
         return latent
 
-    @torch.no_grad()
     def start_from(self, differences: Tensor) -> None:
         """Take the principal directions of training heads; the latent's average variance becomes 1/2.
 
         A random rotation spreads them over all dimensions, so that standardising each keeps distances.
         """
-        coarse = 0.5 * (self.coarse(differences) + self.coarse(differences.flip(2)))
-        centred = coarse - coarse.mean(dim=0)
-        _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
-        kept = min(len(self.to_rank.weight), len(directions))
-        variance = singular[:kept].square().sum() / len(centred)
-        scale = (0.5 * self.to_latent.out_features / variance).sqrt()
-        self.to_rank.weight.zero_()
-        self.to_rank.weight[:kept] = scale * directions[:kept]
+        with torch.no_grad():
+            coarse = 0.5 * (self.coarse(differences) + self.coarse(differences.flip(2)))
+            centred = coarse - coarse.mean(dim=0)
+            _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
+            kept = min(len(self.to_rank.weight), len(directions))
+            variance = singular[:kept].square().sum() / len(centred)
+            scale = (0.5 * self.to_latent.out_features / variance).sqrt()
+            self.to_rank.weight.zero_()
+            self.to_rank.weight[:kept] = scale * directions[:kept]
 
 
 def _even_box(mean_head: Tensor) -> tuple[slice, slice, slice]:

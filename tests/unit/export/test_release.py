@@ -23,6 +23,15 @@ from med3d_pipeline.onnx_sessions import SessionOptions
 from med3d_pipeline.prediction import Prediction, SubjectAttributes
 from med3d_pipeline.preprocess import Preprocessor
 
+# Third parties: deepbet ships TorchScript, and its instance norm and MONAI's sub-pixel shuffle can be exported by torch's
+# older exporter only, which warns of itself, of Python numbers in traces and of constants that it folds.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*legacy TorchScript-based ONNX export:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The feature will be removed:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+    pytest.mark.filterwarnings("ignore:ONNX export mode is set to:UserWarning"),
+]
 SUBJECTS = 24
 CONFIG = TrainingConfig.model_validate(
     {
