@@ -65,6 +65,7 @@ def service() -> Iterator[Service]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=15)
+            process.stdout.close()
 
 
 def _wait_until_ready(process: subprocess.Popen[str]) -> tuple[str, Path]:
