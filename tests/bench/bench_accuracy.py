@@ -1,16 +1,16 @@
 """What the speed costs: affine and tensor against a slow reference, and what ought to change nothing.
 
-    PYTHONPATH=tests python -m bench.bench_accuracy [--skip-reference]
+PYTHONPATH=tests python -m bench.bench_accuracy [--skip-reference]
 """
 
 import time
 
 import numpy as np
+
 from bench.measuring import machine, table
 from bench.scans import options, preprocessor, several_heads
 from bench.slow_reference import normalised_rmse, slow_reference, worst_corner_mm
 from factories import heads
-
 from med3d_pipeline.preprocess import Preprocessed, Preprocessor
 from med3d_pipeline.volume import Volume
 
@@ -49,18 +49,39 @@ def without_first_voxels(head: Volume) -> Volume:
 
 def main() -> None:
     parser = options(__doc__ or "")
-    parser.add_argument("--skip-reference", action="store_true", help="the slow reference takes a minute or so per head")
+    parser.add_argument(
+        "--skip-reference", action="store_true", help="the slow reference takes a minute or so per head"
+    )
     given = parser.parse_args()
     preprocess = preprocessor(given)
     found = several_heads(given.data)
     made = {name: preprocess(head) for name, head in found.items()}
     if not given.skip_reference:
         rows = [against_reference(name, head, made[name], preprocess) for name, head in found.items()]
-        print(f"Against the slow reference (aims: affine within {AFFINE_AIM_MM:g} mm, tensor within {100 * TENSOR_AIM:g} %):\n")
-        print(table(("head", "affine, worst corner of the brain, mm", "tensor, normalised RMSE, %", "reference took, s"), rows) + "\n")
+        print(
+            f"Against the slow reference (aims: affine within {AFFINE_AIM_MM:g} mm, tensor within {100 * TENSOR_AIM:g} %):\n"
+        )
+        print(
+            table(
+                ("head", "affine, worst corner of the brain, mm", "tensor, normalised RMSE, %", "reference took, s"),
+                rows,
+            )
+            + "\n"
+        )
     rows = [against_itself(name, head, made[name], preprocess) for name, head in found.items()]
     print(f"Against itself, normalised RMSE in % (aim for the 2 x 2 x 2 average: {100 * HALF_AIM:g} %):\n")
-    print(table(("head", "run again", "axes permuted and flipped", "its 2 x 2 x 2 average", "the average that starts one voxel later"), rows))
+    print(
+        table(
+            (
+                "head",
+                "run again",
+                "axes permuted and flipped",
+                "its 2 x 2 x 2 average",
+                "the average that starts one voxel later",
+            ),
+            rows,
+        )
+    )
     print(f"\nMachine: {machine()}")
 
 

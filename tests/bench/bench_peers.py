@@ -13,13 +13,14 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+
 from bench.measuring import alternating, machine, spread, table
 from bench.scans import MPRAGE, options, preprocessor, series
-
 from med3d_pipeline.bias_field import correct_bias_field
 from med3d_pipeline.brain_extraction import extract_brain
+from med3d_pipeline.itk_threads import itk_threads
 from med3d_pipeline.orientation import to_closest_ras
-from med3d_pipeline.preprocess import Preprocessor, one_itk_thread
+from med3d_pipeline.preprocess import Preprocessor
 from med3d_pipeline.resampling import coarsen
 from med3d_pipeline.volume import Volume
 
@@ -36,13 +37,13 @@ class Ours:
         self.mask = preprocess(native).brain_mask
 
     def extraction(self) -> np.ndarray:
-        with one_itk_thread():
+        with itk_threads(self.preprocess.threads):
             head = coarsen(self.native, self.preprocess.spec.working_grid_mm)
             return extract_brain(head, self.preprocess.networks).on(self.native)
 
     def alignment(self) -> object:
         spec = self.preprocess.spec
-        with one_itk_thread():
+        with itk_threads(self.preprocess.threads):
             head = coarsen(self.native, spec.working_grid_mm)
             covered = coarsen(Volume(self.mask.astype(np.float32), self.native.affine), spec.working_grid_mm)
             near, share = self.preprocess.near_brain(head, covered)
@@ -114,10 +115,25 @@ def pairs(ours: Ours, native: Volume, threads: int) -> dict[str, tuple[str, str,
         return lambda: ants.align(ours.mask)
 
     return {
-        "extraction": ("brain extraction", "deepbet in torch", ours.extraction, lambda: Deepbet(native, threads).extraction),
+        "extraction": (
+            "brain extraction",
+            "deepbet in torch",
+            ours.extraction,
+            lambda: Deepbet(native, threads).extraction,
+        ),
         "alignment": ("N4 and affine", "antspyx N4 and AffineFast", ours.alignment, theirs_alignment),
-        "whole": ("whole preprocessing", "HD-BET fast without test-time augmentation, antspyx", ours.whole, lambda: theirs_whole(test_time_augmentation=False)),
-        "whole-tta": ("whole preprocessing", "HD-BET fast (with it, its default), antspyx", ours.whole, lambda: theirs_whole(test_time_augmentation=True)),
+        "whole": (
+            "whole preprocessing",
+            "HD-BET fast without test-time augmentation, antspyx",
+            ours.whole,
+            lambda: theirs_whole(test_time_augmentation=False),
+        ),
+        "whole-tta": (
+            "whole preprocessing",
+            "HD-BET fast (with it, its default), antspyx",
+            ours.whole,
+            lambda: theirs_whole(test_time_augmentation=True),
+        ),
     }
 
 
@@ -134,7 +150,9 @@ def main() -> None:
         a, b = alternating(our_work, make_theirs(), given.rounds)
         factor = sorted(b)[len(b) // 2] / sorted(a)[len(a) // 2]
         rows.append((step, spread(a), peer, spread(b), f"{factor:.1f}x", f"{AIMS[name]}x"))
-    print(f"Siemens MPRAGE, 176 x 256 x 256 voxels of 1 mm, voxels in memory; {given.rounds} rounds in turn, median and range; {given.threads} threads.\n")
+    print(
+        f"Siemens MPRAGE, 176 x 256 x 256 voxels of 1 mm, voxels in memory; {given.rounds} rounds in turn, median and range; {given.threads} threads.\n"
+    )
     print(table(("step", "ours, s", "peer", "peer, s", "quicker by", "aim"), rows))
     print(f"\nMachine: {machine()}")
 

@@ -1,15 +1,15 @@
 """Seconds and peak memory of each stage, from a DICOM study to a prediction, on a warm worker.
 
-    PYTHONPATH=tests python -m bench.bench_stages [--bundle DIR] [--provider openvino] [--threads 2]
+PYTHONPATH=tests python -m bench.bench_stages [--bundle DIR] [--provider openvino] [--threads 2]
 """
 
 import time
 from pathlib import Path
 
 import psutil
+
 from bench.measuring import machine, peak_memory, spread, table
 from bench.scans import MPRAGE, bundle_path, options
-
 from med3d_pipeline.bundle import Bundle
 from med3d_pipeline.prediction import SubjectAttributes
 from med3d_pipeline.study import load_series, read_study, select_series
@@ -60,13 +60,14 @@ def main() -> None:
     bundle = Bundle.open(bundle_path(given), given.provider, given.threads)
     study = (given.data / MPRAGE).parent
     cold = one_study(bundle, study, Stages())
-    stages, wholes = Stages(), []
-    for _ in range(given.rounds):
-        wholes.append(one_study(bundle, study, stages))
+    stages = Stages()
+    wholes = [one_study(bundle, study, stages) for _ in range(given.rounds)]
     rows = [(name, spread(found), f"{stages.peaks[name] / MEBIBYTE:.0f}") for name, found in stages.seconds.items()]
     rows.append(("**whole, warm**", f"**{spread(wholes)}**", f"**{max(stages.peaks.values()) / MEBIBYTE:.0f}**"))
     rows.append(("whole, first study after start", f"{cold:.2f}", ""))
-    print(f"Siemens MPRAGE study, 176 slices of 1 mm; {given.rounds} rounds, median and range; {bundle.providers[0]}, {given.threads} threads.\n")
+    print(
+        f"Siemens MPRAGE study, 176 slices of 1 mm; {given.rounds} rounds, median and range; {bundle.providers[0]}, {given.threads} threads.\n"
+    )
     print(table(("stage", "seconds", "peak resident memory, MiB"), rows))
     print(f"\nIdle after the last study: {psutil.Process().memory_info().rss / MEBIBYTE:.0f} MiB. Machine: {machine()}")
 

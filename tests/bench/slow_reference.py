@@ -8,8 +8,9 @@ import SimpleITK as sitk
 from med3d_pipeline.bias_field import correct_bias_field
 from med3d_pipeline.brain_extraction import extract_brain
 from med3d_pipeline.itk_images import RAS_TO_LPS, image_of, to_transform
+from med3d_pipeline.itk_threads import itk_threads
 from med3d_pipeline.orientation import to_closest_ras
-from med3d_pipeline.preprocess import Preprocessor, one_itk_thread
+from med3d_pipeline.preprocess import Preprocessor
 from med3d_pipeline.registration import blur, centre_of_mass
 from med3d_pipeline.resampling import coarsen
 from med3d_pipeline.spec import BiasFieldSpec
@@ -30,10 +31,12 @@ class SlowResult:
 def slow_reference(preprocess: Preprocessor, head: Volume) -> SlowResult:
     """N4 with the spec's iterations on a finer grid; the correlation climbed by ITK's conjugate gradients to 2 mm."""
     spec = preprocess.spec
-    with one_itk_thread():
+    with itk_threads(preprocess.threads):
         working = coarsen(to_closest_ras(head), spec.working_grid_mm)
         near, share = preprocess.near_brain(working, extract_brain(working, preprocess.networks).share())
-        n4 = BiasFieldSpec(grid_mm=N4_GRID_MM, iterations=spec.bias_field.iterations, convergence=spec.bias_field.convergence)
+        n4 = BiasFieldSpec(
+            grid_mm=N4_GRID_MM, iterations=spec.bias_field.iterations, convergence=spec.bias_field.convergence
+        )
         corrected = correct_bias_field(near, share, n4)
     aligned = climb(Volume(corrected.voxels * share.voxels, near.affine), preprocess.template)
     grid = grid_affine(preprocess.template, spec)

@@ -7,9 +7,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from med3d_pipeline.itk_images import to_array, to_image
+from med3d_pipeline.itk_threads import itk_threads
 from med3d_pipeline.spec import BiasFieldSpec
 from med3d_pipeline.volume import Volume, Voxels
-
 
 PURE_BRAIN = 0.9
 """Share of brain from which on a voxel tells something about the field."""
@@ -44,5 +44,6 @@ def _log_field(coarse: sitk.Image, mask: sitk.Image, spec: BiasFieldSpec) -> sit
     n4.SetMaximumNumberOfIterations(list(spec.iterations))
     n4.SetConvergenceThreshold(spec.convergence)
     n4.SetMaskLabel(1)
-    n4.Execute(coarse, mask)
+    with itk_threads(1):
+        n4.Execute(coarse, mask)
     return n4.GetLogBiasFieldAsImage(coarse)

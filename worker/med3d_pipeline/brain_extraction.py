@@ -145,11 +145,19 @@ def fill_holes(mask: Mask) -> Mask:
 
 
 def _probability(session: OnnxSession, voxels: Voxels, low: float, high: float) -> Voxels:
-    image = np.clip((voxels - np.float32(low)) / np.float32(high - low), 0, 1)
-    # In float64: a float32 sum over 17 million voxels is not exact enough to be the same everywhere.
-    mean = image.mean(dtype=np.float64)
-    deviation = np.sqrt(np.square(image - np.float32(mean)).mean(dtype=np.float64) * (image.size / (image.size - 1)))
+    image = voxels - np.float32(low)
+    image /= np.float32(high - low)
+    np.clip(image, 0, 1, out=image)
+    image -= np.float32(_sum_float64(image) / image.size)
+    deviation = np.sqrt(_sum_float64(image, squared=True) / (image.size - 1))
     if deviation == 0:
         raise no_brain()
-    image = (image - np.float32(mean)) * np.float32(INPUT_STD / deviation) + np.float32(INPUT_MEAN)
-    return session.run({"image": image[None, None]})["brain"][0, 0]
+    image *= np.float32(INPUT_STD / deviation)
+    image += np.float32(INPUT_MEAN)
+    brain: Voxels = session.run({"image": image[None, None]})["brain"][0, 0]
+    return brain
+
+
+def _sum_float64(image: Voxels, *, squared: bool = False) -> float:
+    """The sum, slab by slab: in float32 17 million voxels would not add up exactly enough to be the same everywhere."""
+    return float(sum((np.square(slab) if squared else slab).sum(dtype=np.float64) for slab in image))

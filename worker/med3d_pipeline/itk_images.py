@@ -1,5 +1,7 @@
 """Between volumes (RAS+, axes X Y Z) and SimpleITK images (LPS+, arrays Z Y X)."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
@@ -21,8 +23,8 @@ def to_image(voxels: npt.NDArray[np.generic], affine: Affine) -> sitk.Image:
     return image
 
 
-def to_array(image: sitk.Image) -> npt.NDArray[np.generic]:
-    """The voxels of ``image`` as (X, Y, Z), C order."""
+def to_array(image: sitk.Image) -> npt.NDArray[Any]:
+    """The voxels of ``image`` as (X, Y, Z), C order, of the image's own type."""
     return np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
 
 
@@ -31,7 +33,8 @@ def affine_of(image: sitk.Image) -> Affine:
     lps = np.eye(4)
     lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
     lps[:3, 3] = image.GetOrigin()
-    return RAS_TO_LPS @ lps
+    ras: Affine = RAS_TO_LPS @ lps
+    return ras
 
 
 def image_of(volume: Volume) -> sitk.Image:
@@ -55,4 +58,5 @@ def from_transform(transform: sitk.Transform) -> Affine:
     lps[:3, 3] = origin
     for axis in range(3):
         lps[:3, axis] = np.array(transform.TransformPoint(np.eye(3)[axis].tolist())) - origin
-    return RAS_TO_LPS @ lps @ RAS_TO_LPS
+    ras: Affine = RAS_TO_LPS @ lps @ RAS_TO_LPS
+    return ras

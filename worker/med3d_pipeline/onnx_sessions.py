@@ -92,7 +92,7 @@ def require_one_runtime(wheels: tuple[str, ...]) -> None:
         )
 
 
-def open_session(model: Path | bytes, options: SessionOptions = SessionOptions()) -> OnnxSession:  # noqa: B008 - frozen
+def open_session(model: Path | bytes, options: SessionOptions = SessionOptions()) -> OnnxSession:
     """Load ``model`` (a file or its bytes).
 
     Raises BundleError when the environment holds none or several ONNX Runtime wheels, when the wanted provider is not

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from med3d_pipeline.bias_field import correct_bias_field
-from med3d_pipeline.brain_extraction import BrainNetworks, Box, Mask, extract_brain
+from med3d_pipeline.brain_extraction import Box, BrainNetworks, Mask, extract_brain
 from med3d_pipeline.intensity import scale_robustly
+from med3d_pipeline.itk_threads import itk_threads
 from med3d_pipeline.orientation import to_closest_ras
 from med3d_pipeline.quality import require_image
 from med3d_pipeline.quality_measures import QualityEvidence, measure_quality
@@ -86,7 +86,7 @@ class Preprocessor:
         """
         stages = _Stages(on_stage)
         spec = self.spec
-        with one_itk_thread():
+        with itk_threads(self.threads):
             with stages.stage("brain extraction"):
                 require_image(volume)
                 native = to_closest_ras(volume)
@@ -156,14 +156,3 @@ def crop(volume: Volume, box: Box) -> Volume:
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ np.array([side.start for side in box])
     return Volume(voxels=volume.voxels[box], affine=affine)
-
-
-@contextmanager
-def one_itk_thread() -> Iterator[None]:
-    """ITK on one thread: N4 and the registration metrics add up in another order, so to other numbers, with another."""
-    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)

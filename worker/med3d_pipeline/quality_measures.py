@@ -81,7 +81,7 @@ def _area_at_edge_cm2(mask: Mask, affine: Affine) -> float:
         first, second = (affine[:3, other] for other in range(3) if other != axis)
         face_cm2 = float(np.linalg.norm(np.cross(first, second))) / 100
         area += face_cm2 * sum(np.count_nonzero(mask.take(end, axis=axis)) for end in (0, -1))
-    return area
+    return float(area)
 
 
 def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:
@@ -95,11 +95,11 @@ def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:
     values = native.voxels[brain].astype(np.float64)
     if values.size == 0:
         return math.nan, math.nan
-    low, middle, high = np.percentile(values, [25, 50, 75])
+    low, middle, high = (float(quartile) for quartile in np.percentile(values, [25, 50, 75]))
     noise = _noise(native, brain)
     if noise == 0:
         return (math.inf if middle > 0 else 0.0), (math.inf if high > low else 0.0)
-    return float(middle / noise), float((high - low) / noise)
+    return middle / noise, (high - low) / noise
 
 
 def _noise(native: Volume, brain: Flags) -> float:

@@ -118,7 +118,8 @@ class AffineRegistration:
     def _in_mm(self, transform: Affine) -> Affine:
         to_units = np.diag([1 / UNIT_MM] * 3 + [1.0])
         to_units[:3, 3] = -self._centre / UNIT_MM
-        return np.diag([UNIT_MM] * 3 + [1.0]) @ transform @ to_units
+        in_mm: Affine = np.diag([UNIT_MM] * 3 + [1.0]) @ transform @ to_units
+        return in_mm
 
 
 def registration_failed() -> InputRefused:

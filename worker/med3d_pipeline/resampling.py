@@ -35,7 +35,7 @@ def prefilter(volume: Volume, fwhm_mm: float) -> Volume:
     if not any(variances):
         return volume
     image = to_image(volume.voxels, volume.affine)
-    # The discrete Gaussian keeps its variance exactly at any width; a sampled or recursive one does not below one voxel.
+    # The discrete Gaussian keeps its variance exactly at any width; others do not below one voxel.
     blurred = sitk.DiscreteGaussian(image, variances, 32, 0.001, True)
     return Volume(voxels=to_array(blurred), affine=volume.affine)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 NUMERICS_VERSION = 4
-"""Raised whenever the code gives other numbers for the same spec; part of the digest, so cached tensors are not reused."""
+"""Raised whenever the code gives other numbers for the same spec. Part of the digest: no cached tensor outlives it."""
 
 
 class _Frozen(BaseModel):
@@ -105,7 +105,7 @@ def _review() -> dict[str, Limits]:
 
 
 class QualityLimits(_Frozen):
-    """Measure name -> (lowest, highest) accepted. Outside ``refuse`` there is no answer; outside ``review`` a person looks.
+    """Measure name -> (lowest, highest) accepted. Outside ``refuse`` no answer is given; outside ``review`` a person looks.
 
     The defaults leave room on both sides of what 141 good heads of five scanners and an average head gave; what was
     measured on them and on what is no head stands in docs/decisions/0023.

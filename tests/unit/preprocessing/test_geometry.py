@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from factories import heads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factories import heads
 from med3d_pipeline.itk_images import affine_of, image_of, to_array, to_transform
 from med3d_pipeline.orientation import to_closest_ras
 from med3d_pipeline.preprocess import box_around, crop

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from factories.brain_networks import FakeRuntimeSession
 
+from factories.brain_networks import FakeRuntimeSession
 from med3d_pipeline.errors import BundleError, InferenceError
 from med3d_pipeline.onnx_sessions import (
     OnnxSession,
@@ -40,9 +40,7 @@ def test_no_runtime_wheel_is_an_error_that_names_the_extra() -> None:
         require_one_runtime(())
 
 
-@pytest.mark.parametrize(
-    ("available", "expected"), [((OPENVINO, CPU), OPENVINO), ((CUDA, CPU), CUDA), ((CPU,), CPU)]
-)
+@pytest.mark.parametrize(("available", "expected"), [((OPENVINO, CPU), OPENVINO), ((CUDA, CPU), CUDA), ((CPU,), CPU)])
 def test_auto_takes_the_fastest_provider_of_the_wheel(available: tuple[str, ...], expected: str) -> None:
     assert resolve_provider("auto", available) == expected
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from factories import heads
 
+from factories import heads
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.quality import QUALITY_CODES, judge_quality, require_image
 from med3d_pipeline.quality_measures import QualityEvidence, measure_quality

@@ -2,16 +2,15 @@
 
 import numpy as np
 import pytest
-from factories import heads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factories import heads
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.registration import AffineRegistration
 from med3d_pipeline.resampling import sample_linear
-from med3d_pipeline.spec import RegistrationSpec
+from med3d_pipeline.spec import PreprocessSpec, RegistrationSpec
 from med3d_pipeline.template import Template, grid_affine
-from med3d_pipeline.spec import PreprocessSpec
 from med3d_pipeline.volume import Volume
 
 
@@ -34,7 +33,9 @@ def moved(template: Template, motion: np.ndarray) -> Volume:
     return Volume(voxels=sample_linear(template.brain, shape, affine, np.linalg.inv(motion)), affine=affine)
 
 
-def motion_of(turns: tuple[float, float, float], sizes: tuple[float, float, float], shift: tuple[float, float, float]) -> np.ndarray:
+def motion_of(
+    turns: tuple[float, float, float], sizes: tuple[float, float, float], shift: tuple[float, float, float]
+) -> np.ndarray:
     motion = np.diag([*sizes, 1.0])
     for axis, turn in enumerate(turns):
         a, b = (other for other in range(3) if other != axis)
