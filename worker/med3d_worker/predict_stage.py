@@ -62,7 +62,7 @@ class PredictStage:
         try:
             claims = self.api.claim_predict(self.worker, self.batch).claims
         except (Superseded, ApiUnavailable) as error:
-            log.info("not_claimed", because=type(error).__name__)
+            log.info("not_claimed", because=str(error))
             return 0
         if not claims:
             return 0

@@ -76,7 +76,7 @@ class PreprocessStage:
         try:
             claim = self.api.claim_preprocess(run_id, self.worker)
         except (Superseded, ApiUnavailable) as error:
-            log.info("not_claimed", run_id=run_id, because=type(error).__name__)
+            log.info("not_claimed", run_id=run_id, because=str(error))
             return  # the service's sweep sends it again where there is work left
         with LeaseKeeper(self.api, {run_id: claim.attempt}, self.heartbeat_s, "fetching the study") as lease:
             try:
