@@ -19,6 +19,7 @@ from med3d_cli.extras import extra, require_onnx_runtime
 
 READY = "med3d ready on "
 STOP_TIMEOUT_S = 12.0
+PICTURE_WIDTH = 100
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
@@ -26,6 +27,7 @@ def demo(
     study: Annotated[
         Path | None, typer.Option(exists=True, help="Your own folder or file. Default: an average head.")
     ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also save what is shown here, as SVG.")] = None,
 ) -> None:
     """Start the whole service on a temporary folder, send one study, show the answer and stop."""
     from med3d_cli.following import follow
@@ -35,7 +37,7 @@ def demo(
 
     require_onnx_runtime()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # so that SIGTERM, too, cleans up
-    console = Console()
+    console = Console(record=picture is not None, width=PICTURE_WIDTH if picture else None)
     with tempfile.TemporaryDirectory(prefix="med3d-demo-") as folder:
         path = study or _write_head(Path(folder) / "study", console)
         data_dir = DataDir(Path(folder) / "data")
@@ -49,12 +51,14 @@ def demo(
             client.close()
             console.print("Stopping ...")
     console.print("Stopped; nothing is left. For a service that stays: med3d serve")
+    if picture:
+        console.save_svg(str(picture), title="make demo")
     if run.result is None:
         raise typer.Exit(1)
 
 
 def _write_head(folder: Path, console: Console) -> Path:
-    with extra("worker", "demo"):
+    with extra("worker"):
         from med3d_cli.demo_head import average_head, write_mr_series
     write_mr_series(average_head(), folder)
     count = sum(1 for _ in folder.iterdir())

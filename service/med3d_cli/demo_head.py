@@ -25,7 +25,7 @@ def average_head() -> Volume:
     """The head as the wheel carries it; raises CommandError where the wheel is not installed."""
     spec = find_spec("pydeface")
     if spec is None or not spec.submodule_search_locations:
-        raise CommandError('pydeface is not installed; try: pip install "infovae-med3d[demo]"')
+        raise CommandError("the sample head is missing; try: pip install --no-deps pydeface")
     image = nib.load(Path(spec.submodule_search_locations[0]) / "data" / "mean_reg2mean.nii.gz")
     return Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)
 
