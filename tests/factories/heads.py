@@ -6,6 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from med3d_pipeline.orientation import to_closest_ras
+from med3d_pipeline.preprocess import Preprocessed
 from med3d_pipeline.volume import Volume
 
 ISOTROPIC_2MM = np.array([[2.0, 0, 0, -95], [0, 2.0, 0, -110], [0, 0, 2.0, -90], [0, 0, 0, 1]])
@@ -107,3 +109,16 @@ def phantom(spacing_mm: float = 3.0, extent_mm: float = 192.0) -> Volume:
         voxels += height * np.exp(-squared / (2 * width**2))
     inside = (x / 68) ** 2 + ((y + 5) / 84) ** 2 + ((z - 4) / 62) ** 2 < 1
     return Volume(voxels=np.where(inside, np.maximum(voxels, 5.0), 0.0).astype(np.float32), affine=affine)
+
+
+def canonical(head: Volume) -> Volume:
+    """``head`` with its axes closest to RAS, as the pipeline's masks are."""
+    return to_closest_ras(head)
+
+
+def stored_as(made: Preprocessed, head: Volume) -> np.ndarray:
+    """The brain mask that preprocessing made of ``head``, on the axes that ``head`` is stored with."""
+    there = nib.orientations.io_orientation(made.native_affine)
+    here = nib.orientations.io_orientation(head.affine)
+    transform = nib.orientations.ornt_transform(there, here)
+    return np.asarray(nib.orientations.apply_orientation(made.brain_mask, transform))

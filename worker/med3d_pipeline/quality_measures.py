@@ -71,8 +71,8 @@ def _against_template(evidence: QualityEvidence) -> tuple[float, float]:
     brain = fixed.voxels > 0.5
     everywhere = Volume(voxels=np.ones(evidence.native.shape, dtype=np.float32), affine=evidence.native.affine)
     seen = sample_linear(everywhere, *onto) > 0.5
-    dice = 2 * np.count_nonzero(moved & brain) / max(1, np.count_nonzero(moved) + np.count_nonzero(brain))
-    return float(dice), float(np.count_nonzero(brain & ~seen) / np.count_nonzero(brain))
+    brain_voxels, both, unseen = int(brain.sum()), int((moved & brain).sum()), int((brain & ~seen).sum())
+    return 2 * both / (int(moved.sum()) + brain_voxels), unseen / brain_voxels
 
 
 def _area_at_edge_cm2(mask: Mask, affine: Affine) -> float:

@@ -1,0 +1,157 @@
+"""Preprocessing and the quality gate of the released bundle, on real heads and on what is sent in their place."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from factories import heads
+from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.errors import BundleError, InputRefused
+from med3d_pipeline.preprocess import Preprocessed
+from med3d_pipeline.quality import judge_quality
+from med3d_pipeline.study import load_series, read_study
+from med3d_pipeline.volume import Volume
+
+Judge = Callable[[Volume], str]
+
+
+@cache
+def released(threads: int) -> Bundle:
+    return Bundle.open(Bundle.default_path(), threads=threads, verify=False)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    try:
+        return released(2)
+    except BundleError as error:
+        pytest.skip(f"no released bundle in this checkout: {error}")
+
+
+@pytest.fixture(scope="module")
+def preprocess(bundle: Bundle) -> Callable[[Volume], Preprocessed]:
+    return bundle.preprocessor()
+
+
+@pytest.fixture(scope="module")
+def judge(bundle: Bundle) -> Judge:
+    """The code with which a volume is refused, or "accepted"."""
+
+    def code(volume: Volume) -> str:
+        try:
+            measures = bundle.preprocessor()(volume).measures
+        except InputRefused as refusal:
+            return refusal.code
+        refusal = judge_quality(measures, bundle.quality_limits).refusal
+        return refusal.code if refusal else "accepted"
+
+    return code
+
+
+@pytest.fixture(scope="module")
+def average() -> Volume:
+    """One averaged to 2 mm, which is all that the steps after reading look at and quicker to make variants of."""
+    return heads.averaged_by_two(heads.average_head())
+
+
+def normalised_rmse(found: Preprocessed, expected: Preprocessed) -> float:
+    difference = found.tensor - expected.tensor
+    return float(np.sqrt((difference**2).mean() / (expected.tensor**2).mean()))
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    return float(2 * np.count_nonzero(first & second) / (np.count_nonzero(first) + np.count_nonzero(second)))
+
+
+def test_the_average_head_is_accepted(judge: Judge, average: Volume) -> None:
+    assert judge(average) == "accepted"
+
+
+def test_an_already_stripped_brain_is_accepted(
+    judge: Judge, preprocess: Callable[[Volume], Preprocessed], average: Volume
+) -> None:
+    mask = heads.stored_as(preprocess(average), average)
+    assert judge(heads.stripped(average, mask)) == "accepted"
+
+
+def test_a_bottle_is_not_a_head(judge: Judge) -> None:
+    assert judge(heads.cylinder()) == "not_a_head"
+
+
+def test_pure_noise_is_too_noisy(judge: Judge) -> None:
+    assert judge(heads.noise()) == "too_noisy"
+
+
+def test_a_head_under_its_own_weight_of_noise_is_too_noisy(judge: Judge, average: Volume) -> None:
+    assert judge(heads.noisy(average, 0.5)) == "too_noisy"
+
+
+@pytest.mark.parametrize(
+    ("axis", "keep"),
+    [(2, slice(0, 88)), (2, slice(75, None)), (1, slice(0, 80)), (0, slice(0, 60))],
+    ids=["crown", "neck and cerebellum", "front", "side"],
+)
+def test_a_head_whose_brain_is_cut_is_refused_as_such(judge: Judge, axis: int, keep: slice) -> None:
+    head = heads.canonical(heads.averaged_by_two(heads.average_head()))
+    assert judge(heads.cut_off(head, axis=axis, keep=keep)) == "brain_cut_off"
+
+
+def test_the_tensor_is_the_same_twice_and_with_one_thread_or_two(
+    preprocess: Callable[[Volume], Preprocessed], average: Volume
+) -> None:
+    first = preprocess(average).digest()
+    assert preprocess(average).digest() == first
+    assert released(1).preprocessor()(average).digest() == first
+
+
+def test_flips_and_permutations_leave_the_tensor_alone(
+    preprocess: Callable[[Volume], Preprocessed], average: Volume
+) -> None:
+    turned = preprocess(heads.stored_otherwise(average, (2, 0, 1), (True, False, True)))
+    assert turned.digest() == preprocess(average).digest()
+
+
+def test_one_millimetre_and_its_average_agree_within_one_percent(
+    preprocess: Callable[[Volume], Preprocessed], average: Volume
+) -> None:
+    assert normalised_rmse(preprocess(heads.average_head()), preprocess(average)) < 0.01
+
+
+@pytest.mark.realdata
+def test_brain_extraction_agrees_with_the_mask_of_head_with_mask(
+    preprocess: Callable[[Volume], Preprocessed], test_data: Path
+) -> None:
+    folder = test_data / "nifti" / "head_with_mask"
+    found = preprocess(heads.read_head(folder / "Scan1_T1.nii.gz")).brain_mask > 0
+    truth = heads.canonical(heads.read_head(folder / "Scan1_T1_BRAINMASK.nii.gz")).voxels > 0
+    assert overlap(found, truth) > 0.95
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("number", [0, 17])
+def test_brain_extraction_agrees_with_the_masks_of_ixi(
+    preprocess: Callable[[Volume], Preprocessed], test_data: Path, number: int
+) -> None:
+    mask = sorted((test_data / "ixi_hh" / "brain_mask").glob("*.nii.gz"))[number]
+    head = test_data / "ixi_hh" / "t1w" / mask.name.replace("_mask", "_T1w")
+    found = preprocess(heads.read_head(head)).brain_mask > 0
+    assert overlap(found, heads.canonical(heads.read_head(mask)).voxels > 0) > 0.97
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("folder", "code"),
+    [
+        ("dicom/siemens_trio_study/t1_MPRAGEcr_noGRAPPA_19", "accepted"),
+        ("dicom/siemens_enhanced_multiframe/5_anat-T1w_acq-tfl", "accepted"),
+        ("dicom/siemens_enhanced_multiframe/6_anat-T1w_acq-tfl", "accepted"),
+        ("dicom/ge_fruit_not_a_head", "not_a_head"),
+    ],
+)
+def test_real_scanners_heads_pass_and_the_fruit_does_not(judge: Judge, test_data: Path, folder: str, code: str) -> None:
+    study = read_study([test_data / folder])
+    (series,) = study.series
+    assert judge(load_series(study, series.label).volume) == code
