@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from med3d_worker.analysis import AnalysedInput
 
 def med3d(*arguments):
     command = [sys.executable, "-m", "med3d_cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    wide = dict(os.environ) | {"COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ def test_the_shipped_bundle_proves_itself_here():
     assert done.returncode == 0, done.stderr
     assert "reference case within tolerances" in done.stdout
     shown = med3d("bundle", "show", folder)
-    assert Bundle.open(folder, verify=False).digest in shown.stdout.replace("\n", "")
+    assert Bundle.open(folder, verify=False).digest in shown.stdout
 
 
 def test_an_altered_bundle_is_named_and_never_used(head, tmp_path):
