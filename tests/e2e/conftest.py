@@ -45,7 +45,7 @@ class Service:
         pytest.fail(f"after {ANSWER_WITHIN_S} s the run is still {run['status']} ({run['stage']})")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """`med3d serve --port 0`, stopped by SIGTERM at the end."""
     with tempfile.TemporaryDirectory(prefix="med3d-e2e-") as folder:

@@ -14,7 +14,7 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mprage_run(service, test_data):
     """The Siemens study (MPRAGE and two field maps, a text file among them), sent as one zip."""
     packed = io.BytesIO()
