@@ -34,7 +34,7 @@ SKIPPED = {"/runs/{run_id}/events", "/readyz"}
 
 def test_every_route_keeps_to_its_description(service, document):
     schema = schemathesis.openapi.from_dict(document)
-    schema.config.update(base_url=service.url)
+    schema.config.update(base_url=service.url, request_timeout=60)
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) > 15
     for operation in operations:
