@@ -107,7 +107,7 @@ def _review() -> dict[str, Limits]:
 class QualityLimits(_Frozen):
     """Measure name -> (lowest, highest) accepted: outside ``refuse`` no answer is given, outside ``review`` one looks.
 
-    The defaults leave room on both sides of what 141 good heads of five scanners and an average head gave; what was
+    The defaults leave room on both sides of what 140 good heads of four scanners and an average head gave; what was
     measured on them and on what is no head stands in docs/decisions/0023.
     """
 
