@@ -1,6 +1,10 @@
-"""``python -m med3d_service api|courier|scheduler|migrate``: one process of the service, set by the environment."""
+"""One process of the service, set by the environment: ``python -m med3d_service api|courier|scheduler|migrate``.
+
+``python -m med3d_service keys FOLDER`` leaves an API key for people and one for workers there, and stops.
+"""
 
 import sys
+from pathlib import Path
 
 from med3d_service import processes
 from med3d_service.settings import Settings
@@ -14,11 +18,15 @@ PROCESSES = {
 
 
 def main() -> int:
-    """Run the process named on the command line."""
-    if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:
-        print(f"usage: python -m med3d_service {'|'.join(PROCESSES)}", file=sys.stderr)  # noqa: T201
-        return 2
-    PROCESSES[sys.argv[1]](Settings())
+    """Run what the command line names."""
+    match sys.argv[1:]:
+        case ["keys", folder]:
+            processes.ensure_api_keys(Settings(), Path(folder))
+        case [name] if name in PROCESSES:
+            PROCESSES[name](Settings())
+        case _:
+            print(f"usage: python -m med3d_service {'|'.join(PROCESSES)} | keys FOLDER", file=sys.stderr)  # noqa: T201
+            return 2
     return 0
 
 

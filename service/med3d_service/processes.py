@@ -1,7 +1,7 @@
 """What a supervisor starts: each function runs one process of the service until SIGTERM or SIGINT.
 
 They return after a clean stop (under 5 s) and expect ``migrate`` to have been called before. ``python -m med3d_service
-api|courier|scheduler|migrate`` calls the same functions with settings from the environment.
+api|courier|scheduler|migrate|keys`` calls the same functions with settings from the environment.
 """
 
 from pathlib import Path
@@ -26,6 +26,12 @@ def ensure_api_key(settings: Settings, scope: Literal["client", "worker"], path:
     from med3d_service.access import ensure_key_file
 
     ensure_key_file(settings, scope, path)
+
+
+def ensure_api_keys(settings: Settings, folder: Path) -> None:
+    """Leave working keys in ``folder``: client.key for people, worker.key for the workers."""
+    ensure_api_key(settings, "client", folder / "client.key")
+    ensure_api_key(settings, "worker", folder / "worker.key")
 
 
 def run_api(settings: Settings, *, port: int | None = None, socket: Path | None = None) -> None:
