@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
@@ -188,6 +188,7 @@ def render_problems(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(DataError, _unstorable_error)
     app.add_exception_handler(OperationalError, _database_error)
     app.add_exception_handler(OSError, _disk_error)
     app.add_exception_handler(Exception, _unexpected_error)
@@ -196,6 +197,11 @@ def render_problems(app: FastAPI) -> None:
 async def _service_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServiceError)
     return problem_response(error)
+
+
+async def _unstorable_error(_request: Request, _error: Exception) -> JSONResponse:
+    # A value that its type allows and the database does not, such as a NUL in a text on PostgreSQL.
+    return problem_response(ServiceError("invalid_request"))
 
 
 async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
