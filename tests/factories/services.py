@@ -103,7 +103,7 @@ class Service:
         planned.mkdir()
         return planned
 
-    def wait_for_end(self, run_id, timeout_s=150):
+    def wait_for_end(self, run_id, timeout_s=240):
         """The run once it is over."""
         return wait_until(
             lambda: (run := self.client.run(run_id)).status.is_terminal and run,
