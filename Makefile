@@ -57,7 +57,7 @@ lint: $(VENV)/.dev ## formatting, lint, types, import boundaries, dependencies, 
 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
-	@$(BIN)/pytest -m "not export and not bench"
+	@$(BIN)/pytest --ignore=tests/unit/export -m "not export and not bench"
 
 test-export: $(VENV)/.export ## the tests of model_export (installs torch)
 	@$(BIN)/pytest -m export
