@@ -12,13 +12,12 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.itk_images import image_of, to_array, to_image
+from med3d_pipeline.even_sampling import Shape, even_slabs, sample_evenly
 from med3d_pipeline.onnx_sessions import OnnxSession
 from med3d_pipeline.volume import Volume, Voxels
 
 Mask = npt.NDArray[np.uint8]
 Box = tuple[slice, slice, slice]
-Shape = tuple[int, int, int]
 
 # The grids, percentiles and input statistics that the networks were trained with.
 BOX_GRID: Shape = (128, 128, 128)
@@ -28,6 +27,8 @@ INPUT_MEAN, INPUT_STD = 0.449, 0.226
 BOX_MARGIN = 0.1
 # A slice belongs to the box when more than this share of it is brain: stray voxels do not stretch the box.
 LEAST_BRAIN_IN_SLICE = 0.02
+# Of an image scaled to 0 to 1: less than this is a flat image and rounding.
+FLAT_VARIANCE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,20 @@ class BrainMask:
         return Volume(voxels=shares, affine=self.head.affine)
 
     def on(self, native: Volume) -> Mask:
-        """The mask on another grid of the same space, (X, Y, Z) uint8."""
+        """The mask at the nearest voxels of ``native``, whose axes are the head's, (X, Y, Z) uint8."""
         halves = np.diag([0.5, 0.5, 0.5, 1.0])
         halves[:3, 3] = np.array([side.start for side in self.box]) - 0.25
-        resampler = sitk.ResampleImageFilter()
-        resampler.SetReferenceImage(image_of(native))
-        resampler.SetInterpolator(sitk.sitkNearestNeighbor)
-        resampler.SetOutputPixelType(sitk.sitkUInt8)
-        mask: Mask = to_array(resampler.Execute(to_image(self.fine, self.head.affine @ halves)))
+        to_fine = np.linalg.inv(self.head.affine @ halves) @ native.affine
+        scale, offset = np.diag(to_fine)[:3], to_fine[:3, 3]
+        mask = np.zeros(native.shape, dtype=np.uint8)
+        inside, picked = [], []
+        for axis in range(3):
+            # A voxel's centre often lies on the border of two halves; rounding noise must not decide between them.
+            nearest = np.floor(np.round(scale[axis] * np.arange(mask.shape[axis]) + offset[axis], 6) + 0.5)
+            held = (nearest >= 0) & (nearest < self.fine.shape[axis])
+            inside.append(np.flatnonzero(held))
+            picked.append(nearest[held].astype(np.intp))
+        mask[np.ix_(*inside)] = self.fine[np.ix_(*picked)]
         return mask
 
 
@@ -84,8 +91,10 @@ def extract_brain(head: Volume, networks: BrainNetworks) -> BrainMask:
     inside = head.voxels[box]
     brain = _probability(networks.mask_session, sample_evenly(inside, MASK_GRID), low, high)
     x, y, z = inside.shape
-    fine = sample_evenly(brain, (2 * x, 2 * y, 2 * z)) > 0.5
-    return BrainMask(head=head, box=box, fine=fill_holes(largest_component(fine.astype(np.uint8))))
+    fine = np.empty((2 * x, 2 * y, 2 * z), dtype=np.uint8)
+    for index, slab in enumerate(even_slabs(brain, fine.shape)):
+        np.greater(slab, 0.5, out=fine[index], casting="unsafe")
+    return BrainMask(head=head, box=box, fine=fill_holes(largest_component(fine)))
 
 
 def no_brain() -> InputRefused:
@@ -94,19 +103,6 @@ def no_brain() -> InputRefused:
         "not_a_head",
         "No brain was found in the image. Send a T1-weighted MRI of a whole head.",
     )
-
-
-def sample_evenly(voxels: Voxels, shape: Shape) -> Voxels:
-    """``voxels``, interpolated linearly at the centres of ``shape`` cells that divide the same box evenly."""
-    cells = np.diag([size / n for size, n in zip(voxels.shape, shape, strict=True)] + [1.0])
-    cells[:3, 3] = (np.diag(cells)[:3] - 1) / 2
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetReferenceImage(to_image(np.zeros(shape, dtype=np.uint8), cells))
-    resampler.SetInterpolator(sitk.sitkLinear)
-    resampler.SetUseNearestNeighborExtrapolator(True)
-    resampler.SetOutputPixelType(sitk.sitkFloat32)
-    sampled: Voxels = to_array(resampler.Execute(to_image(voxels, np.eye(4))))
-    return sampled
 
 
 def brain_box(rough: Mask, shape: Shape) -> Box:
@@ -144,20 +140,24 @@ def fill_holes(mask: Mask) -> Mask:
     return filled
 
 
-def _probability(session: OnnxSession, voxels: Voxels, low: float, high: float) -> Voxels:
-    image = voxels - np.float32(low)
-    image /= np.float32(high - low)
-    np.clip(image, 0, 1, out=image)
-    image -= np.float32(_sum_float64(image) / image.size)
-    deviation = np.sqrt(_sum_float64(image, squared=True) / (image.size - 1))
-    if deviation == 0:
+def _probability(session: OnnxSession, image: Voxels, low: float, high: float) -> Voxels:
+    """What ``session`` finds in ``image``, which is scaled in place as in the networks' training, slab by slab."""
+    total, squares = 0.0, 0.0
+    for slab in image:
+        np.subtract(slab, np.float32(low), out=slab)
+        np.divide(slab, np.float32(high - low), out=slab)
+        np.clip(slab, 0, 1, out=slab)
+        # In float32 17 million voxels would not add up exactly enough to be the same everywhere.
+        total += float(slab.sum(dtype=np.float64))
+        squares += float(np.square(slab).sum(dtype=np.float64))
+    mean = total / image.size
+    variance = (squares - total * mean) / (image.size - 1)
+    if variance < FLAT_VARIANCE:
         raise no_brain()
-    image *= np.float32(INPUT_STD / deviation)
-    image += np.float32(INPUT_MEAN)
+    scale = np.float32(INPUT_STD / np.sqrt(variance))
+    shift = np.float32(INPUT_MEAN - mean * float(scale))
+    for slab in image:
+        np.multiply(slab, scale, out=slab)
+        np.add(slab, shift, out=slab)
     brain: Voxels = session.run({"image": image[None, None]})["brain"][0, 0]
     return brain
-
-
-def _sum_float64(image: Voxels, *, squared: bool = False) -> float:
-    """The sum, slab by slab: in float32 17 million voxels would not add up exactly enough to be the same everywhere."""
-    return float(sum((np.square(slab) if squared else slab).sum(dtype=np.float64) for slab in image))

@@ -12,7 +12,6 @@ from med3d_pipeline.brain_extraction import (
     extract_brain,
     fill_holes,
     largest_component,
-    sample_evenly,
 )
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.volume import Volume
@@ -31,6 +30,17 @@ def test_a_ball_is_found_where_it_is() -> None:
     truth = head.voxels > 50
     found = brain.on(head) > 0
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.97
+
+
+def test_a_native_grid_of_half_the_spacing_gets_the_mask_voxel_by_voxel() -> None:
+    head = ball()
+    halves = head.affine @ np.array([[0.5, 0, 0, -0.25], [0, 0.5, 0, -0.25], [0, 0, 0.5, -0.25], [0, 0, 0, 1]])
+    native = Volume(voxels=head.voxels.repeat(2, 0).repeat(2, 1).repeat(2, 2), affine=halves)
+    brain = extract_brain(head, brightness_networks())
+    on_native = brain.on(native)
+    fine_box = tuple(slice(2 * side.start, 2 * side.stop) for side in brain.box)
+    assert np.array_equal(on_native[fine_box], brain.fine)
+    assert on_native.sum() == brain.fine.sum()
 
 
 def test_shares_are_between_nought_and_one_and_add_up_to_the_volume() -> None:
@@ -90,13 +100,6 @@ def test_stray_voxels_do_not_stretch_the_box() -> None:
     rough[0, 0, 0] = 1
     box = brain_box(rough, (64, 64, 64))
     assert box == (slice(13, 51), slice(13, 51), slice(13, 51))
-
-
-def test_even_sampling_keeps_a_ramp_and_the_middle() -> None:
-    ramp = np.broadcast_to(np.arange(10, dtype=np.float32)[:, None, None], (10, 6, 6)).copy()
-    doubled = sample_evenly(ramp, (20, 6, 6))
-    assert np.allclose(doubled[1:-1, 0, 0], (np.arange(20)[1:-1] + 0.5) / 2 - 0.5, atol=1e-5)
-    assert doubled.mean() == pytest.approx(ramp.mean())
 
 
 def test_the_average_head_s_scale_of_brightness_does_not_matter() -> None:

@@ -1,0 +1,69 @@
+"""Linear interpolation onto a grid that divides the same box evenly: one pair of neighbours per axis, slab by slab.
+
+What a general resampler does in eight neighbours per voxel, three passes of two do here, on slabs that stay in the
+processor's cache. Every sum has two terms in a fixed order, so the bits do not depend on the number of threads.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_pipeline.volume import Voxels
+
+Shape = tuple[int, int, int]
+Slab = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Neighbours:
+    """Along one axis, for each of n cells: the voxels before and after its centre and the share of the latter."""
+
+    before: npt.NDArray[np.intp]
+    after: npt.NDArray[np.intp]
+    share: npt.NDArray[np.float32]
+
+
+def _neighbours(size: int, n: int) -> _Neighbours:
+    # Centres of cells at the border lie up to half a voxel outside the outermost centres: there the edge goes on.
+    centres = np.clip((np.arange(n) + 0.5) * (size / n) - 0.5, 0, size - 1)
+    before = np.minimum(centres.astype(np.intp), max(0, size - 2))
+    return _Neighbours(before, np.minimum(before + 1, size - 1), (centres - before).astype(np.float32))
+
+
+def even_slabs(voxels: Voxels, shape: Shape) -> Iterator[Slab]:
+    """``voxels`` (X, Y, Z) at the centres of ``shape`` cells that divide the same box, as ``shape[0]`` (Y, Z) slabs.
+
+    A slab is overwritten by the next one.
+    """
+    x, y, z = (_neighbours(size, n) for size, n in zip(voxels.shape, shape, strict=True))
+    y_share, slab = y.share[:, None], np.empty(shape[1:], dtype=np.float32)
+    planes: dict[int, Slab] = {}
+
+    def plane(index: int) -> Slab:
+        if index not in planes:
+            source = np.asarray(voxels[index], dtype=np.float32)
+            rows = source.take(z.before, axis=1)
+            rows += (source.take(z.after, axis=1) - rows) * z.share
+            found = rows.take(y.before, axis=0)
+            found += (rows.take(y.after, axis=0) - found) * y_share
+            planes[index] = found
+        return planes[index]
+
+    for before, after, share in zip(x.before, x.after, x.share, strict=True):
+        for passed in [index for index in planes if index < before]:
+            del planes[passed]
+        lower = plane(int(before))
+        np.subtract(plane(int(after)), lower, out=slab)
+        slab *= share
+        slab += lower
+        yield slab
+
+
+def sample_evenly(voxels: Voxels, shape: Shape) -> Voxels:
+    """The slabs of ``even_slabs`` as one array of ``shape``, float32."""
+    sampled = np.empty(shape, dtype=np.float32)
+    for index, slab in enumerate(even_slabs(voxels, shape)):
+        sampled[index] = slab
+    return sampled
