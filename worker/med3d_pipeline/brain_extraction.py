@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.even_sampling import Shape, even_slabs, sample_evenly
 from med3d_pipeline.onnx_sessions import OnnxSession
+from med3d_pipeline.resampling import block_means
 from med3d_pipeline.volume import Volume, Voxels
 
 Mask = npt.NDArray[np.uint8]
@@ -53,8 +54,7 @@ class BrainMask:
     def share(self) -> Volume:
         """How much of each of the head's voxels is brain, 0 to 1."""
         shares = np.zeros(self.head.shape, dtype=np.float32)
-        x, y, z = (n // 2 for n in self.fine.shape)
-        shares[self.box] = self.fine.reshape(x, 2, y, 2, z, 2).mean(axis=(1, 3, 5), dtype=np.float32)
+        shares[self.box] = block_means(self.fine, (2, 2, 2))
         return Volume(voxels=shares, affine=self.head.affine)
 
     def on(self, native: Volume) -> Mask:

@@ -69,10 +69,11 @@ def _against_template(evidence: QualityEvidence) -> tuple[float, float]:
     onto = (fixed.shape, fixed.affine, evidence.alignment.template_to_native)
     moved = sample_linear(evidence.share, *onto) > 0.5
     brain = fixed.voxels > 0.5
-    everywhere = Volume(voxels=np.ones(evidence.native.shape, dtype=np.float32), affine=evidence.native.affine)
-    seen = sample_linear(everywhere, *onto) > 0.5
-    brain_voxels, both, unseen = int(brain.sum()), int((moved & brain).sum()), int((brain & ~seen).sum())
-    return 2 * both / (int(moved.sum()) + brain_voxels), unseen / brain_voxels
+    brain_voxels, both = int(brain.sum()), int((moved & brain).sum())
+    to_native = np.linalg.inv(evidence.native.affine) @ evidence.alignment.template_to_native @ fixed.affine
+    places = np.argwhere(brain) @ to_native[:3, :3].T + to_native[:3, 3]
+    unseen = np.any((places < -0.5) | (places >= np.array(evidence.native.shape) - 0.5), axis=1)
+    return 2 * both / (int(moved.sum()) + brain_voxels), float(unseen.mean())
 
 
 def _area_at_edge_cm2(mask: Mask, affine: Affine) -> float:

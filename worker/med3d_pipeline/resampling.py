@@ -1,9 +1,10 @@
 """From native space into the template's grid, in one interpolation."""
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
-from med3d_pipeline.itk_images import affine_of, to_array, to_image, to_transform
+from med3d_pipeline.itk_images import to_array, to_image, to_transform
 from med3d_pipeline.volume import Affine, Volume, Voxels
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
@@ -20,8 +21,25 @@ def coarsen(volume: Volume, grid_mm: float) -> Volume:
     factors = coarsening_factors(volume, grid_mm)
     if factors == (1, 1, 1):
         return volume
-    shrunk = sitk.BinShrink(to_image(volume.voxels, volume.affine), factors)
-    return Volume(voxels=to_array(shrunk), affine=affine_of(shrunk))
+    to_fine = np.diag([*map(float, factors), 1.0])
+    to_fine[:3, 3] = (np.array(factors) - 1) / 2
+    return Volume(voxels=block_means(volume.voxels, factors), affine=volume.affine @ to_fine)
+
+
+def block_means(voxels: npt.NDArray[np.float32 | np.uint8], factors: tuple[int, int, int]) -> Voxels:
+    """The mean of each whole block of ``factors`` voxels, float32; what fills no block at the high ends is left out.
+
+    Summed in float64, slab by slab: quick, because a slab stays in the processor's cache.
+    """
+    x_factor, y_factor, z_factor = factors
+    x, y, z = (size // factor for size, factor in zip(voxels.shape, factors, strict=True))
+    means = np.empty((x, y, z), dtype=np.float32)
+    for index in range(x):
+        slab = voxels[x_factor * index : x_factor * (index + 1)].sum(axis=0, dtype=np.float64)
+        rows = np.sum([slab[start : y_factor * y : y_factor] for start in range(y_factor)], axis=0)
+        blocks = np.sum([rows[:, start : z_factor * z : z_factor] for start in range(z_factor)], axis=0)
+        means[index] = blocks / (x_factor * y_factor * z_factor)
+    return means
 
 
 def prefilter(volume: Volume, fwhm_mm: float) -> Volume:

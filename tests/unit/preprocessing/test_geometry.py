@@ -4,14 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories import heads
-from med3d_pipeline.itk_images import affine_of, image_of, to_array, to_transform
+from med3d_pipeline.itk_images import affine_of, image_of, to_array, to_image, to_transform
 from med3d_pipeline.orientation import to_closest_ras
 from med3d_pipeline.preprocess import box_around, crop
-from med3d_pipeline.resampling import FWHM_PER_SIGMA, coarsen, prefilter, resample, sample_linear
+from med3d_pipeline.resampling import FWHM_PER_SIGMA, block_means, coarsen, prefilter, resample, sample_linear
 from med3d_pipeline.volume import Volume
 
 orders = st.permutations([0, 1, 2]).map(tuple)
@@ -39,6 +40,20 @@ def test_images_of_simpleitk_keep_voxels_and_place(order: tuple[int, int, int], 
     image = image_of(head)
     assert np.array_equal(to_array(image), head.voxels)
     assert np.allclose(affine_of(image), head.affine)
+
+
+SIZES = st.tuples(*[st.integers(2, 12)] * 3)
+FACTORS = st.tuples(*[st.integers(1, 2)] * 3)
+
+
+@given(size=SIZES, factors=FACTORS, seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_means_of_blocks_have_the_bits_of_simpleitk_s(
+    size: tuple[int, int, int], factors: tuple[int, int, int], seed: int
+) -> None:
+    voxels = np.random.default_rng(seed).integers(0, 4096, size).astype(np.float32)
+    shrunk = sitk.BinShrink(to_image(voxels, np.eye(4)), factors)
+    assert np.array_equal(block_means(voxels, factors), to_array(shrunk))
 
 
 @given(shift=st.tuples(*[st.floats(-3, 3)] * 3), turn=st.floats(-0.3, 0.3))
