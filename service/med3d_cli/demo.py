@@ -1,6 +1,7 @@
 """`med3d demo`: everything embedded, one study, its answer, and nothing left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,9 +53,14 @@ def demo(
             console.print("Stopping ...")
     console.print("Stopped; nothing is left. For a service that stays: med3d serve")
     if picture:
-        console.save_svg(str(picture), title="make demo")
+        picture.write_text(without_remote_fonts(console.export_svg(title="make demo")), encoding="utf-8")
     if run.result is None:
         raise typer.Exit(1)
+
+
+def without_remote_fonts(svg: str) -> str:
+    """``svg`` with the reader's own monospaced font: a picture in a document loads nothing from elsewhere."""
+    return re.sub(r"@font-face\s*\{.*?\}", "", svg, flags=re.DOTALL)
 
 
 def _write_head(folder: Path, console: Console) -> Path:

@@ -17,6 +17,7 @@ from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
 from med3d_service.logs import configure_logging
 from med3d_service.problems import ServiceError
+from med3d_service.runs.stranded import note_stranded
 from med3d_service.runs.transitions import lose_expired, store_outcome
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
@@ -40,6 +41,7 @@ def run(settings: Settings) -> None:
         _tried("outcomes", adopt_outcomes, service)
         _tried("leases", end_leases, service)
         _tried("dispatch", dispatch, service)
+        _tried("stranded", tell_stranded, service)
         if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
             last_leftovers = time.monotonic()
             _tried("leftovers", remove_leftovers, service)
@@ -57,6 +59,15 @@ def _tried(name: str, step: Callable[[Service], object], service: Service) -> No
 def dispatch(service: Service) -> int:
     """Send what waits and is in no queue."""
     return send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s)
+
+
+def tell_stranded(service: Service) -> int:
+    """Let runs whose bundle no live worker carries say so."""
+    with service.database.write() as session:
+        found = note_stranded(session, service.settings.worker_silent_s)
+    if found:
+        log.warning("no_worker_carries_the_bundle", runs=found)
+    return found
 
 
 def end_leases(service: Service) -> list[str]:

@@ -14,7 +14,8 @@ from med3d_service.database import db_now
 from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.routes import ServiceParts
-from med3d_service.tables import WorkerRow
+from med3d_service.runs.stranded import carried_bundles
+from med3d_service.tables import BundleRow, WorkerRow
 
 log = structlog.get_logger()
 
@@ -98,6 +99,8 @@ def _checked(name: str, look: Callable[[], object], why: str) -> Check:
 
 def _worker(service: Service) -> Check:
     with service.database.read() as session:
+        carried = carried_bundles(session, service.settings.worker_silent_s)
+        default = session.scalars(select(BundleRow).where(BundleRow.is_default)).first()
         newest = session.execute(select(func.max(WorkerRow.seen_at))).scalar_one()
         now = session.execute(select(db_now())).scalar_one()
     if newest is None:
@@ -105,4 +108,7 @@ def _worker(service: Service) -> Check:
     silent_s = now - newest
     if silent_s > service.settings.worker_silent_s:
         return Check(ok=False, why=f"no worker has been heard of for {silent_s:.0f} s")
+    if default is not None and default.digest not in carried:
+        named = f"{default.name} {default.version} ({default.digest[:12]})"
+        return Check(ok=False, why=f"no live worker carries the default bundle, {named}")
     return OK

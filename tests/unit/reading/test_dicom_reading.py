@@ -1,7 +1,6 @@
 import random
 import struct
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,23 +22,12 @@ from factories.dicom_series import (
     slice_datasets,
     write_series,
 )
+from factories.studies_on_disk import load_only, refusal_of_reading
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study import load_series, read_study, select_series
 
 SHAPE = (16, 18, 12)
 AFFINE = ras_affine((1.0, 1.25, 1.5), (-20.0, 10.0, 35.0))
-
-
-def load_only(*paths):
-    study = read_study([Path(path) for path in paths])
-    (series,) = study.series
-    return load_series(study, series.label)
-
-
-def refusal_of(*paths):
-    with pytest.raises(InputRefused) as refused:
-        load_only(*paths)
-    return refused.value.code
 
 
 axes_of_rows_columns_slices = st.tuples(st.permutations([0, 1, 2]), st.tuples(*[st.sampled_from([-1, 1])] * 3))
@@ -160,7 +148,7 @@ def test_colour_is_refused(tmp_path):
     for dataset in datasets:
         dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
         dataset.PixelData = dataset.PixelData * 3
-    assert refusal_of(*save_all(tmp_path, datasets)) == "unsupported_colour"
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "unsupported_colour"
     with pytest.raises(InputRefused, match=r"^unsupported_colour"):
         select_series(read_study([tmp_path]))
 
@@ -169,7 +157,7 @@ def test_images_without_pixel_data_are_refused(tmp_path):
     datasets = slice_datasets(head_like(SHAPE), AFFINE)
     for dataset in datasets:
         del dataset.PixelData
-    assert refusal_of(*save_all(tmp_path, datasets)) == "no_pixel_data"
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "no_pixel_data"
 
 
 @pytest.mark.parametrize("kept", [0.6, 0.9, 0.999])
@@ -177,7 +165,7 @@ def test_a_file_cut_in_its_pixel_data_is_refused_before_any_pixel_is_read(tmp_pa
     paths = write_series(tmp_path, head_like((64, 64, 6)), AFFINE)
     data = paths[2].read_bytes()
     paths[2].write_bytes(data[: int(len(data) * kept)])
-    assert refusal_of(tmp_path) == "truncated_pixel_data"
+    assert refusal_of_reading(tmp_path) == "truncated_pixel_data"
     with pytest.raises(InputRefused, match=r"^truncated_pixel_data"):
         select_series(read_study([tmp_path]))
 
@@ -185,7 +173,7 @@ def test_a_file_cut_in_its_pixel_data_is_refused_before_any_pixel_is_read(tmp_pa
 def test_pixel_data_shorter_than_rows_and_columns_call_for_is_truncated(tmp_path):
     datasets = slice_datasets(head_like(SHAPE), AFFINE)
     datasets[4].PixelData = datasets[4].PixelData[:-100]
-    assert refusal_of(*save_all(tmp_path, datasets)) == "truncated_pixel_data"
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "truncated_pixel_data"
 
 
 def test_compressed_pixel_data_without_its_end_is_truncated(tmp_path):
@@ -195,7 +183,7 @@ def test_compressed_pixel_data_without_its_end_is_truncated(tmp_path):
     paths = save_all(tmp_path, datasets)
     data = paths[0].read_bytes()
     paths[0].write_bytes(data[:-200])
-    assert refusal_of(tmp_path) == "truncated_pixel_data"
+    assert refusal_of_reading(tmp_path) == "truncated_pixel_data"
 
 
 def test_damaged_compressed_pixels_are_refused_not_crashed_on(tmp_path):
@@ -207,7 +195,7 @@ def test_damaged_compressed_pixels_are_refused_not_crashed_on(tmp_path):
     start = data.index(b"\xfe\xff\x00\xe0", data.index(b"\xe0\x7f\x10\x00") + 20) + 8
     data[start : start + 400] = b"\xff" * 400
     paths[1].write_bytes(data)
-    assert refusal_of(tmp_path) == "undecodable_pixel_data"
+    assert refusal_of_reading(tmp_path) == "undecodable_pixel_data"
 
 
 def test_clutter_is_ignored_and_counted_and_broken_dicom_is_counted_apart(tmp_path):
@@ -322,4 +310,4 @@ def test_slices_of_another_orientation_in_the_same_series_are_refused_not_mixed_
     datasets = slice_datasets(head_like(SHAPE), AFFINE)
     datasets[3].ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
     set_pixels(datasets[3], head_like(SHAPE)[:, :, 3])
-    assert refusal_of(*save_all(tmp_path, datasets)) == "mixed_orientation"
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "mixed_orientation"

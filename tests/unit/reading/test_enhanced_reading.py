@@ -1,29 +1,16 @@
 """Enhanced MR: one file, many frames, their geometry and values in functional groups."""
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from factories.dicom_series import enhanced_dataset, head_like, ras_affine, write_enhanced
-from med3d_pipeline.errors import InputRefused
+from factories.studies_on_disk import load_only, refusal_of_reading
 from med3d_pipeline.study import load_series, read_study
 
 SHAPE = (16, 18, 12)
 AFFINE = ras_affine((1.0, 1.25, 1.5), (-20.0, 10.0, 35.0))
-
-
-def load_only(*paths):
-    study = read_study([Path(path) for path in paths])
-    (series,) = study.series
-    return load_series(study, series.label)
-
-
-def refusal_of(*paths):
-    with pytest.raises(InputRefused) as refused:
-        load_only(*paths)
-    return refused.value.code
 
 
 def test_an_enhanced_object_is_read_by_its_functional_groups(tmp_path):
@@ -81,4 +68,4 @@ def test_a_missing_frame_of_an_enhanced_object_is_a_missing_slice(tmp_path):
     dataset.NumberOfFrames = SHAPE[2] - 1
     dataset.PixelData = dataset.PixelData[: 2 * SHAPE[0] * SHAPE[1] * (SHAPE[2] - 1)]
     dataset.save_as(tmp_path / "e.dcm", enforce_file_format=True)
-    assert refusal_of(tmp_path) == "missing_slices"
+    assert refusal_of_reading(tmp_path) == "missing_slices"

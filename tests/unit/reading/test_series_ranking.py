@@ -4,25 +4,8 @@ import pytest
 
 from factories.dicom_series import head_like, ras_affine, save_all, slice_datasets, write_enhanced, write_series
 from factories.mr_headers import NOT_T1_WEIGHTED, SPIN, T1_WEIGHTED
-from med3d_pipeline.errors import InputRefused
+from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
 from med3d_pipeline.study import read_study, select_series
-
-SHAPE = (36, 40, 36)
-AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))  # just fine enough, and just wide enough
-
-
-def study_with(folder, shape=SHAPE, **series):
-    for number, (name, header) in enumerate(series.items(), start=1):
-        write_series(
-            folder / name, head_like(shape, number), AFFINE, series=name, **({"SeriesNumber": number} | header)
-        )
-    return read_study([folder])
-
-
-def refusal_of(study):
-    with pytest.raises(InputRefused) as refused:
-        select_series(study)
-    return refused.value
 
 
 @pytest.mark.parametrize("header", T1_WEIGHTED.values(), ids=T1_WEIGHTED)
@@ -36,7 +19,7 @@ def test_a_t1_weighted_sequence_is_recognised_by_its_parameters_alone(tmp_path, 
 @pytest.mark.parametrize("header", NOT_T1_WEIGHTED.values(), ids=NOT_T1_WEIGHTED)
 def test_no_description_makes_another_sequence_t1_weighted(tmp_path, header, description):
     header = header | {"SeriesDescription": description, "ProtocolName": description}
-    refusal = refusal_of(study_with(tmp_path, shape=(8, 9, 5), scan=header))  # contrast wins over coverage
+    refusal = refusal_of_choice(study_with(tmp_path, shape=(8, 9, 5), scan=header))  # contrast wins over coverage
     assert refusal.code == "no_t1w_series"
     (candidate,) = refusal.details["candidates"]
     assert "T1w" not in candidate["label"]
@@ -81,7 +64,7 @@ def test_words_for_no_contrast_agent_are_understood(tmp_path, agent):
 )
 def test_reformats_and_other_derived_images_alone_are_refused(tmp_path, image_type):
     study = study_with(tmp_path, scan={"ImageType": image_type})
-    assert refusal_of(study).code == "derived_only"
+    assert refusal_of_choice(study).code == "derived_only"
     chosen = select_series(study, study.series[0].label)
     assert any("derived_only" in reason for reason in chosen.review_reasons)
 
@@ -125,7 +108,8 @@ def test_without_any_acquisition_parameters_a_scan_is_used_at_a_lower_score_and_
     both = select_series(study_with(tmp_path / "b", unknown=nothing, known={}))
     assert both.chosen.startswith("series 2:")
     assert (
-        refusal_of(study_with(tmp_path / "c", scan=nothing | {"SeriesDescription": "t2_tse"})).code == "no_t1w_series"
+        refusal_of_choice(study_with(tmp_path / "c", scan=nothing | {"SeriesDescription": "t2_tse"})).code
+        == "no_t1w_series"
     )
 
 
@@ -138,7 +122,7 @@ def test_a_two_dimensional_t1_of_fine_slices_is_used_and_reviewed(tmp_path):
 def test_a_two_dimensional_t1_spin_echo_of_thick_slices_is_refused(tmp_path):
     header = SPIN | {"RepetitionTime": 500, "EchoTime": 10, "MRAcquisitionType": "2D", "MagneticFieldStrength": 1.5}
     write_series(tmp_path, head_like((120, 120, 24)), ras_affine((1, 1, 5.5)), **header)
-    assert refusal_of(read_study([tmp_path])).code == "through_plane_too_coarse"
+    assert refusal_of_choice(read_study([tmp_path])).code == "through_plane_too_coarse"
 
 
 @pytest.mark.parametrize(("spacing_mm", "usable"), [(2.9, True), (3.0, True), (3.01, False), (4.8, False)])
@@ -148,19 +132,19 @@ def test_three_millimetres_is_the_limit_between_slices(tmp_path, spacing_mm, usa
     if usable:
         assert select_series(study).chosen
     else:
-        assert refusal_of(study).code == "through_plane_too_coarse"
+        assert refusal_of_choice(study).code == "through_plane_too_coarse"
 
 
 def test_coarse_pixels_are_refused(tmp_path):
     write_series(tmp_path, head_like((40, 40, 60)), ras_affine((3.5, 3.5, 2)))
-    assert refusal_of(read_study([tmp_path])).code == "in_plane_too_coarse"
+    assert refusal_of_choice(read_study([tmp_path])).code == "in_plane_too_coarse"
 
 
 # Enhanced objects state their contrast themselves.
 
 
 def enhanced_study(folder, **header):
-    write_enhanced(folder / "e.dcm", [head_like(SHAPE)], AFFINE, **header)
+    write_enhanced(folder / "e.dcm", [head_like(HEAD_SHAPE)], HEAD_AFFINE, **header)
     return read_study([folder])
 
 
@@ -170,12 +154,12 @@ def test_a_stated_t1_contrast_that_the_parameters_bear_out_is_believed(tmp_path)
 
 def test_a_stated_t1_contrast_that_the_parameters_deny_is_not_believed(tmp_path):
     study = enhanced_study(tmp_path, AcquisitionContrast="T1", EchoTime=60.0)
-    assert refusal_of(study).code == "no_t1w_series"
+    assert refusal_of_choice(study).code == "no_t1w_series"
 
 
 @pytest.mark.parametrize("contrast", ["DIFFUSION", "PERFUSION", "FLOW_ENCODED", "FLUID_ATTENUATED"])
 def test_a_stated_contrast_that_timing_cannot_tell_is_believed(tmp_path, contrast):
-    assert refusal_of(enhanced_study(tmp_path, AcquisitionContrast=contrast)).code == "no_t1w_series"
+    assert refusal_of_choice(enhanced_study(tmp_path, AcquisitionContrast=contrast)).code == "no_t1w_series"
 
 
 def test_a_stated_t2_contrast_against_t1_parameters_is_left_to_a_person(tmp_path):
@@ -185,20 +169,20 @@ def test_a_stated_t2_contrast_against_t1_parameters_is_left_to_a_person(tmp_path
 
 def test_a_projection_of_a_volume_is_derived(tmp_path):
     study = enhanced_study(tmp_path, VolumeBasedCalculationTechnique="MAX_IP")
-    assert refusal_of(study).code == "derived_only"
+    assert refusal_of_choice(study).code == "derived_only"
 
 
 def test_the_phase_part_of_an_enhanced_object_is_no_candidate(tmp_path):
     parts = [{"ComplexImageComponent": "MAGNITUDE"}, {"ComplexImageComponent": "PHASE"}]
-    write_enhanced(tmp_path / "e.dcm", [head_like(SHAPE, 1), head_like(SHAPE, 2)], AFFINE, frames=parts)
+    write_enhanced(tmp_path / "e.dcm", [head_like(HEAD_SHAPE, 1), head_like(HEAD_SHAPE, 2)], HEAD_AFFINE, frames=parts)
     selection = select_series(read_study([tmp_path]))
     assert [candidate.eligible for candidate in selection.candidates] == [True, False]
 
 
 def test_the_phase_images_of_ge_are_known_by_their_private_element(tmp_path):
-    datasets = slice_datasets(head_like(SHAPE), AFFINE, **T1_WEIGHTED["IR-SPGR, GE"])
+    datasets = slice_datasets(head_like(HEAD_SHAPE), HEAD_AFFINE, **T1_WEIGHTED["IR-SPGR, GE"])
     for dataset in datasets:
         block = dataset.private_block(0x0043, "GEMS_PARM_01", create=True)
         block.add_new(0x2F, "SS", 1)
     save_all(tmp_path, datasets)
-    assert refusal_of(read_study([tmp_path])).code == "no_t1w_series"
+    assert refusal_of_choice(read_study([tmp_path])).code == "no_t1w_series"

@@ -4,25 +4,9 @@ import pytest
 
 from factories.dicom_series import head_like, ras_affine, save_all, slice_datasets, write_series
 from factories.mr_headers import NOT_T1_WEIGHTED, T1_WEIGHTED
+from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study import read_study, select_series
-
-SHAPE = (36, 40, 36)
-AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))  # just fine enough, and just wide enough
-
-
-def study_with(folder, shape=SHAPE, **series):
-    for number, (name, header) in enumerate(series.items(), start=1):
-        write_series(
-            folder / name, head_like(shape, number), AFFINE, series=name, **({"SeriesNumber": number} | header)
-        )
-    return read_study([folder])
-
-
-def refusal_of(study):
-    with pytest.raises(InputRefused) as refused:
-        select_series(study)
-    return refused.value
 
 
 def test_the_whole_exam_ends_in_its_mprage(tmp_path):
@@ -38,10 +22,10 @@ def test_the_whole_exam_ends_in_its_mprage(tmp_path):
 def test_secondary_captures_and_other_modalities_are_named(tmp_path):
     capture = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "MR"}
     tomography = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CT"}
-    assert refusal_of(study_with(tmp_path / "a", scan=capture)).code == "secondary_capture"
-    assert refusal_of(study_with(tmp_path / "b", scan=tomography)).code == "not_mr"
+    assert refusal_of_choice(study_with(tmp_path / "a", scan=capture)).code == "secondary_capture"
+    assert refusal_of_choice(study_with(tmp_path / "b", scan=tomography)).code == "not_mr"
     t2 = NOT_T1_WEIGHTED["T2 TSE"]
-    assert refusal_of(study_with(tmp_path / "c", ct=tomography, sc=capture, t2=t2)).code == "no_t1w_series"
+    assert refusal_of_choice(study_with(tmp_path / "c", ct=tomography, sc=capture, t2=t2)).code == "no_t1w_series"
 
 
 def test_the_finer_of_two_scans_is_preferred(tmp_path):
@@ -67,8 +51,8 @@ def test_equal_scans_tie_and_the_lower_series_number_is_taken(tmp_path):
 
 
 def test_series_that_share_number_and_geometry_get_labels_that_follow_content_not_names(tmp_path):
-    first = slice_datasets(head_like(SHAPE, 1), AFFINE, series="one")
-    second = slice_datasets(head_like(SHAPE, 2), AFFINE, series="two")
+    first = slice_datasets(head_like(HEAD_SHAPE, 1), HEAD_AFFINE, series="one")
+    second = slice_datasets(head_like(HEAD_SHAPE, 2), HEAD_AFFINE, series="two")
     save_all(tmp_path / "x", first, prefix="a")
     save_all(tmp_path / "x", second, prefix="b")
     save_all(tmp_path / "y", first, prefix="b")
@@ -97,7 +81,7 @@ def test_a_label_that_does_not_exist_is_refused_with_those_that_do(tmp_path):
 
 
 def test_a_choice_by_hand_does_not_mend_broken_geometry(tmp_path):
-    datasets = slice_datasets(head_like(SHAPE), AFFINE)
+    datasets = slice_datasets(head_like(HEAD_SHAPE), HEAD_AFFINE)
     save_all(tmp_path, datasets[:10] + datasets[11:])
     study = read_study([tmp_path])
     with pytest.raises(InputRefused, match=r"^missing_slices"):
