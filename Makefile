@@ -57,7 +57,8 @@ lint: $(VENV)/.dev ## formatting, lint, types, import boundaries, dependencies, 
 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
-	@$(BIN)/pytest --ignore=tests/unit/export -m "not export and not bench"
+	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench"
+	@$(BIN)/pytest tests/integration tests/e2e -m "not export and not bench"
 
 test-export: $(VENV)/.export ## the tests of model_export (installs torch)
 	@$(BIN)/pytest -m export

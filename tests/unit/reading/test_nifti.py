@@ -145,7 +145,11 @@ def test_a_file_cut_in_its_voxels_is_truncated(tmp_path, suffix):
         load_series(study, select_series(study).chosen)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image at all", bytes(600), gzip.compress(b"neither")])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no image at all", bytes(600), gzip.compress(b"neither")],
+    ids=["empty", "words", "noughts", "compressed words"],
+)
 def test_a_file_that_only_calls_itself_nifti_is_refused(tmp_path, content):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(content)
