@@ -1,5 +1,8 @@
 """From an exception to what the results API is told: a code, a sentence, and whether another attempt is worth it."""
 
+import traceback
+from pathlib import Path
+
 from celery.exceptions import SoftTimeLimitExceeded
 
 from med3d_contract.client import ApiUnavailable
@@ -24,4 +27,11 @@ def failure_of(error: BaseException) -> Failure:
     for kind, code, reason in FAULTS:
         if isinstance(error, kind):
             return Failure(code=code, reason=reason, retryable=True)
-    return Failure(code="internal_error", reason=f"an unexpected {type(error).__name__}", retryable=True)
+    reason = f"an unexpected {type(error).__name__}{_place(error)}"
+    return Failure(code="internal_error", reason=reason, retryable=True)
+
+
+def _place(error: BaseException) -> str:
+    """Where in our own code: a file's name and a line say much and identify nobody."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "med3d_" in frame.filename]
+    return f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""

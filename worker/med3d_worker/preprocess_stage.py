@@ -1,5 +1,6 @@
 """Use case: the preprocess stage of one run, from the working copy in the store to a tensor in the store."""
 
+import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -115,11 +116,24 @@ class PreprocessStage:
     def _unpack(self, claim: PreprocessClaim, folder: Path) -> None:
         packed = self.store.fetch(claim.working_copy_key, folder.with_suffix(".tar"), claim.working_copy_sha256)
         try:
-            with tarfile.open(packed) as archive:
-                archive.extractall(folder, filter="data")
+            unpack_flat(packed, folder)
         except tarfile.TarError as error:
-            raise ObjectDamagedError("the working copy is no tar") from error
+            raise ObjectDamagedError("the working copy is no tar of plain files") from error
         packed.unlink()
+
+
+def unpack_flat(packed: Path, folder: Path) -> None:
+    """Write the files of a tar that knows neither folders nor links into ``folder``.
+
+    tarfile's own filter for such archives is younger than Debian 12's Python (3.11.2). Raises tarfile.TarError.
+    """
+    with tarfile.open(packed) as archive:
+        for entry in archive:
+            content = archive.extractfile(entry) if entry.isreg() and Path(entry.name).name == entry.name else None
+            if content is None:
+                raise tarfile.ExtractError("an entry is not a plain file")
+            with content, (folder / entry.name).open("wb") as file:
+                shutil.copyfileobj(content, file)
 
 
 def _refused(claim: PreprocessClaim, refused: StudyRefused) -> Refused:

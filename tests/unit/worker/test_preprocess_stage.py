@@ -1,3 +1,5 @@
+import tarfile
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from med3d_pipeline.errors import InferenceError
 from med3d_pipeline.study import Acquisition, PatientAttributes
 from med3d_worker.outcomes import OutcomeDelivery
 from med3d_worker.preparation import PreparedStudy, StudyRefused
-from med3d_worker.preprocess_stage import PreprocessStage
+from med3d_worker.preprocess_stage import PreprocessStage, unpack_flat
 from med3d_worker.scratch import Scratch
 
 STORED = PreprocessedObject(key="tensors/x.npz", sha256="0" * 64)
@@ -113,7 +115,7 @@ def test_a_fault_is_reported_as_retryable_without_its_text(parts, error, code):
 def test_an_unknown_fault_names_its_type(parts):
     api = FakeApi(preprocess_claim(parts.store))
     parts.stage(api, KeyError("x"))("run-1")
-    assert api.outcomes["run-1"].failure.reason == "an unexpected KeyError"
+    assert api.outcomes["run-1"].failure.reason.startswith("an unexpected KeyError at preprocess_stage.py:")
 
 
 def test_a_working_copy_with_another_digest_is_not_used(parts):
@@ -129,6 +131,23 @@ def test_a_working_copy_that_is_no_tar_is_a_fault(parts):
     api = FakeApi(claim.model_copy(update={"working_copy_sha256": _sha(parts.store, claim)}))
     parts.stage(api, PREPARED)("run-1")
     assert api.outcomes["run-1"].failure.code == "object_damaged"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("../out.dcm", tarfile.REGTYPE), ("/out.dcm", tarfile.REGTYPE), ("in/out.dcm", tarfile.REGTYPE)]
+    + [("out.dcm", kind) for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE)],
+)
+def test_a_working_copy_of_anything_but_plain_files_is_not_unpacked(tmp_path, name, kind):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, "elsewhere"
+    with tarfile.open(tmp_path / "copy.tar", "w") as tar:
+        tar.addfile(entry)
+    folder = tmp_path / "within"
+    folder.mkdir()
+    with pytest.raises(tarfile.TarError):
+        unpack_flat(tmp_path / "copy.tar", folder)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["copy.tar", "within"]
 
 
 def _sha(store, claim):
