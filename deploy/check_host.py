@@ -21,8 +21,14 @@ def missing_for_venv() -> list[str]:
 
 
 def missing_for_test() -> list[str]:
-    """The database tests start Debian's PostgreSQL themselves."""
-    return [] if any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) else ["postgresql"]
+    """The tests start Debian's PostgreSQL, Orthanc and dcmtk themselves."""
+    found = {
+        "postgresql": any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
+        "orthanc": Path("/usr/sbin/Orthanc").exists(),
+        "orthanc-dicomweb": Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so").exists(),
+        "dcmtk": shutil.which("storescu") is not None,
+    }
+    return [package for package, there in found.items() if not there]
 
 
 TARGETS = {"venv": missing_for_venv, "test": missing_for_test}
