@@ -108,6 +108,8 @@ class PreprocessStage:
                 acquisition=study.acquisition_fields(),
                 review_reasons=study.review_reasons,
                 provenance=study.provenance,
+                source=study.source,
+                pictures=study.pictures,
             ),
         )
         log.info("preprocessed", run_id=claim.run_id, attempt=claim.attempt)
@@ -129,4 +131,6 @@ def _refused(claim: PreprocessClaim, refused: StudyRefused) -> Refused:
         series=refused.series,
         quality=refused.quality,
         provenance=refused.provenance,
+        source=refused.source,
+        pictures=refused.pictures,
     )

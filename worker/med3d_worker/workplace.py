@@ -14,6 +14,7 @@ from med3d_contract.work import WorkerHello, WorkerIdentity
 from med3d_worker.head_prediction import HeadPrediction
 from med3d_worker.loaded_model import LoadedModel, load_model
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcome
+from med3d_worker.pictures import PictureStore, publish_cohort
 from med3d_worker.predict_stage import PredictStage
 from med3d_worker.preparation import StudyPreparation
 from med3d_worker.preprocess_stage import PreprocessStage
@@ -44,9 +45,9 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     store = ObjectStore.open(settings.store_url)
     tensors = TensorCache(store)
     delivery = OutcomeDelivery(api, store, send_publish)
-    preprocess = PreprocessStage(
-        api, store, scratch, StudyPreparation(model, tensors), delivery, worker, settings.heartbeat_s
-    )
+    publish_cohort(store, model.reference.digest, model.cohort)
+    prepare = StudyPreparation(model, tensors, PictureStore(store))
+    preprocess = PreprocessStage(api, store, scratch, prepare, delivery, worker, settings.heartbeat_s)
     head_prediction = HeadPrediction(model.predictor, settings.allow_demonstration_heads)
     predict = PredictStage(
         api, tensors, head_prediction, delivery, worker, settings.predict_batch, settings.heartbeat_s
