@@ -8,6 +8,7 @@ from med3d_service.dispatch import CeleryBroker
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.intake.recording import StudyRecorder
 from med3d_service.keys import SiteKeys, load_keys
+from med3d_service.peers import Peers, load_peers
 from med3d_service.runs.transitions import Leases
 from med3d_service.settings import Settings
 
@@ -24,11 +25,13 @@ class Service:
     vault: IdentifierVault
     recorder: StudyRecorder
     leases: Leases
+    peers: Peers
 
     @classmethod
     def compose(cls, settings: Settings) -> "Service":
         """Open database, store and broker as the settings say; nothing is connected to yet."""
         keys = load_keys(settings)
+        peers = load_peers(settings.peers_file)
         database = Database(settings.database)
         store = ObjectStore.open(settings.store)
         vault = IdentifierVault(keys)
@@ -42,6 +45,7 @@ class Service:
             vault=vault,
             recorder=StudyRecorder(database, store, vault),
             leases=Leases(lease_s=settings.lease_s, max_tries=settings.max_tries),
+            peers=peers,
         )
 
     def close(self) -> None:

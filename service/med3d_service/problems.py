@@ -89,6 +89,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Send the label of one of the run's candidates.",
     ),
     "unknown_priority": (422, "'priority' is none of stat, routine, cohort.", "Send one of them, or leave it out."),
+    "unknown_peer": (422, "No peer of this name is configured.", "Ask the operator for the names of the peers."),
     "unknown_bundle": (422, "No bundle has this name, version or digest.", "GET /bundles lists what there is."),
     "invalid_cursor": (422, "The cursor is none that this API gave.", "Start again without a cursor."),
     "contract_version_mismatch": (

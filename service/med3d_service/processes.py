@@ -14,7 +14,9 @@ def migrate(settings: Settings) -> None:
     """Make the folders and keys, and bring the database's schema to this version."""
     from med3d_service.database import upgrade_schema
     from med3d_service.keys import load_keys
+    from med3d_service.peers import load_peers
 
+    load_peers(settings.peers_file)  # a mistake is told before anything starts
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     load_keys(settings)

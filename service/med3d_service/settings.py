@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
 
+    peers_file: Path | None = Field(None, description="TOML with the DICOM nodes to pull from and to deliver to")
+
     bundle_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="bundle folders, separated as in PATH; workers' own are added when they say hello"
     )
