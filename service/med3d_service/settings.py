@@ -79,6 +79,13 @@ class Settings(BaseSettings):
     leftover_s: float = Field(3600.0, description="fragments of abandoned uploads are removed at this age")
     worker_silent_s: float = Field(20.0, description="a worker not heard of for so long is not alive")
 
+    deliveries_file: Path | None = Field(None, description="TOML that says which answers go where; default: nowhere")
+    delivery_first_s: float = Field(2.0, description="pause after the first fault of a delivery; it doubles")
+    delivery_longest_s: float = Field(300.0, description="longest pause between two tries of a delivery")
+    delivery_give_up_s: float = Field(3 * 86400.0, description="a delivery that fails for so long is dead")
+    delivery_lease_s: float = Field(120.0, description="a delivery whose sender is silent for so long is sent again")
+    deliverer_poll_s: float = 0.25
+
     courier_poll_s: float = 0.1
     courier_memory_bytes: int = 4 * GIB
     courier_cpu_s: int = 300
