@@ -12,9 +12,11 @@ from sqlalchemy import select
 from med3d_contract.results import RunStatus
 from med3d_contract.store import ObjectInfo, StoreError
 from med3d_contract.work import StoredOutcome
+from med3d_service.arrival_tables import ArrivedInstanceRow
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
+from med3d_service.intake.originals import upload_of
 from med3d_service.logs import configure_logging
 from med3d_service.problems import ServiceError
 from med3d_service.runs.transitions import lose_expired, store_outcome
@@ -113,6 +115,8 @@ def remove_leftovers(service: Service) -> int:
     for stored in _older(service.store.list("originals"), service.settings.leftover_s):
         with service.database.read() as session:
             known = session.scalars(select(UploadRow.id).where(UploadRow.key == stored.key)).first()
+            arriving = select(ArrivedInstanceRow.upload_id).where(ArrivedInstanceRow.upload_id == upload_of(stored.key))
+            known = known or session.scalars(arriving).first()
         if known is None:
             service.store.delete(stored.key)
             removed += 1

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     max_unpack_ratio: float = Field(100.0, description="unpacked to packed bytes, looked at above 64 MiB unpacked")
     max_files: int = Field(50_000, description="files of one request, in and out of archives")
 
+    max_instance_bytes: int = Field(2 * GIB, description="of one DICOM instance that arrives by itself")
+    reserve_bytes: int = Field(512 * MIB, description="single instances are turned away while less than this is free")
+    rules_file: Path | None = Field(None, description="TOML with the routing rules; default: every MR image is wanted")
+    quiet_s: float = Field(60.0, description="a study is stable when nothing came for so long")
+    t1_wait_s: float = Field(7200.0, description="so long a stable study without a usable T1 waits for one")
+
     lease_s: float = Field(30.0, description="a stage is lost when its worker is silent for so long")
     max_tries: int = Field(3, description="losses and retryable faults of one stage before a run has failed")
     redispatch_s: float = Field(10.0, description="a run that waits so long while its queue is empty is sent again")
@@ -85,6 +91,13 @@ class Settings(BaseSettings):
     delivery_give_up_s: float = Field(3 * 86400.0, description="a delivery that fails for so long is dead")
     delivery_lease_s: float = Field(120.0, description="a delivery whose sender is silent for so long is sent again")
     deliverer_poll_s: float = 0.25
+
+    pull_first_s: float = Field(2.0, description="pause after a peer's first fault; it doubles")
+    pull_longest_s: float = Field(300.0, description="longest pause between two tries of a pull")
+    pull_give_up_s: float = Field(86400.0, description="a pull that its peer fails for so long has failed")
+    pull_lease_s: float = Field(120.0, description="a pull whose fetcher is silent for so long goes to another")
+    hook_age_s: float = Field(300.0, description="a hook's call is heeded while its timestamp is no further off")
+    fetcher_poll_s: float = 0.1
 
     courier_poll_s: float = 0.1
     courier_memory_bytes: int = 4 * GIB
