@@ -106,6 +106,20 @@ class Preprocessed(Frozen):
     pictures: PreprocessedObject | None = Field(None, description="med3d_contract.pictures.BrainPictures as JSON")
 
 
+class AppraisalRequest(Frozen):
+    """GET /worker/studies/{study_id}/appraisal: the study whose series a worker shall look at. 409 where none need."""
+
+    working_copy_key: str
+    working_copy_sha256: str
+
+
+class Appraisal(Frozen):
+    """PUT /worker/studies/{study_id}/appraisal: which series can be analysed; of another working copy it is ignored."""
+
+    working_copy_sha256: str
+    eligible: tuple[str, ...] = Field(description="fingerprints of the series, equal where the same images make them")
+
+
 class PredictClaim(Frozen):
     """A claimed predict stage, with what preprocessing left."""
 

@@ -16,6 +16,7 @@ from med3d_service.arrival_tables import ArrivedInstanceRow
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
+from med3d_service.intake.clock import StabilityClock
 from med3d_service.intake.originals import upload_of
 from med3d_service.logs import configure_logging
 from med3d_service.problems import ServiceError
@@ -36,11 +37,19 @@ def run(settings: Settings) -> None:
     configure_logging()
     stop = StopSignal()
     service = Service.compose(settings)
+    clock = StabilityClock(settings, service.database, service.broker)
     last_leftovers = float("-inf")
     log.info("scheduler_started")
     while not stop.wait(settings.sweep_s):
         _tried("outcomes", adopt_outcomes, service)
         _tried("leases", end_leases, service)
+        for name, step in (
+            ("settling", clock.settle_due),
+            ("waits", clock.end_waits),
+            ("appraisals", clock.ask_for_appraisals),
+            ("late_instances", clock.conclude_late),
+        ):
+            _tried(name, step)
         _tried("dispatch", dispatch, service)
         if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
             last_leftovers = time.monotonic()
@@ -49,9 +58,9 @@ def run(settings: Settings) -> None:
     log.info("scheduler_stopped")
 
 
-def _tried(name: str, step: Callable[[Service], object], service: Service) -> None:
+def _tried(name: str, step: Callable[..., object], *arguments: Service) -> None:
     try:
-        step(service)
+        step(*arguments)
     except Exception:  # the edge: one step's trouble must not stop the others
         log.exception("sweep_failed", step=name)
 

@@ -49,6 +49,17 @@ class FetchesObjects(Protocol):
         ...
 
 
+def unpack_working_copy(store: FetchesObjects, key: str, sha256: str, folder: Path) -> None:
+    """Fetch a working copy and unpack it into ``folder``. Raises StoreError."""
+    packed = store.fetch(key, folder.with_suffix(".tar"), sha256)
+    try:
+        with tarfile.open(packed) as archive:
+            archive.extractall(folder, filter="data")
+    except tarfile.TarError as error:
+        raise ObjectDamagedError("the working copy is no tar") from error
+    packed.unlink()
+
+
 class PreparesStudies(Protocol):
     """``StudyPreparation``, or a test's stand-in."""
 
@@ -90,7 +101,7 @@ class PreprocessStage:
         clock = StageClock()
         with self.scratch.folder() as folder:
             with clock.measure("fetching the study"):
-                self._unpack(claim, folder)
+                unpack_working_copy(self.store, claim.working_copy_key, claim.working_copy_sha256, folder)
             try:
                 study = self.prepare([folder], chosen=claim.chosen_series, clock=clock, on_stage=lease.enter_stage)
             except StudyRefused as refused:
@@ -113,15 +124,6 @@ class PreprocessStage:
             ),
         )
         log.info("preprocessed", run_id=claim.run_id, attempt=claim.attempt)
-
-    def _unpack(self, claim: PreprocessClaim, folder: Path) -> None:
-        packed = self.store.fetch(claim.working_copy_key, folder.with_suffix(".tar"), claim.working_copy_sha256)
-        try:
-            with tarfile.open(packed) as archive:
-                archive.extractall(folder, filter="data")
-        except tarfile.TarError as error:
-            raise ObjectDamagedError("the working copy is no tar") from error
-        packed.unlink()
 
 
 def _refused(claim: PreprocessClaim, refused: StudyRefused) -> Refused:

@@ -11,6 +11,7 @@ import structlog
 from med3d_contract.client import ApiError, ApiUnavailable, Superseded, WorkerClient
 from med3d_contract.store import ObjectStore
 from med3d_contract.work import WorkerHello, WorkerIdentity
+from med3d_worker.appraisal import StudyAppraisal
 from med3d_worker.head_prediction import HeadPrediction
 from med3d_worker.loaded_model import LoadedModel, load_model
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcome
@@ -30,6 +31,7 @@ class Workplace:
     """The use cases, ready to be called."""
 
     preprocess: Callable[[str], None]
+    appraise: Callable[[str], None]
     predict: Callable[[], int]
     publish: Callable[[str, int], None]
 
@@ -54,7 +56,7 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     )
     hello = WorkerHello(worker=worker, queues=settings.queue_names)
     threading.Thread(target=_say_hello, args=(api, hello, settings.heartbeat_s), name="hello", daemon=True).start()
-    return Workplace(preprocess, predict, partial(publish_outcome, api, store))
+    return Workplace(preprocess, StudyAppraisal(api, store, scratch), predict, partial(publish_outcome, api, store))
 
 
 def _identity(model: LoadedModel) -> WorkerIdentity:
