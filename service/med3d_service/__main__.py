@@ -13,6 +13,8 @@ PROCESSES = {
     "api": processes.run_api,
     "courier": processes.run_courier,
     "scheduler": processes.run_scheduler,
+    "deliverer": processes.run_deliverer,
+    "fetcher": processes.run_fetcher,
     "migrate": processes.migrate,
 }
 

@@ -49,6 +49,15 @@ class IdentifierVault:
         nonce, sealed = row.ciphertext[:NONCE_BYTES], row.ciphertext[NONCE_BYTES:]
         return self._cipher.decrypt(nonce, sealed, _bound_to(study_id, kind)).decode()
 
+    def seal(self, text: str, bound_to: str) -> bytes:
+        """Encrypt what stands in a table of its own; it opens only as what it is ``bound_to``."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, text.encode(), bound_to.encode())
+
+    def unseal(self, sealed: bytes, bound_to: str) -> str:
+        """Decrypt what ``seal`` made."""
+        return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to.encode()).decode()
+
 
 def _bound_to(study_id: str, kind: str) -> bytes:
     return f"{study_id}\0{kind}".encode()

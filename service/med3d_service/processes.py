@@ -13,17 +13,19 @@ from med3d_service.settings import Settings
 def migrate(settings: Settings) -> None:
     """Make the folders and keys, and bring the database's schema to this version."""
     from med3d_service.database import upgrade_schema
+    from med3d_service.delivery.destinations import load_destinations
     from med3d_service.keys import load_keys
     from med3d_service.peers import load_peers
 
     load_peers(settings.peers_file)  # a mistake is told before anything starts
+    load_destinations(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     load_keys(settings)
     upgrade_schema(settings)
 
 
-def ensure_api_key(settings: Settings, scope: Literal["client", "worker"], path: Path) -> None:
+def ensure_api_key(settings: Settings, scope: Literal["client", "clinical", "worker"], path: Path) -> None:
     """Leave a working API key of ``scope`` in the file ``path`` (mode 0600): the one there, else a new one."""
     from med3d_service.access import ensure_key_file
 
@@ -31,8 +33,9 @@ def ensure_api_key(settings: Settings, scope: Literal["client", "worker"], path:
 
 
 def ensure_api_keys(settings: Settings, folder: Path) -> None:
-    """Leave working keys in ``folder``: client.key for people, worker.key for the workers."""
+    """Leave working keys in ``folder``: client.key and clinical.key for people, worker.key for the workers."""
     ensure_api_key(settings, "client", folder / "client.key")
+    ensure_api_key(settings, "clinical", folder / "clinical.key")
     ensure_api_key(settings, "worker", folder / "worker.key")
 
 
@@ -53,5 +56,19 @@ def run_courier(settings: Settings) -> None:
 def run_scheduler(settings: Settings) -> None:
     """Return lost leases, send again what was lost, adopt stored outcomes, remove leftovers."""
     from med3d_service.scheduler import run
+
+    run(settings)
+
+
+def run_fetcher(settings: Settings) -> None:
+    """Fetch studies from the configured peers, and follow the changes of those that are Orthancs."""
+    from med3d_service.pulls.process import run
+
+    run(settings)
+
+
+def run_deliverer(settings: Settings) -> None:
+    """Send answers to where the deliveries' file says."""
+    from med3d_service.delivery.deliverer import run
 
     run(settings)

@@ -1,0 +1,70 @@
+"""The service's processes with peers around them, and studies that nobody has seen before."""
+
+import uuid
+
+from pydicom.uid import generate_uid
+from sqlalchemy import select
+
+from factories.arriving import saved, slices
+from factories.processes import wait_until
+from factories.service import worker
+from factories.service_processes import Processes
+from med3d_service.arrival_tables import ArrivalRow
+from med3d_service.database import Database
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.keys import load_keys
+
+QUICK = {
+    "MED3D_LEASE_S": "3",
+    "MED3D_SWEEP_S": "0.1",
+    "MED3D_REDISPATCH_S": "1",
+    "MED3D_QUIET_S": "2",
+    "MED3D_T1_WAIT_S": "5",
+    "MED3D_PULL_FIRST_S": "0.2",
+    "MED3D_PULL_LONGEST_S": "1",
+}
+
+
+def new_study(count=4, **header):
+    """Data sets of one small MR series of a study of its own; its UID is ``[0].StudyInstanceUID``."""
+    return slices(count, series=uuid.uuid4().hex, **({"StudyInstanceUID": generate_uid()} | header))
+
+
+def files_of(datasets):
+    """The files as bytes."""
+    return [saved(dataset) for dataset in datasets]
+
+
+class Gateway(Processes):
+    """API, courier and scheduler that are patient for seconds only; a bundle is known to them."""
+
+    def __init__(self, data_dir, **environment):
+        super().__init__(data_dir, **(QUICK | environment))
+        self.database = Database(self.settings.database)
+        self._vault = IdentifierVault(load_keys(self.settings))
+
+    def begin(self, *names):
+        """Start everything that takes studies in, and ``names``."""
+        self.start("broker", "api", "courier", "scheduler", *names)
+        self.hello(worker())
+        return self
+
+    def close(self):
+        super().close()
+        self.database.close()
+
+    def arrival(self, study_uid):
+        """What has arrived under a StudyInstanceUID; None where nothing has."""
+        index = self._vault.blind_index("study_uid", study_uid)
+        with self.database.read() as session:
+            return session.scalars(select(ArrivalRow).where(ArrivalRow.study_index == index)).one_or_none()
+
+    def run_of(self, study_uid, timeout_s=30.0):
+        """The id of a study's run, once it has one."""
+        return wait_until(
+            lambda: (found := self.arrival(study_uid)) is not None and found.run_id, "a run of the study", timeout_s
+        )
+
+    def runs(self):
+        """Ids of all runs."""
+        return {run["run_id"] for run in self.client.get("/runs", params={"limit": 200}).json()["items"]}
