@@ -6,6 +6,7 @@ from pydicom.uid import generate_uid
 from sqlalchemy import select
 
 from factories.arriving import saved, slices
+from factories.orthanc import PASSWORD, USER
 from factories.processes import wait_until
 from factories.service import worker
 from factories.service_processes import Processes
@@ -23,6 +24,44 @@ QUICK = {
     "MED3D_PULL_FIRST_S": "0.2",
     "MED3D_PULL_LONGEST_S": "1",
 }
+
+HOOK_SECRET = "the-secret-of-a-hook-in-a-test-0123456789"
+AE_TITLE = "MED3D"
+
+
+def peers_file(folder, orthanc, *, follow_changes_s=2.0, timeout_s=5.0, retrieve="c-get"):
+    """A peers' file with ``orthanc`` as "ward" by DICOMweb and by DIMSE, and as "silent" where nobody listens."""
+    (folder / "ward.password").write_text(PASSWORD + "\n")
+    (folder / "hook.secret").write_text(HOOK_SECRET + "\n")
+    path = folder / "peers.toml"
+    path.write_text(f"""
+[dicomweb.ward]
+url = "{orthanc.dicomweb_url}/"
+user = "{USER}"
+password = {{file = "ward.password"}}
+timeout_s = {timeout_s}
+[dicomweb.ward.orthanc]
+rest_url = "{orthanc.url}"
+hook_secret = {{file = "hook.secret"}}
+follow_changes_s = {follow_changes_s}
+
+[dicomweb.silent]
+url = "http://127.0.0.1:9/dicom-web"
+
+[dimse.ward]
+host = "127.0.0.1"
+port = {orthanc.dicom_port}
+ae_title = "{orthanc.ae_title}"
+calling_ae_title = "{AE_TITLE}"
+retrieve = "{retrieve}"
+timeout_s = {timeout_s}
+
+[dimse.silent]
+host = "127.0.0.1"
+port = 9
+ae_title = "NOBODY"
+""")
+    return path
 
 
 def new_study(count=4, **header):
@@ -68,3 +107,24 @@ class Gateway(Processes):
     def runs(self):
         """Ids of all runs."""
         return {run["run_id"] for run in self.client.get("/runs", params={"limit": 200}).json()["items"]}
+
+    def pull(self, **wanted):
+        """POST /studies with JSON; the answer."""
+        return self.client.post("/studies", json=wanted)
+
+    def pull_view(self, pull_id):
+        return self.client.get(f"/pulls/{pull_id}").raise_for_status().json()
+
+    def wait_for_pull(self, pull_id, *statuses, timeout_s=30.0):
+        """A pull once it has one of ``statuses``, else once it is over."""
+        wanted = statuses or ("done", "failed")
+        return wait_until(
+            lambda: (view := self.pull_view(pull_id))["status"] in wanted and view,
+            f"a pull's {' or '.join(wanted)}; it is {self.pull_view(pull_id)}",
+            timeout_s,
+        )
+
+    def pulls(self, **having):
+        """The pulls whose view has these values, newest first."""
+        items = self.client.get("/pulls", params={"limit": 200}).json()["items"]
+        return [pull for pull in items if having.items() <= pull.items()]

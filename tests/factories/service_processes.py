@@ -78,7 +78,7 @@ class Processes:
 
     def __init__(self, data_dir, **environment):
         self.data_dir = data_dir
-        self.port = free_port()
+        self.port = int(environment.get("MED3D_PORT", 0)) or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.socket_dir = Path(tempfile.mkdtemp(prefix="med3d-"))  # the path of a socket must be short
         self.environment = {
@@ -93,7 +93,7 @@ class Processes:
         )
         migrate(self.settings)
         self.store = ObjectStore.open(self.settings.store)
-        self.key, self.worker_key = (self._key(scope) for scope in ("client", "worker"))
+        self.key, self.worker_key, self.clinical_key = (self._key(scope) for scope in ("client", "worker", "clinical"))
         self.client = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30)
         self.worker = WorkerClient(self.url, self.worker_key)
 

@@ -1,13 +1,43 @@
 """The service's processes beside real peers."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from factories.gateway import Gateway
+from factories.gateway import HOOK_SECRET, Gateway, peers_file
+from factories.orthanc import Orthanc
+from factories.service_processes import free_port
+
+HOOK = Path(__file__).parents[3] / "deploy" / "orthanc" / "med3d.lua"
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
     """API, courier and scheduler for the tests of one module."""
     made = Gateway(tmp_path_factory.mktemp("data")).begin()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory):
+    """An Orthanc whose hook calls the service that ``beside_ward`` starts."""
+    port = free_port()
+    hook = {"Url": f"http://127.0.0.1:{port}/hooks/orthanc", "Peer": "ward", "Secret": "${MED3D_HOOK_SECRET}"}
+    made = Orthanc(
+        tmp_path_factory.mktemp("ward"), lua=[HOOK], environment={"MED3D_HOOK_SECRET": HOOK_SECRET}, Med3d=hook
+    )
+    made.service_port = port
+    yield made.start()
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def beside_ward(ward, tmp_path_factory):
+    """The service with the ward's Orthanc as its peer by DICOMweb and by DIMSE; the fetcher runs."""
+    folder = tmp_path_factory.mktemp("data")
+    made = Gateway(folder, MED3D_PORT=str(ward.service_port), MED3D_PEERS_FILE=str(peers_file(folder, ward)))
+    made.begin("fetcher")
     yield made
     made.close()
