@@ -12,6 +12,7 @@ from med3d_service.settings import Settings
 PROCESSES = {
     "api": processes.run_api,
     "courier": processes.run_courier,
+    "listener": processes.run_listener,
     "scheduler": processes.run_scheduler,
     "deliverer": processes.run_deliverer,
     "fetcher": processes.run_fetcher,

@@ -46,6 +46,13 @@ def run_api(settings: Settings, *, port: int | None = None, socket: Path | None 
     serve(settings, port=settings.port if port is None else port, socket=socket)
 
 
+def run_listener(settings: Settings) -> None:
+    """Take DICOM instances by C-STORE."""
+    from med3d_service.listener.server import run
+
+    run(settings)
+
+
 def run_courier(settings: Settings) -> None:
     """Write de-identified working copies of the studies that have none."""
     from med3d_service.working_copy.courier import run
