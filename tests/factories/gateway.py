@@ -14,6 +14,7 @@ from med3d_service.arrival_tables import ArrivalRow
 from med3d_service.database import Database
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.keys import load_keys
+from med3d_service.pulls.tables import FollowedPeerRow
 
 QUICK = {
     "MED3D_LEASE_S": "3",
@@ -29,14 +30,14 @@ HOOK_SECRET = "the-secret-of-a-hook-in-a-test-0123456789"
 AE_TITLE = "MED3D"
 
 
-def peers_file(folder, orthanc, *, follow_changes_s=2.0, timeout_s=5.0, retrieve="c-get"):
-    """A peers' file with ``orthanc`` as "ward" by DICOMweb and by DIMSE, and as "silent" where nobody listens."""
+def peers_file(folder, orthanc, *, http_port=None, dicom_port=None, follow_changes_s=2.0, timeout_s=5.0):
+    """A peers' file with ``orthanc`` as "ward" by DICOMweb and by DIMSE; the ports may be those of a proxy before it."""
     (folder / "ward.password").write_text(PASSWORD + "\n")
     (folder / "hook.secret").write_text(HOOK_SECRET + "\n")
     path = folder / "peers.toml"
     path.write_text(f"""
 [dicomweb.ward]
-url = "{orthanc.dicomweb_url}/"
+url = "http://127.0.0.1:{http_port or orthanc.http_port}/dicom-web/"
 user = "{USER}"
 password = {{file = "ward.password"}}
 timeout_s = {timeout_s}
@@ -45,21 +46,12 @@ rest_url = "{orthanc.url}"
 hook_secret = {{file = "hook.secret"}}
 follow_changes_s = {follow_changes_s}
 
-[dicomweb.silent]
-url = "http://127.0.0.1:9/dicom-web"
-
 [dimse.ward]
 host = "127.0.0.1"
-port = {orthanc.dicom_port}
+port = {dicom_port or orthanc.dicom_port}
 ae_title = "{orthanc.ae_title}"
 calling_ae_title = "{AE_TITLE}"
-retrieve = "{retrieve}"
 timeout_s = {timeout_s}
-
-[dimse.silent]
-host = "127.0.0.1"
-port = 9
-ae_title = "NOBODY"
 """)
     return path
 
@@ -128,3 +120,9 @@ class Gateway(Processes):
         """The pulls whose view has these values, newest first."""
         items = self.client.get("/pulls", params={"limit": 200}).json()["items"]
         return [pull for pull in items if having.items() <= pull.items()]
+
+    def followed(self, peer):
+        """How far a peer's log of changes has been read."""
+        with self.database.read() as session:
+            row = session.get(FollowedPeerRow, peer)
+            return -1 if row is None else row.last_seq

@@ -134,6 +134,16 @@ class Orthanc:
         (study,) = [one["ID"] for one in found if one["Type"] == "Study"]
         return [one["ID"] for one in self.rest.get(f"/studies/{study}/instances").raise_for_status().json()]
 
+    def is_stable(self, study_uid):
+        """Whether nothing came for a while, so that it has told of the study."""
+        listed = self.rest.get("/studies", params={"expand": ""}).raise_for_status().json()
+        (study,) = [one for one in listed if one["MainDicomTags"]["StudyInstanceUID"] == study_uid]
+        return study["IsStable"]
+
+    def last_change(self):
+        """The number of the last entry of its log of changes."""
+        return self.rest.get("/changes", params={"last": ""}).raise_for_status().json()["Last"]
+
     def set_modality(self, name, ae_title, port):
         """Make a DICOM node known to it by name."""
         self.rest.put(f"/modalities/{name}", json=[ae_title, "127.0.0.1", port]).raise_for_status()

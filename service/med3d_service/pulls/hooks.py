@@ -53,7 +53,7 @@ class Hooks:
         configured = self._peers.orthancs.get(peer)
         known = configured is not None and configured.orthanc is not None
         secret = configured.orthanc.hook_secret if known else SecretStr(secrets.token_hex())  # type: ignore[union-attr]
-        if not hmac.compare_digest(signature(secret, body), signed.lower()) or not known:
+        if not hmac.compare_digest(signature(secret, body).encode(), signed.lower().encode()) or not known:
             raise ServiceError("hook_not_signed")
         try:
             call = StableStudy.model_validate_json(body)

@@ -1,6 +1,5 @@
 """The service's processes beside real peers."""
 
-import os
 from pathlib import Path
 
 import pytest
