@@ -47,9 +47,8 @@ class Storescp:
             self.process = None
 
     def received(self):
-        """The data sets that it has, by SOP class name."""
-        files = [path for path in self.folder.iterdir() if path.is_file()]
-        return {dataset.SOPClassUID.name: dataset for dataset in map(dcmread, files)}
+        """The data sets that it has."""
+        return [dcmread(path) for path in self.folder.iterdir() if path.is_file()]
 
     def file_of(self, uid):
         """The file of an instance."""

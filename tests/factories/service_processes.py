@@ -95,6 +95,8 @@ class Processes:
         self.store = ObjectStore.open(self.settings.store)
         self.key, self.worker_key, self.clinical_key = (self._key(scope) for scope in ("client", "worker", "clinical"))
         self.client = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30)
+        clinical = {"Authorization": f"Bearer {self.clinical_key}"}
+        self.clinical = httpx.Client(base_url=self.url, headers=clinical, timeout=30)
         self.worker = WorkerClient(self.url, self.worker_key)
 
     def _key(self, scope):
@@ -141,6 +143,7 @@ class Processes:
 
     def close(self):
         self.client.close()
+        self.clinical.close()
         self.worker.close()
         for name in list(self.running):
             self.stop(name, signal.SIGKILL)
