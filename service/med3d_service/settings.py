@@ -72,6 +72,17 @@ class Settings(BaseSettings):
     max_unpack_ratio: float = Field(100.0, description="unpacked to packed bytes, looked at above 64 MiB unpacked")
     max_files: int = Field(50_000, description="files of one request, in and out of archives")
 
+    dicom_host: str = Field("127.0.0.1", description="where the DICOM listener listens")
+    dicom_port: int = Field(11112, description="0 picks a free one, told in the log")
+    dicom_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*@127.0.0.1", "*@::1"), description="who may send: AE_TITLE@ADDRESS or AE_TITLE@NETWORK/BITS, by commas"
+    )
+    dicom_tls_cert: Path | None = Field(None, description="PEM chain of the listener; with the next two, TLS only")
+    dicom_tls_key: Path | None = None
+    dicom_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")
+    dicom_idle_s: float = Field(60.0, description="an association on which nothing comes for so long is ended")
+    dicom_associations: int = Field(64, description="open at the same time")
+
     max_instance_bytes: int = Field(2 * GIB, description="of one DICOM instance that arrives by itself")
     reserve_bytes: int = Field(512 * MIB, description="single instances are turned away while less than this is free")
     rules_file: Path | None = Field(None, description="TOML with the routing rules; default: every MR image is wanted")
@@ -108,6 +119,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_as_path(cls, value: object) -> object:
         return tuple(Path(part) for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @field_validator("dicom_allowed", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def database(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import BinaryIO
+from typing import Protocol
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
@@ -39,13 +39,21 @@ from med3d_service.sealed import SealedReader, SealedWriter
 from med3d_service.settings import Settings
 from med3d_service.working_copy.attributes import MALFORMED
 
-__all__ = ["Arrival", "Arrivals", "Arrived", "Completion", "InstanceRefused", "Source", "StoreFull"]
+__all__ = ["Arrival", "Arrivals", "Arrived", "Completion", "InstanceRefused", "Readable", "Source", "StoreFull"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class StoreFull(Exception):  # noqa: N818 - reads as what it says
     """There is too little room to take another instance; nothing of it was left behind."""
+
+
+class Readable(Protocol):
+    """A binary file, or what reads like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next ``size`` bytes; less only at the end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class Arrivals:
         self._journal = ArrivalJournal(database)
         self._settling = Settling(settings, database)
 
-    def receive_instance(self, stream: BinaryIO | bytes, source: Source) -> Arrival:
+    def receive_instance(self, stream: Readable | bytes, source: Source) -> Arrival:
         """Take one DICOM file (PS3.10 with group 0002). On return it is durable: file and row.
 
         Raises InstanceRefused for what is not taken, StoreFull where there is no room.
@@ -153,7 +161,7 @@ class Arrivals:
         if size_bytes > self._settings.max_instance_bytes:
             raise InstanceRefused("instance_too_large")
 
-    def _stored(self, head: bytes, file: BinaryIO, headers: InstanceHeaders, source: Source) -> Entry:
+    def _stored(self, head: bytes, file: Readable, headers: InstanceHeaders, source: Source) -> Entry:
         """Seal the instance and have it in the store."""
         upload_id = str(uuid.uuid4())
         writer = SealedWriter(self._settings.spool_dir / f"{secrets.token_hex(16)}.instance", self._key)
