@@ -20,6 +20,7 @@ from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
 from med3d_service.intake.identity import study_digest
 from med3d_service.intake.originals import original_key
+from med3d_service.pulls.tables import OVER, PullRow
 from med3d_service.runs.parking import PARKED
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import refuse_study, supersede
@@ -55,8 +56,15 @@ class Settling:
 
     def due(self) -> list[str]:
         """Ids of the arrivals that are stable now and not yet settled."""
+        # A pull that was broken off and will go on is a pause of the peer, not the end of the study.
+        pulled = select(PullRow.id).where(
+            PullRow.site == ArrivalRow.site, PullRow.study_index == ArrivalRow.study_index, PullRow.status.not_in(OVER)
+        )
+        quiet = (ArrivalRow.last_at < db_now() - self._settings.quiet_s) & ~(
+            (ArrivalRow.source == "pull") & pulled.exists()
+        )
         stable: ColumnElement[bool] = or_(
-            ArrivalRow.last_at < db_now() - self._settings.quiet_s,
+            quiet,
             ArrivalRow.whole_at >= ArrivalRow.last_at,
             ArrivalRow.instances >= ArrivalRow.expected,
         )

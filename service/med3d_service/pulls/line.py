@@ -14,13 +14,12 @@ from sqlalchemy.orm import Session
 
 from med3d_service.database import Database, db_now
 from med3d_service.identifiers import IdentifierVault
-from med3d_service.pulls.tables import PullRow
+from med3d_service.pulls.tables import OVER, PullRow
 from med3d_service.pulls.wanted import Wanted
 from med3d_service.settings import Settings
 
 STUDY, SEARCH = "study", "search"
 WAITING, SEARCHING, FETCHING, DONE, FAILED = "waiting", "searching", "fetching", "done", "failed"
-OVER = (DONE, FAILED)
 AT_ONCE, ASKED, FOUND = 0, 1, 2
 """Urgencies: a study that has just become stable, one that somebody asked for, one of a search's many."""
 PULLS_PER_PEER = 2
@@ -110,7 +109,7 @@ class PullLine:
 
     def _new(self, session: Session, origin: Origin, wanted: Wanted, urgency: int, occasion: str | None) -> PullRow:
         now = session.execute(select(db_now())).scalar_one()
-        pull_id = str(uuid.uuid4())
+        pull_id, uid = str(uuid.uuid4()), wanted.study_uid
         return PullRow(
             id=pull_id,
             site=origin.site,
@@ -120,6 +119,7 @@ class PullLine:
             kind=STUDY if wanted.study_uid is not None else SEARCH,
             wanted=self._vault.seal(wanted.model_dump_json(exclude_none=True), pull_id),
             wanted_index=self._index(wanted),
+            study_index=uid and self._vault.blind_index("study_uid", uid),
             occasion=occasion,
             urgency=urgency,
             status=WAITING,

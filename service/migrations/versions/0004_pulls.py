@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("wanted", sa.LargeBinary(), nullable=False),
         sa.Column("wanted_index", sa.String(length=64), nullable=False),
+        sa.Column("study_index", sa.String(length=64), nullable=True),
         sa.Column("occasion", sa.String(length=64), nullable=True),
         sa.Column("urgency", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
@@ -45,6 +46,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_pulls_parent_id"), "pulls", ["parent_id"])
     op.create_index(op.f("ix_pulls_wanted_index"), "pulls", ["wanted_index"])
+    op.create_index(op.f("ix_pulls_study_index"), "pulls", ["study_index"])
     op.create_index("ix_pulls_due", "pulls", ["status", "urgency", "seq"])
     op.create_table(
         "hook_calls",
