@@ -61,5 +61,6 @@ class Service:
 
     def close(self) -> None:
         """Close what was opened."""
+        self.arrivals.close()
         self.broker.close()
         self.database.close()

@@ -65,7 +65,8 @@ class Intake:
         return self.arrivals.status("default", study_uid)
 
     def originals(self):
-        return len(list(self.store.list("originals")))
+        """How many instances are kept; files that were made ahead of time are empty."""
+        return sum(stored.size_bytes > 0 for stored in self.store.list("originals"))
 
     def spooled(self):
         return list(self.settings.spool_dir.iterdir())

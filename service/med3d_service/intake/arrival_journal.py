@@ -6,15 +6,14 @@ rows as for one. So whoever comes while a commit is under way waits, and the nex
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import insert, or_, select, tuple_
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
-from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.database import Database, db_now
 
 MOST_AT_ONCE = 200
@@ -40,6 +39,11 @@ class Entry:
     priority: int | None
     bundle: str | None
     told_apart: frozenset[str] = frozenset()
+
+    @property
+    def study(self) -> tuple[str, str]:
+        """What tells its study from others."""
+        return self.site, self.study_index
 
 
 class Finding(StrEnum):
@@ -122,103 +126,110 @@ class ArrivalJournal:
         return self._committed(entries)
 
     def _committed(self, entries: Sequence[Entry]) -> list[Recorded]:
-        with self._database.write() as session:
-            now = session.execute(select(db_now())).scalar_one()
-            arrivals = _arrivals(session, entries, now)
-            known = _Known(session, [arrival.id for arrival in arrivals.values()], entries)
-            rows: list[dict[str, object]] = []
-            answers = [
-                _judge(entry, arrivals[entry.site, entry.study_index], known, now, rows.append) for entry in entries
-            ]
-            session.flush()
+        with self._database.write_rows() as connection:
+            now: float = connection.execute(_NOW).scalar_one()
+            studies = {
+                key: _Study.found_or_made(connection, next(entry for entry in entries if entry.study == key), now)
+                for key in sorted({entry.study for entry in entries})  # the same order for all: nobody waits in a ring
+            }
+            answers = [studies[entry.study].judge(connection, entry, now) for entry in entries]
+            rows = [row for study in studies.values() for row in study.rows]
             if rows:
-                session.execute(insert(ArrivedInstanceRow), rows)
+                connection.execute(_ADD_INSTANCE, rows)
+                connection.execute(_CHANGE_STUDY, [study.changes(now) for study in studies.values() if study.rows])
             return answers
 
 
-def _arrivals(session: Session, entries: Sequence[Entry], now: float) -> dict[tuple[str, str], ArrivalRow]:
-    """The rows of the entries' studies, locked; made where a study is new."""
-    wanted = {(entry.site, entry.study_index): entry for entry in entries}
-    query = (
-        select(ArrivalRow)
-        .where(tuple_(ArrivalRow.site, ArrivalRow.study_index).in_(sorted(wanted)))
-        .order_by(ArrivalRow.id)  # the same order for all, so that nobody waits in a ring
-        .with_for_update()
-    )
-    found = {(row.site, row.study_index): row for row in session.scalars(query)}
-    for key in sorted(wanted.keys() - found.keys()):
-        entry = wanted[key]
-        row = ArrivalRow(
-            id=str(uuid.uuid4()),
-            site=entry.site,
-            study_index=entry.study_index,
-            patient_index=entry.patient_index,
-            status="receiving",
-            source=entry.source,
-            first_at=now,
-            last_at=now,
-            instances=0,
-        )
-        session.add(row)
-        found[key] = row
-    session.flush()
-    return found
+class _Study:
+    """A study's row, locked while the transaction lasts, and what the batch adds to it."""
 
+    def __init__(self, arrival_id: str, patient_index: str | None, fault: str | None) -> None:
+        self._id = arrival_id
+        self._patient_index = patient_index
+        self._fault = fault
+        self._added: list[tuple[str, str, str]] = []
+        self.rows: list[dict[str, Any]] = []
 
-class _Known:
-    """Which instances of these studies are recorded, as far as the entries may meet them."""
+    @classmethod
+    def found_or_made(cls, connection: Connection, entry: Entry, now: float) -> "_Study":
+        key = {"site": entry.site, "study_index": entry.study_index}
+        lock = _FIND_STUDY_LOCKED if connection.dialect.name == "postgresql" else _FIND_STUDY
+        found = connection.execute(lock, key).one_or_none()
+        if found is not None:
+            return cls(*found)
+        made = {"id": str(uuid.uuid4()), "patient_index": entry.patient_index, "source": entry.source, "now": now}
+        connection.execute(_ADD_STUDY, key | made)
+        return cls(str(made["id"]), entry.patient_index, None)
 
-    def __init__(self, session: Session, arrival_ids: list[str], entries: Sequence[Entry]) -> None:
-        row = ArrivedInstanceRow
-        query = select(row.arrival_id, row.digest, row.sop_index, row.upload_id).where(
-            row.arrival_id.in_(arrival_ids),
-            or_(
-                row.digest.in_([entry.digest for entry in entries]),
-                row.sop_index.in_([entry.sop_index for entry in entries]),
-            ),
-        )
-        self.digests: set[tuple[str, str]] = set()
-        self.rivals: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        for arrival_id, digest, sop_index, upload_id in session.execute(query):
-            self.add(arrival_id, digest, sop_index, upload_id)
+    def judge(self, connection: Connection, entry: Entry, now: float) -> Recorded:
+        """Say what comes of an entry, and note its row where it is new."""
+        known = self._known(connection, entry)
+        if any(digest == entry.digest for digest, _, _ in known):
+            return Recorded(Finding.KNOWN, self._id)
+        rivals = [(digest, upload_id) for digest, sop_index, upload_id in known if sop_index == entry.sop_index]
+        unseen = tuple(rival for rival in rivals if rival[0] not in entry.told_apart)
+        if unseen:
+            return Recorded(Finding.SAME_UID, self._id, rivals=unseen)
+        fault = INCONSISTENT if rivals else self._other_patient(entry)
+        self._fault = self._fault or fault
+        self._added.append((entry.digest, entry.sop_index, entry.upload_id))
+        row = {name: getattr(entry, name) for name in _OF_THE_ENTRY}
+        self.rows.append(row | {"arrival_id": self._id, "arrived_at": now})
+        return Recorded(Finding.NEW, self._id, fault)
 
-    def add(self, arrival_id: str, digest: str, sop_index: str, upload_id: str) -> None:
-        self.digests.add((arrival_id, digest))
-        self.rivals.setdefault((arrival_id, sop_index), []).append((digest, upload_id))
-
-
-def _judge(
-    entry: Entry, arrival: ArrivalRow, known: _Known, now: float, insert_row: Callable[[dict[str, object]], None]
-) -> Recorded:
-    if (arrival.id, entry.digest) in known.digests:
-        return Recorded(Finding.KNOWN, arrival.id)
-    rivals = known.rivals.get((arrival.id, entry.sop_index), [])
-    unseen = tuple(rival for rival in rivals if rival[0] not in entry.told_apart)
-    if unseen:
-        return Recorded(Finding.SAME_UID, arrival.id, rivals=unseen)
-    fault = INCONSISTENT if rivals else None
-    if entry.patient_index is not None:
-        if arrival.patient_index is None:
-            arrival.patient_index = entry.patient_index
-        elif arrival.patient_index != entry.patient_index:
-            fault = SEVERAL_PATIENTS
-    arrival.fault = arrival.fault or fault
-    arrival.status, arrival.last_at = "receiving", now
-    arrival.instances += 1
-    known.add(arrival.id, entry.digest, entry.sop_index, entry.upload_id)
-    insert_row(
-        {
-            "arrival_id": arrival.id,
-            "digest": entry.digest,
-            "sop_index": entry.sop_index,
-            "upload_id": entry.upload_id,
-            "stored_sha256": entry.stored_sha256,
-            "stored_bytes": entry.stored_bytes,
-            "size_bytes": entry.size_bytes,
-            "rule": entry.rule,
-            "priority": entry.priority,
-            "bundle": entry.bundle,
-            "arrived_at": now,
+    def changes(self, now: float) -> dict[str, Any]:
+        """What the study's row becomes."""
+        return {
+            "id": self._id,
+            "now": now,
+            "more": len(self.rows),
+            "patient_index": self._patient_index,
+            "fault": self._fault,
         }
-    )
-    return Recorded(Finding.NEW, arrival.id, fault)
+
+    def _known(self, connection: Connection, entry: Entry) -> Sequence[tuple[str, str, str]]:
+        """(digest, SOP index, upload id) of what is recorded, or about to be, and may be the same."""
+        asked = {"arrival_id": self._id, "digest": entry.digest, "sop_index": entry.sop_index}
+        rows = [(row[0], row[1], row[2]) for row in connection.execute(_FIND_INSTANCES, asked)]
+        return rows + [one for one in self._added if one[0] == entry.digest or one[1] == entry.sop_index]
+
+    def _other_patient(self, entry: Entry) -> str | None:
+        if entry.patient_index is None:
+            return None
+        if self._patient_index is None:
+            self._patient_index = entry.patient_index
+        return None if self._patient_index == entry.patient_index else SEVERAL_PATIENTS
+
+
+_OF_THE_ENTRY = (
+    "digest",
+    "sop_index",
+    "upload_id",
+    "stored_sha256",
+    "stored_bytes",
+    "size_bytes",
+    "rule",
+    "priority",
+    "bundle",
+)
+# Statements as text, prepared once: at thousands of rows per second building them costs more than running them.
+_NOW = select(db_now())
+_FIND = "SELECT id, patient_index, fault FROM arrivals WHERE site = :site AND study_index = :study_index"
+_FIND_STUDY, _FIND_STUDY_LOCKED = text(_FIND), text(f"{_FIND} FOR UPDATE")
+_ADD_STUDY = text(
+    "INSERT INTO arrivals (id, site, study_index, patient_index, status, source, first_at, last_at, instances) "
+    "VALUES (:id, :site, :study_index, :patient_index, 'receiving', :source, :now, :now, 0)"
+)
+_CHANGE_STUDY = text(
+    "UPDATE arrivals SET status = 'receiving', last_at = :now, instances = instances + :more, "
+    "patient_index = :patient_index, fault = :fault WHERE id = :id"
+)
+_FIND_INSTANCES = text(
+    "SELECT digest, sop_index, upload_id FROM arrived_instances "
+    "WHERE arrival_id = :arrival_id AND (digest = :digest OR sop_index = :sop_index)"
+)
+_ADD_INSTANCE = text(
+    "INSERT INTO arrived_instances (arrival_id, digest, sop_index, upload_id, stored_sha256, stored_bytes, size_bytes, "
+    "rule, priority, bundle, arrived_at) VALUES (:arrival_id, :digest, :sop_index, :upload_id, :stored_sha256, "
+    ":stored_bytes, :size_bytes, :rule, :priority, :bundle, :arrived_at)"
+)

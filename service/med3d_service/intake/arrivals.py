@@ -8,7 +8,6 @@ import hashlib
 import io
 import secrets
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,10 +31,10 @@ from med3d_service.intake.instance_headers import (
     read_headers,
     skip_to_pixels,
 )
-from med3d_service.intake.originals import original_key
+from med3d_service.intake.originals import Originals, original_key
 from med3d_service.intake.routing import RoutingRules
 from med3d_service.intake.settling import Completion, Settling
-from med3d_service.sealed import SealedReader, SealedWriter
+from med3d_service.sealed import SealedReader
 from med3d_service.settings import Settings
 from med3d_service.working_copy.attributes import MALFORMED
 
@@ -101,6 +100,7 @@ class Arrivals:
         self._store = store
         self._vault = vault
         self._rules = rules
+        self._originals = Originals(store, settings.spool_dir, originals_key, settings.leftover_s)
         self._journal = ArrivalJournal(database)
         self._settling = Settling(settings, database)
 
@@ -139,6 +139,10 @@ class Arrivals:
             query = select(ArrivalRow).where(ArrivalRow.site == site, ArrivalRow.study_index == index)
             return session.scalars(query).one_or_none()
 
+    def close(self) -> None:
+        """Leave no file behind that was made ahead of time."""
+        self._originals.close()
+
     def _note(self, site: str, study_uid: str, **values: object) -> None:
         index = self._vault.blind_index("study_uid", study_uid)
         with self._database.write() as session:
@@ -163,21 +167,15 @@ class Arrivals:
 
     def _stored(self, head: bytes, file: Readable, headers: InstanceHeaders, source: Source) -> Entry:
         """Seal the instance and have it in the store."""
-        upload_id = str(uuid.uuid4())
-        writer = SealedWriter(self._settings.spool_dir / f"{secrets.token_hex(16)}.instance", self._key)
-        try:
+        with self._originals.sealing() as original:
             digester = TailDigest(headers.dataset_offset)
             piece = head
             while piece:
                 digester.update(piece)
-                writer.write(piece)
-                self._require_size(writer.size_bytes)
+                original.writer.write(piece)
+                self._require_size(original.writer.size_bytes)
                 piece = file.read(HEAD_BYTES)
-            writer.close()
-            stored = self._store.put_file(original_key(upload_id), writer.path, sha256=writer.sha256)
-        except BaseException:
-            writer.discard()
-            raise
+            stored = self._originals.store(original)
         verdict = self._rules.judge(headers, source.peer)
         rule = verdict.rule if verdict.is_wanted else None
         index = self._vault.blind_index
@@ -188,10 +186,10 @@ class Arrivals:
             patient_index=index("patient_id", headers.patient_id) if headers.patient_id else None,
             sop_index=index("sop_uid", headers.sop_uid),
             digest=digester.finish(),
-            upload_id=upload_id,
+            upload_id=original.upload_id,
             stored_sha256=stored.sha256,
             stored_bytes=stored.size_bytes,
-            size_bytes=writer.size_bytes,
+            size_bytes=original.writer.size_bytes,
             rule=None if rule is None else rule.name,
             priority=None if rule is None else CELERY_PRIORITY[rule.priority],
             bundle=None if rule is None else rule.bundle,
@@ -209,10 +207,10 @@ class Arrivals:
                     recorded = self._journal.record(entry)
         except OperationalError as error:
             if _is_full(error):  # then it surely is not committed; else it may be, and the sweep finds out
-                self._store.delete(original_key(entry.upload_id))
+                self._originals.remove(entry.upload_id)
             raise
         if recorded.finding is Finding.KNOWN:
-            self._store.delete(original_key(entry.upload_id))
+            self._originals.remove(entry.upload_id)
             return Arrival(Arrived.KNOWN, recorded.arrival_id)
         outcome = Arrived.STORED if recorded.fault is None else Arrived.CONFLICT
         return Arrival(outcome, recorded.arrival_id, recorded.fault)
