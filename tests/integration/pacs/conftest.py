@@ -11,7 +11,7 @@ from factories.service_processes import free_port
 HOOK = Path(__file__).parents[3] / "deploy" / "orthanc" / "med3d.lua"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def gateway(tmp_path_factory):
     """API, courier and scheduler for the tests of one module."""
     made = Gateway(tmp_path_factory.mktemp("data")).begin()
@@ -19,7 +19,7 @@ def gateway(tmp_path_factory):
     made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ward(tmp_path_factory):
     """An Orthanc whose hook calls the service that ``beside_ward`` starts."""
     port = free_port()
@@ -32,7 +32,7 @@ def ward(tmp_path_factory):
     made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def beside_ward(ward, tmp_path_factory):
     """The service with the ward's Orthanc as its peer by DICOMweb and by DIMSE; the fetcher runs."""
     folder = tmp_path_factory.mktemp("data")
