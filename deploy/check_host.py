@@ -21,12 +21,13 @@ def missing_for_venv() -> list[str]:
 
 
 def missing_for_test() -> list[str]:
-    """The tests start Debian's PostgreSQL, Orthanc and dcmtk themselves."""
+    """The tests start Debian's PostgreSQL, Orthanc and dcmtk themselves, and ask dciodvfy."""
     found = {
         "postgresql": any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         "orthanc": Path("/usr/sbin/Orthanc").exists(),
         "orthanc-dicomweb": Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so").exists(),
         "dcmtk": shutil.which("storescu") is not None,
+        "dicom3tools": shutil.which("dciodvfy") is not None,
     }
     return [package for package, there in found.items() if not there]
 

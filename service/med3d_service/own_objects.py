@@ -1,4 +1,4 @@
-"""UIDs of the objects that this service makes: they follow from what they name, and are known again when they come back.
+"""UIDs of the objects that this service makes: they follow from what they name, and are known when they come back.
 
 The root is the service's own, an arc below a UUID (2.25, PS3.5 B.2; ITU-T X.667), so that no registry is needed.
 """

@@ -82,9 +82,8 @@ def plan_run(session: Session, run: RunRow, destinations: Sequence[Destination],
     is_dicom = session.scalars(
         select(IdentifierRow.id).where(IdentifierRow.study_id == run.study_id, IdentifierRow.kind == "study_uid")
     ).first()
-    known = set(
-        session.execute(select(DeliveryRow.kind, DeliveryRow.destination).where(DeliveryRow.run_id == run.id)).tuples()
-    )
+    there = select(DeliveryRow.kind, DeliveryRow.destination).where(DeliveryRow.run_id == run.id)
+    known = {(kind, destination) for kind, destination in session.execute(there)}
     now = session.execute(select(db_now())).scalar_one()
     wanted = [
         (kind, destination.name)

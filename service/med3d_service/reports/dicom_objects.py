@@ -82,6 +82,8 @@ def stamp(dataset: Dataset, facts: ReportFacts) -> None:
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = date, time
     dataset.SeriesDate, dataset.SeriesTime = date, time
     dataset.ContentDate, dataset.ContentTime = date, time
+    for equipment in dataset.get("ContributingEquipmentSequence", []):  # highdicom names itself there, with the time
+        equipment.ContributionDateTime = date + time
 
 
 def own_scheme() -> Dataset:

@@ -106,7 +106,7 @@ class FactsReader:
         ).first()
         if found is None or found[0].status not in ANSWERED:
             return None
-        run, study, bundle = found.tuple()
+        run, study, bundle = found
         assert run.finished_at is not None
         return ReportFacts(
             run_id=run.id,
