@@ -14,11 +14,15 @@ def migrate(settings: Settings) -> None:
     """Make the folders and keys, and bring the database's schema to this version."""
     from med3d_service.database import upgrade_schema
     from med3d_service.delivery.destinations import load_destinations
+    from med3d_service.intake.routing import load_rules
     from med3d_service.keys import load_keys
+    from med3d_service.listener.server import check_listener
     from med3d_service.peers import load_peers
 
     load_peers(settings.peers_file)  # a mistake is told before anything starts
     load_destinations(settings)
+    load_rules(settings.rules_file)
+    check_listener(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     load_keys(settings)

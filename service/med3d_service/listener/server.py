@@ -41,6 +41,12 @@ def run(settings: Settings) -> None:
     log.info("listener_stopped")
 
 
+def check_listener(settings: Settings) -> None:
+    """Raise what ``run`` would raise for settings that cannot be used."""
+    allow_list(settings)
+    tls_context(settings)
+
+
 def allow_list(settings: Settings) -> AllowList:
     """The callers of the settings. Raises InvalidCallerError."""
     return AllowList([Caller.parse(text) for text in settings.dicom_allowed])
