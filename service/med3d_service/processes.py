@@ -5,9 +5,12 @@ api|courier|scheduler|migrate|keys`` calls the same functions with settings from
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from med3d_service.settings import Settings
+
+if TYPE_CHECKING:  # what it needs is slow to import
+    from med3d_service.key_rotation import Rotated
 
 
 def migrate(settings: Settings) -> None:
@@ -41,6 +44,13 @@ def ensure_api_keys(settings: Settings, folder: Path) -> None:
     ensure_api_key(settings, "client", folder / "client.key")
     ensure_api_key(settings, "clinical", folder / "clinical.key")
     ensure_api_key(settings, "worker", folder / "worker.key")
+
+
+def rotate_identifier_key(settings: Settings) -> "Rotated":
+    """Seal all identifiers under a new key; see med3d_service.key_rotation."""
+    from med3d_service.key_rotation import rotate_identifier_key as rotate
+
+    return rotate(settings)
 
 
 def run_api(settings: Settings, *, port: int | None = None, socket: Path | None = None) -> None:

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     site_key: SecretStr | None = Field(
         None, description="64 hex digits that all keys derive from; default: data_dir/site.key, made at first start"
     )
+    identifier_keys: SecretStr | None = Field(
+        None, description="64 hex digits a line, newest first, for the identifiers; default: derived from the site key"
+    )
     site: str = Field("default", description="whose studies these are; identity of studies is per site")
 
     host: str = "127.0.0.1"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import anyio
 import structlog
 from anyio import to_thread
-from fastapi import APIRouter, BackgroundTasks, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
 from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -165,17 +165,34 @@ async def _receive(request: Request, service: Service, caller: Caller) -> Record
             await in_thread(request, form.discard)
 
 
+Sought = Annotated[str | None, Query(max_length=200, description="as the images have it; takes a clinical key")]
+
+
 @router.get(
     "/studies",
     summary="List studies, newest first",
     responses=problems("invalid_cursor", *AUTH_CODES)
     | {200: _example({"items": [examples.STUDY], "next_cursor": None}, "A page of studies")},
 )
-def list_studies(service: ServiceParts, caller: Client, limit: Limit = 50, cursor: Cursor = None) -> StudyPage:
-    """List the studies that this key may see."""
+def list_studies(
+    service: ServiceParts,
+    caller: Client,
+    accession: Sought = None,
+    patient_id: Sought = None,
+    study_uid: Sought = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> StudyPage:
+    """List the studies that this key may see; with a clinical key also those of a patient, an accession or a UID."""
     before = decode_cursor(cursor)
+    kinds = {"accession_number": accession, "patient_id": patient_id, "study_uid": study_uid}
+    sought = {kind: text for kind, text in kinds.items() if text is not None}
+    if sought and caller.scope != "clinical":
+        raise ServiceError("wrong_scope", "Only a clinical key finds studies by what names a patient.")
     with service.database.read() as session:
         query = select(StudyRow).where(StudyRow.site == caller.site).order_by(StudyRow.seq.desc()).limit(limit + 1)
+        for kind, text in sought.items():
+            query = query.where(StudyRow.id.in_(service.vault.find(kind, text)))
         rows = list(session.scalars(query if before is None else query.where(StudyRow.seq < before)))
         items = tuple(_view(service, session, row) for row in rows[:limit])
     return StudyPage(items=items, next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None)

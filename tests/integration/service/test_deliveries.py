@@ -339,3 +339,23 @@ def test_no_identifier_is_readable_in_anything_that_deliveries_left(world, study
         assert mark not in listed
         for path, data in written.items():
             assert mark.encode() not in data, path.name
+
+
+def test_studies_are_found_by_what_names_them_and_only_with_a_clinical_key(world, study):
+    named = study | {"PatientID": "PAT-Find-Me", "AccessionNumber": "ACC-Find-Me"}
+    ids = answered(world.processes, files=files_of(named))
+    clinical, client = world.processes.clinical, world.processes.client
+
+    def found(**query):
+        items = clinical.get("/studies", params=query).raise_for_status().json()["items"]
+        return [item["study_id"] for item in items]
+
+    assert found(patient_id=" pat-find-me") == [ids["study_id"]], "blanks and case do not count"
+    assert found(accession="ACC-Find-Me") == [ids["study_id"]]
+    assert found(study_uid=study["StudyInstanceUID"]) == [ids["study_id"]]
+    assert found(study_uid=study["StudyInstanceUID"], patient_id="somebody else") == []
+    assert found(accession="PAT-Find-Me") == [], "each identifier has an index of its own kind"
+    assert ids["study_id"] in found()
+    turned_away = client.get("/studies", params={"patient_id": "PAT-Find-Me"})
+    assert (turned_away.status_code, turned_away.json()["code"]) == (403, "wrong_scope")
+    assert ids["study_id"] in client.get("/studies").text
