@@ -94,16 +94,10 @@ class Association:
         except ConnectionEndedError:
             return "lost"
         except ProtocolError:
-            self._say_last(pdus.abort(reason=2))
+            self._connection.send_last(pdus.abort(reason=2))
             return "aborted"
-        self._say_last(pdus.release_reply())
+        self._connection.send_last(pdus.release_reply())
         return "released"
-
-    def _say_last(self, pdu: bytes) -> None:
-        try:
-            self._connection.send(pdu)
-        except ConnectionEndedError:
-            return
 
     def _open(self) -> bool:
         kind, body = self._connection.receive()
@@ -112,7 +106,7 @@ class Association:
         asked = negotiation.read_request(struct.pack(">BxI", kind, len(body)) + body)
         if not self._allowed.admits(asked.calling_ae_title, self._address):
             log.warning("association_rejected", reason="caller_unknown", address=self._address)
-            self._say_last(pdus.reject(PERMANENT, BY_USER, CALLER_UNKNOWN))
+            self._connection.send_last(pdus.reject(PERMANENT, BY_USER, CALLER_UNKNOWN))
             return False
         agreed = negotiation.agree(asked)
         self._contexts = agreed.contexts

@@ -12,6 +12,8 @@ ANNOUNCED_BYTES = 256 * 1024
 # Senders that write a PDU in pieces (dcmtk does) are held up 40 ms by Nagle's algorithm until what they have sent is
 # acknowledged. Elsewhere than on Linux TCP_NODELAY, which is set anyway, stands in for it.
 _QUICK_ACK = getattr(socket, "TCP_QUICKACK", socket.TCP_NODELAY)
+LAST_WORDS_S = 2.0
+CHUNK_BYTES = 65536
 _HEAD = struct.Struct(">BxI")
 _PDV_HEAD = struct.Struct(">IBB")
 
@@ -65,6 +67,21 @@ class PduSocket:
             self._connection.sendall(pdu)
         except OSError as error:
             raise ConnectionEndedError from error
+
+    def send_last(self, pdu: bytes) -> None:
+        """Send a PDU after which there is nothing to say, and let the peer close, as PS3.8's ARTIM timer does.
+
+        Closing at once, with bytes of the peer unread, would take the PDU back from its network.
+        """
+        try:
+            self._connection.sendall(pdu)
+            self._connection.shutdown(socket.SHUT_WR)
+            self._connection.settimeout(LAST_WORDS_S)
+            left = LONGEST_BYTES
+            while left > 0 and (received := len(self._connection.recv(CHUNK_BYTES))):
+                left -= received
+        except OSError:
+            return
 
     def _exactly(self, count: int) -> memoryview:
         buffer = memoryview(bytearray(count))

@@ -20,6 +20,7 @@ from med3d_service.stopping import StopSignal
 log = structlog.get_logger()
 ACCEPT_S = 0.2
 STOP_S = 3.0
+LAST_S = 1.0
 BACKLOG = 128
 
 
@@ -118,6 +119,8 @@ class Listener:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
+                with self._lock:
+                    self._open[threading.current_thread()] = connection
             association = Association(
                 PduSocket(connection), address, self._allowed, self._arrivals, self._settings.site
             )
@@ -136,10 +139,17 @@ class Listener:
     def close(self) -> None:
         """Stop listening; associations get STOP_S seconds, and are then cut off: their peers send again."""
         self._socket.close()
+        threads = self._threads()
+        for thread in threads:
+            thread.join(STOP_S / len(threads))
         with self._lock:
-            still_open = dict(self._open)
-        for thread in still_open:
-            thread.join(STOP_S / max(len(still_open), 1))
-        for connection in still_open.values():
+            left = list(self._open.values())
+        for connection in left:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(LAST_S / len(threads))
+
+    def _threads(self) -> list[threading.Thread]:
+        with self._lock:
+            return list(self._open)
