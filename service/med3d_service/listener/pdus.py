@@ -1,6 +1,7 @@
 """Protocol data units (PS3.8 9.3) on a socket: read whole or not at all, and never believed about their length."""
 
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,8 +52,18 @@ class Fragment:
 class PduSocket:
     """A connected socket, spoken to in PDUs. Timeouts are the socket's own."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, idle_s: float) -> None:
         self._connection = connection
+        self._flags = 0
+        if isinstance(connection, ssl.SSLSocket):
+            connection.settimeout(idle_s)
+            return
+        # The kernel's own timeouts and MSG_WAITALL: one sleep and one waking for a PDU, however many segments it has.
+        connection.settimeout(None)
+        limit = struct.pack("@ll", int(idle_s), int(idle_s % 1 * 1_000_000))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self._flags = socket.MSG_WAITALL
 
     def receive(self) -> tuple[int, memoryview]:
         """Type and body of the next PDU. Raises ConnectionEndedError, ProtocolError."""
@@ -89,7 +100,7 @@ class PduSocket:
         while filled < count:
             try:
                 self._connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)  # holds for the next segments only
-                received = self._connection.recv_into(buffer[filled:])
+                received = self._connection.recv_into(buffer[filled:], 0, self._flags)
             except OSError as error:  # timeouts and TLS errors are such, too
                 raise ConnectionEndedError from error
             if not received:
