@@ -20,7 +20,7 @@ DICOM_PORT = 11112
 
 # Work is drained while the API and the broker still answer. The seconds add up to less than ten.
 STOP_ORDER: tuple[StopGroup, ...] = (
-    (("listener", "worker", "courier", "scheduler", "deliverer"), 4.5),
+    (("listener", "worker", "courier", "scheduler", "deliverer", "fetcher"), 4.5),
     (("api",), 2.5),
     (("broker",), 1.5),
 )
@@ -65,7 +65,11 @@ def environment(data_dir: DataDir, port: int, dicom_port: int, broker_socket: Pa
 
 
 def process_specs(data_dir: DataDir, settings: dict[str, str], broker_socket: Path) -> list[ChildSpec]:
-    """Broker, API, listener, courier, scheduler, deliverer and one worker, in the order in which they are started."""
+    """Broker, API, listener, courier, scheduler, deliverer and one worker, in the order in which they are started.
+
+    And a fetcher where there are peers to fetch from.
+    """
+    fetcher = ChildSpec("fetcher", python("med3d_service", "fetcher"), settings)
     return [
         ChildSpec("broker", broker_command(data_dir.broker, broker_socket), settings),
         ChildSpec("api", python("med3d_service", "api"), settings),
@@ -73,6 +77,7 @@ def process_specs(data_dir: DataDir, settings: dict[str, str], broker_socket: Pa
         ChildSpec("courier", python("med3d_service", "courier"), settings),
         ChildSpec("scheduler", python("med3d_service", "scheduler"), settings),
         ChildSpec("deliverer", python("med3d_service", "deliverer"), settings),
+        *([fetcher] if settings.get("MED3D_PEERS_FILE") else []),
         ChildSpec("worker", python("med3d_cli", "worker"), settings, HOPELESS),
     ]
 

@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     pull_give_up_s: float = Field(86400.0, description="a pull that its peer fails for so long has failed")
     pull_lease_s: float = Field(120.0, description="a pull whose fetcher is silent for so long goes to another")
     hook_age_s: float = Field(300.0, description="a hook's call is heeded while its timestamp is no further off")
-    fetcher_poll_s: float = 0.1
+    fetcher_poll_s: float = 0.05
 
     courier_poll_s: float = 0.1
     courier_memory_bytes: int = 4 * GIB

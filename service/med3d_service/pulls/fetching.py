@@ -40,11 +40,8 @@ class Fetcher:
         self._service = service
         self._stopping = stopping
 
-    def fetch_next(self) -> bool:
-        """Work on the most urgent pull; whether there was one."""
-        pull = self._service.pulls.claim()
-        if pull is None:
-            return False
+    def fetch(self, pull: ClaimedPull) -> None:
+        """Work on a pull until it is over, or waits for its next try."""
         said = {"pull_id": pull.id, "source": pull.source, "peer": pull.peer, "tries": pull.tries}
         try:
             self._work_on(pull)
@@ -64,7 +61,6 @@ class Fetcher:
             self._service.pulls.failed(pull, broken.code, broken.reason, may_pass=broken.may_pass)
         else:
             log.info("pull_done", **said)
-        return True
 
     def _work_on(self, pull: ClaimedPull) -> None:
         peer = peer_source(self._service.peers, pull.source, pull.peer)

@@ -10,6 +10,7 @@ from med3d_service.logs import configure_logging
 from med3d_service.peers.asking import PeerError
 from med3d_service.pulls.fetching import Fetcher
 from med3d_service.pulls.following import Follower
+from med3d_service.pulls.line import ClaimedPull
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 
@@ -23,7 +24,8 @@ def run(settings: Settings) -> None:
     stop = StopSignal()
     service = Service.compose(settings)
     followers = [Follower(service, name, peer) for name, peer in service.peers.orthancs.items()]
-    work: list[Callable[[], None]] = [lambda: _fetch(service, stop) for _ in range(FETCHERS)]
+    looking = threading.Lock()  # of fetchers without work one looks for it, and the others wait for their turn
+    work: list[Callable[[], None]] = [lambda: _fetch(service, stop, looking) for _ in range(FETCHERS)]
     work += [lambda follower=follower: _follow(follower, stop) for follower in followers]  # type: ignore[misc]
     threads = [threading.Thread(target=one, name="pulls", daemon=True) for one in work]
     for thread in threads:
@@ -39,16 +41,27 @@ def run(settings: Settings) -> None:
     log.info("fetcher_stopped")
 
 
-def _fetch(service: Service, stop: StopSignal) -> None:
+def _fetch(service: Service, stop: StopSignal, looking: threading.Lock) -> None:
     fetcher = Fetcher(service, stop)
     while not stop.is_set:
         try:
-            worked = fetcher.fetch_next()
+            with looking:
+                pull = _next(service, stop)
+            if pull is not None:
+                fetcher.fetch(pull)
         except Exception:  # the edge: a database that is away comes back
             log.exception("fetching_failed")
-            worked = False
-        if not worked:
-            stop.wait(service.settings.fetcher_poll_s)
+            stop.wait(1.0)
+
+
+def _next(service: Service, stop: StopSignal) -> ClaimedPull | None:
+    """Wait for a pull that is due; None where the process has to end."""
+    while not stop.is_set:
+        pull = service.pulls.claim()
+        if pull is not None:
+            return pull
+        stop.wait(service.settings.fetcher_poll_s)
+    return None
 
 
 def _follow(follower: Follower, stop: StopSignal) -> None:

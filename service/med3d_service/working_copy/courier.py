@@ -102,7 +102,6 @@ class Courier:
         shutil.rmtree(fetched, ignore_errors=True)
         try:
             report = self.sandbox.run(self._job(study, target, fetched), lambda: self._renew(study))
-            self.sandbox.prepare()
             if report.finding is Finding.COPIED:
                 self._keep(study, report, target)
             else:
@@ -119,6 +118,7 @@ class Courier:
             redispatch_s=self._service.settings.redispatch_s,
             study_id=study.study_id,
         )
+        self.sandbox.prepare()  # last: the next child's start would slow down what this study waits for
         return True
 
     def _claim(self) -> StudyToCopy | None:
