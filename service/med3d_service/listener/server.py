@@ -122,7 +122,11 @@ class Listener:
                 with self._lock:
                     self._open[threading.current_thread()] = connection
             association = Association(
-                PduSocket(connection, self._settings.dicom_idle_s), address, self._allowed, self._arrivals, self._settings.site
+                PduSocket(connection, self._settings.dicom_idle_s),
+                address,
+                self._allowed,
+                self._arrivals,
+                self._settings.site,
             )
             ended = association.run()
             instances = association.instances
