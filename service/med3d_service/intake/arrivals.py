@@ -10,7 +10,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -80,6 +80,7 @@ class Arrival:
     outcome: Arrived
     arrival_id: str | None
     code: str | None = None
+    study_uid: str = field(default="", repr=False)  # as it was sent; for those who may ask the sender about it
 
 
 class Arrivals:
@@ -116,7 +117,7 @@ class Arrivals:
             headers = read_headers(head)
             if not headers.is_input:
                 return Arrival(Arrived.IGNORED, None)
-            return self._recorded(self._stored(head, file, headers, source))
+            return replace(self._recorded(self._stored(head, file, headers, source)), study_uid=headers.study_uid)
 
     def expect(self, site: str, study_uid: str, instances: int) -> None:
         """Note how many instances the PACS holds of a study: as soon as so many have come it is stable."""

@@ -82,6 +82,12 @@ class Association:
         self._contexts: Mapping[int, tuple[str, str]] = {}
         self._incoming: Iterator[Fragment] = iter(())
         self.instances = 0
+        self.study_uids: set[str] = set()
+
+    @property
+    def calling_ae_title(self) -> str:
+        """Who opened it."""
+        return self._source.peer
 
     def run(self) -> str:
         """Serve until the end, and say in a word how it ended."""
@@ -167,7 +173,7 @@ class Association:
         _, transfer_syntax = self._contexts[context_id]
         stream = DataSetStream(file_head(request, transfer_syntax), self._data_set(context_id))
         try:
-            self._arrivals.receive_instance(stream, self._source)
+            arrival = self._arrivals.receive_instance(stream, self._source)
         except InstanceRefused as refused:
             status = STATUS_OF_REFUSAL[refused.code]
             log.info("instance_refused", code=refused.code)
@@ -182,6 +188,7 @@ class Association:
         else:
             status = SUCCESS
             self.instances += 1
+            self.study_uids |= {arrival.study_uid} - {""}
         stream.drain()
         return status
 

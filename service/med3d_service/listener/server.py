@@ -12,6 +12,7 @@ from med3d_service.composition import Service
 from med3d_service.listener import pdus
 from med3d_service.listener.admission import AllowList, Caller
 from med3d_service.listener.association import BY_PRESENTATION, LOCAL_LIMIT, TRANSIENT, Association
+from med3d_service.listener.counting import ExpectedCounts
 from med3d_service.listener.pdus import PduSocket
 from med3d_service.logs import configure_logging
 from med3d_service.settings import Settings
@@ -78,6 +79,7 @@ class Listener:
     def __init__(self, settings: Settings, service: Service) -> None:
         self._settings = settings
         self._arrivals = service.arrivals
+        self._counts = ExpectedCounts(service.peers, service.arrivals, settings.site)
         self._allowed = allow_list(settings)
         self._tls = tls_context(settings)
         family = socket.AF_INET6 if ":" in settings.dicom_host else socket.AF_INET
@@ -130,6 +132,7 @@ class Listener:
             )
             ended = association.run()
             instances = association.instances
+            self._counts.ask(association.calling_ae_title, frozenset(association.study_uids))
         except OSError:  # of the handshake
             log.warning("association_rejected", reason="tls", address=address)
         except Exception:  # the edge of this thread
@@ -143,6 +146,7 @@ class Listener:
     def close(self) -> None:
         """Stop listening; associations get STOP_S seconds, and are then cut off: their peers send again."""
         self._socket.close()
+        self._counts.close()
         threads = self._threads()
         for thread in threads:
             thread.join(STOP_S / len(threads))
