@@ -12,14 +12,6 @@ HOOK = Path(__file__).parents[3] / "deploy" / "orthanc" / "med3d.lua"
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory):
-    """API, courier and scheduler for the tests of one module."""
-    made = Gateway(tmp_path_factory.mktemp("data")).begin()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="session")
 def ward(tmp_path_factory):
     """An Orthanc whose hook calls the service that ``beside_ward`` starts."""
     port = free_port()
@@ -40,3 +32,9 @@ def beside_ward(ward, tmp_path_factory):
     made.begin("fetcher")
     yield made
     made.close()
+
+
+@pytest.fixture
+def gateway(beside_ward):
+    """The same service, for tests in which the ward has no part: it may still be pulling what others left there."""
+    return beside_ward

@@ -19,9 +19,12 @@ SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
 def pulled(service, run_id):
     """The one pull that brought a run, once it is done."""
-    wait_until(lambda: any(one["run_id"] == run_id for pull in service.pulls() for one in pull["studies"]), "the pull")
-    (pull,) = [pull for pull in service.pulls() if any(one["run_id"] == run_id for one in pull["studies"])]
+    (pull,) = wait_until(lambda: pulls_of(service, run_id), "the pull")
     return pull
+
+
+def pulls_of(service, run_id):
+    return [pull for pull in service.pulls() if any(one["run_id"] == run_id for one in pull["studies"])]
 
 
 def test_the_hook_of_a_stable_study_brings_its_run(beside_ward, ward):
@@ -44,12 +47,13 @@ def test_our_own_report_that_comes_back_to_the_peer_opens_no_run(beside_ward, wa
     study = new_study(3)
     ward.add(*files_of(study))
     run_id = beside_ward.run_of(study[0].StudyInstanceUID)
-    runs, pulls = beside_ward.runs(), len(beside_ward.pulls())
+    pulled(beside_ward, run_id)
+    runs = beside_ward.runs()
     (report,) = new_study(1, StudyInstanceUID=study[0].StudyInstanceUID, Modality="SR")
     report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = SR
     report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = own_uid("sr", run_id)
     ward.add(*files_of([report]))
-    wait_until(lambda: len(beside_ward.pulls(status="done")) > pulls, "the hook of the study with its report")
+    wait_until(lambda: len(pulls_of(beside_ward, run_id)) == 2, "the hook of the study with its report")
     assert beside_ward.runs() == runs
     assert beside_ward.run_of(study[0].StudyInstanceUID) == run_id
 
