@@ -3,12 +3,14 @@
 import time
 
 import pytest
+from pydicom.uid import Comprehensive3DSRStorage as COMPREHENSIVE_3D_SR
 
 from factories import dcmtk
 from factories.gateway import QUICK, Gateway, files_of, new_study, peers_file
 from factories.orthanc import Orthanc
 from factories.processes import wait_until
 from factories.service_processes import free_port
+from med3d_service.own_objects import own_uid
 
 
 class Hospital(Gateway):
@@ -25,6 +27,15 @@ class Hospital(Gateway):
         answers, said = dcmtk.send(self.dicom_port, dcmtk.write(folder, files_of(datasets)))
         assert answers == [dcmtk.SUCCESS] * len(datasets), said
         return datasets[0].StudyInstanceUID
+
+
+def ours_of(image):
+    """A report and a picture of ours, as they lie beside a study in the PACS."""
+    report, picture = new_study(2, StudyInstanceUID=image.StudyInstanceUID, PatientID=image.PatientID)
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = COMPREHENSIVE_3D_SR
+    report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = own_uid(image.StudyInstanceUID, "sr")
+    picture.SOPInstanceUID = picture.file_meta.MediaStorageSOPInstanceUID = own_uid(image.StudyInstanceUID, "sc")
+    return [report, picture]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +76,7 @@ def test_a_study_of_two_patients_is_refused(hospital, tmp_path):
     assert run["refusal"]["code"] == "several_patients"
 
 
-def test_a_pacs_that_says_how_many_it_holds_spares_the_quiet_period(tmp_path_factory):
+def test_a_pacs_says_how_many_it_holds_and_what_we_made_comes_back_without_a_loop(tmp_path_factory):
     pacs = Orthanc(tmp_path_factory.mktemp("pacs"), ae_title="ORTHANC").start()
     hospital = Hospital(tmp_path_factory.mktemp("data"), pacs, MED3D_QUIET_S="600").begin("listener")
     try:
@@ -77,6 +88,16 @@ def test_a_pacs_that_says_how_many_it_holds_spares_the_quiet_period(tmp_path_fac
         run = hospital.run(hospital.run_of(uid))
         assert hospital.study(run["study_id"])["files"] == 5
         assert hospital.arrival(uid).expected == 5
+
+        runs, before = hospital.runs(), hospital.arrival(uid)
+        pacs.add(*files_of(ours_of(datasets[0])))
+        answer = (
+            pacs.rest.post("/modalities/med3d/store", json=pacs.instances(uid), timeout=60).raise_for_status().json()
+        )
+        assert (answer["InstancesCount"], answer["FailedInstancesCount"]) == (7, 0)
+        after = hospital.arrival(uid)
+        assert (after.status, after.last_at, after.instances) == ("settled", before.last_at, 5)  # nothing for the clock
+        assert hospital.runs() == runs
     finally:
         hospital.close()
         pacs.close()
