@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from pydicom.uid import Comprehensive3DSRStorage as COMPREHENSIVE_3D_SR
+from pydicom.uid import Comprehensive3DSRStorage
 
 from factories import dcmtk
 from factories.gateway import QUICK, Gateway, files_of, new_study, peers_file
@@ -32,7 +32,7 @@ class Hospital(Gateway):
 def ours_of(image):
     """A report and a picture of ours, as they lie beside a study in the PACS."""
     report, picture = new_study(2, StudyInstanceUID=image.StudyInstanceUID, PatientID=image.PatientID)
-    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = COMPREHENSIVE_3D_SR
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = Comprehensive3DSRStorage
     report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = own_uid(image.StudyInstanceUID, "sr")
     picture.SOPInstanceUID = picture.file_meta.MediaStorageSOPInstanceUID = own_uid(image.StudyInstanceUID, "sc")
     return [report, picture]
