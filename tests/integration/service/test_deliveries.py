@@ -252,6 +252,7 @@ def test_what_a_peer_will_never_take_is_dead_until_a_person_retries(world, study
     assert one["fault"] == "refused:0xA900"
     dead = world.processes.client.get("/deliveries", params={"status": "dead"}).json()["items"]
     assert one in dead
+    assert 'med3d_deliveries{status="dead",to="dimse:moody"} 1.0' in world.processes.client.get("/metrics").text
     retry(world, one)
     settled(world, ids["run_id"], "dimse:moody")
 
