@@ -2,11 +2,11 @@
 
 import base64
 import io
-from collections.abc import Sequence
 
 from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.utils import ImageReader, simpleSplit
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
 from med3d_contract.results import Interval, Quality, Result
@@ -35,6 +35,7 @@ WORDS = {
     "refused": "REFUSED: no estimate",
 }
 MAX_REASONS = 4
+FOOTER = 72.0
 _MEASURES = {
     "brain_volume_ml": ("brain volume", "ml", 0),
     "template_overlap": ("overlap with template", "", 2),
@@ -138,7 +139,7 @@ def _numbers(canvas: Canvas, facts: ReportFacts) -> float:
         canvas.setFont(FONT, SMALL)
         canvas.drawString(left, top - 44, limits)
         canvas.setFillColor(FAINT)
-        canvas.drawString(left, top - 54, note)
+        canvas.drawString(left, top - 54, _fitting(note, SMALL, width - 6))
     return top - 66
 
 
@@ -205,7 +206,8 @@ def _pictures(canvas: Canvas, facts: ReportFacts, top: float) -> float:
     _heading(canvas, MARGIN, top, "Brain outline, as it was found (the patient's right is on the left)")
     tallest = max(picture.height * picture.pixel_mm for picture in facts.pictures.pictures)
     widest = sum(picture.width * picture.pixel_mm for picture in facts.pictures.pictures)
-    scale = min(165.0 / tallest, (RIGHT - MARGIN - 20) / widest)
+    room = top - 40 - FOOTER - _quality_height(facts.quality)
+    scale = min(min(165.0, max(room, 60.0)) / tallest, (RIGHT - MARGIN - 20) / widest)
     left, bottom = MARGIN, top - 10 - tallest * scale
     for picture in facts.pictures.pictures:
         width, height = picture.width * picture.pixel_mm * scale, picture.height * picture.pixel_mm * scale
@@ -216,6 +218,10 @@ def _pictures(canvas: Canvas, facts: ReportFacts, top: float) -> float:
         canvas.drawString(left, bottom - 9, picture.plane)
         left += width + 10
     return bottom - 30
+
+
+def _quality_height(quality: Quality | None) -> float:
+    return 0.0 if quality is None else 24.0 + 11.0 * -(-len(quality.measures) // 3)
 
 
 def _quality(canvas: Canvas, quality: Quality | None, top: float) -> None:
@@ -286,5 +292,9 @@ def _printable(text: str) -> str:
 
 def _fitting(text: str, size: float, width: float) -> str:
     """The text, cut where it would leave its place."""
-    lines: Sequence[str] = simpleSplit(_printable(text), FONT, size, width)
-    return "" if not lines else lines[0] if len(lines) == 1 else f"{lines[0]} ..."
+    shown = " ".join(_printable(text).split())
+    if stringWidth(shown, FONT, size) <= width:
+        return shown
+    while shown and stringWidth(f"{shown} ...", FONT, size) > width:
+        shown = shown[:-1]
+    return f"{shown.rstrip()} ..."

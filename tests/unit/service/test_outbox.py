@@ -1,6 +1,12 @@
 """From stored answers to deliveries: each planned once, taken by one sender at a time, tried with patience."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import select, update
 
 from factories.service import LEASES, add_run, completed, failed, open_database, preprocessed, refused, worker
@@ -224,3 +230,76 @@ def test_a_dead_delivery_is_sent_again_when_a_person_says_so(database):
     assert again.object_uid == taken.object_uid
     with database.write() as session, pytest.raises(ServiceError, match="unknown_delivery"):
         outbox.retry(session, "nobody", PATIENCE)
+
+
+class Deliveries(RuleBasedStateMachine):
+    """Senders that take, are lost, come late and fail in any order: a destination has one holder, and an end is an end."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.database = open_database(Path(self.folder.name))
+        answered(self.database)
+        answered(self.database, refused)
+        planned(self.database, destination())
+        self.held = []
+        self.settled = {}
+
+    def teardown(self):
+        self.database.close()
+        self.folder.cleanup()
+
+    @rule()
+    def somebody_takes(self):
+        if (taken := claim(self.database)) is not None:
+            self.held.append(taken)
+
+    @rule(index=st.integers(0, 5), how=st.sampled_from(["delivered", "dead", "postponed"]))
+    def somebody_says(self, index, how):
+        """Also who was thought lost: it has no say."""
+        if not self.held:
+            return
+        taken = self.held[index % len(self.held)]
+        with self.database.write() as session:
+            before = session.scalars(select(DeliveryRow).where(DeliveryRow.id == taken.id)).one()
+            counts = before.status == DeliveryStatus.SENDING and before.tries == taken.tries
+            if how == "delivered":
+                outbox.delivered(session, taken)
+            elif how == "dead":
+                outbox.dead(session, taken, "refused:x")
+            else:
+                outbox.postponed(session, taken, "peer_away:x", PATIENCE)
+        if counts and how != "postponed":
+            self.settled[taken.id] = how
+
+    @rule(seconds=st.sampled_from([1.5, 31.0]))
+    def time_passes(self, seconds):
+        later(self.database, seconds)
+
+    @rule()
+    def a_person_retries(self):
+        with self.database.write() as session:
+            dead = session.scalars(select(DeliveryRow).where(DeliveryRow.status == DeliveryStatus.DEAD)).first()
+            if dead is not None:
+                outbox.retry(session, dead.id, PATIENCE)
+                self.settled.pop(dead.id, None)
+
+    @invariant()
+    def the_rows_tell_one_story(self):
+        found = rows(self.database)
+        assert len(found) == 2, "none is lost, none is doubled"
+        for row in found:
+            assert row.object_uid == own_uid(row.run_id, "sr")
+            assert (row.lease_until is not None) == (row.status == DeliveryStatus.SENDING)
+            assert (row.ended_at is not None) == (row.status in {DeliveryStatus.DELIVERED, DeliveryStatus.DEAD})
+            expected = self.settled.get(row.id)
+            assert expected is None or row.status == expected
+
+
+def test_deliveries_hold_under_any_order_of_events():
+    run_state_machine_as_test(
+        Deliveries,
+        settings=settings(
+            max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

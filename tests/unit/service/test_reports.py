@@ -234,6 +234,31 @@ def test_the_page_does_without_what_is_not_there():
     assert text_of(page_pdf(facts(result=bare)))
 
 
+def test_long_texts_push_nothing_over_the_edge():
+    reasons = tuple(f"code: {'a reason that goes on and on ' * 12}" for _ in range(9))
+    assessment = result().assessment.model_copy(update={"reasons": reasons})
+    measures = dict.fromkeys(("brain_volume_ml", "template_overlap", "signal_to_noise", "contrast_to_noise"), 1.0)
+    crowded = facts(
+        result=result().model_copy(update={"assessment": assessment, "sdmt": MEASURED}),
+        quality=facts().quality.model_copy(update={"measures": measures}),
+        patient=dataclasses.replace(PATIENT, patient_id="X" * 64, name=f"{'Y' * 64}^Z"),
+    )
+    document = pypdfium2.PdfDocument(page_pdf(crowded))
+    text = document[0].get_textpage()
+    boxes = [text.get_charbox(index) for index in range(text.count_chars())]
+    at, count = text.search("contrast to noise").get_next()
+    lowest_of_quality = min(bottom for _, bottom, _, _ in boxes[at : at + count])
+    at, _ = text.search("For research use").get_next()
+    (_, _, _, top_of_footer) = boxes[at]
+    width = document[0].get_width()
+    said = text.get_text_bounded()
+    text.close()
+    document.close()
+    assert lowest_of_quality > top_of_footer
+    assert max(right for _, _, right, _ in boxes) < width
+    assert "and 5 more" in said
+
+
 def test_a_name_that_the_page_cannot_write_is_not_guessed():
     assert readable_name(PATIENT) == "Müller, Änne"
     assert readable_name(dataclasses.replace(PATIENT, name="Yamada^Tarou=山田^太郎")) == "Yamada, Tarou"
