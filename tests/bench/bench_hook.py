@@ -44,7 +44,7 @@ def anew(files, number):
     return made
 
 
-def one_round(database, ward, files, seen):
+def one_round(service, database, ward, files, seen):
     """Send a study to the peer; seconds from the hook to each step."""
     ward.add(*files)
 
@@ -64,6 +64,8 @@ def one_round(database, ward, files, seen):
         ).first()
     moments = (pull.ended_at, run.created_at, run.dispatched_at or claimed, claimed)
     assert pull.origin == "hook"
+    # The next round meets an idle worker, as the first one did.
+    wait_until(lambda: service.client.run(run.id).status.is_terminal, "the end of the run", 300)
     return [moment - pull.created_at for moment in moments]
 
 
@@ -84,7 +86,7 @@ def main():
             service.start(port=port)
             database = Database(f"sqlite:///{service.data_dir.root / 'med3d.sqlite'}")
             seen = set()
-            rounds = [one_round(database, ward, anew(files, number), seen) for number in range(chosen.rounds)]
+            rounds = [one_round(service, database, ward, anew(files, number), seen) for number in range(chosen.rounds)]
             database.close()
         finally:
             service.end()

@@ -31,7 +31,10 @@ AE_TITLE = "MED3D"
 
 
 def peers_file(folder, orthanc, *, http_port=None, dicom_port=None, follow_changes_s=2.0, timeout_s=5.0):
-    """A peers' file with ``orthanc`` as "ward" by DICOMweb and by DIMSE; the ports may be those of a proxy before it."""
+    """A peers' file with ``orthanc`` as "ward" by DICOMweb and DIMSE, and as "mover" by C-MOVE.
+
+    The ports may be those of a proxy before it.
+    """
     (folder / "ward.password").write_text(PASSWORD + "\n")
     (folder / "hook.secret").write_text(HOOK_SECRET + "\n")
     path = folder / "peers.toml"
@@ -51,6 +54,14 @@ host = "127.0.0.1"
 port = {dicom_port or orthanc.dicom_port}
 ae_title = "{orthanc.ae_title}"
 calling_ae_title = "{AE_TITLE}"
+timeout_s = {timeout_s}
+
+[dimse.mover]
+host = "127.0.0.1"
+port = {dicom_port or orthanc.dicom_port}
+ae_title = "{orthanc.ae_title}"
+calling_ae_title = "{AE_TITLE}"
+retrieve = "c-move"
 timeout_s = {timeout_s}
 """)
     return path
@@ -76,8 +87,12 @@ class Gateway(Processes):
 
     def begin(self, *names):
         """Start everything that takes studies in, and ``names``."""
-        self.start("broker", "api", "courier", "scheduler", *names)
-        self.hello(worker())
+        try:
+            self.start("broker", "api", "courier", "scheduler", *names)
+            self.hello(worker())
+        except BaseException:
+            self.close()  # nobody else has it yet
+            raise
         return self
 
     def close(self):

@@ -25,6 +25,9 @@ from med3d_service.database import Database
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
 
+START_TIMEOUT_S = 90.0
+"""Many processes that start at once on a busy machine take their time."""
+
 
 def free_port():
     with socket.socket() as probe:
@@ -119,9 +122,9 @@ class Processes:
             log.close()
         for name in names:
             if name == "api":
-                wait_until(self._answers, "the API's start")
+                wait_until(self._answers, "the API's start", START_TIMEOUT_S)
             elif name != "broker":
-                wait_until(lambda name=name: self._has_started(name), f"the start of the {name}")
+                wait_until(lambda name=name: self._has_started(name), f"the start of the {name}", START_TIMEOUT_S)
         return self
 
     def _has_started(self, name):

@@ -60,9 +60,9 @@ class Settling:
         pulled = select(PullRow.id).where(
             PullRow.site == ArrivalRow.site, PullRow.study_index == ArrivalRow.study_index, PullRow.status.not_in(OVER)
         )
-        quiet = (ArrivalRow.last_at < db_now() - self._settings.quiet_s) & ~(
-            (ArrivalRow.source == "pull") & pulled.exists()
-        )
+        # What a C-MOVE brings comes through the listener, and is known by having begun after the pull was asked for.
+        brought = or_(ArrivalRow.source == "pull", ArrivalRow.first_at >= PullRow.created_at)
+        quiet = (ArrivalRow.last_at < db_now() - self._settings.quiet_s) & ~pulled.where(brought).exists()
         stable: ColumnElement[bool] = or_(
             quiet,
             ArrivalRow.whole_at >= ArrivalRow.last_at,

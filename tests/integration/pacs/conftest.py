@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from factories.gateway import HOOK_SECRET, Gateway, peers_file
+from factories.gateway import AE_TITLE, HOOK_SECRET, Gateway, peers_file
 from factories.orthanc import Orthanc
 from factories.service_processes import free_port
 
@@ -14,12 +14,16 @@ HOOK = Path(__file__).parents[3] / "deploy" / "orthanc" / "med3d.lua"
 @pytest.fixture(scope="session")
 def ward(tmp_path_factory):
     """An Orthanc whose hook calls the service that ``beside_ward`` starts."""
-    port = free_port()
+    port, dicom_port = free_port(), free_port()
     hook = {"Url": f"http://127.0.0.1:{port}/hooks/orthanc", "Peer": "ward", "Secret": "${MED3D_HOOK_SECRET}"}
     made = Orthanc(
-        tmp_path_factory.mktemp("ward"), lua=[HOOK], environment={"MED3D_HOOK_SECRET": HOOK_SECRET}, Med3d=hook
+        tmp_path_factory.mktemp("ward"),
+        lua=[HOOK],
+        environment={"MED3D_HOOK_SECRET": HOOK_SECRET},
+        Med3d=hook,
+        DicomModalities={"med3d": [AE_TITLE, "127.0.0.1", dicom_port]},
     )
-    made.service_port = port
+    made.service_port, made.listener_port = port, dicom_port
     yield made.start()
     made.close()
 
@@ -28,8 +32,9 @@ def ward(tmp_path_factory):
 def beside_ward(ward, tmp_path_factory):
     """The service with the ward's Orthanc as its peer by DICOMweb and by DIMSE; the fetcher runs."""
     folder = tmp_path_factory.mktemp("data")
-    made = Gateway(folder, MED3D_PORT=str(ward.service_port), MED3D_PEERS_FILE=str(peers_file(folder, ward)))
-    made.begin("fetcher")
+    listening = {"MED3D_DICOM_PORT": str(ward.listener_port), "MED3D_DICOM_ALLOWED": f"{ward.ae_title}@127.0.0.1"}
+    peers = {"MED3D_PORT": str(ward.service_port), "MED3D_PEERS_FILE": str(peers_file(folder, ward))}
+    made = Gateway(folder, **peers, **listening).begin("fetcher", "listener")
     yield made
     made.close()
 

@@ -3,7 +3,8 @@
 import pytest
 from pydicom.uid import generate_uid
 
-from factories.gateway import files_of, new_study
+from factories.gateway import AE_TITLE, files_of, new_study
+from factories.processes import wait_until
 
 SOURCES = ("dicomweb", "dimse")
 
@@ -24,6 +25,7 @@ def test_a_study_is_fetched_by_its_uid_and_gets_its_run_at_once(beside_ward, war
     (fetched,) = pull["studies"]
     assert (pull["status"], fetched["status"], fetched["instances"]) == ("done", "done", 5)
     assert beside_ward.run(fetched["run_id"])["study_id"] == fetched["study_id"]
+    assert beside_ward.working_copy(fetched["study_id"])["working_copy"] == "ready"
     assert beside_ward.study(fetched["study_id"])["files"] == 5
 
 
@@ -97,6 +99,30 @@ def test_a_study_that_was_fetched_before_is_the_same_and_gets_no_second_run(besi
         (fetched,) = beside_ward.wait_for_pull(taken.json()["pull_id"])["studies"]
         runs.add(fetched["run_id"])
     assert len(runs) == 1
+
+
+def test_a_peer_that_is_asked_to_move_a_study_sends_it_to_our_listener(beside_ward, ward):
+    study = new_study(5)
+    held_by(ward, study)
+    taken = beside_ward.pull(source="dimse", peer="mover", study_uid=study[0].StudyInstanceUID)
+    (fetched,) = beside_ward.wait_for_pull(taken.json()["pull_id"])["studies"]
+    assert (fetched["status"], fetched["instances"]) == ("done", 5)
+    assert beside_ward.study(fetched["study_id"])["files"] == 5
+    assert beside_ward.arrival(study[0].StudyInstanceUID).source == "dimse"
+
+
+def test_a_move_to_a_listener_that_the_peer_does_not_know_is_told(beside_ward, ward):
+    study = new_study(2)
+    held_by(ward, study)
+    known = ward.rest.delete("/modalities/med3d")
+    assert known.status_code == 200
+    try:
+        pull_id = beside_ward.pull(source="dimse", peer="mover", study_uid=study[0].StudyInstanceUID).json()["pull_id"]
+        wait_until(lambda: beside_ward.pull_view(pull_id)["fault"], "the fault")
+        assert beside_ward.pull_view(pull_id)["fault"]["code"] in {"peer_failed", "answer_incomplete"}
+    finally:
+        ward.set_modality("med3d", AE_TITLE, beside_ward.settings.dicom_port)
+    assert beside_ward.wait_for_pull(pull_id)["status"] == "done"
 
 
 @pytest.mark.parametrize(

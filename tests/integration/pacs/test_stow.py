@@ -52,7 +52,8 @@ def test_dicomweb_client_stores_a_study_and_it_gets_its_run(gateway):
     ]
     assert "FailedSOPSequence" not in answer
     run = gateway.run(gateway.run_of(study[0].StudyInstanceUID))
-    assert gateway.working_copy(run["study_id"])["files"] == 6
+    study_taken = gateway.working_copy(run["study_id"])
+    assert (study_taken["files"], study_taken["working_copy"]) == (6, "ready")
 
 
 def test_a_study_may_come_in_several_requests_and_is_one(gateway):
