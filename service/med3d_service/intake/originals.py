@@ -93,16 +93,11 @@ class Originals:
 
     def _place(self) -> _Place | None:
         with self._lock:
+            while self._places and time.monotonic() - self._places[0].reserved_at >= self._usable_s:
+                self._places.popleft().path.unlink(missing_ok=True)
             if not self._places:
                 self._reserve()
-            while self._places:
-                place = self._places.popleft()
-                if time.monotonic() - place.reserved_at < self._usable_s:
-                    return place
-                place.path.unlink(missing_ok=True)
-                if not self._places:
-                    self._reserve()
-            return None
+            return self._places.popleft() if self._places else None
 
     def _reserve(self) -> None:
         ids = [str(uuid.uuid4()) for _ in range(RESERVED_AT_ONCE)]
