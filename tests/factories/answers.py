@@ -51,9 +51,9 @@ def submitted(processes, header=None, files=None, **fields):
     return ids, wait_until(lambda: claimed(processes, ids["run_id"]), "the claim")
 
 
-def source_of(processes, claim):
+def source_of(processes, study_id):
     """The stand-ins of all instances of the working copy, as a worker that read them all."""
-    with tarfile.open(fileobj=io.BytesIO(processes.store.get(claim.working_copy_key))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(processes.store.get(f"working/{study_id}.tar"))) as tar:
         images = [dcmread(tar.extractfile(member)) for member in tar]
     return SourceSeries(
         series_uid=images[0].SeriesInstanceUID,
@@ -65,15 +65,19 @@ def source_of(processes, claim):
 def answered(processes, *, sdmt=None, brain_age=52.0, header=None, files=None, **fields):
     """A completed run of a small study; its ids."""
     ids, claim = submitted(processes, header, files, **fields)
-    known = preprocessed(claim.attempt).model_copy(
-        update={"source": source_of(processes, claim), "pictures": keep_pictures(processes.store)}
-    )
+    complete(processes, ids, claim.attempt, sdmt=sdmt, brain_age=brain_age)
+    return ids
+
+
+def complete(processes, ids, attempt, *, sdmt=None, brain_age=52.0):
+    """End a run whose preprocess stage was claimed as ``attempt`` with a result."""
+    source, pictures = source_of(processes, ids["study_id"]), keep_pictures(processes.store)
+    known = preprocessed(attempt).model_copy(update={"source": source, "pictures": pictures})
     processes.worker.preprocessed(ids["run_id"], known)
     (predict,) = processes.worker.claim_predict(WORKER, 1).claims
-    outcome = completed(predict.attempt)
     answer = result(brain_age).model_copy(update={"sdmt": sdmt})
-    processes.worker.outcome(ids["run_id"], outcome.model_copy(update={"result": answer}))
-    return ids
+    outcome = completed(predict.attempt).model_copy(update={"result": answer})
+    processes.worker.outcome(ids["run_id"], outcome)
 
 
 def refused_run(processes, **fields):
