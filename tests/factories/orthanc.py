@@ -37,11 +37,12 @@ class Orthanc:
         self._lua = lua
         self._configuration = configuration
 
-    def start(self):
-        """Start it and wait until it answers."""
+    def start(self, configured=None):
+        """Start it, with its own settings or those in ``configured`` (a file or a folder); wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        configured = self.folder / "orthanc.json"
-        configured.write_text(json.dumps(self._settings(), indent=1))
+        if configured is None:
+            configured = self.folder / "orthanc.json"
+            configured.write_text(json.dumps(self.settings(), indent=1))
         here = os.getpid()
         with (self.folder / "orthanc.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -54,7 +55,8 @@ class Orthanc:
         wait_until(self._answers, "Orthanc's start")
         return self
 
-    def _settings(self):
+    def settings(self):
+        """Its configuration."""
         made = {
             "Name": "peer of a test",
             "StorageDirectory": str(self.folder / "storage"),

@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,10 +11,12 @@ from pydantic import SecretStr
 from pydicom.uid import generate_uid
 
 from factories.gateway import HOOK_SECRET, files_of, new_study
+from factories.orthanc import Orthanc
 from factories.processes import wait_until
 from med3d_service.own_objects import own_uid
 from med3d_service.pulls.hooks import signature
 
+DEPLOYED = Path(__file__).parents[3] / "deploy" / "orthanc"
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
 
@@ -92,6 +95,21 @@ def test_the_peer_sends_by_stow_rs_as_well(beside_ward, ward):
     answer = ward.rest.post("/dicom-web/servers/med3d/stow", json=sent)
     assert answer.status_code == 200, answer.text
     assert beside_ward.arrival(study[0].StudyInstanceUID).instances == 6
+
+
+def test_the_configuration_that_is_shipped_is_one_that_orthanc_starts_with(tmp_path):
+    shipped = (DEPLOYED / "med3d.json").read_text().replace("/etc/orthanc/med3d.lua", str(DEPLOYED / "med3d.lua"))
+    orthanc = Orthanc(tmp_path / "orthanc", environment={"MED3D_HOOK_SECRET": HOOK_SECRET, "MED3D_API_KEY": "key"})
+    own = {name: value for name, value in orthanc.settings().items() if f'"{name}"' not in shipped}
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "med3d.json").write_text(shipped)
+    (tmp_path / "etc" / "orthanc.json").write_text(json.dumps(own))
+    orthanc.start(tmp_path / "etc")
+    try:
+        assert orthanc.rest.get("/dicom-web/servers").json() == ["med3d"]
+        assert "dicom-web" in orthanc.rest.get("/plugins").json()
+    finally:
+        orthanc.close()
 
 
 # --- calls that are not the hook's ---
