@@ -154,7 +154,7 @@ class PullLine:
             .where(PullRow.status.in_((SEARCHING, FETCHING)), PullRow.lease_until >= db_now())
             .group_by(PullRow.source, PullRow.peer)
         )
-        return {(source, peer): count for source, peer, count in counted.tuples()}
+        return {(source, peer): count for source, peer, count in counted}
 
     def _take(self, session: Session, pull: PullRow) -> ClaimedPull:
         now = session.execute(select(db_now())).scalar_one()
@@ -192,9 +192,7 @@ class PullLine:
         pause_s = min(self._settings.pull_first_s * 2 ** min(pull.tries - 1, 30), self._settings.pull_longest_s)
         fault = {"code": code, "reason": reason}
         with self._database.write() as session:
-            now, give_up_at = (
-                session.execute(select(db_now(), PullRow.give_up_at).where(PullRow.id == pull.id)).one().tuple()
-            )
+            now, give_up_at = session.execute(select(db_now(), PullRow.give_up_at).where(PullRow.id == pull.id)).one()
             if may_pass and now + pause_s < give_up_at:
                 self._changed(session, pull, status=WAITING, lease_until=None, fault=fault, next_try_at=now + pause_s)
             elif self._changed(session, pull, status=FAILED, lease_until=None, fault=fault, ended_at=now):
