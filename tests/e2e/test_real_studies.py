@@ -123,26 +123,30 @@ def test_a_nifti_head_of_the_training_site_completes_with_the_age_from_the_form(
 
 
 def sr_items(dataset, found=None):
-    """All content items of an SR: meaning of the name -> values."""
+    """All content items of an SR with a value: meaning of the name -> values."""
     found = {} if found is None else found
+    read = {
+        "NUM": lambda item: float(item.MeasuredValueSequence[0].NumericValue),
+        "CODE": lambda item: item.ConceptCodeSequence[0].CodeMeaning,
+        "TEXT": lambda item: item.TextValue,
+    }
     for item in dataset.get("ContentSequence", []):
-        name = item.ConceptNameCodeSequence[0].CodeMeaning if "ConceptNameCodeSequence" in item else item.ValueType
-        value = {"NUM": lambda item: float(item.MeasuredValueSequence[0].NumericValue)}.get(item.ValueType, str)(item)
-        found.setdefault(name, []).append(value)
+        if item.ValueType in read:
+            found.setdefault(item.ConceptNameCodeSequence[0].CodeMeaning, []).append(read[item.ValueType](item))
         sr_items(item, found)
     return found
 
 
 def objects_of(service, run_id, kinds):
-    """The objects of a run that the receiver has, once it has them all: kind -> file."""
-    names = {kind: own_uid(run_id, kind) for kind in kinds}
+    """The objects of a run that the receiver has, once it has confirmed them all: kind -> file."""
 
-    def there():
-        files = list(service.receiver.folder.iterdir())
-        found = {kind: path for kind, uid in names.items() for path in files if path.name.endswith(uid)}
-        return found if set(found) == set(kinds) else None
+    def confirmed():
+        sent = service.client.get("/deliveries", params={"run_id": run_id}).json()["items"]
+        return {one["kind"] for one in sent if one["status"] == "delivered"} >= set(kinds)
 
-    return wait_until(there, f"the arrival of {', '.join(kinds)}", timeout_s=60)
+    wait_until(confirmed, f"the arrival of {', '.join(kinds)}", timeout_s=60)
+    files = list(service.receiver.folder.iterdir())
+    return {kind: next(path for path in files if path.name.endswith(own_uid(run_id, kind))) for kind in kinds}
 
 
 def test_the_pacs_gets_the_answer_filed_with_the_images_that_it_comes_from(service, mprage_run, test_data):
