@@ -1,7 +1,7 @@
 """One association from its request to its end, in the thread that calls it."""
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import structlog
@@ -71,13 +71,20 @@ class Association:
     """Serves one peer. ``run`` returns when it is over, whatever the peer did."""
 
     def __init__(
-        self, connection: PduSocket, address: str, allowed: AllowList, arrivals: ReceivesInstances, site: str
+        self,
+        connection: PduSocket,
+        address: str,
+        allowed: AllowList,
+        arrivals: ReceivesInstances,
+        site: str,
+        stopping: Callable[[], bool],
     ) -> None:
         self._connection = connection
         self._address = address
         self._allowed = allowed
         self._arrivals = arrivals
         self._site = site
+        self._stopping = stopping
         self._source = Source("dimse", site)
         self._contexts: Mapping[int, tuple[str, str]] = {}
         self._incoming: Iterator[Fragment] = iter(())
@@ -97,6 +104,9 @@ class Association:
             self._incoming = self._fragments()
             while (request := self._next_request()) is not None:
                 self._answer(*request)
+                if self._stopping():
+                    self._connection.send_last(pdus.abort())
+                    return "stopped"
         except ConnectionEndedError:
             return "lost"
         except ProtocolError:

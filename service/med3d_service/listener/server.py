@@ -20,7 +20,7 @@ from med3d_service.stopping import StopSignal
 
 log = structlog.get_logger()
 ACCEPT_S = 0.2
-STOP_S = 3.0
+STOP_S = 1.5
 LAST_S = 1.0
 BACKLOG = 128
 
@@ -84,6 +84,7 @@ class Listener:
         self._tls = tls_context(settings)
         family = socket.AF_INET6 if ":" in settings.dicom_host else socket.AF_INET
         self._socket = socket.create_server((settings.dicom_host, settings.dicom_port), family=family, backlog=BACKLOG)
+        self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, socket.socket] = {}
 
@@ -129,6 +130,7 @@ class Listener:
                 self._allowed,
                 self._arrivals,
                 self._settings.site,
+                self._stopped.is_set,
             )
             ended = association.run()
             instances = association.instances
@@ -144,7 +146,8 @@ class Listener:
         log.info("association_ended", how=ended, instances=instances)
 
     def close(self) -> None:
-        """Stop listening; associations get STOP_S seconds, and are then cut off: their peers send again."""
+        """Stop listening. Associations end after the instance in hand, or are cut off after STOP_S."""
+        self._stopped.set()
         self._socket.close()
         self._counts.close()
         threads = self._threads()
