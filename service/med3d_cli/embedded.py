@@ -15,36 +15,46 @@ from med3d_cli.worker import EXIT_UNFIT
 
 HOST = "127.0.0.1"
 LEASE_S = 15
-HOPELESS_WORKER = frozenset({EXIT_UNFIT})
+HOPELESS = frozenset({EXIT_UNFIT})
+DICOM_PORT = 11112
 
 # Work is drained while the API and the broker still answer. The seconds add up to less than ten.
 STOP_ORDER: tuple[StopGroup, ...] = (
-    (("worker", "courier", "scheduler"), 4.5),
+    (("listener", "worker", "courier", "scheduler", "deliverer", "fetcher"), 4.5),
     (("api",), 2.5),
     (("broker",), 1.5),
 )
 
 
-def free_port(wanted: int) -> int:
-    """``wanted``, or a free port for 0. Raises CommandError where it is taken."""
+def dicom_port(wanted: int | None, port: int) -> int:
+    """The listener's port: as wanted, else MED3D_DICOM_PORT, else the usual one; any free one beside ``--port 0``."""
+    if wanted is not None:
+        return wanted
+    stated = os.environ.get("MED3D_DICOM_PORT", "")
+    return int(stated) if stated.isdecimal() else DICOM_PORT if port else 0
+
+
+def free_port(wanted: int, option: str) -> int:
+    """``wanted``, or a free port for 0. Raises CommandError, which names the ``option``, where it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, wanted))
         except OSError as error:
             raise CommandError(
-                f"port {wanted} cannot be used ({error.strerror}); choose another with --port"
+                f"port {wanted} cannot be used ({error.strerror}); choose another with {option}"
             ) from error
         return int(probe.getsockname()[1])
 
 
-def environment(data_dir: DataDir, port: int, broker_socket: Path) -> dict[str, str]:
+def environment(data_dir: DataDir, port: int, dicom_port: int, broker_socket: Path) -> dict[str, str]:
     """What every process is told; the user's own MED3D_* settings reach them too, but for where things lie."""
     return dict(os.environ) | {
         "PYTHONUNBUFFERED": "1",
         "MED3D_DATA_DIR": str(data_dir.root),
         "MED3D_HOST": HOST,
         "MED3D_PORT": str(port),
+        "MED3D_DICOM_PORT": str(dicom_port),
         "MED3D_API_URL": f"http://{HOST}:{port}",
         "MED3D_BROKER_URL": f"redis+socket://{broker_socket}",
         "MED3D_STORE_URL": data_dir.store_url,
@@ -55,13 +65,20 @@ def environment(data_dir: DataDir, port: int, broker_socket: Path) -> dict[str, 
 
 
 def process_specs(data_dir: DataDir, settings: dict[str, str], broker_socket: Path) -> list[ChildSpec]:
-    """Broker, API, courier, scheduler and one worker, in the order in which they are started."""
+    """Broker, API, listener, courier, scheduler, deliverer and one worker, in the order in which they are started.
+
+    And a fetcher where there are peers to fetch from.
+    """
+    fetcher = ChildSpec("fetcher", python("med3d_service", "fetcher"), settings)
     return [
         ChildSpec("broker", broker_command(data_dir.broker, broker_socket), settings),
         ChildSpec("api", python("med3d_service", "api"), settings),
+        ChildSpec("listener", python("med3d_cli", "pacs", "listen"), settings, HOPELESS),
         ChildSpec("courier", python("med3d_service", "courier"), settings),
         ChildSpec("scheduler", python("med3d_service", "scheduler"), settings),
-        ChildSpec("worker", python("med3d_cli", "worker"), settings, HOPELESS_WORKER),
+        ChildSpec("deliverer", python("med3d_service", "deliverer"), settings),
+        *([fetcher] if settings.get("MED3D_PEERS_FILE") else []),
+        ChildSpec("worker", python("med3d_cli", "worker"), settings, HOPELESS),
     ]
 
 
@@ -92,7 +109,7 @@ def valkey_server() -> Path:
 
 def prepare(data_dir: DataDir, settings: dict[str, str]) -> None:
     """Schema, keys and folders. Raises CommandError with the last line of what went wrong."""
-    keys = (str(data_dir.api_key_file), str(data_dir.worker_key_file))
+    keys = (str(data_dir.api_key_file), str(data_dir.worker_key_file), str(data_dir.clinical_key_file))
     command = python("med3d_cli.prepare_data_dir", *keys)
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     if done.returncode:

@@ -10,8 +10,12 @@ from med3d_cli.analyse import analyse
 from med3d_cli.bundle import bundle_commands
 from med3d_cli.demo import demo
 from med3d_cli.errors import CommandError
+from med3d_cli.keys import key_commands
+from med3d_cli.pacs import pacs_commands
+from med3d_cli.rules import rules_commands
 from med3d_cli.serve import serve
 from med3d_cli.studies import runs, show, submit
+from med3d_cli.watch import watch
 from med3d_cli.worker import worker
 from med3d_contract.problems import ApiError, ApiUnavailable, Superseded
 
@@ -26,9 +30,12 @@ def make_app() -> typer.Typer:
         add_completion=False,
     )
     app.callback()(_options)
-    for command in (serve, submit, runs, show, analyse, worker, demo):
+    for command in (serve, submit, runs, show, analyse, watch, worker, demo):
         app.command()(command)
     app.add_typer(bundle_commands(), name="bundle")
+    app.add_typer(key_commands(), name="keys")
+    app.add_typer(pacs_commands(), name="pacs")
+    app.add_typer(rules_commands(), name="rules")
     return app
 
 

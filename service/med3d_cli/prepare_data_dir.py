@@ -1,4 +1,6 @@
-"""``python -m med3d_cli.prepare_data_dir CLIENT_KEY_FILE WORKER_KEY_FILE``: schema and keys, before anything is served.
+"""``python -m med3d_cli.prepare_data_dir CLIENT_KEY_FILE WORKER_KEY_FILE CLINICAL_KEY_FILE``: schema and keys.
+
+Run before anything is served.
 
 A process of its own, so that the supervisor stays small and single-threaded.
 """
@@ -16,6 +18,7 @@ def main() -> None:
     migrate(settings)
     ensure_api_key(settings, "client", Path(sys.argv[1]))
     ensure_api_key(settings, "worker", Path(sys.argv[2]))
+    ensure_api_key(settings, "clinical", Path(sys.argv[3]))
 
 
 if __name__ == "__main__":

@@ -17,15 +17,19 @@ DataDirOption = Annotated[
 def serve(
     data_dir: DataDirOption = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8000,
+    dicom_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Of the DICOM listener. Default: 11112, or a free one with --port 0."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show what the processes say, on stderr.")] = False,
 ) -> None:
-    """Start API, worker, courier, scheduler, broker and database on 127.0.0.1, until Ctrl-C or SIGTERM."""
+    """Start API, DICOM listener, worker and all that they need on 127.0.0.1, until Ctrl-C or SIGTERM."""
     with extra("service", "worker"):
         require_onnx_runtime()
-    run_service(DataDir(data_dir or default_data_dir()), port, verbose=verbose)
+    run_service(DataDir(data_dir or default_data_dir()), port, dicom_port, verbose=verbose)
 
 
-def run_service(data_dir: DataDir, port: int, *, verbose: bool) -> None:
+def run_service(data_dir: DataDir, port: int, dicom_port: int | None, *, verbose: bool) -> None:
     """Everything that `serve` does, with the choices made."""
     from med3d_cli import embedded
     from med3d_cli.readiness import Readiness
@@ -36,9 +40,10 @@ def run_service(data_dir: DataDir, port: int, *, verbose: bool) -> None:
     with ExitStack() as stack:
         stack.enter_context(data_dir.locked())
         data_dir.address_file.unlink(missing_ok=True)
-        port = embedded.free_port(port)
+        dicom_port = embedded.free_port(embedded.dicom_port(dicom_port, port), "--dicom-port")
+        port = embedded.free_port(port, "--port")
         broker_socket = stack.enter_context(data_dir.broker_socket())
-        settings = embedded.environment(data_dir, port, broker_socket)
+        settings = embedded.environment(data_dir, port, dicom_port, broker_socket)
         embedded.prepare(data_dir, settings)
         url = f"http://{embedded.HOST}:{port}"
         stack.callback(data_dir.address_file.unlink, missing_ok=True)
@@ -47,6 +52,7 @@ def run_service(data_dir: DataDir, port: int, *, verbose: bool) -> None:
             data_dir.address_file.write_text(url + "\n")
             typer.echo(f"med3d ready on {url}")
             typer.echo(f"API key: {data_dir.api_key_file}")
+            typer.echo(f"DICOM listener on port {dicom_port}")
 
         def say(line: str) -> None:
             typer.echo(line, err=True)

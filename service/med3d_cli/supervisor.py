@@ -69,7 +69,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         for names, grace_s in self._stop_order:
-            group = [self._children[name] for name in names]
+            group = [self._children[name] for name in names if name in self._children]
             for child in group:
                 child.ask_to_stop()
             until = time.monotonic() + grace_s

@@ -9,6 +9,8 @@ import httpx
 from med3d_contract.problems import ApiError, ApiUnavailable, RetryPolicy, Sleep, Superseded, request_with_retries
 from med3d_contract.results import Frozen
 from med3d_contract.work import (
+    Appraisal,
+    AppraisalRequest,
     ClaimRequest,
     Heartbeat,
     Outcome,
@@ -60,6 +62,14 @@ class WorkerClient:
         response = self._send("POST", f"/worker/runs/{run_id}/claim", ClaimRequest(worker=worker))
         return PreprocessClaim.model_validate_json(response.content)
 
+    def appraisal_request(self, study_id: str) -> AppraisalRequest:
+        """Ask what to look at for an appraisal of ``study_id``; Superseded where none is needed any more."""
+        return AppraisalRequest.model_validate_json(self._send("GET", f"/worker/studies/{study_id}/appraisal").content)
+
+    def appraised(self, study_id: str, appraisal: Appraisal) -> None:
+        """Say which series of ``study_id`` can be analysed. Idempotent."""
+        self._send("PUT", f"/worker/studies/{study_id}/appraisal", appraisal)
+
     def claim_predict(self, worker: WorkerIdentity, limit: int) -> PredictClaims:
         """Take the predict stage of up to ``limit`` runs of one bundle; empty when nothing waits."""
         response = self._send("POST", "/worker/claims/predict", PredictClaimRequest(worker=worker, limit=limit))
@@ -87,12 +97,14 @@ class WorkerClient:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _send(self, method: str, path: str, body: Frozen, policy: RetryPolicy | None = None) -> httpx.Response:
+    def _send(
+        self, method: str, path: str, body: Frozen | None = None, policy: RetryPolicy | None = None
+    ) -> httpx.Response:
         return request_with_retries(
             self._http,
             method,
             path,
-            json=body.model_dump(mode="json"),
+            json=None if body is None else body.model_dump(mode="json"),
             policy=policy or self._retries,
             sleep=self._sleep,
         )

@@ -5,6 +5,7 @@ from typing import Any
 from med3d_contract.results import Priority
 
 PREPROCESS_RUN = "med3d_worker.tasks.preprocess_run"
+APPRAISE_STUDY = "med3d_worker.tasks.appraise_study"
 PREDICT_READY = "med3d_worker.tasks.predict_ready"
 PUBLISH_RESULT = "med3d_worker.tasks.publish_result"
 
@@ -48,6 +49,7 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
         "task_default_priority": CELERY_PRIORITY[Priority.ROUTINE],
         "task_routes": {
             PREPROCESS_RUN: {"queue": PREPROCESS_QUEUE},
+            APPRAISE_STUDY: {"queue": PREPROCESS_QUEUE},
             PREDICT_READY: {"queue": PREDICT_QUEUE},
             PUBLISH_RESULT: {"queue": PUBLISH_QUEUE},
         },

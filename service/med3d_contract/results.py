@@ -88,6 +88,9 @@ class BrainAge(Frozen):
     gap_corrected: Estimate | None
 
 
+SIMULATED_LABELS = "simulated labels"
+
+
 class Sdmt(Frozen):
     """Estimated Symbol Digit Modalities Test score, 0 to 110 points. An estimate is never a measured SDMT."""
 
@@ -95,6 +98,11 @@ class Sdmt(Frozen):
     estimate: float
     interval: Interval | None
     evidence: str = Field(description="what labels the head was trained on; 'simulated labels' for a demonstration")
+
+    @property
+    def is_demonstration(self) -> bool:
+        """Learned from labels that nobody measured: shown on request, never handed on."""
+        return self.evidence == SIMULATED_LABELS
 
 
 class LatentMap(Frozen):

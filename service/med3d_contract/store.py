@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -86,6 +86,7 @@ class ObjectStore:
     def __init__(self, backend: Any, root: Path | None) -> None:
         self._backend = backend
         self._root = root  # of a local store, whose writes are fsync'ed
+        self._made: set[Path] = set()  # folders known to be on disk
 
     @classmethod
     def open(cls, url: str, **options: Any) -> "ObjectStore":
@@ -136,19 +137,46 @@ class ObjectStore:
         self._settle(aside, key)
         return stored
 
+    def reserve(self, keys: Sequence[str]) -> list[Path] | None:
+        """Make empty files in a local store, their places safe on disk; None for a store that is elsewhere.
+
+        Who fills one in place and calls ``settle_reserved`` needs one fsync for it, where ``put_file`` needs two.
+        """
+        if self._root is None:
+            return None
+        paths = [self._root / checked_key(key) for key in keys]
+        for folder in sorted({path.parent for path in paths}):
+            self._make_folder(folder)
+        for path in paths:
+            path.touch(mode=0o600, exist_ok=False)
+        for folder in sorted({path.parent for path in paths}):
+            _sync(folder)
+        return paths
+
+    def settle_reserved(self, path: Path) -> None:
+        """Have the content of a reserved file on disk."""
+        _sync(path)
+
     def _settle(self, aside: Path, key: str) -> None:
         """Bring a whole file to its place in the local store so that a loss of power cannot take it back."""
         assert self._root is not None
         target = self._root / key
         _sync(aside)
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folder(target.parent)
         aside.replace(target)
-        folder = target.parent
-        while True:
-            _sync(folder)
-            if folder == self._root:
-                return
-            folder = folder.parent
+        _sync(target.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder where it is absent, and have it on disk in all that it lies in, once for this process."""
+        if folder in self._made and folder.is_dir():
+            return
+        assert self._root is not None
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        above = folder
+        while above != self._root:
+            above = above.parent
+            _sync(above)
+        self._made.add(folder)
 
     def get(self, key: str, sha256: str | None = None) -> bytes:
         """Return the whole object. Raises ObjectMissingError, and ObjectDamagedError where ``sha256`` does not fit."""

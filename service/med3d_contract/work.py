@@ -22,7 +22,7 @@ from med3d_contract.results import (
     Sex,
 )
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 
 class WorkerIdentity(Frozen):
@@ -77,8 +77,16 @@ class PreprocessClaim(Frozen):
     subject: Subject
 
 
+class SourceSeries(Frozen):
+    """The instances whose voxels were read, under the stand-in UIDs of the working copy."""
+
+    series_uid: str
+    sop_class_uid: str
+    instance_uids: tuple[str, ...]
+
+
 class PreprocessedObject(Frozen):
-    """Where the tensor lies and what belongs to it (npz in the store: tensor, affine; see med3d_worker.tensors)."""
+    """Where an object lies that preprocessing made: the tensor with its affine (see med3d_worker.tensors), pictures."""
 
     key: str
     sha256: str
@@ -94,6 +102,22 @@ class Preprocessed(Frozen):
     acquisition: dict[str, str | float | None] = Field(description="field strength, manufacturer, model; no identifier")
     review_reasons: tuple[str, ...] = Field(description="why a person should look, known before prediction")
     provenance: Provenance
+    source: SourceSeries | None = Field(None, description="None for NIfTI, which has no instances")
+    pictures: PreprocessedObject | None = Field(None, description="med3d_contract.pictures.BrainPictures as JSON")
+
+
+class AppraisalRequest(Frozen):
+    """GET /worker/studies/{study_id}/appraisal: the study whose series a worker shall look at. 409 where none need."""
+
+    working_copy_key: str
+    working_copy_sha256: str
+
+
+class Appraisal(Frozen):
+    """PUT /worker/studies/{study_id}/appraisal: which series can be analysed; of another working copy it is ignored."""
+
+    working_copy_sha256: str
+    eligible: tuple[str, ...] = Field(description="fingerprints of the series, equal where the same images make them")
 
 
 class PredictClaim(Frozen):
@@ -139,6 +163,8 @@ class Refused(Frozen):
     series: SeriesReport | None
     quality: Quality | None
     provenance: Provenance | None
+    source: SourceSeries | None = None
+    pictures: PreprocessedObject | None = None
 
 
 class Failed(Frozen):

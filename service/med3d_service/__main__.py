@@ -1,6 +1,7 @@
 """One process of the service, set by the environment: ``python -m med3d_service api|courier|scheduler|migrate``.
 
-``python -m med3d_service keys FOLDER`` leaves an API key for people and one for workers there, and stops.
+``python -m med3d_service keys FOLDER`` leaves API keys for people and for workers there, and stops;
+``python -m med3d_service rotate-identifier-key`` seals the identifiers under a new key, while nothing else runs.
 """
 
 import sys
@@ -12,7 +13,10 @@ from med3d_service.settings import Settings
 PROCESSES = {
     "api": processes.run_api,
     "courier": processes.run_courier,
+    "listener": processes.run_listener,
     "scheduler": processes.run_scheduler,
+    "deliverer": processes.run_deliverer,
+    "fetcher": processes.run_fetcher,
     "migrate": processes.migrate,
 }
 
@@ -22,10 +26,14 @@ def main() -> int:
     match sys.argv[1:]:
         case ["keys", folder]:
             processes.ensure_api_keys(Settings(), Path(folder))
+        case ["rotate-identifier-key"]:
+            done = processes.rotate_identifier_key(Settings())
+            print(f"sealed anew under the new key: {done.rows}")  # noqa: T201 - a command says what it did
         case [name] if name in PROCESSES:
             PROCESSES[name](Settings())
         case _:
-            print(f"usage: python -m med3d_service {'|'.join(PROCESSES)} | keys FOLDER", file=sys.stderr)  # noqa: T201
+            usage = f"usage: python -m med3d_service {'|'.join(PROCESSES)} | keys FOLDER | rotate-identifier-key"
+            print(usage, file=sys.stderr)  # noqa: T201
             return 2
     return 0
 

@@ -17,7 +17,8 @@ from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.tables import ApiKeyRow
 
-Scope = Literal["client", "worker"]
+Scope = Literal["client", "clinical", "worker"]
+"""``clinical`` keys may do what ``client`` keys may, and see and search for what names a patient."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,13 @@ def _caller(request: Request, credentials: Annotated[HTTPAuthorizationCredential
 
 
 def _client(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
-    if caller.scope != "client":
+    if caller.scope not in {"client", "clinical"}:
+        raise ServiceError("wrong_scope")
+    return caller
+
+
+def _clinical(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+    if caller.scope != "clinical":
         raise ServiceError("wrong_scope")
     return caller
 
@@ -100,4 +107,5 @@ def _worker(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
 
 
 Client = Annotated[Caller, Depends(_client)]
+Clinical = Annotated[Caller, Depends(_clinical)]
 WorkerCaller = Annotated[Caller, Depends(_worker)]

@@ -11,17 +11,18 @@ from typing import Any
 import structlog
 import uvicorn
 from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from med3d_service.access import Client
 from med3d_service.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
 from med3d_service.composition import Service
 from med3d_service.database import db_now
+from med3d_service.delivery.destinations import load_destinations
 from med3d_service.logs import configure_logging
 from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, Problem, problems, render_problems
-from med3d_service.routes import bundles, runs, studies, workers
+from med3d_service.routes import bundles, deliveries, dicomweb, hooks, pulls, reports, runs, studies, workers
 from med3d_service.routes.health import health_router
 from med3d_service.runs.transitions import grant_grace
 from med3d_service.settings import Settings
@@ -47,14 +48,30 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
+    app.state.destinations = load_destinations(settings)
     app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
     metrics = Metrics(service.database, settings.worker_silent_s)
     app.add_middleware(metrics.watch)
     render_problems(app)
-    for router in (studies.router, runs.router, bundles.router, workers.router, health_router(metrics)):
+    for router in _routers(metrics):
         app.include_router(router)
     _describe(app)
     return app
+
+
+def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
+    return (
+        studies.router,
+        dicomweb.router,
+        pulls.router,
+        hooks.router,
+        runs.router,
+        reports.router,
+        deliveries.router,
+        bundles.router,
+        workers.router,
+        health_router(metrics),
+    )
 
 
 def _describe(app: FastAPI) -> None:

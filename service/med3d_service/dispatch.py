@@ -11,13 +11,15 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.queues import (
+    APPRAISE_STUDY,
+    CELERY_PRIORITY,
     PREDICT_QUEUE,
     PREDICT_READY,
     PREPROCESS_QUEUE,
     PREPROCESS_RUN,
     celery_settings,
 )
-from med3d_contract.results import RunStatus
+from med3d_contract.results import Priority, RunStatus
 from med3d_service.database import Database, db_now
 from med3d_service.tables import RunRow, StudyRow
 
@@ -35,6 +37,9 @@ class Broker(Protocol):
 
     def send(self, run_id: str, status: RunStatus, priority: int) -> None:
         """Send the task for a run that waits in ``status``. Raises BrokerAwayError."""
+
+    def send_appraisal(self, study_id: str) -> None:
+        """Ask a worker which series of a study can be analysed. Raises BrokerAwayError."""
 
     def is_drained(self, status: RunStatus, priority: int) -> bool:
         """Tell whether nothing of this priority waits in the queue of ``status``. Raises BrokerAwayError."""
@@ -57,8 +62,15 @@ class CeleryBroker:
     def send(self, run_id: str, status: RunStatus, priority: int) -> None:
         """Send the task for a run that waits in ``status``. Raises BrokerAwayError."""
         name, args = (PREPROCESS_RUN, [run_id]) if status == RunStatus.QUEUED else (PREDICT_READY, [])
+        self._send(name, args, QUEUE_OF[status], priority)
+
+    def send_appraisal(self, study_id: str) -> None:
+        """Ask a worker which series of a study can be analysed. Raises BrokerAwayError."""
+        self._send(APPRAISE_STUDY, [study_id], PREPROCESS_QUEUE, CELERY_PRIORITY[Priority.ROUTINE])
+
+    def _send(self, name: str, args: list[str], queue: str, priority: int) -> None:
         try:
-            self._app.send_task(name, args=args, queue=QUEUE_OF[status], priority=priority, retry=False)
+            self._app.send_task(name, args=args, queue=queue, priority=priority, retry=False)
         except _AWAY as error:
             raise BrokerAwayError(type(error).__name__) from error
 

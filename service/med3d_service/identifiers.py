@@ -3,9 +3,11 @@
 import hashlib
 import hmac
 import os
+from typing import Any
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from med3d_service.keys import SiteKeys
@@ -20,6 +22,7 @@ class IdentifierVault:
 
     def __init__(self, keys: SiteKeys) -> None:
         self._cipher = AESGCM(keys.identifiers)
+        self._older = tuple(AESGCM(key) for key in keys.older_identifiers)
         self._index_key = keys.blind_index
 
     def blind_index(self, kind: str, text: str) -> str:
@@ -46,8 +49,42 @@ class IdentifierVault:
         ).first()
         if row is None:
             return None
-        nonce, sealed = row.ciphertext[:NONCE_BYTES], row.ciphertext[NONCE_BYTES:]
-        return self._cipher.decrypt(nonce, sealed, _bound_to(study_id, kind)).decode()
+        return self.opened(row)
+
+    def renew(self, row: IdentifierRow) -> None:
+        """Encrypt a row again under the newest key."""
+        bound_to = _bound_to(row.study_id, row.kind)
+        nonce = os.urandom(NONCE_BYTES)
+        row.ciphertext = nonce + self._cipher.encrypt(nonce, self.opened(row).encode(), bound_to)
+
+    def opened(self, row: IdentifierRow) -> str:
+        """Decrypt a row. Raises InvalidTag where none of the keys fits."""
+        return self._opened(row.ciphertext, _bound_to(row.study_id, row.kind))
+
+    def find(self, kind: str, text: str) -> Select[Any]:
+        """Select the ids of the studies that have this identifier."""
+        return select(IdentifierRow.study_id).where(
+            IdentifierRow.kind == kind, IdentifierRow.blind_index == self.blind_index(kind, text)
+        )
+
+    def seal(self, text: str, bound_to: str) -> bytes:
+        """Encrypt what stands in a table of its own; it opens only as what it is ``bound_to``."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, text.encode(), bound_to.encode())
+
+    def unseal(self, sealed: bytes, bound_to: str) -> str:
+        """Decrypt what ``seal`` made."""
+        return self._opened(sealed, bound_to.encode())
+
+    def _opened(self, sealed: bytes, bound_to: bytes) -> str:
+        """Decrypt by the key that fits. Raises InvalidTag where none does: another site's, or altered."""
+        nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        for cipher in (self._cipher, *self._older):
+            try:
+                return cipher.decrypt(nonce, ciphertext, bound_to).decode()
+            except InvalidTag:
+                continue
+        raise InvalidTag
 
 
 def _bound_to(study_id: str, kind: str) -> bytes:

@@ -15,12 +15,16 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class SiteKeys:
-    """32 bytes each. Who holds ``uids`` cannot read ``originals``, and so on."""
+    """32 bytes each. Who holds ``uids`` cannot read ``originals``, and so on.
+
+    ``older_identifiers`` still open what was written before a rotation; nothing is written with them.
+    """
 
     originals: bytes = field(repr=False)
     identifiers: bytes = field(repr=False)
     blind_index: bytes = field(repr=False)
     uids: bytes = field(repr=False)
+    older_identifiers: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def derive(secret: bytes, purpose: str, salt: bytes | None = None) -> bytes:
@@ -42,12 +46,48 @@ def load_keys(settings: Settings) -> SiteKeys:
     secret = bytes.fromhex(text.strip())
     if len(secret) != KEY_BYTES:
         raise ValueError("the site key must be 64 hex digits")
+    newest, *older = (*identifier_keys(settings), derive(secret, "identifiers"))
     return SiteKeys(
         originals=derive(secret, "originals"),
-        identifiers=derive(secret, "identifiers"),
+        identifiers=newest,
+        older_identifiers=tuple(older),
         blind_index=derive(secret, "blind-index"),
         uids=derive(secret, "uids"),
     )
+
+
+def identifier_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The identifiers' own keys, newest first: of the settings, else of ``data_dir/identifier.keys``, else none.
+
+    Without one they are encrypted under a key that derives from the site key. Raises ValueError for a damaged key.
+    """
+    if settings.identifier_keys is not None:
+        text = settings.identifier_keys.get_secret_value()
+    else:
+        path = identifier_keys_file(settings)
+        text = path.read_text() if path.exists() else ""
+    keys = tuple(bytes.fromhex(line) for line in text.split())
+    if any(len(key) != KEY_BYTES for key in keys):
+        raise ValueError("an identifier key must be 64 hex digits; several stand on a line each, the newest first")
+    return keys
+
+
+def identifier_keys_file(settings: Settings) -> Path:
+    """Where rotation leaves the identifiers' keys, unless the settings give them."""
+    return settings.data_dir / "identifier.keys"
+
+
+def write_identifier_keys(settings: Settings, keys: tuple[bytes, ...]) -> None:
+    """Put ``keys`` in place of the file's, at once."""
+    path = identifier_keys_file(settings)
+    aside = path.with_suffix(f".{secrets.token_hex(4)}")
+    write_secret(aside, "".join(f"{key.hex()}\n" for key in keys))
+    aside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _key_file(path: Path) -> str:

@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 import structlog
@@ -45,6 +46,7 @@ def configure_logging() -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    # pydicom quotes values of the data set in its warnings.
+    # pydicom and highdicom quote values of the data set in their warnings.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
     logging.getLogger("uvicorn.access").disabled = True

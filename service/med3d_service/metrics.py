@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from med3d_contract.results import RunStatus
 from med3d_service.database import Database, db_now
 from med3d_service.runs.views import PRIORITIES
-from med3d_service.tables import RunRow, WorkerRow
+from med3d_service.tables import DeliveryRow, RunRow, WorkerRow
 
 WAITING = (RunStatus.QUEUED, RunStatus.PREPROCESSED)
 
@@ -73,6 +73,15 @@ class _RunsCollector(Collector):
             alive = session.execute(
                 select(func.count()).select_from(WorkerRow).where(WorkerRow.seen_at > now - self._worker_silent_s)
             ).scalar_one()
+            deliveries = session.execute(
+                select(DeliveryRow.destination, DeliveryRow.status, func.count()).group_by(
+                    DeliveryRow.destination, DeliveryRow.status
+                )
+            ).all()
+        sent = GaugeMetricFamily("med3d_deliveries", "Deliveries by destination and status", labels=["to", "status"])
+        for destination, status, count in deliveries:
+            sent.add_metric([destination, status], count)
+        yield sent
         runs = GaugeMetricFamily("med3d_runs", "Runs by status and priority", labels=["status", "priority"])
         for status, rank, count in counts:
             runs.add_metric([status, PRIORITIES[rank]], count)

@@ -19,20 +19,54 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     # code: (status, what is wrong, what to do)
     "missing_key": (401, "No API key was sent.", "Send the header 'Authorization: Bearer KEY'."),
     "invalid_key": (401, "The API key is unknown, expired or revoked.", "Ask the operator for a valid key."),
-    "wrong_scope": (403, "This API key is for other routes.", "Use a client key here, a worker key under /worker."),
+    "hook_not_signed": (
+        401,
+        "The hook's call is not signed with the secret of a configured peer.",
+        "Give the hook the name and the hook_secret that the peers' file states.",
+    ),
+    "hook_stale": (
+        401,
+        "The hook's call was made too long ago, or the clocks differ.",
+        "Set both machines' clocks by NTP; the study will be found in the log of changes.",
+    ),
+    "hook_replayed": (409, "This very call was heeded before.", "Send each call once, with a nonce of its own."),
+    "wrong_scope": (
+        403,
+        "This API key is for other routes.",
+        "Use a client key here, a clinical key where patients are named, a worker key under /worker.",
+    ),
     "not_found": (
         404,
         "There is nothing under this address.",
         "Check the address; GET /openapi.json lists all routes.",
     ),
     "unknown_study": (404, "No study has this id.", "GET /studies lists the studies that this key may see."),
+    "unknown_pull": (404, "No pull has this id.", "GET /pulls lists the pulls that this key may see."),
     "unknown_run": (404, "No run has this id.", "GET /runs lists the runs that this key may see."),
+    "unknown_delivery": (404, "No delivery has this id.", "GET /deliveries lists the deliveries of this site."),
     "method_not_allowed": (405, "This address does not take this method.", "See GET /openapi.json."),
+    "not_acceptable": (
+        406,
+        "The answer is DICOM JSON, which the request does not accept.",
+        "Send 'Accept: application/dicom+json', or no Accept.",
+    ),
     "not_claimable": (409, "The stage is taken, over, or not ready yet.", "Drop the task: the sweep sends what waits."),
     "bundle_not_held": (409, "The run needs a bundle that this worker does not carry.", "Leave it to another worker."),
+    "not_answered": (409, "The run has no answer to report (yet).", "Follow the run; reports exist once it has ended."),
+    "no_dicom_study": (
+        409,
+        "The run's images were no DICOM, so there is no study to file an object in.",
+        "Take /runs/{id}/report.pdf or /runs/{id}/fhir.",
+    ),
     "attempt_over": (409, "This attempt is over: its lease ended or a newer one exists.", "Stop work on this attempt."),
     "upload_too_large": (413, "The upload is larger than this service takes.", "Send one study per request, packed."),
     "not_multipart": (415, "The body is not multipart/form-data.", "Send the study as multipart field 'files'."),
+    "malformed_store": (400, "The multipart body is damaged, empty or ends early.", "Send the whole request again."),
+    "not_multipart_related": (
+        415,
+        "The body is not multipart/related of DICOM files.",
+        'Send multipart/related; type="application/dicom" with a boundary, and parts of type application/dicom.',
+    ),
     "invalid_request": (422, "The request does not fit the API's description.", "See 'errors' and GET /openapi.json."),
     "malformed_upload": (422, "The multipart body is damaged or ends early.", "Send the whole request again."),
     "empty_upload": (422, "The upload holds no file content.", "Send one study in the multipart field 'files'."),
@@ -89,6 +123,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Send the label of one of the run's candidates.",
     ),
     "unknown_priority": (422, "'priority' is none of stat, routine, cohort.", "Send one of them, or leave it out."),
+    "unknown_peer": (422, "No peer of this name is configured.", "Ask the operator for the names of the peers."),
     "unknown_bundle": (422, "No bundle has this name, version or digest.", "GET /bundles lists what there is."),
     "invalid_cursor": (422, "The cursor is none that this API gave.", "Start again without a cursor."),
     "contract_version_mismatch": (
@@ -98,6 +133,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     ),
     "internal_error": (500, "Something broke on our side.", "Try again; tell the operator if it lasts."),
     "unavailable": (503, "The service cannot reach its database or store now.", "Try again in a minute."),
+    "store_busy": (503, "No room is left for instances.", "Send them again later; the operator must make room."),
     "no_bundle": (503, "No model bundle is known yet.", "Try again when a worker has started."),
     "disk_full": (507, "The service has no room left.", "Try again later; the operator must make room."),
 }
@@ -132,10 +168,12 @@ class ServiceError(Exception):
 
 
 TITLES = {
+    400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    406: "Not Acceptable",
     409: "Conflict",
     413: "Content Too Large",
     415: "Unsupported Media Type",

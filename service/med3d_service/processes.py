@@ -5,23 +5,34 @@ api|courier|scheduler|migrate|keys`` calls the same functions with settings from
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from med3d_service.settings import Settings
+
+if TYPE_CHECKING:  # what it needs is slow to import
+    from med3d_service.key_rotation import Rotated
 
 
 def migrate(settings: Settings) -> None:
     """Make the folders and keys, and bring the database's schema to this version."""
     from med3d_service.database import upgrade_schema
+    from med3d_service.delivery.destinations import load_destinations
+    from med3d_service.intake.routing import load_rules
     from med3d_service.keys import load_keys
+    from med3d_service.listener.server import check_listener
+    from med3d_service.peers import load_peers
 
+    load_peers(settings.peers_file)  # a mistake is told before anything starts
+    load_destinations(settings)
+    load_rules(settings.rules_file)
+    check_listener(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     load_keys(settings)
     upgrade_schema(settings)
 
 
-def ensure_api_key(settings: Settings, scope: Literal["client", "worker"], path: Path) -> None:
+def ensure_api_key(settings: Settings, scope: Literal["client", "clinical", "worker"], path: Path) -> None:
     """Leave a working API key of ``scope`` in the file ``path`` (mode 0600): the one there, else a new one."""
     from med3d_service.access import ensure_key_file
 
@@ -29,9 +40,17 @@ def ensure_api_key(settings: Settings, scope: Literal["client", "worker"], path:
 
 
 def ensure_api_keys(settings: Settings, folder: Path) -> None:
-    """Leave working keys in ``folder``: client.key for people, worker.key for the workers."""
+    """Leave working keys in ``folder``: client.key and clinical.key for people, worker.key for the workers."""
     ensure_api_key(settings, "client", folder / "client.key")
+    ensure_api_key(settings, "clinical", folder / "clinical.key")
     ensure_api_key(settings, "worker", folder / "worker.key")
+
+
+def rotate_identifier_key(settings: Settings) -> "Rotated":
+    """Seal all identifiers under a new key; see med3d_service.key_rotation."""
+    from med3d_service.key_rotation import rotate_identifier_key as rotate
+
+    return rotate(settings)
 
 
 def run_api(settings: Settings, *, port: int | None = None, socket: Path | None = None) -> None:
@@ -39,6 +58,13 @@ def run_api(settings: Settings, *, port: int | None = None, socket: Path | None 
     from med3d_service.app import serve
 
     serve(settings, port=settings.port if port is None else port, socket=socket)
+
+
+def run_listener(settings: Settings) -> None:
+    """Take DICOM instances by C-STORE."""
+    from med3d_service.listener.server import run
+
+    run(settings)
 
 
 def run_courier(settings: Settings) -> None:
@@ -51,5 +77,19 @@ def run_courier(settings: Settings) -> None:
 def run_scheduler(settings: Settings) -> None:
     """Return lost leases, send again what was lost, adopt stored outcomes, remove leftovers."""
     from med3d_service.scheduler import run
+
+    run(settings)
+
+
+def run_fetcher(settings: Settings) -> None:
+    """Fetch studies from the configured peers, and follow the changes of those that are Orthancs."""
+    from med3d_service.pulls.process import run
+
+    run(settings)
+
+
+def run_deliverer(settings: Settings) -> None:
+    """Send answers to where the deliveries' file says."""
+    from med3d_service.delivery.deliverer import run
 
     run(settings)

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import structlog
 from pydantic import ValidationError
@@ -12,9 +13,12 @@ from sqlalchemy import select
 from med3d_contract.results import RunStatus
 from med3d_contract.store import ObjectInfo, StoreError
 from med3d_contract.work import StoredOutcome
+from med3d_service.arrival_tables import ArrivedInstanceRow
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
+from med3d_service.intake.clock import StabilityClock
+from med3d_service.intake.originals import original_key, upload_of
 from med3d_service.logs import configure_logging
 from med3d_service.problems import ServiceError
 from med3d_service.runs.stranded import note_stranded
@@ -27,7 +31,9 @@ log = structlog.get_logger()
 
 ADOPT_AFTER_S = 5.0
 """A stored outcome is left so long to the worker that publishes it."""
-LEFTOVERS_EVERY_S = 60.0
+LEFTOVERS_EVERY_S = 900.0
+"""Every original in the store is looked at: with a hundred thousand of them that takes some seconds."""
+LOOKED_UP_AT_ONCE = 500
 
 
 def run(settings: Settings) -> None:
@@ -35,11 +41,19 @@ def run(settings: Settings) -> None:
     configure_logging()
     stop = StopSignal()
     service = Service.compose(settings)
+    clock = StabilityClock(settings, service.database, service.broker)
     last_leftovers = float("-inf")
     log.info("scheduler_started")
     while not stop.wait(settings.sweep_s):
         _tried("outcomes", adopt_outcomes, service)
         _tried("leases", end_leases, service)
+        for name, step in (
+            ("settling", clock.settle_due),
+            ("waits", clock.end_waits),
+            ("appraisals", clock.ask_for_appraisals),
+            ("late_instances", clock.conclude_late),
+        ):
+            _tried(name, step)
         _tried("dispatch", dispatch, service)
         _tried("stranded", tell_stranded, service)
         if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
@@ -49,9 +63,9 @@ def run(settings: Settings) -> None:
     log.info("scheduler_stopped")
 
 
-def _tried(name: str, step: Callable[[Service], object], service: Service) -> None:
+def _tried(name: str, step: Callable[..., object], *arguments: Service) -> None:
     try:
-        step(service)
+        step(*arguments)
     except Exception:  # the edge: one step's trouble must not stop the others
         log.exception("sweep_failed", step=name)
 
@@ -121,15 +135,24 @@ def remove_leftovers(service: Service) -> int:
         if path.is_file() and path.stat().st_mtime < old:
             path.unlink(missing_ok=True)
             removed += 1
-    for stored in _older(service.store.list("originals"), service.settings.leftover_s):
-        with service.database.read() as session:
-            known = session.scalars(select(UploadRow.id).where(UploadRow.key == stored.key)).first()
-        if known is None:
-            service.store.delete(stored.key)
+    ids = (upload_of(stored.key) for stored in _older(service.store.list("originals"), service.settings.leftover_s))
+    while some := list(islice(ids, LOOKED_UP_AT_ONCE)):
+        for upload_id in _unreferenced(service, some):
+            service.store.delete(original_key(upload_id))
             removed += 1
     if removed:
         log.info("leftovers_removed", count=removed)
     return removed
+
+
+def _unreferenced(service: Service, ids: list[str]) -> set[str]:
+    """Those of ``ids`` that are neither of an upload nor of an instance that has arrived."""
+    with service.database.read() as session:
+        uploads = session.scalars(select(UploadRow.id).where(UploadRow.id.in_(ids))).all()
+        arrived = session.scalars(
+            select(ArrivedInstanceRow.upload_id).where(ArrivedInstanceRow.upload_id.in_(ids))
+        ).all()
+    return set(ids) - set(uploads) - set(arrived)
 
 
 def _older(objects: Iterator[ObjectInfo], age_s: float) -> Iterator[ObjectInfo]:

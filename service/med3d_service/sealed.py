@@ -35,10 +35,11 @@ def _nonce(number: int, last: bool) -> bytes:
 class SealedWriter:
     """Writes one sealed file. ``sha256`` is the digest of the file as it lies on disk, complete after ``close``."""
 
-    def __init__(self, path: Path, key: bytes) -> None:
+    def __init__(self, path: Path, key: bytes, flags: int = os.O_CREAT | os.O_EXCL) -> None:
+        """Open ``path``, a new file unless ``flags`` say otherwise. Raises OSError."""
         self.path = path
         self.size_bytes = 0  # of the plaintext so far
-        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | flags, 0o600), "wb")
         salt = os.urandom(SALT_BYTES)
         self._cipher = AESGCM(derive(key, "sealed-file", salt))
         self._digest = hashlib.sha256()

@@ -55,10 +55,15 @@ class Settings(BaseSettings):
     site_key: SecretStr | None = Field(
         None, description="64 hex digits that all keys derive from; default: data_dir/site.key, made at first start"
     )
+    identifier_keys: SecretStr | None = Field(
+        None, description="64 hex digits a line, newest first, for the identifiers; default: derived from the site key"
+    )
     site: str = Field("default", description="whose studies these are; identity of studies is per site")
 
     host: str = "127.0.0.1"
     port: int = 8000
+
+    peers_file: Path | None = Field(None, description="TOML with the DICOM nodes to pull from and to deliver to")
 
     bundle_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="bundle folders, separated as in PATH; workers' own are added when they say hello"
@@ -70,12 +75,43 @@ class Settings(BaseSettings):
     max_unpack_ratio: float = Field(100.0, description="unpacked to packed bytes, looked at above 64 MiB unpacked")
     max_files: int = Field(50_000, description="files of one request, in and out of archives")
 
+    dicom_host: str = Field("127.0.0.1", description="where the DICOM listener listens")
+    dicom_port: int = Field(11112, description="0 picks a free one, told in the log")
+    dicom_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*@127.0.0.1", "*@::1"), description="who may send: AE_TITLE@ADDRESS or AE_TITLE@NETWORK/BITS, by commas"
+    )
+    dicom_tls_cert: Path | None = Field(None, description="PEM chain of the listener; with the next two, TLS only")
+    dicom_tls_key: Path | None = None
+    dicom_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")
+    dicom_idle_s: float = Field(60.0, description="an association on which nothing comes for so long is ended")
+    dicom_associations: int = Field(64, description="open at the same time")
+
+    max_instance_bytes: int = Field(2 * GIB, description="of one DICOM instance that arrives by itself")
+    reserve_bytes: int = Field(512 * MIB, description="single instances are turned away while less than this is free")
+    rules_file: Path | None = Field(None, description="TOML with the routing rules; default: every MR image is wanted")
+    quiet_s: float = Field(60.0, description="a study is stable when nothing came for so long")
+    t1_wait_s: float = Field(7200.0, description="so long a stable study without a usable T1 waits for one")
+
     lease_s: float = Field(30.0, description="a stage is lost when its worker is silent for so long")
     max_tries: int = Field(3, description="losses and retryable faults of one stage before a run has failed")
     redispatch_s: float = Field(10.0, description="a run that waits so long while its queue is empty is sent again")
     sweep_s: float = Field(1.0, description="pause of the scheduler between sweeps")
     leftover_s: float = Field(3600.0, description="fragments of abandoned uploads are removed at this age")
     worker_silent_s: float = Field(20.0, description="a worker not heard of for so long is not alive")
+
+    deliveries_file: Path | None = Field(None, description="TOML that says which answers go where; default: nowhere")
+    delivery_first_s: float = Field(2.0, description="pause after the first fault of a delivery; it doubles")
+    delivery_longest_s: float = Field(300.0, description="longest pause between two tries of a delivery")
+    delivery_give_up_s: float = Field(3 * 86400.0, description="a delivery that fails for so long is dead")
+    delivery_lease_s: float = Field(120.0, description="a delivery whose sender is silent for so long is sent again")
+    deliverer_poll_s: float = 0.25
+
+    pull_first_s: float = Field(2.0, description="pause after a peer's first fault; it doubles")
+    pull_longest_s: float = Field(300.0, description="longest pause between two tries of a pull")
+    pull_give_up_s: float = Field(86400.0, description="a pull that its peer fails for so long has failed")
+    pull_lease_s: float = Field(120.0, description="a pull whose fetcher is silent for so long goes to another")
+    hook_age_s: float = Field(300.0, description="a hook's call is heeded while its timestamp is no further off")
+    fetcher_poll_s: float = 0.05
 
     courier_poll_s: float = 0.1
     courier_memory_bytes: int = 4 * GIB
@@ -86,6 +122,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_as_path(cls, value: object) -> object:
         return tuple(Path(part) for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @field_validator("dicom_allowed", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def database(self) -> str:

@@ -182,6 +182,8 @@ class RunRow(Base):
     series: Mapped[dict[str, Any] | None]
     quality: Mapped[dict[str, Any] | None]
     provenance: Mapped[dict[str, Any] | None]
+    source: Mapped[dict[str, Any] | None]
+    pictures: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
 
 
@@ -211,3 +213,35 @@ class RunEventRow(Base):
     stage: Mapped[str | None] = mapped_column(String(100))
     attempt: Mapped[int]
     code: Mapped[str | None] = mapped_column(String(64))
+
+
+class OutboxRow(Base):
+    """An answer that was stored and not yet looked at by the deliverer: written in the answer's own transaction."""
+
+    __tablename__ = "outbox"
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    answered_at: Mapped[float]
+
+
+class DeliveryRow(Base):
+    """One object of one run on its way to one destination. ``object_uid`` is the same each time that it is sent."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("run_id", "kind", "destination"),
+        Index("ix_deliveries_due", "destination", "status", "next_try_at"),
+    )
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(ID, unique=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    kind: Mapped[str] = mapped_column(STATUS)  # sr, pdf, sc, event
+    destination: Mapped[str] = mapped_column(String(80))
+    object_uid: Mapped[str] = mapped_column(DIGEST)
+    status: Mapped[str] = mapped_column(STATUS)  # waiting, sending, delivered, dead
+    tries: Mapped[int]
+    created_at: Mapped[float]
+    next_try_at: Mapped[float]
+    give_up_at: Mapped[float]
+    lease_until: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    fault: Mapped[str | None] = mapped_column(String(100))  # of the last try: a code, never what a peer wrote

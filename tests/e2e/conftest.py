@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from factories.receivers import Storescp
+
 READY_WITHIN_S = 120
 ANSWER_WITHIN_S = 180
 TERMINAL = {"completed", "refused", "failed", "cancelled"}
@@ -26,12 +28,19 @@ class Service:
     data_dir: Path
     url: str
     client: httpx.Client
+    receiver: Storescp
+    """A PACS that gets the answers."""
+
+    def clinical(self, path: str) -> httpx.Response:
+        """GET with the key that may see what names a patient."""
+        key = (self.data_dir / "clinical.key").read_text().strip()
+        return self.client.get(path, headers={"Authorization": f"Bearer {key}"}).raise_for_status()
 
     def submit(self, files: list[Path], **options: str) -> dict:
-        """POST the files as parts of one study; the body of the 202."""
+        """POST the files as parts of one study; the ids, which are the same where it was sent before."""
         parts = [("files", (f"{number}.dcm", path.read_bytes())) for number, path in enumerate(files)]
         answer = self.client.post("/studies", files=parts, data=options)
-        assert answer.status_code == 202, answer.text
+        assert answer.status_code in {200, 202}, answer.text
         return answer.json()
 
     def answer(self, run_id: str) -> dict:
@@ -50,7 +59,12 @@ def service() -> Iterator[Service]:
     """`med3d serve --port 0`, stopped by SIGTERM at the end."""
     with tempfile.TemporaryDirectory(prefix="med3d-e2e-") as folder:
         data_dir = Path(folder) / "data"
-        environment = os.environ | {"MED3D_ALLOW_DEMONSTRATION_HEADS": "1"}
+        receiver = _receiver(Path(folder))
+        environment = os.environ | {
+            "MED3D_ALLOW_DEMONSTRATION_HEADS": "1",
+            "MED3D_PEERS_FILE": f"{folder}/peers.toml",
+            "MED3D_DELIVERIES_FILE": f"{folder}/deliveries.toml",
+        }
         process = subprocess.Popen(
             [sys.executable, "-m", "med3d_cli", "serve", "--data-dir", str(data_dir), "--port", "0"],
             stdout=subprocess.PIPE,
@@ -61,11 +75,21 @@ def service() -> Iterator[Service]:
             url, key_file = _wait_until_ready(process)
             headers = {"Authorization": f"Bearer {key_file.read_text().strip()}"}
             with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
-                yield Service(data_dir, url, client)
+                yield Service(data_dir, url, client, receiver)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=15)
             process.stdout.close()
+            receiver.stop()
+
+
+def _receiver(folder: Path) -> Storescp:
+    """dcmtk's storescp, and the service's files that send it everything."""
+    (folder / "received").mkdir()
+    receiver = Storescp(folder / "received").start()
+    (folder / "peers.toml").write_text(f"[dimse.pacs]\n{receiver.table}")
+    (folder / "deliveries.toml").write_text('[[deliver]]\npeer = "pacs"\nkinds = ["sr", "pdf", "sc"]\n')
+    return receiver
 
 
 def _wait_until_ready(process: subprocess.Popen[str]) -> tuple[str, Path]:

@@ -2,10 +2,16 @@
 
 import io
 import os
+import subprocess
 import zipfile
 from pathlib import Path
 
+import pydicom
+import pypdfium2
 import pytest
+
+from factories.processes import wait_until
+from med3d_service.own_objects import own_uid
 
 pytestmark = pytest.mark.realdata
 
@@ -116,9 +122,83 @@ def test_a_nifti_head_of_the_training_site_completes_with_the_age_from_the_form(
     assert run["result"]["brain_age"]["chronological_age"] == {"years": 50.5, "source": "form", "note": None}
 
 
+def sr_items(dataset, found=None):
+    """All content items of an SR with a value: meaning of the name -> values."""
+    found = {} if found is None else found
+    read = {
+        "NUM": lambda item: float(item.MeasuredValueSequence[0].NumericValue),
+        "CODE": lambda item: item.ConceptCodeSequence[0].CodeMeaning,
+        "TEXT": lambda item: item.TextValue,
+    }
+    for item in dataset.get("ContentSequence", []):
+        if item.ValueType in read:
+            found.setdefault(item.ConceptNameCodeSequence[0].CodeMeaning, []).append(read[item.ValueType](item))
+        sr_items(item, found)
+    return found
+
+
+def objects_of(service, run_id, kinds):
+    """The objects of a run that the receiver has, once it has confirmed them all: kind -> file."""
+
+    def confirmed():
+        sent = service.client.get("/deliveries", params={"run_id": run_id}).json()["items"]
+        return {one["kind"] for one in sent if one["status"] == "delivered"} >= set(kinds)
+
+    wait_until(confirmed, f"the arrival of {', '.join(kinds)}", timeout_s=60)
+    files = list(service.receiver.folder.iterdir())
+    return {kind: next(path for path in files if path.name.endswith(own_uid(run_id, kind))) for kind in kinds}
+
+
+def test_the_pacs_gets_the_answer_filed_with_the_images_that_it_comes_from(service, mprage_run, test_data):
+    files = objects_of(service, mprage_run["run_id"], ("sr", "pdf", "sc"))
+    for path in files.values():
+        said = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True, check=False)
+        assert "Error" not in said.stdout + said.stderr, said.stderr
+    report = pydicom.dcmread(files["sr"])
+    images = [
+        pydicom.dcmread(path, stop_before_pixels=True)
+        for path in (test_data / "dicom" / "siemens_trio_study").glob("t1*/*.dcm")
+    ]
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "AccessionNumber", "StudyID"):
+        assert str(report[keyword].value) == str(images[0].get(keyword, "")), keyword
+    (series,) = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == images[0].SeriesInstanceUID
+    assert {item.ReferencedSOPInstanceUID for item in series.ReferencedSOPSequence} == {
+        image.SOPInstanceUID for image in images
+    }
+    found, brain_age = sr_items(report), mprage_run["result"]["brain_age"]
+    assert found["Brain age"] == [pytest.approx(brain_age["estimate"], abs=0.005)]
+    assert found["Brain age gap corrected for age"] == [
+        pytest.approx(brain_age["gap_corrected"]["estimate"], abs=0.005)
+    ]
+    assert found["Lower limit of prediction interval"][0] == pytest.approx(brain_age["interval"]["lower"], abs=0.005)
+    assert not any("Symbol Digit" in name for name in found), "simulated labels are never handed on"
+    assert len(found["Reason of the decision"]) == len(mprage_run["result"]["assessment"]["reasons"])
+
+
+def test_the_page_shows_the_outline_of_the_brain_and_the_cohort(service, mprage_run):
+    document = pypdfium2.PdfDocument(service.clinical(f"/runs/{mprage_run['run_id']}/report.pdf").content)
+    page = document[0]
+    said = " ".join(page.get_textpage().get_text_bounded().split())
+    pictures = [item for item in page.get_objects() if item.type == pypdfium2.raw.FPDF_PAGEOBJ_IMAGE]
+    document.close()
+    assert len(pictures) == 3
+    assert f"{mprage_run['result']['brain_age']['estimate']:.0f} years" in said
+    assert "136 subjects" in said
+    assert "have a lower brain age" in said
+
+
+def test_a_refused_study_sends_an_sr_that_says_why(service, test_data):
+    run = service.answer(service.submit(files_below(test_data / "dicom" / "siemens_2d_t1"))["run_id"])
+    report = pydicom.dcmread(objects_of(service, run["run_id"], ("sr",))["sr"])
+    found = sr_items(report)
+    assert "Brain age" not in found
+    assert any("Refused" in value for value in found["Decision on the estimate"])
+    assert run["refusal"]["code"] in found["Reason of the decision"][0]
+
+
 def test_no_identifier_of_a_study_is_written_outside_the_encrypted_table(service, mprage_run, test_data):
     """The sender's UIDs and birth date appear in no file that the service wrote."""
-    pydicom = pytest.importorskip("pydicom")
     folder = test_data / "dicom" / "siemens_trio_study"
     header = pydicom.dcmread(next(folder.glob("t1*/*.dcm")), stop_before_pixels=True)
     traces = [

@@ -2,14 +2,16 @@
 
 import numpy as np
 
-from factories.predictions import GRID, predictor
+from factories.predictions import GRID, latent_space, predictor
 from factories.work import BUNDLE
 from med3d_cli.demo_head import write_mr_series
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.orientation import to_closest_ras
 from med3d_pipeline.preprocess import Preprocessed
 from med3d_pipeline.spec import QualityLimits
 from med3d_pipeline.volume import Volume
 from med3d_worker.loaded_model import LoadedModel
+from med3d_worker.pictures import reference_cohort
 
 LIMITS = QualityLimits(refuse={"template_overlap": (0.8, None)}, review={"template_overlap": (0.9, None)})
 
@@ -32,7 +34,7 @@ class CannedPreprocessor:
             tensor=self.tensor,
             tensor_affine=np.diag([3.0, 3.0, 3.0, 1.0]),
             template_to_native=np.eye(4),
-            brain_mask=np.ones(volume.shape, np.uint8),
+            brain_mask=np.ones(to_closest_ras(volume).shape, np.uint8),
             native_affine=volume.affine,
             measures={"template_overlap": self.overlap, "registration_similarity": 0.7},
             timings_s={"brain extraction": 1.25},
@@ -49,6 +51,7 @@ def loaded_model(preprocessor=None, preprocessing_digest="p" * 64):
         providers=("FakeExecutionProvider",),
         preprocessing_digest=preprocessing_digest,
         software={"infovae-med3d": "0"},
+        cohort=reference_cohort("cohort", latent_space()),
     )
 
 

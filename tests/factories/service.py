@@ -101,6 +101,10 @@ class MemoryBroker:
         self.check()
         self.sent.append((run_id, str(status), priority))
 
+    def send_appraisal(self, study_id):
+        self.check()
+        self.sent.append((study_id, "appraisal", 3))
+
     def is_drained(self, status, priority):
         self.check()
         return self.drained

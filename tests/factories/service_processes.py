@@ -25,6 +25,9 @@ from med3d_service.database import Database
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
 
+START_TIMEOUT_S = 90.0
+"""Many processes that start at once on a busy machine take their time."""
+
 
 def free_port():
     with socket.socket() as probe:
@@ -78,7 +81,7 @@ class Processes:
 
     def __init__(self, data_dir, **environment):
         self.data_dir = data_dir
-        self.port = free_port()
+        self.port = int(environment.get("MED3D_PORT", 0)) or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.socket_dir = Path(tempfile.mkdtemp(prefix="med3d-"))  # the path of a socket must be short
         self.environment = {
@@ -93,8 +96,10 @@ class Processes:
         )
         migrate(self.settings)
         self.store = ObjectStore.open(self.settings.store)
-        self.key, self.worker_key = (self._key(scope) for scope in ("client", "worker"))
+        self.key, self.worker_key, self.clinical_key = (self._key(scope) for scope in ("client", "worker", "clinical"))
         self.client = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30)
+        clinical = {"Authorization": f"Bearer {self.clinical_key}"}
+        self.clinical = httpx.Client(base_url=self.url, headers=clinical, timeout=30)
         self.worker = WorkerClient(self.url, self.worker_key)
 
     def _key(self, scope):
@@ -117,9 +122,9 @@ class Processes:
             log.close()
         for name in names:
             if name == "api":
-                wait_until(self._answers, "the API's start")
+                wait_until(self._answers, "the API's start", START_TIMEOUT_S)
             elif name != "broker":
-                wait_until(lambda name=name: self._has_started(name), f"the start of the {name}")
+                wait_until(lambda name=name: self._has_started(name), f"the start of the {name}", START_TIMEOUT_S)
         return self
 
     def _has_started(self, name):
@@ -141,6 +146,7 @@ class Processes:
 
     def close(self):
         self.client.close()
+        self.clinical.close()
         self.worker.close()
         for name in list(self.running):
             self.stop(name, signal.SIGKILL)

@@ -44,15 +44,16 @@ class Service:
         self.process = None
         self.client = None
 
-    def start(self):
+    def start(self, port=0):
         environment = dict(os.environ) | {
-            "PYTHONPATH": str(FAULTS),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(FAULTS), os.environ.get("PYTHONPATH")))),
             "MED3D_TEST_FAULTS": str(self.faults),
             "MED3D_LEASE_S": "5",
             "MED3D_HEARTBEAT_S": "1",
         }
         here = os.getpid()
-        command = [sys.executable, "-m", "med3d_cli", "serve", "--data-dir", str(self.data_dir.root), "--port", "0"]
+        where = ("--data-dir", str(self.data_dir.root), "--port", str(port))
+        command = [sys.executable, "-m", "med3d_cli", "serve", *where]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

@@ -116,6 +116,11 @@ class Predictor:
         """What the encoder's session computes with, first choice first."""
         return self._encoder.providers
 
+    @property
+    def space(self) -> LatentSpace:
+        """The latent space that predictions are placed in."""
+        return self._space
+
     def predict(
         self,
         tensors: Float32,

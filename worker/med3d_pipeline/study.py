@@ -26,6 +26,7 @@ __all__ = [
     "LoadedSeries",
     "PatientAttributes",
     "SeriesCandidate",
+    "SeriesInstances",
     "SeriesSelection",
     "Study",
     "StudySeries",
@@ -36,9 +37,18 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True)
+class SeriesInstances:
+    """The DICOM instances that a volume was read from."""
+
+    series_uid: str
+    sop_class_uid: str
+    instance_uids: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedSeries:
-    """A series as a volume.
+    """A series as a volume. ``instances`` is None for NIfTI.
 
     input_digest: sha256 (hex) over the sorted digests of its instances (data set without group 0002), or of the NIfTI
     bytes; names and order of files do not matter.
@@ -48,6 +58,7 @@ class LoadedSeries:
     input_digest: str
     acquisition: Acquisition
     patient: PatientAttributes
+    instances: SeriesInstances | None
 
 
 def read_study(paths: Sequence[Path]) -> Study:
@@ -86,7 +97,7 @@ def load_series(study: Study, label: str) -> LoadedSeries:
     series = find_series(study, label)
     if isinstance(series.source, NiftiFile):
         volume, digest = nifti.read_nifti(series.source)
-        return LoadedSeries(volume, digest, Acquisition(spacing_mm=volume.spacing_mm), PatientAttributes())
+        return LoadedSeries(volume, digest, Acquisition(spacing_mm=volume.spacing_mm), PatientAttributes(), None)
     return load_stack(series.source)
 
 
@@ -101,7 +112,9 @@ def load_stack(planes: Sequence[Plane]) -> LoadedSeries:
     geometry = assemble_stack(planes)
     volume, digest = read_stack(planes, geometry)
     patient = min((plane.patient for plane in planes), key=repr)
-    return LoadedSeries(volume, digest, acquisition_of(typical_facts(planes), geometry), patient)
+    uids = tuple(sorted({plane.uid for plane in planes}))
+    instances = SeriesInstances(planes[0].series_uid, planes[0].facts.sop_class, uids)
+    return LoadedSeries(volume, digest, acquisition_of(typical_facts(planes), geometry), patient, instances)
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

@@ -7,11 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 import structlog
 
+from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import BundleRef
 from med3d_pipeline.bundle import Bundle
 from med3d_pipeline.prediction import Predictor
 from med3d_pipeline.preprocess import Preprocessor
 from med3d_pipeline.spec import QualityLimits
+from med3d_worker.pictures import reference_cohort
 from med3d_worker.settings import BundleSettings
 
 log = structlog.get_logger()
@@ -32,6 +34,7 @@ class LoadedModel:
     providers: tuple[str, ...]
     preprocessing_digest: str
     software: dict[str, str]
+    cohort: ReferenceCohort
 
 
 def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
@@ -51,6 +54,7 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
         providers=bundle.providers,
         preprocessing_digest=preprocessing_digest(bundle),
         software=software_versions(),
+        cohort=reference_cohort(bundle.manifest.training_data.name, bundle.predictor().space),
     )
 
 

@@ -127,7 +127,13 @@ def _outcome(claim: PredictClaim, answer: Result | Refusal, provenance: Provenan
         return Completed(attempt=claim.attempt, result=answer, provenance=provenance)
     known = claim.preprocessed
     return Refused(
-        attempt=claim.attempt, refusal=answer, series=known.series, quality=known.quality, provenance=provenance
+        attempt=claim.attempt,
+        refusal=answer,
+        series=known.series,
+        quality=known.quality,
+        provenance=provenance,
+        source=known.source,
+        pictures=known.pictures,
     )
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from med3d_contract.results import Provenance, Quality, Refusal, SeriesCandidate, SeriesReport
-from med3d_contract.work import PreprocessedObject
+from med3d_contract.work import PreprocessedObject, SourceSeries
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.orientation import to_closest_ras
+from med3d_pipeline.outline_pictures import outline_pictures
 from med3d_pipeline.preprocess import Preprocessed
 from med3d_pipeline.quality import judge_quality
 from med3d_pipeline.study import (
@@ -22,6 +24,7 @@ from med3d_pipeline.study import (
     select_series,
 )
 from med3d_worker.loaded_model import LoadedModel
+from med3d_worker.pictures import PictureStore
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache, TensorRecord, tensor_key
 
@@ -31,7 +34,8 @@ class PreparedStudy:
     """A tensor and what belongs to it.
 
     stored: where the tensor lies, None without a cache. images: what preprocessing made on the way (brain mask, native
-    affine), None where the tensor came from the cache.
+    affine), None where the tensor came from the cache. source: the instances that were read, None for NIfTI. pictures:
+    where the slices with the brain's outline lie, None where nobody keeps them.
     """
 
     record: TensorRecord
@@ -43,6 +47,8 @@ class PreparedStudy:
     patient: PatientAttributes
     review_reasons: tuple[str, ...]
     provenance: Provenance
+    source: SourceSeries | None
+    pictures: PreprocessedObject | None
 
     def acquisition_fields(self) -> dict[str, str | float | None]:
         """The acquisition as the contract carries it."""
@@ -53,21 +59,32 @@ class StudyRefused(Exception):  # noqa: N818 - an answer, not a fault
     """No number for this study; series, quality and provenance as far as they were known by then."""
 
     def __init__(
-        self, refusal: Refusal, series: SeriesReport | None, quality: Quality | None, provenance: Provenance
+        self,
+        refusal: Refusal,
+        series: SeriesReport | None,
+        quality: Quality | None,
+        provenance: Provenance,
+        source: SourceSeries | None = None,
+        pictures: PreprocessedObject | None = None,
     ) -> None:
         super().__init__(refusal.code)
         self.refusal = refusal
         self.series = series
         self.quality = quality
         self.provenance = provenance
+        self.source = source
+        self.pictures = pictures
 
 
 class StudyPreparation:
     """Read, select, load, preprocess, judge. With a cache, a head that was preprocessed before is only judged again."""
 
-    def __init__(self, model: LoadedModel, cache: TensorCache | None = None) -> None:
+    def __init__(
+        self, model: LoadedModel, cache: TensorCache | None = None, pictures: PictureStore | None = None
+    ) -> None:
         self._model = model
         self._cache = cache
+        self._pictures = pictures
 
     def __call__(
         self, paths: Sequence[Path], *, chosen: str | None, clock: StageClock, on_stage: Callable[[str], None]
@@ -76,22 +93,30 @@ class StudyPreparation:
 
         Raises StudyRefused where it cannot have a number, InferenceError and StoreError where something broke.
         """
-        return _Preparing(self._model, self._cache, clock, on_stage).study(paths, chosen)
+        return _Preparing(self._model, self._cache, self._pictures, clock, on_stage).study(paths, chosen)
 
 
 class _Preparing:
     """One preparation under way: remembers what is known, so that a refusal can say it."""
 
     def __init__(
-        self, model: LoadedModel, cache: TensorCache | None, clock: StageClock, on_stage: Callable[[str], None]
+        self,
+        model: LoadedModel,
+        cache: TensorCache | None,
+        pictures: PictureStore | None,
+        clock: StageClock,
+        on_stage: Callable[[str], None],
     ) -> None:
         self._model = model
         self._cache = cache
+        self._picture_store = pictures
         self._clock = clock
         self._on_stage = on_stage
         self._series: SeriesReport | None = None
         self._quality: Quality | None = None
         self._input_digest: str | None = None
+        self._source: SourceSeries | None = None
+        self._pictures: PreprocessedObject | None = None
 
     def study(self, paths: Sequence[Path], chosen: str | None) -> PreparedStudy:
         try:
@@ -112,6 +137,8 @@ class _Preparing:
             patient=loaded.patient,
             review_reasons=(*selection.review_reasons, *review_reasons),
             provenance=self._provenance(),
+            source=self._source,
+            pictures=self._pictures,
         )
 
     def _read(self, paths: Sequence[Path], chosen: str | None) -> tuple[SeriesSelection, LoadedSeries]:
@@ -128,11 +155,12 @@ class _Preparing:
         with self._stage("reading the series"):
             loaded = load_series(study, selection.chosen)
         self._input_digest = loaded.input_digest
+        self._source = _source_of(loaded)
         return selection, loaded
 
     def _tensor(self, loaded: LoadedSeries) -> tuple[TensorRecord, PreprocessedObject | None, Preprocessed | None]:
         key = tensor_key(loaded.input_digest, self._model.preprocessing_digest)
-        if self._cache and (found := self._cache.find(key)):
+        if self._cache and (found := self._cache.find(key)) and self._find_pictures(key):
             return *found, None
         images = self._model.preprocessor(loaded.volume, self._on_stage)
         self._clock.add(dict(images.timings_s))
@@ -140,7 +168,17 @@ class _Preparing:
         if self._cache is None:
             return record, None, images
         with self._stage("storing the tensor"):
+            if self._picture_store is not None:  # first, so that a tensor in the cache has its pictures
+                head = to_closest_ras(loaded.volume)
+                self._pictures = self._picture_store.keep(key, outline_pictures(head, images.brain_mask))
             return record, self._cache.keep(key, record), images
+
+    def _find_pictures(self, tensor_key: str) -> bool:
+        """Whether the tensor may be taken from the cache: not where its pictures are wanted and gone."""
+        if self._picture_store is None:
+            return True
+        self._pictures = self._picture_store.find(tensor_key)
+        return self._pictures is not None
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -159,7 +197,7 @@ class _Preparing:
         if self._series is None:
             self._series = _candidates_of(refused.details)
         refusal = Refusal(code=refused.code, reason=refused.reason, details=dict(refused.details))
-        return StudyRefused(refusal, self._series, self._quality, self._provenance())
+        return StudyRefused(refusal, self._series, self._quality, self._provenance(), self._source, self._pictures)
 
     def _provenance(self) -> Provenance:
         return Provenance(
@@ -207,6 +245,15 @@ def acquisition_of_fields(fields: Mapping[str, str | float | None]) -> Acquisiti
     """The acquisition that ``acquisition_fields`` wrote; unknown names of other versions are left out."""
     known: dict[str, Any] = {name: fields[name] for name in CARRIED if name in fields}
     return Acquisition(**known)
+
+
+def _source_of(loaded: LoadedSeries) -> SourceSeries | None:
+    if loaded.instances is None:
+        return None
+    found = loaded.instances
+    return SourceSeries(
+        series_uid=found.series_uid, sop_class_uid=found.sop_class_uid, instance_uids=found.instance_uids
+    )
 
 
 def _candidates_of(details: Mapping[str, Any]) -> SeriesReport | None:

@@ -50,6 +50,30 @@ class FetchesObjects(Protocol):
         ...
 
 
+def unpack_working_copy(store: FetchesObjects, key: str, sha256: str, folder: Path) -> None:
+    """Fetch a working copy and unpack it into ``folder``. Raises StoreError."""
+    packed = store.fetch(key, folder.with_suffix(".tar"), sha256)
+    try:
+        unpack_flat(packed, folder)
+    except tarfile.TarError as error:
+        raise ObjectDamagedError("the working copy is no tar of plain files") from error
+    packed.unlink()
+
+
+def unpack_flat(packed: Path, folder: Path) -> None:
+    """Write the files of a tar that knows neither folders nor links into ``folder``.
+
+    tarfile's own filter for such archives is younger than Debian 12's Python (3.11.2). Raises tarfile.TarError.
+    """
+    with tarfile.open(packed) as archive:
+        for entry in archive:
+            content = archive.extractfile(entry) if entry.isreg() and Path(entry.name).name == entry.name else None
+            if content is None:
+                raise tarfile.ExtractError("an entry is not a plain file")
+            with content, (folder / entry.name).open("wb") as file:
+                shutil.copyfileobj(content, file)
+
+
 class PreparesStudies(Protocol):
     """``StudyPreparation``, or a test's stand-in."""
 
@@ -91,7 +115,7 @@ class PreprocessStage:
         clock = StageClock()
         with self.scratch.folder() as folder:
             with clock.measure("fetching the study"):
-                self._unpack(claim, folder)
+                unpack_working_copy(self.store, claim.working_copy_key, claim.working_copy_sha256, folder)
             try:
                 study = self.prepare([folder], chosen=claim.chosen_series, clock=clock, on_stage=lease.enter_stage)
             except StudyRefused as refused:
@@ -109,31 +133,11 @@ class PreprocessStage:
                 acquisition=study.acquisition_fields(),
                 review_reasons=study.review_reasons,
                 provenance=study.provenance,
+                source=study.source,
+                pictures=study.pictures,
             ),
         )
         log.info("preprocessed", run_id=claim.run_id, attempt=claim.attempt)
-
-    def _unpack(self, claim: PreprocessClaim, folder: Path) -> None:
-        packed = self.store.fetch(claim.working_copy_key, folder.with_suffix(".tar"), claim.working_copy_sha256)
-        try:
-            unpack_flat(packed, folder)
-        except tarfile.TarError as error:
-            raise ObjectDamagedError("the working copy is no tar of plain files") from error
-        packed.unlink()
-
-
-def unpack_flat(packed: Path, folder: Path) -> None:
-    """Write the files of a tar that knows neither folders nor links into ``folder``.
-
-    tarfile's own filter for such archives is younger than Debian 12's Python (3.11.2). Raises tarfile.TarError.
-    """
-    with tarfile.open(packed) as archive:
-        for entry in archive:
-            content = archive.extractfile(entry) if entry.isreg() and Path(entry.name).name == entry.name else None
-            if content is None:
-                raise tarfile.ExtractError("an entry is not a plain file")
-            with content, (folder / entry.name).open("wb") as file:
-                shutil.copyfileobj(content, file)
 
 
 def _refused(claim: PreprocessClaim, refused: StudyRefused) -> Refused:
@@ -143,4 +147,6 @@ def _refused(claim: PreprocessClaim, refused: StudyRefused) -> Refused:
         series=refused.series,
         quality=refused.quality,
         provenance=refused.provenance,
+        source=refused.source,
+        pictures=refused.pictures,
     )

@@ -7,7 +7,7 @@ from celery import Celery
 from celery.exceptions import Reject
 
 from med3d_contract.client import ApiUnavailable
-from med3d_contract.queues import PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
+from med3d_contract.queues import APPRAISE_STUDY, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
 from med3d_contract.store import StoreError
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ def register_tasks(app: Celery, workplace: "Callable[[], Workplace | None]") -> 
     @app.task(name=PREPROCESS_RUN, shared=False)  # type: ignore[untyped-decorator]
     def preprocess_run(run_id: str) -> None:
         here().preprocess(run_id)
+
+    @app.task(name=APPRAISE_STUDY, shared=False)  # type: ignore[untyped-decorator]
+    def appraise_study(study_id: str) -> None:
+        here().appraise(study_id)
 
     @app.task(name=PREDICT_READY, shared=False)  # type: ignore[untyped-decorator]
     def predict_ready() -> None:

@@ -11,9 +11,11 @@ import structlog
 from med3d_contract.client import ApiError, ApiUnavailable, Superseded, WorkerClient
 from med3d_contract.store import ObjectStore
 from med3d_contract.work import WorkerHello, WorkerIdentity
+from med3d_worker.appraisal import StudyAppraisal
 from med3d_worker.head_prediction import HeadPrediction
 from med3d_worker.loaded_model import LoadedModel, load_model
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcome
+from med3d_worker.pictures import PictureStore, publish_cohort
 from med3d_worker.predict_stage import PredictStage
 from med3d_worker.preparation import StudyPreparation
 from med3d_worker.preprocess_stage import PreprocessStage
@@ -29,6 +31,7 @@ class Workplace:
     """The use cases, ready to be called."""
 
     preprocess: Callable[[str], None]
+    appraise: Callable[[str], None]
     predict: Callable[[], int]
     publish: Callable[[str, int], None]
 
@@ -44,16 +47,16 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     store = ObjectStore.open(settings.store_url)
     tensors = TensorCache(store)
     delivery = OutcomeDelivery(api, store, send_publish)
-    preprocess = PreprocessStage(
-        api, store, scratch, StudyPreparation(model, tensors), delivery, worker, settings.heartbeat_s
-    )
+    publish_cohort(store, model.reference.digest, model.cohort)
+    prepare = StudyPreparation(model, tensors, PictureStore(store))
+    preprocess = PreprocessStage(api, store, scratch, prepare, delivery, worker, settings.heartbeat_s)
     head_prediction = HeadPrediction(model.predictor, settings.allow_demonstration_heads)
     predict = PredictStage(
         api, tensors, head_prediction, delivery, worker, settings.predict_batch, settings.heartbeat_s
     )
     hello = WorkerHello(worker=worker, queues=settings.queue_names)
     threading.Thread(target=_say_hello, args=(api, hello, settings.heartbeat_s), name="hello", daemon=True).start()
-    return Workplace(preprocess, predict, partial(publish_outcome, api, store))
+    return Workplace(preprocess, StudyAppraisal(api, store, scratch), predict, partial(publish_outcome, api, store))
 
 
 def _identity(model: LoadedModel) -> WorkerIdentity:

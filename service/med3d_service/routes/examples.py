@@ -57,3 +57,36 @@ data: {{"run_id": "{RUN_ID}", "status": "preprocessing", "stage": "bias field", 
 data: "at": "2026-01-05T09:00:02Z"}}
 
 """
+
+_MR, _SLICES = "1.2.840.10008.5.1.4.1.1.4", ("2.25.101", "2.25.102")
+
+
+def _stored(*sops: str) -> dict[str, Any]:
+    items = [{"00081150": {"vr": "UI", "Value": [_MR]}, "00081155": {"vr": "UI", "Value": [sop]}} for sop in sops]
+    return {"00081199": {"vr": "SQ", "Value": items}}
+
+
+def _not_stored(sop: str, reason: int) -> dict[str, Any]:
+    (item,) = _stored(sop)["00081199"]["Value"]
+    return {"00081198": {"vr": "SQ", "Value": [item | {"00081197": {"vr": "US", "Value": [reason]}}]}}
+
+
+STORED_ALL = _stored(*_SLICES)
+STORED_SOME = _not_stored(_SLICES[0], 0xC122) | _stored(_SLICES[1])
+STORED_NONE = _not_stored(_SLICES[0], 0x0122)
+
+PULL_ID = "0e6f9d0a-3c0e-4f0f-8a55-7d1b0c9a4f33"
+PULL_TAKEN: dict[str, Any] = {"pull_id": PULL_ID, "status": "waiting", "links": {"pull": f"/pulls/{PULL_ID}"}}
+PULL: dict[str, Any] = {
+    "pull_id": PULL_ID,
+    "status": "waiting",
+    "source": "dicomweb",
+    "peer": "archive",
+    "origin": "request",
+    "created_at": "2026-01-05T09:00:00Z",
+    "ended_at": None,
+    "tries": 2,
+    "next_try_at": "2026-01-05T09:00:06Z",
+    "fault": {"code": "peer_unreachable", "reason": "The peer does not answer."},
+    "studies": [],
+}

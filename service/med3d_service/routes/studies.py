@@ -5,12 +5,11 @@ from typing import Annotated, Any
 
 import anyio
 import structlog
-from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, BackgroundTasks, Request, Response
+from anyio import to_thread
+from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
 from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from starlette.requests import ClientDisconnect
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
 from med3d_service.access import Caller, Client
@@ -21,8 +20,10 @@ from med3d_service.intake.form import StudyForm
 from med3d_service.intake.limits import Limits, Meter
 from med3d_service.intake.recording import RecordedStudy
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts, examples
+from med3d_service.routes import ServiceParts, examples, pulls
+from med3d_service.routes.bodies import in_thread, read_body
 from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.routes.pulls import PullTaken
 from med3d_service.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of
@@ -31,7 +32,6 @@ from med3d_service.tables import BundleRow, RunRow, StudyRow
 log = structlog.get_logger()
 router = APIRouter(tags=["studies"])
 
-PIECE_BYTES = 1024 * 1024
 PARALLEL_UPLOADS = 16
 
 
@@ -97,25 +97,43 @@ def _example(value: Any, description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"example": value}}}
 
 
+def _examples(description: str, **values: Any) -> dict[str, Any]:
+    shown = {name: {"value": value} for name, value in values.items()}
+    return {"description": description, "content": {"application/json": {"examples": shown}}}
+
+
 @router.post(
     "/studies",
     status_code=202,
-    summary="Send a study",
-    responses=problems(*INTAKE_CODES, *AUTH_CODES)
+    summary="Send a study, or have one fetched from a peer",
+    responses=problems(*INTAKE_CODES, "unknown_peer", *AUTH_CODES)
     | {
-        200: {"model": Submitted} | _example(examples.SUBMITTED, "The study was known: the same ids"),
-        202: _example(examples.SUBMITTED, "The study is on disk and its run waits"),
+        200: {"model": Submitted | PullTaken}
+        | _examples("Known already: the same ids", study=examples.SUBMITTED, pull=examples.PULL_TAKEN),
+        202: _examples(
+            "The study is on disk and its run waits, or it will be fetched",
+            study=examples.SUBMITTED,
+            pull=examples.PULL_TAKEN,
+        ),
     },
-    openapi_extra={"requestBody": FORM},
+    openapi_extra={"requestBody": FORM | {"content": FORM["content"] | {"application/json": pulls.BODY}}},
 )
 async def submit_study(
     request: Request, response: Response, service: ServiceParts, caller: Client, background: BackgroundTasks
-) -> Submitted:
+) -> Submitted | PullTaken:
     """Take one study. Once this has answered, a loss of power does not lose it.
 
     The same files again (packed otherwise, renamed, in another order) find the same study; ``age``, ``sex``,
     ``subject`` and a more urgent ``priority`` are then updated.
+
+    With a JSON body the study is fetched from a peer that the operator has configured, in the background.
     """
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() == "application/json":
+        wanted = await pulls.read_pull_request(request)
+        pull, pull_known = await to_thread.run_sync(pulls.ask_for, service, caller, wanted)
+        response.status_code = 200 if pull_known else 202
+        response.headers["Location"] = pull.links.pull
+        return pull
     recorded = await _receive(request, service, caller)
     links = Links(
         study=f"/studies/{recorded.study_id}",
@@ -136,35 +154,18 @@ def _send(service: Service, run_id: str) -> None:
 async def _receive(request: Request, service: Service, caller: Caller) -> RecordedStudy:
     """Read the body piece by piece, working on each in a thread; a sender that hangs up leaves nothing behind."""
     limits = Limits.of(service.settings)
-    if int(request.headers.get("content-length", 0)) > limits.upload_bytes:
-        raise ServiceError("upload_too_large")
     content_type = request.headers.get("content-type", "")
-    limiter: CapacityLimiter = request.app.state.upload_limiter
     form = StudyForm(content_type, service.settings.spool_dir, service.keys.originals, Meter(limits))
-
-    async def work(function: Any, *arguments: Any) -> Any:
-        return await to_thread.run_sync(function, *arguments, limiter=limiter)
-
     try:
-        received_bytes, piece = 0, bytearray()
-        async for data in request.stream():
-            received_bytes += len(data)
-            if received_bytes > limits.upload_bytes:
-                raise ServiceError("upload_too_large")
-            piece += data
-            if len(piece) >= PIECE_BYTES:
-                await work(form.write, bytes(piece))
-                piece.clear()
-        await work(form.write, bytes(piece))
-        fields, received = await work(form.finish)
-        recorded: RecordedStudy = await work(service.recorder.record, caller.site, fields, received)
-    except ClientDisconnect as error:
-        log.info("sender_hung_up", received_bytes=received_bytes)
-        raise ServiceError("malformed_upload") from error
+        await read_body(request, limits.upload_bytes, form.write)
+        fields, received = await in_thread(request, form.finish)
+        return await in_thread(request, lambda: service.recorder.record(caller.site, fields, received))
     finally:
         with anyio.CancelScope(shield=True):
-            await work(form.discard)
-    return recorded
+            await in_thread(request, form.discard)
+
+
+Sought = Annotated[str | None, Query(max_length=200, description="as the images have it; takes a clinical key")]
 
 
 @router.get(
@@ -173,11 +174,25 @@ async def _receive(request: Request, service: Service, caller: Caller) -> Record
     responses=problems("invalid_cursor", *AUTH_CODES)
     | {200: _example({"items": [examples.STUDY], "next_cursor": None}, "A page of studies")},
 )
-def list_studies(service: ServiceParts, caller: Client, limit: Limit = 50, cursor: Cursor = None) -> StudyPage:
-    """List the studies that this key may see."""
+def list_studies(
+    service: ServiceParts,
+    caller: Client,
+    accession: Sought = None,
+    patient_id: Sought = None,
+    study_uid: Sought = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> StudyPage:
+    """List the studies that this key may see; with a clinical key also those of a patient, an accession or a UID."""
     before = decode_cursor(cursor)
+    kinds = {"accession_number": accession, "patient_id": patient_id, "study_uid": study_uid}
+    sought = {kind: text for kind, text in kinds.items() if text is not None}
+    if sought and caller.scope != "clinical":
+        raise ServiceError("wrong_scope", "Only a clinical key finds studies by what names a patient.")
     with service.database.read() as session:
         query = select(StudyRow).where(StudyRow.site == caller.site).order_by(StudyRow.seq.desc()).limit(limit + 1)
+        for kind, text in sought.items():
+            query = query.where(StudyRow.id.in_(service.vault.find(kind, text)))
         rows = list(session.scalars(query if before is None else query.where(StudyRow.seq < before)))
         items = tuple(_view(service, session, row) for row in rows[:limit])
     return StudyPage(items=items, next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None)

@@ -3,10 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Body, Depends, Request
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.work import (
     CONTRACT_VERSION,
+    Appraisal,
+    AppraisalRequest,
     ClaimRequest,
     Heartbeat,
     Outcome,
@@ -18,10 +21,12 @@ from med3d_contract.work import (
     WorkerHello,
 )
 from med3d_service.access import WorkerCaller
+from med3d_service.arrival_tables import AppraisalRow
 from med3d_service.bundles import register_bundles
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
+from med3d_service.intake.clock import COPIED
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts
 from med3d_service.runs import transitions
@@ -99,6 +104,42 @@ def claim_preprocess(
             chosen_series=run.chosen_series or None,
             subject=subject_of(study),
         )
+
+
+@router.get(
+    "/studies/{study_id}/appraisal",
+    summary="A study whose series shall be looked at",
+    responses=problems("unknown_study", "not_claimable", *AUTH_CODES),
+)
+def appraisal_request(study_id: str, service: ServiceParts, _caller: WorkerCaller) -> AppraisalRequest:
+    """Say where the working copy lies, while the appraisal is needed."""
+    with service.database.read() as session:
+        study, appraisal = _appraised(session, study_id)
+        if appraisal.eligible is not None or study.working_key is None or study.working_sha256 is None:
+            raise ServiceError("not_claimable")
+        return AppraisalRequest(working_copy_key=study.working_key, working_copy_sha256=study.working_sha256)
+
+
+@router.put(
+    "/studies/{study_id}/appraisal",
+    status_code=204,
+    summary="Which series of a study can be analysed",
+    responses=problems("unknown_study", *AUTH_CODES),
+)
+def appraised(study_id: str, found: Appraisal, service: ServiceParts, _caller: WorkerCaller) -> None:
+    """Take a worker's finding, unless the working copy has changed since."""
+    with service.database.write() as session:
+        study, appraisal = _appraised(session, study_id)
+        if study.working_sha256 == found.working_copy_sha256 and study.working_status in COPIED:
+            appraisal.eligible = sorted(set(found.eligible))
+
+
+def _appraised(session: Session, study_id: str) -> tuple[StudyRow, AppraisalRow]:
+    study = session.scalars(select(StudyRow).where(StudyRow.id == study_id)).one_or_none()
+    appraisal = session.get(AppraisalRow, study_id)
+    if study is None or appraisal is None:
+        raise ServiceError("unknown_study")
+    return study, appraisal
 
 
 @router.post(

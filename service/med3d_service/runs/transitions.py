@@ -17,11 +17,13 @@ from med3d_contract.results import TERMINAL, Failure, Priority, Refusal, RunStat
 from med3d_contract.work import Completed, Failed, Outcome, Preprocessed, Refused, WorkerIdentity
 from med3d_service.database import db_now
 from med3d_service.problems import ServiceError
-from med3d_service.tables import AttemptRow, RunEventRow, RunRow, StudyRow
+from med3d_service.runs.parking import may_still_get_t1, park_study
+from med3d_service.tables import AttemptRow, OutboxRow, RunEventRow, RunRow, StudyRow
 
 PREPROCESS, PREDICT = "preprocess", "predict"
 WAITING = {PREPROCESS: RunStatus.QUEUED, PREDICT: RunStatus.PREPROCESSED}
 IN_WORK = {PREPROCESS: RunStatus.PREPROCESSING, PREDICT: RunStatus.PREDICTING}
+ANSWERS = frozenset({RunStatus.COMPLETED, RunStatus.REFUSED})
 WORKER_LOST = Failure(
     code="worker_lost",
     reason="The worker was lost each time that it worked on this run; its log tells why.",
@@ -126,6 +128,8 @@ def store_preprocessed(session: Session, run_id: str, preprocessed: Preprocessed
         "series": preprocessed.series.model_dump(mode="json"),
         "quality": preprocessed.quality.model_dump(mode="json"),
         "provenance": preprocessed.provenance.model_dump(mode="json"),
+        "source": None if preprocessed.source is None else preprocessed.source.model_dump(mode="json"),
+        "pictures": None if preprocessed.pictures is None else preprocessed.pictures.model_dump(mode="json"),
         "tries": 0,
         "dispatched_at": None,
     }
@@ -134,7 +138,7 @@ def store_preprocessed(session: Session, run_id: str, preprocessed: Preprocessed
 
 def store_outcome(session: Session, run_id: str, outcome: Outcome, leases: Leases) -> None:
     """End the run, or give it back to wait where a fault may pass. Idempotent; raises ServiceError("attempt_over")."""
-    same: set[str] = {"failed", "retried"} if isinstance(outcome, Failed) else {outcome.outcome}
+    same: set[str] = {"failed", "retried"} if isinstance(outcome, Failed) else {outcome.outcome, "parked"}
     run, attempt = _attempt_in_hand(session, run_id, outcome.attempt, same)
     if attempt is None:
         return
@@ -144,6 +148,10 @@ def store_outcome(session: Session, run_id: str, outcome: Outcome, leases: Lease
                 raise ServiceError("attempt_over")
             values = {"result": outcome.result.model_dump(mode="json")} | _reported(outcome)
             _end_attempt(session, run, attempt, RunStatus.COMPLETED, "completed", values)
+        case Refused() if attempt.stage == PREPROCESS and may_still_get_t1(session, run, outcome):
+            park_study(session, run.study_id)
+            back: dict[str, Any] = {"tries": 0, "dispatched_at": None}
+            _end_attempt(session, run, attempt, RunStatus.QUEUED, "parked", back, outcome.refusal.code)
         case Refused():
             values = {"refusal": outcome.refusal.model_dump(mode="json")} | _reported(outcome)
             _end_attempt(session, run, attempt, RunStatus.REFUSED, "refused", values, outcome.refusal.code)
@@ -191,6 +199,25 @@ def raise_priority(session: Session, run_id: str, priority: Priority) -> bool:
     return _changed(session, here, {"priority": rank, "dispatched_at": None})
 
 
+def supersede(session: Session, study_id: str, successor: RunRow) -> None:
+    """Let ``successor`` stand for the runs of ``study_id`` by its bundle; those that have not ended are cancelled."""
+    current = (
+        select(RunRow)
+        .where(
+            RunRow.study_id == study_id,
+            RunRow.bundle_digest == successor.bundle_digest,
+            RunRow.superseded_by.is_(None),
+            RunRow.id != successor.id,
+        )
+        .with_for_update()
+    )
+    for run in session.scalars(current).all():
+        if not RunStatus(run.status).is_terminal:
+            _move(session, run, RunStatus.CANCELLED, {}, "superseded")
+        run.superseded_by = successor.id
+    session.flush()
+
+
 # --- how a move is made ---
 
 
@@ -231,6 +258,9 @@ def _move(session: Session, run: RunRow, to: RunStatus, values: dict[str, Any], 
     if not _changed(session, here, values):
         raise ServiceError("attempt_over")
     _record(session, run.id, now, to, attempt, code=code)
+    if to in ANSWERS:
+        session.add(OutboxRow(run_id=run.id, answered_at=now))
+        session.flush()
     session.refresh(run)
 
 
@@ -317,6 +347,7 @@ def _end_in_fault(
 
 
 def _reported(outcome: Completed | Refused | Failed) -> dict[str, Any]:
-    """Series, quality and provenance as far as the outcome has them: what is there already is not wiped."""
-    reported = {name: getattr(outcome, name, None) for name in ("series", "quality", "provenance")}
+    """What the outcome tells beside its answer, as far as it does: what is there already is not wiped."""
+    names = ("series", "quality", "provenance", "source", "pictures")
+    reported = {name: getattr(outcome, name, None) for name in names}
     return {name: value.model_dump(mode="json") for name, value in reported.items() if value is not None}

@@ -12,6 +12,8 @@ import resource
 import signal
 import sys
 import tarfile
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from med3d_service.sealed import SealedReader
@@ -54,15 +56,17 @@ def copy_study(job: Job) -> Report:
     """Write the de-identified tar at ``job.target``: 00001.dcm and so on, or volume.nii.gz."""
     copier = _Copier(job)
     key = bytes.fromhex(job.container_key.get_secret_value())
-    with SealedReader(Path(job.container), key) as container, tarfile.open(job.target, "w") as tar:
-        buffered = io.BufferedReader(container, 1 << 20)
-        for member in job.members:
-            buffered.seek(member.offset_bytes)
-            data = buffered.read(member.size_bytes)
-            if member.kind == "nifti":
-                copier.copy_nifti(data, tar)
-            else:
-                copier.copy_dicom(data, tar)
+    with tarfile.open(job.target, "w") as tar:
+        for number, members in groupby(job.members, attrgetter("container")):
+            with SealedReader(Path(job.containers[number]), key) as container:
+                buffered = io.BufferedReader(container, 1 << 20)
+                for member in members:
+                    buffered.seek(member.offset_bytes)
+                    data = buffered.read(member.size_bytes)
+                    if member.kind == "nifti":
+                        copier.copy_nifti(data, tar)
+                    else:
+                        copier.copy_dicom(data, tar)
     report = copier.report()
     if report.finding is not Finding.COPIED:
         Path(job.target).unlink()

@@ -1,12 +1,14 @@
 """The courier: takes studies that have no working copy, has one made, and lets their runs go."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
 
 from med3d_contract.ages import chronological_age
 from med3d_contract.results import Refusal
@@ -23,7 +25,18 @@ from med3d_service.working_copy.sandbox import Sandbox
 
 log = structlog.get_logger()
 MAX_TRIES = 3
-IDENTIFYING = ("patient_id", "patient_name", "birth_date", "study_date", "accession_number", "study_uid")
+IDENTIFYING = (
+    "patient_id",
+    "patient_name",
+    "birth_date",
+    "study_date",
+    "accession_number",
+    "study_uid",
+    "study_time",
+    "study_id",
+    "referring_physician",
+    "issuer_of_patient_id",
+)
 
 REFUSALS = {
     Finding.NO_IMAGES: "The upload holds no images. Send the DICOM files of one MRI study, or one NIfTI volume.",
@@ -37,7 +50,7 @@ class StudyToCopy:
     """A study in the courier's hands until its lease ends."""
 
     study_id: str
-    upload: UploadRow
+    uploads: tuple[UploadRow, ...]
     members: tuple[Member, ...]
 
 
@@ -86,9 +99,9 @@ class Courier:
             return False
         target = self._service.settings.spool_dir / f"{study.study_id}.working"
         fetched = self._service.settings.spool_dir / f"{study.study_id}.originals"
+        shutil.rmtree(fetched, ignore_errors=True)
         try:
             report = self.sandbox.run(self._job(study, target, fetched), lambda: self._renew(study))
-            self.sandbox.prepare()
             if report.finding is Finding.COPIED:
                 self._keep(study, report, target)
             else:
@@ -98,13 +111,14 @@ class Courier:
             raise
         finally:
             target.unlink(missing_ok=True)
-            fetched.unlink(missing_ok=True)
+            shutil.rmtree(fetched, ignore_errors=True)
         send_waiting(
             self._service.database,
             self._service.broker,
             redispatch_s=self._service.settings.redispatch_s,
             study_id=study.study_id,
         )
+        self.sandbox.prepare()  # last: the next child's start would slow down what this study waits for
         return True
 
     def _claim(self) -> StudyToCopy | None:
@@ -130,14 +144,7 @@ class Courier:
                 return None
             now = session.execute(select(db_now())).scalar_one()
             study.working_status, study.working_lease_until = "copying", now + self._service.leases.lease_s
-            upload = session.scalars(select(UploadRow).where(UploadRow.study_id == study.id)).one()
-            instances = session.scalars(
-                select(InstanceRow).where(InstanceRow.study_id == study.id).order_by(InstanceRow.offset_bytes)
-            )
-            members = tuple(
-                Member(kind=row.kind, offset_bytes=row.offset_bytes, size_bytes=row.size_bytes) for row in instances
-            )
-            return StudyToCopy(study.id, upload, members)
+            return _to_copy(session, study.id)
 
     def _renew(self, study: StudyToCopy) -> None:
         self._update(study, working_lease_until=db_now() + self._service.leases.lease_s)
@@ -157,20 +164,26 @@ class Courier:
             )
 
     def _job(self, study: StudyToCopy, target: Path, fetched: Path) -> Job:
-        store, keys = self._service.store, self._service.keys
-        container = store.local_path(study.upload.key)  # its seal is its own check
-        if container is None:
-            container = store.fetch(study.upload.key, fetched, study.upload.sha256)
+        keys = self._service.keys
         target.unlink(missing_ok=True)
         return Job.model_validate(
             {
-                "container": str(container),
+                "containers": [str(self._container(upload, fetched)) for upload in study.uploads],
                 "container_key": keys.originals.hex(),
                 "uid_key": keys.uids.hex(),
                 "members": study.members,
                 "target": str(target),
             }
         )
+
+    def _container(self, upload: UploadRow, fetched: Path) -> Path:
+        """In place where the store is a folder, for its seal is its own check; else fetched."""
+        store = self._service.store
+        local = store.local_path(upload.key)
+        if local is not None:
+            return local
+        fetched.mkdir(mode=0o700, exist_ok=True)
+        return store.fetch(upload.key, fetched / upload.id, upload.sha256)
 
     def _keep(self, study: StudyToCopy, report: Report, target: Path) -> None:
         stored = self._service.store.put_file(f"working/{study.study_id}.tar", target)
@@ -208,6 +221,23 @@ class Courier:
             )
             refuse_study(session, study_id, refusal)
         log.info("study_refused", study_id=study_id, code=refusal.code)
+
+
+def _to_copy(session: Session, study_id: str) -> StudyToCopy:
+    """The study's instances, container by container: one of an upload, or one for each that came by itself."""
+    found = session.execute(
+        select(InstanceRow, UploadRow)
+        .join(UploadRow, UploadRow.id == InstanceRow.upload_id)
+        .where(InstanceRow.study_id == study_id)
+        .order_by(InstanceRow.upload_id, InstanceRow.offset_bytes)
+    ).all()
+    uploads = {upload.id: upload for _, upload in found}
+    places = {upload_id: place for place, upload_id in enumerate(uploads)}
+    members = tuple(
+        Member(container=places[row.upload_id], kind=row.kind, offset_bytes=row.offset_bytes, size_bytes=row.size_bytes)
+        for row, _ in found
+    )
+    return StudyToCopy(study_id, tuple(uploads.values()), members)
 
 
 def _refusal(finding: Finding) -> Refusal:

@@ -39,6 +39,10 @@ _IDENTITY_KEYWORDS = {
     "study_date": "StudyDate",
     "accession_number": "AccessionNumber",
     "study_uid": "StudyInstanceUID",
+    "study_time": "StudyTime",
+    "study_id": "StudyID",
+    "referring_physician": "ReferringPhysicianName",
+    "issuer_of_patient_id": "IssuerOfPatientID",
 }
 _IDENTITY_TAGS = tuple(tag_of(keyword) for keyword in _IDENTITY_KEYWORDS.values())
 
@@ -63,6 +67,10 @@ class Identity:
     study_date: str
     accession_number: str
     study_uid: str
+    study_time: str
+    study_id: str
+    referring_physician: str
+    issuer_of_patient_id: str
 
 
 @contextmanager

@@ -16,8 +16,9 @@ class Limits(Frozen):
 
 
 class Member(Frozen):
-    """Where an original lies in the sealed container."""
+    """Where an original lies: in which of the job's sealed containers, and where in its plaintext."""
 
+    container: int = 0
     kind: str
     offset_bytes: int
     size_bytes: int
@@ -26,7 +27,7 @@ class Member(Frozen):
 class Job(Frozen):
     """One study to copy. The keys travel through the pipe alone, never by command line or environment."""
 
-    container: str
+    containers: tuple[str, ...]
     container_key: SecretStr
     uid_key: SecretStr
     members: tuple[Member, ...]
@@ -56,4 +57,8 @@ class Report(Frozen):
     patient_name: str = ""
     accession_number: str = ""
     study_uid: str = ""
+    study_time: str = ""
+    study_id: str = ""
+    referring_physician: str = ""
+    issuer_of_patient_id: str = ""
     uids: dict[str, str] = Field(default_factory=dict, description="stand-in -> original")

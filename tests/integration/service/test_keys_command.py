@@ -16,7 +16,7 @@ def test_keys_are_made_once_for_people_and_workers_and_only_their_owner_reads_th
     assert med3d_service("migrate", data_dir=tmp_path / "data") == 0
     assert med3d_service("keys", str(folder), data_dir=tmp_path / "data") == 0
     made = {path.name: path.read_text() for path in folder.iterdir()}
-    assert set(made) == {"client.key", "worker.key"}
+    assert set(made) == {"client.key", "clinical.key", "worker.key"}
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert med3d_service("keys", str(folder), data_dir=tmp_path / "data") == 0
     assert {path.name: path.read_text() for path in folder.iterdir()} == made

@@ -29,8 +29,9 @@ def document(service):
     return service.client.get("/openapi.json").json()
 
 
-# /readyz and the event stream are read in other tests: one asks a broker each time, the other never ends by itself.
-SKIPPED = {"/runs/{run_id}/events", "/readyz"}
+# Read in other tests: /readyz asks a broker each time, the event stream never ends by itself, and what is stored over
+# DICOMweb is multipart/related, which the generator cannot write.
+SKIPPED = {"/runs/{run_id}/events", "/readyz", "/dicomweb/studies"}
 
 
 def test_every_route_keeps_to_its_description(service, document):
@@ -40,7 +41,7 @@ def test_every_route_keeps_to_its_description(service, document):
     assert len(operations) > 15
     for operation in operations:
         if operation.path not in SKIPPED:
-            try_out(operation, service.worker_key if operation.path.startswith("/worker") else service.key)
+            try_out(operation, service.worker_key if operation.path.startswith("/worker") else service.clinical_key)
 
 
 def try_out(operation, key):
@@ -63,7 +64,7 @@ def test_every_route_describes_its_errors_as_problems_and_shows_an_example(docum
             assert "example" in described, (method, path)
             assert route["summary"], (method, path)
             for status, response in route["responses"].items():
-                if status.startswith(("4", "5")) and path != "/readyz":
+                if status.startswith(("4", "5")) and path != "/readyz" and not path.startswith("/dicomweb"):
                     assert list(response["content"]) == ["application/problem+json"], (method, path, status)
 
 
@@ -73,7 +74,7 @@ def test_the_document_is_openapi_3_1_and_names_its_security(document):
     open_routes = {
         path for path, methods in document["paths"].items() for route in methods.values() if not route.get("security")
     }
-    assert open_routes == {"/healthz", "/readyz"}
+    assert open_routes == {"/healthz", "/readyz", "/hooks/orthanc"}, "the hook's calls are signed"
 
 
 def test_a_text_that_the_database_cannot_store_is_the_senders_error(service):

@@ -9,13 +9,16 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import select
 
 from factories.run_machine import Runs
-from factories.service import LEASES, add_run, migrated, preprocessed, worker
+from factories.service import LEASES, add_run, migrated, preprocessed, refused, worker
 from factories.service_processes import new_database
 from med3d_contract.results import RunStatus
 from med3d_service.database import Database, alembic_config
+from med3d_service.delivery import outbox
+from med3d_service.delivery.destinations import Destination, Kind, Webhook
+from med3d_service.delivery.outbox import Patience
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
-from med3d_service.tables import AttemptRow, Base, RunRow
+from med3d_service.tables import AttemptRow, Base, DeliveryRow, RunRow
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -88,3 +91,33 @@ def test_of_many_workers_that_claim_batches_at_once_each_run_goes_to_one(databas
         assert set(session.scalars(select(RunRow.status))) == {RunStatus.PREDICTING}
         in_hand = session.scalars(select(AttemptRow).where(AttemptRow.ended_at.is_(None))).all()
     assert len(in_hand) == len(run_ids)
+
+
+def test_of_many_senders_that_claim_deliveries_at_once_each_gets_another(database):
+    patience = Patience(first_s=1.0, longest_s=8.0, give_up_s=100.0, lease_s=30.0)
+    hook = Webhook.model_validate({"url": "http://127.0.0.1:9/", "secret": {"env": "PATH"}})
+    target = Destination(name="webhook:his", kinds=frozenset({Kind.EVENT}), cohort=True, peer=hook)
+    for run_id in [add_run(database) for _ in range(8)]:
+        with database.write() as session:
+            run = transitions.claim_preprocess(session, run_id, worker(), LEASES)
+            transitions.store_outcome(session, run_id, refused(run.attempt), LEASES)
+
+    def send(_number):
+        with database.write() as session:
+            outbox.plan(session, [target], patience)
+        taken = []
+        while True:
+            with database.write() as session:
+                row = outbox.claim(session, target.name, patience)
+            if row is None:
+                return taken
+            taken.append(row.id)
+            with database.write() as session:
+                outbox.delivered(session, row)
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [delivery_id for found in pool.map(send, range(4)) for delivery_id in found]
+    assert len(taken) == len(set(taken)) == 8
+    with database.read() as session:
+        assert set(session.scalars(select(DeliveryRow.status))) == {"delivered"}
+        assert not outbox.has_answers(session)

@@ -91,4 +91,7 @@ def test_the_encrypted_table_is_where_the_identifiers_are(service):
     with sqlite3.connect(service.data_dir / "med3d.sqlite") as database:
         kinds = {row[0] for row in database.execute("SELECT kind FROM identifiers")}
     database.close()
-    assert kinds == {"patient_id", "patient_name", "birth_date", "study_date", "accession_number", "study_uid", "uids"}
+    assert kinds == {
+        *("patient_id", "patient_name", "birth_date", "study_date", "accession_number", "study_uid", "uids"),
+        *("study_id", "referring_physician"),
+    }

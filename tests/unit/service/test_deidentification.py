@@ -293,7 +293,7 @@ def copy(tmp_path, files, kind="dicom"):
     writer.close()
     target = tmp_path / "copy.tar"
     job = Job(
-        container=str(writer.path), container_key=KEY.hex(), uid_key=KEY.hex(), members=members, target=str(target)
+        containers=(str(writer.path),), container_key=KEY.hex(), uid_key=KEY.hex(), members=members, target=str(target)
     )
     report = copy_study(job)
     if not target.exists():

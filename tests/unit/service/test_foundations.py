@@ -49,6 +49,15 @@ def test_sqlite_is_set_up_to_survive_a_loss_of_power(tmp_path):
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
+def test_the_url_may_ask_for_commits_that_outlive_the_process_alone(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/x.sqlite?synchronous=normal")
+    with database.read() as session:
+        assert session.execute(text("PRAGMA synchronous")).scalar_one() == 1
+    database.close()
+    with pytest.raises(ValueError, match="full or normal"):
+        Database(f"sqlite:///{tmp_path}/x.sqlite?synchronous=off")
+
+
 def test_the_database_tells_the_time_to_the_millisecond(tmp_path):
     database = open_database(tmp_path)
 

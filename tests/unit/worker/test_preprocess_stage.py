@@ -34,6 +34,8 @@ PREPARED = PreparedStudy(
     patient=PatientAttributes(),
     review_reasons=("two series are equally suitable",),
     provenance=PROVENANCE,
+    source=None,
+    pictures=None,
 )
 
 

@@ -21,6 +21,7 @@ class Calls:
     def workplace(self):
         return Workplace(
             preprocess=lambda run_id: self.seen.append(("preprocess", run_id)),
+            appraise=lambda study_id: self.seen.append(("appraise", study_id)),
             predict=lambda: self.seen.append(("predict",)),
             publish=self._publish,
         )

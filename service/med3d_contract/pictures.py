@@ -1,0 +1,45 @@
+"""What a worker shows beside its numbers: the brain's outline, and the cohort that a person is compared with.
+
+Both lie in the store as JSON and hold no identifier: pixels cut to the brain's surroundings, numbers of the bundle.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from med3d_contract.results import Frozen
+
+Base64Png = Annotated[str, StringConstraints(pattern=r"^iVBORw0KGgo[A-Za-z0-9+/]*={0,2}$", max_length=400_000)]
+
+
+class BrainPicture(Frozen):
+    """One slice through the brain with its outline, square pixels, radiological view (the patient's right is left)."""
+
+    plane: Literal["axial", "coronal", "sagittal"]
+    width: int = Field(ge=1, le=1024)
+    height: int = Field(ge=1, le=1024)
+    pixel_mm: float = Field(gt=0)
+    png_base64: Base64Png
+
+
+class BrainPictures(Frozen):
+    """The slices that show whether the brain was found."""
+
+    pictures: tuple[BrainPicture, ...]
+
+
+class ReferenceCohort(Frozen):
+    """Held-out estimates and map coordinates of the subjects that a bundle was calibrated on, in one order.
+
+    ``pls_age`` is empty where the bundle keeps its coordinates private.
+    """
+
+    name: str
+    ages: tuple[float, ...]
+    brain_ages: tuple[float, ...]
+    pls_age: tuple[tuple[float, float], ...]
+
+
+def reference_cohort_key(bundle_digest: str) -> str:
+    """Where a bundle's cohort lies in the store."""
+    return f"bundles/{bundle_digest}/reference_cohort.json"

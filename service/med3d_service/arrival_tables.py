@@ -1,0 +1,61 @@
+"""The tables of studies that arrive instance by instance, until they are stable. Times as in med3d_service.tables."""
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from med3d_service.tables import DIGEST, ID, STATUS, Base
+
+
+class ArrivalRow(Base):
+    """A study as a sender knows it: one row per StudyInstanceUID (blind index) and site.
+
+    Each time that it becomes stable after something new came, it is settled: a version of it becomes a ``studies`` row.
+    """
+
+    __tablename__ = "arrivals"
+    __table_args__ = (UniqueConstraint("site", "study_index"), Index("ix_arrivals_status_last", "status", "last_at"))
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    site: Mapped[str] = mapped_column(String(64))
+    study_index: Mapped[str] = mapped_column(DIGEST)
+    patient_index: Mapped[str | None] = mapped_column(DIGEST)
+    status: Mapped[str] = mapped_column(STATUS)  # receiving, settled
+    source: Mapped[str] = mapped_column(STATUS)  # of the first instance
+    first_at: Mapped[float]
+    last_at: Mapped[float]  # of the last new instance
+    instances: Mapped[int]
+    expected: Mapped[int | None]  # instances that the PACS holds
+    whole_at: Mapped[float | None]  # somebody said that it is whole
+    final_at: Mapped[float | None]  # somebody said that nothing else will come, a usable T1 neither
+    wait_until: Mapped[float | None]  # how long it may wait for a usable T1
+    fault: Mapped[str | None] = mapped_column(String(64))  # inconsistent_study, several_patients
+    study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id"), index=True)  # the version that has the run
+    late_study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id"))  # a later one, while it has none
+    run_id: Mapped[str | None] = mapped_column(ID)
+
+
+class ArrivedInstanceRow(Base):
+    """One instance of an arriving study: a sealed object of its own in the store. Kept for ever: it tells resends."""
+
+    __tablename__ = "arrived_instances"
+    __table_args__ = (Index("ix_arrived_instances_sop", "arrival_id", "sop_index"),)
+    arrival_id: Mapped[str] = mapped_column(ForeignKey("arrivals.id"), primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    sop_index: Mapped[str] = mapped_column(DIGEST)
+    upload_id: Mapped[str] = mapped_column(ID, unique=True)
+    stored_sha256: Mapped[str] = mapped_column(DIGEST)
+    stored_bytes: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    rule: Mapped[str | None] = mapped_column(String(64))  # of the routing rule that wants it; None: not an input
+    priority: Mapped[int | None]
+    bundle: Mapped[str | None] = mapped_column(String(300))
+    arrived_at: Mapped[float]
+
+
+class AppraisalRow(Base):
+    """Which series of a study can be analysed: asked of a worker where late instances came after a run."""
+
+    __tablename__ = "appraisals"
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    sent_at: Mapped[float | None]
+    tries: Mapped[int]
+    eligible: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))  # fingerprints of series

@@ -1,0 +1,146 @@
+"""The deliverer: one thread for each destination, so that one that hangs does not keep the others waiting."""
+
+import threading
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from med3d_service.composition import Service
+from med3d_service.delivery import outbox
+from med3d_service.delivery.destinations import Destination, Kind, Webhook, load_destinations
+from med3d_service.delivery.dimse import DimseSender
+from med3d_service.delivery.outbox import Patience
+from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError, Sender
+from med3d_service.delivery.stow import StowSender
+from med3d_service.delivery.webhook import WebhookSender
+from med3d_service.logs import configure_logging
+from med3d_service.peers.configuration import DicomwebPeer
+from med3d_service.reports.library import ReportLibrary, ReportUnavailableError
+from med3d_service.settings import Settings
+from med3d_service.stopping import StopSignal
+from med3d_service.tables import DeliveryRow
+
+log = structlog.get_logger()
+STOP_S = 4.0
+
+
+def run(settings: Settings) -> None:
+    """Plan and deliver until SIGTERM or SIGINT."""
+    configure_logging()
+    stop = StopSignal()
+    service = Service.compose(settings)
+    destinations = load_destinations(settings)
+    stopped = threading.Event()
+    threads = [
+        threading.Thread(
+            target=DestinationLoop(service, destination).run,
+            args=(stopped,),
+            name=destination.name,
+            daemon=True,  # a peer that hangs must not keep us: what is in hand is sent again
+        )
+        for destination in destinations
+    ]
+    for thread in threads:
+        thread.start()
+    log.info("deliverer_started", destinations=[destination.name for destination in destinations])
+    while not stop.wait(settings.deliverer_poll_s):
+        _planned(service, destinations)
+    stopped.set()
+    for thread in threads:
+        thread.join(STOP_S / len(threads))
+    log.info("deliverer_stopped")
+
+
+def _planned(service: Service, destinations: tuple[Destination, ...]) -> None:
+    try:
+        with service.database.read() as session:
+            if not outbox.has_answers(session):
+                return
+        with service.database.write() as session:
+            outbox.plan(session, destinations, patience_of(service.settings))
+    except Exception:  # the edge: a database that is away comes back
+        log.exception("planning_failed")
+
+
+def patience_of(settings: Settings) -> Patience:
+    """How long deliveries are tried, as the settings say."""
+    return Patience(
+        first_s=settings.delivery_first_s,
+        longest_s=settings.delivery_longest_s,
+        give_up_s=settings.delivery_give_up_s,
+        lease_s=settings.delivery_lease_s,
+    )
+
+
+def sender_to(destination: Destination) -> Sender:
+    """The way to a destination."""
+    match destination.peer:
+        case Webhook():
+            return WebhookSender(destination.peer)
+        case DicomwebPeer():
+            return StowSender(destination.peer)
+        case _:
+            return DimseSender(destination.peer)
+
+
+class DestinationLoop:
+    """Delivers to one destination, one object after the other."""
+
+    def __init__(
+        self,
+        service: Service,
+        destination: Destination,
+        *,
+        sender: Sender | None = None,
+        contents: Callable[[str, Kind], bytes] | None = None,
+    ) -> None:
+        self._database = service.database
+        self._destination = destination.name
+        self._patience = patience_of(service.settings)
+        self._poll_s = service.settings.deliverer_poll_s
+        self._sender = sender or sender_to(destination)
+        self._contents = contents or ReportLibrary(service).content
+
+    def run(self, stopped: threading.Event) -> None:
+        """Deliver until ``stopped``."""
+        while not stopped.is_set():
+            try:
+                worked = self.deliver_next()
+            except Exception:  # the edge: a database that is away comes back
+                log.exception("delivering_failed", destination=self._destination)
+                worked = False
+            if not worked:
+                stopped.wait(self._poll_s)
+
+    def deliver_next(self) -> bool:
+        """Try the delivery that is due longest; whether there was one."""
+        with self._database.read() as session:
+            if not outbox.is_due(session, self._destination):
+                return False
+        with self._database.write() as session:
+            taken = outbox.claim(session, self._destination, self._patience)
+        if taken is None:
+            return False
+        self._try(taken)
+        return True
+
+    def _try(self, taken: DeliveryRow) -> None:
+        said: Mapping[str, object] = {"delivery_id": taken.id, "run_id": taken.run_id, "kind": taken.kind}
+        try:
+            content = self._contents(taken.run_id, Kind(taken.kind))
+            self._sender.send(Outgoing(Kind(taken.kind), taken.object_uid, content))
+        except (RefusedByPeerError, ReportUnavailableError) as error:
+            with self._database.write() as session:
+                outbox.dead(session, taken, error.code)
+            log.warning("delivery_dead", fault=error.code, tries=taken.tries, **said)
+        except Exception as error:
+            # The edge: whatever it was, of the peer or of ours, the delivery stays and is seen.
+            known = isinstance(error, NotDeliveredError)
+            fault = error.code if isinstance(error, NotDeliveredError) else f"internal:{type(error).__name__}"
+            with self._database.write() as session:
+                status = outbox.postponed(session, taken, fault, self._patience)
+            log.warning("delivery_failed", fault=fault, tries=taken.tries, status=status, exc_info=not known, **said)
+        else:
+            with self._database.write() as session:
+                outbox.delivered(session, taken)
+            log.info("delivered", destination=self._destination, tries=taken.tries, **said)

@@ -1,0 +1,146 @@
+"""Where answers go: nowhere, until a file names peers with kinds of objects, or webhooks. Judged when a process starts.
+
+``[[deliver]]`` tables name a peer of the peers' file; ``[webhooks.NAME]`` tables an address of their own.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.networks import HttpUrl
+
+from med3d_service.peers.configuration import (
+    MIN_SECRET_CHARACTERS,
+    ConfigurationError,
+    Configured,
+    DicomwebPeer,
+    DimsePeer,
+    PeerName,
+    Peers,
+    Secret,
+    Tls,
+    load_peers,
+)
+from med3d_service.settings import Settings
+
+
+class Kind(StrEnum):
+    """What can be sent of a run."""
+
+    SR = "sr"
+    PDF = "pdf"
+    SC = "sc"
+    EVENT = "event"
+
+
+DICOM_KINDS = frozenset({Kind.SR, Kind.PDF, Kind.SC})
+
+
+class PeerDelivery(Configured):
+    """Which objects a peer gets. ``protocol`` is only needed where the peer has both."""
+
+    peer: PeerName
+    protocol: Literal["dimse", "dicomweb"] | None = None
+    kinds: Annotated[tuple[Literal[Kind.SR, Kind.PDF, Kind.SC], ...], Field(min_length=1)]
+    cohort: bool = False
+
+
+class Webhook(Configured):
+    """Who is told of an answer, and the secret that signs what is said."""
+
+    url: HttpUrl
+    secret: Secret
+    cohort: bool = False
+    tls: Tls | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+
+    @field_validator("secret")
+    @classmethod
+    def _is_long(cls, secret: SecretStr) -> SecretStr:
+        if len(secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
+            raise ValueError(f"a webhook's secret must have {MIN_SECRET_CHARACTERS} characters or more")
+        return secret
+
+    @field_validator("url")
+    @classmethod
+    def _is_bare(cls, url: HttpUrl) -> HttpUrl:
+        if url.username or url.password or url.fragment:
+            raise ValueError("the URL holds credentials or a fragment; the signature says who calls")
+        return url
+
+
+class DeliveryTables(Configured):
+    """The file."""
+
+    deliver: tuple[PeerDelivery, ...] = ()
+    webhooks: dict[PeerName, Webhook] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _each_peer_once(self) -> "DeliveryTables":
+        named = [(one.peer, one.protocol) for one in self.deliver]
+        if len(named) != len(set(named)):
+            raise ValueError("a peer stands in two [[deliver]] tables; give it one with all kinds")
+        return self
+
+
+class Destination(Configured):
+    """One receiver. ``name`` is what /deliveries shows: protocol and configured name."""
+
+    name: str
+    kinds: frozenset[Kind]
+    cohort: bool
+    peer: DimsePeer | DicomwebPeer | Webhook
+
+
+def load_destinations(settings: Settings) -> tuple[Destination, ...]:
+    """Read where answers go. Raises ConfigurationError, which names the setting and never quotes a value."""
+    path = settings.deliveries_file
+    if path is None:
+        return ()
+    tables = _read(path)
+    peers = load_peers(settings.peers_file)
+    return (
+        *(_of_peer(peers, one, path) for one in tables.deliver),
+        *_of_webhooks(tables),
+    )
+
+
+def _read(path: Path) -> DeliveryTables:
+    try:
+        return DeliveryTables.model_validate(
+            tomllib.loads(path.read_text()), context={"folder": path.absolute().parent}
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the deliveries' file {path} cannot be read ({type(error).__name__})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"the deliveries' file {path} is not TOML: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ConfigurationError(f"the deliveries' file {path} is wrong: {wrong}") from error
+
+
+def _of_peer(peers: Peers, wanted: PeerDelivery, path: Path) -> Destination:
+    known: dict[str, DimsePeer | DicomwebPeer] = {}
+    if wanted.peer in peers.dimse:
+        known["dimse"] = peers.dimse[wanted.peer]
+    if wanted.peer in peers.dicomweb:
+        known["dicomweb"] = peers.dicomweb[wanted.peer]
+    fitting = [protocol for protocol in known if wanted.protocol in {None, protocol}]
+    if len(fitting) != 1:
+        why = "is in no table of the peers' file" if not fitting else "has two protocols; name one"
+        raise ConfigurationError(f"the deliveries' file {path} is wrong: the peer {wanted.peer} {why}")
+    return Destination(
+        name=f"{fitting[0]}:{wanted.peer}",
+        kinds=frozenset(wanted.kinds),
+        cohort=wanted.cohort,
+        peer=known[fitting[0]],
+    )
+
+
+def _of_webhooks(tables: DeliveryTables) -> Iterable[Destination]:
+    for name, webhook in tables.webhooks.items():
+        kinds = frozenset({Kind.EVENT})
+        yield Destination(name=f"webhook:{name}", kinds=kinds, cohort=webhook.cohort, peer=webhook)

@@ -1,0 +1,196 @@
+"""The outbox: from stored answers to deliveries, one per run, kind and destination, each taken by one sender at a time.
+
+The answer's own transaction leaves an outbox row, and nothing else knows where answers go; the deliverer turns it into
+deliveries. What is sent has an identity that follows from run and kind, so that sending it twice is harmless.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from med3d_contract.queues import CELERY_PRIORITY
+from med3d_contract.results import Priority
+from med3d_service.database import db_now
+from med3d_service.delivery.destinations import DICOM_KINDS, Destination, Kind
+from med3d_service.own_objects import own_uid
+from med3d_service.problems import ServiceError
+from med3d_service.tables import DeliveryRow, IdentifierRow, OutboxRow, RunRow
+
+EVENTS = uuid.UUID("5b0f1a52-7a55-4d0e-9a3f-3a7a6f0c2d11")
+"""Name space of the ids of events and deliveries (UUID version 5)."""
+PLANNED_AT_ONCE = 100
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands. ``dead`` waits for a person."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a delivery is tried: pauses double from ``first_s`` to ``longest_s`` until ``give_up_s`` are over."""
+
+    first_s: float
+    longest_s: float
+    give_up_s: float
+    lease_s: float
+
+    def pause_s(self, tries: int) -> float:
+        """Seconds until the next try after that many."""
+        return min(self.longest_s, self.first_s * 2.0 ** min(tries - 1, 30))
+
+
+def object_uid(run_id: str, kind: Kind) -> str:
+    """SOP Instance UID of a DICOM object, id of an event: the same for the same run and kind, for ever."""
+    return own_uid(run_id, kind) if kind in DICOM_KINDS else str(uuid.uuid5(EVENTS, f"{run_id}/{kind}"))
+
+
+def has_answers(session: Session) -> bool:
+    """Tell whether there is something to plan, without a lock."""
+    return session.scalars(select(OutboxRow.run_id).limit(1)).first() is not None
+
+
+def plan(session: Session, destinations: Sequence[Destination], patience: Patience) -> int:
+    """Turn stored answers into deliveries; how many were planned."""
+    waiting = select(OutboxRow).order_by(OutboxRow.answered_at).limit(PLANNED_AT_ONCE).with_for_update(skip_locked=True)
+    planned = 0
+    for answer in session.scalars(waiting).all():
+        run = session.scalars(select(RunRow).where(RunRow.id == answer.run_id)).one()
+        cohort = run.priority == CELERY_PRIORITY[Priority.COHORT]
+        planned += plan_run(session, run, [one for one in destinations if one.cohort or not cohort], patience)
+        session.delete(answer)
+    session.flush()
+    return planned
+
+
+def plan_run(session: Session, run: RunRow, destinations: Sequence[Destination], patience: Patience) -> int:
+    """Add what is missing of a run's deliveries; how many were added.
+
+    DICOM objects only where the study came as DICOM, for they belong into it.
+    """
+    if not destinations:
+        return 0
+    is_dicom = session.scalars(
+        select(IdentifierRow.id).where(IdentifierRow.study_id == run.study_id, IdentifierRow.kind == "study_uid")
+    ).first()
+    there = select(DeliveryRow.kind, DeliveryRow.destination).where(DeliveryRow.run_id == run.id)
+    known = {(kind, destination) for kind, destination in session.execute(there)}
+    now = session.execute(select(db_now())).scalar_one()
+    wanted = [
+        (kind, destination.name)
+        for destination in destinations
+        for kind in sorted(destination.kinds)
+        if is_dicom is not None or kind not in DICOM_KINDS
+    ]
+    new = [one for one in wanted if one not in known]
+    session.add_all(_delivery(run.id, kind, name, now, patience) for kind, name in new)
+    return len(new)
+
+
+def _delivery(run_id: str, kind: Kind, destination: str, now: float, patience: Patience) -> DeliveryRow:
+    return DeliveryRow(
+        id=str(uuid.uuid5(EVENTS, f"{run_id}/{kind}/{destination}")),
+        run_id=run_id,
+        kind=kind,
+        destination=destination,
+        object_uid=object_uid(run_id, kind),
+        status=DeliveryStatus.WAITING,
+        tries=0,
+        created_at=now,
+        next_try_at=now,
+        give_up_at=now + patience.give_up_s,
+    )
+
+
+def claim(session: Session, destination: str, patience: Patience) -> DeliveryRow | None:
+    """Take the delivery to ``destination`` that is due longest, also one whose sender was lost; None where none is."""
+    row = session.scalars(
+        select(DeliveryRow)
+        .where(DeliveryRow.destination == destination, _due())
+        .order_by(DeliveryRow.next_try_at, DeliveryRow.seq)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).first()
+    if row is None:
+        return None
+    now = session.execute(select(db_now())).scalar_one()
+    row.status, row.lease_until, row.tries = DeliveryStatus.SENDING, now + patience.lease_s, row.tries + 1
+    session.flush()
+    return row
+
+
+def is_due(session: Session, destination: str) -> bool:
+    """Tell whether there is something to claim, without a lock."""
+    return (
+        session.scalars(select(DeliveryRow.seq).where(DeliveryRow.destination == destination, _due()).limit(1)).first()
+        is not None
+    )
+
+
+def _due() -> ColumnElement[bool]:
+    return or_(
+        and_(DeliveryRow.status == DeliveryStatus.WAITING, DeliveryRow.next_try_at <= db_now()),
+        and_(DeliveryRow.status == DeliveryStatus.SENDING, DeliveryRow.lease_until < db_now()),
+    )
+
+
+def delivered(session: Session, taken: DeliveryRow) -> None:
+    """Note that the destination has it. What else waits for that destination is due now: it is back."""
+    now = session.execute(select(db_now())).scalar_one()
+    _settle(session, taken, status=DeliveryStatus.DELIVERED, ended_at=now, lease_until=None, fault=None)
+    session.execute(
+        update(DeliveryRow)
+        .where(
+            DeliveryRow.destination == taken.destination,
+            DeliveryRow.status == DeliveryStatus.WAITING,
+            DeliveryRow.next_try_at > now,
+            DeliveryRow.fault.startswith("peer_"),
+        )
+        .values(next_try_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def postponed(session: Session, taken: DeliveryRow, fault: str, patience: Patience) -> DeliveryStatus:
+    """Note a fault that may pass: again after a pause, dead when the time for it is over."""
+    now = session.execute(select(db_now())).scalar_one()
+    if now >= taken.give_up_at:
+        return dead(session, taken, fault)
+    pause_s = patience.pause_s(taken.tries)
+    _settle(session, taken, status=DeliveryStatus.WAITING, next_try_at=now + pause_s, lease_until=None, fault=fault)
+    return DeliveryStatus.WAITING
+
+
+def dead(session: Session, taken: DeliveryRow, fault: str) -> DeliveryStatus:
+    """Note a fault that no repetition mends."""
+    now = session.execute(select(db_now())).scalar_one()
+    _settle(session, taken, status=DeliveryStatus.DEAD, ended_at=now, lease_until=None, fault=fault)
+    return DeliveryStatus.DEAD
+
+
+def _settle(session: Session, taken: DeliveryRow, **values: Any) -> None:
+    """Compare-and-set on the try: a sender that was thought lost says nothing about the next one's."""
+    here = (DeliveryRow.id == taken.id, DeliveryRow.status == DeliveryStatus.SENDING, DeliveryRow.tries == taken.tries)
+    session.execute(update(DeliveryRow).where(*here).values(**values).execution_options(synchronize_session=False))
+
+
+def retry(session: Session, delivery_id: str, patience: Patience) -> DeliveryRow:
+    """Let a delivery that is dead, delivered or waiting go (again) at once. Raises ServiceError: unknown_delivery."""
+    row = session.scalars(select(DeliveryRow).where(DeliveryRow.id == delivery_id).with_for_update()).one_or_none()
+    if row is None:
+        raise ServiceError("unknown_delivery")
+    if row.status != DeliveryStatus.SENDING:
+        now = session.execute(select(db_now())).scalar_one()
+        row.status, row.ended_at, row.next_try_at = DeliveryStatus.WAITING, None, now
+        row.give_up_at = now + patience.give_up_s
+        session.flush()
+    return row

@@ -1,0 +1,37 @@
+"""How something is sent: the words that the deliverer and the ways to a destination share."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from med3d_service.delivery.destinations import Kind
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """What goes out: a DICOM file (PS3.10) or the JSON of an event, and the identity that it has each time."""
+
+    kind: Kind
+    object_uid: str
+    content: bytes
+
+
+class NotDeliveredError(Exception):
+    """The destination has not taken it now. ``code`` says why, without a word of the peer's own."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class RefusedByPeerError(NotDeliveredError):
+    """The destination will not take this object, however often it is sent."""
+
+
+class Sender(Protocol):
+    """A way to one destination."""
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Send it and return when the destination has confirmed it.
+
+        Raises NotDeliveredError where a later try may do, RefusedByPeerError where none will.
+        """

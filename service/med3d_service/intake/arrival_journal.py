@@ -1,0 +1,235 @@
+"""The database's side of arriving instances: rows of those who wait at the same moment are committed together.
+
+An instance is acknowledged only after its row is committed, and on one disk a commit costs about as much for twenty
+rows as for one. So whoever comes while a commit is under way waits, and the next commit takes all of them.
+"""
+
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import IntegrityError
+
+from med3d_service.database import Database, db_now
+
+MOST_AT_ONCE = 200
+TRIES = 3
+INCONSISTENT, SEVERAL_PATIENTS = "inconsistent_study", "several_patients"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One instance that lies in the store. ``told_apart``: stored instances of its SOP UID that have other pixels."""
+
+    site: str
+    source: str
+    study_index: str
+    patient_index: str | None
+    sop_index: str
+    digest: str
+    upload_id: str
+    stored_sha256: str
+    stored_bytes: int
+    size_bytes: int
+    rule: str | None
+    priority: int | None
+    bundle: str | None
+    told_apart: frozenset[str] = frozenset()
+
+    @property
+    def study(self) -> tuple[str, str]:
+        """What tells its study from others."""
+        return self.site, self.study_index
+
+
+class Finding(StrEnum):
+    """What came of an entry."""
+
+    NEW = "new"
+    KNOWN = "known"
+    SAME_UID = "same_uid"  # not recorded: the caller must compare the pixels first
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """``rivals``: (digest, upload id) of the instances of the same SOP UID that must be compared with."""
+
+    finding: Finding
+    arrival_id: str
+    fault: str | None = None
+    rivals: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(eq=False)
+class _Ticket:
+    entry: Entry
+    called: threading.Event = field(default_factory=threading.Event)  # it has its answer, or is to lead
+    answer: Recorded | None = None
+    error: BaseException | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        return self.answer is not None or self.error is not None
+
+
+class ArrivalJournal:
+    """Records entries; safe among threads and among processes on one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._waiting: list[_Ticket] = []
+        self._led = False
+
+    def record(self, entry: Entry) -> Recorded:
+        """Commit one entry, together with those of others who wait. Raises what the database raises."""
+        ticket = _Ticket(entry)
+        with self._lock:
+            self._waiting.append(ticket)
+            leads, self._led = not self._led, True
+        if not leads:
+            ticket.called.wait()
+        if not ticket.is_answered:
+            self._lead()
+        if ticket.error is not None:
+            raise ticket.error
+        assert ticket.answer is not None
+        return ticket.answer
+
+    def _lead(self) -> None:
+        """Commit all that wait, the caller's own among them; then the next who waits leads."""
+        with self._lock:
+            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+        try:
+            for ticket, answer in zip(batch, self._commit([ticket.entry for ticket in batch]), strict=True):
+                ticket.answer = answer
+        except BaseException as error:  # noqa: BLE001 - each of those who wait must hear of it
+            for ticket in batch:
+                ticket.error = error
+        for ticket in batch:
+            ticket.called.set()
+        with self._lock:
+            self._led = bool(self._waiting)
+            if self._waiting:
+                self._waiting[0].called.set()
+
+    def _commit(self, entries: Sequence[Entry]) -> list[Recorded]:
+        for _ in range(TRIES - 1):
+            try:
+                return self._committed(entries)
+            except IntegrityError:  # another process was first with the same study or instance
+                continue
+        return self._committed(entries)
+
+    def _committed(self, entries: Sequence[Entry]) -> list[Recorded]:
+        with self._database.write_rows() as connection:
+            now: float = connection.execute(_NOW).scalar_one()
+            studies = {
+                key: _Study.found_or_made(connection, next(entry for entry in entries if entry.study == key), now)
+                for key in sorted({entry.study for entry in entries})  # the same order for all: nobody waits in a ring
+            }
+            answers = [studies[entry.study].judge(connection, entry, now) for entry in entries]
+            rows = [row for study in studies.values() for row in study.rows]
+            if rows:
+                connection.execute(_ADD_INSTANCE, rows)
+                connection.execute(_CHANGE_STUDY, [study.changes(now) for study in studies.values() if study.rows])
+            return answers
+
+
+class _Study:
+    """A study's row, locked while the transaction lasts, and what the batch adds to it."""
+
+    def __init__(self, arrival_id: str, patient_index: str | None, fault: str | None) -> None:
+        self._id = arrival_id
+        self._patient_index = patient_index
+        self._fault = fault
+        self._added: list[tuple[str, str, str]] = []
+        self.rows: list[dict[str, Any]] = []
+
+    @classmethod
+    def found_or_made(cls, connection: Connection, entry: Entry, now: float) -> "_Study":
+        key = {"site": entry.site, "study_index": entry.study_index}
+        lock = _FIND_STUDY_LOCKED if connection.dialect.name == "postgresql" else _FIND_STUDY
+        found = connection.execute(lock, key).one_or_none()
+        if found is not None:
+            return cls(*found)
+        made = {"id": str(uuid.uuid4()), "patient_index": entry.patient_index, "source": entry.source, "now": now}
+        connection.execute(_ADD_STUDY, key | made)
+        return cls(str(made["id"]), entry.patient_index, None)
+
+    def judge(self, connection: Connection, entry: Entry, now: float) -> Recorded:
+        """Say what comes of an entry, and note its row where it is new."""
+        known = self._known(connection, entry)
+        if any(digest == entry.digest for digest, _, _ in known):
+            return Recorded(Finding.KNOWN, self._id)
+        rivals = [(digest, upload_id) for digest, sop_index, upload_id in known if sop_index == entry.sop_index]
+        unseen = tuple(rival for rival in rivals if rival[0] not in entry.told_apart)
+        if unseen:
+            return Recorded(Finding.SAME_UID, self._id, rivals=unseen)
+        fault = INCONSISTENT if rivals else self._other_patient(entry)
+        self._fault = self._fault or fault
+        self._added.append((entry.digest, entry.sop_index, entry.upload_id))
+        row = {name: getattr(entry, name) for name in _OF_THE_ENTRY}
+        self.rows.append(row | {"arrival_id": self._id, "arrived_at": now})
+        return Recorded(Finding.NEW, self._id, fault)
+
+    def changes(self, now: float) -> dict[str, Any]:
+        """What the study's row becomes."""
+        return {
+            "id": self._id,
+            "now": now,
+            "more": len(self.rows),
+            "patient_index": self._patient_index,
+            "fault": self._fault,
+        }
+
+    def _known(self, connection: Connection, entry: Entry) -> Sequence[tuple[str, str, str]]:
+        """(digest, SOP index, upload id) of what is recorded, or about to be, and may be the same."""
+        asked = {"arrival_id": self._id, "digest": entry.digest, "sop_index": entry.sop_index}
+        rows = [(row[0], row[1], row[2]) for row in connection.execute(_FIND_INSTANCES, asked)]
+        return rows + [one for one in self._added if one[0] == entry.digest or one[1] == entry.sop_index]
+
+    def _other_patient(self, entry: Entry) -> str | None:
+        if entry.patient_index is None:
+            return None
+        if self._patient_index is None:
+            self._patient_index = entry.patient_index
+        return None if self._patient_index == entry.patient_index else SEVERAL_PATIENTS
+
+
+_OF_THE_ENTRY = (
+    "digest",
+    "sop_index",
+    "upload_id",
+    "stored_sha256",
+    "stored_bytes",
+    "size_bytes",
+    "rule",
+    "priority",
+    "bundle",
+)
+# Statements as text, prepared once: at thousands of rows per second building them costs more than running them.
+_NOW = select(db_now())
+_FIND = "SELECT id, patient_index, fault FROM arrivals WHERE site = :site AND study_index = :study_index"
+_FIND_STUDY, _FIND_STUDY_LOCKED = text(_FIND), text(f"{_FIND} FOR UPDATE")
+_ADD_STUDY = text(
+    "INSERT INTO arrivals (id, site, study_index, patient_index, status, source, first_at, last_at, instances) "
+    "VALUES (:id, :site, :study_index, :patient_index, 'receiving', :source, :now, :now, 0)"
+)
+_CHANGE_STUDY = text(
+    "UPDATE arrivals SET status = 'receiving', last_at = :now, instances = instances + :more, "
+    "patient_index = :patient_index, fault = :fault WHERE id = :id"
+)
+_FIND_INSTANCES = text(
+    "SELECT digest, sop_index, upload_id FROM arrived_instances "
+    "WHERE arrival_id = :arrival_id AND (digest = :digest OR sop_index = :sop_index)"
+)
+_ADD_INSTANCE = text(
+    "INSERT INTO arrived_instances (arrival_id, digest, sop_index, upload_id, stored_sha256, stored_bytes, size_bytes, "
+    "rule, priority, bundle, arrived_at) VALUES (:arrival_id, :digest, :sop_index, :upload_id, :stored_sha256, "
+    ":stored_bytes, :size_bytes, :rule, :priority, :bundle, :arrived_at)"
+)

@@ -1,0 +1,217 @@
+"""From a study that has arrived and is quiet to a recorded study with a run, as POST /studies leaves one.
+
+The first time it is stable a study gets its run. While that run waits for a usable T1 (runs.parking), what comes later
+joins its study. Once there is an answer, what comes later makes another version, which gets a run only where it changes
+which series can be analysed (intake.late_instances).
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import ColumnElement, insert, or_, select
+from sqlalchemy.orm import Session
+
+from med3d_contract.queues import CELERY_PRIORITY
+from med3d_contract.results import Priority, Refusal
+from med3d_service.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
+from med3d_service.bundles import find_bundle
+from med3d_service.database import Database, db_now
+from med3d_service.intake.identity import study_digest
+from med3d_service.intake.originals import original_key
+from med3d_service.pulls.tables import OVER, PullRow
+from med3d_service.runs.parking import PARKED
+from med3d_service.runs.starting import start_run
+from med3d_service.runs.transitions import refuse_study, supersede
+from med3d_service.settings import Settings
+from med3d_service.tables import InstanceRow, RunRow, StudyRow, UploadRow
+
+log = structlog.get_logger()
+MOST_IN_A_QUERY = 500
+Rows = Sequence[ArrivedInstanceRow]
+REFUSALS = {
+    "inconsistent_study": "Two instances have one SOP Instance UID but different pixels. Find out at the PACS which of "
+    "them is right, and send the study again.",
+    "several_patients": "Instances of one Study Instance UID name more than one patient. Correct the study at the PACS "
+    "and send it again.",
+}
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Where a study has got to; None for what there is not (yet)."""
+
+    arrival_id: str | None
+    study_id: str | None
+    run_id: str | None
+
+
+class Settling:
+    """Puts together what has arrived."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+
+    def due(self) -> list[str]:
+        """Ids of the arrivals that are stable now and not yet settled."""
+        # A pull that was broken off and will go on is a pause of the peer, not the end of the study.
+        pulled = select(PullRow.id).where(
+            PullRow.site == ArrivalRow.site, PullRow.study_index == ArrivalRow.study_index, PullRow.status.not_in(OVER)
+        )
+        # What a C-MOVE brings comes through the listener, and is known by having begun after the pull was asked for.
+        brought = or_(ArrivalRow.source == "pull", ArrivalRow.first_at >= PullRow.created_at)
+        quiet = (ArrivalRow.last_at < db_now() - self._settings.quiet_s) & ~pulled.where(brought).exists()
+        stable: ColumnElement[bool] = or_(
+            quiet,
+            ArrivalRow.whole_at >= ArrivalRow.last_at,
+            ArrivalRow.instances >= ArrivalRow.expected,
+        )
+        with self._database.read() as session:
+            query = select(ArrivalRow.id).where(ArrivalRow.status == "receiving", stable).order_by(ArrivalRow.last_at)
+            return list(session.scalars(query))
+
+    def settle(self, arrival_id: str) -> Completion:
+        """Settle one arrival, stable or not; one that is settled is left as it is.
+
+        Raises ServiceError: no_bundle, unknown_bundle; the arrival then goes on waiting.
+        """
+        with self._database.write() as session:
+            arrival = session.get_one(ArrivalRow, arrival_id, with_for_update=True)
+            if arrival.status == "receiving":
+                self._settled(session, arrival)
+                arrival.status = "settled"
+                log.info("arrival_settled", arrival_id=arrival.id, study_id=arrival.study_id, run_id=arrival.run_id)
+            return Completion(arrival.id, arrival.study_id, arrival.run_id)
+
+    def _settled(self, session: Session, arrival: ArrivalRow) -> None:
+        rows = session.scalars(
+            select(ArrivedInstanceRow).where(
+                ArrivedInstanceRow.arrival_id == arrival.id, ArrivedInstanceRow.rule.is_not(None)
+            )
+        ).all()
+        if not rows:
+            return
+        digest = study_digest(row.digest for row in rows)
+        current = None if arrival.study_id is None else _study(session, arrival.study_id)
+        if current is None:
+            study = self._found_or_made(session, arrival, digest, rows)
+            arrival.study_id = study.id
+            arrival.wait_until = session.execute(select(db_now())).scalar_one() + self._settings.t1_wait_s
+            arrival.run_id = self._run(session, study, rows).id
+        elif arrival.late_study_id is not None:
+            late = _study(session, arrival.late_study_id)
+            if late.digest != digest:
+                self._extend(session, arrival, late, digest, rows)
+        elif current.digest == digest:
+            return  # only what is not wanted came
+        elif current.working_status == PARKED:
+            self._extend(session, arrival, current, digest, rows)
+        else:
+            self._add_late(session, arrival, digest, rows)
+
+    def _found_or_made(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> StudyRow:
+        """The study of just these instances, by whatever way it came."""
+        query = select(StudyRow).where(StudyRow.site == arrival.site, StudyRow.digest == digest)
+        found = session.scalars(query).one_or_none()
+        if found is not None:
+            return found
+        study = StudyRow(
+            id=str(uuid.uuid4()),
+            site=arrival.site,
+            digest=digest,
+            created_at=session.execute(select(db_now())).scalar_one(),
+            files=len(rows),
+            skipped_files=0,
+            working_status="waiting",
+            working_tries=0,
+        )
+        _refuse_faulty(study, arrival)
+        session.add(study)
+        session.flush()
+        _add_instances(session, study.id, rows)
+        return study
+
+    def _extend(self, session: Session, arrival: ArrivalRow, study: StudyRow, digest: str, rows: Rows) -> None:
+        """Let a study that has no answer yet hold what came since; its working copy is made anew."""
+        same = select(StudyRow).where(StudyRow.site == arrival.site, StudyRow.digest == digest)
+        other = session.scalars(same).one_or_none()
+        if other is not None:  # the same instances also came by another way: that study stands for this one
+            arrival.study_id, arrival.late_study_id = other.id, None
+            run = self._run(session, other, rows)
+            supersede(session, study.id, run)
+            arrival.run_id = run.id
+            return
+        study.digest, study.files = digest, len(rows)
+        study.working_status, study.working_tries, study.refusal = "waiting", 0, None
+        _refuse_faulty(study, arrival)
+        _add_instances(session, study.id, rows)
+        if study.refusal is not None:
+            refuse_study(session, study.id, Refusal.model_validate(study.refusal))
+        appraisal = session.get(AppraisalRow, study.id)
+        if appraisal is not None:
+            appraisal.eligible, appraisal.sent_at, appraisal.tries = None, None, 0
+
+    def _add_late(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> None:
+        """Make another version, to be looked at by a worker before it gets a run."""
+        late = self._found_or_made(session, arrival, digest, rows)
+        arrival.late_study_id = late.id
+        for study_id in (arrival.study_id, late.id):
+            if study_id is not None and session.get(AppraisalRow, study_id) is None:
+                session.add(AppraisalRow(study_id=study_id, tries=0))
+        session.flush()
+
+    def _run(self, session: Session, study: StudyRow, rows: Rows) -> RunRow:
+        """Start the run as the most urgent of the rules wishes."""
+        most_urgent = min(rows, key=lambda row: (row.priority, row.rule))
+        priority = next(name for name, rank in CELERY_PRIORITY.items() if rank == most_urgent.priority)
+        return start_run(session, study, find_bundle(session, most_urgent.bundle), priority=Priority(priority)).run
+
+
+def _study(session: Session, study_id: str) -> StudyRow:
+    return session.scalars(select(StudyRow).where(StudyRow.id == study_id)).one()
+
+
+def _refuse_faulty(study: StudyRow, arrival: ArrivalRow) -> None:
+    if arrival.fault is not None:
+        study.working_status = "refused"
+        study.refusal = Refusal(code=arrival.fault, reason=REFUSALS[arrival.fault]).model_dump(mode="json")
+
+
+def _add_instances(session: Session, study_id: str, rows: Rows) -> None:
+    """Let the study hold ``rows``: what it does not hold yet, in containers that another version may have made."""
+    held = set(session.scalars(select(InstanceRow.digest).where(InstanceRow.study_id == study_id)))
+    wanted = [row for row in rows if row.digest not in held]
+    ids = [row.upload_id for row in wanted]
+    stored: set[str] = set()
+    for start in range(0, len(ids), MOST_IN_A_QUERY):
+        query = select(UploadRow.id).where(UploadRow.id.in_(ids[start : start + MOST_IN_A_QUERY]))
+        stored.update(session.scalars(query))
+    uploads = [
+        {
+            "id": row.upload_id,
+            "study_id": study_id,
+            "key": original_key(row.upload_id),
+            "sha256": row.stored_sha256,
+            "stored_bytes": row.stored_bytes,
+        }
+        for row in wanted
+        if row.upload_id not in stored
+    ]
+    instances = [
+        {
+            "study_id": study_id,
+            "digest": row.digest,
+            "upload_id": row.upload_id,
+            "kind": "dicom",
+            "offset_bytes": 0,
+            "size_bytes": row.size_bytes,
+        }
+        for row in wanted
+    ]
+    session.flush()
+    if uploads:
+        session.execute(insert(UploadRow), uploads)
+    if instances:
+        session.execute(insert(InstanceRow), instances)

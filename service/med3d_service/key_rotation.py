@@ -1,0 +1,87 @@
+"""A new key for the identifiers: everything that the old one sealed is sealed anew, and the old one opens nothing more.
+
+The blind index keeps its key, which opens nothing: HMACs cannot be made anew without what they are of.
+"""
+
+import secrets
+from dataclasses import dataclass, replace
+
+from sqlalchemy import select
+
+from med3d_service.database import Database
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.keys import KEY_BYTES, identifier_keys, load_keys, write_identifier_keys
+from med3d_service.pulls.tables import PullRow
+from med3d_service.settings import Settings
+from med3d_service.tables import IdentifierRow
+
+ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """How many rows were sealed anew, and whether the old keys are gone already."""
+
+    rows: int
+    old_keys_removed: bool
+
+
+def rotate_identifier_key(settings: Settings) -> Rotated:
+    """Seal all identifiers under a new key.
+
+    The key is made here and kept in ``data_dir/identifier.keys``; nothing else may run meanwhile, for it would not know
+    the key. Where the settings give the keys, their first one is the new one: then other processes may run if they know
+    it, and the operator removes the older ones afterwards. Broken off anywhere, nothing is lost: the next call ends it.
+    """
+    given = settings.identifier_keys is not None
+    if not given:
+        write_identifier_keys(settings, (secrets.token_bytes(KEY_BYTES), *identifier_keys(settings)))
+    keys = load_keys(settings)
+    database = Database(settings.database)
+    try:
+        rows = _seal_anew(database, IdentifierVault(keys))
+        if not given:
+            _require_newest(database, IdentifierVault(replace(keys, older_identifiers=())))
+            write_identifier_keys(settings, (keys.identifiers,))
+    finally:
+        database.close()
+    return Rotated(rows, old_keys_removed=not given)
+
+
+def _seal_anew(database: Database, vault: IdentifierVault) -> int:
+    """In short transactions, so that intake need not wait where it runs."""
+    done, last = 0, 0
+    while True:
+        with database.write() as session:
+            rows = session.scalars(
+                select(IdentifierRow).where(IdentifierRow.id > last).order_by(IdentifierRow.id).limit(ROWS_AT_ONCE)
+            ).all()
+            for row in rows:
+                vault.renew(row)
+                last = row.id
+            done += len(rows)
+        if len(rows) < ROWS_AT_ONCE:
+            break
+    return done + _seal_pulls_anew(database, vault)
+
+
+def _seal_pulls_anew(database: Database, vault: IdentifierVault) -> int:
+    done, last = 0, 0
+    while True:
+        with database.write() as session:
+            pulls = session.scalars(
+                select(PullRow).where(PullRow.seq > last).order_by(PullRow.seq).limit(ROWS_AT_ONCE)
+            ).all()
+            for pull in pulls:
+                pull.wanted = vault.seal(vault.unseal(pull.wanted, pull.id), pull.id)
+                last = pull.seq
+            done += len(pulls)
+        if len(pulls) < ROWS_AT_ONCE:
+            return done
+
+
+def _require_newest(database: Database, vault: IdentifierVault) -> None:
+    """Read every row by the new key alone before the old one goes. Raises InvalidTag."""
+    with database.read() as session:
+        for row in session.scalars(select(IdentifierRow).execution_options(yield_per=ROWS_AT_ONCE)):
+            vault.opened(row)

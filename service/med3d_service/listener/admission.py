@@ -1,0 +1,47 @@
+"""Who may open an association: AE titles and the addresses they call from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+
+class InvalidCallerError(ValueError):
+    """An entry of the allow-list cannot be read."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One entry: an AE title (``*`` for any) and a network."""
+
+    ae_title: str
+    network: IPv4Network | IPv6Network
+
+    @classmethod
+    def parse(cls, text: str) -> "Caller":
+        """Read ``AE_TITLE@ADDRESS`` or ``AE_TITLE@NETWORK/BITS``. Raises InvalidCallerError."""
+        ae_title, at, address = text.strip().rpartition("@")
+        if not at or not 1 <= len(ae_title) <= 16:
+            raise InvalidCallerError(f"{text!r} is not of the form AE_TITLE@ADDRESS or AE_TITLE@NETWORK/BITS")
+        try:
+            return cls(ae_title, ip_network(address, strict=False))
+        except ValueError as error:
+            raise InvalidCallerError(f"{text!r}: {error}") from error
+
+
+@dataclass(frozen=True)
+class AllowList:
+    """The callers that are let in; an empty list lets nobody in."""
+
+    callers: Sequence[Caller]
+
+    def admits(self, ae_title: str, address: str) -> bool:
+        """Whether this AE title may call from this address."""
+        found = ip_address(address)
+        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+            found = found.ipv4_mapped
+        return any(
+            fnmatchcase(ae_title, caller.ae_title) and found in caller.network
+            for caller in self.callers
+            if caller.network.version == found.version
+        )

@@ -1,0 +1,223 @@
+"""One association from its request to its end, in the thread that calls it."""
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import structlog
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
+
+from med3d_service.intake.arrivals import Arrival, InstanceRefused, Readable, Source, StoreFull
+from med3d_service.listener import commands, negotiation, pdus
+from med3d_service.listener.admission import AllowList
+from med3d_service.listener.commands import Request
+from med3d_service.listener.pdus import (
+    ConnectionEndedError,
+    Fragment,
+    PduSocket,
+    PduType,
+    ProtocolError,
+    fragments,
+)
+
+log = structlog.get_logger()
+
+SUCCESS, OUT_OF_RESOURCES, PROCESSING_FAILURE, UNKNOWN_OPERATION = 0x0000, 0xA700, 0x0110, 0x0211
+CLASS_NOT_SUPPORTED, MISMATCH, CANNOT_UNDERSTAND = 0x0122, 0xA900, 0xC000
+STATUS_OF_REFUSAL: Mapping[str, int] = {
+    "not_dicom": CANNOT_UNDERSTAND,
+    "missing_uids": MISMATCH,
+    "invalid_uid": MISMATCH,
+    "unsupported_sop_class": CLASS_NOT_SUPPORTED,
+    "unsupported_transfer_syntax": CLASS_NOT_SUPPORTED,
+    "instance_too_large": CANNOT_UNDERSTAND,
+}
+PERMANENT, TRANSIENT = 1, 2
+BY_USER, BY_PRESENTATION = 1, 3
+CALLER_UNKNOWN, LOCAL_LIMIT = 3, 2
+
+
+class ReceivesInstances(Protocol):
+    """``Arrivals``, or a test's stand-in."""
+
+    def receive_instance(self, stream: Readable, source: Source) -> Arrival:
+        """Take one DICOM file. Raises InstanceRefused, StoreFull."""
+        ...
+
+
+class DataSetStream:
+    """The data set of one C-STORE as a DICOM file, read from the network as it is asked for."""
+
+    def __init__(self, head: bytes, pieces: Iterator[memoryview]) -> None:
+        self._pieces = pieces
+        self._held = bytearray(head)
+
+    def read(self, size: int) -> bytes:
+        """The next ``size`` bytes, less only at the end. Raises ConnectionEndedError, ProtocolError."""
+        while len(self._held) < size and (piece := next(self._pieces, None)) is not None:
+            self._held += piece
+        data = bytes(self._held[:size])
+        del self._held[:size]
+        return data
+
+    def drain(self) -> None:
+        """Take what is left, and forget it."""
+        self._held.clear()
+        for _ in self._pieces:
+            pass
+
+
+class Association:
+    """Serves one peer. ``run`` returns when it is over, whatever the peer did."""
+
+    def __init__(
+        self,
+        connection: PduSocket,
+        address: str,
+        allowed: AllowList,
+        arrivals: ReceivesInstances,
+        site: str,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._connection = connection
+        self._address = address
+        self._allowed = allowed
+        self._arrivals = arrivals
+        self._site = site
+        self._stopping = stopping
+        self._source = Source("dimse", site)
+        self._contexts: Mapping[int, tuple[str, str]] = {}
+        self._incoming: Iterator[Fragment] = iter(())
+        self.instances = 0
+        self.study_uids: set[str] = set()
+
+    @property
+    def calling_ae_title(self) -> str:
+        """Who opened it."""
+        return self._source.peer
+
+    def run(self) -> str:
+        """Serve until the end, and say in a word how it ended."""
+        try:
+            if not self._open():
+                return "rejected"
+            self._incoming = self._fragments()
+            while (request := self._next_request()) is not None:
+                self._answer(*request)
+                if self._stopping():
+                    self._connection.send_last(pdus.abort())
+                    return "stopped"
+        except ConnectionEndedError:
+            return "lost"
+        except ProtocolError:
+            self._connection.send_last(pdus.abort(reason=2))
+            return "aborted"
+        self._connection.send_last(pdus.release_reply())
+        return "released"
+
+    def _open(self) -> bool:
+        kind, body = self._connection.receive()
+        if kind != PduType.ASSOCIATE_RQ:
+            raise ProtocolError("not an association request")
+        asked = negotiation.read_request(struct.pack(">BxI", kind, len(body)) + body)
+        if not self._allowed.admits(asked.calling_ae_title, self._address):
+            log.warning("association_rejected", reason="caller_unknown", address=self._address)
+            self._connection.send_last(pdus.reject(PERMANENT, BY_USER, CALLER_UNKNOWN))
+            return False
+        agreed = negotiation.agree(asked)
+        self._contexts = agreed.contexts
+        self._source = Source("dimse", self._site, asked.calling_ae_title)
+        self._connection.send(agreed.acceptance)
+        return True
+
+    def _fragments(self) -> Iterator[Fragment]:
+        """All fragments up to the release."""
+        while True:
+            kind, body = self._connection.receive()
+            if kind == PduType.RELEASE_RQ:
+                return
+            if kind == PduType.ABORT:
+                raise ConnectionEndedError
+            if kind != PduType.DATA:
+                raise ProtocolError("not a PDU of an open association")
+            yield from fragments(body)
+
+    def _next_request(self) -> tuple[int, Request] | None:
+        """Context id and the next command set; None at the release."""
+        command = bytearray()
+        for fragment in self._incoming:
+            if not fragment.is_command or fragment.context_id not in self._contexts:
+                raise ProtocolError("a command was due")
+            command += fragment.data
+            if len(command) > commands.LONGEST_BYTES:
+                raise ProtocolError("no command set")
+            if fragment.is_last:
+                return fragment.context_id, commands.read_request(bytes(command))
+        if command:
+            raise ProtocolError("released in the middle of a command")
+        return None
+
+    def _data_set(self, context_id: int) -> Iterator[memoryview]:
+        """The pieces of the data set that follows a command."""
+        for fragment in self._incoming:
+            if fragment.is_command or fragment.context_id != context_id:
+                raise ProtocolError("a data set was due")
+            yield fragment.data
+            if fragment.is_last:
+                return
+        raise ProtocolError("released in the middle of a data set")
+
+    def _answer(self, context_id: int, request: Request) -> None:
+        if request.field == commands.C_CANCEL_RQ:
+            return  # of what was answered long ago
+        if request.field == commands.C_STORE_RQ and request.has_data_set:
+            status = self._store(context_id, request)
+        else:
+            if request.has_data_set:
+                for _ in self._data_set(context_id):
+                    pass
+            status = SUCCESS if request.field == commands.C_ECHO_RQ else UNKNOWN_OPERATION
+        self._connection.send(pdus.command_pdu(context_id, commands.response(request, status)))
+
+    def _store(self, context_id: int, request: Request) -> int:
+        _, transfer_syntax = self._contexts[context_id]
+        stream = DataSetStream(file_head(request, transfer_syntax), self._data_set(context_id))
+        try:
+            arrival = self._arrivals.receive_instance(stream, self._source)
+        except InstanceRefused as refused:
+            status = STATUS_OF_REFUSAL[refused.code]
+            log.info("instance_refused", code=refused.code)
+        except StoreFull:
+            status = OUT_OF_RESOURCES
+            log.warning("store_full")
+        except (ConnectionEndedError, ProtocolError):
+            raise
+        except Exception:  # the edge: the peer keeps the instance and sends it again
+            status = PROCESSING_FAILURE
+            log.exception("instance_not_stored")
+        else:
+            status = SUCCESS
+            self.instances += 1
+            self.study_uids |= {arrival.study_uid} - {""}
+        stream.drain()
+        return status
+
+
+def file_head(request: Request, transfer_syntax: str) -> bytes:
+    """Preamble and group 0002 (PS3.10 7.1) for a data set that came by C-STORE."""
+    elements = b"".join(
+        (
+            struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\0\1",
+            _uid_element(0x0002, request.sop_class_uid),
+            _uid_element(0x0003, request.sop_instance_uid),
+            _uid_element(0x0010, transfer_syntax),
+            _uid_element(0x0012, PYNETDICOM_IMPLEMENTATION_UID),
+        )
+    )
+    return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(elements)) + elements
+
+
+def _uid_element(element: int, uid: str) -> bytes:
+    value = uid.encode("latin-1")[:64]
+    value += b"\0" * (len(value) % 2)
+    return struct.pack("<HH2sH", 0x0002, element, b"UI", len(value)) + value

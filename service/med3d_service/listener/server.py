@@ -1,0 +1,166 @@
+"""The listener's process: accepts connections and gives each association a thread."""
+
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from med3d_service.composition import Service
+from med3d_service.listener import pdus
+from med3d_service.listener.admission import AllowList, Caller
+from med3d_service.listener.association import BY_PRESENTATION, LOCAL_LIMIT, TRANSIENT, Association
+from med3d_service.listener.counting import ExpectedCounts
+from med3d_service.listener.pdus import PduSocket
+from med3d_service.logs import configure_logging
+from med3d_service.settings import Settings
+from med3d_service.stopping import StopSignal
+
+log = structlog.get_logger()
+ACCEPT_S = 0.2
+STOP_S = 1.5
+LAST_S = 1.0
+BACKLOG = 128
+
+
+class ListenerError(ValueError):
+    """The listener cannot start as it is set; the message says why."""
+
+
+def run(settings: Settings) -> None:
+    """Listen until SIGTERM or SIGINT. Raises ListenerError, OSError where the port is taken."""
+    configure_logging()
+    stop = StopSignal()
+    service = Service.compose(settings)
+    listener = Listener(settings, service)
+    log.info("listener_started", port=listener.port, tls=settings.dicom_tls_cert is not None)
+    while not stop.is_set:
+        listener.accept(ACCEPT_S)
+    listener.close()
+    service.close()
+    log.info("listener_stopped")
+
+
+def check_listener(settings: Settings) -> None:
+    """Raise what ``run`` would raise for settings that cannot be used."""
+    allow_list(settings)
+    tls_context(settings)
+
+
+def allow_list(settings: Settings) -> AllowList:
+    """The callers of the settings. Raises InvalidCallerError."""
+    return AllowList([Caller.parse(text) for text in settings.dicom_allowed])
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """TLS as BCP 195 wants it, with certificates of the clients; None where none is set. Raises ListenerError."""
+    files = (settings.dicom_tls_cert, settings.dicom_tls_key, settings.dicom_tls_client_ca)
+    if not any(files):
+        return None
+    if not all(files):
+        raise ListenerError("TLS needs all of dicom_tls_cert, dicom_tls_key and dicom_tls_client_ca")
+    certificate, key, authority = (Path(str(file)) for file in files)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(authority)
+    except OSError as error:
+        raise ListenerError(f"a TLS file cannot be used ({type(error).__name__})") from error
+    return context
+
+
+class Listener:
+    """A listening socket and the associations that came of it."""
+
+    def __init__(self, settings: Settings, service: Service) -> None:
+        self._settings = settings
+        self._arrivals = service.arrivals
+        self._counts = ExpectedCounts(service.peers, service.arrivals, settings.site)
+        self._allowed = allow_list(settings)
+        self._tls = tls_context(settings)
+        family = socket.AF_INET6 if ":" in settings.dicom_host else socket.AF_INET
+        self._socket = socket.create_server((settings.dicom_host, settings.dicom_port), family=family, backlog=BACKLOG)
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._open: dict[threading.Thread, socket.socket] = {}
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._socket.getsockname()[1])
+
+    def accept(self, timeout_s: float) -> None:
+        """Take one connection, if one comes in time."""
+        self._socket.settimeout(timeout_s)
+        try:
+            connection, address = self._socket.accept()
+        except OSError:  # nobody came, or was gone again, or there are no descriptors left
+            return
+        thread = threading.Thread(
+            target=self._serve, args=(connection, str(address[0])), name="association", daemon=True
+        )
+        with self._lock:
+            full = len(self._open) >= self._settings.dicom_associations
+            if not full:
+                self._open[thread] = connection
+        if full:
+            log.warning("association_rejected", reason="local_limit", address=str(address[0]))
+            with suppress(OSError):
+                connection.sendall(pdus.reject(TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT))
+            connection.close()
+            return
+        thread.start()
+
+    def _serve(self, connection: socket.socket, address: str) -> None:
+        ended, instances = "not_tls", 0
+        try:
+            connection.settimeout(self._settings.dicom_idle_s)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                with self._lock:
+                    self._open[threading.current_thread()] = connection
+            association = Association(
+                PduSocket(connection, self._settings.dicom_idle_s),
+                address,
+                self._allowed,
+                self._arrivals,
+                self._settings.site,
+                self._stopped.is_set,
+            )
+            ended = association.run()
+            instances = association.instances
+            self._counts.ask(association.calling_ae_title, frozenset(association.study_uids))
+        except OSError:  # of the handshake
+            log.warning("association_rejected", reason="tls", address=address)
+        except Exception:  # the edge of this thread
+            log.exception("association_broke")
+        finally:
+            connection.close()
+            with self._lock:
+                self._open.pop(threading.current_thread(), None)
+        log.info("association_ended", how=ended, instances=instances)
+
+    def close(self) -> None:
+        """Stop listening. Associations end after the instance in hand, or are cut off after STOP_S."""
+        self._stopped.set()
+        self._socket.close()
+        self._counts.close()
+        threads = self._threads()
+        for thread in threads:
+            thread.join(STOP_S / len(threads))
+        with self._lock:
+            left = list(self._open.values())
+        for connection in left:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(LAST_S / len(threads))
+
+    def _threads(self) -> list[threading.Thread]:
+        with self._lock:
+            return list(self._open)

@@ -1,0 +1,160 @@
+"""One pull after the other: find, list the series, take the MR ones in, and say that the study is whole."""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from med3d_service.composition import Service
+from med3d_service.intake.arrivals import Arrived, Source, StoreFull
+from med3d_service.intake.instance_headers import InstanceRefused
+from med3d_service.intake.instance_parts import InstanceParts, Receive, TakenPart
+from med3d_service.peers.asking import FoundSeries, PeerError, PeerSource, peer_source
+from med3d_service.problems import ServiceError
+from med3d_service.pulls.line import SEARCH, ClaimedPull, Fetched, Origin
+
+log = structlog.get_logger()
+
+
+class Stopping(Protocol):
+    """Tells whether this process has to end."""
+
+    @property
+    def is_set(self) -> bool:
+        """It has."""
+
+
+class StoppedError(Exception):
+    """The process has to end."""
+
+
+class LostError(Exception):
+    """The pull is no longer ours."""
+
+
+class Fetcher:
+    """Works on pulls, one at a time; several fetchers may work side by side, in one process or in many."""
+
+    def __init__(self, service: Service, stopping: Stopping) -> None:
+        self._service = service
+        self._stopping = stopping
+
+    def fetch(self, pull: ClaimedPull) -> None:
+        """Work on a pull until it is over, or waits for its next try."""
+        said = {"pull_id": pull.id, "source": pull.source, "peer": pull.peer, "tries": pull.tries}
+        try:
+            self._work_on(pull)
+        except StoppedError:
+            self._service.pulls.give_back(pull)
+        except LostError:
+            log.warning("pull_lost", **said)
+        except PeerError as error:
+            log.warning("pull_not_done", code=error.code, **said)
+            self._service.pulls.failed(pull, error.code, error.reason, may_pass=error.may_pass)
+        except ServiceError as error:  # no bundle yet, or one that the rules name and nobody carries
+            log.warning("pull_not_done", code=error.code, **said)
+            self._service.pulls.failed(pull, error.code, error.detail, may_pass=True)
+        except Exception:
+            log.exception("pull_failed", **said)  # the edge: what failed is tried again, and is seen
+            broken = PeerError("internal_error")
+            self._service.pulls.failed(pull, broken.code, broken.reason, may_pass=broken.may_pass)
+        else:
+            log.info("pull_done", **said)
+
+    def _work_on(self, pull: ClaimedPull) -> None:
+        peer = peer_source(self._service.peers, pull.source, pull.peer)
+        try:
+            if pull.kind == SEARCH:
+                self._search(pull, peer)
+            else:
+                self._fetch(pull, peer)
+        finally:
+            peer.close()
+
+    def _search(self, pull: ClaimedPull, peer: PeerSource) -> None:
+        found = peer.find_studies(pull.wanted.matching())
+        if not found:
+            raise PeerError("nothing_found")
+        origin = Origin(site=pull.site, kind="request", source=pull.source, peer=pull.peer)
+        self._service.pulls.found(pull, origin, [study.study_uid for study in found])
+
+    def _fetch(self, pull: ClaimedPull, peer: PeerSource) -> None:
+        study_uid = pull.wanted.study_uid
+        assert study_uid is not None
+        series = peer.list_series(study_uid)
+        if not series:
+            raise PeerError("nothing_found")
+        wanted = [one for one in series if one.modality in {"MR", ""}]
+        skipped = sum(one.instances or 0 for one in series if one not in wanted)
+        taken = refused = 0
+        keep = self._keeper(pull)
+        for one in wanted:
+            keep()
+            parts = self._fetch_series(pull, peer, study_uid, one, keep)
+            refused += sum(isinstance(part.error, InstanceRefused) for part in parts)
+            taken += sum(part.arrival is not None and part.arrival.outcome is not Arrived.IGNORED for part in parts)
+            if peer.delivers_to_listener:
+                taken += one.instances or 0
+        completion = self._service.arrivals.mark_complete(pull.site, study_uid)
+        fetched = Fetched(
+            instances=taken,
+            skipped_instances=skipped + refused,
+            arrival_id=completion.arrival_id,
+            study_id=completion.study_id,
+            run_id=completion.run_id,
+        )
+        self._service.pulls.done(pull, fetched)
+
+    def _fetch_series(
+        self, pull: ClaimedPull, peer: PeerSource, study_uid: str, series: FoundSeries, keep: Callable[[], None]
+    ) -> list[TakenPart]:
+        source = Source(kind="pull", site=pull.site, peer=pull.peer)
+        instances = _Watched(lambda file: self._service.arrivals.receive_instance(file, source), keep)
+        try:
+            sent = peer.fetch_series(study_uid, series.series_uid, instances)
+            parts = instances.finish()
+        finally:
+            instances.close()
+        for part in parts:
+            if isinstance(part.error, StoreFull):
+                raise PeerError("store_full") from part.error
+            if part.error is not None and not isinstance(part.error, InstanceRefused):
+                raise part.error
+        if series.instances is not None and sent < series.instances:
+            raise PeerError("answer_incomplete")
+        return parts
+
+    def _keeper(self, pull: ClaimedPull) -> Callable[[], None]:
+        """Make what is called again and again during a long fetch: it renews the lease now and then."""
+        every_s = self._service.settings.pull_lease_s / 4
+        last = time.monotonic()
+
+        def keep() -> None:
+            nonlocal last
+            if self._stopping.is_set:
+                raise StoppedError
+            if time.monotonic() - last > every_s:
+                last = time.monotonic()
+                if not self._service.pulls.renew(pull):
+                    raise LostError
+
+        return keep
+
+
+class _Watched(InstanceParts):
+    """Takes instances in while the pull is ours and the process goes on."""
+
+    def __init__(self, receive: Receive, keep: Callable[[], None]) -> None:
+        super().__init__(receive)
+        self._keep = keep
+
+    def begin(self) -> None:
+        """Start the next instance."""
+        self._keep()
+        super().begin()
+
+    def take(self, file: bytes) -> None:
+        """Take a whole instance."""
+        self._keep()
+        super().take(file)

@@ -1,0 +1,75 @@
+"""The process that fetches: a few fetchers, and a follower for each Orthanc, on threads of their own."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from med3d_service.composition import Service
+from med3d_service.logs import configure_logging
+from med3d_service.peers.asking import PeerError
+from med3d_service.pulls.fetching import Fetcher
+from med3d_service.pulls.following import Follower
+from med3d_service.pulls.line import ClaimedPull
+from med3d_service.settings import Settings
+from med3d_service.stopping import StopSignal
+
+log = structlog.get_logger()
+FETCHERS = 4
+
+
+def run(settings: Settings) -> None:
+    """Fetch and follow until SIGTERM or SIGINT."""
+    configure_logging()
+    stop = StopSignal()
+    service = Service.compose(settings)
+    followers = [Follower(service, name, peer) for name, peer in service.peers.orthancs.items()]
+    looking = threading.Lock()  # of fetchers without work one looks for it, and the others wait for their turn
+    work: list[Callable[[], None]] = [lambda: _fetch(service, stop, looking) for _ in range(FETCHERS)]
+    work += [lambda follower=follower: _follow(follower, stop) for follower in followers]  # type: ignore[misc]
+    threads = [threading.Thread(target=one, name="pulls", daemon=True) for one in work]
+    for thread in threads:
+        thread.start()
+    log.info("fetcher_started", peers=len(service.peers.dicomweb) + len(service.peers.dimse), followed=len(followers))
+    while not stop.wait(1.0):
+        pass
+    for thread in threads:
+        thread.join(timeout=2.0)  # one that waits for a silent peer is left behind: its lease ends
+    for follower in followers:
+        follower.close()
+    service.close()
+    log.info("fetcher_stopped")
+
+
+def _fetch(service: Service, stop: StopSignal, looking: threading.Lock) -> None:
+    fetcher = Fetcher(service, stop)
+    while not stop.is_set:
+        try:
+            with looking:
+                pull = _next(service, stop)
+            if pull is not None:
+                fetcher.fetch(pull)
+        except Exception:  # the edge: a database that is away comes back
+            log.exception("fetching_failed")
+            stop.wait(1.0)
+
+
+def _next(service: Service, stop: StopSignal) -> ClaimedPull | None:
+    """Wait for a pull that is due; None where the process has to end."""
+    while not stop.is_set:
+        pull = service.pulls.claim()
+        if pull is not None:
+            return pull
+        stop.wait(service.settings.fetcher_poll_s)
+    return None
+
+
+def _follow(follower: Follower, stop: StopSignal) -> None:
+    while not stop.is_set:
+        try:
+            follower.look()
+        except PeerError as error:
+            log.warning("peer_not_followed", code=error.code)
+        except Exception:  # the edge: the next look is soon
+            log.exception("following_failed")
+        stop.wait(follower.every_s)

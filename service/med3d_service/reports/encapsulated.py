@@ -1,0 +1,80 @@
+"""The page as DICOM: Encapsulated PDF, and Secondary Capture for viewers that show pictures only."""
+
+import pypdfium2
+from highdicom.sr import CodedConcept
+from pydicom import Dataset
+from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
+
+from med3d_service.reports import codes
+from med3d_service.reports.dicom_objects import as_file, identify, own_scheme, patient_and_study
+from med3d_service.reports.facts import ReportFacts
+from med3d_service.reports.page import page_pdf
+
+PDF, SC = "pdf", "sc"
+TITLE = "Brain age analysis"
+DOTS_PER_INCH = 130
+
+
+def encapsulated_pdf(facts: ReportFacts) -> bytes:
+    """Write the page as Encapsulated PDF (PS3.3 A.45.1). Raises NoDicomStudyError."""
+    dataset = patient_and_study(facts)
+    identify(dataset, facts, PDF, EncapsulatedPDFStorage, "DOC")
+    dataset.SeriesDescription = TITLE
+    dataset.ConversionType = "WSD"
+    dataset.BurnedInAnnotation = "YES"
+    dataset.AcquisitionDateTime = ""
+    dataset.DocumentTitle = TITLE
+    dataset.ConceptNameCodeSequence = [_title()]
+    dataset.CodingSchemeIdentificationSequence = [own_scheme()]
+    dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    if facts.source is not None:
+        dataset.SourceInstanceSequence = _references(facts)
+    document = page_pdf(facts)
+    dataset.EncapsulatedDocumentLength = len(document)
+    dataset.EncapsulatedDocument = document + b"\0" * (len(document) % 2)
+    return as_file(dataset)
+
+
+def secondary_capture(facts: ReportFacts) -> bytes:
+    """Write the page as Secondary Capture (PS3.3 A.8.1), RGB. Raises NoDicomStudyError."""
+    dataset = patient_and_study(facts)
+    identify(dataset, facts, SC, SecondaryCaptureImageStorage, "OT")
+    dataset.SeriesDescription = TITLE
+    dataset.ImageType = ["DERIVED", "SECONDARY"]
+    dataset.ConversionType = "WSD"
+    dataset.BurnedInAnnotation = "YES"
+    dataset.BodyPartExamined = "BRAIN"
+    dataset.PatientOrientation = ""
+    pixels, width, height = page_pixels(page_pdf(facts))
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+    dataset.Rows, dataset.Columns = height, width
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+    dataset.PixelData = pixels + b"\0" * (len(pixels) % 2)
+    dataset["PixelData"].VR = "OB"
+    return as_file(dataset)
+
+
+def page_pixels(document: bytes) -> tuple[bytes, int, int]:
+    """Draw the first page of a PDF: RGB bytes row by row, width, height."""
+    opened = pypdfium2.PdfDocument(document)
+    try:
+        bitmap = opened[0].render(scale=DOTS_PER_INCH / 72, rev_byteorder=True)
+        pixels = bitmap.to_numpy()[:, :, :3]
+        return pixels.tobytes(), bitmap.width, bitmap.height
+    finally:
+        opened.close()
+
+
+def _title() -> Dataset:
+    made: CodedConcept = codes.BRAIN_AGE_ANALYSIS
+    return made
+
+
+def _references(facts: ReportFacts) -> list[Dataset]:
+    assert facts.source is not None
+    found = []
+    for uid in facts.source.instance_uids:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = facts.source.sop_class_uid, uid
+        found.append(item)
+    return found

@@ -1,0 +1,205 @@
+"""Everything that a report of one run may say, gathered in one place; each format only chooses and arranges."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from med3d_contract.pictures import BrainPictures, ReferenceCohort, reference_cohort_key
+from med3d_contract.results import BundleRef, Provenance, Quality, Refusal, Result, RunStatus, SeriesReport
+from med3d_contract.store import ObjectStore, StoreError
+from med3d_contract.work import PreprocessedObject, SourceSeries
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.runs.views import bundle_ref
+from med3d_service.tables import BundleRow, RunRow, StudyRow
+
+log = structlog.get_logger()
+ANSWERED = frozenset({RunStatus.COMPLETED, RunStatus.REFUSED})
+
+
+@dataclass(frozen=True)
+class PatientIdentity:
+    """The patient, as the original images have it; empty where they do not say. ``sex`` is F, M or empty."""
+
+    patient_id: str = field(repr=False)
+    issuer: str = field(repr=False)
+    name: str = field(repr=False)
+    birth_date: str = field(repr=False)
+    sex: str = ""
+
+
+@dataclass(frozen=True)
+class StudyIdentity:
+    """The study that a report is filed in, as the original images have it; DICOM DA, TM, SH and PN as text."""
+
+    study_uid: str = field(repr=False)
+    study_date: str = field(repr=False)
+    study_time: str = field(repr=False)
+    study_id: str = field(repr=False)
+    accession_number: str = field(repr=False)
+    referring_physician: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SourceImages:
+    """The instances that the numbers come from, under their original UIDs."""
+
+    series_uid: str = field(repr=False)
+    sop_class_uid: str
+    instance_uids: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """One answered run. ``result`` is without estimates of demonstration heads: those are never handed on.
+
+    study: None where the images were no DICOM. predecessor: id of the answered run that this one supersedes.
+    """
+
+    run_id: str
+    study_id: str
+    answered_at: datetime
+    bundle: BundleRef
+    result: Result | None
+    refusal: Refusal | None
+    series: SeriesReport | None
+    quality: Quality | None
+    provenance: Provenance | None
+    patient: PatientIdentity
+    study: StudyIdentity | None
+    source: SourceImages | None
+    predecessor: str | None
+    pictures: BrainPictures | None = None
+    cohort: ReferenceCohort | None = None
+
+    @property
+    def decision(self) -> str:
+        """``accepted``, ``review`` or ``refused``."""
+        return "refused" if self.result is None else self.result.assessment.decision
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a person should look, or why there is no number."""
+        if self.result is not None:
+            return self.result.assessment.reasons
+        return () if self.refusal is None else (f"{self.refusal.code}: {self.refusal.reason}",)
+
+
+class FactsReader:
+    """Reads the facts of a run from the database, the encrypted table and the store."""
+
+    def __init__(self, store: ObjectStore, vault: IdentifierVault) -> None:
+        self._store = store
+        self._vault = vault
+
+    def read(self, session: Session, run_id: str) -> ReportFacts | None:
+        """The facts of an answered run; None where there is no answer (yet)."""
+        found = session.execute(
+            select(RunRow, StudyRow, BundleRow)
+            .join(StudyRow, StudyRow.id == RunRow.study_id)
+            .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
+            .where(RunRow.id == run_id)
+        ).first()
+        if found is None or found[0].status not in ANSWERED:
+            return None
+        run, study, bundle = found
+        assert run.finished_at is not None
+        return ReportFacts(
+            run_id=run.id,
+            study_id=run.study_id,
+            answered_at=datetime.fromtimestamp(run.finished_at).astimezone(),
+            bundle=bundle_ref(bundle),
+            result=handed_on(None if run.result is None else Result.model_validate(run.result)),
+            refusal=None if run.refusal is None else Refusal.model_validate(run.refusal),
+            series=None if run.series is None else SeriesReport.model_validate(run.series),
+            quality=None if run.quality is None else Quality.model_validate(run.quality),
+            provenance=None if run.provenance is None else Provenance.model_validate(run.provenance),
+            patient=self._patient(session, study),
+            study=self._study(session, study),
+            source=self._source(session, run),
+            predecessor=_predecessor(session, run.id),
+            pictures=self._pictures(run),
+            cohort=self._cohort(run.bundle_digest),
+        )
+
+    def _identifier(self, session: Session, study_id: str, kind: str) -> str:
+        return self._vault.read(session, study_id, kind) or ""
+
+    def _patient(self, session: Session, study: StudyRow) -> PatientIdentity:
+        return PatientIdentity(
+            patient_id=self._identifier(session, study.id, "patient_id"),
+            issuer=self._identifier(session, study.id, "issuer_of_patient_id"),
+            name=self._identifier(session, study.id, "patient_name"),
+            birth_date=self._identifier(session, study.id, "birth_date"),
+            sex=study.found_sex or "",
+        )
+
+    def _study(self, session: Session, study: StudyRow) -> StudyIdentity | None:
+        study_uid = self._identifier(session, study.id, "study_uid")
+        if not study_uid:
+            return None
+        return StudyIdentity(
+            study_uid=study_uid,
+            study_date=self._identifier(session, study.id, "study_date"),
+            study_time=self._identifier(session, study.id, "study_time"),
+            study_id=self._identifier(session, study.id, "study_id"),
+            accession_number=self._identifier(session, study.id, "accession_number"),
+            referring_physician=self._identifier(session, study.id, "referring_physician"),
+        )
+
+    def _source(self, session: Session, run: RunRow) -> SourceImages | None:
+        """Translate the worker's stand-ins back; None where it read no DICOM, or not what the table knows."""
+        originals = json.loads(self._identifier(session, run.study_id, "uids") or "{}")
+        if run.source is None:
+            return None
+        found = SourceSeries.model_validate(run.source)
+        if found.series_uid not in originals or not set(found.instance_uids) <= originals.keys():
+            log.warning("source_unknown", run_id=run.id)
+            return None
+        return SourceImages(
+            series_uid=originals[found.series_uid],
+            sop_class_uid=originals.get(found.sop_class_uid, found.sop_class_uid),
+            instance_uids=tuple(originals[uid] for uid in found.instance_uids),
+        )
+
+    def _pictures(self, run: RunRow) -> BrainPictures | None:
+        if run.pictures is None:
+            return None
+        stored = PreprocessedObject.model_validate(run.pictures)
+        try:
+            return BrainPictures.model_validate_json(self._store.get(stored.key, stored.sha256))
+        except (StoreError, ValidationError) as error:
+            log.warning("pictures_unreadable", run_id=run.id, kind=type(error).__name__)
+            return None
+
+    def _cohort(self, bundle_digest: str) -> ReferenceCohort | None:
+        try:
+            return ReferenceCohort.model_validate_json(self._store.get(reference_cohort_key(bundle_digest)))
+        except (StoreError, ValidationError):
+            return None  # an older worker's bundle: the page goes without
+
+
+def handed_on(result: Result | None) -> Result | None:
+    """Leave out what demonstration heads estimated: it never enters SR, PDF, FHIR or webhook."""
+    if result is None or result.sdmt is None or not result.sdmt.is_demonstration:
+        return result
+    return result.model_copy(update={"sdmt": None})
+
+
+def _predecessor(session: Session, run_id: str) -> str | None:
+    """The nearest answered run in the chain of those that ``run_id`` supersedes."""
+    seen = {run_id}
+    while True:
+        older = session.scalars(
+            select(RunRow).where(RunRow.superseded_by == run_id).order_by(RunRow.seq.desc())
+        ).first()
+        if older is None or older.id in seen:
+            return None
+        if older.status in ANSWERED:
+            return older.id
+        seen.add(older.id)
+        run_id = older.id

@@ -1,0 +1,110 @@
+"""Reports by run and kind. A DICOM object is made once and kept sealed: one UID has one content, for ever."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from med3d_contract.store import ObjectStore
+from med3d_service.database import Database
+from med3d_service.delivery.destinations import Kind
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.keys import SiteKeys
+from med3d_service.reports.dicom_objects import NoDicomStudyError
+from med3d_service.reports.facts import FactsReader, ReportFacts
+from med3d_service.sealed import SealedReader, SealedWriter
+from med3d_service.settings import Settings
+
+
+class ReportUnavailableError(Exception):
+    """There is no such report of this run. ``code``: not_answered or no_dicom_study."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Parts(Protocol):
+    """What of composition.Service is needed here."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def keys(self) -> SiteKeys: ...
+    @property
+    def database(self) -> Database: ...
+    @property
+    def store(self) -> ObjectStore: ...
+    @property
+    def vault(self) -> IdentifierVault: ...
+
+
+def _renderers() -> Mapping[Kind, Callable[[ReportFacts], bytes]]:
+    """Import what draws and encodes only where it is needed: it takes a second."""
+    from med3d_service.reports.encapsulated import encapsulated_pdf, secondary_capture
+    from med3d_service.reports.sr import structured_report
+
+    return {Kind.SR: structured_report, Kind.PDF: encapsulated_pdf, Kind.SC: secondary_capture}
+
+
+class ReportLibrary:
+    """Makes reports, and finds DICOM objects again."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._database = parts.database
+        self._store = parts.store
+        self._key = parts.keys.originals
+        self._spool_dir = parts.settings.spool_dir
+        self._reader = FactsReader(parts.store, parts.vault)
+
+    def facts(self, run_id: str) -> ReportFacts:
+        """Gather what reports of a run may say. Raises ReportUnavailableError("not_answered")."""
+        with self._database.read() as session:
+            facts = self._reader.read(session, run_id)
+        if facts is None:
+            raise ReportUnavailableError("not_answered")
+        return facts
+
+    def content(self, run_id: str, kind: Kind) -> bytes:
+        """Return the DICOM file, or the JSON of the event. Raises ReportUnavailableError."""
+        if kind is Kind.EVENT:
+            from med3d_service.delivery.outbox import object_uid
+            from med3d_service.reports.event import event_json
+
+            return event_json(self.facts(run_id), object_uid(run_id, kind))
+        key = f"reports/{run_id}/{kind}"
+        kept = self._kept(key)
+        if kept is not None:
+            return kept
+        try:
+            made = _renderers()[kind](self.facts(run_id))
+        except NoDicomStudyError as error:
+            raise ReportUnavailableError("no_dicom_study") from error
+        self._keep(key, made)
+        return made
+
+    def _kept(self, key: str) -> bytes | None:
+        if self._store.head(key) is None:
+            return None
+        local = self._store.local_path(key)
+        if local is not None:
+            return self._unsealed(local)
+        fetched = self._spool_dir / f"{uuid.uuid4()}.report"
+        try:
+            return self._unsealed(self._store.fetch(key, fetched))
+        finally:
+            fetched.unlink(missing_ok=True)
+
+    def _unsealed(self, path: Path) -> bytes:
+        with SealedReader(path, self._key) as reader:
+            return reader.readall()
+
+    def _keep(self, key: str, content: bytes) -> None:
+        writer = SealedWriter(self._spool_dir / f"{uuid.uuid4()}.report", self._key)
+        try:
+            writer.write(content)
+            writer.close()
+            self._store.put_file(key, writer.path, sha256=writer.sha256)
+        except BaseException:
+            writer.discard()
+            raise

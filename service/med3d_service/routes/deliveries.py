@@ -1,0 +1,180 @@
+"""Deliveries: what went out, what waits, what is dead and why, and sending again."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+from sqlalchemy import select
+
+from med3d_contract.results import Frozen
+from med3d_service.access import Caller, Client
+from med3d_service.composition import Service
+from med3d_service.delivery import outbox
+from med3d_service.delivery.deliverer import patience_of
+from med3d_service.delivery.destinations import Kind
+from med3d_service.delivery.outbox import DeliveryStatus
+from med3d_service.problems import AUTH_CODES, ServiceError, problems
+from med3d_service.reports.facts import ANSWERED
+from med3d_service.routes import ServiceParts, examples
+from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.runs.views import moment
+from med3d_service.tables import DeliveryRow, RunRow, StudyRow
+
+router = APIRouter(tags=["deliveries"])
+
+EXAMPLE = {
+    "delivery_id": "0f4b3f6e-2a55-5d0e-9a3f-3a7a6f0c2d11",
+    "run_id": examples.RUN_ID,
+    "kind": "sr",
+    "destination": "dimse:pacs",
+    "object_uid": "2.25.2722924073432480361047559184346568599.16204198715173621",
+    "status": "dead",
+    "tries": 1,
+    "fault": "refused:0xA900",
+    "created_at": "2026-01-05T09:00:04Z",
+    "next_try_at": None,
+    "ended_at": "2026-01-05T09:00:05Z",
+}
+
+
+class DeliveryView(Frozen):
+    """One object of one run on its way to one destination. ``fault`` is that of the last try."""
+
+    delivery_id: str
+    run_id: str
+    kind: Kind
+    destination: str = Field(description="protocol and configured name")
+    object_uid: str = Field(description="SOP Instance UID or event id: the same each time that it is sent")
+    status: DeliveryStatus
+    tries: int
+    fault: str | None
+    created_at: datetime
+    next_try_at: datetime | None
+    ended_at: datetime | None
+
+
+class DeliveryPage(Frozen):
+    """Deliveries, newest first."""
+
+    items: tuple[DeliveryView, ...]
+    next_cursor: str | None
+
+
+class Planned(Frozen):
+    """How many deliveries were added."""
+
+    planned: int
+
+
+@router.get(
+    "/deliveries",
+    summary="List deliveries, newest first",
+    responses=problems("invalid_cursor", *AUTH_CODES)
+    | {
+        200: {
+            "description": "A page of deliveries",
+            "content": {"application/json": {"example": {"items": [EXAMPLE], "next_cursor": None}}},
+        }
+    },
+)
+def list_deliveries(
+    service: ServiceParts,
+    caller: Client,
+    status: DeliveryStatus | None = None,
+    run_id: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> DeliveryPage:
+    """List the deliveries of this site, of one status or run, or all. ``status=dead`` waits for a person."""
+    before = decode_cursor(cursor)
+    query = (
+        select(DeliveryRow)
+        .join(RunRow, RunRow.id == DeliveryRow.run_id)
+        .join(StudyRow, StudyRow.id == RunRow.study_id)
+        .where(StudyRow.site == caller.site)
+        .order_by(DeliveryRow.seq.desc())
+        .limit(limit + 1)
+    )
+    if status is not None:
+        query = query.where(DeliveryRow.status == status)
+    if run_id is not None:
+        query = query.where(DeliveryRow.run_id == run_id)
+    if before is not None:
+        query = query.where(DeliveryRow.seq < before)
+    with service.database.read() as session:
+        rows = list(session.scalars(query))
+    items = tuple(_view(row) for row in rows[:limit])
+    return DeliveryPage(items=items, next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None)
+
+
+@router.post(
+    "/deliveries/{delivery_id}/retry",
+    status_code=202,
+    summary="Send again",
+    responses=problems("unknown_delivery", *AUTH_CODES)
+    | {202: {"description": "It is due now", "content": {"application/json": {"example": EXAMPLE}}}},
+)
+def retry(delivery_id: str, service: ServiceParts, caller: Client) -> DeliveryView:
+    """Send a delivery again at once, a dead or a delivered one too; the receiver gets the same object."""
+    with service.database.write() as session:
+        own = session.scalars(
+            select(DeliveryRow.seq)
+            .join(RunRow, RunRow.id == DeliveryRow.run_id)
+            .join(StudyRow, StudyRow.id == RunRow.study_id)
+            .where(DeliveryRow.id == delivery_id, StudyRow.site == caller.site)
+        ).first()
+        if own is None:
+            raise ServiceError("unknown_delivery")
+        return _view(outbox.retry(session, delivery_id, patience_of(service.settings)))
+
+
+@router.post(
+    "/runs/{run_id}/deliveries",
+    status_code=202,
+    summary="Deliver a run",
+    responses=problems("unknown_run", "not_answered", *AUTH_CODES)
+    | {
+        202: {
+            "description": "How many deliveries were added; those that were there stay as they are",
+            "content": {"application/json": {"example": {"planned": 2}}},
+        }
+    },
+)
+def deliver_run(run_id: str, request: Request, service: ServiceParts, caller: Client) -> Planned:
+    """Deliver an answered run to every configured destination, one of cohort priority too."""
+    with service.database.write() as session:
+        run = _run(service, caller, run_id)
+        if run.status not in ANSWERED:
+            raise ServiceError("not_answered")
+        added = outbox.plan_run(session, run, request.app.state.destinations, patience_of(service.settings))
+    return Planned(planned=added)
+
+
+def _run(service: Service, caller: Caller, run_id: str) -> RunRow:
+    with service.database.read() as session:
+        run = session.scalars(
+            select(RunRow)
+            .join(StudyRow, StudyRow.id == RunRow.study_id)
+            .where(RunRow.id == run_id, StudyRow.site == caller.site)
+        ).first()
+    if run is None:
+        raise ServiceError("unknown_run")
+    return run
+
+
+def _view(row: DeliveryRow) -> DeliveryView:
+    waits = row.status == DeliveryStatus.WAITING
+    return DeliveryView(
+        delivery_id=row.id,
+        run_id=row.run_id,
+        kind=Kind(row.kind),
+        destination=row.destination,
+        object_uid=row.object_uid,
+        status=DeliveryStatus(row.status),
+        tries=row.tries,
+        fault=row.fault,
+        created_at=moment(row.created_at),
+        next_try_at=moment(row.next_try_at) if waits else None,
+        ended_at=None if row.ended_at is None else moment(row.ended_at),
+    )

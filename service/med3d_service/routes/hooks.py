@@ -1,0 +1,71 @@
+"""The route that an Orthanc's OnStableStudy hook calls (deploy/orthanc)."""
+
+from typing import Annotated, Any
+
+import structlog
+from anyio import to_thread
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import StringConstraints
+
+from med3d_contract.results import Frozen
+from med3d_service.problems import ServiceError, problems
+from med3d_service.pulls.hooks import StableStudy
+from med3d_service.routes import ServiceParts
+
+log = structlog.get_logger()
+router = APIRouter(tags=["hooks"])
+MAX_BODY_BYTES = 4096
+
+BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": StableStudy.model_json_schema(ref_template="#/components/schemas/{model}"),
+            "example": {
+                "study_uid": "2.25.101",
+                "last_update": "20260105T090000",
+                "timestamp": 1767603600,
+                "nonce": "d5b1f5f2-6f5e-4d5c-9b8e-0d8f3b1c2a11",
+            },
+        }
+    },
+}
+Signature = Annotated[
+    str, StringConstraints(max_length=200), Header(description="HMAC-SHA256 of the body under the hook's secret, hex")
+]
+PeerName = Annotated[
+    str, StringConstraints(max_length=64), Header(description="this Orthanc's name in the peers' file")
+]
+
+
+class Heeded(Frozen):
+    """The study will be fetched."""
+
+    pull_id: str
+
+
+@router.post(
+    "/hooks/orthanc",
+    status_code=202,
+    summary="A study is stable in a peer that is an Orthanc",
+    responses=problems("hook_not_signed", "hook_stale", "hook_replayed", "upload_too_large")
+    | {200: {"model": Heeded, "description": "This state of the study was known"}},
+    openapi_extra={"requestBody": BODY},
+)
+async def orthanc_hook(
+    request: Request,
+    response: Response,
+    service: ServiceParts,
+    x_med3d_peer: PeerName = "",
+    x_med3d_signature: Signature = "",
+) -> Heeded:
+    """Take note that a study is stable, and fetch it from that peer over DICOMweb."""
+    body = bytearray()
+    async for data in request.stream():
+        body += data
+        if len(body) > MAX_BODY_BYTES:
+            raise ServiceError("upload_too_large")
+    pull_id, known = await to_thread.run_sync(service.hooks.heed, x_med3d_peer, x_med3d_signature, bytes(body))
+    log.info("hook_heeded", pull_id=pull_id, known=known)
+    response.status_code = 200 if known else 202
+    return Heeded(pull_id=pull_id)

@@ -1,0 +1,111 @@
+"""Pulls: asking for one (by POST /studies with JSON), listing, reading."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from sqlalchemy import select
+
+from med3d_contract.results import Frozen
+from med3d_service.access import Caller, Client
+from med3d_service.composition import Service
+from med3d_service.problems import AUTH_CODES, ServiceError, problems
+from med3d_service.pulls.line import ASKED, Origin
+from med3d_service.pulls.tables import PullRow
+from med3d_service.pulls.views import PullView, pull_view
+from med3d_service.pulls.wanted import PullRequest
+from med3d_service.routes import ServiceParts, examples
+from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+
+router = APIRouter(tags=["pulls"])
+MAX_BODY_BYTES = 16 * 1024
+
+BODY: dict[str, Any] = {
+    "schema": PullRequest.model_json_schema(ref_template="#/components/schemas/{model}"),
+    "example": {"source": "dicomweb", "peer": "archive", "accession": "A-2026-0042"},
+}
+
+
+class PullLinks(Frozen):
+    """Where to go on."""
+
+    pull: str
+
+
+class PullTaken(Frozen):
+    """The service will fetch it."""
+
+    pull_id: str
+    status: str
+    links: PullLinks
+
+
+class PullPage(Frozen):
+    """Pulls, newest first."""
+
+    items: tuple[PullView, ...]
+    next_cursor: str | None
+
+
+async def read_pull_request(request: Request) -> PullRequest:
+    """Read and judge the JSON body. Raises RequestValidationError, ServiceError("upload_too_large")."""
+    body = bytearray()
+    async for data in request.stream():
+        body += data
+        if len(body) > MAX_BODY_BYTES:
+            raise ServiceError("upload_too_large")
+    try:
+        return PullRequest.model_validate_json(bytes(body))
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False, include_input=False)) from error
+
+
+def ask_for(service: Service, caller: Caller, wanted: PullRequest) -> tuple[PullTaken, bool]:
+    """Put a pull into the line; returns it and whether it waited there already. Raises ServiceError("unknown_peer")."""
+    if wanted.source == "dicomweb":
+        service.peers.dicomweb_peer(wanted.peer)
+    else:
+        service.peers.dimse_peer(wanted.peer)
+    origin = Origin(site=caller.site, kind="request", source=wanted.source, peer=wanted.peer)
+    with service.database.write() as session:
+        pull, known = service.pulls.ask(session, origin, wanted.wanted(), urgency=ASKED)
+        return PullTaken(pull_id=pull.id, status=pull.status, links=PullLinks(pull=f"/pulls/{pull.id}")), known
+
+
+@router.get(
+    "/pulls",
+    summary="List pulls, newest first",
+    responses=problems("invalid_cursor", *AUTH_CODES)
+    | {
+        200: {
+            "description": "A page of pulls",
+            "content": {"application/json": {"example": {"items": [examples.PULL], "next_cursor": None}}},
+        }
+    },
+)
+def list_pulls(service: ServiceParts, caller: Client, limit: Limit = 50, cursor: Cursor = None) -> PullPage:
+    """List what was asked for; the finds of a search stand within it."""
+    before = decode_cursor(cursor)
+    query = select(PullRow).where(PullRow.site == caller.site, PullRow.parent_id.is_(None))
+    if before is not None:
+        query = query.where(PullRow.seq < before)
+    with service.database.read() as session:
+        rows = list(session.scalars(query.order_by(PullRow.seq.desc()).limit(limit + 1)))
+        items = tuple(pull_view(session, row) for row in rows[:limit])
+    return PullPage(items=items, next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None)
+
+
+@router.get(
+    "/pulls/{pull_id}",
+    summary="Read a pull",
+    responses=problems("unknown_pull", *AUTH_CODES)
+    | {200: {"description": "The pull", "content": {"application/json": {"example": examples.PULL}}}},
+)
+def read_pull(pull_id: str, service: ServiceParts, caller: Client) -> PullView:
+    """Read one pull: where it stands, why it waits, and its studies."""
+    with service.database.read() as session:
+        pull = session.scalars(select(PullRow).where(PullRow.id == pull_id, PullRow.site == caller.site)).first()
+        if pull is None:
+            raise ServiceError("unknown_pull")
+        return pull_view(session, pull)

@@ -1,0 +1,94 @@
+"""The answer of a run as others read it: DICOM SR, a page, FHIR. They name the patient, so they take a clinical key."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Response
+from sqlalchemy import select
+
+from med3d_service.access import Caller, Clinical
+from med3d_service.composition import Service
+from med3d_service.delivery.destinations import Kind
+from med3d_service.problems import AUTH_CODES, ServiceError, problems
+from med3d_service.reports.library import ReportLibrary, ReportUnavailableError
+from med3d_service.routes import ServiceParts
+from med3d_service.tables import RunRow, StudyRow
+
+router = APIRouter(tags=["reports"])
+FHIR = "application/fhir+json"
+
+
+def _described(media_type: str, description: str) -> dict[str, object]:
+    schema = {"type": "object"} if media_type == FHIR else {"type": "string", "format": "binary"}
+    return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+@router.get(
+    "/runs/{run_id}/sr",
+    summary="A run's answer as DICOM SR",
+    response_class=Response,
+    responses=problems("unknown_run", "not_answered", "no_dicom_study", *AUTH_CODES)
+    | {200: _described("application/dicom", "Comprehensive 3D SR (TID 1500), the very object that peers are sent")},
+)
+def structured_report(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
+    """Read the SR of an answered run."""
+    content = _made(service, caller, run_id, lambda library: library.content(run_id, Kind.SR))
+    return _private(content, "application/dicom", f"{run_id}.dcm")
+
+
+@router.get(
+    "/runs/{run_id}/report.pdf",
+    summary="A run's answer as one page",
+    response_class=Response,
+    responses=problems("unknown_run", "not_answered", *AUTH_CODES)
+    | {
+        200: _described("application/pdf", "Numbers with intervals, the reference cohort, the brain's outline, quality")
+    },
+)
+def page(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
+    """Read the page of an answered run."""
+
+    def made(library: ReportLibrary) -> bytes:
+        from med3d_service.reports.page import page_pdf
+
+        return page_pdf(library.facts(run_id))
+
+    return _private(_made(service, caller, run_id, made), "application/pdf", f"{run_id}.pdf")
+
+
+@router.get(
+    "/runs/{run_id}/fhir",
+    summary="A run's answer as FHIR R4",
+    response_class=Response,
+    responses=problems("unknown_run", "not_answered", *AUTH_CODES)
+    | {200: _described(FHIR, "Bundle of DiagnosticReport, Observations, Device and Provenance")},
+)
+def fhir(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
+    """Read the FHIR resources of an answered run."""
+
+    def made(library: ReportLibrary) -> bytes:
+        from med3d_service.reports.fhir import fhir_json
+
+        return fhir_json(library.facts(run_id))
+
+    return _private(_made(service, caller, run_id, made), FHIR, f"{run_id}.json")
+
+
+def _made(service: Service, caller: Caller, run_id: str, make: Callable[[ReportLibrary], bytes]) -> bytes:
+    with service.database.read() as session:
+        known = session.scalars(
+            select(RunRow.seq)
+            .join(StudyRow, StudyRow.id == RunRow.study_id)
+            .where(RunRow.id == run_id, StudyRow.site == caller.site)
+        ).first()
+    if known is None:
+        raise ServiceError("unknown_run")
+    try:
+        return make(ReportLibrary(service))
+    except ReportUnavailableError as error:
+        raise ServiceError(error.code) from error
+
+
+def _private(content: bytes, media_type: str, name: str) -> Response:
+    """Whoever stands between must not keep it."""
+    headers = {"Cache-Control": "private, no-store", "Content-Disposition": f'inline; filename="{name}"'}
+    return Response(content, media_type=media_type, headers=headers)

@@ -1,0 +1,40 @@
+"""On an examination day series arrive minutes apart: a run without a usable T1 goes back to wait for one."""
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from med3d_contract.work import Refused
+from med3d_service.arrival_tables import ArrivalRow
+from med3d_service.database import db_now
+from med3d_service.tables import RunRow, StudyRow
+
+PARKED = "parked"
+
+
+def may_still_get_t1(session: Session, run: RunRow, outcome: Refused) -> bool:
+    """Whether no series was usable, and the study arrives by itself and may still get one."""
+    if run.chosen_series or (outcome.series is not None and outcome.series.chosen is not None):
+        return False
+    waits = select(ArrivalRow.id).where(
+        ArrivalRow.study_id == run.study_id, ArrivalRow.final_at.is_(None), ArrivalRow.wait_until > db_now()
+    )
+    return session.scalars(waits).first() is not None
+
+
+def park_study(session: Session, study_id: str) -> None:
+    """Hold the study's runs back until more has come or the wait is over (see intake.waiting)."""
+    _set(session, study_id, "ready", PARKED)
+
+
+def unpark_study(session: Session, study_id: str) -> None:
+    """Let the runs of a parked study go as they are."""
+    _set(session, study_id, PARKED, "ready")
+
+
+def _set(session: Session, study_id: str, before: str, after: str) -> None:
+    session.execute(
+        update(StudyRow)
+        .where(StudyRow.id == study_id, StudyRow.working_status == before)
+        .values(working_status=after)
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,105 @@
+"""The way of a department: storescu to Orthanc, its hook, the service, and the answer beside the study in Orthanc."""
+
+import io
+import subprocess
+from pathlib import Path
+
+import httpx
+import pydicom
+import pytest
+
+from factories.gateway import HOOK_SECRET, peers_file
+from factories.orthanc import Orthanc
+from factories.processes import wait_until
+from factories.service_processes import free_port
+from factories.services import Service
+from med3d_service.own_objects import own_uid
+
+pytestmark = pytest.mark.realdata
+HOOK = Path(__file__).parents[2] / "deploy" / "orthanc" / "med3d.lua"
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory):
+    port = free_port()
+    hook = {"Url": f"http://127.0.0.1:{port}/hooks/orthanc", "Peer": "ward", "Secret": "${MED3D_HOOK_SECRET}"}
+    secret = {"MED3D_HOOK_SECRET": HOOK_SECRET}
+    made = Orthanc(tmp_path_factory.mktemp("ward"), lua=[HOOK], environment=secret, Med3d=hook).start()
+    made.service_port = port
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def service(ward, tmp_path_factory):
+    """`med3d serve` that fetches from the ward's Orthanc, takes C-STORE, and sends the SR back."""
+    root, dicom_port = tmp_path_factory.mktemp("service"), free_port()
+    (root / "deliveries.toml").write_text('[[deliver]]\npeer = "ward"\nprotocol = "dimse"\nkinds = ["sr"]\n')
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MED3D_PEERS_FILE", str(peers_file(root, ward)))
+        environment.setenv("MED3D_DELIVERIES_FILE", str(root / "deliveries.toml"))
+        environment.setenv("MED3D_DICOM_PORT", str(dicom_port))
+        environment.setenv("MED3D_DICOM_ALLOWED", "*@127.0.0.1")
+        environment.setenv("MED3D_QUIET_S", "2")
+        made = Service(root)
+        try:
+            made.start(port=ward.service_port)
+            made.dicom_port, made.url = dicom_port, f"http://127.0.0.1:{ward.service_port}"
+            made.key = made.data_dir.api_key_file.read_text().strip()
+            yield made
+        finally:
+            made.end()
+
+
+def storescu(port, called, folder):
+    command = ["/usr/bin/storescu", "-aec", called, "+sd", "+r", "-nh", "127.0.0.1", str(port), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def the_only_run(service):
+    runs = service.client.runs(limit=5)
+    assert len(runs) <= 1, "one study has one run"
+    return runs[0] if runs else None
+
+
+def test_a_study_sent_to_orthanc_is_answered_there_by_itself(service, ward, test_data, tmp_path):
+    study = tmp_path / "study"
+    study.mkdir()
+    for number, path in enumerate(sorted((test_data / "dicom" / "siemens_trio_study").rglob("*.dcm"))):
+        (study / f"{number}.dcm").symlink_to(path)
+    storescu(ward.dicom_port, ward.ae_title, study)
+    (study_uid,) = ward.studies()
+    images = set(ward.instances(study_uid))
+
+    run = wait_until(lambda: the_only_run(service), "the run", 120)
+    run = service.wait_for_end(run.run_id)
+    assert run.status == "completed", run.refusal or run.failure
+
+    (came,) = wait_until(lambda: set(ward.instances(study_uid)) - images, "the report in Orthanc", 60)
+    report = pydicom.dcmread(io.BytesIO(ward.rest.get(f"/instances/{came}/file").content))
+    assert report.SOPInstanceUID == own_uid(run.run_id, "sr")
+    assert report.StudyInstanceUID == study_uid
+    numbers = [
+        float(item.MeasuredValueSequence[0].NumericValue)
+        for item in walked(report)
+        if item.get("ValueType") == "NUM" and item.ConceptNameCodeSequence[0].CodeMeaning == "Brain age"
+    ]
+    assert numbers == [pytest.approx(run.result.brain_age.estimate, abs=0.005)]
+
+    # The report made the study stable once more, so it was fetched again; and the images come by two other ways.
+    with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {service.key}"}) as api:
+        wait_until(lambda: [pull["status"] for pull in api.get("/pulls").json()["items"]] == ["done"] * 2, "two pulls")
+    storescu(service.dicom_port, "MED3D", study)
+    server = {"Url": f"{service.url}/dicomweb", "HttpHeaders": {"Authorization": f"Bearer {service.key}"}}
+    ward.rest.put("/dicom-web/servers/med3d", json=server).raise_for_status()
+    sent = {"Resources": ward.instances(study_uid), "Synchronous": True}
+    ward.rest.post("/dicom-web/servers/med3d/stow", json=sent, timeout=120).raise_for_status()
+    assert the_only_run(service).run_id == run.run_id
+
+
+def walked(dataset):
+    """Every content item below ``dataset``."""
+    for item in dataset.get("ContentSequence", []):
+        yield item
+        yield from walked(item)

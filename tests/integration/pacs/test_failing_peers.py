@@ -1,0 +1,153 @@
+"""Peers that fail half way, fall silent or are killed, and a fetcher that is killed: a study comes whole or not at all."""
+
+import threading
+import time
+
+import pytest
+
+from factories.gateway import Gateway, files_of, new_study, peers_file
+from factories.orthanc import Orthanc
+from factories.processes import wait_until
+from factories.proxies import CuttingProxy
+
+SOURCES = ("dicomweb", "dimse")
+SLICES = 12
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory):
+    """An Orthanc behind a network that can be cut."""
+    orthanc = Orthanc(tmp_path_factory.mktemp("far")).start()
+    orthanc.lines = {"dicomweb": CuttingProxy(orthanc.http_port), "dimse": CuttingProxy(orthanc.dicom_port)}
+    yield orthanc
+    for line in orthanc.lines.values():
+        line.close()
+    orthanc.close()
+
+
+@pytest.fixture(scope="module")
+def beside_far(far, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    ports = {"http_port": far.lines["dicomweb"].port, "dicom_port": far.lines["dimse"].port}
+    peers = peers_file(folder, far, follow_changes_s=3600, timeout_s=2.0, **ports)
+    made = Gateway(folder, MED3D_PEERS_FILE=str(peers), MED3D_PULL_LEASE_S="4").begin("fetcher")
+    yield made
+    made.close()
+
+
+def large_study(rows=256):
+    """SLICES slices of half a KiB for each row; what is to be lost with a peer must be more than the lines hold."""
+    study = new_study(SLICES, Rows=rows, Columns=256, BitsAllocated=16, BitsStored=16, HighBit=15)
+    for number, one in enumerate(study):
+        one.PixelData = bytes([number]) * (2 * 256 * rows)
+    return study
+
+
+def pull(service, source, study):
+    taken = service.pull(source=source, peer="ward", study_uid=study[0].StudyInstanceUID)
+    return taken.json()["pull_id"]
+
+
+def the_only_run_is_whole(service, study, pull_id):
+    done = service.wait_for_pull(pull_id)
+    assert (done["status"], done["studies"][0]["instances"]) == ("done", SLICES)
+    run_id = service.run_of(study[0].StudyInstanceUID)
+    shown = service.study(service.run(run_id)["study_id"])
+    assert (shown["files"], [run["run_id"] for run in shown["runs"]]) == (SLICES, [run_id])
+    return done
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_line_that_is_cut_half_way_is_tried_again_and_the_study_comes_whole(beside_far, far, source):
+    study = large_study()
+    far.add(*files_of(study))
+    line = far.lines[source]
+    line.after_bytes, line.cuts = 700_000, 2
+    done = the_only_run_is_whole(beside_far, study, pull(beside_far, source, study))
+    assert (done["tries"], line.cuts) == (3, 0)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_half_a_study_is_no_study_however_long_the_peer_is_away(beside_far, far, source):
+    study = large_study()
+    far.add(*files_of(study))
+    line = far.lines[source]
+    line.after_bytes, line.cuts = 700_000, 1_000_000
+    pull_id = pull(beside_far, source, study)
+    came = lambda: (found := beside_far.arrival(study[0].StudyInstanceUID)) is not None and found.instances  # noqa: E731
+    wait_until(came, "the first instances")
+    wait_until(lambda: beside_far.pull_view(pull_id)["tries"] >= 5, "some tries, longer than the quiet period")
+    found = beside_far.arrival(study[0].StudyInstanceUID)
+    assert time.time() - found.last_at > 2.0
+    assert (found.status, found.run_id) == ("receiving", None)
+    line.cuts = 0
+    the_only_run_is_whole(beside_far, study, pull_id)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_peer_that_falls_silent_is_given_up_for_now_and_asked_again(beside_far, far, source):
+    study = large_study()
+    far.add(*files_of(study))
+    line = far.lines[source]
+    line.after_bytes = 700_000
+    line.held.set()
+    pull_id = pull(beside_far, source, study)
+    assert line.holding.wait(20)
+    wait_until(lambda: beside_far.pull_view(pull_id)["fault"], "the fault")
+    assert beside_far.pull_view(pull_id)["fault"]["code"] == "peer_unreachable"
+    line.held.clear()
+    line.holding.clear()
+    the_only_run_is_whole(beside_far, study, pull_id)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_peer_that_is_killed_while_it_sends_is_asked_again_when_it_is_back(beside_far, far, source):
+    study = large_study(rows=4096)
+    far.add(*files_of(study))
+    line = far.lines[source]
+    line.after_bytes = 300_000
+    line.held.set()
+    pull_id = pull(beside_far, source, study)
+    assert line.holding.wait(20)
+    far.kill()
+    try:
+        line.held.clear()
+        line.holding.clear()
+        wait_until(lambda: beside_far.pull_view(pull_id)["fault"], "the fault")
+    finally:
+        far.start()
+    the_only_run_is_whole(beside_far, study, pull_id)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_fetcher_that_is_killed_half_way_is_followed_by_another(beside_far, far, source):
+    study = large_study()
+    far.add(*files_of(study))
+    line = far.lines[source]
+    line.after_bytes = 700_000
+    line.held.set()
+    pull_id = pull(beside_far, source, study)
+    assert line.holding.wait(20)
+    beside_far.stop("fetcher", 9)
+    line.held.clear()
+    line.holding.clear()
+    beside_far.start("fetcher")
+    assert the_only_run_is_whole(beside_far, study, pull_id)["tries"] == 2
+
+
+def test_a_fetcher_that_is_asked_to_end_gives_its_pull_back_at_once(beside_far, far):
+    study = large_study()
+    far.add(*files_of(study))
+    line = far.lines["dicomweb"]
+    line.after_bytes = 300_000
+    line.held.set()
+    pull_id = pull(beside_far, "dicomweb", study)
+    assert line.holding.wait(20)
+    freed = threading.Timer(0.5, line.held.clear)
+    freed.start()
+    assert beside_far.stop("fetcher") == 0
+    freed.join()
+    line.holding.clear()
+    assert beside_far.pull_view(pull_id)["status"] == "waiting"
+    beside_far.start("fetcher")
+    assert the_only_run_is_whole(beside_far, study, pull_id)["tries"] == 1

@@ -1,0 +1,107 @@
+"""The peers' file: what is wrong is told by name when a process starts, and no secret is ever quoted."""
+
+import pytest
+from pydantic import SecretStr
+
+from med3d_service.peers import ConfigurationError, load_peers
+from med3d_service.problems import ServiceError
+
+SECRET = "0123456789abcdef0123456789abcdef"
+WHOLE = """
+[dicomweb.archive]
+url = "https://pacs.example.org/dicom-web/"
+user = "med3d"
+password = {file = "archive.password"}
+
+[dicomweb.ward]
+url = "http://orthanc.example.org:8042/dicom-web"
+bearer = {env = "WARD_TOKEN"}
+[dicomweb.ward.orthanc]
+rest_url = "http://orthanc.example.org:8042/"
+hook_secret = {file = "hook.secret"}
+
+[dimse.archive]
+host = "pacs.example.org"
+port = 104
+ae_title = "ARCHIVE"
+retrieve = "c-move"
+"""
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Writes a peers' file beside its secrets; its path."""
+    (tmp_path / "archive.password").write_text("open sesame\n")
+    (tmp_path / "hook.secret").write_text(SECRET + "\n")
+    monkeypatch.setenv("WARD_TOKEN", "token")
+
+    def write(text):
+        path = tmp_path / "peers.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_without_a_file_there_are_no_peers():
+    with pytest.raises(ServiceError) as caught:
+        load_peers(None).dicomweb_peer("archive")
+    assert (caught.value.code, caught.value.status) == ("unknown_peer", 422)
+
+
+def test_peers_are_found_by_name_and_way(written):
+    peers = load_peers(written(WHOLE))
+    archive = peers.dicomweb_peer("archive")
+    assert (archive.base_url, archive.basic_auth) == (
+        "https://pacs.example.org/dicom-web",
+        ("med3d", "open sesame"),
+    )
+    assert peers.dicomweb_peer("ward").headers == {"Authorization": "Bearer token"}
+    assert peers.dimse_peer("archive").destination == "MED3D"
+    assert list(peers.orthancs) == ["ward"]
+    assert peers.orthancs["ward"].orthanc.hook_secret == SecretStr(SECRET)
+    with pytest.raises(ServiceError):
+        peers.dimse_peer("ward")
+
+
+def test_secrets_are_not_shown(written):
+    shown = repr(load_peers(written(WHOLE)))
+    assert "sesame" not in shown
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[dicomweb", "not TOML"),
+        ("[dicomweb.a]\nurl = 'ftp://x/'", "dicomweb.a.url"),
+        ("[dicomweb.a]\nurl = 'http://me:word@x/'", "holds credentials"),
+        ("[dicomweb.a]\nurl = 'http://x/'\nuser = 'me'", "go together"),
+        ("[dicomweb.a]\nurl = 'http://x/'\nurll = 'http://y/'", "dicomweb.a.urll"),
+        ("[dicomweb.a]\nurl = 'http://x/'\nbearer = 'word'", "{file ="),
+        ("[dicomweb.a]\nurl = 'http://x/'\nbearer = {file = 'nowhere'}", "cannot be read"),
+        ("[dicomweb.a]\nurl = 'http://x/'\nbearer = {env = 'NOT_SET_ANYWHERE'}", "NOT_SET_ANYWHERE"),
+        ("[dicomweb.a]\nurl = 'http://x/'\ntls = {ca_file = 'archive.password'}", "certificates"),
+        (
+            "[dicomweb.a]\nurl = 'http://x/'\northanc = {rest_url = 'http://x', hook_secret = {env = 'WARD_TOKEN'}}",
+            "32",
+        ),
+        ("[dicomweb.'a b']\nurl = 'http://x/'", "dicomweb.a b"),
+        ("[dimse.a]\nhost = 'x'\nport = 0\nae_title = 'A'", "dimse.a.port"),
+        ("[dimse.a]\nhost = 'x'\nport = 104\nae_title = 'SEVENTEEN-LETTERS'", "dimse.a.ae_title"),
+        ("[dimse.a]\nhost = 'x;y'\nport = 104\nae_title = 'A'", "dimse.a.host"),
+        ("[dimse.a]\nhost = 'x'\nport = 104\nae_title = 'A'\nretrieve = 'c-push'", "dimse.a.retrieve"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line_without_the_value(written, text, said):
+    with pytest.raises(ConfigurationError) as caught:
+        load_peers(written(text))
+    message = str(caught.value)
+    assert said in message
+    assert "\n" not in message
+    assert "word@x" not in message
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_peers(tmp_path / "none.toml")

@@ -1,0 +1,333 @@
+"""What reports say: the right numbers, nothing that they must not, in formats that others' tools accept."""
+
+import dataclasses
+import io
+import json
+import subprocess
+import warnings
+from pathlib import Path
+
+import pypdfium2
+import pytest
+from fhir.resources.R4B.bundle import Bundle
+from pydicom import dcmread
+from sqlalchemy import update
+
+from factories.answers import simulated_sdmt
+from factories.facts import PATIENT, SOURCE, STUDY, facts, refused_facts
+from factories.service import LEASES, add_run, open_database, refused, worker
+from factories.stores import MemoryStore
+from factories.work import result
+from med3d_contract.results import SIMULATED_LABELS, Interval, Sdmt
+from med3d_pipeline import manifest
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.keys import SiteKeys
+from med3d_service.own_objects import own_uid
+from med3d_service.reports import codes
+from med3d_service.reports.charts import position_by_age
+from med3d_service.reports.dicom_objects import NoDicomStudyError
+from med3d_service.reports.encapsulated import encapsulated_pdf, secondary_capture
+from med3d_service.reports.event import event_json
+from med3d_service.reports.facts import FactsReader, handed_on
+from med3d_service.reports.fhir import fhir_json
+from med3d_service.reports.page import page_pdf, readable_name
+from med3d_service.reports.sr import structured_report
+from med3d_service.runs import transitions
+from med3d_service.tables import RunRow
+
+DICOM = {"sr": structured_report, "pdf": encapsulated_pdf, "sc": secondary_capture}
+MEASURED = Sdmt(estimate=51.5, interval=Interval(level=0.9, lower=40, upper=63), evidence="measured SDMT of 900 people")
+
+
+def read(data):
+    return dcmread(io.BytesIO(data))
+
+
+def tree(dataset, found=None):
+    """All content items of an SR as (meaning of the name, value)."""
+    found = [] if found is None else found
+    for item in dataset.get("ContentSequence", []):
+        name = item.ConceptNameCodeSequence[0].CodeMeaning if "ConceptNameCodeSequence" in item else ""
+        if item.ValueType == "NUM":
+            measured = item.MeasuredValueSequence[0]
+            found.append((name, float(measured.NumericValue), measured.MeasurementUnitsCodeSequence[0].CodeValue))
+        elif item.ValueType == "CODE":
+            found.append((name, item.ConceptCodeSequence[0].CodeMeaning))
+        elif item.ValueType == "TEXT":
+            found.append((name, item.TextValue))
+        tree(item, found)
+    return found
+
+
+def text_of(pdf):
+    document = pypdfium2.PdfDocument(pdf)
+    try:
+        assert len(document) == 1, "it is one page"
+        return document[0].get_textpage().get_text_bounded()
+    finally:
+        document.close()
+
+
+# --- DICOM ---
+
+
+@pytest.mark.parametrize("kind", DICOM)
+@pytest.mark.parametrize("made", [facts, refused_facts], ids=["completed", "refused"])
+def test_dciodvfy_finds_no_error(tmp_path, kind, made):
+    path = tmp_path / "object.dcm"
+    path.write_bytes(DICOM[kind](made(predecessor="an-older-run")))
+    said = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True, check=False)
+    assert "Error" not in said.stdout + said.stderr, said.stderr
+
+
+@pytest.mark.parametrize("kind", DICOM)
+def test_made_again_an_object_has_the_same_bytes(kind):
+    assert DICOM[kind](facts()) == DICOM[kind](facts())
+
+
+@pytest.mark.parametrize("kind", DICOM)
+def test_an_object_is_filed_with_the_patient_and_the_study(kind):
+    dataset = read(DICOM[kind](facts()))
+    assert str(dataset.PatientName) == PATIENT.name
+    assert (dataset.PatientID, dataset.IssuerOfPatientID, dataset.PatientSex) == ("PAT-0042", "HOSPITAL", "F")
+    assert (dataset.StudyInstanceUID, dataset.AccessionNumber) == (STUDY.study_uid, STUDY.accession_number)
+    assert dataset.SOPInstanceUID == own_uid(facts().run_id, kind)
+    assert (dataset.ContentDate, dataset.ContentTime[:6]) == ("20260105", "093000")
+
+
+@pytest.mark.parametrize(
+    ("patient", "study"),
+    [
+        ({"birth_date": "unknown"}, {"study_time": "8:15", "study_date": "2020.07.23"}),
+        ({"name": "A^B^C^D^E^F^G"}, {}),
+        ({"patient_id": "X" * 80, "name": "Ваня^Δ=山田^太郎"}, {"accession_number": "A" * 40}),
+        ({"patient_id": "", "name": "", "birth_date": "", "issuer": ""}, {"study_id": "", "accession_number": ""}),
+    ],
+)
+def test_headers_as_scanners_really_write_them_stop_no_report(patient, study):
+    odd = facts(patient=dataclasses.replace(PATIENT, **patient), study=dataclasses.replace(STUDY, **study))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, which the service's processes silence
+        for make in DICOM.values():
+            assert read(make(odd)).StudyInstanceUID == STUDY.study_uid
+
+
+def test_images_that_were_no_dicom_have_no_objects_but_a_page():
+    for make in DICOM.values():
+        with pytest.raises(NoDicomStudyError):
+            make(facts(study=None, source=None))
+    assert "52 years" in text_of(page_pdf(facts(study=None, source=None)))
+
+
+def test_the_sr_holds_the_numbers_with_units_intervals_and_the_model():
+    found = tree(read(structured_report(facts())))
+    assert ("Brain age", 52.0, "a") in found
+    assert ("Lower limit of prediction interval", 44.0, "a") in found
+    assert ("Upper limit of prediction interval", 60.0, "a") in found
+    assert ("Level of prediction interval", 90.0, "%") in found
+    assert ("Brain age gap corrected for age", 2.0, "a") in found
+    assert ("Subject Age", 50.0, "a") in found
+    assert ("Decision on the estimate", "To be reviewed") in found
+    assert ("Reason of the decision", "vendor_outside_calibration: another vendor") in found
+    assert ("Algorithm Name", "bundle") in found
+    assert ("Algorithm Version", "1") in found
+    assert ("Algorithm Parameters", f"bundle sha256 {'b' * 64}") in found
+    assert ("Intended use", codes.RESEARCH_USE) in found
+
+
+def test_the_sr_refers_to_the_instances_that_were_used_and_to_its_predecessor():
+    report = read(structured_report(facts(predecessor="an-older-run")))
+    (series,) = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert tuple(item.ReferencedSOPInstanceUID for item in series.ReferencedSOPSequence) == SOURCE.instance_uids
+    (older,) = report.PredecessorDocumentsSequence
+    (instance,) = older.ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert instance.ReferencedSOPInstanceUID == own_uid("an-older-run", "sr")
+    assert older.StudyInstanceUID == STUDY.study_uid
+    assert "PredecessorDocumentsSequence" not in read(structured_report(facts()))
+
+
+def test_a_refused_runs_sr_says_so_and_holds_no_number():
+    report = read(structured_report(refused_facts()))
+    found = tree(report)
+    assert ("Decision on the estimate", "Refused: no estimate") in found
+    assert ("Reason of the decision", "no_t1w_series: No series is T1-weighted. Send an MPRAGE.") in found
+    assert all(len(item) == 2 for item in found), "no NUM"
+    assert "CurrentRequestedProcedureEvidenceSequence" not in report
+
+
+def test_the_secondary_capture_is_the_page():
+    dataset = read(secondary_capture(facts()))
+    pixels = dataset.pixel_array
+    assert pixels.shape == (dataset.Rows, dataset.Columns, 3)
+    assert (pixels[10, 10] == (29, 39, 51)).all(), "the header's colour"
+    assert (pixels[-5, 5] == 255).all()
+
+
+def test_the_encapsulated_document_is_the_page():
+    dataset = read(encapsulated_pdf(facts()))
+    document = dataset.EncapsulatedDocument[: dataset.EncapsulatedDocumentLength]
+    assert document == page_pdf(facts())
+
+
+# --- what must not get out ---
+
+
+def test_service_and_pipeline_mean_the_same_by_simulated_labels():
+    assert SIMULATED_LABELS == manifest.SIMULATED_LABELS
+
+
+def everything(made):
+    """All that every format says, in words."""
+    yield text_of(page_pdf(made))
+    yield str(tree(read(structured_report(made))))
+    yield fhir_json(made).decode()
+    yield event_json(made, "id").decode()
+
+
+def test_an_estimate_from_simulated_labels_is_in_no_format():
+    made = facts(result=handed_on(result().model_copy(update={"sdmt": simulated_sdmt()})))
+    for said in everything(made):
+        assert "47.1" not in said
+        assert "SDMT" not in said
+        assert "simulated" not in said
+
+
+def test_an_estimate_from_measured_labels_is_in_every_format_and_is_called_an_estimate():
+    made = facts(result=handed_on(result().model_copy(update={"sdmt": MEASURED})))
+    page, report, fhir, event = everything(made)
+    assert "SDMT, estimated" in page
+    assert "('Estimated Symbol Digit Modalities Test score', 51.5, '{points}')" in report
+    assert "measured SDMT of 900 people" in report
+    assert "Estimated from the image, not measured" in fhir
+    assert json.loads(event)["sdmt"]["estimate"] == 51.5
+
+
+def test_facts_do_not_show_the_patient_in_a_log():
+    assert not any(word in repr(facts()) for word in ("Müller", "PAT-0042", "19701112", "ACC-77", "1.2.3.4.5"))
+
+
+# --- the page ---
+
+
+def test_the_page_shows_number_interval_decision_position_and_the_research_line():
+    said = text_of(page_pdf(facts()))
+    for words in (
+        "Müller, Änne", "PAT-0042", "1970-11-12, F", "2020-07-23", "ACC-77",
+        "52 years", "90% interval 44 to 60", "50.0 years", "+2.0 years", "REVIEW", "Another vendor",
+        "% have a lower brain age", "RESEARCH USE ONLY", "Not a medical device", "axial", "Image quality",
+    ):  # fmt: skip
+        assert words in said, words
+
+
+def test_a_refused_runs_page_says_so_and_shows_no_number():
+    said = text_of(page_pdf(refused_facts()))
+    assert "REFUSED: no estimate" in said
+    assert "No series is T1-weighted" in said
+    assert "years" not in said
+
+
+def test_the_page_does_without_what_is_not_there():
+    age = result().brain_age.model_copy(update={"chronological_age": None, "gap": None, "gap_corrected": None})
+    bare = result().model_copy(update={"brain_age": age})
+    said = text_of(page_pdf(facts(result=bare, pictures=None, cohort=None, quality=None, provenance=None, series=None)))
+    assert "52 years" in said
+    assert text_of(page_pdf(facts(result=bare)))
+
+
+def test_long_texts_push_nothing_over_the_edge():
+    reasons = tuple(f"code: {'a reason that goes on and on ' * 12}" for _ in range(9))
+    assessment = result().assessment.model_copy(update={"reasons": reasons})
+    measures = dict.fromkeys(("brain_volume_ml", "template_overlap", "signal_to_noise", "contrast_to_noise"), 1.0)
+    crowded = facts(
+        result=result().model_copy(update={"assessment": assessment, "sdmt": MEASURED}),
+        quality=facts().quality.model_copy(update={"measures": measures}),
+        patient=dataclasses.replace(PATIENT, patient_id="X" * 64, name=f"{'Y' * 64}^Z"),
+    )
+    document = pypdfium2.PdfDocument(page_pdf(crowded))
+    text = document[0].get_textpage()
+    boxes = [text.get_charbox(index) for index in range(text.count_chars())]
+    at, count = text.search("contrast to noise").get_next()
+    lowest_of_quality = min(bottom for _, bottom, _, _ in boxes[at : at + count])
+    at, _ = text.search("For research use").get_next()
+    (_, _, _, top_of_footer) = boxes[at]
+    width = document[0].get_width()
+    said = text.get_text_bounded()
+    text.close()
+    document.close()
+    assert lowest_of_quality > top_of_footer
+    assert max(right for _, _, right, _ in boxes) < width
+    assert "and 5 more" in said
+
+
+def test_a_name_that_the_page_cannot_write_is_not_guessed():
+    assert readable_name(PATIENT) == "Müller, Änne"
+    assert readable_name(dataclasses.replace(PATIENT, name="Yamada^Tarou=山田^太郎")) == "Yamada, Tarou"
+    assert readable_name(dataclasses.replace(PATIENT, name="Ваня")) == "see the study (not in Latin letters)"
+    assert readable_name(dataclasses.replace(PATIENT, name="")) == "-"
+
+
+def test_the_position_by_age_counts_those_of_about_that_age():
+    count, lower = position_by_age(result(52.0), facts().cohort)
+    assert count == 15
+    assert lower == 60, "of the 15 from 43 to 57 years, 9 have an estimate below 52"
+
+
+# --- FHIR and events ---
+
+
+@pytest.mark.parametrize(
+    "made",
+    [facts(), refused_facts(), facts(study=None, source=None, patient=dataclasses.replace(PATIENT, patient_id=""))],
+    ids=["completed", "refused", "nifti"],
+)
+def test_fhir_resources_accepts_the_bundle(made):
+    bundle = Bundle.model_validate_json(fhir_json(made))
+    kinds = [entry.resource.get_resource_type() for entry in bundle.entry]
+    observations = 3 if made.result is not None else 0
+    assert kinds == ["DiagnosticReport", *["Observation"] * observations, "Device", "Provenance"]
+    assert fhir_json(made) == fhir_json(made)
+
+
+def test_fhir_says_number_unit_interval_and_patient():
+    entries = [entry["resource"] for entry in json.loads(fhir_json(facts()))["entry"]]
+    report, brain_age = entries[:2]
+    assert brain_age["valueQuantity"] == {
+        "value": 52.0, "unit": "years", "system": "http://unitsofmeasure.org", "code": "a",
+    }  # fmt: skip
+    assert [part["valueQuantity"]["value"] for part in brain_age["component"]] == [44.0, 60.0, 90.0]
+    assert report["subject"]["identifier"] == {"value": "PAT-0042", "assigner": {"display": "HOSPITAL"}}
+    assert report["conclusionCode"][0]["coding"][0]["code"] == "REVIEW"
+
+
+def test_every_code_is_in_the_documented_table():
+    table = (Path(__file__).parents[3] / "docs" / "codes.md").read_text()
+    for code in codes.OWN_CODES:
+        assert f"| `{code.value}` | {code.meaning} |" in table, code.value
+
+
+# --- facts from the database ---
+
+
+VAULT = IdentifierVault(SiteKeys(b"o" * 32, b"i" * 32, b"b" * 32, b"u" * 32))
+
+
+def refused_in(database):
+    run_id = add_run(database)
+    with database.write() as session:
+        run = transitions.claim_preprocess(session, run_id, worker(), LEASES)
+        transitions.store_outcome(session, run_id, refused(run.attempt), LEASES)
+    return run_id
+
+
+def test_the_predecessor_is_the_nearest_answered_run(tmp_path):
+    database = open_database(tmp_path)
+    first, second, third = refused_in(database), add_run(database), refused_in(database)
+    with database.write() as session:
+        session.execute(update(RunRow).where(RunRow.id == first).values(superseded_by=second))
+        session.execute(update(RunRow).where(RunRow.id == second).values(superseded_by=third))
+    reader = FactsReader(MemoryStore(), VAULT)
+    with database.read() as session:
+        assert reader.read(session, third).predecessor == first
+        assert reader.read(session, first).predecessor is None
+        assert reader.read(session, second) is None, "it has no answer"
+    database.close()

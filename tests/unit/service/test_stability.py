@@ -1,0 +1,239 @@
+"""When a study that arrives by itself is complete, what it waits for, and when what came late supersedes an answer."""
+
+import pytest
+from sqlalchemy import delete, select
+
+from factories.arriving import Intake, slices
+from factories.service import LEASES, MemoryBroker, completed, preprocessed, refused, worker
+from factories.work import BUNDLE
+from med3d_contract.work import Refused
+from med3d_service.arrival_tables import AppraisalRow, ArrivalRow
+from med3d_service.bundles import register_bundles
+from med3d_service.intake.clock import StabilityClock
+from med3d_service.own_objects import own_uid
+from med3d_service.runs import transitions
+from med3d_service.runs.parking import PARKED
+from med3d_service.tables import BundleRow, RunRow, StudyRow
+
+
+class ExaminationDay:
+    """A study that arrives, with the courier and the worker played by hand."""
+
+    def __init__(self, folder, **settings):
+        self.intake = Intake(folder, {"quiet_s": 0.0} | settings)
+        self.broker = MemoryBroker()
+        self.clock = StabilityClock(self.intake.settings, self.intake.database, self.broker)
+
+    def sweep(self):
+        self.clock.settle_due()
+        self.clock.end_waits()
+        self.clock.ask_for_appraisals()
+        self.clock.conclude_late()
+
+    def arrive(self, *datasets):
+        outcomes = self.intake.take(*datasets)
+        self.sweep()
+        return outcomes
+
+    def copy(self):
+        """The courier makes the working copies that are due."""
+        with self.intake.database.write() as session:
+            for study in session.scalars(select(StudyRow).where(StudyRow.working_status == "waiting")):
+                study.working_status, study.working_key = "ready", "working/x.tar"
+                study.working_sha256 = study.digest
+        self.sweep()
+
+    def appraise(self, **eligible):
+        """A worker looks at the studies it was asked for: series by number of files."""
+        with self.intake.database.write() as session:
+            for row in session.scalars(select(AppraisalRow).where(AppraisalRow.eligible.is_(None))):
+                files = session.scalars(select(StudyRow.files).where(StudyRow.id == row.study_id)).one()
+                row.eligible = eligible[f"of_{files}"]
+        self.sweep()
+
+    def work(self, *, finds_t1):
+        """A worker takes the one run that waits, to its end."""
+        run = next(one for one in self.runs() if one.status == "queued")
+        with self.intake.database.write() as session:
+            attempt = transitions.claim_preprocess(session, run.id, worker(bundles=(BUNDLE,)), LEASES).attempt
+            if not finds_t1:
+                outcome = refused(attempt, "no_t1w_series")
+                nothing = Refused(**{**dict(outcome), "series": None})
+                transitions.store_outcome(session, run.id, nothing, LEASES)
+                return
+            transitions.store_preprocessed(session, run.id, preprocessed(attempt))
+            [run] = transitions.claim_predict(session, worker(bundles=(BUNDLE,)), 1, LEASES)
+            transitions.store_outcome(session, run.id, completed(run.attempt), LEASES)
+
+    def runs(self):
+        with self.intake.database.read() as session:
+            return session.scalars(select(RunRow).order_by(RunRow.seq)).all()
+
+    def statuses(self):
+        return [run.status for run in self.runs()]
+
+    def studies(self):
+        with self.intake.database.read() as session:
+            return session.scalars(select(StudyRow).order_by(StudyRow.seq)).all()
+
+
+@pytest.fixture
+def day(tmp_path):
+    made = ExaminationDay(tmp_path)
+    yield made
+    made.intake.database.close()
+
+
+T1, LATE_T1 = slices(4, series="t1"), slices(5, series="another t1")
+SCOUT, FLAIR = slices(2, series="scout"), slices(3, series="flair")
+
+
+def test_nothing_is_settled_while_instances_come(tmp_path):
+    day = ExaminationDay(tmp_path, quiet_s=60.0)
+    day.arrive(*T1)
+    assert day.statuses() == []
+    day.intake.database.close()
+
+
+def test_a_quiet_study_gets_a_run(day):
+    day.arrive(*T1)
+    assert day.statuses() == ["queued"]
+
+
+def test_a_study_waits_for_a_bundle_without_losing_its_place(tmp_path):
+    day = ExaminationDay(tmp_path)
+    with day.intake.database.write() as session:
+        session.execute(delete(BundleRow))
+    day.arrive(*T1)
+    assert day.statuses() == []
+    with day.intake.database.write() as session:
+        register_bundles(session, [BUNDLE])
+    day.sweep()
+    assert day.statuses() == ["queued"]
+    day.intake.database.close()
+
+
+def test_a_study_without_a_usable_t1_goes_on_waiting_and_answers_nothing(day):
+    day.arrive(*SCOUT)
+    day.copy()
+    day.work(finds_t1=False)
+    day.sweep()
+    assert (day.statuses(), [study.working_status for study in day.studies()]) == (["queued"], [PARKED])
+
+
+def test_the_t1_that_comes_later_joins_the_study_that_waits(day):
+    day.arrive(*SCOUT)
+    day.copy()
+    day.work(finds_t1=False)
+    day.arrive(*T1)
+    assert [(study.files, study.working_status) for study in day.studies()] == [(6, "waiting")]
+    day.copy()
+    day.work(finds_t1=True)
+    assert day.statuses() == ["completed"]
+
+
+def test_a_t1_that_comes_while_the_worker_finds_none_gets_a_run_in_place_of_the_waiting_one(day):
+    day.arrive(*SCOUT)
+    day.copy()
+    run = day.runs()[0]
+    with day.intake.database.write() as session:
+        transitions.claim_preprocess(session, run.id, worker(bundles=(BUNDLE,)), LEASES)
+    day.arrive(*T1)
+    with day.intake.database.write() as session:
+        nothing = Refused(**{**dict(refused(1, "no_t1w_series")), "series": None})
+        transitions.store_outcome(session, run.id, nothing, LEASES)
+    day.copy()
+    day.appraise(of_2=[], of_6=["t1"])
+    assert day.statuses() == ["cancelled", "queued"]
+
+
+def test_when_the_wait_is_over_the_refusal_is_the_answer(tmp_path):
+    day = ExaminationDay(tmp_path, t1_wait_s=0.0)
+    day.arrive(*SCOUT)
+    day.copy()
+    day.work(finds_t1=False)
+    assert day.statuses() == ["refused"]
+    day.intake.database.close()
+
+
+def test_a_parked_study_is_let_go_when_its_wait_ends(day):
+    day.arrive(*SCOUT)
+    day.copy()
+    day.work(finds_t1=False)
+    with day.intake.database.write() as session:
+        session.scalars(select(ArrivalRow)).one().wait_until = 1.0
+    day.sweep()
+    day.work(finds_t1=False)
+    assert day.statuses() == ["refused"]
+
+
+def test_who_says_that_no_more_will_come_gets_the_refusal_at_once(day):
+    day.arrive(*SCOUT)
+    day.copy()
+    day.work(finds_t1=False)
+    day.intake.arrivals.mark_final("default", "1.2.3")
+    day.sweep()
+    day.work(finds_t1=False)
+    assert day.statuses() == ["refused"]
+
+
+def answered(day):
+    day.arrive(*T1)
+    day.copy()
+    day.work(finds_t1=True)
+
+
+def test_an_identical_resend_opens_nothing(day):
+    answered(day)
+    assert set(day.arrive(*T1)) == {"known"}
+    assert (day.statuses(), len(day.studies())) == (["completed"], 1)
+
+
+def test_our_own_objects_coming_back_open_nothing(day):
+    answered(day)
+    report, picture = slices(2)
+    report.SOPClassUID, picture.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.88.34", own_uid("x")
+    assert set(day.arrive(report, picture)) == {"ignored"}
+    assert (day.statuses(), len(day.studies())) == (["completed"], 1)
+
+
+def test_a_late_flair_opens_nothing(day):
+    answered(day)
+    day.arrive(*FLAIR)
+    day.copy()
+    day.appraise(of_4=["t1"], of_7=["t1"])
+    assert day.statuses() == ["completed"]
+
+
+def test_a_late_t1_opens_a_superseding_run(day):
+    answered(day)
+    day.arrive(*FLAIR)
+    day.copy()
+    day.appraise(of_4=["t1"], of_7=["t1"])
+    day.arrive(*LATE_T1)
+    day.copy()
+    day.appraise(of_12=["t1", "another t1"])
+    first, second = day.runs()
+    assert (first.status, first.superseded_by, second.status) == ("completed", second.id, "queued")
+    day.work(finds_t1=True)
+    assert [run.superseded_by is None for run in day.runs()] == [False, True]
+
+
+def test_without_a_finding_nothing_is_superseded_yet(day):
+    answered(day)
+    day.arrive(*LATE_T1)
+    day.copy()
+    assert day.statuses() == ["completed"]
+    assert [kind for _, kind, _ in day.broker.sent] == ["appraisal", "appraisal"]
+    day.broker.drained = False
+    day.sweep()
+    assert len(day.broker.sent) == 2
+
+
+def test_other_pixels_under_a_known_uid_put_the_answer_in_doubt(day):
+    answered(day)
+    changed = slices(4, series="t1")[0]
+    changed.PixelData = bytes(len(changed.PixelData))
+    assert day.arrive(changed) == ["conflict"]
+    first, second = day.runs()
+    assert (first.superseded_by, second.status, second.refusal["code"]) == (second.id, "refused", "inconsistent_study")

@@ -1,0 +1,80 @@
+"""The brain's outline and the reference cohort as objects in the store, in the contract's words."""
+
+import base64
+import hashlib
+import io
+
+from PIL import Image
+from pydantic import ValidationError
+
+from med3d_contract.pictures import BrainPicture, BrainPictures, ReferenceCohort, reference_cohort_key
+from med3d_contract.store import StoreError
+from med3d_contract.work import PreprocessedObject
+from med3d_pipeline.latent_space import LatentSpace
+from med3d_pipeline.outline_pictures import OUTLINE, OutlinePicture
+from med3d_worker.tensors import Store
+
+OUTLINE_RGB = (255, 170, 0)
+
+
+def as_png(picture: OutlinePicture) -> BrainPicture:
+    """Eight bits a pixel: grey values, and one colour for the outline."""
+    palette = [level for grey in range(OUTLINE) for level in (grey, grey, grey)]
+    image = Image.fromarray(picture.pixels).convert("P")
+    image.putpalette([*palette, *OUTLINE_RGB])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    height, width = picture.pixels.shape
+    return BrainPicture(
+        plane=picture.plane,
+        width=width,
+        height=height,
+        pixel_mm=picture.pixel_mm,
+        png_base64=base64.b64encode(buffer.getvalue()).decode(),
+    )
+
+
+class PictureStore:
+    """Pictures lie beside the tensor that they belong to, under the same digest."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, tensor_key: str) -> PreprocessedObject | None:
+        """The pictures that were made with the tensor; None where they must be made again."""
+        key = _key(tensor_key)
+        if self._store.head(key) is None:
+            return None
+        try:
+            data = self._store.get(key)
+            BrainPictures.model_validate_json(data)
+        except (StoreError, ValidationError):
+            return None
+        return PreprocessedObject(key=key, sha256=hashlib.sha256(data).hexdigest())
+
+    def keep(self, tensor_key: str, pictures: tuple[OutlinePicture, ...]) -> PreprocessedObject:
+        """Store the pictures of a head."""
+        made = BrainPictures(pictures=tuple(as_png(picture) for picture in pictures))
+        stored = self._store.put(_key(tensor_key), made.model_dump_json().encode())
+        return PreprocessedObject(key=stored.key, sha256=stored.sha256)
+
+
+def _key(tensor_key: str) -> str:
+    return "pictures/" + tensor_key.removeprefix("tensors/").removesuffix(".npz") + ".json"
+
+
+def publish_cohort(store: Store, bundle_digest: str, cohort: ReferenceCohort) -> None:
+    """Leave the cohort that reports compare a person with; the bundle's digest names it, so once is enough."""
+    key = reference_cohort_key(bundle_digest)
+    if store.head(key) is None:
+        store.put(key, cohort.model_dump_json().encode())
+
+
+def reference_cohort(name: str, space: LatentSpace) -> ReferenceCohort:
+    """Ages, held-out estimates and coordinates of the calibration subjects, rounded to what a chart can show."""
+    return ReferenceCohort(
+        name=name,
+        ages=tuple(round(float(age), 2) for age in space.ages),
+        brain_ages=tuple(round(float(age + gap), 2) for age, gap in zip(space.ages, space.residuals, strict=True)),
+        pls_age=tuple((round(float(x), 4), round(float(y), 4)) for x, y in space.cohort_pls_age),
+    )
