@@ -10,11 +10,12 @@ import torch
 from tqdm import tqdm
 
 from med3d_export.assets import write_assets
-from med3d_export.cohort import Cohort, read_cohort
+from med3d_export.cohort import Cohort
 from med3d_export.config import TrainingConfig
 from med3d_export.cross_validation import Labelled, fit_all
 from med3d_export.evaluation import evaluate
-from med3d_export.folds import Fold, outer_folds
+from med3d_export.folds import Fold, stratified_folds
+from med3d_export.manifest_files import read_cohort
 from med3d_export.release import ReleaseInput, release_bundle
 from med3d_export.sdmt_simulation import simulate_sdmt
 from med3d_export.supervision import read_supervision
@@ -23,12 +24,10 @@ from med3d_export.training import EpochReport
 from med3d_export.training_run import TrainingRun, load_run
 from med3d_pipeline.bundle import Bundle
 
-MANIFEST_CSV = "participants.csv"
-
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe, a cohort's folder (participants.csv and what it points at), and where tensors and runs are kept."""
+    """A recipe, a cohort (a manifest, or a folder with one, or a BIDS dataset), and where tensors and runs are kept."""
 
     config: TrainingConfig
     data: Path
@@ -42,7 +41,7 @@ class Experiment:
 
     def cohort(self) -> Cohort:
         """The checked manifest."""
-        return read_cohort(self.data / MANIFEST_CSV)
+        return read_cohort(self.data)
 
     def prepare(self) -> PreparedCohort:
         """Every subject's tensor, from the cache where it is there already."""
@@ -85,7 +84,7 @@ class Experiment:
         return release_bundle(source, bundle)
 
     def _folds(self, cohort: Cohort) -> tuple[Fold, ...]:
-        return outer_folds(cohort.ages_years, cohort.sexes, self.config.evaluation.outer_folds, self.config.seed)
+        return stratified_folds(cohort, self.config.evaluation.outer_folds, self.config.seed).folds
 
     def _sdmt(self, cohort: Cohort, prepared: PreparedCohort) -> npt.NDArray[np.float64]:
         return simulate_sdmt(cohort.ages_years, prepared.measures[BRAIN_VOLUME], self.config.seed)

@@ -12,7 +12,7 @@ from med3d_export.assets import write_assets
 from med3d_export.config import TrainingConfig
 from med3d_export.cross_validation import Labelled, fit_all
 from med3d_export.evaluation import evaluate
-from med3d_export.folds import outer_folds
+from med3d_export.folds import stratified_folds
 from med3d_export.release import ReleaseError, ReleaseInput, release_bundle
 from med3d_export.sdmt_simulation import simulate_sdmt
 from med3d_export.supervision import Supervision
@@ -67,7 +67,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Released:
     tensors = phantom_tensors(cohort, template, spec, seed=2)
     ages = cohort.ages_years
     sdmt = simulate_sdmt(ages, np.random.default_rng(3).normal(1400, 100, SUBJECTS), seed=4)
-    folds = outer_folds(ages, cohort.sexes, 2, CONFIG.seed)
+    folds = stratified_folds(cohort, 2, CONFIG.seed).folds
     data = Labelled(tensors, Supervision(ages, np.empty((SUBJECTS, 0)), age_weight=0.3, volumes_weight=0.0), sdmt)
     found, weights, curve = fit_all(data, folds, CONFIG, 2, lambda _name, _report: None)
     TrainingRun(weights, tuple(curve), found, minutes=0.1).save(work / "run")
