@@ -6,6 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from med3d_export.evaluation_config import ComparisonConfig, DecisionConfig, EvaluationConfig
+
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -74,14 +76,6 @@ class OptimiserConfig(_Section):
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
 
 
-class EvaluationConfig(_Section):
-    """Outer folds of the cross-validation, inner folds of the heads' own search, and the intervals' level."""
-
-    outer_folds: int = Field(default=5, ge=2)
-    inner_folds: int = Field(default=5, ge=2)
-    interval_level: float = Field(default=0.9, gt=0, lt=1)
-
-
 class PopulationConfig(_Section):
     """Whom the manifest describes: what the bundle says of its training data, and what the decision is held against."""
 
@@ -91,14 +85,6 @@ class PopulationConfig(_Section):
     licence: str
     field_strengths_t: tuple[Positive, ...] = Field(min_length=1)
     vendors: tuple[str, ...] = Field(min_length=1)
-
-
-class DecisionConfig(_Section):
-    """Percentile of held-out distances for review; multiple of the largest of them for refusal."""
-
-    review_percentile: float = Field(default=97.0, gt=0, le=100)
-    refuse_factor: float = Field(default=1.5, ge=1)
-    field_strength_tolerance_t: Positive = 0.2
 
 
 class TrainingConfig(_Section):
@@ -114,6 +100,7 @@ class TrainingConfig(_Section):
     augmentation: AugmentationConfig = AugmentationConfig()
     optimiser: OptimiserConfig
     evaluation: EvaluationConfig = EvaluationConfig()
+    comparison: ComparisonConfig = ComparisonConfig()
     decision: DecisionConfig = DecisionConfig()
     population: PopulationConfig
 

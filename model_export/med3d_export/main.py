@@ -1,4 +1,4 @@
-"""The ``med3d-export`` command: prepare, train, release."""
+"""The ``med3d-export`` command: prepare, train, evaluate, compare, release, promote."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,9 @@ from med3d_pipeline.errors import PipelineError
 app = typer.Typer(no_args_is_help=True, help="Train the InfoVAE and release it as a bundle.", add_completion=False)
 
 Config = Annotated[Path, typer.Option("--config", help="TOML recipe", exists=True, dir_okay=False)]
-Data = Annotated[Path, typer.Option("--data", help="folder with participants.csv", exists=True, file_okay=False)]
+Data = Annotated[
+    Path, typer.Option("--data", help="manifest (CSV, Parquet), folder with one, or BIDS dataset", exists=True)
+]
 Cache = Annotated[Path | None, typer.Option("--cache", help="where tensors are kept; default: the user's cache")]
 Jobs = Annotated[int, typer.Option("--jobs", help="heads preprocessed at once", min=1)]
 Run = Annotated[Path, typer.Option("--run", help="folder of the training run: weights, out-of-fold results")]
@@ -35,16 +37,23 @@ def prepare(config: Config, data: Data, cache: Cache = None, jobs: Jobs = 2) -> 
 
 
 @app.command()
-def train(config: Config, data: Data, run: Run, out: Out, cache: Cache = None, jobs: Jobs = 2) -> None:
-    """Preprocess, cross-validate, fit to everyone and release, in one go."""
-    experiment = _experiment(config, data, cache, jobs)
-    experiment.train(run)
-    _say(experiment.release(run, out))
+def train(config: Config, data: Data, run: Run, cache: Cache = None, jobs: Jobs = 2) -> None:
+    """Preprocess, fit every fold of the cross-validation, then everyone; a run that was stopped goes on."""
+    _experiment(config, data, cache, jobs).train(run)
+    typer.echo(f"fitted: {run}")
+
+
+@app.command()
+def evaluate(config: Config, data: Data, run: Run, cache: Cache = None, jobs: Jobs = 2) -> None:
+    """Score a training run beside the baselines and write its report."""
+    scored = _experiment(config, data, cache, jobs).evaluate(run)
+    for row in scored.report.age:
+        typer.echo(f"{row.name}: MAE {row.raw.mae} years, r {row.raw.r.value:.3f}")
 
 
 @app.command()
 def release(config: Config, data: Data, run: Run, out: Out, cache: Cache = None, jobs: Jobs = 2) -> None:
-    """Release a training run again: export, parity, metrics, reference case, manifest."""
+    """Make a bundle of a training run: export, parity, metrics, reference case, manifest."""
     _say(_experiment(config, data, cache, jobs).release(run, out))
 
 

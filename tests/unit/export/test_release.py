@@ -10,13 +10,17 @@ import pytest
 from factories.phantoms import phantom_cohort, phantom_tensors
 from med3d_export.assets import write_assets
 from med3d_export.config import TrainingConfig
-from med3d_export.cross_validation import Labelled, fit_all
-from med3d_export.evaluation import evaluate
+from med3d_export.cross_validation import FitData, everyone_job, fold_jobs, read_evidence, repeat_seeds, run_jobs
+from med3d_export.evaluation.baseline_rows import baseline_estimates
+from med3d_export.evaluation.held_out import held_out
+from med3d_export.evaluation.protocol import Method, evaluate_method
+from med3d_export.fold_evidence import BrainGrid
 from med3d_export.folds import stratified_folds
+from med3d_export.labels import Labels
 from med3d_export.release import ReleaseError, ReleaseInput, release_bundle
 from med3d_export.sdmt_simulation import simulate_sdmt
 from med3d_export.supervision import Supervision
-from med3d_export.training_run import TrainingRun, load_run
+from med3d_export.training_run import load_final_fit
 from med3d_pipeline.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.errors import BundleError
 from med3d_pipeline.onnx_sessions import SessionOptions
@@ -42,7 +46,7 @@ CONFIG = TrainingConfig.model_validate(
         "objective": {"a": 0.5, "l": 2.0, "decoder_sd": 0.1, "bank": 16},
         "supervision": {"age_weight": 0.3},
         "optimiser": {"epochs": 3, "batch": 4, "learning_rate": 1e-3, "weight_decay": 0.01, "ema_decay": 0.8},
-        "evaluation": {"outer_folds": 2, "inner_folds": 3, "interval_level": 0.8},
+        "evaluation": {"outer_folds": 2, "inner_folds": 3, "repeats": 1, "interval_level": 0.8},
         "population": {
             "name": "phantoms", "description": "Synthetic.", "source": "MNI152", "licence": "MNI",
             "field_strengths_t": [3.0], "vendors": ["Nobody"],
@@ -67,13 +71,17 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Released:
     tensors = phantom_tensors(cohort, template, spec, seed=2)
     ages = cohort.ages_years
     sdmt = simulate_sdmt(ages, np.random.default_rng(3).normal(1400, 100, SUBJECTS), seed=4)
-    folds = stratified_folds(cohort, 2, CONFIG.seed).folds
-    data = Labelled(tensors, Supervision(ages, np.empty((SUBJECTS, 0)), age_weight=0.3, volumes_weight=0.0), sdmt)
-    found, weights, curve = fit_all(data, folds, CONFIG, 2, lambda _name, _report: None)
-    TrainingRun(weights, tuple(curve), found, minutes=0.1).save(work / "run")
-    run = load_run(work / "run")
-    scores = evaluate(tensors, ages, sdmt, run.out_of_fold, folds, CONFIG.evaluation, CONFIG.seed)
-    source = ReleaseInput(CONFIG, cohort, tensors, sdmt, folds, run, scores, assets)
+    volumes = np.stack([ages, ages**2], 1)
+    labels = Labels(cohort.participant_ids, ages, cohort.sexes, cohort.sites, sdmt, "simulated labels", volumes)
+    splits = {seed: stratified_folds(cohort, 2, seed).folds for seed in repeat_seeds(CONFIG)}
+    supervision = Supervision(ages, np.empty((SUBJECTS, 0)), age_weight=0.3, volumes_weight=0.0)
+    jobs = fold_jobs(work / "run", (CONFIG,), splits)
+    data = FitData(tensors, supervision, BrainGrid(tensors.mean(axis=0) > 0.1, 1.25))
+    run_jobs(data, [*jobs, everyone_job(work / "run", CONFIG, SUBJECTS)], 2, lambda _name, _report: None)
+    found = held_out(read_evidence(jobs), labels, 3)
+    baselines = baseline_estimates(tensors, labels, splits, 3)
+    report = evaluate_method(Method("phantom", "semi-supervised"), found, baselines, labels, CONFIG.evaluation, 5)
+    source = ReleaseInput(CONFIG, cohort, tensors, labels, load_final_fit(work / "run"), report, found, assets)
     return Released(source, release_bundle(source, work / "bundle"))
 
 
@@ -99,15 +107,15 @@ def test_held_out_phantoms_are_told_apart_by_age_better_than_by_the_mean(release
 
 
 def test_every_subject_is_judged_by_models_that_have_not_seen_it(released):
-    run, folds = released.source.run, released.source.folds
-    assert np.isfinite(run.out_of_fold.age_estimates).all()
+    found, folds = released.source.found, released.source.found.folds[0]
+    assert found.is_complete
     assert sorted(np.concatenate([fold.test for fold in folds]).tolist()) == list(range(SUBJECTS))
     assert not any(set(fold.test) & set(fold.training) for fold in folds)
 
 
 def test_a_predictor_of_the_bundle_gives_what_training_gives(released):
     tensors, bundle = released.source.tensors[:3], released.bundle
-    fitted = released.source.run.fitted(CONFIG)
+    fitted = released.source.final.fitted(CONFIG)
 
     @dataclass(frozen=True)
     class Scanner:

@@ -1,0 +1,61 @@
+"""latent_space.npz: maps of the released encoder's latents, and calibration by subjects held out of its like."""
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_export.calibration import age_bias, corrected_gaps
+from med3d_export.config import TrainingConfig
+from med3d_export.evaluation.held_out import HeldOut
+from med3d_export.folds import Fold
+from med3d_export.labels import Labels
+from med3d_export.latent_maps import pca_map, pls_map, shrunk_covariance
+from med3d_pipeline.latent_space import LatentSpace
+
+Floats = npt.NDArray[np.float64]
+
+
+def calibrated_space(config: TrainingConfig, labels: Labels, found: HeldOut, latents: Floats) -> LatentSpace:
+    """The latent space of ``latents`` (N, d), which the released encoder gives for everyone.
+
+    Residuals, bias and distances are those of the first repeat, so that each subject counts once; its folds' models had
+    not seen the subjects that they are about.
+    """
+    ages, population, known = labels.ages_years, config.population, labels.with_sdmt
+    pca, pls_age = pca_map(latents), pls_map(latents, ages)
+    pls_sdmt = pls_map(latents[known], labels.sdmt[known])
+    spread = shrunk_covariance(latents)
+    gaps, folds = found.age[0] - ages, found.folds[0]
+    return LatentSpace(
+        pca_mean=pca.mean,
+        pca_axes=pca.axes,
+        pls_age_mean=pls_age.mean,
+        pls_age_axes=pls_age.axes,
+        pls_sdmt_mean=pls_sdmt.mean,
+        pls_sdmt_axes=pls_sdmt.axes,
+        cohort_pca=pca(latents),
+        cohort_pls_age=pls_age(latents),
+        cohort_pls_sdmt=pls_sdmt(latents),
+        distance_mean=spread.mean,
+        distance_axes=spread.axes,
+        distance_variances=spread.variances,
+        distance_floor=np.float64(spread.floor) * np.ones(()),
+        held_out_distances=comparable_distances(found.distance[0], folds, len(spread.variances)),
+        residuals=gaps,
+        corrected_residuals=corrected_gaps(ages, gaps, folds),
+        age_bias=age_bias(ages, gaps),
+        ages=ages,
+        field_strengths_t=np.array(population.field_strengths_t),
+        vendors=np.array([vendor.upper() for vendor in population.vendors]),
+    )
+
+
+def comparable_distances(distances: Floats, folds: tuple[Fold, ...], directions: int) -> Floats:
+    """Held-out distances (N,) on the scale of the covariance of everyone, which has more directions than a fold's.
+
+    There are fewer subjects than dimensions, so every further subject adds a direction of variance, and squared
+    distances grow with the number of directions.
+    """
+    scaled = distances.copy()
+    for fold in folds:
+        scaled[fold.test] *= np.sqrt(directions / min(directions, len(fold.training) - 1))
+    return scaled
