@@ -19,8 +19,8 @@ from med3d_export.config import TrainingConfig
 from med3d_export.fold_evidence import BrainGrid, FitPlace, FoldEvidence, evidence_name, observe_fold
 from med3d_export.folds import Fold
 from med3d_export.supervision import Supervision
-from med3d_export.training import EpochReport, Tensors, fit_infovae, start_infovae, weights_of
-from med3d_export.training_run import FITS, WEIGHTS, has_weights, save_curve, save_weights
+from med3d_export.training import EpochReport, Tensors, fit_autoencoder, start_autoencoder, weights_of
+from med3d_export.training_run import CHECKPOINTS, FITS, WEIGHTS, RunIncomplete, has_weights, save_curve, save_weights
 
 OnEpoch = Callable[[str, EpochReport], None]
 SEEDS_APART = 1000
@@ -124,7 +124,10 @@ def run_jobs(data: FitData, jobs: list[FitJob], processes: int, on_epoch: OnEpoc
 
 
 def read_evidence(jobs: list[FitJob]) -> list[FoldEvidence]:
-    """What the fold jobs left behind. Raises OSError where one has not been run."""
+    """What the fold jobs left behind. Raises RunIncomplete where one has not been run."""
+    missing = [job.name for job in jobs if not job.is_done]
+    if missing:
+        raise RunIncomplete(f"{len(missing)} fits are missing, the first is {missing[0]}: run med3d-export train")
     return [FoldEvidence.load(job.place) for job in jobs if job.fold is not None]
 
 
@@ -145,12 +148,18 @@ def _fit(job: FitJob) -> None:
     data, reports = _shared[0]
     seed = job.seed if job.fold is None else job.seed + job.fold + 1
     targets, own = data.supervision.targets(job.training), data.tensors[job.training]
-    fitted = fit_infovae(own, targets, job.config, seed, lambda report: reports.put((job.name, report)))
+    checkpoints = job.folder / CHECKPOINTS / job.name
+    fitted = fit_autoencoder(
+        own, targets, job.config, seed, lambda report: reports.put((job.name, report)), checkpoints
+    )
     if job.fold is not None:
-        start = partial(start_infovae, own, targets, job.config, seed)
+        start = partial(start_autoencoder, own, targets, job.config, seed)
         place = FitPlace(job.seed, job.fold, job.candidate, job.training, job.test)
         observe_fold(fitted, start, data.tensors, place, data.grid).save(job.place)
     else:
         save_curve(fitted.curve, job.folder)
     if job.keeps_weights:
         save_weights(weights_of(fitted), job.weights)
+    # What is left for TensorBoard is small; a checkpoint with the optimiser's state is not, and has done its work.
+    for checkpoint in checkpoints.rglob("*.ckpt"):
+        checkpoint.unlink()

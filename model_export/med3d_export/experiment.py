@@ -30,17 +30,21 @@ from med3d_export.labels import MEASURED_LABELS, Labels
 from med3d_export.manifest_files import read_cohort
 from med3d_export.regional_volumes import read_volumes
 from med3d_export.release import ReleaseInput, release_bundle
+from med3d_export.report.evaluation_report import ReportInput, write_report
+from med3d_export.result_files import write_json, write_predictions
 from med3d_export.sdmt_simulation import simulate_sdmt
 from med3d_export.split_file import read_split, write_split
 from med3d_export.supervision import read_supervision
 from med3d_export.tensor_cache import BRAIN_VOLUME, PreparedCohort, TensorCache
-from med3d_export.training import EpochReport
-from med3d_export.training_run import add_minutes, load_final_fit
+from med3d_export.training import EpochReport, rebuild
+from med3d_export.training_run import WEIGHTS, add_minutes, load_final_fit, read_weights
 from med3d_pipeline.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.manifest import SIMULATED_LABELS
 from med3d_pipeline.onnx_sessions import SessionOptions
 from med3d_pipeline.resampling import resample
 from med3d_pipeline.template import grid_affine
+
+REPORT = "report"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,20 +97,37 @@ class Experiment:
             *fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder)),
             everyone_job(run_folder, self.config, len(cohort)),
         ]
-        self._run(data, jobs, run_folder)
+        self.run(data, jobs, run_folder)
 
-    def evaluate(self, run_folder: Path, candidates: tuple[TrainingConfig, ...] = ()) -> Scored:
-        """Score the fits in ``run_folder``. Raises OSError where one is missing: train first."""
+    def evaluate(self, run_folder: Path) -> Scored:
+        """Score the fits in ``run_folder``. Raises RunIncomplete where one is missing."""
         torch.set_num_threads(self.config.threads)
         prepared, cohort = self.prepare(), self.cohort()
         labels, splits = self.labels(cohort, prepared), self.splits(cohort, run_folder)
-        evidence = read_evidence(fold_jobs(run_folder, candidates or (self.config,), splits))
-        settings = self.config.evaluation
-        found = held_out(evidence, labels, settings.inner_folds)
+        settings, found = self.config.evaluation, self.held_out(run_folder)
         baselines = baseline_estimates(prepared.tensors, labels, splits, settings.inner_folds)
         method = Method(self.config.name, kind_of(self.config))
         report = evaluate_method(method, found, baselines, labels, settings, self.config.seed)
         return Scored(report, found, baselines, labels)
+
+    def held_out(self, run_folder: Path) -> HeldOut:
+        """What held-out subjects got from the fits in ``run_folder``. Raises RunIncomplete where one is missing."""
+        prepared, cohort = self.prepare(), self.cohort()
+        evidence = read_evidence(fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder)))
+        return held_out(evidence, self.labels(cohort, prepared), self.config.evaluation.inner_folds)
+
+    def report(self, run_folder: Path) -> Scored:
+        """Evaluate, and write evaluation.json, predictions.csv and the report below ``run_folder``."""
+        scored = self.evaluate(run_folder)
+        first = scored.found.chosen[0][0]
+        fitted = rebuild(read_weights(run_folder / WEIGHTS / first.name), self.config)
+        source = ReportInput(
+            scored.report, scored.found, scored.labels, self.config.evaluation, fitted, self.brain_grid().data_range
+        )
+        write_report(source, run_folder / REPORT)
+        write_json(scored.report, run_folder / "evaluation.json")
+        write_predictions(scored.found, scored.baselines, scored.labels, run_folder / "predictions.csv")
+        return scored
 
     def release(self, run_folder: Path, bundle: Path) -> Bundle:
         """Evaluate the run in ``run_folder`` and write the bundle."""
@@ -157,7 +178,8 @@ class Experiment:
             volumes=None if volumes_csv is None else read_volumes(cohort, self.folder / volumes_csv),
         )
 
-    def _run(self, data: FitData, jobs: list[FitJob], run_folder: Path) -> None:
+    def run(self, data: FitData, jobs: list[FitJob], run_folder: Path) -> None:
+        """Make the fits that are missing, with a progress bar; the minutes are added up in ``run_folder``."""
         missing = sum(not job.is_done for job in jobs)
         started = time.monotonic()
         with tqdm(total=missing * self.config.optimiser.epochs, unit="epoch", desc="fitting") as bar:

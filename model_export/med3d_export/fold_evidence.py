@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from med3d_export.evaluation.image_quality import ImageQuality, image_quality
 from med3d_export.folds import Indices
-from med3d_export.training import EpochReport, Tensors
-from med3d_export.training import FittedInfoVae as FittedAutoencoder
+from med3d_export.training import EpochReport, FittedAutoencoder, Tensors
 from med3d_export.whole_files import write_whole
 
 Floats = npt.NDArray[np.float64]

@@ -3,11 +3,12 @@
 fits/seed-2510-fold-1-candidate-1.npz    FoldEvidence
 weights/seed-2510-fold-1-candidate-1/    encoder.npz, decoder.npz of the first repeat's folds
 encoder.npz, decoder.npz, loss.json      of the fit to everyone, which is released
+checkpoints/seed-2510-fold-1-candidate-1/  events for TensorBoard; a checkpoint while the fit is not done
 minutes.json                             what all fits took together
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_export.config import TrainingConfig
-from med3d_export.training import EpochReport, FittedInfoVae, Weights, rebuild
+from med3d_export.training import EpochReport, FittedAutoencoder, Weights, rebuild
 from med3d_export.whole_files import write_whole
 
 PARTS = ("encoder", "decoder")
 FITS = "fits"
 WEIGHTS = "weights"
+CHECKPOINTS = "checkpoints"
+
+
+class RunIncomplete(Exception):  # noqa: N818 - what is wrong is said by the name
+    """A fit that is asked for has not been made; the message says which and what makes it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +37,7 @@ class FinalFit:
     curve: tuple[EpochReport, ...]
     minutes: float
 
-    def fitted(self, config: TrainingConfig) -> FittedInfoVae:
+    def fitted(self, config: TrainingConfig) -> FittedAutoencoder:
         """The final model; ``config`` is the one it was trained with."""
         return rebuild(self.weights, config, self.curve)
 
@@ -55,7 +61,7 @@ def read_weights(folder: Path) -> Weights:
 
 def save_curve(curve: tuple[EpochReport, ...], folder: Path) -> None:
     """Write loss.json."""
-    text = json.dumps([asdict(report) for report in curve], indent=1) + "\n"
+    text = json.dumps([report.plain() for report in curve], indent=1) + "\n"
     write_whole(folder / "loss.json", lambda stream: stream.write(text.encode()))
 
 
@@ -72,7 +78,9 @@ def read_minutes(folder: Path) -> float:
 
 
 def load_final_fit(folder: Path) -> FinalFit:
-    """Read the fit to everyone. Raises OSError or KeyError where the folder holds no whole run."""
+    """Read the fit to everyone. Raises RunIncomplete where there is none."""
+    if not has_weights(folder):
+        raise RunIncomplete("the run has no fit to everyone yet: train it first (med3d-export train)")
     report = json.loads((folder / "loss.json").read_text(encoding="utf-8"))
     curve = tuple(EpochReport(**epoch) for epoch in report)
     return FinalFit(read_weights(folder), curve, read_minutes(folder))

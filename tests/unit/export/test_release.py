@@ -74,7 +74,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Released:
     volumes = np.stack([ages, ages**2], 1)
     labels = Labels(cohort.participant_ids, ages, cohort.sexes, cohort.sites, sdmt, "simulated labels", volumes)
     splits = {seed: stratified_folds(cohort, 2, seed).folds for seed in repeat_seeds(CONFIG)}
-    supervision = Supervision(ages, np.empty((SUBJECTS, 0)), age_weight=0.3, volumes_weight=0.0)
+    supervision = Supervision.of(cohort, CONFIG.supervision)
     jobs = fold_jobs(work / "run", (CONFIG,), splits)
     data = FitData(tensors, supervision, BrainGrid(tensors.mean(axis=0) > 0.1, 1.25))
     run_jobs(data, [*jobs, everyone_job(work / "run", CONFIG, SUBJECTS)], 2, lambda _name, _report: None)
