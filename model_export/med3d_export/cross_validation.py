@@ -105,9 +105,13 @@ def everyone_job(folder: Path, config: TrainingConfig, count: int) -> FitJob:
 
 
 def run_jobs(data: FitData, jobs: list[FitJob], processes: int, on_epoch: OnEpoch) -> None:
-    """Run what is not done yet, ``processes`` fits at once. The number of processes changes no result."""
+    """Run what is not done yet, ``processes`` fits at once; a single one runs here. Their number changes no result."""
     missing = [job for job in jobs if not job.is_done]
     if not missing:
+        return
+    if processes == 1:
+        for job in missing:
+            _fit(job, data, on_epoch)
         return
     # Spawned, not forked: torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -116,7 +120,7 @@ def run_jobs(data: FitData, jobs: list[FitJob], processes: int, on_epoch: OnEpoc
     listener.start()
     try:
         with ProcessPoolExecutor(processes, context, initializer=_open, initargs=(data, reports)) as pool:
-            for done in as_completed([pool.submit(_fit, job) for job in missing]):
+            for done in as_completed([pool.submit(_fit_in_pool, job) for job in missing]):
                 done.result()
     finally:
         reports.put(None)
@@ -144,14 +148,16 @@ def _open(data: FitData, reports: Any) -> None:
     _shared.append((data, reports))
 
 
-def _fit(job: FitJob) -> None:
+def _fit_in_pool(job: FitJob) -> None:
     data, reports = _shared[0]
+    _fit(job, data, lambda name, report: reports.put((name, report)))
+
+
+def _fit(job: FitJob, data: FitData, on_epoch: OnEpoch) -> None:
     seed = job.seed if job.fold is None else job.seed + job.fold + 1
     targets, own = data.supervision.targets(job.training), data.tensors[job.training]
     checkpoints = job.folder / CHECKPOINTS / job.name
-    fitted = fit_autoencoder(
-        own, targets, job.config, seed, lambda report: reports.put((job.name, report)), checkpoints
-    )
+    fitted = fit_autoencoder(own, targets, job.config, seed, lambda report: on_epoch(job.name, report), checkpoints)
     if job.fold is not None:
         start = partial(start_autoencoder, own, targets, job.config, seed)
         place = FitPlace(job.seed, job.fold, job.candidate, job.training, job.test)
