@@ -3,26 +3,38 @@
 import errno
 import io
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
 from med3d_export.training.task import AutoencoderTask
 from med3d_export.training.values import TrainingError
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class BestAveragedWeights(EMAWeightAveraging):
+class AveragedWeights(WeightAveraging):
+    """The exponential moving average of the weights is what is watched and what is left after training."""
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(avg_fn=partial(_moved, decay))
+
+
+def _moved(decay: float, average: Tensor, current: Tensor, _steps: Tensor) -> Tensor:
+    return decay * average + (1.0 - decay) * current
+
+
+class BestAveragedWeights(AveragedWeights):
     """With an early stop: the averages of the epoch with the lowest held-out objective are left, not the last ones."""
 
     def __init__(self, decay: float) -> None:
-        super().__init__(decay=decay)
+        super().__init__(decay)
         self.lowest = float("inf")
         self.best: dict[str, Tensor] = {}
 
@@ -52,29 +64,30 @@ class BestAveragedWeights(EMAWeightAveraging):
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """A checkpoint appears whole or not at all: what was there stays until the new one is on the disk.
-
-    Raises TrainingError where there is no room for it.
-    """
+    """A checkpoint appears whole or not at all: what was there stays until the new one is on the disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
         """Write beside the old one, then rename."""
         del storage_options
-        place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_suffix(".part")
-        # Made in memory first: torch's own writer reports a full disk as a fault of its archive.
-        made = io.BytesIO()
-        torch.save(checkpoint, made)
-        try:
-            with part.open("wb") as file:
-                file.write(made.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(place)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            if error.errno in _NO_ROOM:
-                size = f"{made.getbuffer().nbytes / 2**20:.1f} MB"
-                raise TrainingError("disk_full", f"there is no room for a checkpoint of {size}; free some") from error
-            raise
+        write_whole(checkpoint, Path(path))
+
+
+def write_whole(content: dict[str, Any], place: Path) -> None:
+    """Write beside what is there, then rename. Raises TrainingError where there is no room."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_suffix(".part")
+    # Made in memory first: torch's own writer reports a full disk as a fault of its archive.
+    made = io.BytesIO()
+    torch.save(content, made)
+    try:
+        with part.open("wb") as file:
+            file.write(made.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(place)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        if error.errno in NO_ROOM:
+            size = f"{made.getbuffer().nbytes / 2**20:.1f} MB"
+            raise TrainingError("disk_full", f"there is no room for a checkpoint of {size}; free some") from error
+        raise

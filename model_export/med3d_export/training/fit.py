@@ -1,6 +1,5 @@
 """Fit an autoencoder with Lightning; a run that was cut short goes on from its last epoch."""
 
-import errno
 import hashlib
 import json
 import logging
@@ -14,19 +13,21 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from med3d_export.config import TrainingConfig
 from med3d_export.networks import HeadStatistics
 from med3d_export.training.batches import Batches, set_apart
-from med3d_export.training.callbacks import BestAveragedWeights, WholeCheckpoints
+from med3d_export.training.callbacks import NO_ROOM, AveragedWeights, BestAveragedWeights, WholeCheckpoints, write_whole
 from med3d_export.training.fitted import FittedAutoencoder
 from med3d_export.training.task import HELD_OUT_TOTAL, AutoencoderTask
 from med3d_export.training.values import EpochReport, Targets, Tensors, TrainingError
 
 LAST = "last.ckpt"
+DONE = "fitted.pt"
+"""Averaged weights and loss curve of a fit that has come to its end."""
 RECIPE = "recipe.sha256"
 OnEpoch = Callable[[EpochReport], None]
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
@@ -51,9 +52,19 @@ def fit_autoencoder(
         task, batches = _start(tensors, targets, config, seed)
         task.on_epoch = on_epoch
         resumed = None if folder is None else _checkpoint_of(folder, _recipe_digest(tensors, targets, config, seed))
+        if folder is not None and (folder / DONE).is_file():
+            task.load_state_dict(torch.load(folder / DONE, weights_only=True))
+            return _fitted(task)
         with tempfile.TemporaryDirectory() as nowhere:
             trainer = _trainer(config, folder, Path(nowhere), watched=len(batches.watched) > 0)
             trainer.fit(task, batches, ckpt_path=resumed)
+        if folder is not None:
+            write_whole(task.state_dict(), folder / DONE)
+            (folder / LAST).unlink(missing_ok=True)
+    return _fitted(task)
+
+
+def _fitted(task: AutoencoderTask) -> FittedAutoencoder:
     return FittedAutoencoder(task.encoder.cpu().eval(), task.decoder.cpu().eval(), task.curve)
 
 
@@ -92,7 +103,7 @@ def _require_finite(tensors: Tensors) -> None:
 def _trainer(config: TrainingConfig, folder: Path | None, nowhere: Path, *, watched: bool) -> Trainer:
     optimiser, hardware = config.optimiser, config.hardware
     early = watched and optimiser.patience > 0
-    averaging = BestAveragedWeights if early else EMAWeightAveraging
+    averaging = BestAveragedWeights if early else AveragedWeights
     callbacks: list[Callback] = [averaging(decay=optimiser.ema_decay)]
     if early:
         callbacks.append(EarlyStopping(HELD_OUT_TOTAL, patience=optimiser.patience, check_finite=False))
@@ -161,7 +172,7 @@ def _faults(folder: Path | None) -> Iterator[None]:
         said = "memory is full; lower batch, or set checkpointing to activations"
         raise TrainingError("out_of_memory", said, _kept(folder)) from error
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        if error.errno not in NO_ROOM:
             raise
         raise TrainingError("disk_full", "there is no room left on the disk; free some", _kept(folder)) from error
 
@@ -179,6 +190,8 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
+            # The folder is not empty because the run goes on, which the recipe's digest has just allowed.
+            warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty", UserWarning)
             # How Lightning reads its own structures, which torch has since renamed.
             warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
             yield
