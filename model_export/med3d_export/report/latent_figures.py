@@ -31,7 +31,7 @@ def latent_maps(one: FoldEvidence, labels: Labels, folder: Path) -> Path:
         grid = figure.subplots(2, 2)
         for row, (name, to_map) in zip(grid, maps.items(), strict=True):
             coordinates = to_map(latents)
-            shown = row[0].scatter(*coordinates[own].T, c=ages[own], s=8, alpha=0.35, cmap="viridis", linewidths=0)
+            shown = row[0].scatter(*coordinates[own].T, c=ages[own], s=16, alpha=0.45, cmap="viridis", linewidths=0)
             row[0].scatter(
                 *coordinates[one.test].T, c=ages[one.test], s=42, cmap="viridis", norm=shown.norm, edgecolors="black",
                 linewidths=0.5,
@@ -51,7 +51,7 @@ def _by_sex(axes: Any, coordinates: Floats, labels: Labels, one: FoldEvidence) -
     for sex, colour, name in (("F", WOMEN, "women"), ("M", MEN, "men")):
         trained = one.training[labels.sexes[one.training] == sex]
         tested = one.test[labels.sexes[one.test] == sex]
-        axes.scatter(*coordinates[trained].T, s=8, alpha=0.35, color=colour, linewidths=0)
+        axes.scatter(*coordinates[trained].T, s=16, alpha=0.45, color=colour, linewidths=0)
         axes.scatter(
             *coordinates[tested].T, s=42, color=colour, edgecolors="black", linewidths=0.5, label=f"{name}, held out"
         )
