@@ -7,7 +7,7 @@ from med3d_export.calibration import age_bias, corrected_gaps
 from med3d_export.config import TrainingConfig
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.folds import Fold
-from med3d_export.labels import Labels
+from med3d_export.labels import MEASURED_LABELS, Labels
 from med3d_export.latent_maps import pca_map, pls_map, shrunk_covariance
 from med3d_pipeline.latent_space import LatentSpace
 
@@ -45,8 +45,15 @@ def calibrated_space(config: TrainingConfig, labels: Labels, found: HeldOut, lat
         age_bias=age_bias(ages, gaps),
         ages=ages,
         field_strengths_t=np.array(population.field_strengths_t),
+        sdmt_residuals=_sdmt_residuals(labels, found),
         vendors=np.array([vendor.upper() for vendor in population.vendors]),
     )
+
+
+def _sdmt_residuals(labels: Labels, found: HeldOut) -> Floats:
+    """Of measured scores only: simulated ones calibrate nothing."""
+    residuals = found.sdmt[0] - labels.sdmt
+    return residuals[np.isfinite(residuals)] if labels.sdmt_evidence == MEASURED_LABELS else np.empty(0)
 
 
 def comparable_distances(distances: Floats, folds: tuple[Fold, ...], directions: int) -> Floats:
