@@ -166,6 +166,6 @@ def _fit(job: FitJob, data: FitData, on_epoch: OnEpoch) -> None:
         save_curve(fitted.curve, job.folder)
     if job.keeps_weights:
         save_weights(weights_of(fitted), job.weights)
-    # What is left for TensorBoard is small; a checkpoint with the optimiser's state is not, and has done its work.
-    for checkpoint in checkpoints.rglob("*.ckpt"):
+    # What is left for TensorBoard is small; checkpoints are not, and have done their work.
+    for checkpoint in (*checkpoints.rglob("*.ckpt"), *checkpoints.rglob("*.pt")):
         checkpoint.unlink()
