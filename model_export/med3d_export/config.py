@@ -11,6 +11,7 @@ from med3d_export.evaluation_config import ComparisonConfig, DecisionConfig, Eva
 from med3d_export.networks.config import NetworkConfig
 from med3d_export.objectives import ObjectiveConfig
 from med3d_export.objectives.image_terms import ImageTermsConfig
+from med3d_export.phantom.config import PhantomConfig
 
 
 class GridConfig(Section):
@@ -116,6 +117,7 @@ class TrainingConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     comparison: ComparisonConfig = ComparisonConfig()
     decision: DecisionConfig = DecisionConfig()
+    phantom: PhantomConfig = PhantomConfig()
     population: PopulationConfig
 
     def with_objective(self, objective: ObjectiveConfig) -> Self:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from med3d_export.assets import write_assets
+from med3d_export.assets import grid_spec, write_assets
 from med3d_export.cohort import Cohort
-from med3d_export.config import TrainingConfig
+from med3d_export.config import GridConfig, TrainingConfig
 from med3d_export.cross_validation import (
     FitData,
     FitJob,
@@ -68,8 +68,11 @@ class Experiment:
 
     @property
     def assets(self) -> Path:
-        """Brain networks, template and preprocessing.json."""
-        return self.cache / "assets"
+        """Brain networks, template and preprocessing.json; each grid has its own."""
+        grid = self.config.grid
+        if grid == GridConfig():
+            return self.cache / "assets"
+        return self.cache / f"assets-{grid_spec(grid).digest()[:12]}"
 
     @property
     def folder(self) -> Path:
@@ -83,7 +86,7 @@ class Experiment:
     def prepare(self) -> PreparedCohort:
         """Every subject's tensor, from the cache where it is there already."""
         cohort = self.cohort()
-        write_assets(self.assets)
+        write_assets(self.assets, self.config.grid)
         with tqdm(total=len(cohort), desc="preprocessing", unit="head") as bar:
             cache = TensorCache(self.cache / "tensors", self.assets, self.jobs)
             prepared = cache.prepare(cohort, lambda _: bar.update())
@@ -129,12 +132,11 @@ class Experiment:
         write_predictions(scored.found, scored.baselines, scored.labels, run_folder / "predictions.csv")
         return scored
 
-    def release(self, run_folder: Path, bundle: Path) -> Bundle:
-        """Evaluate the run in ``run_folder`` and write the bundle."""
-        scored, prepared = self.evaluate(run_folder), self.prepare()
+    def release(self, run_folder: Path, scored: Scored, bundle: Path) -> Bundle:
+        """Write the bundle of the run in ``run_folder``, which ``evaluate`` or ``report`` has scored."""
         source = ReleaseInput(
-            self.config, self.cohort(), prepared.tensors, scored.labels, load_final_fit(run_folder), scored.report,
-            scored.found, self.assets,
+            self.config, self.cohort(), self.prepare().tensors, scored.labels, load_final_fit(run_folder),
+            scored.report, scored.found, self.assets,
         )  # fmt: skip
         return release_bundle(source, bundle)
 

@@ -13,6 +13,7 @@ from med3d_export.comparison_run import compare as compare_objectives
 from med3d_export.config import read_config
 from med3d_export.experiment import Experiment
 from med3d_export.onnx_export import ParityError
+from med3d_export.phantom.commands import app as phantom_app
 from med3d_export.promotion import PromotionError, put_in_place
 from med3d_export.promotion_run import compare_bundles
 from med3d_export.release import ReleaseError
@@ -31,6 +32,7 @@ KNOWN_FAULTS = (
 )  # fmt: skip
 
 app = typer.Typer(no_args_is_help=True, help="Train the InfoVAE and release it as a bundle.", add_completion=False)
+app.add_typer(phantom_app, name="phantom")
 
 Config = Annotated[Path, typer.Option("--config", help="TOML recipe", exists=True, dir_okay=False)]
 Data = Annotated[
@@ -98,7 +100,8 @@ def shifts(
 @app.command()
 def release(config: Config, data: Data, run: Run, out: Out, cache: Cache = None, jobs: Jobs = 2) -> None:
     """Make a bundle of a training run: export, parity, metrics, reference case, manifest."""
-    _say(_experiment(config, data, cache, jobs).release(run, out))
+    experiment = _experiment(config, data, cache, jobs)
+    _say(experiment.release(run, experiment.evaluate(run), out))
 
 
 @app.command()
