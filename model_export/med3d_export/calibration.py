@@ -75,8 +75,14 @@ def coverage_by_age(
     return bands
 
 
-def _coverage(inside: npt.NDArray[np.bool_], level: float, half_width: float) -> Coverage:
-    hits, count = int(inside.sum()), len(inside)
+def clopper_pearson(hits: int, count: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share (Biometrika 1934)."""
     lower = float(beta.ppf(0.025, hits, count - hits + 1)) if hits else 0.0
     upper = float(beta.ppf(0.975, hits + 1, count - hits)) if hits < count else 1.0
+    return lower, upper
+
+
+def _coverage(inside: npt.NDArray[np.bool_], level: float, half_width: float) -> Coverage:
+    hits, count = int(inside.sum()), len(inside)
+    lower, upper = clopper_pearson(hits, count)
     return Coverage(level, hits / count, lower, upper, half_width, count)

@@ -3,13 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from med3d_export.calibration import age_bias, corrected_gaps
+from med3d_export.calibration import age_bias, clopper_pearson, corrected_gaps
 from med3d_export.config import TrainingConfig
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.folds import Fold
 from med3d_export.labels import MEASURED_LABELS, Labels
 from med3d_export.latent_maps import pca_map, pls_map, shrunk_covariance
 from med3d_pipeline.latent_space import LatentSpace
+from med3d_pipeline.manifest import DecisionLimits
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,6 +49,31 @@ def calibrated_space(config: TrainingConfig, labels: Labels, found: HeldOut, lat
         sdmt_residuals=_sdmt_residuals(labels, found),
         vendors=np.array([vendor.upper() for vendor in population.vendors]),
     )
+
+
+def decision_limits(config: TrainingConfig, held_out_distances: Floats) -> DecisionLimits:
+    """Where a head is reviewed or refused, from cross-fitted distances (N,): never those of training subjects."""
+    decision = config.decision
+    return DecisionLimits(
+        interval_level=config.evaluation.interval_level,
+        review_percentile=decision.review_percentile,
+        refuse_distance=round(decision.refuse_factor * float(held_out_distances.max()), 3),
+        field_strength_tolerance_t=decision.field_strength_tolerance_t,
+    )
+
+
+def false_alarms(limits: DecisionLimits, space: LatentSpace) -> dict[str, float]:
+    """Shares of good held-out heads that these limits review and refuse for their distance, upper bounds at 97.5 %."""
+    distances = space.held_out_distances
+    reviewed = int(sum(space.percentile(float(distance)) > limits.review_percentile for distance in distances))
+    refused = int((distances > limits.refuse_distance).sum())
+    count = len(distances)
+    return {
+        "false_review_rate": reviewed / count,
+        "false_review_rate_upper": clopper_pearson(reviewed, count)[1],
+        "false_refusal_rate": refused / count,
+        "false_refusal_rate_upper": clopper_pearson(refused, count)[1],
+    }
 
 
 def _sdmt_residuals(labels: Labels, found: HeldOut) -> Floats:

@@ -149,6 +149,12 @@ def _intervals_and_images(m: dict[str, float]) -> str:
 {m["coverage_level"]:.2f}, measured {m["coverage"]:.3f} (95 % Clopper-Pearson {m["coverage_lower_95"]:.3f} to
 {m["coverage_upper_95"]:.3f}). The folds' models saw fewer subjects than the released one.
 
+## Heads unlike the training heads
+
+The limits on the latent's distance come from held-out subjects. They send {m["false_review_rate"]:.1%} of good held-out
+heads to review (at most {m["false_review_rate_upper"]:.1%} with 97.5 % confidence) and refuse
+{m["false_refusal_rate"]:.1%} (at most {m["false_refusal_rate_upper"]:.1%}).
+
 ## Reconstruction and latent
 
 Held-out heads: SSIM {m["ssim_brain"]:.3f} and PSNR {m["psnr_brain"]:.2f} dB inside the brain, {m["ssim_whole"]:.3f} and

@@ -97,5 +97,21 @@ def check_head(head: Pipeline, path: Path, latents: npt.NDArray[np.float32]) -> 
     return difference
 
 
+def check_chain(fitted: FittedAutoencoder, head: Pipeline, folder: Path, name: str, tensors: Tensors) -> float:
+    """Worst difference of encoder.onnx and then the head ``name`` from torch and then scikit-learn, in its unit.
+
+    Asked of real ``tensors`` (N, X, Y, Z). Raises ParityError above HEAD_TOLERANCE_YEARS.
+    """
+    options = SessionOptions(provider="cpu")
+    images = np.ascontiguousarray(tensors[:, None])
+    latents = open_session(folder / "encoder.onnx", options).run({"tensor": images})["latent"]
+    found = open_session(folder / "heads" / name, options).run({"latent": latents})["estimate"].reshape(-1)
+    expected = head.predict(fitted.encode(tensors).astype(np.float64))
+    difference = float(np.abs(found - expected).max())
+    if not difference < HEAD_TOLERANCE_YEARS:
+        raise ParityError(f"encoder.onnx and {name} together differ from torch and scikit-learn by {difference:.2g}")
+    return difference
+
+
 def _relative(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())

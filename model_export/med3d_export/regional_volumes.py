@@ -38,9 +38,9 @@ def read_volumes(cohort: Cohort, path: Path) -> Floats:
 
 def _shares(file: str, row: dict[str, str], regions: list[str]) -> Floats:
     try:
-        values = np.array([float(row[region]) for region in regions]) / float(row[INTRACRANIAL])
-    except (ValueError, ZeroDivisionError, TypeError) as error:
+        values, whole = np.array([float(row[region]) for region in regions]), float(row[INTRACRANIAL])
+    except (ValueError, TypeError) as error:
         raise CohortError([f"{file}, {row[SUBJECT]}: {error}"]) from error
-    if not np.isfinite(values).all():
-        raise CohortError([f"{file}, {row[SUBJECT]}: a volume is not finite"])
-    return values
+    if not np.isfinite(values).all() or not 0 < whole < np.inf:
+        raise CohortError([f"{file}, {row[SUBJECT]}: a volume is not finite, or the intracranial one is not positive"])
+    return values / whole

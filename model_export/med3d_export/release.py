@@ -17,18 +17,18 @@ from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.protocol import EvaluationReport
 from med3d_export.heads import fit_head
 from med3d_export.labels import Labels
-from med3d_export.latent_calibration import calibrated_space
+from med3d_export.latent_calibration import calibrated_space, decision_limits, false_alarms
 from med3d_export.manifest_metrics import manifest_metrics
 from med3d_export.model_card import BUNDLE_LICENCE, licence_text, limits, model_card, notice_text
 from med3d_export.monai_metadata import monai_metadata
-from med3d_export.onnx_export import check_autoencoder, check_head, export_autoencoder, export_head
+from med3d_export.onnx_export import check_autoencoder, check_chain, check_head, export_autoencoder, export_head
 from med3d_export.reference_head import write_reference_input
 from med3d_export.tensor_cache import ASSET_FILES, read_volume
-from med3d_export.training import Tensors
+from med3d_export.training import FittedAutoencoder, Tensors
 from med3d_export.training_run import FinalFit
 from med3d_pipeline.bundle import MANIFEST, Bundle
 from med3d_pipeline.latent_space import LatentSpace
-from med3d_pipeline.manifest import DecisionLimits, HeadDescription, Manifest, TrainingData
+from med3d_pipeline.manifest import HeadDescription, Manifest, TrainingData
 from med3d_pipeline.onnx_sessions import SessionOptions
 from med3d_pipeline.reference_case import FOLDER as REFERENCE_FOLDER
 from med3d_pipeline.reference_case import ReferenceCase, Tolerances
@@ -76,12 +76,13 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     latents = fitted.encode(source.tensors)
     export_autoencoder(fitted, folder)
     parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
-    parity |= _release_heads(source, latents, folder)
-    calibrated_space(source.config, source.labels, source.found, latents.astype(np.float64)).save(
-        folder / "latent_space.npz"
-    )
+    parity |= _release_heads(source, fitted, latents, folder)
+    space = calibrated_space(source.config, source.labels, source.found, latents.astype(np.float64))
+    space.save(folder / "latent_space.npz")
     write_reference_input(folder)
     measured = manifest_metrics(source.report, source.found, source.labels, source.config.evaluation)
+    limits = decision_limits(source.config, space.held_out_distances)
+    measured |= {name: round(value, 4) for name, value in false_alarms(limits, space).items()}
     metrics = measured | {name: float(f"{value:.3g}") for name, value in parity.items()}
     _write_texts(source, metrics, folder)
     _write_reference_case(_manifest(source, metrics, folder), folder)
@@ -93,8 +94,10 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     return bundle
 
 
-def _release_heads(source: ReleaseInput, latents: npt.NDArray[np.float32], folder: Path) -> dict[str, float]:
-    """Fit heads to every labelled subject, write and check them; the worst difference of each from scikit-learn."""
+def _release_heads(
+    source: ReleaseInput, fitted: FittedAutoencoder, latents: npt.NDArray[np.float32], folder: Path
+) -> dict[str, float]:
+    """Fit heads to every labelled subject, write them, and check each alone and behind the exported encoder."""
     labels, settings = source.labels, source.config.evaluation
     parity = {}
     for name, values in (("brain_age", labels.ages_years), ("sdmt", labels.sdmt)):
@@ -102,6 +105,8 @@ def _release_heads(source: ReleaseInput, latents: npt.NDArray[np.float32], folde
         head = fit_head(latents[known], values[known], settings.inner_folds, source.config.seed, labels.subjects[known])
         export_head(head, latents.shape[1], path)
         parity[f"parity_{name}"] = check_head(head, path, latents)
+        chained = check_chain(fitted, head, folder, path.name, source.tensors[:PARITY_HEADS])
+        parity[f"parity_chain_{name}"] = chained
     return parity
 
 
@@ -133,7 +138,7 @@ def _write_reference_case(manifest: Manifest, folder: Path) -> None:
 
 def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> Manifest:
     config, ages = source.config, source.cohort.ages_years
-    population, decision = config.population, config.decision
+    population = config.population
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     held_out = LatentSpace.load(folder / "latent_space.npz").held_out_distances
     return Manifest(
@@ -156,12 +161,7 @@ def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> 
         latent_dimension=config.network.latent,
         brain_age=HeadDescription(unit="a", evidence="chronological age of healthy adults"),
         sdmt=HeadDescription(unit="{points}", evidence=source.labels.sdmt_evidence),
-        decision=DecisionLimits(
-            interval_level=config.evaluation.interval_level,
-            review_percentile=decision.review_percentile,
-            refuse_distance=round(decision.refuse_factor * float(held_out.max()), 3),
-            field_strength_tolerance_t=decision.field_strength_tolerance_t,
-        ),
+        decision=decision_limits(config, held_out),
         metrics=metrics,
         software={"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}},
         files={path.relative_to(folder).as_posix(): _sha256(path) for path in files},

@@ -18,10 +18,12 @@ from med3d_export.baselines import (
     voxel_kernel_ridge,
 )
 from med3d_export.calibration import age_bias, corrected_gaps, coverage_by_age, measured_coverage
+from med3d_export.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.evaluation.image_quality import image_quality
 from med3d_export.evaluation.novelty import neighbour_distance, separation, threshold_at
 from med3d_export.evaluation.probes import pls_check, predicted_sites, sex_auc, site_accuracy, woman_scores
 from med3d_export.evaluation.regression import absolute_errors, regression_metrics
+from med3d_export.evaluation.shift_scores import Novelty, Tried, score_shift
 from med3d_export.evaluation.uncertainty import (
     bootstrap_interval,
     compare_paired,
@@ -31,7 +33,9 @@ from med3d_export.evaluation.uncertainty import (
 from med3d_export.folds import Fold
 from med3d_export.heads import inner_splits
 from med3d_export.promotion import Judgement, PromotionError, agreement, compare_judgements
+from med3d_export.regional_volumes import read_volumes
 from med3d_export.report.page import write_page
+from med3d_export.report.shift_report import shift_text
 from med3d_export.report.tables import table
 from med3d_export.shifts import SHIFTS, shifted
 from med3d_pipeline.latent_space import conformal_quantile
@@ -223,6 +227,33 @@ def test_every_shift_changes_the_head_and_keeps_it_where_it_is():
             volume.affine @ [0, 0, volume.shape[2] / 2 - 0.5, 1] for volume in (head, spoilt)
         ]  # the middle slice lies where it lay, to a voxel
         assert abs(ends[0][2] - ends[1][2]) <= 3.0
+
+
+def test_a_shift_is_reported_by_what_stops_it_the_gate_its_marks_or_the_distance():
+    draws = np.random.default_rng(14)
+    good = Novelty(*draws.normal(10, 1, (3, 200)))
+    far, near = (Novelty(*(np.array([value]) for value in (distance, 10.0, 10.0))) for distance in (20.0, 10.0))
+    tried = [Tried("not_a_head", False, None), Tried("", True, near), Tried("", False, far), Tried("", False, near)]
+    found = score_shift("spoilt", tried, good)
+    assert (found.heads, found.refused, found.marked, found.stopped) == (4, {"not_a_head": 1}, 1, 0.75)
+    assert found.flagged["distance"] == pytest.approx(1 / 3)
+    assert found.auroc["distance"] > found.auroc["neighbours"]
+    text = shift_text([found, score_shift("nothing left", tried[:1], good)])
+    assert "| spoilt | 4 | 1 not_a_head | 1 | 75% |" in text
+    assert "no tensor" in text
+
+
+def test_volumes_are_shares_of_the_head_and_each_subject_without_a_row_is_named(tmp_path: Path):
+    cohort = Cohort(tuple(CohortSubject(row, f"s{row}", 40.0, "F", "A", Path("none")) for row in (2, 3)))
+    table_csv = tmp_path / "volumes.csv"
+    table_csv.write_text("MRID,702,1,2\ns3,1000,100,200\ns2,2000,100,300\n")
+    np.testing.assert_allclose(read_volumes(cohort, table_csv), [[0.05, 0.15], [0.1, 0.2]])
+    table_csv.write_text("MRID,702,1,2\ns3,1000,100,200\n")
+    with pytest.raises(CohortError, match=r"row 2: s2 has no row in volumes\.csv"):
+        read_volumes(cohort, table_csv)
+    table_csv.write_text("MRID,702,1,2\ns3,0,100,200\ns2,2000,100,300\n")
+    with pytest.raises(CohortError, match="s3"):
+        read_volumes(cohort, table_csv)
 
 
 def judgement(age: float | None, decision: str = "accepted", gap_shown: bool | None = False) -> Judgement:
