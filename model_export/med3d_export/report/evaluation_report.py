@@ -123,7 +123,8 @@ SSIM (Wang et al. 2004): Gaussian window of {SIGMA_VOXELS} voxels, {WINDOW} wide
 {source.data_range:g} (the largest value that a tensor holds); PSNR with the same range. "Brain" counts voxels inside
 the template's brain only; "whole" counts the zeros outside as well, which mostly flatters. {PAPER}
 without saying on what volume, with what window or range; ours are of held-out,
-brain-extracted heads, so the figures cannot be put side by side. The training subjects' mean head in place of the reconstruction: SSIM {latent.mean_head_ssim_brain:.3f}, PSNR
+brain-extracted heads, so the figures cannot be put side by side. The training subjects' mean
+head in place of the reconstruction: SSIM {latent.mean_head_ssim_brain:.3f}, PSNR
 {latent.mean_head_psnr_brain:.2f} dB inside the brain.
 
 {image_table({report.method.name: latent})}
