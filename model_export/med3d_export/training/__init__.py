@@ -16,6 +16,3 @@ __all__ = [
     "start_autoencoder",
     "weights_of",
 ]
-
-# Until nobody imports the old names.
-FittedInfoVae, fit_infovae, start_infovae = FittedAutoencoder, fit_autoencoder, start_autoencoder
