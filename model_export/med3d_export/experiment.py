@@ -28,6 +28,7 @@ from med3d_export.fold_evidence import BrainGrid
 from med3d_export.folds import Fold, stratified_folds
 from med3d_export.labels import MEASURED_LABELS, Labels
 from med3d_export.manifest_files import read_cohort
+from med3d_export.monitors import PosteriorMonitors, observe_posterior
 from med3d_export.regional_volumes import read_volumes
 from med3d_export.release import ReleaseInput, release_bundle
 from med3d_export.report.evaluation_report import ReportInput, write_report
@@ -36,7 +37,7 @@ from med3d_export.sdmt_simulation import simulate_sdmt
 from med3d_export.split_file import read_split, write_split
 from med3d_export.supervision import read_supervision
 from med3d_export.tensor_cache import BRAIN_VOLUME, PreparedCohort, TensorCache
-from med3d_export.training import EpochReport, rebuild
+from med3d_export.training import EpochReport, FittedAutoencoder, rebuild
 from med3d_export.training_run import WEIGHTS, add_minutes, load_final_fit, read_weights
 from med3d_pipeline.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.manifest import SIMULATED_LABELS
@@ -122,15 +123,23 @@ class Experiment:
     def report(self, run_folder: Path) -> Scored:
         """Evaluate, and write evaluation.json, predictions.csv and the report below ``run_folder``."""
         scored = self.evaluate(run_folder)
-        first = scored.found.chosen[0][0]
-        fitted = rebuild(read_weights(run_folder / WEIGHTS / first.name), self.config)
+        fitted, monitors = self.first_fit(run_folder, scored.found, self.config)
         source = ReportInput(
-            scored.report, scored.found, scored.labels, self.config.evaluation, fitted, self.brain_grid().data_range
-        )
+            scored.report, scored.found, scored.labels, self.config.evaluation, fitted, monitors,
+            self.brain_grid().data_range,
+        )  # fmt: skip
         write_report(source, run_folder / REPORT)
         write_json(scored.report, run_folder / "evaluation.json")
         write_predictions(scored.found, scored.baselines, scored.labels, run_folder / "predictions.csv")
         return scored
+
+    def first_fit(
+        self, run_folder: Path, found: HeldOut, config: TrainingConfig
+    ) -> tuple[FittedAutoencoder, PosteriorMonitors]:
+        """The fit of the first fold of the first repeat, and how healthy its latent is on the fold's test subjects."""
+        first = found.chosen[0][0]
+        fitted = rebuild(read_weights(run_folder / WEIGHTS / first.name), config)
+        return fitted, observe_posterior(fitted, self.prepare().tensors[first.test], first.seed)
 
     def release(self, run_folder: Path, scored: Scored, bundle: Path) -> Bundle:
         """Write the bundle of the run in ``run_folder``, which ``evaluate`` or ``report`` has scored."""

@@ -4,9 +4,17 @@ from pathlib import Path
 
 from med3d_export.evaluation.comparison import ComparisonPlan, ComparisonReport, Pairing
 from med3d_export.evaluation.scores import Row
+from med3d_export.monitors import PosteriorMonitors
 from med3d_export.report.figures import errors_of_all
 from med3d_export.report.page import write_page
-from med3d_export.report.tables import corrected_table, image_table, paired_table, regression_table, table
+from med3d_export.report.tables import (
+    corrected_table,
+    image_table,
+    monitor_table,
+    paired_table,
+    regression_table,
+    table,
+)
 
 NOBODY_KNOWS = (
     "The paper (arXiv 2510.00051) reports an MAE lower by 0.684 years and an R2 higher by 0.027 than the other VAE "
@@ -15,7 +23,9 @@ NOBODY_KNOWS = (
 )
 
 
-def write_comparison(report: ComparisonReport, scopes: dict[str, str], folder: Path) -> Path:
+def write_comparison(
+    report: ComparisonReport, scopes: dict[str, str], monitors: dict[str, PosteriorMonitors], folder: Path
+) -> Path:
     """Write report.md, report.html and a figure into ``folder``; returns the HTML's path."""
     rows = _rows(report)
     figure = errors_of_all(rows, "years", "errors", folder)
@@ -26,6 +36,7 @@ def write_comparison(report: ComparisonReport, scopes: dict[str, str], folder: P
         _table(report, rows, scopes),
         f"![Errors of all methods]({figure.name})",
         *(_pairing(report.plan.reference, name, pairing) for name, pairing in report.pairings.items()),
+        f"## Health of the latents\n\nFirst fold of the first repeat, held-out subjects.\n\n{monitor_table(monitors)}",
         _search(report),
     ]
     return write_page("\n\n".join(parts) + "\n", folder)[1]

@@ -8,10 +8,19 @@ from med3d_export.evaluation.image_quality import SIGMA_VOXELS, WINDOW
 from med3d_export.evaluation.protocol import EvaluationReport
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.labels import Labels
+from med3d_export.monitors import PosteriorMonitors
 from med3d_export.report.figures import calibration, errors_of_all, gap_against_age, loss_curves, predicted_age
 from med3d_export.report.latent_figures import latent_maps, reconstructions, traversals
+from med3d_export.report.monitor_figures import monitor_figures
 from med3d_export.report.page import write_page
-from med3d_export.report.tables import corrected_table, coverage_table, image_table, paired_table, regression_table
+from med3d_export.report.tables import (
+    corrected_table,
+    coverage_table,
+    image_table,
+    monitor_table,
+    paired_table,
+    regression_table,
+)
 from med3d_export.training import FittedAutoencoder
 
 PAPER = "arXiv 2510.00051 publishes SSIM 0.750 and PSNR 24.91 dB"
@@ -23,13 +32,17 @@ SCOPES = {
 
 @dataclass(frozen=True, eq=False)
 class ReportInput:
-    """An evaluated run. first_fit: the fit of the first fold of the first repeat, which the traversals decode with."""
+    """An evaluated run. first_fit: of the first fold of the first repeat, which the traversals decode with.
+
+    monitors: that fit's, on the fold's test subjects.
+    """
 
     report: EvaluationReport
     found: HeldOut
     labels: Labels
     config: EvaluationConfig
     first_fit: FittedAutoencoder
+    monitors: PosteriorMonitors
     data_range: float
 
 
@@ -53,6 +66,7 @@ def _figures(source: ReportInput, folder: Path) -> dict[str, Path]:
         "Reconstructions of held-out heads": reconstructions(first, labels, source.data_range, folder),
         "Latent traversals": traversals(source.first_fit, first, labels, source.data_range, folder),
         "Loss curves": loss_curves(found, folder),
+        "Health of the latent": monitor_figures(source.monitors, (), folder)[0],
     }
     return {name: path for name, path in drawn.items() if path is not None}
 
@@ -129,7 +143,14 @@ head in place of the reconstruction: SSIM {latent.mean_head_ssim_brain:.3f}, PSN
 
 {image_table({report.method.name: latent})}
 
-PLS: two components on the fold's training latents, estimates of held-out subjects; null: labels shuffled before PLS."""
+PLS: two components on the fold's training latents, estimates of held-out subjects; null: labels shuffled before PLS.
+
+### Health of the latent
+
+On the test subjects of the first fold of the first repeat, whom its fit had not seen. Error shares: of the mean head's
+error.
+
+{monitor_table({report.method.name: source.monitors})}"""
 
 
 def _sdmt(source: ReportInput) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from med3d_export.calibration import Coverage
 from med3d_export.evaluation.scores import LatentScores, RegressionScores, Row
 from med3d_export.evaluation.uncertainty import Interval, PairedComparison
+from med3d_export.monitors import PosteriorMonitors
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -90,3 +91,14 @@ def _image(name: str, one: LatentScores) -> list[str]:
         "one site only" if one.site is None else f"{one.site[0]:.2f} ({one.site[1]:.2f})",
         f"{one.pls.r:.2f} ({one.pls.null_95:.2f}; {one.pls.p:.3f})",
     ]
+
+
+def monitor_table(monitors: Mapping[str, PosteriorMonitors]) -> str:
+    """The monitors' numbers, one row each, one column per method."""
+    numbers = {name: one.numbers() for name, one in monitors.items()}
+    names = list(dict.fromkeys(name for found in numbers.values() for name in found))
+    rows = [
+        [name.replace("_", " "), *(f"{found[name]:.4g}" if name in found else "" for found in numbers.values())]
+        for name in names
+    ]
+    return table(("", *numbers), rows)

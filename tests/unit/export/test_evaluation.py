@@ -91,7 +91,7 @@ def test_a_run_is_scored_beside_baselines_and_leaves_a_page_that_needs_nothing_e
     assert scored.report.method.kind == "unsupervised"
     assert len(rows["tiny"].mae_by_repeat) == 2
     page = (trained.run / "report" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 8
+    assert page.count("data:image/png;base64,") == 9
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     stored = json.loads((trained.run / "evaluation.json").read_text())
