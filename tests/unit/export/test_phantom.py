@@ -148,7 +148,7 @@ def smoke_recipe() -> TrainingConfig:
             "objective": {"a": 0.5, "l": 10.0, "decoder_sd": 0.1, "bank": 32},
             "optimiser": {"epochs": 4, "batch": 8, "learning_rate": 1e-3, "weight_decay": 0.01, "ema_decay": 0.8},
             "phantom": {
-                "count": 40, "folds": 2, "seeds": 1,
+                "count": 36, "folds": 2, "seeds": 1,
                 "variants": {
                     "vae": {"kind": "vae", "decoder_sd": 0.1},
                 },
