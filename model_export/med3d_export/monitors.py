@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from med3d_export.objectives import maximum_mean_discrepancy
-from med3d_export.objectives.kernels import KERNELS
+from med3d_export.objectives.kernels import KERNELS, KernelName
 from med3d_export.training import FittedAutoencoder, Tensors
 
 Floats = npt.NDArray[np.float64]
@@ -110,7 +110,7 @@ def observe_posterior(fitted: FittedAutoencoder, held_out: Tensors, seed: int) -
     )
 
 
-def _mmd(kernel: str, latents: Floats) -> float:
+def _mmd(kernel: KernelName, latents: Floats) -> float:
     given = torch.from_numpy(latents)
     return float(maximum_mean_discrepancy(given, given[:0], KERNELS[kernel]))
 

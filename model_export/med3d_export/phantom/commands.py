@@ -11,6 +11,7 @@ from med3d_export.config import read_config
 from med3d_export.phantom.cohort import write_phantom_cohort
 from med3d_export.phantom.factors import PhantomDesign, draw_factors
 from med3d_export.phantom.trial import PhantomTrial, recovery_table, write_recovery
+from med3d_export.report.recovery_figure import recovery_figure
 from med3d_export.template import open_template
 
 app = typer.Typer(no_args_is_help=True, help="A cohort with a known truth, made from the template.")
@@ -46,4 +47,5 @@ def recover(config: Recipe, out: Out) -> None:
 
         found = trial.run(show)
     write_recovery(found, out)
+    recovery_figure(found, out / "recovery.png")
     typer.echo(recovery_table(found))

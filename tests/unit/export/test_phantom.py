@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from med3d_export.config import TrainingConfig
@@ -17,6 +18,7 @@ from med3d_export.phantom.factors import PhantomDesign, PhantomFactors, draw_fac
 from med3d_export.phantom.heads import phantom_head
 from med3d_export.phantom.recovery import FACTORS, ceilings, factor_table, recover_factors
 from med3d_export.phantom.trial import VOXELS, PhantomTrial, write_recovery
+from med3d_export.report.recovery_figure import recovery_figure
 from med3d_export.template import open_template
 from med3d_export.tensor_cache import read_volume
 from med3d_pipeline.bundle import Bundle, PreprocessingAssets
@@ -173,3 +175,5 @@ def test_the_latent_recovers_age_ventricles_atrophy_and_site_but_not_beyond_the_
     write_recovery(tuple(found.values()), tmp_path)
     assert "| ceiling | 0.9" in (tmp_path / "recovery.md").read_text(encoding="utf-8")
     assert (tmp_path / "recovery.json").is_file()
+    with Image.open(recovery_figure(tuple(found.values()), tmp_path / "recovery.png")) as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
