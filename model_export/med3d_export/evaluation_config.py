@@ -16,12 +16,15 @@ class _Section(BaseModel):
 class EvaluationConfig(_Section):
     """Outer folds of the cross-validation, its repeats, inner folds of every search, and the intervals' level.
 
+    split: ``stratified`` by age, sex and site, or ``leave-one-site-out``, where a fold is a site and ``outer_folds`` is
+    idle.
     repeats: whole cross-validations, each with folds and seeds of its own. scope: ``first-fold`` fits only the first
     fold of each repeat, where hours are short. volumes_csv: regional volumes for a baseline, relative to the data's
     folder.
     age_bands_years: edges of the bands that coverage and the model card's errors are told apart by.
     """
 
+    split: Literal["stratified", "leave-one-site-out"] = "stratified"
     outer_folds: int = Field(default=5, ge=2)
     inner_folds: int = Field(default=5, ge=2)
     repeats: int = Field(default=3, ge=1)

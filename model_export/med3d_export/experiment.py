@@ -25,7 +25,7 @@ from med3d_export.evaluation.held_out import HeldOut, held_out
 from med3d_export.evaluation.protocol import EvaluationReport, Method, evaluate_method
 from med3d_export.evaluation.scores import Kind
 from med3d_export.fold_evidence import BrainGrid
-from med3d_export.folds import Fold, stratified_folds
+from med3d_export.folds import Fold, Split, leave_one_site_out, stratified_folds
 from med3d_export.labels import MEASURED_LABELS, Labels
 from med3d_export.manifest_files import read_cohort
 from med3d_export.monitors import PosteriorMonitors, observe_posterior
@@ -168,10 +168,15 @@ class Experiment:
         for seed in repeat_seeds(self.config):
             path = run_folder / f"split-{seed}.json"
             if not path.is_file():
-                split = stratified_folds(cohort, self.config.evaluation.outer_folds, seed)
-                write_split(split, cohort, path)
+                write_split(self._split(cohort, seed), cohort, path)
             splits[seed] = read_split(path, cohort).folds
         return splits
+
+    def _split(self, cohort: Cohort, seed: int) -> Split:
+        settings = self.config.evaluation
+        if settings.split == "leave-one-site-out":
+            return leave_one_site_out(cohort)
+        return stratified_folds(cohort, settings.outer_folds, seed)
 
     def labels(self, cohort: Cohort, prepared: PreparedCohort) -> Labels:
         """Of the manifest; SDMT is simulated, and says so, where the manifest has none at all."""

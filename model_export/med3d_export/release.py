@@ -65,10 +65,12 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     """Write the bundle into ``folder``, which must not exist or be empty, check it, and return it opened.
 
     Raises ParityError where an export differs from training, BundleError where the bundle does not reproduce its own
-    reference case, ReleaseError where it is too large.
+    reference case, ReleaseError where it is too large or not every subject was held out.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ReleaseError("the folder for the bundle is not empty")
+    if not source.found.is_complete:
+        raise ReleaseError("intervals need every subject held out once: train with scope = 'all-folds'")
     (folder / "heads").mkdir(parents=True, exist_ok=True)
     for name in (*ASSET_FILES, "preprocessing.json"):
         shutil.copyfile(source.assets / name, folder / name)

@@ -30,6 +30,12 @@ SCOPES = {
 }
 
 
+SPLITS = {
+    "stratified": "outer folds stratified by age, sex and site",
+    "leave-one-site-out": "one site left out at a time",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class ReportInput:
     """An evaluated run. first_fit: of the first fold of the first repeat, which the traversals decode with.
@@ -75,8 +81,8 @@ def _opening(source: ReportInput) -> str:
     report, config = source.report, source.config
     return f"""# Evaluation of {report.method.name}
 
-The encoder is **{report.method.kind}**. {report.subjects} scans, {config.outer_folds} outer folds stratified by age,
-sex and site, {len(report.seeds)} repeats with seeds {", ".join(map(str, report.seeds))}; fitted:
+The encoder is **{report.method.kind}**. {report.subjects} scans, {SPLITS[config.split]},
+{len(report.seeds)} repeats with seeds {", ".join(map(str, report.seeds))}; fitted:
 {SCOPES[report.scope]}. In every fold encoder, scaler and support vector regression are fitted anew to the training
 subjects; the regression's settings are chosen in {config.inner_folds} inner folds by subject. No subject is tested by a
 model that has seen it.

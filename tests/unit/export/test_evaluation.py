@@ -10,6 +10,7 @@ import pytest
 from med3d_export.cohort import Cohort, CohortSubject
 from med3d_export.comparison_run import ComparisonError, compare, variants_of
 from med3d_export.config import TrainingConfig
+from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.experiment import Experiment, Scored
 from med3d_export.fold_evidence import BrainGrid
 from med3d_export.tensor_cache import BRAIN_VOLUME, PreparedCohort
@@ -145,6 +146,15 @@ def test_a_comparison_states_beforehand_what_it_can_detect_and_pairs_the_shared_
     assert pairing.error.difference.lower <= pairing.error.difference.value <= pairing.error.difference.upper
     assert report.chosen == {"infovae": (2,), "vae": (1,)}
     assert "Fixed beforehand" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_leaving_one_site_out_tests_each_site_by_fits_that_have_not_seen_it(trained, tmp_path):
+    by_site = CONFIG.model_copy(update={"evaluation": EvaluationConfig(split="leave-one-site-out", repeats=1)})
+    experiment = replace(trained.experiment, config=by_site)
+    cohort = experiment.cohort()
+    (folds,) = experiment.splits(cohort, tmp_path).values()
+    assert [set(cohort.sites[fold.test]) for fold in folds] == [{"A"}, {"B"}]
+    assert all(not set(cohort.sites[fold.test]) & set(cohort.sites[fold.training]) for fold in folds)
 
 
 def test_unequal_search_budgets_are_refused_before_anything_is_fitted():

@@ -1,7 +1,7 @@
 """The smoke recipe on a phantom cohort, from training to a bundle that reproduces itself: each figure has its sign."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -175,6 +175,14 @@ def test_a_head_that_is_a_year_off_fails_the_reference_case_even_unverified(rele
 def test_a_folder_that_holds_something_is_not_written_over(released):
     with pytest.raises(ReleaseError, match="not empty"):
         released.experiment.release(released.run, released.scored, released.bundle.path)
+
+
+def test_a_run_that_held_out_only_some_cannot_be_calibrated_and_says_what_to_do(released, tmp_path):
+    ages = released.scored.found.age.copy()
+    ages[:, 0] = np.nan
+    partly = replace(released.scored, found=replace(released.scored.found, age=ages))
+    with pytest.raises(ReleaseError, match="scope = 'all-folds'"):
+        released.experiment.release(released.run, partly, tmp_path / "bundle")
 
 
 def test_the_bundles_own_preprocessing_is_what_training_used(released):
