@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from med3d_export.cohort import Cohort, CohortSubject
-from med3d_export.phantom.anatomy import PhantomAnatomy
+from med3d_export.phantom.anatomy import GRID_MM, PhantomAnatomy
 from med3d_export.phantom.factors import PhantomDesign, PhantomFactors
 from med3d_export.phantom.heads import phantom_head
 from med3d_export.training.values import Tensors
@@ -85,7 +85,9 @@ def phantom_tensors(
 
     The pipeline's own prefilter, resampling and brightness; seconds where the whole preprocessing takes minutes.
     """
-    anatomy, grid = PhantomAnatomy.of(template), grid_affine(template, spec)
+    # What the spec's grid could not show need not be made.
+    anatomy = PhantomAnatomy.of(template, max(GRID_MM, spec.spacing_mm / 2))
+    grid = grid_affine(template, spec)
     made = []
     for person in range(len(factors)):
         head = phantom_head(anatomy, factors, person, design, seed)

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from med3d_export.phantom.anatomy import GRID_MM, Field, PhantomAnatomy
+from med3d_export.phantom.anatomy import Field, PhantomAnatomy
 from med3d_export.phantom.factors import PhantomDesign, PhantomFactors
 from med3d_pipeline.volume import Volume
 
@@ -20,7 +20,7 @@ LESION_DEPTH = 0.5
 def phantom_head(
     anatomy: PhantomAnatomy, factors: PhantomFactors, person: int, design: PhantomDesign, seed: int
 ) -> Volume:
-    """The head of one person at 2 mm, brain only, brightest tissue about 1; the same whatever else is drawn."""
+    """One person on the anatomy's grid, brain only, brightest tissue about 1; the same whoever else is drawn."""
     chance = np.random.default_rng([seed, person])
     lesioned = anatomy.brain * _lesions(anatomy, float(factors.lesion_ml[person]), chance)
     # Backwards: a voxel takes what lay nearer to the ventricle, or nearer to the surface, before the change.
@@ -37,13 +37,13 @@ def _own_shape(anatomy: PhantomAnatomy, own_mm: float, chance: np.random.Generat
     """A smooth random field (3, X, Y, Z) in voxels, of ``own_mm`` standard deviation; drawn on a coarser grid."""
     shape = anatomy.brain.shape
     coarse = [size // OWN_STEP + 2 for size in shape]
-    smoothness = OWN_SMOOTHNESS_MM / GRID_MM / OWN_STEP
+    smoothness = OWN_SMOOTHNESS_MM / anatomy.grid_mm / OWN_STEP
     parts = []
     for _ in range(3):
         part = ndimage.gaussian_filter(chance.standard_normal(coarse), smoothness)
         fine = ndimage.zoom(part / part.std(), OWN_STEP, order=1)
         parts.append(fine[: shape[0], : shape[1], : shape[2]])
-    return np.asarray(np.stack(parts) * own_mm / GRID_MM, dtype=np.float32)
+    return np.asarray(np.stack(parts) * own_mm / anatomy.grid_mm, dtype=np.float32)
 
 
 def _lesions(anatomy: PhantomAnatomy, total_ml: float, chance: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -60,7 +60,7 @@ def _lesions(anatomy: PhantomAnatomy, total_ml: float, chance: np.random.Generat
         high = np.minimum(centre + REACH + 1, darkness.shape)
         box = tuple(slice(start, stop) for start, stop in zip(low.tolist(), high.tolist(), strict=True))
         near = np.indices(tuple(high - low)) + (low - centre)[:, None, None, None]
-        distance = np.sqrt((near**2).sum(axis=0)) * GRID_MM
+        distance = np.sqrt((near**2).sum(axis=0)) * anatomy.grid_mm
         ball = 1.0 / (1.0 + np.exp((distance - radius) / 0.5))
         darkness[box] = np.maximum(darkness[box], ball)
     return 1.0 - LESION_DEPTH * darkness

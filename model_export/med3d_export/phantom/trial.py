@@ -66,7 +66,10 @@ class PhantomTrial:
                     seed,
                     lambda r: on_epoch(name, r),
                 )
-                own, others = fitted.encode(self.tensors[fold.training]), fitted.encode(self.tensors[fold.test])
+                own, others = (
+                    fitted.encode_training(self.tensors[fold.training]),
+                    fitted.encode(self.tensors[fold.test]),
+                )
                 found[repeat, fold.test] = read_out(own, truth[fold.training], others)
         return found
 
