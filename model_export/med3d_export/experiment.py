@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,11 @@ class Experiment:
         return read_cohort(self.data)
 
     def prepare(self) -> PreparedCohort:
-        """Every subject's tensor, from the cache where it is there already."""
+        """Every subject's tensor, from the cache where it is there already; asked once per experiment."""
+        return self._prepared
+
+    @cached_property
+    def _prepared(self) -> PreparedCohort:
         cohort = self.cohort()
         write_assets(self.assets, self.config.grid)
         with tqdm(total=len(cohort), desc="preprocessing", unit="head") as bar:
