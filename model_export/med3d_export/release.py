@@ -75,7 +75,7 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     for name in (*ASSET_FILES, "preprocessing.json"):
         shutil.copyfile(source.assets / name, folder / name)
     fitted = source.final.fitted(source.config)
-    latents = fitted.encode(source.tensors)
+    latents = fitted.encode_training(source.tensors)
     export_autoencoder(fitted, folder)
     parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
     parity |= _release_heads(source, fitted, latents, folder)

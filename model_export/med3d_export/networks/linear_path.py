@@ -1,65 +1,74 @@
-"""A linear view of the head beside the convolutions, which starts at the principal components of voxels."""
-
-import math
+"""A linear view of the head beside the convolutions, which starts at what the training heads say in closed form."""
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-BOX_THRESHOLD = 0.05
-"""Share of the mean head's brightest value under which a voxel is outside the brain."""
+from med3d_export.networks.config import NetworkConfig
+from med3d_export.networks.half_box import HalfBox
+from med3d_export.networks.ridge import ridge_at
 
 
 class LinearPath(nn.Module):
-    """Half resolution, ``rank`` directions, then the latent.
+    """Half resolution, ``linear_rank`` principal directions, then the latent.
 
-    Input: (N, 1, X, Y, Z) differences from the mean head, in units of their spread; what lies outside ``box`` is not
-    looked at. With a hundred subjects the principal components of voxels are hard to beat, so training starts there.
+    Input: differences from the mean head, in units of their spread; the hyperbolic tangent keeps single voxels from
+    dominating. With a hundred subjects the principal components of this are hard to beat, so training starts there.
     """
 
-    def __init__(self, mean_head: Tensor, rank: int, latent: int) -> None:
+    def __init__(self, mean_head: Tensor, config: NetworkConfig) -> None:
         super().__init__()
-        self.box = _even_box(mean_head)
-        features = math.prod((side.stop - side.start) // 2 for side in self.box)
-        self.to_rank = nn.Linear(features, rank, bias=False)
-        self.to_latent = nn.Linear(rank, latent, bias=False)
+        self.box = HalfBox.around(mean_head)
+        self.label_share, self.label_penalty = config.label_share, config.label_penalty
+        self.to_rank = nn.Linear(self.box.size, config.linear_rank)
+        nn.init.zeros_(self.to_rank.bias)
+        self.to_latent = nn.Linear(config.linear_rank, config.latent, bias=False)
         nn.init.orthogonal_(self.to_latent.weight)
 
     def coarse(self, difference: Tensor) -> Tensor:
-        """(N, features): the box at half resolution; the hyperbolic tangent keeps single voxels from dominating."""
-        x, y, z = self.box
-        return functional.avg_pool3d(difference[:, :, x, y, z].tanh(), 2).flatten(1)
+        """(N, features) of differences (N, 1, X, Y, Z)."""
+        return self.box.fold(self.box.cut(difference).tanh())
 
     def forward(self, coarse: Tensor) -> Tensor:
         """Latents (N, latent) of what ``coarse`` gives."""
         latent: Tensor = self.to_latent(self.to_rank(coarse))
         return latent
 
-    def start_from(self, differences: Tensor) -> None:
-        """Take the principal directions of training heads; the latent's average variance becomes 1/2.
+    def start_from(self, coarse: Tensor, labels: Tensor) -> Tensor:
+        """Take the principal directions of the training heads' ``coarse`` (N, features) and what they say of labels.
 
-        A random rotation spreads them over all dimensions, so that standardising each keeps distances.
+        labels: (N, T) centred, each column as strongly as it is to count; T may be 0. The latent's average variance
+        becomes 1/2: ``label_share`` of it ridge estimates of the labels, the rest principal components. A random
+        rotation spreads both over all dimensions, so that standardising each keeps distances.
+
+        Returns what is to be added to the training heads' latents (N, latent) to make them those of heads that were
+        not there: an estimate of a label that the ridge regression has seen is better than any that it will ever make.
         """
         with torch.no_grad():
-            coarse = 0.5 * (self.coarse(differences) + self.coarse(differences.flip(2)))
-            centred = coarse - coarse.mean(dim=0)
-            _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
-            kept = min(len(self.to_rank.weight), len(directions))
-            variance = singular[:kept].square().sum() / len(centred)
-            scale = (0.5 * self.to_latent.out_features / variance).sqrt()
+            mean = coarse.mean(dim=0)
+            left, singular, directions = torch.linalg.svd(coarse - mean, full_matrices=False)
+            # Centred heads span one dimension fewer than there are heads.
+            kept = min(self.to_rank.out_features, len(coarse) - 1)
+            left, singular, directions = left[:, :kept], singular[:kept], directions[:kept]
             self.to_rank.weight.zero_()
-            self.to_rank.weight[:kept] = scale * directions[:kept]
+            self.to_rank.weight[:kept] = directions
+            self.to_rank.bias.copy_(-(self.to_rank.weight @ mean))
+            return self._mix(left, singular, labels)
 
-
-def _even_box(mean_head: Tensor) -> tuple[slice, slice, slice]:
-    """The box around the mean head, each side begun and ended on an even voxel; symmetric from left to right."""
-    sides = []
-    for axis, size in enumerate(mean_head.shape):
-        others = [other for other in range(3) if other != axis]
-        held = torch.nonzero(mean_head.amax(dim=others) > BOX_THRESHOLD * mean_head.max()).flatten()
-        low, high = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, size)
-        if axis == 0:
-            low = min(low, size - high)
-            high = size - low
-        sides.append(slice(low - low % 2, min(size, high + high % 2)))
-    return (sides[0], sides[1], sides[2])
+    def _mix(self, left: Tensor, singular: Tensor, labels: Tensor) -> Tensor:
+        """Set the way from the principal components (columns of ``left * singular``) to the latent."""
+        count, kept = left.shape
+        total = 0.5 * self.to_latent.out_features
+        share = self.label_share if labels.any() else 0.0
+        if share == 0.0:
+            scale = (total * count / singular.square().sum()).sqrt()
+            self.to_latent.weight.mul_(scale)
+            return left.new_zeros(count, self.to_latent.out_features)
+        ridge = ridge_at(left, singular, labels, self.label_penalty * float(singular.square().mean()))
+        turned = torch.empty(self.to_latent.out_features, kept + labels.shape[1], device=left.device)
+        nn.init.orthogonal_(turned)
+        of_components, of_labels = turned[:, :kept], turned[:, kept:]
+        one = ((1.0 - share) * total * count / singular.square().sum()).sqrt()
+        other = (share * total * count / ridge.unseen.square().sum()).sqrt()
+        self.to_latent.weight.zero_()
+        self.to_latent.weight[:, :kept] = one * of_components + other * of_labels @ ridge.weights.T
+        return other * (ridge.unseen - ridge.seen) @ of_labels.T

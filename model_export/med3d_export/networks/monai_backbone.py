@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from med3d_export.networks.config import NetworkConfig
-from med3d_export.networks.difference import Difference, HeadStatistics
+from med3d_export.networks.difference import HeadStatistics
+from med3d_export.networks.latent_decoder import LatentDecoder
 from med3d_export.networks.posterior import PosteriorEncoder, start_small_variance
 from med3d_export.networks.residual import MOST_GROUPS, coarse_shape
 
@@ -57,7 +58,7 @@ class MonaiEncoder(PosteriorEncoder):
         return log_variance
 
 
-class MonaiDecoder(Difference):
+class MonaiDecoder(LatentDecoder):
     """The decoding half; its convolutions are transposed ones."""
 
     def __init__(self, heads: HeadStatistics, config: NetworkConfig) -> None:

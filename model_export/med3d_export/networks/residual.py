@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from med3d_export.networks.config import NetworkConfig
-from med3d_export.networks.difference import Difference, HeadStatistics
+from med3d_export.networks.difference import HeadStatistics
+from med3d_export.networks.latent_decoder import LatentDecoder
 from med3d_export.networks.linear_path import LinearPath
+from med3d_export.networks.linear_reconstruction import LinearReconstruction
 from med3d_export.networks.posterior import PosteriorEncoder, start_small_variance
 
 _ACTIVATION = ("LeakyReLU", {"negative_slope": 0.1})
@@ -58,7 +60,7 @@ class ResidualEncoder(PosteriorEncoder):
         if config.linear_rank:
             nn.init.zeros_(self.to_mean.weight)
             nn.init.zeros_(self.to_mean.bias)
-            self.linear = LinearPath(heads.mean_head, config.linear_rank, config.latent)
+            self.linear = LinearPath(heads.mean_head, config)
 
     def views(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """Convolutional features and, for the linear path, the head at half resolution."""
@@ -76,14 +78,14 @@ class ResidualEncoder(PosteriorEncoder):
         log_variance: Tensor = self.to_log_variance(views[0])
         return log_variance
 
-    def start_from(self, images: Tensor) -> None:
-        """The linear path at the principal components of the training heads."""
+    def start_from(self, images: Tensor, labels: Tensor) -> None:
+        """The linear path at the principal components of the training heads and at what they say of labels."""
         if self.linear is not None:
-            self.linear.start_from(self.difference(images))
+            self.as_unseen = self.linear.start_from(self.linear.coarse(self.difference(images)), labels)
 
 
-class ResizeDecoder(Difference):
-    """From latents (N, latent) to a tensor (N, 1, X, Y, Z) by resize-convolutions.
+class ResizeDecoder(LatentDecoder):
+    """Resize-convolutions and, where ``linear_decoder_rank`` is above 0, a linear path beside them.
 
     Transposed convolutions would leave a checkerboard (Odena et al., Distill 2016).
     """
@@ -98,11 +100,21 @@ class ResizeDecoder(Difference):
         stages = [nn.Sequential(_residual(a), _doubled(a, b, config)) for a, b in pairwise(backwards)]
         finest = nn.Sequential(nn.LeakyReLU(0.1), _doubled(backwards[-1], 1, config))
         self.image = Stages([*stages, finest], config)
+        self.linear: LinearReconstruction | None = None
+        if config.linear_decoder_rank:
+            _silence(finest)
+            self.linear = LinearReconstruction(heads.mean_head, config)
 
     def forward(self, latent: Tensor) -> Tensor:
         """The reconstruction on the preprocessing grid."""
         coarse = self.from_latent(latent).reshape(-1, self.coarse_channels, *self.coarse_shape)
-        return self.head(self.image(coarse))
+        image = self.image(coarse)
+        return self.head(image if self.linear is None else image + self.linear(latent))
+
+    def start_from(self, latents: Tensor, images: Tensor) -> None:
+        """The linear path at the ridge regression of the training heads on their latents."""
+        if self.linear is not None:
+            self.linear.start_from(latents, self.difference(images))
 
 
 def coarse_shape(grid: Sequence[int], halvings: int) -> tuple[int, int, int]:
@@ -111,6 +123,14 @@ def coarse_shape(grid: Sequence[int], halvings: int) -> tuple[int, int, int]:
         raise ValueError(f"each axis of the grid must be a multiple of {2**halvings}, not {tuple(grid)}")
     x, y, z = (size // 2**halvings for size in grid)
     return (x, y, z)
+
+
+def _silence(stage: nn.Module) -> None:
+    """Beside a linear path the convolutional one starts at zero."""
+    last = [layer for layer in stage.modules() if isinstance(layer, nn.Conv3d)][-1]
+    nn.init.zeros_(last.weight)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)
 
 
 def _groups(channels: int) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from med3d_export.config import TrainingConfig
 from med3d_export.networks import HeadStatistics, SymmetricMean, build_decoder, build_encoder
-from med3d_export.networks.difference import Difference
+from med3d_export.networks.latent_decoder import LatentDecoder
 from med3d_export.networks.posterior import PosteriorEncoder
 from med3d_export.objectives import Posterior
 from med3d_export.training.values import EpochReport, Tensors
@@ -25,7 +25,7 @@ class FittedAutoencoder:
     """The averaged weights after training, in eval mode, and the loss curve."""
 
     encoder: PosteriorEncoder
-    decoder: Difference
+    decoder: LatentDecoder
     curve: tuple[EpochReport, ...]
 
     def deterministic_encoder(self) -> nn.Module:
@@ -36,6 +36,14 @@ class FittedAutoencoder:
         """Deterministic latents (N, latent) float32, as the released encoder gives them."""
         network = self.deterministic_encoder()
         return _in_batches(tensors, batch, lambda part: network(part[:, None]))
+
+    def encode_training(self, tensors: Tensors, batch: int = 16) -> Latents:
+        """Latents (N, latent) of the very heads of the fit, in its order, as of heads that its start has not seen.
+
+        What learns from latents must learn from these: labels that the start was told would be too good otherwise.
+        """
+        latents, correction = self.encode(tensors, batch), self.encoder.as_unseen.cpu().numpy()
+        return latents + correction if len(correction) else latents
 
     def posterior(self, tensors: Tensors, batch: int = 16) -> Posterior:
         """Of the tensors (N, X, Y, Z) as they are: mean and log variance, each (N, latent), no mirror image."""
@@ -72,6 +80,7 @@ def rebuild(weights: Weights, config: TrainingConfig, curve: tuple[EpochReport, 
     own = weights["encoder"]
     heads = HeadStatistics(torch.from_numpy(own["mean_head"][0, 0]), float(own["spread"]))
     encoder, decoder = build_encoder(config.network, heads), build_decoder(config.network, heads)
+    encoder.as_unseen = torch.empty(own["as_unseen"].shape)
     for network, part in ((encoder, "encoder"), (decoder, "decoder")):
         network.load_state_dict({name: torch.from_numpy(value) for name, value in weights[part].items()})
         # As in training: the layout in memory decides which of two equally right roundings comes out.

@@ -20,6 +20,9 @@ GRID = (32, 32, 16)
 SECTIONS = {
     "residual": {"encoder_channels": [4, 8, 8], "decoder_channels": [2, 4, 8], "linear_rank": 0},
     "residual with a linear path": {"encoder_channels": [4, 8, 8], "decoder_channels": [2, 4, 8], "linear_rank": 4},
+    "residual with both linear paths": {
+        "encoder_channels": [4, 8, 8], "decoder_channels": [2, 4, 8], "linear_rank": 4, "linear_decoder_rank": 3,
+    },
     "trilinear": {"encoder_channels": [4, 8], "decoder_channels": [4, 8], "resize": "trilinear"},
     "recomputed": {
         "encoder_channels": [4, 8, 8], "decoder_channels": [2, 4, 8], "linear_rank": 4, "checkpointing": "activations",
@@ -85,6 +88,9 @@ def test_gradients_reach_every_weight(section):
         # Beside a linear path the convolutions start at zero, where the layers before the last get no gradient yet.
         nn.init.normal_(encoder.to_mean.weight, std=0.01)
         nn.init.normal_(encoder.to_log_variance.weight, std=0.01)
+        for weight in decoder.parameters():
+            if not weight.any():
+                nn.init.normal_(weight, std=0.01)
     mean, log_variance = encoder(images())
     (decoder(mean + (0.5 * log_variance).exp()) - images()).square().sum().backward()
     for network in (encoder, decoder):
@@ -106,14 +112,18 @@ def test_activations_that_are_computed_twice_give_the_same_gradients():
 def test_the_linear_path_starts_at_the_principal_components_of_the_training_heads():
     encoder, _ = built(SECTIONS["residual with a linear path"])
     heads = images(6, seed=3)
-    encoder.start_from(heads)
+    encoder.start_from(heads, torch.zeros(len(heads), 0))
     encoder.eval()
     latents = SymmetricMean(encoder)(heads)
-    coarse = SymmetricMean(encoder).encoder.linear.coarse
-    views = 0.5 * (coarse(encoder.difference(heads)) + coarse(encoder.difference(heads.flip(2))))
+    views = encoder.linear.coarse(encoder.difference(heads))
     singular = torch.linalg.svdvals((views - views.mean(0)).detach())[:4]
     found = torch.linalg.svdvals((latents - latents.mean(0)).detach())[:4]
     torch.testing.assert_close(found / found[0], singular / singular[0], atol=1e-3, rtol=1e-3)
+
+
+def test_a_head_and_its_mirror_image_are_the_same_to_the_linear_path():
+    encoder, _ = built(SECTIONS["residual with a linear path"])
+    torch.testing.assert_close(encoder.linear.coarse(images().flip(2)), encoder.linear.coarse(images()))
 
 
 def pattern_of(decoder: nn.Module) -> float:
