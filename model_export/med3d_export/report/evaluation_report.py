@@ -88,7 +88,8 @@ subjects; the regression's settings are chosen in {config.inner_folds} inner fol
 model that has seen it.
 
 **Detectable difference, fixed before any trained row was looked at:** {report.detectable_years:.2f} years of mean
-absolute error (two-sided 5 %, power 0.8, from the paired errors of the two voxel baselines). Smaller differences prove
+absolute error (two-sided 5 %, power 0.8, from the paired errors of the two
+baselines that differ most). Smaller differences prove
 nothing with this cohort.
 
 Intervals in brackets are 95 % percentile bootstrap intervals over subjects; a subject's errors are averaged over

@@ -134,7 +134,7 @@ def loss_curves(found: HeldOut, folder: Path) -> Path:
         grid = figure.subplots(count, columns, squeeze=False, sharex=True)
         for axes, name in zip(grid.flat, names, strict=False):
             for curve in curves:
-                axes.plot(*_term(curve, name, "terms"), color=MEN, alpha=0.35, linewidth=0.9)
+                axes.plot(*_term(curve, name, "terms"), color=MEN, alpha=0.35, linewidth=0.9, marker=".", markersize=3)
                 axes.plot(*_term(curve, name, "held_out"), color=WOMEN, alpha=0.5, linewidth=0.9, linestyle="--")
             axes.set_title(name.replace("_", " "), fontsize=9)
             axes.tick_params(labelsize=7)

@@ -94,7 +94,9 @@ def test_a_run_is_scored_beside_baselines_and_leaves_a_page_that_needs_nothing_e
     page = (trained.run / "report" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 9
     assert "<script" not in page
-    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("src=") == page.count('src="data:image/png;base64,')
+    assert "http://" not in page
+    assert "https://" not in page
     stored = json.loads((trained.run / "evaluation.json").read_text())
     assert stored["detectable_years"] == pytest.approx(scored.report.detectable_years)
     lines = (trained.run / "predictions.csv").read_text().splitlines()
