@@ -38,7 +38,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 $(VENV)/.export: $(VENV)/.dev
 	@echo "Installing torch, then the rest of the export extra, into $(VENV) (once) ..."
 	@$(PIP) install 'torch==2.13.0'
-	@$(PIP) install -e '.[dev,export]'
+	@$(PIP) install -e '.[dev,export,export-test]'
 	@touch $@
 
 # --- what people call -------------------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """What training does to a tensor before the network sees it; never used outside training.
 
-All of it on one batch (N, 1, X, Y, Z) at once, driven by one seeded generator.
+All of it on one batch (N, 1, X, Y, Z) at once, driven by the generator of the step, which lies where the tensor does.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -12,55 +13,63 @@ from torch import Generator, Tensor
 from med3d_export.config import AugmentationConfig
 
 
+@dataclass(frozen=True)
 class Augmentation:
     """Left-right flips, small affine jitter, and how scanners differ: contrast, gain, shading, sharpness, noise."""
 
-    def __init__(self, config: AugmentationConfig, seed: int) -> None:
-        self.config = config
-        self.generator = Generator().manual_seed(seed)
+    config: AugmentationConfig
 
-    def __call__(self, tensor: Tensor) -> Tensor:
+    def __call__(self, tensor: Tensor, generator: Generator) -> Tensor:
         """A new batch of the same shape; the background stays 0."""
-        flipped = self._flip(tensor)
-        moved = self._jitter(flipped)
-        return self._scanner(moved)
+        return _Draws(self.config, generator).augmented(tensor)
 
-    def mix(self, tensor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def mix(self, tensor: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Blend each tensor with another one of the batch (Zhang et al., "mixup", ICLR 2018).
 
         Returns the blend, the partners' indices (N,) and each one's own share (N,), so that targets can be blended too.
         """
-        count = tensor.shape[0]
-        own = 1.0 - self._uniform(count) * self.config.mixup
-        partner = torch.randperm(count, generator=self.generator)
+        count, device = tensor.shape[0], generator.device
+        own = 1.0 - self.config.mixup * torch.rand(count, generator=generator, device=device)
+        partner = torch.randperm(count, generator=generator, device=device)
+        if not self.config.mixup:
+            return tensor, partner, own
         share = own.view(-1, 1, 1, 1, 1)
         return share * tensor + (1.0 - share) * tensor[partner], partner, own
 
-    def _uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        return low + (high - low) * torch.rand(count, generator=self.generator)
+
+@dataclass(frozen=True)
+class _Draws:
+    config: AugmentationConfig
+    generator: Generator
+
+    def augmented(self, tensor: Tensor) -> Tensor:
+        return self._scanner(self._jitter(self._flip(tensor)))
 
     def _flip(self, tensor: Tensor) -> Tensor:
-        mirrored = self._uniform(tensor.shape[0]) < self.config.flip_probability
+        mirrored = self._uniform((tensor.shape[0],)) < self.config.flip_probability
         return torch.where(mirrored.view(-1, 1, 1, 1, 1), tensor.flip(2), tensor)
 
     def _jitter(self, tensor: Tensor) -> Tensor:
         count, shape = tensor.shape[0], tensor.shape[2:]
-        theta = torch.zeros(count, 3, 4)
+        theta = torch.zeros(count, 3, 4, device=tensor.device)
         theta[:, :, :3] = self._rotation(count) * (1.0 + self._symmetric((count, 1, 3), self.config.scale))
-        reach = torch.tensor([2.0 / size for size in shape[::-1]])
+        reach = torch.tensor([2.0 / size for size in shape[::-1]], device=tensor.device)
         theta[:, :, 3] = self._symmetric((count, 3), self.config.shift_voxels) * reach
         grid = F.affine_grid(theta, list(tensor.shape), align_corners=False)
         return F.grid_sample(tensor, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
     def _rotation(self, count: int) -> Tensor:
         angles = self._symmetric((count, 3), math.radians(self.config.rotation_deg))
-        skew = torch.zeros(count, 3, 3)
+        skew = torch.zeros(count, 3, 3, device=angles.device)
         skew[:, 0, 1], skew[:, 0, 2], skew[:, 1, 2] = angles.T
         rotation: Tensor = torch.matrix_exp(skew - skew.transpose(1, 2))
         return rotation
 
     def _symmetric(self, shape: tuple[int, ...], reach: float) -> Tensor:
-        return reach * (2.0 * torch.rand(shape, generator=self.generator) - 1.0)
+        return reach * (2.0 * self._uniform(shape) - 1.0)
+
+    def _uniform(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.rand(shape, generator=self.generator, device=self.generator.device)
 
     def _scanner(self, tensor: Tensor) -> Tensor:
         count = tensor.shape[0]
@@ -71,8 +80,8 @@ class Augmentation:
         gamma = (self._symmetric((count, 1, 1, 1, 1), self.config.log_gamma)).exp()
         gain = (self._symmetric((count, 1, 1, 1, 1), self.config.log_gain)).exp()
         varied = gain * varied.clamp_min(1e-6).pow(gamma) * self._shading(tensor)
-        noise = self.config.noise_sd * torch.randn(tensor.shape, generator=self.generator)
-        return torch.where(brain, varied + noise, torch.zeros(()))
+        noise = self.config.noise_sd * torch.randn(tensor.shape, generator=self.generator, device=tensor.device)
+        return torch.where(brain, varied + noise, torch.zeros((), device=tensor.device))
 
     def _shading(self, tensor: Tensor) -> Tensor:
         """What N4 leaves of the bias field: a smooth factor around 1, three control points to an axis."""

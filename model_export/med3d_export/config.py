@@ -2,52 +2,45 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NetworkConfig(_Section):
-    """Channels after each halving of the grid (decoder: the same backwards) and the latent's dimension."""
-
-    encoder_channels: tuple[int, int, int, int]
-    decoder_channels: tuple[int, int, int, int]
-    linear_rank: int = Field(default=128, ge=1, description="directions of the encoder's linear path")
-    latent: int = Field(default=512, ge=2)
+from med3d_export.config_section import NotNegative, Positive, Section
+from med3d_export.evaluation_config import ComparisonConfig, DecisionConfig, EvaluationConfig
+from med3d_export.networks.config import NetworkConfig
+from med3d_export.objectives import ObjectiveConfig
+from med3d_export.objectives.image_terms import ImageTermsConfig
+from med3d_export.phantom.config import PhantomConfig
 
 
-class ObjectiveConfig(_Section):
-    """InfoVAE's a and l, the decoder's standard deviation in units of the tensor, and the latent bank."""
+class GridConfig(Section):
+    """The grid that networks work on: 64^3 of 3 mm is what a CPU trains in minutes, 128^3 of 1.4 mm the paper's.
 
-    a: float = Field(ge=0, le=1)
-    l: float  # noqa: E741 - the paper's letter, beside its a
-    decoder_sd: Positive
-    bank: int = Field(default=512, ge=0)
+    working_grid_mm: finer voxels are averaged to about this before registration; at most the spacing.
+    """
 
-    @model_validator(mode="after")
-    def _mmd_weight_is_not_negative(self) -> Self:
-        if self.a + self.l < 1.0:
-            raise ValueError(f"a + l must be at least 1, not {self.a + self.l}: the weight of MMD would be negative")
-        return self
+    shape: tuple[int, int, int] = (64, 64, 64)
+    spacing_mm: Positive = 3.0
+    working_grid_mm: Positive = 2.0
 
 
-class SupervisionConfig(_Section):
-    """Semi-supervision: linear heads on the latent's mean that predict labels of training subjects. Weight 0: none."""
+class SupervisionConfig(Section):
+    """Semi-supervision: linear heads on the latent's mean that predict labels of training subjects. Weight 0: none.
+
+    site_adversary_weight: of a head that learns the site while the encoder learns to hide it.
+    """
 
     age_weight: NotNegative = 0.0
+    sex_weight: NotNegative = 0.0
+    sdmt_weight: NotNegative = 0.0
+    site_adversary_weight: NotNegative = 0.0
     volumes_weight: NotNegative = 0.0
     volumes_csv: Path | None = None
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
-class AugmentationConfig(_Section):
+class AugmentationConfig(Section):
     """Reaches of the uniform draws; 0 switches one off. ``log_`` reaches are of the natural logarithm."""
 
     flip_probability: float = Field(default=0.5, ge=0, le=1)
@@ -62,8 +55,12 @@ class AugmentationConfig(_Section):
     mixup: float = Field(default=0.0, ge=0, le=1)
 
 
-class OptimiserConfig(_Section):
-    """AdamW with a linear warm-up and a cosine to zero; ``epochs`` passes over the training subjects."""
+class OptimiserConfig(Section):
+    """AdamW with a linear warm-up and a cosine to zero; ``epochs`` passes over the training subjects.
+
+    held_out_fraction: share of the training subjects that a fit sets apart to watch its loss on. patience: epochs
+    without a lower held-out loss after which it stops and takes the best epoch's weights; 0: it never does.
+    """
 
     epochs: int = Field(ge=1)
     batch: int = Field(ge=1)
@@ -72,17 +69,26 @@ class OptimiserConfig(_Section):
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     gradient_clip: Positive = 1.0
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    held_out_fraction: float = Field(default=0.0, ge=0, lt=0.5)
+    patience: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _patience_has_something_to_watch(self) -> Self:
+        if self.patience and not self.held_out_fraction:
+            raise ValueError("patience needs subjects to watch: set held_out_fraction above 0, or patience to 0")
+        return self
 
 
-class EvaluationConfig(_Section):
-    """Outer folds of the cross-validation, inner folds of the heads' own search, and the intervals' level."""
+class HardwareConfig(Section):
+    """What to train on, in Lightning's words; several devices work together by ``ddp_spawn``."""
 
-    outer_folds: int = Field(default=5, ge=2)
-    inner_folds: int = Field(default=5, ge=2)
-    interval_level: float = Field(default=0.9, gt=0, lt=1)
+    accelerator: Literal["cpu", "gpu", "auto"] = "cpu"
+    devices: int = Field(default=1, ge=1)
+    strategy: Literal["auto", "ddp_spawn"] = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
 
 
-class PopulationConfig(_Section):
+class PopulationConfig(Section):
     """Whom the manifest describes: what the bundle says of its training data, and what the decision is held against."""
 
     name: str
@@ -93,29 +99,30 @@ class PopulationConfig(_Section):
     vendors: tuple[str, ...] = Field(min_length=1)
 
 
-class DecisionConfig(_Section):
-    """Percentile of held-out distances for review; multiple of the largest of them for refusal."""
-
-    review_percentile: float = Field(default=97.0, gt=0, le=100)
-    refuse_factor: float = Field(default=1.5, ge=1)
-    field_strength_tolerance_t: Positive = 0.2
-
-
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """Everything that ``med3d-export train`` needs beside the data."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     version: str
     seed: int
     threads: int = Field(default=2, ge=1)
+    grid: GridConfig = GridConfig()
     network: NetworkConfig
     objective: ObjectiveConfig
+    reconstruction: ImageTermsConfig = ImageTermsConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     optimiser: OptimiserConfig
+    hardware: HardwareConfig = HardwareConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    comparison: ComparisonConfig = ComparisonConfig()
     decision: DecisionConfig = DecisionConfig()
+    phantom: PhantomConfig = PhantomConfig()
     population: PopulationConfig
+
+    def with_objective(self, objective: ObjectiveConfig) -> Self:
+        """The same recipe with another objective."""
+        return self.model_copy(update={"objective": objective})
 
 
 def read_config(path: Path) -> TrainingConfig:

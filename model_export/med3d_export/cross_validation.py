@@ -1,82 +1,138 @@
-"""Cross-validation in which the encoder, too, is fitted anew in every outer fold, and the fit to everyone beside it."""
+"""The fits of an experiment: one per outer fold, repeat and candidate, one to everyone; each leaves a file.
+
+In every outer fold the encoder, too, is fitted anew. A run that was stopped goes on with the fits that have no file
+yet.
+"""
 
 import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from med3d_export.config import TrainingConfig
+from med3d_export.fold_evidence import BrainGrid, FitPlace, FoldEvidence, evidence_name, observe_fold
 from med3d_export.folds import Fold
-from med3d_export.heads import fit_head
-from med3d_export.latent_maps import shrunk_covariance
 from med3d_export.supervision import Supervision
-from med3d_export.training import EpochReport, Tensors, Weights, fit_infovae, start_infovae, weights_of
+from med3d_export.training import EpochReport, Tensors, fit_autoencoder, start_autoencoder, weights_of
+from med3d_export.training_run import CHECKPOINTS, FITS, WEIGHTS, RunIncomplete, has_weights, save_curve, save_weights
 
-Floats = npt.NDArray[np.float64]
 OnEpoch = Callable[[str, EpochReport], None]
+SEEDS_APART = 1000
+"""Between two repeats; within one, fold k is fitted with the repeat's seed + k + 1, everyone with the seed itself."""
 
 
 @dataclass(frozen=True, eq=False)
-class OutOfFold:
-    """What subjects got from models that had not seen them, in the cohort's order; each array is (N,).
-
-    age_estimates in years; start_estimates: the same before the encoder was trained; sdmt_estimates in points;
-    distances: Mahalanobis from the fold's training latents; reconstruction_errors: squared error of the fold's
-    autoencoder over that of the fold's mean head.
-    """
-
-    age_estimates: Floats
-    start_estimates: Floats
-    sdmt_estimates: Floats
-    distances: Floats
-    reconstruction_errors: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """tensors (N, X, Y, Z); ages and volumes in ``supervision``; sdmt: simulated scores (N,) in points."""
+class FitData:
+    """What every fit shares: tensors (N, X, Y, Z), the labels that may enter an encoder, and the brain on the grid."""
 
     tensors: Tensors
     supervision: Supervision
-    sdmt: Floats
+    grid: BrainGrid
 
 
-def fit_all(
-    data: Labelled, folds: tuple[Fold, ...], config: TrainingConfig, jobs: int, on_epoch: OnEpoch
-) -> tuple[OutOfFold, Weights, list[EpochReport]]:
-    """Fit once per fold and once to everyone; ``jobs`` fits run at once in processes of their own.
+@dataclass(frozen=True, eq=False)
+class FitJob:
+    """One fit; fold None is the fit to everyone. Its file is made in ``folder``.
 
-    Returns what the folds' models said of their test subjects, and weights and loss curve of the fit to everyone.
-    The number of jobs changes no result.
+    keeps_weights: the weights are stored beside the evidence, for what is asked of the fold's encoder later.
     """
+
+    folder: Path
+    config: TrainingConfig
+    seed: int
+    fold: int | None
+    candidate: int
+    training: Any
+    test: Any
+    keeps_weights: bool
+
+    @property
+    def name(self) -> str:
+        """For people and for file names."""
+        return "everyone" if self.fold is None else evidence_name(self.seed, self.fold, self.candidate)
+
+    @property
+    def place(self) -> Path:
+        """Evidence of a fold; for everyone the folder of the weights."""
+        return self.folder if self.fold is None else self.folder / FITS / f"{self.name}.npz"
+
+    @property
+    def weights(self) -> Path:
+        """Folder of encoder.npz and decoder.npz."""
+        return self.folder if self.fold is None else self.folder / WEIGHTS / self.name
+
+    @property
+    def is_done(self) -> bool:
+        """Everything that the job makes is there."""
+        weights = has_weights(self.weights)
+        if self.fold is None:
+            return weights
+        return self.place.is_file() and (weights or not self.keeps_weights)
+
+
+def repeat_seeds(config: TrainingConfig) -> tuple[int, ...]:
+    """The seed of each whole cross-validation."""
+    return tuple(config.seed + SEEDS_APART * repeat for repeat in range(config.evaluation.repeats))
+
+
+def fold_jobs(
+    folder: Path, candidates: tuple[TrainingConfig, ...], splits: dict[int, tuple[Fold, ...]]
+) -> list[FitJob]:
+    """A job per seed, fold and candidate; ``splits`` holds the folds of each repeat by its seed.
+
+    Under the scope ``first-fold`` only the first fold of each repeat is fitted. The first repeat's weights are kept.
+    """
+    jobs = []
+    for seed, folds in splits.items():
+        tested = folds[:1] if candidates[0].evaluation.scope == "first-fold" else folds
+        for number, fold in enumerate(tested):
+            for candidate, config in enumerate(candidates):
+                keeps = seed == next(iter(splits))
+                jobs.append(FitJob(folder, config, seed, number, candidate, fold.training, fold.test, keeps))
+    return jobs
+
+
+def everyone_job(folder: Path, config: TrainingConfig, count: int) -> FitJob:
+    """The fit that is released: all ``count`` rows train."""
+    none = np.empty(0, dtype=np.int64)
+    return FitJob(folder, config, config.seed, None, 0, np.arange(count), none, keeps_weights=True)
+
+
+def run_jobs(data: FitData, jobs: list[FitJob], processes: int, on_epoch: OnEpoch) -> None:
+    """Run what is not done yet, ``processes`` fits at once; a single one runs here. Their number changes no result."""
+    missing = [job for job in jobs if not job.is_done]
+    if not missing:
+        return
+    if processes == 1:
+        for job in missing:
+            _fit(job, data, on_epoch)
+        return
     # Spawned, not forked: torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     reports = context.Queue()
     listener = Thread(target=_listen, args=(reports, on_epoch), daemon=True)
     listener.start()
     try:
-        with ProcessPoolExecutor(jobs, context, initializer=_open, initargs=(data, config, reports)) as pool:
-            everyone = pool.submit(_fit_everyone)
-            parts = [pool.submit(_fit_fold, number, fold) for number, fold in enumerate(folds)]
-            found = [part.result() for part in parts]
-            weights, curve = everyone.result()
+        with ProcessPoolExecutor(processes, context, initializer=_open, initargs=(data, reports)) as pool:
+            for done in as_completed([pool.submit(_fit_in_pool, job) for job in missing]):
+                done.result()
     finally:
         reports.put(None)
         listener.join()
-    return _joined(found, folds, len(data.tensors)), weights, curve
 
 
-def _joined(parts: list[OutOfFold], folds: tuple[Fold, ...], count: int) -> OutOfFold:
-    arrays = {field.name: np.full(count, np.nan) for field in fields(OutOfFold)}
-    for part, fold in zip(parts, folds, strict=True):
-        for name, array in arrays.items():
-            array[fold.test] = getattr(part, name)
-    return OutOfFold(**arrays)
+def read_evidence(jobs: list[FitJob]) -> list[FoldEvidence]:
+    """What the fold jobs left behind. Raises RunIncomplete where one has not been run."""
+    missing = [job.name for job in jobs if not job.is_done]
+    if missing:
+        raise RunIncomplete(f"{len(missing)} fits are missing, the first is {missing[0]}: run med3d-export train")
+    return [FoldEvidence.load(job.place) for job in jobs if job.fold is not None]
 
 
 def _listen(reports: Any, on_epoch: OnEpoch) -> None:
@@ -85,42 +141,31 @@ def _listen(reports: Any, on_epoch: OnEpoch) -> None:
 
 
 # What every fit of one worker process shares; sent once instead of with each task.
-_shared: list[tuple[Labelled, TrainingConfig, Any]] = []
+_shared: list[tuple[FitData, Any]] = []
 
 
-def _open(data: Labelled, config: TrainingConfig, reports: Any) -> None:
-    _shared.append((data, config, reports))
+def _open(data: FitData, reports: Any) -> None:
+    _shared.append((data, reports))
 
 
-def _fit_everyone() -> tuple[Weights, list[EpochReport]]:
-    data, config, reports = _shared[0]
-    targets = data.supervision.targets(np.arange(len(data.tensors)))
-    fitted = fit_infovae(data.tensors, targets, config, config.seed, lambda r: reports.put(("everyone", r)))
-    return weights_of(fitted), list(fitted.curve)
+def _fit_in_pool(job: FitJob) -> None:
+    data, reports = _shared[0]
+    _fit(job, data, lambda name, report: reports.put((name, report)))
 
 
-def _fit_fold(number: int, fold: Fold) -> OutOfFold:
-    data, config, reports = _shared[0]
-    tensors, inner, name = data.tensors, config.evaluation.inner_folds, f"fold {number + 1}"
-    targets = data.supervision.targets(fold.training)
-    fitted = fit_infovae(
-        tensors[fold.training], targets, config, config.seed + number + 1, lambda r: reports.put((name, r))
-    )
-    own, other = fitted.encode(tensors[fold.training]), fitted.encode(tensors[fold.test])
-    start = start_infovae(tensors[fold.training], targets, config, config.seed + number + 1)
-    start_own, start_other = start.encode(tensors[fold.training]), start.encode(tensors[fold.test])
-    mean_head = tensors[fold.training].mean(axis=0)
-    ages, sdmt = data.supervision.ages_years[fold.training], data.sdmt[fold.training]
-    return OutOfFold(
-        age_estimates=fit_head(own, ages, inner, config.seed).predict(other),
-        start_estimates=fit_head(start_own, ages, inner, config.seed).predict(start_other),
-        sdmt_estimates=fit_head(own, sdmt, inner, config.seed).predict(other),
-        distances=shrunk_covariance(own.astype(np.float64)).distance(other),
-        reconstruction_errors=_relative_error(tensors[fold.test], fitted.reconstruct(other), mean_head),
-    )
-
-
-def _relative_error(tensors: Tensors, reconstructed: Tensors, mean_head: npt.NDArray[np.float32]) -> Floats:
-    axes = (1, 2, 3)
-    error = np.square(reconstructed - tensors).sum(axis=axes)
-    return np.asarray(error / np.square(mean_head - tensors).sum(axis=axes), dtype=np.float64)
+def _fit(job: FitJob, data: FitData, on_epoch: OnEpoch) -> None:
+    seed = job.seed if job.fold is None else job.seed + job.fold + 1
+    targets, own = data.supervision.targets(job.training), data.tensors[job.training]
+    checkpoints = job.folder / CHECKPOINTS / job.name
+    fitted = fit_autoencoder(own, targets, job.config, seed, lambda report: on_epoch(job.name, report), checkpoints)
+    if job.fold is not None:
+        start = partial(start_autoencoder, own, targets, job.config, seed)
+        place = FitPlace(job.seed, job.fold, job.candidate, job.training, job.test)
+        observe_fold(fitted, start, data.tensors, place, data.grid).save(job.place)
+    else:
+        save_curve(fitted.curve, job.folder)
+    if job.keeps_weights:
+        save_weights(weights_of(fitted), job.weights)
+    # What is left for TensorBoard is small; checkpoints are not, and have done their work.
+    for checkpoint in (*checkpoints.rglob("*.ckpt"), *checkpoints.rglob("*.pt")):
+        checkpoint.unlink()

@@ -1,34 +1,67 @@
-"""One experiment from manifest to bundle: prepare, cross-validate, fit, evaluate, release."""
+"""One experiment from manifest to bundle: prepare, fit, evaluate, compare, release."""
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from med3d_export.assets import write_assets
-from med3d_export.cohort import Cohort, read_cohort
-from med3d_export.config import TrainingConfig
-from med3d_export.cross_validation import Labelled, fit_all
-from med3d_export.evaluation import evaluate
-from med3d_export.folds import Fold, outer_folds
+from med3d_export.assets import grid_spec, write_assets
+from med3d_export.cohort import Cohort
+from med3d_export.config import GridConfig, TrainingConfig
+from med3d_export.cross_validation import (
+    FitData,
+    FitJob,
+    everyone_job,
+    fold_jobs,
+    read_evidence,
+    repeat_seeds,
+    run_jobs,
+)
+from med3d_export.evaluation.baseline_rows import BaselineEstimates, baseline_estimates
+from med3d_export.evaluation.held_out import HeldOut, held_out
+from med3d_export.evaluation.protocol import EvaluationReport, Method, evaluate_method
+from med3d_export.evaluation.scores import Kind
+from med3d_export.fold_evidence import BrainGrid
+from med3d_export.folds import Fold, Split, leave_one_site_out, stratified_folds
+from med3d_export.labels import MEASURED_LABELS, Labels
+from med3d_export.manifest_files import read_cohort
+from med3d_export.monitors import PosteriorMonitors, observe_posterior
+from med3d_export.regional_volumes import read_volumes
 from med3d_export.release import ReleaseInput, release_bundle
+from med3d_export.report.evaluation_report import ReportInput, write_report
+from med3d_export.result_files import write_json, write_predictions
 from med3d_export.sdmt_simulation import simulate_sdmt
+from med3d_export.split_file import read_split, write_split
 from med3d_export.supervision import read_supervision
 from med3d_export.tensor_cache import BRAIN_VOLUME, PreparedCohort, TensorCache
-from med3d_export.training import EpochReport
-from med3d_export.training_run import TrainingRun, load_run
-from med3d_pipeline.bundle import Bundle
+from med3d_export.training import EpochReport, FittedAutoencoder, rebuild
+from med3d_export.training_run import WEIGHTS, add_minutes, load_final_fit, read_weights
+from med3d_pipeline.bundle import Bundle, PreprocessingAssets
+from med3d_pipeline.manifest import SIMULATED_LABELS
+from med3d_pipeline.onnx_sessions import SessionOptions
+from med3d_pipeline.resampling import resample
+from med3d_pipeline.template import grid_affine
 
-MANIFEST_CSV = "participants.csv"
+REPORT = "report"
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A run as it was evaluated: the report and what it was made from."""
+
+    report: EvaluationReport
+    found: HeldOut
+    baselines: BaselineEstimates
+    labels: Labels
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe, a cohort's folder (participants.csv and what it points at), and where tensors and runs are kept."""
+    """A recipe, a cohort (a manifest, or a folder with one, or a BIDS dataset), and where tensors and runs are kept."""
 
     config: TrainingConfig
     data: Path
@@ -37,58 +70,150 @@ class Experiment:
 
     @property
     def assets(self) -> Path:
-        """Brain networks, template and preprocessing.json."""
-        return self.cache / "assets"
+        """Brain networks, template and preprocessing.json; each grid has its own."""
+        grid = self.config.grid
+        if grid == GridConfig():
+            return self.cache / "assets"
+        return self.cache / f"assets-{grid_spec(grid).digest()[:12]}"
+
+    @property
+    def folder(self) -> Path:
+        """What files named in the recipe are relative to."""
+        return self.data if self.data.is_dir() else self.data.parent
 
     def cohort(self) -> Cohort:
         """The checked manifest."""
-        return read_cohort(self.data / MANIFEST_CSV)
+        return read_cohort(self.data)
 
     def prepare(self) -> PreparedCohort:
-        """Every subject's tensor, from the cache where it is there already."""
+        """Every subject's tensor, from the cache where it is there already; asked once per experiment."""
+        return self._prepared
+
+    @cached_property
+    def _prepared(self) -> PreparedCohort:
         cohort = self.cohort()
-        write_assets(self.assets)
+        write_assets(self.assets, self.config.grid)
         with tqdm(total=len(cohort), desc="preprocessing", unit="head") as bar:
             cache = TensorCache(self.cache / "tensors", self.assets, self.jobs)
             prepared = cache.prepare(cohort, lambda _: bar.update())
             bar.update(bar.total - bar.n)
         return prepared
 
-    def train(self, run_folder: Path) -> TrainingRun:
-        """Cross-validate, then fit to everyone; what comes out is saved in ``run_folder``."""
-        prepared, cohort = self.prepare(), self.cohort()
-        supervision = read_supervision(cohort, self.config.supervision, self.data)
-        data = Labelled(prepared.tensors, supervision, self._sdmt(cohort, prepared))
-        folds = self._folds(cohort)
-        started = time.monotonic()
-        with tqdm(total=(len(folds) + 1) * self.config.optimiser.epochs, unit="epoch") as bar:
-            found, weights, curve = fit_all(data, folds, self.config, self.jobs, lambda n, r: _show(bar, n, r))
-        run = TrainingRun(weights, tuple(curve), found, minutes=(time.monotonic() - started) / 60)
-        run.save(run_folder)
-        return run
+    def train(self, run_folder: Path) -> None:
+        """Fit every fold of every repeat, then everyone; what is in ``run_folder`` already is not fitted again."""
+        data, cohort = self.fit_data(), self.cohort()
+        jobs = [
+            *fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder)),
+            everyone_job(run_folder, self.config, len(cohort)),
+        ]
+        self.run(data, jobs, run_folder)
 
-    def release(self, run_folder: Path, bundle: Path) -> Bundle:
-        """Evaluate the run in ``run_folder`` and write the bundle."""
+    def evaluate(self, run_folder: Path) -> Scored:
+        """Score the fits in ``run_folder``. Raises RunIncomplete where one is missing."""
         torch.set_num_threads(self.config.threads)
         prepared, cohort = self.prepare(), self.cohort()
-        folds, run, sdmt = self._folds(cohort), load_run(run_folder), self._sdmt(cohort, prepared)
-        scores = evaluate(
-            prepared.tensors,
-            cohort.ages_years,
-            sdmt,
-            run.out_of_fold,
-            folds,
-            self.config.evaluation,
-            self.config.seed,
-        )
-        source = ReleaseInput(self.config, cohort, prepared.tensors, sdmt, folds, run, scores, self.assets)
+        labels, splits = self.labels(cohort, prepared), self.splits(cohort, run_folder)
+        settings, found = self.config.evaluation, self.held_out(run_folder)
+        baselines = baseline_estimates(prepared.tensors, labels, splits, settings.inner_folds)
+        method = Method(self.config.name, kind_of(self.config))
+        report = evaluate_method(method, found, baselines, labels, settings, self.config.seed)
+        return Scored(report, found, baselines, labels)
+
+    def held_out(self, run_folder: Path) -> HeldOut:
+        """What held-out subjects got from the fits in ``run_folder``. Raises RunIncomplete where one is missing."""
+        prepared, cohort = self.prepare(), self.cohort()
+        evidence = read_evidence(fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder)))
+        return held_out(evidence, self.labels(cohort, prepared), self.config.evaluation.inner_folds)
+
+    def report(self, run_folder: Path) -> Scored:
+        """Evaluate, and write evaluation.json, predictions.csv and the report below ``run_folder``."""
+        scored = self.evaluate(run_folder)
+        fitted, monitors = self.first_fit(run_folder, scored.found, self.config)
+        source = ReportInput(
+            scored.report, scored.found, scored.labels, self.config.evaluation, fitted, monitors,
+            self.brain_grid().data_range,
+        )  # fmt: skip
+        write_report(source, run_folder / REPORT)
+        write_json(scored.report, run_folder / "evaluation.json")
+        write_predictions(scored.found, scored.baselines, scored.labels, run_folder / "predictions.csv")
+        return scored
+
+    def first_fit(
+        self, run_folder: Path, found: HeldOut, config: TrainingConfig
+    ) -> tuple[FittedAutoencoder, PosteriorMonitors]:
+        """The fit of the first fold of the first repeat, and how healthy its latent is on the fold's test subjects."""
+        first = found.chosen[0][0]
+        fitted = rebuild(read_weights(run_folder / WEIGHTS / first.name), config)
+        return fitted, observe_posterior(fitted, self.prepare().tensors[first.test], first.seed)
+
+    def release(self, run_folder: Path, scored: Scored, bundle: Path) -> Bundle:
+        """Write the bundle of the run in ``run_folder``, which ``evaluate`` or ``report`` has scored."""
+        source = ReleaseInput(
+            self.config, self.cohort(), self.prepare().tensors, scored.labels, load_final_fit(run_folder),
+            scored.report, scored.found, self.assets,
+        )  # fmt: skip
         return release_bundle(source, bundle)
 
-    def _folds(self, cohort: Cohort) -> tuple[Fold, ...]:
-        return outer_folds(cohort.ages_years, cohort.sexes, self.config.evaluation.outer_folds, self.config.seed)
+    def fit_data(self) -> FitData:
+        """What every fit shares."""
+        prepared, cohort = self.prepare(), self.cohort()
+        supervision = read_supervision(cohort, self.config.supervision, self.folder)
+        return FitData(prepared.tensors, supervision, self.brain_grid())
 
-    def _sdmt(self, cohort: Cohort, prepared: PreparedCohort) -> npt.NDArray[np.float64]:
-        return simulate_sdmt(cohort.ages_years, prepared.measures[BRAIN_VOLUME], self.config.seed)
+    def brain_grid(self) -> BrainGrid:
+        """The template's brain on the tensors' grid."""
+        assets = PreprocessingAssets(self.assets, SessionOptions())
+        template, spec = assets.template(), assets.file.spec
+        share = resample(template.mask, spec.shape, grid_affine(template, spec), np.eye(4))
+        return BrainGrid(share > 0.5, spec.intensity.highest)
+
+    def splits(self, cohort: Cohort, run_folder: Path) -> dict[int, tuple[Fold, ...]]:
+        """The folds of every repeat by its seed, stored in ``run_folder`` at first and read from there ever after."""
+        splits = {}
+        for seed in repeat_seeds(self.config):
+            path = run_folder / f"split-{seed}.json"
+            if not path.is_file():
+                write_split(self._split(cohort, seed), cohort, path)
+            splits[seed] = read_split(path, cohort).folds
+        return splits
+
+    def _split(self, cohort: Cohort, seed: int) -> Split:
+        settings = self.config.evaluation
+        if settings.split == "leave-one-site-out":
+            return leave_one_site_out(cohort)
+        return stratified_folds(cohort, settings.outer_folds, seed)
+
+    def labels(self, cohort: Cohort, prepared: PreparedCohort) -> Labels:
+        """Of the manifest; SDMT is simulated, and says so, where the manifest has none at all."""
+        volumes_csv, sdmt, evidence = self.config.evaluation.volumes_csv, cohort.sdmt, MEASURED_LABELS
+        if not np.isfinite(sdmt).any():
+            sdmt = simulate_sdmt(cohort.ages_years, prepared.measures[BRAIN_VOLUME], self.config.seed)
+            evidence = SIMULATED_LABELS
+        return Labels(
+            subjects=cohort.participant_ids,
+            ages_years=cohort.ages_years,
+            sexes=cohort.sexes,
+            sites=cohort.sites,
+            sdmt=sdmt,
+            sdmt_evidence=evidence,
+            volumes=None if volumes_csv is None else read_volumes(cohort, self.folder / volumes_csv),
+        )
+
+    def run(self, data: FitData, jobs: list[FitJob], run_folder: Path) -> None:
+        """Make the fits that are missing, with a progress bar; the minutes are added up in ``run_folder``."""
+        missing = sum(not job.is_done for job in jobs)
+        started = time.monotonic()
+        with tqdm(total=missing * self.config.optimiser.epochs, unit="epoch", desc="fitting") as bar:
+            run_jobs(data, jobs, self.jobs, lambda name, report: _show(bar, name, report))
+        if missing:
+            add_minutes(run_folder, (time.monotonic() - started) / 60)
+
+
+def kind_of(config: TrainingConfig) -> Kind:
+    """Whether a label of the training subjects reaches the encoder."""
+    weights = config.supervision.model_dump()
+    supervised = any(value for name, value in weights.items() if name.endswith("_weight") and "site" not in name)
+    return "semi-supervised" if supervised else "unsupervised"
 
 
 def _show(bar: "tqdm[None]", what: str, report: EpochReport) -> None:

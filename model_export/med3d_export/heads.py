@@ -1,17 +1,28 @@
-"""StandardScaler and support vector regression on latents, the kernel chosen by inner cross-validation."""
+"""StandardScaler and support vector regression on latents, the kernel chosen by inner cross-validation by subject."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-Latents = npt.NDArray[np.float32]
+Latents = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.float64]
+Groups = npt.NDArray[np.str_] | npt.NDArray[np.int64]
 
 # Per label: half widths of the tube and costs in the label's own unit, so that years and points are searched alike.
 _COSTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class HeadSearch:
+    """The head that did best and its mean absolute error over the inner folds, in the label's unit."""
+
+    head: Pipeline
+    inner_error: float
 
 
 def search_space(dimension: int) -> list[dict[str, list[object]]]:
@@ -23,10 +34,22 @@ def search_space(dimension: int) -> list[dict[str, list[object]]]:
     ]
 
 
-def fit_head(latents: Latents, labels: Labels, inner_folds: int, seed: int) -> Pipeline:
+def inner_splits(
+    labels: Labels, groups: Groups | None, folds: int, seed: int
+) -> list[tuple[npt.NDArray[np.int64], ...]]:
+    """Training and test rows of each inner fold; all rows of one group (subject) lie in the same fold."""
+    of_rows = np.arange(len(labels)) if groups is None else groups
+    splitter = GroupKFold(min(folds, len(np.unique(of_rows))), shuffle=True, random_state=seed)
+    return [tuple(split) for split in splitter.split(labels, labels, of_rows)]
+
+
+def search_head(
+    latents: Latents, labels: Labels, inner_folds: int, seed: int, groups: Groups | None = None
+) -> HeadSearch:
     """The head with the lowest mean absolute error over the inner folds, fitted to all of ``latents`` (N, d).
 
-    The tube's half width is a tenth of the labels' standard deviation.
+    The tube's half width is a tenth of the labels' standard deviation. groups: whose row each is, where subjects have
+    several. Every objective and the voxel baseline go through this same search.
     """
     tube = 0.1 * float(labels.std())
     pipeline = Pipeline([("scaler", StandardScaler()), ("svr", SVR(epsilon=tube, cache_size=100))])
@@ -34,8 +57,12 @@ def fit_head(latents: Latents, labels: Labels, inner_folds: int, seed: int) -> P
         pipeline,
         search_space(latents.shape[1]),
         scoring="neg_mean_absolute_error",
-        cv=KFold(inner_folds, shuffle=True, random_state=seed),
+        cv=inner_splits(labels, groups, inner_folds, seed),
     )
     search.fit(latents, labels)
-    best: Pipeline = search.best_estimator_
-    return best
+    return HeadSearch(search.best_estimator_, -float(search.best_score_))
+
+
+def fit_head(latents: Latents, labels: Labels, inner_folds: int, seed: int, groups: Groups | None = None) -> Pipeline:
+    """The head of ``search_head``."""
+    return search_head(latents, labels, inner_folds, seed, groups).head

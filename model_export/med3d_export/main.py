@@ -1,4 +1,4 @@
-"""The ``med3d-export`` command: prepare, train, release."""
+"""The ``med3d-export`` command: prepare, train, evaluate, compare, release, promote."""
 
 import sys
 from pathlib import Path
@@ -8,22 +8,49 @@ import typer
 from pydantic import ValidationError
 
 from med3d_export.cohort import CohortError
+from med3d_export.comparison_run import ComparisonError
+from med3d_export.comparison_run import compare as compare_objectives
 from med3d_export.config import read_config
 from med3d_export.experiment import Experiment
 from med3d_export.onnx_export import ParityError
+from med3d_export.phantom.commands import app as phantom_app
+from med3d_export.promotion import PromotionError, put_in_place
+from med3d_export.promotion_run import compare_bundles
 from med3d_export.release import ReleaseError
+from med3d_export.report.comparison_report import plan_text
+from med3d_export.report.shift_report import write_shifts
+from med3d_export.shift_trial import ShiftTrial
 from med3d_export.tensor_cache import default_cache
 from med3d_export.training import TrainingError
+from med3d_export.training_run import RunIncomplete
 from med3d_pipeline.bundle import Bundle
 from med3d_pipeline.errors import PipelineError
 
+KNOWN_FAULTS = (
+    CohortError, ComparisonError, ParityError, PipelineError, PromotionError, ReleaseError, RunIncomplete,
+    TrainingError, ValidationError,
+)  # fmt: skip
+
 app = typer.Typer(no_args_is_help=True, help="Train the InfoVAE and release it as a bundle.", add_completion=False)
+app.add_typer(phantom_app, name="phantom")
 
 Config = Annotated[Path, typer.Option("--config", help="TOML recipe", exists=True, dir_okay=False)]
-Data = Annotated[Path, typer.Option("--data", help="folder with participants.csv", exists=True, file_okay=False)]
+Data = Annotated[
+    Path, typer.Option("--data", help="manifest (CSV, Parquet), folder with one, or BIDS dataset", exists=True)
+]
 Cache = Annotated[Path | None, typer.Option("--cache", help="where tensors are kept; default: the user's cache")]
 Jobs = Annotated[int, typer.Option("--jobs", help="heads preprocessed at once", min=1)]
 Run = Annotated[Path, typer.Option("--run", help="folder of the training run: weights, out-of-fold results")]
+Studies = Annotated[
+    list[Path], typer.Option("--study", help="folder of a study to try as it is; repeatable", exists=True)
+]
+Heads = Annotated[int, typer.Option("--heads", help="heads of the cohort to spoil, spread over the ages", min=2)]
+Candidate = Annotated[Path, typer.Option("--candidate", help="folder of the new bundle", exists=True, file_okay=False)]
+InPlace = Annotated[
+    Path, typer.Option("--in-place", help="folder of the bundle to replace", exists=True, file_okay=False)
+]
+ReportFolder = Annotated[Path, typer.Option("--report", help="where the comparison is written")]
+OnlyCompare = Annotated[bool, typer.Option("--only-compare", help="write the comparison and replace nothing")]
 Out = Annotated[Path, typer.Option("--out", help="folder of the bundle; must be empty or absent")]
 
 
@@ -35,17 +62,68 @@ def prepare(config: Config, data: Data, cache: Cache = None, jobs: Jobs = 2) -> 
 
 
 @app.command()
-def train(config: Config, data: Data, run: Run, out: Out, cache: Cache = None, jobs: Jobs = 2) -> None:
-    """Preprocess, cross-validate, fit to everyone and release, in one go."""
+def train(config: Config, data: Data, run: Run, cache: Cache = None, jobs: Jobs = 2) -> None:
+    """Preprocess, fit every fold of the cross-validation, then everyone; a run that was stopped goes on."""
+    _experiment(config, data, cache, jobs).train(run)
+    typer.echo(f"fitted: {run}")
+
+
+@app.command()
+def evaluate(config: Config, data: Data, run: Run, cache: Cache = None, jobs: Jobs = 2) -> None:
+    """Score a training run beside the baselines and write its report."""
+    scored = _experiment(config, data, cache, jobs).report(run)
+    for row in scored.report.age:
+        typer.echo(f"{row.name}: MAE {row.raw.mae} years, r {row.raw.r.value:.3f}")
+
+
+@app.command()
+def compare(config: Config, data: Data, run: Run, cache: Cache = None, jobs: Jobs = 2) -> None:
+    """Fit and evaluate every objective of [comparison] on the same folds, and pair them by subject."""
+    report = compare_objectives(
+        _experiment(config, data, cache, jobs), run, lambda plan: typer.echo(plan_text(plan) + "\n")
+    )
+    for name, pairing in report.pairings.items():
+        typer.echo(f"{report.plan.reference} - {name}: {pairing.error.difference} years")
+
+
+@app.command()
+def shifts(
+    config: Config, data: Data, run: Run, study: Studies, heads: Heads = 12, cache: Cache = None, jobs: Jobs = 2
+) -> None:
+    """Spoil held-out heads, take other studies as they are, and see how well they are told from good ones."""
     experiment = _experiment(config, data, cache, jobs)
-    experiment.train(run)
-    _say(experiment.release(run, out))
+    trial = ShiftTrial(experiment, run, heads)
+    results = trial.run(experiment.held_out(run), {folder.name: folder for folder in study}, typer.echo)
+    write_shifts(results, run / "shifts")
 
 
 @app.command()
 def release(config: Config, data: Data, run: Run, out: Out, cache: Cache = None, jobs: Jobs = 2) -> None:
-    """Release a training run again: export, parity, metrics, reference case, manifest."""
-    _say(_experiment(config, data, cache, jobs).release(run, out))
+    """Make a bundle of a training run: export, parity, metrics, reference case, manifest."""
+    experiment = _experiment(config, data, cache, jobs)
+    _say(experiment.release(run, experiment.evaluate(run), out))
+
+
+@app.command()
+def promote(
+    candidate: Candidate,
+    in_place: InPlace,
+    data: Data,
+    report: ReportFolder,
+    cache: Cache = None,
+    jobs: Jobs = 2,
+    only_compare: OnlyCompare = False,
+) -> None:
+    """Hold a bundle against the one in place on the same heads, write the comparison, then replace it."""
+    promotion = compare_bundles(candidate, in_place, data, cache or default_cache(), jobs, report)
+    agreement = promotion.brain_age
+    typer.echo(f"shift {agreement.shift} years, limits {agreement.lower_limit:.2f} to {agreement.upper_limit:.2f}")
+    typer.echo(
+        f"{len({crossing.head for crossing in promotion.crossings})} of {promotion.heads} heads cross a threshold"
+    )
+    if not only_compare:
+        put_in_place(candidate, in_place)
+        typer.echo(f"{promotion.candidate} is in place")
 
 
 def _experiment(config: Path, data: Path, cache: Path | None, jobs: int) -> Experiment:
@@ -63,6 +141,6 @@ def run() -> None:
     """Entry point: known faults end in one clear message and exit code 2."""
     try:
         app()
-    except (CohortError, ValidationError, TrainingError, ParityError, ReleaseError, PipelineError) as error:
+    except KNOWN_FAULTS as error:
         typer.echo(f"med3d-export: {error}", err=True)
         sys.exit(2)

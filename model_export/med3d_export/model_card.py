@@ -2,14 +2,22 @@
 
 from med3d_export.cohort import Cohort
 from med3d_export.config import PopulationConfig, TrainingConfig
+from med3d_pipeline.manifest import SIMULATED_LABELS
 
 BUNDLE_LICENCE = "CC-BY-SA-4.0 (weights and latents); brain networks MIT; template: MNI terms; see NOTICE"
 LIMITS = (
-    "Trained and calibrated on healthy adults of one scanner; elsewhere the interval need not hold, and it is said.",
-    "The SDMT head learned from simulated labels: it demonstrates the path and says nothing about a person.",
+    "Calibrated on the training cohort's scanners and ages; elsewhere the interval need not hold, and it is said.",
     "The latent knows age, and little else has been tested. A brain age gap is no diagnosis.",
     "Not for children, for heads with large lesions or surgery, or for contrast-enhanced scans.",
 )
+SIMULATED_SDMT = (
+    "The SDMT head learned from simulated labels: it demonstrates the path and says nothing about a person."
+)
+
+
+def limits(sdmt_evidence: str) -> tuple[str, ...]:
+    """What the bundle is not good for; a head on simulated labels is named."""
+    return (*LIMITS, SIMULATED_SDMT) if sdmt_evidence == SIMULATED_LABELS else LIMITS
 
 
 def licence_text(population: PopulationConfig) -> str:
@@ -47,15 +55,24 @@ reference_case/input.nii.gz: the average head that the pydeface wheel carries, r
 """
 
 
-def model_card(config: TrainingConfig, cohort: Cohort, metrics: dict[str, float], minutes: float) -> str:
-    """docs/README.md of the bundle."""
-    ages, sexes, m = cohort.ages_years, cohort.sexes, metrics
-    limits = "\n".join(f"- {limit}" for limit in LIMITS)
-    weights = f"a = {config.objective.a:g}, l = {config.objective.l:g}, decoder SD {config.objective.decoder_sd:g}"
-    schedule = f"latent bank of {config.objective.bank}; {config.optimiser.epochs} epochs of AdamW, averaged weights"
-    measured = (
-        f"{m['coverage']:.3f} (95 % Clopper-Pearson {m['coverage_lower_95']:.3f} to {m['coverage_upper_95']:.3f})"
+def model_card(
+    config: TrainingConfig, cohort: Cohort, metrics: dict[str, float], sdmt_evidence: str, minutes: float
+) -> str:
+    """docs/README.md of the bundle; ``metrics`` are those of the manifest."""
+    parts = (
+        _origin(config, cohort),
+        _training(config, minutes),
+        _cross_validation(config, metrics),
+        _groups(metrics),
+        _intervals_and_images(metrics),
+        _sdmt(sdmt_evidence, metrics),
+        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits(sdmt_evidence)),
     )
+    return "\n\n".join(parts) + "\n"
+
+
+def _origin(config: TrainingConfig, cohort: Cohort) -> str:
+    ages, sexes, population = cohort.ages_years, cohort.sexes, config.population
     return f"""# {config.name} {config.version}
 
 InfoVAE (Zhao et al. 2019) with a {config.network.latent}-d latent, after InfoVAE-Med3D (arXiv 2510.00051). That paper
@@ -64,48 +81,93 @@ read the latent's mean. Research use only; not a medical device.
 
 ## Data
 
-{config.population.description} {len(cohort)} subjects, {ages.min():.0f} to {ages.max():.0f} years (mean
-{ages.mean():.1f}), {(sexes == "F").sum()} women, {(sexes == "M").sum()} men. {config.population.source};
-{config.population.licence}.
+{population.description} {len(cohort)} scans of {len(set(cohort.participant_ids.tolist()))} subjects, {ages.min():.0f}
+to {ages.max():.0f} years (mean {ages.mean():.1f}), {(sexes == "F").sum()} of women, {(sexes == "M").sum()} of men.
+{population.source}; {population.licence}."""
 
-## Training
 
-`recon + (1 - a) KL + (a + l - 1) MMD` with {weights},
-multi-scale inverse multiquadric kernel, {schedule}.
+def _training(config: TrainingConfig, minutes: float) -> str:
+    objective = ", ".join(f"{name} = {value}" for name, value in config.objective.model_dump().items())
+    fits = config.evaluation.outer_folds * config.evaluation.repeats + 1
+    return f"""## Training
+
+Objective: {objective}. {config.optimiser.epochs} epochs of AdamW, averaged weights.
 {_supervision(config)}
-The posterior's mean is the sum of a residual convolutional path and a linear path that starts at the principal
-components of the fit's own training heads; the released latent is that mean, averaged over the head and its mirror
-image. All {config.evaluation.outer_folds + 1} fits together took {minutes:.0f} minutes.
+The released latent is the posterior's mean, averaged over the head and its mirror image. All {fits} fits together took
+{minutes:.0f} minutes."""
 
-## Cross-validation
 
-{config.evaluation.outer_folds} outer folds, stratified by age and sex. In every fold encoder, scaler
-and SVR are fitted anew; no subject is tested by a model that has seen it. Years:
+def _cross_validation(config: TrainingConfig, m: dict[str, float]) -> str:
+    names = {
+        "brain_age": "this model",
+        "baseline_mean_only": "mean age only",
+        "baseline_untrained_start": "this model before training",
+        "baseline_voxel_pca_svr": "voxel PCA + SVR",
+        "baseline_voxel_kernel_ridge": "linear kernel ridge on voxels",
+        "baseline_volume_ridge": "ridge on regional volumes of a segmentation",
+        "brain_age_corrected": "this model, bias-corrected",
+    }
+    rows = "\n".join(_row(name, prefix, m) for prefix, name in names.items() if f"{prefix}_mae" in m)
+    return f"""## Cross-validation
+
+{config.evaluation.outer_folds} outer folds, stratified by age, sex and site, {config.evaluation.repeats} times with
+folds and seeds of their own. In every fold encoder, scaler and SVR are fitted anew; no subject is tested by a model
+that has seen it. Baselines on the same tensors and folds. Years, means over the repeats:
 
 | | MAE | RMSE | r | R2 | slope of the gap on age |
 |---|---|---|---|---|---|
-{_row("this model", "brain_age", m)}
-{_row("mean age only", "baseline_mean_only", m)}
-{_row("this model before training: its linear path alone", "baseline_untrained_start", m)}
-{_row("linear kernel ridge on the same tensors' voxels, same folds", "baseline_voxel_kernel_ridge", m)}
-{_row("this model, bias-corrected", "brain_age_corrected", m)}
+{rows}
 
-The last row takes out what age alone explains of the gap (coefficients from the other folds). It needs the true age and
-must not be compared with the rows above it.
+95 % interval of the first row's MAE over subjects: {m["brain_age_mae_lower_95"]:.2f} to
+{m["brain_age_mae_upper_95"]:.2f}. Two methods whose MAE differs by less than {m["detectable_difference_years"]:.2f}
+years cannot be told apart with this cohort. The bias-corrected row takes out what age alone explains of the gap
+(coefficients from each fold's training subjects). It needs
+the true age and must not be compared with the rows above it."""
 
-Intervals: +/- {m["interval_half_width_years"]:.1f} years (split conformal, out-of-fold residuals). Stated level
-{m["coverage_level"]:.2f}, measured {measured}. The folds' models saw a fifth fewer subjects than the released one.
 
-Reconstruction: the median held-out head keeps {m["reconstruction_error_share"]:.0%} of the mean head's squared error
-(100 % or more: the decoder shows no more than the mean head does).
+def _groups(m: dict[str, float]) -> str:
+    prefix = "brain_age_mae_"
+    skipped = {"lower_95", "upper_95"}
+    found = {key.removeprefix(prefix): value for key, value in m.items() if key.startswith(prefix)}
+    rows = "\n".join(f"| {_group(name)} | {value:.2f} |" for name, value in found.items() if name not in skipped)
+    return f"""## By age and sex
 
-SDMT (**simulated labels**, a demonstration): out-of-fold r {m["sdmt_simulated_r"]:.2f} with the simulated scores, MAE
-{m["sdmt_simulated_mae"]:.1f} points.
+| | MAE, years |
+|---|---|
+{rows}"""
 
-## Limits
 
-{limits}
-"""
+def _group(name: str) -> str:
+    return name.replace("_", " ") + (" years" if "_to_" in name else "")
+
+
+def _intervals_and_images(m: dict[str, float]) -> str:
+    auc = f" Sex from the latent: AUC {m['sex_auc']:.2f}." if "sex_auc" in m else ""
+    return f"""## Intervals
+
++/- {m["interval_half_width_years"]:.1f} years (conformal, out-of-fold residuals). Stated level
+{m["coverage_level"]:.2f}, measured {m["coverage"]:.3f} (95 % Clopper-Pearson {m["coverage_lower_95"]:.3f} to
+{m["coverage_upper_95"]:.3f}). The folds' models saw fewer subjects than the released one.
+
+## Heads unlike the training heads
+
+The limits on the latent's distance come from held-out subjects. They send {m["false_review_rate"]:.1%} of good held-out
+heads to review (at most {m["false_review_rate_upper"]:.1%} with 97.5 % confidence) and refuse
+{m["false_refusal_rate"]:.1%} (at most {m["false_refusal_rate_upper"]:.1%}).
+
+## Reconstruction and latent
+
+Held-out heads: SSIM {m["ssim_brain"]:.3f} and PSNR {m["psnr_brain"]:.2f} dB inside the brain, {m["ssim_whole"]:.3f} and
+{m["psnr_whole"]:.2f} dB over the whole volume. The median head keeps {m["reconstruction_error_share"]:.0%} of
+the mean head's squared error (100 % or more: the decoder shows no more than the mean head does).{auc}"""
+
+
+def _sdmt(evidence: str, m: dict[str, float]) -> str:
+    said = "**simulated labels**, a demonstration" if evidence == SIMULATED_LABELS else evidence
+    return f"""## SDMT
+
+Labels: {said}. Out of fold r {m["sdmt_r"]:.2f}, MAE {m["sdmt_mae"]:.1f} points; age and sex alone:
+r {m["sdmt_baseline_age_sex_r"]:.2f}, MAE {m["sdmt_baseline_age_sex_mae"]:.1f} points."""
 
 
 def _row(name: str, prefix: str, metrics: dict[str, float]) -> str:
@@ -114,15 +176,12 @@ def _row(name: str, prefix: str, metrics: dict[str, float]) -> str:
 
 
 def _supervision(config: TrainingConfig) -> str:
-    supervision = config.supervision
-    terms = []
-    if supervision.age_weight > 0:
-        terms.append(f"age (weight {supervision.age_weight:g})")
-    if supervision.volumes_weight > 0:
-        terms.append(f"regional brain volumes (weight {supervision.volumes_weight:g})")
-    if not terms:
+    weights = {
+        name.removesuffix("_weight"): value
+        for name, value in config.supervision.model_dump().items()
+        if name.endswith("_weight") and value
+    }
+    if not weights:
         return "No label reached the encoder: it is unsupervised."
-    return (
-        "The encoder is semi-supervised: a linear head on the latent's mean learns\n"
-        f"{' and '.join(terms)} of the training subjects and is thrown away afterwards."
-    )
+    terms = " and ".join(f"{name.replace('_', ' ')} (weight {value:g})" for name, value in weights.items())
+    return f"The encoder is semi-supervised: heads that are thrown away learn {terms} of the training subjects."

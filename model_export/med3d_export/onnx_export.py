@@ -11,8 +11,7 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.pipeline import Pipeline
 
-from med3d_export.networks import SymmetricMean
-from med3d_export.training import FittedInfoVae, Tensors
+from med3d_export.training import FittedAutoencoder, Tensors
 from med3d_pipeline.onnx_sessions import SessionOptions, open_session
 
 OPSET = 17
@@ -25,13 +24,14 @@ class ParityError(Exception):
     """An exported file does not compute what training computed; the message says by how much."""
 
 
-def export_autoencoder(fitted: FittedInfoVae, folder: Path) -> None:
+def export_autoencoder(fitted: FittedAutoencoder, folder: Path) -> None:
     """Write encoder.onnx (``tensor`` to ``latent``) and decoder.onnx (``latent`` to ``tensor``), batch size free."""
-    x, y, z = fitted.encoder.mean_head.shape[2:]
-    latent = fitted.encoder.to_posterior.out_features // 2
-    encoder = SymmetricMean(fitted.encoder).eval()
-    _export_torch(encoder, torch.zeros(2, 1, x, y, z), folder / "encoder.onnx", "tensor", "latent")
-    _export_torch(fitted.decoder, torch.zeros(2, latent), folder / "decoder.onnx", "latent", "tensor")
+    latents = torch.zeros(2, fitted.encoder.latent)
+    with torch.no_grad():
+        tensors = torch.zeros_like(fitted.decoder(latents))
+    encoder = fitted.deterministic_encoder()
+    _export_torch(encoder, tensors, folder / "encoder.onnx", "tensor", "latent")
+    _export_torch(fitted.decoder, latents, folder / "decoder.onnx", "latent", "tensor")
 
 
 def _export_torch(network: torch.nn.Module, example: torch.Tensor, path: Path, taken: str, given: str) -> None:
@@ -66,7 +66,7 @@ def _rename_output(model: Any, name: str) -> None:
     model.graph.output[0].name = name
 
 
-def check_autoencoder(fitted: FittedInfoVae, folder: Path, tensors: Tensors) -> float:
+def check_autoencoder(fitted: FittedAutoencoder, folder: Path, tensors: Tensors) -> float:
     """Worst relative difference of both networks from torch on real ``tensors`` (N, X, Y, Z).
 
     Raises ParityError above NETWORK_TOLERANCE.
@@ -94,6 +94,22 @@ def check_head(head: Pipeline, path: Path, latents: npt.NDArray[np.float32]) -> 
     difference = float(np.abs(found - head.predict(latents.astype(np.float64))).max())
     if not difference < HEAD_TOLERANCE_YEARS:
         raise ParityError(f"{path.name} differs from scikit-learn by {difference:.2g}")
+    return difference
+
+
+def check_chain(fitted: FittedAutoencoder, head: Pipeline, folder: Path, name: str, tensors: Tensors) -> float:
+    """Worst difference of encoder.onnx and then the head ``name`` from torch and then scikit-learn, in its unit.
+
+    Asked of real ``tensors`` (N, X, Y, Z). Raises ParityError above HEAD_TOLERANCE_YEARS.
+    """
+    options = SessionOptions(provider="cpu")
+    images = np.ascontiguousarray(tensors[:, None])
+    latents = open_session(folder / "encoder.onnx", options).run({"tensor": images})["latent"]
+    found = open_session(folder / "heads" / name, options).run({"latent": latents})["estimate"].reshape(-1)
+    expected = head.predict(fitted.encode(tensors).astype(np.float64))
+    difference = float(np.abs(found - expected).max())
+    if not difference < HEAD_TOLERANCE_YEARS:
+        raise ParityError(f"encoder.onnx and {name} together differ from torch and scikit-learn by {difference:.2g}")
     return difference
 
 

@@ -10,31 +10,32 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.pipeline import Pipeline
 
-from med3d_export.calibration import age_bias, corrected_gaps
 from med3d_export.cohort import Cohort
 from med3d_export.config import TrainingConfig
-from med3d_export.evaluation import Evaluation
-from med3d_export.folds import Fold
+from med3d_export.evaluation.held_out import HeldOut
+from med3d_export.evaluation.protocol import EvaluationReport
 from med3d_export.heads import fit_head
-from med3d_export.latent_maps import pca_map, pls_map, shrunk_covariance
-from med3d_export.model_card import BUNDLE_LICENCE, LIMITS, licence_text, model_card, notice_text
+from med3d_export.labels import Labels
+from med3d_export.latent_calibration import calibrated_space, decision_limits, false_alarms
+from med3d_export.manifest_metrics import manifest_metrics
+from med3d_export.model_card import BUNDLE_LICENCE, licence_text, limits, model_card, notice_text
 from med3d_export.monai_metadata import monai_metadata
-from med3d_export.onnx_export import check_autoencoder, check_head, export_autoencoder, export_head
+from med3d_export.onnx_export import check_autoencoder, check_chain, check_head, export_autoencoder, export_head
 from med3d_export.reference_head import write_reference_input
 from med3d_export.tensor_cache import ASSET_FILES, read_volume
-from med3d_export.training import Tensors
-from med3d_export.training_run import TrainingRun
+from med3d_export.training import FittedAutoencoder, Tensors
+from med3d_export.training_run import FinalFit
 from med3d_pipeline.bundle import MANIFEST, Bundle
 from med3d_pipeline.latent_space import LatentSpace
-from med3d_pipeline.manifest import SIMULATED_LABELS, DecisionLimits, HeadDescription, Manifest, TrainingData
+from med3d_pipeline.manifest import HeadDescription, Manifest, TrainingData
 from med3d_pipeline.onnx_sessions import SessionOptions
 from med3d_pipeline.reference_case import FOLDER as REFERENCE_FOLDER
 from med3d_pipeline.reference_case import ReferenceCase, Tolerances
 
-Floats = npt.NDArray[np.float64]
 LARGEST_BYTES = 60 * 1024 * 1024
+PARITY_HEADS = 4
+"""Real heads that the exported networks are held against torch on."""
 TOLERANCES = Tolerances(tensor_nrmse=0.02, latent_nrmse=0.02, brain_age_years=0.5, sdmt_points=0.5)
 INTENDED_USE = (
     "Research on brain age from T1-weighted MRI of adult heads. Not a medical device; not for diagnosis or treatment."
@@ -48,15 +49,15 @@ class ReleaseError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class ReleaseInput:
-    """Everything a bundle is made of. sdmt: simulated scores (N,) in points."""
+    """Everything a bundle is made of: the fit to everyone and what held-out subjects said of its like."""
 
     config: TrainingConfig
     cohort: Cohort
     tensors: Tensors
-    sdmt: Floats
-    folds: tuple[Fold, ...]
-    run: TrainingRun
-    evaluation: Evaluation
+    labels: Labels
+    final: FinalFit
+    report: EvaluationReport
+    found: HeldOut
     assets: Path
 
 
@@ -64,24 +65,27 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     """Write the bundle into ``folder``, which must not exist or be empty, check it, and return it opened.
 
     Raises ParityError where an export differs from training, BundleError where the bundle does not reproduce its own
-    reference case, ReleaseError where it is too large.
+    reference case, ReleaseError where it is too large or not every subject was held out.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ReleaseError("the folder for the bundle is not empty")
+    if not source.found.is_complete:
+        raise ReleaseError("intervals need every subject held out once: train with scope = 'all-folds'")
     (folder / "heads").mkdir(parents=True, exist_ok=True)
     for name in (*ASSET_FILES, "preprocessing.json"):
         shutil.copyfile(source.assets / name, folder / name)
-    fitted, inner = source.run.fitted(source.config), source.config.evaluation.inner_folds
-    latents = fitted.encode(source.tensors)
+    fitted = source.final.fitted(source.config)
+    latents = fitted.encode_training(source.tensors)
     export_autoencoder(fitted, folder)
-    ages = source.cohort.ages_years
-    parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:4])}
-    for name, labels in (("brain_age", ages), ("sdmt", source.sdmt)):
-        head = fit_head(latents, labels, inner, source.config.seed)
-        parity[f"parity_{name}"] = _release_head(head, latents, folder / "heads" / f"{name}.onnx")
-    _latent_space(source, latents.astype(np.float64)).save(folder / "latent_space.npz")
+    parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
+    parity |= _release_heads(source, fitted, latents, folder)
+    space = calibrated_space(source.config, source.labels, source.found, latents.astype(np.float64))
+    space.save(folder / "latent_space.npz")
     write_reference_input(folder)
-    metrics = source.evaluation.metrics() | {name: float(f"{value:.3g}") for name, value in parity.items()}
+    measured = manifest_metrics(source.report, source.found, source.labels, source.config.evaluation)
+    limits = decision_limits(source.config, space.held_out_distances)
+    measured |= {name: round(value, 4) for name, value in false_alarms(limits, space).items()}
+    metrics = measured | {name: float(f"{value:.3g}") for name, value in parity.items()}
     _write_texts(source, metrics, folder)
     _write_reference_case(_manifest(source, metrics, folder), folder)
     manifest = _manifest(source, metrics, folder)
@@ -92,56 +96,28 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     return bundle
 
 
-def _release_head(head: Pipeline, latents: npt.NDArray[np.float32], path: Path) -> float:
-    export_head(head, latents.shape[1], path)
-    return check_head(head, path, latents)
-
-
-def _latent_space(source: ReleaseInput, latents: Floats) -> LatentSpace:
-    ages, held_out, population = source.cohort.ages_years, source.run.out_of_fold, source.config.population
-    pca, pls_age, pls_sdmt = pca_map(latents), pls_map(latents, ages), pls_map(latents, source.sdmt)
-    spread = shrunk_covariance(latents)
-    gaps = held_out.age_estimates - ages
-    return LatentSpace(
-        pca_mean=pca.mean,
-        pca_axes=pca.axes,
-        pls_age_mean=pls_age.mean,
-        pls_age_axes=pls_age.axes,
-        pls_sdmt_mean=pls_sdmt.mean,
-        pls_sdmt_axes=pls_sdmt.axes,
-        cohort_pca=pca(latents),
-        cohort_pls_age=pls_age(latents),
-        cohort_pls_sdmt=pls_sdmt(latents),
-        distance_mean=spread.mean,
-        distance_axes=spread.axes,
-        distance_variances=spread.variances,
-        distance_floor=np.float64(spread.floor) * np.ones(()),
-        held_out_distances=_comparable_distances(source, len(spread.variances)),
-        residuals=gaps,
-        corrected_residuals=corrected_gaps(ages, gaps, source.folds),
-        age_bias=age_bias(ages, gaps),
-        ages=ages,
-        field_strengths_t=np.array(population.field_strengths_t),
-        vendors=np.array([vendor.upper() for vendor in population.vendors]),
-    )
-
-
-def _comparable_distances(source: ReleaseInput, directions: int) -> Floats:
-    """Held-out distances (N,) on the scale of the covariance of everyone, which has more directions than a fold's.
-
-    There are fewer subjects than dimensions, so every further subject adds a direction of variance, and squared
-    distances grow with the number of directions.
-    """
-    distances = source.run.out_of_fold.distances.copy()
-    for fold in source.folds:
-        distances[fold.test] *= np.sqrt(directions / min(directions, len(fold.training) - 1))
-    return distances
+def _release_heads(
+    source: ReleaseInput, fitted: FittedAutoencoder, latents: npt.NDArray[np.float32], folder: Path
+) -> dict[str, float]:
+    """Fit heads to every labelled subject, write them, and check each alone and behind the exported encoder."""
+    labels, settings = source.labels, source.config.evaluation
+    parity = {}
+    for name, values in (("brain_age", labels.ages_years), ("sdmt", labels.sdmt)):
+        known, path = np.isfinite(values), folder / "heads" / f"{name}.onnx"
+        head = fit_head(latents[known], values[known], settings.inner_folds, source.config.seed, labels.subjects[known])
+        export_head(head, latents.shape[1], path)
+        parity[f"parity_{name}"] = check_head(head, path, latents)
+        chained = check_chain(fitted, head, folder, path.name, source.tensors[:PARITY_HEADS])
+        parity[f"parity_chain_{name}"] = chained
+    return parity
 
 
 def _write_texts(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> None:
     population = source.config.population
     texts = {
-        "docs/README.md": model_card(source.config, source.cohort, metrics, source.run.minutes),
+        "docs/README.md": model_card(
+            source.config, source.cohort, metrics, source.labels.sdmt_evidence, source.final.minutes
+        ),
         "LICENSE": licence_text(population),
         "NOTICE": notice_text(population),
         "configs/metadata.json": json.dumps(monai_metadata(source.config, source.tensors.shape[1:]), indent=2) + "\n",
@@ -164,7 +140,7 @@ def _write_reference_case(manifest: Manifest, folder: Path) -> None:
 
 def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> Manifest:
     config, ages = source.config, source.cohort.ages_years
-    population, decision = config.population, config.decision
+    population = config.population
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     held_out = LatentSpace.load(folder / "latent_space.npz").held_out_distances
     return Manifest(
@@ -172,7 +148,7 @@ def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> 
         version=config.version,
         description="InfoVAE encoder with support vector regression heads for brain age from T1-weighted head MRI",
         intended_use=INTENDED_USE,
-        limits=LIMITS,
+        limits=limits(source.labels.sdmt_evidence),
         licence=BUNDLE_LICENCE,
         training_data=TrainingData(
             name=population.name,
@@ -186,13 +162,8 @@ def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> 
         ),
         latent_dimension=config.network.latent,
         brain_age=HeadDescription(unit="a", evidence="chronological age of healthy adults"),
-        sdmt=HeadDescription(unit="{points}", evidence=SIMULATED_LABELS),
-        decision=DecisionLimits(
-            interval_level=config.evaluation.interval_level,
-            review_percentile=decision.review_percentile,
-            refuse_distance=round(decision.refuse_factor * float(held_out.max()), 3),
-            field_strength_tolerance_t=decision.field_strength_tolerance_t,
-        ),
+        sdmt=HeadDescription(unit="{points}", evidence=source.labels.sdmt_evidence),
+        decision=decision_limits(config, held_out),
         metrics=metrics,
         software={"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}},
         files={path.relative_to(folder).as_posix(): _sha256(path) for path in files},

@@ -12,6 +12,9 @@ import nibabel as nib
 import numpy as np
 from nilearn.datasets import load_mni152_template
 
+from med3d_pipeline.template import Template
+from med3d_pipeline.volume import Volume
+
 TEMPLATE = "template.nii.gz"
 TEMPLATE_MASK = "template_mask.nii.gz"
 
@@ -26,17 +29,31 @@ class ExportedTemplate:
     licence: str
 
 
+def open_template() -> Template:
+    """The template and its mask in memory, as ``export_template`` writes them."""
+    brain, mask = _images()
+    affine = np.asarray(brain.affine, dtype=np.float64)
+    return Template(
+        brain=Volume(voxels=np.asarray(brain.dataobj, dtype=np.float32), affine=affine),
+        mask=Volume(voxels=np.asarray(mask.dataobj, dtype=np.float32), affine=affine),
+    )
+
+
+def _images() -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
+    brain = nib.as_closest_canonical(load_mni152_template(resolution=1))
+    voxels = np.asarray(brain.dataobj, dtype=np.float32)
+    return nib.Nifti1Image(voxels, brain.affine), nib.Nifti1Image((voxels > 0).astype(np.uint8), brain.affine)
+
+
 def export_template(folder: Path) -> ExportedTemplate:
     """Write template.nii.gz (float32, 0 to 1) and template_mask.nii.gz (uint8, 1 = brain), RAS, 1 mm, into ``folder``.
 
     The files hold no time stamp, so that the same nilearn gives the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    brain = nib.as_closest_canonical(load_mni152_template(resolution=1))
-    voxels = np.asarray(brain.dataobj, dtype=np.float32)
     image, mask = folder / TEMPLATE, folder / TEMPLATE_MASK
-    nib.save(nib.Nifti1Image(voxels, brain.affine), image)
-    nib.save(nib.Nifti1Image((voxels > 0).astype(np.uint8), brain.affine), mask)
+    for made, place in zip(_images(), (image, mask), strict=True):
+        nib.save(made, place)
     return ExportedTemplate(
         image=image,
         mask=mask,

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
 
 from med3d_export.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.training import Tensors
@@ -53,13 +55,18 @@ class TensorCache:
     def prepare(self, cohort: Cohort, on_done: Callable[[CohortSubject], None] = lambda _: None) -> PreparedCohort:
         """Preprocess what is not there yet, then read all. Raises CohortError with the row of each refused head."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        recipe = _recipe_digest(self.assets)
-        places = {subject: self.folder / f"{_digest(subject.t1w, recipe)}.npz" for subject in cohort.subjects}
+        places = self.places(cohort)
         missing = [(subject, place) for subject, place in places.items() if not place.is_file()]
         problems = sorted(self._fill(missing, on_done))
         if problems:
             raise CohortError([text for _, text in problems])
-        return _read_all(list(places.values()))
+        shape = PreprocessingAssets(self.assets, SessionOptions()).file.spec.shape
+        return _read_all(places, shape)
+
+    def places(self, cohort: Cohort) -> dict[CohortSubject, Path]:
+        """Where each row's tensor is kept, whether it is there yet or not."""
+        recipe = _recipe_digest(self.assets)
+        return {subject: self.folder / f"{_digest(subject.t1w, recipe)}.npz" for subject in cohort.subjects}
 
     def _fill(
         self, missing: list[tuple[CohortSubject, Path]], on_done: Callable[[CohortSubject], None]
@@ -100,7 +107,7 @@ def _preprocess(source: Path, place: Path) -> str | None:
             return str(verdict.refusal)
     except InputRefused as refusal:
         return str(refusal)
-    except (PipelineError, OSError, ValueError) as error:
+    except (PipelineError, ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     names = sorted(made.measures)
     with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".part", delete=False) as part:
@@ -124,11 +131,20 @@ def _digest(source: Path, recipe: bytes) -> str:
     return digest.hexdigest()
 
 
-def _read_all(places: list[Path]) -> PreparedCohort:
-    tensors, measures = [], []
-    for place in places:
+def _read_all(places: dict[CohortSubject, Path], shape: tuple[int, int, int]) -> PreparedCohort:
+    tensors, measures, problems = [], [], []
+    for subject, place in places.items():
         with np.load(place, allow_pickle=False) as stored:
-            tensors.append(stored["tensor"])
+            tensor = stored["tensor"]
             measures.append(dict(zip(stored["names"].tolist(), stored["values"].tolist(), strict=True)))
+        if tensor.shape != shape:
+            problems.append(
+                f"row {subject.row}: its cached tensor has the grid {tensor.shape}, not {shape}; delete {place}"
+            )
+        elif not np.isfinite(tensor).all():
+            problems.append(f"row {subject.row}: its cached tensor holds values that are not finite; delete {place}")
+        tensors.append(tensor)
+    if problems:
+        raise CohortError(problems)
     names = measures[0].keys()
     return PreparedCohort(np.stack(tensors), {name: np.array([m[name] for m in measures]) for name in names})

@@ -1,7 +1,14 @@
-"""What ``med3d-export train`` leaves behind: averaged weights and out-of-fold results, enough to release again."""
+"""What ``med3d-export train`` leaves in its folder: evidence of every fold, weights and curve of the last fit.
+
+fits/seed-2510-fold-1-candidate-1.npz    FoldEvidence
+weights/seed-2510-fold-1-candidate-1/    encoder.npz, decoder.npz of the first repeat's folds
+encoder.npz, decoder.npz, loss.json      of the fit to everyone, which is released
+checkpoints/seed-2510-fold-1-candidate-1/  events for TensorBoard; a checkpoint while the fit is not done
+minutes.json                             what all fits took together
+"""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,46 +16,74 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_export.config import TrainingConfig
-from med3d_export.cross_validation import OutOfFold
-from med3d_export.training import EpochReport, FittedInfoVae, Weights, rebuild
+from med3d_export.training import EpochReport, FittedAutoencoder, Weights, rebuild
+from med3d_export.whole_files import write_whole
 
 PARTS = ("encoder", "decoder")
+FITS = "fits"
+WEIGHTS = "weights"
+CHECKPOINTS = "checkpoints"
+
+
+class RunIncomplete(Exception):  # noqa: N818 - what is wrong is said by the name
+    """A fit that is asked for has not been made; the message says which and what makes it."""
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingRun:
-    """The final model, fitted to every subject, and what the folds' models said of subjects they had not seen."""
+class FinalFit:
+    """The fit to every subject: weights, loss curve, and the minutes that all fits of the run took together."""
 
     weights: Weights
     curve: tuple[EpochReport, ...]
-    out_of_fold: OutOfFold
     minutes: float
 
-    def fitted(self, config: TrainingConfig) -> FittedInfoVae:
+    def fitted(self, config: TrainingConfig) -> FittedAutoencoder:
         """The final model; ``config`` is the one it was trained with."""
         return rebuild(self.weights, config, self.curve)
 
-    def save(self, folder: Path) -> None:
-        """Write encoder.npz, decoder.npz, out_of_fold.npz and loss.json into ``folder``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for part in PARTS:
-            np.savez(folder / f"{part}.npz", allow_pickle=False, **self.weights[part])
-        np.savez(folder / "out_of_fold.npz", **{f.name: getattr(self.out_of_fold, f.name) for f in fields(OutOfFold)})
-        report = {"minutes": self.minutes, "curve": [asdict(epoch) for epoch in self.curve]}
-        (folder / "loss.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+def save_weights(weights: Weights, folder: Path) -> None:
+    """Write encoder.npz and decoder.npz, the decoder last: where it is there, both are."""
+    for part in PARTS:
+        arrays: dict[str, Any] = dict(weights[part])
+        write_whole(folder / f"{part}.npz", lambda stream, kept=arrays: np.savez(stream, **kept))  # type: ignore[misc]
 
 
-def load_run(folder: Path) -> TrainingRun:
-    """Read what ``save`` wrote. Raises OSError or KeyError where the folder holds no whole run."""
-    arrays = {name: _read(folder / f"{name}.npz") for name in (*PARTS, "out_of_fold")}
-    out_of_fold = OutOfFold(**arrays.pop("out_of_fold"))
+def has_weights(folder: Path) -> bool:
+    """Both parts were written."""
+    return (folder / f"{PARTS[-1]}.npz").is_file()
+
+
+def read_weights(folder: Path) -> Weights:
+    """Read what ``save_weights`` wrote. Raises OSError where it is not there."""
+    return {part: _read(folder / f"{part}.npz") for part in PARTS}
+
+
+def save_curve(curve: tuple[EpochReport, ...], folder: Path) -> None:
+    """Write loss.json."""
+    text = json.dumps([report.plain() for report in curve], indent=1) + "\n"
+    write_whole(folder / "loss.json", lambda stream: stream.write(text.encode()))
+
+
+def add_minutes(folder: Path, minutes: float) -> None:
+    """Add to what the run has taken so far; a run that goes on after a stop counts both parts."""
+    text = json.dumps({"minutes": minutes + read_minutes(folder)}).encode()
+    write_whole(folder / "minutes.json", lambda stream: stream.write(text))
+
+
+def read_minutes(folder: Path) -> float:
+    """Minutes of all fits so far; 0 where none was timed."""
+    path = folder / "minutes.json"
+    return float(json.loads(path.read_text(encoding="utf-8"))["minutes"]) if path.is_file() else 0.0
+
+
+def load_final_fit(folder: Path) -> FinalFit:
+    """Read the fit to everyone. Raises RunIncomplete where there is none."""
+    if not has_weights(folder):
+        raise RunIncomplete("the run has no fit to everyone yet: train it first (med3d-export train)")
     report = json.loads((folder / "loss.json").read_text(encoding="utf-8"))
-    return TrainingRun(
-        weights=arrays,
-        curve=tuple(EpochReport(**epoch) for epoch in report["curve"]),
-        out_of_fold=out_of_fold,
-        minutes=float(report["minutes"]),
-    )
+    curve = tuple(EpochReport(**epoch) for epoch in report)
+    return FinalFit(read_weights(folder), curve, read_minutes(folder))
 
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:

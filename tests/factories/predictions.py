@@ -57,13 +57,14 @@ def predictor(
     encode: Callable[[np.ndarray], np.ndarray] = lambda t: t.reshape(len(t), DIMENSION),
     age_head: Callable[[np.ndarray], np.ndarray] = lambda z: 50 + 10 * z[:, :1],
     sdmt_head: Callable[[np.ndarray], np.ndarray] | None = lambda z: 51 - 10 * z[:, :1],
+    sdmt_evidence: str = SIMULATED_LABELS,
 ) -> Predictor:
     """The latent is the flattened tensor; the brain age is 50 plus ten times its first value."""
     return Predictor(
         LatentEncoder(FakeSession("latent", encode), GRID, DIMENSION),
         RegressionHead("brain age", FakeSession("estimate", age_head)),
         RegressionHead("SDMT", FakeSession("estimate", sdmt_head)) if sdmt_head else None,
-        SIMULATED_LABELS if sdmt_head else None,
+        sdmt_evidence if sdmt_head else None,
         space or latent_space(),
         LIMITS,
     )

@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from med3d_pipeline.errors import BundleError
 
+_OPTIONAL = frozenset({"sdmt_residuals"})
 Floats = npt.NDArray[np.float64]
 Latents = npt.NDArray[np.float32]
 
@@ -29,7 +30,9 @@ class LatentSpace:
 
     Calibration: ``residuals`` (n,) estimate - age of subjects whom neither encoder nor head had seen, years;
     ``corrected_residuals`` (n,) the same with the age bias of the other folds taken out; ``age_bias`` (2,) intercept
-    and slope of the gap on age. Population: ``ages`` (n,) years, ``field_strengths_t``, ``vendors`` (upper case).
+    and slope of the gap on age. ``sdmt_residuals`` (m,) estimate - score in points of the m held-out subjects with a
+    measured score; empty where there is none, and in bundles older than this array. Population: ``ages`` (n,)
+    years, ``field_strengths_t``, ``vendors`` (upper case).
     """
 
     pca_mean: Floats
@@ -52,14 +55,15 @@ class LatentSpace:
     ages: Floats
     field_strengths_t: Floats
     vendors: npt.NDArray[np.str_]
+    sdmt_residuals: Floats = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the npz without pickle. Raises BundleError where an array is missing, misshapen or not finite."""
-        names = [field.name for field in fields(cls)]
+        names = [one.name for one in fields(cls)]
         try:
             with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in names}
+                arrays = {name: archive[name] for name in names if name in archive or name not in _OPTIONAL}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path.name} cannot be read or lacks an array: {error}") from error
         arrays = {
@@ -71,8 +75,8 @@ class LatentSpace:
 
     def save(self, path: Path) -> None:
         """Write the npz: float32 but for the small calibration arrays, so that files stay small."""
-        wide = {"residuals", "corrected_residuals", "age_bias", "held_out_distances", "ages"}
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        wide = {"residuals", "corrected_residuals", "sdmt_residuals", "age_bias", "held_out_distances", "ages"}
+        arrays = {one.name: getattr(self, one.name) for one in fields(self)}
         kept = {n: a if n in wide or a.dtype.kind == "U" else a.astype(np.float32) for n, a in arrays.items()}
         np.savez_compressed(path, **kept)
 
@@ -123,6 +127,10 @@ class LatentSpace:
         """The same around a bias-corrected gap."""
         return conformal_quantile(self.corrected_residuals, level)
 
+    def sdmt_half_width(self, level: float) -> float:
+        """Half width in points around an SDMT estimate; infinite where the level asks for more subjects."""
+        return conformal_quantile(self.sdmt_residuals, level)
+
     def corrected_gap(self, gap_years: float, age_years: float) -> float:
         """The gap without what age alone explains of it (Le et al., Front Aging Neurosci 2018)."""
         return float(gap_years - self.age_bias[0] - self.age_bias[1] * age_years)
@@ -134,12 +142,12 @@ class LatentSpace:
             "pca_mean": (d,), "pca_axes": (2, d), "pls_age_mean": (d,), "pls_age_axes": (2, d),
             "pls_sdmt_mean": (d,), "pls_sdmt_axes": (sdmt_axes, d), "distance_mean": (d,), "distance_axes": (k, d),
             "distance_floor": (), "held_out_distances": (n,), "residuals": (n,), "corrected_residuals": (n,),
-            "age_bias": (2,),
+            "age_bias": (2,), "sdmt_residuals": self.sdmt_residuals.shape[:1],
         }  # fmt: skip
-        for field, shape in expected.items():
-            array = getattr(self, field)
+        for array_name, shape in expected.items():
+            array = getattr(self, array_name)
             if array.shape != shape or not np.isfinite(array).all():
-                raise BundleError(f"{name}: {field} must be finite with shape {shape}, not {array.shape}")
+                raise BundleError(f"{name}: {array_name} must be finite with shape {shape}, not {array.shape}")
         if (k and self.distance_variances.min() <= 0) or self.distance_floor <= 0:
             raise BundleError(f"{name}: variances must be positive")
 

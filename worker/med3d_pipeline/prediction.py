@@ -12,7 +12,7 @@ from med3d_pipeline.encoder import Float32, LatentEncoder
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.heads import RegressionHead
 from med3d_pipeline.latent_space import LatentSpace
-from med3d_pipeline.manifest import DecisionLimits
+from med3d_pipeline.manifest import SIMULATED_LABELS, DecisionLimits
 
 SDMT_RANGE_POINTS = (0.0, 110.0)
 
@@ -194,8 +194,16 @@ class Predictor:
     def _sdmt_estimate(self, points: float) -> SdmtEstimate | None:
         if self._sdmt is None or self._sdmt_evidence is None or math.isnan(points):
             return None
-        low, high = SDMT_RANGE_POINTS
-        return SdmtEstimate(min(max(points, low), high), interval=None, evidence=self._sdmt_evidence)
+        estimate = _within_sdmt(points)
+        return SdmtEstimate(estimate, self._sdmt_interval(estimate), self._sdmt_evidence)
+
+    def _sdmt_interval(self, estimate: float) -> PredictionInterval | None:
+        """None for a head on simulated labels: an interval would promise what nobody measured."""
+        half_width = self._space.sdmt_half_width(self._limits.interval_level)
+        if self._sdmt_evidence == SIMULATED_LABELS or not math.isfinite(half_width):
+            return None
+        lower, upper = _within_sdmt(estimate - half_width), _within_sdmt(estimate + half_width)
+        return PredictionInterval(self._limits.interval_level, lower, upper)
 
     def _coordinates(self, latent: npt.NDArray[np.float32]) -> MapCoordinates:
         space, row = self._space, latent[None]
@@ -245,6 +253,11 @@ class Predictor:
             return []
         share = f"{self._limits.review_percentile:g} %"
         return [f"far_from_training: farther from the training cohort than {share} of the subjects held out of it"]
+
+
+def _within_sdmt(points: float) -> float:
+    low, high = SDMT_RANGE_POINTS
+    return min(max(points, low), high)
 
 
 def _age_reason(what: str, youngest: float, oldest: float) -> str:

@@ -57,6 +57,27 @@ def test_the_corrected_gap_has_the_expected_gap_of_that_age_taken_out():
     assert found.gap_corrected.interval.upper - found.gap_corrected.estimate == pytest.approx(6.0)
 
 
+def test_an_sdmt_head_on_measured_scores_has_an_interval_that_stays_on_the_scale():
+    space = latent_space(sdmt_residuals=np.linspace(-70, 70, 19))
+    found = answer(space=space, sdmt_evidence="SDMT scores of the cohort's manifest")
+    assert found.sdmt is not None
+    assert found.sdmt.interval is not None
+    assert (found.sdmt.interval.lower, found.sdmt.interval.upper) == (0.0, 110.0)
+    near = latent_space(sdmt_residuals=np.linspace(-9, 9, 19))
+    narrow = answer(space=near, sdmt_evidence="SDMT scores of the cohort's manifest").sdmt
+    assert narrow is not None
+    assert narrow.interval is not None
+    assert narrow.interval.upper - narrow.estimate == pytest.approx(9.0)
+
+
+def test_an_sdmt_head_on_simulated_scores_or_with_too_few_of_them_promises_no_interval():
+    simulated = answer(space=latent_space(sdmt_residuals=np.linspace(-9, 9, 19))).sdmt
+    few = answer(space=latent_space(sdmt_residuals=np.ones(3)), sdmt_evidence="measured").sdmt
+    assert simulated is not None
+    assert few is not None
+    assert simulated.interval is few.interval is None
+
+
 def test_an_age_outside_the_calibration_is_for_review():
     assert codes(answer(age=85.0)) == ["age_outside_calibration"]
     assert codes(answer(age=19.0)) == ["age_outside_calibration"]

@@ -1,0 +1,82 @@
+"""A BIDS dataset as manifest rows: participants.tsv and sub-*/[ses-*/]anat/*_T1w.nii.gz (BIDS 1.10)."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from med3d_export.cohort import CohortError
+from med3d_export.cohort_rows import ManifestRow
+
+PARTICIPANTS_TSV = "participants.tsv"
+_SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
+_SITES = ("site", "site_id", "center", "centre")
+
+
+def bids_rows(dataset: Path) -> Iterator[ManifestRow]:
+    """One row per session with a T1w image; rows carry the number of the participant's line in participants.tsv.
+
+    Sex is read in any of BIDS's spellings. The age of a session is taken from sub-*_sessions.tsv where it is there. Of
+    several runs in one session the first by name is taken. Raises CohortError that names each participant without an
+    image, with the row.
+    """
+    participants = _table(dataset / PARTICIPANTS_TSV)
+    if not participants or "participant_id" not in participants[0]:
+        raise CohortError([f"row 1: {PARTICIPANTS_TSV} has no column participant_id, or no rows"])
+    problems, found = [], []
+    for number, record in enumerate(participants, start=2):
+        name = record["participant_id"]
+        subject = name if name.startswith("sub-") else f"sub-{name}"
+        images = _images(dataset / subject) if name else {}
+        if not images:
+            problems.append(f"row {number}: {subject} has no anat/*_T1w.nii.gz")
+        ages = _session_ages(dataset / subject / f"{subject}_sessions.tsv")
+        for session, image in images.items():
+            values = _values(record, subject, session if len(images) > 1 else "", image.relative_to(dataset))
+            found.append(ManifestRow(number, values | ({"age": ages[session]} if ages.get(session) else {})))
+    if problems:
+        raise CohortError(problems)
+    yield from found
+
+
+def _images(subject: Path) -> dict[str, Path]:
+    """The first T1w image of each session; the session is "" where the dataset has none."""
+    first: dict[str, Path] = {}
+    folders = [("", subject), *((folder.name, folder) for folder in sorted(subject.glob("ses-*")))]
+    for session, folder in folders:
+        images = sorted(p for p in (folder / "anat").glob("*_T1w.nii*") if p.name.endswith((".nii", ".nii.gz")))
+        if images:
+            first[session] = images[0]
+    return first
+
+
+def _session_ages(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    return {record.get("session_id", ""): record.get("age", "") for record in _table(path)}
+
+
+def _values(record: dict[str, str], subject: str, session: str, image: Path) -> dict[str, str | None]:
+    sex = record.get("sex", "")
+    values: dict[str, str | None] = {
+        "participant_id": subject,
+        "age": record.get("age", ""),
+        "sex": _SEXES.get(sex.lower(), sex),
+        "t1w": image.as_posix(),
+        "scanner": record.get("scanner", "") or record.get("manufacturers_model_name", ""),
+        "sdmt": record.get("sdmt", "") or record.get("SDMT", ""),
+        "visit": session,
+    }
+    site = next((record[column] for column in _SITES if column in record), None)
+    return values if site is None else values | {"site": site}
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    """Rows of a TSV by column; what BIDS calls "n/a" is empty."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, delimiter="\t", restval="")
+        return [{column: _text(value) for column, value in row.items() if column} for row in reader]
+
+
+def _text(value: str | None) -> str:
+    said = (value or "").strip()
+    return "" if said == "n/a" else said

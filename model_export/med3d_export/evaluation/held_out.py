@@ -1,0 +1,123 @@
+"""From the evidence of all fits to what subjects got from models that had not seen them."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_export.evaluation.image_quality import ImageQuality
+from med3d_export.evaluation.novelty import neighbour_distance
+from med3d_export.evaluation.probes import predicted_sites, woman_scores
+from med3d_export.fold_evidence import FoldEvidence
+from med3d_export.folds import Fold
+from med3d_export.heads import HeadSearch, search_head
+from med3d_export.labels import Labels
+from med3d_export.latent_maps import shrunk_covariance
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """R repeats of the cross-validation, N subjects; arrays are (R, N) and NaN where a repeat did not test the subject.
+
+    chosen: the evidence that the inner search kept, by repeat and fold. folds: by repeat, those that were tested.
+    age, start_age: estimates in years by the trained encoder and by the one before its first step. sdmt: points. woman:
+    log odds. site: (R, N) texts, empty where not tested or where there is one site only. distance, neighbours,
+    residual: how unlike the training subjects a head is, see ``novelty``. relative_error: of the reconstruction.
+    """
+
+    chosen: tuple[tuple[FoldEvidence, ...], ...]
+    folds: tuple[tuple[Fold, ...], ...]
+    age: Floats
+    start_age: Floats
+    sdmt: Floats
+    woman: Floats
+    site: npt.NDArray[np.str_]
+    distance: Floats
+    neighbours: Floats
+    residual: Floats
+    relative_error: Floats
+    quality: ImageQuality
+    mean_head: ImageQuality
+
+    @property
+    def tested(self) -> npt.NDArray[np.bool_]:
+        """(N,) subjects that some repeat tested."""
+        return np.asarray(np.isfinite(self.age).any(axis=0))
+
+    @property
+    def is_complete(self) -> bool:
+        """Every repeat tested everybody."""
+        return bool(np.isfinite(self.age).all())
+
+
+def held_out(evidence: list[FoldEvidence], labels: Labels, inner_folds: int) -> HeldOut:
+    """Fit heads and probes to each fold's training latents and ask them about its test subjects.
+
+    Of several candidates the one with the lowest inner error of the age head is kept, fold by fold: the test subjects
+    have no say. Raises ValueError where there is no evidence.
+    """
+    if not evidence:
+        raise ValueError("there is no evidence to score")
+    seeds = sorted({one.seed for one in evidence})
+    rows = _Rows(len(seeds), len(labels))
+    chosen = []
+    for repeat, seed in enumerate(seeds):
+        of_seed = [one for one in evidence if one.seed == seed]
+        kept = []
+        for fold in sorted({one.fold for one in of_seed}):
+            searched = [(one, _age_head(one, labels, inner_folds)) for one in of_seed if one.fold == fold]
+            best, search = min(searched, key=lambda pair: pair[1].inner_error)
+            rows.fill(repeat, best, search, labels, inner_folds)
+            kept.append(best)
+        chosen.append(tuple(kept))
+    folds = tuple(tuple(Fold(one.training, one.test) for one in of_repeat) for of_repeat in chosen)
+    return HeldOut(tuple(chosen), folds, **rows.arrays)
+
+
+def _age_head(one: FoldEvidence, labels: Labels, inner_folds: int) -> HeadSearch:
+    own = one.training
+    return search_head(one.latents[own], labels.ages_years[own], inner_folds, one.seed, labels.subjects[own])
+
+
+class _Rows:
+    """The arrays of HeldOut while they fill."""
+
+    def __init__(self, repeats: int, subjects: int) -> None:
+        shape = (repeats, subjects)
+        plain = ("age", "start_age", "sdmt", "woman", "distance", "neighbours", "residual", "relative_error")
+        self.arrays: dict[str, Any] = {name: np.full(shape, np.nan) for name in plain}
+        self.arrays["site"] = np.full(shape, "", dtype="U64")
+        for name in ("quality", "mean_head"):
+            self.arrays[name] = ImageQuality(*(np.full(shape, np.nan) for _ in fields(ImageQuality)))
+
+    def fill(self, repeat: int, one: FoldEvidence, search: HeadSearch, labels: Labels, inner: int) -> None:
+        own, other, seed, groups = one.training, one.test, one.seed, labels.subjects
+        latents = one.latents.astype(np.float64)
+        self._set("age", repeat, other, search.head.predict(one.latents[other]))
+        start = search_head(one.start_latents[own], labels.ages_years[own], inner, seed, groups[own]).head
+        self._set("start_age", repeat, other, start.predict(one.start_latents[other]))
+        self._sdmt(repeat, one, labels, inner)
+        if len(np.unique(labels.sexes)) > 1:
+            self._set("woman", repeat, other, woman_scores(latents, labels.sexes, groups, own, other, inner, seed))
+        if len(np.unique(labels.sites[own])) > 1:
+            self._set("site", repeat, other, predicted_sites(latents, labels.sites, groups, own, other, inner, seed))
+        self._set("distance", repeat, other, shrunk_covariance(latents[own]).distance(latents[other]))
+        self._set("neighbours", repeat, other, neighbour_distance(latents[own], latents[other]))
+        self._set("residual", repeat, other, one.residuals)
+        self._set("relative_error", repeat, other, one.relative_errors)
+        for name, quality in (("quality", one.quality), ("mean_head", one.mean_head)):
+            for field in fields(ImageQuality):
+                getattr(self.arrays[name], field.name)[repeat, other] = getattr(quality, field.name)
+
+    def _sdmt(self, repeat: int, one: FoldEvidence, labels: Labels, inner: int) -> None:
+        known = labels.with_sdmt
+        own, other = one.training[known[one.training]], one.test[known[one.test]]
+        if len(own) >= 2 * inner and len(other):
+            head = search_head(one.latents[own], labels.sdmt[own], inner, one.seed, labels.subjects[own]).head
+            self._set("sdmt", repeat, other, head.predict(one.latents[other]))
+
+    def _set(self, name: str, repeat: int, rows: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> None:
+        self.arrays[name][repeat, rows] = values

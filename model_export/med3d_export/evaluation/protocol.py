@@ -1,0 +1,116 @@
+"""One run's evaluation: the method's rows, the baselines' rows on the same folds, the paired tests between them."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_export.evaluation.baseline_rows import MEAN_ONLY, BaselineEstimates
+from med3d_export.evaluation.held_out import HeldOut
+from med3d_export.evaluation.regression import absolute_errors
+from med3d_export.evaluation.scores import Kind, LatentScores, Row, age_row, latent_scores, regression_scores
+from med3d_export.evaluation.uncertainty import PairedComparison, compare_paired, detectable_difference
+from med3d_export.evaluation_config import EvaluationConfig
+from med3d_export.labels import Labels
+
+Floats = npt.NDArray[np.float64]
+BEFORE_TRAINING = "before training: the same networks at their start"
+LEAST_PAIRS = 10
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a row is called and whether a label of the training subjects reached the encoder."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Everything that evaluation.json holds.
+
+    against: absolute error of the method minus that of the named one, years.
+
+    scope: ``all-folds`` or ``first-fold``; detectable_years: what could be found at all, from the baselines alone (see
+    ``detectable_between_baselines``), computed before any trained row was looked at.
+    """
+
+    method: Method
+    scope: str
+    seeds: tuple[int, ...]
+    subjects: int
+    detectable_years: float
+    age: tuple[Row, ...]
+    sdmt: tuple[Row, ...]
+    sdmt_evidence: str
+    latent: LatentScores
+    against: dict[str, PairedComparison]
+
+
+def evaluate_method(
+    method: Method, found: HeldOut, baselines: BaselineEstimates, labels: Labels, config: EvaluationConfig, seed: int
+) -> EvaluationReport:
+    """Score held-out estimates beside the baselines'. ``seed`` fixes bootstrap and permutations."""
+    ages = labels.ages_years
+    rows = [age_row(method.name, method.kind, found, labels, seed)]
+    others = {BEFORE_TRAINING: found.start_age, **baselines.age}
+    rows += [_row(name, estimates, ages, seed) for name, estimates in others.items()]
+    return EvaluationReport(
+        method=method,
+        scope=config.scope,
+        seeds=tuple(of_repeat[0].seed for of_repeat in found.chosen),
+        subjects=len(labels),
+        detectable_years=detectable_between_baselines(baselines, ages),
+        age=tuple(rows),
+        sdmt=_sdmt_rows(method, found, baselines, labels, seed),
+        sdmt_evidence=labels.sdmt_evidence,
+        latent=latent_scores(found, labels, config, seed),
+        against={
+            name: paired
+            for name, estimates in others.items()
+            if (paired := paired_errors(found.age, estimates, ages, seed))
+        },
+    )
+
+
+def paired_errors(first: Floats, second: Floats, labels: Floats, seed: int) -> PairedComparison | None:
+    """Absolute errors of two methods (R, N) on subjects and repeats that both have; None where they share too few."""
+    both = np.isfinite(first) & np.isfinite(second)
+    ours, theirs = (absolute_errors(np.where(both, each, np.nan), labels) for each in (first, second))
+    shared = np.isfinite(ours)
+    if shared.sum() < LEAST_PAIRS:
+        return None
+    return compare_paired(ours[shared], theirs[shared], seed)
+
+
+def detectable_between_baselines(baselines: BaselineEstimates, ages_years: Floats) -> float:
+    """The smallest mean difference in absolute error, in years, that this cohort shows with a power of 0.8.
+
+    From the paired errors of the two baselines that differ most from each other, the mean left out: two ways of reading
+    one image are what two latents are, too. (Two readings of the same voxels agree almost subject by subject and would
+    promise too much.) No trained model enters, so that the figure can be written down before any is compared.
+    """
+    errors = [absolute_errors(found, ages_years) for name, found in baselines.age.items() if name != MEAN_ONLY]
+    differences = [one - other for one, other in combinations(errors, 2)]
+    return max(detectable_difference(pairs[np.isfinite(pairs)]) for pairs in differences)
+
+
+def _row(name: str, estimates: Floats, labels: Floats, seed: int) -> Row:
+    tested = int(np.isfinite(np.atleast_2d(estimates)).any(axis=0).sum())
+    return Row(name, "baseline", tested, len(np.atleast_2d(estimates)), regression_scores(estimates, labels, seed))
+
+
+def _sdmt_rows(
+    method: Method, found: HeldOut, baselines: BaselineEstimates, labels: Labels, seed: int
+) -> tuple[Row, ...]:
+    if not np.isfinite(found.sdmt).any():
+        return ()
+    rows = [Row(method.name, method.kind, *_extent(found.sdmt), regression_scores(found.sdmt, labels.sdmt, seed))]
+    rows += [_row(name, estimates, labels.sdmt, seed) for name, estimates in baselines.sdmt.items()]
+    return tuple(rows)
+
+
+def _extent(estimates: Floats) -> tuple[int, int]:
+    return int(np.isfinite(estimates).any(axis=0).sum()), len(estimates)

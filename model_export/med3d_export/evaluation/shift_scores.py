@@ -1,0 +1,108 @@
+"""How well the scores tell spoilt heads and non-heads from good ones, and what the gate and the limits make of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_export.evaluation.held_out import HeldOut
+from med3d_export.evaluation.novelty import neighbour_distance, separation, threshold_at
+from med3d_export.fold_evidence import BrainGrid, FoldEvidence
+from med3d_export.latent_maps import shrunk_covariance
+from med3d_export.training import FittedAutoencoder, Tensors
+
+Floats = npt.NDArray[np.float64]
+FALSE_REVIEW_RATE = 0.03
+ALL_TOGETHER = "combined"
+
+
+@dataclass(frozen=True, eq=False)
+class Novelty:
+    """Three scores of heads, (N,) each: Mahalanobis ``distance``, ``neighbours``, ``residual``; larger is stranger."""
+
+    distance: Floats
+    neighbours: Floats
+    residual: Floats
+
+
+def novelty_of(tensors: Tensors, one: FoldEvidence, fitted: FittedAutoencoder, grid: BrainGrid) -> Novelty:
+    """Scores of tensors (N, X, Y, Z) that the fold's model has not seen."""
+    own, latents = one.latents[one.training].astype(np.float64), fitted.encode(tensors)
+    error = np.square(fitted.reconstruct(latents) - tensors)[:, grid.mask]
+    return Novelty(
+        distance=shrunk_covariance(own).distance(latents),
+        neighbours=neighbour_distance(own, latents.astype(np.float64)),
+        residual=np.sqrt(error.mean(axis=1)).astype(np.float64),
+    )
+
+
+def held_out_novelty(found: HeldOut) -> Novelty:
+    """Of the good heads, each by the fold of the first repeat that tested it."""
+    tested = np.isfinite(found.distance[0])
+    return Novelty(found.distance[0][tested], found.neighbours[0][tested], found.residual[0][tested])
+
+
+def combined(scores: Novelty, good: Novelty) -> Floats:
+    """The largest of the three scores, each as its distance above the good heads' median in their median deviations."""
+    parts = []
+    for field in fields(Novelty):
+        of_good = getattr(good, field.name)
+        middle = np.median(of_good)
+        spread = np.median(np.abs(of_good - middle))
+        parts.append((getattr(scores, field.name) - middle) / max(float(spread), 1e-12))
+    return np.asarray(np.max(parts, axis=0), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class ShiftResult:
+    """One kind of spoilt head. refused: by the quality gate, by code. auroc: by score, of those that got a tensor.
+
+    flagged: by score, the share of those beyond the limit that FALSE_REVIEW_RATE of good held-out heads exceed.
+    stopped: share of all that the gate refuses or marks, or whose Mahalanobis distance is beyond that limit.
+    """
+
+    name: str
+    heads: int
+    refused: dict[str, int]
+    marked: int
+    auroc: dict[str, float]
+    flagged: dict[str, float]
+    stopped: float
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """One head on its way through the chain: the gate's refusal code ("" where it lets through), whether it marks it.
+
+    novelty: the scores (three arrays of length 1), None where preprocessing gave no tensor.
+    """
+
+    refusal: str
+    is_marked: bool
+    novelty: Novelty | None
+
+
+def score_shift(name: str, tried: Sequence[Tried], good: Novelty) -> ShiftResult:
+    """Hold what became of the heads of one kind against the good heads' held-out scores."""
+    scored = [one.novelty for one in tried if one.novelty is not None]
+    refused: dict[str, int] = {}
+    for one in tried:
+        if one.refusal:
+            refused[one.refusal] = refused.get(one.refusal, 0) + 1
+    auroc, flagged = {}, {}
+    limit = threshold_at(good.distance, FALSE_REVIEW_RATE).value
+    if scored:
+        together = Novelty(*(np.concatenate([getattr(s, f.name) for s in scored]) for f in fields(Novelty)))
+        of_good = {f.name: getattr(good, f.name) for f in fields(Novelty)} | {ALL_TOGETHER: combined(good, good)}
+        of_shifted = {f.name: getattr(together, f.name) for f in fields(Novelty)}
+        of_shifted[ALL_TOGETHER] = combined(together, good)
+        for score, values in of_shifted.items():
+            auroc[score] = separation(of_good[score], values)
+            flagged[score] = float(np.mean(values > threshold_at(of_good[score], FALSE_REVIEW_RATE).value))
+    stopped = [
+        bool(one.refusal) or one.is_marked or (one.novelty is not None and one.novelty.distance[0] > limit)
+        for one in tried
+    ]
+    marked = sum(one.is_marked and not one.refusal for one in tried)
+    return ShiftResult(name, len(tried), refused, marked, auroc, flagged, float(np.mean(stopped)))

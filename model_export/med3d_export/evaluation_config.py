@@ -1,0 +1,71 @@
+"""The recipe's sections on what happens after a fit: evaluation, comparison of objectives, decision limits."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+Scope = Literal["all-folds", "first-fold"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EvaluationConfig(_Section):
+    """Outer folds of the cross-validation, its repeats, inner folds of every search, and the intervals' level.
+
+    split: ``stratified`` by age, sex and site, or ``leave-one-site-out``, where a fold is a site and ``outer_folds`` is
+    idle.
+    repeats: whole cross-validations, each with folds and seeds of its own. scope: ``first-fold`` fits only the first
+    fold of each repeat, where hours are short. volumes_csv: regional volumes for a baseline, relative to the data's
+    folder.
+    age_bands_years: edges of the bands that coverage and the model card's errors are told apart by.
+    """
+
+    split: Literal["stratified", "leave-one-site-out"] = "stratified"
+    outer_folds: int = Field(default=5, ge=2)
+    inner_folds: int = Field(default=5, ge=2)
+    repeats: int = Field(default=3, ge=1)
+    scope: Scope = "all-folds"
+    interval_level: float = Field(default=0.9, gt=0, lt=1)
+    volumes_csv: Path | None = None
+    age_bands_years: tuple[float, ...] = (20.0, 40.0, 60.0, 90.0)
+
+
+class VariantConfig(_Section):
+    """One objective to be compared: settings that the inner search of each outer fold chooses from.
+
+    candidates: ``[objective]`` sections. Each outer fold fits them all to its training subjects and keeps the one whose
+    head does best in the inner folds; no test subject is looked at.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    candidates: tuple[dict[str, Any], ...] = Field(min_length=1)
+    scope: Scope = "all-folds"
+
+
+class ComparisonConfig(_Section):
+    """The objectives that ``med3d-export compare`` sets against each other; all others are held against the first."""
+
+    variants: tuple[VariantConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _budgets_are_equal(self) -> Self:
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise ValueError("two variants have the same name")
+        budgets = {variant.name: len(variant.candidates) for variant in self.variants}
+        if len(set(budgets.values())) > 1:
+            said = ", ".join(f"{name} {count}" for name, count in budgets.items())
+            raise ValueError(f"every variant gets the same number of candidates, or the comparison is unfair: {said}")
+        return self
+
+
+class DecisionConfig(_Section):
+    """Percentile of held-out distances for review; multiple of the largest of them for refusal."""
+
+    review_percentile: float = Field(default=97.0, gt=0, le=100)
+    refuse_factor: float = Field(default=1.5, ge=1)
+    field_strength_tolerance_t: Positive = 0.2

@@ -1,0 +1,136 @@
+"""What one fit says of subjects that it has not seen, as plain arrays; all later scores are made from this."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_export.evaluation.image_quality import ImageQuality, image_quality
+from med3d_export.folds import Indices
+from med3d_export.training import EpochReport, FittedAutoencoder, Tensors
+from med3d_export.whole_files import write_whole
+
+Floats = npt.NDArray[np.float64]
+EXAMPLES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class BrainGrid:
+    """Which voxels (X, Y, Z) of the grid are brain in the template, and the largest value that a tensor may hold."""
+
+    mask: npt.NDArray[np.bool_]
+    data_range: float
+
+
+@dataclass(frozen=True, eq=False)
+class FoldEvidence:
+    """N subjects, T of them the fold's test subjects, d latent dimensions.
+
+    training, test: rows. latents: (N, d) float32 of everyone by this fit's deterministic encoder, those of its training
+    subjects as of subjects that its start has not seen. start_latents: the
+    same before the first step. quality: reconstructions of the test heads from the latent; mean_head: the same of the
+    training subjects' mean head in their place. relative_errors (T,): squared error over the mean head's. residuals
+    (T,): root mean square error inside the brain. slices (E, 2, X, Z): a coronal slice of the first test heads and of
+    their reconstructions.
+    """
+
+    seed: int
+    fold: int
+    candidate: int
+    training: Indices
+    test: Indices
+    latents: npt.NDArray[np.float32]
+    start_latents: npt.NDArray[np.float32]
+    quality: ImageQuality
+    mean_head: ImageQuality
+    relative_errors: Floats
+    residuals: Floats
+    slices: npt.NDArray[np.float32]
+    curve: tuple[EpochReport, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its file, without suffix."""
+        return evidence_name(self.seed, self.fold, self.candidate)
+
+    def save(self, path: Path) -> None:
+        """Write an npz without pickle; it appears whole or not at all."""
+        arrays: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, ImageQuality):
+                arrays |= {f"{field.name}.{name}": array for name, array in asdict(value).items()}
+            elif field.name == "curve":
+                arrays["curve"] = np.array(json.dumps([asdict(report) for report in value]))
+            else:
+                arrays[field.name] = np.asarray(value)
+        write_whole(path, lambda stream: np.savez_compressed(stream, allow_pickle=False, **arrays))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what ``save`` wrote. Raises OSError, KeyError or ValueError where the file is not whole."""
+        with np.load(path, allow_pickle=False) as stored:
+            arrays: dict[str, Any] = dict(stored.items())
+        for name in ("quality", "mean_head"):
+            parts = {field.name: arrays.pop(f"{name}.{field.name}") for field in fields(ImageQuality)}
+            arrays[name] = ImageQuality(**parts)
+        curve = tuple(EpochReport(**report) for report in json.loads(str(arrays.pop("curve"))))
+        arrays |= {name: int(arrays[name]) for name in ("seed", "fold", "candidate")}
+        return cls(**arrays, curve=curve)
+
+
+def evidence_name(seed: int, fold: int, candidate: int) -> str:
+    """Names the fit of one outer fold; folds and candidates are counted from 1 for people."""
+    return f"seed-{seed}-fold-{fold + 1}-candidate-{candidate + 1}"
+
+
+@dataclass(frozen=True, eq=False)
+class FitPlace:
+    """Which fit it is and whom it tests."""
+
+    seed: int
+    fold: int
+    candidate: int
+    training: Indices
+    test: Indices
+
+
+def observe_fold(
+    fitted: FittedAutoencoder,
+    start: Callable[[], FittedAutoencoder],
+    tensors: Tensors,
+    place: FitPlace,
+    grid: BrainGrid,
+) -> FoldEvidence:
+    """Ask a fit about everyone; ``start`` gives the same networks before the first step."""
+    heads = tensors[place.test]
+    latents = _latents(fitted, tensors, place)
+    found = fitted.reconstruct(latents[place.test])
+    mean = np.broadcast_to(tensors[place.training].mean(axis=0), heads.shape)
+    squared = np.square(found - heads)
+    middle = heads.shape[2] // 2
+    return FoldEvidence(
+        seed=place.seed,
+        fold=place.fold,
+        candidate=place.candidate,
+        training=place.training,
+        test=place.test,
+        latents=latents,
+        start_latents=_latents(start(), tensors, place),
+        quality=image_quality(found, heads, grid.mask, grid.data_range),
+        mean_head=image_quality(mean, heads, grid.mask, grid.data_range),
+        relative_errors=(squared.sum(axis=(1, 2, 3)) / np.square(mean - heads).sum(axis=(1, 2, 3))).astype(np.float64),
+        residuals=np.sqrt(squared[:, grid.mask].mean(axis=1)).astype(np.float64),
+        slices=np.stack([heads, found], axis=1)[:EXAMPLES, :, :, middle],
+        curve=fitted.curve,
+    )
+
+
+def _latents(fitted: FittedAutoencoder, tensors: Tensors, place: FitPlace) -> npt.NDArray[np.float32]:
+    latents = fitted.encode(tensors)
+    latents[place.training] = fitted.encode_training(tensors[place.training])
+    return latents

@@ -1,0 +1,94 @@
+"""latent_space.npz: maps of the released encoder's latents, and calibration by subjects held out of its like."""
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_export.calibration import age_bias, clopper_pearson, corrected_gaps
+from med3d_export.config import TrainingConfig
+from med3d_export.evaluation.held_out import HeldOut
+from med3d_export.folds import Fold
+from med3d_export.labels import MEASURED_LABELS, Labels
+from med3d_export.latent_maps import pca_map, pls_map, shrunk_covariance
+from med3d_pipeline.latent_space import LatentSpace
+from med3d_pipeline.manifest import DecisionLimits
+
+Floats = npt.NDArray[np.float64]
+
+
+def calibrated_space(config: TrainingConfig, labels: Labels, found: HeldOut, latents: Floats) -> LatentSpace:
+    """The latent space of ``latents`` (N, d), which the released encoder gives for everyone.
+
+    Residuals, bias and distances are those of the first repeat, so that each subject counts once; its folds' models had
+    not seen the subjects that they are about.
+    """
+    ages, population, known = labels.ages_years, config.population, labels.with_sdmt
+    pca, pls_age = pca_map(latents), pls_map(latents, ages)
+    pls_sdmt = pls_map(latents[known], labels.sdmt[known])
+    spread = shrunk_covariance(latents)
+    gaps, folds = found.age[0] - ages, found.folds[0]
+    return LatentSpace(
+        pca_mean=pca.mean,
+        pca_axes=pca.axes,
+        pls_age_mean=pls_age.mean,
+        pls_age_axes=pls_age.axes,
+        pls_sdmt_mean=pls_sdmt.mean,
+        pls_sdmt_axes=pls_sdmt.axes,
+        cohort_pca=pca(latents),
+        cohort_pls_age=pls_age(latents),
+        cohort_pls_sdmt=pls_sdmt(latents),
+        distance_mean=spread.mean,
+        distance_axes=spread.axes,
+        distance_variances=spread.variances,
+        distance_floor=np.float64(spread.floor) * np.ones(()),
+        held_out_distances=comparable_distances(found.distance[0], folds, len(spread.variances)),
+        residuals=gaps,
+        corrected_residuals=corrected_gaps(ages, gaps, folds),
+        age_bias=age_bias(ages, gaps),
+        ages=ages,
+        field_strengths_t=np.array(population.field_strengths_t),
+        sdmt_residuals=_sdmt_residuals(labels, found),
+        vendors=np.array([vendor.upper() for vendor in population.vendors]),
+    )
+
+
+def decision_limits(config: TrainingConfig, held_out_distances: Floats) -> DecisionLimits:
+    """Where a head is reviewed or refused, from cross-fitted distances (N,): never those of training subjects."""
+    decision = config.decision
+    return DecisionLimits(
+        interval_level=config.evaluation.interval_level,
+        review_percentile=decision.review_percentile,
+        refuse_distance=round(decision.refuse_factor * float(held_out_distances.max()), 3),
+        field_strength_tolerance_t=decision.field_strength_tolerance_t,
+    )
+
+
+def false_alarms(limits: DecisionLimits, space: LatentSpace) -> dict[str, float]:
+    """Shares of good held-out heads that these limits review and refuse for their distance, upper bounds at 97.5 %."""
+    distances = space.held_out_distances
+    reviewed = int(sum(space.percentile(float(distance)) > limits.review_percentile for distance in distances))
+    refused = int((distances > limits.refuse_distance).sum())
+    count = len(distances)
+    return {
+        "false_review_rate": reviewed / count,
+        "false_review_rate_upper": clopper_pearson(reviewed, count)[1],
+        "false_refusal_rate": refused / count,
+        "false_refusal_rate_upper": clopper_pearson(refused, count)[1],
+    }
+
+
+def _sdmt_residuals(labels: Labels, found: HeldOut) -> Floats:
+    """Of measured scores only: simulated ones calibrate nothing."""
+    residuals = found.sdmt[0] - labels.sdmt
+    return residuals[np.isfinite(residuals)] if labels.sdmt_evidence == MEASURED_LABELS else np.empty(0)
+
+
+def comparable_distances(distances: Floats, folds: tuple[Fold, ...], directions: int) -> Floats:
+    """Held-out distances (N,) on the scale of the covariance of everyone, which has more directions than a fold's.
+
+    There are fewer subjects than dimensions, so every further subject adds a direction of variance, and squared
+    distances grow with the number of directions.
+    """
+    scaled = distances.copy()
+    for fold in folds:
+        scaled[fold.test] *= np.sqrt(directions / min(directions, len(fold.training) - 1))
+    return scaled

@@ -1,0 +1,68 @@
+"""How well spoilt heads and non-heads are told from good ones, as a page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from med3d_export.evaluation.shift_scores import ALL_TOGETHER, FALSE_REVIEW_RATE, ShiftResult
+from med3d_export.report.page import write_page
+from med3d_export.report.tables import table
+from med3d_export.result_files import write_json
+
+SCORES = {
+    "distance": "Mahalanobis",
+    "neighbours": "5 neighbours",
+    "residual": "reconstruction residual",
+    ALL_TOGETHER: "largest of the three",
+}
+
+
+def write_shifts(results: Sequence[ShiftResult], folder: Path) -> Path:
+    """Write shifts.json, report.md and report.html into ``folder``; returns the HTML's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(tuple(results), folder / "shifts.json")
+    return write_page(shift_text(results), folder)[1]
+
+
+def shift_text(results: Sequence[ShiftResult]) -> str:
+    """The page in Markdown."""
+    gate = table(
+        ("what", "heads", "refused by the quality gate", "marked by it", "stopped or marked by anything"),
+        [
+            [one.name, str(one.heads), _refusals(one), str(one.marked), f"{one.stopped:.0%}"]
+            for one in results
+        ],
+    )  # fmt: skip
+    auroc = table(("what", *SCORES.values()), [[one.name, *_figures(one.auroc, "{:.2f}")] for one in results])
+    flagged = table(("what", *SCORES.values()), [[one.name, *_figures(one.flagged, "{:.0%}")] for one in results])
+    return f"""# Heads that are not like the training heads
+
+Held-out heads were spoilt one way at a time, went through preprocessing and the quality gate, and were scored by the
+model of the fold that had not seen their subject. A study taken as it is was scored by every fold's model of the first
+repeat and counts once for each.
+
+## What becomes of them
+
+The last column counts heads that the gate refuses or marks, or whose Mahalanobis distance exceeds the limit that
+{FALSE_REVIEW_RATE:.0%} of good held-out heads exceed.
+
+{gate}
+
+## Area under the ROC curve
+
+Against all good held-out heads, each scored by the fold that tested it. Only heads that preprocessing gave a tensor,
+whatever the gate said of them. 0.5: the score cannot tell; below: the shift makes heads more ordinary.
+
+{auroc}
+
+## Share beyond the limit that {FALSE_REVIEW_RATE:.0%} of good held-out heads exceed
+
+{flagged}
+"""
+
+
+def _refusals(one: ShiftResult) -> str:
+    return ", ".join(f"{count} {code}" for code, count in sorted(one.refused.items())) or "0"
+
+
+def _figures(found: dict[str, float], form: str) -> list[str]:
+    return [form.format(found[name]) if name in found else "no tensor" for name in SCORES]

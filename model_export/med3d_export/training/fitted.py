@@ -1,0 +1,88 @@
+"""What a fit leaves: networks in eval mode, and their weights as plain arrays."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from med3d_export.config import TrainingConfig
+from med3d_export.networks import HeadStatistics, SymmetricMean, build_decoder, build_encoder
+from med3d_export.networks.latent_decoder import LatentDecoder
+from med3d_export.networks.posterior import PosteriorEncoder
+from med3d_export.objectives import Posterior
+from med3d_export.training.values import EpochReport, Tensors
+
+Latents = npt.NDArray[np.float32]
+Weights = dict[str, dict[str, npt.NDArray[np.float32]]]
+"""Of ``encoder`` and ``decoder``: parameter and buffer name to values."""
+
+
+@dataclass(frozen=True)
+class FittedAutoencoder:
+    """The averaged weights after training, in eval mode, and the loss curve."""
+
+    encoder: PosteriorEncoder
+    decoder: LatentDecoder
+    curve: tuple[EpochReport, ...]
+
+    def deterministic_encoder(self) -> nn.Module:
+        """What is released: (N, 1, X, Y, Z) to latents (N, latent)."""
+        return SymmetricMean(self.encoder).eval()
+
+    def encode(self, tensors: Tensors, batch: int = 16) -> Latents:
+        """Deterministic latents (N, latent) float32, as the released encoder gives them."""
+        network = self.deterministic_encoder()
+        return _in_batches(tensors, batch, lambda part: network(part[:, None]))
+
+    def encode_training(self, tensors: Tensors, batch: int = 16) -> Latents:
+        """Latents (N, latent) of the very heads of the fit, in its order, as of heads that its start has not seen.
+
+        What learns from latents must learn from these: labels that the start was told would be too good otherwise.
+        """
+        latents, correction = self.encode(tensors, batch), self.encoder.as_unseen.cpu().numpy()
+        return latents + correction if len(correction) else latents
+
+    def posterior(self, tensors: Tensors, batch: int = 16) -> Posterior:
+        """Of the tensors (N, X, Y, Z) as they are: mean and log variance, each (N, latent), no mirror image."""
+        joined = _in_batches(tensors, batch, lambda part: torch.cat(self.encoder(part[:, None]), dim=1))
+        mean, log_variance = torch.from_numpy(joined).chunk(2, dim=1)
+        return Posterior(mean, log_variance)
+
+    def reconstruct(self, latents: Latents, batch: int = 16) -> Tensors:
+        """Tensors (N, X, Y, Z) float32 that the decoder gives for latents (N, latent)."""
+        return _in_batches(latents, batch, lambda part: self.decoder(part)[:, 0])
+
+    def sample(self, count: int, seed: int) -> Tensors:
+        """Heads (count, X, Y, Z) that the decoder gives for draws from the prior."""
+        drawn = np.random.default_rng(seed).standard_normal((count, self.encoder.latent))
+        return self.reconstruct(drawn.astype(np.float32))
+
+
+def _in_batches(array: npt.NDArray[np.float32], batch: int, network: Callable[[Tensor], Tensor]) -> Tensors:
+    starts = range(0, len(array), batch)
+    with torch.no_grad():
+        parts = [network(torch.from_numpy(np.ascontiguousarray(array[start : start + batch]))) for start in starts]
+    joined: Tensors = torch.cat(parts).contiguous().numpy()
+    return joined
+
+
+def weights_of(fitted: FittedAutoencoder) -> Weights:
+    """The weights as plain arrays, to be stored or sent to another process."""
+    parts: dict[str, nn.Module] = {"encoder": fitted.encoder, "decoder": fitted.decoder}
+    return {part: {n: v.numpy().copy() for n, v in net.state_dict().items()} for part, net in parts.items()}
+
+
+def rebuild(weights: Weights, config: TrainingConfig, curve: tuple[EpochReport, ...] = ()) -> FittedAutoencoder:
+    """The networks that ``weights_of`` took apart; ``config`` is the one that they were trained with."""
+    own = weights["encoder"]
+    heads = HeadStatistics(torch.from_numpy(own["mean_head"][0, 0]), float(own["spread"]))
+    encoder, decoder = build_encoder(config.network, heads), build_decoder(config.network, heads)
+    encoder.as_unseen = torch.empty(own["as_unseen"].shape)
+    for network, part in ((encoder, "encoder"), (decoder, "decoder")):
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights[part].items()})
+        # As in training: the layout in memory decides which of two equally right roundings comes out.
+        network.to(memory_format=torch.channels_last_3d)
+    return FittedAutoencoder(encoder.eval(), decoder.eval(), curve)

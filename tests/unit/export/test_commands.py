@@ -1,0 +1,43 @@
+"""The command line: what is wrong is one message and exit code 2, never a traceback."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from med3d_export.main import KNOWN_FAULTS, app
+
+RECIPE = Path(__file__).parents[3] / "model_export" / "configs" / "phantom-smoke.toml"
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "compare", "shifts", "release"])
+def test_a_folder_without_a_cohort_is_a_known_fault_of_every_command(command, tmp_path):
+    given = [command, "--config", str(RECIPE), "--data", str(tmp_path), "--cache", str(tmp_path / "cache")]
+    if command != "prepare":
+        given += ["--run", str(tmp_path / "run")]
+    if command == "shifts":
+        given += ["--study", str(tmp_path)]
+    if command == "release":
+        given += ["--out", str(tmp_path / "bundle")]
+    result = CliRunner().invoke(app, given)
+    assert isinstance(result.exception, KNOWN_FAULTS), result.output
+    assert "participants.csv" in str(result.exception) or "comparison" in str(result.exception)
+
+
+def test_a_recipe_with_an_unknown_field_names_it(tmp_path):
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(RECIPE.read_text() + "\n[evaluation.more]\nfold = 3\n")
+    result = CliRunner().invoke(app, ["prepare", "--config", str(wrong), "--data", str(tmp_path)])
+    assert isinstance(result.exception, KNOWN_FAULTS)
+    assert "evaluation.more" in str(result.exception)
+
+
+def test_promoting_what_is_no_bundle_is_a_known_fault_and_replaces_nothing(tmp_path):
+    for name in ("new", "old", "data"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "old" / "mark").touch()
+    given = ["promote", "--candidate", str(tmp_path / "new"), "--in-place", str(tmp_path / "old"),
+             "--data", str(tmp_path / "data"), "--report", str(tmp_path / "report")]  # fmt: skip
+    result = CliRunner().invoke(app, given)
+    assert isinstance(result.exception, KNOWN_FAULTS)
+    assert (tmp_path / "old" / "mark").is_file()
