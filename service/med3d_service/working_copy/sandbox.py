@@ -1,5 +1,6 @@
 """Runs the child that parses what came from outside: one process per study, under limits, one kept ready."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -7,11 +8,19 @@ import sys
 import time
 from collections.abc import Callable
 
+import structlog
 from pydantic import ValidationError
 
 from med3d_service.working_copy.messages import Finding, Job, Limits, Report
 
+log = structlog.get_logger()
+
 WAIT_S = 2.0
+CHILDREN_PER_STUDY = 2
+
+
+class _EndedWithoutReportError(Exception):
+    """The child ended, or was ended, before it said how the copying went."""
 
 
 class Sandbox:
@@ -24,6 +33,8 @@ class Sandbox:
 
     def prepare(self) -> None:
         """Have a child ready that has its imports behind it."""
+        if self._ready is not None and self._ready.poll() is not None:
+            self.close()
         if self._ready is None:
             self._ready = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-P", "-m", "med3d_service.working_copy.child", self._limits.model_dump_json()],
@@ -37,8 +48,15 @@ class Sandbox:
     def run(self, job: Job, while_waiting: Callable[[], None]) -> Report:
         """Copy one study, calling ``while_waiting`` every few seconds.
 
-        A child that is killed by its limits, or breaks, makes the study unreadable.
+        A child that takes too long, or two in a row that end without a word, make the study unreadable. One alone may
+        have been killed for what others did on the machine.
         """
+        for _ in range(CHILDREN_PER_STUDY):
+            with contextlib.suppress(_EndedWithoutReportError):
+                return self._try(job, while_waiting)
+        return Report(finding=Finding.UNREADABLE_FILE)
+
+    def _try(self, job: Job, while_waiting: Callable[[], None]) -> Report:
         self.prepare()
         child, self._ready = self._ready, None
         assert child is not None
@@ -49,8 +67,12 @@ class Sandbox:
         }
         try:
             return Report.model_validate_json(self._answer(child, json.dumps(said) + "\n", while_waiting))
-        except (subprocess.TimeoutExpired, ValidationError):
+        except subprocess.TimeoutExpired:
+            log.warning("copying_child_too_slow", timeout_s=self._timeout_s)
             return Report(finding=Finding.UNREADABLE_FILE)
+        except ValidationError:
+            log.warning("copying_child_broke", exit_status=child.poll())
+            raise _EndedWithoutReportError from None
         finally:
             child.kill()
             child.wait()

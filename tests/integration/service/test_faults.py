@@ -4,6 +4,7 @@ import signal
 import socket
 import time
 
+import psutil
 import pytest
 
 from factories.processes import wait_until
@@ -146,6 +147,13 @@ def test_a_result_whose_message_was_lost_is_adopted_from_the_store(service):
     service.store.put(key, stored.model_dump_json().encode())
     wait_until(lambda: service.run(ids["run_id"])["status"] == "completed", "the adoption")
     wait_until(lambda: service.store.head(key) is None, "the removal of the settled outcome")
+
+
+def test_a_copying_child_that_was_killed_while_it_waited_costs_no_study(service):
+    (child,) = wait_until(psutil.Process(service.running["courier"].pid).children, "the child that is kept ready")
+    child.kill()
+    study_id = send(service).json()["study_id"]
+    assert service.working_copy(study_id)["working_copy"] == "ready"
 
 
 def test_a_courier_that_is_killed_is_replaced_and_the_copy_made_once(service):
