@@ -60,7 +60,7 @@ def list_runs(
     if before is not None:
         query = query.where(RunRow.seq < before)
     with service.database.read() as session:
-        rows = list(session.execute(query).tuples())
+        rows = session.execute(query).all()
     items = tuple(run_view(run, bundle) for run, bundle in rows[:limit])
     return RunPage(items=items, next_cursor=encode_cursor(rows[limit - 1][0].seq) if len(rows) > limit else None)
 

@@ -260,7 +260,7 @@ def _view(service: Service, session: Session, study: StudyRow) -> StudyView:
         .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
         .where(RunRow.study_id == study.id)
         .order_by(RunRow.seq)
-    ).tuples()
+    ).all()
     subject = subject_of(study)
     return StudyView(
         study_id=study.id,
