@@ -184,4 +184,9 @@ def _supervision(config: TrainingConfig) -> str:
     if not weights:
         return "No label reached the encoder: it is unsupervised."
     terms = " and ".join(f"{name.replace('_', ' ')} (weight {value:g})" for name, value in weights.items())
-    return f"The encoder is semi-supervised: heads that are thrown away learn {terms} of the training subjects."
+    start = (
+        f" Ridge estimates of them hold {share:.0%} of the latent at its start."
+        if (share := config.network.label_share)
+        else ""
+    )
+    return f"The encoder is semi-supervised: heads that are thrown away learn {terms} of the training subjects.{start}"

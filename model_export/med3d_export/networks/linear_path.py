@@ -1,6 +1,9 @@
 """A linear view of the head beside the convolutions, which starts at what the training heads say in closed form."""
 
+import math
+
 import torch
+from scipy.linalg import hadamard
 from torch import Tensor, nn
 
 from med3d_export.networks.config import NetworkConfig
@@ -37,8 +40,8 @@ class LinearPath(nn.Module):
         """Take the principal directions of the training heads' ``coarse`` (N, features) and what they say of labels.
 
         labels: (N, T) centred, each column as strongly as it is to count; T may be 0. The latent's average variance
-        becomes 1/2: ``label_share`` of it ridge estimates of the labels, the rest principal components. A random
-        rotation spreads both over all dimensions, so that standardising each keeps distances.
+        becomes 1/2: ``label_share`` of it ridge estimates of the labels, the rest principal components. A rotation
+        spreads both over all dimensions, so that standardising each keeps distances.
 
         Returns what is to be added to the training heads' latents (N, latent) to make them those of heads that were
         not there: an estimate of a label that the ridge regression has seen is better than any that it will ever make.
@@ -59,16 +62,23 @@ class LinearPath(nn.Module):
         count, kept = left.shape
         total = 0.5 * self.to_latent.out_features
         share = self.label_share if labels.any() else 0.0
-        if share == 0.0:
-            scale = (total * count / singular.square().sum()).sqrt()
-            self.to_latent.weight.mul_(scale)
-            return left.new_zeros(count, self.to_latent.out_features)
         ridge = ridge_at(left, singular, labels, self.label_penalty * float(singular.square().mean()))
-        turned = torch.empty(self.to_latent.out_features, kept + labels.shape[1], device=left.device)
-        nn.init.orthogonal_(turned)
-        of_components, of_labels = turned[:, :kept], turned[:, kept:]
         one = ((1.0 - share) * total * count / singular.square().sum()).sqrt()
-        other = (share * total * count / ridge.unseen.square().sum()).sqrt()
+        other = (share * total * count / ridge.unseen.square().sum().clamp_min(1e-12)).sqrt()
+        # Rows: principal components, then labels; as heads that were not there have them, without correlations.
+        unseen = torch.cat([one * left * singular, other * ridge.unseen], dim=1)
+        uncorrelated = torch.linalg.eigh(unseen.T @ unseen)[1].flip(1)[:, : self.to_latent.out_features]
+        turned = spread_evenly(self.to_latent.out_features, uncorrelated.shape[1]) @ uncorrelated.T
         self.to_latent.weight.zero_()
-        self.to_latent.weight[:, :kept] = one * of_components + other * of_labels @ ridge.weights.T
-        return other * (ridge.unseen - ridge.seen) @ of_labels.T
+        self.to_latent.weight[:, :kept] = one * turned[:, :kept] + other * turned[:, kept:] @ ridge.weights.T
+        return other * (ridge.unseen - ridge.seen) @ turned[:, kept:].T
+
+
+def spread_evenly(latent: int, count: int) -> Tensor:
+    """(latent, count) orthonormal columns that reach every dimension alike, so that all get the same variance.
+
+    Those of a Hadamard matrix where ``latent`` is a power of two; else random ones, which do so on average only.
+    """
+    if latent & (latent - 1) == 0:
+        return torch.from_numpy(hadamard(latent)[:, :count] / math.sqrt(latent)).float()
+    return nn.init.orthogonal_(torch.empty(latent, count))
