@@ -44,6 +44,10 @@ class CuttingProxy:
                 passed += len(piece)
                 if is_answer and passed > self.after_bytes:
                     if self.held.is_set():
+                        # To the byte, so that the silence falls into the middle of a message.
+                        before = max(0, self.after_bytes - (passed - len(piece)))
+                        target.sendall(piece[:before])
+                        piece = piece[before:]
                         self.holding.set()
                         while self.held.is_set():
                             threading.Event().wait(0.05)

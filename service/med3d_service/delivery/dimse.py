@@ -9,6 +9,7 @@ from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 
 from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
+from med3d_service.peers.bounded import bounded_by
 from med3d_service.peers.configuration import DimsePeer
 
 SUCCESS = 0x0000
@@ -50,6 +51,7 @@ class DimseSender:
             peer.port,
             contexts=[context],
             ae_title=peer.ae_title,
+            evt_handlers=[bounded_by(peer.timeout_s)],
             tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
         )
         if association.is_established:

@@ -13,6 +13,7 @@ from pynetdicom.presentation import PresentationContext
 
 from med3d_service.intake.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
 from med3d_service.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
+from med3d_service.peers.bounded import bounded_by
 from med3d_service.peers.configuration import DimsePeer
 
 STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
@@ -133,7 +134,7 @@ class DimseSource:
             ext_neg=[]
             if taken is None
             else [build_role(uid, scp_role=True) for uid in (*INPUT_CLASSES, *OTHER_CLASSES)],
-            evt_handlers=[] if taken is None else [(evt.EVT_C_STORE, taken.store)],
+            evt_handlers=[bounded_by(peer.timeout_s), *([] if taken is None else [(evt.EVT_C_STORE, taken.store)])],
             tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
         )
         if not association.is_established:
