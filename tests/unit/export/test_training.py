@@ -1,9 +1,6 @@
 """Fits of a tiny network on 16 x 16 x 16 tensors: seconds each, with the real Lightning trainer."""
 
 import multiprocessing
-import resource
-import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +8,10 @@ import torch
 from pydantic import ValidationError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from med3d_export.config import TrainingConfig
+from factories.tiny_fits import SUBJECTS, fit, fit_on_a_small_disk, labelled, people, recipe, tensors
 from med3d_export.training import (
     EpochReport,
     FittedAutoencoder,
-    Targets,
     TrainingError,
     fit_autoencoder,
     rebuild,
@@ -24,45 +20,6 @@ from med3d_export.training import (
 )
 from med3d_export.training.batches import EpochOrder, set_apart
 from med3d_export.training.label_heads import LabelHeads
-
-SUBJECTS = 12
-
-
-def recipe(**sections: dict) -> TrainingConfig:
-    whole = {
-        "name": "tiny", "version": "0", "seed": 5, "threads": 1,
-        "network": {"encoder_channels": [4, 8], "decoder_channels": [4, 8], "linear_rank": 4, "latent": 8},
-        "objective": {"a": 0.5, "l": 2.0, "decoder_sd": 0.1, "bank": 8},
-        "optimiser": {"epochs": 4, "batch": 4, "learning_rate": 1e-3, "weight_decay": 0.01, "ema_decay": 0.8},
-        "population": {
-            "name": "noise", "description": "x", "source": "x", "licence": "x", "field_strengths_t": [3.0], "vendors": ["x"],
-        },
-    }  # fmt: skip
-    for name, changed in sections.items():
-        whole[name] = changed if name == "objective" else {**whole.get(name, {}), **changed}
-    return TrainingConfig.model_validate(whole)
-
-
-def tensors(count: int = SUBJECTS) -> np.ndarray:
-    return np.random.default_rng(0).random((count, 16, 16, 16)).astype(np.float32)
-
-
-def people(count: int = SUBJECTS) -> np.ndarray:
-    return np.array([f"s{number}" for number in range(count)])
-
-
-def labelled(count: int = SUBJECTS) -> Targets:
-    """Brightness of the middle, a coin, and two sites."""
-    middle = tensors(count)[:, 4:12, 4:12, 4:12].mean(axis=(1, 2, 3))
-    coin = (np.arange(count) % 2).astype(np.float32)
-    values = np.stack([(middle - middle.mean()) / middle.std(), coin], 1).astype(np.float32)
-    values[0, 0] = np.nan
-    weights = np.ones(2, np.float32)
-    return Targets(values, weights, ("squared", "logistic"), np.arange(count) % 2, 0.1, people(count))
-
-
-def fit(config: TrainingConfig, folder: Path | None = None, on_epoch=None, seed: int = 1) -> FittedAutoencoder:
-    return fit_autoencoder(tensors(), labelled(), config, seed, on_epoch, folder)
 
 
 def same_weights(one: FittedAutoencoder, other: FittedAutoencoder) -> bool:
@@ -141,25 +98,10 @@ def test_a_tensor_that_is_not_finite_is_named_before_anything_is_trained():
         fit_autoencoder(spoilt, labelled(), recipe(), 1)
 
 
-def _fit_on_a_small_disk(folder: Path, answers) -> None:
-    """The first checkpoint fits, then files may grow no further than half of it."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    def shrink(report: EpochReport) -> None:
-        if report.epoch == 1:
-            half = (folder / "last.ckpt").stat().st_size // 2
-            resource.setrlimit(resource.RLIMIT_FSIZE, (half, half))
-
-    try:
-        fit(recipe(), folder, shrink)
-    except TrainingError as error:
-        answers.put((error.code, str(error), error.checkpoint))
-
-
 def test_a_full_disk_ends_with_the_last_good_checkpoint_which_can_be_gone_on_from(tmp_path):
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    child = context.Process(target=_fit_on_a_small_disk, args=(tmp_path, answers))
+    child = context.Process(target=fit_on_a_small_disk, args=(tmp_path, answers))
     child.start()
     code, said, checkpoint = answers.get(timeout=120)
     child.join(30)
