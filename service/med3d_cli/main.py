@@ -10,6 +10,7 @@ from med3d_cli.analyse import analyse
 from med3d_cli.bundle import bundle_commands
 from med3d_cli.demo import demo
 from med3d_cli.errors import CommandError
+from med3d_cli.identifier_key import identifier_key_commands
 from med3d_cli.keys import key_commands
 from med3d_cli.pacs import pacs_commands
 from med3d_cli.rules import rules_commands
@@ -33,6 +34,7 @@ def make_app() -> typer.Typer:
     for command in (serve, submit, runs, show, analyse, watch, worker, demo):
         app.command()(command)
     app.add_typer(bundle_commands(), name="bundle")
+    app.add_typer(identifier_key_commands(), name="identifier-key")
     app.add_typer(key_commands(), name="keys")
     app.add_typer(pacs_commands(), name="pacs")
     app.add_typer(rules_commands(), name="rules")

@@ -14,7 +14,8 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from med3d_service.access import Client
+from med3d_service.access import Viewer
+from med3d_service.access.callers import Gate
 from med3d_service.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
 from med3d_service.composition import Service
 from med3d_service.database import db_now
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
+    app.state.gate = Gate(service.database, settings)
     app.state.destinations = load_destinations(settings)
     app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
     metrics = Metrics(service.database, settings.worker_silent_s)
@@ -93,7 +95,7 @@ def _describe(app: FastAPI) -> None:
         response_class=JSONResponse,
         responses=problems(*AUTH_CODES),
     )
-    def document(_request: Request, _caller: Client) -> JSONResponse:
+    def document(_request: Request, _caller: Viewer) -> JSONResponse:
         """Describe the API in OpenAPI 3.1."""
         return JSONResponse(app.openapi())
 

@@ -30,10 +30,15 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Set both machines' clocks by NTP; the study will be found in the log of changes.",
     ),
     "hook_replayed": (409, "This very call was heeded before.", "Send each call once, with a nonce of its own."),
+    "invalid_token": (
+        401,
+        "The token is damaged, expired, or not for this service.",
+        "Get a new token from the issuer that this service trusts, for its audience.",
+    ),
     "wrong_scope": (
         403,
-        "This API key is for other routes.",
-        "Use a client key here, a clinical key where patients are named, a worker key under /worker.",
+        "The key or token does not allow this.",
+        "Ask for a key of the role that GET /openapi.json states for the route; 'clinical' is a grant beside it.",
     ),
     "not_found": (
         404,
@@ -139,8 +144,8 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
 }
 
 
-AUTH_CODES = ("missing_key", "invalid_key", "wrong_scope")
-"""What every route with a key may answer."""
+AUTH_CODES = ("missing_key", "invalid_key", "invalid_token", "wrong_scope")
+"""What every route that takes a role may answer."""
 
 
 class Problem(BaseModel):

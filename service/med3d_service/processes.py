@@ -32,11 +32,16 @@ def migrate(settings: Settings) -> None:
     upgrade_schema(settings)
 
 
-def ensure_api_key(settings: Settings, scope: Literal["client", "clinical", "worker"], path: Path) -> None:
-    """Leave a working API key of ``scope`` in the file ``path`` (mode 0600): the one there, else a new one."""
-    from med3d_service.access import ensure_key_file
+def ensure_api_key(settings: Settings, kind: Literal["client", "clinical", "worker"], path: Path) -> None:
+    """Leave a working API key in the file ``path`` (mode 0600): the one there, else a new one.
 
-    ensure_key_file(settings, scope, path)
+    ``client`` is an operator's key for the settings' site, ``clinical`` the same with the clinical grant.
+    """
+    from med3d_service.access import Grant, Role
+    from med3d_service.access.api_keys import ensure_key_file
+
+    role = Role.WORKER if kind == "worker" else Role.OPERATOR
+    ensure_key_file(settings, Grant(role, clinical=kind == "clinical", site=settings.site), path)
 
 
 def ensure_api_keys(settings: Settings, folder: Path) -> None:

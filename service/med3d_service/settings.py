@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -62,6 +62,14 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = 8000
+
+    oidc_issuer: str | None = Field(None, description="whose OpenID Connect tokens are taken beside API keys")
+    oidc_audience: str | None = Field(None, description="whom those tokens must be for; goes with the issuer")
+    oidc_jwks_url: str | None = Field(None, description="default: as the issuer's discovery document says")
+    oidc_ca_file: str | None = Field(None, description="PEM of who signed the issuer's certificate")
+    oidc_roles_claim: str = Field("roles", description="claim with the roles; dots lead into objects")
+    oidc_role_prefix: str = Field("", description="what the roles' names begin with in that claim")
+    oidc_site_claim: str | None = Field(None, description="claim with the site whose studies are seen; default: all")
 
     peers_file: Path | None = Field(None, description="TOML with the DICOM nodes to pull from and to deliver to")
 
@@ -127,6 +135,12 @@ class Settings(BaseSettings):
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _issuer_with_audience(self) -> "Settings":
+        if (self.oidc_issuer is None) != (self.oidc_audience is None):
+            raise ValueError("oidc_issuer and oidc_audience go together: no token that is for others opens this")
+        return self
 
     @property
     def database(self) -> str:

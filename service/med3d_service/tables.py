@@ -44,11 +44,14 @@ class ApiKeyRow(Base):
     __tablename__ = "api_keys"
     prefix: Mapped[str] = mapped_column(String(12), primary_key=True)
     key_sha256: Mapped[str] = mapped_column(DIGEST)
-    scope: Mapped[str] = mapped_column(String(16))
-    site: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(200))  # what it is for, in the operator's words
+    role: Mapped[str] = mapped_column(String(16))
+    clinical: Mapped[bool]  # may see, and search by, what names a patient
+    site: Mapped[str] = mapped_column(String(64))  # whose studies it sees; * for all
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     revoked_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
 
 
 class BundleRow(Base):

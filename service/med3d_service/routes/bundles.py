@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
-from med3d_service.access import Client
+from med3d_service.access import Viewer
 from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.runs.views import moment
@@ -40,7 +40,7 @@ EXAMPLE = {"items": [examples.BUNDLE | {"default": True, "first_seen_at": "2026-
     responses=problems(*AUTH_CODES)
     | {200: {"description": "All bundles", "content": {"application/json": {"example": EXAMPLE}}}},
 )
-def list_bundles(service: ServiceParts, _caller: Client) -> BundleList:
+def list_bundles(service: ServiceParts, _caller: Viewer) -> BundleList:
     """List the bundles that are listed in the settings or that workers carry."""
     with service.database.read() as session:
         rows = list(session.scalars(select(BundleRow).order_by(BundleRow.first_seen_at.desc())))

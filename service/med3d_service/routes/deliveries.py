@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
-from med3d_service.access import Caller, Client
+from med3d_service.access import Caller, Operator, Viewer
 from med3d_service.composition import Service
 from med3d_service.delivery import outbox
 from med3d_service.delivery.deliverer import patience_of
@@ -80,7 +80,7 @@ class Planned(Frozen):
 )
 def list_deliveries(
     service: ServiceParts,
-    caller: Client,
+    caller: Viewer,
     status: DeliveryStatus | None = None,
     run_id: Annotated[str | None, Query(max_length=64)] = None,
     limit: Limit = 50,
@@ -92,7 +92,7 @@ def list_deliveries(
         select(DeliveryRow)
         .join(RunRow, RunRow.id == DeliveryRow.run_id)
         .join(StudyRow, StudyRow.id == RunRow.study_id)
-        .where(StudyRow.site == caller.site)
+        .where(caller.sees(StudyRow.site))
         .order_by(DeliveryRow.seq.desc())
         .limit(limit + 1)
     )
@@ -115,14 +115,14 @@ def list_deliveries(
     responses=problems("unknown_delivery", *AUTH_CODES)
     | {202: {"description": "It is due now", "content": {"application/json": {"example": EXAMPLE}}}},
 )
-def retry(delivery_id: str, service: ServiceParts, caller: Client) -> DeliveryView:
+def retry(delivery_id: str, service: ServiceParts, caller: Operator) -> DeliveryView:
     """Send a delivery again at once, a dead or a delivered one too; the receiver gets the same object."""
     with service.database.write() as session:
         own = session.scalars(
             select(DeliveryRow.seq)
             .join(RunRow, RunRow.id == DeliveryRow.run_id)
             .join(StudyRow, StudyRow.id == RunRow.study_id)
-            .where(DeliveryRow.id == delivery_id, StudyRow.site == caller.site)
+            .where(DeliveryRow.id == delivery_id, caller.sees(StudyRow.site))
         ).first()
         if own is None:
             raise ServiceError("unknown_delivery")
@@ -141,7 +141,7 @@ def retry(delivery_id: str, service: ServiceParts, caller: Client) -> DeliveryVi
         }
     },
 )
-def deliver_run(run_id: str, request: Request, service: ServiceParts, caller: Client) -> Planned:
+def deliver_run(run_id: str, request: Request, service: ServiceParts, caller: Operator) -> Planned:
     """Deliver an answered run to every configured destination, one of cohort priority too."""
     with service.database.write() as session:
         run = _run(service, caller, run_id)
@@ -156,7 +156,7 @@ def _run(service: Service, caller: Caller, run_id: str) -> RunRow:
         run = session.scalars(
             select(RunRow)
             .join(StudyRow, StudyRow.id == RunRow.study_id)
-            .where(RunRow.id == run_id, StudyRow.site == caller.site)
+            .where(RunRow.id == run_id, caller.sees(StudyRow.site))
         ).first()
     if run is None:
         raise ServiceError("unknown_run")

@@ -7,7 +7,7 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from med3d_service.access import Caller, Client
+from med3d_service.access import Caller, Submitter
 from med3d_service.composition import Service
 from med3d_service.intake.arrivals import Arrived, InstanceRefused, Source, StoreFull
 from med3d_service.intake.instance_parts import InstanceParts, TakenPart
@@ -68,7 +68,7 @@ def _answers(*statuses: tuple[int, str, Any]) -> dict[int | str, dict[str, Any]]
     ),
     openapi_extra={"requestBody": BODY},
 )
-async def store_instances(request: Request, service: ServiceParts, caller: Client) -> DicomJson:
+async def store_instances(request: Request, service: ServiceParts, caller: Submitter) -> DicomJson:
     """Take instances. Those that the answer references are on disk and recorded: a loss of power does not lose them.
 
     A study is analysed when no more of it has come for a while, however many requests it was spread over. The same
@@ -92,7 +92,7 @@ def _accepts_json(request: Request) -> bool:
 
 
 async def _take(request: Request, service: Service, caller: Caller) -> list[TakenPart]:
-    source = Source(kind="stow", site=caller.site, peer=caller.prefix)
+    source = Source(kind="stow", site=caller.site, peer=caller.name)
     parts = InstanceParts(lambda file: service.arrivals.receive_instance(file, source))
     try:
         body = RelatedBody(request.headers.get("content-type", ""), parts)

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import func, select
 
 from med3d_contract.results import Frozen
-from med3d_service.access import Client
+from med3d_service.access import Viewer
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.metrics import Metrics
@@ -81,7 +81,7 @@ def health_router(metrics: Metrics) -> APIRouter:
         responses=problems(*AUTH_CODES)
         | {200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    def show_metrics(_caller: Client) -> Response:
+    def show_metrics(_caller: Viewer) -> Response:
         """Show counts and durations; no label holds an id."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
-from med3d_service.access import Caller, Client
+from med3d_service.access import Caller, Viewer
 from med3d_service.composition import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.pulls.line import ASKED, Origin
@@ -84,10 +84,10 @@ def ask_for(service: Service, caller: Caller, wanted: PullRequest) -> tuple[Pull
         }
     },
 )
-def list_pulls(service: ServiceParts, caller: Client, limit: Limit = 50, cursor: Cursor = None) -> PullPage:
+def list_pulls(service: ServiceParts, caller: Viewer, limit: Limit = 50, cursor: Cursor = None) -> PullPage:
     """List what was asked for; the finds of a search stand within it."""
     before = decode_cursor(cursor)
-    query = select(PullRow).where(PullRow.site == caller.site, PullRow.parent_id.is_(None))
+    query = select(PullRow).where(caller.sees(PullRow.site), PullRow.parent_id.is_(None))
     if before is not None:
         query = query.where(PullRow.seq < before)
     with service.database.read() as session:
@@ -102,10 +102,10 @@ def list_pulls(service: ServiceParts, caller: Client, limit: Limit = 50, cursor:
     responses=problems("unknown_pull", *AUTH_CODES)
     | {200: {"description": "The pull", "content": {"application/json": {"example": examples.PULL}}}},
 )
-def read_pull(pull_id: str, service: ServiceParts, caller: Client) -> PullView:
+def read_pull(pull_id: str, service: ServiceParts, caller: Viewer) -> PullView:
     """Read one pull: where it stands, why it waits, and its studies."""
     with service.database.read() as session:
-        pull = session.scalars(select(PullRow).where(PullRow.id == pull_id, PullRow.site == caller.site)).first()
+        pull = session.scalars(select(PullRow).where(PullRow.id == pull_id, caller.sees(PullRow.site))).first()
         if pull is None:
             raise ServiceError("unknown_pull")
         return pull_view(session, pull)

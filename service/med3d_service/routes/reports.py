@@ -1,4 +1,4 @@
-"""The answer of a run as others read it: DICOM SR, a page, FHIR. They name the patient, so they take a clinical key."""
+"""The answer of a run as others read it: DICOM SR, a page, FHIR. They name the patient: the clinical grant."""
 
 from collections.abc import Callable
 
@@ -78,7 +78,7 @@ def _made(service: Service, caller: Caller, run_id: str, make: Callable[[ReportL
         known = session.scalars(
             select(RunRow.seq)
             .join(StudyRow, StudyRow.id == RunRow.study_id)
-            .where(RunRow.id == run_id, StudyRow.site == caller.site)
+            .where(RunRow.id == run_id, caller.sees(StudyRow.site))
         ).first()
     if known is None:
         raise ServiceError("unknown_run")

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.results import Frozen, RunStatus, RunView
-from med3d_service.access import Caller, Client
+from med3d_service.access import Caller, Viewer
 from med3d_service.composition import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
@@ -43,7 +43,7 @@ class RunPage(Frozen):
     },
 )
 def list_runs(
-    service: ServiceParts, caller: Client, status: RunStatus | None = None, limit: Limit = 50, cursor: Cursor = None
+    service: ServiceParts, caller: Viewer, status: RunStatus | None = None, limit: Limit = 50, cursor: Cursor = None
 ) -> RunPage:
     """List the runs that this key may see, of one status or of all."""
     before = decode_cursor(cursor)
@@ -51,7 +51,7 @@ def list_runs(
         select(RunRow, BundleRow)
         .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
         .join(StudyRow, StudyRow.id == RunRow.study_id)
-        .where(StudyRow.site == caller.site)
+        .where(caller.sees(StudyRow.site))
         .order_by(RunRow.seq.desc())
         .limit(limit + 1)
     )
@@ -71,7 +71,7 @@ def list_runs(
     responses=problems("unknown_run", *AUTH_CODES)
     | {200: {"description": "The run", "content": {"application/json": {"example": examples.RUN}}}},
 )
-def read_run(run_id: str, service: ServiceParts, caller: Client) -> RunView:
+def read_run(run_id: str, service: ServiceParts, caller: Viewer) -> RunView:
     """Read one run: where it stands, and its answer once it has one."""
     return _view(service, caller, run_id)
 
@@ -82,11 +82,12 @@ def _view(service: Service, caller: Caller, run_id: str) -> RunView:
             select(RunRow, BundleRow)
             .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
             .join(StudyRow, StudyRow.id == RunRow.study_id)
-            .where(RunRow.id == run_id, StudyRow.site == caller.site)
+            .where(RunRow.id == run_id, caller.sees(StudyRow.site))
         ).first()
     if found is None:
         raise ServiceError("unknown_run")
-    return run_view(*found.tuple())
+    run, bundle = found
+    return run_view(run, bundle)
 
 
 @router.get(
@@ -105,7 +106,7 @@ async def follow_run(
     run_id: str,
     request: Request,
     service: ServiceParts,
-    caller: Client,
+    caller: Viewer,
     last_event_id: Annotated[int, Header(ge=0, le=2**53, description="id of the last event that was seen")] = 0,
 ) -> EventSourceResponse:
     """Stream what happens to a run (event ``run``) until it has ended."""

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
-from med3d_service.access import Caller, Client
+from med3d_service.access import Caller, Submitter, Viewer
 from med3d_service.bundles import find_bundle
 from med3d_service.composition import Service
 from med3d_service.dispatch import send_waiting
@@ -119,7 +119,7 @@ def _examples(description: str, **values: Any) -> dict[str, Any]:
     openapi_extra={"requestBody": FORM | {"content": FORM["content"] | {"application/json": pulls.BODY}}},
 )
 async def submit_study(
-    request: Request, response: Response, service: ServiceParts, caller: Client, background: BackgroundTasks
+    request: Request, response: Response, service: ServiceParts, caller: Submitter, background: BackgroundTasks
 ) -> Submitted | PullTaken:
     """Take one study. Once this has answered, a loss of power does not lose it.
 
@@ -165,7 +165,7 @@ async def _receive(request: Request, service: Service, caller: Caller) -> Record
             await in_thread(request, form.discard)
 
 
-Sought = Annotated[str | None, Query(max_length=200, description="as the images have it; takes a clinical key")]
+Sought = Annotated[str | None, Query(max_length=200, description="as the images have it; takes the clinical grant")]
 
 
 @router.get(
@@ -176,21 +176,21 @@ Sought = Annotated[str | None, Query(max_length=200, description="as the images 
 )
 def list_studies(
     service: ServiceParts,
-    caller: Client,
+    caller: Viewer,
     accession: Sought = None,
     patient_id: Sought = None,
     study_uid: Sought = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> StudyPage:
-    """List the studies that this key may see; with a clinical key also those of a patient, an accession or a UID."""
+    """List the studies that this caller may see; with the clinical grant also those of a patient, accession or UID."""
     before = decode_cursor(cursor)
     kinds = {"accession_number": accession, "patient_id": patient_id, "study_uid": study_uid}
     sought = {kind: text for kind, text in kinds.items() if text is not None}
-    if sought and caller.scope != "clinical":
-        raise ServiceError("wrong_scope", "Only a clinical key finds studies by what names a patient.")
+    if sought and not caller.clinical:
+        raise ServiceError("wrong_scope", "To find studies by what names a patient takes the clinical grant.")
     with service.database.read() as session:
-        query = select(StudyRow).where(StudyRow.site == caller.site).order_by(StudyRow.seq.desc()).limit(limit + 1)
+        query = select(StudyRow).where(caller.sees(StudyRow.site)).order_by(StudyRow.seq.desc()).limit(limit + 1)
         for kind, text in sought.items():
             query = query.where(StudyRow.id.in_(service.vault.find(kind, text)))
         rows = list(session.scalars(query if before is None else query.where(StudyRow.seq < before)))
@@ -203,7 +203,7 @@ def list_studies(
     summary="Read a study",
     responses=problems("unknown_study", *AUTH_CODES) | {200: _example(examples.STUDY, "The study and its runs")},
 )
-def read_study(study_id: str, service: ServiceParts, caller: Client) -> StudyView:
+def read_study(study_id: str, service: ServiceParts, caller: Viewer) -> StudyView:
     """Read one study and the runs that it has had."""
     with service.database.read() as session:
         return _view(service, session, _study(session, caller, study_id))
@@ -224,7 +224,7 @@ def run_again(
     wanted: RunRequest,
     response: Response,
     service: ServiceParts,
-    caller: Client,
+    caller: Submitter,
     background: BackgroundTasks,
 ) -> Submitted:
     """Run a study by another bundle, on a series chosen by hand, or once more after a fault."""
@@ -248,7 +248,7 @@ def run_again(
 
 
 def _study(session: Session, caller: Caller, study_id: str) -> StudyRow:
-    found = session.scalars(select(StudyRow).where(StudyRow.id == study_id, StudyRow.site == caller.site)).first()
+    found = session.scalars(select(StudyRow).where(StudyRow.id == study_id, caller.sees(StudyRow.site))).first()
     if found is None:
         raise ServiceError("unknown_study")
     return found

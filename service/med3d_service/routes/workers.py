@@ -20,7 +20,7 @@ from med3d_contract.work import (
     Preprocessed,
     WorkerHello,
 )
-from med3d_service.access import WorkerCaller
+from med3d_service.access import Worker
 from med3d_service.arrival_tables import AppraisalRow
 from med3d_service.bundles import register_bundles
 from med3d_service.composition import Service
@@ -59,7 +59,7 @@ SameContract = Depends(_same_contract)
     summary="A worker is alive",
     responses=problems("contract_version_mismatch", *AUTH_CODES),
 )
-def hello(said: WorkerHello, service: ServiceParts, _caller: WorkerCaller) -> None:
+def hello(said: WorkerHello, service: ServiceParts, _caller: Worker) -> None:
     """Note a worker and the bundles that it carries."""
     worker = said.worker
     with service.database.write() as session:
@@ -83,9 +83,7 @@ def hello(said: WorkerHello, service: ServiceParts, _caller: WorkerCaller) -> No
     summary="Claim the preprocess stage of a run",
     responses=problems("unknown_run", "not_claimable", "bundle_not_held", "contract_version_mismatch", *AUTH_CODES),
 )
-def claim_preprocess(
-    run_id: str, request: ClaimRequest, service: ServiceParts, _caller: WorkerCaller
-) -> PreprocessClaim:
+def claim_preprocess(run_id: str, request: ClaimRequest, service: ServiceParts, _caller: Worker) -> PreprocessClaim:
     """Hand out the stage with its attempt number and lease, if it waits."""
     with service.database.write() as session:
         run = transitions.claim_preprocess(session, run_id, request.worker, service.leases)
@@ -111,7 +109,7 @@ def claim_preprocess(
     summary="A study whose series shall be looked at",
     responses=problems("unknown_study", "not_claimable", *AUTH_CODES),
 )
-def appraisal_request(study_id: str, service: ServiceParts, _caller: WorkerCaller) -> AppraisalRequest:
+def appraisal_request(study_id: str, service: ServiceParts, _caller: Worker) -> AppraisalRequest:
     """Say where the working copy lies, while the appraisal is needed."""
     with service.database.read() as session:
         study, appraisal = _appraised(session, study_id)
@@ -126,7 +124,7 @@ def appraisal_request(study_id: str, service: ServiceParts, _caller: WorkerCalle
     summary="Which series of a study can be analysed",
     responses=problems("unknown_study", *AUTH_CODES),
 )
-def appraised(study_id: str, found: Appraisal, service: ServiceParts, _caller: WorkerCaller) -> None:
+def appraised(study_id: str, found: Appraisal, service: ServiceParts, _caller: Worker) -> None:
     """Take a worker's finding, unless the working copy has changed since."""
     with service.database.write() as session:
         study, appraisal = _appraised(session, study_id)
@@ -148,7 +146,7 @@ def _appraised(session: Session, study_id: str) -> tuple[StudyRow, AppraisalRow]
     summary="Claim the predict stage of several runs of one bundle",
     responses=problems("contract_version_mismatch", *AUTH_CODES),
 )
-def claim_predict(request: PredictClaimRequest, service: ServiceParts, _caller: WorkerCaller) -> PredictClaims:
+def claim_predict(request: PredictClaimRequest, service: ServiceParts, _caller: Worker) -> PredictClaims:
     """Hand out up to ``limit`` preprocessed runs of one bundle; none is no error."""
     with service.database.write() as session:
         runs = transitions.claim_predict(session, request.worker, request.limit, service.leases)
@@ -177,7 +175,7 @@ def _study_of(session: Session, run: RunRow) -> StudyRow:
     summary="Renew the lease of an attempt",
     responses=problems("attempt_over", *AUTH_CODES),
 )
-def heartbeat(run_id: str, beat: Heartbeat, service: ServiceParts, _caller: WorkerCaller) -> None:
+def heartbeat(run_id: str, beat: Heartbeat, service: ServiceParts, _caller: Worker) -> None:
     """Keep a stage in hand and say what is being done."""
     with service.database.write() as session:
         transitions.renew(session, run_id, beat.attempt, beat.stage, service.leases)
@@ -190,7 +188,7 @@ def heartbeat(run_id: str, beat: Heartbeat, service: ServiceParts, _caller: Work
     responses=problems("unknown_run", "attempt_over", *AUTH_CODES),
 )
 def preprocessed(
-    run_id: str, done: Preprocessed, service: ServiceParts, _caller: WorkerCaller, background: BackgroundTasks
+    run_id: str, done: Preprocessed, service: ServiceParts, _caller: Worker, background: BackgroundTasks
 ) -> None:
     """Take what preprocessing left; the run waits for prediction. The same again is no error."""
     with service.database.write() as session:
@@ -208,7 +206,7 @@ def outcome(
     run_id: str,
     ended: Annotated[Outcome, Body()],
     service: ServiceParts,
-    _caller: WorkerCaller,
+    _caller: Worker,
     background: BackgroundTasks,
 ) -> None:
     """Take result, refusal or fault of an attempt. The same again is no error."""

@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from factories.service import add_study, migrated, open_database
 from med3d_contract.results import BundleRef
-from med3d_service.access import authenticate, create_key, ensure_key_file
+from med3d_service.access import Grant, Role
+from med3d_service.access.api_keys import create_key, ensure_key_file, find_key
 from med3d_service.bundles import find_bundle, read_bundle_dir, register_bundles
 from med3d_service.database import Database, alembic_config
 from med3d_service.identifiers import IdentifierVault
@@ -100,14 +101,19 @@ def test_a_damaged_site_key_is_never_replaced(tmp_path):
 # --- access ---
 
 
-def test_a_key_opens_with_its_scope_and_only_its_digest_is_kept(tmp_path):
+def new_key(database):
+    with database.write() as session:
+        return create_key(session, Grant(Role.VIEWER, site="default")).text
+
+
+def test_a_key_opens_with_its_role_and_only_its_digest_is_kept(tmp_path):
     database = open_database(tmp_path)
-    key = create_key(database, "client", "default")
-    caller = authenticate(database, key)
-    assert (caller.scope, caller.site) == ("client", "default")
-    assert authenticate(database, key + "x") is None
-    assert authenticate(database, "m3d_00000000_x") is None
-    assert authenticate(database, "nonsense") is None
+    key = new_key(database)
+    found = find_key(database, key)
+    assert (found.role, found.clinical, found.site) == ("viewer", False, "default")
+    assert find_key(database, key + "x") is None
+    assert find_key(database, "m3d_00000000_x") is None
+    assert find_key(database, "nonsense") is None
     database.close()
     secret = key.split("_", 2)[2].encode()
     assert all(secret not in path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
@@ -116,22 +122,23 @@ def test_a_key_opens_with_its_scope_and_only_its_digest_is_kept(tmp_path):
 @pytest.mark.parametrize("column", ["expires_at", "revoked_at"])
 def test_a_key_that_is_over_opens_nothing(tmp_path, column):
     database = open_database(tmp_path)
-    key = create_key(database, "client", "default")
+    key = new_key(database)
     with database.write() as session:
         setattr(session.get(ApiKeyRow, key.split("_")[1]), column, 1.0)
-    assert authenticate(database, key) is None
+    assert find_key(database, key) is None
     database.close()
 
 
 def test_a_key_file_is_kept_while_its_key_works_and_replaced_when_it_does_not(tmp_path):
     settings = migrated(tmp_path)
     path = tmp_path / "keys" / "client.key"
-    ensure_key_file(settings, "client", path)
+    operator, worker = Grant(Role.OPERATOR, site="default"), Grant(Role.WORKER, site="default")
+    ensure_key_file(settings, operator, path)
     first = path.read_text()
-    ensure_key_file(settings, "client", path)
+    ensure_key_file(settings, operator, path)
     assert path.read_text() == first
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    ensure_key_file(settings, "worker", path)
+    ensure_key_file(settings, worker, path)
     assert path.read_text() != first
 
 

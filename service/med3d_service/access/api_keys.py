@@ -1,0 +1,127 @@
+"""API keys: made once, shown once, kept as digests."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from med3d_service.access.roles import Grant, Role
+from med3d_service.database import Database, db_now
+from med3d_service.keys import write_secret
+from med3d_service.settings import Settings
+from med3d_service.tables import ApiKeyRow
+
+MARK = "m3d_"
+USE_NOTED_EVERY_S = 60.0
+
+
+class UnknownKeyError(Exception):
+    """No key that works has this prefix."""
+
+
+@dataclass(frozen=True)
+class MadeKey:
+    """A new key; ``text`` is shown once."""
+
+    prefix: str
+    text: str
+
+
+def create_key(session: Session, grant: Grant, *, name: str = "", valid_s: float | None = None) -> MadeKey:
+    """Make a key. The database keeps its digest; ``name`` says what it is for; it ends after ``valid_s``, or never."""
+    prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+    text = f"{MARK}{prefix}_{secret}"
+    now = session.execute(select(db_now())).scalar_one()
+    session.add(
+        ApiKeyRow(
+            prefix=prefix,
+            key_sha256=_digest(text),
+            name=name,
+            role=grant.role,
+            clinical=grant.clinical,
+            site=grant.site,
+            created_at=now,
+            expires_at=None if valid_s is None else now + valid_s,
+        )
+    )
+    return MadeKey(prefix, text)
+
+
+def rotate_key(session: Session, prefix: str, *, overlap_s: float) -> MadeKey:
+    """Make a key that grants what ``prefix`` grants, which ends after ``overlap_s``. Raises UnknownKeyError."""
+    old, now = _working(session, prefix)
+    valid_s = None if old.expires_at is None else old.expires_at - old.created_at
+    made = create_key(session, Grant(Role(old.role), old.clinical, old.site), name=old.name, valid_s=valid_s)
+    old.expires_at = min(now + overlap_s, old.expires_at or float("inf"))
+    return made
+
+
+def revoke_key(session: Session, prefix: str) -> None:
+    """End a key now. Raises UnknownKeyError."""
+    key, now = _working(session, prefix)
+    key.revoked_at = now
+
+
+def list_keys(session: Session) -> list[ApiKeyRow]:
+    """All keys that there ever were, the newest first."""
+    return list(session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.created_at.desc(), ApiKeyRow.prefix)))
+
+
+def find_key(database: Database, text: str) -> ApiKeyRow | None:
+    """Find the key ``text``; None where it is unknown, expired or revoked. Its use is noted, to the minute."""
+    parts = text.split("_", 2)
+    if len(parts) != 3 or not text.startswith(MARK):
+        return None
+    with database.read() as session:
+        key = session.get(ApiKeyRow, parts[1])
+        now = session.execute(select(db_now())).scalar_one()
+    if key is None or not hmac.compare_digest(key.key_sha256, _digest(text)) or not _works(key, now):
+        return None
+    return key
+
+
+def note_use(database: Database, prefix: str) -> None:
+    """Remember that a key was used now."""
+    due = or_(ApiKeyRow.last_used_at.is_(None), ApiKeyRow.last_used_at < db_now() - USE_NOTED_EVERY_S)
+    with database.write() as session:
+        session.execute(update(ApiKeyRow).where(ApiKeyRow.prefix == prefix, due).values(last_used_at=db_now()))
+
+
+def ensure_key_file(settings: Settings, grant: Grant, path: Path) -> None:
+    """Leave a working key of ``grant`` in ``path`` (0600): what lies there if it works, else a new one."""
+    database = Database(settings.database)
+    try:
+        if path.exists():
+            key = find_key(database, path.read_text().strip())
+            if key is not None and Grant(Role(key.role), key.clinical, key.site) == grant:
+                path.chmod(0o600)
+                return
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with database.write() as session:
+            made = create_key(session, grant, name=path.name)
+        write_secret(aside, made.text + "\n")
+        aside.replace(path)
+    finally:
+        database.close()
+
+
+def _working(session: Session, prefix: str) -> tuple[ApiKeyRow, float]:
+    key = session.get(ApiKeyRow, prefix)
+    now = session.execute(select(db_now())).scalar_one()
+    if key is None or not _works(key, now):
+        raise UnknownKeyError(prefix)
+    return key, now
+
+
+def _works(key: ApiKeyRow, now: float) -> bool:
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
+
+
+def _digest(text: str) -> str:
+    # The secret has 256 random bits, so a slow hash would add nothing.
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,83 @@
+"""From the Authorization header to a caller with a role: the types by which routes say whom they take."""
+
+from typing import Annotated
+
+import structlog
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from sqlalchemy.exc import OperationalError
+
+from med3d_service.access.api_keys import MARK, USE_NOTED_EVERY_S, find_key, note_use
+from med3d_service.access.roles import CLINICAL, EVERY_SITE, Caller, Grant, Role
+from med3d_service.access.tokens import TokenVerifier
+from med3d_service.database import Database
+from med3d_service.problems import ServiceError
+from med3d_service.settings import Settings
+from med3d_service.tables import ApiKeyRow
+
+log = structlog.get_logger()
+
+
+class Gate:
+    """Finds out who calls. One per API process, in ``app.state.gate``."""
+
+    def __init__(self, database: Database, settings: Settings, tokens: TokenVerifier | None = None) -> None:
+        self._database, self._own_site = database, settings.site
+        if tokens is None and settings.oidc_issuer is not None:
+            tokens = TokenVerifier(settings)
+        self._tokens = tokens
+
+    def caller(self, credentials: str, address: str) -> Caller:
+        """Find who holds a key or a token. Raises ServiceError: invalid_key, and as TokenVerifier."""
+        if not credentials.startswith(MARK) and self._tokens is not None:
+            bearer = self._tokens.verify(credentials)
+            return self._made("token", bearer.subject, bearer.grant, address)
+        key = find_key(self._database, credentials)
+        if key is None:
+            raise ServiceError("invalid_key")
+        self._note_use(key)
+        return self._made("key", key.prefix, Grant(Role(key.role), key.clinical, key.site), address)
+
+    def _made(self, kind: str, name: str, grant: Grant, address: str) -> Caller:
+        every_site = grant.site == EVERY_SITE
+        site = self._own_site if every_site else grant.site
+        return Caller(kind, name, grant.role, grant.clinical, site, every_site, address)
+
+    def _note_use(self, key: ApiKeyRow) -> None:
+        now = self._database.now()
+        if key.last_used_at is not None and now - key.last_used_at < USE_NOTED_EVERY_S:
+            return
+        try:
+            note_use(self._database, key.prefix)
+        except OperationalError as error:  # a full disk must not lock out those who could mend it
+            log.warning("key_use_not_noted", kind=type(error).__name__)
+
+
+_bearer = HTTPBearer(auto_error=False, description="An API key or an OpenID Connect token: Authorization: Bearer ...")
+
+
+def _admitted(
+    needs: SecurityScopes,
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> Caller:
+    """Let in who has the role (and the grant) that the route states."""
+    if credentials is None:
+        raise ServiceError("missing_key")
+    gate: Gate = request.app.state.gate
+    caller = gate.caller(credentials.credentials, request.client.host if request.client else "local")
+    request.state.caller = caller
+    for need in needs.scopes:
+        if need == CLINICAL and not caller.clinical:
+            raise ServiceError("wrong_scope", "This shows who a patient is, which takes the clinical grant.")
+        if need != CLINICAL and not caller.role.covers(Role(need)):
+            raise ServiceError("wrong_scope", f"This takes the role {need}; the caller's is {caller.role}.")
+    return caller
+
+
+Viewer = Annotated[Caller, Security(_admitted, scopes=[Role.VIEWER])]
+Submitter = Annotated[Caller, Security(_admitted, scopes=[Role.SUBMITTER])]
+Operator = Annotated[Caller, Security(_admitted, scopes=[Role.OPERATOR])]
+Admin = Annotated[Caller, Security(_admitted, scopes=[Role.ADMIN])]
+Clinical = Annotated[Caller, Security(_admitted, scopes=[Role.VIEWER, CLINICAL])]
+Worker = Annotated[Caller, Security(_admitted, scopes=[Role.WORKER])]

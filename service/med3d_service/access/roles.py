@@ -1,0 +1,57 @@
+"""Roles, what a key or token grants, and who calls."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, true
+from sqlalchemy.orm import InstrumentedAttribute
+
+EVERY_SITE = "*"
+
+
+class Role(StrEnum):
+    """Each person's role may do what the ones before it may; ``worker`` stands apart and may do nothing else."""
+
+    VIEWER = "viewer"
+    SUBMITTER = "submitter"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+    WORKER = "worker"
+
+    def covers(self, wanted: "Role") -> bool:
+        """Whether who has this role may do what takes ``wanted``."""
+        if Role.WORKER in {self, wanted}:
+            return self is wanted
+        return PEOPLE.index(self) >= PEOPLE.index(wanted)
+
+
+PEOPLE = (Role.VIEWER, Role.SUBMITTER, Role.OPERATOR, Role.ADMIN)
+CLINICAL = "clinical"
+"""The grant to see, and to search by, what names a patient. It comes beside a role, and no role includes it."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a key or a token allows. ``site`` is the one whose studies are seen, or EVERY_SITE."""
+
+    role: Role
+    clinical: bool = False
+    site: str = EVERY_SITE
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls. ``name`` is a key's prefix or a token's subject; ``site`` is where what the caller sends belongs."""
+
+    kind: str  # key or token
+    name: str
+    role: Role
+    clinical: bool
+    site: str
+    every_site: bool
+    address: str
+
+    def sees(self, site: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+        """The condition that rows with the column ``site`` are this caller's to see."""
+        return true() if self.every_site else site == self.site

@@ -1,0 +1,113 @@
+"""Every route takes the role that it declares, and no other: walked from the OpenAPI document, so that none is forgotten."""
+
+import pytest
+
+from factories.api import open_api
+from med3d_service.access import Role
+from med3d_service.settings import Settings
+
+OPEN = {"/healthz", "/readyz", "/hooks/orthanc"}
+"""Asked by load balancers, and by a hook that signs its calls. Every other route must state a role."""
+CLINICAL = "clinical"
+ANONYMOUS, GRANTS = None, [(role, clinical) for role in Role for clinical in (False, True)]
+ELSEWHERE = "another hospital"
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    made = open_api(tmp_path_factory.mktemp("data"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def keys(api):
+    return {(role, clinical): api.key(role, clinical=clinical) for role, clinical in GRANTS}
+
+
+def routes(api):
+    """(method, path, needs) of each route; ``needs`` are its role and perhaps the clinical grant."""
+    for path, methods in api.app.openapi()["paths"].items():
+        for method, route in methods.items():
+            yield method.upper(), path, [need for one in route.get("security", []) for need in one["HTTPBearer"]]
+
+
+def filled(api, path):
+    """The path with the ids of what the database holds. A parameter that is new here belongs into factories.api."""
+    return path.format(**api.ids)
+
+
+def called(api, method, path, key):
+    body = {} if method in {"POST", "PUT", "PATCH"} else None
+    return api.request(method, filled(api, path), key, json=body)
+
+
+def test_every_route_states_exactly_one_role(api):
+    for method, path, needs in routes(api):
+        roles = [need for need in needs if need != CLINICAL]
+        assert len(roles) == (0 if path in OPEN else 1), f"{method} {path} must state its role (med3d_service.access)"
+        assert set(roles) <= set(Role)
+
+
+def test_every_route_is_closed_to_who_has_no_key(api):
+    for method, path, _needs in routes(api):
+        if path not in OPEN:
+            answer = called(api, method, path, ANONYMOUS)
+            assert (answer.status_code, answer.json()["code"]) == (401, "missing_key"), (method, path)
+
+
+def test_every_route_takes_those_whose_role_and_grant_suffice_and_nobody_else(api, keys):
+    walked = 0
+    for method, path, needs in routes(api):
+        if path in OPEN or method == "DELETE":  # what is erased cannot be walked any further
+            continue
+        for (role, clinical), key in keys.items():
+            may = all(clinical if need == CLINICAL else role.covers(Role(need)) for need in needs)
+            answer = called(api, method, path, key)
+            assert (answer.status_code != 403) is may, (method, path, role, clinical, answer.text)
+            assert answer.status_code != 401
+            assert answer.status_code < 500, (method, path, answer.text)
+            walked += 1
+    assert walked > 200
+
+
+def test_a_worker_may_speak_under_worker_and_nowhere_else(api):
+    for method, path, needs in routes(api):
+        assert (Role.WORKER in needs) is path.startswith("/worker/"), (method, path)
+
+
+def test_no_role_of_another_site_reads_or_changes_anything(api):
+    foreign = {role: api.key(role, clinical=True, site=ELSEWHERE) for role in Role if role is not Role.WORKER}
+    for method, path, needs in routes(api):
+        if path in OPEN or Role.WORKER in needs:
+            continue
+        for role, key in foreign.items():
+            answer = called(api, method, path, key)
+            if "{" in path and role.covers(Role(needs[0])):
+                assert answer.status_code == 404, (method, path, answer.text)
+            own = {value for name, value in api.ids.items() if name != "bundle_digest"}
+            asked = {value for value in own if value in filled(api, path)}
+            assert not any(value in answer.text for value in own - asked), (method, path)
+    with_own = api.key(Role.ADMIN, clinical=True, site=api.settings.site)
+    assert api.request("GET", f"/runs/{api.ids['run_id']}", with_own).json()["status"] == "refused"
+
+
+def test_without_a_site_of_its_own_a_key_sees_all_of_them(tmp_path):
+    api = open_api(tmp_path, site="default")
+    for site, sees in (("*", True), ("default", True), (ELSEWHERE, False)):
+        found = api.request("GET", "/studies", api.key(Role.VIEWER, site=site)).json()["items"]
+        assert bool(found) is sees, site
+    api.close()
+
+
+def test_roles_of_people_include_the_ones_below_and_none_includes_the_workers():
+    people = [Role.VIEWER, Role.SUBMITTER, Role.OPERATOR, Role.ADMIN]
+    for lower, role in enumerate(people):
+        assert [role.covers(wanted) for wanted in people] == [wanted <= lower for wanted in range(4)]
+        assert not role.covers(Role.WORKER)
+        assert not Role.WORKER.covers(role)
+
+
+def test_an_issuer_without_an_audience_is_a_mistake():
+    with pytest.raises(ValueError, match="go together"):
+        Settings(oidc_issuer="https://issuer.example.org")
