@@ -115,6 +115,14 @@ class Service:
     def events(self, run_id):
         return [event["data"] for event in self.client.follow(run_id)]
 
+    def process_named(self, name):
+        """The process that the supervisor calls ``name``, once there is one; "worker child" does the worker's work."""
+        if name == "worker child":
+            return self.worker_child()
+        if name == "broker":
+            return self.broker()
+        return self._below("listen" if name == "listener" else name)
+
     def worker(self):
         """The worker's parent process."""
         return self._below("med3d_cli", "worker")
