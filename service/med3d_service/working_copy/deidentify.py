@@ -24,6 +24,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
+from med3d_service.intake.file_meta import file_head
 from med3d_service.working_copy.attributes import MALFORMED, MAX_BINARY_BYTES, RULES, keep, tag_of
 from med3d_service.working_copy.pseudonyms import Pseudonyms
 
@@ -45,6 +46,8 @@ _IDENTITY_KEYWORDS = {
     "issuer_of_patient_id": "IssuerOfPatientID",
 }
 _IDENTITY_TAGS = tuple(tag_of(keyword) for keyword in _IDENTITY_KEYWORDS.values())
+_READ_TAGS: list[BaseTag | int] = [*RULES, *_IDENTITY_TAGS]
+"""All that is looked at; the reader skips the rest, which is half of a scanner's elements."""
 
 
 class NotAnImageError(Exception):
@@ -110,10 +113,13 @@ class Deidentifier:
             raise NotAnImageError
         identity = self._identity(dataset)
         uids = [self._pseudonyms.class_uid(_text(dataset, "SOPClassUID")), _text(dataset, "SOPInstanceUID")]
-        head = _file_head(uids[0], self._pseudonyms.uid(uids[1]) if uids[1] else "", syntax)
+        if not all(uids):
+            raise UnreadableError
+        head = file_head(uids[0], self._pseudonyms.uid(uids[1]), syntax)
         kept = [
             self._element(dataset, tag, implicit=implicit, little=little)
-            for tag in sorted(dataset.keys() & RULES.keys())
+            for tag in sorted(map(int, dataset.keys()))
+            if tag in RULES
         ]
         return b"".join([head, *kept, pixels]), identity
 
@@ -145,11 +151,11 @@ class Deidentifier:
 def _read(data: bytes) -> tuple[io.BytesIO, FileDataset, UID]:
     """Read up to the pixel data, where the file is then positioned."""
     file = io.BytesIO(data)
-    dataset = read_partial(file, stop_when=_at_pixel_data, force=True)
+    dataset = read_partial(file, stop_when=_at_pixel_data, force=True, specific_tags=_READ_TAGS)
     syntax = _syntax(dataset)
     if syntax == DeflatedExplicitVRLittleEndian:
         file = io.BytesIO(_inflated(data, dataset))
-        dataset = read_partial(file, stop_when=_at_pixel_data, force=True)
+        dataset = read_partial(file, stop_when=_at_pixel_data, force=True, specific_tags=_READ_TAGS)
         syntax = ExplicitVRLittleEndian
     return file, dataset, syntax
 
@@ -231,15 +237,4 @@ def _encode(kept: Dataset, *, implicit: bool, little: bool) -> bytes:
     buffer = DicomBytesIO()
     buffer.is_implicit_VR, buffer.is_little_endian = implicit, little
     write_dataset(buffer, kept)
-    return buffer.getvalue()
-
-
-def _file_head(class_uid: str, instance_uid: str, syntax: UID) -> bytes:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(instance_uid)
-    meta.TransferSyntaxUID = syntax
-    buffer = DicomBytesIO()
-    buffer.write(b"\0" * 128 + b"DICM")
-    write_file_meta_info(buffer, meta, enforce_standard=True)
     return buffer.getvalue()
