@@ -12,10 +12,11 @@ from med3d_cli.demo import demo
 from med3d_cli.errors import CommandError
 from med3d_cli.identifier_key import identifier_key_commands
 from med3d_cli.keys import key_commands
+from med3d_cli.ledger import ledger
 from med3d_cli.pacs import pacs_commands
 from med3d_cli.rules import rules_commands
 from med3d_cli.serve import serve
-from med3d_cli.studies import runs, show, submit
+from med3d_cli.studies import requeue, runs, show, submit
 from med3d_cli.watch import watch
 from med3d_cli.worker import worker
 from med3d_contract.problems import ApiError, ApiUnavailable, Superseded
@@ -31,7 +32,7 @@ def make_app() -> typer.Typer:
         add_completion=False,
     )
     app.callback()(_options)
-    for command in (serve, submit, runs, show, analyse, watch, worker, demo):
+    for command in (serve, submit, runs, show, requeue, analyse, watch, worker, demo, ledger):
         app.command()(command)
     app.add_typer(bundle_commands(), name="bundle")
     app.add_typer(identifier_key_commands(), name="identifier-key")

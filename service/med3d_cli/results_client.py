@@ -81,6 +81,15 @@ class ResultsClient:
         """One run as it stands."""
         return RunView.model_validate_json(self._get(f"/runs/{run_id}").content)
 
+    def requeue(self, run_id: str) -> RunView:
+        """The new run in place of one that failed. Not repeated on a fault: the second call would find it done."""
+        try:
+            response = self._http.post(f"/runs/{run_id}/requeue")
+        except httpx.TransportError as error:
+            raise ApiUnavailable(f"{self._http.base_url} does not answer: {type(error).__name__}") from error
+        raise_for_problem(response)
+        return RunView.model_validate_json(response.content)
+
     def runs(self, *, status: RunStatus | None = None, limit: int = 20) -> list[RunView]:
         """The newest runs, up to ``limit``, page by page."""
         found: list[RunView] = []

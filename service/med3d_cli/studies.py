@@ -84,3 +84,13 @@ def show(run_id: Annotated[str, typer.Argument(metavar="RUN", help="As `submit` 
     """Show one run: the answer, the reasons, how it was made."""
     run = connect().run(run_id)
     Console().print(result_table(f"run {run.run_id} of study {run.study_id}", run))
+
+
+def requeue(
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="That failed or were cancelled.")],
+) -> None:
+    """Do failed runs again. Each gets a new run in its place; the old one stays, linked."""
+    client = connect()
+    for run_id in run_ids:
+        again = client.requeue(run_id)
+        typer.echo(f"{run_id}: run {again.run_id} in its place, {again.status.value}")

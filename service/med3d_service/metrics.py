@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_contract.results import RunStatus
 from med3d_service.database import Database, db_now
+from med3d_service.ledger.report import ACCOUNTS
+from med3d_service.ledger.tables import LedgerCheckRow
 from med3d_service.runs.views import PRIORITIES
 from med3d_service.tables import DeliveryRow, RunRow, WorkerRow
 
@@ -78,6 +80,9 @@ class _RunsCollector(Collector):
                     DeliveryRow.destination, DeliveryRow.status
                 )
             ).all()
+            checked = session.scalars(select(LedgerCheckRow).order_by(LedgerCheckRow.seq.desc()).limit(1)).first()
+        if checked is not None:
+            yield from _ledger(checked, now)
         sent = GaugeMetricFamily("med3d_deliveries", "Deliveries by destination and status", labels=["to", "status"])
         for destination, status, count in deliveries:
             sent.add_metric([destination, status], count)
@@ -92,3 +97,14 @@ class _RunsCollector(Collector):
         workers = GaugeMetricFamily("med3d_workers_alive", "Workers heard of lately")
         workers.add_metric([], alive)
         yield workers
+
+
+def _ledger(checked: LedgerCheckRow, now: float) -> Iterator[Metric]:
+    """Every code, so that an alert on more than 0 knows the metric before the first discrepancy."""
+    found = GaugeMetricFamily("med3d_ledger_discrepancies", "What the last check of the ledger found", labels=["code"])
+    for code in ACCOUNTS:
+        found.add_metric([code], checked.findings.get(code, 0))
+    yield found
+    age = GaugeMetricFamily("med3d_ledger_age_seconds", "Seconds since the last check of the ledger")
+    age.add_metric([], max(0.0, now - checked.checked_at))
+    yield age

@@ -63,6 +63,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The run's images were no DICOM, so there is no study to file an object in.",
         "Take /runs/{id}/report.pdf or /runs/{id}/fhir.",
     ),
+    "not_requeueable": (
+        409,
+        "Only a run that has failed or was cancelled, and that no other run stands for, can be requeued.",
+        "Read the run: it may still be under way, have its answer, or have been requeued already.",
+    ),
     "attempt_over": (409, "This attempt is over: its lease ended or a newer one exists.", "Stop work on this attempt."),
     "upload_too_large": (413, "The upload is larger than this service takes.", "Send one study per request, packed."),
     "not_multipart": (415, "The body is not multipart/form-data.", "Send the study as multipart field 'files'."),

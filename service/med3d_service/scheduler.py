@@ -19,6 +19,7 @@ from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
 from med3d_service.intake.clock import StabilityClock
 from med3d_service.intake.originals import original_key, upload_of
+from med3d_service.ledger import Ledger
 from med3d_service.logs import configure_logging
 from med3d_service.problems import ServiceError
 from med3d_service.runs.stranded import note_stranded
@@ -42,6 +43,7 @@ def run(settings: Settings) -> None:
     stop = StopSignal()
     service = Service.compose(settings)
     clock = StabilityClock(settings, service.database, service.broker)
+    ledger = Ledger(settings, service.database, service.store)
     last_leftovers = float("-inf")
     log.info("scheduler_started")
     while not stop.wait(settings.sweep_s):
@@ -52,6 +54,7 @@ def run(settings: Settings) -> None:
             ("waits", clock.end_waits),
             ("appraisals", clock.ask_for_appraisals),
             ("late_instances", clock.conclude_late),
+            ("ledger", ledger.check_if_due),
         ):
             _tried(name, step)
         _tried("dispatch", dispatch, service)

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     leftover_s: float = Field(3600.0, description="fragments of abandoned uploads are removed at this age")
     worker_silent_s: float = Field(20.0, description="a worker not heard of for so long is not alive")
 
+    ledger_every_s: float = Field(86400.0, description="pause between checks of the ledger; 0: none by itself")
+    ledger_patience_s: float = Field(86400.0, description="what waits for so long is told by the ledger")
+
     deliveries_file: Path | None = Field(None, description="TOML that says which answers go where; default: nowhere")
     delivery_first_s: float = Field(2.0, description="pause after the first fault of a delivery; it doubles")
     delivery_longest_s: float = Field(300.0, description="longest pause between two tries of a delivery")

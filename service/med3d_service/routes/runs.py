@@ -5,20 +5,25 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
+import structlog
 from anyio import to_thread
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, BackgroundTasks, Header, Request
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.results import Frozen, RunStatus, RunView
-from med3d_service.access import Caller, Viewer
+from med3d_service.access import Caller, Operator, Viewer
 from med3d_service.composition import Service
+from med3d_service.dispatch import send_waiting
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.runs.starting import requeue
 from med3d_service.runs.views import moment, run_view
 from med3d_service.tables import BundleRow, RunEventRow, RunRow, StudyRow
 
+log = structlog.get_logger()
 router = APIRouter(tags=["runs"])
 POLL_S = 0.25
 PING_S = 10
@@ -78,16 +83,42 @@ def read_run(run_id: str, service: ServiceParts, caller: Viewer) -> RunView:
 
 def _view(service: Service, caller: Caller, run_id: str) -> RunView:
     with service.database.read() as session:
-        found = session.execute(
-            select(RunRow, BundleRow)
-            .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
-            .join(StudyRow, StudyRow.id == RunRow.study_id)
-            .where(RunRow.id == run_id, caller.sees(StudyRow.site))
-        ).first()
+        return run_view(*_found(session, caller, run_id))
+
+
+def _found(session: Session, caller: Caller, run_id: str) -> tuple[RunRow, BundleRow]:
+    found = session.execute(
+        select(RunRow, BundleRow)
+        .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
+        .join(StudyRow, StudyRow.id == RunRow.study_id)
+        .where(RunRow.id == run_id, caller.sees(StudyRow.site))
+    ).first()
     if found is None:
         raise ServiceError("unknown_run")
     run, bundle = found
-    return run_view(run, bundle)
+    return run, bundle
+
+
+@router.post(
+    "/runs/{run_id}/requeue",
+    status_code=202,
+    summary="Do a failed run again",
+    responses=problems("unknown_run", "not_requeueable", *AUTH_CODES)
+    | {202: {"description": "The new run", "content": {"application/json": {"example": examples.RUN}}}},
+)
+def requeue_run(run_id: str, service: ServiceParts, caller: Operator, background: BackgroundTasks) -> RunView:
+    """Start a new run in place of one that failed or was cancelled; the old one stays, linked."""
+    with service.database.write() as session:
+        run, bundle = _found(session, caller, run_id)
+        again = requeue(session, run)
+        view = run_view(again, bundle)
+    log.info("run_requeued", run_id=run_id, by_run_id=again.id)
+    background.add_task(_send, service, again.id)
+    return view
+
+
+def _send(service: Service, run_id: str) -> None:
+    send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s, run_id=run_id)
 
 
 @router.get(

@@ -7,11 +7,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Priority, Refusal, RunStatus
+from med3d_service.problems import ServiceError
 from med3d_service.runs.transitions import enqueue, raise_priority, refuse_study
 from med3d_service.runs.views import priority_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow
 
 FAULTS = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
+REQUEUED = "requeued"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ def start_run(
 ) -> Started:
     """Find or make the run of ``study`` by ``bundle``; one that waits becomes as urgent as asked.
 
-    With ``after_fault`` a run that ended in a fault is superseded by a new one; an answer never is.
+    With ``after_fault`` a run that ended in a fault is superseded by a new one, whose first event says that it was
+    requeued; an answer never is.
     """
     current = session.scalars(
         select(RunRow).where(
@@ -52,8 +55,24 @@ def start_run(
     if current is not None:
         current.superseded_by = run_id  # first, for only one run may be the current one
         session.flush()
-    run = enqueue(session, study.id, bundle.digest, run_id=run_id, priority=wanted, chosen_series=chosen_series)
+    code = None if current is None else REQUEUED
+    run = enqueue(
+        session, study.id, bundle.digest, run_id=run_id, priority=wanted, chosen_series=chosen_series, code=code
+    )
     if study.working_status == "refused" and study.refusal is not None:
         refuse_study(session, study.id, Refusal.model_validate(study.refusal))
         session.refresh(run)
     return Started(run, known=False)
+
+
+def requeue(session: Session, run: RunRow) -> RunRow:
+    """Let a run that ended in a fault be done again, by a new run in its place.
+
+    Raises ServiceError("not_requeueable") for a run that has not ended so, or that another one stands for already.
+    """
+    if run.status not in FAULTS or run.superseded_by is not None:
+        raise ServiceError("not_requeueable")
+    study = session.scalars(select(StudyRow).where(StudyRow.id == run.study_id)).one()
+    bundle = session.get_one(BundleRow, run.bundle_digest)
+    started = start_run(session, study, bundle, priority=None, chosen_series=run.chosen_series, after_fault=True)
+    return started.run

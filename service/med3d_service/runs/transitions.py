@@ -40,9 +40,16 @@ class Leases:
 
 
 def enqueue(
-    session: Session, study_id: str, bundle_digest: str, *, run_id: str, priority: Priority, chosen_series: str = ""
+    session: Session,
+    study_id: str,
+    bundle_digest: str,
+    *,
+    run_id: str,
+    priority: Priority,
+    chosen_series: str = "",
+    code: str | None = None,
 ) -> RunRow:
-    """Insert a run that waits for preprocessing."""
+    """Insert a run that waits for preprocessing. ``code`` tells in its first event why it came to be."""
     now = _now(session)
     run = RunRow(
         id=run_id,
@@ -59,7 +66,7 @@ def enqueue(
     )
     session.add(run)
     session.flush()
-    _record(session, run.id, now, RunStatus.QUEUED, 0)
+    _record(session, run.id, now, RunStatus.QUEUED, 0, code=code)
     return run
 
 
@@ -213,7 +220,11 @@ def supersede(session: Session, study_id: str, successor: RunRow) -> None:
     )
     for run in session.scalars(current).all():
         if not RunStatus(run.status).is_terminal:
-            _move(session, run, RunStatus.CANCELLED, {}, "superseded")
+            in_hand = session.get(AttemptRow, (run.id, run.attempt)) if run.status in IN_WORK.values() else None
+            if in_hand is None:
+                _move(session, run, RunStatus.CANCELLED, {}, "superseded")
+            else:
+                _end_attempt(session, run, in_hand, RunStatus.CANCELLED, "superseded", {}, "superseded")
         run.superseded_by = successor.id
     session.flush()
 

@@ -8,6 +8,7 @@ import uuid
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from factories.processes import wait_until
 from factories.service import completed, failed, preprocessed, refused, worker
@@ -16,6 +17,8 @@ from factories.work import BUNDLE
 from med3d_contract.client import ApiError, Superseded
 from med3d_contract.results import BundleRef
 from med3d_contract.work import Heartbeat
+from med3d_service.ledger import Ledger
+from med3d_service.tables import RunRow
 
 WORKER = worker()
 
@@ -137,6 +140,38 @@ def test_after_a_fault_a_study_can_be_run_again_and_the_old_run_stays(service):
         (ids["run_id"], True),
         (again.json()["run_id"], False),
     ]
+
+
+def test_a_failed_run_is_requeued_by_an_operator_once_and_the_new_run_says_so(service):
+    run_id = send(service).json()["run_id"]
+    claim(service, run_id)
+    service.worker.outcome(run_id, failed(1, retryable=False))
+    again = service.client.post(f"/runs/{run_id}/requeue")
+    assert (again.status_code, again.json()["status"]) == (202, "queued")
+    with service.client.stream("GET", f"/runs/{again.json()['run_id']}/events") as events:
+        first = next(line for line in events.iter_lines() if line.startswith("data:"))
+    assert json.loads(first.removeprefix("data:"))["code"] == "requeued"
+    assert service.client.post(f"/runs/{run_id}/requeue").json()["code"] == "not_requeueable"
+    assert claim(service, again.json()["run_id"]).attempt == 1
+
+
+def test_a_run_under_way_is_not_requeued_and_an_unknown_one_is_not_found(service):
+    run_id = send(service).json()["run_id"]
+    assert service.client.post(f"/runs/{run_id}/requeue").json()["code"] == "not_requeueable"
+    assert service.client.post(f"/runs/{uuid.uuid4()}/requeue").json()["code"] == "unknown_run"
+
+
+def test_the_ledger_balances_beside_the_running_service_on_both_databases(service):
+    run_id = send(service).json()["run_id"]
+    claim(service, run_id)
+    database = service.database()
+    report = Ledger(service.settings, database, service.store).check(digests=True)
+    assert report.runs > 0
+    assert set(report.counts) <= {"tensor_missing"}, report  # the tests of this module name tensors that nobody made
+    with database.write() as session:
+        session.execute(update(RunRow).where(RunRow.id == run_id).values(lease_expires_at=None))
+    assert "lease_not_ended" in Ledger(service.settings, database, service.store).check().counts
+    database.close()
 
 
 def test_a_study_without_images_is_refused_with_its_reason(service):

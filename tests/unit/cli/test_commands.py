@@ -8,7 +8,7 @@ from med3d_cli.extras import extra, require_onnx_runtime
 from med3d_cli.main import make_app
 from med3d_contract.results import RunStatus
 
-COMMANDS = ("serve", "submit", "runs", "show", "analyse", "worker", "bundle", "demo")
+COMMANDS = ("serve", "submit", "runs", "show", "analyse", "worker", "bundle", "demo", "requeue", "ledger")
 
 
 def invoke(*arguments):

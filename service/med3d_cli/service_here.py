@@ -1,0 +1,28 @@
+"""The service that lies on this machine, for commands that look at its database and store themselves."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from med3d_cli.data_dir import default_data_dir
+from med3d_cli.errors import CommandError
+from med3d_cli.extras import extra
+
+if TYPE_CHECKING:
+    from med3d_service.settings import Settings
+
+DataDirHere = Annotated[
+    Path | None, typer.Option(help="As given to `med3d serve`; database and store by MED3D_* where they are elsewhere.")
+]
+
+
+def service_here(data_dir: Path | None) -> "Settings":
+    """The settings of the service whose data is here. Raises CommandError where there is no database."""
+    with extra("service"):
+        from med3d_service.settings import Settings
+    settings = Settings(data_dir=(data_dir or default_data_dir()).absolute())
+    sqlite = settings.database.removeprefix("sqlite:///").split("?")[0]
+    if settings.database.startswith("sqlite:") and not Path(sqlite).is_file():
+        raise CommandError(f"there is no database at {sqlite}; state the folder by --data-dir")
+    return settings
