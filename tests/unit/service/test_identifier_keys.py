@@ -154,9 +154,9 @@ def test_what_pulls_want_is_sealed_anew_too(settings):
 def test_the_command_rotates_and_refuses_while_the_service_runs(settings):
     (study_id,) = kept(settings, "PAT-1")
     with DataDir(settings.data_dir).locked():
-        said = CliRunner().invoke(make_app(), ["keys", "rotate", "--data-dir", str(settings.data_dir)])
+        said = CliRunner().invoke(make_app(), ["identifier-key", "rotate", "--data-dir", str(settings.data_dir)])
     assert isinstance(said.exception, CommandError)
     assert "stop it" in str(said.exception)
-    said = CliRunner().invoke(make_app(), ["keys", "rotate", "--data-dir", str(settings.data_dir)])
+    said = CliRunner().invoke(make_app(), ["identifier-key", "rotate", "--data-dir", str(settings.data_dir)])
     assert (said.exit_code, said.stdout.strip()) == (0, "sealed anew under the new key: 1")
     assert read(settings, study_id) == "PAT-1"
