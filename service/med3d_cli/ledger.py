@@ -10,6 +10,7 @@ from med3d_cli.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
     from med3d_service.ledger import LedgerReport
+    from med3d_service.settings import Settings
 
 EXIT_OUT_OF_BALANCE = 5
 
@@ -26,22 +27,27 @@ def ledger(
     Runs beside the service and changes nothing. Leaves with 0 where the ledger balances and with 5 where it does not.
     """
     settings = service_here(data_dir)
-    from med3d_contract.store import ObjectStore
-    from med3d_service.database import Database
-    from med3d_service.ledger import Ledger
-
-    database = Database(settings.database)
-    try:
-        with Console(stderr=True).status("checking"):
-            report = Ledger(settings, database, ObjectStore.open(settings.store)).check(digests=digests)
-    finally:
-        database.close()
+    report = check_here(settings, digests=digests)
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
         print_report(report, Console())
     if not report.balances:
         raise typer.Exit(EXIT_OUT_OF_BALANCE)
+
+
+def check_here(settings: "Settings", *, digests: bool) -> "LedgerReport":
+    """Check the ledger of the service on this machine."""
+    from med3d_contract.store import ObjectStore
+    from med3d_service.database import Database
+    from med3d_service.ledger import Ledger
+
+    database = Database(settings.database)
+    try:
+        with Console(stderr=True).status("checking the ledger"):
+            return Ledger(settings, database, ObjectStore.open(settings.store)).check(digests=digests)
+    finally:
+        database.close()
 
 
 def print_report(report: "LedgerReport", console: Console) -> None:

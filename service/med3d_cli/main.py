@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from med3d_cli.analyse import analyse
+from med3d_cli.backup import backup, restore
 from med3d_cli.bundle import bundle_commands
 from med3d_cli.demo import demo
 from med3d_cli.errors import CommandError
@@ -32,7 +33,7 @@ def make_app() -> typer.Typer:
         add_completion=False,
     )
     app.callback()(_options)
-    for command in (serve, submit, runs, show, requeue, analyse, watch, worker, demo, ledger):
+    for command in (serve, submit, runs, show, requeue, analyse, watch, worker, demo, ledger, backup, restore):
         app.command()(command)
     app.add_typer(bundle_commands(), name="bundle")
     app.add_typer(identifier_key_commands(), name="identifier-key")

@@ -10,6 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
+import obstore.exceptions
 import obstore.store
 
 CHUNK_BYTES = 1024 * 1024
 _ASIDE = ".aside"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class StoreError(Exception):
@@ -33,6 +36,14 @@ class InvalidKeyError(StoreError):
 
 class ObjectMissingError(StoreError):
     """No object has this key."""
+
+
+class StoreAwayError(StoreError):
+    """The store does not do what is asked of it now: read-only, out of reach, too slow."""
+
+
+class StoreFullError(StoreAwayError):
+    """No room is left in the store."""
 
 
 class ObjectDamagedError(StoreError):
@@ -64,6 +75,20 @@ def checked_key(key: str) -> str:
     if not printable or any(part in {"", ".", "..", _ASIDE} for part in parts):
         raise InvalidKeyError("an object key is a relative path of printable ASCII without '.' and '..'")
     return key
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say in our words what the backend says. A missing object is a FileNotFoundError to it, too."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectMissingError("the store holds no such object") from error
+    except (obstore.exceptions.BaseError, OSError) as error:
+        number = getattr(error, "errno", None)
+        full = number in _FULL or any(f"(os error {code})" in str(error) for code in _FULL)
+        kind = StoreFullError if full else StoreAwayError
+        raise kind("no room is left in the store" if full else "the store cannot be used now") from error
 
 
 def _sync(path: Path) -> None:
@@ -107,35 +132,46 @@ class ObjectStore:
     def put(self, key: str, data: bytes) -> StoredObject:
         """Store ``data`` under ``key``, in place of what was there."""
         stored = StoredObject(checked_key(key), hashlib.sha256(data).hexdigest(), len(data))
-        if self._root is None:
-            obstore.put(self._backend, key, data)
-            return stored
-        aside = f"{_ASIDE}/{uuid.uuid4().hex}"
-        obstore.put(self._backend, aside, data)
-        self._settle(self._root / aside, key)
+        with _translated():
+            if self._root is None:
+                obstore.put(self._backend, key, data)
+                return stored
+            aside = f"{_ASIDE}/{uuid.uuid4().hex}"
+            obstore.put(self._backend, aside, data)
+            self._settle(self._root / aside, key)
         return stored
 
     def put_file(self, key: str, path: Path, *, sha256: str | None = None) -> StoredObject:
-        """Move the local file ``path`` into the store; it is gone afterwards.
+        """Move the local file ``path`` into the store; it is gone afterwards. Raises StoreAwayError, leaving nothing.
 
         A caller that digested the bytes as it wrote them passes ``sha256``, which spares reading them again.
         """
         stored = StoredObject(checked_key(key), sha256 or file_sha256(path), path.stat().st_size)
-        if self._root is None:
-            obstore.put(self._backend, key, path)
-            path.unlink()
-            return stored
-        aside = self._root / _ASIDE / uuid.uuid4().hex
+        with _translated():
+            if self._root is None:
+                obstore.put(self._backend, key, path)
+                path.unlink()
+            else:
+                self._settle(self._moved_aside(self._root, path), key)
+        return stored
+
+    @staticmethod
+    def _moved_aside(root: Path, path: Path) -> Path:
+        """Bring a file from anywhere into the store's own file system."""
+        aside = root / _ASIDE / uuid.uuid4().hex
         aside.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             path.rename(aside)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            shutil.copyfile(path, aside)
+            try:
+                shutil.copyfile(path, aside)
+            except OSError:
+                aside.unlink(missing_ok=True)
+                raise
             path.unlink()
-        self._settle(aside, key)
-        return stored
+        return aside
 
     def reserve(self, keys: Sequence[str]) -> list[Path] | None:
         """Make empty files in a local store, their places safe on disk; None for a store that is elsewhere.
@@ -185,11 +221,13 @@ class ObjectStore:
     def stream(self, key: str, sha256: str | None = None) -> Iterator[bytes]:
         """Yield the object in pieces; ObjectDamagedError comes after the last one, so use nothing before the end."""
         digest = hashlib.sha256()
-        try:
-            found = obstore.get(self._backend, checked_key(key))
-        except FileNotFoundError as error:
-            raise ObjectMissingError(f"the store holds no object {key}") from error
-        for piece in found.stream(min_chunk_size=CHUNK_BYTES):
+        with _translated():
+            pieces = iter(obstore.get(self._backend, checked_key(key)).stream(min_chunk_size=CHUNK_BYTES))
+        while True:
+            with _translated():
+                piece = next(pieces, None)
+            if piece is None:
+                break
             data = bytes(piece)
             digest.update(data)
             yield data
@@ -214,22 +252,22 @@ class ObjectStore:
     def head(self, key: str) -> ObjectInfo | None:
         """Size and time of an object; None where there is none."""
         try:
-            return _info(obstore.head(self._backend, checked_key(key)))
-        except FileNotFoundError:
+            with _translated():
+                return _info(obstore.head(self._backend, checked_key(key)))
+        except ObjectMissingError:
             return None
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
-        try:
+        with suppress(ObjectMissingError), _translated():
             obstore.delete(self._backend, checked_key(key))
-        except FileNotFoundError:
-            return
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Objects below the folder ``prefix``, in no order."""
-        for batch in obstore.list(self._backend, checked_key(prefix)):
-            for meta in batch:
-                yield _info(meta)
+    def list(self, prefix: str | None = None) -> Iterator[ObjectInfo]:
+        """Objects below the folder ``prefix``, or all of them, in no order."""
+        with _translated():
+            for batch in obstore.list(self._backend, None if prefix is None else checked_key(prefix)):
+                for meta in batch:
+                    yield _info(meta)
 
     def check(self) -> None:
         """Write, read and delete a small object. Raises what goes wrong: a full or read-only disk, no connection."""

@@ -167,6 +167,10 @@ class Refused(Frozen):
     pictures: PreprocessedObject | None = None
 
 
+OUR_SURROUNDINGS = frozenset({"disk_full", "store_unavailable", "api_unavailable"})
+"""Codes of failures that are not the run's doing: they pass, and use up none of the run's tries."""
+
+
 class Failed(Frozen):
     """The attempt ends with a fault; retryable ones go back to the last waiting state while attempts are left."""
 

@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
+from med3d_contract.store import StoreError, StoreFullError
+
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()
 
@@ -239,6 +241,7 @@ def render_problems(app: FastAPI) -> None:
     app.add_exception_handler(DataError, _unstorable_error)
     app.add_exception_handler(OperationalError, _database_error)
     app.add_exception_handler(OSError, _disk_error)
+    app.add_exception_handler(StoreError, _store_error)
     app.add_exception_handler(Exception, _unexpected_error)
 
 
@@ -277,6 +280,11 @@ async def _disk_error(_request: Request, error: Exception) -> JSONResponse:
     number = getattr(error, "errno", None)
     log.error("disk_error", kind=type(error).__name__, errno=number)
     return problem_response(ServiceError("disk_full" if number in {errno.ENOSPC, errno.EDQUOT} else "unavailable"))
+
+
+async def _store_error(_request: Request, error: Exception) -> JSONResponse:
+    log.error("store_error", kind=type(error).__name__)
+    return problem_response(ServiceError("disk_full" if isinstance(error, StoreFullError) else "unavailable"))
 
 
 async def _unexpected_error(_request: Request, error: Exception) -> JSONResponse:

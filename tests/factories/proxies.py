@@ -64,3 +64,94 @@ class CuttingProxy:
         self._listening.close()
         for line in self._lines:
             line.close()
+
+
+class FaultyProxy:
+    """Between two parties that must survive it: passes bytes to ``target``, and on request delays, cuts or half-closes.
+
+    ``target`` is a port of 127.0.0.1 or the path of a Unix socket.
+    """
+
+    def __init__(self, target):
+        self.delay_s = 0.0
+        self._target = target
+        self._passing = threading.Event()
+        self._passing.set()
+        self._lines = set()
+        self._lock = threading.Lock()
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def hold(self):
+        """Nothing passes any more, though every line stays open."""
+        self._passing.clear()
+
+    def cut(self):
+        """Every open line ends at once, in the middle of whatever is said."""
+        for near, far in self._open():
+            for line in (near, far):
+                with suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
+
+    def half_close(self):
+        """On every open line the asking side is told that there will be no more answers, and can go on asking."""
+        for near, _far in self._open():
+            with suppress(OSError):
+                near.shutdown(socket.SHUT_WR)
+
+    def heal(self):
+        """Pass everything again, on new lines."""
+        self.delay_s = 0.0
+        self._passing.set()
+        self.cut()
+
+    def close(self):
+        self._listening.close()
+        self.heal()
+
+    def _open(self):
+        with self._lock:
+            return list(self._lines)
+
+    def _connect(self):
+        if isinstance(self._target, int):
+            return socket.create_connection(("127.0.0.1", self._target), timeout=5)
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(str(self._target))
+        return line
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                threading.Thread(target=self._line, args=(near,), daemon=True).start()
+
+    def _line(self, near):
+        try:
+            far = self._connect()
+        except OSError:
+            near.close()
+            return
+        far.settimeout(None)
+        with self._lock:
+            self._lines.add((near, far))
+        back = threading.Thread(target=self._pass, args=(far, near), daemon=True)
+        back.start()
+        self._pass(near, far)
+        back.join()
+        with self._lock:
+            self._lines.discard((near, far))
+        near.close()
+        far.close()
+
+    def _pass(self, source, target):
+        with suppress(OSError):
+            while piece := source.recv(PIECE_BYTES):
+                if self.delay_s:
+                    threading.Event().wait(self.delay_s)
+                self._passing.wait()
+                target.sendall(piece)
+        for line in (source, target):
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)

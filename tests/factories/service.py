@@ -84,9 +84,9 @@ def refused(attempt, code="not_a_head"):
     return Refused(attempt=attempt, refusal=refusal, series=SERIES, quality=QUALITY, provenance=PROVENANCE)
 
 
-def failed(attempt, retryable):
+def failed(attempt, retryable, code="out_of_memory"):
     """A fault."""
-    return Failed(attempt=attempt, failure=Failure(code="out_of_memory", reason="No memory.", retryable=retryable))
+    return Failed(attempt=attempt, failure=Failure(code=code, reason="A reason.", retryable=retryable))
 
 
 class MemoryBroker:

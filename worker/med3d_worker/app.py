@@ -53,11 +53,22 @@ class UnfitReport:
         return WorkerUnfit(data[1:].decode(errors="replace"), lasting=data[:1] == self.LASTING) if data else None
 
 
+SendPublish = Callable[[str, int], None]
+Opens = Callable[[WorkerSettings, SendPublish], "Workplace"]
+
+
+def _open_workplace(settings: WorkerSettings, send_publish: SendPublish) -> "Workplace":
+    from med3d_worker.workplace import open_workplace  # heavy, with threads of its own: not before the fork
+
+    return open_workplace(settings, send_publish)
+
+
 @dataclass
 class ChildProcess:
     """What a child of the pool holds: filled after the fork, empty in the parent."""
 
     settings: WorkerSettings
+    opens: Opens = _open_workplace
     parent_pid: int = field(default_factory=os.getpid)
     unfit: UnfitReport = field(default_factory=UnfitReport)
     workplace: "Workplace | None" = None
@@ -66,9 +77,7 @@ class ChildProcess:
         """Build the workplace. An unfit child takes no work and ends its parent, which says why."""
         die_with_parent(self.parent_pid)
         try:
-            from med3d_worker.workplace import open_workplace  # heavy, with threads of its own: not before the fork
-
-            self.workplace = open_workplace(self.settings, partial(_send_publish, app))
+            self.workplace = self.opens(self.settings, partial(_send_publish, app))
         except Exception as error:  # noqa: BLE001 - the edge: Celery would log it and let the child take work
             lasting = isinstance(error, (PipelineError, StoreError, OSError, ValueError))
             self.unfit.write(str(error) or type(error).__name__, lasting=lasting)
@@ -89,10 +98,13 @@ def make_celery(settings: WorkerSettings, workplace: "Callable[[], Workplace | N
     return app
 
 
-def run_worker(settings: WorkerSettings, *, log_level: str = "INFO") -> int:
-    """Take tasks until SIGTERM or SIGINT; the exit code. Raises WorkerUnfit where no work may be done."""
+def run_worker(settings: WorkerSettings, *, log_level: str = "INFO", opens: Opens = _open_workplace) -> int:
+    """Take tasks until SIGTERM or SIGINT; the exit code. Raises WorkerUnfit where no work may be done.
+
+    ``opens`` makes what each child works with.
+    """
     configure_logs(log_level)
-    child = ChildProcess(settings)
+    child = ChildProcess(settings, opens)
     app = make_celery(settings, lambda: child.workplace)
 
     def start_child(**_: object) -> None:

@@ -1,5 +1,6 @@
 """From an exception to what the results API is told: a code, a sentence, and whether another attempt is worth it."""
 
+import errno
 import traceback
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from med3d_contract.client import ApiUnavailable
 from med3d_contract.results import Failure
-from med3d_contract.store import ObjectDamagedError, ObjectMissingError, StoreError
+from med3d_contract.store import ObjectDamagedError, ObjectMissingError, StoreError, StoreFullError
 from med3d_pipeline.errors import BundleError, InferenceError
 
 FAULTS: tuple[tuple[type[BaseException], str, str], ...] = (
@@ -17,6 +18,7 @@ FAULTS: tuple[tuple[type[BaseException], str, str], ...] = (
     (BundleError, "bundle_invalid", "the worker's model bundle cannot be used"),
     (ObjectDamagedError, "object_damaged", "an object in the store does not have the digest it was stored with"),
     (ObjectMissingError, "object_missing", "an object is missing from the store"),
+    (StoreFullError, "disk_full", "no room is left in the object store"),
     (StoreError, "store_unavailable", "the object store cannot be used"),
     (ApiUnavailable, "api_unavailable", "the results API did not answer"),
 )
@@ -27,6 +29,8 @@ def failure_of(error: BaseException) -> Failure:
     for kind, code, reason in FAULTS:
         if isinstance(error, kind):
             return Failure(code=code, reason=reason, retryable=True)
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Failure(code="disk_full", reason="no room is left for the worker's scratch files", retryable=True)
     reason = f"an unexpected {type(error).__name__}{_place(error)}"
     return Failure(code="internal_error", reason=reason, retryable=True)
 

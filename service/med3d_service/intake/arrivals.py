@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from med3d_contract.queues import CELERY_PRIORITY
-from med3d_contract.store import ObjectStore
+from med3d_contract.store import ObjectStore, StoreFullError
 from med3d_service.arrival_tables import ArrivalRow
 from med3d_service.database import Database, db_now
 from med3d_service.identifiers import IdentifierVault
@@ -245,6 +245,8 @@ def _full_is_full() -> Iterator[None]:
     """Translate what a full disk says, to file or database."""
     try:
         yield
+    except StoreFullError as error:
+        raise StoreFull from error
     except OSError as error:
         if error.errno in _FULL:
             raise StoreFull from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Select, exists, literal, null, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, literal, null, select
 
 from med3d_contract.results import TERMINAL, RunStatus
 from med3d_contract.store import ObjectDamagedError, ObjectMissingError, ObjectStore
@@ -68,6 +68,13 @@ def _accounts() -> tuple[_Account, ...]:
             ),
         ),
     )
+
+
+def referenced_objects(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Key and digest of every object that the rows refer to and that must be there."""
+    for account in _accounts():
+        for _, key, _, sha256 in connection.execute(account.query.execution_options(yield_per=ROWS_AT_ONCE)):
+            yield key, sha256
 
 
 def check_objects(database: Database, store: ObjectStore, spool_dir: Path, tally: Tally, *, digests: bool) -> None:

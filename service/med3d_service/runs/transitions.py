@@ -14,7 +14,15 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import TERMINAL, Failure, Priority, Refusal, RunStatus
-from med3d_contract.work import Completed, Failed, Outcome, Preprocessed, Refused, WorkerIdentity
+from med3d_contract.work import (
+    OUR_SURROUNDINGS,
+    Completed,
+    Failed,
+    Outcome,
+    Preprocessed,
+    Refused,
+    WorkerIdentity,
+)
 from med3d_service.database import db_now
 from med3d_service.problems import ServiceError
 from med3d_service.runs.parking import may_still_get_t1, park_study
@@ -342,6 +350,8 @@ def _end_in_fault(
 ) -> None:
     """Back to wait while the fault may pass and tries are left; a batch that is lost only charges who is alone."""
     lost = failure is WORKER_LOST
+    passing = failure.code in OUR_SURROUNDINGS
+    charged = charged and not passing
     late = attempt.ending == "lost"  # charged already
     tries = run.tries + (1 if charged and not late else 0)
     if not failure.retryable or tries >= leases.max_tries:
@@ -351,8 +361,9 @@ def _end_in_fault(
     back = {
         "tries": tries,
         "retries": run.retries + (0 if late else 1),
-        "alone": run.alone or attempt.batch_size > 1,
-        "dispatched_at": None,
+        "alone": run.alone or (attempt.batch_size > 1 and not passing),
+        # Where the surroundings fail, trying again at once would fail again: as if sent now, it waits for its turn.
+        "dispatched_at": db_now() if passing else None,
     }
     _end_attempt(session, run, attempt, WAITING[attempt.stage], "lost" if lost else "retried", back, failure.code)
 

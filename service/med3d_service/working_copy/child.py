@@ -5,6 +5,7 @@ started ahead of time and waits, so that a study does not wait for Python to sta
 """
 
 import ctypes
+import errno
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from med3d_service.working_copy.messages import Finding, Job, Limits, Report
 from med3d_service.working_copy.nifti import UnreadableNiftiError, clean_nifti
 from med3d_service.working_copy.pseudonyms import Pseudonyms
 
+_DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -33,7 +35,12 @@ def main() -> int:
     if not line:
         return 0  # the courier ended and there is no job
     job = json.loads(line)
-    report = copy_study(Job.model_validate(job))
+    try:
+        report = copy_study(Job.model_validate(job))
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            raise
+        report = Report(finding=Finding.DISK_FAULT)
     sys.stdout.write(report.model_dump_json())
     sys.stdout.flush()
     return 0

@@ -19,12 +19,16 @@ WAIT_S = 2.0
 CHILDREN_PER_STUDY = 2
 
 
+class DiskFaultError(Exception):
+    """There was no room for the copy, or the disk failed otherwise: that says nothing about the study."""
+
+
 class _EndedWithoutReportError(Exception):
     """The child ended, or was ended, before it said how the copying went."""
 
 
 class Sandbox:
-    """Starts children. ``run`` never raises for what a study does to its child."""
+    """Starts children. ``run`` raises DiskFaultError for what the disk did, and nothing for what a study did."""
 
     def __init__(self, limits: Limits, timeout_s: float) -> None:
         self._limits = limits
@@ -53,7 +57,10 @@ class Sandbox:
         """
         for _ in range(CHILDREN_PER_STUDY):
             with contextlib.suppress(_EndedWithoutReportError):
-                return self._try(job, while_waiting)
+                report = self._try(job, while_waiting)
+                if report.finding is Finding.DISK_FAULT:
+                    raise DiskFaultError("the disk failed the child that copies")
+                return report
         return Report(finding=Finding.UNREADABLE_FILE)
 
     def _try(self, job: Job, while_waiting: Callable[[], None]) -> Report:

@@ -5,7 +5,6 @@ import random
 import signal
 import socket
 import struct
-import subprocess
 import time
 from contextlib import suppress
 
@@ -15,6 +14,7 @@ from pydicom.uid import MPEG2MPML
 from factories import dcmtk
 from factories.arriving import saved, slices
 from factories.dcmtk import SUCCESS
+from factories.disks import small_disk
 from factories.listening import Listening
 from factories.processes import wait_until
 
@@ -298,26 +298,20 @@ def test_stopped_in_the_middle_it_stops_in_time_and_loses_nothing(listening, tmp
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 24 MB of its own."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk takes root")
+def disk_of_24_mb(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("this machine lets nobody mount")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk(folder, 24) as mounted:
+        if not mounted:
+            pytest.skip("mounting a small disk takes root, on a machine that lets one mount")
+        yield folder
 
 
 @pytest.mark.parametrize("reserve_bytes", [8_000_000, 0], ids=["nearly full", "full"])
 def test_a_full_disk_is_out_of_resources_and_leaves_nothing_half_written(
-    listening, small_disk, tmp_path, reserve_bytes
+    listening, disk_of_24_mb, tmp_path, reserve_bytes
 ):
-    one = listening(folder=small_disk / "data", MED3D_RESERVE_BYTES=str(reserve_bytes))
+    one = listening(folder=disk_of_24_mb / "data", MED3D_RESERVE_BYTES=str(reserve_bytes))
     files = []
     for dataset in slices(30, series="large", **HEADER):
         dataset.add_new(0x00290010, "LO", "A TEST")

@@ -268,3 +268,14 @@ def test_every_attempt_is_on_record_with_its_ending(database):
         (1, "lost", True),
         (2, "refused", True),
     ]
+
+
+@pytest.mark.parametrize("code", ["disk_full", "store_unavailable", "api_unavailable"])
+def test_a_fault_of_the_surroundings_uses_up_no_tries_and_is_not_tried_again_at_once(database, code):
+    run_id = add_run(database)
+    for attempt in range(1, 6):
+        claim(database, run_id)
+        end(database, run_id, failed(attempt, retryable=True, code=code))
+        run = read(database, run_id)
+        assert (run.status, run.tries, run.failure) == ("queued", 0, None)
+        assert run.dispatched_at is not None

@@ -1,0 +1,33 @@
+"""Disks that are small, full or read-only: file systems of the tests' own."""
+
+import os
+import subprocess
+from contextlib import contextmanager
+
+
+@contextmanager
+def small_disk(folder, megabytes):
+    """Mount a file system on ``folder``; whether this machine let it be."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", folder], check=True)
+
+
+def make_read_only(folder, *, read_only=True):
+    """Mount again what ``small_disk`` mounted. Nothing may be open for writing on it."""
+    subprocess.run(["mount", "-o", f"remount,{'ro' if read_only else 'rw'}", folder], check=True)
+
+
+def fill(path):
+    """Write until nothing more fits."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                continue

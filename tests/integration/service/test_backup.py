@@ -1,0 +1,206 @@
+"""Backups: made beside the service, restored on an empty machine, where every result and every digest is found again."""
+
+import shutil
+import threading
+
+import pytest
+from sqlalchemy import MetaData, select
+from typer.testing import CliRunner
+
+from factories.arriving import slices
+from factories.examination_day import ExaminationDay
+from factories.service_processes import new_database
+from med3d_cli.main import make_app
+from med3d_contract.store import ObjectStore
+from med3d_service.backup import BackupArchive, BackupError, back_up, restore
+from med3d_service.database import Database
+from med3d_service.ledger import Ledger
+from med3d_service.settings import Settings
+
+T1, SCOUT = slices(4, series="t1"), slices(2, series="scout")
+
+
+class Machine:
+    """A data folder and a database of its own; ``day`` is what happened on it."""
+
+    def __init__(self, folder, database_url):
+        self.settings = Settings(data_dir=folder, database_url=database_url)
+        self.given = {} if database_url is None else {"database_url": database_url}
+
+    def live_a_day(self):
+        self.day = ExaminationDay(self.settings.data_dir, **self.given)
+        self.day.arrive(*T1)
+        self.day.copy()
+        self.day.work(finds_t1=True)
+        return self
+
+    def content(self):
+        """Every row of every table, and every object with its digest."""
+        database, found = Database(self.settings.database), MetaData()
+        with database.engine.connect() as connection:
+            found.reflect(connection)
+            rows = {
+                table.name: sorted(map(repr, connection.execute(select(table)).all()))
+                for table in found.sorted_tables
+                if table.name != "ledger_checks"
+            }
+        database.close()
+        store = ObjectStore.open(self.settings.store)
+        objects = {one.key: store.get(one.key) for one in store.list() if one.size_bytes}
+        return rows, objects
+
+    def balances(self):
+        database = Database(self.settings.database)
+        report = Ledger(self.settings, database, ObjectStore.open(self.settings.store)).check(digests=True)
+        database.close()
+        return report.balances
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_machine(request, tmp_path):
+    made = []
+
+    def make(name):
+        url = None if request.param == "sqlite" else new_database(request.getfixturevalue("postgresql_url"))
+        made.append(Machine(tmp_path / name, url))
+        return made[-1]
+
+    yield make
+    for machine in made:
+        if hasattr(machine, "day"):
+            machine.day.intake.arrivals.close()
+            machine.day.intake.database.close()
+
+
+def bring_the_keys(old, new):
+    new.settings.data_dir.mkdir(exist_ok=True)
+    shutil.copy(old.settings.data_dir / "site.key", new.settings.data_dir)
+
+
+def test_a_restore_on_an_empty_machine_finds_every_result_and_every_digest(new_machine, tmp_path):
+    old, new = new_machine("old").live_a_day(), new_machine("new")
+    _, summary = back_up(old.settings, tmp_path / "backups")
+    assert summary.is_complete
+    assert summary.objects >= len(T1)
+    bring_the_keys(old, new)
+    restore(new.settings, tmp_path / "backups")
+    assert new.content() == old.content()
+    assert new.balances()
+    new.day = ExaminationDay(new.settings.data_dir, **new.given)
+    assert new.day.statuses() == ["completed"]
+    new.day.arrive(*SCOUT)  # numbers go on where they were
+    assert len(new.day.studies()) == 2
+
+
+def test_a_second_backup_copies_what_is_new_and_both_can_be_restored(new_machine, tmp_path):
+    old, new = new_machine("old").live_a_day(), new_machine("new")
+    first, whole = back_up(old.settings, tmp_path / "backups")
+    content = old.content()
+    _, again = back_up(old.settings, tmp_path / "backups")
+    assert (again.objects, again.copied_objects) == (whole.objects, 0)
+    old.day.arrive(*SCOUT)
+    _, more = back_up(old.settings, tmp_path / "backups")
+    assert 0 < more.copied_objects < more.objects
+    bring_the_keys(old, new)
+    restore(new.settings, tmp_path / "backups", first)
+    assert new.content() == content
+
+
+def test_a_backup_that_is_made_while_instances_arrive_is_one_consistent_state(new_machine, tmp_path):
+    old = new_machine("old").live_a_day()
+    stop = threading.Event()
+
+    def arrive():
+        for number in range(200):
+            if stop.is_set():
+                return
+            old.day.intake.take(*slices(2, series=f"s{number}", StudyInstanceUID=f"1.2.{number + 5}"))
+
+    sender = threading.Thread(target=arrive)
+    sender.start()
+    _, summary = back_up(old.settings, tmp_path / "backups")
+    stop.set()
+    sender.join()
+    assert summary.is_complete
+    new = new_machine("new")
+    bring_the_keys(old, new)
+    restore(new.settings, tmp_path / "backups")
+    assert new.balances()
+
+
+@pytest.fixture
+def sqlite_machine(tmp_path):
+    machine = Machine(tmp_path / "old", None).live_a_day()
+    yield machine
+    machine.day.intake.arrivals.close()
+    machine.day.intake.database.close()
+
+
+def test_without_the_site_key_nothing_is_restored_and_none_is_made(sqlite_machine, tmp_path):
+    back_up(sqlite_machine.settings, tmp_path / "backups")
+    new = Machine(tmp_path / "new", None)
+    with pytest.raises(BackupError, match=r"copy it to .*site\.key"):
+        restore(new.settings, tmp_path / "backups")
+    assert not (tmp_path / "new" / "site.key").exists()
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "site.key").write_text("ab" * 32)
+    with pytest.raises(BackupError, match="not the site key"):
+        restore(new.settings, tmp_path / "backups")
+
+
+def test_keys_are_in_no_backup(sqlite_machine, tmp_path):
+    back_up(sqlite_machine.settings, tmp_path / "backups")
+    secret = (sqlite_machine.settings.data_dir / "site.key").read_text().strip()
+    files = [path for path in (tmp_path / "backups").rglob("*") if path.is_file()]
+    assert files
+    assert not [
+        path for path in files if secret.encode() in path.read_bytes() or bytes.fromhex(secret) in path.read_bytes()
+    ]
+
+
+def test_a_database_is_never_overwritten(sqlite_machine, tmp_path):
+    back_up(sqlite_machine.settings, tmp_path / "backups")
+    with pytest.raises(BackupError, match="there is a database"):
+        restore(sqlite_machine.settings, tmp_path / "backups")
+
+
+def test_a_damaged_backup_says_so_and_leaves_no_database(sqlite_machine, tmp_path):
+    back_up(sqlite_machine.settings, tmp_path / "backups")
+    damaged = max((tmp_path / "backups" / "objects").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    new = Machine(tmp_path / "new", None)
+    bring_the_keys(sqlite_machine, new)
+    with pytest.raises(BackupError, match="damaged"):
+        restore(new.settings, tmp_path / "backups")
+    assert not (tmp_path / "new" / "med3d.sqlite").exists()
+
+
+def test_an_object_that_the_store_has_lost_is_told_by_the_backup(sqlite_machine, tmp_path):
+    store = sqlite_machine.day.intake.store
+    lost = next(one.key for one in store.list("originals") if one.size_bytes)
+    store.delete(lost)
+    _, summary = back_up(sqlite_machine.settings, tmp_path / "backups")
+    assert summary.missing == (lost,)
+
+
+def test_what_a_killed_backup_left_is_no_backup_and_is_removed_by_the_next(sqlite_machine, tmp_path):
+    archive = BackupArchive(tmp_path / "backups")
+    (archive.root / "backups" / ".partial-x").mkdir(parents=True)
+    (archive.root / "objects").mkdir()
+    (archive.root / "objects" / ".partial-y").write_bytes(b"half")
+    assert archive.names() == []
+    back_up(sqlite_machine.settings, archive.root)
+    assert len(archive.names()) == 1
+    assert not list(archive.root.rglob(".partial-*"))
+
+
+def test_the_commands_back_up_and_restore_and_check_the_ledger(sqlite_machine, tmp_path):
+    def med3d(*words):
+        done = CliRunner().invoke(make_app(), list(words))
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.output
+
+    folder, new = str(tmp_path / "backups"), Machine(tmp_path / "new", None)
+    assert "objects" in med3d("backup", folder, "--data-dir", str(sqlite_machine.settings.data_dir))
+    bring_the_keys(sqlite_machine, new)
+    assert "The ledger balances" in med3d("restore", folder, "--data-dir", str(tmp_path / "new"))
