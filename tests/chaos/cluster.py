@@ -188,7 +188,7 @@ class Cluster:
         environment = os.environ | self.environment
         if name == "worker":
             environment |= {
-                "PYTHONPATH": str(TESTS),
+                "PYTHONPATH": os.pathsep.join(filter(None, (str(TESTS), environment.get("PYTHONPATH")))),
                 "MED3D_API_URL": f"http://127.0.0.1:{self.proxies['worker-api'].port}",
                 "MED3D_BROKER_URL": f"redis://127.0.0.1:{self.proxies['worker-broker'].port}/0",
                 "MED3D_STORE_URL": self.settings.store,

@@ -81,7 +81,8 @@ class FaultyProxy:
         self._lock = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     def hold(self):
         """Nothing passes any more, though every line stays open."""
@@ -107,8 +108,13 @@ class FaultyProxy:
         self.cut()
 
     def close(self):
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
         self._listening.close()
         self.heal()
+        for thread in self._threads[1:]:
+            thread.join(5)
 
     def _open(self):
         with self._lock:
@@ -118,14 +124,20 @@ class FaultyProxy:
         if isinstance(self._target, int):
             return socket.create_connection(("127.0.0.1", self._target), timeout=5)
         line = socket.socket(socket.AF_UNIX)
-        line.connect(str(self._target))
+        try:
+            line.connect(str(self._target))
+        except OSError:
+            line.close()
+            raise
         return line
 
     def _accept(self):
         with suppress(OSError):
             while True:
                 near, _ = self._listening.accept()
-                threading.Thread(target=self._line, args=(near,), daemon=True).start()
+                thread = threading.Thread(target=self._line, args=(near,), daemon=True)
+                self._threads = [self._threads[0], *(one for one in self._threads[1:] if one.is_alive()), thread]
+                thread.start()
 
     def _line(self, near):
         try:
