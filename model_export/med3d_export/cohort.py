@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from med3d_contract.manifest_row import ManifestError
+
 Texts = npt.NDArray[np.str_]
 Floats = npt.NDArray[np.float64]
 
 
-class CohortError(Exception):
+class CohortError(ManifestError):
     """The cohort is wrong; ``problems`` holds one line per fault that names the manifest's row (header: row 1)."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
 """Where a cohort is read from: a CSV or Parquet manifest, or a BIDS dataset."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from med3d_export.bids import PARTICIPANTS_TSV, bids_rows
+from med3d_contract.bids import PARTICIPANTS_TSV, bids_rows
+from med3d_contract.cohort_manifest import NEEDED_FOR_TRAINING, csv_rows, require_columns
+from med3d_contract.manifest_row import ManifestError, ManifestRow
 from med3d_export.cohort import Cohort, CohortError
-from med3d_export.cohort_rows import ManifestRow, checked_cohort, require_columns
+from med3d_export.cohort_rows import checked_cohort
 
 MANIFEST_NAMES = ("participants.csv", "participants.parquet")
 
@@ -22,10 +23,10 @@ def read_cohort(path: Path, least_subjects: int = 20) -> Cohort:
     """
     if path.is_dir():
         path = _manifest_in(path)
-    if path.name == PARTICIPANTS_TSV:
-        return checked_cohort(bids_rows(path.parent), path.parent, least_subjects)
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
-    return checked_cohort(rows, path.parent, least_subjects)
+    try:
+        return checked_cohort(_rows(path), path.parent, least_subjects)
+    except ManifestError as error:
+        raise CohortError(error.problems) from error
 
 
 def _manifest_in(folder: Path) -> Path:
@@ -35,15 +36,10 @@ def _manifest_in(folder: Path) -> Path:
     raise CohortError([f"the folder holds none of {', '.join(MANIFEST_NAMES)} and {PARTICIPANTS_TSV}"])
 
 
-def _csv_rows(path: Path) -> Iterator[ManifestRow]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            require_columns(reader.fieldnames or [])
-            for number, record in enumerate(reader, start=2):
-                yield ManifestRow(number, record)
-    except UnicodeDecodeError as error:
-        raise CohortError([f"{path.name} is not UTF-8 text: {error.reason} at byte {error.start}"]) from error
+def _rows(path: Path) -> Iterator[ManifestRow]:
+    if path.name == PARTICIPANTS_TSV:
+        return bids_rows(path.parent)
+    return _parquet_rows(path) if path.suffix == ".parquet" else csv_rows(path, NEEDED_FOR_TRAINING)
 
 
 def _parquet_rows(path: Path) -> Iterator[ManifestRow]:
@@ -52,6 +48,6 @@ def _parquet_rows(path: Path) -> Iterator[ManifestRow]:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise CohortError([f"{path.name} cannot be read as Parquet: {error}"]) from error
-    require_columns(table.column_names)
+    require_columns(table.column_names, NEEDED_FOR_TRAINING)
     for number, record in enumerate(table.to_pylist(), start=2):
         yield ManifestRow(number, {column: None if v is None else str(v) for column, v in record.items()})

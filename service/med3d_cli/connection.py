@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from med3d_cli.cohorts_client import CohortsClient
 from med3d_cli.data_dir import DataDir, default_data_dir
 from med3d_cli.errors import CommandError
 from med3d_cli.results_client import ResultsClient
@@ -10,8 +11,17 @@ from med3d_cli.results_client import ResultsClient
 
 def connect() -> ResultsClient:
     """MED3D_URL and MED3D_API_KEY (or MED3D_API_KEY_FILE), else the service that `med3d serve` runs for this user."""
+    return ResultsClient(*_where())
+
+
+def connect_to_cohorts() -> CohortsClient:
+    """The same service."""
+    return CohortsClient(*_where())
+
+
+def _where() -> tuple[str, str]:
     data_dir = DataDir(default_data_dir())
-    return ResultsClient(_url(data_dir), _key(data_dir))
+    return _url(data_dir), _key(data_dir)
 
 
 def _url(data_dir: DataDir) -> str:

@@ -9,6 +9,7 @@ import typer
 from med3d_cli.analyse import analyse
 from med3d_cli.backup import backup, restore
 from med3d_cli.bundle import bundle_commands
+from med3d_cli.cohort import cohort_commands
 from med3d_cli.demo import demo
 from med3d_cli.errors import CommandError
 from med3d_cli.identifier_key import identifier_key_commands
@@ -36,6 +37,7 @@ def make_app() -> typer.Typer:
     for command in (serve, submit, runs, show, requeue, analyse, watch, worker, demo, ledger, backup, restore):
         app.command()(command)
     app.add_typer(bundle_commands(), name="bundle")
+    app.add_typer(cohort_commands(), name="cohort")
     app.add_typer(identifier_key_commands(), name="identifier-key")
     app.add_typer(key_commands(), name="keys")
     app.add_typer(pacs_commands(), name="pacs")

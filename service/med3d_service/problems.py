@@ -50,6 +50,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "unknown_study": (404, "No study has this id.", "GET /studies lists the studies that this key may see."),
     "unknown_pull": (404, "No pull has this id.", "GET /pulls lists the pulls that this key may see."),
     "unknown_run": (404, "No run has this id.", "GET /runs lists the runs that this key may see."),
+    "unknown_cohort": (404, "No cohort has this id or name.", "GET /cohorts lists the cohorts of this site."),
     "unknown_delivery": (404, "No delivery has this id.", "GET /deliveries lists the deliveries of this site."),
     "method_not_allowed": (405, "This address does not take this method.", "See GET /openapi.json."),
     "not_acceptable": (
@@ -57,6 +58,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The answer is DICOM JSON, which the request does not accept.",
         "Send 'Accept: application/dicom+json', or no Accept.",
     ),
+    "cohort_exists": (409, "A cohort of this site has this name.", "Choose another name, or add to the one there is."),
     "not_claimable": (409, "The stage is taken, over, or not ready yet.", "Drop the task: the sweep sends what waits."),
     "bundle_not_held": (409, "The run needs a bundle that this worker does not carry.", "Leave it to another worker."),
     "not_answered": (409, "The run has no answer to report (yet).", "Follow the run; reports exist once it has ended."),

@@ -22,6 +22,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 ID = String(36)
 DIGEST = String(64)
 STATUS = String(16)
+NO_RUN_WAITS = 9
+"""Behind every priority of a run: the working copies of studies that were kept for later are made last."""
 
 
 class Base(DeclarativeBase):
@@ -90,7 +92,10 @@ class StudyRow(Base):
     """A study. ``digest`` is over the set of its instances' digests: the study's identity within one site."""
 
     __tablename__ = "studies"
-    __table_args__ = (UniqueConstraint("site", "digest"),)
+    __table_args__ = (
+        UniqueConstraint("site", "digest"),
+        Index("ix_studies_to_copy", "working_status", "working_priority", "seq"),
+    )
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(ID, unique=True)
     site: Mapped[str] = mapped_column(String(64))
@@ -102,7 +107,8 @@ class StudyRow(Base):
     stated_sex: Mapped[str | None] = mapped_column(String(1))
     found_age: Mapped[dict[str, Any] | None]
     found_sex: Mapped[str | None] = mapped_column(String(1))
-    working_status: Mapped[str] = mapped_column(STATUS, index=True)  # waiting, copying, ready, refused
+    working_status: Mapped[str] = mapped_column(STATUS)  # waiting, copying, ready, refused
+    working_priority: Mapped[int] = mapped_column(default=NO_RUN_WAITS)  # of the most urgent run that was asked for
     working_key: Mapped[str | None] = mapped_column(String(200))
     working_sha256: Mapped[str | None] = mapped_column(DIGEST)
     working_lease_until: Mapped[float | None]

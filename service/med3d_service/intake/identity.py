@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from med3d_service.problems import ServiceError
@@ -70,8 +70,3 @@ class InflatedDigest:
         if not self._inflate.eof:
             raise ServiceError("archive_truncated")
         return self._digest.hexdigest()
-
-
-def study_digest(instance_digests: Iterable[str]) -> str:
-    """Digest the set of instance digests: neither order nor repetition counts."""
-    return hashlib.sha256("\n".join(sorted(set(instance_digests))).encode()).hexdigest()

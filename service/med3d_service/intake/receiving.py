@@ -4,8 +4,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from med3d_contract.identity import study_digest
 from med3d_service.intake.content import HEAD_BYTES, Content, dataset_offset, sniff
-from med3d_service.intake.identity import Digester, InflatedDigest, TailDigest, study_digest
+from med3d_service.intake.identity import Digester, InflatedDigest, TailDigest
 from med3d_service.intake.limits import Meter
 from med3d_service.problems import ServiceError
 from med3d_service.sealed import SealedWriter

@@ -1,7 +1,9 @@
 """From a received upload to a recorded study: the originals are on disk before the database says that they exist."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -17,6 +19,7 @@ from med3d_service.intake.receiving import ReceivedStudy
 from med3d_service.runs.starting import start_run
 from med3d_service.tables import InstanceRow, StudyRow, UploadRow
 
+T = TypeVar("T")
 NO_IMAGES = Refusal(
     code="no_images",
     reason="The upload holds no DICOM or NIfTI image. Send the DICOM files of one MRI study, or one NIfTI volume.",
@@ -46,16 +49,20 @@ class StudyRecorder:
 
         Raises ServiceError: unknown_bundle, no_bundle.
         """
-        with self._database.write() as session:
+        with self._database.read() as session:
             find_bundle(session, fields.bundle)  # before anything is stored
+        return self.keep(site, received, lambda session, study, known: self._start(session, study, fields, known=known))
+
+    def keep(self, site: str, received: ReceivedStudy, then: Callable[[Session, StudyRow, bool], T]) -> T:
+        """Record the study and do ``then(session, study, known)`` in the same transaction; what that gives."""
+        with self._database.write() as session:
             study = _find(session, site, received.digest)
             if study is not None:
-                return self._start(session, study, fields, known=True)
+                return then(session, study, True)
         upload = self._store_originals(received)
         try:
             with self._database.write() as session:
-                study = self._insert(session, site, received, upload)
-                return self._start(session, study, fields, known=False)
+                return then(session, self._insert(session, site, received, upload), False)
         except IntegrityError:  # the same study came twice at once, and the other was first
             if upload is not None:
                 self._store.delete(upload.key)
@@ -63,7 +70,16 @@ class StudyRecorder:
                 study = _find(session, site, received.digest)
                 if study is None:
                     raise
-                return self._start(session, study, fields, known=True)
+                return then(session, study, True)
+
+    def state(self, session: Session, study: StudyRow, fields: SubmittedFields) -> None:
+        """Note what the sender says of a study; what is left out stays as it was."""
+        if fields.age is not None:
+            study.stated_age = fields.age
+        if fields.sex is not None:
+            study.stated_sex = fields.sex
+        if fields.subject is not None:
+            self._vault.keep(session, study.id, "subject", fields.subject)
 
     def _store_originals(self, received: ReceivedStudy) -> UploadRow | None:
         if not received.instances:
@@ -106,12 +122,7 @@ class StudyRecorder:
         return study
 
     def _start(self, session: Session, study: StudyRow, fields: SubmittedFields, *, known: bool) -> RecordedStudy:
-        if fields.age is not None:
-            study.stated_age = fields.age
-        if fields.sex is not None:
-            study.stated_sex = fields.sex
-        if fields.subject is not None:
-            self._vault.keep(session, study.id, "subject", fields.subject)
+        self.state(session, study, fields)
         started = start_run(session, study, find_bundle(session, fields.bundle), priority=fields.priority)
         return RecordedStudy(study.id, started.run.id, RunStatus(started.run.status), known and started.known)
 

@@ -13,12 +13,12 @@ import structlog
 from sqlalchemy import ColumnElement, insert, or_, select
 from sqlalchemy.orm import Session
 
+from med3d_contract.identity import study_digest
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal
 from med3d_service.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
 from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
-from med3d_service.intake.identity import study_digest
 from med3d_service.intake.originals import original_key
 from med3d_service.pulls.tables import OVER, PullRow
 from med3d_service.runs.parking import PARKED

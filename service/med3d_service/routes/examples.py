@@ -90,3 +90,15 @@ PULL: dict[str, Any] = {
     "fault": {"code": "peer_unreachable", "reason": "The peer does not answer."},
     "studies": [],
 }
+
+COHORT: dict[str, Any] = {
+    "cohort_id": "0d5d1cf4-9f0e-4a54-8d55-1f6b1d1d2b33",
+    "name": "ms-clinic",
+    "bundle": None,
+    "schedule": {"start": "22:00:00", "end": "06:00:00", "time_zone": "Europe/Berlin"},
+    "member_filter": None,
+    "members": 136,
+    "subjects": 136,
+    "created_at": "2026-01-05T09:00:00Z",
+    "next_night": "2026-01-05T21:00:00Z",
+}

@@ -49,6 +49,7 @@ def start_run(
     if current is not None and not (after_fault and current.status in FAULTS):
         if priority is not None and raise_priority(session, current.id, priority):
             session.refresh(current)
+        _hurry_copy(study, current)
         return Started(current, known=True)
     wanted = priority or (priority_of(current) if current is not None else Priority.ROUTINE)
     run_id = str(uuid.uuid4())
@@ -59,6 +60,7 @@ def start_run(
     run = enqueue(
         session, study.id, bundle.digest, run_id=run_id, priority=wanted, chosen_series=chosen_series, code=code
     )
+    _hurry_copy(study, run)
     if study.working_status == "refused" and study.refusal is not None:
         refuse_study(session, study.id, Refusal.model_validate(study.refusal))
         session.refresh(run)
@@ -76,3 +78,7 @@ def requeue(session: Session, run: RunRow) -> RunRow:
     bundle = session.get_one(BundleRow, run.bundle_digest)
     started = start_run(session, study, bundle, priority=None, chosen_series=run.chosen_series, after_fault=True)
     return started.run
+
+
+def _hurry_copy(study: StudyRow, run: RunRow) -> None:
+    study.working_priority = min(study.working_priority, run.priority)

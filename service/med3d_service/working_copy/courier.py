@@ -122,7 +122,7 @@ class Courier:
         return True
 
     def _claim(self) -> StudyToCopy | None:
-        """Take the oldest study that waits, or whose courier was lost."""
+        """Take the most urgent study that waits, or whose courier was lost; of equals the oldest."""
         waiting = or_(
             StudyRow.working_status == "waiting",
             (StudyRow.working_status == "copying") & (StudyRow.working_lease_until < db_now()),
@@ -131,8 +131,8 @@ class Courier:
             if session.scalars(select(StudyRow.seq).where(waiting).limit(1)).first() is None:
                 return None
         with self._service.database.write() as session:
-            query = select(StudyRow).where(waiting).order_by(StudyRow.seq).limit(1).with_for_update(skip_locked=True)
-            study = session.scalars(query).first()
+            query = select(StudyRow).where(waiting).order_by(StudyRow.working_priority, StudyRow.seq).limit(1)
+            study = session.scalars(query.with_for_update(skip_locked=True)).first()
             if study is None:
                 return None
             study.working_tries += 1

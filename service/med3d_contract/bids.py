@@ -4,8 +4,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from med3d_export.cohort import CohortError
-from med3d_export.cohort_rows import ManifestRow
+from med3d_contract.manifest_row import ManifestError, ManifestRow
 
 PARTICIPANTS_TSV = "participants.tsv"
 _SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
@@ -16,12 +15,12 @@ def bids_rows(dataset: Path) -> Iterator[ManifestRow]:
     """One row per session with a T1w image; rows carry the number of the participant's line in participants.tsv.
 
     Sex is read in any of BIDS's spellings. The age of a session is taken from sub-*_sessions.tsv where it is there. Of
-    several runs in one session the first by name is taken. Raises CohortError that names each participant without an
+    several runs in one session the first by name is taken. Raises ManifestError that names each participant without an
     image, with the row.
     """
     participants = _table(dataset / PARTICIPANTS_TSV)
     if not participants or "participant_id" not in participants[0]:
-        raise CohortError([f"row 1: {PARTICIPANTS_TSV} has no column participant_id, or no rows"])
+        raise ManifestError([f"row 1: {PARTICIPANTS_TSV} has no column participant_id, or no rows"])
     problems, found = [], []
     for number, record in enumerate(participants, start=2):
         name = record["participant_id"]
@@ -34,7 +33,7 @@ def bids_rows(dataset: Path) -> Iterator[ManifestRow]:
             values = _values(record, subject, session if len(images) > 1 else "", image.relative_to(dataset))
             found.append(ManifestRow(number, values | ({"age": ages[session]} if ages.get(session) else {})))
     if problems:
-        raise CohortError(problems)
+        raise ManifestError(problems)
     yield from found
 
 

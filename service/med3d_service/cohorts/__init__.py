@@ -1,0 +1,1 @@
+"""Cohorts: studies that belong together, worked through by night and compared in the morning."""

@@ -1,0 +1,43 @@
+"""The tables of cohorts. Times as in med3d_service.tables; whose scan it is stays sealed with the identifiers."""
+
+from typing import Any
+
+from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from med3d_service.tables import ID, Base
+
+
+class CohortRow(Base):
+    """A named set of studies of one site. ``bundle`` None: the default one, as it is when a night begins."""
+
+    __tablename__ = "cohorts"
+    __table_args__ = (UniqueConstraint("site", "name"),)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(ID, unique=True)
+    site: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(64))
+    bundle: Mapped[str | None] = mapped_column(String(300))
+    schedule: Mapped[dict[str, Any] | None]
+    member_filter: Mapped[dict[str, Any] | None]
+    created_at: Mapped[float]
+
+
+class CohortMemberRow(Base):
+    """A study belongs to a cohort."""
+
+    __tablename__ = "cohort_members"
+    cohort_id: Mapped[str] = mapped_column(ForeignKey("cohorts.id"), primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), primary_key=True, index=True)
+    added_at: Mapped[float]
+
+
+class ScanFactsRow(Base):
+    """What a cohort's manifest says of a study, beside age and sex. ``sdmt``: measured, points."""
+
+    __tablename__ = "scan_facts"
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    visit: Mapped[str | None] = mapped_column(String(80))
+    scan_site: Mapped[str | None] = mapped_column(String(80))
+    scanner: Mapped[str | None] = mapped_column(String(80))
+    sdmt: Mapped[float | None]

@@ -1,0 +1,36 @@
+"""How a cohort is shown."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from med3d_contract.cohorts import CohortView, MemberFilter, NightSchedule
+from med3d_service.cohorts.members import count_members
+from med3d_service.cohorts.night import night_at
+from med3d_service.cohorts.tables import CohortRow
+from med3d_service.database import db_now
+from med3d_service.runs.views import moment
+
+
+def schedule_of(cohort: CohortRow) -> NightSchedule | None:
+    """The cohort's schedule, if it has one."""
+    return None if cohort.schedule is None else NightSchedule.model_validate(cohort.schedule)
+
+
+def cohort_view(session: Session, cohort: CohortRow) -> CohortView:
+    """Show a cohort as it stands."""
+    members, subjects = count_members(session, cohort.id)
+    schedule = schedule_of(cohort)
+    now = datetime.fromtimestamp(session.execute(select(db_now())).scalar_one(), UTC)
+    return CohortView(
+        cohort_id=cohort.id,
+        name=cohort.name,
+        bundle=cohort.bundle,
+        schedule=schedule,
+        member_filter=None if cohort.member_filter is None else MemberFilter.model_validate(cohort.member_filter),
+        members=members,
+        subjects=subjects,
+        created_at=moment(cohort.created_at),
+        next_night=None if schedule is None else night_at(schedule, now).opens_at,
+    )

@@ -1,0 +1,186 @@
+"""Cohorts: making one, letting studies join, reading."""
+
+from typing import Annotated, Any
+
+import anyio
+import structlog
+from fastapi import APIRouter, Path, Request, Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from med3d_contract.cohorts import (
+    CohortChange,
+    CohortDraft,
+    CohortView,
+    MembersAnswer,
+    MembersRequest,
+)
+from med3d_contract.results import Frozen
+from med3d_service.access import Caller, Submitter, Viewer
+from med3d_service.bundles import find_bundle
+from med3d_service.cohorts import members
+from med3d_service.cohorts.tables import CohortRow
+from med3d_service.cohorts.views import cohort_view
+from med3d_service.composition import Service
+from med3d_service.intake.form import StudyForm, SubmittedFields
+from med3d_service.intake.limits import Limits, Meter
+from med3d_service.intake.receiving import ReceivedStudy
+from med3d_service.problems import AUTH_CODES, ServiceError, problems
+from med3d_service.routes import ServiceParts, examples
+from med3d_service.routes.bodies import in_thread, read_body
+from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.routes.study_form import FORM, INTAKE_CODES
+from med3d_service.tables import StudyRow
+
+log = structlog.get_logger()
+router = APIRouter(tags=["cohorts"])
+CohortId = Annotated[str, Path(max_length=64, description="id or name of the cohort", examples=["ms-clinic"])]
+ONLY_WITH_A_RUN = ("priority", "bundle")
+
+
+class CohortPage(Frozen):
+    """Cohorts, newest first."""
+
+    items: tuple[CohortView, ...]
+    next_cursor: str | None
+
+
+class Kept(Frozen):
+    """The study is on disk and belongs to the cohort; ``known`` where the store had it."""
+
+    study_id: str
+    known: bool
+
+
+def _example(value: Any, description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"example": value}}}
+
+
+@router.post(
+    "/cohorts",
+    status_code=201,
+    summary="Make a cohort",
+    responses=problems("cohort_exists", "unknown_bundle", *AUTH_CODES) | {201: _example(examples.COHORT, "The cohort")},
+)
+def create_cohort(draft: CohortDraft, response: Response, service: ServiceParts, caller: Submitter) -> CohortView:
+    """Make a cohort; with a filter those studies join that fit it, now and before each night."""
+    with service.database.write() as session:
+        _require_bundle(session, draft.bundle)
+        made = cohort_view(session, members.create_cohort(session, caller.site, draft))
+    response.headers["Location"] = f"/cohorts/{made.cohort_id}"
+    return made
+
+
+@router.get(
+    "/cohorts",
+    summary="List cohorts, newest first",
+    responses=problems("invalid_cursor", *AUTH_CODES)
+    | {200: _example({"items": [examples.COHORT], "next_cursor": None}, "A page of cohorts")},
+)
+def list_cohorts(service: ServiceParts, caller: Viewer, limit: Limit = 50, cursor: Cursor = None) -> CohortPage:
+    """List the cohorts of this site."""
+    before = decode_cursor(cursor)
+    query = select(CohortRow).where(caller.sees(CohortRow.site)).order_by(CohortRow.seq.desc()).limit(limit + 1)
+    with service.database.read() as session:
+        rows = list(session.scalars(query if before is None else query.where(CohortRow.seq < before)))
+        items = tuple(cohort_view(session, row) for row in rows[:limit])
+    return CohortPage(items=items, next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None)
+
+
+@router.get(
+    "/cohorts/{cohort}",
+    summary="Read a cohort",
+    responses=problems("unknown_cohort", *AUTH_CODES) | {200: _example(examples.COHORT, "The cohort")},
+)
+def read_cohort(cohort: CohortId, service: ServiceParts, caller: Viewer) -> CohortView:
+    """Read one cohort."""
+    with service.database.read() as session:
+        return cohort_view(session, members.find_cohort(session, caller, cohort))
+
+
+@router.patch(
+    "/cohorts/{cohort}",
+    summary="Change bundle or schedule",
+    responses=problems("unknown_cohort", "unknown_bundle", *AUTH_CODES) | {200: _example(examples.COHORT, "Changed")},
+)
+def change_cohort(cohort: CohortId, change: CohortChange, service: ServiceParts, caller: Submitter) -> CohortView:
+    """Change what the next night uses; what is under way goes on as it began."""
+    with service.database.write() as session:
+        found = members.find_cohort(session, caller, cohort, lock=True)
+        if "bundle" in change.model_fields_set:
+            _require_bundle(session, change.bundle)
+            found.bundle = change.bundle
+        if "schedule" in change.model_fields_set:
+            found.schedule = None if change.schedule is None else change.schedule.model_dump(mode="json")
+        session.flush()
+        return cohort_view(session, found)
+
+
+@router.post(
+    "/cohorts/{cohort}/members",
+    summary="Let studies join that are in the store",
+    responses=problems("unknown_cohort", *AUTH_CODES)
+    | {200: _example({"added": 135, "known": 0, "missing": [17]}, "What joined, and what must be sent first")},
+)
+def add_members(cohort: CohortId, wanted: MembersRequest, service: ServiceParts, caller: Submitter) -> MembersAnswer:
+    """Let studies join by id or digest, and keep what a manifest says of them. The same again changes nothing."""
+    with service.database.write() as session:
+        found = members.find_cohort(session, caller, cohort, lock=True)
+        return members.add_entries(session, service.vault, found, wanted.entries)
+
+
+@router.post(
+    "/cohorts/{cohort}/studies",
+    status_code=201,
+    summary="Send a study into a cohort",
+    responses=problems("unknown_cohort", *INTAKE_CODES, *AUTH_CODES)
+    | {
+        200: {"model": Kept} | _example({"study_id": examples.STUDY_ID, "known": True}, "The store had it"),
+        201: _example({"study_id": examples.STUDY_ID, "known": False}, "It is on disk and belongs to the cohort"),
+    },
+    openapi_extra={"requestBody": FORM},
+)
+async def send_study(
+    cohort: CohortId, request: Request, response: Response, service: ServiceParts, caller: Submitter
+) -> Kept:
+    """Take one study as POST /studies does, to be run when the cohort is: no run is made now."""
+    await in_thread(request, lambda: _require_cohort(service, caller, cohort))
+    form = StudyForm(
+        request.headers.get("content-type", ""),
+        service.settings.spool_dir,
+        service.keys.originals,
+        Meter(Limits.of(service.settings)),
+    )
+    try:
+        await read_body(request, service.settings.max_upload_bytes, form.write)
+        fields, received = await in_thread(request, form.finish)
+        kept = await in_thread(request, lambda: _keep(service, caller, cohort, fields, received))
+    finally:
+        with anyio.CancelScope(shield=True):
+            await in_thread(request, form.discard)
+    response.status_code = 200 if kept.known else 201
+    response.headers["Location"] = f"/studies/{kept.study_id}"
+    return kept
+
+
+def _keep(service: Service, caller: Caller, cohort: str, fields: SubmittedFields, received: ReceivedStudy) -> Kept:
+    if any(getattr(fields, name) is not None for name in ONLY_WITH_A_RUN):
+        raise ServiceError("unknown_field", "A study sent into a cohort has no run yet, so no priority and no bundle.")
+
+    def join(session: Session, study: StudyRow, known: bool) -> Kept:
+        service.recorder.state(session, study, fields)
+        members.add_study(session, members.find_cohort(session, caller, cohort, lock=True), study.id)
+        return Kept(study_id=study.id, known=known)
+
+    return service.recorder.keep(caller.site, received, join)
+
+
+def _require_cohort(service: Service, caller: Caller, cohort: str) -> None:
+    with service.database.read() as session:
+        members.find_cohort(session, caller, cohort)
+
+
+def _require_bundle(session: Session, wanted: str | None) -> None:
+    """A name that stands for nothing now is a typing error; one that goes away later is told when a night begins."""
+    if wanted is not None:
+        find_bundle(session, wanted)
