@@ -144,7 +144,7 @@ async def send_study(
     cohort: CohortId, request: Request, response: Response, service: ServiceParts, caller: Submitter
 ) -> Kept:
     """Take one study as POST /studies does, to be run when the cohort is: no run is made now."""
-    await in_thread(request, lambda: _require_cohort(service, caller, cohort))
+    site = await in_thread(request, lambda: _site_of(service, caller, cohort))
     form = StudyForm(
         request.headers.get("content-type", ""),
         service.settings.spool_dir,
@@ -154,7 +154,7 @@ async def send_study(
     try:
         await read_body(request, service.settings.max_upload_bytes, form.write)
         fields, received = await in_thread(request, form.finish)
-        kept = await in_thread(request, lambda: _keep(service, caller, cohort, fields, received))
+        kept = await in_thread(request, lambda: _keep(service, caller, cohort, site, fields, received))
     finally:
         with anyio.CancelScope(shield=True):
             await in_thread(request, form.discard)
@@ -163,7 +163,9 @@ async def send_study(
     return kept
 
 
-def _keep(service: Service, caller: Caller, cohort: str, fields: SubmittedFields, received: ReceivedStudy) -> Kept:
+def _keep(
+    service: Service, caller: Caller, cohort: str, site: str, fields: SubmittedFields, received: ReceivedStudy
+) -> Kept:
     if any(getattr(fields, name) is not None for name in ONLY_WITH_A_RUN):
         raise ServiceError("unknown_field", "A study sent into a cohort has no run yet, so no priority and no bundle.")
 
@@ -172,12 +174,12 @@ def _keep(service: Service, caller: Caller, cohort: str, fields: SubmittedFields
         members.add_study(session, members.find_cohort(session, caller, cohort, lock=True), study.id)
         return Kept(study_id=study.id, known=known)
 
-    return service.recorder.keep(caller.site, received, join)
+    return service.recorder.keep(site, received, join)
 
 
-def _require_cohort(service: Service, caller: Caller, cohort: str) -> None:
+def _site_of(service: Service, caller: Caller, cohort: str) -> str:
     with service.database.read() as session:
-        members.find_cohort(session, caller, cohort)
+        return members.find_cohort(session, caller, cohort).site
 
 
 def _require_bundle(session: Session, wanted: str | None) -> None:
