@@ -1,12 +1,13 @@
 """Cohorts as the results API knows them: who belongs to one, and when it is worked through."""
 
 from datetime import datetime, time
+from enum import StrEnum
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from med3d_contract.results import Age, Frozen, Sex
+from med3d_contract.results import Age, BundleRef, Frozen, Sex
 
 CohortName = Annotated[
     str,
@@ -84,7 +85,7 @@ class CohortChange(Frozen):
 
 
 class CohortView(Frozen):
-    """A cohort."""
+    """A cohort. ``fault``: why the last scheduled night could not begin (a code), None where it could."""
 
     cohort_id: str
     name: str
@@ -95,6 +96,7 @@ class CohortView(Frozen):
     subjects: int = Field(description="members of one participant or patient are one")
     created_at: datetime
     next_night: datetime | None = Field(description="when the window opens next, or opened, while it is open")
+    fault: str | None
 
 
 class MemberEntry(Frozen):
@@ -129,3 +131,34 @@ class MembersAnswer(Frozen):
     added: int
     known: int
     missing: tuple[int, ...]
+
+
+class ReprocessingStatus(StrEnum):
+    """``waiting``: for its window to open. The last two are the end."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+class ReprocessingRequest(Frozen):
+    """POST /cohorts/{cohort}/reprocess. What has an answer by the bundle already is left alone."""
+
+    bundle: BundleName | None = Field(None, description="for this time; else the cohort's")
+    retry_faults: bool = Field(False, description="run again, once, what failed for good before")
+    in_window: bool = Field(False, description="only within the cohort's schedule; else now and until it is done")
+
+
+class ReprocessingView(Frozen):
+    """A cohort's way through one bundle."""
+
+    reprocessing_id: str
+    cohort: str
+    bundle: BundleRef
+    status: ReprocessingStatus
+    in_window: bool
+    retry_faults: bool
+    created_at: datetime
+    ended_at: datetime | None

@@ -22,7 +22,7 @@ from med3d_contract.results import (
     Sex,
 )
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 
 
 class WorkerIdentity(Frozen):
@@ -33,6 +33,7 @@ class WorkerIdentity(Frozen):
     software: dict[str, str]
     providers: tuple[str, ...]
     bundles: tuple[BundleRef, ...]
+    preprocessing_digests: dict[str, str] = Field({}, description="by bundle digest; equal ones give equal tensors")
 
 
 class WorkerHello(Frozen):
@@ -101,6 +102,7 @@ class Preprocessed(Frozen):
     quality: Quality
     acquisition: dict[str, str | float | None] = Field(description="field strength, manufacturer, model; no identifier")
     review_reasons: tuple[str, ...] = Field(description="why a person should look, known before prediction")
+    series_reasons: tuple[str, ...] = Field((), description="those of them that hold for any bundle: of the series")
     provenance: Provenance
     source: SourceSeries | None = Field(None, description="None for NIfTI, which has no instances")
     pictures: PreprocessedObject | None = Field(None, description="med3d_contract.pictures.BrainPictures as JSON")
@@ -152,6 +154,7 @@ class Completed(Frozen):
     attempt: int
     result: Result
     provenance: Provenance
+    quality: Quality | None = Field(None, description="where measures were held against another bundle's limits before")
 
 
 class Refused(Frozen):

@@ -23,7 +23,19 @@ from med3d_service.delivery.destinations import load_destinations
 from med3d_service.logs import configure_logging
 from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, Problem, problems, render_problems
-from med3d_service.routes import bundles, cohorts, deliveries, dicomweb, hooks, pulls, reports, runs, studies, workers
+from med3d_service.routes import (
+    bundles,
+    cohorts,
+    deliveries,
+    dicomweb,
+    hooks,
+    pulls,
+    reports,
+    reprocessing,
+    runs,
+    studies,
+    workers,
+)
 from med3d_service.routes.health import health_router
 from med3d_service.runs.transitions import grant_grace
 from med3d_service.settings import Settings
@@ -69,6 +81,7 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
         hooks.router,
         runs.router,
         cohorts.router,
+        reprocessing.router,
         reports.router,
         deliveries.router,
         bundles.router,

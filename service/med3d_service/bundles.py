@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sqlalchemy import select, update
@@ -42,6 +42,12 @@ def register_bundles(session: Session, refs: Iterable[BundleRef]) -> None:
         session.flush()
         known.add(ref.digest)
         has_default = True
+
+
+def note_preprocessing(session: Session, digests: Mapping[str, str]) -> None:
+    """Keep what workers say of how each bundle preprocesses."""
+    for bundle in session.scalars(select(BundleRow).where(BundleRow.digest.in_(digests))):
+        bundle.preprocessing_digest = digests[bundle.digest]
 
 
 def make_default(session: Session, bundle: BundleRow) -> None:

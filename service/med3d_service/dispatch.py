@@ -125,6 +125,7 @@ def _waiting(
         .join(StudyRow, StudyRow.id == RunRow.study_id)
         .where(
             RunRow.status.in_(QUEUE_OF),
+            RunRow.held.is_(False),
             StudyRow.working_status == "ready",
             or_(RunRow.dispatched_at.is_(None), RunRow.dispatched_at < db_now() - redispatch_s),
         )

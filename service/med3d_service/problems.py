@@ -58,6 +58,13 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The answer is DICOM JSON, which the request does not accept.",
         "Send 'Accept: application/dicom+json', or no Accept.",
     ),
+    "reprocessing_under_way": (
+        409,
+        "The cohort is being worked through already.",
+        "Wait until it is done, or cancel it first.",
+    ),
+    "no_reprocessing": (409, "The cohort is not being worked through.", "Start with POST /cohorts/{cohort}/reprocess."),
+    "no_schedule": (409, "The cohort has no schedule, so it has no window.", "Set one, or leave 'in_window' out."),
     "cohort_exists": (409, "A cohort of this site has this name.", "Choose another name, or add to the one there is."),
     "not_claimable": (409, "The stage is taken, over, or not ready yet.", "Drop the task: the sweep sends what waits."),
     "bundle_not_held": (409, "The run needs a bundle that this worker does not carry.", "Leave it to another worker."),

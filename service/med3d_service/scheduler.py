@@ -14,6 +14,7 @@ from med3d_contract.results import RunStatus
 from med3d_contract.store import ObjectInfo, StoreError
 from med3d_contract.work import StoredOutcome
 from med3d_service.arrival_tables import ArrivedInstanceRow
+from med3d_service.cohorts.nights import tend_cohorts
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
@@ -57,6 +58,7 @@ def run(settings: Settings) -> None:
             ("ledger", ledger.check_if_due),
         ):
             _tried(name, step)
+        _tried("cohorts", tend, service)
         _tried("dispatch", dispatch, service)
         _tried("stranded", tell_stranded, service)
         if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
@@ -71,6 +73,11 @@ def _tried(name: str, step: Callable[..., object], *arguments: Service) -> None:
         step(*arguments)
     except Exception:  # the edge: one step's trouble must not stop the others
         log.exception("sweep_failed", step=name)
+
+
+def tend(service: Service) -> int:
+    """Let cohorts begin, rest and go on by the clock, and feed those under way."""
+    return tend_cohorts(service.database, service.settings.cohort_ahead)
 
 
 def dispatch(service: Service) -> int:

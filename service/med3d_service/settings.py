@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     lease_s: float = Field(30.0, description="a stage is lost when its worker is silent for so long")
     max_tries: int = Field(3, description="losses and retryable faults of one stage before a run has failed")
     redispatch_s: float = Field(10.0, description="a run that waits so long while its queue is empty is sent again")
+    cohort_ahead: int = Field(256, description="runs of a cohort that wait at once; the others are made as these go")
     sweep_s: float = Field(1.0, description="pause of the scheduler between sweeps")
     leftover_s: float = Field(3600.0, description="fragments of abandoned uploads are removed at this age")
     worker_silent_s: float = Field(20.0, description="a worker not heard of for so long is not alive")

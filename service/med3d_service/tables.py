@@ -65,6 +65,7 @@ class BundleRow(Base):
     version: Mapped[str] = mapped_column(String(64))
     first_seen_at: Mapped[float]
     is_default: Mapped[bool]
+    preprocessing_digest: Mapped[str | None] = mapped_column(DIGEST)  # as the workers that carry it compute it
 
 
 class WorkerRow(Base):
@@ -179,6 +180,8 @@ class RunRow(Base):
     tries: Mapped[int]  # charged to the stage in hand
     retries: Mapped[int]  # times that the run went back to wait
     alone: Mapped[bool]  # predicted without neighbours: it was in a batch that was lost
+    held: Mapped[bool] = mapped_column(default=False)  # waits, and is not to be begun: its reprocessing rests
+    reprocessing_id: Mapped[str | None] = mapped_column(ID, index=True)
     worker_id: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[float]
     started_at: Mapped[float | None]

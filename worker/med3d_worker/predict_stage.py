@@ -7,7 +7,7 @@ from typing import Protocol
 import structlog
 
 from med3d_contract.client import ApiUnavailable, Superseded
-from med3d_contract.results import Provenance, Refusal, Result
+from med3d_contract.results import Provenance, Quality, Refusal, Result
 from med3d_contract.work import (
     Completed,
     Failed,
@@ -18,13 +18,15 @@ from med3d_contract.work import (
     Refused,
     WorkerIdentity,
 )
+from med3d_pipeline.quality import judge_quality
+from med3d_pipeline.spec import QualityLimits
 from med3d_worker.faults import failure_of
 from med3d_worker.head_prediction import HeadToPredict, Predicts
 from med3d_worker.lease import LeaseKeeper
 from med3d_worker.outcomes import OutcomeDelivery
-from med3d_worker.preparation import acquisition_of_fields
+from med3d_worker.preparation import acquisition_of_fields, quality_report
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache
+from med3d_worker.tensors import TensorCache, TensorRecord
 
 log = structlog.get_logger()
 
@@ -45,6 +47,15 @@ class PredictApi(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A head that may be predicted. quality: where it was held against another bundle's limits before."""
+
+    claim: PredictClaim
+    head: HeadToPredict
+    quality: Quality | None
+
+
 @dataclass(frozen=True)
 class PredictStage:
     """Claims, predicts, reports. One run's fault is not its neighbours'."""
@@ -54,6 +65,7 @@ class PredictStage:
     predict: Predicts
     delivery: OutcomeDelivery
     worker: WorkerIdentity
+    quality_limits: QualityLimits
     batch: int = 8
     heartbeat_s: float = 3.0
 
@@ -68,69 +80,85 @@ class PredictStage:
             return 0
         attempts = {claim.run_id: claim.attempt for claim in claims}
         with LeaseKeeper(self.api, attempts, self.heartbeat_s, "encoding and estimating") as lease:
-            ready = [(claim, head) for claim in claims if (head := self._load(claim))]
+            ready = [one for claim in claims if (one := self._load(claim))]
             self._predict(ready, lease)
         return len(claims)
 
-    def _load(self, claim: PredictClaim) -> HeadToPredict | None:
+    def _load(self, claim: PredictClaim) -> _Ready | None:
         try:
             record = self.tensors.load(claim.preprocessed.tensor)
+            return self._judged(claim, record)
         except Exception as error:  # noqa: BLE001 - the edge: this run's fault, whatever it was
             self._fault(claim, error)
             return None
-        return HeadToPredict(
-            record=record,
-            subject=claim.subject,
-            acquisition=acquisition_of_fields(claim.preprocessed.acquisition),
-            review_reasons=claim.preprocessed.review_reasons,
-        )
 
-    def _predict(self, ready: Sequence[tuple[PredictClaim, HeadToPredict]], lease: LeaseKeeper) -> None:
+    def _judged(self, claim: PredictClaim, record: TensorRecord) -> _Ready | None:
+        """Hold a head that was preprocessed for another bundle against this one's limits; None where it is refused."""
+        known, quality = claim.preprocessed, None
+        reasons = known.review_reasons
+        if known.provenance.bundle_digest != claim.bundle.digest:
+            verdict = judge_quality(record.measures, self.quality_limits)
+            quality = quality_report(record.measures, self.quality_limits.refuse, verdict.failed)
+            reasons = (*known.series_reasons, *verdict.review_reasons)
+            if verdict.refusal is not None:
+                code, reason, details = verdict.refusal.code, verdict.refusal.reason, dict(verdict.refusal.details)
+                refusal = Refusal(code=code, reason=reason, details=details)
+                self.delivery.answer(claim.run_id, _outcome(claim, refusal, self._provenance(claim, {}), quality))
+                return None
+        acquisition = acquisition_of_fields(known.acquisition)
+        return _Ready(claim, HeadToPredict(record, claim.subject, acquisition, reasons), quality)
+
+    def _predict(self, ready: Sequence[_Ready], lease: LeaseKeeper) -> None:
         if not ready:
             return
         clock = StageClock()
         try:
             with clock.measure("predicting"):
-                answers = self.predict([head for _, head in ready])
+                answers = self.predict([one.head for one in ready])
         except Exception as error:  # noqa: BLE001 - the edge: find the one that cannot be predicted
             if len(ready) == 1:
-                self._fault(ready[0][0], error)
+                self._fault(ready[0].claim, error)
                 return
             log.warning("batch_failed", runs=len(ready), error=type(error).__name__)
-            for pair in ready:
-                self._predict([pair], lease)
+            for one in ready:
+                self._predict([one], lease)
             return
-        for (claim, _), answer in zip(ready, answers, strict=True):
-            if not lease.is_over(claim.run_id):
-                self._answer(claim, answer, clock.timings_s)
+        for one, answer in zip(ready, answers, strict=True):
+            if not lease.is_over(one.claim.run_id):
+                self._answer(one, answer, clock.timings_s)
 
-    def _answer(self, claim: PredictClaim, answer: Result | Refusal, timings_s: dict[str, float]) -> None:
+    def _answer(self, one: _Ready, answer: Result | Refusal, timings_s: dict[str, float]) -> None:
+        provenance = self._provenance(one.claim, timings_s)
+        try:
+            self.delivery.answer(one.claim.run_id, _outcome(one.claim, answer, provenance, one.quality))
+        except Exception as error:  # noqa: BLE001 - the edge: the store does not take it
+            self._fault(one.claim, error)
+
+    def _provenance(self, claim: PredictClaim, timings_s: dict[str, float]) -> Provenance:
         before = claim.preprocessed.provenance
-        provenance = before.model_copy(
+        return before.model_copy(
             update={
                 "timings_s": before.timings_s | timings_s,
                 "providers": _joined(before, self.worker),
                 "bundle_digest": claim.bundle.digest,
             }
         )
-        try:
-            self.delivery.answer(claim.run_id, _outcome(claim, answer, provenance))
-        except Exception as error:  # noqa: BLE001 - the edge: the store does not take it
-            self._fault(claim, error)
 
     def _fault(self, claim: PredictClaim, error: BaseException) -> None:
         self.delivery.fault(claim.run_id, Failed(attempt=claim.attempt, failure=failure_of(error)))
 
 
-def _outcome(claim: PredictClaim, answer: Result | Refusal, provenance: Provenance) -> Completed | Refused:
+def _outcome(
+    claim: PredictClaim, answer: Result | Refusal, provenance: Provenance, quality: Quality | None
+) -> Completed | Refused:
     if isinstance(answer, Result):
-        return Completed(attempt=claim.attempt, result=answer, provenance=provenance)
+        return Completed(attempt=claim.attempt, result=answer, provenance=provenance, quality=quality)
     known = claim.preprocessed
     return Refused(
         attempt=claim.attempt,
         refusal=answer,
         series=known.series,
-        quality=known.quality,
+        quality=quality or known.quality,
         provenance=provenance,
         source=known.source,
         pictures=known.pictures,

@@ -46,6 +46,7 @@ class PreparedStudy:
     acquisition: Acquisition
     patient: PatientAttributes
     review_reasons: tuple[str, ...]
+    series_reasons: tuple[str, ...]
     provenance: Provenance
     source: SourceSeries | None
     pictures: PreprocessedObject | None
@@ -136,6 +137,7 @@ class _Preparing:
             acquisition=loaded.acquisition,
             patient=loaded.patient,
             review_reasons=(*selection.review_reasons, *review_reasons),
+            series_reasons=tuple(selection.review_reasons),
             provenance=self._provenance(),
             source=self._source,
             pictures=self._pictures,

@@ -132,6 +132,7 @@ class PreprocessStage:
                 quality=study.quality,
                 acquisition=study.acquisition_fields(),
                 review_reasons=study.review_reasons,
+                series_reasons=study.series_reasons,
                 provenance=study.provenance,
                 source=study.source,
                 pictures=study.pictures,

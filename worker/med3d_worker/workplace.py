@@ -52,7 +52,14 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     preprocess = PreprocessStage(api, store, scratch, prepare, delivery, worker, settings.heartbeat_s)
     head_prediction = HeadPrediction(model.predictor, settings.allow_demonstration_heads)
     predict = PredictStage(
-        api, tensors, head_prediction, delivery, worker, settings.predict_batch, settings.heartbeat_s
+        api,
+        tensors,
+        head_prediction,
+        delivery,
+        worker,
+        model.quality_limits,
+        settings.predict_batch,
+        settings.heartbeat_s,
     )
     hello = WorkerHello(worker=worker, queues=settings.queue_names)
     threading.Thread(target=_say_hello, args=(api, hello, settings.heartbeat_s), name="hello", daemon=True).start()
@@ -65,6 +72,7 @@ def _identity(model: LoadedModel) -> WorkerIdentity:
         software=model.software,
         providers=model.providers,
         bundles=(model.reference,),
+        preprocessing_digests={model.reference.digest: model.preprocessing_digest},
     )
 
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from med3d_service.tables import ID, Base
+from med3d_service.tables import DIGEST, ID, STATUS, Base
 
 
 class CohortRow(Base):
@@ -21,6 +21,8 @@ class CohortRow(Base):
     schedule: Mapped[dict[str, Any] | None]
     member_filter: Mapped[dict[str, Any] | None]
     created_at: Mapped[float]
+    night_begun_at: Mapped[float | None]  # when the night opened that was seen to last
+    night_fault: Mapped[str | None] = mapped_column(String(64))  # why it could not begin
 
 
 class CohortMemberRow(Base):
@@ -41,3 +43,27 @@ class ScanFactsRow(Base):
     scan_site: Mapped[str | None] = mapped_column(String(80))
     scanner: Mapped[str | None] = mapped_column(String(80))
     sdmt: Mapped[float | None]
+
+
+class ReprocessingRow(Base):
+    """A cohort's way through one bundle; a cohort has one at a time. Its runs name it (RunRow.reprocessing_id)."""
+
+    __tablename__ = "reprocessings"
+    __table_args__ = (
+        Index(
+            "uq_reprocessings_under_way",
+            "cohort_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(ID, unique=True)
+    cohort_id: Mapped[str] = mapped_column(ForeignKey("cohorts.id"), index=True)
+    bundle_digest: Mapped[str] = mapped_column(DIGEST)
+    status: Mapped[str] = mapped_column(STATUS)
+    in_window: Mapped[bool]
+    retry_faults: Mapped[bool]
+    created_at: Mapped[float]
+    ended_at: Mapped[float | None]

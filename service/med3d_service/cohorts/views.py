@@ -33,4 +33,5 @@ def cohort_view(session: Session, cohort: CohortRow) -> CohortView:
         subjects=subjects,
         created_at=moment(cohort.created_at),
         next_night=None if schedule is None else night_at(schedule, now).opens_at,
+        fault=cohort.night_fault,
     )

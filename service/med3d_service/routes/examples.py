@@ -101,4 +101,16 @@ COHORT: dict[str, Any] = {
     "subjects": 136,
     "created_at": "2026-01-05T09:00:00Z",
     "next_night": "2026-01-05T21:00:00Z",
+    "fault": None,
+}
+
+REPROCESSING: dict[str, Any] = {
+    "reprocessing_id": "7c0a2b5e-54f3-4d29-8a40-1d5fb6b7c944",
+    "cohort": "ms-clinic",
+    "bundle": BUNDLE,
+    "status": "running",
+    "in_window": True,
+    "retry_faults": False,
+    "created_at": "2026-01-05T21:00:00Z",
+    "ended_at": None,
 }

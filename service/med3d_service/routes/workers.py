@@ -22,7 +22,7 @@ from med3d_contract.work import (
 )
 from med3d_service.access import Worker
 from med3d_service.arrival_tables import AppraisalRow
-from med3d_service.bundles import register_bundles
+from med3d_service.bundles import note_preprocessing, register_bundles
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
@@ -64,6 +64,7 @@ def hello(said: WorkerHello, service: ServiceParts, _caller: Worker) -> None:
     worker = said.worker
     with service.database.write() as session:
         register_bundles(session, worker.bundles)
+        note_preprocessing(session, worker.preprocessing_digests)
         session.merge(
             WorkerRow(
                 worker_id=worker.worker_id,

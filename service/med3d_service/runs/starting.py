@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import Priority, Refusal, RunStatus
 from med3d_service.problems import ServiceError
+from med3d_service.runs.reuse import prepared_for
 from med3d_service.runs.transitions import enqueue, raise_priority, refuse_study
 from med3d_service.runs.views import priority_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow
@@ -56,9 +57,15 @@ def start_run(
     if current is not None:
         current.superseded_by = run_id  # first, for only one run may be the current one
         session.flush()
-    code = None if current is None else REQUEUED
     run = enqueue(
-        session, study.id, bundle.digest, run_id=run_id, priority=wanted, chosen_series=chosen_series, code=code
+        session,
+        study.id,
+        bundle.digest,
+        run_id=run_id,
+        priority=wanted,
+        chosen_series=chosen_series,
+        prepared=prepared_for(session, bundle, [study.id], chosen_series).get(study.id),
+        code=None if current is None else REQUEUED,
     )
     _hurry_copy(study, run)
     if study.working_status == "refused" and study.refusal is not None:

@@ -5,7 +5,7 @@ want to move a run one does and the other is told. An attempt is one claim of on
 the fence against workers that were thought lost. Whatever an attempt brings is taken while no newer one exists.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ PREPROCESS, PREDICT = "preprocess", "predict"
 WAITING = {PREPROCESS: RunStatus.QUEUED, PREDICT: RunStatus.PREPROCESSED}
 IN_WORK = {PREPROCESS: RunStatus.PREPROCESSING, PREDICT: RunStatus.PREDICTING}
 ANSWERS = frozenset({RunStatus.COMPLETED, RunStatus.REFUSED})
+TENSOR_GONE = frozenset({"object_missing", "object_damaged"})
+"""Faults of the predict stage that only preprocessing can mend: it makes the tensor again."""
 WORKER_LOST = Failure(
     code="worker_lost",
     reason="The worker was lost each time that it worked on this run; its log tells why.",
@@ -47,6 +49,16 @@ class Leases:
     max_tries: int
 
 
+@dataclass(frozen=True)
+class NewRun:
+    """A run to insert. prepared: columns that an earlier run's preprocessing leaves (see runs.reuse)."""
+
+    run_id: str
+    study_id: str
+    prepared: Mapping[str, Any] | None = None
+    code: str | None = None
+
+
 def enqueue(
     session: Session,
     study_id: str,
@@ -55,27 +67,72 @@ def enqueue(
     run_id: str,
     priority: Priority,
     chosen_series: str = "",
+    prepared: Mapping[str, Any] | None = None,
     code: str | None = None,
 ) -> RunRow:
-    """Insert a run that waits for preprocessing. ``code`` tells in its first event why it came to be."""
-    now = _now(session)
-    run = RunRow(
-        id=run_id,
-        study_id=study_id,
-        bundle_digest=bundle_digest,
-        chosen_series=chosen_series,
-        status=RunStatus.QUEUED,
-        priority=CELERY_PRIORITY[priority],
-        attempt=0,
-        tries=0,
-        retries=0,
-        alone=False,
-        created_at=now,
-    )
-    session.add(run)
-    session.flush()
-    _record(session, run.id, now, RunStatus.QUEUED, 0, code=code)
+    """Insert a run that waits for preprocessing, or for prediction where ``prepared`` (see runs.reuse) is there.
+
+    ``code`` tells in its first event why it came to be.
+    """
+    wanted = NewRun(run_id, study_id, prepared, code)
+    (run,) = enqueue_many(session, bundle_digest, priority, [wanted], chosen_series)
     return run
+
+
+def enqueue_many(
+    session: Session,
+    bundle_digest: str,
+    priority: Priority,
+    wanted: Sequence[NewRun],
+    chosen_series: str = "",
+    reprocessing_id: str | None = None,
+) -> list[RunRow]:
+    """Insert many runs at once."""
+    now = _now(session)
+    runs = [
+        RunRow(
+            id=new.run_id,
+            study_id=new.study_id,
+            bundle_digest=bundle_digest,
+            chosen_series=chosen_series,
+            status=RunStatus.QUEUED if new.prepared is None else RunStatus.PREPROCESSED,
+            priority=CELERY_PRIORITY[priority],
+            attempt=0,
+            tries=0,
+            retries=0,
+            alone=False,
+            reprocessing_id=reprocessing_id,
+            created_at=now,
+            **(new.prepared or {}),
+        )
+        for new in wanted
+    ]
+    session.add_all(runs)
+    session.flush()
+    session.add_all(
+        RunEventRow(run_id=run.id, at=now, status=run.status, stage=None, attempt=0, code=new.code)
+        for run, new in zip(runs, wanted, strict=True)
+    )
+    session.flush()
+    return runs
+
+
+def waits_for(reprocessing_id: str) -> tuple[ColumnElement[bool], ...]:
+    """Its runs that have not begun; not those that somebody made more urgent meanwhile."""
+    return (
+        RunRow.reprocessing_id == reprocessing_id,
+        RunRow.status.in_(WAITING.values()),
+        RunRow.priority == CELERY_PRIORITY[Priority.COHORT],
+    )
+
+
+def cancel_waiting(session: Session, reprocessing_id: str) -> int:
+    """Cancel the runs of a reprocessing that have not begun; what is in work is brought to its end."""
+    waiting = select(RunRow).where(*waits_for(reprocessing_id)).with_for_update(skip_locked=True)
+    runs = session.scalars(waiting).all()
+    for run in runs:
+        _move(session, run, RunStatus.CANCELLED, {"held": False}, "cancelled")
+    return len(runs)
 
 
 def claim_preprocess(session: Session, run_id: str, worker: WorkerIdentity, leases: Leases) -> RunRow:
@@ -84,7 +141,7 @@ def claim_preprocess(session: Session, run_id: str, worker: WorkerIdentity, leas
     if run is None:
         raise ServiceError("unknown_run")
     study_ready = session.execute(select(StudyRow.working_status).where(StudyRow.id == run.study_id)).scalar_one()
-    if run.status != RunStatus.QUEUED or study_ready != "ready":
+    if run.status != RunStatus.QUEUED or study_ready != "ready" or run.held:
         raise ServiceError("not_claimable")
     if run.bundle_digest not in {bundle.digest for bundle in worker.bundles}:
         raise ServiceError("bundle_not_held")
@@ -100,6 +157,7 @@ def claim_predict(session: Session, worker: WorkerIdentity, limit: int, leases: 
         select(RunRow)
         .where(
             RunRow.status == RunStatus.PREPROCESSED,
+            RunRow.held.is_(False),
             RunRow.bundle_digest.in_([bundle.digest for bundle in worker.bundles]),
         )
         .order_by(RunRow.priority, RunRow.seq)
@@ -211,7 +269,7 @@ def raise_priority(session: Session, run_id: str, priority: Priority) -> bool:
     """Make a run that has not ended more urgent, never less; whether it changed."""
     rank = CELERY_PRIORITY[priority]
     here = (RunRow.id == run_id, RunRow.priority > rank, RunRow.status.not_in(TERMINAL))
-    return _changed(session, here, {"priority": rank, "dispatched_at": None})
+    return _changed(session, here, {"priority": rank, "dispatched_at": None, "held": False})
 
 
 def supersede(session: Session, study_id: str, successor: RunRow) -> None:
@@ -365,7 +423,10 @@ def _end_in_fault(
         # Where the surroundings fail, trying again at once would fail again: as if sent now, it waits for its turn.
         "dispatched_at": db_now() if passing else None,
     }
-    _end_attempt(session, run, attempt, WAITING[attempt.stage], "lost" if lost else "retried", back, failure.code)
+    to = WAITING[attempt.stage]
+    if attempt.stage == PREDICT and failure.code in TENSOR_GONE:
+        to, back = RunStatus.QUEUED, back | {"preprocessed": None}
+    _end_attempt(session, run, attempt, to, "lost" if lost else "retried", back, failure.code)
 
 
 def _reported(outcome: Completed | Refused | Failed) -> dict[str, Any]:

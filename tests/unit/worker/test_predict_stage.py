@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from factories.models import LIMITS
 from factories.stores import MemoryStore
 from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, WORKER, FakeApi, predict_claim, result
 from med3d_contract.client import ApiUnavailable
@@ -8,7 +10,7 @@ from med3d_contract.work import StoredOutcome
 from med3d_pipeline.errors import InferenceError
 from med3d_worker.outcomes import OutcomeDelivery
 from med3d_worker.predict_stage import PredictStage
-from med3d_worker.tensors import TensorCache
+from med3d_worker.tensors import TensorCache, TensorRecord
 
 
 class Predicts:
@@ -18,9 +20,11 @@ class Predicts:
         self.answers = answers
         self.poisonous = poisonous
         self.batches = []
+        self.heads = []
 
     def __call__(self, heads):
         self.batches.append(len(heads))
+        self.heads += heads
         if any(head.subject.sex == self.poisonous for head in heads) and self.poisonous:
             raise InferenceError("the runtime failed")
         return [self.answers[number % len(self.answers)] for number in range(len(heads))]
@@ -34,7 +38,9 @@ class Setting:
         self.predicts = Predicts(answers or [result()], poisonous)
         self.sent = []
         delivery = OutcomeDelivery(self.api, self.store, lambda run_id, attempt: self.sent.append((run_id, attempt)))
-        self.stage = PredictStage(self.api, self.tensors, self.predicts, delivery, WORKER, batch=4, heartbeat_s=0.01)
+        self.stage = PredictStage(
+            self.api, self.tensors, self.predicts, delivery, WORKER, LIMITS, batch=4, heartbeat_s=0.01
+        )
 
     def stored(self, run_id):
         return StoredOutcome.model_validate_json(self.store.objects[f"results/{run_id}/2.json"]).outcome
@@ -119,3 +125,39 @@ def test_acquisitions_of_other_versions_are_understood(acquisition):
     setting.api.claims = [claim.model_copy(update={"preprocessed": older})]
     setting.stage()
     assert setting.stored("a").outcome == "completed"
+
+
+def reused(setting, **measures):
+    """Let the claim in hand be of a head that was preprocessed for another bundle."""
+    (claim,) = setting.api.claims
+    known = claim.preprocessed
+    record = TensorRecord(np.ones((2, 2, 2), np.float32), np.eye(4), measures)
+    changed = known.model_copy(
+        update={
+            "tensor": setting.tensors.keep("tensors/a.npz", record),
+            "review_reasons": ("two series", "what the other bundle thought"),
+            "series_reasons": ("two series",),
+            "provenance": known.provenance.model_copy(update={"bundle_digest": "0" * 64}),
+        }
+    )
+    setting.api.claims = [claim.model_copy(update={"preprocessed": changed})]
+
+
+def test_a_head_that_was_preprocessed_for_another_bundle_is_held_against_this_ones_limits():
+    setting = Setting("a")
+    reused(setting, template_overlap=0.85)
+    setting.stage()
+    (head,) = setting.predicts.heads
+    assert head.review_reasons[0] == "two series"
+    assert "template_overlap of 0.85" in head.review_reasons[1]
+    assert setting.stored("a").quality.limits == {"template_overlap": (0.8, None)}
+
+
+def test_a_head_that_this_bundle_would_have_refused_is_refused_without_being_encoded():
+    setting = Setting("a")
+    reused(setting, template_overlap=0.5)
+    setting.stage()
+    assert setting.predicts.batches == []
+    told = setting.stored("a")
+    assert (told.refusal.code, told.quality.failed) == ("not_a_head", ("template_overlap",))
+    assert told.provenance.bundle_digest == "b" * 64
