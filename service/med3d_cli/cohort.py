@@ -1,6 +1,7 @@
 """`med3d cohort`: studies that are worked through by night and compared in the morning."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from med3d_cli.cohort_import import Imported, import_scans
+from med3d_cli.cohort_runs import cancel, pause, resume, run, status
 from med3d_cli.cohorts_client import CohortsClient
 from med3d_cli.connection import connect_to_cohorts
 from med3d_cli.errors import CommandError
@@ -29,11 +31,13 @@ WantedBundle = Annotated[str | None, typer.Option(help="A model other than the o
 
 
 def cohort_commands() -> typer.Typer:
-    """`med3d cohort create|add|import|list`."""
+    """`med3d cohort create|add|import|list|run|status|pause|resume|cancel`."""
     group = typer.Typer(help="Cohorts: many studies, worked through by night.", no_args_is_help=True)
-    for command in (create, add, list_cohorts):
-        group.command("list" if command is list_cohorts else None)(command)
+    commands: tuple[Callable[..., None], ...] = (create, add, run, status, pause, resume, cancel)
+    for command in commands:
+        group.command()(command)
     group.command("import")(import_cohort)
+    group.command("list")(list_cohorts)
     return group
 
 

@@ -1,15 +1,27 @@
 """The results API's cohorts, from the command line."""
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import httpx
 
-from med3d_cli.results_client import UPLOAD_TIMEOUT
+from med3d_cli.results_client import EVENTS_TIMEOUT, UPLOAD_TIMEOUT, server_sent_events
 from med3d_cli.study_stream import Upload
-from med3d_contract.cohorts import CohortDraft, CohortView, MemberEntry, MembersAnswer, MembersRequest
+from med3d_contract.cohorts import (
+    CohortDraft,
+    CohortProgress,
+    CohortView,
+    MemberEntry,
+    MembersAnswer,
+    MembersRequest,
+    ReprocessingRequest,
+    ReprocessingStatus,
+    ReprocessingView,
+)
 from med3d_contract.problems import ApiUnavailable, RetryPolicy, Sleep, raise_for_problem, request_with_retries
+
+UNDER_WAY = (ReprocessingStatus.RUNNING, ReprocessingStatus.WAITING, ReprocessingStatus.PAUSED)
 
 
 class CohortsClient:
@@ -61,6 +73,44 @@ class CohortsClient:
             raise ApiUnavailable(f"sending to {self._http.base_url} failed: {type(error).__name__}") from error
         raise_for_problem(response)
         return str(response.json()["study_id"])
+
+    def reprocess(self, cohort: str, wanted: ReprocessingRequest) -> ReprocessingView:
+        """Work a cohort through; Superseded where it is being worked through already."""
+        answer = self._send("POST", f"/cohorts/{cohort}/reprocess", wanted.model_dump(mode="json"))
+        return ReprocessingView.model_validate_json(answer.content)
+
+    def move(self, cohort: str, move: Literal["pause", "resume", "cancel"]) -> ReprocessingView:
+        """Pause, resume or cancel what is under way; Superseded where nothing is."""
+        return ReprocessingView.model_validate_json(self._send("POST", f"/cohorts/{cohort}/{move}").content)
+
+    def progress(self, cohort: str, bundle: str | None = None) -> CohortProgress:
+        """How far a cohort is."""
+        params = None if bundle is None else {"bundle": bundle}
+        return CohortProgress.model_validate_json(
+            self._send("GET", f"/cohorts/{cohort}/progress", params=params).content
+        )
+
+    def follow(self, cohort: str, bundle: str | None = None) -> Iterator[CohortProgress]:
+        """The progress each time that it has changed, until it is over; asks again where the stream breaks off."""
+        for failures in range(1, self._retries.attempts + 1):
+            try:
+                for event in self._events(cohort, bundle):
+                    progress = CohortProgress.model_validate(event["data"])
+                    yield progress
+                    if progress.status not in UNDER_WAY:
+                        return
+            except httpx.TransportError:
+                self._sleep(self._retries.delay_s(failures))
+        raise ApiUnavailable(f"the progress of {cohort} broke off {self._retries.attempts} times")
+
+    def _events(self, cohort: str, bundle: str | None) -> Iterator[dict[str, Any]]:
+        params = {} if bundle is None else {"bundle": bundle}
+        path, headers = f"/cohorts/{cohort}/events", {"Accept": "text/event-stream"}
+        with self._http.stream("GET", path, params=params, headers=headers, timeout=EVENTS_TIMEOUT) as response:
+            if not response.is_success:
+                response.read()
+                raise_for_problem(response)
+            yield from server_sent_events(response.iter_lines())
 
     def close(self) -> None:
         """Close the connections."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime, time
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -162,3 +162,59 @@ class ReprocessingView(Frozen):
     retry_faults: bool
     created_at: datetime
     ended_at: datetime | None
+
+
+class StageTime(Frozen):
+    """Seconds of one stage on average, over the newest answers."""
+
+    stage: str
+    mean_s: float
+
+
+class ProblemCount(Frozen):
+    """Members that ended alike without a number; ``study_ids`` names the first of them."""
+
+    status: Literal["refused", "failed"]
+    code: str
+    count: int
+    study_ids: tuple[str, ...]
+
+
+class MemberCounts(Frozen):
+    """Members by where they stand; ``copying`` has no working copy yet, ``waiting`` no run or a cancelled one."""
+
+    copying: int = 0
+    waiting: int = 0
+    queued: int = 0
+    preprocessing: int = 0
+    preprocessed: int = 0
+    predicting: int = 0
+    completed: int = 0
+    refused: int = 0
+    failed: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Members for which nothing more is to be done."""
+        return self.completed + self.refused + self.failed
+
+    @property
+    def all(self) -> int:
+        """All members."""
+        return sum(self.model_dump().values())
+
+
+class CohortProgress(Frozen):
+    """How far a cohort is with one bundle. ``status`` None: it was never worked through by this bundle."""
+
+    cohort: str
+    bundle: BundleRef
+    status: ReprocessingStatus | None
+    members: MemberCounts
+    rate_per_s: float = Field(description="answers in the last five minutes")
+    seconds_left: float | None
+    slowest_stage: str | None
+    stages: tuple[StageTime, ...]
+    problems: tuple[ProblemCount, ...]
+    workers: int = Field(description="live workers that carry the bundle")
+    next_night: datetime | None

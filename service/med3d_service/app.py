@@ -25,6 +25,7 @@ from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, Problem, problems, render_problems
 from med3d_service.routes import (
     bundles,
+    cohort_progress,
     cohorts,
     deliveries,
     dicomweb,
@@ -82,6 +83,7 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
         runs.router,
         cohorts.router,
         reprocessing.router,
+        cohort_progress.router,
         reports.router,
         deliveries.router,
         bundles.router,

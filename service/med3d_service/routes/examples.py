@@ -114,3 +114,20 @@ REPROCESSING: dict[str, Any] = {
     "created_at": "2026-01-05T21:00:00Z",
     "ended_at": None,
 }
+
+PROGRESS: dict[str, Any] = {
+    "cohort": "ms-clinic",
+    "bundle": BUNDLE,
+    "status": "running",
+    "members": {
+        "copying": 0, "waiting": 60, "queued": 20, "preprocessing": 2, "preprocessed": 3, "predicting": 0,
+        "completed": 48, "refused": 2, "failed": 1,
+    },
+    "rate_per_s": 0.41,
+    "seconds_left": 207.3,
+    "slowest_stage": "bias field",
+    "stages": [{"stage": "bias field", "mean_s": 1.97}],
+    "problems": [{"status": "refused", "code": "not_a_head", "count": 2, "study_ids": [STUDY_ID]}],
+    "workers": 2,
+    "next_night": None,
+}  # fmt: skip

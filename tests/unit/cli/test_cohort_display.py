@@ -1,0 +1,39 @@
+import pytest
+from rich.console import Console
+
+from factories.work import BUNDLE
+from med3d_cli.cohort_display import in_words, progress_panel
+from med3d_contract.cohorts import CohortProgress, MemberCounts, ProblemCount, StageTime
+
+
+def shown(**changed):
+    progress = CohortProgress(
+        cohort="ms-clinic", bundle=BUNDLE, status="running", members=MemberCounts(queued=3, completed=6, refused=1),
+        rate_per_s=0.5, seconds_left=6.0, slowest_stage="bias field",
+        stages=(StageTime(stage="bias field", mean_s=1.97),),
+        problems=(ProblemCount(status="refused", code="not_a_head", count=1, study_ids=("a-study",)),),
+        workers=1, next_night=None,
+    ).model_copy(update=changed)  # fmt: skip
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(progress_panel(progress))
+    console.file.close()
+    return console.export_text()
+
+
+def test_counts_pace_slowest_stage_and_problems_are_shown():
+    text = shown()
+    for words in (
+        "ms-clinic, bundle 1: running", "7 of 10 done, 0.50 a second, about 6 s left", "queued", "bias field, 1.97 s",
+        "not_a_head", "a-study",
+    ):  # fmt: skip
+        assert words in text
+
+
+def test_a_bundle_that_nobody_carries_is_said_while_there_is_work():
+    assert "no live worker carries this bundle" in shown(workers=0)
+    assert "no live worker" not in shown(workers=0, members=MemberCounts(completed=1))
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(12.3, "12 s"), (600, "10 min"), (12_000, "3 h 20 min")])
+def test_times_are_told_in_words(seconds, words):
+    assert in_words(seconds) == words
