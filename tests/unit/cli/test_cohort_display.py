@@ -1,3 +1,5 @@
+import io
+
 import pytest
 from rich.console import Console
 
@@ -14,9 +16,8 @@ def shown(**changed):
         problems=(ProblemCount(status="refused", code="not_a_head", count=1, study_ids=("a-study",)),),
         workers=1, next_night=None,
     ).model_copy(update=changed)  # fmt: skip
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(progress_panel(progress))
-    console.file.close()
     return console.export_text()
 
 
