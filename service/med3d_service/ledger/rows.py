@@ -7,10 +7,10 @@ from operator import attrgetter
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from med3d_contract.identity import study_digest
 from med3d_contract.results import TERMINAL, RunStatus
 from med3d_service.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
 from med3d_service.database import db_now
-from med3d_service.intake.identity import study_digest
 from med3d_service.ledger.report import Tally
 from med3d_service.tables import AttemptRow, InstanceRow, RunEventRow, RunRow, StudyRow
 
