@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from med3d_cli.cohort_import import Imported, import_scans
+from med3d_cli.cohort_reports import diff, export
 from med3d_cli.cohort_runs import cancel, pause, resume, run, status
 from med3d_cli.cohorts_client import CohortsClient
 from med3d_cli.connection import connect_to_cohorts
@@ -31,9 +32,9 @@ WantedBundle = Annotated[str | None, typer.Option(help="A model other than the o
 
 
 def cohort_commands() -> typer.Typer:
-    """`med3d cohort create|add|import|list|run|status|pause|resume|cancel`."""
+    """`med3d cohort` and all that it can do."""
     group = typer.Typer(help="Cohorts: many studies, worked through by night.", no_args_is_help=True)
-    commands: tuple[Callable[..., None], ...] = (create, add, run, status, pause, resume, cancel)
+    commands: tuple[Callable[..., None], ...] = (create, add, run, status, pause, resume, cancel, diff, export)
     for command in commands:
         group.command()(command)
     group.command("import")(import_cohort)

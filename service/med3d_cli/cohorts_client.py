@@ -21,6 +21,7 @@ from med3d_contract.cohorts import (
 )
 from med3d_contract.problems import ApiUnavailable, RetryPolicy, Sleep, raise_for_problem, request_with_retries
 
+REPORT_TIMEOUT = httpx.Timeout(30.0, read=300.0)
 UNDER_WAY = (ReprocessingStatus.RUNNING, ReprocessingStatus.WAITING, ReprocessingStatus.PAUSED)
 
 
@@ -111,6 +112,20 @@ class CohortsClient:
                 response.read()
                 raise_for_problem(response)
             yield from server_sent_events(response.iter_lines())
+
+    def table(self, path: str, params: dict[str, Any]) -> Iterator[bytes]:
+        """A table or page below /cohorts, in pieces as it comes; nothing is yielded of an error."""
+        with self._http.stream("GET", path, params=params, timeout=REPORT_TIMEOUT) as response:
+            if not response.is_success:
+                response.read()
+            raise_for_problem(response)
+            yield from response.iter_bytes()
+
+    def diff(self, cohort: str, first: str, second: str) -> dict[str, Any]:
+        """What the second bundle says otherwise than the first."""
+        answer = self._send("GET", f"/cohorts/{cohort}/diff", params={"from": first, "to": second})
+        found: dict[str, Any] = answer.json()
+        return found
 
     def close(self) -> None:
         """Close the connections."""

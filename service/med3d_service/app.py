@@ -26,6 +26,7 @@ from med3d_service.problems import AUTH_CODES, Problem, problems, render_problem
 from med3d_service.routes import (
     bundles,
     cohort_progress,
+    cohort_reports,
     cohorts,
     deliveries,
     dicomweb,
@@ -84,6 +85,7 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
         cohorts.router,
         reprocessing.router,
         cohort_progress.router,
+        cohort_reports.router,
         reports.router,
         deliveries.router,
         bundles.router,

@@ -153,6 +153,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Install the same release of worker and service.",
     ),
     "internal_error": (500, "Something broke on our side.", "Try again; tell the operator if it lasts."),
+    "no_parquet": (501, "This service cannot write Parquet.", "Ask for CSV, or install the extra 'parquet'."),
     "unavailable": (503, "The service cannot reach its database or store now.", "Try again in a minute."),
     "store_busy": (503, "No room is left for instances.", "Send them again later; the operator must make room."),
     "no_bundle": (503, "No model bundle is known yet.", "Try again when a worker has started."),
@@ -200,6 +201,7 @@ TITLES = {
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
     500: "Internal Server Error",
+    501: "Not Implemented",
     503: "Service Unavailable",
     507: "Insufficient Storage",
 }

@@ -62,6 +62,22 @@ def cohort_progress(session: Session, cohort: CohortRow, wanted: str | None, wor
     )
 
 
+def latest_bundles(session: Session, cohort: CohortRow, most: int = 4) -> tuple[BundleRow, ...]:
+    """The bundles that a cohort went through, the latest first; its own where it went through none.
+
+    Raises ServiceError: unknown_bundle, no_bundle.
+    """
+    rows = session.execute(
+        select(ReprocessingRow.bundle_digest, func.max(ReprocessingRow.seq))
+        .where(ReprocessingRow.cohort_id == cohort.id)
+        .group_by(ReprocessingRow.bundle_digest)
+        .order_by(func.max(ReprocessingRow.seq).desc())
+        .limit(most)
+    )
+    found = tuple(session.get_one(BundleRow, digest) for digest, _ in rows)
+    return found or (find_bundle(session, cohort.bundle),)
+
+
 def current_runs(cohort_id: str, bundle_digest: str) -> Select[RunRow]:
     """Select the runs that stand for the members of a cohort by a bundle."""
     return (

@@ -67,3 +67,33 @@ class ReprocessingRow(Base):
     retry_faults: Mapped[bool]
     created_at: Mapped[float]
     ended_at: Mapped[float | None]
+
+
+class FiguresRow(Base):
+    """The figures of an answer in columns, drawn from the run's JSON when a report first needs them; may be dropped.
+
+    brain_age in years, sdmt in points, distance and percentile as in OutOfDistribution, pca in the bundle's axes.
+    """
+
+    __tablename__ = "figures"
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    code: Mapped[str | None] = mapped_column(String(64))  # of a refusal
+    brain_age: Mapped[float | None]
+    brain_age_lower: Mapped[float | None]
+    brain_age_upper: Mapped[float | None]
+    gap_corrected: Mapped[float | None]
+    sdmt: Mapped[float | None]
+    sdmt_lower: Mapped[float | None]
+    sdmt_upper: Mapped[float | None]
+    sdmt_evidence: Mapped[str | None] = mapped_column(String(200))
+    decision: Mapped[str | None] = mapped_column(STATUS)
+    distance: Mapped[float | None]
+    percentile: Mapped[float | None]
+    pca_1: Mapped[float | None]
+    pca_2: Mapped[float | None]
+    measures: Mapped[dict[str, Any] | None]
+    manufacturer: Mapped[str | None] = mapped_column(String(80))
+    model: Mapped[str | None] = mapped_column(String(80))
+    field_strength_t: Mapped[float | None]
+    sequence: Mapped[str | None] = mapped_column(String(200))
+    preprocessing_digest: Mapped[str | None] = mapped_column(DIGEST)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from med3d_contract.identity import study_digest
 from med3d_contract.results import TERMINAL, RunStatus
 from med3d_service.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
+from med3d_service.cohorts.tables import CohortMemberRow
 from med3d_service.database import db_now
 from med3d_service.ledger.report import Tally
 from med3d_service.tables import AttemptRow, InstanceRow, RunEventRow, RunRow, StudyRow
@@ -33,7 +34,9 @@ def check_rows(session: Session, tally: Tally, *, patience_s: float, lease_slack
     accounts: dict[str, Select[str]] = {
         "study_without_run": _studies_without_run(),
         "late_version_undecided": _undecided(before),
-        "run_waits_too_long": select(RunRow.id).where(RunRow.status.in_(WAITING), ~_event_since(before)),
+        "run_waits_too_long": select(RunRow.id).where(
+            RunRow.status.in_(WAITING), RunRow.held.is_(False), ~_event_since(before)
+        ),
         "lease_not_ended": select(RunRow.id).where(
             RunRow.status.in_(IN_WORK),
             or_(RunRow.lease_expires_at.is_(None), RunRow.lease_expires_at < db_now() - lease_slack_s),
@@ -63,7 +66,10 @@ def check_rows(session: Session, tally: Tally, *, patience_s: float, lease_slack
 
 
 def _studies_without_run() -> Select[str]:
-    """Of those without a run: late versions wait for a verdict; of others a newer version may hold all instances."""
+    """Of those without a run: late versions wait for a verdict, members for their cohort's night.
+
+    Of others a newer version may hold all instances.
+    """
     elsewhere, run = aliased(InstanceRow), aliased(RunRow)
     answered = (
         exists()
@@ -75,6 +81,7 @@ def _studies_without_run() -> Select[str]:
     return select(StudyRow.id).where(
         ~exists().where(RunRow.study_id == StudyRow.id),
         ~exists().where(ArrivalRow.late_study_id == StudyRow.id),
+        ~exists().where(CohortMemberRow.study_id == StudyRow.id),
         or_(~holds_any, unanswered),
     )
 

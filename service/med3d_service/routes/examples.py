@@ -131,3 +131,31 @@ PROGRESS: dict[str, Any] = {
     "workers": 2,
     "next_night": None,
 }  # fmt: skip
+
+_MEAN = {"mean": -0.42, "lower": -0.71, "upper": -0.13}
+_NONE = {"count": 0, "members": []}
+DIFF: dict[str, Any] = {
+    "cohort": "ms-clinic",
+    "first": BUNDLE,
+    "second": BUNDLE | {"version": "0.2.0", "digest": "5c" * 32},
+    "members": 136,
+    "both": 134,
+    "only_first_ran": 0,
+    "brain_age_shift": {
+        "pairs": 134, "shift": _MEAN, "sd": 1.7, "median": -0.4, "limits_of_agreement": [-3.75, 2.91], "slope": 0.01,
+        "correlation": 0.993, "largest": 6.2,
+    },
+    "brain_age_accuracy": {
+        "people": 134, "mae": [6.84, 6.41], "mae_change": _MEAN, "bias": [0.1, -0.3], "correlation": [0.86, 0.87],
+    },
+    "sdmt_shift": None,
+    "sdmt_accuracy": None,
+    "sdmt_evidence": [],
+    "newly_refused": {"count": 1, "members": [{"study_id": STUDY_ID, "before": "43.1 years", "after": "too_noisy"}]},
+    "newly_accepted": _NONE,
+    "newly_failed": _NONE,
+    "decision_changes": _NONE,
+    "gap_years": 10.0,
+    "gap_crossings": _NONE,
+    "drift": [{"scan_site": "HH", "scanner": None, "before": 0, "recent": 136, "measures": []}],
+}  # fmt: skip

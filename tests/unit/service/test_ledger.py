@@ -5,17 +5,20 @@ import shutil
 
 import pytest
 from prometheus_client import generate_latest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from factories.arriving import slices
+from factories.cohorts import new_cohort
 from factories.examination_day import ExaminationDay
 from factories.processes import wait_until
 from factories.service import LEASES, add_run, add_study, completed, preprocessed, worker
+from med3d_contract.cohorts import ReprocessingStatus
+from med3d_service.cohorts import reprocessing
 from med3d_service.ledger import ACCOUNTS, Ledger
 from med3d_service.ledger.tables import LedgerCheckRow
 from med3d_service.metrics import Metrics
 from med3d_service.runs import transitions
-from med3d_service.tables import AttemptRow, RunRow, StudyRow
+from med3d_service.tables import AttemptRow, BundleRow, RunEventRow, RunRow, StudyRow
 
 T1, LATE_T1 = slices(4, series="t1"), slices(5, series="another t1")
 SCOUT = slices(2, series="scout")
@@ -245,3 +248,15 @@ def test_the_scheduler_checks_every_night_and_not_every_second(full):
 
 def test_the_report_can_be_read_by_machines(full):
     assert json.loads(full.check().model_dump_json())["counts"] == {}
+
+
+def test_it_balances_while_members_of_a_cohort_wait_for_their_night_and_others_rest(books):
+    new_cohort(books.database, 2)
+    resting = new_cohort(books.database, 1)
+    with books.database.write() as session:
+        row = reprocessing.begin(session, resting, session.get_one(BundleRow, "b" * 64), in_window=False)
+        reprocessing.feed(session, row, 10)
+        reprocessing.rest(session, row, ReprocessingStatus.PAUSED)
+        session.execute(update(RunEventRow).values(at=0.0))
+    counts = books.check().counts
+    assert not {"study_without_run", "run_waits_too_long"} & set(counts), counts

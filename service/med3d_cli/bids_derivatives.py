@@ -1,0 +1,105 @@
+"""A cohort's answers as a BIDS derivative (BIDS 1.10): derivatives/med3d/participants.tsv with its JSON sidecar."""
+
+import csv
+import json
+import re
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from med3d_cli.errors import CommandError
+
+BIDS_VERSION = "1.10.0"
+COLUMNS: dict[str, dict[str, str]] = {
+    "age": {"Description": "Chronological age at the scan", "Units": "year"},
+    "sex": {"Description": "Sex, F or M"},
+    "brain_age": {"Description": "Estimated brain age", "Units": "year"},
+    "brain_age_lower": {"Description": "Lower end of its prediction interval", "Units": "year"},
+    "brain_age_upper": {"Description": "Upper end of its prediction interval", "Units": "year"},
+    "gap": {"Description": "Brain age minus chronological age", "Units": "year"},
+    "gap_corrected": {"Description": "The gap without its regression on age", "Units": "year"},
+    "sdmt": {"Description": "Estimated Symbol Digit Modalities Test score; not a measurement", "Units": "points"},
+    "sdmt_lower": {"Description": "Lower end of its prediction interval", "Units": "points"},
+    "sdmt_upper": {"Description": "Upper end of its prediction interval", "Units": "points"},
+    "sdmt_evidence": {"Description": "What labels the SDMT head learned from"},
+    "status": {"Description": "completed, refused (an answer without a number) or failed"},
+    "code": {"Description": "Why there is no number"},
+    "decision": {"Description": "accepted, or review: a person should look before the number is used"},
+    "ood_percentile": {"Description": "Percentile of the distance from the training cohort", "Units": "%"},
+    "bundle": {"Description": "Model bundle, name and version"},
+}
+
+
+def write_derivatives(dataset: Path, rows: Iterable[dict[str, str]]) -> int:
+    """Write ``dataset``/derivatives/med3d from rows of a long export; how many participants.
+
+    Of each scan the first row counts, which is the newest bundle's. A participant with several visits has them in
+    sub-*/sub-*_sessions.tsv, and the latest by age in participants.tsv. Raises CommandError.
+    """
+    scans = _scans(rows)
+    folder = dataset / "derivatives" / "med3d"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_description(folder)
+        _write_table(
+            folder / "participants.tsv",
+            "participant_id",
+            {subject: max(found.values(), key=_age) for subject, found in sorted(scans.items())},
+        )
+        for subject, found in scans.items():
+            _write_sessions(folder, subject, list(found.values()))
+    except OSError as error:
+        raise CommandError(f"{folder} cannot be written: {error.strerror}") from error
+    return len(scans)
+
+
+def _scans(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, dict[str, str]]]:
+    """Rows by the participant's label, then by study."""
+    scans: dict[str, dict[str, dict[str, str]]] = {}
+    labels: dict[str, str] = {}
+    for row in rows:
+        if not (name := row["participant_id"]):
+            continue
+        label = _label("sub", name)
+        if labels.setdefault(label, name) != name:
+            raise CommandError(f"{labels[label]!r} and {name!r} have the same BIDS label, {label}")
+        scans.setdefault(label, {}).setdefault(row["study_id"], row)
+    if not scans:
+        raise CommandError("the cohort has no answers of participants with a name")
+    return scans
+
+
+def _write_sessions(folder: Path, subject: str, found: list[dict[str, str]]) -> None:
+    visits = {_label("ses", row["visit"]): row for row in sorted(found, key=_age) if row["visit"]}
+    if len(visits) > 1:
+        (folder / subject).mkdir(exist_ok=True)
+        _write_table(folder / subject / f"{subject}_sessions.tsv", "session_id", visits)
+
+
+def _write_description(folder: Path) -> None:
+    description = {
+        "Name": "InfoVAE-Med3D: brain age and estimated SDMT",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "infovae-med3d", "Version": version("infovae-med3d")}],
+    }
+    (folder / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_table(path: Path, key: str, rows: dict[str, dict[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow([key, *COLUMNS])
+        for label, row in rows.items():
+            writer.writerow([label, *(row[name] or "n/a" for name in COLUMNS)])
+    sidecar = {key: {"Description": "As in the dataset that the scans come from"}} | COLUMNS
+    path.with_suffix(".json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
+
+
+def _label(entity: str, name: str) -> str:
+    """BIDS labels are letters and digits."""
+    return f"{entity}-" + re.sub(r"[^A-Za-z0-9]", "", name.removeprefix(f"{entity}-").lstrip("'"))
+
+
+def _age(row: dict[str, str]) -> float:
+    return float(row["age"] or 0)

@@ -1,0 +1,115 @@
+"""A cohort's morning report, and its table."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+
+from med3d_service.access import Caller, Viewer
+from med3d_service.bundles import find_bundle
+from med3d_service.cohorts.diff import DEFAULT_GAP_YEARS, CohortDiff, cohort_diff, cohort_members
+from med3d_service.cohorts.diff_page import diff_page
+from med3d_service.cohorts.export import Layout, as_csv, as_parquet, columns_of, table_rows
+from med3d_service.cohorts.members import find_cohort
+from med3d_service.cohorts.progress import latest_bundles
+from med3d_service.cohorts.tables import CohortRow
+from med3d_service.composition import Service
+from med3d_service.problems import AUTH_CODES, problems
+from med3d_service.routes import ServiceParts, examples
+from med3d_service.routes.cohorts import CohortId
+from med3d_service.tables import BundleRow
+
+router = APIRouter(tags=["cohorts"])
+HTML, CSV, PARQUET = "text/html", "text/csv", "application/vnd.apache.parquet"
+Bundle = Annotated[str, Query(max_length=300, description="name, name@version or digest")]
+TEXT = {"schema": {"type": "string"}}
+BYTES = {"schema": {"type": "string", "format": "binary"}}
+
+
+@router.get(
+    "/cohorts/{cohort}/diff",
+    summary="What another bundle says of a cohort",
+    response_model=CohortDiff,
+    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", "no_parquet", *AUTH_CODES)
+    | {
+        200: {
+            "description": "Shifts, agreement, accuracy, who changed, drift; as CSV or Parquet a row for each member",
+            "content": {"application/json": {"example": examples.DIFF}, HTML: TEXT, CSV: TEXT, PARQUET: BYTES},
+        }
+    },
+)
+def compare(
+    cohort: CohortId,
+    service: ServiceParts,
+    caller: Viewer,
+    first: Annotated[str, Query(alias="from", max_length=300, description="the bundle to compare with")],
+    second: Annotated[str, Query(alias="to", max_length=300, description="the bundle that is compared")],
+    gap_years: Annotated[float, Query(ge=0, le=100, description="a gap that is worth a look")] = DEFAULT_GAP_YEARS,
+    format: Literal["json", "html", "csv", "parquet"] = "json",  # noqa: A002 - the word that people try
+) -> Response:
+    """Compare the answers of two bundles, member by member."""
+    found, bundles = _found(service, caller, cohort, (first, second))
+    if format in {"csv", "parquet"}:
+        return _table(service, found, bundles, "wide", format, f"{found.name}-diff")
+    diff, points = cohort_diff(service.database, found, bundles[0], bundles[1], gap_years)
+    if format == "html":
+        return Response(
+            diff_page(diff, points, datetime.now(UTC)), media_type=HTML, headers=_named(f"{found.name}.html")
+        )
+    return Response(diff.model_dump_json(), media_type="application/json")
+
+
+@router.get(
+    "/cohorts/{cohort}/export",
+    summary="A cohort as a table",
+    response_class=Response,
+    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", "no_parquet", *AUTH_CODES)
+    | {200: {"description": "A row for each answer (long) or member (wide)", "content": {CSV: TEXT, PARQUET: BYTES}}},
+)
+def export(
+    cohort: CohortId,
+    service: ServiceParts,
+    caller: Viewer,
+    layout: Layout = "long",
+    format: Literal["csv", "parquet"] = "csv",  # noqa: A002 - the word that people try
+    bundle: Annotated[
+        list[Bundle] | None, Query(max_length=8, description="else all that the cohort went through")
+    ] = None,
+) -> Response:
+    """Export the answers with what is known of the members, under the senders' pseudonyms."""
+    found, bundles = _found(service, caller, cohort, tuple(bundle or ()))
+    return _table(service, found, bundles, layout, format, f"{found.name}-{layout}")
+
+
+def _found(
+    service: Service, caller: Caller, cohort: str, bundles: tuple[str, ...]
+) -> tuple[CohortRow, tuple[BundleRow, ...]]:
+    with service.database.read() as session:
+        found = find_cohort(session, caller, cohort)
+        wanted = tuple(find_bundle(session, name) for name in bundles)
+        return found, wanted or latest_bundles(session, found)
+
+
+def _table(
+    service: Service, cohort: CohortRow, bundles: tuple[BundleRow, ...], layout: Layout, kind: str, name: str
+) -> Response:
+    columns = columns_of(layout, bundles)
+    headers = _named(f"{name}.{kind}")
+    if kind == "csv":
+        return StreamingResponse(_csv(service, cohort, bundles, layout, columns), media_type=CSV, headers=headers)
+    with cohort_members(service.database, cohort, bundles) as (session, members):
+        content = as_parquet(columns, table_rows(session, service.vault, members, layout, bundles))
+    return Response(content, media_type=PARQUET, headers=headers)
+
+
+def _csv(
+    service: Service, cohort: CohortRow, bundles: tuple[BundleRow, ...], layout: Layout, columns: list[str]
+) -> Iterator[bytes]:
+    with cohort_members(service.database, cohort, bundles) as (session, members):
+        yield from as_csv(columns, table_rows(session, service.vault, members, layout, bundles))
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"Content-Disposition": f'inline; filename="{name}"', "Cache-Control": "private, no-store"}
