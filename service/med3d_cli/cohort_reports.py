@@ -21,17 +21,20 @@ KINDS = {".html": "html", ".csv": "csv", ".parquet": "parquet", ".json": "json"}
 
 def diff(
     cohort: Cohort,
-    first: Annotated[str, typer.Option("--from", help="The bundle to compare with.")],
-    second: Annotated[str, typer.Option("--to", help="The bundle that is compared.")],
+    first: Annotated[
+        str | None, typer.Option("--from", help="The bundle to compare with; else the one before.")
+    ] = None,
+    second: Annotated[str | None, typer.Option("--to", help="The bundle that is compared; else the latest.")] = None,
     out: Annotated[Path | None, typer.Option(help="A file: .html, .json, .csv or .parquet.")] = None,
 ) -> None:
     """Compare two bundles on a cohort: shift, agreement, accuracy, who changed, drift of what comes in."""
     client = connect_to_cohorts()
+    named = {"from": first, "to": second}
+    params = {name: bundle for name, bundle in named.items() if bundle is not None}
     if out is None:
-        Console().print(_diff_table(client.diff(cohort, first, second)))
+        Console().print(_diff_table(client.diff(cohort, params)))
         return
-    params = {"from": first, "to": second, "format": _kind(out, KINDS)}
-    _save(out, client.table(f"/cohorts/{cohort}/diff", params))
+    _save(out, client.table(f"/cohorts/{cohort}/diff", params | {"format": _kind(out, KINDS)}))
 
 
 def export(

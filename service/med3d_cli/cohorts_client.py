@@ -121,9 +121,9 @@ class CohortsClient:
             raise_for_problem(response)
             yield from response.iter_bytes()
 
-    def diff(self, cohort: str, first: str, second: str) -> dict[str, Any]:
-        """What the second bundle says otherwise than the first."""
-        answer = self._send("GET", f"/cohorts/{cohort}/diff", params={"from": first, "to": second})
+    def diff(self, cohort: str, params: dict[str, str]) -> dict[str, Any]:
+        """What one bundle says otherwise than another."""
+        answer = self._send("GET", f"/cohorts/{cohort}/diff", params=params)
         found: dict[str, Any] = answer.json()
         return found
 

@@ -122,7 +122,7 @@ class MemberEntry(Frozen):
 class MembersRequest(Frozen):
     """POST /cohorts/{cohort}/members."""
 
-    entries: tuple[MemberEntry, ...] = Field(min_length=1, max_length=MOST_ENTRIES)
+    entries: tuple[MemberEntry, ...] = Field((), max_length=MOST_ENTRIES)
 
 
 class MembersAnswer(Frozen):

@@ -64,6 +64,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Wait until it is done, or cancel it first.",
     ),
     "no_reprocessing": (409, "The cohort is not being worked through.", "Start with POST /cohorts/{cohort}/reprocess."),
+    "nothing_to_compare": (
+        409,
+        "The cohort went through one bundle only.",
+        "Work it through by another one, or name both with 'from' and 'to'.",
+    ),
     "no_schedule": (409, "The cohort has no schedule, so it has no window.", "Set one, or leave 'in_window' out."),
     "cohort_exists": (409, "A cohort of this site has this name.", "Choose another name, or add to the one there is."),
     "not_claimable": (409, "The stage is taken, over, or not ready yet.", "Drop the task: the sweep sends what waits."),

@@ -8,9 +8,11 @@ from anyio.from_thread import start_blocking_portal
 
 from factories.service import LEASES, MemoryBroker, add_run, migrated, refused, worker
 from factories.work import BUNDLE
+from med3d_contract.cohorts import CohortDraft, MemberFilter
 from med3d_service.access import Grant
 from med3d_service.access.api_keys import create_key
 from med3d_service.app import create_app
+from med3d_service.cohorts.members import create_cohort
 from med3d_service.delivery.destinations import Kind
 from med3d_service.pulls.line import ASKED, Origin
 from med3d_service.pulls.wanted import PullRequest
@@ -68,12 +70,14 @@ def _one_of_each(service):
         origin = Origin(site="default", kind="request", source="dicomweb", peer="archive")
         pull, _known = service.pulls.ask(session, origin, wanted.wanted(), urgency=ASKED)
         pull_id = pull.id
+        cohort = create_cohort(session, "default", CohortDraft(name="walked", member_filter=MemberFilter()))
     return {
         "study_id": study_id,
         "run_id": run_id,
         "delivery_id": f"delivery-of-{run_id}"[:36],
         "pull_id": pull_id,
         "bundle_digest": BUNDLE.digest,
+        "cohort": cohort.id,
     }
 
 

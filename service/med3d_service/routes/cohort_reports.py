@@ -16,7 +16,7 @@ from med3d_service.cohorts.members import find_cohort
 from med3d_service.cohorts.progress import latest_bundles
 from med3d_service.cohorts.tables import CohortRow
 from med3d_service.composition import Service
-from med3d_service.problems import AUTH_CODES, problems
+from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.cohorts import CohortId
 from med3d_service.tables import BundleRow
@@ -32,7 +32,7 @@ BYTES = {"schema": {"type": "string", "format": "binary"}}
     "/cohorts/{cohort}/diff",
     summary="What another bundle says of a cohort",
     response_model=CohortDiff,
-    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", "no_parquet", *AUTH_CODES)
+    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", "nothing_to_compare", "no_parquet", *AUTH_CODES)
     | {
         200: {
             "description": "Shifts, agreement, accuracy, who changed, drift; as CSV or Parquet a row for each member",
@@ -44,13 +44,17 @@ def compare(
     cohort: CohortId,
     service: ServiceParts,
     caller: Viewer,
-    first: Annotated[str, Query(alias="from", max_length=300, description="the bundle to compare with")],
-    second: Annotated[str, Query(alias="to", max_length=300, description="the bundle that is compared")],
+    first: Annotated[
+        str | None, Query(alias="from", max_length=300, description="the bundle to compare with; else the one before")
+    ] = None,
+    second: Annotated[
+        str | None, Query(alias="to", max_length=300, description="the bundle that is compared; else the latest")
+    ] = None,
     gap_years: Annotated[float, Query(ge=0, le=100, description="a gap that is worth a look")] = DEFAULT_GAP_YEARS,
     format: Literal["json", "html", "csv", "parquet"] = "json",  # noqa: A002 - the word that people try
 ) -> Response:
     """Compare the answers of two bundles, member by member."""
-    found, bundles = _found(service, caller, cohort, (first, second))
+    found, bundles = _compared(service, caller, cohort, first, second)
     if format in {"csv", "parquet"}:
         return _table(service, found, bundles, "wide", format, f"{found.name}-diff")
     diff, points = cohort_diff(service.database, found, bundles[0], bundles[1], gap_years)
@@ -90,6 +94,21 @@ def _found(
         found = find_cohort(session, caller, cohort)
         wanted = tuple(find_bundle(session, name) for name in bundles)
         return found, wanted or latest_bundles(session, found)
+
+
+def _compared(
+    service: Service, caller: Caller, cohort: str, first: str | None, second: str | None
+) -> tuple[CohortRow, tuple[BundleRow, BundleRow]]:
+    """Raises ServiceError("nothing_to_compare") where the cohort went through one bundle, and no other is named."""
+    with service.database.read() as session:
+        found = find_cohort(session, caller, cohort)
+        latest = latest_bundles(session, found)
+        after = latest[0] if second is None else find_bundle(session, second)
+        others = [bundle for bundle in latest if bundle.digest != after.digest]
+        before = find_bundle(session, first) if first is not None else next(iter(others), None)
+    if before is None:
+        raise ServiceError("nothing_to_compare")
+    return found, (before, after)
 
 
 def _table(

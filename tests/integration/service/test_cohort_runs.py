@@ -16,6 +16,7 @@ from med3d_contract.results import BundleRef
 
 BUNDLE = BundleRef(name="cohort-bundle", version="1", digest="d" * 64)
 NEXT = BundleRef(name="cohort-bundle", version="2", digest="e" * 64)
+PATIENCE_S = 120
 WORKER = worker(bundles=(BUNDLE, NEXT)).model_copy(
     update={"preprocessing_digests": {BUNDLE.digest: "p" * 64, NEXT.digest: "p" * 64}}
 )
@@ -59,7 +60,7 @@ def queued(service, count):
             and ours
         )
 
-    return [claimed(service, run_id) for run_id in wait_until(found, "the cohort's runs")[:count]]
+    return [claimed(service, run_id) for run_id in wait_until(found, "the cohort's runs", PATIENCE_S)[:count]]
 
 
 def test_a_cohort_is_worked_through_beside_a_stat_study_and_again_by_the_next_bundle(service, cohorts):
@@ -81,7 +82,9 @@ def test_a_cohort_is_worked_through_beside_a_stat_study_and_again_by_the_next_bu
     assert [(problem.code, problem.study_ids) for problem in last.problems] == [("out_of_memory", (second.study_id,))]
 
     cohorts.reprocess(name, ReprocessingRequest(bundle="cohort-bundle@2"))
-    waiting = wait_until(lambda: cohorts.progress(name).members.preprocessed == 3, "runs that begin at prediction")
+    waiting = wait_until(
+        lambda: cohorts.progress(name).members.preprocessed == 3, "runs that begin at prediction", PATIENCE_S
+    )
     assert waiting
     for claim in service.worker.claim_predict(WORKER, 8).claims:
         assert claim.bundle == NEXT
@@ -93,7 +96,7 @@ def test_a_cohort_is_worked_through_beside_a_stat_study_and_again_by_the_next_bu
 def test_a_pause_holds_what_waits_and_cancelling_takes_it_back(service, cohorts):
     name = filled(cohorts, 2)
     cohorts.reprocess(name, ReprocessingRequest())
-    wait_until(lambda: cohorts.progress(name).members.queued == 2, "the runs")
+    wait_until(lambda: cohorts.progress(name).members.queued == 2, "the runs", PATIENCE_S)
     assert cohorts.move(name, "pause").status == "paused"
     items = service.client.get("/runs", params={"status": "queued"}).json()["items"]
     ours = [item["run_id"] for item in items if item["bundle"]["digest"] == BUNDLE.digest]
