@@ -38,6 +38,9 @@ class ReferenceCohort(Frozen):
     ages: tuple[float, ...]
     brain_ages: tuple[float, ...]
     pls_age: tuple[tuple[float, float], ...]
+    within_subject_sd: dict[Literal["brain_age", "sdmt"], float] = Field(
+        {}, description="test-retest error that the bundle states: standard deviation of one person's repeated scans"
+    )
 
 
 def reference_cohort_key(bundle_digest: str) -> str:

@@ -36,6 +36,7 @@ from med3d_service.routes import (
     reprocessing,
     runs,
     studies,
+    subjects,
     workers,
 )
 from med3d_service.routes.health import health_router
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
     return (
         studies.router,
+        subjects.router,
         dicomweb.router,
         pulls.router,
         hooks.router,

@@ -50,6 +50,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "unknown_study": (404, "No study has this id.", "GET /studies lists the studies that this key may see."),
     "unknown_pull": (404, "No pull has this id.", "GET /pulls lists the pulls that this key may see."),
     "unknown_run": (404, "No run has this id.", "GET /runs lists the runs that this key may see."),
+    "unknown_subject": (404, "No subject has this id or pseudonym.", "GET /subjects?participant_id=... finds its id."),
     "unknown_cohort": (404, "No cohort has this id or name.", "GET /cohorts lists the cohorts of this site."),
     "unknown_delivery": (404, "No delivery has this id.", "GET /deliveries lists the deliveries of this site."),
     "method_not_allowed": (405, "This address does not take this method.", "See GET /openapi.json."),

@@ -70,6 +70,7 @@ def _one_of_each(service):
         origin = Origin(site="default", kind="request", source="dicomweb", peer="archive")
         pull, _known = service.pulls.ask(session, origin, wanted.wanted(), urgency=ASKED)
         pull_id = pull.id
+        service.vault.keep(session, study_id, "subject", "S-1")
         cohort = create_cohort(session, "default", CohortDraft(name="walked", member_filter=MemberFilter()))
     return {
         "study_id": study_id,
@@ -78,6 +79,7 @@ def _one_of_each(service):
         "pull_id": pull_id,
         "bundle_digest": BUNDLE.digest,
         "cohort": cohort.id,
+        "subject_id": service.vault.blind_index("subject", "S-1"),
     }
 
 

@@ -54,7 +54,7 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
         providers=bundle.providers,
         preprocessing_digest=preprocessing_digest(bundle),
         software=software_versions(),
-        cohort=reference_cohort(bundle.manifest.training_data.name, bundle.predictor().space),
+        cohort=reference_cohort(bundle.manifest.training_data.name, bundle.predictor().space, bundle.manifest.metrics),
     )
 
 

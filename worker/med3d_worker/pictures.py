@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import io
+from collections.abc import Mapping
+from typing import Literal
 
 from PIL import Image
 from pydantic import ValidationError
@@ -15,6 +17,11 @@ from med3d_pipeline.outline_pictures import OUTLINE, OutlinePicture
 from med3d_worker.tensors import Store
 
 OUTLINE_RGB = (255, 170, 0)
+TEST_RETEST: dict[Literal["brain_age", "sdmt"], str] = {
+    "brain_age": "brain_age_within_subject_sd",
+    "sdmt": "sdmt_within_subject_sd",
+}
+"""Metrics of a manifest, in years and points."""
 
 
 def as_png(picture: OutlinePicture) -> BrainPicture:
@@ -70,11 +77,16 @@ def publish_cohort(store: Store, bundle_digest: str, cohort: ReferenceCohort) ->
         store.put(key, cohort.model_dump_json().encode())
 
 
-def reference_cohort(name: str, space: LatentSpace) -> ReferenceCohort:
-    """Ages, held-out estimates and coordinates of the calibration subjects, rounded to what a chart can show."""
+def reference_cohort(name: str, space: LatentSpace, metrics: Mapping[str, float] | None = None) -> ReferenceCohort:
+    """Ages, held-out estimates and coordinates of the calibration subjects, rounded to what a chart can show.
+
+    ``metrics``: the manifest's, of which the test-retest error is taken where it is stated.
+    """
+    stated = metrics or {}
     return ReferenceCohort(
         name=name,
         ages=tuple(round(float(age), 2) for age in space.ages),
         brain_ages=tuple(round(float(age + gap), 2) for age, gap in zip(space.ages, space.residuals, strict=True)),
         pls_age=tuple((round(float(x), 4), round(float(y), 4)) for x, y in space.cohort_pls_age),
+        within_subject_sd={head: stated[name] for head, name in TEST_RETEST.items() if stated.get(name, 0.0) > 0},
     )

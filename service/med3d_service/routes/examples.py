@@ -159,3 +159,19 @@ DIFF: dict[str, Any] = {
     "gap_crossings": _NONE,
     "drift": [{"scan_site": "HH", "scanner": None, "before": 0, "recent": 136, "measures": []}],
 }  # fmt: skip
+
+SUBJECT_ID = "6f" * 32
+TRAJECTORY: dict[str, Any] = {
+    "subject_id": SUBJECT_ID,
+    "bundle": BUNDLE,
+    "time_basis": "age",
+    "visits": [
+        {
+            "study_id": STUDY_ID, "run_id": RUN_ID, "visit": "v1", "time": 41.2, "age": 41.2, "brain_age": 43.0,
+            "brain_age_interval": [27.9, 58.1], "gap": 1.8, "sdmt": None, "sdmt_interval": None, "sdmt_measured": 58.0,
+            "decision": "accepted", "code": None, "acquisition_known": True, "breaks": [],
+        }
+    ],
+    "reliable_changes": [],
+    "test_retest_known": False,
+}  # fmt: skip

@@ -1,0 +1,248 @@
+"""One subject over time: every visit's answer by one bundle, and what may be said of the change."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from sqlalchemy import Select, and_, select
+from sqlalchemy.orm import Session
+
+from med3d_contract.ages import DAYS_PER_YEAR
+from med3d_contract.pictures import ReferenceCohort, reference_cohort_key
+from med3d_contract.results import BundleRef, Frozen
+from med3d_contract.store import ObjectStore, StoreError
+from med3d_service.access import Caller
+from med3d_service.cohorts.agreement import NORMAL_95
+from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.runs.views import bundle_ref, subject_of
+from med3d_service.tables import BundleRow, IdentifierRow, RunRow, StudyRow
+
+SUBJECT_KINDS = ("subject", "patient_id")
+COMPARED = {
+    "scanner": ("manufacturer", "model"),
+    "field strength": ("field_strength_t",),
+    "sequence": ("sequence",),
+    "processing software": ("preprocessing_digest",),
+}
+
+
+class Visit(Frozen):
+    """One scan. time: see Trajectory.time_basis. breaks: why no line leads here from the scan before.
+
+    acquisition_known: the images say what they were made with; NIfTI does not, so a change cannot be seen.
+    """
+
+    study_id: str
+    run_id: str
+    visit: str | None
+    time: float
+    age: float | None
+    brain_age: float | None
+    brain_age_interval: tuple[float, float] | None
+    gap: float | None
+    sdmt: float | None
+    sdmt_interval: tuple[float, float] | None
+    sdmt_measured: float | None
+    decision: str | None
+    code: str | None
+    acquisition_known: bool
+    breaks: tuple[str, ...]
+
+
+class ReliableChange(Frozen):
+    """From the first to the last scan of an unbroken stretch (Jacobson, Truax, J Consult Clin Psychol 1991;59:12-19).
+
+    least: what test-retest error alone exceeds in 5 % of people, 1.96 x sqrt(2) x within-subject standard deviation.
+    """
+
+    measure: Literal["gap", "brain_age", "sdmt"]
+    first_study_id: str
+    last_study_id: str
+    change: float
+    least: float
+    reliable: bool
+
+
+class Trajectory(Frozen):
+    """All scans of a subject by one bundle, in the order of time.
+
+    time_basis: years of age, years since the first scan (by the study dates), or no more than the order of arrival.
+    reliable_changes: empty where the bundle does not state its test-retest error.
+    """
+
+    subject_id: str
+    bundle: BundleRef
+    time_basis: Literal["age", "study_date", "order"]
+    visits: tuple[Visit, ...]
+    reliable_changes: tuple[ReliableChange, ...]
+    test_retest_known: bool = Field(description="whether the bundle states its test-retest error")
+
+
+def subject_studies(caller: Caller, subject_id: str) -> Select[StudyRow]:
+    """Select the studies of a subject that ``caller`` sees. ``subject_id`` is a blind index: it names nobody."""
+    named = select(IdentifierRow.study_id).where(
+        IdentifierRow.kind.in_(SUBJECT_KINDS), IdentifierRow.blind_index == subject_id
+    )
+    return select(StudyRow).where(StudyRow.id.in_(named), caller.sees(StudyRow.site)).order_by(StudyRow.seq)
+
+
+def answered_runs(caller: Caller, subject_id: str, bundle_digest: str) -> Select[RunRow]:
+    """Select the runs that stand for a subject's studies by a bundle."""
+    studies = subject_studies(caller, subject_id).with_only_columns(StudyRow.id).order_by(None)
+    return select(RunRow).where(
+        RunRow.study_id.in_(studies),
+        RunRow.bundle_digest == bundle_digest,
+        RunRow.chosen_series == "",
+        RunRow.superseded_by.is_(None),
+    )
+
+
+def trajectory(
+    session: Session,
+    vault: IdentifierVault,
+    caller: Caller,
+    subject_id: str,
+    bundle: BundleRow,
+    errors: dict[str, float],
+) -> Trajectory:
+    """Put a subject's answers in order. ``errors``: within-subject standard deviations by measure, where known.
+
+    The figures must have been drawn (see cohorts.figures).
+    """
+    current = answered_runs(caller, subject_id, bundle.digest).subquery()
+    rows = session.execute(
+        select(StudyRow, FiguresRow, ScanFactsRow)
+        .join(current, current.c.study_id == StudyRow.id)
+        .join(FiguresRow, FiguresRow.run_id == current.c.id)
+        .outerjoin(ScanFactsRow, and_(ScanFactsRow.study_id == StudyRow.id))
+        .order_by(StudyRow.seq)
+    ).all()
+    scans = [(study, figures, facts) for study, figures, facts in rows]
+    basis, times = _times(session, vault, [study for study, _, _ in scans])
+    order = sorted(range(len(scans)), key=lambda place: times[place])
+    visits = []
+    before: FiguresRow | None = None
+    for place in order:
+        study, figures, facts = scans[place]
+        visits.append(_visit(study, figures, facts, times[place], before))
+        before = figures
+    return Trajectory(
+        subject_id=subject_id,
+        bundle=bundle_ref(bundle),
+        time_basis=basis,
+        visits=tuple(visits),
+        reliable_changes=tuple(_changes(visits, errors)),
+        test_retest_known=bool(errors),
+    )
+
+
+def stated_errors(store: ObjectStore, bundle_digest: str) -> dict[str, float]:
+    """Within-subject standard deviations that the bundle states, as its workers left them in the store."""
+    try:
+        found = ReferenceCohort.model_validate_json(store.get(reference_cohort_key(bundle_digest)))
+    except (StoreError, ValidationError):
+        return {}
+    return {str(head): sd for head, sd in found.within_subject_sd.items()}
+
+
+def _times(
+    session: Session, vault: IdentifierVault, studies: Sequence[StudyRow]
+) -> tuple[Literal["age", "study_date", "order"], list[float]]:
+    """Ages where all are known; else years since the first study date: how far apart, and not when."""
+    ages = [subject.age.years for study in studies if (subject := subject_of(study)).age is not None]
+    if len(ages) == len(studies):
+        return "age", ages
+    dates = [_date(vault.read(session, study.id, "study_date")) for study in studies]
+    known = [date for date in dates if date is not None]
+    if len(known) == len(studies):
+        return "study_date", [round((date - min(known)).days / DAYS_PER_YEAR, 3) for date in known]
+    return "order", [float(place) for place in range(len(studies))]
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(text or "", "%Y%m%d")  # noqa: DTZ007 - a DICOM DA has no zone
+    except ValueError:
+        return None
+
+
+def _visit(
+    study: StudyRow, figures: FiguresRow, facts: ScanFactsRow | None, time: float, before: FiguresRow | None
+) -> Visit:
+    age = subject_of(study).age
+    known = figures.brain_age is not None and age is not None
+    return Visit(
+        study_id=study.id,
+        run_id=figures.run_id,
+        visit=None if facts is None else facts.visit,
+        time=time,
+        age=None if age is None else age.years,
+        brain_age=figures.brain_age,
+        brain_age_interval=_interval(figures.brain_age_lower, figures.brain_age_upper),
+        gap=figures.brain_age - age.years if known else None,  # type: ignore[operator,union-attr]
+        sdmt=figures.sdmt,
+        sdmt_interval=_interval(figures.sdmt_lower, figures.sdmt_upper),
+        sdmt_measured=None if facts is None else facts.sdmt,
+        decision=figures.decision,
+        code=figures.code,
+        acquisition_known=figures.manufacturer is not None,
+        breaks=() if before is None else _breaks(before, figures),
+    )
+
+
+def _interval(lower: float | None, upper: float | None) -> tuple[float, float] | None:
+    return None if lower is None or upper is None else (lower, upper)
+
+
+def _breaks(before: FiguresRow, after: FiguresRow) -> tuple[str, ...]:
+    return tuple(
+        f"{words} changed"
+        for words, names in COMPARED.items()
+        if any(getattr(before, name) != getattr(after, name) for name in names)
+    )
+
+
+def stretches(visits: Sequence[Visit]) -> list[list[Visit]]:
+    """Visits with a number, in stretches without a break; a visit without one breaks nothing."""
+    found: list[list[Visit]] = []
+    broken = True
+    for visit in visits:
+        broken = broken or bool(visit.breaks)
+        if visit.brain_age is None:
+            continue
+        if broken:
+            found.append([])
+        found[-1].append(visit)
+        broken = False
+    return found
+
+
+def _changes(visits: Sequence[Visit], errors: dict[str, float]) -> list[ReliableChange]:
+    """Of the gap where ages are known, for a brain is expected to age a year in a year; else of brain age."""
+    changes: list[ReliableChange] = []
+    for stretch in stretches(visits):
+        first, last = stretch[0], stretch[-1]
+        if first is last:
+            continue
+        brain: Literal["gap", "brain_age"] = "gap" if None not in {first.gap, last.gap} else "brain_age"
+        pairs: tuple[tuple[Literal["gap", "brain_age", "sdmt"], str], ...] = ((brain, "brain_age"), ("sdmt", "sdmt"))
+        for measure, error in pairs:
+            before, after = getattr(first, measure), getattr(last, measure)
+            if error not in errors or before is None or after is None:
+                continue
+            least = NORMAL_95 * math.sqrt(2) * errors[error]
+            change = after - before
+            changes.append(
+                ReliableChange(
+                    measure=measure,
+                    first_study_id=first.study_id,
+                    last_study_id=last.study_id,
+                    change=change,
+                    least=least,
+                    reliable=abs(change) > least,
+                )
+            )
+    return changes
