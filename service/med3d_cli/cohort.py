@@ -15,6 +15,7 @@ from rich.table import Table
 from med3d_cli.cohort_import import Imported, import_scans
 from med3d_cli.cohort_reports import diff, export
 from med3d_cli.cohort_runs import cancel, pause, resume, run, status
+from med3d_cli.cohort_trajectory import trajectory
 from med3d_cli.cohorts_client import CohortsClient
 from med3d_cli.connection import connect_to_cohorts
 from med3d_cli.errors import CommandError
@@ -34,7 +35,18 @@ WantedBundle = Annotated[str | None, typer.Option(help="A model other than the o
 def cohort_commands() -> typer.Typer:
     """`med3d cohort` and all that it can do."""
     group = typer.Typer(help="Cohorts: many studies, worked through by night.", no_args_is_help=True)
-    commands: tuple[Callable[..., None], ...] = (create, add, run, status, pause, resume, cancel, diff, export)
+    commands: tuple[Callable[..., None], ...] = (
+        create,
+        add,
+        run,
+        status,
+        pause,
+        resume,
+        cancel,
+        diff,
+        export,
+        trajectory,
+    )
     for command in commands:
         group.command()(command)
     group.command("import")(import_cohort)

@@ -1,7 +1,6 @@
 """`med3d cohort diff` and `export`."""
 
 import csv
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from med3d_cli.bids_derivatives import write_derivatives
 from med3d_cli.cohorts_client import CohortsClient
 from med3d_cli.connection import connect_to_cohorts
 from med3d_cli.errors import CommandError
+from med3d_cli.kept_file import save
 
 Cohort = Annotated[str, typer.Argument(metavar="COHORT", help="Name or id.")]
 KINDS = {".html": "html", ".csv": "csv", ".parquet": "parquet", ".json": "json"}
@@ -34,7 +34,7 @@ def diff(
     if out is None:
         Console().print(_diff_table(client.diff(cohort, params)))
         return
-    _save(out, client.table(f"/cohorts/{cohort}/diff", params | {"format": _kind(out, KINDS)}))
+    save(out, client.table(f"/cohorts/{cohort}/diff", params | {"format": _kind(out, KINDS)}))
 
 
 def export(
@@ -58,7 +58,7 @@ def export(
         return
     if out is not None:
         kind = _kind(out, {suffix: KINDS[suffix] for suffix in (".csv", ".parquet")})
-        _save(out, client.table(f"/cohorts/{cohort}/export", params | {"format": kind}))
+        save(out, client.table(f"/cohorts/{cohort}/export", params | {"format": kind}))
         return
     stream = typer.get_binary_stream("stdout")
     for piece in client.table(f"/cohorts/{cohort}/export", params):
@@ -69,21 +69,6 @@ def _kind(out: Path, kinds: dict[str, str]) -> str:
     if out.suffix not in kinds:
         raise CommandError(f"{out.name} ends in none of {', '.join(kinds)}")
     return kinds[out.suffix]
-
-
-def _save(out: Path, pieces: Iterable[bytes]) -> None:
-    """Write ``out`` whole or not at all."""
-    aside = out.with_name(f".{out.name}.part")
-    try:
-        with aside.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        aside.replace(out)
-    except OSError as error:
-        raise CommandError(f"{out} cannot be written: {os.strerror(error.errno or 0)}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-    typer.echo(f"{out}")
 
 
 def _rows(client: CohortsClient, cohort: str, params: dict[str, Any]) -> Iterator[dict[str, str]]:

@@ -114,7 +114,7 @@ class CohortsClient:
             yield from server_sent_events(response.iter_lines())
 
     def table(self, path: str, params: dict[str, Any]) -> Iterator[bytes]:
-        """A table or page below /cohorts, in pieces as it comes; nothing is yielded of an error."""
+        """A table, page or picture, in pieces as it comes; nothing is yielded of an error."""
         with self._http.stream("GET", path, params=params, timeout=REPORT_TIMEOUT) as response:
             if not response.is_success:
                 response.read()
@@ -125,6 +125,15 @@ class CohortsClient:
         """What one bundle says otherwise than another."""
         answer = self._send("GET", f"/cohorts/{cohort}/diff", params=params)
         found: dict[str, Any] = answer.json()
+        return found
+
+    def subject(self, participant_id: str) -> str:
+        """The id of whom the sender calls ``participant_id``."""
+        return str(self._send("GET", "/subjects", params={"participant_id": participant_id}).json()["subject_id"])
+
+    def trajectory(self, subject_id: str, params: dict[str, str]) -> dict[str, Any]:
+        """A subject over time."""
+        found: dict[str, Any] = self._send("GET", f"/subjects/{subject_id}/trajectory", params=params).json()
         return found
 
     def close(self) -> None:
