@@ -82,9 +82,10 @@ class Chart:
         self.line([(x, low), (x, high)], colour, width=1.6)
 
     def label(self, point: Point, text: str, colour: str = INK) -> None:
-        """Words beside a point."""
+        """Words beside a point, on the side where there is room."""
         x, y = self.at(point)
-        self.parts.append(_text(x + 5, y - 5, text, "start", colour))
+        left_half = x < (LEFT + WIDTH - RIGHT) / 2
+        self.parts.append(_text(x + (5 if left_half else -5), y - 5, text, "start" if left_half else "end", colour))
 
     def svg(self, description: str) -> str:
         """The whole picture; ``description`` is for those who cannot see it."""

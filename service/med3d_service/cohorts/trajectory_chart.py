@@ -30,5 +30,5 @@ def trajectory_svg(found: Trajectory) -> str | None:
     for visit in shown:
         if visit.breaks:
             words = ", ".join(reason.removesuffix(" changed") for reason in visit.breaks)
-            chart.label((visit.time, visit.brain_age or 0.0), f"other {words}", RED)
+            chart.label((visit.time, chart.y_range[0]), f"other {words}", RED)
     return chart.svg("Brain age over time")
