@@ -26,7 +26,7 @@ def test_participants_have_their_newest_answer_and_visits_a_table_of_their_own(t
     ]  # fmt: skip
     assert write_derivatives(tmp_path, rows) == 2
     folder = tmp_path / "derivatives" / "med3d"
-    first, second = read(folder / "participants.tsv")
+    second, first = read(folder / "participants.tsv")
     assert (first["participant_id"], first["brain_age"], first["bundle"], first["sdmt"]) == (
         "sub-IXI1",
         "42.5",
