@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     hook_age_s: float = Field(300.0, description="a hook's call is heeded while its timestamp is no further off")
     fetcher_poll_s: float = 0.05
 
-    courier_poll_s: float = 0.1
+    courier_poll_s: float = 0.05
     courier_memory_bytes: int = 4 * GIB
     courier_cpu_s: int = 300
     courier_timeout_s: float = 600.0

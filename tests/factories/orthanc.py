@@ -21,9 +21,12 @@ USER, PASSWORD = "med3d", "a-password-of-a-test"
 
 
 class Orthanc:
-    """Starts, stops and kills one Orthanc; its storage outlives a restart. ``rest`` speaks to its REST API."""
+    """Starts, stops and kills one Orthanc; its storage outlives a restart. ``rest`` speaks to its REST API.
 
-    def __init__(self, folder, *, ae_title="ORTHANC", lua=(), environment=None, **configuration):
+    With ``certificates`` (a folder of factories.dcmtk) it speaks DICOM over TLS alone, with who shows a certificate.
+    """
+
+    def __init__(self, folder, *, ae_title="ORTHANC", lua=(), environment=None, certificates=None, **configuration):
         if not BINARY.exists() or not DICOMWEB_PLUGIN.exists():
             pytest.skip("Orthanc is not installed (on Debian: apt-get install orthanc orthanc-dicomweb)")
         self.folder = Path(folder)
@@ -35,7 +38,7 @@ class Orthanc:
         self.process = None
         self._environment = environment or {}
         self._lua = lua
-        self._configuration = configuration
+        self._configuration = ({} if certificates is None else _tls(certificates)) | configuration
 
     def start(self, configured=None):
         """Start it, with its own settings or those in ``configured`` (a file or a folder); wait until it answers."""
@@ -146,6 +149,17 @@ class Orthanc:
         """The number of the last entry of its log of changes."""
         return self.rest.get("/changes", params={"last": ""}).raise_for_status().json()["Last"]
 
-    def set_modality(self, name, ae_title, port):
+    def set_modality(self, name, ae_title, port, **more):
         """Make a DICOM node known to it by name."""
-        self.rest.put(f"/modalities/{name}", json=[ae_title, "127.0.0.1", port]).raise_for_status()
+        node = {"AET": ae_title, "Host": "127.0.0.1", "Port": port} | more
+        self.rest.put(f"/modalities/{name}", json=node).raise_for_status()
+
+
+def _tls(certificates):
+    return {
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(certificates / "listener.pem"),
+        "DicomTlsPrivateKey": str(certificates / "listener.key"),
+        "DicomTlsTrustedCertificates": str(certificates / "ca.pem"),
+        "DicomTlsRemoteCertificateRequired": True,
+    }

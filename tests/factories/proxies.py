@@ -1,6 +1,8 @@
-"""A network that fails: a TCP proxy in front of a real peer that cuts the line after so many bytes."""
+"""What stands between us and a peer: a network that fails, and the HTTPS front of a web server."""
 
+import asyncio
 import socket
+import ssl
 import threading
 from contextlib import suppress
 
@@ -167,3 +169,49 @@ class FaultyProxy:
         for line in (source, target):
             with suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
+
+
+class HttpsFront:
+    """TLS in front of the plain ``port``, for clients whose certificate ``certificates``' authority has signed.
+
+    Hospitals put a web server there; Debian's Orthanc 1.10 itself crashes on the first HTTPS request.
+    """
+
+    def __init__(self, port, certificates):
+        self._port = port
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.pem")
+        self._context.verify_mode = ssl.CERT_REQUIRED
+        self._context.load_cert_chain(certificates / "listener.pem", certificates / "listener.key")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _listen(self):
+        return await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+
+    async def _serve(self, near_reader, near_writer):
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(self._pass(near_reader, far_writer), self._pass(far_reader, near_writer))
+
+    @staticmethod
+    async def _pass(reader, writer):
+        with suppress(OSError):
+            while piece := await reader.read(PIECE_BYTES):
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    def close(self):
+        async def end():
+            self._server.close()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()

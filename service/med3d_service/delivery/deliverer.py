@@ -111,6 +111,7 @@ class DestinationLoop:
                 worked = False
             if not worked:
                 stopped.wait(self._poll_s)
+        self._sender.close()
 
     def deliver_next(self) -> bool:
         """Try the delivery that is due longest; whether there was one."""

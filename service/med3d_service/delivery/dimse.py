@@ -40,6 +40,9 @@ class DimseSender:
                 association.release()
         self._judge(answer)
 
+    def close(self) -> None:
+        """Nothing stays open."""
+
     def _associate(self, dataset: Dataset) -> Association:
         peer = self._peer
         entity = AE(ae_title=peer.calling_ae_title)

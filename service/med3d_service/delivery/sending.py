@@ -35,3 +35,6 @@ class Sender(Protocol):
 
         Raises NotDeliveredError where a later try may do, RefusedByPeerError where none will.
         """
+
+    def close(self) -> None:
+        """End what connections it keeps."""

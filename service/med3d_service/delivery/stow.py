@@ -44,6 +44,10 @@ class StowSender:
             raise NotDeliveredError(f"peer_away:{type(error).__name__}") from error
         self._judge(response)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     @staticmethod
     def _judge(response: httpx.Response) -> None:
         if (reasons := _failures(response)) and reasons != {DUPLICATE}:

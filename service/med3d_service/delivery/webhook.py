@@ -46,3 +46,7 @@ class WebhookSender:
         if 400 <= response.status_code < 500 and response.status_code not in _PASSING:
             raise RefusedByPeerError(f"refused:http_{response.status_code}")
         raise NotDeliveredError(f"peer_failed:http_{response.status_code}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()

@@ -6,7 +6,7 @@ The files are taken as they come, byte for byte: read and written again they wou
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import httpx
@@ -39,6 +39,7 @@ class DicomwebSource:
             headers=peer.headers,
             verify=peer.verify,
             timeout=httpx.Timeout(peer.timeout_s, connect=min(CONNECT_S, peer.timeout_s)),
+            trust_env=False,
         )
 
     def find_studies(self, matching: Mapping[str, str]) -> list[FoundStudy]:
@@ -74,7 +75,7 @@ class DicomwebSource:
 
     def _stream(self, path: str, accept: str, parts: "_Counted") -> bool:
         """Read the instances; False where the peer cannot give such an answer."""
-        with _faults_told(), self._http.stream("GET", path, headers={"Accept": accept}) as response:
+        with self._answer(path, accept) as response:
             if response.status_code == 406:
                 return False
             _check(response)
@@ -84,11 +85,19 @@ class DicomwebSource:
             body.finish()
             return True
 
+    @contextmanager
+    def _answer(self, path: str, accept: str, query: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
+        """GET; who hangs up before the answer has not answered, also one that does not like our certificate."""
+        request = self._http.build_request("GET", path, params=query, headers={"Accept": accept})
+        try:
+            response = self._http.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise PeerError("peer_unreachable") from error
+        with closing(response), _faults_told():
+            yield response
+
     def _search(self, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        with (
-            _faults_told(),
-            self._http.stream("GET", path, params=dict(query), headers={"Accept": JSON_TYPE}) as response,
-        ):
+        with self._answer(path, JSON_TYPE, query) as response:
             if response.status_code == 204:
                 return []
             _check(response)
