@@ -9,18 +9,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.networks import HttpUrl
 
 from med3d_service.peers.configuration import (
-    MIN_SECRET_CHARACTERS,
     ConfigurationError,
     Configured,
     DicomwebPeer,
     DimsePeer,
     PeerName,
     Peers,
-    Secret,
+    SigningSecret,
     Tls,
     load_peers,
 )
@@ -52,17 +51,10 @@ class Webhook(Configured):
     """Who is told of an answer, and the secret that signs what is said."""
 
     url: HttpUrl
-    secret: Secret
+    secret: SigningSecret
     cohort: bool = False
     tls: Tls | None = None
     timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
-
-    @field_validator("secret")
-    @classmethod
-    def _is_long(cls, secret: SecretStr) -> SecretStr:
-        if len(secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
-            raise ValueError(f"a webhook's secret must have {MIN_SECRET_CHARACTERS} characters or more")
-        return secret
 
     @field_validator("url")
     @classmethod

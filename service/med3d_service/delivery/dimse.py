@@ -1,24 +1,20 @@
 """C-STORE to a configured peer, one association per object: answers are few, and a fresh one is never half dead."""
 
 import io
-import logging
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_context
+from pynetdicom import build_context
 from pynetdicom.association import Association
 
 from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
-from med3d_service.peers.bounded import bounded_by
+from med3d_service.peers.association import associate
 from med3d_service.peers.configuration import DimsePeer
 
 SUCCESS = 0x0000
 WARNINGS = frozenset({0xB000, 0xB006, 0xB007})  # PS3.4 B.2.3: stored, with elements coerced or left out
 FINAL = (0xA900, 0xC000)  # the data set does not match its class, or cannot be understood
 FINAL_CODES = frozenset({0x0122, 0x0117, 0x0106})  # class not supported, invalid instance, invalid attribute value
-
-# It writes the peers' own words and, at DEBUG, data sets.
-logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 
 
 class DimseSender:
@@ -44,19 +40,8 @@ class DimseSender:
         """Nothing stays open."""
 
     def _associate(self, dataset: Dataset) -> Association:
-        peer = self._peer
-        entity = AE(ae_title=peer.calling_ae_title)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_s
-        entity.connection_timeout = min(peer.timeout_s, 10.0)
         context = build_context(dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.TransferSyntaxUID)
-        association = entity.associate(
-            peer.host,
-            peer.port,
-            contexts=[context],
-            ae_title=peer.ae_title,
-            evt_handlers=[bounded_by(peer.timeout_s)],
-            tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
-        )
+        association = associate(self._peer, [context])
         if association.is_established:
             return association
         if association.is_rejected:

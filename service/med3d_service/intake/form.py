@@ -3,16 +3,18 @@
 import io
 import re
 import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 from med3d_contract.results import Priority, Sex
 from med3d_service.intake.archives import unpack
 from med3d_service.intake.content import HEAD_BYTES, Content, sniff
 from med3d_service.intake.limits import Meter
+from med3d_service.intake.multipart import DamagedBodyError, MultipartBody, NotMultipartError, content_type
 from med3d_service.intake.receiving import IncomingFile, ReceivedStudy, StudyFiles
 from med3d_service.problems import ServiceError
 from med3d_service.sealed import SealedReader, SealedWriter
@@ -110,59 +112,79 @@ class _FilePart:
         self._form.drop_archive()
 
 
+class _FormParts:
+    """The parts in their turn: each is a file, or one of the text fields."""
+
+    def __init__(self, form: "StudyForm", meter: Meter) -> None:
+        self.texts: dict[str, str] = {}
+        self._form = form
+        self._meter = meter
+        self._field: tuple[str, bytearray] | None = None
+        self._part: _FilePart | None = None
+
+    def begin(self, headers: Mapping[bytes, bytes]) -> None:
+        """Start a part: a file, or one of the fields."""
+        _, options = parse_options_header(headers.get(b"content-disposition", b""))
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        if name == "files":
+            self._meter.count_file()
+            file_name = options.get(b"filename", b"").decode("utf-8", "replace")
+            self._part = _FilePart(self._form, named_as_archive=bool(_ARCHIVE_NAME.search(file_name)))
+        elif name in SubmittedFields.__dataclass_fields__:
+            self._field = (name, bytearray())
+        else:
+            raise ServiceError("unknown_field")
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of the part in hand."""
+        if self._part is not None:
+            self._part.write(data)
+        elif self._field is not None:
+            self._field[1].extend(data)
+            if len(self._field[1]) > MAX_FIELD_BYTES:
+                raise ServiceError("malformed_upload", "A text field is longer than 1000 bytes.")
+
+    def end(self) -> None:
+        """End the part in hand."""
+        if self._part is not None:
+            part, self._part = self._part, None
+            part.close()
+        elif self._field is not None:
+            (name, text), self._field = self._field, None
+            self.texts[name] = text.decode("utf-8", "replace")
+            parse_fields(self.texts)  # a bad field is told before the files have come
+
+
 class StudyForm:
     """Takes the body piece by piece; ``finish`` gives the fields and the received study, ``discard`` leaves nothing.
 
     Raises ServiceError as soon as something is wrong.
     """
 
-    def __init__(self, content_type: str, spool_dir: Path, key: bytes, meter: Meter) -> None:
-        kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary")
-        if kind != b"multipart/form-data" or not boundary:
-            raise ServiceError("not_multipart")
+    def __init__(self, header: str, spool_dir: Path, key: bytes, meter: Meter) -> None:
+        try:
+            boundary = content_type(header, b"multipart/form-data")[b"boundary"]
+            self._parts = _FormParts(self, meter)
+            self._body = MultipartBody(boundary, self._parts)
+        except NotMultipartError as error:
+            raise ServiceError("not_multipart") from error
         self.key = key
         self.recognised = False  # a part that is DICOM, NIfTI or an archive
         self.unknown_codes: list[str] = []
         self._spool_dir = spool_dir
-        self._meter = meter
         self._archive: SealedWriter | None = None
-        self._texts: dict[str, str] = {}
-        self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
-        self._disposition = b""
-        self._field: tuple[str, bytearray] | None = None
-        self._part: _FilePart | None = None
-        self._ended = False
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin_part,
-                    "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
-                    "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
-                    "on_header_end": self._end_header,
-                    "on_headers_finished": self._begin_content,
-                    "on_part_data": self._take_content,
-                    "on_part_end": self._end_part,
-                    "on_end": self._end,
-                },
-            )
-        except FormParserError as error:
-            raise ServiceError("not_multipart") from error
         self.files = StudyFiles(spool_dir, key, meter)
 
     def write(self, data: bytes) -> None:
         """Take the next piece of the body."""
-        try:
-            self._parser.write(data)
-        except FormParserError as error:
-            raise ServiceError("malformed_upload") from error
+        with _told():
+            self._body.write(data)
 
     def finish(self) -> tuple[SubmittedFields, ReceivedStudy]:
         """End the body. The study's container is sealed; whoever takes it moves it away."""
-        if not self._ended:
-            raise ServiceError("malformed_upload")
-        fields = parse_fields(self._texts)
+        with _told():
+            self._body.finish()
+        fields = parse_fields(self._parts.texts)
         if self.unknown_codes and not self.recognised:
             raise ServiceError(self.unknown_codes[0])
         return fields, self.files.finish()
@@ -183,44 +205,10 @@ class StudyForm:
             self._archive.discard()
             self._archive = None
 
-    def _begin_part(self) -> None:
-        self._disposition = b""
-        self._header = (bytearray(), bytearray())
 
-    def _end_header(self) -> None:
-        name, value = self._header
-        if name.lower() == b"content-disposition":
-            self._disposition = bytes(value)
-        self._header = (bytearray(), bytearray())
-
-    def _begin_content(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        name = options.get(b"name", b"").decode("utf-8", "replace")
-        if name == "files":
-            self._meter.count_file()
-            file_name = options.get(b"filename", b"").decode("utf-8", "replace")
-            self._part = _FilePart(self, named_as_archive=bool(_ARCHIVE_NAME.search(file_name)))
-        elif name in SubmittedFields.__dataclass_fields__:
-            self._field = (name, bytearray())
-        else:
-            raise ServiceError("unknown_field")
-
-    def _take_content(self, data: bytes, start: int, end: int) -> None:
-        if self._part is not None:
-            self._part.write(data[start:end])
-        elif self._field is not None:
-            self._field[1].extend(data[start:end])
-            if len(self._field[1]) > MAX_FIELD_BYTES:
-                raise ServiceError("malformed_upload", "A text field is longer than 1000 bytes.")
-
-    def _end_part(self) -> None:
-        if self._part is not None:
-            part, self._part = self._part, None
-            part.close()
-        elif self._field is not None:
-            (name, text), self._field = self._field, None
-            self._texts[name] = text.decode("utf-8", "replace")
-            parse_fields(self._texts)  # a bad field is told before the files have come
-
-    def _end(self) -> None:
-        self._ended = True
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except DamagedBodyError as error:
+        raise ServiceError("malformed_upload") from error

@@ -1,9 +1,13 @@
 """multipart/related bodies of DICOM files, read as they stream (RFC 2387, PS3.18 8.6.1.2.1): STOW-RS and WADO-RS."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
+
+from med3d_service.intake.multipart import DamagedBodyError, MultipartBody, NotMultipartError, content_type
+
+__all__ = ["DamagedBodyError", "NotRelatedError", "OtherPartError", "RelatedBody"]
 
 DICOM_TYPE = b"application/dicom"
 
@@ -12,19 +16,15 @@ class NotRelatedError(Exception):
     """The content type is not multipart/related of application/dicom, or names no boundary."""
 
 
-class DamagedBodyError(Exception):
-    """The body is not multipart, or it ended before its closing boundary."""
-
-
 class OtherPartError(Exception):
     """A part is something other than a DICOM file."""
 
 
-class Parts(Protocol):
-    """Who takes the parts, one after the other."""
+class Files(Protocol):
+    """Who takes the files, one after the other."""
 
     def begin(self) -> None:
-        """Start the next part."""
+        """Start the next file."""
 
     def write(self, data: bytes) -> None:
         """Take a piece of it."""
@@ -34,59 +34,34 @@ class Parts(Protocol):
 
 
 class RelatedBody:
-    """Cuts a body into its parts. Raises NotRelatedError at once, DamagedBodyError and OtherPartError as it goes."""
+    """Cuts a body into its files. Raises NotRelatedError at once, DamagedBodyError and OtherPartError as it goes."""
 
-    def __init__(self, content_type: str, parts: Parts) -> None:
-        kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary")
-        if kind != b"multipart/related" or not boundary or options.get(b"type", DICOM_TYPE).lower() != DICOM_TYPE:
-            raise NotRelatedError
-        self._parts = parts
-        self._ended = False
-        self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
-        self._type = DICOM_TYPE
+    def __init__(self, header: str, files: Files) -> None:
         try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin_part,
-                    "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
-                    "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
-                    "on_header_end": self._end_header,
-                    "on_headers_finished": self._begin_content,
-                    "on_part_data": lambda data, start, end: self._parts.write(data[start:end]),
-                    "on_part_end": self._parts.end,
-                    "on_end": self._end,
-                },
-            )
-        except FormParserError as error:
+            options = content_type(header, b"multipart/related")
+            if options.get(b"type", DICOM_TYPE).lower() != DICOM_TYPE:
+                raise NotRelatedError
+            self._body = MultipartBody(options[b"boundary"], _DicomParts(files))
+        except NotMultipartError as error:
             raise NotRelatedError from error
 
     def write(self, data: bytes) -> None:
         """Take the next piece of the body."""
-        try:
-            self._parser.write(data)
-        except FormParserError as error:
-            raise DamagedBodyError from error
+        self._body.write(data)
 
     def finish(self) -> None:
         """End the body."""
-        if not self._ended:
-            raise DamagedBodyError
+        self._body.finish()
 
-    def _begin_part(self) -> None:
-        self._type = DICOM_TYPE  # what a part without a header is, by the type of the whole
 
-    def _end_header(self) -> None:
-        name, value = self._header
-        if name.lower() == b"content-type":
-            self._type = parse_options_header(bytes(value))[0].lower()
-        self._header = (bytearray(), bytearray())
+class _DicomParts:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.write = files.write
+        self.end = files.end
 
-    def _begin_content(self) -> None:
-        if self._type != DICOM_TYPE:
+    def begin(self, headers: Mapping[bytes, bytes]) -> None:
+        # What a part without a header is, the type of the whole says.
+        if parse_options_header(headers.get(b"content-type", DICOM_TYPE))[0].lower() != DICOM_TYPE:
             raise OtherPartError
-        self._parts.begin()
-
-    def _end(self) -> None:
-        self._ended = True
+        self._files.begin()

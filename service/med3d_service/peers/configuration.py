@@ -23,7 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.functional_validators import BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic.networks import HttpUrl
 
 from med3d_service.problems import ServiceError
@@ -65,7 +65,14 @@ def _read_secret(value: object, info: ValidationInfo) -> object:
             raise ValueError('a secret is given as {file = "PATH"} or {env = "NAME"}')
 
 
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
+        raise ValueError(f"a secret that signs must have {MIN_SECRET_CHARACTERS} characters or more")
+    return secret
+
+
 Secret = Annotated[SecretStr, BeforeValidator(_read_secret)]
+SigningSecret = Annotated[Secret, AfterValidator(_long_enough)]
 ExistingFile = Annotated[FilePath, BeforeValidator(_beside_the_file)]
 
 
@@ -104,15 +111,8 @@ class OrthancHooks(Configured):
     """What is possible with a peer that is an Orthanc: its hook calls us, and we read its log of changes."""
 
     rest_url: HttpUrl
-    hook_secret: Secret
+    hook_secret: SigningSecret
     follow_changes_s: Annotated[float, Field(ge=0.5, le=3600)] = 60.0
-
-    @field_validator("hook_secret")
-    @classmethod
-    def _is_long(cls, secret: SecretStr) -> SecretStr:
-        if len(secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
-            raise ValueError(f"the hook's secret must have {MIN_SECRET_CHARACTERS} characters or more")
-        return secret
 
     @property
     def base_url(self) -> str:

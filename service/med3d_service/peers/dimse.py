@@ -1,23 +1,21 @@
 """A peer over DIMSE: C-FIND to find, C-GET or C-MOVE to fetch (PS3.4 Annex C), one association per question."""
 
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_context, build_role, evt
+from pynetdicom import build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from med3d_service.intake.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
 from med3d_service.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
-from med3d_service.peers.bounded import bounded_by
+from med3d_service.peers.association import associate
 from med3d_service.peers.configuration import DimsePeer
 
 STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
-CONNECT_S = 10.0
 OTHER_CLASSES = (
     *sorted(DERIVED_CLASSES),
     "1.2.840.10008.5.1.4.1.1.4.2",  # MR Spectroscopy
@@ -30,9 +28,6 @@ OUT_OF_RESOURCES = 0xA700
 # PS3.4 C.4.1.1.4 and C.4.3.1.4: what trying again does not mend.
 REJECTED = frozenset({0x0122, 0xA900})
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-
-# It writes the peers' own words and, at DEBUG, data sets.
-logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 
 
 class DimseSource:
@@ -121,22 +116,11 @@ class DimseSource:
 
     @contextmanager
     def _association(self, contexts: list[PresentationContext], taken: "_Taken | None" = None) -> Iterator[Association]:
-        peer = self._peer
-        entity = AE(ae_title=peer.calling_ae_title)
-        entity.maximum_pdu_size = 0
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_s
-        entity.connection_timeout = min(CONNECT_S, peer.timeout_s)
-        association = entity.associate(
-            peer.host,
-            peer.port,
-            contexts=contexts,
-            ae_title=peer.ae_title,
-            ext_neg=[]
-            if taken is None
-            else [build_role(uid, scp_role=True) for uid in (*INPUT_CLASSES, *OTHER_CLASSES)],
-            evt_handlers=[bounded_by(peer.timeout_s), *([] if taken is None else [(evt.EVT_C_STORE, taken.store)])],
-            tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
-        )
+        if taken is None:
+            association = associate(self._peer, contexts)
+        else:
+            roles = [build_role(uid, scp_role=True) for uid in (*INPUT_CLASSES, *OTHER_CLASSES)]
+            association = associate(self._peer, contexts, roles=roles, handlers=[(evt.EVT_C_STORE, taken.store)])
         if not association.is_established:
             raise PeerError("peer_denied" if association.is_rejected else "peer_unreachable")
         try:

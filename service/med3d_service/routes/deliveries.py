@@ -17,7 +17,7 @@ from med3d_service.delivery.outbox import DeliveryStatus
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.reports.facts import ANSWERED
 from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.runs.views import moment
 from med3d_service.tables import DeliveryRow, RunRow, StudyRow
 
@@ -87,25 +87,20 @@ def list_deliveries(
     cursor: Cursor = None,
 ) -> DeliveryPage:
     """List the deliveries of this site, of one status or run, or all. ``status=dead`` waits for a person."""
-    before = decode_cursor(cursor)
     query = (
         select(DeliveryRow)
         .join(RunRow, RunRow.id == DeliveryRow.run_id)
         .join(StudyRow, StudyRow.id == RunRow.study_id)
         .where(caller.sees(StudyRow.site))
-        .order_by(DeliveryRow.seq.desc())
-        .limit(limit + 1)
     )
     if status is not None:
         query = query.where(DeliveryRow.status == status)
     if run_id is not None:
         query = query.where(DeliveryRow.run_id == run_id)
-    if before is not None:
-        query = query.where(DeliveryRow.seq < before)
     with service.database.read() as session:
-        rows = list(session.scalars(query))
-    items = tuple(_view(row) for row in rows[:limit])
-    return DeliveryPage(items=items, next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None)
+        found = session.scalars(newest_first(query, DeliveryRow.seq, limit, cursor)).all()
+    rows, next_cursor = cut(found, limit, lambda row: row.seq)
+    return DeliveryPage(items=tuple(_view(row) for row in rows), next_cursor=next_cursor)
 
 
 @router.post(

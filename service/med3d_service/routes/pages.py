@@ -1,14 +1,32 @@
 """Pages of a list, newest first, by an opaque cursor: stable while new items come in."""
 
 import base64
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar, TypeVarTuple
 
 from fastapi import Query
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from med3d_service.problems import ServiceError
 
 Limit = Annotated[int, Query(ge=1, le=200, description="items per page")]
 Cursor = Annotated[str | None, Query(max_length=64, description="next_cursor of the page before", examples=["NDI"])]
+T = TypeVarTuple("T")
+R = TypeVar("R")
+
+
+def newest_first(query: Select[*T], seq: InstrumentedAttribute[int], limit: int, cursor: str | None) -> Select[*T]:
+    """The rows of a page, and one more where there is a next page. Raises ServiceError("invalid_cursor")."""
+    before = decode_cursor(cursor)
+    if before is not None:
+        query = query.where(seq < before)
+    return query.order_by(seq.desc()).limit(limit + 1)
+
+
+def cut(rows: Sequence[R], limit: int, seq: Callable[[R], int]) -> tuple[Sequence[R], str | None]:
+    """The page of what ``newest_first`` found, and the cursor of the next page."""
+    return rows[:limit], encode_cursor(seq(rows[limit - 1])) if len(rows) > limit else None
 
 
 def encode_cursor(seq: int) -> str:

@@ -16,7 +16,7 @@ from med3d_service.pulls.tables import PullRow
 from med3d_service.pulls.views import PullView, pull_view
 from med3d_service.pulls.wanted import PullRequest
 from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 
 router = APIRouter(tags=["pulls"])
 MAX_BODY_BYTES = 16 * 1024
@@ -86,14 +86,12 @@ def ask_for(service: Service, caller: Caller, wanted: PullRequest) -> tuple[Pull
 )
 def list_pulls(service: ServiceParts, caller: Viewer, limit: Limit = 50, cursor: Cursor = None) -> PullPage:
     """List what was asked for; the finds of a search stand within it."""
-    before = decode_cursor(cursor)
     query = select(PullRow).where(caller.sees(PullRow.site), PullRow.parent_id.is_(None))
-    if before is not None:
-        query = query.where(PullRow.seq < before)
     with service.database.read() as session:
-        rows = list(session.scalars(query.order_by(PullRow.seq.desc()).limit(limit + 1)))
-        items = tuple(pull_view(session, row) for row in rows[:limit])
-    return PullPage(items=items, next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None)
+        found = session.scalars(newest_first(query, PullRow.seq, limit, cursor)).all()
+        rows, next_cursor = cut(found, limit, lambda row: row.seq)
+        items = tuple(pull_view(session, row) for row in rows)
+    return PullPage(items=items, next_cursor=next_cursor)
 
 
 @router.get(

@@ -18,7 +18,7 @@ from med3d_service.composition import Service
 from med3d_service.dispatch import send_waiting
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.runs.starting import requeue
 from med3d_service.runs.views import moment, run_view
 from med3d_service.tables import BundleRow, RunEventRow, RunRow, StudyRow
@@ -51,23 +51,18 @@ def list_runs(
     service: ServiceParts, caller: Viewer, status: RunStatus | None = None, limit: Limit = 50, cursor: Cursor = None
 ) -> RunPage:
     """List the runs that this key may see, of one status or of all."""
-    before = decode_cursor(cursor)
     query = (
         select(RunRow, BundleRow)
         .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
         .join(StudyRow, StudyRow.id == RunRow.study_id)
         .where(caller.sees(StudyRow.site))
-        .order_by(RunRow.seq.desc())
-        .limit(limit + 1)
     )
     if status is not None:
         query = query.where(RunRow.status == status)
-    if before is not None:
-        query = query.where(RunRow.seq < before)
     with service.database.read() as session:
-        rows = session.execute(query).all()
-    items = tuple(run_view(run, bundle) for run, bundle in rows[:limit])
-    return RunPage(items=items, next_cursor=encode_cursor(rows[limit - 1][0].seq) if len(rows) > limit else None)
+        found = session.execute(newest_first(query, RunRow.seq, limit, cursor)).all()
+    rows, next_cursor = cut(found, limit, lambda row: row[0].seq)
+    return RunPage(items=tuple(run_view(run, bundle) for run, bundle in rows), next_cursor=next_cursor)
 
 
 @router.get(

@@ -22,7 +22,7 @@ from med3d_service.intake.recording import RecordedStudy
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples, pulls
 from med3d_service.routes.bodies import in_thread, read_body
-from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.routes.pulls import PullTaken
 from med3d_service.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.runs.starting import start_run
@@ -184,18 +184,17 @@ def list_studies(
     cursor: Cursor = None,
 ) -> StudyPage:
     """List the studies that this caller may see; with the clinical grant also those of a patient, accession or UID."""
-    before = decode_cursor(cursor)
     kinds = {"accession_number": accession, "patient_id": patient_id, "study_uid": study_uid}
     sought = {kind: text for kind, text in kinds.items() if text is not None}
     if sought and not caller.clinical:
         raise ServiceError("wrong_scope", "To find studies by what names a patient takes the clinical grant.")
     with service.database.read() as session:
-        query = select(StudyRow).where(caller.sees(StudyRow.site)).order_by(StudyRow.seq.desc()).limit(limit + 1)
+        query = newest_first(select(StudyRow).where(caller.sees(StudyRow.site)), StudyRow.seq, limit, cursor)
         for kind, text in sought.items():
             query = query.where(StudyRow.id.in_(service.vault.find(kind, text)))
-        rows = list(session.scalars(query if before is None else query.where(StudyRow.seq < before)))
-        items = tuple(_view(service, session, row) for row in rows[:limit])
-    return StudyPage(items=items, next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None)
+        rows, next_cursor = cut(session.scalars(query).all(), limit, lambda row: row.seq)
+        items = tuple(_view(service, session, row) for row in rows)
+    return StudyPage(items=items, next_cursor=next_cursor)
 
 
 @router.get(

@@ -1,0 +1,54 @@
+"""Associations with peers as an SCU, as the peers' file has them: titles, TLS, and no silence that is not bounded."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.presentation import PresentationContext
+
+from med3d_service.peers.configuration import DimsePeer
+
+CONNECT_S = 10.0
+Handler = tuple[evt.EventType, Callable[[evt.Event], object]]
+
+# It writes the peers' own words and, at DEBUG, data sets.
+logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+
+
+def associate(
+    peer: DimsePeer,
+    contexts: list[PresentationContext],
+    *,
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+    handlers: Sequence[Handler] = (),
+) -> Association:
+    """Ask the peer for an association; whether there is one, ``is_established`` says."""
+    entity = AE(ae_title=peer.calling_ae_title)
+    entity.maximum_pdu_size = 0
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_s
+    entity.connection_timeout = min(CONNECT_S, peer.timeout_s)
+    return entity.associate(
+        peer.host,
+        peer.port,
+        contexts=contexts,
+        ae_title=peer.ae_title,
+        ext_neg=list(roles),
+        evt_handlers=[_bounded_by(peer.timeout_s), *handlers],
+        tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
+    )
+
+
+def _bounded_by(timeout_s: float) -> Handler:
+    """Let no read or write wait longer in the middle of a PDU either: the library's timeouts count between messages.
+
+    It takes a socket's timeout for the end of the connection, which ends the association.
+    """
+
+    def opened(event: evt.Event) -> None:
+        connection = event.assoc.dul.socket
+        if connection is not None and connection.socket is not None:
+            connection.socket.settimeout(timeout_s)
+
+    return (evt.EVT_CONN_OPEN, opened)
