@@ -11,8 +11,9 @@ import pytest
 from factories.gateway import HOOK_SECRET, peers_file
 from factories.orthanc import Orthanc
 from factories.processes import wait_until
+from factories.senders import by_cstore, by_stow
 from factories.service_processes import free_port
-from factories.services import Service
+from factories.services import Service, write_small_head
 from med3d_service.own_objects import own_uid
 
 pytestmark = pytest.mark.realdata
@@ -80,12 +81,7 @@ def test_a_study_sent_to_orthanc_is_answered_there_by_itself(service, ward, test
     report = pydicom.dcmread(io.BytesIO(ward.rest.get(f"/instances/{came}/file").content))
     assert report.SOPInstanceUID == own_uid(run.run_id, "sr")
     assert report.StudyInstanceUID == study_uid
-    numbers = [
-        float(item.MeasuredValueSequence[0].NumericValue)
-        for item in walked(report)
-        if item.get("ValueType") == "NUM" and item.ConceptNameCodeSequence[0].CodeMeaning == "Brain age"
-    ]
-    assert numbers == [pytest.approx(run.result.brain_age.estimate, abs=0.005)]
+    assert brain_ages(report) == [pytest.approx(run.result.brain_age.estimate, abs=0.005)]
 
     # The report made the study stable once more, so it was fetched again; and the images come by two other ways.
     with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {service.key}"}) as api:
@@ -96,6 +92,31 @@ def test_a_study_sent_to_orthanc_is_answered_there_by_itself(service, ward, test
     sent = {"Resources": ward.instances(study_uid), "Synchronous": True}
     ward.rest.post("/dicom-web/servers/med3d/stow", json=sent, timeout=120).raise_for_status()
     assert the_only_run(service).run_id == run.run_id
+
+
+@pytest.mark.parametrize("way", ["C-STORE", "STOW-RS"])
+def test_a_study_that_comes_directly_is_answered_in_orthanc_as_well(service, ward, tmp_path, way):
+    folder = write_small_head(tmp_path / "head", variant=len(way))
+    study_uid = pydicom.dcmread(folder / "0000.dcm", stop_before_pixels=True).StudyInstanceUID
+    if way == "C-STORE":
+        by_cstore(service.dicom_port, folder)
+    else:
+        by_stow(service.url, service.key, folder)
+    (came,) = wait_until(
+        lambda: study_uid in ward.studies() and ward.instances(study_uid), "the report in Orthanc", 120
+    )
+    report = pydicom.dcmread(io.BytesIO(ward.rest.get(f"/instances/{came}/file").content))
+    (run,) = [run for run in service.client.runs(limit=20) if own_uid(run.run_id, "sr") == report.SOPInstanceUID]
+    assert brain_ages(report) == [pytest.approx(run.result.brain_age.estimate, abs=0.005)]
+
+
+def brain_ages(report):
+    """The numbers that an SR calls brain age."""
+    return [
+        float(item.MeasuredValueSequence[0].NumericValue)
+        for item in walked(report)
+        if item.get("ValueType") == "NUM" and item.ConceptNameCodeSequence[0].CodeMeaning == "Brain age"
+    ]
 
 
 def walked(dataset):

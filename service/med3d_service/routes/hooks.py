@@ -65,7 +65,11 @@ async def orthanc_hook(
         body += data
         if len(body) > MAX_BODY_BYTES:
             raise ServiceError("upload_too_large")
-    pull_id, known = await to_thread.run_sync(service.hooks.heed, x_med3d_peer, x_med3d_signature, bytes(body))
+    try:
+        pull_id, known = await to_thread.run_sync(service.hooks.heed, x_med3d_peer, x_med3d_signature, bytes(body))
+    except ServiceError as error:
+        log.warning("hook_refused", code=error.code)  # Orthanc tells nobody of the answer
+        raise
     log.info("hook_heeded", pull_id=pull_id, known=known)
     response.status_code = 200 if known else 202
     return Heeded(pull_id=pull_id)

@@ -1,5 +1,6 @@
 """From C-STORE to a run: the listener beside the service's other processes, dcmtk and a real Orthanc as senders."""
 
+import copy
 import time
 
 import pytest
@@ -74,6 +75,15 @@ def test_a_study_of_two_patients_is_refused(hospital, tmp_path):
     run_id = hospital.run_of(hospital.take(tmp_path, [first, second]))
     run = wait_until(lambda: (found := hospital.run(run_id))["status"] == "refused" and found, "the refusal")
     assert run["refusal"]["code"] == "several_patients"
+
+
+def test_a_study_with_two_images_of_one_uid_is_refused_as_inconsistent(hospital, tmp_path):
+    datasets = new_study(3)
+    twin = copy.deepcopy(datasets[1])
+    twin.PixelData = bytes(len(twin.PixelData))
+    run_id = hospital.run_of(hospital.take(tmp_path, [*datasets, twin]))
+    run = wait_until(lambda: (found := hospital.run(run_id))["status"] == "refused" and found, "the refusal")
+    assert run["refusal"]["code"] == "inconsistent_study"
 
 
 def test_a_pacs_says_how_many_it_holds_and_what_we_made_comes_back_without_a_loop(tmp_path_factory):

@@ -162,6 +162,20 @@ def test_a_call_that_is_not_the_hooks_opens_nothing(beside_ward, arguments, stat
     assert len(beside_ward.pulls()) == before
 
 
+def test_an_orthanc_that_has_another_secret_opens_nothing(beside_ward, tmp_path):
+    hook = {"Url": f"{beside_ward.url}/hooks/orthanc", "Peer": "ward", "Secret": HOOK_SECRET[::-1]}
+    impostor = Orthanc(tmp_path / "impostor", lua=[DEPLOYED / "med3d.lua"], Med3d=hook).start()
+    try:
+        study = new_study(2)
+        impostor.add(*files_of(study))
+        log = beside_ward.data_dir / "api.log"
+        said = lambda: [json.loads(line) for line in log.read_text().splitlines() if "hook_refused" in line]  # noqa: E731
+        wait_until(lambda: "hook_not_signed" in {line["code"] for line in said()}, "the refusal")
+    finally:
+        impostor.close()
+    assert beside_ward.arrival(study[0].StudyInstanceUID) is None
+
+
 def test_a_body_changed_on_the_way_is_not_the_hooks(beside_ward):
     body = call_of()
     headers = {"X-Med3d-Signature": signature(SecretStr(HOOK_SECRET), body)}
