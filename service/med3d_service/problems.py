@@ -48,6 +48,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Check the address; GET /openapi.json lists all routes.",
     ),
     "unknown_study": (404, "No study has this id.", "GET /studies lists the studies that this key may see."),
+    "unknown_arrival": (
+        404,
+        "Nothing of this study has arrived here.",
+        "Send it by C-STORE or STOW-RS first, and mind that the UID is the Study Instance UID.",
+    ),
     "unknown_pull": (404, "No pull has this id.", "GET /pulls lists the pulls that this key may see."),
     "unknown_run": (404, "No run has this id.", "GET /runs lists the runs that this key may see."),
     "unknown_subject": (404, "No subject has this id or pseudonym.", "GET /subjects?participant_id=... finds its id."),

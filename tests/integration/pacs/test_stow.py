@@ -56,6 +56,31 @@ def test_dicomweb_client_stores_a_study_and_it_gets_its_run(gateway):
     assert (study_taken["files"], study_taken["working_copy"]) == (6, "ready")
 
 
+def test_who_says_that_a_study_is_whole_gets_its_run_at_once(gateway):
+    study = new_study(3)
+    assert stow(gateway, *files_of(study)).status_code == 200
+    said = {"study_uid": study[0].StudyInstanceUID}
+    answer = gateway.client.post("/studies/complete", json=said)
+    run = gateway.run(answer.json()["run_id"])  # no waiting: there is one
+    assert gateway.study(run["study_id"])["files"] == 3
+    again = gateway.client.post("/studies/complete", json=said | {"final": True})
+    assert (again.status_code, again.json()) == (200, answer.json())
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        ({"study_uid": "1.2.3.4.5.6.7.8.9"}, 404, "unknown_arrival"),
+        ({"study_uid": "../1"}, 422, "invalid_request"),
+        ({"study_uid": "1.2", "final": "perhaps"}, 422, "invalid_request"),
+        ({}, 422, "invalid_request"),
+    ],
+)
+def test_a_study_that_did_not_arrive_cannot_be_whole(gateway, said, status, code):
+    answer = gateway.client.post("/studies/complete", json=said)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
 def test_a_study_may_come_in_several_requests_and_is_one(gateway):
     study = files_of(new_study(4))
     uid = pydicom.dcmread(io.BytesIO(study[0])).StudyInstanceUID
