@@ -31,7 +31,7 @@ THREADS = 2
 def chosen_members(count, folder):
     """A manifest of so many of ixi_hh."""
     whole = Path(os.environ["MED3D_TEST_DATA"]) / "ixi_hh"
-    rows = list(csv.DictReader((whole / "participants.csv").open()))
+    rows = list(csv.DictReader((whole / "participants.csv").read_text().splitlines()))
     chosen = [rows[round(place * len(rows) / count)] for place in range(count)]
     with (folder / "participants.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

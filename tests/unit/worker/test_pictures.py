@@ -111,3 +111,9 @@ def test_the_cohort_is_published_once_with_what_was_estimated_for_each_subject_h
     assert found.ages == (20.0, 50.0, 80.0)
     assert found.brain_ages == (11.0, 50.0, 89.0), "age and residual"
     assert len(found.pls_age) == 3
+
+
+def test_the_test_retest_error_that_a_bundle_states_goes_with_its_cohort_and_no_other_metric_does():
+    stated = {"brain_age_within_subject_sd": 1.4, "brain_age_mae": 6.8, "sdmt_within_subject_sd": 0.0}
+    assert reference_cohort("x", latent_space(), stated).within_subject_sd == {"brain_age": 1.4}
+    assert reference_cohort("x", latent_space()).within_subject_sd == {}
