@@ -16,6 +16,7 @@ from med3d_cli.identifier_key import identifier_key_commands
 from med3d_cli.keys import key_commands
 from med3d_cli.ledger import ledger
 from med3d_cli.pacs import pacs_commands
+from med3d_cli.replay import replay
 from med3d_cli.rules import rules_commands
 from med3d_cli.serve import serve
 from med3d_cli.studies import requeue, runs, show, submit
@@ -34,7 +35,7 @@ def make_app() -> typer.Typer:
         add_completion=False,
     )
     app.callback()(_options)
-    for command in (serve, submit, runs, show, requeue, analyse, watch, worker, demo, ledger, backup, restore):
+    for command in (serve, submit, runs, show, requeue, analyse, watch, worker, demo, ledger, backup, restore, replay):
         app.command()(command)
     app.add_typer(bundle_commands(), name="bundle")
     app.add_typer(cohort_commands(), name="cohort")

@@ -37,7 +37,7 @@ class Campaign:
         self.cluster = Cluster(folder, postgres=postgres)
         self._small_disk = small_disk
         self._ballast = folder / "ballast"
-        self._numbers = set()
+        self._numbers, self._sent = set(), set()
 
     def round(self, seed):
         """One round; its report. ``lost`` and ``doubled`` are numbers of studies."""
@@ -49,6 +49,7 @@ class Campaign:
         healed = time.monotonic()
         senders.wait()
         self._numbers |= {sent.number for sent in senders.acknowledged}
+        self._sent |= set(senders.numbers)  # what was taken and not acknowledged may have its answer, too
         answers = self._settled()
         ledger = Ledger(self.cluster.settings, self.cluster.database, self.cluster.store).check(lease_slack_s=30)
         return {
@@ -60,7 +61,7 @@ class Campaign:
             "tries": sum(sent.tries for sent in senders.acknowledged),
             "lost": sorted(self._numbers - answers.keys()),
             "doubled": sorted(number for number, times in answers.items() if times > 1),
-            "strange": sorted(answers.keys() - self._numbers),
+            "strange": sorted(answers.keys() - self._sent),
             "ledger": ledger.counts,
             "findings": [finding.model_dump() for finding in ledger.findings],
             "seconds": round(time.monotonic() - began, 1),

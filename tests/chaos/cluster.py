@@ -130,7 +130,7 @@ class Cluster:
         self.database = Database(self.settings.database)
         headers = {"Authorization": f"Bearer {(self.data_dir / 'client.key').read_text().strip()}"}
         self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.proxies['client-api'].port}", headers=headers, timeout=4.0
+            base_url=f"http://127.0.0.1:{self.proxies['client-api'].port}", headers=headers, timeout=20.0
         )
         for name in ("broker", *SERVICE, "worker"):
             self._start(name)

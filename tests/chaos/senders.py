@@ -36,9 +36,11 @@ class Senders:
     def __init__(self, cluster, posted, stored):
         self._cluster = cluster
         self.acknowledged, self.failed = [], []
+        ways = [self._post] * posted + [self._store] * stored
+        self.numbers = [next(NUMBERS) for _ in ways]
         self._threads = [
-            threading.Thread(target=self._send, args=(way, next(NUMBERS)))
-            for way in [self._post] * posted + [self._store] * stored
+            threading.Thread(target=self._send, args=(way, number))
+            for way, number in zip(ways, self.numbers, strict=True)
         ]
 
     def start(self):
