@@ -80,6 +80,7 @@ class QuickPreparation:
             acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
             patient=PatientAttributes(),
             review_reasons=(),
+            series_reasons=(),
             provenance=PROVENANCE,
             source=None,
             pictures=None,

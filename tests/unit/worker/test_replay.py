@@ -32,6 +32,7 @@ def prepared(record=RECORD, provenance=PROVENANCE):
         acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
         patient=PatientAttributes(),
         review_reasons=(),
+        series_reasons=(),
         provenance=provenance,
         source=None,
         pictures=None,
