@@ -14,7 +14,6 @@ from med3d_cli.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
     from med3d_contract.store import ObjectStore
-    from med3d_worker.preparation import StudyPreparation
     from med3d_worker.replay import Replay, ReplayReport
 
 EXIT_DIFFERS = 5
@@ -60,6 +59,7 @@ def _open(store: "ObjectStore", scratch: Path, bundle: Path | None) -> "Replay":
     from med3d_worker.head_prediction import HeadPrediction
     from med3d_worker.loaded_model import load_model
     from med3d_worker.logs import configure_logs
+    from med3d_worker.preparation import StudyPreparation
     from med3d_worker.replay import Replay
     from med3d_worker.scratch import Scratch
     from med3d_worker.settings import BundleSettings
