@@ -4,9 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 TESTS = Path(__file__).parent
 BY_FOLDER = ("unit", "integration", "e2e", "bench")
+
+# How long an example takes says how busy the machine is, nothing of the code; pytest-timeout watches for hangs.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

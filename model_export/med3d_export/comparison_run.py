@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter
 
-from med3d_export.config import TrainingConfig
+from med3d_export.config import SupervisionConfig, TrainingConfig
 from med3d_export.cross_validation import fold_jobs, read_evidence, repeat_seeds
 from med3d_export.evaluation.baseline_rows import baseline_estimates
 from med3d_export.evaluation.comparison import ComparisonPlan, ComparisonReport, compare_variants, detectable_plan
@@ -51,7 +51,10 @@ def variants_of(config: TrainingConfig) -> tuple[Variant, ...]:
 
 def _variant(config: TrainingConfig, variant: VariantConfig) -> Variant:
     settings = config.evaluation.model_copy(update={"scope": variant.scope})
-    named = config.model_copy(update={"name": variant.name, "evaluation": settings})
+    supervision = config.supervision
+    if variant.supervision is not None:
+        supervision = SupervisionConfig.model_validate(variant.supervision)
+    named = config.model_copy(update={"name": variant.name, "evaluation": settings, "supervision": supervision})
     adapter: TypeAdapter[ObjectiveConfig] = TypeAdapter(ObjectiveConfig)
     objectives = [adapter.validate_python(candidate) for candidate in variant.candidates]
     return Variant(variant.name, tuple(named.with_objective(objective) for objective in objectives))
@@ -65,16 +68,20 @@ def compare(experiment: Experiment, run_folder: Path, say: Callable[[ComparisonP
     config, variants = experiment.config, variants_of(experiment.config)
     prepared, cohort = experiment.prepare(), experiment.cohort()
     labels, splits = experiment.labels(cohort, prepared), experiment.splits(cohort, run_folder)
-    inner = config.evaluation.inner_folds
+    settings = config.evaluation
     torch.set_num_threads(config.threads)
-    baselines = baseline_estimates(prepared.tensors, labels, splits, inner)
+    baselines = baseline_estimates(prepared.tensors, labels, splits, settings.inner_folds)
     names, budget = tuple(variant.name for variant in variants), len(variants[0].candidates)
     plan = detectable_plan(names, budget, baselines, labels, repeat_seeds(config))
     write_json(plan, run_folder / "plan.json")
     say(plan)
     jobs = {variant.name: fold_jobs(run_folder / variant.name, variant.candidates, splits) for variant in variants}
-    experiment.run(experiment.fit_data(), [job for each in jobs.values() for job in each], run_folder)
-    found = {name: held_out(read_evidence(each), labels, inner) for name, each in jobs.items()}
+    experiment.run(
+        experiment.fit_data(variant.config for variant in variants),
+        [job for each in jobs.values() for job in each],
+        run_folder,
+    )
+    found = {name: held_out(read_evidence(each), labels, settings) for name, each in jobs.items()}
     reports = {
         variant.name: evaluate_method(
             Method(variant.name, kind_of(variant.config)), found[variant.name], baselines, labels,

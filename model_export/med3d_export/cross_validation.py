@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from med3d_export.config import TrainingConfig
+from med3d_export.config import SupervisionConfig, TrainingConfig
 from med3d_export.fold_evidence import BrainGrid, FitPlace, FoldEvidence, evidence_name, observe_fold
 from med3d_export.folds import Fold
 from med3d_export.supervision import Supervision
@@ -29,10 +29,13 @@ SEEDS_APART = 1000
 
 @dataclass(frozen=True, eq=False)
 class FitData:
-    """What every fit shares: tensors (N, X, Y, Z), the labels that may enter an encoder, and the brain on the grid."""
+    """What every fit shares: tensors (N, X, Y, Z), and the brain on the grid.
+
+    supervision: the labels that may enter an encoder, by the section of the recipe that asks for them.
+    """
 
     tensors: Tensors
-    supervision: Supervision
+    supervision: dict[SupervisionConfig, Supervision]
     grid: BrainGrid
 
 
@@ -155,7 +158,8 @@ def _fit_in_pool(job: FitJob) -> None:
 
 def _fit(job: FitJob, data: FitData, on_epoch: OnEpoch) -> None:
     seed = job.seed if job.fold is None else job.seed + job.fold + 1
-    targets, own = data.supervision.targets(job.training), data.tensors[job.training]
+    targets = data.supervision[job.config.supervision].targets(job.training)
+    own = data.tensors[job.training]
     checkpoints = job.folder / CHECKPOINTS / job.name
     fitted = fit_autoencoder(own, targets, job.config, seed, lambda report: on_epoch(job.name, report), checkpoints)
     if job.fold is not None:

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from med3d_export.heads import KERNELS, Kernel
+
 Positive = Annotated[float, Field(gt=0)]
 Scope = Literal["all-folds", "first-fold"]
 
@@ -21,6 +23,7 @@ class EvaluationConfig(_Section):
     repeats: whole cross-validations, each with folds and seeds of its own. scope: ``first-fold`` fits only the first
     fold of each repeat, where hours are short. volumes_csv: regional volumes for a baseline, relative to the data's
     folder.
+    head_kernels: which the search of the support vector regressions may choose from.
     age_bands_years: edges of the bands that coverage and the model card's errors are told apart by.
     """
 
@@ -31,6 +34,7 @@ class EvaluationConfig(_Section):
     scope: Scope = "all-folds"
     interval_level: float = Field(default=0.9, gt=0, lt=1)
     volumes_csv: Path | None = None
+    head_kernels: tuple[Kernel, ...] = Field(default=KERNELS, min_length=1)
     age_bands_years: tuple[float, ...] = (20.0, 40.0, 60.0, 90.0)
 
 
@@ -38,11 +42,13 @@ class VariantConfig(_Section):
     """One objective to be compared: settings that the inner search of each outer fold chooses from.
 
     candidates: ``[objective]`` sections. Each outer fold fits them all to its training subjects and keeps the one whose
-    head does best in the inner folds; no test subject is looked at.
+    head does best in the inner folds; no test subject is looked at. supervision: a ``[supervision]`` section in place
+    of the recipe's, so that semi-supervised and unsupervised encoders stand beside each other.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     candidates: tuple[dict[str, Any], ...] = Field(min_length=1)
+    supervision: dict[str, Any] | None = None
     scope: Scope = "all-folds"
 
 

@@ -1,9 +1,11 @@
 """One experiment from manifest to bundle: prepare, fit, evaluate, compare, release."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -43,8 +45,7 @@ from med3d_export.training_run import WEIGHTS, add_minutes, load_final_fit, read
 from med3d_pipeline.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.manifest import SIMULATED_LABELS
 from med3d_pipeline.onnx_sessions import SessionOptions
-from med3d_pipeline.resampling import resample
-from med3d_pipeline.template import grid_affine
+from med3d_pipeline.template import brain_on_grid
 
 REPORT = "report"
 
@@ -101,7 +102,7 @@ class Experiment:
 
     def train(self, run_folder: Path) -> None:
         """Fit every fold of every repeat, then everyone; what is in ``run_folder`` already is not fitted again."""
-        data, cohort = self.fit_data(), self.cohort()
+        data, cohort = self.fit_data([self.config]), self.cohort()
         jobs = [
             *fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder)),
             everyone_job(run_folder, self.config, len(cohort)),
@@ -123,7 +124,7 @@ class Experiment:
         """What held-out subjects got from the fits in ``run_folder``. Raises RunIncomplete where one is missing."""
         prepared, cohort = self.prepare(), self.cohort()
         evidence = read_evidence(fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder)))
-        return held_out(evidence, self.labels(cohort, prepared), self.config.evaluation.inner_folds)
+        return held_out(evidence, self.labels(cohort, prepared), self.config.evaluation)
 
     def report(self, run_folder: Path) -> Scored:
         """Evaluate, and write evaluation.json, predictions.csv and the report below ``run_folder``."""
@@ -146,26 +147,34 @@ class Experiment:
         fitted = rebuild(read_weights(run_folder / WEIGHTS / first.name), config)
         return fitted, observe_posterior(fitted, self.prepare().tensors[first.test], first.seed)
 
-    def release(self, run_folder: Path, scored: Scored, bundle: Path) -> Bundle:
-        """Write the bundle of the run in ``run_folder``, which ``evaluate`` or ``report`` has scored."""
+    def with_linear_heads(self) -> Self:
+        """The same experiment with heads that need no support vectors; its fits are the same."""
+        evaluation = self.config.evaluation.model_copy(update={"head_kernels": ("linear",)})
+        return replace(self, config=self.config.model_copy(update={"evaluation": evaluation}))
+
+    def release(self, run_folder: Path, scored: Scored, bundle: Path, *, private: bool = False) -> Bundle:
+        """Write the bundle of the run in ``run_folder``, which ``evaluate`` or ``report`` has scored.
+
+        private: without what could lead back to a training subject; the experiment must have linear heads.
+        """
         source = ReleaseInput(
             self.config, self.cohort(), self.prepare().tensors, scored.labels, load_final_fit(run_folder),
-            scored.report, scored.found, self.assets,
+            scored.report, scored.found, self.assets, private,
         )  # fmt: skip
         return release_bundle(source, bundle)
 
-    def fit_data(self) -> FitData:
-        """What every fit shares."""
+    def fit_data(self, configs: Iterable[TrainingConfig]) -> FitData:
+        """What every fit of one of ``configs`` shares."""
         prepared, cohort = self.prepare(), self.cohort()
-        supervision = read_supervision(cohort, self.config.supervision, self.folder)
+        asked_for = {config.supervision for config in configs}
+        supervision = {each: read_supervision(cohort, each, self.folder) for each in asked_for}
         return FitData(prepared.tensors, supervision, self.brain_grid())
 
     def brain_grid(self) -> BrainGrid:
         """The template's brain on the tensors' grid."""
         assets = PreprocessingAssets(self.assets, SessionOptions())
-        template, spec = assets.template(), assets.file.spec
-        share = resample(template.mask, spec.shape, grid_affine(template, spec), np.eye(4))
-        return BrainGrid(share > 0.5, spec.intensity.highest)
+        spec = assets.file.spec
+        return BrainGrid(brain_on_grid(assets.template(), spec), spec.intensity.highest)
 
     def splits(self, cohort: Cohort, run_folder: Path) -> dict[int, tuple[Fold, ...]]:
         """The folds of every repeat by its seed, stored in ``run_folder`` at first and read from there ever after."""

@@ -30,8 +30,7 @@ class BrainGrid:
 class FoldEvidence:
     """N subjects, T of them the fold's test subjects, d latent dimensions.
 
-    training, test: rows. latents: (N, d) float32 of everyone by this fit's deterministic encoder, those of its training
-    subjects as of subjects that its start has not seen. start_latents: the
+    training, test: rows. latents: (N, d) float32 of everyone by this fit's deterministic encoder. start_latents: the
     same before the first step. quality: reconstructions of the test heads from the latent; mean_head: the same of the
     training subjects' mean head in their place. relative_errors (T,): squared error over the mean head's. residuals
     (T,): root mean square error inside the brain. slices (E, 2, X, Z): a coronal slice of the first test heads and of
@@ -108,7 +107,7 @@ def observe_fold(
 ) -> FoldEvidence:
     """Ask a fit about everyone; ``start`` gives the same networks before the first step."""
     heads = tensors[place.test]
-    latents = _latents(fitted, tensors, place)
+    latents = fitted.encode(tensors)
     found = fitted.reconstruct(latents[place.test])
     mean = np.broadcast_to(tensors[place.training].mean(axis=0), heads.shape)
     squared = np.square(found - heads)
@@ -120,7 +119,7 @@ def observe_fold(
         training=place.training,
         test=place.test,
         latents=latents,
-        start_latents=_latents(start(), tensors, place),
+        start_latents=start().encode(tensors),
         quality=image_quality(found, heads, grid.mask, grid.data_range),
         mean_head=image_quality(mean, heads, grid.mask, grid.data_range),
         relative_errors=(squared.sum(axis=(1, 2, 3)) / np.square(mean - heads).sum(axis=(1, 2, 3))).astype(np.float64),
@@ -128,9 +127,3 @@ def observe_fold(
         slices=np.stack([heads, found], axis=1)[:EXAMPLES, :, :, middle],
         curve=fitted.curve,
     )
-
-
-def _latents(fitted: FittedAutoencoder, tensors: Tensors, place: FitPlace) -> npt.NDArray[np.float32]:
-    latents = fitted.encode(tensors)
-    latents[place.training] = fitted.encode_training(tensors[place.training])
-    return latents

@@ -1,9 +1,11 @@
 """StandardScaler and support vector regression on latents, the kernel chosen by inner cross-validation by subject."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -12,6 +14,8 @@ from sklearn.svm import SVR
 Latents = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.str_] | npt.NDArray[np.int64]
+Kernel = Literal["linear", "rbf"]
+KERNELS: tuple[Kernel, ...] = ("linear", "rbf")
 
 # Per label: half widths of the tube and costs in the label's own unit, so that years and points are searched alike.
 _COSTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -25,13 +29,14 @@ class HeadSearch:
     inner_error: float
 
 
-def search_space(dimension: int) -> list[dict[str, list[object]]]:
-    """Linear and RBF; gamma in multiples of 1 / d, the scale of squared distances of standardised latents."""
+def search_space(dimension: int, kernels: tuple[Kernel, ...] = KERNELS) -> list[dict[str, list[object]]]:
+    """Of each kernel; gamma in multiples of 1 / d, the scale of squared distances of standardised latents."""
     gammas = [factor / dimension for factor in (0.03, 0.1, 0.3, 1.0)]
-    return [
-        {"svr__kernel": ["linear"], "svr__C": [cost / 10 for cost in _COSTS]},
-        {"svr__kernel": ["rbf"], "svr__C": [cost * 100 for cost in _COSTS[2:]], "svr__gamma": list(gammas)},
-    ]
+    by_kernel: dict[Kernel, dict[str, list[object]]] = {
+        "linear": {"svr__C": [cost / 10 for cost in _COSTS]},
+        "rbf": {"svr__C": [cost * 100 for cost in _COSTS[2:]], "svr__gamma": list(gammas)},
+    }
+    return [{"svr__kernel": [kernel]} | by_kernel[kernel] for kernel in kernels]
 
 
 def inner_splits(
@@ -44,18 +49,24 @@ def inner_splits(
 
 
 def search_head(
-    latents: Latents, labels: Labels, inner_folds: int, seed: int, groups: Groups | None = None
+    latents: Latents,
+    labels: Labels,
+    inner_folds: int,
+    seed: int,
+    groups: Groups | None = None,
+    kernels: tuple[Kernel, ...] = KERNELS,
 ) -> HeadSearch:
     """The head with the lowest mean absolute error over the inner folds, fitted to all of ``latents`` (N, d).
 
-    The tube's half width is a tenth of the labels' standard deviation. groups: whose row each is, where subjects have
-    several. Every objective and the voxel baseline go through this same search.
+    The tube's half width is a hundredth of the labels' standard deviation: with a hundred subjects all should count.
+    groups: whose row each is, where subjects have several. Every objective and the voxel baseline go through this same
+    search.
     """
-    tube = 0.1 * float(labels.std())
+    tube = 0.01 * float(labels.std())
     pipeline = Pipeline([("scaler", StandardScaler()), ("svr", SVR(epsilon=tube, cache_size=100))])
     search = GridSearchCV(
         pipeline,
-        search_space(latents.shape[1]),
+        search_space(latents.shape[1], kernels),
         scoring="neg_mean_absolute_error",
         cv=inner_splits(labels, groups, inner_folds, seed),
     )
@@ -63,6 +74,18 @@ def search_head(
     return HeadSearch(search.best_estimator_, -float(search.best_score_))
 
 
-def fit_head(latents: Latents, labels: Labels, inner_folds: int, seed: int, groups: Groups | None = None) -> Pipeline:
-    """The head of ``search_head``."""
-    return search_head(latents, labels, inner_folds, seed, groups).head
+def without_support_vectors(head: Pipeline) -> Pipeline:
+    """The same head as scaler and weights alone: support vectors are latents of training subjects.
+
+    Raises ValueError where the kernel is not linear.
+    """
+    machine = head.named_steps["svr"]
+    if machine.kernel != "linear":
+        raise ValueError(f"a head with the kernel {machine.kernel} cannot do without its support vectors")
+    line = LinearRegression()
+    line.coef_, line.intercept_, line.n_features_in_ = (
+        machine.coef_[0],
+        float(machine.intercept_[0]),
+        machine.n_features_in_,
+    )
+    return Pipeline([("scaler", head.named_steps["scaler"]), ("line", line)])

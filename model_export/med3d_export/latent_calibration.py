@@ -1,5 +1,7 @@
 """latent_space.npz: maps of the released encoder's latents, and calibration by subjects held out of its like."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -47,27 +49,45 @@ def calibrated_space(config: TrainingConfig, labels: Labels, found: HeldOut, lat
         ages=ages,
         field_strengths_t=np.array(population.field_strengths_t),
         sdmt_residuals=_sdmt_residuals(labels, found),
+        held_out_reconstruction_errors=found.residual[0],
         vendors=np.array([vendor.upper() for vendor in population.vendors]),
     )
 
 
-def decision_limits(config: TrainingConfig, held_out_distances: Floats) -> DecisionLimits:
-    """Where a head is reviewed or refused, from cross-fitted distances (N,): never those of training subjects."""
-    decision = config.decision
+def without_traces(space: LatentSpace) -> LatentSpace:
+    """The same without coordinates of training subjects and without what only a decoder can be held against.
+
+    What stays of single subjects are age, residual and distance, each without a name.
+    """
+    nobody = np.empty((0, 2))
+    return replace(
+        space, cohort_pca=nobody, cohort_pls_age=nobody, cohort_pls_sdmt=nobody,
+        held_out_reconstruction_errors=np.empty(0),
+    )  # fmt: skip
+
+
+def decision_limits(config: TrainingConfig, space: LatentSpace) -> DecisionLimits:
+    """Where a head is reviewed or refused, from scores of held-out subjects: never those of training subjects."""
+    decision, errors = config.decision, space.held_out_reconstruction_errors
     return DecisionLimits(
         interval_level=config.evaluation.interval_level,
         review_percentile=decision.review_percentile,
-        refuse_distance=round(decision.refuse_factor * float(held_out_distances.max()), 3),
+        refuse_distance=round(decision.refuse_factor * float(space.held_out_distances.max()), 3),
+        refuse_reconstruction_error=round(decision.refuse_factor * float(errors.max()), 4) if len(errors) else None,
         field_strength_tolerance_t=decision.field_strength_tolerance_t,
     )
 
 
 def false_alarms(limits: DecisionLimits, space: LatentSpace) -> dict[str, float]:
-    """Shares of good held-out heads that these limits review and refuse for their distance, upper bounds at 97.5 %."""
-    distances = space.held_out_distances
-    reviewed = int(sum(space.percentile(float(distance)) > limits.review_percentile for distance in distances))
-    refused = int((distances > limits.refuse_distance).sum())
-    count = len(distances)
+    """Shares of good held-out heads that these limits review and refuse as unlike, upper bounds at 97.5 %."""
+    distances, errors, count = space.held_out_distances, space.held_out_reconstruction_errors, len(space.ages)
+    marked = np.array([space.percentile(float(distance)) > limits.review_percentile for distance in distances])
+    beyond = distances > limits.refuse_distance
+    if len(errors):
+        poor = [space.reconstruction_percentile(float(error)) > limits.review_percentile for error in errors]
+        marked |= np.array(poor)
+        beyond |= errors > (limits.refuse_reconstruction_error or np.inf)
+    reviewed, refused = int(marked.sum()), int(beyond.sum())
     return {
         "false_review_rate": reviewed / count,
         "false_review_rate_upper": clopper_pearson(reviewed, count)[1],

@@ -51,6 +51,10 @@ InPlace = Annotated[
 ]
 ReportFolder = Annotated[Path, typer.Option("--report", help="where the comparison is written")]
 OnlyCompare = Annotated[bool, typer.Option("--only-compare", help="write the comparison and replace nothing")]
+Private = Annotated[
+    bool,
+    typer.Option("--private", help="leave out coordinates, support vectors and decoder, which hold traces of subjects"),
+]
 Out = Annotated[Path, typer.Option("--out", help="folder of the bundle; must be empty or absent")]
 
 
@@ -98,10 +102,14 @@ def shifts(
 
 
 @app.command()
-def release(config: Config, data: Data, run: Run, out: Out, cache: Cache = None, jobs: Jobs = 2) -> None:
+def release(
+    config: Config, data: Data, run: Run, out: Out, cache: Cache = None, jobs: Jobs = 2, private: Private = False
+) -> None:
     """Make a bundle of a training run: export, parity, metrics, reference case, manifest."""
     experiment = _experiment(config, data, cache, jobs)
-    _say(experiment.release(run, experiment.evaluate(run), out))
+    if private:
+        experiment = experiment.with_linear_heads()
+    _say(experiment.release(run, experiment.evaluate(run), out, private=private))
 
 
 @app.command()

@@ -82,7 +82,7 @@ read the latent's mean. Research use only; not a medical device.
 ## Data
 
 {population.description} {len(cohort)} scans of {len(set(cohort.participant_ids.tolist()))} subjects, {ages.min():.0f}
-to {ages.max():.0f} years (mean {ages.mean():.1f}), {(sexes == "F").sum()} of women, {(sexes == "M").sum()} of men.
+to {ages.max():.0f} years (mean {ages.mean():.1f}), {(sexes == "F").sum()} of women and {(sexes == "M").sum()} of men.
 {population.source}; {population.licence}."""
 
 
@@ -184,9 +184,4 @@ def _supervision(config: TrainingConfig) -> str:
     if not weights:
         return "No label reached the encoder: it is unsupervised."
     terms = " and ".join(f"{name.replace('_', ' ')} (weight {value:g})" for name, value in weights.items())
-    start = (
-        f" Ridge estimates of them hold {share:.0%} of the latent at its start."
-        if (share := config.network.label_share)
-        else ""
-    )
-    return f"The encoder is semi-supervised: heads that are thrown away learn {terms} of the training subjects.{start}"
+    return f"The encoder is semi-supervised: heads that are thrown away learn {terms} of the training subjects."

@@ -15,9 +15,9 @@ from med3d_export.cohort import Cohort
 from med3d_export.config import TrainingConfig
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.protocol import EvaluationReport
-from med3d_export.heads import fit_head
+from med3d_export.heads import search_head, without_support_vectors
 from med3d_export.labels import Labels
-from med3d_export.latent_calibration import calibrated_space, decision_limits, false_alarms
+from med3d_export.latent_calibration import calibrated_space, decision_limits, false_alarms, without_traces
 from med3d_export.manifest_metrics import manifest_metrics
 from med3d_export.model_card import BUNDLE_LICENCE, licence_text, limits, model_card, notice_text
 from med3d_export.monai_metadata import monai_metadata
@@ -26,7 +26,7 @@ from med3d_export.reference_head import write_reference_input
 from med3d_export.tensor_cache import ASSET_FILES, read_volume
 from med3d_export.training import FittedAutoencoder, Tensors
 from med3d_export.training_run import FinalFit
-from med3d_pipeline.bundle import MANIFEST, Bundle
+from med3d_pipeline.bundle import DECODER, MANIFEST, Bundle
 from med3d_pipeline.latent_space import LatentSpace
 from med3d_pipeline.manifest import HeadDescription, Manifest, TrainingData
 from med3d_pipeline.onnx_sessions import SessionOptions
@@ -49,7 +49,10 @@ class ReleaseError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class ReleaseInput:
-    """Everything a bundle is made of: the fit to everyone and what held-out subjects said of its like."""
+    """Everything a bundle is made of: the fit to everyone and what held-out subjects said of its like.
+
+    private: the bundle holds no latent of a training subject and no decoder that could draw one.
+    """
 
     config: TrainingConfig
     cohort: Cohort
@@ -59,6 +62,7 @@ class ReleaseInput:
     report: EvaluationReport
     found: HeldOut
     assets: Path
+    private: bool = False
 
 
 def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
@@ -71,19 +75,24 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
         raise ReleaseError("the folder for the bundle is not empty")
     if not source.found.is_complete:
         raise ReleaseError("intervals need every subject held out once: train with scope = 'all-folds'")
+    if source.private and source.config.evaluation.head_kernels != ("linear",):
+        raise ReleaseError("a private bundle's heads are linear, and so must those be that its intervals come from")
     (folder / "heads").mkdir(parents=True, exist_ok=True)
     for name in (*ASSET_FILES, "preprocessing.json"):
         shutil.copyfile(source.assets / name, folder / name)
     fitted = source.final.fitted(source.config)
-    latents = fitted.encode_training(source.tensors)
+    latents = fitted.encode(source.tensors)
     export_autoencoder(fitted, folder)
     parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
     parity |= _release_heads(source, fitted, latents, folder)
     space = calibrated_space(source.config, source.labels, source.found, latents.astype(np.float64))
+    if source.private:
+        (folder / DECODER).unlink()
+        space = without_traces(space)
     space.save(folder / "latent_space.npz")
     write_reference_input(folder)
     measured = manifest_metrics(source.report, source.found, source.labels, source.config.evaluation)
-    limits = decision_limits(source.config, space.held_out_distances)
+    limits = decision_limits(source.config, space)
     measured |= {name: round(value, 4) for name, value in false_alarms(limits, space).items()}
     metrics = measured | {name: float(f"{value:.3g}") for name, value in parity.items()}
     _write_texts(source, metrics, folder)
@@ -104,7 +113,12 @@ def _release_heads(
     parity = {}
     for name, values in (("brain_age", labels.ages_years), ("sdmt", labels.sdmt)):
         known, path = np.isfinite(values), folder / "heads" / f"{name}.onnx"
-        head = fit_head(latents[known], values[known], settings.inner_folds, source.config.seed, labels.subjects[known])
+        head = search_head(
+            latents[known], values[known], settings.inner_folds, source.config.seed, labels.subjects[known],
+            settings.head_kernels,
+        ).head  # fmt: skip
+        if source.private:
+            head = without_support_vectors(head)
         export_head(head, latents.shape[1], path)
         parity[f"parity_{name}"] = check_head(head, path, latents)
         chained = check_chain(fitted, head, folder, path.name, source.tensors[:PARITY_HEADS])
@@ -142,7 +156,7 @@ def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> 
     config, ages = source.config, source.cohort.ages_years
     population = config.population
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    held_out = LatentSpace.load(folder / "latent_space.npz").held_out_distances
+    space = LatentSpace.load(folder / "latent_space.npz")
     return Manifest(
         name=config.name,
         version=config.version,
@@ -163,7 +177,7 @@ def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> 
         latent_dimension=config.network.latent,
         brain_age=HeadDescription(unit="a", evidence="chronological age of healthy adults"),
         sdmt=HeadDescription(unit="{points}", evidence=source.labels.sdmt_evidence),
-        decision=decision_limits(config, held_out),
+        decision=decision_limits(config, space),
         metrics=metrics,
         software={"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}},
         files={path.relative_to(folder).as_posix(): _sha256(path) for path in files},

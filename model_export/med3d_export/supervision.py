@@ -1,6 +1,5 @@
 """Labels for the semi-supervision, standardised by the training subjects alone."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -10,11 +9,10 @@ import numpy.typing as npt
 
 from med3d_export.cohort import Cohort, CohortError
 from med3d_export.config import SupervisionConfig
+from med3d_export.regional_volumes import read_volumes
 from med3d_export.training.values import NO_SITE, TargetLoss, Targets
 
 Floats = npt.NDArray[np.float64]
-INTRACRANIAL = "702"
-"""Column of the total intracranial volume, which the other volumes are divided by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +76,7 @@ def read_supervision(cohort: Cohort, config: SupervisionConfig, folder: Path) ->
         return Supervision.of(cohort, config)
     if config.volumes_csv is None:
         raise CohortError(["volumes_weight is above 0, but volumes_csv is not set"])
-    return Supervision(cohort, _volumes(cohort, folder / config.volumes_csv), config)
+    return Supervision(cohort, read_volumes(cohort, folder / config.volumes_csv), config)
 
 
 def _standardised(values: Floats) -> Floats:
@@ -87,26 +85,3 @@ def _standardised(values: Floats) -> Floats:
     spread = float(known.std()) if len(known) else 0.0
     centre = float(known.mean()) if len(known) else 0.0
     return np.asarray((values - centre) / (spread or 1.0), dtype=np.float64)
-
-
-def _volumes(cohort: Cohort, path: Path) -> Floats:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = {row["MRID"]: row for row in csv.DictReader(file)}
-    problems = [
-        f"row {s.row}: {s.participant_id} has no row in {path.name}"
-        for s in cohort.subjects
-        if s.participant_id not in rows
-    ]
-    if problems:
-        raise CohortError(problems)
-    first = rows[cohort.subjects[0].participant_id]
-    regions = [column for column in first if column not in {"MRID", INTRACRANIAL}]
-    volumes = np.empty((len(cohort), len(regions)))
-    for place, subject in enumerate(cohort.subjects):
-        row = rows[subject.participant_id]
-        try:
-            values = np.array([float(row[region]) for region in regions]) / float(row[INTRACRANIAL])
-        except (ValueError, ZeroDivisionError) as error:
-            raise CohortError([f"{path.name}, {subject.participant_id}: {error}"]) from error
-        volumes[place] = values
-    return volumes

@@ -10,6 +10,7 @@ from med3d_pipeline.heads import RegressionHead
 from med3d_pipeline.latent_space import LatentSpace
 from med3d_pipeline.manifest import SIMULATED_LABELS, DecisionLimits
 from med3d_pipeline.prediction import Predictor
+from med3d_pipeline.reconstruction import Reconstruction
 
 GRID = (2, 2, 1)
 DIMENSION = 4
@@ -58,6 +59,8 @@ def predictor(
     age_head: Callable[[np.ndarray], np.ndarray] = lambda z: 50 + 10 * z[:, :1],
     sdmt_head: Callable[[np.ndarray], np.ndarray] | None = lambda z: 51 - 10 * z[:, :1],
     sdmt_evidence: str = SIMULATED_LABELS,
+    decode: Callable[[np.ndarray], np.ndarray] | None = None,
+    limits: DecisionLimits = LIMITS,
 ) -> Predictor:
     """The latent is the flattened tensor; the brain age is 50 plus ten times its first value."""
     return Predictor(
@@ -66,7 +69,8 @@ def predictor(
         RegressionHead("SDMT", FakeSession("estimate", sdmt_head)) if sdmt_head else None,
         sdmt_evidence if sdmt_head else None,
         space or latent_space(),
-        LIMITS,
+        limits,
+        Reconstruction(FakeSession("tensor", decode), np.ones(GRID, dtype=bool)) if decode else None,
     )
 
 

@@ -21,17 +21,19 @@ from med3d_pipeline.manifest import Manifest
 from med3d_pipeline.onnx_sessions import OnnxSession, Provider, SessionOptions, open_session
 from med3d_pipeline.prediction import Predictor
 from med3d_pipeline.preprocess import Preprocessor
+from med3d_pipeline.reconstruction import Reconstruction
 from med3d_pipeline.reference_case import ReferenceCase, ReferenceReport, run_reference_case
 from med3d_pipeline.spec import PreprocessSpec, QualityLimits
-from med3d_pipeline.template import Template
+from med3d_pipeline.template import Template, brain_on_grid
 from med3d_pipeline.volume import Volume
 
 DEFAULT_NAME = "infovae-ixi-hh"
 MANIFEST = "manifest.json"
+DECODER = "decoder.onnx"
+"""Left out of the bundle of a private cohort."""
 REQUIRED = (
     "brain_box.onnx",
     "brain_mask.onnx",
-    "decoder.onnx",
     "encoder.onnx",
     "heads/brain_age.onnx",
     "latent_space.npz",
@@ -184,10 +186,6 @@ class Bundle:
         """Tensors to predictions; made once. Raises BundleError where a network or the latent space is unreadable."""
         return self._predictor
 
-    def decoder(self) -> OnnxSession:
-        """decoder.onnx: ``latent`` (N, d) to ``tensor`` (N, 1, X, Y, Z)."""
-        return self._session("decoder.onnx")
-
     def run_reference_case(self) -> ReferenceReport:
         """Run the reference case on this machine. Raises BundleError outside its tolerances."""
         return run_reference_case(ReferenceCase.load(self.path), self)
@@ -236,4 +234,13 @@ class Bundle:
         if space.dimension != self.manifest.latent_dimension:
             raise BundleError("latent_space.npz has another dimension than the manifest")
         evidence = self.manifest.sdmt.evidence if self.manifest.sdmt else None
-        return Predictor(self._encoder, self._brain_age_head, self._sdmt_head, evidence, space, self.manifest.decision)
+        return Predictor(
+            self._encoder, self._brain_age_head, self._sdmt_head, evidence, space, self.manifest.decision,
+            self._reconstruction(space),
+        )  # fmt: skip
+
+    def _reconstruction(self, space: LatentSpace) -> Reconstruction | None:
+        """None where there is no decoder, or nothing to hold its errors against."""
+        if DECODER not in self.manifest.files or not len(space.held_out_reconstruction_errors):
+            return None
+        return Reconstruction(self._session(DECODER), brain_on_grid(self._assets.template(), self.spec))

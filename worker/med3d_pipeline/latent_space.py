@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from med3d_pipeline.errors import BundleError
 
-_OPTIONAL = frozenset({"sdmt_residuals"})
+_OPTIONAL = frozenset({"sdmt_residuals", "held_out_reconstruction_errors"})
 Floats = npt.NDArray[np.float64]
 Latents = npt.NDArray[np.float32]
 
@@ -21,12 +21,14 @@ class LatentSpace:
     """Arrays of latent_space.npz; d is the latent's dimension, n the number of training subjects.
 
     Maps (``pca``, ``pls_age``, ``pls_sdmt``): ``_mean`` (d,) and ``_axes`` (2, d); coordinates are (z - mean) axes^T,
-    ``cohort_*`` (n, 2) those of the training subjects. ``pls_sdmt_axes`` and ``cohort_pls_sdmt`` are empty, (0, d) and
-    (0, 2), where there is no SDMT head.
+    ``cohort_*`` (n, 2) those of the training subjects, (0, 2) where the bundle keeps them private. ``pls_sdmt_axes``
+    and ``cohort_pls_sdmt`` are empty, (0, d) and (0, 2), where there is no SDMT head.
 
     Distance (Mahalanobis under a shrunk covariance, Ledoit and Wolf 2004): ``distance_mean`` (d,), orthonormal
     ``distance_axes`` (k, d) with variances ``distance_variances`` (k,), and ``distance_floor`` () in all other
     directions. ``held_out_distances`` (n,) are those of subjects outside the fold that gave mean and covariance.
+    ``held_out_reconstruction_errors`` (n,) are theirs by that fold's decoder (see Reconstruction); empty in bundles
+    without a decoder and in those that are older than this array.
 
     Calibration: ``residuals`` (n,) estimate - age of subjects whom neither encoder nor head had seen, years;
     ``corrected_residuals`` (n,) the same with the age bias of the other folds taken out; ``age_bias`` (2,) intercept
@@ -56,6 +58,7 @@ class LatentSpace:
     field_strengths_t: Floats
     vendors: npt.NDArray[np.str_]
     sdmt_residuals: Floats = field(default_factory=lambda: np.empty(0))
+    held_out_reconstruction_errors: Floats = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -75,7 +78,10 @@ class LatentSpace:
 
     def save(self, path: Path) -> None:
         """Write the npz: float32 but for the small calibration arrays, so that files stay small."""
-        wide = {"residuals", "corrected_residuals", "sdmt_residuals", "age_bias", "held_out_distances", "ages"}
+        wide = {
+            "residuals", "corrected_residuals", "sdmt_residuals", "age_bias", "held_out_distances",
+            "held_out_reconstruction_errors", "ages",
+        }  # fmt: skip
         arrays = {one.name: getattr(self, one.name) for one in fields(self)}
         kept = {n: a if n in wide or a.dtype.kind == "U" else a.astype(np.float32) for n, a in arrays.items()}
         np.savez_compressed(path, **kept)
@@ -119,6 +125,10 @@ class LatentSpace:
         """Share of held-out training subjects, in percent, that lie nearer than ``distance``."""
         return float(100.0 * np.mean(self.held_out_distances < distance))
 
+    def reconstruction_percentile(self, error: float) -> float:
+        """Share of held-out training subjects, in percent, whom the decoder shows better than with ``error``."""
+        return float(100.0 * np.mean(self.held_out_reconstruction_errors < error))
+
     def half_width(self, level: float) -> float:
         """Half width in years of the split-conformal interval around an estimate (Lei et al., JASA 2018)."""
         return conformal_quantile(self.residuals, level)
@@ -143,6 +153,7 @@ class LatentSpace:
             "pls_sdmt_mean": (d,), "pls_sdmt_axes": (sdmt_axes, d), "distance_mean": (d,), "distance_axes": (k, d),
             "distance_floor": (), "held_out_distances": (n,), "residuals": (n,), "corrected_residuals": (n,),
             "age_bias": (2,), "sdmt_residuals": self.sdmt_residuals.shape[:1],
+            "held_out_reconstruction_errors": (n if len(self.held_out_reconstruction_errors) else 0,),
         }  # fmt: skip
         for array_name, shape in expected.items():
             array = getattr(self, array_name)

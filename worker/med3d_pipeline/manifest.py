@@ -41,11 +41,17 @@ class HeadDescription(_Part):
 
 
 class DecisionLimits(_Part):
-    """Where a prediction stops to be accepted: percentile of held-out distances for review, distance for refusal."""
+    """Where a prediction stops to be accepted: percentile of held-out scores for review, a score for refusal.
+
+    The scores are the latent's distance and, where the bundle has a decoder and ``refuse_reconstruction_error``, what
+    the decoder cannot show of the head.
+    """
 
     interval_level: float = Field(gt=0, lt=1)
     review_percentile: float = Field(gt=0, le=100)
     refuse_distance: float = Field(gt=0)
+    # Left out where it is not stated: a bundle that is older than this limit keeps its digest.
+    refuse_reconstruction_error: float | None = Field(default=None, gt=0, exclude_if=lambda limit: limit is None)
     field_strength_tolerance_t: float = Field(gt=0)
 
 

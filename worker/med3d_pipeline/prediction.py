@@ -13,6 +13,7 @@ from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.heads import RegressionHead
 from med3d_pipeline.latent_space import LatentSpace
 from med3d_pipeline.manifest import SIMULATED_LABELS, DecisionLimits
+from med3d_pipeline.reconstruction import Reconstruction
 
 SDMT_RANGE_POINTS = (0.0, 110.0)
 
@@ -103,6 +104,7 @@ class Predictor:
         sdmt_evidence: str | None,
         space: LatentSpace,
         limits: DecisionLimits,
+        reconstruction: Reconstruction | None = None,
     ) -> None:
         self._encoder = encoder
         self._brain_age = brain_age
@@ -110,6 +112,7 @@ class Predictor:
         self._sdmt_evidence = sdmt_evidence
         self._space = space
         self._limits = limits
+        self._reconstruction = reconstruction
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -131,7 +134,7 @@ class Predictor:
         """Answer for each of N tensors (N, X, Y, Z) float32.
 
         ``review_reasons`` carries what is already known per subject, such as a tie between two series. One that lies
-        beyond the bundle's distance is answered by an InputRefused with code ``out_of_distribution`` in its place, so
+        beyond the bundle's limits is answered by an InputRefused with code ``out_of_distribution`` in its place, so
         that it costs its neighbours nothing. Raises ValueError where the lengths differ, InferenceError where a tensor,
         a latent or an estimate is not finite.
         """
@@ -139,11 +142,20 @@ class Predictor:
         latents = self._encoder.encode(tensors)
         ages = self._brain_age.estimate(latents)
         sdmt = self._sdmt.estimate(latents) if self._sdmt else np.full(len(latents), np.nan, np.float32)
+        unlike = self._unlikeness(tensors, latents)
         return [
-            self._answer(latent, float(age), float(points), subject, acquisition, tuple(reasons))
-            for latent, age, points, subject, acquisition, reasons in zip(
-                latents, ages, sdmt, subjects, acquisitions, earlier, strict=True
+            self._answer(latent, float(age), float(points), strange, subject, acquisition, tuple(reasons))
+            for latent, age, points, strange, subject, acquisition, reasons in zip(
+                latents, ages, sdmt, unlike, subjects, acquisitions, earlier, strict=True
             )
+        ]
+
+    def _unlikeness(self, tensors: Float32, latents: Float32) -> list["_Unlikeness"]:
+        distances = self._space.distance(latents)
+        errors = self._reconstruction.errors(tensors, latents) if self._reconstruction else [None] * len(latents)
+        return [
+            _Unlikeness(float(distance), None if error is None else float(error))
+            for distance, error in zip(distances, errors, strict=True)
         ]
 
     def _answer(
@@ -151,15 +163,19 @@ class Predictor:
         latent: npt.NDArray[np.float32],
         age_estimate: float,
         sdmt_estimate: float,
+        unlike: "_Unlikeness",
         subject: SubjectAttributes,
         acquisition: ScannerAttributes,
         reasons: tuple[str, ...],
     ) -> Prediction | InputRefused:
-        distance = float(self._space.distance(latent[None])[0])
-        percentile = self._space.percentile(distance)
-        if distance > self._limits.refuse_distance:
-            return _out_of_distribution(distance, self._limits.refuse_distance)
-        reasons += self._review_reasons(age_estimate, subject.age_years, acquisition, percentile)
+        beyond = unlike.beyond(self._limits)
+        if beyond:
+            return _out_of_distribution(beyond)
+        reasons += (
+            *self._age_reasons(age_estimate, subject.age_years),
+            *self._scanner_reasons(acquisition),
+            *self._unlikeness_reasons(unlike),
+        )
         brain_age = self._around(age_estimate, self._space.half_width(self._limits.interval_level))
         gap, corrected = self._gaps(brain_age, subject.age_years)
         return Prediction(
@@ -169,8 +185,8 @@ class Predictor:
             sdmt=self._sdmt_estimate(sdmt_estimate),
             latent=latent,
             map=self._coordinates(latent),
-            distance=distance,
-            percentile=percentile,
+            distance=unlike.distance,
+            percentile=self._space.percentile(unlike.distance),
             decision="review" if reasons else "accepted",
             reasons=reasons,
         )
@@ -213,15 +229,6 @@ class Predictor:
             pls_sdmt=_pair(space.pls_sdmt(row)) if space.has_sdmt else None,
         )
 
-    def _review_reasons(
-        self, age_estimate: float, age_years: float | None, acquisition: ScannerAttributes, percentile: float
-    ) -> tuple[str, ...]:
-        return (
-            *self._age_reasons(age_estimate, age_years),
-            *self._scanner_reasons(acquisition),
-            *self._distance_reasons(percentile),
-        )
-
     def _age_reasons(self, age_estimate: float, age_years: float | None) -> list[str]:
         youngest, oldest = self._space.age_range_years
         if age_years is not None and not youngest <= age_years <= oldest:
@@ -248,11 +255,34 @@ class Predictor:
             reasons.append(f"vendor_outside_calibration: {what}; the interval was calibrated on {', '.join(vendors)}")
         return reasons
 
-    def _distance_reasons(self, percentile: float) -> list[str]:
-        if percentile <= self._limits.review_percentile:
-            return []
-        share = f"{self._limits.review_percentile:g} %"
-        return [f"far_from_training: farther from the training cohort than {share} of the subjects held out of it"]
+    def _unlikeness_reasons(self, unlike: "_Unlikeness") -> list[str]:
+        limit, reasons = self._limits.review_percentile, []
+        than = f"than {limit:g} % of the subjects held out of the training cohort"
+        if self._space.percentile(unlike.distance) > limit:
+            reasons.append(f"far_from_training: farther from the training cohort {than}")
+        error = unlike.reconstruction_error
+        if error is not None and self._space.reconstruction_percentile(error) > limit:
+            reasons.append(f"poorly_reconstructed: the model's decoder shows this head less well {than}")
+        return reasons
+
+
+@dataclass(frozen=True)
+class _Unlikeness:
+    """How unlike the training heads one head is; reconstruction_error: None where the bundle cannot tell."""
+
+    distance: float
+    reconstruction_error: float | None
+
+    def beyond(self, limits: DecisionLimits) -> dict[str, float]:
+        """The first score beyond its limit, with the limit; empty where none is."""
+        scores = {
+            "distance": (self.distance, limits.refuse_distance),
+            "reconstruction_error": (self.reconstruction_error, limits.refuse_reconstruction_error),
+        }
+        for name, (found, limit) in scores.items():
+            if found is not None and limit is not None and found > limit:
+                return {name: round(found, 3), "limit": limit}
+        return {}
 
 
 def _within_sdmt(points: float) -> float:
@@ -269,10 +299,10 @@ def _pair(coordinates: npt.NDArray[np.float64]) -> tuple[float, float]:
     return float(coordinates[0, 0]), float(coordinates[0, 1])
 
 
-def _out_of_distribution(distance: float, limit: float) -> InputRefused:
+def _out_of_distribution(beyond: dict[str, float]) -> InputRefused:
     return InputRefused(
         "out_of_distribution",
         "The head is unlike every head that the model has learned from, so a number would mean nothing. Check that the "
         "series is a T1-weighted scan of a whole adult head without large lesions or implants.",
-        {"distance": round(distance, 2), "limit": round(limit, 2)},
+        beyond,
     )

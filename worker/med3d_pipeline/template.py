@@ -6,8 +6,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 
 from med3d_pipeline.orientation import to_closest_ras
+from med3d_pipeline.resampling import resample
 from med3d_pipeline.spec import PreprocessSpec
 from med3d_pipeline.volume import Affine, Volume
 
@@ -43,6 +45,11 @@ def grid_affine(template: Template, spec: PreprocessSpec) -> Affine:
     middle = (np.array(spec.shape) - 1) / 2
     affine[:3, 3] = np.array(template.centre_mm) - spec.spacing_mm * middle
     return affine
+
+
+def brain_on_grid(template: Template, spec: PreprocessSpec) -> npt.NDArray[np.bool_]:
+    """Which voxels (X, Y, Z) of the tensor's grid are brain in the template."""
+    return np.asarray(resample(template.mask, spec.shape, grid_affine(template, spec), np.eye(4)) > 0.5)
 
 
 def _read(path: Path) -> Volume:

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from med3d_export.evaluation.image_quality import ImageQuality
 from med3d_export.evaluation.novelty import neighbour_distance
 from med3d_export.evaluation.probes import predicted_sites, woman_scores
+from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.fold_evidence import FoldEvidence
-from med3d_export.folds import Fold
+from med3d_export.folds import Fold, Indices
 from med3d_export.heads import HeadSearch, search_head
 from med3d_export.labels import Labels
 from med3d_export.latent_maps import shrunk_covariance
@@ -53,7 +54,7 @@ class HeldOut:
         return bool(np.isfinite(self.age).all())
 
 
-def held_out(evidence: list[FoldEvidence], labels: Labels, inner_folds: int) -> HeldOut:
+def held_out(evidence: list[FoldEvidence], labels: Labels, settings: EvaluationConfig) -> HeldOut:
     """Fit heads and probes to each fold's training latents and ask them about its test subjects.
 
     Of several candidates the one with the lowest inner error of the age head is kept, fold by fold: the test subjects
@@ -68,18 +69,26 @@ def held_out(evidence: list[FoldEvidence], labels: Labels, inner_folds: int) -> 
         of_seed = [one for one in evidence if one.seed == seed]
         kept = []
         for fold in sorted({one.fold for one in of_seed}):
-            searched = [(one, _age_head(one, labels, inner_folds)) for one in of_seed if one.fold == fold]
+            searched = [(one, _age_head(one, labels, settings)) for one in of_seed if one.fold == fold]
             best, search = min(searched, key=lambda pair: pair[1].inner_error)
-            rows.fill(repeat, best, search, labels, inner_folds)
+            rows.fill(repeat, best, search, labels, settings)
             kept.append(best)
         chosen.append(tuple(kept))
     folds = tuple(tuple(Fold(one.training, one.test) for one in of_repeat) for of_repeat in chosen)
     return HeldOut(tuple(chosen), folds, **rows.arrays)
 
 
-def _age_head(one: FoldEvidence, labels: Labels, inner_folds: int) -> HeadSearch:
-    own = one.training
-    return search_head(one.latents[own], labels.ages_years[own], inner_folds, one.seed, labels.subjects[own])
+def _age_head(one: FoldEvidence, labels: Labels, settings: EvaluationConfig) -> HeadSearch:
+    return _head(one, one.latents, labels.ages_years, one.training, labels, settings)
+
+
+def _head(
+    one: FoldEvidence, latents: npt.NDArray[np.float32], values: Floats, own: Indices, labels: Labels,
+    settings: EvaluationConfig,
+) -> HeadSearch:  # fmt: skip
+    return search_head(
+        latents[own], values[own], settings.inner_folds, one.seed, labels.subjects[own], settings.head_kernels
+    )
 
 
 class _Rows:
@@ -93,13 +102,16 @@ class _Rows:
         for name in ("quality", "mean_head"):
             self.arrays[name] = ImageQuality(*(np.full(shape, np.nan) for _ in fields(ImageQuality)))
 
-    def fill(self, repeat: int, one: FoldEvidence, search: HeadSearch, labels: Labels, inner: int) -> None:
+    def fill(
+        self, repeat: int, one: FoldEvidence, search: HeadSearch, labels: Labels, settings: EvaluationConfig
+    ) -> None:
         own, other, seed, groups = one.training, one.test, one.seed, labels.subjects
+        inner = settings.inner_folds
         latents = one.latents.astype(np.float64)
         self._set("age", repeat, other, search.head.predict(one.latents[other]))
-        start = search_head(one.start_latents[own], labels.ages_years[own], inner, seed, groups[own]).head
+        start = _head(one, one.start_latents, labels.ages_years, own, labels, settings).head
         self._set("start_age", repeat, other, start.predict(one.start_latents[other]))
-        self._sdmt(repeat, one, labels, inner)
+        self._sdmt(repeat, one, labels, settings)
         if len(np.unique(labels.sexes)) > 1:
             self._set("woman", repeat, other, woman_scores(latents, labels.sexes, groups, own, other, inner, seed))
         if len(np.unique(labels.sites[own])) > 1:
@@ -112,11 +124,11 @@ class _Rows:
             for field in fields(ImageQuality):
                 getattr(self.arrays[name], field.name)[repeat, other] = getattr(quality, field.name)
 
-    def _sdmt(self, repeat: int, one: FoldEvidence, labels: Labels, inner: int) -> None:
+    def _sdmt(self, repeat: int, one: FoldEvidence, labels: Labels, settings: EvaluationConfig) -> None:
         known = labels.with_sdmt
         own, other = one.training[known[one.training]], one.test[known[one.test]]
-        if len(own) >= 2 * inner and len(other):
-            head = search_head(one.latents[own], labels.sdmt[own], inner, one.seed, labels.subjects[own]).head
+        if len(own) >= 2 * settings.inner_folds and len(other):
+            head = _head(one, one.latents, labels.sdmt, own, labels, settings).head
             self._set("sdmt", repeat, other, head.predict(one.latents[other]))
 
     def _set(self, name: str, repeat: int, rows: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> None:

@@ -12,8 +12,6 @@ class NetworkConfig(Section):
 
     backbone: ``residual`` is ours, of MONAI's blocks; ``monai`` is MONAI's own VarAutoEncoder, whose decoder has the
     encoder's channels. linear_rank: directions of the encoder's linear path beside the convolutions; 0 leaves it out.
-    label_share: share of the latent's variance that starts as estimates of the supervision's labels by that path;
-    label_penalty: of their ridge regression, in units of the principal components' mean sum of squares.
     linear_decoder_rank: directions of the decoder's own linear path; 0 leaves it out. resize: how the decoder's grid is
     doubled. checkpointing: ``activations`` computes them twice instead of keeping them.
     """
@@ -22,8 +20,6 @@ class NetworkConfig(Section):
     encoder_channels: tuple[int, ...] = Field(min_length=2)
     decoder_channels: tuple[int, ...] = Field(min_length=2)
     linear_rank: int = Field(default=128, ge=0)
-    label_share: float = Field(default=0.0, ge=0, lt=1)
-    label_penalty: float = Field(default=0.05, gt=0)
     linear_decoder_rank: int = Field(default=0, ge=0)
     latent: int = Field(default=512, ge=2)
     resize: Literal["subpixel", "trilinear"] = "subpixel"

@@ -12,18 +12,11 @@ LOG_VARIANCE_RANGE = (-8.0, 4.0)
 
 
 class PosteriorEncoder(Difference, ABC):
-    """From a tensor (N, 1, X, Y, Z) to the mean and log variance of the posterior, each (N, latent).
-
-    as_unseen: (N, latent), what is to be added to the latents of the N training heads to make them those of heads that
-    the start has not seen; empty where it makes no difference.
-    """
-
-    as_unseen: Tensor
+    """From a tensor (N, 1, X, Y, Z) to the mean and log variance of the posterior, each (N, latent)."""
 
     def __init__(self, heads: HeadStatistics, latent: int) -> None:
         super().__init__(heads)
         self.latent = latent
-        self.register_buffer("as_unseen", torch.zeros(0, latent))
 
     @abstractmethod
     def views(self, tensor: Tensor) -> tuple[Tensor, ...]:
@@ -37,11 +30,8 @@ class PosteriorEncoder(Difference, ABC):
     def log_variance_of(self, views: tuple[Tensor, ...]) -> Tensor:
         """The posterior's log variance (N, latent) before it is held in LOG_VARIANCE_RANGE."""
 
-    def start_from(self, images: Tensor, labels: Tensor) -> None:
-        """Set the weights by the training heads (N, 1, X, Y, Z) and their labels (N, T) where the encoder can.
-
-        labels: centred, each column as strongly as it is to count.
-        """
+    def start_from(self, images: Tensor) -> None:
+        """Set the weights by the training heads (N, 1, X, Y, Z) where the encoder can."""
 
     def forward(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, each (N, latent); the log variance is held within LOG_VARIANCE_RANGE."""

@@ -63,10 +63,9 @@ class ResidualEncoder(PosteriorEncoder):
             self.linear = LinearPath(heads.mean_head, config)
 
     def views(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        """Convolutional features and, for the linear path, the head at half resolution."""
-        difference = self.difference(tensor)
-        features = self.features(difference).flatten(1)
-        return (features,) if self.linear is None else (features, self.linear.coarse(difference))
+        """Convolutional features and, for the linear path, local contrast."""
+        features = self.features(self.difference(tensor)).flatten(1)
+        return (features,) if self.linear is None else (features, self.linear.contrast(tensor))
 
     def mean_of(self, views: tuple[Tensor, ...]) -> Tensor:
         """The sum of both paths."""
@@ -78,10 +77,10 @@ class ResidualEncoder(PosteriorEncoder):
         log_variance: Tensor = self.to_log_variance(views[0])
         return log_variance
 
-    def start_from(self, images: Tensor, labels: Tensor) -> None:
-        """The linear path at the principal components of the training heads and at what they say of labels."""
+    def start_from(self, images: Tensor) -> None:
+        """The linear path at the principal components of the training heads."""
         if self.linear is not None:
-            self.as_unseen = self.linear.start_from(self.linear.coarse(self.difference(images)), labels)
+            self.linear.start_from(images)
 
 
 class ResizeDecoder(LatentDecoder):

@@ -67,7 +67,7 @@ class PhantomTrial:
                     lambda r: on_epoch(name, r),
                 )
                 own, others = (
-                    fitted.encode_training(self.tensors[fold.training]),
+                    fitted.encode(self.tensors[fold.training]),
                     fitted.encode(self.tensors[fold.test]),
                 )
                 found[repeat, fold.test] = read_out(own, truth[fold.training], others)
@@ -87,7 +87,8 @@ def write_recovery(found: tuple[FactorRecovery, ...], folder: Path) -> None:
     """recovery.json and recovery.md in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recovery.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n", encoding="utf-8")
-    (folder / "recovery.md").write_text(recovery_table(found), encoding="utf-8")
+    picture = "\n![How far each latent recovers each factor; dotted: the ceiling](recovery.png)\n"
+    (folder / "recovery.md").write_text(recovery_table(found) + picture, encoding="utf-8")
 
 
 def recovery_table(found: tuple[FactorRecovery, ...]) -> str:

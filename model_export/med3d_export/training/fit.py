@@ -83,8 +83,8 @@ def _start(tensors: Tensors, targets: Targets, config: TrainingConfig, seed: int
     task = AutoencoderTask(config, HeadStatistics.of(images), labels, seed)
     # Channels last halves the time of a step on CPUs; the values are the same.
     task = task.to(memory_format=torch.channels_last_3d)
-    task.encoder.start_from(images, labels.for_start())
-    own_latents = FittedAutoencoder(task.encoder, task.decoder, ()).encode_training(images[:, 0].numpy())
+    task.encoder.start_from(images)
+    own_latents = FittedAutoencoder(task.encoder, task.decoder, ()).encode(images[:, 0].numpy())
     task.decoder.start_from(torch.from_numpy(own_latents), images)
     apart = (_images(tensors, watched), targets.at(watched))
     return task, Batches(images, labels, apart, config.optimiser.batch, seed)

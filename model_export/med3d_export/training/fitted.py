@@ -37,14 +37,6 @@ class FittedAutoencoder:
         network = self.deterministic_encoder()
         return _in_batches(tensors, batch, lambda part: network(part[:, None]))
 
-    def encode_training(self, tensors: Tensors, batch: int = 16) -> Latents:
-        """Latents (N, latent) of the very heads of the fit, in its order, as of heads that its start has not seen.
-
-        What learns from latents must learn from these: labels that the start was told would be too good otherwise.
-        """
-        latents, correction = self.encode(tensors, batch), self.encoder.as_unseen.cpu().numpy()
-        return latents + correction if len(correction) else latents
-
     def posterior(self, tensors: Tensors, batch: int = 16) -> Posterior:
         """Of the tensors (N, X, Y, Z) as they are: mean and log variance, each (N, latent), no mirror image."""
         joined = _in_batches(tensors, batch, lambda part: torch.cat(self.encoder(part[:, None]), dim=1))
@@ -80,7 +72,6 @@ def rebuild(weights: Weights, config: TrainingConfig, curve: tuple[EpochReport, 
     own = weights["encoder"]
     heads = HeadStatistics(torch.from_numpy(own["mean_head"][0, 0]), float(own["spread"]))
     encoder, decoder = build_encoder(config.network, heads), build_decoder(config.network, heads)
-    encoder.as_unseen = torch.empty(own["as_unseen"].shape)
     for network, part in ((encoder, "encoder"), (decoder, "decoder")):
         network.load_state_dict({name: torch.from_numpy(value) for name, value in weights[part].items()})
         # As in training: the layout in memory decides which of two equally right roundings comes out.

@@ -6,8 +6,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 Tensors = npt.NDArray[np.float32]
 """(N, X, Y, Z) float32 on the preprocessing grid."""
@@ -51,12 +49,6 @@ class Targets:
         count = len(subjects)
         nobody = np.full(count, NO_SITE)
         return cls(np.empty((count, 0), np.float32), np.empty(0, np.float32), (), nobody, 0.0, subjects)
-
-    def for_start(self) -> Tensor:
-        """(N, T) centred and times the square root of its weight; a label that is not known counts as the mean."""
-        values = torch.from_numpy(self.values)
-        centred = (values - values.nanmean(dim=0)).nan_to_num()
-        return centred * torch.from_numpy(self.weights).sqrt()
 
     def at(self, rows: npt.NDArray[np.int64]) -> "Targets":
         """Those of some rows."""

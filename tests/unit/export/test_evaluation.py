@@ -29,6 +29,10 @@ CONFIG = TrainingConfig.model_validate(
             "variants": [
                 {"name": "infovae", "candidates": [{"a": 0.5, "l": 2.0, "decoder_sd": 0.1, "bank": 8}]},
                 {"name": "vae", "scope": "first-fold", "candidates": [{"kind": "vae", "decoder_sd": 0.1}]},
+                {
+                    "name": "vae-age", "scope": "first-fold", "supervision": {"age_weight": 0.3},
+                    "candidates": [{"kind": "vae", "decoder_sd": 0.1}],
+                },
             ]
         },
         "population": {
@@ -146,7 +150,9 @@ def test_a_comparison_states_beforehand_what_it_can_detect_and_pairs_the_shared_
     assert vae.subjects < SUBJECTS
     assert pairing.error.subjects == vae.subjects
     assert pairing.error.difference.lower <= pairing.error.difference.value <= pairing.error.difference.upper
-    assert report.chosen == {"infovae": (2,), "vae": (1,)}
+    assert report.chosen == {"infovae": (2,), "vae": (1,), "vae-age": (1,)}
+    kinds = {name: each.method.kind for name, each in report.methods.items()}
+    assert kinds == {"infovae": "unsupervised", "vae": "unsupervised", "vae-age": "semi-supervised"}
     assert "Fixed beforehand" in (tmp_path / "report" / "report.md").read_text()
 
 

@@ -7,6 +7,7 @@ from sklearn.linear_model import Ridge
 
 from med3d_export.networks import HeadStatistics, NetworkConfig, SymmetricMean, build_decoder, build_encoder
 from med3d_export.networks.half_box import HalfBox
+from med3d_export.networks.local_contrast import LocalContrast
 from med3d_export.networks.ridge import fit_ridge, ridge_at
 
 GRID = (32, 32, 16)
@@ -25,6 +26,14 @@ def smooth_heads(count: int, seed: int, noise: float = 0.0) -> tuple[torch.Tenso
     planes = sum(factors[:, at, None, None] * slopes[at] for at in range(2))
     heads = 1.0 + 0.2 * planes[:, None, None].expand(-1, 1, *GRID)
     return heads + noise * torch.randn(heads.shape, generator=chance), factors
+
+
+def striped_heads(count: int, seed: int) -> torch.Tensor:
+    """Heads whose stripes are as strong as two factors say, one in front and one behind."""
+    factors = torch.rand(count, 2, generator=torch.Generator().manual_seed(seed)) + 0.5
+    stripes = torch.where(torch.arange(GRID[2]) % 8 < 4, 0.1, -0.1).expand(GRID)
+    strength = factors.repeat_interleave(GRID[1] // 2, dim=1)[:, None, None, :, None]
+    return 1.0 + strength * stripes
 
 
 def centred(labels: torch.Tensor) -> torch.Tensor:
@@ -65,55 +74,38 @@ def test_outside_the_half_box_there_is_nothing():
     assert [(int(axis.min()), int(axis.max()) + 1) for axis in held] == [(8, 24), (10, 20), (4, 10)]
 
 
-def test_new_heads_that_are_alike_in_the_labels_are_nearer_where_labels_have_a_share_of_the_start():
-    training, factors = smooth_heads(30, seed=1, noise=1.0)
-    new, of_new = smooth_heads(30, seed=2, noise=1.0)
-    found = []
-    for share in (0.0, 0.6):
-        encoder = build_encoder(config(label_share=share), HeadStatistics.of(training))
-        encoder.start_from(training, centred(factors))
-        with torch.no_grad():
-            found.append(agreement(SymmetricMean(encoder).eval()(new), of_new))
-    without, with_labels = found
-    assert with_labels > without + 0.05
-
-
-def test_training_heads_as_unseen_know_no_more_of_random_labels_than_new_heads_do():
+def test_the_latent_starts_with_an_average_variance_of_one_half():
     training, _ = smooth_heads(30, seed=1, noise=0.3)
-    labels = centred(torch.randn(30, 3, generator=torch.Generator().manual_seed(5)))
-    encoder = build_encoder(config(label_share=0.9), HeadStatistics.of(training))
-    encoder.start_from(training, labels)
+    encoder = build_encoder(config(latent=96), HeadStatistics.of(training))
+    encoder.start_from(training)
     with torch.no_grad():
-        seen = SymmetricMean(encoder).eval()(training)
-    assert agreement(seen, labels) > 0.3
-    assert agreement(seen + encoder.as_unseen, labels) < 0.5 * agreement(seen, labels)
+        latents = SymmetricMean(encoder).eval()(training)
+    assert float((latents - latents.mean(dim=0)).square().sum(dim=1).mean()) / 96 == pytest.approx(0.5, rel=0.05)
 
 
-def agreement(latents: torch.Tensor, labels: torch.Tensor) -> float:
-    """How alike the subjects that are near each other in the latent are in the labels (kernel alignment)."""
-    one, other = (centred(rows) @ centred(rows).T for rows in (latents, labels))
-    return float((one * other).sum() / one.norm() / other.norm())
+def test_local_contrast_stands_out_where_a_border_has_moved_and_is_about_zero_on_average_over_the_training_heads():
+    chance = torch.Generator().manual_seed(4)
+    training = 1.0 + 0.02 * torch.randn(20, 1, *GRID, generator=chance)
+    contrast = LocalContrast(training.mean(dim=(0, 1)))
+    contrast.start_from(training)
+    moved = torch.ones(1, 1, *GRID)
+    moved[..., :8, :] = 0.3  # a border between the planes 7 and 8
+    found = contrast(moved).reshape(-1, 15, 7)
+    assert float(contrast(training).mean(dim=0).abs().max()) < 0.6
+    # Windows 6, 7 and 8: the one in the middle holds the border. All others are flat, where training heads have noise.
+    assert found[:, 3].min() > found[:, 8:].max() + 0.5
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_the_latent_starts_with_an_average_variance_of_one_half(share):
-    training, factors = smooth_heads(30, seed=1, noise=0.3)
-    encoder = build_encoder(config(label_share=share, latent=96), HeadStatistics.of(training))
-    encoder.start_from(training, centred(factors))
-    with torch.no_grad():
-        latents = SymmetricMean(encoder).eval()(training) + encoder.as_unseen
-    assert float((latents - latents.mean(dim=0)).square().sum(dim=1).mean()) / 96 == pytest.approx(0.5, rel=0.25)
-
-
-def test_the_decoder_starts_by_telling_new_heads_apart_as_far_as_they_are_linear_in_the_latent():
-    training, new = smooth_heads(12, seed=1)[0], smooth_heads(5, seed=2)[0]
+def test_the_decoder_starts_by_telling_new_heads_apart_by_their_latents():
+    training, new = striped_heads(12, seed=1), striped_heads(5, seed=2)
     heads = HeadStatistics.of(training)
     section = config(linear_rank=4, linear_decoder_rank=3)
     encoder, decoder = build_encoder(section, heads), build_decoder(section, heads)
-    encoder.start_from(training, torch.zeros(12, 0))
+    encoder.start_from(training)
     encode = SymmetricMean(encoder).eval()
     with torch.no_grad():
         decoder.start_from(encode(training), training)
         error = (decoder(encode(new)) - new).square().mean()
         of_the_mean_head = (heads.mean_head - new).square().mean()
-    assert error < 0.15 * of_the_mean_head
+    # The hyperbolic tangent bends what would be straight, and half the grid blunts the stripes' edges.
+    assert error < 0.6 * of_the_mean_head

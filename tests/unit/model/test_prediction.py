@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factories.predictions import Scanner, latent_space, predictor, tensors
+from factories.predictions import GRID, LIMITS, Scanner, latent_space, predictor, tensors
 from med3d_pipeline.errors import InferenceError, InputRefused
 from med3d_pipeline.prediction import Prediction, SubjectAttributes
 
@@ -122,6 +122,42 @@ def test_a_head_beyond_the_limit_is_refused_and_costs_its_neighbour_nothing():
     assert far.code == "out_of_distribution"
     assert far.details == {"distance": 9.0, "limit": 8.0}
     assert isinstance(near, Prediction)
+
+
+def blind(latents: np.ndarray) -> np.ndarray:
+    """A decoder that knows the dark head only: all of a head is unexplained."""
+    return np.zeros((len(latents), 1, *GRID), np.float32)
+
+
+WITH_DECODER = {
+    "decode": blind,
+    "space": latent_space(held_out_reconstruction_errors=np.arange(1, 20) / 10.0),
+    "limits": LIMITS.model_copy(update={"refuse_reconstruction_error": 2.5}),
+}
+
+
+def test_a_head_that_the_decoder_shows_less_well_than_held_out_ones_is_for_review():
+    # Root mean square 1.85 of held-out errors up to 1.9, and distance 3.7 of held-out ones up to 4.75.
+    found = answer(latent=(1.85,) * 4, age=40.0, **WITH_DECODER)
+    assert codes(found) == []
+    assert codes(answer(latent=(1.95,) * 4, age=40.0, **WITH_DECODER)) == ["poorly_reconstructed"]
+
+
+def test_a_head_that_the_decoder_cannot_show_at_all_is_refused_whatever_its_latent():
+    (found,) = predictor(**WITH_DECODER).predict(tensors([3.0] * 4), [SubjectAttributes()], [Scanner()])
+    assert isinstance(found, InputRefused)
+    assert found.code == "out_of_distribution"
+    assert found.details == {"reconstruction_error": 3.0, "limit": 2.5}
+
+
+def test_a_bundle_without_a_decoder_says_nothing_of_reconstruction():
+    assert codes(answer(latent=(1.95,) * 4, age=40.0)) == []
+
+
+def test_a_decoder_that_gives_no_finite_head_is_a_fault_of_ours():
+    broken = WITH_DECODER | {"decode": lambda z: np.full((len(z), 1, *GRID), np.nan, np.float32)}
+    with pytest.raises(InferenceError, match="decoder"):
+        answer(**broken)
 
 
 def test_a_tensor_that_is_not_finite_is_a_fault_of_ours():

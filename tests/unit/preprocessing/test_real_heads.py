@@ -154,3 +154,16 @@ def test_real_scanners_heads_pass_and_the_fruit_does_not(judge: Judge, test_data
     study = read_study([test_data / folder])
     (series,) = study.series
     assert judge(load_series(study, series.label).volume) == code
+
+
+@pytest.mark.realdata
+def test_a_clinical_head_is_no_stranger_to_the_model_for_being_sharper(bundle: Bundle, test_data: Path) -> None:
+    study = read_study([test_data / "dicom/siemens_trio_study/t1_MPRAGEcr_noGRAPPA_19"])
+    (series,) = study.series
+    sharp = load_series(study, series.label).volume
+    distances = [
+        float(bundle.predictor().space.distance(bundle.latent(bundle.tensor(head))[None])[0])
+        for head in (sharp, heads.averaged_by_two(sharp))
+    ]
+    assert distances[0] == pytest.approx(distances[1], rel=0.01)
+    assert max(distances) < 0.7 * bundle.manifest.decision.refuse_distance
