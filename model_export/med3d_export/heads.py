@@ -33,10 +33,10 @@ def search_space(dimension: int, kernels: tuple[Kernel, ...] = KERNELS) -> list[
     """Of each kernel; gamma in multiples of 1 / d, the scale of squared distances of standardised latents."""
     gammas = [factor / dimension for factor in (0.03, 0.1, 0.3, 1.0)]
     by_kernel: dict[Kernel, dict[str, list[object]]] = {
-        "linear": {"svr__C": [cost / 10 for cost in _COSTS]},
-        "rbf": {"svr__C": [cost * 100 for cost in _COSTS[2:]], "svr__gamma": list(gammas)},
+        "linear": {"svr__kernel": ["linear"], "svr__C": [cost / 10 for cost in _COSTS]},
+        "rbf": {"svr__kernel": ["rbf"], "svr__C": [cost * 100 for cost in _COSTS[2:]], "svr__gamma": list(gammas)},
     }
-    return [{"svr__kernel": [kernel]} | by_kernel[kernel] for kernel in kernels]
+    return [by_kernel[kernel] for kernel in kernels]
 
 
 def inner_splits(
