@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.gate = Gate(service.database, settings)
     app.state.destinations = load_destinations(settings)
     app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
-    metrics = Metrics(service.database, settings.worker_silent_s)
+    metrics = Metrics(service.database, settings.worker_silent_s, settings.scale_target_s)
     app.add_middleware(metrics.watch)
     render_problems(app)
     for router in _routers(metrics):

@@ -13,6 +13,7 @@ from med3d_contract.results import RunStatus
 from med3d_service.database import Database, db_now
 from med3d_service.ledger.report import ACCOUNTS
 from med3d_service.ledger.tables import LedgerCheckRow
+from med3d_service.queue_signals import QueueSignal, queue_signals
 from med3d_service.runs.views import PRIORITIES
 from med3d_service.tables import DeliveryRow, RunRow, WorkerRow
 
@@ -22,7 +23,7 @@ WAITING = (RunStatus.QUEUED, RunStatus.PREPROCESSED)
 class Metrics:
     """The registry of one API process."""
 
-    def __init__(self, database: Database, worker_silent_s: float) -> None:
+    def __init__(self, database: Database, worker_silent_s: float, scale_target_s: float) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "med3d_http_requests", "Requests by route and status", ["method", "route", "status"], registry=self.registry
@@ -30,7 +31,7 @@ class Metrics:
         self.seconds = Histogram(
             "med3d_http_request_seconds", "Seconds to the start of the answer", ["route"], registry=self.registry
         )
-        self.registry.register(_RunsCollector(database, worker_silent_s))
+        self.registry.register(_RunsCollector(database, worker_silent_s, scale_target_s))
 
     def watch(self, app: ASGIApp) -> ASGIApp:
         """Wrap ``app`` so that every request is counted by its route's template, never by its ids."""
@@ -56,9 +57,10 @@ class Metrics:
 class _RunsCollector(Collector):
     """Gauges that are read from the database at each scrape."""
 
-    def __init__(self, database: Database, worker_silent_s: float) -> None:
+    def __init__(self, database: Database, worker_silent_s: float, scale_target_s: float) -> None:
         self._database = database
         self._worker_silent_s = worker_silent_s
+        self._scale_target_s = scale_target_s
 
     def describe(self) -> Iterator[Metric]:
         """Say nothing, so that registering asks the database nothing."""
@@ -81,8 +83,10 @@ class _RunsCollector(Collector):
                 )
             ).all()
             checked = session.scalars(select(LedgerCheckRow).order_by(LedgerCheckRow.seq.desc()).limit(1)).first()
+            signals = queue_signals(session, now, self._scale_target_s)
         if checked is not None:
             yield from _ledger(checked, now)
+        yield from _of_queues(signals)
         sent = GaugeMetricFamily("med3d_deliveries", "Deliveries by destination and status", labels=["to", "status"])
         for destination, status, count in deliveries:
             sent.add_metric([destination, status], count)
@@ -108,3 +112,19 @@ def _ledger(checked: LedgerCheckRow, now: float) -> Iterator[Metric]:
     age = GaugeMetricFamily("med3d_ledger_age_seconds", "Seconds since the last check of the ledger")
     age.add_metric([], max(0.0, now - checked.checked_at))
     yield age
+
+
+def _of_queues(signals: list[QueueSignal]) -> Iterator[Metric]:
+    """One gauge for each thing that an autoscaler may go by."""
+    gauges = {
+        "waiting": ("med3d_queue_waiting", "What waits in a queue"),
+        "oldest_s": ("med3d_queue_oldest_seconds", "Age of what waits longest in a queue"),
+        "in_work": ("med3d_queue_in_work", "What is being worked on"),
+        "run_s": ("med3d_queue_run_seconds", "Seconds of one worker for one run, as measured lately"),
+        "desired_workers": ("med3d_queue_desired_workers", "Workers that work off a queue within MED3D_SCALE_TARGET_S"),
+    }
+    for field, (name, said) in gauges.items():
+        gauge = GaugeMetricFamily(name, said, labels=["queue"])
+        for signal in signals:
+            gauge.add_metric([signal.queue], getattr(signal, field))
+        yield gauge

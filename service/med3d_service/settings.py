@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     cohort_ahead: int = Field(256, description="runs of a cohort that wait at once; the others are made as these go")
     sweep_s: float = Field(1.0, description="pause of the scheduler between sweeps")
     leftover_s: float = Field(3600.0, description="fragments of abandoned uploads are removed at this age")
+    scale_target_s: float = Field(
+        600.0, gt=0, description="what waits shall be worked off within so long: med3d_queue_desired_workers"
+    )
     worker_silent_s: float = Field(20.0, description="a worker not heard of for so long is not alive")
 
     ledger_every_s: float = Field(86400.0, description="pause between checks of the ledger; 0: none by itself")

@@ -203,6 +203,7 @@ class AttemptRow(Base):
     """One claim of one stage, and how it ended (None while it is in hand)."""
 
     __tablename__ = "attempts"
+    __table_args__ = (Index("ix_attempts_stage_ended", "stage", "ended_at"),)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     stage: Mapped[str] = mapped_column(STATUS)  # preprocess or predict

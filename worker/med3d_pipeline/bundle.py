@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from med3d_pipeline.brain_extraction import BrainNetworks
 from med3d_pipeline.encoder import Float32, LatentEncoder
 from med3d_pipeline.errors import BundleError
+from med3d_pipeline.fixed_batches import FixedBatches
 from med3d_pipeline.heads import RegressionHead
 from med3d_pipeline.latent_space import LatentSpace
 from med3d_pipeline.manifest import Manifest
-from med3d_pipeline.onnx_sessions import OnnxSession, Provider, SessionOptions, open_session
+from med3d_pipeline.onnx_sessions import OnnxSession, SessionOptions, open_session
 from med3d_pipeline.prediction import Predictor
 from med3d_pipeline.preprocess import Preprocessor
 from med3d_pipeline.reconstruction import Reconstruction
@@ -93,15 +94,28 @@ class PreprocessingAssets:
 class Bundle:
     """A released model, opened; sessions are made on first use, so open it before a fork and use it after."""
 
-    def __init__(self, path: Path, manifest: Manifest, options: SessionOptions) -> None:
+    def __init__(self, path: Path, manifest: Manifest, options: SessionOptions, gpu_batch: int = 8) -> None:
         self.path = path
         self.manifest = manifest
         self._options = options
+        self._gpu_batch = gpu_batch
         self._assets = PreprocessingAssets(path, options)
 
     @classmethod
-    def open(cls, path: Path, provider: Provider = "auto", threads: int = 2, *, verify: bool = True) -> Self:
+    def open(
+        cls,
+        path: Path,
+        provider: str = "auto",
+        threads: int = 2,
+        *,
+        verify: bool = True,
+        device: int = 0,
+        gpu_mem_limit_bytes: int | None = None,
+        gpu_batch: int = 8,
+    ) -> Self:
         """Read the manifest of the bundle at ``path`` and, unless ``verify`` is False, check every digest.
+
+        Provider, threads and GPU are those of SessionOptions; ``gpu_batch`` heads are encoded at once on a GPU.
 
         Raises BundleError that names the file which is missing, altered or unreadable.
         """
@@ -112,7 +126,8 @@ class Bundle:
         missing = [name for name in REQUIRED if name not in manifest.files]
         if missing:
             raise BundleError(f"{MANIFEST} does not list {', '.join(missing)}")
-        bundle = cls(path, manifest, SessionOptions(provider=provider, threads=threads))
+        options = SessionOptions(provider, threads, device, gpu_mem_limit_bytes)
+        bundle = cls(path, manifest, options, gpu_batch)
         if verify:
             bundle.verify_digests()
         return bundle
@@ -218,7 +233,9 @@ class Bundle:
 
     @cached_property
     def _encoder(self) -> LatentEncoder:
-        return LatentEncoder(self._session("encoder.onnx"), self.spec.shape, self.manifest.latent_dimension)
+        session = self._session("encoder.onnx")
+        runs = FixedBatches(session, self._gpu_batch) if session.on_gpu else session
+        return LatentEncoder(runs, self.spec.shape, self.manifest.latent_dimension)
 
     @cached_property
     def _brain_age_head(self) -> RegressionHead:

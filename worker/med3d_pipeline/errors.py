@@ -32,3 +32,7 @@ class BundleError(PipelineError):
 
 class InferenceError(PipelineError):
     """The runtime failed on good input (out of memory, provider lost); worth another attempt."""
+
+
+class DeviceMemoryError(InferenceError):
+    """A GPU has no memory left for a batch; a smaller one may fit."""

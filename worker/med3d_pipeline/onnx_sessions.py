@@ -1,18 +1,17 @@
 """ONNX Runtime sessions that compute where they were told to, in float32, or say why not."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from med3d_pipeline.errors import BundleError, InferenceError
+from med3d_pipeline.errors import BundleError, DeviceMemoryError, InferenceError
 
-Provider = Literal["auto", "openvino", "cpu", "cuda"]
 Tensor = npt.NDArray[np.float32]
 
 RUNTIME_WHEELS = frozenset(
@@ -29,43 +28,100 @@ RUNTIME_WHEELS = frozenset(
 """Wheels that all install into the one folder ``onnxruntime`` and overwrite each other's files."""
 
 _PROVIDER_NAMES: Mapping[str, str] = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
     "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
 }
+_AUTO = ("cuda", "openvino", "cpu")
+"""TensorRT only where it is asked for: its wheel names it even where its libraries are missing."""
+_ON_GPU = frozenset({_PROVIDER_NAMES["tensorrt"], _PROVIDER_NAMES["cuda"]})
+_NO_MEMORY = ("out of memory", "failed to allocate memory", "cuda failure 2", "cudaerrormemoryallocation")
+"""How ONNX Runtime's arena and CUDA say it, in lower case; there is no error code for it."""
 
 
 class OnnxSession:
-    """One network, loaded: named inputs to named outputs, all float32."""
+    """One network, loaded: named inputs to named outputs, all float32.
 
-    def __init__(self, session: Any) -> None:
+    device: where a session on a GPU keeps inputs and outputs, such as ("cuda", 0); None where memory is the host's.
+    """
+
+    def __init__(self, session: Any, device: tuple[str, int] | None = None) -> None:
         self._session = session
         self._output_names = [output.name for output in session.get_outputs()]
+        self._bound = None if device is None else BoundBuffers(session, device)
 
     @property
     def providers(self) -> tuple[str, ...]:
         """What really computes, first choice first, as the session itself says."""
         return tuple(self._session.get_providers())
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the first choice computes on a GPU."""
+        return self.providers[0] in _ON_GPU
+
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Run the network once. Raises InferenceError when the runtime fails on it."""
+        """Run the network once.
+
+        Raises DeviceMemoryError when the device has no memory left for it, InferenceError when the runtime fails.
+        """
         try:
-            outputs = self._session.run(self._output_names, dict(inputs))
+            if self._bound is not None:
+                outputs = self._bound.run(inputs)
+            else:
+                outputs = self._session.run(self._output_names, dict(inputs))
         except Exception as error:  # the runtime's exceptions share no base class
+            if any(sign in str(error).lower() for sign in _NO_MEMORY):
+                raise DeviceMemoryError("the device has no memory left for this batch") from error
             raise InferenceError(f"ONNX Runtime failed on the input: {type(error).__name__}") from error
         return dict(zip(self._output_names, outputs, strict=True))
+
+
+class BoundBuffers:
+    """Inputs that stay on the device, one buffer for each shape, so that a batch costs one copy in and one copy out."""
+
+    def __init__(self, session: Any, device: tuple[str, int]) -> None:
+        self._session = session
+        self._device = device
+        self._inputs: dict[tuple[str, tuple[int, ...]], Any] = {}
+
+    def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Outputs in the session's order, in the host's memory."""
+        binding = self._session.io_binding()
+        for name, tensor in inputs.items():
+            binding.bind_ortvalue_input(name, self._filled(name, np.ascontiguousarray(tensor)))
+        for output in self._session.get_outputs():
+            binding.bind_output(output.name, *self._device)
+        self._session.run_with_iobinding(binding)
+        outputs: list[Tensor] = binding.copy_outputs_to_cpu()
+        return outputs
+
+    def _filled(self, name: str, tensor: Tensor) -> Any:
+        from onnxruntime import OrtValue
+
+        key = (name, tensor.shape)
+        if key in self._inputs:
+            self._inputs[key].update_inplace(tensor)
+        else:
+            self._inputs[key] = OrtValue.ortvalue_from_numpy(tensor, *self._device)
+        return self._inputs[key]
 
 
 @dataclass(frozen=True)
 class SessionOptions:
     """How a session computes.
 
-    provider: "auto" takes CUDA where that wheel is installed, else OpenVINO, else ONNX Runtime's own CPU kernels.
-    threads: of one inference; the operators inside one network share them.
+    provider: "auto" takes CUDA where that wheel is installed, else OpenVINO, else ONNX Runtime's own CPU kernels. A
+    name (tensorrt, cuda, openvino, cpu) takes that or nothing; several, separated by commas, take the first that works.
+    threads: of one inference; the operators inside one network share them. device: which GPU. gpu_mem_limit_bytes: of
+    one session's arena; None leaves it to the runtime, which takes what it gets.
     """
 
-    provider: Provider = "auto"
+    provider: str = "auto"
     threads: int = 2
+    device: int = 0
+    gpu_mem_limit_bytes: int | None = None
 
 
 def installed_runtime_wheels(names: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -95,37 +151,62 @@ def require_one_runtime(wheels: tuple[str, ...]) -> None:
 def open_session(model: Path | bytes, options: SessionOptions = SessionOptions()) -> OnnxSession:
     """Load ``model`` (a file or its bytes).
 
-    Raises BundleError when the environment holds none or several ONNX Runtime wheels, when the wanted provider is not
-    there or is lost silently, and when the model cannot be loaded.
+    Raises BundleError when the environment holds none or several ONNX Runtime wheels, when no wanted provider is there
+    or each is lost silently, and when the model cannot be loaded.
     """
     require_one_runtime(installed_runtime_wheels())
     # Imported only now: with two wheels installed the import itself may fail, and the message above would be lost.
     import onnxruntime
 
-    name = resolve_provider(options.provider, tuple(onnxruntime.get_available_providers()))
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
     source = model if isinstance(model, bytes) else str(model)
-    chosen = [(name, _provider_settings(name, options.threads))]
-    try:
-        session = onnxruntime.InferenceSession(source, settings, providers=chosen)
-    except Exception as error:  # the runtime's exceptions share no base class
-        raise BundleError(f"ONNX Runtime cannot load the network with {name}: {type(error).__name__}") from error
-    require_provider(name, tuple(session.get_providers()))
-    return OnnxSession(session)
+
+    def load(name: str) -> Any:
+        chosen = [(one, provider_settings(one, options)) for one in _with_companions(name)]
+        return onnxruntime.InferenceSession(source, settings, providers=chosen)
+
+    names = resolve_providers(options.provider, tuple(onnxruntime.get_available_providers()))
+    session = first_that_computes(names, load)
+    on_gpu = session.get_providers()[0] in _ON_GPU
+    return OnnxSession(session, ("cuda", options.device) if on_gpu else None)
 
 
-def resolve_provider(wanted: Provider, available: tuple[str, ...]) -> str:
-    """ONNX Runtime's name of the provider to use. Raises BundleError when ``wanted`` is not in the installed wheel."""
+def first_that_computes(names: Sequence[str], load: Callable[[str], Any]) -> Any:
+    """The session of the first provider that loads the network and really computes with it; BundleError for none."""
+    faults = []
+    for name in names:
+        try:
+            session = load(name)
+        except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class
+            faults.append(f"ONNX Runtime cannot load the network with {name}: {type(error).__name__}")
+            continue
+        try:
+            require_provider(name, tuple(session.get_providers()))
+        except BundleError as error:
+            faults.append(str(error))
+            continue
+        return session
+    raise BundleError(" ".join(faults))
+
+
+def resolve_providers(wanted: str, available: tuple[str, ...]) -> tuple[str, ...]:
+    """ONNX Runtime's names of the providers to try, in order.
+
+    Raises BundleError for a name that there is not, and when none of ``wanted`` is in the installed wheel.
+    """
     if wanted == "auto":
-        preference = (_PROVIDER_NAMES[key] for key in ("cuda", "openvino", "cpu"))
-        return next(name for name in preference if name in available)
-    name = _PROVIDER_NAMES[wanted]
-    if name not in available:
-        raise BundleError(f"The installed ONNX Runtime has no {name}; it has {', '.join(available)}.")
-    return name
+        return (next(name for key in _AUTO if (name := _PROVIDER_NAMES[key]) in available),)
+    keys = [key.strip() for key in wanted.split(",")]
+    if unknown := [key for key in keys if key not in _PROVIDER_NAMES]:
+        known = ", ".join(("auto", *_PROVIDER_NAMES))
+        raise BundleError(f"There is no provider {unknown[0]!r}; choose among {known}, or several by commas.")
+    names = tuple(_PROVIDER_NAMES[key] for key in keys)
+    if not (there := tuple(name for name in names if name in available)):
+        raise BundleError(f"The installed ONNX Runtime has no {' or '.join(names)}; it has {', '.join(available)}.")
+    return there
 
 
 def require_provider(name: str, session_providers: tuple[str, ...]) -> None:
@@ -137,11 +218,25 @@ def require_provider(name: str, session_providers: tuple[str, ...]) -> None:
         )
 
 
-def _provider_settings(name: str, threads: int) -> dict[str, str]:
+def _with_companions(name: str) -> tuple[str, ...]:
+    """TensorRT leaves what it does not know to CUDA; without that it would go to the CPU."""
+    return (name, _PROVIDER_NAMES["cuda"]) if name == _PROVIDER_NAMES["tensorrt"] else (name,)
+
+
+def provider_settings(name: str, options: SessionOptions) -> dict[str, str]:
+    """What a provider is told, in ONNX Runtime's words: float32 everywhere, and memory that does not run away."""
     if name == _PROVIDER_NAMES["openvino"]:
         # OpenVINO takes bfloat16 by itself on processors that have it; a bundle's tolerances are for float32.
-        precision = {"CPU": {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(threads)}}
+        precision = {"CPU": {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(options.threads)}}
         return {"device_type": "CPU", "num_streams": "1", "load_config": json.dumps(precision)}
+    limit = options.gpu_mem_limit_bytes
     if name == _PROVIDER_NAMES["cuda"]:
-        return {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+        # The arena grows by what was asked for: doubling, its default, takes memory that the next session needs.
+        memory = {"arena_extend_strategy": "kSameAsRequested"}
+        if limit is not None:
+            memory["gpu_mem_limit"] = str(limit)
+        return {"device_id": str(options.device), "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"} | memory
+    if name == _PROVIDER_NAMES["tensorrt"]:
+        workspace = {} if limit is None else {"trt_max_workspace_size": str(limit)}
+        return {"device_id": str(options.device), "trt_fp16_enable": "0", "trt_int8_enable": "0"} | workspace
     return {}

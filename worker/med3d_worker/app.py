@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from billiard import current_process
 from celery import Celery, signals
 
 from med3d_contract.queues import CELERY_PRIORITY, PUBLISH_RESULT, celery_settings
@@ -77,7 +78,7 @@ class ChildProcess:
         """Build the workplace. An unfit child takes no work and ends its parent, which says why."""
         die_with_parent(self.parent_pid)
         try:
-            self.workplace = self.opens(self.settings, partial(_send_publish, app))
+            self.workplace = self.opens(self.settings.of_process(_place_in_pool()), partial(_send_publish, app))
         except Exception as error:  # noqa: BLE001 - the edge: Celery would log it and let the child take work
             lasting = isinstance(error, (PipelineError, StoreError, OSError, ValueError))
             self.unfit.write(str(error) or type(error).__name__, lasting=lasting)
@@ -114,7 +115,7 @@ def run_worker(settings: WorkerSettings, *, log_level: str = "INFO", opens: Open
     worker = app.Worker(
         hostname=f"med3d-{os.getpid()}@worker",
         queues=",".join(settings.queue_names),
-        concurrency=settings.children,
+        concurrency=settings.processes,
         pool="prefork",
         loglevel=log_level,
         without_gossip=True,
@@ -126,6 +127,11 @@ def run_worker(settings: WorkerSettings, *, log_level: str = "INFO", opens: Open
     if unfit := child.unfit.read():
         raise unfit
     return int(worker.exitcode or 0)
+
+
+def _place_in_pool() -> int:
+    """Number of this process in its pool; one that replaces another takes its place."""
+    return int(getattr(current_process(), "index", 0) or 0)
 
 
 def _send_publish(app: Celery, run_id: str, attempt: int) -> None:

@@ -42,7 +42,14 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
 
     Raises BundleError where files are missing or altered, or the reference case is off its tolerances.
     """
-    bundle = Bundle.open(settings.bundle_dir, provider=settings.provider, threads=settings.threads)
+    bundle = Bundle.open(
+        settings.bundle_dir,
+        provider=settings.provider,
+        threads=settings.threads,
+        device=settings.gpu_device,
+        gpu_mem_limit_bytes=settings.gpu_mem_limit_bytes,
+        gpu_batch=settings.predict_batch,
+    )
     if prove:
         report = bundle.run_reference_case()
         log.info("reference_case_passed", report=str(report))

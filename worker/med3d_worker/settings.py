@@ -2,7 +2,6 @@
 
 import tempfile
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,7 +17,10 @@ class BundleSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MED3D_", frozen=True, extra="ignore")
 
     bundle: Path | None = Field(None, description="folder of the model bundle; default: the one that the project ships")
-    provider: Literal["auto", "cpu", "openvino", "cuda"] = "auto"
+    provider: str = Field("auto", description="auto, or of tensorrt, cuda, openvino, cpu those to try, by commas")
+    gpu_device: int = Field(0, ge=0, description="which GPU")
+    gpu_mem_limit_bytes: int | None = Field(None, ge=2**28, description="of each session's arena on the GPU")
+    predict_batch: int = Field(8, ge=1, le=64, description="heads encoded at once")
     threads: int = Field(2, ge=1, description="of one child process, for ONNX Runtime and ITK")
     allow_demonstration_heads: bool = Field(
         False, description="report estimates of heads that were trained on simulated labels"
@@ -46,8 +48,8 @@ class WorkerSettings(BundleSettings):
     )
     queues: str = Field(f"{PUBLISH_QUEUE},{PREDICT_QUEUE},{PREPROCESS_QUEUE}", description="separated by commas")
     children: int = Field(1, ge=1, description="worker processes, each with its own sessions")
+    gpu_devices: str = Field("", description="GPUs by commas, one worker process for each; empty: no such division")
     child_memory_kib: int = Field(4 * GIB_IN_KIB, description="a child that has grown above it is replaced")
-    predict_batch: int = Field(8, ge=1, le=64, description="runs encoded at once")
     heartbeat_s: float = Field(3.0, gt=0, description="pause between heartbeats of a stage, and between hellos")
 
     @model_validator(mode="after")
@@ -60,6 +62,22 @@ class WorkerSettings(BundleSettings):
     def queue_names(self) -> tuple[str, ...]:
         """The queues that this worker takes from."""
         return tuple(name.strip() for name in self.queues.split(",") if name.strip())
+
+    @property
+    def devices(self) -> tuple[int, ...]:
+        """The GPUs among which the worker's processes are divided."""
+        return tuple(int(name) for name in self.gpu_devices.split(",") if name.strip())
+
+    @property
+    def processes(self) -> int:
+        """How many processes work: one per GPU where GPUs are named, else ``children``."""
+        return len(self.devices) or self.children
+
+    def of_process(self, number: int) -> "WorkerSettings":
+        """The settings of one process of the pool, with its own GPU; a process that replaces it gets the same."""
+        if not self.devices:
+            return self
+        return self.model_copy(update={"gpu_device": self.devices[number % len(self.devices)]})
 
     def key(self) -> str:
         """The worker's API key; raises OSError where its file cannot be read."""

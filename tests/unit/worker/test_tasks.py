@@ -85,3 +85,15 @@ def test_a_worker_without_a_key_says_which_setting_is_missing():
 def test_the_key_is_read_from_its_file(tmp_path):
     (tmp_path / "key").write_text("m3d_secret\n")
     assert WorkerSettings(store_url="file:///x", worker_key_file=tmp_path / "key").key() == "m3d_secret"
+
+
+def test_each_process_has_a_gpu_of_its_own_and_its_successor_the_same_one():
+    settings = SETTINGS.model_copy(update={"gpu_devices": "0, 2"})
+    assert settings.processes == 2
+    assert [settings.of_process(number).gpu_device for number in (0, 1, 0)] == [0, 2, 0]
+
+
+def test_without_named_gpus_processes_are_as_many_as_were_asked_for():
+    settings = SETTINGS.model_copy(update={"children": 3})
+    assert settings.processes == 3
+    assert settings.of_process(2) == settings

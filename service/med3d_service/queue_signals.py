@@ -1,0 +1,101 @@
+"""What an autoscaler asks of each queue: how much waits, for how long, how much is in work, how many workers it takes.
+
+The database tells it, which is the truth; the queue only transports. What is held back waits for no worker.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from med3d_contract.queues import COURIER_QUEUE, PREDICT_QUEUE, PREPROCESS_QUEUE
+from med3d_contract.results import RunStatus
+from med3d_service.runs.transitions import PREDICT, PREPROCESS
+from med3d_service.tables import AttemptRow, RunRow, StudyRow
+
+MEASURED = 100
+"""Endings of a stage over which its time is averaged."""
+FIRST_GUESS_S = 5.0
+"""Of a stage that has never ended here."""
+_WORKED = ("preprocessed", "completed", "refused", "parked")
+
+
+@dataclass(frozen=True)
+class QueueSignal:
+    """One queue now. desired_workers: processes that work off all of it within the time that the settings give it."""
+
+    queue: str
+    waiting: int
+    oldest_s: float
+    in_work: int
+    run_s: float
+    desired_workers: int
+
+
+def queue_signals(session: Session, now: float, target_s: float) -> list[QueueSignal]:
+    """The queues of work in the order in which a study passes them."""
+    ready = StudyRow.id == RunRow.study_id, StudyRow.working_status == "ready"
+    queued = _count_and_oldest(
+        session, RunRow.created_at, RunRow.status == RunStatus.QUEUED, RunRow.held.is_(False), *ready
+    )
+    ended = AttemptRow.run_id == RunRow.id, AttemptRow.number == RunRow.attempt
+    preprocessed = _count_and_oldest(
+        session, AttemptRow.ended_at, RunRow.status == RunStatus.PREPROCESSED, RunRow.held.is_(False), *ended
+    )
+    copies = _count_and_oldest(session, StudyRow.created_at, StudyRow.working_status == "waiting")
+    copying = _count_and_oldest(session, StudyRow.created_at, StudyRow.working_status == "copying")[0]
+    in_work = {status: _count(session, status) for status in (RunStatus.PREPROCESSING, RunStatus.PREDICTING)}
+    return [
+        _signal(COURIER_QUEUE, copies, copying, FIRST_GUESS_S, now, target_s),
+        *(
+            _signal(queue, waiting, in_work[status], _seconds_per_run(session, stage), now, target_s)
+            for queue, waiting, status, stage in (
+                (PREPROCESS_QUEUE, queued, RunStatus.PREPROCESSING, PREPROCESS),
+                (PREDICT_QUEUE, preprocessed, RunStatus.PREDICTING, PREDICT),
+            )
+        ),
+    ]
+
+
+def desired_workers(runs: int, run_s: float, target_s: float) -> int:
+    """Workers that work off ``runs`` within ``target_s``: none for none, and never more than there are runs."""
+    return min(runs, math.ceil(runs * run_s / target_s))
+
+
+def _count(session: Session, status: RunStatus) -> int:
+    return session.execute(select(func.count()).select_from(RunRow).where(RunRow.status == status)).scalar_one()
+
+
+def _count_and_oldest(
+    session: Session, since: InstrumentedAttribute[Any], *where: ColumnElement[bool]
+) -> tuple[int, float | None]:
+    count, oldest = session.execute(select(func.count(), func.min(since)).where(*where)).one()
+    return count, oldest
+
+
+def _signal(
+    queue: str, waiting: tuple[int, float | None], in_work: int, run_s: float, now: float, target_s: float
+) -> QueueSignal:
+    count, oldest = waiting
+    return QueueSignal(
+        queue=queue,
+        waiting=count,
+        oldest_s=0.0 if oldest is None else max(0.0, now - oldest),
+        in_work=in_work,
+        run_s=run_s,
+        desired_workers=desired_workers(count + in_work, run_s, target_s),
+    )
+
+
+def _seconds_per_run(session: Session, stage: str) -> float:
+    """A worker's seconds for one run of ``stage``, averaged over those that ended last here."""
+    newest = (
+        select((AttemptRow.ended_at - AttemptRow.claimed_at) / AttemptRow.batch_size)
+        .where(AttemptRow.stage == stage, AttemptRow.ended_at.is_not(None), AttemptRow.ending.in_(_WORKED))
+        .order_by(AttemptRow.ended_at.desc())
+        .limit(MEASURED)
+    )
+    found = [float(seconds) for seconds in session.scalars(newest) if seconds is not None]
+    return sum(found) / len(found) if found else FIRST_GUESS_S

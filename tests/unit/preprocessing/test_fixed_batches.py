@@ -1,0 +1,57 @@
+"""Batches of one shape, halved where a device has no memory for them: a GPU that is played."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from med3d_pipeline.errors import DeviceMemoryError
+from med3d_pipeline.fixed_batches import FixedBatches
+
+
+class Gpu:
+    """Doubles its input; has memory for ``fits`` of them at once."""
+
+    providers = ("CUDAExecutionProvider",)
+
+    def __init__(self, fits: int) -> None:
+        self.fits = fits
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, inputs):
+        tensor = inputs["tensor"]
+        if len(tensor) > self.fits:
+            raise DeviceMemoryError("no memory")
+        self.shapes.append(tensor.shape)
+        return {"latent": tensor.reshape(len(tensor), -1)[:, :2] * 2}
+
+
+def heads(count: int) -> np.ndarray:
+    return np.arange(count * 8, dtype=np.float32).reshape(count, 1, 2, 2, 2)
+
+
+@given(count=st.integers(1, 40), batch=st.integers(1, 16), fits=st.integers(1, 16))
+def test_every_head_gets_its_own_answer_whatever_fits(count: int, batch: int, fits: int) -> None:
+    gpu = Gpu(fits)
+    latents = FixedBatches(gpu, batch).run({"tensor": heads(count)})["latent"]
+    np.testing.assert_array_equal(latents, heads(count).reshape(count, -1)[:, :2] * 2)
+
+
+def test_all_batches_have_one_shape() -> None:
+    gpu = Gpu(fits=8)
+    FixedBatches(gpu, 8).run({"tensor": heads(11)})
+    assert gpu.shapes == [(8, 1, 2, 2, 2)] * 2
+
+
+def test_a_batch_without_memory_is_halved_and_stays_so() -> None:
+    gpu = Gpu(fits=3)
+    batches = FixedBatches(gpu, 8)
+    batches.run({"tensor": heads(8)})
+    assert batches.batch == 2
+    batches.run({"tensor": heads(4)})
+    assert {shape[0] for shape in gpu.shapes} == {2}
+
+
+def test_a_device_without_memory_for_one_head_says_so() -> None:
+    with pytest.raises(DeviceMemoryError):
+        FixedBatches(Gpu(fits=0), 4).run({"tensor": heads(2)})
