@@ -16,7 +16,10 @@ from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from med3d_service.access.api_keys import MadeKey
+    from med3d_service.audit import AuditTrail
     from med3d_service.database import Database
 
 ROLES = ("viewer", "submitter", "operator", "admin", "worker")
@@ -52,12 +55,13 @@ def create(
     if role == "worker" and clinical:
         raise CommandError("a worker never sees who a patient is: leave --clinical out")
     valid_s = None if expires is None else _seconds(expires)
-    with _database(data_dir) as database:
+    with _database(data_dir) as (database, trail):
         from med3d_service.access import Grant, Role
         from med3d_service.access.api_keys import create_key
 
         with database.write() as session:
             made = create_key(session, Grant(Role(role), clinical, site), name=name[:200], valid_s=valid_s)
+            _note(trail, session, made.prefix, "created", role=role, site=site, clinical=int(clinical))
             _hand_over(made, out)
 
 
@@ -66,7 +70,7 @@ def list_(data_dir: DataDirOption = None) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("prefix", "role", "site", "name", "created", "last used", "ends"):
         table.add_column(column, no_wrap=column == "prefix")
-    with _database(data_dir) as database:
+    with _database(data_dir) as (database, _):
         from med3d_service.access.api_keys import list_keys
 
         with database.read() as session:
@@ -86,12 +90,14 @@ def rotate(
 ) -> None:
     """Make a key that may do the same; the old one ends after the overlap."""
     overlap_s = _seconds(overlap)
-    with _database(data_dir) as database:
+    with _database(data_dir) as (database, trail):
         from med3d_service.access.api_keys import UnknownKeyError, rotate_key
 
         try:
             with database.write() as session:
-                _hand_over(rotate_key(session, prefix, overlap_s=overlap_s), out)
+                made = rotate_key(session, prefix, overlap_s=overlap_s)
+                _note(trail, session, prefix, "rotated", successor=made.prefix, overlap_s=int(overlap_s))
+                _hand_over(made, out)
         except UnknownKeyError as error:
             raise _unknown(prefix) from error
     typer.echo(f"{prefix} ends in {overlap}.", err=True)
@@ -99,30 +105,42 @@ def rotate(
 
 def revoke(prefix: Prefix, data_dir: DataDirOption = None) -> None:
     """End a key now."""
-    with _database(data_dir) as database:
+    with _database(data_dir) as (database, trail):
         from med3d_service.access.api_keys import UnknownKeyError, revoke_key
 
         try:
             with database.write() as session:
                 revoke_key(session, prefix)
+                _note(trail, session, prefix, "revoked")
         except UnknownKeyError as error:
             raise _unknown(prefix) from error
     typer.echo(f"{prefix} opens nothing any more.")
 
 
 @contextmanager
-def _database(data_dir: Path | None) -> Iterator["Database"]:
+def _database(data_dir: Path | None) -> Iterator[tuple["Database", "AuditTrail"]]:
     with extra("service"):
+        from med3d_service.audit import AuditTrail
         from med3d_service.database import Database
+        from med3d_service.keys import load_keys
         from med3d_service.processes import migrate
         from med3d_service.settings import Settings
     settings = Settings(data_dir=(data_dir or default_data_dir()).absolute())
     migrate(settings)
     database = Database(settings.database)
     try:
-        yield database
+        yield database, AuditTrail(database, load_keys(settings).audit)
     finally:
         database.close()
+
+
+def _note(trail: "AuditTrail", session: "Session", prefix: str, change: str, **detail: str | int) -> None:
+    from med3d_service.audit import Action, AuditEvent, command_line
+
+    said = AuditEvent(
+        command_line(), Action.SECURE, object_kind="key", object_id=prefix, detail={"change": change} | detail
+    )
+    trail.append(session, said)
 
 
 def _hand_over(made: "MadeKey", out: Path | None) -> None:

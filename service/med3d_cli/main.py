@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from med3d_cli.analyse import analyse
+from med3d_cli.audit import audit_commands
 from med3d_cli.backup import backup, restore
 from med3d_cli.bundle import bundle_commands
 from med3d_cli.cohort import cohort_commands
@@ -37,6 +38,7 @@ def make_app() -> typer.Typer:
     app.callback()(_options)
     for command in (serve, submit, runs, show, requeue, analyse, watch, worker, demo, ledger, backup, restore, replay):
         app.command()(command)
+    app.add_typer(audit_commands(), name="audit")
     app.add_typer(bundle_commands(), name="bundle")
     app.add_typer(cohort_commands(), name="cohort")
     app.add_typer(identifier_key_commands(), name="identifier-key")

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 
 from med3d_service.access import Viewer
 from med3d_service.access.callers import Gate
+from med3d_service.audit.requests import RequestAudit
 from med3d_service.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
 from med3d_service.composition import Service
 from med3d_service.database import db_now
@@ -40,6 +41,7 @@ from med3d_service.routes import (
     subjects,
     workers,
 )
+from med3d_service.routes.headers import with_security_headers
 from med3d_service.routes.health import health_router
 from med3d_service.runs.transitions import grant_grace
 from med3d_service.settings import Settings
@@ -65,11 +67,14 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
-    app.state.gate = Gate(service.database, settings)
+    app.state.gate = gate = Gate(service.database, settings)
     app.state.destinations = load_destinations(settings)
     app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
     metrics = Metrics(service.database, settings.worker_silent_s, settings.scale_target_s)
+    app.add_middleware(gate.throttle.watch)
+    app.add_middleware(RequestAudit(service.audit).watch)
     app.add_middleware(metrics.watch)
+    app.add_middleware(with_security_headers)
     render_problems(app)
     for router in _routers(metrics):
         app.include_router(router)
@@ -175,6 +180,7 @@ def serve(settings: Settings, *, port: int, socket: Path | None) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=STOP_S,
     )
     _Server(config).run()

@@ -20,6 +20,7 @@ class ArrivalRow(Base):
     patient_index: Mapped[str | None] = mapped_column(DIGEST)
     status: Mapped[str] = mapped_column(STATUS)  # receiving, settled
     source: Mapped[str] = mapped_column(STATUS)  # of the first instance
+    sender: Mapped[str] = mapped_column(String(100))  # of the first instance: AE title or key, and address
     first_at: Mapped[float]
     last_at: Mapped[float]  # of the last new instance
     instances: Mapped[int]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from med3d_contract.store import ObjectStore
+from med3d_service.audit import AuditTrail
 from med3d_service.database import Database
 from med3d_service.dispatch import CeleryBroker
 from med3d_service.identifiers import IdentifierVault
@@ -33,6 +34,7 @@ class Service:
     peers: Peers
     pulls: PullLine
     hooks: Hooks
+    audit: AuditTrail
 
     @classmethod
     def compose(cls, settings: Settings) -> "Service":
@@ -43,6 +45,8 @@ class Service:
         store = ObjectStore.open(settings.store)
         vault = IdentifierVault(keys)
         pulls = PullLine(database, vault, settings)
+        trail = AuditTrail(database, keys.audit)
+        rules = load_rules(settings.rules_file)
         settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(
             settings=settings,
@@ -52,11 +56,12 @@ class Service:
             broker=CeleryBroker(settings.broker_url.get_secret_value()),
             vault=vault,
             recorder=StudyRecorder(database, store, vault),
-            arrivals=Arrivals(settings, keys.originals, database, store, vault, load_rules(settings.rules_file)),
+            arrivals=Arrivals(settings, keys.originals, database, store, vault, rules, trail),
             leases=Leases(lease_s=settings.lease_s, max_tries=settings.max_tries),
             peers=peers,
             pulls=pulls,
             hooks=Hooks(database, peers, pulls, site=settings.site, age_s=settings.hook_age_s),
+            audit=trail,
         )
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """Connections and transactions: SQLite (WAL) on one machine, PostgreSQL at scale."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -125,7 +126,7 @@ def alembic_config(connection: Connection) -> "Config":
     """Alembic's configuration for an open connection."""
     from alembic.config import Config
 
-    config = Config()
+    config = Config(stdout=sys.stdout)  # its default is what stdout was when Alembic was imported
     config.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection

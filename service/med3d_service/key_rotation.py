@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 
+from med3d_service.audit import Action, AuditEvent, AuditTrail, command_line
 from med3d_service.database import Database
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.keys import KEY_BYTES, identifier_keys, load_keys, write_identifier_keys
@@ -40,6 +41,11 @@ def rotate_identifier_key(settings: Settings) -> Rotated:
     database = Database(settings.database)
     try:
         rows = _seal_anew(database, IdentifierVault(keys))
+        AuditTrail(database, keys.audit).record(
+            AuditEvent(
+                command_line(), Action.SECURE, object_kind="identifier_key", detail={"change": "rotated", "rows": rows}
+            )
+        )
         if not given:
             _require_newest(database, IdentifierVault(replace(keys, older_identifiers=())))
             write_identifier_keys(settings, (keys.identifiers,))

@@ -24,6 +24,7 @@ class SiteKeys:
     identifiers: bytes = field(repr=False)
     blind_index: bytes = field(repr=False)
     uids: bytes = field(repr=False)
+    audit: bytes = field(default=b"", repr=False)
     older_identifiers: tuple[bytes, ...] = field(default=(), repr=False)
 
 
@@ -53,6 +54,7 @@ def load_keys(settings: Settings) -> SiteKeys:
         older_identifiers=tuple(older),
         blind_index=derive(secret, "blind-index"),
         uids=derive(secret, "uids"),
+        audit=derive(secret, "audit"),
     )
 
 

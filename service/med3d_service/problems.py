@@ -1,6 +1,7 @@
 """Every error that the API gives, in one catalogue, and how it is rendered (RFC 9457, application/problem+json)."""
 
 import errno
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -163,6 +164,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Worker and service speak different versions of their contract.",
         "Install the same release of worker and service.",
     ),
+    "too_many_requests": (
+        429,
+        "This caller asks for more than its share.",
+        "Wait for the seconds that Retry-After states; follow a run by its events, not by asking.",
+    ),
     "internal_error": (500, "Something broke on our side.", "Try again; tell the operator if it lasts."),
     "no_parquet": (501, "This service cannot write Parquet.", "Ask for CSV, or install the extra 'parquet'."),
     "unavailable": (503, "The service cannot reach its database or store now.", "Try again in a minute."),
@@ -172,7 +178,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
 }
 
 
-AUTH_CODES = ("missing_key", "invalid_key", "invalid_token", "wrong_scope")
+AUTH_CODES = ("missing_key", "invalid_key", "invalid_token", "wrong_scope", "too_many_requests")
 """What every route that takes a role may answer."""
 
 
@@ -191,13 +197,14 @@ class Problem(BaseModel):
 class ServiceError(Exception):
     """An error that the caller is told. ``detail`` replaces the catalogue's sentence where more is known."""
 
-    def __init__(self, code: str, detail: str | None = None) -> None:
+    def __init__(self, code: str, detail: str | None = None, *, retry_after_s: float | None = None) -> None:
         status, sentence, remedy = CATALOGUE[code]
         super().__init__(code)
         self.code = code
         self.status = status
         self.detail = detail or sentence
         self.remedy = remedy
+        self.retry_after_s = 10.0 if retry_after_s is None and status == 503 else retry_after_s
 
 
 TITLES = {
@@ -211,6 +218,7 @@ TITLES = {
     413: "Content Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     501: "Not Implemented",
     503: "Service Unavailable",
@@ -234,8 +242,8 @@ def problem_body(error: ServiceError, errors: list[dict[str, Any]] | None = None
 def problem_response(error: ServiceError, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
     """Render the error as an HTTP answer."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    if error.status == 503:
-        headers["Retry-After"] = "10"
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     return JSONResponse(problem_body(error, errors), error.status, headers, media_type=MEDIA_TYPE)
 
 

@@ -1,6 +1,7 @@
 """The sweep: what a crash, a wiped queue or a lost worker left is put right from the database and the store."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from med3d_contract.store import ObjectInfo, StoreError
 from med3d_contract.work import StoredOutcome
 from med3d_service.arrival_tables import ArrivedInstanceRow
 from med3d_service.cohorts.nights import tend_cohorts
+from med3d_service.audit.forwarding import keep_forwarding
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
@@ -43,9 +45,13 @@ def run(settings: Settings) -> None:
     configure_logging()
     stop = StopSignal()
     service = Service.compose(settings)
-    clock = StabilityClock(settings, service.database, service.broker)
+    clock = StabilityClock(settings, service.database, service.broker, service.audit)
     ledger = Ledger(settings, service.database, service.store)
     last_leftovers = float("-inf")
+    stopped = threading.Event()
+    if settings.audit_syslog_url is not None:
+        forwarding = (service.database, settings, stopped)
+        threading.Thread(target=keep_forwarding, args=forwarding, name="audit", daemon=True).start()
     log.info("scheduler_started")
     while not stop.wait(settings.sweep_s):
         _tried("outcomes", adopt_outcomes, service)
@@ -64,6 +70,7 @@ def run(settings: Settings) -> None:
         if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
             last_leftovers = time.monotonic()
             _tried("leftovers", remove_leftovers, service)
+    stopped.set()
     service.close()
     log.info("scheduler_stopped")
 

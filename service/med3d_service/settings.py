@@ -63,6 +63,16 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
 
+    requests_per_minute: int = Field(12_000, description="of one key or token, in one API process; 0: no limit")
+    parallel_requests: int = Field(64, description="of one key or token at once, in one API process; 0: no limit")
+    failed_keys_per_minute: int = Field(60, description="keys that open nothing, from one address; then it gets 429")
+    trusted_proxies: str = Field("", description="addresses whose X-Forwarded-For is believed, by commas")
+
+    audit_syslog_url: str | None = Field(
+        None, description="udp://, tcp:// or tls://HOST[:PORT] that gets the audit trail"
+    )
+    audit_syslog_ca_file: Path | None = Field(None, description="PEM of who signed that receiver's certificate")
+
     oidc_issuer: str | None = Field(None, description="whose OpenID Connect tokens are taken beside API keys")
     oidc_audience: str | None = Field(None, description="whom those tokens must be for; goes with the issuer")
     oidc_jwks_url: str | None = Field(None, description="default: as the issuer's discovery document says")

@@ -11,6 +11,7 @@ from factories.dicom_series import head_like, ras_affine, slice_datasets
 from factories.service import migrated
 from factories.work import BUNDLE
 from med3d_contract.store import ObjectStore
+from med3d_service.audit import AuditTrail
 from med3d_service.bundles import register_bundles
 from med3d_service.database import Database
 from med3d_service.identifiers import IdentifierVault
@@ -49,8 +50,11 @@ class Intake:
         self.store = ObjectStore.open(self.settings.store)
         self.keys = load_keys(self.settings)
         self.vault = IdentifierVault(self.keys)
-        self.arrivals = Arrivals(self.settings, self.keys.originals, self.database, self.store, self.vault, self.rules)
-        self.settling = Settling(self.settings, self.database)
+        self.trail = AuditTrail(self.database, self.keys.audit)
+        self.arrivals = Arrivals(
+            self.settings, self.keys.originals, self.database, self.store, self.vault, self.rules, self.trail
+        )
+        self.settling = Settling(self.settings, self.database, self.trail)
         with self.database.write() as session:
             register_bundles(session, [BUNDLE])
 

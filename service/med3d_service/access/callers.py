@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from med3d_service.access.api_keys import MARK, USE_NOTED_EVERY_S, find_key, note_use
 from med3d_service.access.roles import CLINICAL, EVERY_SITE, Caller, Grant, Role
+from med3d_service.access.throttle import Throttle
 from med3d_service.access.tokens import TokenVerifier
 from med3d_service.database import Database
 from med3d_service.problems import ServiceError
@@ -26,9 +27,12 @@ class Gate:
         if tokens is None and settings.oidc_issuer is not None:
             tokens = TokenVerifier(settings)
         self._tokens = tokens
+        self.throttle = Throttle(settings)
 
-    def caller(self, credentials: str, address: str) -> Caller:
-        """Find who holds a key or a token. Raises ServiceError: invalid_key, and as TokenVerifier."""
+    def caller(self, credentials: str | None, address: str) -> Caller:
+        """Find who holds a key or a token. Raises ServiceError: missing_key, invalid_key, and as TokenVerifier."""
+        if credentials is None:
+            raise ServiceError("missing_key")
         if not credentials.startswith(MARK) and self._tokens is not None:
             bearer = self._tokens.verify(credentials)
             return self._made("token", bearer.subject, bearer.grant, address)
@@ -62,11 +66,16 @@ def _admitted(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Caller:
     """Let in who has the role (and the grant) that the route states."""
-    if credentials is None:
-        raise ServiceError("missing_key")
     gate: Gate = request.app.state.gate
-    caller = gate.caller(credentials.credentials, request.client.host if request.client else "local")
+    address = request.client.host if request.client else "local"
+    try:
+        caller = gate.caller(None if credentials is None else credentials.credentials, address)
+    except ServiceError as error:
+        if error.status == 401:
+            gate.throttle.note_failure(address)
+        raise
     request.state.caller = caller
+    gate.throttle.admit(caller, request.scope)
     for need in needs.scopes:
         if need == CLINICAL and not caller.clinical:
             raise ServiceError("wrong_scope", "This shows who a patient is, which takes the clinical grant.")

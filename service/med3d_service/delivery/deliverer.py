@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from med3d_service.audit import Action, AuditEvent
+from med3d_service.audit.events import process
 from med3d_service.composition import Service
 from med3d_service.delivery import outbox
 from med3d_service.delivery.destinations import Destination, Kind, Webhook, load_destinations
@@ -83,6 +85,11 @@ def sender_to(destination: Destination) -> Sender:
             return DimseSender(destination.peer)
 
 
+def _sent(taken: DeliveryRow) -> AuditEvent:
+    detail: dict[str, str | int] = {"kind": taken.kind, "destination": taken.destination}
+    return AuditEvent(process("deliverer"), Action.SEND, object_kind="run", object_id=taken.run_id, detail=detail)
+
+
 class DestinationLoop:
     """Delivers to one destination, one object after the other."""
 
@@ -95,6 +102,7 @@ class DestinationLoop:
         contents: Callable[[str, Kind], bytes] | None = None,
     ) -> None:
         self._database = service.database
+        self._trail = service.audit
         self._destination = destination.name
         self._patience = patience_of(service.settings)
         self._poll_s = service.settings.deliverer_poll_s
@@ -144,4 +152,5 @@ class DestinationLoop:
         else:
             with self._database.write() as session:
                 outbox.delivered(session, taken)
+                self._trail.append(session, _sent(taken))
             log.info("delivered", destination=self._destination, tries=taken.tries, **said)

@@ -39,6 +39,7 @@ class Entry:
     priority: int | None
     bundle: str | None
     told_apart: frozenset[str] = frozenset()
+    sender: str = ""  # for the audit trail
 
     @property
     def study(self) -> tuple[str, str]:
@@ -157,8 +158,8 @@ class _Study:
         found = connection.execute(lock, key).one_or_none()
         if found is not None:
             return cls(*found)
-        made = {"id": str(uuid.uuid4()), "patient_index": entry.patient_index, "source": entry.source, "now": now}
-        connection.execute(_ADD_STUDY, key | made)
+        made = {"id": str(uuid.uuid4()), "patient_index": entry.patient_index, "source": entry.source}
+        connection.execute(_ADD_STUDY, key | made | {"sender": entry.sender, "now": now})
         return cls(str(made["id"]), entry.patient_index, None)
 
     def judge(self, connection: Connection, entry: Entry, now: float) -> Recorded:
@@ -217,8 +218,8 @@ _NOW = select(db_now())
 _FIND = "SELECT id, patient_index, fault FROM arrivals WHERE site = :site AND study_index = :study_index"
 _FIND_STUDY, _FIND_STUDY_LOCKED = text(_FIND), text(f"{_FIND} FOR UPDATE")
 _ADD_STUDY = text(
-    "INSERT INTO arrivals (id, site, study_index, patient_index, status, source, first_at, last_at, instances) "
-    "VALUES (:id, :site, :study_index, :patient_index, 'receiving', :source, :now, :now, 0)"
+    "INSERT INTO arrivals (id, site, study_index, patient_index, status, source, sender, first_at, last_at, "
+    "instances) VALUES (:id, :site, :study_index, :patient_index, 'receiving', :source, :sender, :now, :now, 0)"
 )
 _CHANGE_STUDY = text(
     "UPDATE arrivals SET status = 'receiving', last_at = :now, instances = instances + :more, "

@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.store import ObjectStore, StoreFullError
 from med3d_service.arrival_tables import ArrivalRow
+from med3d_service.audit import AuditTrail
 from med3d_service.database import Database, db_now
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.intake.arrival_journal import ArrivalJournal, Entry, Finding, Recorded
@@ -62,6 +63,7 @@ class Source:
     kind: str  # dimse, stow, orthanc, pull, folder
     site: str
     peer: str = ""
+    address: str = ""
 
 
 class Arrived(StrEnum):
@@ -94,6 +96,7 @@ class Arrivals:
         store: ObjectStore,
         vault: IdentifierVault,
         rules: RoutingRules,
+        trail: AuditTrail,
     ) -> None:
         self._settings = settings
         self._key = originals_key
@@ -103,7 +106,7 @@ class Arrivals:
         self._rules = rules
         self._originals = Originals(store, settings.spool_dir, originals_key, settings.leftover_s)
         self._journal = ArrivalJournal(database)
-        self._settling = Settling(settings, database)
+        self._settling = Settling(settings, database, trail)
 
     def receive_instance(self, stream: Readable | bytes, source: Source) -> Arrival:
         """Take one DICOM file (PS3.10 with group 0002). On return it is durable: file and row.
@@ -194,6 +197,7 @@ class Arrivals:
             rule=None if rule is None else rule.name,
             priority=None if rule is None else CELERY_PRIORITY[rule.priority],
             bundle=None if rule is None else rule.bundle,
+            sender=f"{source.peer}@{source.address}"[:100],
         )
 
     def _recorded(self, entry: Entry) -> Arrival:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal, RunStatus
 from med3d_service.arrival_tables import AppraisalRow, ArrivalRow
+from med3d_service.audit import AuditTrail
 from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
 from med3d_service.dispatch import Broker, BrokerAwayError
@@ -33,10 +34,10 @@ IN_DOUBT = frozenset({INCONSISTENT, SEVERAL_PATIENTS})
 class StabilityClock:
     """Each method is one step of the sweep, and safe beside other schedulers."""
 
-    def __init__(self, settings: Settings, database: Database, broker: Broker) -> None:
+    def __init__(self, settings: Settings, database: Database, broker: Broker, trail: AuditTrail) -> None:
         self._database = database
         self._broker = broker
-        self._settling = Settling(settings, database)
+        self._settling = Settling(settings, database, trail)
         self._held_up: set[str] = set()  # said once each, not every second
 
     def settle_due(self) -> int:

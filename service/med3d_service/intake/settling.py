@@ -17,6 +17,7 @@ from med3d_contract.identity import study_digest
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal
 from med3d_service.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
+from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
 from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
 from med3d_service.intake.originals import original_key
@@ -50,9 +51,10 @@ class Completion:
 class Settling:
     """Puts together what has arrived."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, trail: AuditTrail) -> None:
         self._settings = settings
         self._database = database
+        self._trail = trail
 
     def due(self) -> list[str]:
         """Ids of the arrivals that are stable now and not yet settled."""
@@ -82,6 +84,8 @@ class Settling:
             if arrival.status == "receiving":
                 self._settled(session, arrival)
                 arrival.status = "settled"
+                if arrival.study_id is not None:
+                    self._trail.append(session, _received(arrival))
                 log.info("arrival_settled", arrival_id=arrival.id, study_id=arrival.study_id, run_id=arrival.run_id)
             return Completion(arrival.id, arrival.study_id, arrival.run_id)
 
@@ -167,6 +171,13 @@ class Settling:
         most_urgent = min(rows, key=lambda row: (row.priority, row.rule))
         priority = next(name for name, rank in CELERY_PRIORITY.items() if rank == most_urgent.priority)
         return start_run(session, study, find_bundle(session, most_urgent.bundle), priority=Priority(priority)).run
+
+
+def _received(arrival: ArrivalRow) -> AuditEvent:
+    name, _, address = arrival.sender.rpartition("@")
+    sender = Actor("peer", name or arrival.source, address=address)
+    detail: dict[str, str | int] = {"instances": arrival.instances, "way": arrival.source}
+    return AuditEvent(sender, Action.RECEIVE, object_kind="study", object_id=arrival.study_id or "", detail=detail)
 
 
 def _study(session: Session, study_id: str) -> StudyRow:

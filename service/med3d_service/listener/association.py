@@ -126,7 +126,7 @@ class Association:
             return False
         agreed = negotiation.agree(asked)
         self._contexts = agreed.contexts
-        self._source = Source("dimse", self._site, asked.calling_ae_title)
+        self._source = Source("dimse", self._site, asked.calling_ae_title, self._address)
         self._connection.send(agreed.acceptance)
         return True
 

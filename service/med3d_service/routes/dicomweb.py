@@ -92,7 +92,7 @@ def _accepts_json(request: Request) -> bool:
 
 
 async def _take(request: Request, service: Service, caller: Caller) -> list[TakenPart]:
-    source = Source(kind="stow", site=caller.site, peer=caller.name)
+    source = Source(kind="stow", site=caller.site, peer=caller.name, address=caller.address)
     parts = InstanceParts(lambda file: service.arrivals.receive_instance(file, source))
     try:
         body = RelatedBody(request.headers.get("content-type", ""), parts)

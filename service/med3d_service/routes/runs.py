@@ -14,6 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.results import Frozen, RunStatus, RunView
 from med3d_service.access import Caller, Operator, Viewer
+from med3d_service.audit.requests import shown
 from med3d_service.composition import Service
 from med3d_service.dispatch import send_waiting
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
@@ -48,7 +49,12 @@ class RunPage(Frozen):
     },
 )
 def list_runs(
-    service: ServiceParts, caller: Viewer, status: RunStatus | None = None, limit: Limit = 50, cursor: Cursor = None
+    request: Request,
+    service: ServiceParts,
+    caller: Viewer,
+    status: RunStatus | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> RunPage:
     """List the runs that this key may see, of one status or of all."""
     query = (
@@ -62,7 +68,9 @@ def list_runs(
     with service.database.read() as session:
         found = session.execute(newest_first(query, RunRow.seq, limit, cursor)).all()
     rows, next_cursor = cut(found, limit, lambda row: row[0].seq)
-    return RunPage(items=tuple(run_view(run, bundle) for run, bundle in rows), next_cursor=next_cursor)
+    items = tuple(run_view(run, bundle) for run, bundle in rows)
+    shown(request, "run", [item.run_id for item in items])
+    return RunPage(items=items, next_cursor=next_cursor)
 
 
 @router.get(

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
 from med3d_service.access import Caller, Submitter, Viewer
+from med3d_service.audit.requests import shown
 from med3d_service.bundles import find_bundle
 from med3d_service.composition import Service
 from med3d_service.dispatch import send_waiting
@@ -133,6 +134,7 @@ async def submit_study(
         pull, pull_known = await to_thread.run_sync(pulls.ask_for, service, caller, wanted)
         response.status_code = 200 if pull_known else 202
         response.headers["Location"] = pull.links.pull
+        shown(request, "pull", [pull.pull_id])
         return pull
     recorded = await _receive(request, service, caller)
     links = Links(
@@ -143,6 +145,7 @@ async def submit_study(
     response.status_code = 200 if recorded.known else 202
     response.headers["Location"] = links.run
     background.add_task(_send, service, recorded.run_id)
+    shown(request, "study", [recorded.study_id])
     log.info("study_taken", study_id=recorded.study_id, run_id=recorded.run_id, known=recorded.known)
     return Submitted(study_id=recorded.study_id, run_id=recorded.run_id, status=recorded.status, links=links)
 
@@ -175,6 +178,7 @@ Sought = Annotated[str | None, Query(max_length=200, description="as the images 
     | {200: _example({"items": [examples.STUDY], "next_cursor": None}, "A page of studies")},
 )
 def list_studies(
+    request: Request,
     service: ServiceParts,
     caller: Viewer,
     accession: Sought = None,
@@ -194,6 +198,7 @@ def list_studies(
             query = query.where(StudyRow.id.in_(service.vault.find(kind, text)))
         rows, next_cursor = cut(session.scalars(query).all(), limit, lambda row: row.seq)
         items = tuple(_view(service, session, row) for row in rows)
+    shown(request, "study", [item.study_id for item in items], sought=tuple(sought))
     return StudyPage(items=items, next_cursor=next_cursor)
 
 

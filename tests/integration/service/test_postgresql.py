@@ -12,6 +12,7 @@ from factories.run_machine import Runs
 from factories.service import LEASES, add_run, migrated, preprocessed, refused, worker
 from factories.service_processes import new_database
 from med3d_contract.results import RunStatus
+from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
 from med3d_service.database import Database, alembic_config
 from med3d_service.delivery import outbox
 from med3d_service.delivery.destinations import Destination, Kind, Webhook
@@ -121,3 +122,17 @@ def test_of_many_senders_that_claim_deliveries_at_once_each_gets_another(databas
     with database.read() as session:
         assert set(session.scalars(select(DeliveryRow.status))) == {"delivered"}
         assert not outbox.has_answers(session)
+
+
+def test_several_processes_write_one_audit_trail_that_proves_itself_meanwhile(database):
+    trails = [AuditTrail(database, b"k" * 32) for _ in range(4)]  # each process has its own
+
+    def write(number):
+        for count in range(15):
+            event = AuditEvent(Actor("key", f"writer-{number}"), Action.READ, object_kind="run", object_id=str(count))
+            trails[number].record(event)
+            trails[number].verify()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert trails[0].verify().entries == 60

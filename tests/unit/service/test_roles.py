@@ -15,7 +15,7 @@ ELSEWHERE = "another hospital"
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
-    made = open_api(tmp_path_factory.mktemp("data"))
+    made = open_api(tmp_path_factory.mktemp("data"), failed_keys_per_minute=10_000)
     yield made
     made.close()
 

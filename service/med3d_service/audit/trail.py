@@ -1,0 +1,189 @@
+"""Appending to the trail and proving it: a chain of HMAC-SHA256, under a key that derives from the site key.
+
+Who can write to the database but has not the site key can neither change, remove, add nor reorder entries unnoticed.
+Putting back an older state of the whole trail is noticed by its last entry having been noted elsewhere (``end``), which
+the syslog receiver does for every entry.
+"""
+
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from med3d_service.audit.events import AuditEvent
+from med3d_service.audit.tables import AuditHeadRow, AuditRow
+from med3d_service.database import Database, db_now
+
+ROWS_AT_ONCE = 1000
+ONE = 1
+
+
+class TrailBrokenError(Exception):
+    """The trail is not what was written. ``seq`` is the first entry that does not fit."""
+
+    def __init__(self, seq: int, what: str) -> None:
+        super().__init__(f"entry {seq}: {what}")
+        self.seq = seq
+
+
+@dataclass(frozen=True)
+class TrailEnd:
+    """The last entry, to be noted elsewhere: later trails must contain it."""
+
+    seq: int
+    mac: str
+    entries: int
+
+
+@dataclass
+class _Waiting:
+    event: AuditEvent
+    done: bool = False
+    error: Exception | None = None
+
+
+class AuditTrail:
+    """Appends within the caller's transaction, or in one of its own that is shared by all who wait."""
+
+    def __init__(self, database: Database, key: bytes) -> None:
+        self._database, self._key = database, key
+        self._waiting: list[_Waiting] = []
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+
+    def record(self, event: AuditEvent) -> None:
+        """Have ``event`` on disk; who calls at the same time shares a transaction. Raises what the database raises."""
+        mine = _Waiting(event)
+        with self._lock:
+            self._waiting.append(mine)
+        with self._turn:
+            if not mine.done:
+                self._write_all_that_wait()
+        if mine.error is not None:
+            raise mine.error
+
+    def _write_all_that_wait(self) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        error: Exception | None = None
+        try:
+            with self._database.write() as session:
+                self.append(session, *(one.event for one in batch))
+        except Exception as raised:  # noqa: BLE001 - raised again for each who waits
+            error = raised
+        for one in batch:
+            one.done, one.error = True, error
+
+    def append(self, session: Session, *events: AuditEvent) -> None:
+        """Add entries in the caller's transaction: what is undone with it was not done."""
+        head = self._locked_head(session)
+        now = session.execute(select(db_now())).scalar_one()
+        for event in events:
+            row = _row(event, head.last_seq + 1, now)
+            row.mac = self._mac(head.last_mac, row)
+            session.add(row)
+            head.last_seq, head.last_mac = row.seq, row.mac
+        head.seal = self._seal(head)
+        session.flush()
+
+    def drop_before(self, session: Session, at: float) -> int:
+        """Remove entries that are older than ``at``; the rest goes on proving itself. Returns how many went."""
+        head = self._locked_head(session)
+        kept = select(func.min(AuditRow.seq)).where(AuditRow.at >= at)
+        first = session.execute(kept).scalar_one()
+        first = head.last_seq + 1 if first is None else first
+        before = session.get(AuditRow, first - 1)
+        if before is None:
+            return 0
+        gone = session.execute(delete(AuditRow).where(AuditRow.seq < first)).rowcount  # type: ignore[attr-defined]
+        head.first_seq, head.first_mac = first, before.mac
+        head.seal = self._seal(head)
+        return int(gone)
+
+    def verify(self, noted: TrailEnd | None = None) -> TrailEnd:
+        """Prove every entry; ``noted`` must be among them. Raises TrailBrokenError."""
+        with self._database.read() as session:
+            _see_one_moment(session)
+            head = session.get(AuditHeadRow, ONE)
+            if head is None:
+                raise TrailBrokenError(0, "the trail's head is gone")
+            never_used = (head.first_seq, head.last_seq, head.seal) == (1, 0, "")
+            if not never_used and not hmac.compare_digest(head.seal, self._seal(head)):
+                raise TrailBrokenError(head.last_seq, "the trail's head was changed")
+            expected, mac, met = head.first_seq, head.first_mac, noted is None or noted.seq < head.first_seq
+            for row in entries(session):
+                if row.seq != expected:
+                    raise TrailBrokenError(expected, "it is missing, or one stands in its place")
+                mac = self._checked(row, mac)
+                expected += 1
+                met = met or (noted is not None and (noted.seq, noted.mac) == (row.seq, row.mac))
+            if (expected - 1, mac) != (head.last_seq, head.last_mac):
+                raise TrailBrokenError(expected, "the end of the trail is missing")
+            if not met:
+                _not_met(noted)
+        return TrailEnd(head.last_seq, head.last_mac, head.last_seq - head.first_seq + 1)
+
+    def _checked(self, row: AuditRow, before: str) -> str:
+        if not hmac.compare_digest(row.mac, self._mac(before, row)):
+            raise TrailBrokenError(row.seq, "it was changed")
+        return row.mac
+
+    def _locked_head(self, session: Session) -> AuditHeadRow:
+        """The head, which only one transaction at a time may hold."""
+        return session.get_one(AuditHeadRow, ONE, with_for_update=True, populate_existing=True)
+
+    def _mac(self, before: str, row: AuditRow) -> str:
+        said = [before, row.seq, row.at, row.actor_kind, row.actor, row.role, row.address, row.action, row.outcome]
+        return self._hmac("entry", [*said, row.object_kind, row.object_id, row.detail])
+
+    def _seal(self, head: AuditHeadRow) -> str:
+        return self._hmac("head", [head.first_seq, head.first_mac, head.last_seq, head.last_mac])
+
+    def _hmac(self, kind: str, values: Sequence[object]) -> str:
+        text = json.dumps([kind, *values], ensure_ascii=True, separators=(",", ":"))
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def entries(session: Session, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
+    """Entries in order, from the one behind ``after`` on; a few at a time are in memory."""
+    query = select(AuditRow).where(AuditRow.seq > after).order_by(AuditRow.seq).limit(limit)
+    for row in session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE)):
+        session.expunge(row)
+        yield row
+
+
+def _see_one_moment(session: Session) -> None:
+    """Read head and entries as of one moment, while others append. SQLite's transactions do."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
+def _row(event: AuditEvent, seq: int, now: float) -> AuditRow:
+    return AuditRow(
+        seq=seq,
+        at=now,
+        actor_kind=event.actor.kind,
+        actor=_storable(event.actor.name, 200),
+        role=event.actor.role,
+        address=_storable(event.actor.address, 100),
+        action=event.action,
+        outcome=event.outcome,
+        object_kind=event.object_kind,
+        object_id=_storable(event.object_id, 100),
+        detail=event.detail_text,
+    )
+
+
+def _storable(text: str, longest: int) -> str:
+    """What every database takes and gives back unchanged: PostgreSQL takes no NUL."""
+    return text.encode("ascii", "backslashreplace").decode().replace("\0", "\\0")[:longest]
+
+
+def _not_met(noted: TrailEnd | None) -> NoReturn:
+    assert noted is not None
+    raise TrailBrokenError(noted.seq, "it is not the one that was noted: an older state of the trail was put back")
