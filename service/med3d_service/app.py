@@ -32,6 +32,7 @@ from med3d_service.routes import (
     completion,
     deliveries,
     dicomweb,
+    erasure,
     hooks,
     pulls,
     reports,
@@ -85,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
     return (
         studies.router,
+        erasure.router,
         subjects.router,
         dicomweb.router,
         completion.router,

@@ -80,6 +80,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "cohort_exists": (409, "A cohort of this site has this name.", "Choose another name, or add to the one there is."),
     "not_claimable": (409, "The stage is taken, over, or not ready yet.", "Drop the task: the sweep sends what waits."),
     "bundle_not_held": (409, "The run needs a bundle that this worker does not carry.", "Leave it to another worker."),
+    "study_in_work": (
+        409,
+        "A worker has the study in hand.",
+        "Try again when its run waits or has ended; that is a matter of seconds.",
+    ),
     "not_answered": (409, "The run has no answer to report (yet).", "Follow the run; reports exist once it has ended."),
     "no_dicom_study": (
         409,

@@ -20,6 +20,7 @@ from med3d_service.audit.forwarding import keep_forwarding
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
+from med3d_service.erasure import finish_erasures
 from med3d_service.intake.clock import StabilityClock
 from med3d_service.intake.originals import original_key, upload_of
 from med3d_service.ledger import Ledger
@@ -67,6 +68,7 @@ def run(settings: Settings) -> None:
         _tried("cohorts", tend, service)
         _tried("dispatch", dispatch, service)
         _tried("stranded", tell_stranded, service)
+        _tried("erasures", finish_erasures, service)
         if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
             last_leftovers = time.monotonic()
             _tried("leftovers", remove_leftovers, service)

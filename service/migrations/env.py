@@ -7,6 +7,7 @@ from med3d_service import arrival_tables  # noqa: F401 - so that Base knows them
 from med3d_service.cohorts import tables as cohort_tables  # noqa: F401 - so that Base knows them
 from med3d_service.audit import tables as audit_tables  # noqa: F401 - so that Base knows them
 from med3d_service.database import Database
+from med3d_service.erasure import tables as erasure_tables  # noqa: F401 - so that Base knows them
 from med3d_service.ledger import tables as ledger_tables  # noqa: F401 - so that Base knows them
 from med3d_service.pulls import tables as pull_tables  # noqa: F401 - so that Base knows them
 from med3d_service.settings import Settings

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
+from sqlalchemy import select
 
 from factories.dicom_series import head_like, ras_affine, slice_datasets
 from factories.service import migrated
 from factories.work import BUNDLE
 from med3d_contract.store import ObjectStore
+from med3d_service.arrival_tables import ArrivalRow
 from med3d_service.audit import AuditTrail
 from med3d_service.bundles import register_bundles
 from med3d_service.database import Database
@@ -67,6 +69,10 @@ class Intake:
 
     def row(self, study_uid="1.2.3"):
         return self.arrivals.status("default", study_uid)
+
+    def row_of_arrival(self, session):
+        """The one arrival that there is, to be changed."""
+        return session.scalars(select(ArrivalRow)).one()
 
     def originals(self):
         """How many instances are kept; files that were made ahead of time are empty."""

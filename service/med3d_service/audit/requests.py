@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 IMPERSONAL = frozenset({"health", "bundles"})
 """Tags of routes that show nobody's data."""
+RECORDED_THEMSELVES = frozenset({("DELETE", "/studies/{study_id}")})
+"""Their entry is in the transaction of the change."""
 UNRECORDED = frozenset({"/worker/hello", "/worker/runs/{run_id}/heartbeat", "/worker/claims/predict"})
 """Several a second, by every worker; what they lead to is recorded with the run's outcome."""
 SAME_AGAIN_S = 60.0
@@ -96,6 +98,8 @@ def _event(scope: Scope, status: int) -> AuditEvent | None:
     if caller is None:
         return _refusal_at_the_door(scope, path, status)
     denied = status == 403
+    if (scope["method"], path) in RECORDED_THEMSELVES and status < 400:
+        return None
     if path in UNRECORDED or (IMPERSONAL & set(getattr(route, "tags", ())) and not denied):
         return None
     kind, object_id, detail = _object(scope, path)

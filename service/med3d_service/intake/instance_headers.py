@@ -19,7 +19,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 from med3d_service.intake.content import dataset_offset
 from med3d_service.intake.file_meta import read_file_meta
 from med3d_service.own_objects import is_own
-from med3d_service.working_copy.attributes import MALFORMED, tag_of
+from med3d_service.working_copy.attributes import MALFORMED_BYTES, tag_of
 
 HEAD_BYTES = 1024 * 1024
 
@@ -137,7 +137,7 @@ def read_headers(head: bytes) -> InstanceHeaders:
         raise InstanceRefused("unsupported_transfer_syntax")
     try:
         found = _read(head[offset:], meta.transfer_syntax_uid)
-    except MALFORMED as error:
+    except MALFORMED_BYTES as error:
         raise InstanceRefused("not_dicom") from error
     uids = [found[name] for name in ("sop_class_uid", "sop_uid", "study_uid", "series_uid")]
     if not all(uids):

@@ -123,6 +123,8 @@ MALFORMED = (
     zlib.error,
 )
 """What pydicom raises on bytes that only look like DICOM."""
+MALFORMED_BYTES = (*MALFORMED, OSError)
+"""The same of bytes in memory, where no disk can be at fault: pydicom raises OSError for a sequence that ends early."""
 
 
 def keep(dataset: Dataset, kept: Dataset, tag: BaseTag, pseudonyms: Pseudonyms) -> None:
@@ -146,7 +148,7 @@ def keep(dataset: Dataset, kept: Dataset, tag: BaseTag, pseudonyms: Pseudonyms) 
                 kept.add_new(tag, "SS", int(value))
         else:
             _keep_text(value, kept, tag, rule, pseudonyms)
-    except MALFORMED:
+    except MALFORMED_BYTES:
         return
 
 

@@ -25,7 +25,7 @@ from pydicom.uid import (
 )
 
 from med3d_service.intake.file_meta import file_head
-from med3d_service.working_copy.attributes import MALFORMED, MAX_BINARY_BYTES, RULES, keep, tag_of
+from med3d_service.working_copy.attributes import MALFORMED_BYTES, MAX_BINARY_BYTES, RULES, keep, tag_of
 from med3d_service.working_copy.pseudonyms import Pseudonyms
 
 PIXEL_DATA = 0x7FE00010
@@ -100,7 +100,7 @@ class Deidentifier:
         with tolerant_reading():
             try:
                 return self._copied(data)
-            except MALFORMED as error:
+            except MALFORMED_BYTES as error:
                 raise UnreadableError from error
 
     def _copied(self, data: bytes) -> tuple[bytes, Identity]:
@@ -167,7 +167,7 @@ def _at_pixel_data(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 def _text(dataset: Dataset, keyword: str) -> str:
     try:
         return str(dataset.get(keyword, "") or "").strip()
-    except MALFORMED:
+    except MALFORMED_BYTES:
         return ""
 
 

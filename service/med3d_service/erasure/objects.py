@@ -1,0 +1,44 @@
+"""Which objects of the store belong to studies."""
+
+from collections.abc import Collection, Iterator
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from med3d_contract.store import ObjectStore
+from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
+from med3d_service.intake.originals import original_key
+from med3d_service.tables import RunRow, StudyRow, UploadRow
+
+
+def keys_of(session: Session, store: ObjectStore, study_ids: Collection[str]) -> list[str]:
+    """Originals, working copies, tensors with their pictures, stored outcomes and rendered reports."""
+    keys = set(session.scalars(select(UploadRow.key).where(UploadRow.study_id.in_(study_ids))))
+    arrived = (
+        select(ArrivedInstanceRow.upload_id)
+        .join(ArrivalRow, ArrivalRow.id == ArrivedInstanceRow.arrival_id)
+        .where(ArrivalRow.study_id.in_(study_ids) | ArrivalRow.late_study_id.in_(study_ids))
+    )
+    keys |= {original_key(upload_id) for upload_id in session.scalars(arrived)}
+    keys |= {f"working/{study_id}.tar" for study_id in study_ids}
+    keys |= {
+        key
+        for key in session.scalars(select(StudyRow.working_key).where(StudyRow.id.in_(study_ids)))
+        if key is not None
+    }
+    keys |= set(_tensors(session, study_ids))
+    for run_id in session.scalars(select(RunRow.id).where(RunRow.study_id.in_(study_ids))):
+        keys |= {stored.key for folder in ("results", "reports") for stored in store.list(f"{folder}/{run_id}")}
+    return sorted(keys)
+
+
+def _tensors(session: Session, study_ids: Collection[str]) -> Iterator[str]:
+    """Tensors and pictures that no other study's run shares: the cache knows content, not studies."""
+    ours, key = RunRow.study_id.in_(study_ids), RunRow.preprocessed["tensor"]["key"].as_string()
+    others = set(session.scalars(select(key).where(~ours, RunRow.preprocessed.is_not(None))))
+    for tensor, pictures in session.execute(select(key, RunRow.pictures).where(ours, RunRow.preprocessed.is_not(None))):
+        if tensor is None or tensor in others:
+            continue
+        yield tensor
+        if pictures is not None:
+            yield str(pictures["key"])

@@ -1,0 +1,60 @@
+"""Erasing a study."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Query
+from sqlalchemy import select
+
+from med3d_contract.results import Frozen
+from med3d_service.access import Admin
+from med3d_service.audit import Actor
+from med3d_service.erasure import erase_study, finish_erasures
+from med3d_service.problems import AUTH_CODES, ServiceError, problems
+from med3d_service.routes import ServiceParts, examples
+from med3d_service.tables import StudyRow
+
+router = APIRouter(tags=["studies"])
+EXAMPLE = {"study_ids": [examples.STUDY_ID], "runs": 1, "objects": 5}
+
+
+class ErasedView(Frozen):
+    """What was erased: the study, and versions of it that shared its instances."""
+
+    study_ids: tuple[str, ...]
+    runs: int
+    objects: int
+
+
+@router.delete(
+    "/studies/{study_id}",
+    summary="Erase a study",
+    responses=problems("unknown_study", "study_in_work", *AUTH_CODES)
+    | {
+        200: {
+            "description": "Its rows are gone; its objects go within seconds, also where that is broken off",
+            "content": {"application/json": {"example": EXAMPLE}},
+        }
+    },
+)
+def erase(
+    study_id: str,
+    service: ServiceParts,
+    caller: Admin,
+    background: BackgroundTasks,
+    reason: Annotated[
+        str,
+        Query(pattern=r"^[a-z0-9_-]{1,40}$", description="a word for the audit trail; not a patient's name"),
+    ] = "request",
+) -> ErasedView:
+    """Erase originals, identifiers, working copy, tensors, latents, results and what waits to be delivered.
+
+    A tombstone and the audit trail say that it was here and who erased it. What was delivered is not called back.
+    """
+    actor = Actor(caller.kind, caller.name, caller.role, caller.address)
+    with service.database.write() as session:
+        study = session.scalars(select(StudyRow).where(StudyRow.id == study_id, caller.sees(StudyRow.site))).first()
+        if study is None:
+            raise ServiceError("unknown_study")
+        erased = erase_study(service, session, study, actor, reason=reason)
+    background.add_task(finish_erasures, service)
+    return ErasedView(study_ids=erased.study_ids, runs=erased.runs, objects=erased.objects)

@@ -1,0 +1,168 @@
+"""Erasing a study: nothing of it is left in any table or in the store, whatever broke off in between."""
+
+import uuid
+
+import pytest
+from sqlalchemy import select
+
+from factories.api import open_api
+from factories.arriving import Intake, saved, slices
+from factories.service import LEASES, completed, preprocessed, worker
+from factories.uploads import dicom_files
+from med3d_contract.work import PreprocessedObject
+from med3d_service.access import Role
+from med3d_service.audit.trail import entries
+from med3d_service.delivery import outbox
+from med3d_service.delivery.outbox import Patience
+from med3d_service.erasure import finish_erasures
+from med3d_service.erasure.rows import delete_rows, versions_of
+from med3d_service.erasure.tables import TombstoneRow
+from med3d_service.pulls.line import ASKED, Origin
+from med3d_service.pulls.wanted import PullRequest
+from med3d_service.runs import transitions
+from med3d_service.tables import Base, RunRow, StudyRow
+
+TENSOR = "tensors/ab/abc.npz"
+PATIENCE = Patience(first_s=1.0, longest_s=8.0, give_up_s=100.0, lease_s=30.0)
+REMEMBERED = {"tombstones", "audit_trail"}
+
+
+@pytest.fixture
+def api(tmp_path):
+    made = open_api(tmp_path)
+    yield made
+    made.close()
+
+
+def submitted(api, number=0):
+    """A study by POST, with a run that has ended, and everything that one leaves in the store; its ids."""
+    header = {"PatientID": f"P-{number}", "AccessionNumber": f"A-{number}", "StudyInstanceUID": f"1.2.{number}"}
+    files = [("files", (f"{i}.dcm", data)) for i, data in enumerate(dicom_files(6, series=f"s{number}", **header))]
+    ids = api.request("POST", "/studies", api.key(Role.SUBMITTER), files=files).json()
+    service, run_id = api.service, ids["run_id"]
+    service.store.put(f"working/{ids['study_id']}.tar", b"copy")
+    with service.database.write() as session:
+        session.query(StudyRow).where(StudyRow.id == ids["study_id"]).update({"working_status": "ready"})
+        run = transitions.claim_preprocess(session, run_id, worker(), LEASES)
+        tensor = PreprocessedObject(key=TENSOR, sha256="0" * 64)
+        left = preprocessed(run.attempt).model_copy(update={"tensor": tensor})
+        transitions.store_preprocessed(session, run_id, left)
+        (run,) = transitions.claim_predict(session, worker(), 1, LEASES)
+        transitions.store_outcome(session, run_id, completed(run.attempt), LEASES)
+        outbox.plan(session, [], PATIENCE)
+        wanted = PullRequest.model_validate({"source": "dicomweb", "peer": "archive", "accession": f"A-{number}"})
+        service.pulls.ask(session, Origin("default", "request", "dicomweb", "archive"), wanted.wanted(), urgency=ASKED)
+    for key in (TENSOR, f"results/{run_id}/2.json", f"reports/{run_id}/sr"):
+        service.store.put(key, b"content")
+    return ids
+
+
+def erase(api, study_id, **more):
+    return api.request("DELETE", f"/studies/{study_id}?reason=consent-withdrawn", api.key(Role.ADMIN), **more)
+
+
+def everything_in(database, but=REMEMBERED):
+    """All that the database holds, as text, by table."""
+    with database.read() as session:
+        return {
+            table.name: str(session.execute(select(table)).all())
+            for table in Base.metadata.sorted_tables
+            if table.name not in but
+        }
+
+
+def stored(service):
+    folders = ("originals", "working", "tensors", "pictures", "results", "reports")
+    return {found.key for folder in folders for found in service.store.list(folder)}
+
+
+def test_nothing_of_an_erased_study_is_left_but_a_tombstone_and_an_entry(api):
+    before, objects = everything_in(api.service.database), stored(api.service)
+    ids = submitted(api)
+    answer = erase(api, ids["study_id"])
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["study_ids"] == [ids["study_id"]]
+    after = everything_in(api.service.database)
+    for name, text in after.items():
+        assert ids["study_id"] not in text, name
+        assert ids["run_id"] not in text, name
+    for name in ("identifiers", "instances", "uploads", "pulls", "outbox", "deliveries", "runs"):
+        assert after[name].count("(") == before[name].count("("), name
+    assert stored(api.service) == objects
+    with api.service.database.read() as session:
+        tombstone = session.get_one(TombstoneRow, ids["study_id"])
+        assert (tombstone.runs, tombstone.objects, tombstone.actor_kind) == (1, [], "key")
+        assert tombstone.finished_at is not None
+        last = list(entries(session))[-1]
+    assert (last.action, last.object_id) == ("erase", ids["study_id"])
+    assert '"reason":"consent-withdrawn"' in last.detail
+    assert api.request("GET", f"/studies/{ids['study_id']}", api.key(Role.ADMIN)).status_code == 404
+    assert erase(api, ids["study_id"]).status_code == 404
+
+
+def test_the_same_study_that_is_sent_again_is_a_new_one(api):
+    first = submitted(api)
+    erase(api, first["study_id"])
+    second = submitted(api)
+    assert second["study_id"] != first["study_id"]
+    assert api.request("GET", f"/runs/{second['run_id']}", api.key(Role.VIEWER)).json()["status"] == "completed"
+
+
+def test_others_keep_what_is_theirs_and_what_they_share(api):
+    first, second = submitted(api, 1), submitted(api, 2)
+    erase(api, first["study_id"])
+    assert TENSOR in stored(api.service), "the second run's cached tensor is of the same content"
+    assert api.request("GET", f"/runs/{second['run_id']}", api.key(Role.VIEWER)).status_code == 200
+    assert any(second["run_id"] in key for key in stored(api.service))
+    erase(api, second["study_id"])
+    assert TENSOR not in stored(api.service)
+
+
+def test_an_erasure_that_was_broken_off_is_finished_by_the_next_sweep(api):
+    ids = submitted(api)
+    store, removed = api.service.store, []
+    really_delete = store.delete
+
+    def breaks_off(key):
+        removed.append(key)
+        if len(removed) == 3:
+            raise OSError("the power is gone")
+        really_delete(key)
+
+    store.delete = breaks_off
+    assert erase(api, ids["study_id"]).status_code == 200
+    assert any(ids["run_id"] in key or ids["study_id"] in key for key in stored(api.service))
+    store.delete = really_delete
+    assert finish_erasures(api.service) == 1
+    assert not any(ids["run_id"] in key or ids["study_id"] in key for key in stored(api.service))
+    assert finish_erasures(api.service) == 0
+
+
+def test_a_study_that_a_worker_holds_waits_until_it_is_done(api):
+    ids = submitted(api)
+    with api.service.database.write() as session:
+        session.query(RunRow).where(RunRow.id == ids["run_id"]).update({"status": "predicting"})
+    answer = erase(api, ids["study_id"])
+    assert (answer.status_code, answer.json()["code"]) == (409, "study_in_work")
+    assert api.request("GET", f"/studies/{ids['study_id']}", api.key(Role.VIEWER)).status_code == 200
+
+
+def test_versions_that_share_instances_go_together(tmp_path):
+    intake = Intake(tmp_path, {"quiet_s": 0.0})
+    intake.take(*(saved(one) for one in slices(4)))
+    study_id = intake.settling.settle(intake.settling.due()[0]).study_id
+    with intake.database.write() as session:
+        other = StudyRow(
+            id=str(uuid.uuid4()), site="default", digest="f" * 64, created_at=0.0, files=1, skipped_files=0,
+            working_status="waiting", working_tries=0,
+        )  # fmt: skip
+        session.add(other)
+        session.flush()
+        intake.row_of_arrival(session).late_study_id = other.id
+    with intake.database.write() as session:
+        assert versions_of(session, study_id) == versions_of(session, other.id) == {study_id, other.id}
+        delete_rows(session, {study_id, other.id})
+    left = everything_in(intake.database)
+    assert {name for name, text in left.items() if text != "[]"} <= {"bundles", "audit_head", "beats", "ledger_checks"}
+    intake.arrivals.close()
+    intake.database.close()
