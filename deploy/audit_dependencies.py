@@ -1,7 +1,7 @@
 """Asks pip-audit about what is installed, and says how much of it could be asked about.
 
-pip-audit leaves with 0 where the advisory service does not know a package or cannot be reached, which reads as if all were
-well. Leaves with 1 where an advisory applies; with 0 and a plain word where nothing could be audited.
+pip-audit leaves with 0 where the advisory service does not know a package or cannot be reached, which reads as if all
+were well. Leaves with 1 where an advisory applies; with 0 and a plain word where nothing could be audited.
 """
 
 import json

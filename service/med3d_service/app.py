@@ -42,6 +42,7 @@ from med3d_service.routes import (
     subjects,
     workers,
 )
+from med3d_service.routes.conditional import describe_not_modified, with_etags
 from med3d_service.routes.headers import with_security_headers
 from med3d_service.routes.health import health_router
 from med3d_service.runs.transitions import grant_grace
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.destinations = load_destinations(settings)
     app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
     metrics = Metrics(service.database, settings.worker_silent_s, settings.scale_target_s)
+    app.add_middleware(with_etags)
     app.add_middleware(gate.throttle.watch)
     app.add_middleware(RequestAudit(service.audit).watch)
     app.add_middleware(metrics.watch)
@@ -111,6 +113,7 @@ def _describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = generate()
+        describe_not_modified(document)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas.setdefault("Problem", Problem.model_json_schema(ref_template="#/components/schemas/{model}"))
         return document

@@ -15,8 +15,8 @@ from med3d_contract.results import RunStatus
 from med3d_contract.store import ObjectInfo, StoreError
 from med3d_contract.work import StoredOutcome
 from med3d_service.arrival_tables import ArrivedInstanceRow
-from med3d_service.cohorts.nights import tend_cohorts
 from med3d_service.audit.forwarding import keep_forwarding
+from med3d_service.cohorts.nights import tend_cohorts
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting

@@ -4,8 +4,8 @@ from alembic import context
 from sqlalchemy import Connection
 
 from med3d_service import arrival_tables  # noqa: F401 - so that Base knows them
-from med3d_service.cohorts import tables as cohort_tables  # noqa: F401 - so that Base knows them
 from med3d_service.audit import tables as audit_tables  # noqa: F401 - so that Base knows them
+from med3d_service.cohorts import tables as cohort_tables  # noqa: F401 - so that Base knows them
 from med3d_service.database import Database
 from med3d_service.erasure import tables as erasure_tables  # noqa: F401 - so that Base knows them
 from med3d_service.ledger import tables as ledger_tables  # noqa: F401 - so that Base knows them

@@ -41,17 +41,17 @@ def _is_wanted(path: Path) -> bool:
 
 def spoil(files: list[Path], number: int) -> Spoilt:
     """The input of this number."""
-    chance = random.Random(number)  # noqa: S311 - to be repeated, not to be secret
+    chance = random.Random(number)
     path = chance.choice(files)
     data = path.read_bytes()
-    if path.name.endswith(".gz") and chance.random() < 0.7:  # noqa: PLR2004
+    if path.name.endswith(".gz") and chance.random() < 0.7:
         data = gzip.decompress(data)
     done = []
     for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
         change = chance.choice(CHANGES)
         data = change(data, chance, files)
         done.append(change.__name__.strip("_"))
-    if chance.random() < 0.1:  # noqa: PLR2004
+    if chance.random() < 0.1:
         data = _packed(data, chance)
         done.append("packed")
     return Spoilt(path.name, tuple(done), data)
@@ -106,7 +106,7 @@ def _nest_sequences(data: bytes, chance: random.Random, _files: list[Path]) -> b
 def _change_element(data: bytes, chance: random.Random, _files: list[Path]) -> bytes:
     """Another VR or length at the begin of what looks like a DICOM element."""
     at = _element(data, chance)
-    if chance.random() < 0.5:  # noqa: PLR2004
+    if chance.random() < 0.5:
         return data[: at + 4] + chance.choice((b"SQ", b"UN", b"OB", b"US", b"PN", b"\0\0", b"DS")) + data[at + 6 :]
     return data[: at + 6] + struct.pack("<H", chance.choice((0, 1, 0xFFFF, 0x7FFF))) + data[at + 8 :]
 
@@ -127,7 +127,7 @@ CHANGES = (
 
 def _place(data: bytes | bytearray, chance: random.Random) -> int:
     """Somewhere: three times of four among the headers, where parsers decide."""
-    longest = len(data) if chance.random() < 0.25 else min(len(data), 4096)  # noqa: PLR2004
+    longest = len(data) if chance.random() < 0.25 else min(len(data), 4096)
     return chance.randrange(longest) if longest else 0
 
 
@@ -136,7 +136,7 @@ def _element(data: bytes, chance: random.Random) -> int:
     start = _place(data, chance)
     for vr in chance.sample((b"UI", b"LO", b"DS", b"IS", b"US", b"CS", b"SQ", b"PN"), 8):
         found = data.find(vr, start)
-        if found >= 4:  # noqa: PLR2004
+        if found >= 4:
             return found - 4
     return start
 
@@ -144,7 +144,7 @@ def _element(data: bytes, chance: random.Random) -> int:
 def _packed(data: bytes, chance: random.Random) -> bytes:
     """As an archive, itself spoilt now and then."""
     whole = io.BytesIO()
-    if chance.random() < 0.5:  # noqa: PLR2004
+    if chance.random() < 0.5:
         with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as packed:
             packed.writestr("a/1.dcm", data)
     else:
@@ -153,4 +153,4 @@ def _packed(data: bytes, chance: random.Random) -> bytes:
             entry.size = len(data)
             packed_tar.addfile(entry, io.BytesIO(data))
     result = whole.getvalue()
-    return _flip_bits(result, chance, []) if chance.random() < 0.7 else result  # noqa: PLR2004
+    return _flip_bits(result, chance, []) if chance.random() < 0.7 else result

@@ -46,7 +46,7 @@ def work(numbers: list[int], folder: Path, files: list[Path], report: Connection
                     report.send(("finding", number, f"{inlet.__name__}: {type(error).__name__} at {at}"))
                 else:
                     report.send(("answer", number, f"{inlet.__name__}: {answer}"))
-                if left := os.listdir(place):
+                if left := list(Path(place).iterdir()):
                     report.send(("finding", number, f"{inlet.__name__}: left {len(left)} file(s) behind"))
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         report.send(("end", numbers[-1], str(pages * resource.getpagesize())))

@@ -111,7 +111,7 @@ def read_planes(path: Path) -> list[Plane]:
         try:
             dataset, state = _header(file, path.stat().st_size)
             return _planes(path, dataset, state)
-        except element.MALFORMED as error:
+        except (*element.MALFORMED, MemoryError) as error:  # a length that the file only claims
             raise UnreadableDicom from error
 
 

@@ -51,10 +51,14 @@ def _belongs(table: Table, study_ids: Collection[str]) -> ColumnElement[bool]:
         *(
             foreign.parent.in_(select(foreign.column).where(_belongs(foreign.column.table, study_ids)))
             for foreign in table.foreign_keys
-            if _leads_to_studies(foreign.column.table)
+            if _leads_to_studies(foreign.column.table, frozenset({table}))
         ),
     )
 
 
-def _leads_to_studies(table: Table) -> bool:
-    return table is STUDIES or any(_leads_to_studies(foreign.column.table) for foreign in table.foreign_keys)
+def _leads_to_studies(table: Table, seen: frozenset[Table]) -> bool:
+    """Whether rows of ``table`` belong to a study; a table that refers to itself is followed once."""
+    if table in seen:
+        return False
+    seen |= {table}
+    return table is STUDIES or any(_leads_to_studies(foreign.column.table, seen) for foreign in table.foreign_keys)

@@ -62,10 +62,10 @@ def erase(api, study_id, **more):
 
 
 def everything_in(database, but=REMEMBERED):
-    """All that the database holds, as text, by table."""
+    """All rows that the database holds, as text, by table."""
     with database.read() as session:
         return {
-            table.name: str(session.execute(select(table)).all())
+            table.name: [str(row) for row in session.execute(select(table))]
             for table in Base.metadata.sorted_tables
             if table.name not in but
         }
@@ -83,11 +83,10 @@ def test_nothing_of_an_erased_study_is_left_but_a_tombstone_and_an_entry(api):
     assert answer.status_code == 200, answer.text
     assert answer.json()["study_ids"] == [ids["study_id"]]
     after = everything_in(api.service.database)
-    for name, text in after.items():
-        assert ids["study_id"] not in text, name
-        assert ids["run_id"] not in text, name
+    for name, rows in after.items():
+        assert not any(ids["study_id"] in row or ids["run_id"] in row for row in rows), name
     for name in ("identifiers", "instances", "uploads", "pulls", "outbox", "deliveries", "runs"):
-        assert after[name].count("(") == before[name].count("("), name
+        assert len(after[name]) == len(before[name]), name
     assert stored(api.service) == objects
     with api.service.database.read() as session:
         tombstone = session.get_one(TombstoneRow, ids["study_id"])
@@ -163,6 +162,6 @@ def test_versions_that_share_instances_go_together(tmp_path):
         assert versions_of(session, study_id) == versions_of(session, other.id) == {study_id, other.id}
         delete_rows(session, {study_id, other.id})
     left = everything_in(intake.database)
-    assert {name for name, text in left.items() if text != "[]"} <= {"bundles", "audit_head", "beats", "ledger_checks"}
+    assert {name for name, rows in left.items() if rows} <= {"bundles", "audit_head", "beats", "ledger_checks"}
     intake.arrivals.close()
     intake.database.close()
