@@ -30,6 +30,8 @@ REMEMBERED = {"tombstones", "audit_trail"}
 @pytest.fixture
 def api(tmp_path):
     made = open_api(tmp_path)
+    with made.service.database.write() as session:
+        outbox.plan(session, [], PATIENCE)  # what was there before is planned
     yield made
     made.close()
 
@@ -43,6 +45,7 @@ def submitted(api, number=0):
     service.store.put(f"working/{ids['study_id']}.tar", b"copy")
     with service.database.write() as session:
         session.query(StudyRow).where(StudyRow.id == ids["study_id"]).update({"working_status": "ready"})
+        service.vault.keep(session, ids["study_id"], "accession_number", f"A-{number}")  # as the courier does
         run = transitions.claim_preprocess(session, run_id, worker(), LEASES)
         tensor = PreprocessedObject(key=TENSOR, sha256="0" * 64)
         left = preprocessed(run.attempt).model_copy(update={"tensor": tensor})
