@@ -221,7 +221,7 @@ def test_many_findings_are_counted_and_few_are_shown(books):
 
 
 def test_what_a_check_found_is_a_metric_to_alert_on(full):
-    metrics = Metrics(full.database, worker_silent_s=20)
+    metrics = Metrics(full.database, worker_silent_s=20, scale_target_s=600)
     assert b"med3d_ledger" not in generate_latest(metrics.registry)
     full.check()
     assert b'med3d_ledger_discrepancies{code="original_missing"} 0.0' in generate_latest(metrics.registry)
