@@ -140,6 +140,8 @@ def _copy_statement(table: str, columns: tuple[str, ...], direction: str) -> sql
 
 
 def _copy_in(connection: Connection, table: str, columns: tuple[str, ...], path: Path) -> None:
+    # A new schema has rows that its migrations put there; the backup has its own.
+    connection.execute(text(f'DELETE FROM "{table}"'))  # noqa: S608 - a name of our own schema
     with _cursor(connection).copy(_copy_statement(table, columns, "FROM STDIN")) as copying, path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
             copying.write(piece)

@@ -3,7 +3,7 @@
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import JSON, Boolean, Float, Integer, LargeBinary, MetaData, insert, select
+from sqlalchemy import JSON, Boolean, Float, Integer, LargeBinary, MetaData, delete, insert, select
 
 from factories.service_processes import new_database
 from med3d_service.database import Database, alembic_config, migrations_dir
@@ -30,6 +30,7 @@ def fill(connection):
     found.reflect(connection)
     for table in found.sorted_tables:
         if table.name != "alembic_version":
+            connection.execute(delete(table))  # what a migration put there
             connection.execute(insert(table).values({column.name: sample(column) for column in table.columns}))
     return {table.name for table in found.sorted_tables} - {"alembic_version"}
 
