@@ -74,7 +74,7 @@ def test_the_command_line_finds_the_service_by_its_data_folder(service):
 @pytest.mark.parametrize(
     ("variant", "function", "part"),
     [
-        pytest.param(2, "keep", "", id="while the tensor is stored"),
+        pytest.param(2, "TensorCache.keep", "", id="while the tensor is stored"),
         pytest.param(3, "answer", ".aside", id="while the answer is stored"),
         pytest.param(4, "answer", "results/", id="when the answer is stored but not published"),
     ],

@@ -1,7 +1,8 @@
 """Put on PYTHONPATH by tests: SIGKILLs one process of the service in the middle of a function of the test's choice.
 
 In the folder that MED3D_TEST_FAULTS names, a file ``FUNCTION@PART`` waits for a process that opens a path with PART in
-it below a function FUNCTION; that process takes the file away and dies there. Nothing in the service knows of this.
+it below a function FUNCTION (or CLASS.FUNCTION, where others have that name); that process takes the file away and dies
+there. Nothing in the service knows of this.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 def _functions_on_the_stack() -> set[str]:
     frame, names = sys._getframe(2), set()
     while frame is not None:
-        names.add(frame.f_code.co_name)
+        names |= {frame.f_code.co_name, frame.f_code.co_qualname}
         frame = frame.f_back
     return names
 
