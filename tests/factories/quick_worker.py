@@ -21,6 +21,7 @@ from factories.work import BUNDLE, PROVENANCE, QUALITY, SERIES, result
 from med3d_contract.client import WorkerClient
 from med3d_contract.store import ObjectStore
 from med3d_contract.work import WorkerHello, WorkerIdentity
+from med3d_pipeline.spec import QualityLimits
 from med3d_pipeline.study import Acquisition, PatientAttributes
 from med3d_worker.app import run_worker
 from med3d_worker.appraisal import StudyAppraisal
@@ -35,6 +36,7 @@ from med3d_worker.workplace import Workplace, _say_hello
 
 POISON = 666_666
 LONGEST_STEP_S = 0.3
+NO_LIMITS = QualityLimits(refuse={}, review={})
 
 
 def spell(dataset, number):
@@ -108,7 +110,7 @@ def open_quick_workplace(settings, send_publish):
     return Workplace(
         preprocess,
         StudyAppraisal(api, store, scratch),
-        PredictStage(api, tensors, predict, delivery, worker, settings.predict_batch, settings.heartbeat_s),
+        PredictStage(api, tensors, predict, delivery, worker, NO_LIMITS, settings.predict_batch, settings.heartbeat_s),
         lambda run_id, attempt: publish_outcome(api, store, run_id, attempt),
     )
 
