@@ -88,7 +88,8 @@ class Service:
         self.process.stdout.close()
         self.process.stderr.close()
         self.process.wait()
-        self.client.close()
+        if self.client is not None:  # it never got as far as to listen
+            self.client.close()
         wait_until_gone(everyone)
 
     def submit(self, variant):
