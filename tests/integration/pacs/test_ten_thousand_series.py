@@ -1,5 +1,7 @@
 """A study of ten thousand tiny series, as some exports of parametric maps are: slow to take, and nothing worse."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from factories import dcmtk
@@ -34,7 +36,9 @@ def service(tmp_path):
 def test_ten_thousand_tiny_series_become_one_study_with_one_run(service, tmp_path):
     folders = tiny_series(tmp_path / "in")
     senders = [dcmtk.storescu(service.dicom_port, folder) for folder in folders]
-    answers = [answer for sender in senders for answer in dcmtk.answers(sender.communicate(timeout=1200)[0])]
+    with ThreadPoolExecutor(SENDERS) as readers:  # all at once: who is not read from stops sending, and is cut off
+        told = list(readers.map(lambda sender: sender.communicate(timeout=1200)[0], senders))
+    answers = [answer for one in told for answer in dcmtk.answers(one)]
     assert answers == [dcmtk.SUCCESS] * SERIES
 
     run = service.run(service.run_of("1.2.3.4", timeout_s=120))
