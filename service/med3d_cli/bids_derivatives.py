@@ -10,6 +10,12 @@ from pathlib import Path
 from med3d_cli.errors import CommandError
 
 BIDS_VERSION = "1.10.0"
+README = """\
+Brain age and estimated SDMT (Symbol Digit Modalities Test) of each participant by InfoVAE-Med3D, as
+`med3d cohort export --bids` wrote them. participants.json explains the columns. Each participant has the answer of the
+newest model; who was scanned several times has all visits in sub-*/sub-*_sessions.tsv. Research use only; not a
+medical device.
+"""
 COLUMNS: dict[str, dict[str, str]] = {
     "age": {"Description": "Chronological age at the scan", "Units": "year"},
     "sex": {"Description": "Sex, F or M"},
@@ -83,6 +89,7 @@ def _write_description(folder: Path) -> None:
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "infovae-med3d", "Version": version("infovae-med3d")}],
     }
+    (folder / "README").write_text(README, encoding="utf-8")
     (folder / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 

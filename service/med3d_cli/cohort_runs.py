@@ -60,9 +60,12 @@ def cancel(cohort: Cohort) -> None:
 
 def _follow(cohort: str, bundle: str | None) -> CohortProgress | None:
     last = None
-    with Live(console=Console(), auto_refresh=False) as live:
+    console = Console()
+    with Live(console=console, auto_refresh=False) as live:
         for last in connect_to_cohorts().follow(cohort, bundle):
             live.update(progress_panel(last), refresh=True)
+    if not console.is_terminal:
+        console.print()  # into a file or pipe Live leaves the last line open
     return last
 
 

@@ -17,7 +17,7 @@ table { border-collapse: collapse; margin: 0.6rem 0 } th, td { text-align: right
 th { font-weight: 600; border-bottom: 1px solid #66727f } td:first-child, th:first-child { text-align: left }
 td.words, th.words { text-align: left } .note { color: #66727f; font-size: 0.9rem }
 .notable { color: #c8102e; font-weight: 600 }
-.charts { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0 }
+.charts { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0; width: 460px }
 figcaption { font-size: 0.9rem; color: #66727f }
 code { font-size: 0.85rem }
 """

@@ -17,6 +17,8 @@ from med3d_service.tables import BundleRow, IdentifierRow
 Layout = Literal["long", "wide"]
 Cell = str | float | None
 ROWS_AT_ONCE = 500
+DIGITS = 4
+"""Behind the point: a year's ten-thousandth. Further ones are those of float32."""
 OF_MEMBER = ("participant_id", "visit", "study_id", "age", "sex", "site", "scanner", "sdmt_measured")
 OF_ANSWER = (
     "status", "code", "brain_age", "brain_age_lower", "brain_age_upper", "gap", "gap_corrected", "sdmt", "sdmt_lower",
@@ -92,7 +94,7 @@ def _of_answer(member: Member, answer: Answer) -> list[Cell]:
     figures: dict[str, Any] = answer.figures
     known = answer.brain_age is not None and member.age is not None
     gap = answer.brain_age - member.age if known else None  # type: ignore[operator]
-    return [
+    cells = [
         answer.status,
         answer.code,
         answer.brain_age,
@@ -108,6 +110,7 @@ def _of_answer(member: Member, answer: Answer) -> list[Cell]:
         figures["percentile"],
         answer.run_id,
     ]
+    return [round(cell, DIGITS) if isinstance(cell, float) else cell for cell in cells]
 
 
 def _participants(session: Session, vault: IdentifierVault, study_ids: Sequence[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from med3d_service.cohorts.tables import CohortRow, ReprocessingRow
 from med3d_service.database import Database
 from med3d_service.problems import ServiceError
 from med3d_service.runs.holding import hold
+from med3d_service.tables import BundleRow
 
 log = structlog.get_logger()
 RESTING = (ReprocessingStatus.WAITING, ReprocessingStatus.PAUSED)
@@ -40,13 +41,23 @@ def _tend(database: Database, cohort_id: str, now: datetime, ahead: int) -> int:
         if night is not None and night.holds(now):
             _begin_night(session, cohort, night)
         row = reprocessing.under_way(session, cohort_id)
-        if row is None:
+        if row is None or _lost_its_bundle(session, cohort, row):
             return 0
         _obey_window(session, row, night, now)
         if row.status in RESTING:
             hold(session, row.id)  # what came back to wait since
             return 0
         return reprocessing.feed(session, row, ahead)
+
+
+def _lost_its_bundle(session: Session, cohort: CohortRow, row: ReprocessingRow) -> bool:
+    """Whether the bundle was removed meanwhile; then it ends here, and people see why."""
+    if session.get(BundleRow, row.bundle_digest) is not None:
+        return False
+    reprocessing.cancel(session, row)
+    cohort.night_fault = "unknown_bundle"
+    log.warning("bundle_removed", cohort_id=cohort.id, bundle=row.bundle_digest[:12])
+    return True
 
 
 def _night(cohort: CohortRow, now: datetime) -> Night | None:

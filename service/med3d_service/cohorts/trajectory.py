@@ -27,6 +27,9 @@ COMPARED = {
     "sequence": ("sequence",),
     "processing software": ("preprocessing_digest",),
 }
+STATED = {"scanner": "scanner", "site": "scan_site"}
+"""What a manifest says of scans, NIfTI for the most part, which themselves say nothing of their origin."""
+Scan = tuple[FiguresRow, ScanFactsRow | None]
 
 
 class Visit(Frozen):
@@ -124,11 +127,11 @@ def trajectory(
     basis, times = _times(session, vault, [study for study, _, _ in scans])
     order = sorted(range(len(scans)), key=lambda place: times[place])
     visits = []
-    before: FiguresRow | None = None
+    before: Scan | None = None
     for place in order:
         study, figures, facts = scans[place]
         visits.append(_visit(study, figures, facts, times[place], before))
-        before = figures
+        before = figures, facts
     return Trajectory(
         subject_id=subject_id,
         bundle=bundle_ref(bundle),
@@ -169,9 +172,7 @@ def _date(text: str | None) -> datetime | None:
         return None
 
 
-def _visit(
-    study: StudyRow, figures: FiguresRow, facts: ScanFactsRow | None, time: float, before: FiguresRow | None
-) -> Visit:
+def _visit(study: StudyRow, figures: FiguresRow, facts: ScanFactsRow | None, time: float, before: Scan | None) -> Visit:
     age = subject_of(study).age
     known = figures.brain_age is not None and age is not None
     return Visit(
@@ -189,7 +190,7 @@ def _visit(
         decision=figures.decision,
         code=figures.code,
         acquisition_known=figures.manufacturer is not None,
-        breaks=() if before is None else _breaks(before, figures),
+        breaks=() if before is None else _breaks(before, (figures, facts)),
     )
 
 
@@ -197,12 +198,23 @@ def _interval(lower: float | None, upper: float | None) -> tuple[float, float] |
     return None if lower is None or upper is None else (lower, upper)
 
 
-def _breaks(before: FiguresRow, after: FiguresRow) -> tuple[str, ...]:
-    return tuple(
-        f"{words} changed"
+def _breaks(before: Scan, after: Scan) -> tuple[str, ...]:
+    measured = [
+        words
         for words, names in COMPARED.items()
-        if any(getattr(before, name) != getattr(after, name) for name in names)
-    )
+        if any(getattr(before[0], name) != getattr(after[0], name) for name in names)
+    ]
+    stated = [
+        words
+        for words, name in STATED.items()
+        if _differ(getattr(before[1], name, None), getattr(after[1], name, None))
+    ]
+    return tuple(f"{words} changed" for words in dict.fromkeys([*measured, *stated]))
+
+
+def _differ(before: str | None, after: str | None) -> bool:
+    """Both are stated, and not the same."""
+    return before is not None and after is not None and before != after
 
 
 def stretches(visits: Sequence[Visit]) -> list[list[Visit]]:

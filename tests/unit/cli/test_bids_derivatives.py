@@ -39,6 +39,7 @@ def test_participants_have_their_newest_answer_and_visits_a_table_of_their_own(t
     sidecar = json.loads((folder / "participants.json").read_text())
     assert set(sidecar) == set(first)
     assert json.loads((folder / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+    assert "Research use only" in (folder / "README").read_text()
 
 
 def test_two_people_whose_names_become_one_label_are_not_mixed(tmp_path):

@@ -12,6 +12,7 @@ from med3d_contract.cohorts import MemberFilter, NightSchedule
 from med3d_service.bundles import make_default
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.nights import tend_cohorts
+from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.cohorts.tables import CohortRow, ReprocessingRow
 from med3d_service.tables import BundleRow
 
@@ -100,6 +101,38 @@ def test_a_bundle_that_was_removed_is_said_and_the_night_comes_when_there_is_one
     assert tend(database, "2026-01-06T21:00") == 1
     with database.read() as session:
         assert session.scalars(select(CohortRow.night_fault)).one() is None
+
+
+def test_a_bundle_that_is_removed_while_its_night_rests_ends_that_night_and_no_other_cohort_s(database):
+    cohort = new_cohort(database, 1, working_status="copying", schedule=SCHEDULE, bundle="bundle@2")
+    other = new_cohort(database, 2, schedule=SCHEDULE)
+    tend(database, "2026-01-05T21:00", ahead=1)
+    tend(database, "2026-01-06T05:00")
+    with database.write() as session:
+        session.execute(delete(BundleRow).where(BundleRow.digest == NEXT_BUNDLE.digest))
+    assert tend(database, "2026-01-06T21:00") == 1, "the other cohort's second member"
+    with database.read() as session:
+        faults = {row.id: row.night_fault for row in session.scalars(select(CohortRow))}
+    assert faults == {cohort.id: "unknown_bundle", other.id: None}
+    assert sorted(reprocessings(database)) == [("cancelled", "c"), ("running", "b")]
+
+
+def test_three_members_in_a_hundred_that_fail_for_good_are_listed_and_no_night_tries_them_again(database):
+    cohort = new_cohort(database, 100, schedule=SCHEDULE)
+    tend(database, "2026-01-05T21:00")
+    broken = {run.id for run in runs_of(database)[::40]}
+    for run in runs_of(database):
+        prepare(database, run.id)
+    predict(database, lambda run: "broken" if run.id in broken else 50.0, limit=100)
+    for clock in ("2026-01-05T21:30", "2026-01-06T21:00", "2026-01-07T21:00"):
+        assert tend(database, clock) == 0
+    assert reprocessings(database) == [("finished", "b")] * 3, "each night ends"
+    with database.read() as session:
+        progress = cohort_progress(session, cohort, None, worker_silent_s=60)
+    assert (progress.members.completed, progress.members.failed) == (97, 3)
+    (problem,) = progress.problems
+    assert (problem.code, problem.count, len(problem.study_ids)) == ("broken", 3, 3)
+    assert len(runs_of(database)) == 100, "nobody was tried again"
 
 
 def test_a_pause_by_a_person_outlasts_the_night(database):

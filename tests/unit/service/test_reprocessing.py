@@ -4,18 +4,19 @@ import pytest
 from sqlalchemy import update
 
 from factories.cohorts import CARRIES_BOTH, NEXT_BUNDLE, add_members, new_cohort, predict, prepare, runs_of
-from factories.service import LEASES, MemoryBroker, add_study, open_database, preprocessed
+from factories.service import LEASES, MemoryBroker, add_study, open_database, preprocessed, worker
 from factories.work import BUNDLE
 from med3d_contract.cohorts import ReprocessingStatus
 from med3d_contract.results import Failure, Priority
 from med3d_contract.work import Failed
 from med3d_service.cohorts import reprocessing
+from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.cohorts.tables import ReprocessingRow
 from med3d_service.dispatch import send_waiting
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
 from med3d_service.runs.holding import hold
-from med3d_service.tables import BundleRow, StudyRow
+from med3d_service.tables import BundleRow, StudyRow, WorkerRow
 
 
 @pytest.fixture
@@ -182,6 +183,27 @@ def test_a_tensor_that_has_gone_from_the_store_is_made_again(database):
     assert (run.status, run.preprocessed) == ("queued", None)
     work_through(database, cohort, bundle=NEXT_BUNDLE)
     assert [run.status for run in runs_of(database, NEXT_BUNDLE)] == ["completed"]
+
+
+def test_a_worker_with_another_version_of_the_model_takes_nothing_of_the_night_which_waits_and_says_so(database):
+    cohort = new_cohort(database, 2)
+    begin(database, cohort)
+    feed(database, cohort)
+    first, second = runs_of(database)
+    prepare(database, second.id)
+    stranger = worker("stranger", bundles=(NEXT_BUNDLE,))
+    with database.write() as session:
+        carried = [bundle.model_dump(mode="json") for bundle in stranger.bundles]
+        alive = {"seen_at": database.now(), "contract_version": 1, "software": {}, "providers": [], "queues": []}
+        session.add(WorkerRow(worker_id="stranger", bundles=carried, **alive))
+        assert transitions.claim_predict(session, stranger, 8, LEASES) == []
+        with pytest.raises(ServiceError, match="bundle_not_held"):
+            transitions.claim_preprocess(session, first.id, stranger, LEASES)
+    with database.read() as session:
+        progress = cohort_progress(session, cohort, None, worker_silent_s=60)
+    assert (progress.workers, progress.members.queued, progress.members.preprocessed) == (0, 1, 1)
+    work_through(database, cohort)
+    assert [run.attempt for run in runs_of(database)] == [2, 2], "a claim for each stage: it cost nobody a try"
 
 
 def test_a_member_that_joins_in_the_middle_is_worked_on_and_one_without_a_copy_is_waited_for(database):

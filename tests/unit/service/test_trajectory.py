@@ -114,6 +114,20 @@ def test_scans_that_do_not_say_what_made_them_are_not_broken_and_say_so(person):
     assert [(v.acquisition_known, v.breaks) for v in person.trajectory().visits] == [(False, ())] * 3
 
 
+def test_where_the_images_do_not_say_it_the_manifest_tells_of_another_scanner_or_site(person):
+    person.figures(0, 3, manufacturer=None, model=None, field_strength_t=None, sequence=None)
+    stated = ({"scanner": "Trio", "scan_site": "A"}, {"scanner": None, "scan_site": "A"}, {"scanner": "Prisma"})
+    with person.database.write() as session:
+        session.add_all(
+            ScanFactsRow(study_id=study_id, **facts) for study_id, facts in zip(person.studies, stated, strict=True)
+        )
+    assert [v.breaks for v in person.trajectory().visits] == [(), (), ()], "nothing is known to have changed"
+    with person.database.write() as session:
+        session.get(ScanFactsRow, person.studies[1]).scanner = "Trio"
+        session.get(ScanFactsRow, person.studies[2]).scan_site = "B"
+    assert [v.breaks for v in person.trajectory().visits] == [(), (), ("scanner changed", "site changed")]
+
+
 def test_a_change_is_called_reliable_only_beyond_the_test_retest_error_that_the_bundle_states(person):
     person.ages(44, 46, 48)
     assert person.trajectory().reliable_changes == ()
