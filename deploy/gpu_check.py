@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle_signature import TrustedKeys
 from med3d_pipeline.errors import DeviceMemoryError, PipelineError
 from med3d_pipeline.fixed_batches import FixedBatches
 from med3d_pipeline.onnx_sessions import OnnxSession, SessionOptions, open_session
@@ -106,7 +107,8 @@ def main() -> int:
     chosen = given.parse_args()
     options = SessionOptions(provider=chosen.provider, device=chosen.device)
     path = Bundle.default_path()
-    check = Check(path, options, Bundle.open(path, chosen.provider, device=chosen.device))
+    bundle = Bundle.open(path, chosen.provider, device=chosen.device, trusted=TrustedKeys.read())
+    check = Check(path, options, bundle)
     steps: dict[str, Callable[[], str]] = {
         "provider": check.provider,
         "reference case": check.reference_case,

@@ -24,6 +24,7 @@ from med3d_export.tensor_cache import default_cache
 from med3d_export.training import TrainingError
 from med3d_export.training_run import RunIncomplete
 from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle_signature import SIGNATURE, read_signing_key, sign_bundle
 from med3d_pipeline.errors import PipelineError
 
 KNOWN_FAULTS = (
@@ -54,6 +55,9 @@ OnlyCompare = Annotated[bool, typer.Option("--only-compare", help="write the com
 Private = Annotated[
     bool,
     typer.Option("--private", help="leave out coordinates, support vectors and decoder, which hold traces of subjects"),
+]
+SigningKey = Annotated[
+    Path | None, typer.Option("--sign", help="private key (PEM; med3d bundle keygen) that vouches for the bundle")
 ]
 Out = Annotated[Path, typer.Option("--out", help="folder of the bundle; must be empty or absent")]
 
@@ -103,13 +107,24 @@ def shifts(
 
 @app.command()
 def release(
-    config: Config, data: Data, run: Run, out: Out, cache: Cache = None, jobs: Jobs = 2, private: Private = False
+    config: Config,
+    data: Data,
+    run: Run,
+    out: Out,
+    cache: Cache = None,
+    jobs: Jobs = 2,
+    private: Private = False,
+    sign: SigningKey = None,
 ) -> None:
-    """Make a bundle of a training run: export, parity, metrics, reference case, manifest."""
+    """Make a bundle of a training run: export, parity, metrics, reference case, manifest, signature."""
+    key = read_signing_key(sign) if sign else None
     experiment = _experiment(config, data, cache, jobs)
     if private:
         experiment = experiment.with_linear_heads()
-    _say(experiment.release(run, experiment.evaluate(run), out, private=private))
+    bundle = experiment.release(run, experiment.evaluate(run), out, private=private)
+    if key:
+        sign_bundle(out, key)
+    _say(bundle)
 
 
 @app.command()
@@ -132,6 +147,8 @@ def promote(
     if not only_compare:
         put_in_place(candidate, in_place)
         typer.echo(f"{promotion.candidate} is in place")
+        if not (in_place / SIGNATURE).exists():
+            typer.echo("nobody has signed it, so workers refuse it: med3d bundle sign")
 
 
 def _experiment(config: Path, data: Path, cache: Path | None, jobs: int) -> Experiment:

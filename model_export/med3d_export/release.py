@@ -26,9 +26,9 @@ from med3d_export.reference_head import write_reference_input
 from med3d_export.tensor_cache import ASSET_FILES, read_volume
 from med3d_export.training import FittedAutoencoder, Tensors
 from med3d_export.training_run import FinalFit
-from med3d_pipeline.bundle import DECODER, MANIFEST, Bundle
+from med3d_pipeline.bundle import DECODER, Bundle
 from med3d_pipeline.latent_space import LatentSpace
-from med3d_pipeline.manifest import HeadDescription, Manifest, TrainingData
+from med3d_pipeline.manifest import MANIFEST, HeadDescription, Manifest, TrainingData
 from med3d_pipeline.onnx_sessions import SessionOptions
 from med3d_pipeline.reference_case import FOLDER as REFERENCE_FOLDER
 from med3d_pipeline.reference_case import ReferenceCase, Tolerances

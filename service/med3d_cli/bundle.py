@@ -1,4 +1,4 @@
-"""`med3d bundle`: look at a model bundle and prove it on this machine."""
+"""`med3d bundle`: look at a model bundle, prove it on this machine, vouch for it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,18 +17,24 @@ BundleDir = Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay
 
 
 def bundle_commands() -> typer.Typer:
-    """`med3d bundle verify` and `med3d bundle show`."""
-    group = typer.Typer(help="Model bundles: show what one says of itself, verify it here.", no_args_is_help=True)
-    group.command()(verify)
-    group.command()(show)
+    """`med3d bundle` verify, show, keygen, sign."""
+    group = typer.Typer(
+        help="Model bundles: show what one says of itself, verify it here, sign it.", no_args_is_help=True
+    )
+    for command in (verify, show, keygen, sign):
+        group.command()(command)
     return group
 
 
 def verify(folder: BundleDir) -> None:
-    """Check every file's digest, and that the reference case comes out the same on this machine."""
-    bundle = _open(folder)
+    """Check every file's digest, who signed it, and that the reference case comes out the same on this machine.
+
+    Trusted are the keys that the project ships, or those of MED3D_BUNDLE_KEYS.
+    """
+    bundle = _open(folder, trusted_only=True)
     report = _proven(bundle)
     typer.echo(f"{bundle.name} {bundle.version}: {len(bundle.manifest.files)} files have their digests")
+    typer.echo(f"signed by the key {bundle.signed_by}" if bundle.signed_by else "NOT CHECKED who signed it (settings)")
     typer.echo(f"reference case within tolerances on {', '.join(bundle.providers)}: {report}")
 
 
@@ -57,7 +63,40 @@ def show(folder: BundleDir) -> None:
     Console().print(table)
 
 
-def _open(folder: Path) -> "Bundle":
+def keygen(
+    path: Annotated[Path, typer.Argument(metavar="KEY.pem", help="The new private key; KEY.pub.pem goes beside it.")],
+) -> None:
+    """Make an Ed25519 key to sign bundles with. The private half signs; whoever loads bundles needs the public one."""
+    with extra("worker"):
+        from med3d_pipeline.bundle_signature import make_signing_key
+    try:
+        public = make_signing_key(path)
+    except FileExistsError as error:
+        raise CommandError(f"{error.filename} is there already; no key was made") from error
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written ({error.strerror}); no key was made") from error
+    typer.echo(f"{path}: keep it secret, apart from the bundles\n{public}: give it to whoever loads them")
+
+
+def sign(
+    folder: BundleDir,
+    key: Annotated[Path, typer.Option(help="The private key (PEM), as `keygen` writes it.", dir_okay=False)],
+) -> None:
+    """Vouch for a bundle: check every digest, then sign its manifest. A signature that is there is replaced."""
+    bundle = _open(folder)
+    from med3d_pipeline.bundle_signature import read_signing_key, sign_bundle
+    from med3d_pipeline.errors import BundleError
+
+    try:
+        signature = sign_bundle(folder, read_signing_key(key))
+    except BundleError as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"the signature cannot be written: {error.strerror}") from error
+    typer.echo(f"{bundle.name} {bundle.version} ({bundle.digest[:12]}): {signature}")
+
+
+def _open(folder: Path, *, trusted_only: bool = False) -> "Bundle":
     with extra("worker"):
         require_onnx_runtime()
         from med3d_pipeline.bundle import Bundle
@@ -65,7 +104,8 @@ def _open(folder: Path) -> "Bundle":
         from med3d_worker.settings import BundleSettings
     settings = BundleSettings()
     try:
-        return Bundle.open(folder, provider=settings.provider, threads=settings.threads)
+        trusted = settings.trusted_keys() if trusted_only else None
+        return Bundle.open(folder, provider=settings.provider, threads=settings.threads, trusted=trusted)
     except BundleError as error:
         raise CommandError(str(error)) from error
 

@@ -13,12 +13,13 @@ from nibabel.filebasedimages import ImageFileError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from med3d_pipeline.brain_extraction import BrainNetworks
+from med3d_pipeline.bundle_signature import TrustedKeys
 from med3d_pipeline.encoder import Float32, LatentEncoder
 from med3d_pipeline.errors import BundleError
 from med3d_pipeline.fixed_batches import FixedBatches
 from med3d_pipeline.heads import RegressionHead
 from med3d_pipeline.latent_space import LatentSpace
-from med3d_pipeline.manifest import Manifest
+from med3d_pipeline.manifest import MANIFEST, Manifest
 from med3d_pipeline.onnx_sessions import OnnxSession, SessionOptions, open_session
 from med3d_pipeline.prediction import Predictor
 from med3d_pipeline.preprocess import Preprocessor
@@ -29,7 +30,6 @@ from med3d_pipeline.template import Template, brain_on_grid
 from med3d_pipeline.volume import Volume
 
 DEFAULT_NAME = "infovae-ixi-hh"
-MANIFEST = "manifest.json"
 DECODER = "decoder.onnx"
 """Left out of the bundle of a private cohort."""
 REQUIRED = (
@@ -94,9 +94,18 @@ class PreprocessingAssets:
 class Bundle:
     """A released model, opened; sessions are made on first use, so open it before a fork and use it after."""
 
-    def __init__(self, path: Path, manifest: Manifest, options: SessionOptions, gpu_batch: int = 8) -> None:
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        options: SessionOptions,
+        gpu_batch: int = 8,
+        signed_by: str | None = None,
+    ) -> None:
         self.path = path
         self.manifest = manifest
+        self.signed_by = signed_by
+        """The trusted key that signed it; None where nobody asked for a signature."""
         self._options = options
         self._gpu_batch = gpu_batch
         self._assets = PreprocessingAssets(path, options)
@@ -112,15 +121,18 @@ class Bundle:
         device: int = 0,
         gpu_mem_limit_bytes: int | None = None,
         gpu_batch: int = 8,
+        trusted: TrustedKeys | None = None,
     ) -> Self:
         """Read the manifest of the bundle at ``path`` and, unless ``verify`` is False, check every digest.
 
         Provider, threads and GPU are those of SessionOptions; ``gpu_batch`` heads are encoded at once on a GPU.
+        ``trusted``: one of these keys must have signed the manifest; None for tools that make bundles themselves.
 
-        Raises BundleError that names the file which is missing, altered or unreadable.
+        Raises BundleError that names the file which is missing, altered or unreadable, or what the signature lacks.
         """
         try:
-            manifest = Manifest.model_validate_json((path / MANIFEST).read_bytes())
+            stated = (path / MANIFEST).read_bytes()
+            manifest = Manifest.model_validate_json(stated)
         except (OSError, ValidationError) as error:
             raise BundleError(f"{MANIFEST} of the bundle cannot be read: {error}") from error
         missing = [name for name in REQUIRED if name not in manifest.files]
@@ -130,6 +142,8 @@ class Bundle:
         bundle = cls(path, manifest, options, gpu_batch)
         if verify:
             bundle.verify_digests()
+        if trusted is not None:
+            bundle.signed_by = trusted.require(stated, path)
         return bundle
 
     @staticmethod

@@ -38,9 +38,10 @@ class LoadedModel:
 
 
 def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
-    """Open the bundle, verify every digest and, with ``prove``, run its reference case on this machine.
+    """Open the bundle, verify digests and signature and, with ``prove``, run its reference case on this machine.
 
-    Raises BundleError where files are missing or altered, or the reference case is off its tolerances.
+    Raises BundleError where files are missing or altered, no trusted key signed them and the settings ask for one, or
+    the reference case is off its tolerances.
     """
     bundle = Bundle.open(
         settings.bundle_dir,
@@ -49,7 +50,10 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
         device=settings.gpu_device,
         gpu_mem_limit_bytes=settings.gpu_mem_limit_bytes,
         gpu_batch=settings.predict_batch,
+        trusted=settings.trusted_keys(),
     )
+    if bundle.signed_by is None:
+        log.warning("bundle_not_trusted", bundle=bundle.digest[:12])
     if prove:
         report = bundle.run_reference_case()
         log.info("reference_case_passed", report=str(report))

@@ -2,11 +2,15 @@
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from med3d_contract.queues import PREDICT_QUEUE, PREPROCESS_QUEUE, PUBLISH_QUEUE
+
+if TYPE_CHECKING:
+    from med3d_pipeline.bundle_signature import TrustedKeys
 
 GIB_IN_KIB = 1024 * 1024
 
@@ -17,6 +21,11 @@ class BundleSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MED3D_", frozen=True, extra="ignore")
 
     bundle: Path | None = Field(None, description="folder of the model bundle; default: the one that the project ships")
+    bundle_keys: Path | None = Field(
+        None,
+        description="trusted public keys (PEM file, or folder of *.pub.pem) in place of those that the project ships",
+    )
+    allow_untrusted_bundle: bool = Field(False, description="load a bundle that no trusted key has signed")
     provider: str = Field("auto", description="auto, or of tensorrt, cuda, openvino, cpu those to try, by commas")
     gpu_device: int = Field(0, ge=0, description="which GPU")
     gpu_mem_limit_bytes: int | None = Field(None, ge=2**28, description="of each session's arena on the GPU")
@@ -32,6 +41,12 @@ class BundleSettings(BaseSettings):
         from med3d_pipeline.bundle import Bundle  # heavy: not for the parent process
 
         return self.bundle or Bundle.default_path()
+
+    def trusted_keys(self) -> "TrustedKeys | None":
+        """The keys of which one must have signed the bundle; None where that is not asked for. Raises BundleError."""
+        from med3d_pipeline.bundle_signature import TrustedKeys
+
+        return None if self.allow_untrusted_bundle else TrustedKeys.read(self.bundle_keys)
 
 
 class WorkerSettings(BundleSettings):
