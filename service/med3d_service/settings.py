@@ -129,6 +129,9 @@ class Settings(BaseSettings):
     delivery_longest_s: float = Field(300.0, description="longest pause between two tries of a delivery")
     delivery_give_up_s: float = Field(3 * 86400.0, description="a delivery that fails for so long is dead")
     delivery_lease_s: float = Field(120.0, description="a delivery whose sender is silent for so long is sent again")
+    delivery_commitment_s: float = Field(
+        3600.0, description="an object whose commitment was asked for and not given for so long is sent again"
+    )
     deliverer_poll_s: float = 0.25
 
     pull_first_s: float = Field(2.0, description="pause after a peer's first fault; it doubles")

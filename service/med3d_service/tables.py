@@ -250,7 +250,7 @@ class DeliveryRow(Base):
     kind: Mapped[str] = mapped_column(STATUS)  # sr, pdf, sc, event
     destination: Mapped[str] = mapped_column(String(80))
     object_uid: Mapped[str] = mapped_column(DIGEST)
-    status: Mapped[str] = mapped_column(STATUS)  # waiting, sending, delivered, dead
+    status: Mapped[str] = mapped_column(STATUS)  # waiting, sending, stored, delivered, dead
     tries: Mapped[int]
     created_at: Mapped[float]
     next_try_at: Mapped[float]

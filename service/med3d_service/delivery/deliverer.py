@@ -9,6 +9,7 @@ from med3d_service.audit import Action, AuditEvent
 from med3d_service.audit.events import process
 from med3d_service.composition import Service
 from med3d_service.delivery import outbox
+from med3d_service.delivery.commitment import transaction_uid
 from med3d_service.delivery.destinations import Destination, Kind, Webhook, load_destinations
 from med3d_service.delivery.dimse import DimseSender
 from med3d_service.delivery.outbox import Patience
@@ -59,19 +60,9 @@ def _planned(service: Service, destinations: tuple[Destination, ...]) -> None:
             if not outbox.has_answers(session):
                 return
         with service.database.write() as session:
-            outbox.plan(session, destinations, patience_of(service.settings))
+            outbox.plan(session, destinations, Patience.of(service.settings))
     except Exception:  # the edge: a database that is away comes back
         log.exception("planning_failed")
-
-
-def patience_of(settings: Settings) -> Patience:
-    """How long deliveries are tried, as the settings say."""
-    return Patience(
-        first_s=settings.delivery_first_s,
-        longest_s=settings.delivery_longest_s,
-        give_up_s=settings.delivery_give_up_s,
-        lease_s=settings.delivery_lease_s,
-    )
 
 
 def sender_to(destination: Destination) -> Sender:
@@ -82,7 +73,7 @@ def sender_to(destination: Destination) -> Sender:
         case DicomwebPeer():
             return StowSender(destination.peer)
         case _:
-            return DimseSender(destination.peer)
+            return DimseSender(destination.peer, commitment=destination.commitment)
 
 
 def _sent(taken: DeliveryRow) -> AuditEvent:
@@ -104,7 +95,8 @@ class DestinationLoop:
         self._database = service.database
         self._trail = service.audit
         self._destination = destination.name
-        self._patience = patience_of(service.settings)
+        self._commitment_s = service.settings.delivery_commitment_s if destination.commitment else None
+        self._patience = Patience.of(service.settings)
         self._poll_s = service.settings.deliverer_poll_s
         self._sender = sender or sender_to(destination)
         self._contents = contents or ReportLibrary(service).content
@@ -137,7 +129,8 @@ class DestinationLoop:
         said: Mapping[str, object] = {"delivery_id": taken.id, "run_id": taken.run_id, "kind": taken.kind}
         try:
             content = self._contents(taken.run_id, Kind(taken.kind))
-            self._sender.send(Outgoing(Kind(taken.kind), taken.object_uid, content))
+            asked = transaction_uid(taken.id, taken.tries)
+            self._sender.send(Outgoing(Kind(taken.kind), taken.object_uid, content, asked))
         except (RefusedByPeerError, ReportUnavailableError) as error:
             with self._database.write() as session:
                 outbox.dead(session, taken, error.code)
@@ -151,6 +144,10 @@ class DestinationLoop:
             log.warning("delivery_failed", fault=fault, tries=taken.tries, status=status, exc_info=not known, **said)
         else:
             with self._database.write() as session:
-                outbox.delivered(session, taken)
+                if self._commitment_s is None:
+                    outbox.delivered(session, taken)
+                else:
+                    outbox.stored(session, taken, self._commitment_s)
                 self._trail.append(session, _sent(taken))
-            log.info("delivered", destination=self._destination, tries=taken.tries, **said)
+            word = "delivered" if self._commitment_s is None else "stored"
+            log.info(word, destination=self._destination, tries=taken.tries, **said)

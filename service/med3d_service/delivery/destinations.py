@@ -45,6 +45,8 @@ class PeerDelivery(Configured):
     protocol: Literal["dimse", "dicomweb"] | None = None
     kinds: Annotated[tuple[Literal[Kind.SR, Kind.PDF, Kind.SC], ...], Field(min_length=1)]
     cohort: bool = False
+    commitment: bool = False
+    """Ask for storage commitment (DIMSE only): delivered is what the peer has promised to keep."""
 
 
 class Webhook(Configured):
@@ -85,6 +87,7 @@ class Destination(Configured):
     kinds: frozenset[Kind]
     cohort: bool
     peer: DimsePeer | DicomwebPeer | Webhook
+    commitment: bool = False
 
 
 def load_destinations(settings: Settings) -> tuple[Destination, ...]:
@@ -124,11 +127,16 @@ def _of_peer(peers: Peers, wanted: PeerDelivery, path: Path) -> Destination:
     if len(fitting) != 1:
         why = "is in no table of the peers' file" if not fitting else "has two protocols; name one"
         raise ConfigurationError(f"the deliveries' file {path} is wrong: the peer {wanted.peer} {why}")
+    if wanted.commitment and fitting[0] != "dimse":
+        raise ConfigurationError(
+            f"the deliveries' file {path} is wrong: {wanted.peer} is no DIMSE peer, which storage commitment takes"
+        )
     return Destination(
         name=f"{fitting[0]}:{wanted.peer}",
         kinds=frozenset(wanted.kinds),
         cohort=wanted.cohort,
         peer=known[fitting[0]],
+        commitment=wanted.commitment,
     )
 
 

@@ -1,4 +1,8 @@
-"""C-STORE to a configured peer, one association per object: answers are few, and a fresh one is never half dead."""
+"""C-STORE to a configured peer, one association per object: answers are few, and a fresh one is never half dead.
+
+Where the peer is to promise that it keeps the object, the same association asks for storage commitment (PS3.4 annex J);
+the promise comes later, to the listener (delivery.commitment).
+"""
 
 import io
 
@@ -6,6 +10,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import build_context
 from pynetdicom.association import Association
+from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance  # type: ignore[attr-defined]
 
 from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 from med3d_service.peers.association import associate
@@ -17,38 +22,69 @@ FINAL = (0xA900, 0xC000)  # the data set does not match its class, or cannot be 
 FINAL_CODES = frozenset({0x0122, 0x0117, 0x0106})  # class not supported, invalid instance, invalid attribute value
 
 
-class DimseSender:
-    """Sends objects as a C-STORE SCU, over TLS where the peer is configured so."""
+REQUEST_COMMITMENT = 1  # PS3.4 J.3.2, action type ID
 
-    def __init__(self, peer: DimsePeer) -> None:
+
+class DimseSender:
+    """Sends objects as a C-STORE SCU, over TLS where the peer is configured so, and may ask for their commitment."""
+
+    def __init__(self, peer: DimsePeer, *, commitment: bool = False) -> None:
         self._peer = peer
+        self._commitment = commitment
 
     def send(self, outgoing: Outgoing) -> None:
-        """Send the object; the peer has it when its answer is success or a warning."""
+        """Send the object; the peer has it when its answer is success or a warning, and then is asked to keep it."""
         dataset = dcmread(io.BytesIO(outgoing.content))
         association = self._associate(dataset)
         try:
-            answer = association.send_c_store(dataset)
+            self._judge(association.send_c_store(dataset))
+            if self._commitment:
+                self._ask_to_keep(association, dataset, outgoing.transaction_uid)
         except (ValueError, RuntimeError, AttributeError) as error:  # the peer went away between two calls
             raise NotDeliveredError(f"peer_away:{type(error).__name__}") from error
         finally:
             if association.is_established:
                 association.release()
-        self._judge(answer)
 
     def close(self) -> None:
         """Nothing stays open."""
 
     def _associate(self, dataset: Dataset) -> Association:
         context = build_context(dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.TransferSyntaxUID)
-        association = associate(self._peer, [context])
-        if association.is_established:
-            return association
+        wanted = [context]
+        if self._commitment:
+            wanted.append(build_context(StorageCommitmentPushModel))
+        association = associate(self._peer, wanted)
         if association.is_rejected:
             raise NotDeliveredError("peer_rejected_association")
-        if association.rejected_contexts and not association.accepted_contexts:
+        accepted = {one.abstract_syntax for one in association.accepted_contexts}
+        refused = (
+            association.rejected_contexts or association.is_established
+        ) and context.abstract_syntax not in accepted
+        if association.is_established and not refused:
+            return association
+        if association.is_established:
+            association.release()
+        if refused:
             raise RefusedByPeerError("refused:sop_class_not_accepted")
         raise NotDeliveredError("peer_away:no_association")
+
+    @staticmethod
+    def _ask_to_keep(association: Association, dataset: Dataset, transaction_uid: str) -> None:
+        if all(one.abstract_syntax != StorageCommitmentPushModel for one in association.accepted_contexts):
+            raise RefusedByPeerError("refused:storage_commitment_not_accepted")
+        kept = Dataset()
+        kept.ReferencedSOPClassUID, kept.ReferencedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+        asked = Dataset()
+        asked.TransactionUID, asked.ReferencedSOPSequence = transaction_uid, [kept]
+        answer, _ = association.send_n_action(
+            asked, REQUEST_COMMITMENT, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+        )
+        status = answer.get("Status")
+        if status is None:
+            raise NotDeliveredError("peer_away:no_answer")
+        if status != SUCCESS:
+            raise NotDeliveredError(f"peer_failed:commitment_0x{int(status):04X}")
 
     @staticmethod
     def _judge(answer: Dataset) -> None:

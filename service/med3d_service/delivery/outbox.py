@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from med3d_service.database import db_now
 from med3d_service.delivery.destinations import DICOM_KINDS, Destination, Kind
 from med3d_service.own_objects import own_uid
 from med3d_service.problems import ServiceError
+from med3d_service.settings import Settings
 from med3d_service.tables import DeliveryRow, IdentifierRow, OutboxRow, RunRow
 
 EVENTS = uuid.UUID("5b0f1a52-7a55-4d0e-9a3f-3a7a6f0c2d11")
@@ -31,6 +32,8 @@ class DeliveryStatus(StrEnum):
 
     WAITING = "waiting"
     SENDING = "sending"
+    STORED = "stored"
+    """The peer has it and was asked to commit itself to keep it; its report is awaited."""
     DELIVERED = "delivered"
     DEAD = "dead"
 
@@ -43,6 +46,16 @@ class Patience:
     longest_s: float
     give_up_s: float
     lease_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As the settings say."""
+        return cls(
+            first_s=settings.delivery_first_s,
+            longest_s=settings.delivery_longest_s,
+            give_up_s=settings.delivery_give_up_s,
+            lease_s=settings.delivery_lease_s,
+        )
 
     def pause_s(self, tries: int) -> float:
         """Seconds until the next try after that many."""
@@ -138,7 +151,10 @@ def is_due(session: Session, destination: str) -> bool:
 
 def _due() -> ColumnElement[bool]:
     return or_(
-        and_(DeliveryRow.status == DeliveryStatus.WAITING, DeliveryRow.next_try_at <= db_now()),
+        and_(
+            DeliveryRow.status.in_((DeliveryStatus.WAITING, DeliveryStatus.STORED)),
+            DeliveryRow.next_try_at <= db_now(),
+        ),
         and_(DeliveryRow.status == DeliveryStatus.SENDING, DeliveryRow.lease_until < db_now()),
     )
 
@@ -160,6 +176,15 @@ def delivered(session: Session, taken: DeliveryRow) -> None:
     )
 
 
+def stored(session: Session, taken: DeliveryRow, commitment_s: float) -> DeliveryStatus:
+    """Note that the destination has it and was asked to keep it: sent again after ``commitment_s`` without a report."""
+    now = session.execute(select(db_now())).scalar_one()
+    if now >= taken.give_up_at:
+        return dead(session, taken, "peer_failed:no_commitment")
+    _settle(session, taken, status=DeliveryStatus.STORED, next_try_at=now + commitment_s, lease_until=None, fault=None)
+    return DeliveryStatus.STORED
+
+
 def postponed(session: Session, taken: DeliveryRow, fault: str, patience: Patience) -> DeliveryStatus:
     """Note a fault that may pass: again after a pause, dead when the time for it is over."""
     now = session.execute(select(db_now())).scalar_one()
@@ -178,8 +203,8 @@ def dead(session: Session, taken: DeliveryRow, fault: str) -> DeliveryStatus:
 
 
 def _settle(session: Session, taken: DeliveryRow, **values: Any) -> None:
-    """Compare-and-set on the try: a sender that was thought lost says nothing about the next one's."""
-    here = (DeliveryRow.id == taken.id, DeliveryRow.status == DeliveryStatus.SENDING, DeliveryRow.tries == taken.tries)
+    """Compare-and-set on status and try: a sender that was thought lost says nothing about the next one's."""
+    here = (DeliveryRow.id == taken.id, DeliveryRow.status == taken.status, DeliveryRow.tries == taken.tries)
     session.execute(update(DeliveryRow).where(*here).values(**values).execution_options(synchronize_session=False))
 
 

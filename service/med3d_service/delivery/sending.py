@@ -13,6 +13,8 @@ class Outgoing:
     kind: Kind
     object_uid: str
     content: bytes
+    transaction_uid: str = ""
+    """Of the request for storage commitment; a sender that does not ask for any has no use for it."""
 
 
 class NotDeliveredError(Exception):
@@ -31,7 +33,7 @@ class Sender(Protocol):
     """A way to one destination."""
 
     def send(self, outgoing: Outgoing) -> None:
-        """Send it and return when the destination has confirmed it.
+        """Send it and return when the destination has confirmed it, or been asked to confirm that it is kept.
 
         Raises NotDeliveredError where a later try may do, RefusedByPeerError where none will.
         """

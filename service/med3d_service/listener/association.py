@@ -2,10 +2,14 @@
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
 from typing import Protocol
 
 import structlog
+from pydicom.uid import UID
+from pynetdicom.dsutils import decode
 
+from med3d_service.delivery.commitment import TakesReports
 from med3d_service.intake.arrivals import Arrival, InstanceRefused, Readable, Source, StoreFull
 from med3d_service.intake.file_meta import file_head
 from med3d_service.listener import commands, negotiation, pdus
@@ -35,6 +39,7 @@ STATUS_OF_REFUSAL: Mapping[str, int] = {
 PERMANENT, TRANSIENT = 1, 2
 BY_USER, BY_PRESENTATION = 1, 3
 CALLER_UNKNOWN, LOCAL_LIMIT = 3, 2
+REPORT_BYTES = 1024 * 1024
 
 
 class ReceivesInstances(Protocol):
@@ -76,6 +81,7 @@ class Association:
         address: str,
         allowed: AllowList,
         arrivals: ReceivesInstances,
+        reports: TakesReports,
         site: str,
         stopping: Callable[[], bool],
     ) -> None:
@@ -83,6 +89,7 @@ class Association:
         self._address = address
         self._allowed = allowed
         self._arrivals = arrivals
+        self._reports = reports
         self._site = site
         self._stopping = stopping
         self._source = Source("dimse", site)
@@ -172,6 +179,8 @@ class Association:
             return  # of what was answered long ago
         if request.field == commands.C_STORE_RQ and request.has_data_set:
             status = self._store(context_id, request)
+        elif request.field == commands.N_EVENT_REPORT_RQ and request.has_data_set:
+            status = self._report(context_id, request)
         else:
             if request.has_data_set:
                 for _ in self._data_set(context_id):
@@ -202,3 +211,18 @@ class Association:
             self.study_uids |= {arrival.study_uid} - {""}
         stream.drain()
         return status
+
+    def _report(self, context_id: int, request: Request) -> int:
+        """Take what a peer says of objects that it was asked to keep."""
+        received = bytearray()
+        for piece in self._data_set(context_id):
+            received += piece
+            if len(received) > REPORT_BYTES:
+                raise ProtocolError("a report is too long")
+        syntax = UID(self._contexts[context_id][1])
+        try:
+            report = decode(BytesIO(received), syntax.is_implicit_VR, syntax.is_little_endian)
+            return self._reports.report(self.calling_ae_title, request.event_type, report)
+        except Exception:  # the edge: the peer reports again, or the object is sent again
+            log.exception("report_not_taken")
+            return PROCESSING_FAILURE

@@ -1,11 +1,11 @@
-"""DIMSE command sets of the two services that are provided (PS3.7 9.3.1, 9.3.5): implicit VR little endian."""
+"""DIMSE command sets of what is provided (PS3.7 9.3.1, 9.3.5, 10.3.1): implicit VR little endian."""
 
 import struct
 from dataclasses import dataclass
 
 from med3d_service.listener.pdus import ProtocolError
 
-C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0FFF
+C_STORE_RQ, C_ECHO_RQ, N_EVENT_REPORT_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0100, 0x0FFF
 RESPONSE = 0x8000
 NO_DATA_SET = 0x0101
 LONGEST_BYTES = 64 * 1024
@@ -14,13 +14,14 @@ _ELEMENT = struct.Struct("<HHI")
 
 @dataclass(frozen=True)
 class Request:
-    """A request's command set. UIDs as they were sent."""
+    """A request's command set. UIDs as they were sent; ``event_type`` is 0 for what is no event report."""
 
     field: int
     message_id: int
     sop_class_uid: str
     sop_instance_uid: str
     has_data_set: bool
+    event_type: int = 0
 
 
 def read_request(command: bytes) -> Request:
@@ -40,6 +41,7 @@ def read_request(command: bytes) -> Request:
         sop_class_uid=_uid(found, 0x0002),
         sop_instance_uid=_uid(found, 0x1000),
         has_data_set=_number(found, 0x0800) != NO_DATA_SET,
+        event_type=_number(found, 0x1002) if 0x1002 in found else 0,
     )
 
 

@@ -13,7 +13,7 @@ from pynetdicom.pdu_primitives import (
     SCP_SCU_RoleSelectionNegotiation,
 )
 from pynetdicom.presentation import PresentationContext, build_context, negotiate_as_acceptor
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from med3d_service.intake.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
 from med3d_service.listener.pdus import ANNOUNCED_BYTES, ProtocolError
@@ -74,7 +74,10 @@ def agree(asked: Asked) -> Agreed:
 
 def _provided() -> list[PresentationContext]:
     storage = [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in sorted(INPUT_CLASSES | DERIVED_CLASSES)]
-    return [build_context(Verification, _UNCOMPRESSED), *storage]
+    reports = build_context(StorageCommitmentPushModel, _UNCOMPRESSED)
+    # The peer that reports provides the service, though it opens the association: it selects its role (PS3.7 D.3.3.4).
+    reports.scu_role, reports.scp_role = False, True
+    return [build_context(Verification, _UNCOMPRESSED), reports, *storage]
 
 
 def _acceptance(

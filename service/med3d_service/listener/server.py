@@ -9,6 +9,9 @@ from pathlib import Path
 import structlog
 
 from med3d_service.composition import Service
+from med3d_service.delivery.commitment import Commitments
+from med3d_service.delivery.destinations import load_destinations
+from med3d_service.delivery.outbox import Patience
 from med3d_service.listener import pdus
 from med3d_service.listener.admission import AllowList, Caller
 from med3d_service.listener.association import BY_PRESENTATION, LOCAL_LIMIT, TRANSIENT, Association
@@ -80,6 +83,7 @@ class Listener:
         self._settings = settings
         self._arrivals = service.arrivals
         self._counts = ExpectedCounts(service.peers, service.arrivals, settings.site)
+        self._reports = Commitments(service.database, load_destinations(settings), Patience.of(settings))
         self._allowed = allow_list(settings)
         self._tls = tls_context(settings)
         family = socket.AF_INET6 if ":" in settings.dicom_host else socket.AF_INET
@@ -129,6 +133,7 @@ class Listener:
                 address,
                 self._allowed,
                 self._arrivals,
+                self._reports,
                 self._settings.site,
                 self._stopped.is_set,
             )

@@ -11,9 +11,8 @@ from med3d_contract.results import Frozen
 from med3d_service.access import Caller, Operator, Viewer
 from med3d_service.composition import Service
 from med3d_service.delivery import outbox
-from med3d_service.delivery.deliverer import patience_of
 from med3d_service.delivery.destinations import Kind
-from med3d_service.delivery.outbox import DeliveryStatus
+from med3d_service.delivery.outbox import DeliveryStatus, Patience
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.reports.facts import ANSWERED
 from med3d_service.routes import ServiceParts, examples
@@ -121,7 +120,7 @@ def retry(delivery_id: str, service: ServiceParts, caller: Operator) -> Delivery
         ).first()
         if own is None:
             raise ServiceError("unknown_delivery")
-        return _view(outbox.retry(session, delivery_id, patience_of(service.settings)))
+        return _view(outbox.retry(session, delivery_id, Patience.of(service.settings)))
 
 
 @router.post(
@@ -142,7 +141,7 @@ def deliver_run(run_id: str, request: Request, service: ServiceParts, caller: Op
         run = _run(service, caller, run_id)
         if run.status not in ANSWERED:
             raise ServiceError("not_answered")
-        added = outbox.plan_run(session, run, request.app.state.destinations, patience_of(service.settings))
+        added = outbox.plan_run(session, run, request.app.state.destinations, Patience.of(service.settings))
     return Planned(planned=added)
 
 
@@ -159,7 +158,7 @@ def _run(service: Service, caller: Caller, run_id: str) -> RunRow:
 
 
 def _view(row: DeliveryRow) -> DeliveryView:
-    waits = row.status == DeliveryStatus.WAITING
+    waits = row.status in {DeliveryStatus.WAITING, DeliveryStatus.STORED}
     return DeliveryView(
         delivery_id=row.id,
         run_id=row.run_id,
