@@ -21,13 +21,14 @@ def missing_for_venv() -> list[str]:
 
 
 def missing_for_test() -> list[str]:
-    """The tests start Debian's PostgreSQL, Orthanc and dcmtk themselves, and ask dciodvfy."""
+    """The tests start Debian's PostgreSQL, Orthanc and dcmtk themselves, ask dciodvfy, and make hosts of their own."""
     found = {
         "postgresql": any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         "orthanc": Path("/usr/sbin/Orthanc").exists(),
         "orthanc-dicomweb": Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so").exists(),
         "dcmtk": Path("/usr/bin/storescu").exists(),
         "dicom3tools": shutil.which("dciodvfy") is not None,
+        "iproute2": shutil.which("ip") is not None,
     }
     return [package for package, there in found.items() if not there]
 
