@@ -18,6 +18,7 @@ from med3d_cli.keys import key_commands
 from med3d_cli.ledger import ledger
 from med3d_cli.pacs import pacs_commands
 from med3d_cli.replay import replay
+from med3d_cli.retention import retention
 from med3d_cli.rules import rules_commands
 from med3d_cli.serve import serve
 from med3d_cli.studies import requeue, runs, show, submit
@@ -36,7 +37,8 @@ def make_app() -> typer.Typer:
         add_completion=False,
     )
     app.callback()(_options)
-    for command in (serve, submit, runs, show, requeue, analyse, watch, worker, demo, ledger, backup, restore, replay):
+    plain = (serve, submit, runs, show, requeue, analyse, watch, worker, demo)
+    for command in (*plain, ledger, backup, restore, replay, retention):
         app.command()(command)
     app.add_typer(audit_commands(), name="audit")
     app.add_typer(bundle_commands(), name="bundle")

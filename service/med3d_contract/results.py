@@ -141,7 +141,7 @@ class Result(Frozen):
 
     brain_age: BrainAge
     sdmt: Sdmt | None
-    latent: Latent
+    latent: Latent | None = Field(description="null where it was removed when the time to keep it was over")
     assessment: Assessment
 
 

@@ -26,6 +26,7 @@ from med3d_service.intake.originals import original_key, upload_of
 from med3d_service.ledger import Ledger
 from med3d_service.logs import configure_logging
 from med3d_service.problems import ServiceError
+from med3d_service.retention import Retention, finish_removals
 from med3d_service.runs.stranded import note_stranded
 from med3d_service.runs.transitions import lose_expired, store_outcome
 from med3d_service.settings import Settings
@@ -48,6 +49,7 @@ def run(settings: Settings) -> None:
     service = Service.compose(settings)
     clock = StabilityClock(settings, service.database, service.broker, service.audit)
     ledger = Ledger(settings, service.database, service.store)
+    retention = Retention(service)
     last_leftovers = float("-inf")
     stopped = threading.Event()
     if settings.audit_syslog_url is not None:
@@ -63,12 +65,14 @@ def run(settings: Settings) -> None:
             ("appraisals", clock.ask_for_appraisals),
             ("late_instances", clock.conclude_late),
             ("ledger", ledger.check_if_due),
+            ("retention", retention.sweep_if_due),
         ):
             _tried(name, step)
         _tried("cohorts", tend, service)
         _tried("dispatch", dispatch, service)
         _tried("stranded", tell_stranded, service)
         _tried("erasures", finish_erasures, service)
+        _tried("removals", finish_removals, service)
         if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
             last_leftovers = time.monotonic()
             _tried("leftovers", remove_leftovers, service)

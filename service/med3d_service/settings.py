@@ -124,6 +124,15 @@ class Settings(BaseSettings):
     ledger_every_s: float = Field(86400.0, description="pause between checks of the ledger; 0: none by itself")
     ledger_patience_s: float = Field(86400.0, description="what waits for so long is told by the ledger")
 
+    retain_input_days: float | None = Field(
+        None, gt=0, description="originals and working copies of answered studies; default of all five: for ever"
+    )
+    retain_tensor_days: float | None = Field(None, gt=0, description="preprocessed tensors and their pictures")
+    retain_latent_days: float | None = Field(None, gt=0, description="latent coordinates in stored results")
+    retain_result_days: float | None = Field(None, gt=0, description="answered studies as a whole: erased then")
+    retain_audit_days: float | None = Field(None, gt=0, description="entries of the audit trail")
+    retention_every_s: float = Field(3600.0, gt=0, description="pause between sweeps of what was kept long enough")
+
     deliveries_file: Path | None = Field(None, description="TOML that says which answers go where; default: nowhere")
     delivery_first_s: float = Field(2.0, description="pause after the first fault of a delivery; it doubles")
     delivery_longest_s: float = Field(300.0, description="longest pause between two tries of a delivery")

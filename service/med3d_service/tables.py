@@ -115,6 +115,7 @@ class StudyRow(Base):
     working_lease_until: Mapped[float | None]
     working_tries: Mapped[int]
     refusal: Mapped[dict[str, Any] | None]
+    input_removed_at: Mapped[float | None]  # by retention: its images are gone, its answers are not
 
 
 class UploadRow(Base):
@@ -197,6 +198,7 @@ class RunRow(Base):
     source: Mapped[dict[str, Any] | None]
     pictures: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
+    tensor_removed_at: Mapped[float | None]  # by retention
 
 
 class AttemptRow(Base):

@@ -107,8 +107,9 @@ class Replay:
         if run.result is None:
             return
         then = run.result
-        latents = (np.array(then.latent.values), np.array(again.answer.latent.values))
-        yield _near("latent", *latents, self.tolerances.latent_nrmse)
+        if then.latent is not None and again.answer.latent is not None:
+            latents = (np.array(then.latent.values), np.array(again.answer.latent.values))
+            yield _near("latent", *latents, self.tolerances.latent_nrmse)
         ages = (then.brain_age.estimate, again.answer.brain_age.estimate)
         yield _within("brain age (years)", *ages, self.tolerances.brain_age_years)
         if then.sdmt is not None and again.answer.sdmt is not None:

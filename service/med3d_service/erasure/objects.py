@@ -1,8 +1,8 @@
 """Which objects of the store belong to studies."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.store import ObjectStore
@@ -13,6 +13,14 @@ from med3d_service.tables import RunRow, StudyRow, UploadRow
 
 def keys_of(session: Session, store: ObjectStore, study_ids: Collection[str]) -> list[str]:
     """Originals, working copies, tensors with their pictures, stored outcomes and rendered reports."""
+    keys = input_keys(session, study_ids) | tensor_keys(session, RunRow.study_id.in_(study_ids))
+    for run_id in session.scalars(select(RunRow.id).where(RunRow.study_id.in_(study_ids))):
+        keys |= {stored.key for folder in ("results", "reports") for stored in store.list(f"{folder}/{run_id}")}
+    return sorted(keys)
+
+
+def input_keys(session: Session, study_ids: Collection[str]) -> set[str]:
+    """Originals and working copies."""
     keys = set(session.scalars(select(UploadRow.key).where(UploadRow.study_id.in_(study_ids))))
     arrived = (
         select(ArrivedInstanceRow.upload_id)
@@ -26,19 +34,19 @@ def keys_of(session: Session, store: ObjectStore, study_ids: Collection[str]) ->
         for key in session.scalars(select(StudyRow.working_key).where(StudyRow.id.in_(study_ids)))
         if key is not None
     }
-    keys |= set(_tensors(session, study_ids))
-    for run_id in session.scalars(select(RunRow.id).where(RunRow.study_id.in_(study_ids))):
-        keys |= {stored.key for folder in ("results", "reports") for stored in store.list(f"{folder}/{run_id}")}
-    return sorted(keys)
+    return keys
 
 
-def _tensors(session: Session, study_ids: Collection[str]) -> Iterator[str]:
-    """Tensors and pictures that no other study's run shares: the cache knows content, not studies."""
-    ours, key = RunRow.study_id.in_(study_ids), RunRow.preprocessed["tensor"]["key"].as_string()
-    others = set(session.scalars(select(key).where(~ours, RunRow.preprocessed.is_not(None))))
-    for tensor, pictures in session.execute(select(key, RunRow.pictures).where(ours, RunRow.preprocessed.is_not(None))):
+def tensor_keys(session: Session, ours: ColumnElement[bool]) -> set[str]:
+    """Tensors and pictures of runs that no other run holds: the cache knows content, not studies."""
+    key = RunRow.preprocessed["tensor"]["key"].as_string()
+    held = RunRow.preprocessed.is_not(None) & RunRow.tensor_removed_at.is_(None)
+    others = set(session.scalars(select(key).where(~ours, held)))
+    found = set()
+    for tensor, pictures in session.execute(select(key, RunRow.pictures).where(ours, held)):
         if tensor is None or tensor in others:
             continue
-        yield tensor
+        found.add(tensor)
         if pictures is not None:
-            yield str(pictures["key"])
+            found.add(str(pictures["key"]))
+    return found

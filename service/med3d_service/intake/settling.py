@@ -36,6 +36,8 @@ REFUSALS = {
     "them is right, and send the study again.",
     "several_patients": "Instances of one Study Instance UID name more than one patient. Correct the study at the PACS "
     "and send it again.",
+    "input_removed": "The study's images were removed when the time to keep them was over. To have it analysed again, "
+    "let an admin erase it and send all of it again.",
 }
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, literal, null,
 
 from med3d_contract.results import TERMINAL, RunStatus
 from med3d_contract.store import ObjectDamagedError, ObjectMissingError, ObjectStore
-from med3d_service.arrival_tables import ArrivedInstanceRow
+from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.database import Database
 from med3d_service.ledger.report import Tally
 from med3d_service.ledger.rows import ROWS_AT_ONCE
@@ -31,6 +31,10 @@ class _Account:
 
 def _accounts() -> tuple[_Account, ...]:
     in_upload = exists().where(UploadRow.id == ArrivedInstanceRow.upload_id)
+    removed = StudyRow.input_removed_at.is_not(None)
+    arrival_removed = exists().where(
+        ArrivalRow.id == ArrivedInstanceRow.arrival_id, ArrivalRow.study_id == StudyRow.id, removed
+    )
     still_needed = exists().where(RunRow.study_id == StudyRow.id, RunRow.status.not_in(TERMINAL))
     tensor = RunRow.preprocessed["tensor"]
     return (
@@ -38,7 +42,9 @@ def _accounts() -> tuple[_Account, ...]:
             "original_missing",
             "original_altered",
             UploadRow.id.expression,
-            select(UploadRow.id, UploadRow.key, UploadRow.stored_bytes, UploadRow.sha256),
+            select(UploadRow.id, UploadRow.key, UploadRow.stored_bytes, UploadRow.sha256).where(
+                ~exists().where(StudyRow.id == UploadRow.study_id, removed)
+            ),
         ),
         _Account(
             "original_missing",
@@ -49,7 +55,7 @@ def _accounts() -> tuple[_Account, ...]:
                 literal("originals/").concat(ArrivedInstanceRow.upload_id),
                 ArrivedInstanceRow.stored_bytes,
                 ArrivedInstanceRow.stored_sha256,
-            ).where(~in_upload),
+            ).where(~in_upload, ~arrival_removed),
         ),
         _Account(
             "working_copy_missing",

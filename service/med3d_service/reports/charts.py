@@ -7,7 +7,7 @@ from reportlab.lib.colors import Color, HexColor, linearlyInterpolatedColor
 from reportlab.pdfgen.canvas import Canvas
 
 from med3d_contract.pictures import ReferenceCohort
-from med3d_contract.results import Result
+from med3d_contract.results import Latent, Result
 
 INK, FAINT, PAPER = HexColor("#1d2733"), HexColor("#66727f"), HexColor("#ffffff")
 THIS = HexColor("#c8102e")
@@ -73,10 +73,10 @@ def draw_age_chart(
 
 
 def draw_latent_map(
-    canvas: Canvas, frame_at: tuple[float, float, float, float], result: Result, cohort: ReferenceCohort
+    canvas: Canvas, frame_at: tuple[float, float, float, float], latent: Latent, cohort: ReferenceCohort
 ) -> None:
     """The cohort in the two directions of the latent space that follow age, by age; and this person."""
-    here = result.latent.map.pls_age
+    here = latent.map.pls_age
     across, up = zip(*cohort.pls_age, here, strict=True)
     frame = Frame(*frame_at, _padded(across), _padded(up))
     _axes(canvas, frame, "latent axis 1", "latent axis 2", ticks=False)

@@ -175,9 +175,9 @@ def _charts(canvas: Canvas, facts: ReportFacts, result: Result, top: float) -> f
     _heading(canvas, MARGIN, top, f"Among the reference cohort ({len(cohort.ages)} subjects, held out)")
     bottom = top - 12 - side
     draw_age_chart(canvas, (first, bottom, side + 60, side), result, cohort)
-    if cohort.pls_age:
+    if cohort.pls_age and result.latent is not None:
         _heading(canvas, WIDTH / 2 + 14, top, "Latent map, cohort coloured by age")
-        draw_latent_map(canvas, (second, bottom, side + 60, side), result, cohort)
+        draw_latent_map(canvas, (second, bottom, side + 60, side), result.latent, cohort)
     canvas.setFont(FONT, BODY)
     canvas.setFillColor(INK)
     for row, line in enumerate(simpleSplit(_position(result, facts), FONT, BODY, RIGHT - MARGIN)[:2]):

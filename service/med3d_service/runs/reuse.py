@@ -29,6 +29,7 @@ def prepared_for(
             RunRow.chosen_series == chosen_series,
             RunRow.bundle_digest != bundle.digest,
             RunRow.preprocessed.is_not(None),
+            RunRow.tensor_removed_at.is_(None),
         )
         .order_by(RunRow.seq)
     )

@@ -1,0 +1,5 @@
+"""What is kept for how long, by class: inputs, tensors, latents, results, the audit trail."""
+
+from med3d_service.retention.sweeping import Due, Retention, finish_removals
+
+__all__ = ["Due", "Retention", "finish_removals"]

@@ -1,0 +1,60 @@
+"""What has been kept long enough. Nothing is due of a study that has no answer, or that is being worked on."""
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
+from sqlalchemy.orm import Session
+
+from med3d_contract.results import TERMINAL, RunStatus
+from med3d_service.arrival_tables import ArrivalRow
+from med3d_service.audit.tables import AuditRow
+from med3d_service.erasure.rows import versions_of
+from med3d_service.tables import RunRow, StudyRow, UploadRow
+
+ENDED_AT = func.coalesce(RunRow.finished_at, RunRow.created_at)
+
+
+def due_studies(before: float, *, with_input: bool = False) -> ColumnElement[bool]:
+    """Studies whose runs, at least one, all ended before, and of which nothing has come since."""
+    held = and_(StudyRow.input_removed_at.is_(None), exists().where(UploadRow.study_id == StudyRow.id))
+    return and_(held if with_input else true(), exists().where(RunRow.study_id == StudyRow.id), _quiet_since(before))
+
+
+def due_versions(session: Session, study_id: str, before: float) -> Collection[str]:
+    """The study with the versions that share its images, where all are due; else nothing."""
+    versions = versions_of(session, study_id)
+    quiet = select(func.count()).select_from(StudyRow).where(StudyRow.id.in_(versions), _quiet_since(before))
+    return sorted(versions) if session.execute(quiet).scalar_one() == len(versions) else ()
+
+
+def due_tensors(before: float) -> ColumnElement[bool]:
+    """Runs whose tensor has been kept long enough; the cache knows content, so another run may still hold it."""
+    return and_(RunRow.preprocessed.is_not(None), RunRow.tensor_removed_at.is_(None), _ended(before))
+
+
+def due_latents(before: float) -> ColumnElement[bool]:
+    """Completed runs that still hold their latent."""
+    held = RunRow.result["latent"]["dimension"].as_integer().is_not(None)
+    return and_(RunRow.status == RunStatus.COMPLETED, held, _ended(before))
+
+
+def due_entries(before: float) -> ColumnElement[bool]:
+    """Entries of the audit trail."""
+    return AuditRow.at < before
+
+
+def _ended(before: float) -> ColumnElement[bool]:
+    return and_(RunRow.status.in_(TERMINAL), before > ENDED_AT)
+
+
+def _quiet_since(before: float) -> ColumnElement[bool]:
+    lively = or_(RunRow.status.not_in(TERMINAL), before <= ENDED_AT)
+    arrives = and_(
+        or_(ArrivalRow.study_id == StudyRow.id, ArrivalRow.late_study_id == StudyRow.id), ArrivalRow.last_at >= before
+    )
+    return and_(
+        StudyRow.created_at < before,
+        StudyRow.working_status != "copying",
+        ~exists().where(RunRow.study_id == StudyRow.id, lively),
+        ~exists().where(arrives),
+    )

@@ -1,0 +1,63 @@
+"""Taking one class of what is kept out of the rows; the objects are listed, and go after the commit."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from med3d_contract.results import Refusal
+from med3d_contract.store import ObjectStore
+from med3d_service.arrival_tables import ArrivalRow
+from med3d_service.cohorts.tables import FiguresRow
+from med3d_service.database import db_now
+from med3d_service.erasure.objects import input_keys, tensor_keys
+from med3d_service.intake.arrival_journal import INPUT_REMOVED
+from med3d_service.intake.settling import REFUSALS
+from med3d_service.retention.tables import RemovalRow
+from med3d_service.tables import RunRow, StudyRow
+
+
+def remove_input(session: Session, study_ids: Collection[str]) -> None:
+    """Let originals and working copies go. What was answered stays; what is asked of the study anew is refused."""
+    _plan(session, sorted(input_keys(session, study_ids)))
+    refusal = Refusal(code=INPUT_REMOVED, reason=REFUSALS[INPUT_REMOVED]).model_dump(mode="json")
+    session.execute(
+        update(StudyRow)
+        .where(StudyRow.id.in_(study_ids))
+        .values(
+            input_removed_at=db_now(), working_status="refused", working_key=None, working_sha256=None, refusal=refusal
+        )
+    )
+    of_these = or_(ArrivalRow.study_id.in_(study_ids), ArrivalRow.late_study_id.in_(study_ids))
+    session.execute(update(ArrivalRow).where(of_these).values(fault=INPUT_REMOVED))  # for images that come late
+
+
+def remove_tensors(session: Session, run_ids: Collection[str]) -> None:
+    """Let tensors and pictures go; one that another run holds stays until that one's time."""
+    _plan(session, sorted(tensor_keys(session, RunRow.id.in_(run_ids))))
+    session.execute(update(RunRow).where(RunRow.id.in_(run_ids)).values(tensor_removed_at=db_now(), pictures=None))
+
+
+def remove_latents(session: Session, runs: Sequence[RunRow]) -> None:
+    """Take the latent out of results, and its place on the maps out of the figures; the estimates stay."""
+    for run in runs:
+        run.result = {**(run.result or {}), "latent": None}
+    ids = [run.id for run in runs]
+    session.execute(update(FiguresRow).where(FiguresRow.run_id.in_(ids)).values(pca_1=None, pca_2=None))
+
+
+def finish(session: Session, store: ObjectStore, removal: RemovalRow) -> None:
+    """Remove the listed objects; safe to be broken off and repeated."""
+    for key in removal.objects:
+        store.delete(key)
+    session.delete(removal)
+
+
+def pending(session: Session, limit: int) -> Sequence[RemovalRow]:
+    """What is still to be removed, the oldest first."""
+    return session.scalars(select(RemovalRow).order_by(RemovalRow.id).limit(limit)).all()
+
+
+def _plan(session: Session, keys: list[str]) -> None:
+    if keys:
+        session.add(RemovalRow(planned_at=session.execute(select(db_now())).scalar_one(), objects=keys))

@@ -1,0 +1,180 @@
+"""The sweep over the five classes: what is due is told (dry run) or removed, a few at a time."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from med3d_service.audit import Action, Actor, AuditEvent
+from med3d_service.audit.tables import AuditRow
+from med3d_service.composition import Service
+from med3d_service.erasure import erase_study
+from med3d_service.problems import ServiceError
+from med3d_service.retention.due import (
+    ENDED_AT,
+    due_entries,
+    due_latents,
+    due_studies,
+    due_tensors,
+    due_versions,
+)
+from med3d_service.retention.removing import finish, pending, remove_input, remove_latents, remove_tensors
+from med3d_service.tables import RunRow, StudyRow
+
+log = structlog.get_logger()
+DAY_S = 86400.0
+AT_ONCE = 200
+CLASSES = ("input", "tensor", "latent", "result", "audit")
+OURSELVES = Actor("process", "retention")
+
+
+@dataclass(frozen=True)
+class Due:
+    """One class: how long it is kept (None: for ever), how much is older, its oldest in seconds since 1970."""
+
+    name: str
+    days: float | None
+    count: int
+    oldest_at: float | None
+
+
+class Retention:
+    """The settings ``retain_*_days``, applied."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._swept_at = float("-inf")
+
+    def due(self) -> tuple[Due, ...]:
+        """What a sweep would remove now."""
+        found = []
+        with self._service.database.read() as session:
+            for name in CLASSES:
+                days, before = self._limit(name)
+                row = (0, None) if before is None else session.execute(_overview(name, before)).one()
+                found.append(Due(name, days, *row))
+        return tuple(found)
+
+    def sweep_if_due(self) -> None:
+        """Sweep once in ``retention_every_s``."""
+        if time.monotonic() - self._swept_at >= self._service.settings.retention_every_s:
+            self._swept_at = time.monotonic()
+            self.sweep()
+
+    def sweep(self) -> dict[str, int]:
+        """Remove what is due; how many studies, runs or entries, by class."""
+        removed = {}
+        for name in CLASSES:
+            _, before = self._limit(name)
+            if before is not None and (count := self._remove(name, before)):
+                removed[name] = count
+        finish_removals(self._service)
+        if removed:
+            log.info("retention_removed", **removed)
+        return removed
+
+    def _limit(self, name: str) -> tuple[float | None, float | None]:
+        days: float | None = getattr(self._service.settings, f"retain_{name}_days")
+        return days, None if days is None else self._service.database.now() - days * DAY_S
+
+    def _remove(self, name: str, before: float) -> int:
+        if name == "audit":
+            return self._shorten_trail(before)
+        step: Callable[[Session, Sequence[str], float], int] = {
+            "input": self._inputs,
+            "tensor": self._tensors,
+            "latent": self._latents,
+            "result": self._results,
+        }[name]
+        removed = 0
+        due = self._due_ids(name, before)
+        for start in range(0, len(due), AT_ONCE):
+            ids = due[start : start + AT_ONCE]
+            with self._service.database.write() as session:
+                gone = step(session, ids, before)
+                if gone and name != "result":  # an erased study has an entry of its own
+                    self._note(session, name, gone)
+            removed += gone
+        return removed
+
+    def _due_ids(self, name: str, before: float) -> Sequence[str]:
+        column, condition = _places(name, before)
+        with self._service.database.read() as session:
+            return session.scalars(select(column).where(condition)).all()
+
+    def _inputs(self, session: Session, ids: Sequence[str], before: float) -> int:
+        gone: set[str] = set()
+        for study_id in ids:
+            if study_id not in gone and (versions := due_versions(session, study_id, before)):
+                remove_input(session, versions)
+                gone.update(versions)
+        return len(gone)
+
+    def _tensors(self, session: Session, ids: Sequence[str], before: float) -> int:
+        due = session.scalars(select(RunRow.id).where(RunRow.id.in_(ids), due_tensors(before))).all()
+        remove_tensors(session, due)
+        return len(due)
+
+    def _latents(self, session: Session, ids: Sequence[str], before: float) -> int:
+        due = session.scalars(select(RunRow).where(RunRow.id.in_(ids), due_latents(before))).all()
+        remove_latents(session, due)
+        return len(due)
+
+    def _results(self, session: Session, ids: Sequence[str], before: float) -> int:
+        gone: set[str] = set()
+        for study_id in ids:
+            if study_id in gone or not due_versions(session, study_id, before):
+                continue
+            study = session.scalars(select(StudyRow).where(StudyRow.id == study_id)).one()
+            try:
+                gone.update(erase_study(self._service, session, study, OURSELVES, reason="retention").study_ids)
+            except ServiceError:  # a worker has taken it in hand meanwhile
+                continue
+        return len(gone)
+
+    def _shorten_trail(self, before: float) -> int:
+        with self._service.database.write() as session:
+            gone = self._service.audit.drop_before(session, before)
+            if gone:
+                self._note(session, "audit", gone)
+        return gone
+
+    def _note(self, session: Session, name: str, count: int) -> None:
+        action = Action.AUDIT if name == "audit" else Action.ERASE
+        said = AuditEvent(OURSELVES, action, object_kind=name, detail={"reason": "retention", "count": count})
+        self._service.audit.append(session, said)
+
+
+def finish_removals(service: Service) -> int:
+    """Remove from the store what retention let go of; how many lists were worked off."""
+    finished = 0
+    while True:
+        with service.database.read() as session:
+            waiting = pending(session, AT_ONCE)
+        for removal in waiting:
+            with service.database.write() as session:
+                finish(session, service.store, session.merge(removal, load=False))
+        finished += len(waiting)
+        if len(waiting) < AT_ONCE:
+            return finished
+
+
+def _places(name: str, before: float) -> tuple[Any, ColumnElement[bool]]:
+    """The ids of a class, and which of them are due."""
+    return {
+        "input": (StudyRow.id, due_studies(before, with_input=True)),
+        "tensor": (RunRow.id, due_tensors(before)),
+        "latent": (RunRow.id, due_latents(before)),
+        "result": (StudyRow.id, due_studies(before)),
+        "audit": (AuditRow.seq, due_entries(before)),
+    }[name]
+
+
+def _overview(name: str, before: float) -> Any:
+    column, condition = _places(name, before)
+    since = {"audit": AuditRow.at, "tensor": ENDED_AT, "latent": ENDED_AT}.get(name, StudyRow.created_at)
+    return select(func.count(column), func.min(since)).where(condition)
