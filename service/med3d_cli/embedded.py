@@ -47,9 +47,14 @@ def free_port(wanted: int, option: str) -> int:
         return int(probe.getsockname()[1])
 
 
+NOT_HERE = frozenset({"MED3D_TLS_CERT", "MED3D_TLS_KEY"})
+"""The embedded API listens on the loopback alone, for processes that speak plain HTTP."""
+
+
 def environment(data_dir: DataDir, port: int, dicom_port: int, broker_socket: Path) -> dict[str, str]:
     """What every process is told; the user's own MED3D_* settings reach them too, but for where things lie."""
-    return dict(os.environ) | {
+    users = {name: value for name, value in os.environ.items() if name not in NOT_HERE}
+    return users | {
         "PYTHONUNBUFFERED": "1",
         "MED3D_DATA_DIR": str(data_dir.root),
         "MED3D_HOST": HOST,

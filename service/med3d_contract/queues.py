@@ -24,7 +24,7 @@ SOFT_TIME_LIMIT_S = 840
 def celery_settings(broker_url: str) -> dict[str, Any]:
     """Celery's configuration for ``broker_url`` (redis://, rediss:// or redis+socket://)."""
     return {
-        "broker_url": broker_url,
+        "broker_url": _verified(broker_url),
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
             "priority_steps": list(range(10)),
@@ -57,3 +57,10 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
         "worker_send_task_events": False,
         "enable_utc": True,
     }
+
+
+def _verified(broker_url: str) -> str:
+    """Kombu takes any certificate behind a bare rediss://; whoever wants that has to say so (ssl_cert_reqs=none)."""
+    if not broker_url.startswith("rediss://") or "ssl_cert_reqs=" in broker_url:
+        return broker_url
+    return f"{broker_url}{'&' if '?' in broker_url else '?'}ssl_cert_reqs=required"

@@ -21,6 +21,7 @@ from med3d_service.bundles import find_bundle, make_default, read_bundle_dir, re
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.delivery.destinations import load_destinations
+from med3d_service.idempotency import Repetitions, describe_idempotency
 from med3d_service.logs import configure_logging
 from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, Problem, problems, render_problems
@@ -74,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
     metrics = Metrics(service.database, settings.worker_silent_s, settings.scale_target_s)
     app.add_middleware(with_etags)
+    app.add_middleware(Repetitions(service.database, gate, settings.max_upload_bytes).watch)
     app.add_middleware(gate.throttle.watch)
     app.add_middleware(RequestAudit(service.audit).watch)
     app.add_middleware(metrics.watch)
@@ -114,6 +116,7 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = generate()
         describe_not_modified(document)
+        describe_idempotency(document)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas.setdefault("Problem", Problem.model_json_schema(ref_template="#/components/schemas/{model}"))
         return document
@@ -182,6 +185,8 @@ def serve(settings: Settings, *, port: int, socket: Path | None) -> None:
         host=settings.host,
         port=port,
         uds=str(socket) if socket else None,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=None if settings.tls_key is None else str(settings.tls_key),
         access_log=False,
         log_config=None,
         server_header=False,

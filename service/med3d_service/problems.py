@@ -80,6 +80,26 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "cohort_exists": (409, "A cohort of this site has this name.", "Choose another name, or add to the one there is."),
     "not_claimable": (409, "The stage is taken, over, or not ready yet.", "Drop the task: the sweep sends what waits."),
     "bundle_not_held": (409, "The run needs a bundle that this worker does not carry.", "Leave it to another worker."),
+    "request_under_way": (
+        409,
+        "A request with this Idempotency-Key is under way.",
+        "Wait for its answer, or send the same again in some seconds.",
+    ),
+    "key_of_another_request": (
+        422,
+        "This Idempotency-Key came with another body before.",
+        "Send a new key with each new request; the same one only to repeat a request as it was.",
+    ),
+    "invalid_idempotency_key": (
+        422,
+        "Idempotency-Key is empty, too long or no printable ASCII.",
+        "Send 1 to 200 characters, as a UUID has them.",
+    ),
+    "state_changed": (
+        412,
+        "It is no longer in the state whose ETag If-Match names.",
+        "Read it again, look at what changed, and send the change with its new ETag.",
+    ),
     "study_in_work": (
         409,
         "A worker has the study in hand.",
@@ -220,6 +240,7 @@ TITLES = {
     405: "Method Not Allowed",
     406: "Not Acceptable",
     409: "Conflict",
+    412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
@@ -305,10 +326,15 @@ async def _http_error(_request: Request, error: Exception) -> JSONResponse:
     return response
 
 
-async def _database_error(_request: Request, error: Exception) -> JSONResponse:
+def database_problem(error: Exception) -> ServiceError:
+    """What to tell of a database that does not take or give what it should; the rest is in the log."""
     full = "disk is full" in str(error) or "No space left" in str(error)
     log.error("database_error", kind=type(error.__cause__ or error).__name__, full=full)
-    return problem_response(ServiceError("disk_full" if full else "unavailable"))
+    return ServiceError("disk_full" if full else "unavailable")
+
+
+async def _database_error(_request: Request, error: Exception) -> JSONResponse:
+    return problem_response(database_problem(error))
 
 
 async def _disk_error(_request: Request, error: Exception) -> JSONResponse:

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = 8000
+    tls_cert: Path | None = Field(None, description="PEM chain of the API; with the next one, HTTPS only")
+    tls_key: Path | None = Field(None, description="its private key, PEM")
 
     requests_per_minute: int = Field(12_000, description="of one key or token, in one API process; 0: no limit")
     parallel_requests: int = Field(64, description="of one key or token at once, in one API process; 0: no limit")
@@ -164,6 +166,12 @@ class Settings(BaseSettings):
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> "Settings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self
 
     @model_validator(mode="after")
     def _issuer_with_audience(self) -> "Settings":

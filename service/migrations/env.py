@@ -8,6 +8,7 @@ from med3d_service.audit import tables as audit_tables  # noqa: F401 - so that B
 from med3d_service.cohorts import tables as cohort_tables  # noqa: F401 - so that Base knows them
 from med3d_service.database import Database
 from med3d_service.erasure import tables as erasure_tables  # noqa: F401 - so that Base knows them
+from med3d_service.idempotency import tables as idempotency_tables  # noqa: F401 - so that Base knows them
 from med3d_service.ledger import tables as ledger_tables  # noqa: F401 - so that Base knows them
 from med3d_service.pulls import tables as pull_tables  # noqa: F401 - so that Base knows them
 from med3d_service.retention import tables as retention_tables  # noqa: F401 - so that Base knows them

@@ -36,8 +36,11 @@ def free_port():
 
 
 @contextmanager
-def postgresql():
-    """Debian's PostgreSQL on a free port, as user postgres; its URL. Skips where it cannot be."""
+def postgresql(certificates=None):
+    """Debian's PostgreSQL on a free port, as user postgres; its URL. Skips where it cannot be.
+
+    With ``certificates`` it takes TCP connections over TLS alone.
+    """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
@@ -52,6 +55,8 @@ def postgresql():
         check=True, stdout=subprocess.DEVNULL, **account,
     )  # fmt: skip
     options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
+    if certificates is not None:
+        options += _tls_alone(folder, certificates)
     server = subprocess.Popen(
         [binaries / "postgres", "-D", folder / "data", "-p", str(port), *options],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **account,
@@ -66,6 +71,16 @@ def postgresql():
         server.send_signal(signal.SIGINT)  # fast shutdown
         server.wait(timeout=20)
         shutil.rmtree(folder)
+
+
+def _tls_alone(folder, certificates):
+    for name in ("listener.pem", "listener.key"):
+        shutil.copyfile(certificates / name, folder / name)
+        shutil.chown(folder / name, "postgres", "postgres")
+        (folder / name).chmod(0o600)
+    (folder / "data" / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
+    files = {"ssl_cert_file": folder / "listener.pem", "ssl_key_file": folder / "listener.key"}
+    return ["-c", "ssl=on", *(word for name, path in files.items() for word in ("-c", f"{name}={path}"))]
 
 
 def new_database(url):

@@ -6,6 +6,7 @@ import structlog
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from sqlalchemy.exc import OperationalError
+from starlette.types import Scope
 
 from med3d_service.access.api_keys import MARK, USE_NOTED_EVERY_S, find_key, note_use
 from med3d_service.access.roles import CLINICAL, EVERY_SITE, Caller, Grant, Role
@@ -41,6 +42,13 @@ class Gate:
             raise ServiceError("invalid_key")
         self._note_use(key)
         return self._made("key", key.prefix, Grant(Role(key.role), key.clinical, key.site), address)
+
+    def who_calls(self, scope: Scope, authorization: str) -> Caller:
+        """Find who calls, for what is done before a route is. Raises as ``caller`` does."""
+        scheme, _, credentials = authorization.partition(" ")
+        client = scope.get("client")
+        bearer = credentials.strip() if scheme.lower() == "bearer" else None
+        return self.caller(bearer, client[0] if client else "local")
 
     def _made(self, kind: str, name: str, grant: Grant, address: str) -> Caller:
         every_site = grant.site == EVERY_SITE

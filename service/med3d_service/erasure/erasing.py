@@ -13,6 +13,7 @@ from med3d_service.database import db_now
 from med3d_service.erasure.objects import keys_of
 from med3d_service.erasure.rows import delete_rows, versions_of
 from med3d_service.erasure.tables import TombstoneRow
+from med3d_service.idempotency.answers import forget
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.problems import ServiceError
 from med3d_service.pulls.tables import PullRow
@@ -48,6 +49,7 @@ def erase_study(service: Service, session: Session, study: StudyRow, actor: Acto
     now, site = session.execute(select(db_now())).scalar_one(), study.site
     _delete_pulls(session, service.vault, study_ids, site)
     delete_rows(session, study_ids)
+    forget(session, study_ids)
     for study_id in study_ids:
         here = study_id == study_ids[0]
         session.add(

@@ -28,7 +28,8 @@ from med3d_service.intake.receiving import ReceivedStudy
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.bodies import in_thread, read_body
-from med3d_service.routes.pages import Cursor, Limit, decode_cursor, encode_cursor
+from med3d_service.routes.conditional import IfMatch, require_unchanged
+from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.tables import StudyRow
 
@@ -79,12 +80,11 @@ def create_cohort(draft: CohortDraft, response: Response, service: ServiceParts,
 )
 def list_cohorts(service: ServiceParts, caller: Viewer, limit: Limit = 50, cursor: Cursor = None) -> CohortPage:
     """List the cohorts of this site."""
-    before = decode_cursor(cursor)
-    query = select(CohortRow).where(caller.sees(CohortRow.site)).order_by(CohortRow.seq.desc()).limit(limit + 1)
+    query = newest_first(select(CohortRow).where(caller.sees(CohortRow.site)), CohortRow.seq, limit, cursor)
     with service.database.read() as session:
-        rows = list(session.scalars(query if before is None else query.where(CohortRow.seq < before)))
-        items = tuple(cohort_view(session, row) for row in rows[:limit])
-    return CohortPage(items=items, next_cursor=encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None)
+        rows, next_cursor = cut(session.scalars(query).all(), limit, lambda row: row.seq)
+        items = tuple(cohort_view(session, row) for row in rows)
+    return CohortPage(items=items, next_cursor=next_cursor)
 
 
 @router.get(
@@ -101,12 +101,16 @@ def read_cohort(cohort: CohortId, service: ServiceParts, caller: Viewer) -> Coho
 @router.patch(
     "/cohorts/{cohort}",
     summary="Change bundle or schedule",
-    responses=problems("unknown_cohort", "unknown_bundle", *AUTH_CODES) | {200: _example(examples.COHORT, "Changed")},
+    responses=problems("unknown_cohort", "unknown_bundle", "state_changed", *AUTH_CODES)
+    | {200: _example(examples.COHORT, "Changed")},
 )
-def change_cohort(cohort: CohortId, change: CohortChange, service: ServiceParts, caller: Submitter) -> CohortView:
-    """Change what the next night uses; what is under way goes on as it began."""
+def change_cohort(
+    cohort: CohortId, change: CohortChange, service: ServiceParts, caller: Submitter, if_match: IfMatch = None
+) -> CohortView:
+    """Change what the next night uses; what is under way goes on as it began. With If-Match only if nobody else did."""
     with service.database.write() as session:
         found = members.find_cohort(session, caller, cohort, lock=True)
+        require_unchanged(if_match, cohort_view(session, found))
         if "bundle" in change.model_fields_set:
             _require_bundle(session, change.bundle)
             found.bundle = change.bundle

@@ -1,11 +1,23 @@
-"""Conditional reading (RFC 9110 13.1.2): JSON answers carry an ETag, and who has that state already gets 304."""
+"""Conditional requests (RFC 9110 13.1): JSON answers carry an ETag.
+
+Who has that state already gets 304, and who would change a state that is no longer there gets 412.
+"""
 
 import hashlib
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Header
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from med3d_service.problems import ServiceError
+
+IfMatch = Annotated[
+    str | None, Header(max_length=1000, description="change it only in the state of this ETag", examples=['"0a1b"'])
+]
 
 NOT_MODIFIED = {"description": "Not changed since the state whose ETag If-None-Match names"}
 
@@ -42,7 +54,7 @@ def _is_json(start: Message) -> bool:
 
 
 async def _answer(scope: Scope, send: Send, start: Message, body: bytes) -> None:
-    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    etag = _etag(body)
     headers = MutableHeaders(scope=start)
     headers["ETag"] = etag
     if etag in _known(Headers(scope=scope).get("if-none-match", "")):
@@ -51,6 +63,21 @@ async def _answer(scope: Scope, send: Send, start: Message, body: bytes) -> None
             del headers[name]
     await send(start)
     await send({"type": "http.response.body", "body": body})
+
+
+def require_unchanged(if_match: str | None, state: BaseModel) -> None:
+    """Raise ServiceError("state_changed") unless If-Match names ``state``, as GET shows it (RFC 9110 13.1.1).
+
+    To be asked while the row is locked. Weak ETags never match.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return
+    if _etag(JSONResponse(state.model_dump(mode="json")).body) not in {one.strip() for one in if_match.split(",")}:
+        raise ServiceError("state_changed")
+
+
+def _etag(body: bytes | memoryview) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def _known(header: str) -> set[str]:
