@@ -1,0 +1,101 @@
+"""The object store on S3, spoken to over HTTP: moto's server, set up as operators do it, by the AWS environment."""
+
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from factories.processes import wait_until
+from factories.service_processes import free_port
+from factories.work import RECORD
+from med3d_contract.store import ObjectDamagedError, ObjectMissingError, ObjectStore, StoreError
+from med3d_worker.tensors import TensorCache, tensor_key
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    """An S3 server with one bucket."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: answers(url), "the S3 server's start", 60)
+        httpx.put(f"{url}/med3d").raise_for_status()
+        yield url
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def answers(url):
+    try:
+        return httpx.get(url).status_code < 500
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def store(endpoint, monkeypatch):
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "eu-central-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return ObjectStore.open("s3://med3d/below")
+
+
+def test_what_was_put_comes_back_and_its_digest_is_checked(store):
+    stored = store.put("working/a.tar", b"hello")
+    assert store.get("working/a.tar", stored.sha256) == b"hello"
+    with pytest.raises(ObjectDamagedError):
+        store.get("working/a.tar", "0" * 64)
+
+
+def test_a_large_file_moves_in_and_streams_out(store, tmp_path):
+    file = tmp_path / "big"
+    file.write_bytes(bytes(range(256)) * 50_000)
+    stored = store.put_file("originals/b", file)
+    assert not file.exists()
+    fetched = store.fetch("originals/b", tmp_path / "fetched", stored.sha256)
+    assert fetched.stat().st_size == stored.size_bytes == 12_800_000
+
+
+def test_objects_are_replaced_found_and_deleted(store):
+    store.put("results/a.1.json", b"one")
+    store.put("results/a.1.json", b"two!")
+    assert store.head("results/a.1.json").size_bytes == 4
+    assert [found.key for found in store.list("results")] == ["results/a.1.json"], "keys are below the prefix"
+    store.delete("results/a.1.json")
+    store.delete("results/a.1.json")
+    assert store.head("results/a.1.json") is None
+    with pytest.raises(ObjectMissingError):
+        store.get("results/a.1.json")
+
+
+def test_a_store_elsewhere_has_no_local_paths_and_reserves_nothing(store):
+    assert store.local_path("a") is None
+    assert store.reserve(["a"]) is None
+
+
+def test_the_readiness_check_writes_reads_and_removes(store):
+    store.check()
+    assert list(store.list("checks")) == []
+
+
+def test_a_tensor_survives_the_way_through_s3(store):
+    cache, key = TensorCache(store), tensor_key("i" * 64, "p" * 64)
+    assert cache.find(key) is None
+    kept = cache.keep(key, RECORD)
+    assert (cache.load(kept).tensor == RECORD.tensor).all()
+    assert cache.find(key)[1] == kept
+
+
+def test_a_bucket_that_is_not_there_is_a_store_error(store):
+    with pytest.raises(StoreError):
+        ObjectStore.open("s3://nobody/below").check()
