@@ -81,7 +81,8 @@ def _batch(
     number, inlet, ended = batch[0], "", False
     try:
         while not ended:
-            if not ours.poll(HANG_S):
+            # Twice: where the whole run was paused meanwhile, the first wait is over without the child having had a chance.
+            if not ours.poll(HANG_S / 2) and not ours.poll(HANG_S / 2):
                 os.kill(child.pid or 0, signal.SIGKILL)
                 findings.append((number, f"{inlet}: hangs for {HANG_S:.0f} s"))
                 break

@@ -63,7 +63,8 @@ class Retention:
         """Sweep once in ``retention_every_s``."""
         if time.monotonic() - self._swept_at >= self._service.settings.retention_every_s:
             self._swept_at = time.monotonic()
-            self.sweep()
+            if removed := self.sweep():
+                log.info("retention_removed", **removed)
 
     def sweep(self) -> dict[str, int]:
         """Remove what is due; how many studies, runs or entries, by class."""
@@ -73,8 +74,6 @@ class Retention:
             if before is not None and (count := self._remove(name, before)):
                 removed[name] = count
         finish_removals(self._service)
-        if removed:
-            log.info("retention_removed", **removed)
         return removed
 
     def _limit(self, name: str) -> tuple[float | None, float | None]:

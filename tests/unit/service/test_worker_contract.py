@@ -1,0 +1,108 @@
+"""The client that workers use, against the app itself: what one sends the other takes, and each refusal is understood."""
+
+import uuid
+
+import httpx
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from factories.api import open_api
+from factories.service import add_run, completed, failed, preprocessed, refused, worker
+from med3d_contract.client import ApiError, Superseded, WorkerClient
+from med3d_contract.results import RunStatus
+from med3d_contract.work import Heartbeat, WorkerHello
+from med3d_service.access import Role
+
+WORKER = worker()
+
+
+class InThisProcess(httpx.BaseTransport):
+    """The app without a network, for a client that knows nothing of asyncio."""
+
+    def __init__(self, app):
+        self._app = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    def handle_request(self, request):
+        async def answer():
+            found = await self._app.handle_async_request(request)
+            return httpx.Response(found.status_code, headers=found.headers, content=await found.aread())
+
+        with start_blocking_portal() as portal:
+            return portal.call(answer)
+
+
+@pytest.fixture
+def api(tmp_path):
+    made = open_api(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def connect(api):
+    opened = []
+
+    def made(key):
+        opened.append(WorkerClient("http://med3d", key, transport=InThisProcess(api.app), sleep=lambda _: None))
+        return opened[-1]
+
+    yield made
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture
+def client(api, connect):
+    found = connect(api.key(Role.WORKER))
+    found.hello(WorkerHello(worker=WORKER, queues=("preprocess", "predict", "publish")))
+    return found
+
+
+def status(api, run_id):
+    return RunStatus(api.request("GET", f"/runs/{run_id}", api.key(Role.VIEWER)).json()["status"])
+
+
+def claimed(api, client):
+    run_id = add_run(api.service.database)
+    with api.service.database.write() as session:
+        from med3d_service.tables import RunRow, StudyRow
+
+        study_id = session.query(RunRow).filter_by(id=run_id).one().study_id
+        copy = {"working_key": f"working/{study_id}.tar", "working_sha256": "0" * 64}
+        session.query(StudyRow).filter_by(id=study_id).update(copy)
+    return run_id, client.claim_preprocess(run_id, WORKER)
+
+
+def test_a_run_goes_by_the_client_from_claim_to_answer(api, client):
+    run_id, claim = claimed(api, client)
+    assert status(api, run_id) is RunStatus.PREPROCESSING
+    client.heartbeat(run_id, Heartbeat(attempt=claim.attempt, stage="bias field"))
+    client.preprocessed(run_id, preprocessed(claim.attempt))
+    (prediction,) = client.claim_predict(WORKER, 8).claims
+    assert prediction.run_id == run_id
+    client.outcome(run_id, completed(prediction.attempt))
+    client.outcome(run_id, completed(prediction.attempt))  # a message that came twice
+    assert status(api, run_id) is RunStatus.COMPLETED
+    assert client.claim_predict(WORKER, 8).claims == ()
+
+
+@pytest.mark.parametrize("made", [refused, lambda attempt: failed(attempt, retryable=False)])
+def test_every_other_end_is_taken_too(api, client, made):
+    run_id, claim = claimed(api, client)
+    client.outcome(run_id, made(claim.attempt))
+    assert status(api, run_id) in {RunStatus.REFUSED, RunStatus.FAILED}
+
+
+def test_a_stage_that_another_has_is_superseded_for_whoever_asks_or_answers_late(api, client):
+    run_id, claim = claimed(api, client)
+    with pytest.raises(Superseded):
+        client.claim_preprocess(run_id, WORKER)
+    with pytest.raises(Superseded):
+        client.heartbeat(run_id, Heartbeat(attempt=claim.attempt + 1, stage=None))
+    with pytest.raises(ApiError, match="unknown_study"):
+        client.appraisal_request(str(uuid.uuid4()))
+
+
+def test_a_key_of_people_is_told_so_and_not_tried_again(api, connect):
+    with pytest.raises(ApiError, match="wrong_scope"):
+        connect(api.key(Role.ADMIN)).claim_predict(WORKER, 1)
