@@ -11,6 +11,7 @@ more than one current answer. The first round that is lost, doubled or out of ba
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 
 from chaos.cluster import Cluster
 from chaos.faults import Harm, faults_of
@@ -36,7 +38,7 @@ class Campaign:
     def __init__(self, folder, *, postgres, small_disk):
         self.cluster = Cluster(folder, postgres=postgres)
         self._small_disk = small_disk
-        self._ballast = folder / "ballast"
+        self._ballast = folder.parent / "ballast"
         self._numbers, self._sent = set(), set()
 
     def round(self, seed):
@@ -46,12 +48,15 @@ class Campaign:
         senders = Senders(self.cluster, posted=2, stored=1)
         with Harm(self.cluster, faults, seed, self._ballast):
             senders.start()
+        self.cluster.check_supervisor()
         healed = time.monotonic()
         senders.wait()
         self._numbers |= {sent.number for sent in senders.acknowledged}
         self._sent |= set(senders.numbers)  # what was taken and not acknowledged may have its answer, too
         answers = self._settled()
-        ledger = Ledger(self.cluster.settings, self.cluster.database, self.cluster.store).check(lease_slack_s=30)
+        ledger = insist(
+            Ledger(self.cluster.settings, self.cluster.database, self.cluster.store).check, lease_slack_s=30
+        )
         return {
             "seed": seed,
             "faults": [str(fault) for fault in faults],
@@ -72,17 +77,20 @@ class Campaign:
         """How many current answers each number has, once every acknowledged one has some and nothing is in work."""
         until = time.monotonic() + SETTLED_S
         while True:
-            with self.cluster.database.read() as session:
-                rows = session.execute(
-                    select(RunRow.status, RunRow.result["brain_age"]["estimate"].as_float()).where(
-                        RunRow.superseded_by.is_(None)
-                    )
-                ).all()
+            rows = insist(self._current_runs)
             answers = Counter(round(estimate) for status, estimate in rows if status == "completed")
             under_way = any(status not in {"completed", "refused", "failed", "cancelled"} for status, _ in rows)
             if (answers.keys() >= self._numbers and not under_way) or time.monotonic() > until:
                 return answers
             time.sleep(0.25)
+
+    def _current_runs(self):
+        with self.cluster.database.read() as session:
+            return session.execute(
+                select(RunRow.status, RunRow.result["brain_age"]["estimate"].as_float()).where(
+                    RunRow.superseded_by.is_(None)
+                )
+            ).all()
 
     def redone(self):
         """Stages that were claimed more often than once for each run."""
@@ -90,6 +98,18 @@ class Campaign:
             attempts = session.scalar(select(func.count()).select_from(AttemptRow))
             runs = session.scalar(select(func.count()).select_from(RunRow).where(RunRow.status == "completed"))
         return attempts - 2 * runs
+
+
+def insist(ask, **given):
+    """Ask the database until it answers: the fault may have been its own, and its recovery takes its time."""
+    until = time.monotonic() + SETTLED_S
+    while True:
+        try:
+            return ask(**given)
+        except DBAPIError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.25)
 
 
 def is_good(report):
@@ -105,20 +125,27 @@ def main():
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no round after so many")
     parser.add_argument("--report", type=Path, help="a file for one line of JSON a round")
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="med3d-chaos-"))
-    with small_disk(folder, DISK_MB) as mounted:
-        campaign = Campaign(folder / "cluster", postgres=given.database == "postgresql", small_disk=mounted)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    with tempfile.TemporaryDirectory(prefix="med3d-chaos-") as folder, small_disk(folder, DISK_MB) as mounted:
+        campaign = Campaign(Path(folder) / "cluster", postgres=given.database == "postgresql", small_disk=mounted)
         good = False
         try:
             campaign.cluster.start()
             good = run(campaign, given)
         finally:
-            campaign.cluster.close()
+            campaign.cluster.stop()
             if not good:
-                kept = shutil.copytree(folder, f"{folder}-kept", ignore=shutil.ignore_patterns("ballast", "*.sock"))
-                print(f"kept for a look: {kept}")
-    shutil.rmtree(folder)
+                keep(campaign.cluster, Path(f"{folder}-kept"))
+            campaign.cluster.close()
     sys.exit(0 if good else 1)
+
+
+def keep(cluster, kept):
+    """Copy what the campaign left, for a look."""
+    shutil.copytree(cluster.folder, kept / "cluster")
+    if cluster.postgres:
+        shutil.copytree(cluster.postgres.folder, kept / "postgresql", ignore=shutil.ignore_patterns(".s.*"))
+    print(f"kept for a look: {kept}", flush=True)
 
 
 def run(campaign, given):

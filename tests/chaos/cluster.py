@@ -61,10 +61,13 @@ class Postgres:
 
     def start(self):
         options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
-        return subprocess.Popen(
-            [self.binaries / "postgres", "-D", self.folder / "data", "-p", str(self.port), *options],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user="postgres", group="postgres", cwd=self.folder,
-        )  # fmt: skip
+        here = os.getpid()
+        with (self.folder / "postgres.log").open("ab") as log:
+            return subprocess.Popen(
+                [self.binaries / "postgres", "-D", self.folder / "data", "-p", str(self.port), *options],
+                stdout=log, stderr=log, user="postgres", group="postgres", cwd=self.folder,
+                preexec_fn=lambda: die_with_parent(here, signal.SIGQUIT),  # noqa: PLW1509 - it only asks the kernel
+            )  # fmt: skip
 
     def is_ready(self):
         ready = [self.binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-U", "med3d"]
@@ -97,6 +100,7 @@ class Cluster:
             self.proxies["service-database"] = FaultyProxy(self.postgres.port)
         self._processes, self._started_at, self._lock = {}, {}, threading.Lock()
         self._paused, self._stopping, self._watch = set(), threading.Event(), None
+        self.client = self.database = None
 
     @property
     def names(self):
@@ -107,7 +111,7 @@ class Cluster:
 
     def start(self):
         if self.postgres:
-            self._processes["postgres"] = self.postgres.start()
+            self._start("postgres")
             wait_until(self.postgres.is_ready, "PostgreSQL's start", START_TIMEOUT_S)
             url = new_database(self.postgres.url())
             self._database_url = url
@@ -144,21 +148,32 @@ class Cluster:
             return self.client.get("/readyz").status_code == 200
         return False
 
-    def close(self):
+    def stop(self):
+        """End every process and every line; the data stays."""
         self._stopping.set()
         if self._watch is not None:
             self._watch.join()
+        self._resume()  # SIGQUIT waits for what is stopped
         for name in list(self._processes):
             self._signal_family(name, signal.SIGKILL)
         for process in self._processes.values():
             process.wait()
         for proxy in self.proxies.values():
             proxy.close()
-        self.client.close()
-        self.database.close()
-        shutil.rmtree(self._socket_dir)
+
+    def close(self):
+        """Stop, and remove what lies outside of ``folder``."""
+        self.stop()
+        for opened in (self.client, self.database):
+            if opened is not None:
+                opened.close()
+        shutil.rmtree(self._socket_dir, ignore_errors=True)
         if self.postgres:
-            shutil.rmtree(self.postgres.folder)
+            shutil.rmtree(self.postgres.folder, ignore_errors=True)
+
+    def check_supervisor(self):
+        """Raise AssertionError where nothing starts again what dies."""
+        assert self._watch.is_alive(), "the stand-in supervisor has ended"
 
     def _start(self, name):
         if name == "postgres":
@@ -244,14 +259,17 @@ class Cluster:
 
     def heal(self):
         """End all harm that lasts."""
-        for process in self._paused:
-            with suppress(psutil.NoSuchProcess):
-                process.resume()
-        self._paused.clear()
+        self._resume()
         for proxy in self.proxies.values():
             proxy.heal()
         for clock in self.clocks.iterdir():
             clock.write_text("+0\n")
+
+    def _resume(self):
+        for process in self._paused:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+        self._paused.clear()
 
     def _process(self, name):
         with self._lock:

@@ -1,8 +1,8 @@
 """What is done to the service in a round. All follows from the round's seed, but for the operating system's timing."""
 
 import random
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from factories.disks import fill
@@ -55,7 +55,7 @@ class Harm:
         self._faults = faults
         self._dice = random.Random(seed)
         self._ballast = ballast
-        self._thread = threading.Thread(target=self._run)
+        self._thread = ThreadPoolExecutor(1)
 
     def _run(self):
         began = time.monotonic()
@@ -88,8 +88,10 @@ class Harm:
                     proxy.delay_s = 0.2
 
     def __enter__(self):
-        self._thread.start()
+        self._done = self._thread.submit(self._run)
         return self
 
     def __exit__(self, kind, error, at):
-        self._thread.join()
+        self._thread.shutdown()
+        if error is None:
+            self._done.result()
