@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 
 import structlog
 from pydantic import ValidationError
@@ -14,7 +13,6 @@ from sqlalchemy import select
 from med3d_contract.results import RunStatus
 from med3d_contract.store import ObjectInfo, StoreError
 from med3d_contract.work import StoredOutcome
-from med3d_service.arrival_tables import ArrivedInstanceRow
 from med3d_service.audit.forwarding import keep_forwarding
 from med3d_service.cohorts.nights import tend_cohorts
 from med3d_service.composition import Service
@@ -22,8 +20,8 @@ from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
 from med3d_service.erasure import finish_erasures
 from med3d_service.intake.clock import StabilityClock
-from med3d_service.intake.originals import original_key, upload_of
 from med3d_service.ledger import Ledger
+from med3d_service.leftovers import Leftovers
 from med3d_service.logs import configure_logging
 from med3d_service.problems import ServiceError
 from med3d_service.retention import Retention, finish_removals
@@ -31,7 +29,7 @@ from med3d_service.runs.stranded import note_stranded
 from med3d_service.runs.transitions import lose_expired, store_outcome
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
-from med3d_service.tables import BeatRow, RunRow, UploadRow
+from med3d_service.tables import BeatRow, RunRow
 
 log = structlog.get_logger()
 
@@ -39,7 +37,6 @@ ADOPT_AFTER_S = 5.0
 """A stored outcome is left so long to the worker that publishes it."""
 LEFTOVERS_EVERY_S = 900.0
 """Every original in the store is looked at: with a hundred thousand of them that takes some seconds."""
-LOOKED_UP_AT_ONCE = 500
 
 
 def run(settings: Settings) -> None:
@@ -50,6 +47,7 @@ def run(settings: Settings) -> None:
     clock = StabilityClock(settings, service.database, service.broker, service.audit)
     ledger = Ledger(settings, service.database, service.store)
     retention = Retention(service)
+    leftovers = Leftovers(service)
     last_leftovers = float("-inf")
     stopped = threading.Event()
     if settings.audit_syslog_url is not None:
@@ -75,7 +73,7 @@ def run(settings: Settings) -> None:
         _tried("removals", finish_removals, service)
         if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
             last_leftovers = time.monotonic()
-            _tried("leftovers", remove_leftovers, service)
+            _tried("leftovers", leftovers.remove)
     stopped.set()
     service.close()
     log.info("scheduler_stopped")
@@ -148,34 +146,6 @@ def _adopt(service: Service, key: str) -> int:
         settled = True  # of an older attempt
     service.store.delete(key)
     return 0 if settled else 1
-
-
-def remove_leftovers(service: Service) -> int:
-    """Remove what abandoned uploads left: fragments in the spool, and originals that no upload refers to."""
-    removed = 0
-    old = time.time() - service.settings.leftover_s
-    for path in service.settings.spool_dir.iterdir():
-        if path.is_file() and path.stat().st_mtime < old:
-            path.unlink(missing_ok=True)
-            removed += 1
-    ids = (upload_of(stored.key) for stored in _older(service.store.list("originals"), service.settings.leftover_s))
-    while some := list(islice(ids, LOOKED_UP_AT_ONCE)):
-        for upload_id in _unreferenced(service, some):
-            service.store.delete(original_key(upload_id))
-            removed += 1
-    if removed:
-        log.info("leftovers_removed", count=removed)
-    return removed
-
-
-def _unreferenced(service: Service, ids: list[str]) -> set[str]:
-    """Those of ``ids`` that are neither of an upload nor of an instance that has arrived."""
-    with service.database.read() as session:
-        uploads = session.scalars(select(UploadRow.id).where(UploadRow.id.in_(ids))).all()
-        arrived = session.scalars(
-            select(ArrivedInstanceRow.upload_id).where(ArrivedInstanceRow.upload_id.in_(ids))
-        ).all()
-    return set(ids) - set(uploads) - set(arrived)
 
 
 def _older(objects: Iterator[ObjectInfo], age_s: float) -> Iterator[ObjectInfo]:

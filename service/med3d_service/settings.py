@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     redispatch_s: float = Field(10.0, description="a run that waits so long while its queue is empty is sent again")
     cohort_ahead: int = Field(256, description="runs of a cohort that wait at once; the others are made as these go")
     sweep_s: float = Field(1.0, description="pause of the scheduler between sweeps")
-    leftover_s: float = Field(3600.0, description="fragments of abandoned uploads are removed at this age")
+    leftover_s: float = Field(3600.0, description="what abandoned uploads left is removed after so long")
     scale_target_s: float = Field(
         600.0, gt=0, description="what waits shall be worked off within so long: med3d_queue_desired_workers"
     )

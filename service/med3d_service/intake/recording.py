@@ -14,6 +14,7 @@ from med3d_contract.store import ObjectStore
 from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
 from med3d_service.identifiers import IdentifierVault
+from med3d_service.intake.damaged import is_damaged, replace_originals
 from med3d_service.intake.form import SubmittedFields
 from med3d_service.intake.receiving import ReceivedStudy
 from med3d_service.runs.starting import start_run
@@ -54,14 +55,21 @@ class StudyRecorder:
         return self.keep(site, received, lambda session, study, known: self._start(session, study, fields, known=known))
 
     def keep(self, site: str, received: ReceivedStudy, then: Callable[[Session, StudyRow, bool], T]) -> T:
-        """Record the study and do ``then(session, study, known)`` in the same transaction; what that gives."""
+        """Record the study and do ``then(session, study, known)`` in the same transaction; what that gives.
+
+        A study that is known already is not stored again, unless what was stored of it is damaged.
+        """
         with self._database.write() as session:
             study = _find(session, site, received.digest)
-            if study is not None:
+            if study is not None and not is_damaged(study):
                 return then(session, study, True)
         upload = self._store_originals(received)
         try:
             with self._database.write() as session:
+                damaged = _find(session, site, received.digest) if study is not None else None
+                if damaged is not None and upload is not None:
+                    replace_originals(session, damaged, upload, received.instances)
+                    return then(session, damaged, True)
                 return then(session, self._insert(session, site, received, upload), False)
         except IntegrityError:  # the same study came twice at once, and the other was first
             if upload is not None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.results import Priority, Refusal, RunStatus
 from med3d_service.problems import ServiceError
 from med3d_service.runs.reuse import prepared_for
-from med3d_service.runs.transitions import enqueue, raise_priority, refuse_study
+from med3d_service.runs.transitions import ORIGINAL_DAMAGED, enqueue, raise_priority, refuse_study
 from med3d_service.runs.views import priority_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow
 
@@ -47,6 +47,9 @@ def start_run(
             RunRow.superseded_by.is_(None),
         )
     ).one_or_none()
+    if after_fault:
+        look_again(study)
+    after_fault = after_fault or _is_mended(study, current)
     if current is not None and not (after_fault and current.status in FAULTS):
         if priority is not None and raise_priority(session, current.id, priority):
             session.refresh(current)
@@ -85,6 +88,18 @@ def requeue(session: Session, run: RunRow) -> RunRow:
     bundle = session.get_one(BundleRow, run.bundle_digest)
     started = start_run(session, study, bundle, priority=None, chosen_series=run.chosen_series, after_fault=True)
     return started.run
+
+
+def look_again(study: StudyRow) -> None:
+    """Have the working copy tried once more where damaged originals were in its way."""
+    if study.refusal is not None and study.refusal["code"] == ORIGINAL_DAMAGED:
+        study.working_status, study.working_tries, study.refusal = "waiting", 0, None
+
+
+def _is_mended(study: StudyRow, current: RunRow | None) -> bool:
+    """Say whether ``current`` failed for originals that have been sent again since."""
+    failure = None if current is None else current.failure
+    return failure is not None and failure["code"] == ORIGINAL_DAMAGED and study.working_status != "refused"
 
 
 def _hurry_copy(study: StudyRow, run: RunRow) -> None:

@@ -34,6 +34,8 @@ IN_WORK = {PREPROCESS: RunStatus.PREPROCESSING, PREDICT: RunStatus.PREDICTING}
 ANSWERS = frozenset({RunStatus.COMPLETED, RunStatus.REFUSED})
 TENSOR_GONE = frozenset({"object_missing", "object_damaged"})
 """Faults of the predict stage that only preprocessing can mend: it makes the tensor again."""
+ORIGINAL_DAMAGED = "original_damaged"
+"""Why a study may have no working copy through a fault of the store's: its runs have failed, and were not refused."""
 WORKER_LOST = Failure(
     code="worker_lost",
     reason="The worker was lost each time that it worked on this run; its log tells why.",
@@ -233,11 +235,14 @@ def store_outcome(session: Session, run_id: str, outcome: Outcome, leases: Lease
 
 
 def refuse_study(session: Session, study_id: str, refusal: Refusal) -> None:
-    """Refuse the waiting runs of a study that has no working copy to work on."""
+    """End the waiting runs of a study that has no working copy to work on."""
+    to, values = RunStatus.REFUSED, {"refusal": refusal.model_dump(mode="json")}
+    if refusal.code == ORIGINAL_DAMAGED:
+        failure = Failure(code=refusal.code, reason=refusal.reason, retryable=False)
+        to, values = RunStatus.FAILED, {"failure": failure.model_dump(mode="json")}
     waiting = select(RunRow).where(RunRow.study_id == study_id, RunRow.status == RunStatus.QUEUED).with_for_update()
     for run in session.scalars(waiting).all():
-        values = {"refusal": refusal.model_dump(mode="json")}
-        _move(session, run, RunStatus.REFUSED, values, refusal.code)
+        _move(session, run, to, values, refusal.code)
 
 
 def lose_expired(session: Session, leases: Leases) -> list[str]:

@@ -17,7 +17,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from med3d_service.sealed import SealedReader
+from med3d_service.sealed import SealBrokenError, SealedReader
 from med3d_service.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
 from med3d_service.working_copy.messages import Finding, Job, Limits, Report
 from med3d_service.working_copy.nifti import UnreadableNiftiError, clean_nifti
@@ -37,6 +37,8 @@ def main() -> int:
     job = json.loads(line)
     try:
         report = copy_study(Job.model_validate(job))
+    except (FileNotFoundError, SealBrokenError):
+        report = Report(finding=Finding.ORIGINAL_DAMAGED)
     except OSError as error:
         if error.errno not in _DISK_FAULTS:
             raise

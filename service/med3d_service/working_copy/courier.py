@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.ages import chronological_age
 from med3d_contract.results import Refusal
+from med3d_contract.store import ObjectDamagedError, ObjectMissingError
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
@@ -41,6 +42,10 @@ IDENTIFYING = (
 REFUSALS = {
     Finding.NO_IMAGES: "The upload holds no images. Send the DICOM files of one MRI study, or one NIfTI volume.",
     Finding.UNREADABLE_FILE: "The files are damaged and cannot be read. Export the study again and send all of it.",
+    Finding.ORIGINAL_DAMAGED: (
+        "What the service stored of this study is damaged or gone. "
+        "The operator brings it back from a backup and requeues the run; or export the study anew and send it again."
+    ),
     Finding.SEVERAL_PATIENTS: "The upload holds images of more than one patient. Send one study at a time.",
 }
 
@@ -101,7 +106,7 @@ class Courier:
         fetched = self._service.settings.spool_dir / f"{study.study_id}.originals"
         shutil.rmtree(fetched, ignore_errors=True)
         try:
-            report = self.sandbox.run(self._job(study, target, fetched), lambda: self._renew(study))
+            report = self._copied(study, target, fetched)
             if report.finding is Finding.COPIED:
                 self._keep(study, report, target)
             else:
@@ -120,6 +125,13 @@ class Courier:
         )
         self.sandbox.prepare()  # last: the next child's start would slow down what this study waits for
         return True
+
+    def _copied(self, study: StudyToCopy, target: Path, fetched: Path) -> Report:
+        try:
+            job = self._job(study, target, fetched)
+        except (ObjectDamagedError, ObjectMissingError):
+            return Report(finding=Finding.ORIGINAL_DAMAGED)
+        return self.sandbox.run(job, lambda: self._renew(study))
 
     def _claim(self) -> StudyToCopy | None:
         """Take the most urgent study that waits, or whose courier was lost; of equals the oldest."""

@@ -41,6 +41,7 @@ class Finding(StrEnum):
     NO_IMAGES = "no_images"
     UNREADABLE_FILE = "unreadable_file"
     SEVERAL_PATIENTS = "several_patients"
+    ORIGINAL_DAMAGED = "original_damaged"  # a stored container is gone or altered: says nothing about the study, too
     DISK_FAULT = "disk_fault"  # the disk failed the child: says nothing about the study
 
 

@@ -1,18 +1,18 @@
 """The scheduler's steps, one by one."""
 
 import os
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
 
-from factories.service import LEASES, MemoryBroker, add_run, completed, migrated, preprocessed, worker
+from factories.service import LEASES, MemoryBroker, add_run, add_study, completed, migrated, preprocessed, worker
 from med3d_contract.work import StoredOutcome
 from med3d_service import scheduler
 from med3d_service.composition import Service
+from med3d_service.leftovers import Leftovers
 from med3d_service.runs import transitions
-from med3d_service.tables import BeatRow, RunRow
+from med3d_service.tables import BeatRow, RunRow, UploadRow
 
 
 @pytest.fixture
@@ -103,19 +103,57 @@ def test_a_lease_ends_only_while_the_api_could_have_renewed_it(service, api_sile
     assert status(service, run_id) == expected
 
 
-def test_fragments_and_originals_that_nobody_refers_to_are_removed_when_they_are_old(service):
-    spool = service.settings.spool_dir
-    old, fresh = spool / "old.upload", spool / "fresh.upload"
-    for path in (old, fresh):
-        path.write_bytes(b"x")
-    past = time.time() - 2 * service.settings.leftover_s
-    os.utime(old, (past, past))
+def leftovers_watched(service):
+    """Leftovers, and the hand of their clock."""
+    at = [0.0]
+    return Leftovers(service, clock=lambda: at[0]), at
+
+
+def lying_about(service):
+    return {path.name for path in service.settings.spool_dir.iterdir()} | {
+        found.key for found in service.store.list("originals")
+    }
+
+
+def test_fragments_and_originals_that_nobody_refers_to_are_removed_when_they_have_lain_long(service):
+    leftovers, at = leftovers_watched(service)
+    (service.settings.spool_dir / "old.upload").write_bytes(b"x")
     service.store.put("originals/orphan", b"x")
+    assert leftovers.remove() == 0
+    at[0] = service.settings.leftover_s - 1
+    (service.settings.spool_dir / "fresh.upload").write_bytes(b"x")
     service.store.put("originals/under-way", b"x")
-    made_older(service, "originals/orphan", 2 * service.settings.leftover_s)
-    assert scheduler.remove_leftovers(service) == 2
-    assert [path.name for path in spool.iterdir()] == ["fresh.upload"]
-    assert [found.key for found in service.store.list("originals")] == ["originals/under-way"]
+    assert leftovers.remove() == 0
+    at[0] = service.settings.leftover_s
+    assert leftovers.remove() == 2
+    assert lying_about(service) == {"fresh.upload", "originals/under-way"}
+
+
+def test_a_fragment_that_is_still_written_is_no_leftover(service):
+    leftovers, at = leftovers_watched(service)
+    slow = service.settings.spool_dir / "slow.upload"
+    for hour in range(3):
+        slow.write_bytes(b"x" * hour)
+        os.utime(slow, ns=(0, hour))
+        at[0] = hour * service.settings.leftover_s
+        assert leftovers.remove() == 0
+    assert slow.exists()
+
+
+def test_a_clock_two_hours_ahead_takes_no_original_before_its_row_is_committed(service):
+    leftovers, at = leftovers_watched(service)
+    with service.database.write() as session:
+        service.store.put("originals/just-stored", b"x")
+        made_older(service, "originals/just-stored", 7200)  # so it looks to a scheduler whose clock is ahead
+        assert leftovers.remove() == 0
+        study_id = add_study(session)
+        stored = UploadRow(
+            id="just-stored", study_id=study_id, key="originals/just-stored", sha256="0" * 64, stored_bytes=1
+        )
+        session.add(stored)
+    at[0] = 2 * service.settings.leftover_s
+    assert leftovers.remove() == 0
+    assert lying_about(service) == {"originals/just-stored"}
 
 
 def test_the_memory_broker_and_celery_s_have_the_same_face(service):

@@ -1,0 +1,112 @@
+"""What the store holds of a study has been altered or has gone: a fault with a name, and two ways to mend it."""
+
+import shutil
+
+import pytest
+from sqlalchemy import select
+
+from factories.service import migrated
+from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
+from factories.work import BUNDLE
+from med3d_service.bundles import register_bundles
+from med3d_service.composition import Service
+from med3d_service.intake.form import StudyForm
+from med3d_service.intake.limits import Limits, Meter
+from med3d_service.ledger import Ledger
+from med3d_service.leftovers import Leftovers
+from med3d_service.runs.starting import requeue
+from med3d_service.tables import RunRow, StudyRow, UploadRow
+from med3d_service.working_copy.courier import Courier, sandbox_of
+
+STUDY = files_form(("study.zip", zip_of(named(dicom_files()))))
+
+
+@pytest.fixture
+def service(tmp_path):
+    made = Service.compose(migrated(tmp_path, leftover_s=0.0))
+    with made.database.write() as session:
+        register_bundles(session, [BUNDLE])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def courier(service):
+    made = Courier(service, sandbox_of(service.settings))
+    yield made
+    made.sandbox.close()
+
+
+def send(service):
+    form = StudyForm(
+        CONTENT_TYPE, service.settings.spool_dir, service.keys.originals, Meter(Limits.of(service.settings))
+    )
+    form.write(STUDY)
+    taken = service.recorder.record("default", *form.finish())
+    form.discard()
+    return taken
+
+
+def original(service):
+    with service.database.read() as session:
+        return service.store.local_path(session.scalars(select(UploadRow.key)).one())
+
+
+def flip_a_byte(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def run_of(service, run_id):
+    with service.database.read() as session:
+        return session.scalars(select(RunRow).where(RunRow.id == run_id)).one()
+
+
+def working_copy(service):
+    with service.database.read() as session:
+        return session.scalars(select(StudyRow.working_status)).one()
+
+
+def ledger(service):
+    return Ledger(service.settings, service.database, service.store).check(digests=True).counts
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, lambda path: path.unlink()], ids=["altered", "gone"])
+def test_a_damaged_original_fails_its_run_by_name_and_refuses_nobodys_study(service, courier, damage):
+    taken = send(service)
+    damage(original(service))
+    assert courier.copy_next()
+    run = run_of(service, taken.run_id)
+    assert (run.status, run.failure["code"], run.refusal) == ("failed", "original_damaged", None)
+    assert "backup" in run.failure["reason"]
+    assert not courier.copy_next(), "it is not tried for ever"
+    assert set(ledger(service)) <= {"original_altered", "original_missing"}
+    assert ledger(service)
+
+
+def test_an_original_that_was_brought_back_is_copied_when_its_run_is_requeued(service, courier, tmp_path):
+    taken = send(service)
+    shutil.copy(original(service), tmp_path / "backup")
+    flip_a_byte(original(service))
+    courier.copy_next()
+    shutil.copy(tmp_path / "backup", original(service))
+    with service.database.write() as session:
+        again = requeue(session, session.scalars(select(RunRow).where(RunRow.id == taken.run_id)).one()).id
+    assert courier.copy_next()
+    assert (working_copy(service), run_of(service, again).status) == ("ready", "queued")
+    assert ledger(service) == {}
+
+
+def test_a_study_whose_original_is_damaged_is_taken_once_more_when_it_is_sent_again(service, courier):
+    taken = send(service)
+    flip_a_byte(original(service))
+    courier.copy_next()
+    again = send(service)
+    assert (again.study_id, again.known) == (taken.study_id, False)
+    assert run_of(service, taken.run_id).superseded_by == again.run_id
+    assert courier.copy_next()
+    assert (working_copy(service), run_of(service, again.run_id).status) == ("ready", "queued")
+    assert ledger(service) == {}
+    Leftovers(service).remove()
+    assert len(list(service.store.list("originals"))) == 1, "the damaged container went"
