@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,14 +108,15 @@ def file_sha256(path: Path) -> str:
 class ObjectStore:
     """Objects by key. Made by ``ObjectStore.open``; safe to share between threads."""
 
-    def __init__(self, backend: Any, root: Path | None) -> None:
+    def __init__(self, backend: Any, root: Path | None, sync: Callable[[Path], None]) -> None:
         self._backend = backend
+        self._sync = sync
         self._root = root  # of a local store, whose writes are fsync'ed
         self._made: set[Path] = set()  # folders known to be on disk
 
     @classmethod
-    def open(cls, url: str, **options: Any) -> "ObjectStore":
-        """Open ``file:///folder`` (made where absent) or ``s3://bucket/prefix``.
+    def open(cls, url: str, *, sync: Callable[[Path], None] = _sync, **options: Any) -> "ObjectStore":
+        """Open ``file:///folder`` (made where absent) or ``s3://bucket/prefix``. ``sync`` is fsync of a file or folder.
 
         ``options`` go to obstore (``config``, ``client_options``); S3 credentials are read from the environment as in
         every AWS client. Raises StoreError for another scheme.
@@ -123,10 +124,14 @@ class ObjectStore:
         parts = urlsplit(url)
         if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path:
             root = Path(unquote(parts.path))
+            made = [folder for folder in (root, *root.parents) if not folder.exists()]
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return cls(obstore.store.LocalStore(prefix=root), root)
+            for folder in (root, *made):
+                with suppress(PermissionError):  # of a folder that is somebody else's
+                    sync(folder.parent)
+            return cls(obstore.store.LocalStore(prefix=root), root, sync)
         if parts.scheme == "s3":
-            return cls(obstore.store.from_url(url, **options), None)
+            return cls(obstore.store.from_url(url, **options), None, sync)
         raise StoreError(f"a store is file:///folder or s3://bucket/prefix, not {parts.scheme}://")
 
     def put(self, key: str, data: bytes) -> StoredObject:
@@ -186,21 +191,21 @@ class ObjectStore:
         for path in paths:
             path.touch(mode=0o600, exist_ok=False)
         for folder in sorted({path.parent for path in paths}):
-            _sync(folder)
+            self._sync(folder)
         return paths
 
     def settle_reserved(self, path: Path) -> None:
         """Have the content of a reserved file on disk."""
-        _sync(path)
+        self._sync(path)
 
     def _settle(self, aside: Path, key: str) -> None:
         """Bring a whole file to its place in the local store so that a loss of power cannot take it back."""
         assert self._root is not None
         target = self._root / key
-        _sync(aside)
+        self._sync(aside)
         self._make_folder(target.parent)
         aside.replace(target)
-        _sync(target.parent)
+        self._sync(target.parent)
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder where it is absent, and have it on disk in all that it lies in, once for this process."""
@@ -211,7 +216,7 @@ class ObjectStore:
         above = folder
         while above != self._root:
             above = above.parent
-            _sync(above)
+            self._sync(above)
         self._made.add(folder)
 
     def get(self, key: str, sha256: str | None = None) -> bytes:
