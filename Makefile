@@ -14,7 +14,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos test test-long test-export lint bench bench-pacs bench-kills bench-peers fuzz sbom audit-dependencies clean
+.PHONY: help demo chaos test test-long test-export lint bench bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,11 @@ bench-pacs: $(VENV)/.dev ## ingest by C-STORE beside Orthanc and storescp, and f
 	@$(BIN)/python deploy/check_host.py test
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_ingest
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_hook
+
+bench-durability: $(VENV)/.dev ## parallel uploads beside plain fsync; 100,000 stored runs listed, filtered and fetched
+	@$(BIN)/python deploy/check_host.py test
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_uploads
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_records
 
 bench-kills: $(VENV)/.dev ## kill -9 of the gateway's processes at random while studies arrive: none lost, none doubled (ROUNDS=50 SEED=1)
 	@$(BIN)/python deploy/check_host.py test

@@ -167,6 +167,8 @@ class RunRow(Base):
             postgresql_where=text("superseded_by IS NULL"),
         ),
         Index("ix_runs_status_seq", "status", "seq"),
+        Index("ix_runs_study", "study_id"),
+        Index("ix_runs_status_priority_created", "status", "priority", "created_at"),
     )
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(ID, unique=True)

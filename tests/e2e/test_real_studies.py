@@ -1,8 +1,10 @@
 """Real studies through the whole service: each gets its number or its reason."""
 
 import io
+import json
 import os
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -195,6 +197,22 @@ def test_a_refused_study_sends_an_sr_that_says_why(service, test_data):
     assert "Brain age" not in found
     assert any("Refused" in value for value in found["Decision on the estimate"])
     assert run["refusal"]["code"] in found["Reason of the decision"][0]
+
+
+def med3d(service, *arguments):
+    command = [sys.executable, "-m", "med3d_cli", *arguments, "--data-dir", str(service.data_dir)]
+    environment = os.environ | {"MED3D_ALLOW_DEMONSTRATION_HEADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_replay_derives_a_real_answer_again_from_what_is_stored(service, mprage_run):
+    said = med3d(service, "replay", mprage_run["run_id"], "--json")
+    assert said.returncode == 0, said.stdout + said.stderr
+    report = json.loads(said.stdout)
+    compared = {one["name"].split(" (")[0] for one in report["compared"]}
+    assert compared >= {"status", "tensor", "latent", "brain age", "SDMT", "decision"}
+    assert all(one["agrees"] for one in report["compared"])
+    assert all(one["then"] == one["now"] for one in report["fingerprint"])
 
 
 def test_no_identifier_of_a_study_is_written_outside_the_encrypted_table(service, mprage_run, test_data):

@@ -2,7 +2,7 @@
 
 ``python -m factories.quick_worker`` with the environment of `med3d worker`. All else is the worker's own: Celery, claims,
 leases, scratch, tensors, stored answers. A wrong, mixed-up or stale answer shows as another number. A study of the
-number POISON kills every child that reads it.
+number POISON kills every child that reads it. No prediction ends while the file that QUICK_WORKER_HOLD names is there.
 """
 
 import os
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -36,6 +37,7 @@ from med3d_worker.workplace import Workplace, _say_hello
 
 POISON = 666_666
 LONGEST_STEP_S = 0.3
+HOLD = os.environ.get("QUICK_WORKER_HOLD")
 NO_LIMITS = QualityLimits(refuse={}, review={})
 
 
@@ -92,6 +94,8 @@ class QuickPreparation:
 def predict(heads):
     """Stands in for HeadPrediction."""
     time.sleep(random.uniform(0, LONGEST_STEP_S))
+    while HOLD and Path(HOLD).exists():
+        time.sleep(0.05)
     return [result(float(head.record.tensor[0, 0, 0])) for head in heads]
 
 

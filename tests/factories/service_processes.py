@@ -36,7 +36,7 @@ def free_port():
 
 
 @contextmanager
-def postgresql(certificates=None):
+def postgresql(certificates=None, *, fsync=False):
     """Debian's PostgreSQL on a free port, as user postgres; its URL. Skips where it cannot be.
 
     With ``certificates`` it takes TCP connections over TLS alone.
@@ -54,7 +54,8 @@ def postgresql(certificates=None):
         [binaries / "initdb", "-D", folder / "data", "-U", "med3d", "--auth=trust", "-E", "UTF8", "--no-sync"],
         check=True, stdout=subprocess.DEVNULL, **account,
     )  # fmt: skip
-    options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
+    options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
+    options += [] if fsync else ["-c", "fsync=off"]
     if certificates is not None:
         options += _tls_alone(folder, certificates)
     server = subprocess.Popen(

@@ -1,0 +1,71 @@
+"""A disk that takes a second for each fsync: senders wait for it, and nobody else does."""
+
+import threading
+import time
+from dataclasses import replace
+
+import anyio
+import pytest
+from anyio import to_thread
+from anyio.from_thread import start_blocking_portal
+
+from factories.api import open_api
+from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
+from med3d_contract.store import ObjectStore
+from med3d_service.access import Role
+from med3d_service.intake.recording import StudyRecorder
+
+SYNC_S = 1.0
+
+
+class SlowDisk:
+    """Stands in for fsync; ``syncing`` is set while somebody waits for it."""
+
+    def __init__(self):
+        self.syncing = threading.Event()
+
+    def sync(self, _path):
+        self.syncing.set()
+        time.sleep(SYNC_S)
+
+
+@pytest.fixture
+def disk():
+    return SlowDisk()
+
+
+@pytest.fixture
+def api(tmp_path, disk):
+    made = open_api(tmp_path)
+    store = ObjectStore.open(made.settings.store)
+    slow = ObjectStore(store._backend, store.local_path("x").parent, disk.sync)  # open() would sync, too
+    service = made.service
+    made.app.state.service = replace(service, store=slow, recorder=StudyRecorder(service.database, slow, service.vault))
+    yield made
+    made.close()
+
+
+def test_a_slow_disk_holds_up_its_sender_and_no_reader(api, disk):
+    sender, reader = ({"Authorization": f"Bearer {api.key(role)}"} for role in (Role.SUBMITTER, Role.VIEWER))
+    study = files_form(("study.zip", zip_of(named(dicom_files()))))
+    answers = {}
+
+    async def send():
+        headers = sender | {"Content-Type": CONTENT_TYPE}
+        answers["study"] = await api.client.post("/studies", content=study, headers=headers, timeout=60)
+
+    async def read_meanwhile():
+        await to_thread.run_sync(disk.syncing.wait)
+        answers["run"] = await api.client.get(f"/runs/{api.ids['run_id']}", headers=reader)
+        answers["first"] = "study" not in answers
+
+    async def both():
+        async with anyio.create_task_group() as group:
+            group.start_soon(send)
+            group.start_soon(read_meanwhile)
+
+    with start_blocking_portal() as portal:
+        portal.call(both)
+    assert answers["study"].status_code == 202
+    assert answers["run"].status_code == 200
+    assert answers["first"], "the reader waited for the sender's disk"
