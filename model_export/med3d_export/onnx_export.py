@@ -50,10 +50,17 @@ def _export_torch(network: torch.nn.Module, example: torch.Tensor, path: Path, t
 
 
 def export_head(head: Pipeline, dimension: int, path: Path) -> None:
-    """Write one head, scaler included: ``latent`` (N, d) float32 to ``estimate`` (N, 1) float32."""
+    """Write one head, scaler included: ``latent`` (N, d) float32 to ``estimate`` (N, 1) float32.
+
+    The same head makes the same bytes, so that a bundle made again has the same digests.
+    """
     taken = [("latent", FloatTensorType([None, dimension]))]
-    model: Any = convert_sklearn(head, initial_types=taken, target_opset={"": OPSET, "ai.onnx.ml": 3})
+    operators = {"": OPSET, "ai.onnx.ml": 3}
+    model: Any = convert_sklearn(head, name=path.stem, initial_types=taken, target_opset=operators)
     _rename_output(model, "estimate")
+    in_order = sorted(model.opset_import, key=lambda one: one.domain)  # the converter has them in a set
+    del model.opset_import[:]
+    model.opset_import.extend(in_order)
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString())
