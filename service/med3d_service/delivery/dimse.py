@@ -55,17 +55,15 @@ class DimseSender:
         if self._commitment:
             wanted.append(build_context(StorageCommitmentPushModel))
         association = associate(self._peer, wanted)
+        accepted = any(one.abstract_syntax == context.abstract_syntax for one in association.accepted_contexts)
+        if association.is_established and accepted:
+            return association
         if association.is_rejected:
             raise NotDeliveredError("peer_rejected_association")
-        accepted = {one.abstract_syntax for one in association.accepted_contexts}
-        refused = (
-            association.rejected_contexts or association.is_established
-        ) and context.abstract_syntax not in accepted
-        if association.is_established and not refused:
-            return association
+        answered = association.is_established or association.rejected_contexts
         if association.is_established:
             association.release()
-        if refused:
+        if answered and not accepted:
             raise RefusedByPeerError("refused:sop_class_not_accepted")
         raise NotDeliveredError("peer_away:no_association")
 
@@ -80,20 +78,23 @@ class DimseSender:
         answer, _ = association.send_n_action(
             asked, REQUEST_COMMITMENT, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
         )
-        status = answer.get("Status")
-        if status is None:
-            raise NotDeliveredError("peer_away:no_answer")
+        status = _status(answer)
         if status != SUCCESS:
-            raise NotDeliveredError(f"peer_failed:commitment_0x{int(status):04X}")
+            raise NotDeliveredError(f"peer_failed:commitment_0x{status:04X}")
 
     @staticmethod
     def _judge(answer: Dataset) -> None:
-        status = answer.get("Status")
-        if status is None:
-            raise NotDeliveredError("peer_away:no_answer")
+        status = _status(answer)
         if status == SUCCESS or status in WARNINGS:
             return
-        code = f"0x{int(status):04X}"
+        code = f"0x{status:04X}"
         if status in FINAL_CODES or any(first <= status < first + 0x100 for first in FINAL[:1]) or status >= FINAL[1]:
             raise RefusedByPeerError(f"refused:{code}")
         raise NotDeliveredError(f"peer_failed:{code}")
+
+
+def _status(answer: Dataset) -> int:
+    """The status of a response; the library makes an empty one where the peer gave none."""
+    if "Status" not in answer:
+        raise NotDeliveredError("peer_away:no_answer")
+    return int(answer.Status)
