@@ -3,6 +3,7 @@
 import pytest
 
 from factories.service_processes import Processes, new_database, postgresql
+from med3d_cli.cohorts_client import CohortsClient
 
 QUICK = {"MED3D_LEASE_S": "3", "MED3D_REDISPATCH_S": "1", "MED3D_SWEEP_S": "0.1"}
 
@@ -30,3 +31,11 @@ def processes(tmp_path):
     made = Processes(tmp_path, **QUICK)
     yield made
     made.close()
+
+
+@pytest.fixture
+def cohorts(service):
+    """A client of the cohorts of the service that the module's own ``service`` is."""
+    client = CohortsClient(service.url, service.key)
+    yield client
+    client.close()

@@ -13,7 +13,6 @@ import redis
 from factories.processes import wait_until
 from factories.service import completed, preprocessed, worker
 from factories.uploads import nifti_file
-from med3d_cli.cohorts_client import CohortsClient
 from med3d_cli.study_stream import Upload
 from med3d_contract.client import Superseded
 from med3d_contract.cohorts import CohortDraft, NightSchedule
@@ -27,13 +26,6 @@ def service(processes):
     processes.start("broker", "api", "courier", "scheduler")
     processes.hello(WORKER)
     return processes
-
-
-@pytest.fixture
-def cohorts(service):
-    client = CohortsClient(service.url, service.key)
-    yield client
-    client.close()
 
 
 def night_around_now():

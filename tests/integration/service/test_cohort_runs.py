@@ -8,7 +8,6 @@ import pytest
 from factories.processes import wait_until
 from factories.service import completed, failed, preprocessed, worker
 from factories.uploads import nifti_file
-from med3d_cli.cohorts_client import CohortsClient
 from med3d_cli.study_stream import Upload
 from med3d_contract.client import Superseded
 from med3d_contract.cohorts import CohortDraft, ReprocessingRequest
@@ -26,13 +25,6 @@ WORKER = worker(bundles=(BUNDLE, NEXT)).model_copy(
 def service(shared_processes):
     shared_processes.hello(WORKER)
     return shared_processes
-
-
-@pytest.fixture
-def cohorts(service):
-    client = CohortsClient(service.url, service.key)
-    yield client
-    client.close()
 
 
 def filled(cohorts, count):

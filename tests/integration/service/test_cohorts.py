@@ -8,7 +8,6 @@ import pytest
 from factories.service import worker
 from factories.uploads import nifti_file
 from med3d_cli.cohort_import import import_scans
-from med3d_cli.cohorts_client import CohortsClient
 from med3d_contract.cohort_manifest import read_manifest
 from med3d_contract.cohorts import CohortDraft, MemberFilter, NightSchedule
 from med3d_contract.problems import ApiError, Superseded
@@ -18,13 +17,6 @@ from med3d_contract.problems import ApiError, Superseded
 def service(shared_processes):
     shared_processes.hello(worker())
     return shared_processes
-
-
-@pytest.fixture
-def cohorts(service):
-    client = CohortsClient(service.url, service.key)
-    yield client
-    client.close()
 
 
 def name():
