@@ -24,12 +24,12 @@ def associate(
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     handlers: Sequence[Handler] = (),
 ) -> Association:
-    """Ask the peer for an association; whether there is one, ``is_established`` says."""
+    """Ask the peer for an association; whether there is one, ``is_established`` says. A refused one keeps no socket."""
     entity = AE(ae_title=peer.calling_ae_title)
     entity.maximum_pdu_size = 0
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_s
     entity.connection_timeout = min(CONNECT_S, peer.timeout_s)
-    return entity.associate(
+    association = entity.associate(
         peer.host,
         peer.port,
         contexts=contexts,
@@ -38,6 +38,20 @@ def associate(
         evt_handlers=[_bounded_by(peer.timeout_s), *handlers],
         tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
     )
+    if not association.is_established:
+        _close(association)
+    return association
+
+
+def _close(association: Association) -> None:
+    """Close what the library leaves to the garbage collector.
+
+    It shuts down before it closes, which fails where the peer has already gone, as it has when it refuses our
+    certificate after our side of the TLS 1.3 handshake.
+    """
+    left = association.dul.socket
+    if left is not None and left.socket is not None:
+        left.socket.close()
 
 
 def _bounded_by(timeout_s: float) -> Handler:

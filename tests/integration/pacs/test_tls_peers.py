@@ -4,6 +4,8 @@ from contextlib import closing
 
 import pytest
 from pydicom.uid import generate_uid
+from pynetdicom import build_context
+from pynetdicom.sop_class import Verification
 
 from factories import dcmtk
 from factories.arriving import saved
@@ -16,8 +18,9 @@ from med3d_service.delivery.dimse import DimseSender
 from med3d_service.delivery.sending import NotDeliveredError, Outgoing
 from med3d_service.delivery.stow import StowSender
 from med3d_service.peers import load_peers
+from med3d_service.peers.association import associate
 
-# pynetdicom leaves a socket whose handshake failed to the garbage collector.
+# pynetdicom drops, unclosed, a socket whose peer ended the handshake.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
 )
@@ -114,6 +117,14 @@ def test_where_one_side_does_not_trust_the_other_nothing_is_fetched(service, sou
     while pull["fault"] is None:
         pull = service.pull_view(pull_id)
     assert pull["fault"]["code"] == "peer_unreachable"
+
+
+@pytest.mark.parametrize("nobody", ["impostor", "stranger"])
+def test_a_refused_association_keeps_no_socket_open(peers, nobody):
+    association = associate(load_peers(peers).dimse[nobody], [build_context(Verification)])
+    assert not association.is_established
+    left = association.dul.socket.socket
+    assert left is None or left.fileno() == -1
 
 
 @pytest.mark.parametrize(("way", "table"), [(DimseSender, "dimse"), (StowSender, "dicomweb")])
