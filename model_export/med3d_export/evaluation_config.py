@@ -23,6 +23,8 @@ class EvaluationConfig(_Section):
     repeats: whole cross-validations, each with folds and seeds of its own. scope: ``first-fold`` fits only the first
     fold of each repeat, where hours are short. volumes_csv: regional volumes for a baseline, relative to the data's
     folder.
+    harmonisation: ``combat`` takes out of the latents what each site adds (see harmonisation.py), estimated anew from
+    the training subjects of each fold; the bundle carries it.
     head_kernels: which the search of the support vector regressions may choose from.
     age_bands_years: edges of the bands that coverage and the model card's errors are told apart by.
     """
@@ -34,6 +36,7 @@ class EvaluationConfig(_Section):
     scope: Scope = "all-folds"
     interval_level: float = Field(default=0.9, gt=0, lt=1)
     volumes_csv: Path | None = None
+    harmonisation: Literal["none", "combat"] = "none"
     head_kernels: tuple[Kernel, ...] = Field(default=KERNELS, min_length=1)
     age_bands_years: tuple[float, ...] = (20.0, 40.0, 60.0, 90.0)
 

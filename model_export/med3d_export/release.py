@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from med3d_export.cohort import Cohort
 from med3d_export.config import TrainingConfig
-from med3d_export.evaluation.held_out import HeldOut
+from med3d_export.evaluation.held_out import HeldOut, site_correction
 from med3d_export.evaluation.protocol import EvaluationReport
 from med3d_export.heads import search_head, without_support_vectors
 from med3d_export.labels import Labels
@@ -26,6 +26,7 @@ from med3d_export.reference_head import write_reference_input
 from med3d_export.tensor_cache import ASSET_FILES, read_volume
 from med3d_export.training import FittedAutoencoder, Tensors
 from med3d_export.training_run import FinalFit
+from med3d_pipeline import site_shifts
 from med3d_pipeline.bundle import DECODER, Bundle
 from med3d_pipeline.latent_space import LatentSpace
 from med3d_pipeline.manifest import MANIFEST, HeadDescription, Manifest, TrainingData
@@ -81,7 +82,7 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     for name in (*ASSET_FILES, "preprocessing.json"):
         shutil.copyfile(source.assets / name, folder / name)
     fitted = source.final.fitted(source.config)
-    latents = fitted.encode(source.tensors)
+    latents = _latents(source, fitted, folder)
     export_autoencoder(fitted, folder)
     parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
     parity |= _release_heads(source, fitted, latents, folder)
@@ -103,6 +104,16 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     bundle.run_reference_case()
     _require_size(folder)
     return bundle
+
+
+def _latents(source: ReleaseInput, fitted: FittedAutoencoder, folder: Path) -> npt.NDArray[np.float32]:
+    """Everyone's latents (N, d) as heads and maps see them; what they were corrected for goes into the bundle."""
+    latents = fitted.encode(source.tensors)
+    if source.config.evaluation.harmonisation == "none":
+        return latents
+    correction = site_correction(latents, source.labels, np.arange(len(latents)))
+    correction.shifts_.save(folder / site_shifts.FILE)
+    return correction.transform(latents, source.labels.sites)
 
 
 def _release_heads(

@@ -22,7 +22,7 @@ from med3d_contract.results import (
     Sex,
 )
 
-CONTRACT_VERSION = 3
+CONTRACT_VERSION = 4
 
 
 class WorkerIdentity(Frozen):
@@ -61,6 +61,7 @@ class Subject(Frozen):
 
     age: ChronologicalAge | None
     sex: Sex | None
+    scan_site: str | None = Field(None, description="as the manifest of an import names it")
 
 
 class PreprocessClaim(Frozen):

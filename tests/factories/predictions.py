@@ -11,6 +11,7 @@ from med3d_pipeline.latent_space import LatentSpace
 from med3d_pipeline.manifest import SIMULATED_LABELS, DecisionLimits
 from med3d_pipeline.prediction import Predictor
 from med3d_pipeline.reconstruction import Reconstruction
+from med3d_pipeline.site_shifts import SiteShifts
 
 GRID = (2, 2, 1)
 DIMENSION = 4
@@ -61,6 +62,7 @@ def predictor(
     sdmt_evidence: str = SIMULATED_LABELS,
     decode: Callable[[np.ndarray], np.ndarray] | None = None,
     limits: DecisionLimits = LIMITS,
+    site_shifts: SiteShifts | None = None,
 ) -> Predictor:
     """The latent is the flattened tensor; the brain age is 50 plus ten times its first value."""
     return Predictor(
@@ -71,6 +73,7 @@ def predictor(
         space or latent_space(),
         limits,
         Reconstruction(FakeSession("tensor", decode), np.ones(GRID, dtype=bool)) if decode else None,
+        site_shifts,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from med3d_pipeline import site_shifts
 from med3d_pipeline.brain_extraction import BrainNetworks
 from med3d_pipeline.bundle_signature import TrustedKeys
 from med3d_pipeline.encoder import Float32, LatentEncoder
@@ -25,6 +26,7 @@ from med3d_pipeline.prediction import Predictor
 from med3d_pipeline.preprocess import Preprocessor
 from med3d_pipeline.reconstruction import Reconstruction
 from med3d_pipeline.reference_case import ReferenceCase, ReferenceReport, run_reference_case
+from med3d_pipeline.site_shifts import SiteShifts
 from med3d_pipeline.spec import PreprocessSpec, QualityLimits
 from med3d_pipeline.template import Template, brain_on_grid
 from med3d_pipeline.volume import Volume
@@ -267,8 +269,14 @@ class Bundle:
         evidence = self.manifest.sdmt.evidence if self.manifest.sdmt else None
         return Predictor(
             self._encoder, self._brain_age_head, self._sdmt_head, evidence, space, self.manifest.decision,
-            self._reconstruction(space),
+            self._reconstruction(space), self._site_shifts(),
         )  # fmt: skip
+
+    def _site_shifts(self) -> SiteShifts | None:
+        """None where the bundle corrects for no sites."""
+        if site_shifts.FILE not in self.manifest.files:
+            return None
+        return SiteShifts.load(self.path / site_shifts.FILE, self.manifest.latent_dimension)
 
     def _reconstruction(self, space: LatentSpace) -> Reconstruction | None:
         """None where there is no decoder, or nothing to hold its errors against."""

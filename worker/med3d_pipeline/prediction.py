@@ -14,16 +14,18 @@ from med3d_pipeline.heads import RegressionHead
 from med3d_pipeline.latent_space import LatentSpace
 from med3d_pipeline.manifest import SIMULATED_LABELS, DecisionLimits
 from med3d_pipeline.reconstruction import Reconstruction
+from med3d_pipeline.site_shifts import SiteShifts
 
 SDMT_RANGE_POINTS = (0.0, 110.0)
 
 
 @dataclass(frozen=True)
 class SubjectAttributes:
-    """What may be known of the subject: age at the scan in years, sex F or M."""
+    """What may be known of the subject: age at the scan in years, sex F or M, the site as a manifest names it."""
 
     age_years: float | None = None
     sex: str | None = None
+    scan_site: str | None = None
 
 
 class ScannerAttributes(Protocol):
@@ -77,8 +79,8 @@ class MapCoordinates:
 class Prediction:
     """One subject's answer. Ages and gaps in years; ``gap`` = estimate - age, None where the age is unknown.
 
-    latent: (d,) float32. distance and percentile: see LatentSpace. reasons: each ``code: sentence``; why the decision
-    is ``review``, empty where it is ``accepted``.
+    latent: (d,) float32, without the site's shift where the bundle takes that out. distance and percentile: see
+    LatentSpace. reasons: each ``code: sentence``; why the decision is ``review``, empty where it is ``accepted``.
     """
 
     brain_age: PointEstimate
@@ -105,6 +107,7 @@ class Predictor:
         space: LatentSpace,
         limits: DecisionLimits,
         reconstruction: Reconstruction | None = None,
+        site_shifts: SiteShifts | None = None,
     ) -> None:
         self._encoder = encoder
         self._brain_age = brain_age
@@ -113,6 +116,7 @@ class Predictor:
         self._space = space
         self._limits = limits
         self._reconstruction = reconstruction
+        self._site_shifts = site_shifts
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -139,10 +143,11 @@ class Predictor:
         a latent or an estimate is not finite.
         """
         earlier = review_reasons if review_reasons is not None else [()] * len(tensors)
-        latents = self._encoder.encode(tensors)
+        seen = self._encoder.encode(tensors)
+        latents = self._without_sites(seen, subjects)
         ages = self._brain_age.estimate(latents)
         sdmt = self._sdmt.estimate(latents) if self._sdmt else np.full(len(latents), np.nan, np.float32)
-        unlike = self._unlikeness(tensors, latents)
+        unlike = self._unlikeness(tensors, seen, latents)
         return [
             self._answer(latent, float(age), float(points), strange, subject, acquisition, tuple(reasons))
             for latent, age, points, strange, subject, acquisition, reasons in zip(
@@ -150,9 +155,15 @@ class Predictor:
             )
         ]
 
-    def _unlikeness(self, tensors: Float32, latents: Float32) -> list["_Unlikeness"]:
+    def _without_sites(self, latents: Float32, subjects: Sequence[SubjectAttributes]) -> Float32:
+        if self._site_shifts is None or not len(latents):
+            return latents
+        return self._site_shifts.corrected(latents, [subject.scan_site for subject in subjects])
+
+    def _unlikeness(self, tensors: Float32, seen: Float32, latents: Float32) -> list["_Unlikeness"]:
+        """Of latents without their sites; the decoder shows what the encoder has ``seen``."""
         distances = self._space.distance(latents)
-        errors = self._reconstruction.errors(tensors, latents) if self._reconstruction else [None] * len(latents)
+        errors = self._reconstruction.errors(tensors, seen) if self._reconstruction else [None] * len(latents)
         return [
             _Unlikeness(float(distance), None if error is None else float(error))
             for distance, error in zip(distances, errors, strict=True)
@@ -174,6 +185,7 @@ class Predictor:
         reasons += (
             *self._age_reasons(age_estimate, subject.age_years),
             *self._scanner_reasons(acquisition),
+            *self._site_reasons(subject.scan_site),
             *self._unlikeness_reasons(unlike),
         )
         brain_age = self._around(age_estimate, self._space.half_width(self._limits.interval_level))
@@ -254,6 +266,12 @@ class Predictor:
             what = "another vendor's scanner" if maker else "a scanner whose vendor is not known"
             reasons.append(f"vendor_outside_calibration: {what}; the interval was calibrated on {', '.join(vendors)}")
         return reasons
+
+    def _site_reasons(self, site: str | None) -> list[str]:
+        if self._site_shifts is None or self._site_shifts.knows(site):
+            return []
+        what = "the site is not told" if site is None else "the model has not learned from this site"
+        return [f"site_not_corrected: {what}, so what sites add to the latent was not taken out"]
 
     def _unlikeness_reasons(self, unlike: "_Unlikeness") -> list[str]:
         limit, reasons = self._limits.review_percentile, []

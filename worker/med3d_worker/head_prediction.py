@@ -92,7 +92,9 @@ class HeadPrediction:
 
 def _attributes(subject: Subject) -> SubjectAttributes:
     return SubjectAttributes(
-        age_years=subject.age.years if subject.age else None, sex=subject.sex.value if subject.sex else None
+        age_years=subject.age.years if subject.age else None,
+        sex=subject.sex.value if subject.sex else None,
+        scan_site=subject.scan_site,
     )
 
 

@@ -1,6 +1,6 @@
 """From the evidence of all fits to what subjects got from models that had not seen them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from med3d_export.evaluation.probes import predicted_sites, woman_scores
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.fold_evidence import FoldEvidence
 from med3d_export.folds import Fold, Indices
+from med3d_export.harmonisation import SiteCorrection
 from med3d_export.heads import HeadSearch, search_head
 from med3d_export.labels import Labels
 from med3d_export.latent_maps import shrunk_covariance
@@ -66,7 +67,7 @@ def held_out(evidence: list[FoldEvidence], labels: Labels, settings: EvaluationC
     rows = _Rows(len(seeds), len(labels))
     chosen = []
     for repeat, seed in enumerate(seeds):
-        of_seed = [one for one in evidence if one.seed == seed]
+        of_seed = [_without_sites(one, labels, settings) for one in evidence if one.seed == seed]
         kept = []
         for fold in sorted({one.fold for one in of_seed}):
             searched = [(one, _age_head(one, labels, settings)) for one in of_seed if one.fold == fold]
@@ -76,6 +77,27 @@ def held_out(evidence: list[FoldEvidence], labels: Labels, settings: EvaluationC
         chosen.append(tuple(kept))
     folds = tuple(tuple(Fold(one.training, one.test) for one in of_repeat) for of_repeat in chosen)
     return HeldOut(tuple(chosen), folds, **rows.arrays)
+
+
+def _without_sites(one: FoldEvidence, labels: Labels, settings: EvaluationConfig) -> FoldEvidence:
+    """The same with latents that are corrected for sites, by what the fold's training subjects say of these."""
+    if settings.harmonisation == "none":
+        return one
+    return replace(
+        one,
+        latents=corrected_for_sites(one.latents, labels, one.training),
+        start_latents=corrected_for_sites(one.start_latents, labels, one.training),
+    )
+
+
+def corrected_for_sites(latents: npt.NDArray[np.float32], labels: Labels, own: Indices) -> npt.NDArray[np.float32]:
+    """Latents (N, d) of everyone without the sites' shifts, which are estimated from the rows ``own``."""
+    return site_correction(latents, labels, own).transform(latents, labels.sites)
+
+
+def site_correction(latents: npt.NDArray[np.float32], labels: Labels, own: Indices) -> SiteCorrection:
+    """What each site adds to latents (N, d), by the rows ``own``. Raises ValueError, see SiteCorrection."""
+    return SiteCorrection().fit(latents[own], labels.sites[own], labels.ages_years[own], labels.sexes[own])
 
 
 def _age_head(one: FoldEvidence, labels: Labels, settings: EvaluationConfig) -> HeadSearch:

@@ -10,6 +10,7 @@ from med3d_export.assets import grid_spec
 from med3d_export.config import read_config
 from med3d_export.phantom.cohort import write_phantom_cohort
 from med3d_export.phantom.factors import PhantomDesign, draw_factors
+from med3d_export.phantom.site_trial import THREE_SITES, site_scores, write_site_scores
 from med3d_export.phantom.trial import PhantomTrial, recovery_table, write_recovery
 from med3d_export.report.recovery_figure import recovery_figure
 from med3d_export.template import open_template
@@ -49,3 +50,14 @@ def recover(config: Recipe, out: Out) -> None:
     write_recovery(found, out)
     recovery_figure(found, out / "recovery.png")
     typer.echo(recovery_table(found))
+
+
+@app.command()
+def harmonise(config: Recipe, out: Out) -> None:
+    """Fit the recipe's objective to phantoms of three sites and write what a correction for sites does."""
+    recipe = read_config(config)
+    trial = PhantomTrial.prepared(recipe, open_template(), grid_spec(recipe.grid), THREE_SITES)
+    fits = recipe.phantom.folds + len(THREE_SITES.sites)
+    with tqdm(total=fits * recipe.optimiser.epochs, unit="epoch") as bar:
+        scores = site_scores(trial, lambda _name, _report: bar.update())
+    typer.echo(write_site_scores(scores, out))

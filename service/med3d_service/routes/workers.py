@@ -30,7 +30,7 @@ from med3d_service.intake.clock import COPIED
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts
 from med3d_service.runs import transitions
-from med3d_service.runs.views import bundle_ref, priority_of, subject_of
+from med3d_service.runs.views import bundle_ref, priority_of, subject_with_site
 from med3d_service.tables import BundleRow, RunRow, StudyRow, WorkerRow
 
 
@@ -101,7 +101,7 @@ def claim_preprocess(run_id: str, request: ClaimRequest, service: ServiceParts, 
             working_copy_key=study.working_key,
             working_copy_sha256=study.working_sha256,
             chosen_series=run.chosen_series or None,
-            subject=subject_of(study),
+            subject=subject_with_site(session, study),
         )
 
 
@@ -161,7 +161,7 @@ def _predict_claim(session: Session, service: Service, run: RunRow) -> PredictCl
         attempt=run.attempt,
         lease_s=service.leases.lease_s,
         bundle=bundle_ref(session.get_one(BundleRow, run.bundle_digest)),
-        subject=subject_of(_study_of(session, run)),
+        subject=subject_with_site(session, _study_of(session, run)),
         preprocessed=Preprocessed.model_validate(run.preprocessed),
     )
 

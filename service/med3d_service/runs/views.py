@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime
 
+from sqlalchemy.orm import Session
+
 from med3d_contract.ages import chronological_age
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import BundleRef, ChronologicalAge, Priority, RunStatus, RunView, Sex
 from med3d_contract.work import Subject
+from med3d_service.cohorts.tables import ScanFactsRow
 from med3d_service.tables import BundleRow, RunRow, StudyRow
 
 PRIORITIES = {rank: priority for priority, rank in CELERY_PRIORITY.items()}
@@ -58,3 +61,9 @@ def subject_of(study: StudyRow) -> Subject:
         age = ChronologicalAge.model_validate(study.found_age) if study.found_age else None
     sex = study.stated_sex or study.found_sex
     return Subject(age=age, sex=Sex(sex) if sex else None)
+
+
+def subject_with_site(session: Session, study: StudyRow) -> Subject:
+    """The same with the site that an import's manifest names, for models that correct for sites."""
+    facts = session.get(ScanFactsRow, study.id)
+    return subject_of(study).model_copy(update={"scan_site": None if facts is None else facts.scan_site})

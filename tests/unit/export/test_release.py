@@ -185,6 +185,28 @@ def test_a_private_bundle_answers_without_a_latent_of_any_training_subject(relea
     assert isinstance(answer, Prediction)
 
 
+@pytest.mark.timeout(600)
+def test_a_bundle_that_corrects_for_sites_does_so_in_the_worker_and_says_where_it_does_not(released, tmp_path):
+    evaluation = CONFIG.evaluation.model_copy(update={"harmonisation": "combat"})
+    experiment = replace(released.experiment, config=CONFIG.model_copy(update={"evaluation": evaluation}))
+    scored = experiment.evaluate(released.run)
+    site, before = scored.report.latent.site, released.scored.report.latent.site
+    assert site is not None
+    assert before is not None
+    assert site[0] < before[0], "the site is harder to read out of the latent"
+    bundle = experiment.release(released.run, scored, tmp_path / "bundle")
+    tensors, sites = experiment.prepare().tensors[:2], experiment.cohort().sites[:2]
+    people = [SubjectAttributes(50.0, scan_site=site) for site in (str(sites[0]), "elsewhere")]
+    known, unknown = bundle.predictor().predict(tensors, people, [KnownScanner(3.0, "Nobody")] * 2)
+    assert isinstance(known, Prediction)
+    assert isinstance(unknown, Prediction)
+    plain = load_final_fit(released.run).fitted(CONFIG).encode(tensors)
+    assert np.abs(known.latent - plain[0]).max() > 1e-3
+    np.testing.assert_allclose(unknown.latent, plain[1], atol=1e-4 * np.abs(plain[1]).max())
+    assert any(reason.startswith("site_not_corrected") for reason in unknown.reasons)
+    assert not any(reason.startswith("site_not_corrected") for reason in known.reasons)
+
+
 def test_a_private_bundle_is_not_calibrated_by_heads_that_it_cannot_have(released, tmp_path):
     with pytest.raises(ReleaseError, match="linear"):
         released.experiment.release(released.run, released.scored, tmp_path / "bundle", private=True)
