@@ -117,7 +117,8 @@ class Experiment:
         settings, found = self.config.evaluation, self.held_out(run_folder)
         baselines = baseline_estimates(prepared.tensors, labels, splits, settings.inner_folds)
         method = Method(self.config.name, kind_of(self.config))
-        report = evaluate_method(method, found, baselines, labels, settings, self.config.seed)
+        plain = None if settings.harmonisation == "none" else self._uncorrected().held_out(run_folder)
+        report = evaluate_method(method, found, baselines, labels, settings, self.config.seed, plain)
         return Scored(report, found, baselines, labels)
 
     def held_out(self, run_folder: Path) -> HeldOut:
@@ -125,6 +126,11 @@ class Experiment:
         prepared, cohort = self.prepare(), self.cohort()
         evidence = read_evidence(fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder)))
         return held_out(evidence, self.labels(cohort, prepared), self.config.evaluation)
+
+    def _uncorrected(self) -> Self:
+        """The same experiment without a correction for sites; its fits are the same."""
+        evaluation = self.config.evaluation.model_copy(update={"harmonisation": "none"})
+        return replace(self, config=self.config.model_copy(update={"evaluation": evaluation}))
 
     def report(self, run_folder: Path) -> Scored:
         """Evaluate, and write evaluation.json, predictions.csv and the report below ``run_folder``."""

@@ -50,8 +50,18 @@ def manifest_metrics(
         "detectable_difference_years": report.detectable_years,
         **({"sex_auc": latent.sex_auc.value} if latent.sex_auc else {}),
     }
-    metrics |= _by_group(found, labels, config)
+    metrics |= _sites(report) | _by_group(found, labels, config)
     return {name: round(value, 4) for name, value in metrics.items() if np.isfinite(value)}
+
+
+def _sites(report: EvaluationReport) -> dict[str, float]:
+    """How well the site is read out of the latent; with a correction, how well and what the ages were without it."""
+    site, plain = report.latent.site, report.uncorrected
+    found = {} if site is None else {"site_accuracy": site[0], "site_accuracy_guessing": site[1]}
+    if plain is None:
+        return found
+    found |= {"uncorrected_brain_age_mae": plain.age.raw.mae.value}
+    return found | ({} if plain.site is None else {"uncorrected_site_accuracy": plain.site[0]})
 
 
 def _row(prefix: str, row: Row) -> dict[str, float]:

@@ -15,7 +15,7 @@ from med3d_cli.extras import extra, require_onnx_runtime
 from med3d_contract.results import RunStatus
 
 if TYPE_CHECKING:
-    from med3d_worker.analysis import AnalysedInput, Analyser
+    from med3d_worker.analysis import AnalysedInput, Analyser, Stated
 
 EXIT_REFUSED = 3
 EXIT_FAILED = 4
@@ -25,6 +25,10 @@ def analyse(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="Each a study: a folder, a .dcm or a .nii[.gz].")],
     age: Annotated[
         float | None, typer.Option(min=0, max=120, help="At the scan, in years. Default: from the headers.")
+    ] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(help="Where all were scanned, as the model's card spells it; for models that correct for sites."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print an array with one object per input.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write one row per input to this file.")] = None,
@@ -42,14 +46,18 @@ def analyse(
     if as_json and csv:
         raise CommandError("choose one of --json and --csv", exit_code=2)
     analyser = open_analyser(bundle)
+    from med3d_worker.analysis import Stated
+
     stderr = Console(stderr=True)
     with ExitStack() as stack:
         write = stack.enter_context(_csv_writer(csv)) if csv else None
-        reports = _analyse_all(analyser, paths, age, keep, write, stderr)
+        reports = _analyse_all(analyser, paths, Stated(age, site), keep, write, stderr)
     if as_json:
         typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2, ensure_ascii=False))
     elif csv is None:
         _print_tables(reports)
+    if site is not None and any(report.result and not report.result.assessment.site_correction for report in reports):
+        stderr.print("--site has changed nothing: this model corrects for no sites", style="yellow")
     counts = Counter(report.status for report in reports)
     stderr.print(_summary(counts), highlight=False)
     raise typer.Exit(exit_code(counts))
@@ -75,16 +83,14 @@ def open_analyser(bundle: Path | None) -> "Analyser":
 
 
 def _analyse_all(
-    analyser: "Analyser", paths: list[Path], age: float | None, keep: Path | None, write: Any, stderr: Console
+    analyser: "Analyser", paths: list[Path], stated: "Stated", keep: Path | None, write: Any, stderr: Console
 ) -> list["AnalysedInput"]:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     reports = []
     with Progress(*columns, console=stderr, transient=True) as progress:
         bar = progress.add_task("starting", total=len(paths))
         for number, path in enumerate(paths, start=1):
-            analysis = analyser(
-                path, stated_age_years=age, on_stage=lambda stage: progress.update(bar, description=stage)
-            )
+            analysis = analyser(path, stated, on_stage=lambda stage: progress.update(bar, description=stage))
             reports.append(analysis.report)
             if write:
                 write(analysis.report)

@@ -16,7 +16,7 @@ Brain age and estimated SDMT (Symbol Digit Modalities Test) of each participant 
 newest model; who was scanned several times has all visits in sub-*/sub-*_sessions.tsv. Research use only; not a
 medical device.
 """
-COLUMNS: dict[str, dict[str, str]] = {
+COLUMNS: dict[str, dict[str, str | dict[str, str]]] = {
     "age": {"Description": "Chronological age at the scan", "Units": "year"},
     "sex": {"Description": "Sex, F or M"},
     "brain_age": {"Description": "Estimated brain age", "Units": "year"},
@@ -32,6 +32,13 @@ COLUMNS: dict[str, dict[str, str]] = {
     "code": {"Description": "Why there is no number"},
     "decision": {"Description": "accepted, or review: a person should look before the number is used"},
     "ood_percentile": {"Description": "Percentile of the distance from the training cohort", "Units": "%"},
+    "site_correction": {
+        "Description": "What the scan's site adds to the latent, taken out or not; n/a: the model corrects for none",
+        "Levels": {
+            "applied": "taken out",
+            "unknown_site": "not taken out, since the model has not learned this site's",
+        },
+    },
     "bundle": {"Description": "Model bundle, name and version"},
 }
 

@@ -100,6 +100,8 @@ def _diff_table(found: dict[str, Any]) -> Table:
         table.add_row(words.replace("_", " "), str(found[words]["count"]))
     notable = sum(measure["notable"] for origin in found["drift"] for measure in origin["measures"])
     table.add_row("measures that drift", str(notable))
+    if any(found["unknown_sites"]):
+        table.add_row("sites that were not corrected for", " and ".join(map(str, found["unknown_sites"])))
     return table
 
 

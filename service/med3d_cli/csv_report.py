@@ -35,6 +35,7 @@ COLUMNS = (
     "decision",
     "reasons",
     "out_of_distribution_percentile",
+    "site_correction",
     "series",
     "quality_failed",
     "input_digest",
@@ -94,6 +95,7 @@ def _result_cells(result: Result) -> dict[str, Cell]:
         "decision": result.assessment.decision,
         "reasons": "; ".join(result.assessment.reasons),
         "out_of_distribution_percentile": result.assessment.out_of_distribution.percentile,
+        "site_correction": result.assessment.site_correction,
     }
 
 

@@ -91,7 +91,17 @@ def _result_rows(result: Result | None) -> list[Row]:
             "distance to cohort",
             f"{distribution.distance:.2f} (percentile {distribution.percentile:.0f} of held-out training subjects)",
         ),
+        *_site_rows(assessment.site_correction),
     ]
+
+
+def _site_rows(correction: str | None) -> list[Row]:
+    """Nothing of a model that corrects for no sites."""
+    words = {
+        "applied": "what it adds was taken out of the latent",
+        "unknown_site": "unknown to the model: not corrected",
+    }
+    return [] if correction is None else [("site", words[correction])]
 
 
 def _brain_age_rows(age: BrainAge) -> list[Row]:

@@ -134,6 +134,10 @@ class Assessment(Frozen):
     decision: Literal["accepted", "review"]
     reasons: tuple[str, ...]
     out_of_distribution: OutOfDistribution
+    site_correction: Literal["applied", "unknown_site"] | None = Field(
+        None,
+        description="whether what the scan's site adds to the latent was taken out; null: the model corrects for none",
+    )
 
 
 class Result(Frozen):

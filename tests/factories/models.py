@@ -41,12 +41,12 @@ class CannedPreprocessor:
         )
 
 
-def loaded_model(preprocessor=None, preprocessing_digest="p" * 64):
+def loaded_model(preprocessor=None, preprocessing_digest="p" * 64, site_shifts=None):
     """A model around ``preprocessor`` and the predictor of factories.predictions."""
     return LoadedModel(
         reference=BUNDLE,
         preprocessor=preprocessor or CannedPreprocessor(),
-        predictor=predictor(),
+        predictor=predictor(site_shifts=site_shifts),
         quality_limits=LIMITS,
         providers=("FakeExecutionProvider",),
         preprocessing_digest=preprocessing_digest,

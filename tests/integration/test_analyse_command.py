@@ -39,7 +39,7 @@ def notes(tmp_path_factory):
 def answered(head, notes, tmp_path_factory):
     """One batch over a head (as a folder with a sub-folder), something that is no image, and the head again."""
     kept = tmp_path_factory.mktemp("kept")
-    return med3d("analyse", head.parent, notes, head, "--json", "--age", "50", "--keep", kept), kept
+    return med3d("analyse", head.parent, notes, head, "--json", "--age", "50", "--site", "HH", "--keep", kept), kept
 
 
 def test_a_batch_goes_on_after_a_refused_input_and_says_so(answered, head, notes):
@@ -50,6 +50,12 @@ def test_a_batch_goes_on_after_a_refused_input_and_says_so(answered, head, notes
     assert reports[1]["refusal"]["code"] == "no_images"
     assert done.stderr.strip().splitlines()[-1] == "3 inputs: 2 completed, 1 refused"
     assert done.returncode == 3
+
+
+def test_a_stated_site_is_said_to_change_nothing_where_the_model_corrects_for_none(answered):
+    done, _ = answered
+    assert "--site has changed nothing: this model corrects for no sites" in done.stderr
+    assert json.loads(done.stdout)[0]["result"]["assessment"]["site_correction"] is None
 
 
 def test_the_objects_are_shaped_as_the_api_shows_runs(answered):

@@ -14,7 +14,7 @@ from med3d_pipeline.heads import RegressionHead
 from med3d_pipeline.latent_space import LatentSpace
 from med3d_pipeline.manifest import SIMULATED_LABELS, DecisionLimits
 from med3d_pipeline.reconstruction import Reconstruction
-from med3d_pipeline.site_shifts import SiteShifts
+from med3d_pipeline.site_shifts import Correction, SiteShifts
 
 SDMT_RANGE_POINTS = (0.0, 110.0)
 
@@ -79,8 +79,9 @@ class MapCoordinates:
 class Prediction:
     """One subject's answer. Ages and gaps in years; ``gap`` = estimate - age, None where the age is unknown.
 
-    latent: (d,) float32, without the site's shift where the bundle takes that out. distance and percentile: see
-    LatentSpace. reasons: each ``code: sentence``; why the decision is ``review``, empty where it is ``accepted``.
+    latent: (d,) float32, without the site's shift where the bundle takes that out, as site_correction tells; None: it
+    takes out no site's. distance and percentile: see LatentSpace. reasons: each ``code: sentence``; why the decision is
+    ``review``, empty where it is ``accepted``.
     """
 
     brain_age: PointEstimate
@@ -93,6 +94,7 @@ class Prediction:
     percentile: float
     decision: Literal["accepted", "review"]
     reasons: tuple[str, ...]
+    site_correction: Correction | None = None
 
 
 class Predictor:
@@ -180,12 +182,14 @@ class Predictor:
         reasons: tuple[str, ...],
     ) -> Prediction | InputRefused:
         beyond = unlike.beyond(self._limits)
+        correction = None if self._site_shifts is None else self._site_shifts.correction(subject.scan_site)
         if beyond:
-            return _out_of_distribution(beyond)
-        reasons += (
+            return _out_of_distribution(beyond, correction)
+        reasons = (
+            *([] if self._site_shifts is None else self._site_shifts.reasons(subject.scan_site)),
+            *reasons,
             *self._age_reasons(age_estimate, subject.age_years),
             *self._scanner_reasons(acquisition),
-            *self._site_reasons(subject.scan_site),
             *self._unlikeness_reasons(unlike),
         )
         brain_age = self._around(age_estimate, self._space.half_width(self._limits.interval_level))
@@ -201,6 +205,7 @@ class Predictor:
             percentile=self._space.percentile(unlike.distance),
             decision="review" if reasons else "accepted",
             reasons=reasons,
+            site_correction=correction,
         )
 
     def _around(self, estimate: float, half_width: float) -> PointEstimate:
@@ -267,12 +272,6 @@ class Predictor:
             reasons.append(f"vendor_outside_calibration: {what}; the interval was calibrated on {', '.join(vendors)}")
         return reasons
 
-    def _site_reasons(self, site: str | None) -> list[str]:
-        if self._site_shifts is None or self._site_shifts.knows(site):
-            return []
-        what = "the site is not told" if site is None else "the model has not learned from this site"
-        return [f"site_not_corrected: {what}, so what sites add to the latent was not taken out"]
-
     def _unlikeness_reasons(self, unlike: "_Unlikeness") -> list[str]:
         limit, reasons = self._limits.review_percentile, []
         than = f"than {limit:g} % of the subjects held out of the training cohort"
@@ -317,10 +316,11 @@ def _pair(coordinates: npt.NDArray[np.float64]) -> tuple[float, float]:
     return float(coordinates[0, 0]), float(coordinates[0, 1])
 
 
-def _out_of_distribution(beyond: dict[str, float]) -> InputRefused:
+def _out_of_distribution(beyond: dict[str, float], correction: Correction | None) -> InputRefused:
+    """``details`` tell what was done about the scan's site, where the bundle corrects for sites."""
     return InputRefused(
         "out_of_distribution",
         "The head is unlike every head that the model has learned from, so a number would mean nothing. Check that the "
         "series is a T1-weighted scan of a whole adult head without large lesions or implants.",
-        beyond,
+        beyond if correction is None else {**beyond, "site_correction": correction},
     )

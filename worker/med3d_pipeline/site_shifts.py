@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from med3d_pipeline.errors import BundleError
 FILE = "harmonisation.npz"
 """Only in bundles that were trained with a correction for sites."""
 Latents = npt.NDArray[np.float32]
+Correction = Literal["applied", "unknown_site"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +40,16 @@ class SiteShifts:
         """Write the npz."""
         np.savez_compressed(path, sites=self.sites, shifts=self.shifts)
 
-    def knows(self, site: str | None) -> bool:
-        """Whether a scan of ``site`` can be corrected."""
-        return site is not None and site in self.sites
+    def correction(self, site: str | None) -> Correction:
+        """Whether a scan of ``site`` (None: not told) can be corrected."""
+        return "applied" if site is not None and site in self.sites else "unknown_site"
+
+    def reasons(self, site: str | None) -> tuple[str, ...]:
+        """Why a person should look at a scan of ``site``; told first, since some pages show a few reasons only."""
+        if self.correction(site) == "applied":
+            return ()
+        what = "the site is not told" if site is None else "the model has not learned from this site"
+        return (f"site_not_corrected: {what}, so what sites add to the latent was not taken out",)
 
     def corrected(self, latents: Latents, sites: Sequence[str | None]) -> Latents:
         """Latents (N, d) without what their sites add; one whose site is not known stays as it is."""

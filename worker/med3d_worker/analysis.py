@@ -39,6 +39,17 @@ class AnalysedInput(Frozen):
     result: Result | None = None
 
 
+@dataclass(frozen=True)
+class Stated:
+    """What is told beside the files: age at the scan in years, the site as the model's training manifest spelt it."""
+
+    age_years: float | None = None
+    site: str | None = None
+
+
+NOTHING_STATED = Stated()
+
+
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """The report, and the images behind it where preprocessing came to an end."""
@@ -55,7 +66,7 @@ class Analyser:
         self._predict = HeadPrediction(model.predictor, allow_demonstration_heads)
 
     def __call__(
-        self, path: Path, *, stated_age_years: float | None = None, on_stage: Callable[[str], None] = lambda _: None
+        self, path: Path, stated: Stated = NOTHING_STATED, *, on_stage: Callable[[str], None] = lambda _: None
     ) -> Analysis:
         """Analyse ``path``: a file, or a folder with its sub-folders as one study. Reports every fault."""
         clock = StageClock()
@@ -63,7 +74,7 @@ class Analyser:
         try:
             prepared = self._prepare([path], chosen=None, clock=clock, on_stage=on_stage)
             on_stage("predicting")
-            report = self._report(str(path), prepared, stated_age_years, clock)
+            report = self._report(str(path), prepared, stated, clock)
         except StudyRefused as refused:
             report = AnalysedInput(
                 input=str(path),
@@ -77,10 +88,9 @@ class Analyser:
             report = AnalysedInput(input=str(path), status=RunStatus.FAILED, failure=failure_of(error))
         return Analysis(report, prepared)
 
-    def _report(
-        self, name: str, prepared: PreparedStudy, stated_age_years: float | None, clock: StageClock
-    ) -> AnalysedInput:
-        subject = Subject(age=age_at_scan(prepared.patient, stated_age_years), sex=_sex(prepared.patient))
+    def _report(self, name: str, prepared: PreparedStudy, stated: Stated, clock: StageClock) -> AnalysedInput:
+        age = age_at_scan(prepared.patient, stated.age_years)
+        subject = Subject(age=age, sex=_sex(prepared.patient), scan_site=stated.site)
         head = HeadToPredict(prepared.record, subject, prepared.acquisition, prepared.review_reasons)
         with clock.measure("predicting"):
             answer = self._predict([head])[0]

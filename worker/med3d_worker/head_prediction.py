@@ -79,6 +79,7 @@ class HeadPrediction:
                 decision=prediction.decision,
                 reasons=prediction.reasons,
                 out_of_distribution=OutOfDistribution(distance=prediction.distance, percentile=prediction.percentile),
+                site_correction=prediction.site_correction,
             ),
         )
 

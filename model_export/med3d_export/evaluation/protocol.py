@@ -9,7 +9,15 @@ import numpy.typing as npt
 from med3d_export.evaluation.baseline_rows import MEAN_ONLY, BaselineEstimates
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.regression import absolute_errors
-from med3d_export.evaluation.scores import Kind, LatentScores, Row, age_row, latent_scores, regression_scores
+from med3d_export.evaluation.scores import (
+    Kind,
+    LatentScores,
+    Row,
+    age_row,
+    latent_scores,
+    regression_scores,
+    site_score,
+)
 from med3d_export.evaluation.uncertainty import PairedComparison, compare_paired, detectable_difference
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.labels import Labels
@@ -31,7 +39,8 @@ class Method:
 class EvaluationReport:
     """Everything that evaluation.json holds.
 
-    against: absolute error of the method minus that of the named one, years.
+    against: absolute error of the method minus that of the named one, years. uncorrected: None where nothing was
+    corrected for sites.
 
     scope: ``all-folds`` or ``first-fold``; detectable_years: what could be found at all, from the baselines alone (see
     ``detectable_between_baselines``), computed before any trained row was looked at.
@@ -47,12 +56,25 @@ class EvaluationReport:
     sdmt_evidence: str
     latent: LatentScores
     against: dict[str, PairedComparison]
+    uncorrected: "UncorrectedScores | None" = None
+
+
+@dataclass(frozen=True)
+class UncorrectedScores:
+    """The same fits and folds without the correction for sites. site: as in LatentScores; age: the method's row."""
+
+    site: tuple[float, float] | None
+    age: Row
 
 
 def evaluate_method(
-    method: Method, found: HeldOut, baselines: BaselineEstimates, labels: Labels, config: EvaluationConfig, seed: int
-) -> EvaluationReport:
-    """Score held-out estimates beside the baselines'. ``seed`` fixes bootstrap and permutations."""
+    method: Method, found: HeldOut, baselines: BaselineEstimates, labels: Labels, config: EvaluationConfig, seed: int,
+    uncorrected: HeldOut | None = None,
+) -> EvaluationReport:  # fmt: skip
+    """Score held-out estimates beside the baselines'. ``seed`` fixes bootstrap and permutations.
+
+    uncorrected: what the same fits give where ``found`` is corrected for sites.
+    """
     ages = labels.ages_years
     rows = [age_row(method.name, method.kind, found, labels, seed)]
     others = {BEFORE_TRAINING: found.start_age, **baselines.age}
@@ -72,6 +94,11 @@ def evaluate_method(
             for name, estimates in others.items()
             if (paired := paired_errors(found.age, estimates, ages, seed))
         },
+        uncorrected=None
+        if uncorrected is None
+        else UncorrectedScores(
+            site_score(uncorrected, labels), age_row(method.name, method.kind, uncorrected, labels, seed)
+        ),
     )
 
 

@@ -115,7 +115,7 @@ def latent_scores(found: HeldOut, labels: Labels, config: EvaluationConfig, seed
         mean_head_psnr_brain=float(np.nanmean(found.mean_head.psnr_brain)),
         relative_error=float(np.nanmedian(found.relative_error)),
         sex_auc=_sex(found, labels, seed),
-        site=_site(found, labels),
+        site=site_score(found, labels),
         pls=_pls(found, labels, seed),
         coverage=_coverage(found, labels, config),
         corrected_coverage=_corrected_coverage(found, labels, config.interval_level),
@@ -142,7 +142,8 @@ def _sex(found: HeldOut, labels: Labels, seed: int) -> Interval | None:
     return bootstrap_interval(statistic, (np.arange(len(scores)),), seed)
 
 
-def _site(found: HeldOut, labels: Labels) -> tuple[float, float] | None:
+def site_score(found: HeldOut, labels: Labels) -> tuple[float, float] | None:
+    """Balanced accuracy of the site out of the latent and that of guessing; None where there is one site only."""
     tested = found.site[0] != ""
     if not tested.any() or len(np.unique(labels.sites[tested])) < 2:
         return None

@@ -138,4 +138,14 @@ def _table(scores: tuple[SiteScore, ...]) -> str:
         paired = "" if score.versus_none is None else str(score.versus_none.difference)
         cells = (score.tested_on, score.correction, site, str(score.age_error), paired, f"{score.worst_bias:+.2f}")
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *map(_verdict, [score for score in scores if score.versus_none])]) + "\n"
+
+
+def _verdict(score: SiteScore) -> str:
+    """What the correction does to the age, in words, by the interval of the paired difference."""
+    assert score.versus_none is not None
+    difference = score.versus_none.difference
+    words = "makes the age worse" if difference.lower > 0 else "leaves the age no worse that can be shown"
+    if difference.upper < 0:
+        words = "makes the age better"
+    return f"- {score.tested_on}: the correction **{words}** ({difference.value:+.2f} years of absolute error)"

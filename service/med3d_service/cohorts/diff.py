@@ -58,6 +58,7 @@ class CohortDiff(Frozen):
     sdmt_shift: Agreement | None
     sdmt_accuracy: Accuracy | None
     sdmt_evidence: tuple[str, ...] = Field(description="what the SDMT heads learned from")
+    unknown_sites: tuple[int, int] = Field(description="answers without the correction for sites that a bundle makes")
     newly_refused: Changes
     newly_accepted: Changes
     newly_failed: Changes
@@ -107,6 +108,7 @@ class _Gathered:
         self._sdmt_pairs: list[Pair] = []
         self._sdmt_measured: list[tuple[float, float, float]] = []
         self._evidence: set[str] = set()
+        self._unknown_sites = [0, 0]
         self._members = self._only_first = 0
         self._changes: dict[str, tuple[int, list[Change]]] = {}
         self._drift = DriftWatch(now)
@@ -115,6 +117,8 @@ class _Gathered:
         before, after = member.answers
         self._members += 1
         self._only_first += before.status in _ANSWERED and after.status not in _ANSWERED
+        for place, answer in enumerate(member.answers):
+            self._unknown_sites[place] += answer.figures["site_correction"] == "unknown_site"
         self._note_drift(member)
         self._note_kind(member, before, after)
         if before.brain_age is not None and after.brain_age is not None:
@@ -137,6 +141,7 @@ class _Gathered:
             sdmt_shift=agreement(self._sdmt_pairs),
             sdmt_accuracy=accuracy(self._sdmt_measured),
             sdmt_evidence=tuple(sorted(self._evidence)),
+            unknown_sites=(self._unknown_sites[0], self._unknown_sites[1]),
             newly_refused=self._changed("refused"),
             newly_accepted=self._changed("accepted"),
             newly_failed=self._changed("failed"),

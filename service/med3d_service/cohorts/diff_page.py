@@ -48,6 +48,10 @@ def _counts(diff: CohortDiff) -> str:
     said = f"{diff.members} members; {diff.both} have a number by both."
     if diff.only_first_ran:
         said += f" <strong>{diff.only_first_ran} are not answered by the second bundle yet.</strong>"
+    for bundle, unknown in zip((diff.first, diff.second), diff.unknown_sites, strict=True):
+        if unknown:
+            name = escape(f"{bundle.name} {bundle.version}")
+            said += f" <strong>{name} has not learned the sites of {unknown}: nothing was corrected there.</strong>"
     return f"<p>{said}</p>"
 
 

@@ -63,6 +63,7 @@ def _figures(run: RunRow) -> dict[str, Any]:
         "field_strength_t": acquisition.get("field_strength_t"),
         "sequence": _short(acquisition.get("sequence"), 200),
         "preprocessing_digest": (run.provenance or {}).get("preprocessing_digest"),
+        "site_correction": (assessment or (run.refusal or {}).get("details") or {}).get("site_correction"),
     }
 
 

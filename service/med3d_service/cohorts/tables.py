@@ -97,3 +97,4 @@ class FiguresRow(Base):
     field_strength_t: Mapped[float | None]
     sequence: Mapped[str | None] = mapped_column(String(200))
     preprocessing_digest: Mapped[str | None] = mapped_column(DIGEST)
+    site_correction: Mapped[str | None] = mapped_column(STATUS)

@@ -157,6 +157,7 @@ DIFF: dict[str, Any] = {
     "decision_changes": _NONE,
     "gap_years": 10.0,
     "gap_crossings": _NONE,
+    "unknown_sites": [0, 0],
     "drift": [{"scan_site": "HH", "scanner": None, "before": 0, "recent": 136, "measures": []}],
 }  # fmt: skip
 

@@ -39,3 +39,9 @@ def test_every_value_has_a_column(report):
 def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path):
     with pytest.raises(CommandError, match="cannot be written"), csv_report(tmp_path / "no" / "out.csv"):
         pass
+
+
+def test_what_was_done_about_the_site_has_a_column():
+    assessment = result().assessment.model_copy(update={"site_correction": "unknown_site"})
+    told = COMPLETED.model_copy(update={"result": result().model_copy(update={"assessment": assessment})})
+    assert (csv_row(told)["site_correction"], csv_row(COMPLETED)["site_correction"]) == ("unknown_site", None)

@@ -1,3 +1,4 @@
+import pytest
 from rich.console import Console
 
 from factories.runs import run_view
@@ -54,3 +55,10 @@ def test_a_failure_shows_its_code():
 def test_words_of_a_sender_are_never_read_as_markup():
     refusal = REFUSAL.model_copy(update={"reason": "[bold]not markup[/bold]"})
     assert "[bold]not markup[/bold]" in shown(run_view(status=RunStatus.REFUSED, refusal=refusal))
+
+
+@pytest.mark.parametrize(("correction", "words"), [("applied", "was taken out"), ("unknown_site", "not corrected")])
+def test_what_was_done_about_the_site_is_shown(correction, words):
+    assessment = result().assessment.model_copy(update={"site_correction": correction})
+    assert words in shown(run_view(result=result().model_copy(update={"assessment": assessment})))
+    assert words not in shown(run_view())

@@ -9,8 +9,10 @@ from sklearn.base import clone
 from factories.tiny_fits import recipe
 from med3d_export.evaluation.held_out import corrected_for_sites, site_correction
 from med3d_export.evaluation.probes import predicted_sites, site_accuracy
+from med3d_export.evaluation.uncertainty import Interval, PairedComparison
 from med3d_export.harmonisation import SiteCorrection
 from med3d_export.labels import MEASURED_LABELS, Labels
+from med3d_export.phantom.site_trial import SiteScore, write_site_scores
 
 DIMENSION = 16
 SHIFT = np.linspace(-2, 2, DIMENSION)
@@ -68,9 +70,9 @@ def test_an_unknown_site_is_left_as_it_is():
     latents, labels = cohort()
     correction = site_correction(latents, labels, np.arange(90))
     np.testing.assert_array_equal(correction.transform(latents[:2], np.array(["Z", "B"]))[0], latents[0])
-    assert correction.shifts_.knows("B")
-    assert not correction.shifts_.knows("Z")
-    assert not correction.shifts_.knows(None)
+    assert [correction.shifts_.correction(site) for site in ("B", "Z", None)] == [
+        "applied", "unknown_site", "unknown_site",
+    ]  # fmt: skip
 
 
 def test_the_posterior_mean_is_that_of_johnson_and_others():
@@ -103,3 +105,14 @@ def test_it_is_off_unless_a_recipe_asks_for_it():
     assert recipe().evaluation.harmonisation == "none"
     assert recipe(evaluation={"harmonisation": "combat"}).evaluation.harmonisation == "combat"
     clone(SiteCorrection())  # it is an estimator like any other
+
+
+def test_the_verdict_goes_by_the_interval_of_the_paired_difference(tmp_path):
+    def said(low, high):
+        paired = PairedComparison(90, Interval((low + high) / 2, low, high), 0.01, 0.01, 0.5)
+        score = SiteScore("one site left out", "combat", None, Interval(11.0, 9.0, 12.0), -8.0, paired)
+        return write_site_scores((score,), tmp_path).splitlines()[-1]
+
+    assert "makes the age worse** (+3.00 years" in said(2.0, 4.0)
+    assert "makes the age better" in said(-4.0, -2.0)
+    assert "no worse that can be shown" in said(-1.0, 0.5)

@@ -14,6 +14,7 @@ from med3d_export.cohort import Cohort
 from med3d_export.config import read_config
 from med3d_export.evaluation.baseline_rows import AGE_AND_SEX, MEAN_ONLY
 from med3d_export.experiment import Experiment, Scored
+from med3d_export.model_card import UNKNOWN_SITES
 from med3d_export.phantom.cohort import phantom_cohort, phantom_tensors
 from med3d_export.phantom.factors import PhantomDesign, PhantomFactors, draw_factors
 from med3d_export.promotion import KnownScanner, compare_judgements, judge, put_in_place
@@ -38,6 +39,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:ONNX export mode is set to:UserWarning"),
 ]
 RECIPE = Path(__file__).parents[3] / "model_export" / "configs" / "phantom-smoke.toml"
+DOCS = RECIPE.parents[2] / "docs"
 SUBJECTS = 48
 CONFIG = read_config(RECIPE)
 
@@ -185,6 +187,18 @@ def test_a_private_bundle_answers_without_a_latent_of_any_training_subject(relea
     assert isinstance(answer, Prediction)
 
 
+def test_a_model_card_says_that_there_is_no_correction_for_sites(released):
+    card = (released.bundle.path / "docs" / "README.md").read_text()
+    assert "**no correction for sites**" in card
+    assert f"balanced accuracy of {released.scored.report.latent.site[0]:.2f}" in card
+
+
+def test_what_the_card_says_of_unknown_sites_is_what_was_measured():
+    rows = [line.split(" | ") for line in (DOCS / "model" / "harmonisation.md").read_text().splitlines()]
+    none, combat = (row[3].split()[0] for row in rows if row[0].startswith("| one site left out"))
+    assert f"from {none} to {combat} years" in UNKNOWN_SITES
+
+
 @pytest.mark.timeout(600)
 def test_a_bundle_that_corrects_for_sites_does_so_in_the_worker_and_says_where_it_does_not(released, tmp_path):
     evaluation = CONFIG.evaluation.model_copy(update={"harmonisation": "combat"})
@@ -205,6 +219,15 @@ def test_a_bundle_that_corrects_for_sites_does_so_in_the_worker_and_says_where_i
     np.testing.assert_allclose(unknown.latent, plain[1], atol=1e-4 * np.abs(plain[1]).max())
     assert any(reason.startswith("site_not_corrected") for reason in unknown.reasons)
     assert not any(reason.startswith("site_not_corrected") for reason in known.reasons)
+    assert (known.site_correction, unknown.site_correction) == ("applied", "unknown_site")
+    card, metrics = (bundle.path / "docs" / "README.md").read_text(), bundle.manifest.metrics
+    assert metrics["uncorrected_site_accuracy"] == pytest.approx(before[0], abs=1e-4)
+    assert metrics["uncorrected_brain_age_mae"] == released.bundle.manifest.metrics["brain_age_mae"]
+    for name in np.unique(experiment.cohort().sites):
+        assert f"{name} ({(experiment.cohort().sites == name).sum()} scans)" in card
+    assert f"| {before[0]:.2f} | {site[0]:.2f} |" in card
+    assert f"| {metrics['uncorrected_brain_age_mae']:.2f} | {metrics['brain_age_mae']:.2f} |" in card
+    assert UNKNOWN_SITES in card
 
 
 def test_a_private_bundle_is_not_calibrated_by_heads_that_it_cannot_have(released, tmp_path):

@@ -22,20 +22,30 @@ def test_what_a_site_adds_is_taken_out_before_heads_maps_and_distance():
     assert (at_a.map.pca, at_b.map.pca) == ((0.5, 0.0), (0.0, -0.25))
     assert (at_a.distance, at_b.distance) == (0.5, 0.25)
     assert at_b.reasons == ()
+    assert at_b.site_correction == "applied"
 
 
 @pytest.mark.parametrize(("site", "words"), [("C", "has not learned from this site"), (None, "site is not told")])
 def test_an_unknown_site_is_reported_and_never_transformed(site, words):
     (found,) = answers(site)
     assert found.brain_age.estimate == 55.0
-    assert found.decision == "review"
+    assert (found.decision, found.site_correction) == ("review", "unknown_site")
     assert found.reasons[0].startswith("site_not_corrected: ")
     assert words in found.reasons[0]
 
 
 def test_a_bundle_without_a_correction_neither_asks_nor_says_anything_of_sites():
     (found,) = answers(None, shifts=None)
-    assert (found.brain_age.estimate, found.reasons) == (55.0, ())
+    assert (found.brain_age.estimate, found.reasons, found.site_correction) == (55.0, (), None)
+
+
+def test_the_site_is_named_before_other_reasons_and_a_refusal_tells_it_too():
+    subjects, heads = [SubjectAttributes(200.0, scan_site="C")] * 2, tensors([0.5, 0, 0, 0], [50, 50, 0, 0])
+    found, refused = predictor(site_shifts=SHIFTS).predict(heads, subjects, [Scanner()] * 2, [("blurred: x",)] * 2)
+    assert [reason.split(":")[0] for reason in found.reasons][:3] == [
+        "site_not_corrected", "blurred", "age_outside_calibration",
+    ]  # fmt: skip
+    assert (refused.code, refused.details["site_correction"]) == ("out_of_distribution", "unknown_site")
 
 
 def test_the_file_is_read_back_as_it_was_written_and_a_wrong_one_is_refused(tmp_path):

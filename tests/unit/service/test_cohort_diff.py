@@ -19,12 +19,13 @@ from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.diff import cohort_diff, cohort_members
 from med3d_service.cohorts.diff_page import diff_page
 from med3d_service.cohorts.export import as_csv, as_parquet, columns_of, table_rows
+from med3d_service.cohorts.figures import draw_figures
 from med3d_service.cohorts.svg import Chart, nice_ticks
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.keys import load_keys
 from med3d_service.settings import Settings
-from med3d_service.tables import BundleRow, StudyRow
+from med3d_service.tables import BundleRow, RunRow, StudyRow
 
 MEMBERS = 12
 
@@ -159,6 +160,38 @@ def test_long_has_a_row_for_each_answer_and_wide_for_each_member(database, cohor
     assert read[3]["code__bundle@1"] == "too_noisy"
     assert float(read[3]["brain_age__bundle@2"]) == 48
     assert float(read[3]["gap__bundle@2"]) == 5
+
+
+def test_sites_that_a_model_has_not_learned_are_in_the_report_and_in_the_export(database, cohort, vault):
+    cohort_diff(database, cohort, *bundles(database))  # draws the figures
+    chosen = [run.id for run in runs_of(database, NEXT_BUNDLE)][2:5]
+    with database.write() as session:
+        session.execute(update(FiguresRow).where(FiguresRow.run_id.in_(chosen)).values(site_correction="unknown_site"))
+    diff, points = cohort_diff(database, cohort, *bundles(database))
+    assert diff.unknown_sites == (0, 3)
+    assert "has not learned the sites of 3" in diff_page(diff, points, datetime(2026, 1, 6, 6, tzinfo=UTC))
+    text = table(database, cohort, vault, "wide", lambda c, r: b"".join(as_csv(c, r))).decode()
+    read = list(csv.DictReader(io.StringIO(text)))
+    assert [row["site_correction__bundle@2"] for row in read].count("unknown_site") == 3
+    assert {row["site_correction__bundle@1"] for row in read} == {""}
+
+
+def test_figures_tell_of_the_site_from_an_answer_and_from_a_refusal(tmp_path):
+    database = open_database(tmp_path)
+    made = new_cohort(database, 3, name="sites")
+    with database.write() as session:
+        row = reprocessing.begin(session, made, session.get_one(BundleRow, BUNDLE.digest), in_window=False)
+        reprocessing.feed(session, row, 100)
+    first, second, _ = (run.id for run in runs_of(database, BUNDLE))
+    with database.write() as session:
+        completed, refused = session.scalars(select(RunRow).order_by(RunRow.seq).limit(2))
+        completed.status, completed.result = "completed", {"assessment": {"site_correction": "applied"}}
+        refused.status, refused.refusal = "refused", {"code": "x", "details": {"site_correction": "unknown_site"}}
+    assert draw_figures(database, select(RunRow)) == 2
+    with database.read() as session:
+        told = {row.run_id: row.site_correction for row in session.scalars(select(FiguresRow))}
+    assert told == {first: "applied", second: "unknown_site"}
+    database.close()
 
 
 def test_parquet_has_the_same_rows_with_their_types(database, cohort, vault):

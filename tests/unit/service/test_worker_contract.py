@@ -5,6 +5,7 @@ import uuid
 import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
+from sqlalchemy import select
 
 from factories.api import open_api
 from factories.service import add_run, completed, failed, preprocessed, refused, worker
@@ -12,6 +13,8 @@ from med3d_contract.client import ApiError, Superseded, WorkerClient
 from med3d_contract.results import RunStatus
 from med3d_contract.work import Heartbeat, WorkerHello
 from med3d_service.access import Role
+from med3d_service.cohorts.tables import ScanFactsRow
+from med3d_service.tables import RunRow, StudyRow
 
 WORKER = worker()
 
@@ -64,13 +67,15 @@ def status(api, run_id):
 
 def claimed(api, client):
     run_id = add_run(api.service.database)
-    with api.service.database.write() as session:
-        from med3d_service.tables import RunRow, StudyRow
+    return run_id, give_working_copy_and_claim(api, client, run_id)
 
+
+def give_working_copy_and_claim(api, client, run_id):
+    with api.service.database.write() as session:
         study_id = session.query(RunRow).filter_by(id=run_id).one().study_id
         copy = {"working_key": f"working/{study_id}.tar", "working_sha256": "0" * 64}
         session.query(StudyRow).filter_by(id=study_id).update(copy)
-    return run_id, client.claim_preprocess(run_id, WORKER)
+    return client.claim_preprocess(run_id, WORKER)
 
 
 def test_a_run_goes_by_the_client_from_claim_to_answer(api, client):
@@ -84,6 +89,17 @@ def test_a_run_goes_by_the_client_from_claim_to_answer(api, client):
     client.outcome(run_id, completed(prediction.attempt))  # a message that came twice
     assert status(api, run_id) is RunStatus.COMPLETED
     assert client.claim_predict(WORKER, 8).claims == ()
+
+
+def test_both_claims_carry_the_site_that_a_manifest_names(api, client):
+    run_id = add_run(api.service.database)
+    with api.service.database.write() as session:
+        study_id = session.scalars(select(RunRow.study_id).where(RunRow.id == run_id)).one()
+        session.add(ScanFactsRow(study_id=study_id, scan_site="HH"))
+    claim = give_working_copy_and_claim(api, client, run_id)
+    client.preprocessed(run_id, preprocessed(claim.attempt))
+    (prediction,) = client.claim_predict(WORKER, 8).claims
+    assert (claim.subject.scan_site, prediction.subject.scan_site) == ("HH", "HH")
 
 
 @pytest.mark.parametrize("made", [refused, lambda attempt: failed(attempt, retryable=False)])

@@ -5,8 +5,9 @@ from factories.models import CannedPreprocessor, loaded_model, write_small_serie
 from factories.predictions import tensors
 from med3d_contract.results import RunStatus
 from med3d_pipeline.errors import InferenceError, InputRefused
+from med3d_pipeline.site_shifts import SiteShifts
 from med3d_pipeline.study import PatientAttributes
-from med3d_worker.analysis import Analyser, age_at_scan
+from med3d_worker.analysis import Analyser, Stated, age_at_scan
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +17,9 @@ def series(tmp_path_factory):
     return folder
 
 
-def analyse(path, preprocessor=None, *, allow=False, age=None):
-    return Analyser(loaded_model(preprocessor), allow_demonstration_heads=allow)(path, stated_age_years=age)
+def analyse(path, preprocessor=None, *, allow=False, age=None, site=None, site_shifts=None):
+    model = loaded_model(preprocessor, site_shifts=site_shifts)
+    return Analyser(model, allow_demonstration_heads=allow)(path, Stated(age, site))
 
 
 def test_an_input_is_answered_in_the_words_of_the_api(series):
@@ -41,6 +43,16 @@ def test_without_an_age_there_is_no_gap(series):
 def test_an_estimate_from_simulated_labels_is_reported_only_where_it_is_allowed(series):
     assert analyse(series).report.result.sdmt is None
     assert analyse(series, allow=True).report.result.sdmt.evidence == "simulated labels"
+
+
+def test_a_site_that_is_stated_is_taken_out_and_one_that_the_model_does_not_know_is_told(series):
+    shifts = SiteShifts(np.array(["A"]), np.array([[0.1, 0, 0, 0]], np.float32))
+    known, unknown = (analyse(series, site=site, site_shifts=shifts).report.result for site in ("A", "B"))
+    assert known.assessment.site_correction == "applied"
+    assert known.brain_age.estimate == pytest.approx(49.0)
+    assert unknown.assessment.site_correction == "unknown_site"
+    assert (unknown.brain_age.estimate, unknown.assessment.decision) == (pytest.approx(50.0), "review")
+    assert analyse(series, site="A").report.result.assessment.site_correction is None
 
 
 def test_reasons_known_before_prediction_reach_the_decision(series):
