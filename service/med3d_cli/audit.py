@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from med3d_cli.data_dir import default_data_dir
 from med3d_cli.errors import CommandError
-from med3d_cli.extras import extra
+from med3d_cli.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
     from med3d_service.audit.tables import AuditRow
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
 EXIT_BROKEN = 5
 FORMATS = ("json", "atna", "syslog")
-DataDirOption = Annotated[
-    Path | None, typer.Option(help="As given to `med3d serve`; MED3D_DATABASE_URL goes before it.")
-]
 
 
 def audit_commands() -> typer.Typer:
@@ -39,7 +35,7 @@ def verify(
     noted: Annotated[
         str | None, typer.Option(metavar="SEQ:MAC", help="An end that was noted before: it must still be in the trail.")
     ] = None,
-    data_dir: DataDirOption = None,
+    data_dir: DataDirHere = None,
 ) -> None:
     """Prove that no entry was changed, removed or added. Leaves with 5 where one was."""
     with _trail(data_dir) as (database, settings):
@@ -62,7 +58,7 @@ def export(
     syslog: Annotated[
         str | None, typer.Option(metavar="URL", help="Send it there: udp://, tcp:// or tls://HOST.")
     ] = None,
-    data_dir: DataDirOption = None,
+    data_dir: DataDirHere = None,
 ) -> None:
     """Write the entries to stdout, or send them to a syslog receiver. That it was done becomes an entry, too."""
     if form not in FORMATS:
@@ -123,12 +119,9 @@ def _as_dict(row: "AuditRow") -> dict[str, Any]:
 
 @contextmanager
 def _trail(data_dir: Path | None) -> Iterator[tuple["Database", "Settings"]]:
-    with extra("service"):
-        from med3d_service.database import Database
-        from med3d_service.processes import migrate
-        from med3d_service.settings import Settings
-    settings = Settings(data_dir=(data_dir or default_data_dir()).absolute())
-    migrate(settings)
+    settings = service_here(data_dir)
+    from med3d_service.database import Database
+
     database = Database(settings.database)
     try:
         yield database, settings

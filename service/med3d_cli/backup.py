@@ -49,12 +49,18 @@ def restore(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="As given to `med3d backup`.")],
     data_dir: DataDirHere = None,
     name: Annotated[str | None, typer.Option("--backup", help="Default: the newest.")] = None,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Only put back what the store has lost, beside the running service.")
+    ] = False,
 ) -> None:
     """Restore a backup on an empty machine, bring its schema to this version, and check the ledger.
 
     First copy site.key (and identifier.keys, where there is one) into the data folder. Leaves with 5 where the ledger
     does not balance.
     """
+    if objects:
+        _put_back(folder, data_dir, name)
+        return
     with extra("service"):
         from med3d_service.backup import BackupError
         from med3d_service.backup import restore as bring_back
@@ -72,6 +78,24 @@ def restore(
         report = check_here(settings, digests=True)
     print_report(report, Console())
     if not report.balances:
+        raise typer.Exit(EXIT_OUT_OF_BALANCE)
+
+
+def _put_back(folder: Path, data_dir: Path | None, name: str | None) -> None:
+    if name is not None:
+        raise CommandError("--objects looks through all backups: leave --backup out")
+    settings = service_here(data_dir)
+    from med3d_service.backup import BackupError, put_back_objects
+
+    try:
+        with _telling("putting back") as told:
+            done = put_back_objects(settings, folder.absolute(), told)
+    except BackupError as error:
+        raise CommandError(str(error)) from error
+    typer.echo(f"put back {done.objects} objects")
+    for key in done.in_no_backup:
+        typer.echo(f"in no backup: {key}", err=True)
+    if done.in_no_backup:
         raise typer.Exit(EXIT_OUT_OF_BALANCE)
 
 

@@ -1,5 +1,6 @@
 """`med3d bundle`: look at a model bundle, prove it on this machine, vouch for it."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,7 +36,9 @@ def verify(folder: BundleDir) -> None:
     report = _proven(bundle)
     typer.echo(f"{bundle.name} {bundle.version}: {len(bundle.manifest.files)} files have their digests")
     typer.echo(f"signed by the key {bundle.signed_by}" if bundle.signed_by else "NOT CHECKED who signed it (settings)")
-    typer.echo(f"reference case within tolerances on {', '.join(bundle.providers)}: {report}")
+    typer.echo(f"reference case within tolerances on {', '.join(bundle.providers)}:")
+    for name, difference in report.items():
+        typer.echo(f"  {name.replace('_', ' ')} {difference:.2g}")
 
 
 def show(folder: BundleDir) -> None:
@@ -110,10 +113,11 @@ def _open(folder: Path, *, trusted_only: bool = False) -> "Bundle":
         raise CommandError(str(error)) from error
 
 
-def _proven(bundle: "Bundle") -> str:
+def _proven(bundle: "Bundle") -> dict[str, float]:
+    """How far off each part of the reference case came out."""
     from med3d_pipeline.errors import BundleError
 
     try:
-        return str(bundle.run_reference_case())
+        return {name: value for name, value in asdict(bundle.run_reference_case()).items() if value is not None}
     except BundleError as error:
         raise CommandError(str(error)) from error

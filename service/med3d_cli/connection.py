@@ -30,7 +30,10 @@ def _url(data_dir: DataDir) -> str:
     try:
         return data_dir.address_file.read_text().strip()
     except OSError as error:
-        raise CommandError("no service is known: set MED3D_URL, or start one with `med3d serve`") from error
+        raise CommandError(
+            f"no service is ready on {data_dir.root}: set MED3D_DATA_DIR to the folder of one that is, or MED3D_URL "
+            "and MED3D_API_KEY_FILE, or start one with `med3d serve`"
+        ) from error
 
 
 def _key(data_dir: DataDir) -> str:

@@ -11,9 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from med3d_cli.data_dir import default_data_dir
 from med3d_cli.errors import CommandError
-from med3d_cli.extras import extra
+from med3d_cli.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 ROLES = ("viewer", "submitter", "operator", "admin", "worker")
 UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
 
-DataDirOption = Annotated[
-    Path | None, typer.Option(help="As given to `med3d serve`; MED3D_DATABASE_URL goes before it.")
-]
 Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="The 8 letters after m3d_, as `med3d keys list` shows.")]
 Out = Annotated[Path | None, typer.Option(help="Write the key there (0600, a new file) and do not show it.")]
 
@@ -47,7 +43,7 @@ def create(
     site: Annotated[str, typer.Option(help="Sees and sends studies of this site alone. Default: sees all.")] = "*",
     expires: Annotated[str | None, typer.Option(help="As in 12h, 90d, 52w. Default: never.")] = None,
     out: Out = None,
-    data_dir: DataDirOption = None,
+    data_dir: DataDirHere = None,
 ) -> None:
     """Make a key. It is shown once: the service keeps its digest."""
     if role not in ROLES:
@@ -65,7 +61,7 @@ def create(
             _hand_over(made, out)
 
 
-def list_(data_dir: DataDirOption = None) -> None:
+def list_(data_dir: DataDirHere = None) -> None:
     """Show all keys: prefix, role, site, and when each was made, last used, and ends."""
     table = Table(box=None, pad_edge=False)
     for column in ("prefix", "role", "site", "name", "created", "last used", "ends"):
@@ -86,7 +82,7 @@ def rotate(
     prefix: Prefix,
     overlap: Annotated[str, typer.Option(help="So long the old one works beside the new one.")] = "24h",
     out: Out = None,
-    data_dir: DataDirOption = None,
+    data_dir: DataDirHere = None,
 ) -> None:
     """Make a key that may do the same; the old one ends after the overlap."""
     overlap_s = _seconds(overlap)
@@ -103,7 +99,7 @@ def rotate(
     typer.echo(f"{prefix} ends in {overlap}.", err=True)
 
 
-def revoke(prefix: Prefix, data_dir: DataDirOption = None) -> None:
+def revoke(prefix: Prefix, data_dir: DataDirHere = None) -> None:
     """End a key now."""
     with _database(data_dir) as (database, trail):
         from med3d_service.access.api_keys import UnknownKeyError, revoke_key
@@ -119,14 +115,11 @@ def revoke(prefix: Prefix, data_dir: DataDirOption = None) -> None:
 
 @contextmanager
 def _database(data_dir: Path | None) -> Iterator[tuple["Database", "AuditTrail"]]:
-    with extra("service"):
-        from med3d_service.audit import AuditTrail
-        from med3d_service.database import Database
-        from med3d_service.keys import load_keys
-        from med3d_service.processes import migrate
-        from med3d_service.settings import Settings
-    settings = Settings(data_dir=(data_dir or default_data_dir()).absolute())
-    migrate(settings)
+    settings = service_here(data_dir)
+    from med3d_service.audit import AuditTrail
+    from med3d_service.database import Database
+    from med3d_service.keys import load_keys
+
     database = Database(settings.database)
     try:
         yield database, AuditTrail(database, load_keys(settings).audit)

@@ -1,4 +1,4 @@
-"""``python -m med3d_cli.prepare_data_dir CLIENT_KEY_FILE WORKER_KEY_FILE CLINICAL_KEY_FILE``: schema and keys.
+"""``python -m med3d_cli.prepare_data_dir CLIENT_KEY_FILE WORKER_KEY_FILE CLINICAL_KEY_FILE``: schema, keys, bundle.
 
 Run before anything is served.
 
@@ -11,14 +11,19 @@ from pathlib import Path
 
 def main() -> None:
     """Settings come from the environment, as for every process of the service."""
-    from med3d_service.processes import ensure_api_key, migrate
+    from med3d_service.processes import ensure_api_key, expect_worker, migrate
     from med3d_service.settings import Settings
+    from med3d_worker.settings import BundleSettings
 
     settings = Settings()
-    migrate(settings)
+    try:
+        migrate(settings)
+    except ValueError as error:  # what the operator can mend, in a sentence
+        sys.exit(str(error))
     ensure_api_key(settings, "client", Path(sys.argv[1]))
     ensure_api_key(settings, "worker", Path(sys.argv[2]))
     ensure_api_key(settings, "clinical", Path(sys.argv[3]))
+    expect_worker(settings, BundleSettings().bundle_dir)
 
 
 if __name__ == "__main__":

@@ -33,10 +33,8 @@ def retention(
     settings = service_here(data_dir)
     from med3d_contract.store import StoreError
     from med3d_service.composition import Service
-    from med3d_service.processes import migrate
     from med3d_service.retention import Retention
 
-    migrate(settings)
     service = Service.compose(settings)
     try:
         kept = Retention(service)

@@ -18,11 +18,21 @@ DataDirHere = Annotated[
 
 
 def service_here(data_dir: Path | None) -> "Settings":
-    """The settings of the service whose data is here. Raises CommandError where there is no database."""
+    """The settings of the service whose data is here; nothing is made.
+
+    Raises CommandError where there is no database, it has another version's schema, or the site key is missing.
+    """
     with extra("service"):
+        from med3d_service.database import SchemaError, require_schema
+        from med3d_service.keys import SiteKeyMissingError, require_site_key
         from med3d_service.settings import Settings
     settings = Settings(data_dir=(data_dir or default_data_dir()).absolute())
     sqlite = settings.database.removeprefix("sqlite:///").split("?")[0]
     if settings.database.startswith("sqlite:") and not Path(sqlite).is_file():
         raise CommandError(f"there is no database at {sqlite}; state the folder by --data-dir")
+    try:
+        require_schema(settings)
+        require_site_key(settings)
+    except (SchemaError, SiteKeyMissingError) as error:
+        raise CommandError(str(error)) from error
     return settings

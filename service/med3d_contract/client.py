@@ -25,13 +25,15 @@ from med3d_contract.work import (
 __all__ = ["ApiError", "ApiUnavailable", "Superseded", "WorkerClient"]
 
 QUICK = RetryPolicy(attempts=1)
+ERASED = frozenset({"unknown_run", "unknown_study"})
+"""The service names to workers only what it has: what it does not know any more, it has erased."""
 
 
 class WorkerClient:
     """Calls of /worker/*; safe to use from several threads.
 
-    Every call raises Superseded on 409, ApiUnavailable when the API cannot be reached after bounded retries, and
-    ApiError on any other refusal.
+    Every call raises Superseded on 409 and where run or study were erased, ApiUnavailable when the API cannot be
+    reached after bounded retries, and ApiError on any other refusal.
     """
 
     def __init__(
@@ -100,11 +102,16 @@ class WorkerClient:
     def _send(
         self, method: str, path: str, body: Frozen | None = None, policy: RetryPolicy | None = None
     ) -> httpx.Response:
-        return request_with_retries(
-            self._http,
-            method,
-            path,
-            json=None if body is None else body.model_dump(mode="json"),
-            policy=policy or self._retries,
-            sleep=self._sleep,
-        )
+        try:
+            return request_with_retries(
+                self._http,
+                method,
+                path,
+                json=None if body is None else body.model_dump(mode="json"),
+                policy=policy or self._retries,
+                sleep=self._sleep,
+            )
+        except ApiError as error:
+            if error.code in ERASED:
+                raise Superseded(str(error)) from error
+            raise

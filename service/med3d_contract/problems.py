@@ -13,13 +13,17 @@ Sleep = Callable[[float], None]
 
 
 class ApiError(Exception):
-    """The results API answered with an error (RFC 9457 problem+json where it came from the service itself)."""
+    """The results API answered with an error (RFC 9457 problem+json where it came from the service itself).
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(f"{detail} ({code}, HTTP {status})")
+    ``remedy`` says what to do; empty where the answer came from something in between.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, remedy: str = "") -> None:
+        super().__init__(" ".join(filter(None, (detail, remedy, f"({code}, HTTP {status})"))))
         self.status = status
         self.code = code
         self.detail = detail
+        self.remedy = remedy
 
 
 class ApiUnavailable(Exception):  # noqa: N818 - a state of the other side, read as such where it is caught
@@ -27,7 +31,10 @@ class ApiUnavailable(Exception):  # noqa: N818 - a state of the other side, read
 
 
 class Superseded(Exception):  # noqa: N818 - good news for whoever catches it: somebody else has the work
-    """HTTP 409: a newer attempt exists, the stage is taken, or the run is over. There is nothing left to do."""
+    """HTTP 409: a newer attempt exists, the stage is taken, or the run is over. There is nothing left to do.
+
+    For a worker also HTTP 404 for its run or study, which was erased meanwhile.
+    """
 
 
 @dataclass(frozen=True)
@@ -84,11 +91,11 @@ def raise_for_problem(response: httpx.Response) -> None:
         return
     error = ApiError(response.status_code, *_problem(response))
     if response.status_code == HTTPStatus.CONFLICT:
-        raise Superseded(error.detail) from error
+        raise Superseded(str(error)) from error
     raise error
 
 
-def _problem(response: httpx.Response) -> tuple[str, str]:
+def _problem(response: httpx.Response) -> tuple[str, str, str]:
     try:
         problem = response.json()
     except ValueError:
@@ -97,4 +104,5 @@ def _problem(response: httpx.Response) -> tuple[str, str]:
         problem = {}
     status = HTTPStatus(response.status_code)
     code = problem.get("code") or status.name.lower()
-    return str(code), str(problem.get("detail") or problem.get("title") or status.phrase)
+    detail = problem.get("detail") or problem.get("title") or status.phrase
+    return str(code), str(detail), str(problem.get("remedy") or "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Double, Engine, create_engine, event, make_url, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import FunctionElement
@@ -16,10 +17,15 @@ from med3d_service.settings import Settings
 
 if TYPE_CHECKING:  # Alembic is slow to import, and only migrations need it
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 BUSY_TIMEOUT_MS = 10_000
 SQLITE_SYNCHRONOUS = frozenset({"FULL", "NORMAL"})
 """FULL is the default: what was committed outlives a loss of power. With ``?synchronous=normal``, the process."""
+
+
+class SchemaError(ValueError):
+    """The database's schema is not this version's; the message says what to do."""
 
 
 class db_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function that it is
@@ -133,13 +139,54 @@ def alembic_config(connection: Connection) -> "Config":
     return config
 
 
-def upgrade_schema(settings: Settings) -> None:
-    """Bring the schema to the newest revision."""
-    from alembic import command
+def require_schema(settings: Settings) -> None:
+    """Raise SchemaError where the database cannot be reached, or its schema is not this version's."""
+    from alembic.script import ScriptDirectory
+
+    found, scripts = _revision(settings), ScriptDirectory(str(migrations_dir()))
+    if found is None:
+        raise SchemaError("the database has no schema yet: start the service once, which makes it")
+    if found != scripts.get_current_head():
+        _require_known(found, scripts)
+        raise SchemaError(
+            f"the database's schema ({found}) is of an earlier version: start the service, which brings it forward; to "
+            "back it up before that, use the version that it was made with"
+        )
+
+
+def _revision(settings: Settings) -> str | None:
+    from alembic.runtime.migration import MigrationContext
 
     database = Database(settings.database)
     try:
         with database.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        said = str(error.orig).strip().splitlines()
+        raise SchemaError(f"the database cannot be reached: {said[0] if said else type(error).__name__}") from error
+    finally:
+        database.close()
+
+
+def _require_known(revision: str | None, scripts: "ScriptDirectory") -> None:
+    if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
+        raise SchemaError(
+            f"the database's schema ({revision}) is of a later version than this one: install that version again, or "
+            "restore the backup that was made before the upgrade"
+        )
+
+
+def upgrade_schema(settings: Settings) -> None:
+    """Bring the schema to the newest revision. Raises SchemaError for the schema of a later version."""
+    from alembic import command
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    database = Database(settings.database)
+    try:
+        with database.engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+            _require_known(found, ScriptDirectory(str(migrations_dir())))
             command.upgrade(alembic_config(connection), "head")
     finally:
         database.close()

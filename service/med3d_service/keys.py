@@ -13,6 +13,10 @@ from med3d_service.settings import Settings
 KEY_BYTES = 32
 
 
+class SiteKeyMissingError(ValueError):
+    """There is a database, and not the key that its contents are sealed with."""
+
+
 @dataclass(frozen=True)
 class SiteKeys:
     """32 bytes each. Who holds ``uids`` cannot read ``originals``, and so on.
@@ -56,6 +60,16 @@ def load_keys(settings: Settings) -> SiteKeys:
         uids=derive(secret, "uids"),
         audit=derive(secret, "audit"),
     )
+
+
+def require_site_key(settings: Settings) -> None:
+    """Raise SiteKeyMissingError where ``load_keys`` would make one: beside a database that is no help, it is harm."""
+    path = settings.data_dir / "site.key"
+    if settings.site_key is None and not path.exists():
+        raise SiteKeyMissingError(
+            f"the site key is missing: copy it to {path} (or set MED3D_SITE_KEY_FILE); a new one would open nothing of "
+            "what is stored"
+        )
 
 
 def identifier_keys(settings: Settings) -> tuple[bytes, ...]:

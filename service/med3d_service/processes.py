@@ -4,6 +4,7 @@ They return after a clean stop (under 5 s) and expect ``migrate`` to have been c
 api|courier|scheduler|migrate|keys`` calls the same functions with settings from the environment.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,11 +15,14 @@ if TYPE_CHECKING:  # what it needs is slow to import
 
 
 def migrate(settings: Settings) -> None:
-    """Make the folders and keys, and bring the database's schema to this version."""
+    """Make the folders and keys, and bring the database's schema to this version.
+
+    Raises ValueError for what the settings, the keys or the schema do not allow; its message says what to do.
+    """
     from med3d_service.database import upgrade_schema
     from med3d_service.delivery.destinations import load_destinations
     from med3d_service.intake.routing import load_rules
-    from med3d_service.keys import load_keys
+    from med3d_service.keys import load_keys, require_site_key
     from med3d_service.listener.server import check_listener
     from med3d_service.peers import load_peers
 
@@ -28,8 +32,33 @@ def migrate(settings: Settings) -> None:
     check_listener(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if settings.database_url is None and (settings.data_dir / "med3d.sqlite").exists():
+        require_site_key(settings)
     load_keys(settings)
     upgrade_schema(settings)
+
+
+def expect_worker(settings: Settings, bundle_dir: Path) -> None:
+    """For a supervisor that is about to start the only worker: no other is alive, and runs are by the worker's bundle.
+
+    Else a service that was started again would count on the worker of before, or wait for a bundle that nobody carries
+    any more. ``settings.default_bundle`` goes before it. A bundle that cannot be read is left for the worker to tell.
+    """
+    from med3d_service.bundles import make_default, read_bundle_dir, register_bundles
+    from med3d_service.database import Database
+    from med3d_service.tables import BundleRow, WorkerRow
+
+    database = Database(settings.database)
+    try:
+        with database.write() as session:
+            session.query(WorkerRow).delete()
+            with suppress(OSError, ValueError, KeyError):
+                bundle = read_bundle_dir(bundle_dir)
+                register_bundles(session, [bundle])
+                if settings.default_bundle is None:
+                    make_default(session, session.get_one(BundleRow, bundle.digest))
+    finally:
+        database.close()
 
 
 def ensure_api_key(settings: Settings, kind: Literal["client", "clinical", "worker"], path: Path) -> None:

@@ -8,6 +8,7 @@ from med3d_contract.work import Completed, Failed, Preprocessed, PreprocessedObj
 from med3d_service.bundles import register_bundles
 from med3d_service.database import Database, upgrade_schema
 from med3d_service.dispatch import BrokerAwayError
+from med3d_service.keys import load_keys
 from med3d_service.runs.transitions import Leases, enqueue
 from med3d_service.settings import Settings
 from med3d_service.tables import StudyRow
@@ -16,9 +17,10 @@ LEASES = Leases(lease_s=60.0, max_tries=3)
 
 
 def migrated(data_dir, **settings):
-    """Settings whose database has its schema."""
+    """Settings whose database has its schema, and whose site key is there."""
     made = Settings(data_dir=data_dir, **settings)
     made.spool_dir.mkdir(parents=True, exist_ok=True)
+    load_keys(made)
     upgrade_schema(made)
     return made
 

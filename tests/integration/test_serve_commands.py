@@ -23,7 +23,9 @@ def test_commands_without_a_service_say_how_to_get_one(tmp_path, command):
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["error: no service is known: set MED3D_URL, or start one with `med3d serve`"]
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"error: no service is ready on {tmp_path}: set MED3D_DATA_DIR")
+    assert "MED3D_URL" in line
 
 
 def test_a_worker_without_settings_names_the_first_that_is_missing(tmp_path):

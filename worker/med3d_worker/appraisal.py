@@ -5,7 +5,7 @@ from typing import Protocol
 
 import structlog
 
-from med3d_contract.client import ApiUnavailable, Superseded
+from med3d_contract.client import ApiError, ApiUnavailable, Superseded
 from med3d_contract.store import StoreError
 from med3d_contract.work import Appraisal, AppraisalRequest
 from med3d_pipeline.dicom_stacks import fingerprint
@@ -46,6 +46,9 @@ class StudyAppraisal:
             self.api.appraised(study_id, Appraisal(working_copy_sha256=request.working_copy_sha256, eligible=eligible))
         except (Superseded, ApiUnavailable, StoreError) as error:
             log.info("not_appraised", study_id=study_id, because=type(error).__name__)
+            return
+        except ApiError as error:
+            log.warning("appraisal_refused", study_id=study_id, code=error.code, because=str(error))
             return
         log.info("appraised", study_id=study_id, eligible=len(eligible))
 

@@ -52,7 +52,7 @@ class OutcomeDelivery:
         except Superseded:
             log.info("superseded", run_id=run_id, attempt=outcome.attempt)
         except (ApiUnavailable, ApiError) as error:
-            log.warning("fault_not_reported", run_id=run_id, attempt=outcome.attempt, error=type(error).__name__)
+            log.warning("fault_not_reported", run_id=run_id, attempt=outcome.attempt, because=str(error))
 
 
 def publish_outcome(api: TakesOutcomes, store: Store, run_id: str, attempt: int) -> None:
@@ -65,5 +65,8 @@ def publish_outcome(api: TakesOutcomes, store: Store, run_id: str, attempt: int)
         api.outcome(run_id, stored.outcome)
     except (Superseded, ObjectMissingError):
         log.info("already_settled", run_id=run_id, attempt=attempt)
+        return
+    except ApiError as error:  # asking again would not help; the service adopts what is stored
+        log.warning("outcome_refused", run_id=run_id, attempt=attempt, code=error.code, because=str(error))
         return
     log.info("published", run_id=run_id, attempt=attempt, outcome=stored.outcome.outcome)

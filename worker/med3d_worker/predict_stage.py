@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from med3d_contract.client import ApiUnavailable, Superseded
+from med3d_contract.client import ApiError, ApiUnavailable, Superseded
 from med3d_contract.results import Provenance, Quality, Refusal, Result
 from med3d_contract.work import (
     Completed,
@@ -75,6 +75,9 @@ class PredictStage:
             claims = self.api.claim_predict(self.worker, self.batch).claims
         except (Superseded, ApiUnavailable) as error:
             log.info("not_claimed", because=str(error))
+            return 0
+        except ApiError as error:
+            log.warning("claim_refused", code=error.code, because=str(error))
             return 0
         if not claims:
             return 0

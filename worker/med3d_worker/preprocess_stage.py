@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from med3d_contract.client import ApiUnavailable, Superseded
+from med3d_contract.client import ApiError, ApiUnavailable, Superseded
 from med3d_contract.store import ObjectDamagedError
 from med3d_contract.work import Failed, Heartbeat, Outcome, PreprocessClaim, Preprocessed, Refused, WorkerIdentity
 from med3d_worker.faults import failure_of
@@ -103,6 +103,9 @@ class PreprocessStage:
         except (Superseded, ApiUnavailable) as error:
             log.info("not_claimed", run_id=run_id, because=str(error))
             return  # the service's sweep sends it again where there is work left
+        except ApiError as error:  # such as another contract version: the run waits for a worker that is let
+            log.warning("claim_refused", run_id=run_id, code=error.code, because=str(error))
+            return
         with LeaseKeeper(self.api, {run_id: claim.attempt}, self.heartbeat_s, "fetching the study") as lease:
             try:
                 self._work(claim, lease)

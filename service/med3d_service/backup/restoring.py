@@ -2,14 +2,16 @@
 
 import secrets
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from med3d_contract.store import ObjectStore
 from med3d_service.backup.archive import BackupArchive, BackupError, BackupSummary, Manifest
 from med3d_service.backup.backing_up import Told, identifier_key_fingerprint, key_fingerprint
 from med3d_service.backup.snapshots import kind_of, put_back, require_empty
-from med3d_service.database import upgrade_schema
+from med3d_service.database import Database, upgrade_schema
 from med3d_service.keys import load_keys
+from med3d_service.ledger.objects import lost_objects
 from med3d_service.settings import Settings
 
 
@@ -36,14 +38,51 @@ def restore(
     store = ObjectStore.open(settings.store)
     with closing(Manifest(archive.folder(name) / "manifest.sqlite")) as manifest:
         for count, (key, _size_bytes, sha256) in enumerate(manifest, start=1):
-            copy = settings.spool_dir / f"{secrets.token_hex(16)}.restored"
-            archive.copy_out(sha256, copy)
-            store.put_file(key, copy, sha256=sha256)
+            _copy(archive, store, settings.spool_dir, key, sha256)
             told("objects", count)
     told("database", 0)
     put_back(settings, archive.folder(name), summary.revision, summary.tables)
     upgrade_schema(settings)
     return summary
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """What became of the objects that the store had lost: those put back, and those that no backup holds."""
+
+    objects: int
+    in_no_backup: tuple[str, ...]
+
+
+def put_back_objects(settings: Settings, folder: Path, told: Told = lambda _what, _count: None) -> PutBack:
+    """Bring back what the store has lost or holds altered, from whichever backup holds it; the service may run.
+
+    Raises BackupError where there is no backup, or it is damaged itself.
+    """
+    archive, store, database = BackupArchive(folder), ObjectStore.open(settings.store), Database(settings.database)
+    if not archive.names():
+        raise BackupError(f"{folder} holds no whole backup")
+    count, in_no_backup = 0, []
+    try:
+        for lost in lost_objects(database, store):
+            if not archive.pooled(lost.sha256).is_file():
+                in_no_backup += [lost.key] if lost.is_missed(database) else []
+                continue
+            _copy(archive, store, settings.spool_dir, lost.key, lost.sha256)
+            if not lost.is_missed(database):  # its study was erased meanwhile
+                store.delete(lost.key)
+                continue
+            count += 1
+            told("objects", count)
+    finally:
+        database.close()
+    return PutBack(count, tuple(in_no_backup))
+
+
+def _copy(archive: BackupArchive, store: ObjectStore, spool_dir: Path, key: str, sha256: str) -> None:
+    copy = spool_dir / f"{secrets.token_hex(16)}.restored"
+    archive.copy_out(sha256, copy)
+    store.put_file(key, copy, sha256=sha256)
 
 
 def _require_keys(settings: Settings, summary: BackupSummary) -> None:

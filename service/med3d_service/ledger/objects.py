@@ -83,6 +83,29 @@ def referenced_objects(connection: Connection) -> Iterator[tuple[str, str]]:
             yield key, sha256
 
 
+@dataclass(frozen=True)
+class LostObject:
+    """An object that a row refers to and that the store lacks or holds altered."""
+
+    key: str
+    sha256: str
+    query: Select[*tuple[Any, ...]]
+
+    def is_missed(self, database: Database) -> bool:
+        """Whether a row still refers to it: it may have been erased since it was found missing."""
+        with database.read() as session:
+            return any(row[1] == self.key for row in session.execute(self.query))
+
+
+def lost_objects(database: Database, store: ObjectStore) -> Iterator[LostObject]:
+    """What must be there and is not as it was stored; every object is read."""
+    for account in _accounts():
+        with database.read() as session:
+            for subject, key, _, sha256 in session.execute(account.query.execution_options(yield_per=ROWS_AT_ONCE)):
+                if _is_damaged(store, key, sha256):
+                    yield LostObject(key, sha256, account.query.where(account.subject == subject))
+
+
 def check_objects(database: Database, store: ObjectStore, spool_dir: Path, tally: Tally, *, digests: bool) -> None:
     """Note what is missing or has another size; with ``digests`` every object is read. A suspect is seen twice."""
     with _Inventory(spool_dir) as stored:

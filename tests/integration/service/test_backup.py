@@ -1,5 +1,6 @@
 """Backups: made beside the service, restored on an empty machine, where every result and every digest is found again."""
 
+import hashlib
 import shutil
 import threading
 
@@ -12,7 +13,7 @@ from factories.examination_day import ExaminationDay
 from factories.service_processes import new_database
 from med3d_cli.main import make_app
 from med3d_contract.store import ObjectStore
-from med3d_service.backup import BackupArchive, BackupError, back_up, restore
+from med3d_service.backup import BackupArchive, BackupError, back_up, put_back_objects, restore
 from med3d_service.database import Database
 from med3d_service.ledger import Ledger
 from med3d_service.settings import Settings
@@ -181,6 +182,36 @@ def test_an_object_that_the_store_has_lost_is_told_by_the_backup(sqlite_machine,
     store.delete(lost)
     _, summary = back_up(sqlite_machine.settings, tmp_path / "backups")
     assert summary.missing == (lost,)
+
+
+def test_what_the_store_has_lost_is_put_back_from_the_backup_that_holds_it(new_machine, tmp_path):
+    machine = new_machine("old").live_a_day()
+    back_up(machine.settings, tmp_path / "backups")
+    before = machine.content()
+    machine.day.arrive(*SCOUT)
+    back_up(machine.settings, tmp_path / "backups")
+    store = machine.day.intake.store
+    lost, altered, *_ = sorted(before[1].keys() & {one.key for one in store.list("originals")})
+    store.delete(lost)
+    store.put(altered, b"something else")
+    assert not machine.balances()
+    done = put_back_objects(machine.settings, tmp_path / "backups")
+    assert (done.objects, done.in_no_backup) == (2, ())
+    assert machine.balances()
+    assert {key: data for key, data in machine.content()[1].items() if key in before[1]} == before[1]
+    assert put_back_objects(machine.settings, tmp_path / "backups").objects == 0
+
+
+def test_what_no_backup_holds_is_named(sqlite_machine, tmp_path):
+    back_up(sqlite_machine.settings, tmp_path / "backups")
+    sqlite_machine.day.arrive(*SCOUT)
+    store = sqlite_machine.day.intake.store
+    held = {path.name for path in (tmp_path / "backups" / "objects").rglob("*")}
+    lost = next(
+        one.key for one in store.list("originals") if hashlib.sha256(store.get(one.key)).hexdigest() not in held
+    )
+    store.delete(lost)
+    assert put_back_objects(sqlite_machine.settings, tmp_path / "backups").in_no_backup == (lost,)
 
 
 def test_what_a_killed_backup_left_is_no_backup_and_is_removed_by_the_next(sqlite_machine, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from factories.service import open_database
+from factories.service import migrated, open_database
 from med3d_cli.audit import EXIT_BROKEN
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
@@ -17,6 +17,26 @@ def med3d(tmp_path, *words):
         raise done.exception
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def service(tmp_path):
+    migrated(tmp_path)
+
+
+def test_a_trail_that_is_not_there_is_not_proven_and_none_is_begun(tmp_path):
+    elsewhere = tmp_path / "typo"
+    for words in (("audit", "verify"), ("audit", "export")):
+        with pytest.raises(CommandError, match="there is no database at"):
+            med3d(elsewhere, *words)
+    assert not elsewhere.exists()
+
+
+def test_a_trail_is_not_held_against_a_key_that_was_made_just_now(tmp_path):
+    (tmp_path / "site.key").unlink()
+    with pytest.raises(CommandError, match=r"the site key is missing: copy it to .*site\.key"):
+        med3d(tmp_path, "audit", "verify")
+    assert not (tmp_path / "site.key").exists()
 
 
 def test_changes_of_keys_are_in_the_trail_and_exporting_it_is_too(tmp_path):

@@ -18,7 +18,7 @@ def keys(tmp_path, *words):
     return done.stdout
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def found(tmp_path):
     database = open_database(tmp_path)
     yield lambda text: find_key(database, text.strip())
@@ -61,6 +61,14 @@ def test_a_revoked_key_opens_nothing(tmp_path, found):
     keys(tmp_path, "revoke", found(text).prefix)
     assert found(text) is None
     assert "revoked" in keys(tmp_path, "list")
+
+
+def test_nothing_is_made_where_there_is_no_service(tmp_path):
+    elsewhere = tmp_path / "typo"
+    for words in (("list",), ("create", "--role", "viewer"), ("revoke", "00000000")):
+        with pytest.raises(CommandError, match="there is no database at"):
+            keys(elsewhere, *words)
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The client that workers use, against the app itself: what one sends the other takes, and each refusal is understood."""
 
-import uuid
-
 import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -11,7 +9,7 @@ from factories.api import open_api
 from factories.service import add_run, completed, failed, preprocessed, refused, worker
 from med3d_contract.client import ApiError, Superseded, WorkerClient
 from med3d_contract.results import RunStatus
-from med3d_contract.work import Heartbeat, WorkerHello
+from med3d_contract.work import Appraisal, Heartbeat, WorkerHello
 from med3d_service.access import Role
 from med3d_service.cohorts.tables import ScanFactsRow
 from med3d_service.tables import RunRow, StudyRow
@@ -115,8 +113,26 @@ def test_a_stage_that_another_has_is_superseded_for_whoever_asks_or_answers_late
         client.claim_preprocess(run_id, WORKER)
     with pytest.raises(Superseded):
         client.heartbeat(run_id, Heartbeat(attempt=claim.attempt + 1, stage=None))
-    with pytest.raises(ApiError, match="unknown_study"):
-        client.appraisal_request(str(uuid.uuid4()))
+
+
+def test_whatever_is_said_late_of_an_erased_study_is_superseded(api, client):
+    run_id, claim = claimed(api, client)
+    with api.service.database.write() as session:  # its lease ran out meanwhile
+        session.query(RunRow).where(RunRow.id == run_id).update({"status": RunStatus.QUEUED})
+    erased = api.request("DELETE", f"/studies/{claim.study_id}", api.key(Role.ADMIN))
+    assert erased.status_code == 200, erased.text
+    appraisal = Appraisal(working_copy_sha256="0" * 64, eligible=())
+    for late in (
+        lambda: client.claim_preprocess(run_id, WORKER),
+        lambda: client.heartbeat(run_id, Heartbeat(attempt=claim.attempt, stage=None)),
+        lambda: client.preprocessed(run_id, preprocessed(claim.attempt)),
+        lambda: client.outcome(run_id, completed(claim.attempt)),
+        lambda: client.outcome(run_id, failed(claim.attempt, retryable=True)),
+        lambda: client.appraisal_request(claim.study_id),
+        lambda: client.appraised(claim.study_id, appraisal),
+    ):
+        with pytest.raises(Superseded):
+            late()
 
 
 def test_a_key_of_people_is_told_so_and_not_tried_again(api, connect):

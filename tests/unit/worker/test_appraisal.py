@@ -4,9 +4,10 @@ import io
 import tarfile
 
 import pytest
+from structlog.testing import capture_logs
 
 from factories.uploads import dicom_files
-from med3d_contract.client import Superseded
+from med3d_contract.client import ApiError, Superseded
 from med3d_contract.store import ObjectStore
 from med3d_contract.work import AppraisalRequest
 from med3d_worker.appraisal import StudyAppraisal
@@ -79,6 +80,16 @@ def test_missing_slices_make_a_series_another_or_none(appraise, test_data):
 def test_where_nothing_can_be_analysed_the_set_is_empty(appraise):
     assert appraise(dicom_files(4)) == ()
     assert appraise([b"no image"]) == ()
+
+
+def test_an_appraisal_that_the_service_refuses_is_said_in_one_line(tmp_path):
+    class Refusing(Api):
+        def appraisal_request(self, _study_id):
+            raise ApiError(401, "invalid_key", "The key was revoked.", "Ask for another.")
+
+    with capture_logs() as said:
+        StudyAppraisal(Refusing(None), None, Scratch(tmp_path))("study")
+    assert [(line["event"], line["code"]) for line in said] == [("appraisal_refused", "invalid_key")]
 
 
 def test_an_appraisal_that_is_not_needed_any_more_is_left(tmp_path):

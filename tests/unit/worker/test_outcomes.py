@@ -1,9 +1,10 @@
 import pytest
 from kombu.exceptions import OperationalError
+from structlog.testing import capture_logs
 
 from factories.stores import MemoryStore
 from factories.work import PROVENANCE, FakeApi, result
-from med3d_contract.client import ApiUnavailable
+from med3d_contract.client import ApiError, ApiUnavailable
 from med3d_contract.results import Failure
 from med3d_contract.work import Completed, Failed
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcome
@@ -51,6 +52,16 @@ def test_an_api_that_is_away_is_for_the_queue_to_try_again():
     api.fault = ApiUnavailable("down")
     with pytest.raises(ApiUnavailable):
         publish_outcome(api, store, "run-1", 3)
+
+
+def test_an_answer_that_the_service_refuses_is_said_in_one_line_and_stays_stored():
+    api, store = FakeApi(), MemoryStore()
+    OutcomeDelivery(api, store, lambda *_: None).answer("run-1", COMPLETED)
+    api.fault = ApiError(401, "invalid_key", "The key was revoked.", "Ask for another.")
+    with capture_logs() as said:
+        publish_outcome(api, store, "run-1", 3)
+    assert [(line["event"], line["code"]) for line in said] == [("outcome_refused", "invalid_key")]
+    assert "results/run-1/3.json" in store.objects
 
 
 def test_a_broker_that_is_away_loses_no_answer():

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from factories.models import LIMITS
 from factories.stores import MemoryStore
 from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, WORKER, FakeApi, predict_claim, result
-from med3d_contract.client import ApiUnavailable
+from med3d_contract.client import ApiError, ApiUnavailable
 from med3d_contract.store import StoreError
 from med3d_contract.work import StoredOutcome
 from med3d_pipeline.errors import InferenceError
@@ -115,6 +116,14 @@ def test_an_api_that_is_away_is_left_to_the_sweep():
     setting = Setting("a")
     setting.api.fault = ApiUnavailable("down")
     assert setting.stage() == 0
+
+
+def test_a_worker_of_another_contract_says_so_in_one_line():
+    setting = Setting("a")
+    setting.api.fault = ApiError(422, "contract_version_mismatch", "Another version.", "Install the same release.")
+    with capture_logs() as said:
+        assert setting.stage() == 0
+    assert [(line["event"], line["code"]) for line in said] == [("claim_refused", "contract_version_mismatch")]
 
 
 @pytest.mark.parametrize("acquisition", [{}, {"of_a_newer_version": 1.0}])

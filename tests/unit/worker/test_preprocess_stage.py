@@ -2,6 +2,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from factories.stores import MemoryStore
 from factories.work import (
@@ -14,7 +15,7 @@ from factories.work import (
     FakeApi,
     preprocess_claim,
 )
-from med3d_contract.client import ApiUnavailable, Superseded
+from med3d_contract.client import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import PreprocessedObject, StoredOutcome
 from med3d_pipeline.errors import InferenceError
 from med3d_pipeline.study import Acquisition, PatientAttributes
@@ -159,13 +160,26 @@ def _sha(store, claim):
     return hashlib.sha256(store.objects[claim.working_copy_key]).hexdigest()
 
 
-@pytest.mark.parametrize("fault", [Superseded("taken"), ApiUnavailable("down")])
+OTHER_CONTRACT = ApiError(422, "contract_version_mismatch", "Another version.", "Install the same release.")
+
+
+@pytest.mark.parametrize("fault", [Superseded("taken"), ApiUnavailable("down"), OTHER_CONTRACT])
 def test_a_stage_that_is_not_to_be_had_is_left_alone(parts, fault):
     api = FakeApi()
     api.fault = fault
     parts.stage(api, PREPARED)("run-1")
     assert parts.prepares.folder is None
     assert parts.store.objects == {}
+
+
+def test_a_worker_of_another_contract_says_so_in_one_line(parts):
+    api = FakeApi()
+    api.fault = OTHER_CONTRACT
+    with capture_logs() as said:
+        parts.stage(api, PREPARED)("run-1")
+    [line] = said
+    assert (line["event"], line["code"], line["log_level"]) == ("claim_refused", OTHER_CONTRACT.code, "warning")
+    assert "Install the same release" in line["because"]
 
 
 def test_an_overtaken_attempt_reports_nothing(parts):

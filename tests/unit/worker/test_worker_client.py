@@ -68,10 +68,26 @@ def test_a_conflict_means_superseded_and_is_not_repeated():
 
 
 def test_another_refusal_carries_its_stable_code():
-    api = Api(httpx.Response(404, json={"code": "unknown_run", "detail": "there is no such run"}))
+    problem = {"code": "contract_version_mismatch", "detail": "Two versions.", "remedy": "Install the same release."}
+    api = Api(httpx.Response(422, json=problem))
     with pytest.raises(ApiError) as caught:
         client(api, []).claim_preprocess("run-1", WORKER)
-    assert (caught.value.status, caught.value.code) == (404, "unknown_run")
+    assert (caught.value.status, caught.value.code) == (422, "contract_version_mismatch")
+    assert str(caught.value) == "Two versions. Install the same release. (contract_version_mismatch, HTTP 422)"
+
+
+@pytest.mark.parametrize("code", ["unknown_run", "unknown_study"])
+def test_what_was_erased_meanwhile_is_superseded_and_no_fault(code):
+    api = Api(httpx.Response(404, json={"code": code, "detail": "there is no such thing"}))
+    with pytest.raises(Superseded, match=code):
+        client(api, []).appraisal_request("study-1")
+    assert len(api.requests) == 1
+
+
+def test_an_address_that_is_none_is_a_fault_of_the_settings():
+    api = Api(httpx.Response(404, json={"code": "not_found", "detail": "nothing is here"}))
+    with pytest.raises(ApiError):
+        client(api, []).appraisal_request("study-1")
 
 
 def test_an_answer_that_is_no_problem_json_still_has_a_code():
