@@ -1,9 +1,12 @@
 """Who receives what goes out: dcmtk's storescp, a peer that fails as it is told, and a listener for webhooks."""
 
 import json
+import socket
+import ssl
 import subprocess
 import threading
 from collections import deque
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -57,6 +60,26 @@ class Storescp:
     @property
     def table(self):
         return f'host = "127.0.0.1"\nport = {self.port}\nae_title = "RECEIVER"\ntimeout_s = 5\n'
+
+
+@contextmanager
+def syslog_over_tls(certificates):
+    """A syslog receiver: its port, and what it gets from one sender."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates / "listener.pem", certificates / "listener.key")
+    received = bytearray()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+
+        def receive():
+            with suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True) as connection:
+                while piece := connection.recv(65536):
+                    received.extend(piece)
+
+        receiving = threading.Thread(target=receive)
+        receiving.start()
+        yield listening.getsockname()[1], received
+        receiving.join(30)
 
 
 class MoodyPeer:

@@ -36,9 +36,9 @@ def write_small_head(folder, variant=0):
 class Service:
     """Starts and stops `med3d serve` on ``root``; speaks to it as a user would."""
 
-    def __init__(self, root):
+    def __init__(self, root, data_dir=None):
         self.root = root
-        self.data_dir = DataDir(root / "data")
+        self.data_dir = DataDir(data_dir or root / "data")
         self.faults = root / "faults"
         self.faults.mkdir()
         self.process = None
