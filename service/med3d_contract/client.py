@@ -1,6 +1,7 @@
 """The HTTP client through which a worker claims stages, keeps them and ends them."""
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -14,10 +15,14 @@ from med3d_contract.work import (
     ClaimRequest,
     Heartbeat,
     Outcome,
+    Over,
     PredictClaimRequest,
     PredictClaims,
-    PreprocessClaim,
+    PreprocessClaims,
     Preprocessed,
+    PreprocessedRuns,
+    Release,
+    StoredOutcomes,
     WorkerHello,
     WorkerIdentity,
 )
@@ -48,7 +53,7 @@ class WorkerClient:
     ) -> None:
         self._http = httpx.Client(
             base_url=base_url,
-            headers={"Authorization": f"Bearer {key}"},
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
             timeout=timeout_s,
             transport=transport,
         )
@@ -59,10 +64,10 @@ class WorkerClient:
         """Say that this worker is alive. Tried once: the next hello follows in seconds."""
         self._send("POST", "/worker/hello", hello, QUICK)
 
-    def claim_preprocess(self, run_id: str, worker: WorkerIdentity) -> PreprocessClaim:
-        """Take the preprocess stage of ``run_id``; Superseded where it is not to be had."""
-        response = self._send("POST", f"/worker/runs/{run_id}/claim", ClaimRequest(worker=worker))
-        return PreprocessClaim.model_validate_json(response.content)
+    def claim_preprocess(self, run_id: str, worker: WorkerIdentity, limit: int = 1) -> PreprocessClaims:
+        """Take the preprocess stage of ``run_id``, and of companions up to ``limit``; Superseded where it is taken."""
+        response = self._send("POST", f"/worker/runs/{run_id}/claim", ClaimRequest(worker=worker, limit=limit))
+        return PreprocessClaims.model_validate_json(response.content)
 
     def appraisal_request(self, study_id: str) -> AppraisalRequest:
         """Ask what to look at for an appraisal of ``study_id``; Superseded where none is needed any more."""
@@ -77,17 +82,25 @@ class WorkerClient:
         response = self._send("POST", "/worker/claims/predict", PredictClaimRequest(worker=worker, limit=limit))
         return PredictClaims.model_validate_json(response.content)
 
-    def heartbeat(self, run_id: str, heartbeat: Heartbeat) -> None:
-        """Renew the lease. Tried once: the next heartbeat follows in seconds."""
-        self._send("POST", f"/worker/runs/{run_id}/heartbeat", heartbeat, QUICK)
+    def heartbeat(self, heartbeat: Heartbeat) -> frozenset[str]:
+        """Renew leases; the runs whose attempt is over. Tried once: the next heartbeat follows in seconds."""
+        return self._over("POST", "/worker/heartbeat", heartbeat, QUICK)
 
-    def preprocessed(self, run_id: str, preprocessed: Preprocessed) -> None:
-        """End the preprocess stage: the run waits for prediction."""
-        self._send("PUT", f"/worker/runs/{run_id}/preprocessed", preprocessed)
+    def release(self, release: Release) -> frozenset[str]:
+        """Give back what was claimed and not begun. Tried once: leases that run out say the same."""
+        return self._over("POST", "/worker/release", release, QUICK)
+
+    def preprocessed(self, runs: Mapping[str, Preprocessed]) -> frozenset[str]:
+        """End the preprocess stage of runs, which then wait for prediction; those that were over. Idempotent."""
+        return self._over("PUT", "/worker/preprocessed", PreprocessedRuns(runs=dict(runs)))
 
     def outcome(self, run_id: str, outcome: Outcome) -> None:
         """End the run, or this attempt at it. Idempotent per attempt."""
         self._send("PUT", f"/worker/runs/{run_id}/outcome", outcome)
+
+    def outcomes(self, ended: StoredOutcomes) -> frozenset[str]:
+        """End runs; those whose attempt was over. Idempotent per attempt."""
+        return self._over("PUT", "/worker/outcomes", ended)
 
     def close(self) -> None:
         """Close the connections."""
@@ -99,6 +112,9 @@ class WorkerClient:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def _over(self, method: str, path: str, body: Frozen, policy: RetryPolicy | None = None) -> frozenset[str]:
+        return Over.model_validate_json(self._send(method, path, body, policy).content).over
+
     def _send(
         self, method: str, path: str, body: Frozen | None = None, policy: RetryPolicy | None = None
     ) -> httpx.Response:
@@ -107,7 +123,7 @@ class WorkerClient:
                 self._http,
                 method,
                 path,
-                json=None if body is None else body.model_dump(mode="json"),
+                content=None if body is None else body.model_dump_json(),
                 policy=policy or self._retries,
                 sleep=self._sleep,
             )

@@ -57,11 +57,12 @@ def request_with_retries(
     path: str,
     *,
     json: Any = None,
+    content: str | None = None,
     params: dict[str, Any] | None = None,
     policy: RetryPolicy,
     sleep: Sleep = time.sleep,
 ) -> httpx.Response:
-    """The answer to one request that may safely be repeated.
+    """The answer to one request that may safely be repeated; its body is ``json``, or ``content`` as it is.
 
     Connection errors, timeouts, 429 and 5xx are tried again. Raises ApiUnavailable when the tries are used up,
     Superseded on 409 and ApiError on any other 4xx.
@@ -71,7 +72,7 @@ def request_with_retries(
         if failures:
             sleep(policy.delay_s(failures))
         try:
-            response = client.request(method, path, json=json, params=params)
+            response = client.request(method, path, json=json, content=content, params=params)
         except httpx.TransportError as error:
             fault = type(error).__name__
             continue

@@ -17,6 +17,9 @@ COURIER_QUEUE = "courier"
 # In kombu's Redis transport 0 is taken first, and only with queue_order_strategy "priority".
 CELERY_PRIORITY = {Priority.STAT: 0, Priority.ROUTINE: 3, Priority.COHORT: 6}
 
+RUNS_PER_PREDICT_TASK = 16
+"""A task without ids takes what waits, so one is sent for so many runs."""
+
 HARD_TIME_LIMIT_S = 900
 SOFT_TIME_LIMIT_S = 840
 

@@ -24,6 +24,9 @@ from med3d_contract.results import (
 
 CONTRACT_VERSION = 4
 
+MOST_AT_ONCE = 64
+"""Runs that one call may speak of."""
+
 
 class WorkerIdentity(Frozen):
     """Who claims: shown by /readyz and kept with the attempt."""
@@ -44,16 +47,20 @@ class WorkerHello(Frozen):
 
 
 class ClaimRequest(Frozen):
-    """POST /worker/runs/{run_id}/claim: take the preprocess stage of one run."""
+    """POST /worker/runs/{run_id}/claim: take the preprocess stage of one run, and of others, up to ``limit`` in all.
+
+    They are of the same bundle and priority: what takes milliseconds is taken in bulk.
+    """
 
     worker: WorkerIdentity
+    limit: int = Field(1, ge=1, le=MOST_AT_ONCE)
 
 
 class PredictClaimRequest(Frozen):
     """POST /worker/claims/predict: take the predict stage of up to ``limit`` runs of one bundle."""
 
     worker: WorkerIdentity
-    limit: int = Field(ge=1, le=64)
+    limit: int = Field(ge=1, le=MOST_AT_ONCE)
 
 
 class Subject(Frozen):
@@ -79,6 +86,12 @@ class PreprocessClaim(Frozen):
     subject: Subject
 
 
+class PreprocessClaims(Frozen):
+    """The run that was asked for, then its companions in the order of their waiting."""
+
+    claims: tuple[PreprocessClaim, ...]
+
+
 class SourceSeries(Frozen):
     """The instances whose voxels were read, under the stand-in UIDs of the working copy."""
 
@@ -95,7 +108,7 @@ class PreprocessedObject(Frozen):
 
 
 class Preprocessed(Frozen):
-    """PUT /worker/runs/{run_id}/preprocessed: the run moves to ``preprocessed``."""
+    """What a preprocess stage leaves: the run moves to ``preprocessed``."""
 
     attempt: int
     tensor: PreprocessedObject
@@ -107,6 +120,18 @@ class Preprocessed(Frozen):
     provenance: Provenance
     source: SourceSeries | None = Field(None, description="None for NIfTI, which has no instances")
     pictures: PreprocessedObject | None = Field(None, description="med3d_contract.pictures.BrainPictures as JSON")
+
+
+class PreprocessedRuns(Frozen):
+    """PUT /worker/preprocessed: what was left for each run, by its id. Idempotent per attempt; answered by Over."""
+
+    runs: dict[str, Preprocessed] = Field(min_length=1, max_length=MOST_AT_ONCE)
+
+
+class Over(Frozen):
+    """Runs for which a call came too late: a newer attempt exists, or the run has ended. Stop work on them."""
+
+    over: frozenset[str]
 
 
 class AppraisalRequest(Frozen):
@@ -141,11 +166,24 @@ class PredictClaims(Frozen):
     claims: tuple[PredictClaim, ...]
 
 
-class Heartbeat(Frozen):
-    """POST /worker/runs/{run_id}/heartbeat (204, or 409 when the attempt is over)."""
+class HeldAttempt(Frozen):
+    """An attempt in hand; ``stage`` says what is being done where that has to be told."""
 
+    run_id: str
     attempt: int
     stage: str | None = None
+
+
+class Heartbeat(Frozen):
+    """POST /worker/heartbeat: renew the leases of these attempts; answered by Over."""
+
+    held: tuple[HeldAttempt, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
+
+
+class Release(Frozen):
+    """POST /worker/release: attempts on which no work was begun go back to wait, uncharged; answered by Over."""
+
+    held: tuple[HeldAttempt, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
 class Completed(Frozen):
@@ -188,8 +226,17 @@ Outcome = Annotated[Completed | Refused | Failed, Field(discriminator="outcome")
 """PUT /worker/runs/{run_id}/outcome: idempotent per attempt; 204, or 409 when a newer attempt exists."""
 
 
-class StoredOutcome(Frozen):
-    """What lies in the store under ``results/{run_id}/{attempt}.json`` until the API has accepted it."""
+class RunOutcome(Frozen):
+    """How one run ended."""
 
     run_id: str
     outcome: Outcome
+
+
+class StoredOutcomes(Frozen):
+    """What lies in the store under ``results/{run_id}.{attempt}.json``, named by the first, until the API accepts it.
+
+    PUT /worker/outcomes takes the same words; answered by Over.
+    """
+
+    outcomes: tuple[RunOutcome, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)

@@ -14,7 +14,7 @@ from med3d_service.keys import SiteKeys, load_keys
 from med3d_service.peers import Peers, load_peers
 from med3d_service.pulls.hooks import Hooks
 from med3d_service.pulls.line import PullLine
-from med3d_service.runs.transitions import Leases
+from med3d_service.runs.endings import Leases
 from med3d_service.settings import Settings
 
 

@@ -1,6 +1,8 @@
 """Sending tasks after commit: ids and nothing else. A broker that is away fails nobody: the sweep sends again."""
 
-from typing import Any, Protocol
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import redis.exceptions
 import structlog
@@ -8,7 +10,6 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy import ColumnElement, or_, select, update
-from sqlalchemy.orm import Session
 
 from med3d_contract.queues import (
     APPRAISE_STUDY,
@@ -17,6 +18,7 @@ from med3d_contract.queues import (
     PREDICT_READY,
     PREPROCESS_QUEUE,
     PREPROCESS_RUN,
+    RUNS_PER_PREDICT_TASK,
     celery_settings,
 )
 from med3d_contract.results import Priority, RunStatus
@@ -25,7 +27,26 @@ from med3d_service.tables import RunRow, StudyRow
 
 log = structlog.get_logger()
 QUEUE_OF = {RunStatus.QUEUED: PREPROCESS_QUEUE, RunStatus.PREPROCESSED: PREDICT_QUEUE}
+MOST_LYING = 200
+"""Tasks of one stage and priority in the queue at a time: Redis stays small however many runs wait."""
 _AWAY = (BrokerError, KombuError, redis.exceptions.RedisError, OSError)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Runs that wait for one stage with one priority. One task is sent for ``runs_per_task`` of them."""
+
+    status: RunStatus
+    priority: int
+    runs_per_task: int
+
+
+LINES = tuple(
+    Line(status, priority, runs_per_task)
+    for priority in sorted(CELERY_PRIORITY.values())
+    for status, runs_per_task in ((RunStatus.PREPROCESSED, RUNS_PER_PREDICT_TASK), (RunStatus.QUEUED, 1))
+)
+"""The most urgent first; of those, what is nearer its end."""
 
 
 class BrokerAwayError(Exception):
@@ -41,8 +62,8 @@ class Broker(Protocol):
     def send_appraisal(self, study_id: str) -> None:
         """Ask a worker which series of a study can be analysed. Raises BrokerAwayError."""
 
-    def is_drained(self, status: RunStatus, priority: int) -> bool:
-        """Tell whether nothing of this priority waits in the queue of ``status``. Raises BrokerAwayError."""
+    def lying(self, status: RunStatus, priority: int) -> int:
+        """Tell how many tasks of this priority lie in the queue of ``status``. Raises BrokerAwayError."""
 
     def check(self) -> None:
         """Raise BrokerAwayError where the broker does not answer."""
@@ -74,84 +95,116 @@ class CeleryBroker:
         except _AWAY as error:
             raise BrokerAwayError(type(error).__name__) from error
 
-    def is_drained(self, status: RunStatus, priority: int) -> bool:
-        """Tell whether nothing of this priority waits in the queue of ``status``. Raises BrokerAwayError."""
+    def lying(self, status: RunStatus, priority: int) -> int:
+        """Tell how many tasks of this priority lie in the queue of ``status``. Raises BrokerAwayError."""
         try:
             with self._app.connection_for_write() as connection:
                 channel = connection.default_channel
                 key = channel._q_for_pri(QUEUE_OF[status], priority)  # noqa: SLF001 - kombu names its lists there
-                return int(channel.client.llen(key)) == 0
+                return int(channel.client.llen(key))
         except _AWAY as error:
             raise BrokerAwayError(type(error).__name__) from error
 
     def check(self) -> None:
         """Raise BrokerAwayError where the broker does not answer."""
-        self.is_drained(RunStatus.QUEUED, 0)
+        self.lying(RunStatus.QUEUED, 0)
 
     def close(self) -> None:
         """Close the connections."""
         self._app.close()
 
 
-def send_waiting(database: Database, broker: Broker, *, redispatch_s: float, **only: Any) -> int:
+def send_waiting(
+    database: Database,
+    broker: Broker,
+    *,
+    redispatch_s: float,
+    study_id: str | None = None,
+    run_ids: Collection[str] | None = None,
+) -> int:
     """Send what waits and was not sent yet, and what was lost on the way: sent long ago while its queue is empty.
 
-    ``only`` narrows it down: ``run_id`` or ``study_id``. Returns how many were sent; none where the broker is away.
+    No queue holds more than MOST_LYING tasks of one priority: what is not sent yet is taken as company of what is, or
+    sent by a later sweep. ``study_id`` and ``run_ids`` narrow it down. Returns how many runs a task was sent for; none
+    where the broker is away.
     """
-    with database.read() as session:
-        waiting = _waiting(session, redispatch_s, **only)
+    only: list[ColumnElement[bool]] = []
+    if study_id is not None:
+        only.append(RunRow.study_id == study_id)
+    if run_ids is not None:
+        only.append(RunRow.id.in_(list(run_ids)))
     sent = 0
     try:
-        drained: dict[tuple[RunStatus, int], bool] = {}
-        for run in waiting:
-            status = RunStatus(run.status)
-            if run.dispatched_at is not None:
-                line = (status, run.priority)
-                if line not in drained:
-                    drained[line] = broker.is_drained(*line)
-                if not drained[line]:
-                    continue
-            sent += _send_one(database, broker, run)
+        for line in _lines_of(database, only) if only else LINES:
+            sent += _send_line(database, broker, line, redispatch_s, only)
     except BrokerAwayError as error:
-        log.warning("broker_away", kind=str(error), waiting=len(waiting))
+        log.warning("broker_away", kind=str(error))
     return sent
 
 
-def _waiting(
-    session: Session, redispatch_s: float, run_id: str | None = None, study_id: str | None = None
-) -> list[RunRow]:
-    query = (
-        select(RunRow)
+def _lines_of(database: Database, only: Sequence[ColumnElement[bool]]) -> list[Line]:
+    """The lines in which some of these runs stand: most often one."""
+    with database.read() as session:
+        found = {tuple(row) for row in session.execute(select(RunRow.status, RunRow.priority).where(*only).distinct())}
+    return [line for line in LINES if (line.status, line.priority) in found]
+
+
+def _send_line(
+    database: Database, broker: Broker, line: Line, redispatch_s: float, only: Sequence[ColumnElement[bool]]
+) -> int:
+    due = or_(RunRow.dispatched_at.is_(None), RunRow.dispatched_at < db_now() - redispatch_s)
+    here = (
+        RunRow.status == line.status, RunRow.priority == line.priority, RunRow.held.is_(False),
+        StudyRow.working_status == "ready", *only,
+    )  # fmt: skip
+    waiting = (
+        select(RunRow.id, RunRow.dispatched_at)
         .join(StudyRow, StudyRow.id == RunRow.study_id)
-        .where(
-            RunRow.status.in_(QUEUE_OF),
-            RunRow.held.is_(False),
-            StudyRow.working_status == "ready",
-            or_(RunRow.dispatched_at.is_(None), RunRow.dispatched_at < db_now() - redispatch_s),
-        )
-        .order_by(RunRow.priority, RunRow.seq)
+        .where(*here, due)
+        .order_by(RunRow.seq)
+        .limit(MOST_LYING * line.runs_per_task)
     )
-    if run_id is not None:
-        query = query.where(RunRow.id == run_id)
-    if study_id is not None:
-        query = query.where(RunRow.study_id == study_id)
-    return list(session.scalars(query))
-
-
-def _send_one(database: Database, broker: Broker, run: RunRow) -> int:
-    """Take the sending upon us, so that of two who see the run waiting one sends; give it back where that fails."""
-    if not _mark(database, run, RunRow.dispatched_at.is_not_distinct_from(run.dispatched_at), at=db_now()):
+    with database.read() as session:
+        found = session.execute(waiting).all()
+    if not found:
         return 0
-    try:
-        broker.send(run.id, RunStatus(run.status), run.priority)
-    except BrokerAwayError:
-        _mark(database, run, at=None)
-        raise
-    return 1
+    lying = broker.lying(line.status, line.priority)
+    room = max(0, MOST_LYING - lying) * line.runs_per_task
+    wanted = [run_id for run_id, sent_at in found if sent_at is None or not lying][:room]
+    run_ids = _mark(database, line, wanted, due)
+    tasks = run_ids[:: line.runs_per_task]
+    for number, run_id in enumerate(tasks):
+        try:
+            broker.send(run_id, line.status, line.priority)
+        except BrokerAwayError:
+            _unmark(database, line, run_ids[number * line.runs_per_task :])
+            raise
+    return len(run_ids)
 
 
-def _mark(database: Database, run: RunRow, *also: ColumnElement[bool], at: ColumnElement[float] | None) -> bool:
-    here = (RunRow.id == run.id, RunRow.status == run.status, RunRow.attempt == run.attempt, *also)
-    statement = update(RunRow).where(*here).values(dispatched_at=at).execution_options(synchronize_session=False)
+def _mark(database: Database, line: Line, run_ids: Sequence[str], due: ColumnElement[bool]) -> list[str]:
+    """Take the sending of these runs upon us, so that of two who see one waiting one sends; those that are ours."""
+    if not run_ids:
+        return []
+    ours = (
+        update(RunRow)
+        .where(RunRow.id.in_(run_ids), RunRow.status == line.status, RunRow.priority == line.priority, due)
+        .values(dispatched_at=db_now())
+        .returning(RunRow.id)
+        .execution_options(synchronize_session=False)
+    )
     with database.write() as session:
-        return session.connection().execute(statement).rowcount == 1
+        marked = set(session.connection().execute(ours).scalars())
+    return [run_id for run_id in run_ids if run_id in marked]
+
+
+def _unmark(database: Database, line: Line, run_ids: Sequence[str]) -> None:
+    """Give the sending back: the next who sees them waiting sends them."""
+    back = (
+        update(RunRow)
+        .where(RunRow.id.in_(run_ids), RunRow.status == line.status)
+        .values(dispatched_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    with database.write() as session:
+        session.execute(back)

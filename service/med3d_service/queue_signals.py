@@ -1,6 +1,6 @@
 """What an autoscaler asks of each queue: how much waits, for how long, how much is in work, how many workers it takes.
 
-The database tells it, which is the truth; the queue only transports. What is held back waits for no worker.
+The database tells it, not the queue, which holds a window of what waits. What is held back waits for no worker.
 """
 
 import math
@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from med3d_contract.queues import COURIER_QUEUE, PREDICT_QUEUE, PREPROCESS_QUEUE
 from med3d_contract.results import RunStatus
-from med3d_service.runs.transitions import PREDICT, PREPROCESS
+from med3d_service.runs.endings import PREDICT, PREPROCESS
 from med3d_service.tables import AttemptRow, RunRow, StudyRow
 
 MEASURED = 100

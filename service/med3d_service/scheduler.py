@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from pydantic import ValidationError
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from med3d_contract.results import RunStatus
+from med3d_contract.results import TERMINAL
 from med3d_contract.store import ObjectInfo, StoreError
-from med3d_contract.work import StoredOutcome
+from med3d_contract.work import StoredOutcomes
 from med3d_service.audit.forwarding import keep_forwarding
 from med3d_service.cohorts.nights import tend_cohorts
 from med3d_service.composition import Service
@@ -23,10 +24,9 @@ from med3d_service.intake.clock import StabilityClock
 from med3d_service.ledger import Ledger
 from med3d_service.leftovers import Leftovers
 from med3d_service.logs import configure_logging
-from med3d_service.problems import ServiceError
 from med3d_service.retention import Retention, finish_removals
 from med3d_service.runs.stranded import note_stranded
-from med3d_service.runs.transitions import lose_expired, store_outcome
+from med3d_service.runs.transitions import lose_expired, store_all_outcomes
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.tables import BeatRow, RunRow
@@ -130,22 +130,23 @@ def adopt_outcomes(service: Service) -> int:
 
 def _adopt(service: Service, key: str) -> int:
     try:
-        outcome = StoredOutcome.model_validate_json(service.store.get(key))
+        stored = StoredOutcomes.model_validate_json(service.store.get(key)).outcomes
     except ValidationError:
         log.warning("stored_outcome_unreadable", key=key)
-        service.store.delete(key)  # the lease runs out, and the stage is done again
+        service.store.delete(key)  # the leases run out, and the stages are done again
         return 0
-    try:
-        with service.database.write() as session:
-            run = session.scalars(select(RunRow).where(RunRow.id == outcome.run_id)).one_or_none()
-            settled = run is None or RunStatus(run.status).is_terminal
-            if not settled:
-                store_outcome(session, outcome.run_id, outcome.outcome, service.leases)
-                log.info("outcome_adopted", run_id=outcome.run_id, attempt=outcome.outcome.attempt)
-    except ServiceError:
-        settled = True  # of an older attempt
+    with service.database.write() as session:
+        unsettled = _unsettled(session, [one.run_id for one in stored])
+        ended = {one.run_id: one.outcome for one in stored if one.run_id in unsettled}
+        adopted = ended.keys() - store_all_outcomes(session, ended, service.leases)
+    for run_id in adopted:
+        log.info("outcome_adopted", run_id=run_id, attempt=ended[run_id].attempt)
     service.store.delete(key)
-    return 0 if settled else 1
+    return len(adopted)
+
+
+def _unsettled(session: Session, run_ids: list[str]) -> set[str]:
+    return set(session.scalars(select(RunRow.id).where(RunRow.id.in_(run_ids), RunRow.status.not_in(TERMINAL))))
 
 
 def _older(objects: Iterator[ObjectInfo], age_s: float) -> Iterator[ObjectInfo]:

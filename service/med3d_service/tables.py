@@ -169,6 +169,7 @@ class RunRow(Base):
         Index("ix_runs_status_seq", "status", "seq"),
         Index("ix_runs_study", "study_id"),
         Index("ix_runs_status_priority_created", "status", "priority", "created_at"),
+        Index("ix_runs_line", "status", "priority", "dispatched_at", "seq"),
     )
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(ID, unique=True)

@@ -38,7 +38,7 @@ PATIENT = {
 def claimed(processes, run_id):
     """The claim of the preprocess stage; None where it is not to be had yet."""
     try:
-        return processes.worker.claim_preprocess(run_id, WORKER)
+        return processes.worker.claim_preprocess(run_id, WORKER).claims[0]
     except Superseded:
         return None
 
@@ -73,7 +73,7 @@ def complete(processes, ids, attempt, *, sdmt=None, brain_age=52.0):
     """End a run whose preprocess stage was claimed as ``attempt`` with a result."""
     source, pictures = source_of(processes, ids["study_id"]), keep_pictures(processes.store)
     known = preprocessed(attempt).model_copy(update={"source": source, "pictures": pictures})
-    processes.worker.preprocessed(ids["run_id"], known)
+    processes.worker.preprocessed({ids["run_id"]: known})
     (predict,) = processes.worker.claim_predict(WORKER, 1).claims
     answer = result(brain_age).model_copy(update={"sdmt": sdmt})
     outcome = completed(predict.attempt).model_copy(update={"result": answer})

@@ -26,7 +26,7 @@ from med3d_pipeline.spec import QualityLimits
 from med3d_pipeline.study import Acquisition, PatientAttributes
 from med3d_worker.app import run_worker
 from med3d_worker.appraisal import StudyAppraisal
-from med3d_worker.outcomes import OutcomeDelivery, publish_outcome
+from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
 from med3d_worker.predict_stage import PredictStage
 from med3d_worker.preparation import PreparedStudy
 from med3d_worker.preprocess_stage import PreprocessStage
@@ -115,7 +115,7 @@ def open_quick_workplace(settings, send_publish):
         preprocess,
         StudyAppraisal(api, store, scratch),
         PredictStage(api, tensors, predict, delivery, worker, NO_LIMITS, settings.predict_batch, settings.heartbeat_s),
-        lambda run_id, attempt: publish_outcome(api, store, run_id, attempt),
+        lambda run_id, attempt: publish_outcomes(api, store, run_id, attempt),
     )
 
 

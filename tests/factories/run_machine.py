@@ -6,6 +6,7 @@ from sqlalchemy import select, update
 
 from factories.service import LEASES, add_run, completed, failed, preprocessed, refused, worker
 from med3d_contract.results import RunStatus
+from med3d_contract.work import HeldAttempt
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
 from med3d_service.tables import AttemptRow, RunEventRow, RunRow
@@ -72,7 +73,37 @@ class Runs(RuleBasedStateMachine):
 
     @rule(claim=claims)
     def say_heartbeat(self, claim):
-        self._say(lambda session: transitions.renew(session, claim[0], claim[1], "working", LEASES))
+        with self.database.write() as session:
+            transitions.renew(session, [HeldAttempt(run_id=claim[0], attempt=claim[1], stage="working")], LEASES)
+
+    @rule(claim=claims)
+    def give_back(self, claim):
+        with self.database.write() as session:
+            transitions.release(session, [HeldAttempt(run_id=claim[0], attempt=claim[1])])
+
+    @rule(said=st.lists(claims, min_size=1, max_size=3), kind=st.sampled_from(["preprocessed", "completed", "refused"]))
+    def say_several_at_once(self, said, kind):
+        what = {"preprocessed": preprocessed, "completed": completed, "refused": refused}[kind]
+        ended = {run_id: what(attempt) for run_id, attempt in said}
+        with self.database.write() as session:
+            if kind == "preprocessed":
+                over = transitions.store_all_preprocessed(session, ended)
+            else:
+                over = transitions.store_all_outcomes(session, ended, LEASES)
+        assert over <= ended.keys()
+
+    @rule(target=claims, index=st.integers(0, 2), limit=st.integers(2, 3))
+    def claim_with_companions(self, index, limit):
+        run_id = self.run_ids[index % len(self.run_ids)]
+        try:
+            with self.database.write() as session:
+                runs = transitions.claim_preprocess_with_companions(session, run_id, worker(), limit, LEASES)
+        except ServiceError:
+            return multiple()
+        assert len(runs) <= limit
+        for run in runs:
+            self._numbered(run)
+        return multiple(*[(run.id, run.attempt) for run in runs])
 
     @rule(index=st.integers(0, 2))
     def a_lease_ends(self, index):

@@ -31,6 +31,9 @@ class MemoryStore:
         path.write_bytes(self.get(key, sha256))
         return path
 
+    def delete(self, key):
+        self.objects.pop(key, None)
+
     def head(self, key):
         if key not in self.objects:
             return None

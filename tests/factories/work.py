@@ -29,6 +29,7 @@ from med3d_contract.work import (
     PredictClaim,
     PredictClaims,
     PreprocessClaim,
+    PreprocessClaims,
     Preprocessed,
     PreprocessedObject,
     Subject,
@@ -136,38 +137,52 @@ class FakeApi:
     def __init__(self, *claims):
         self.claims = list(claims)
         self.stages = []
+        self.released = []
         self.prepared = {}
-        self.outcomes = {}
+        self.ended = {}
+        self.outcomes_put = 0
         self.fault = None
         self.over = set()
 
-    def claim_preprocess(self, run_id, worker):
+    def claim_preprocess(self, run_id, worker, limit=1):
         self._fail()
         found = [claim for claim in self.claims if claim.run_id == run_id]
         if not found:
             raise Superseded("not claimable")
-        self.claims.remove(found[0])
-        return found[0]
+        others = [claim for claim in self.claims if claim.run_id != run_id]
+        taken = [*found, *others][:limit]
+        self.claims = [claim for claim in self.claims if claim not in taken]
+        return PreprocessClaims(claims=tuple(taken))
 
     def claim_predict(self, worker, limit):
         self._fail()
         taken, self.claims = self.claims[:limit], self.claims[limit:]
         return PredictClaims(claims=tuple(taken))
 
-    def heartbeat(self, run_id, heartbeat):
-        self.stages.append(heartbeat.stage)
-        if run_id in self.over:
-            raise Superseded("over")
+    def heartbeat(self, heartbeat):
+        self.stages += [one.stage for one in heartbeat.held]
+        return frozenset(self.over)
 
-    def preprocessed(self, run_id, preprocessed):
+    def release(self, release):
+        self.released += [one.run_id for one in release.held]
+        return frozenset()
+
+    def preprocessed(self, runs):
         self._fail()
-        self.prepared[run_id] = preprocessed
+        self.prepared |= runs
+        return frozenset()
+
+    def outcomes(self, ended):
+        self._fail()
+        self.outcomes_put += 1
+        self.ended |= {one.run_id: one.outcome for one in ended.outcomes if one.run_id not in self.over}
+        return frozenset(self.over & {one.run_id for one in ended.outcomes})
 
     def outcome(self, run_id, outcome):
         self._fail()
         if run_id in self.over:
             raise Superseded("over")
-        self.outcomes[run_id] = outcome
+        self.ended[run_id] = outcome
 
     def _fail(self):
         if self.fault:

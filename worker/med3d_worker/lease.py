@@ -1,48 +1,58 @@
 """Keeps the leases of attempts in work alive, and notices when they are over."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
 import structlog
 
 from med3d_contract.client import ApiError, ApiUnavailable, Superseded
-from med3d_contract.work import Heartbeat
+from med3d_contract.work import Heartbeat, HeldAttempt
 
 log = structlog.get_logger()
+
+SETTLE_S = 0.2
+"""A stage that is over sooner is not told: a request would cost more than it says."""
 
 
 class TakesHeartbeats(Protocol):
     """The part of WorkerClient that is needed here."""
 
-    def heartbeat(self, run_id: str, heartbeat: Heartbeat) -> None:
-        """Raises Superseded when the attempt is over."""
+    def heartbeat(self, heartbeat: Heartbeat) -> frozenset[str]:
+        """Renew leases; the runs whose attempt is over."""
         ...
 
 
 class LeaseKeeper:
-    """A thread that sends a heartbeat for each attempt every ``every_s`` seconds, and at once when the stage changes.
+    """A thread that renews all attempts every ``every_s`` seconds, and soon after a stage begins.
 
     An API that does not answer is no reason to stop: it gives leases a grace period when it is back.
     """
 
-    def __init__(self, client: TakesHeartbeats, attempts: Mapping[str, int], every_s: float, stage: str) -> None:
+    def __init__(self, client: TakesHeartbeats, attempts: Mapping[str, int], every_s: float) -> None:
         self._client = client
-        self._attempts = dict(attempts)
         self._every_s = every_s
-        self._stage = stage
+        self._attempts = dict(attempts)
+        self._stages: dict[str, str] = {}
         self._over: set[str] = set()
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeats", daemon=True)
 
-    def enter_stage(self, stage: str) -> None:
-        """Say what is being done now. Raises Superseded when every attempt is over: nobody works for nothing."""
-        if len(self._over) == len(self._attempts):
-            raise Superseded("a newer attempt exists")
-        self._stage = stage
-        self._wake.set()
+    def stage_teller(self, run_id: str) -> Callable[[str], None]:
+        """Give what says what is being done for ``run_id`` now.
+
+        It raises Superseded when that attempt is over: nobody works for nothing.
+        """
+
+        def tell(stage: str) -> None:
+            if self.is_over(run_id):
+                raise Superseded("a newer attempt exists")
+            self._stages[run_id] = stage
+            self._wake.set()
+
+        return tell
 
     def is_over(self, run_id: str) -> bool:
         """Whether the API said that this attempt has been overtaken."""
@@ -58,17 +68,21 @@ class LeaseKeeper:
         self._thread.join()
 
     def _beat(self) -> None:
-        while not self._stopped.is_set():
-            for run_id, attempt in self._attempts.items():
-                if run_id not in self._over:
-                    self._send(run_id, attempt)
-            self._wake.wait(self._every_s)
+        while not self._stopped.wait(min(SETTLE_S, self._every_s)):
             self._wake.clear()
+            self._send()
+            self._wake.wait(self._every_s)
 
-    def _send(self, run_id: str, attempt: int) -> None:
+    def _send(self) -> None:
+        stages = dict(self._stages)
+        held = tuple(
+            HeldAttempt(run_id=run_id, attempt=attempt, stage=stages.get(run_id))
+            for run_id, attempt in self._attempts.items()
+            if run_id not in self._over
+        )
+        if not held:
+            return
         try:
-            self._client.heartbeat(run_id, Heartbeat(attempt=attempt, stage=self._stage))
-        except Superseded:
-            self._over.add(run_id)
-        except (ApiUnavailable, ApiError) as error:
-            log.warning("heartbeat_not_taken", run_id=run_id, attempt=attempt, error=type(error).__name__)
+            self._over |= self._client.heartbeat(Heartbeat(held=held))
+        except (ApiUnavailable, ApiError, Superseded) as error:
+            log.warning("heartbeat_not_taken", runs=len(held), error=type(error).__name__)

@@ -1,7 +1,9 @@
 """Use case: the predict stage of up to N runs of one bundle, encoded in one batch."""
 
+import contextlib
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -24,6 +26,7 @@ from med3d_worker.faults import failure_of
 from med3d_worker.head_prediction import HeadToPredict, Predicts
 from med3d_worker.lease import LeaseKeeper
 from med3d_worker.outcomes import OutcomeDelivery
+from med3d_worker.pace import Pace
 from med3d_worker.preparation import acquisition_of_fields, quality_report
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache, TensorRecord
@@ -38,8 +41,8 @@ class PredictApi(Protocol):
         """Empty when nothing waits."""
         ...
 
-    def heartbeat(self, run_id: str, heartbeat: Heartbeat) -> None:
-        """Renew a lease."""
+    def heartbeat(self, heartbeat: Heartbeat) -> frozenset[str]:
+        """Renew leases."""
         ...
 
     def outcome(self, run_id: str, outcome: Outcome) -> None:
@@ -68,26 +71,47 @@ class PredictStage:
     quality_limits: QualityLimits
     batch: int = 8
     heartbeat_s: float = 3.0
+    pace: Pace = field(default_factory=Pace)
 
-    def __call__(self) -> int:
-        """Work off one batch; how many runs it held."""
+    def __call__(self) -> bool:
+        """Claim what can be worked off soon, at least one batch; whether more may wait."""
+        limit = max(self.batch, self.pace.limit)
         try:
-            claims = self.api.claim_predict(self.worker, self.batch).claims
+            claims = self.api.claim_predict(self.worker, limit).claims
         except (Superseded, ApiUnavailable) as error:
             log.info("not_claimed", because=str(error))
-            return 0
+            return False
         except ApiError as error:
             log.warning("claim_refused", code=error.code, because=str(error))
-            return 0
+            return False
         if not claims:
-            return 0
+            return False
+        started = time.monotonic()
         attempts = {claim.run_id: claim.attempt for claim in claims}
-        with LeaseKeeper(self.api, attempts, self.heartbeat_s, "encoding and estimating") as lease:
-            ready = [one for claim in claims if (one := self._load(claim))]
-            self._predict(ready, lease)
-        return len(claims)
+        with LeaseKeeper(self.api, attempts, self.heartbeat_s) as lease:
+            answers: dict[str, Completed | Refused] = {}
+            for first in range(0, len(claims), self.batch):
+                answers |= self._batch(claims[first : first + self.batch], lease)
+            self._deliver(claims, {run_id: one for run_id, one in answers.items() if not lease.is_over(run_id)})
+        self.pace.took(len(claims), time.monotonic() - started)
+        return len(claims) == limit
 
-    def _load(self, claim: PredictClaim) -> _Ready | None:
+    def _batch(self, claims: Sequence[PredictClaim], lease: LeaseKeeper) -> dict[str, Completed | Refused]:
+        """Load, encode and answer as many as may be in memory at once."""
+        ready: list[_Ready] = []
+        answers: dict[str, Completed | Refused] = {}
+        for claim in claims:
+            with contextlib.suppress(Superseded):
+                lease.stage_teller(claim.run_id)("encoding and estimating")
+            match self._load(claim):
+                case _Ready() as one:
+                    ready.append(one)
+                case Refused() as refused:
+                    answers[claim.run_id] = refused
+        return answers | self._predict(ready)
+
+    def _load(self, claim: PredictClaim) -> _Ready | Refused | None:
+        """A head to predict, or the answer that it is refused before; None where its fault has been told."""
         try:
             record = self.tensors.load(claim.preprocessed.tensor)
             return self._judged(claim, record)
@@ -95,8 +119,8 @@ class PredictStage:
             self._fault(claim, error)
             return None
 
-    def _judged(self, claim: PredictClaim, record: TensorRecord) -> _Ready | None:
-        """Hold a head that was preprocessed for another bundle against this one's limits; None where it is refused."""
+    def _judged(self, claim: PredictClaim, record: TensorRecord) -> _Ready | Refused:
+        """Hold a head that was preprocessed for another bundle against this one's limits."""
         known, quality = claim.preprocessed, None
         reasons = known.review_reasons
         if known.provenance.bundle_digest != claim.bundle.digest:
@@ -106,14 +130,13 @@ class PredictStage:
             if verdict.refusal is not None:
                 code, reason, details = verdict.refusal.code, verdict.refusal.reason, dict(verdict.refusal.details)
                 refusal = Refusal(code=code, reason=reason, details=details)
-                self.delivery.answer(claim.run_id, _outcome(claim, refusal, self._provenance(claim, {}), quality))
-                return None
+                return _refused(claim, refusal, self._provenance(claim, {}), quality)
         acquisition = acquisition_of_fields(known.acquisition)
         return _Ready(claim, HeadToPredict(record, claim.subject, acquisition, reasons), quality)
 
-    def _predict(self, ready: Sequence[_Ready], lease: LeaseKeeper) -> None:
+    def _predict(self, ready: Sequence[_Ready]) -> dict[str, Completed | Refused]:
         if not ready:
-            return
+            return {}
         clock = StageClock()
         try:
             with clock.measure("predicting"):
@@ -121,21 +144,13 @@ class PredictStage:
         except Exception as error:  # noqa: BLE001 - the edge: find the one that cannot be predicted
             if len(ready) == 1:
                 self._fault(ready[0].claim, error)
-                return
+                return {}
             log.warning("batch_failed", runs=len(ready), error=type(error).__name__)
-            for one in ready:
-                self._predict([one], lease)
-            return
-        for one, answer in zip(ready, answers, strict=True):
-            if not lease.is_over(one.claim.run_id):
-                self._answer(one, answer, clock.timings_s)
-
-    def _answer(self, one: _Ready, answer: Result | Refusal, timings_s: dict[str, float]) -> None:
-        provenance = self._provenance(one.claim, timings_s)
-        try:
-            self.delivery.answer(one.claim.run_id, _outcome(one.claim, answer, provenance, one.quality))
-        except Exception as error:  # noqa: BLE001 - the edge: the store does not take it
-            self._fault(one.claim, error)
+            return {run_id: answer for one in ready for run_id, answer in self._predict([one]).items()}
+        return {
+            one.claim.run_id: _outcome(one.claim, answer, self._provenance(one.claim, clock.timings_s), one.quality)
+            for one, answer in zip(ready, answers, strict=True)
+        }
 
     def _provenance(self, claim: PredictClaim, timings_s: dict[str, float]) -> Provenance:
         before = claim.preprocessed.provenance
@@ -147,6 +162,14 @@ class PredictStage:
             }
         )
 
+    def _deliver(self, claims: Sequence[PredictClaim], answers: dict[str, Completed | Refused]) -> None:
+        try:
+            self.delivery.answer(answers)
+        except Exception as error:  # noqa: BLE001 - the edge: the store does not take it
+            for claim in claims:
+                if claim.run_id in answers:
+                    self._fault(claim, error)
+
     def _fault(self, claim: PredictClaim, error: BaseException) -> None:
         self.delivery.fault(claim.run_id, Failed(attempt=claim.attempt, failure=failure_of(error)))
 
@@ -154,12 +177,16 @@ class PredictStage:
 def _outcome(
     claim: PredictClaim, answer: Result | Refusal, provenance: Provenance, quality: Quality | None
 ) -> Completed | Refused:
-    if isinstance(answer, Result):
-        return Completed(attempt=claim.attempt, result=answer, provenance=provenance, quality=quality)
+    if isinstance(answer, Refusal):
+        return _refused(claim, answer, provenance, quality)
+    return Completed(attempt=claim.attempt, result=answer, provenance=provenance, quality=quality)
+
+
+def _refused(claim: PredictClaim, refusal: Refusal, provenance: Provenance, quality: Quality | None) -> Refused:
     known = claim.preprocessed
     return Refused(
         attempt=claim.attempt,
-        refusal=answer,
+        refusal=refusal,
         series=known.series,
         quality=quality or known.quality,
         provenance=provenance,

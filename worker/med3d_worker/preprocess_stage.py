@@ -2,7 +2,9 @@
 
 import shutil
 import tarfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -11,10 +13,23 @@ import structlog
 
 from med3d_contract.client import ApiError, ApiUnavailable, Superseded
 from med3d_contract.store import ObjectDamagedError
-from med3d_contract.work import Failed, Heartbeat, Outcome, PreprocessClaim, Preprocessed, Refused, WorkerIdentity
+from med3d_contract.work import (
+    Completed,
+    Failed,
+    Heartbeat,
+    HeldAttempt,
+    Outcome,
+    PreprocessClaim,
+    PreprocessClaims,
+    Preprocessed,
+    Refused,
+    Release,
+    WorkerIdentity,
+)
 from med3d_worker.faults import failure_of
 from med3d_worker.lease import LeaseKeeper
 from med3d_worker.outcomes import OutcomeDelivery
+from med3d_worker.pace import AT_ONCE_S, Pace
 from med3d_worker.preparation import PreparedStudy, StudyRefused
 from med3d_worker.scratch import Scratch
 from med3d_worker.stage_clock import StageClock
@@ -25,16 +40,20 @@ log = structlog.get_logger()
 class PreprocessApi(Protocol):
     """The part of WorkerClient that is needed here."""
 
-    def claim_preprocess(self, run_id: str, worker: WorkerIdentity) -> PreprocessClaim:
+    def claim_preprocess(self, run_id: str, worker: WorkerIdentity, limit: int = 1) -> PreprocessClaims:
         """Raises Superseded where the stage is not to be had."""
         ...
 
-    def heartbeat(self, run_id: str, heartbeat: Heartbeat) -> None:
-        """Renew the lease."""
+    def heartbeat(self, heartbeat: Heartbeat) -> frozenset[str]:
+        """Renew leases."""
         ...
 
-    def preprocessed(self, run_id: str, preprocessed: Preprocessed) -> None:
-        """End the stage."""
+    def release(self, release: Release) -> frozenset[str]:
+        """Give back what was not begun."""
+        ...
+
+    def preprocessed(self, runs: Mapping[str, Preprocessed]) -> frozenset[str]:
+        """End the stage of runs."""
         ...
 
     def outcome(self, run_id: str, outcome: Outcome) -> None:
@@ -94,54 +113,108 @@ class PreprocessStage:
     prepare: PreparesStudies
     delivery: OutcomeDelivery
     worker: WorkerIdentity
-    heartbeat_s: float = field(default=3.0)
+    heartbeat_s: float = 3.0
+    pace: Pace = field(default_factory=Pace)
+    clock: Callable[[], float] = time.monotonic
 
     def __call__(self, run_id: str) -> None:
-        """Take the stage of ``run_id`` through to its end; raises nothing that a redelivery could mend."""
+        """Take the stage of ``run_id``, and of others beside it, to its end; raises nothing a redelivery could mend."""
         try:
-            claim = self.api.claim_preprocess(run_id, self.worker)
+            claims = self.api.claim_preprocess(run_id, self.worker, self.pace.limit).claims
         except (Superseded, ApiUnavailable) as error:
             log.info("not_claimed", run_id=run_id, because=str(error))
             return  # the service's sweep sends it again where there is work left
         except ApiError as error:  # such as another contract version: the run waits for a worker that is let
             log.warning("claim_refused", run_id=run_id, code=error.code, because=str(error))
             return
-        with LeaseKeeper(self.api, {run_id: claim.attempt}, self.heartbeat_s, "fetching the study") as lease:
-            try:
-                self._work(claim, lease)
-            except Superseded:
-                log.info("superseded", run_id=run_id, attempt=claim.attempt)
-            except Exception as error:  # noqa: BLE001 - the edge: whatever it was, the run must hear of it
-                self.delivery.fault(run_id, Failed(attempt=claim.attempt, failure=failure_of(error)))
+        attempts = {claim.run_id: claim.attempt for claim in claims}
+        with LeaseKeeper(self.api, attempts, self.heartbeat_s) as lease:
+            self._work_off(claims, lease)
 
-    def _work(self, claim: PreprocessClaim, lease: LeaseKeeper) -> None:
+    def _work_off(self, claims: Sequence[PreprocessClaim], lease: LeaseKeeper) -> None:
+        """One by one; what has not begun when the time of a whole claim is over goes back for others to take."""
+        done: dict[str, Preprocessed] = {}
+        refused: dict[str, Completed | Refused] = {}
+        started = self.clock()
+        for number, claim in enumerate(claims):
+            if number and self.clock() - started > 2 * AT_ONCE_S:
+                self._give_back(claims[number:])
+                claims = claims[:number]
+                break
+            answer = self._prepare(claim, lease)
+            if isinstance(answer, Preprocessed):
+                done[claim.run_id] = answer
+            elif answer is not None:
+                refused[claim.run_id] = answer
+        self.pace.took(len(claims), self.clock() - started)
+        self._report(claims, done, refused)
+
+    def _prepare(self, claim: PreprocessClaim, lease: LeaseKeeper) -> Preprocessed | Refused | None:
+        """None where there is nothing more to say: the attempt was over, or its fault has been told."""
+        try:
+            return self._work(claim, lease.stage_teller(claim.run_id))
+        except Superseded:
+            log.info("superseded", run_id=claim.run_id, attempt=claim.attempt)
+        except Exception as error:  # noqa: BLE001 - the edge: whatever it was, the run must hear of it
+            self._fault(claim, error)
+        return None
+
+    def _work(self, claim: PreprocessClaim, on_stage: Callable[[str], None]) -> Preprocessed | Refused:
         clock = StageClock()
         with self.scratch.folder() as folder:
+            on_stage("fetching the study")
             with clock.measure("fetching the study"):
                 unpack_working_copy(self.store, claim.working_copy_key, claim.working_copy_sha256, folder)
             try:
-                study = self.prepare([folder], chosen=claim.chosen_series, clock=clock, on_stage=lease.enter_stage)
+                study = self.prepare([folder], chosen=claim.chosen_series, clock=clock, on_stage=on_stage)
             except StudyRefused as refused:
-                lease.enter_stage("storing the answer")
-                self.delivery.answer(claim.run_id, _refused(claim, refused))
-                return
+                return _refused(claim, refused)
         assert study.stored is not None, "the stage's preparation keeps tensors in the store"
-        self.api.preprocessed(
-            claim.run_id,
-            Preprocessed(
-                attempt=claim.attempt,
-                tensor=study.stored,
-                series=study.series,
-                quality=study.quality,
-                acquisition=study.acquisition_fields(),
-                review_reasons=study.review_reasons,
-                series_reasons=study.series_reasons,
-                provenance=study.provenance,
-                source=study.source,
-                pictures=study.pictures,
-            ),
+        return Preprocessed(
+            attempt=claim.attempt,
+            tensor=study.stored,
+            series=study.series,
+            quality=study.quality,
+            acquisition=study.acquisition_fields(),
+            review_reasons=study.review_reasons,
+            series_reasons=study.series_reasons,
+            provenance=study.provenance,
+            source=study.source,
+            pictures=study.pictures,
         )
-        log.info("preprocessed", run_id=claim.run_id, attempt=claim.attempt)
+
+    def _report(
+        self,
+        claims: Sequence[PreprocessClaim],
+        done: Mapping[str, Preprocessed],
+        refused: Mapping[str, Completed | Refused],
+    ) -> None:
+        with self._told_where_it_fails([claim for claim in claims if claim.run_id in refused]):
+            self.delivery.answer(refused)
+        with self._told_where_it_fails([claim for claim in claims if claim.run_id in done]):
+            over = self.api.preprocessed(done) if done else frozenset()
+            for run_id, preprocessed in done.items():
+                event = "superseded" if run_id in over else "preprocessed"
+                log.info(event, run_id=run_id, attempt=preprocessed.attempt)
+
+    @contextmanager
+    def _told_where_it_fails(self, claims: Sequence[PreprocessClaim]) -> Iterator[None]:
+        """Whatever fails inside is a fault of each of these runs."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - the edge: the runs must hear of it
+            for claim in claims:
+                self._fault(claim, error)
+
+    def _give_back(self, claims: Sequence[PreprocessClaim]) -> None:
+        held = tuple(HeldAttempt(run_id=claim.run_id, attempt=claim.attempt) for claim in claims)
+        try:
+            self.api.release(Release(held=held))
+        except (ApiUnavailable, ApiError, Superseded) as error:  # then their leases run out
+            log.warning("not_released", runs=len(held), error=type(error).__name__)
+
+    def _fault(self, claim: PreprocessClaim, error: BaseException) -> None:
+        self.delivery.fault(claim.run_id, Failed(attempt=claim.attempt, failure=failure_of(error)))
 
 
 def _refused(claim: PreprocessClaim, refused: StudyRefused) -> Refused:

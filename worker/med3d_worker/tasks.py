@@ -1,10 +1,12 @@
 """The Celery tasks: ids in, use cases called, nothing else."""
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.exceptions import Reject
+from kombu.exceptions import OperationalError
 
 from med3d_contract.client import ApiUnavailable
 from med3d_contract.queues import APPRAISE_STUDY, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
@@ -33,9 +35,12 @@ def register_tasks(app: Celery, workplace: "Callable[[], Workplace | None]") -> 
     def appraise_study(study_id: str) -> None:
         here().appraise(study_id)
 
-    @app.task(name=PREDICT_READY, shared=False)  # type: ignore[untyped-decorator]
-    def predict_ready() -> None:
-        here().predict()
+    @app.task(name=PREDICT_READY, shared=False, bind=True)  # type: ignore[untyped-decorator]
+    def predict_ready(self: Any) -> None:
+        if here().predict():  # what one claim did not hold is for the next task, after whatever is more urgent
+            priority = (self.request.delivery_info or {}).get("priority")
+            with contextlib.suppress(OperationalError):  # the broker is away: the service's sweep sends one
+                self.app.send_task(PREDICT_READY, priority=priority, retry=False)
 
     @app.task(name=PUBLISH_RESULT, shared=False, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
     def publish_result(self: Any, run_id: str, attempt: int) -> None:

@@ -14,7 +14,7 @@ from med3d_contract.work import WorkerHello, WorkerIdentity
 from med3d_worker.appraisal import StudyAppraisal
 from med3d_worker.head_prediction import HeadPrediction
 from med3d_worker.loaded_model import LoadedModel, load_model
-from med3d_worker.outcomes import OutcomeDelivery, publish_outcome
+from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
 from med3d_worker.pictures import PictureStore, publish_cohort
 from med3d_worker.predict_stage import PredictStage
 from med3d_worker.preparation import StudyPreparation
@@ -32,7 +32,7 @@ class Workplace:
 
     preprocess: Callable[[str], None]
     appraise: Callable[[str], None]
-    predict: Callable[[], int]
+    predict: Callable[[], bool]  # whether more may wait
     publish: Callable[[str, int], None]
 
 
@@ -63,7 +63,7 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     )
     hello = WorkerHello(worker=worker, queues=settings.queue_names)
     threading.Thread(target=_say_hello, args=(api, hello, settings.heartbeat_s), name="hello", daemon=True).start()
-    return Workplace(preprocess, StudyAppraisal(api, store, scratch), predict, partial(publish_outcome, api, store))
+    return Workplace(preprocess, StudyAppraisal(api, store, scratch), predict, partial(publish_outcomes, api, store))
 
 
 def _identity(model: LoadedModel) -> WorkerIdentity:

@@ -16,10 +16,12 @@ from med3d_contract.results import TERMINAL, Priority, Refusal, RunStatus
 from med3d_service.cohorts.tables import CohortMemberRow, CohortRow, ReprocessingRow
 from med3d_service.database import db_now
 from med3d_service.problems import ServiceError
-from med3d_service.runs import transitions
-from med3d_service.runs.holding import hold, release
+from med3d_service.runs.endings import WAITING
+from med3d_service.runs.enqueuing import NewRun, enqueue_many
+from med3d_service.runs.holding import cancel_waiting, hold, release
 from med3d_service.runs.reuse import prepared_for
 from med3d_service.runs.starting import start_run
+from med3d_service.runs.transitions import refuse_study
 from med3d_service.runs.views import bundle_ref, moment
 from med3d_service.tables import BundleRow, RunRow, StudyRow
 
@@ -70,15 +72,13 @@ def go_on(session: Session, row: ReprocessingRow) -> None:
 
 def cancel(session: Session, row: ReprocessingRow) -> None:
     """End it here; what is in work is finished, and answers stay."""
-    transitions.cancel_waiting(session, row.id)
+    cancel_waiting(session, row.id)
     _end(session, row, ReprocessingStatus.CANCELLED)
 
 
 def feed(session: Session, row: ReprocessingRow, ahead: int) -> int:
     """Make runs until ``ahead`` of them wait; how many were made. Ends the reprocessing when nothing is left to do."""
-    waiting = select(func.count()).where(
-        RunRow.reprocessing_id == row.id, RunRow.status.in_(transitions.WAITING.values())
-    )
+    waiting = select(func.count()).where(RunRow.reprocessing_id == row.id, RunRow.status.in_(WAITING.values()))
     room = ahead - session.execute(waiting).scalar_one()
     if room <= 0:
         return 0
@@ -112,11 +112,11 @@ def reprocessing_view(session: Session, cohort: CohortRow, row: ReprocessingRow)
 def _start_new(session: Session, row: ReprocessingRow, bundle: BundleRow, studies: Sequence[StudyRow]) -> None:
     """Many at once; a study without a working copy is refused as soon as it has its run."""
     prepared = prepared_for(session, bundle, [study.id for study in studies])
-    wanted = [transitions.NewRun(str(uuid.uuid4()), study.id, prepared.get(study.id)) for study in studies]
-    transitions.enqueue_many(session, bundle.digest, Priority.COHORT, wanted, reprocessing_id=row.id)
+    wanted = [NewRun(str(uuid.uuid4()), study.id, prepared.get(study.id)) for study in studies]
+    enqueue_many(session, bundle.digest, Priority.COHORT, wanted, reprocessing_id=row.id)
     for study in studies:
         if study.working_status == "refused" and study.refusal is not None:
-            transitions.refuse_study(session, study.id, Refusal.model_validate(study.refusal))
+            refuse_study(session, study.id, Refusal.model_validate(study.refusal))
 
 
 def _again(row: ReprocessingRow) -> ColumnElement[bool]:

@@ -118,7 +118,7 @@ def requeue_run(run_id: str, service: ServiceParts, caller: Operator, background
 
 
 def _send(service: Service, run_id: str) -> None:
-    send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s, run_id=run_id)
+    send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s, run_ids=[run_id])
 
 
 @router.get(

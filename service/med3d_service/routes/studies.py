@@ -151,7 +151,7 @@ async def submit_study(
 
 
 def _send(service: Service, run_id: str) -> None:
-    send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s, run_id=run_id)
+    send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s, run_ids=[run_id])
 
 
 async def _receive(request: Request, service: Service, caller: Caller) -> RecordedStudy:

@@ -1,11 +1,13 @@
 """What workers say: hello, claims, heartbeats and how stages end. The words are med3d_contract.work's."""
 
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Body, Depends, Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from med3d_contract.results import BundleRef
 from med3d_contract.work import (
     CONTRACT_VERSION,
     Appraisal,
@@ -13,11 +15,17 @@ from med3d_contract.work import (
     ClaimRequest,
     Heartbeat,
     Outcome,
+    Over,
     PredictClaim,
     PredictClaimRequest,
     PredictClaims,
     PreprocessClaim,
+    PreprocessClaims,
     Preprocessed,
+    PreprocessedRuns,
+    Release,
+    StoredOutcomes,
+    Subject,
     WorkerHello,
 )
 from med3d_service.access import Worker
@@ -30,7 +38,7 @@ from med3d_service.intake.clock import COPIED
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts
 from med3d_service.runs import transitions
-from med3d_service.runs.views import bundle_ref, priority_of, subject_with_site
+from med3d_service.runs.views import bundle_ref, priority_of, subjects_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow, WorkerRow
 
 
@@ -84,25 +92,38 @@ def hello(said: WorkerHello, service: ServiceParts, _caller: Worker) -> None:
     summary="Claim the preprocess stage of a run",
     responses=problems("unknown_run", "not_claimable", "bundle_not_held", "contract_version_mismatch", *AUTH_CODES),
 )
-def claim_preprocess(run_id: str, request: ClaimRequest, service: ServiceParts, _caller: Worker) -> PreprocessClaim:
-    """Hand out the stage with its attempt number and lease, if it waits."""
+def claim_preprocess(run_id: str, request: ClaimRequest, service: ServiceParts, _caller: Worker) -> PreprocessClaims:
+    """Hand out the stage with its attempt number and lease, if it waits; with ``limit``, that of others like it too."""
     with service.database.write() as session:
-        run = transitions.claim_preprocess(session, run_id, request.worker, service.leases)
-        study = _study_of(session, run)
-        assert study.working_key is not None
-        assert study.working_sha256 is not None
-        return PreprocessClaim(
-            run_id=run.id,
-            study_id=run.study_id,
-            attempt=run.attempt,
-            lease_s=service.leases.lease_s,
-            priority=priority_of(run),
-            bundle=bundle_ref(session.get_one(BundleRow, run.bundle_digest)),
-            working_copy_key=study.working_key,
-            working_copy_sha256=study.working_sha256,
-            chosen_series=run.chosen_series or None,
-            subject=subject_with_site(session, study),
+        runs = transitions.claim_preprocess_with_companions(
+            session, run_id, request.worker, request.limit, service.leases
         )
+        studies = _studies_of(session, runs)
+        subjects = subjects_of(session, list(studies.values()))
+        bundle = bundle_ref(session.get_one(BundleRow, runs[0].bundle_digest))
+        claims = tuple(
+            _preprocess_claim(service, run, studies[run.study_id], subjects[run.study_id], bundle) for run in runs
+        )
+    return PreprocessClaims(claims=claims)
+
+
+def _preprocess_claim(
+    service: Service, run: RunRow, study: StudyRow, subject: Subject, bundle: BundleRef
+) -> PreprocessClaim:
+    assert study.working_key is not None
+    assert study.working_sha256 is not None
+    return PreprocessClaim(
+        run_id=run.id,
+        study_id=run.study_id,
+        attempt=run.attempt,
+        lease_s=service.leases.lease_s,
+        priority=priority_of(run),
+        bundle=bundle,
+        working_copy_key=study.working_key,
+        working_copy_sha256=study.working_sha256,
+        chosen_series=run.chosen_series or None,
+        subject=subject,
+    )
 
 
 @router.get(
@@ -151,50 +172,62 @@ def claim_predict(request: PredictClaimRequest, service: ServiceParts, _caller: 
     """Hand out up to ``limit`` preprocessed runs of one bundle; none is no error."""
     with service.database.write() as session:
         runs = transitions.claim_predict(session, request.worker, request.limit, service.leases)
-        return PredictClaims(claims=tuple(_predict_claim(session, service, run) for run in runs))
+        subjects = subjects_of(session, list(_studies_of(session, runs).values()))
+        bundles = {digest: session.get_one(BundleRow, digest) for digest in {run.bundle_digest for run in runs}}
+        claims = tuple(
+            _predict_claim(service, run, subjects[run.study_id], bundle_ref(bundles[run.bundle_digest])) for run in runs
+        )
+    return PredictClaims(claims=claims)
 
 
-def _predict_claim(session: Session, service: Service, run: RunRow) -> PredictClaim:
+def _predict_claim(service: Service, run: RunRow, subject: Subject, bundle: BundleRef) -> PredictClaim:
     return PredictClaim(
         run_id=run.id,
         study_id=run.study_id,
         attempt=run.attempt,
         lease_s=service.leases.lease_s,
-        bundle=bundle_ref(session.get_one(BundleRow, run.bundle_digest)),
-        subject=subject_with_site(session, _study_of(session, run)),
+        bundle=bundle,
+        subject=subject,
         preprocessed=Preprocessed.model_validate(run.preprocessed),
     )
 
 
-def _study_of(session: Session, run: RunRow) -> StudyRow:
-    return session.query(StudyRow).where(StudyRow.id == run.study_id).one()
+def _studies_of(session: Session, runs: Sequence[RunRow]) -> dict[str, StudyRow]:
+    wanted = {run.study_id for run in runs}
+    return {study.id: study for study in session.scalars(select(StudyRow).where(StudyRow.id.in_(wanted)))}
 
 
-@router.post(
-    "/runs/{run_id}/heartbeat",
-    status_code=204,
-    summary="Renew the lease of an attempt",
-    responses=problems("attempt_over", *AUTH_CODES),
-)
-def heartbeat(run_id: str, beat: Heartbeat, service: ServiceParts, _caller: Worker) -> None:
-    """Keep a stage in hand and say what is being done."""
+@router.post("/heartbeat", summary="Renew the leases of attempts", responses=problems(*AUTH_CODES))
+def heartbeat(beat: Heartbeat, service: ServiceParts, _caller: Worker) -> Over:
+    """Keep stages in hand and say what is being done."""
     with service.database.write() as session:
-        transitions.renew(session, run_id, beat.attempt, beat.stage, service.leases)
+        return Over(over=frozenset(transitions.renew(session, beat.held, service.leases)))
 
 
-@router.put(
-    "/runs/{run_id}/preprocessed",
-    status_code=204,
-    summary="End the preprocess stage",
-    responses=problems("unknown_run", "attempt_over", *AUTH_CODES),
-)
-def preprocessed(
-    run_id: str, done: Preprocessed, service: ServiceParts, _caller: Worker, background: BackgroundTasks
-) -> None:
-    """Take what preprocessing left; the run waits for prediction. The same again is no error."""
+@router.post("/release", summary="Give back what was not begun", responses=problems(*AUTH_CODES))
+def release(given_back: Release, service: ServiceParts, _caller: Worker, background: BackgroundTasks) -> Over:
+    """Put runs back to wait, for others to take."""
     with service.database.write() as session:
-        transitions.store_preprocessed(session, run_id, done)
-    background.add_task(_send, service, run_id)
+        over = transitions.release(session, given_back.held)
+    background.add_task(_send, service, [one.run_id for one in given_back.held])
+    return Over(over=frozenset(over))
+
+
+@router.put("/preprocessed", summary="End preprocess stages", responses=problems(*AUTH_CODES))
+def preprocessed(done: PreprocessedRuns, service: ServiceParts, _caller: Worker, background: BackgroundTasks) -> Over:
+    """Take what preprocessing left; the runs wait for prediction. The same again is no error."""
+    with service.database.write() as session:
+        over = transitions.store_all_preprocessed(session, done.runs)
+    background.add_task(_send, service, done.runs.keys() - over)
+    return Over(over=frozenset(over))
+
+
+@router.put("/outcomes", summary="End attempts", responses=problems(*AUTH_CODES))
+def outcomes(ended: StoredOutcomes, service: ServiceParts, _caller: Worker) -> Over:
+    """Take the answers of attempts. The same again is no error."""
+    with service.database.write() as session:
+        said = {one.run_id: one.outcome for one in ended.outcomes}
+        return Over(over=frozenset(transitions.store_all_outcomes(session, said, service.leases)))
 
 
 @router.put(
@@ -213,8 +246,8 @@ def outcome(
     """Take result, refusal or fault of an attempt. The same again is no error."""
     with service.database.write() as session:
         transitions.store_outcome(session, run_id, ended, service.leases)
-    background.add_task(_send, service, run_id)
+    background.add_task(_send, service, [run_id])
 
 
-def _send(service: Service, run_id: str) -> None:
-    send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s, run_id=run_id)
+def _send(service: Service, run_ids: Collection[str]) -> None:
+    send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s, run_ids=run_ids)

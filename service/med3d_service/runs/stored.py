@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 from med3d_contract.replay import StoredRun
 from med3d_contract.work import PreprocessedObject
 from med3d_service.problems import ServiceError
-from med3d_service.runs.transitions import ANSWERS
-from med3d_service.runs.views import bundle_ref, subject_with_site
+from med3d_service.runs.moves import ANSWERS
+from med3d_service.runs.views import bundle_ref, subjects_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow
 
 
@@ -26,7 +26,7 @@ def stored_run(session: Session, run_id: str) -> StoredRun:
             "bundle": bundle_ref(session.get_one(BundleRow, run.bundle_digest)),
             "working_copy": PreprocessedObject(key=study.working_key, sha256=study.working_sha256),
             "chosen_series": run.chosen_series or None,
-            "subject": subject_with_site(session, study),
+            "subject": subjects_of(session, [study])[study.id],
             "tensor": None if run.preprocessed is None else run.preprocessed["tensor"],
             "result": run.result,
             "refusal": run.refusal,

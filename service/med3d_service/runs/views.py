@@ -1,7 +1,9 @@
 """How runs are shown: a row of the database as the results API's words."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.ages import chronological_age
@@ -63,7 +65,10 @@ def subject_of(study: StudyRow) -> Subject:
     return Subject(age=age, sex=Sex(sex) if sex else None)
 
 
-def subject_with_site(session: Session, study: StudyRow) -> Subject:
-    """The same with the site that an import's manifest names, for models that correct for sites."""
-    facts = session.get(ScanFactsRow, study.id)
-    return subject_of(study).model_copy(update={"scan_site": None if facts is None else facts.scan_site})
+def subjects_of(session: Session, studies: Sequence[StudyRow]) -> dict[str, Subject]:
+    """The same by study, with the site that an import's manifest names, for models that correct for sites."""
+    named = select(ScanFactsRow.study_id, ScanFactsRow.scan_site).where(
+        ScanFactsRow.study_id.in_([study.id for study in studies])
+    )
+    sites = {study_id: site for study_id, site in session.execute(named)}
+    return {study.id: subject_of(study).model_copy(update={"scan_site": sites.get(study.id)}) for study in studies}

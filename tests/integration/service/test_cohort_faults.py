@@ -51,10 +51,10 @@ def work_through(service, count):
     while len(done) < count:
         run_id = wait_until(lambda: take_task(service), f"the task behind {len(done)} others")
         try:
-            claim = service.worker.claim_preprocess(run_id, WORKER)
+            claim = service.worker.claim_preprocess(run_id, WORKER).claims[0]
         except Superseded:
             continue  # sent twice, which a queue that looked drained for a second is
-        service.worker.preprocessed(run_id, preprocessed(claim.attempt))
+        service.worker.preprocessed({run_id: preprocessed(claim.attempt)})
         (ready,) = service.worker.claim_predict(WORKER, 1).claims
         service.worker.outcome(run_id, completed(ready.attempt))
         done.append(run_id)

@@ -37,7 +37,7 @@ def filled(cohorts, count):
 
 def claimed(service, run_id):
     try:
-        return service.worker.claim_preprocess(run_id, WORKER)
+        return service.worker.claim_preprocess(run_id, WORKER).claims[0]
     except Superseded:
         return None
 
@@ -62,7 +62,7 @@ def test_a_cohort_is_worked_through_beside_a_stat_study_and_again_by_the_next_bu
         cohorts.reprocess(name, ReprocessingRequest())
     claims = queued(service, 3)
     for claim in claims:
-        service.worker.preprocessed(claim.run_id, preprocessed(claim.attempt))
+        service.worker.preprocessed({claim.run_id: preprocessed(claim.attempt)})
     first, second, third = service.worker.claim_predict(WORKER, 8).claims
     service.worker.outcome(first.run_id, completed(first.attempt))
     service.worker.outcome(second.run_id, failed(second.attempt, retryable=False))

@@ -105,7 +105,7 @@ def test_an_object_that_was_altered_on_disk_is_never_worked_on(started, tmp_path
     service = started(tmp_path / "data")
     ids = send(service, "altered").json()
     service.working_copy(ids["study_id"])
-    claim = wait_until(lambda: service.worker.claim_preprocess(ids["run_id"], worker()), "the claim")
+    claim = wait_until(lambda: service.worker.claim_preprocess(ids["run_id"], worker()).claims[0], "the claim")
     service.store.put(claim.working_copy_key, b"other bytes")
     with pytest.raises(ObjectDamagedError):
         service.store.fetch(claim.working_copy_key, tmp_path / "copy", claim.working_copy_sha256)

@@ -11,7 +11,7 @@ from factories.processes import wait_until
 from factories.service import completed, preprocessed, worker
 from factories.uploads import BOUNDARY, CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from med3d_contract.client import Superseded
-from med3d_contract.work import StoredOutcome
+from med3d_contract.work import RunOutcome, StoredOutcomes
 
 WORKER = worker()
 
@@ -30,7 +30,7 @@ def send(service, **header):
 def claim(service, run_id):
     def claimed():
         try:
-            return service.worker.claim_preprocess(run_id, WORKER)
+            return service.worker.claim_preprocess(run_id, WORKER).claims[0]
         except Superseded:
             return None
 
@@ -140,10 +140,10 @@ def test_a_queue_that_nobody_drains_does_not_grow(service):
 def test_a_result_whose_message_was_lost_is_adopted_from_the_store(service):
     ids = send(service).json()
     claimed = claim(service, ids["run_id"])
-    service.worker.preprocessed(ids["run_id"], preprocessed(claimed.attempt))
+    service.worker.preprocessed({ids["run_id"]: preprocessed(claimed.attempt)})
     (prediction,) = service.worker.claim_predict(WORKER, 1).claims
-    stored = StoredOutcome(run_id=ids["run_id"], outcome=completed(prediction.attempt))
-    key = f"results/{ids['run_id']}/{prediction.attempt}.json"
+    stored = StoredOutcomes(outcomes=(RunOutcome(run_id=ids["run_id"], outcome=completed(prediction.attempt)),))
+    key = f"results/{ids['run_id']}.{prediction.attempt}.json"
     service.store.put(key, stored.model_dump_json().encode())
     wait_until(lambda: service.run(ids["run_id"])["status"] == "completed", "the adoption")
     wait_until(lambda: service.store.head(key) is None, "the removal of the settled outcome")
@@ -180,7 +180,7 @@ def test_no_lease_ends_while_the_api_is_away(service):
     service.stop("api", signal.SIGKILL)
     time.sleep(4)  # longer than the lease: this is the absence itself
     service.start("api")
-    service.worker.preprocessed(ids["run_id"], preprocessed(claimed.attempt))
+    service.worker.preprocessed({ids["run_id"]: preprocessed(claimed.attempt)})
     assert service.run(ids["run_id"])["attempt"] == 1
 
 

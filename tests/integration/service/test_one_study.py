@@ -16,7 +16,7 @@ from factories.uploads import dicom_files, named, tar_of, zip_of
 from factories.work import BUNDLE
 from med3d_contract.client import ApiError, Superseded
 from med3d_contract.results import BundleRef
-from med3d_contract.work import Heartbeat
+from med3d_contract.work import Heartbeat, HeldAttempt
 from med3d_service.ledger import Ledger
 from med3d_service.tables import RunRow
 
@@ -40,7 +40,7 @@ def claim(service, run_id):
 
 def _claimed(service, run_id):
     try:
-        return service.worker.claim_preprocess(run_id, WORKER)
+        return service.worker.claim_preprocess(run_id, WORKER).claims[0]
     except Superseded:
         return None
 
@@ -65,9 +65,9 @@ def test_a_study_is_taken_copied_claimed_and_answered(service):
     with tarfile.open(fileobj=io.BytesIO(copy)) as archive:
         assert archive.getnames() == [f"{number:05d}.dcm" for number in range(1, len(files) + 1)]
 
-    service.worker.heartbeat(claimed.run_id, Heartbeat(attempt=1, stage="bias field"))
+    service.worker.heartbeat(Heartbeat(held=(HeldAttempt(run_id=claimed.run_id, attempt=1, stage="bias field"),)))
     assert service.run(ids["run_id"])["stage"] == "bias field"
-    service.worker.preprocessed(claimed.run_id, preprocessed(1))
+    service.worker.preprocessed({claimed.run_id: preprocessed(1)})
     (prediction,) = service.worker.claim_predict(WORKER, 8).claims
     assert prediction.preprocessed == preprocessed(1)
     service.worker.outcome(claimed.run_id, completed(prediction.attempt))
@@ -205,7 +205,7 @@ def events_of(service, run_id, last_seen=None):
 def test_events_tell_the_whole_story_end_with_the_run_and_go_on_where_a_reader_stopped(service):
     ids = send(service).json()
     claim(service, ids["run_id"])
-    service.worker.heartbeat(ids["run_id"], Heartbeat(attempt=1, stage="brain extraction"))
+    service.worker.heartbeat(Heartbeat(held=(HeldAttempt(run_id=ids["run_id"], attempt=1, stage="brain extraction"),)))
     service.worker.outcome(ids["run_id"], refused(1))
     events = events_of(service, ids["run_id"])
     assert [event["status"] for _, event in events] == ["queued", "preprocessing", "preprocessing", "refused"]

@@ -50,7 +50,7 @@ def service(processes):
 
 def claimed(service, run_id):
     try:
-        return service.worker.claim_preprocess(run_id, WORKER)
+        return service.worker.claim_preprocess(run_id, WORKER).claims[0]
     except Superseded:
         return None
 

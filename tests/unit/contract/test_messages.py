@@ -3,14 +3,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from med3d_contract.queues import CELERY_PRIORITY, HARD_TIME_LIMIT_S, celery_settings
 from med3d_contract.results import Failure, Priority, RunStatus
-from med3d_contract.work import Failed, Outcome, StoredOutcome
+from med3d_contract.work import Failed, Outcome, RunOutcome, StoredOutcomes
 
 
-def test_a_stored_outcome_survives_the_way_through_json():
-    outcome = StoredOutcome(
-        run_id="run-1", outcome=Failed(attempt=2, failure=Failure(code="out_of_memory", reason="no memory left"))
-    )
-    assert StoredOutcome.model_validate_json(outcome.model_dump_json()) == outcome
+def test_stored_outcomes_survive_the_way_through_json():
+    failed = Failed(attempt=2, failure=Failure(code="out_of_memory", reason="no memory left"))
+    stored = StoredOutcomes(outcomes=(RunOutcome(run_id="run-1", outcome=failed),))
+    assert StoredOutcomes.model_validate_json(stored.model_dump_json()) == stored
 
 
 def test_an_unknown_outcome_or_field_is_not_accepted():

@@ -4,7 +4,9 @@ import pytest
 from sqlalchemy import select, update
 
 from factories.service import LEASES, MemoryBroker, add_run, open_database, preprocessed, worker
+from med3d_contract.queues import RUNS_PER_PREDICT_TASK
 from med3d_contract.results import Priority
+from med3d_service import dispatch
 from med3d_service.dispatch import send_waiting
 from med3d_service.runs import transitions
 from med3d_service.tables import RunRow
@@ -57,10 +59,10 @@ def test_what_was_sent_long_ago_is_sent_again_only_when_its_queue_is_empty(datab
     broker = MemoryBroker()
     add_run(database)
     send(database, broker)
-    broker.drained = False
+    broker.in_queue = 1
     age_sending(database)
     assert send(database, broker) == 0
-    broker.drained = True
+    broker.in_queue = 0
     assert send(database, broker) == 1
     assert send(database, broker) == 0, "not again before its time"
 
@@ -83,7 +85,7 @@ def test_a_run_whose_lease_ended_is_sent_at_once(database):
     with database.write() as session:
         session.execute(update(RunRow).values(lease_expires_at=0.0))
         transitions.lose_expired(session, LEASES)
-    broker.drained = False
+    broker.in_queue = 1
     assert send(database, broker) == 1
 
 
@@ -94,6 +96,40 @@ def test_a_run_that_was_raised_is_sent_again_with_its_new_priority(database):
         transitions.raise_priority(session, run_id, Priority.STAT)
     send(database, broker)
     assert [priority for _, _, priority in broker.sent] == [6, 0]
+
+
+def test_a_long_line_is_sent_in_part_and_topped_up_as_its_queue_runs_dry(database):
+    for _ in range(5):
+        add_run(database, Priority.COHORT)
+    broker = MemoryBroker()
+    broker.in_queue = dispatch.MOST_LYING - 2
+    assert send(database, broker) == 2
+    broker.in_queue = dispatch.MOST_LYING
+    assert send(database, broker) == 0
+    broker.in_queue = 0
+    assert send(database, broker) == 3
+
+
+def test_a_stat_run_is_sent_past_a_full_queue_of_a_cohort(database):
+    class FullOfCohort(MemoryBroker):
+        def lying(self, status, priority):
+            return dispatch.MOST_LYING if priority == 6 else 0
+
+    add_run(database, Priority.COHORT)
+    broker, stat = FullOfCohort(), add_run(database, Priority.STAT)
+    assert send(database, broker) == 1
+    assert broker.sent == [(stat, "queued", 0)]
+
+
+def test_one_task_is_sent_for_many_runs_that_wait_for_prediction(database):
+    run_ids = [add_run(database) for _ in range(RUNS_PER_PREDICT_TASK + 1)]
+    with database.write() as session:
+        for run_id in run_ids:
+            transitions.claim_preprocess(session, run_id, worker(), LEASES)
+        transitions.store_all_preprocessed(session, {run_id: preprocessed(1) for run_id in run_ids})
+    broker = MemoryBroker()
+    assert send(database, broker) == len(run_ids)
+    assert [status for _, status, _ in broker.sent] == ["preprocessed"] * 2
 
 
 def test_sending_leaves_the_run_as_it_was(database):

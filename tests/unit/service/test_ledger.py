@@ -18,6 +18,7 @@ from med3d_service.ledger import ACCOUNTS, Ledger
 from med3d_service.ledger.tables import LedgerCheckRow
 from med3d_service.metrics import Metrics
 from med3d_service.runs import transitions
+from med3d_service.runs.enqueuing import enqueue
 from med3d_service.tables import AttemptRow, BundleRow, RunEventRow, RunRow, StudyRow
 
 T1, LATE_T1 = slices(4, series="t1"), slices(5, series="another t1")
@@ -121,7 +122,7 @@ def test_a_run_that_is_cancelled_in_work_leaves_no_attempt_in_hand(books):
     run_id = books.in_work()
     with books.database.write() as session:
         run = session.scalars(select(RunRow).where(RunRow.id == run_id)).one()
-        successor = transitions.enqueue(session, add_study(session), run.bundle_digest, run_id="s", priority="routine")
+        successor = enqueue(session, add_study(session), run.bundle_digest, run_id="s", priority="routine")
         transitions.supersede(session, run.study_id, successor)
     with books.database.read() as session:
         [attempt] = session.scalars(select(AttemptRow).where(AttemptRow.run_id == run_id))

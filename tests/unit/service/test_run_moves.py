@@ -6,6 +6,7 @@ from sqlalchemy import select, update
 from factories.service import LEASES, add_run, completed, failed, open_database, preprocessed, refused, worker
 from factories.work import BUNDLE
 from med3d_contract.results import BundleRef, Priority
+from med3d_contract.work import HeldAttempt
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
 from med3d_service.tables import AttemptRow, RunEventRow, RunRow
@@ -51,6 +52,10 @@ def let_leases_end(database):
         session.execute(update(RunRow).values(lease_expires_at=0.0).where(RunRow.lease_expires_at.is_not(None)))
     with database.write() as session:
         return transitions.lose_expired(session, LEASES)
+
+
+def held(run_id, attempt, stage=None):
+    return HeldAttempt(run_id=run_id, attempt=attempt, stage=stage)
 
 
 def events(database, run_id):
@@ -156,6 +161,15 @@ def test_the_same_preprocessed_again_is_no_error(database):
     assert read(database, run_id).status == "preprocessed"
 
 
+def test_what_was_left_is_no_error_again_after_the_next_stage_has_begun(database):
+    run_id = add_run(database)
+    prepare(database, run_id)
+    claim_predict(database)
+    with database.write() as session:
+        assert transitions.store_all_preprocessed(session, {run_id: preprocessed(1)}) == set()
+    assert read(database, run_id).status == "predicting"
+
+
 def test_a_late_fault_of_the_preprocess_stage_does_not_touch_the_predict_stage(database):
     run_id = add_run(database)
     prepare(database, run_id)
@@ -220,7 +234,7 @@ def test_a_heartbeat_renews_the_lease_and_names_the_stage(database):
     with database.write() as session:
         session.execute(update(RunRow).values(lease_expires_at=0.0))
     with database.write() as session:
-        transitions.renew(session, run_id, 1, "bias field", LEASES)
+        transitions.renew(session, [held(run_id, 1, "bias field")], LEASES)
     with database.write() as session:
         assert transitions.lose_expired(session, LEASES) == []
     assert read(database, run_id).stage == "bias field"
@@ -231,11 +245,8 @@ def test_a_heartbeat_of_an_attempt_that_is_over_is_turned_away(database):
     claim(database, run_id)
     let_leases_end(database)
 
-    def beat():
-        with database.write() as session:
-            transitions.renew(session, run_id, 1, None, LEASES)
-
-    assert refusal_code(beat) == "attempt_over"
+    with database.write() as session:
+        assert transitions.renew(session, [held(run_id, 1)], LEASES) == {run_id}
 
 
 def test_leases_get_a_grace_period_when_the_api_was_away(database):
@@ -279,3 +290,80 @@ def test_a_fault_of_the_surroundings_uses_up_no_tries_and_is_not_tried_again_at_
         run = read(database, run_id)
         assert (run.status, run.tries, run.failure) == ("queued", 0, None)
         assert run.dispatched_at is not None
+
+
+def queue_of(database, count, priority=Priority.COHORT):
+    return [add_run(database, priority) for _ in range(count)]
+
+
+def claim_several(database, run_id, limit, by=None):
+    with database.write() as session:
+        runs = transitions.claim_preprocess_with_companions(session, run_id, by or worker(), limit, LEASES)
+        return {run.id: run.attempt for run in runs}
+
+
+def mark_sent(database, *run_ids):
+    with database.write() as session:
+        session.execute(update(RunRow).where(RunRow.id.in_(run_ids)).values(dispatched_at=1.0))
+
+
+def test_a_run_is_claimed_with_companions_first_of_all_those_that_no_task_was_sent_for(database):
+    first, sent, *others = queue_of(database, 5)
+    mark_sent(database, first, sent)
+    assert claim_several(database, first, 3) == dict.fromkeys((first, *others[:2]), 1)
+    assert [read(database, run_id).status for run_id in (sent, others[2])] == ["queued", "queued"]
+    assert events(database, others[0]) == ["queued", "preprocessing"]
+    assert list(claim_several(database, sent, 3)) == [sent, others[2]]
+
+
+def test_at_the_end_of_a_line_the_company_is_of_those_whose_task_is_still_far(database):
+    run_ids = queue_of(database, 4)
+    mark_sent(database, *run_ids)
+    assert list(claim_several(database, run_ids[0], 3)) == [run_ids[0], run_ids[3], run_ids[2]]
+
+
+def test_companions_have_the_same_urgency_and_bundle_and_a_working_copy(database):
+    first = add_run(database, Priority.STAT)
+    add_run(database, Priority.COHORT)
+    add_run(database, Priority.STAT, bundle=OTHER_BUNDLE)
+    add_run(database, Priority.STAT, working_status="copying")
+    both = worker(bundles=(BUNDLE, OTHER_BUNDLE))
+    assert list(claim_several(database, first, 8, both)) == [first]
+
+
+def test_after_a_lost_claim_of_several_each_is_taken_alone_and_nobody_is_charged(database):
+    run_ids = queue_of(database, 3)
+    claim_several(database, run_ids[0], 3)
+    let_leases_end(database)
+    assert [read(database, run_id).tries for run_id in run_ids] == [0, 0, 0]
+    assert list(claim_several(database, run_ids[0], 3)) == run_ids[:1]
+
+
+def test_what_was_not_begun_goes_back_to_wait_uncharged_and_is_somebody_elses(database):
+    run_id = add_run(database)
+    claim(database, run_id)
+    with database.write() as session:
+        assert transitions.release(session, [held(run_id, 1)]) == set()
+    run = read(database, run_id)
+    assert (run.status, run.tries, run.retries, run.lease_expires_at) == ("queued", 0, 0, None)
+    assert refusal_code(end, database, run_id, refused(1)) == "attempt_over"
+    assert claim(database, run_id, worker("worker-2")) == 2
+    with database.write() as session:
+        assert transitions.release(session, [held(run_id, 1)]) == {run_id}
+    assert read(database, run_id).status == "preprocessing"
+
+
+def test_of_several_answers_at_once_those_that_are_over_change_nothing_and_the_others_are_taken(database):
+    run_ids = [add_run(database) for _ in range(3)]
+    for run_id in run_ids:
+        prepare(database, run_id)
+    claim_predict(database)
+    let_leases_end(database)
+    assert claim_predict(database, 1, worker("worker-2")) == run_ids[:1]
+    said = {run_id: completed(2) for run_id in run_ids} | {"no-such-run": completed(2)}
+    with database.write() as session:
+        assert transitions.store_all_outcomes(session, said, LEASES) == {run_ids[0], "no-such-run"}
+    assert [read(database, run_id).status for run_id in run_ids] == ["predicting", "completed", "completed"]
+    with database.write() as session:
+        assert transitions.store_all_outcomes(session, said, LEASES) == {run_ids[0], "no-such-run"}
+    assert events(database, run_ids[1]).count("completed") == 1

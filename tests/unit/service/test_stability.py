@@ -164,7 +164,7 @@ def test_without_a_finding_nothing_is_superseded_yet(day):
     day.copy()
     assert day.statuses() == ["completed"]
     assert [kind for _, kind, _ in day.broker.sent] == ["appraisal", "appraisal"]
-    day.broker.drained = False
+    day.broker.in_queue = 1
     day.sweep()
     assert len(day.broker.sent) == 2
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from factories.service import LEASES, MemoryBroker, add_run, add_study, completed, migrated, preprocessed, worker
-from med3d_contract.work import StoredOutcome
+from med3d_contract.work import RunOutcome, StoredOutcomes
 from med3d_service import scheduler
 from med3d_service.composition import Service
 from med3d_service.leftovers import Leftovers
@@ -46,8 +46,8 @@ def status(service, run_id):
 
 
 def put_outcome(service, run_id, attempt, age_s=60):
-    key = f"results/{run_id}/{attempt}.json"
-    stored = StoredOutcome(run_id=run_id, outcome=completed(attempt))
+    key = f"results/{run_id}.{attempt}.json"
+    stored = StoredOutcomes(outcomes=(RunOutcome(run_id=run_id, outcome=completed(attempt)),))
     service.store.put(key, stored.model_dump_json().encode())
     made_older(service, key, age_s)
     return key
@@ -85,7 +85,7 @@ def test_settled_and_older_outcomes_are_only_removed(service):
 
 def test_an_unreadable_outcome_is_removed_and_the_stage_left_to_its_lease(service):
     run_id = run_in_prediction(service)
-    key = f"results/{run_id}/2.json"
+    key = f"results/{run_id}.2.json"
     service.store.put(key, b"{half")
     made_older(service, key, 60)
     assert scheduler.adopt_outcomes(service) == 0

@@ -7,19 +7,21 @@ from med3d_worker.lease import LeaseKeeper
 
 
 class HeartbeatApi:
-    """Takes heartbeats; answers for each run what the test says."""
+    """Takes heartbeats; ``over`` are the runs that have been overtaken."""
 
-    def __init__(self, answers=None):
-        self.answers = answers or {}
+    def __init__(self, over=(), fault=None):
+        self.over = frozenset(over)
+        self.fault = fault
         self.heard = []
         self.changed = threading.Condition()
 
-    def heartbeat(self, run_id, heartbeat):
+    def heartbeat(self, heartbeat):
         with self.changed:
-            self.heard.append((run_id, heartbeat.attempt, heartbeat.stage))
+            self.heard += [(one.run_id, one.attempt, one.stage) for one in heartbeat.held]
             self.changed.notify_all()
-        if run_id in self.answers:
-            raise self.answers[run_id]
+        if self.fault:
+            raise self.fault
+        return self.over
 
     def wait_for(self, condition):
         with self.changed:
@@ -28,48 +30,56 @@ class HeartbeatApi:
 
 def test_every_attempt_is_renewed_again_and_again():
     api = HeartbeatApi()
-    with LeaseKeeper(api, {"a": 1, "b": 4}, every_s=0.01, stage="predicting"):
-        api.wait_for(lambda heard: heard.count(("a", 1, "predicting")) > 2 and heard.count(("b", 4, "predicting")) > 2)
+    with LeaseKeeper(api, {"a": 1, "b": 4}, every_s=0.01):
+        api.wait_for(lambda heard: heard.count(("a", 1, None)) > 2 and heard.count(("b", 4, None)) > 2)
 
 
-def test_a_new_stage_is_told_at_once():
+def test_a_new_stage_is_told_soon():
     api = HeartbeatApi()
-    with LeaseKeeper(api, {"a": 1}, every_s=60, stage="fetching") as lease:
+    with LeaseKeeper(api, {"a": 1}, every_s=60) as lease:
         api.wait_for(lambda heard: len(heard) == 1)
-        lease.enter_stage("registration")
+        lease.stage_teller("a")("registration")
         api.wait_for(lambda heard: heard[-1] == ("a", 1, "registration"))
+
+
+def test_work_that_is_over_in_a_moment_sends_nothing():
+    api = HeartbeatApi()
+    with LeaseKeeper(api, {"a": 1}, every_s=60) as lease:
+        lease.stage_teller("a")("fetching")
+        lease.stage_teller("a")("registration")
+    assert api.heard == []
 
 
 def test_nothing_is_sent_after_the_end():
     api = HeartbeatApi()
-    with LeaseKeeper(api, {"a": 1}, every_s=0.01, stage="fetching"):
+    with LeaseKeeper(api, {"a": 1}, every_s=0.01):
         api.wait_for(lambda heard: len(heard) > 1)
     assert "heartbeats" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_an_overtaken_attempt_stops_at_its_next_stage():
-    api = HeartbeatApi({"a": Superseded("a newer attempt exists")})
-    with LeaseKeeper(api, {"a": 1}, every_s=0.01, stage="fetching") as lease:
+    api = HeartbeatApi(over=["a"])
+    with LeaseKeeper(api, {"a": 1}, every_s=0.01) as lease:
         api.wait_for(lambda heard: len(heard) == 1)
         while not lease.is_over("a"):
             api.wait_for(lambda heard: True)
         with pytest.raises(Superseded):
-            lease.enter_stage("registration")
+            lease.stage_teller("a")("registration")
 
 
 def test_one_overtaken_attempt_does_not_stop_its_neighbours():
-    api = HeartbeatApi({"a": Superseded("over")})
-    with LeaseKeeper(api, {"a": 1, "b": 1}, every_s=0.01, stage="predicting") as lease:
+    api = HeartbeatApi(over=["a"])
+    with LeaseKeeper(api, {"a": 1, "b": 1}, every_s=0.01) as lease:
         api.wait_for(lambda heard: len([one for one in heard if one[0] == "b"]) > 2)
-        lease.enter_stage("storing")
+        lease.stage_teller("b")("storing")
         assert lease.is_over("a")
         assert not lease.is_over("b")
     assert len([one for one in api.heard if one[0] == "a"]) == 1
 
 
 def test_an_api_that_is_away_is_asked_again():
-    api = HeartbeatApi({"a": ApiUnavailable("down")})
-    with LeaseKeeper(api, {"a": 1}, every_s=0.01, stage="fetching") as lease:
+    api = HeartbeatApi(fault=ApiUnavailable("down"))
+    with LeaseKeeper(api, {"a": 1}, every_s=0.01) as lease:
         api.wait_for(lambda heard: len(heard) > 3)
-        lease.enter_stage("registration")
+        lease.stage_teller("a")("registration")
         assert not lease.is_over("a")

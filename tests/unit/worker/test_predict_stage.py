@@ -7,7 +7,7 @@ from factories.stores import MemoryStore
 from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, WORKER, FakeApi, predict_claim, result
 from med3d_contract.client import ApiError, ApiUnavailable
 from med3d_contract.store import StoreError
-from med3d_contract.work import StoredOutcome
+from med3d_contract.work import StoredOutcomes
 from med3d_pipeline.errors import InferenceError
 from med3d_worker.outcomes import OutcomeDelivery
 from med3d_worker.predict_stage import PredictStage
@@ -44,27 +44,31 @@ class Setting:
         )
 
     def stored(self, run_id):
-        return StoredOutcome.model_validate_json(self.store.objects[f"results/{run_id}/2.json"]).outcome
+        kept = (
+            StoredOutcomes.model_validate_json(data) for key, data in self.store.objects.items() if "results/" in key
+        )
+        return {one.run_id: one.outcome for stored in kept for one in stored.outcomes}.get(run_id)
 
 
 def test_all_claims_are_encoded_in_one_batch_and_stored_before_they_are_published():
     setting = Setting("a", "b", "c")
-    assert setting.stage() == 3
+    assert not setting.stage(), "nothing more waits"
     assert setting.predicts.batches == [3]
-    assert setting.sent == [("a", 2), ("b", 2), ("c", 2)]
+    assert setting.sent == [("a", 2)], "one object and one message, named by the first"
     assert setting.stored("b").result == result()
 
 
 def test_nothing_to_claim_is_no_work():
     setting = Setting()
-    assert setting.stage() == 0
+    assert not setting.stage()
     assert setting.predicts.batches == []
 
 
-def test_the_batch_is_bounded():
+def test_the_batch_is_bounded_and_it_is_said_that_more_may_wait():
     setting = Setting("a", "b", "c", "d", "e")
-    assert setting.stage() == 4
-    assert setting.stage() == 1
+    assert setting.stage()
+    assert not setting.stage()
+    assert setting.predicts.batches == [4, 1]
 
 
 def test_timings_and_providers_of_both_stages_are_kept():
@@ -92,8 +96,8 @@ def test_a_poisonous_head_costs_its_neighbours_nothing():
     setting.stage()
     assert setting.predicts.batches == [3, 1, 1, 1]
     assert setting.stored("a").outcome == setting.stored("c").outcome == "completed"
-    assert setting.api.outcomes["b"].failure.code == "inference_failed"
-    assert "results/b/2.json" not in setting.store.objects
+    assert setting.api.ended["b"].failure.code == "inference_failed"
+    assert setting.stored("b") is None
 
 
 def test_a_missing_tensor_is_one_runs_fault():
@@ -101,21 +105,21 @@ def test_a_missing_tensor_is_one_runs_fault():
     setting.api.claims.append(predict_claim(setting.tensors, "b", record=None))
     setting.stage()
     assert setting.stored("a").outcome == "completed"
-    assert setting.api.outcomes["b"].failure.code == "object_missing"
+    assert setting.api.ended["b"].failure.code == "object_missing"
 
 
 def test_a_store_that_takes_nothing_is_a_retryable_fault():
     setting = Setting("a")
     setting.store.fault = StoreError("disk full")
     setting.stage()
-    assert setting.api.outcomes["a"].failure.code == "store_unavailable"
-    assert setting.api.outcomes["a"].failure.retryable
+    assert setting.api.ended["a"].failure.code == "store_unavailable"
+    assert setting.api.ended["a"].failure.retryable
 
 
 def test_an_api_that_is_away_is_left_to_the_sweep():
     setting = Setting("a")
     setting.api.fault = ApiUnavailable("down")
-    assert setting.stage() == 0
+    assert not setting.stage()
 
 
 def test_a_worker_of_another_contract_says_so_in_one_line():

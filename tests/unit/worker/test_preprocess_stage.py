@@ -1,4 +1,5 @@
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from factories.work import (
     preprocess_claim,
 )
 from med3d_contract.client import ApiError, ApiUnavailable, Superseded
-from med3d_contract.work import PreprocessedObject, StoredOutcome
+from med3d_contract.work import PreprocessedObject, StoredOutcomes
 from med3d_pipeline.errors import InferenceError
 from med3d_pipeline.study import Acquisition, PatientAttributes
 from med3d_worker.outcomes import OutcomeDelivery
+from med3d_worker.pace import Pace
 from med3d_worker.preparation import PreparedStudy, StudyRefused
 from med3d_worker.preprocess_stage import PreprocessStage, unpack_flat
 from med3d_worker.scratch import Scratch
@@ -92,11 +94,11 @@ def test_nothing_of_the_study_stays_on_disk(parts, tmp_path):
 def test_a_refusal_is_stored_before_it_is_published(parts):
     api = FakeApi(preprocess_claim(parts.store))
     parts.stage(api, StudyRefused(REFUSAL, SERIES, QUALITY, PROVENANCE))("run-1")
-    stored = StoredOutcome.model_validate_json(parts.store.objects["results/run-1/1.json"])
+    (stored,) = StoredOutcomes.model_validate_json(parts.store.objects["results/run-1.1.json"]).outcomes
     assert stored.outcome.refusal == REFUSAL
     assert (stored.outcome.series, stored.outcome.quality) == (SERIES, QUALITY)
     assert parts.sent == [("run-1", 1)]
-    assert api.outcomes == {}
+    assert api.ended == {}
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_a_refusal_is_stored_before_it_is_published(parts):
 def test_a_fault_is_reported_as_retryable_without_its_text(parts, error, code):
     api = FakeApi(preprocess_claim(parts.store))
     parts.stage(api, error)("run-1")
-    failure = api.outcomes["run-1"].failure
+    failure = api.ended["run-1"].failure
     assert (failure.code, failure.retryable) == (code, True)
     assert "Doe" not in failure.model_dump_json()
 
@@ -119,13 +121,13 @@ def test_a_fault_is_reported_as_retryable_without_its_text(parts, error, code):
 def test_an_unknown_fault_names_its_type(parts):
     api = FakeApi(preprocess_claim(parts.store))
     parts.stage(api, KeyError("x"))("run-1")
-    assert api.outcomes["run-1"].failure.reason.startswith("an unexpected KeyError at preprocess_stage.py:")
+    assert api.ended["run-1"].failure.reason.startswith("an unexpected KeyError at preprocess_stage.py:")
 
 
 def test_a_working_copy_with_another_digest_is_not_used(parts):
     api = FakeApi(preprocess_claim(parts.store, sha256="0" * 64))
     parts.stage(api, PREPARED)("run-1")
-    assert api.outcomes["run-1"].failure.code == "object_damaged"
+    assert api.ended["run-1"].failure.code == "object_damaged"
     assert parts.prepares.folder is None
 
 
@@ -134,7 +136,7 @@ def test_a_working_copy_that_is_no_tar_is_a_fault(parts):
     parts.store.objects[claim.working_copy_key] = b"no tar at all" * 100
     api = FakeApi(claim.model_copy(update={"working_copy_sha256": _sha(parts.store, claim)}))
     parts.stage(api, PREPARED)("run-1")
-    assert api.outcomes["run-1"].failure.code == "object_damaged"
+    assert api.ended["run-1"].failure.code == "object_damaged"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +196,7 @@ def test_an_overtaken_attempt_reports_nothing(parts):
     stage = parts.stage(api, PREPARED)
     object.__setattr__(stage, "prepare", WaitsUntilOvertaken(PREPARED))
     stage("run-1")
-    assert (api.prepared, api.outcomes, parts.sent) == ({}, {}, [])
+    assert (api.prepared, api.ended, parts.sent) == ({}, {}, [])
 
 
 def test_the_same_stage_delivered_twice_is_done_once(parts):
@@ -204,3 +206,56 @@ def test_the_same_stage_delivered_twice_is_done_once(parts):
     api.prepared.clear()
     stage("run-1")
     assert api.prepared == {}
+
+
+class Slow(Prepares):
+    """Takes ``seconds`` by the clock that the test holds."""
+
+    def __init__(self, answer, clock, seconds):
+        super().__init__(answer)
+        self.clock, self.seconds = clock, seconds
+
+    def __call__(self, paths, **how):
+        self.clock.now += self.seconds
+        return super().__call__(paths, **how)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def several(parts, api, seconds, claimed_s=0.001):
+    """A stage that thinks runs are quick, and a clock by which each takes ``seconds``."""
+    clock = Clock()
+    stage = parts.stage(api, PREPARED)
+    pace = Pace()
+    pace.took(1, claimed_s)
+    return replace(stage, prepare=Slow(PREPARED, clock, seconds), pace=pace, clock=clock), pace
+
+
+def test_quick_runs_are_claimed_and_reported_together(parts):
+    api = FakeApi(*(preprocess_claim(parts.store, name) for name in "abc"))
+    stage, _ = several(parts, api, seconds=0.001)
+    stage("a")
+    assert api.prepared.keys() == {"a", "b", "c"}
+    assert api.released == []
+
+
+def test_what_has_not_begun_when_a_claim_takes_long_goes_back(parts):
+    api = FakeApi(*(preprocess_claim(parts.store, name) for name in "abc"))
+    stage, pace = several(parts, api, seconds=5.0)
+    stage("a")
+    assert api.prepared.keys() == {"a"}
+    assert api.released == ["b", "c"]
+    assert pace.limit == 1
+
+
+def test_one_fault_among_several_is_its_own(parts):
+    api = FakeApi(preprocess_claim(parts.store, "a"), preprocess_claim(parts.store, "b", sha256="0" * 64))
+    stage, _ = several(parts, api, seconds=0.001)
+    stage("a")
+    assert api.prepared.keys() == {"a"}
+    assert api.ended["b"].failure.code == "object_damaged"

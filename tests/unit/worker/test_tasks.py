@@ -2,7 +2,7 @@ import pytest
 from celery.exceptions import Reject
 
 from med3d_contract.client import ApiUnavailable
-from med3d_contract.queues import PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
+from med3d_contract.queues import PREDICT_QUEUE, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
 from med3d_contract.store import StoreError
 from med3d_worker.app import UnfitReport, make_celery
 from med3d_worker.settings import WorkerSettings
@@ -17,14 +17,19 @@ class Calls:
     def __init__(self, *faults):
         self.faults = list(faults)
         self.seen = []
+        self.more_waits = False
 
     def workplace(self):
         return Workplace(
             preprocess=lambda run_id: self.seen.append(("preprocess", run_id)),
             appraise=lambda study_id: self.seen.append(("appraise", study_id)),
-            predict=lambda: self.seen.append(("predict",)),
+            predict=self._predict,
             publish=self._publish,
         )
+
+    def _predict(self):
+        self.seen.append(("predict",))
+        return self.more_waits
 
     def _publish(self, run_id, attempt):
         self.seen.append(("publish", run_id, attempt))
@@ -43,6 +48,17 @@ def test_tasks_carry_ids_to_the_use_cases():
     app.tasks[PREDICT_READY].apply(throw=True)
     app.tasks[PUBLISH_RESULT].apply(["run-1", 3], throw=True)
     assert calls.seen == [("preprocess", "run-1"), ("predict",), ("publish", "run-1", 3)]
+
+
+@pytest.mark.parametrize("more_waits", [True, False])
+def test_a_predict_task_that_left_some_waiting_is_followed_by_another(more_waits):
+    calls = Calls()
+    calls.more_waits = more_waits
+    app = app_for(calls)
+    app.tasks[PREDICT_READY].apply(throw=True)
+    with app.connection_for_read() as connection, connection.SimpleQueue(PREDICT_QUEUE) as queue:
+        assert queue.qsize() == int(more_waits)
+        queue.clear()
 
 
 @pytest.mark.parametrize("fault", [ApiUnavailable("down"), StoreError("down")])

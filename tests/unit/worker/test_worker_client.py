@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from med3d_contract.client import ApiError, ApiUnavailable, Superseded, WorkerClient
 from med3d_contract.problems import RetryPolicy
 from med3d_contract.results import BundleRef
-from med3d_contract.work import Heartbeat, WorkerHello, WorkerIdentity
+from med3d_contract.work import Heartbeat, HeldAttempt, WorkerHello, WorkerIdentity
 
 WORKER = WorkerIdentity(
     worker_id="worker-1",
@@ -103,7 +103,7 @@ def test_signs_of_life_are_tried_once_because_the_next_follows(call):
     here = client(api, [])
     say = {
         "hello": lambda: here.hello(WorkerHello(worker=WORKER, queues=("predict",))),
-        "heartbeat": lambda: here.heartbeat("run-1", Heartbeat(attempt=1)),
+        "heartbeat": lambda: here.heartbeat(Heartbeat(held=(HeldAttempt(run_id="run-1", attempt=1),))),
     }[call]
     with pytest.raises(ApiUnavailable):
         say()
