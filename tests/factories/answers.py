@@ -74,7 +74,7 @@ def complete(processes, ids, attempt, *, sdmt=None, brain_age=52.0):
     source, pictures = source_of(processes, ids["study_id"]), keep_pictures(processes.store)
     known = preprocessed(attempt).model_copy(update={"source": source, "pictures": pictures})
     processes.worker.preprocessed({ids["run_id"]: known})
-    (predict,) = processes.worker.claim_predict(WORKER, 1).claims
+    (predict,) = processes.claim_predict(WORKER, 1)
     answer = result(brain_age).model_copy(update={"sdmt": sdmt})
     outcome = completed(predict.attempt).model_copy(update={"result": answer})
     processes.worker.outcome(ids["run_id"], outcome)

@@ -177,6 +177,17 @@ class Processes:
         parts = [("files", (name, data)) for name, data in files]
         return self.client.post("/studies", files=parts, data={name: str(value) for name, value in fields.items()})
 
+    def claim_predict(self, identity, count):
+        """Claim the predict stage of so many runs; PostgreSQL passes over what the dispatcher is marking just then."""
+        claims = []
+
+        def all_claimed():
+            claims.extend(self.worker.claim_predict(identity, count - len(claims)).claims)
+            return len(claims) == count
+
+        wait_until(all_claimed, f"{count} claims for prediction")
+        return claims
+
     def run(self, run_id):
         return self.client.get(f"/runs/{run_id}").raise_for_status().json()
 

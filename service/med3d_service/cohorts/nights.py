@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.cohorts import NightSchedule, ReprocessingStatus
 from med3d_service.bundles import find_bundle
 from med3d_service.cohorts import reprocessing
-from med3d_service.cohorts.members import join_by_filter
+from med3d_service.cohorts.members import count_members, join_by_filter
 from med3d_service.cohorts.night import Night, night_at
 from med3d_service.cohorts.tables import CohortRow, ReprocessingRow
 from med3d_service.database import Database
@@ -65,12 +65,17 @@ def _night(cohort: CohortRow, now: datetime) -> Night | None:
 
 
 def _begin_night(session: Session, cohort: CohortRow, night: Night) -> None:
-    """Once a night: let new studies join, and begin, or go on with the last one while its bundle is still wanted."""
+    """Once a night: let new studies join, and begin, or go on with the last one while its bundle is still wanted.
+
+    A cohort made by night begins with its first member: people make one and then fill it.
+    """
     opened_at = night.opens_at.timestamp()
     if cohort.night_begun_at is not None and cohort.night_begun_at >= opened_at:
         return
-    cohort.night_begun_at = opened_at
     joined = join_by_filter(session, cohort)
+    if count_members(session, cohort.id)[0] == 0:
+        return
+    cohort.night_begun_at = opened_at
     row = reprocessing.under_way(session, cohort.id)
     try:
         bundle = find_bundle(session, cohort.bundle)

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from med3d_service.arrival_tables import ArrivedInstanceRow
 from med3d_service.intake.receiving import ReceivedInstance
-from med3d_service.runs.starting import look_again
 from med3d_service.runs.endings import ORIGINAL_DAMAGED
+from med3d_service.runs.starting import look_again
 from med3d_service.tables import InstanceRow, StudyRow, UploadRow
 
 

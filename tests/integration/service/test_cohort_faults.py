@@ -55,7 +55,7 @@ def work_through(service, count):
         except Superseded:
             continue  # sent twice, which a queue that looked drained for a second is
         service.worker.preprocessed({run_id: preprocessed(claim.attempt)})
-        (ready,) = service.worker.claim_predict(WORKER, 1).claims
+        (ready,) = service.claim_predict(WORKER, 1)
         service.worker.outcome(run_id, completed(ready.attempt))
         done.append(run_id)
     return done

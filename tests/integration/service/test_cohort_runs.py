@@ -63,7 +63,7 @@ def test_a_cohort_is_worked_through_beside_a_stat_study_and_again_by_the_next_bu
     claims = queued(service, 3)
     for claim in claims:
         service.worker.preprocessed({claim.run_id: preprocessed(claim.attempt)})
-    first, second, third = service.worker.claim_predict(WORKER, 8).claims
+    first, second, third = service.claim_predict(WORKER, 3)
     service.worker.outcome(first.run_id, completed(first.attempt))
     service.worker.outcome(second.run_id, failed(second.attempt, retryable=False))
     service.worker.outcome(third.run_id, completed(third.attempt))
@@ -78,7 +78,7 @@ def test_a_cohort_is_worked_through_beside_a_stat_study_and_again_by_the_next_bu
         lambda: cohorts.progress(name).members.preprocessed == 3, "runs that begin at prediction", PATIENCE_S
     )
     assert waiting
-    for claim in service.worker.claim_predict(WORKER, 8).claims:
+    for claim in service.claim_predict(WORKER, 3):
         assert claim.bundle == NEXT
         service.worker.outcome(claim.run_id, completed(claim.attempt))
     assert list(cohorts.follow(name))[-1].members.completed == 3

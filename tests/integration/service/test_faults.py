@@ -141,7 +141,7 @@ def test_a_result_whose_message_was_lost_is_adopted_from_the_store(service):
     ids = send(service).json()
     claimed = claim(service, ids["run_id"])
     service.worker.preprocessed({ids["run_id"]: preprocessed(claimed.attempt)})
-    (prediction,) = service.worker.claim_predict(WORKER, 1).claims
+    (prediction,) = service.claim_predict(WORKER, 1)
     stored = StoredOutcomes(outcomes=(RunOutcome(run_id=ids["run_id"], outcome=completed(prediction.attempt)),))
     key = f"results/{ids['run_id']}.{prediction.attempt}.json"
     service.store.put(key, stored.model_dump_json().encode())

@@ -68,7 +68,7 @@ def test_a_study_is_taken_copied_claimed_and_answered(service):
     service.worker.heartbeat(Heartbeat(held=(HeldAttempt(run_id=claimed.run_id, attempt=1, stage="bias field"),)))
     assert service.run(ids["run_id"])["stage"] == "bias field"
     service.worker.preprocessed({claimed.run_id: preprocessed(1)})
-    (prediction,) = service.worker.claim_predict(WORKER, 8).claims
+    (prediction,) = service.claim_predict(WORKER, 1)
     assert prediction.preprocessed == preprocessed(1)
     service.worker.outcome(claimed.run_id, completed(prediction.attempt))
 

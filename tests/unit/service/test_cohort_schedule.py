@@ -72,6 +72,15 @@ def test_a_night_that_is_done_is_not_begun_again_before_the_next_and_then_takes_
     assert [status for status, _ in reprocessings(database)] == ["finished", "running"]
 
 
+def test_the_night_of_a_cohort_that_is_filled_by_night_begins_with_its_first_member(database):
+    cohort = new_cohort(database, 0, schedule=SCHEDULE)
+    assert tend(database, "2026-01-05T21:00") == 0
+    assert reprocessings(database) == []
+    with database.write() as session:
+        add_members(session, cohort, [add_study(session)])
+    assert tend(database, "2026-01-05T21:01") == 1
+
+
 def test_a_service_that_was_down_at_the_hour_begins_when_it_comes_up(database):
     new_cohort(database, 1, schedule=SCHEDULE)
     assert tend(database, "2026-01-06T03:17") == 1

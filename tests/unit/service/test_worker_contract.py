@@ -9,7 +9,7 @@ from factories.api import open_api
 from factories.service import add_run, completed, failed, preprocessed, refused, worker
 from med3d_contract.client import ApiError, Superseded, WorkerClient
 from med3d_contract.results import RunStatus
-from med3d_contract.work import Appraisal, Heartbeat, WorkerHello
+from med3d_contract.work import Appraisal, Heartbeat, HeldAttempt, RunOutcome, StoredOutcomes, WorkerHello
 from med3d_service.access import Role
 from med3d_service.cohorts.tables import ScanFactsRow
 from med3d_service.tables import RunRow, StudyRow
@@ -73,14 +73,19 @@ def give_working_copy_and_claim(api, client, run_id):
         study_id = session.query(RunRow).filter_by(id=run_id).one().study_id
         copy = {"working_key": f"working/{study_id}.tar", "working_sha256": "0" * 64}
         session.query(StudyRow).filter_by(id=study_id).update(copy)
-    return client.claim_preprocess(run_id, WORKER)
+    (claim,) = client.claim_preprocess(run_id, WORKER).claims
+    return run_id, claim
+
+
+def held(run_id, attempt):
+    return Heartbeat(held=(HeldAttempt(run_id=run_id, attempt=attempt, stage="bias field"),))
 
 
 def test_a_run_goes_by_the_client_from_claim_to_answer(api, client):
     run_id, claim = claimed(api, client)
     assert status(api, run_id) is RunStatus.PREPROCESSING
-    client.heartbeat(run_id, Heartbeat(attempt=claim.attempt, stage="bias field"))
-    client.preprocessed(run_id, preprocessed(claim.attempt))
+    assert client.heartbeat(held(run_id, claim.attempt)) == frozenset()
+    assert client.preprocessed({run_id: preprocessed(claim.attempt)}) == frozenset()
     (prediction,) = client.claim_predict(WORKER, 8).claims
     assert prediction.run_id == run_id
     client.outcome(run_id, completed(prediction.attempt))
@@ -111,8 +116,8 @@ def test_a_stage_that_another_has_is_superseded_for_whoever_asks_or_answers_late
     run_id, claim = claimed(api, client)
     with pytest.raises(Superseded):
         client.claim_preprocess(run_id, WORKER)
-    with pytest.raises(Superseded):
-        client.heartbeat(run_id, Heartbeat(attempt=claim.attempt + 1, stage=None))
+    assert client.heartbeat(held(run_id, claim.attempt + 1)) == {run_id}
+    assert client.preprocessed({run_id: preprocessed(claim.attempt + 1)}) == {run_id}
 
 
 def test_whatever_is_said_late_of_an_erased_study_is_superseded(api, client):
@@ -124,8 +129,6 @@ def test_whatever_is_said_late_of_an_erased_study_is_superseded(api, client):
     appraisal = Appraisal(working_copy_sha256="0" * 64, eligible=())
     for late in (
         lambda: client.claim_preprocess(run_id, WORKER),
-        lambda: client.heartbeat(run_id, Heartbeat(attempt=claim.attempt, stage=None)),
-        lambda: client.preprocessed(run_id, preprocessed(claim.attempt)),
         lambda: client.outcome(run_id, completed(claim.attempt)),
         lambda: client.outcome(run_id, failed(claim.attempt, retryable=True)),
         lambda: client.appraisal_request(claim.study_id),
@@ -133,6 +136,13 @@ def test_whatever_is_said_late_of_an_erased_study_is_superseded(api, client):
     ):
         with pytest.raises(Superseded):
             late()
+    ended = StoredOutcomes(outcomes=(RunOutcome(run_id=run_id, outcome=completed(claim.attempt)),))
+    for over in (
+        client.heartbeat(held(run_id, claim.attempt)),
+        client.preprocessed({run_id: preprocessed(claim.attempt)}),
+        client.outcomes(ended),
+    ):
+        assert over == {run_id}
 
 
 def test_a_key_of_people_is_told_so_and_not_tried_again(api, connect):
