@@ -27,6 +27,9 @@ CONTRACT_VERSION = 4
 MOST_AT_ONCE = 64
 """Runs that one call may speak of."""
 
+AttemptNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
+RunId = Annotated[str, Field(pattern="^[A-Za-z0-9-]{1,36}$")]
+
 
 class WorkerIdentity(Frozen):
     """Who claims: shown by /readyz and kept with the attempt."""
@@ -76,7 +79,7 @@ class PreprocessClaim(Frozen):
 
     run_id: str
     study_id: str
-    attempt: int
+    attempt: AttemptNumber
     lease_s: float
     priority: Priority
     bundle: BundleRef
@@ -110,7 +113,7 @@ class PreprocessedObject(Frozen):
 class Preprocessed(Frozen):
     """What a preprocess stage leaves: the run moves to ``preprocessed``."""
 
-    attempt: int
+    attempt: AttemptNumber
     tensor: PreprocessedObject
     series: SeriesReport
     quality: Quality
@@ -125,7 +128,7 @@ class Preprocessed(Frozen):
 class PreprocessedRuns(Frozen):
     """PUT /worker/preprocessed: what was left for each run, by its id. Idempotent per attempt; answered by Over."""
 
-    runs: dict[str, Preprocessed] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    runs: dict[RunId, Preprocessed] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
 class Over(Frozen):
@@ -153,7 +156,7 @@ class PredictClaim(Frozen):
 
     run_id: str
     study_id: str
-    attempt: int
+    attempt: AttemptNumber
     lease_s: float
     bundle: BundleRef
     subject: Subject
@@ -169,9 +172,9 @@ class PredictClaims(Frozen):
 class HeldAttempt(Frozen):
     """An attempt in hand; ``stage`` says what is being done where that has to be told."""
 
-    run_id: str
-    attempt: int
-    stage: str | None = None
+    run_id: RunId
+    attempt: AttemptNumber
+    stage: Annotated[str | None, Field(max_length=100, pattern="^[ -~]*$")] = None
 
 
 class Heartbeat(Frozen):
@@ -190,7 +193,7 @@ class Completed(Frozen):
     """The run ends with a result."""
 
     outcome: Literal["completed"] = "completed"
-    attempt: int
+    attempt: AttemptNumber
     result: Result
     provenance: Provenance
     quality: Quality | None = Field(None, description="where measures were held against another bundle's limits before")
@@ -200,7 +203,7 @@ class Refused(Frozen):
     """The run ends with reasons and without a number."""
 
     outcome: Literal["refused"] = "refused"
-    attempt: int
+    attempt: AttemptNumber
     refusal: Refusal
     series: SeriesReport | None
     quality: Quality | None
@@ -217,7 +220,7 @@ class Failed(Frozen):
     """The attempt ends with a fault; retryable ones go back to the last waiting state while attempts are left."""
 
     outcome: Literal["failed"] = "failed"
-    attempt: int
+    attempt: AttemptNumber
     failure: Failure
     provenance: Provenance | None = None
 
@@ -229,7 +232,7 @@ Outcome = Annotated[Completed | Refused | Failed, Field(discriminator="outcome")
 class RunOutcome(Frozen):
     """How one run ended."""
 
-    run_id: str
+    run_id: RunId
     outcome: Outcome
 
 
