@@ -22,7 +22,7 @@ from med3d_contract.results import (
     Sex,
 )
 
-CONTRACT_VERSION = 4
+CONTRACT_VERSION = 5
 
 MOST_AT_ONCE = 64
 """Runs that one call may speak of."""
