@@ -56,12 +56,12 @@ def test_an_api_that_is_away_is_for_the_queue_to_try_again():
 
 def test_an_answer_that_the_service_refuses_is_said_in_one_line_and_stays_stored():
     api, store = FakeApi(), MemoryStore()
-    OutcomeDelivery(api, store, lambda *_: None).answer("run-1", COMPLETED)
+    OutcomeDelivery(api, store, lambda *_: None).answer({"run-1": COMPLETED})
     api.fault = ApiError(401, "invalid_key", "The key was revoked.", "Ask for another.")
     with capture_logs() as said:
-        publish_outcome(api, store, "run-1", 3)
+        publish_outcomes(api, store, "run-1", 3)
     assert [(line["event"], line["code"]) for line in said] == [("outcome_refused", "invalid_key")]
-    assert "results/run-1/3.json" in store.objects
+    assert store.head("results/run-1.3.json")
 
 
 def test_a_broker_that_is_away_loses_no_answer():
