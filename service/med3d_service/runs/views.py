@@ -70,5 +70,5 @@ def subjects_of(session: Session, studies: Sequence[StudyRow]) -> dict[str, Subj
     named = select(ScanFactsRow.study_id, ScanFactsRow.scan_site).where(
         ScanFactsRow.study_id.in_([study.id for study in studies])
     )
-    sites = dict(session.execute(named).tuples().all())
+    sites: dict[str, str | None] = dict(iter(session.execute(named)))
     return {study.id: subject_of(study).model_copy(update={"scan_site": sites.get(study.id)}) for study in studies}

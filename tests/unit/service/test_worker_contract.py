@@ -74,7 +74,7 @@ def give_working_copy_and_claim(api, client, run_id):
         copy = {"working_key": f"working/{study_id}.tar", "working_sha256": "0" * 64}
         session.query(StudyRow).filter_by(id=study_id).update(copy)
     (claim,) = client.claim_preprocess(run_id, WORKER).claims
-    return run_id, claim
+    return claim
 
 
 def held(run_id, attempt):
@@ -100,7 +100,7 @@ def test_both_claims_carry_the_site_that_a_manifest_names(api, client):
         study_id = session.scalars(select(RunRow.study_id).where(RunRow.id == run_id)).one()
         session.add(ScanFactsRow(study_id=study_id, scan_site="HH"))
     claim = give_working_copy_and_claim(api, client, run_id)
-    client.preprocessed(run_id, preprocessed(claim.attempt))
+    client.preprocessed({run_id: preprocessed(claim.attempt)})
     (prediction,) = client.claim_predict(WORKER, 8).claims
     assert (claim.subject.scan_site, prediction.subject.scan_site) == ("HH", "HH")
 
