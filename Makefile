@@ -106,8 +106,9 @@ bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on 
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_peers
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_accuracy
 
-fuzz: $(VENV)/.dev ## 20,000 spoilt real files through every inlet (INPUTS=, SEED=); the report as Markdown
+fuzz: $(VENV)/.dev ## 20,000 spoilt real files and as many spoilt associations (INPUTS=, SEED=); the report as Markdown
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.associations --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null
 
 sbom: $(VENV)/.demo ## what is installed, as CycloneDX 1.6 (build/sbom.json)
 	@$(PIP) install -e '.[supply-chain]'

@@ -32,6 +32,7 @@ class ArrivalRow(Base):
     study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id"), index=True)  # the version that has the run
     late_study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id"))  # a later one, while it has none
     run_id: Mapped[str | None] = mapped_column(ID)
+    input_removed_at: Mapped[float | None]  # by retention: what had arrived by then is gone, and only known again
 
 
 class ArrivedInstanceRow(Base):

@@ -46,7 +46,8 @@ def configure_logging() -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    # pydicom and highdicom quote values of the data set in their warnings.
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    # pydicom, highdicom and pynetdicom quote what a peer sent in their warnings and errors; what matters of it we say.
+    for quoting in ("pydicom", "pynetdicom"):
+        logging.getLogger(quoting).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
     logging.getLogger("uvicorn.access").disabled = True

@@ -3,16 +3,19 @@
 from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, Table, delete, false, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from med3d_service.arrival_tables import ArrivalRow
-from med3d_service.tables import Base, InstanceRow, StudyRow, UploadRow
+from med3d_service.tables import Base, InstanceRow, RunRow, StudyRow, UploadRow
 
 STUDIES: Table = Base.metadata.tables["studies"]
 
 
 def versions_of(session: Session, study_id: str) -> set[str]:
-    """The study with all that share its instances: versions of one study as it arrived, which cannot go by halves."""
+    """The study with all that share its instances, or whose run stands for one of its own.
+
+    They are versions of one study as it arrived, which cannot go by halves.
+    """
     found, unseen = {study_id}, {study_id}
     while unseen:
         near = set(
@@ -31,9 +34,19 @@ def versions_of(session: Session, study_id: str) -> set[str]:
             select(ArrivalRow).where(or_(ArrivalRow.study_id.in_(unseen), ArrivalRow.late_study_id.in_(unseen)))
         ):
             near |= {one for one in (arrival.study_id, arrival.late_study_id) if one is not None}
+        near |= _linked_by_runs(session, unseen)
         unseen = near - found
         found |= unseen
     return found
+
+
+def _linked_by_runs(session: Session, study_ids: Collection[str]) -> set[str]:
+    """Studies with a run that supersedes, or is superseded by, one of these studies' runs."""
+    earlier, later = aliased(RunRow), aliased(RunRow)
+    pairs = select(earlier.study_id, later.study_id).where(
+        earlier.superseded_by == later.id, or_(earlier.study_id.in_(study_ids), later.study_id.in_(study_ids))
+    )
+    return {study_id for pair in session.execute(pairs) for study_id in pair}
 
 
 def delete_rows(session: Session, study_ids: Collection[str]) -> None:

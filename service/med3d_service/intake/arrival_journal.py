@@ -19,7 +19,6 @@ from med3d_service.database import Database, db_now
 MOST_AT_ONCE = 200
 TRIES = 3
 INCONSISTENT, SEVERAL_PATIENTS = "inconsistent_study", "several_patients"
-INPUT_REMOVED = "input_removed"
 
 
 @dataclass(frozen=True)

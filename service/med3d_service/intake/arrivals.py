@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.store import ObjectStore, StoreFullError
-from med3d_service.arrival_tables import ArrivalRow
+from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.audit import AuditTrail
 from med3d_service.database import Database, db_now
 from med3d_service.identifiers import IdentifierVault
@@ -221,11 +221,25 @@ class Arrivals:
         return Arrival(outcome, recorded.arrival_id, recorded.fault)
 
     def _told_apart(self, entry: Entry, recorded: Recorded) -> frozenset[str]:
-        """Digests of those rivals that have other pixels."""
+        """Digests of those rivals that have other pixels; those that retention removed pass for the same."""
         ours = self._pixel_digest(entry.upload_id)
         return frozenset(
-            digest for digest, upload_id in recorded.rivals if ours is None or self._pixel_digest(upload_id) != ours
+            digest
+            for digest, upload_id in recorded.rivals
+            if not self._is_removed(upload_id) and (ours is None or self._pixel_digest(upload_id) != ours)
         )
+
+    def _is_removed(self, upload_id: str) -> bool:
+        with self._database.read() as session:
+            query = (
+                select(ArrivalRow.id)
+                .join(ArrivedInstanceRow, ArrivedInstanceRow.arrival_id == ArrivalRow.id)
+                .where(
+                    ArrivedInstanceRow.upload_id == upload_id,
+                    ArrivedInstanceRow.arrived_at <= ArrivalRow.input_removed_at,
+                )
+            )
+            return session.scalars(query).first() is not None
 
     def _pixel_digest(self, upload_id: str) -> str | None:
         """Digest an original from its pixel data on; None where it cannot be found."""

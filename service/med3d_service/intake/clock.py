@@ -129,12 +129,22 @@ def _changes(session: Session, study_id: str, late: StudyRow) -> bool:
     """Whether the late version has another set of series to analyse. False while that is not known."""
     if late.working_status == "refused":
         return late.refusal is not None and Refusal.model_validate(late.refusal).code in IN_DOUBT
+    removed = select(StudyRow.input_removed_at).where(StudyRow.id == study_id)
+    if session.scalars(removed).one() is not None:
+        return _has_any(session.get(AppraisalRow, late.id))
     now, then = session.get(AppraisalRow, late.id), session.get(AppraisalRow, study_id)
     if now is None or then is None:
         return False
     if any(row.eligible is None and row.tries > APPRAISAL_TRIES for row in (now, then)):
         return True  # no worker could say: a run will tell
     return now.eligible is not None and then.eligible is not None and set(now.eligible) != set(then.eligible)
+
+
+def _has_any(now: AppraisalRow | None) -> bool:
+    """Whether new images hold something to analyse by themselves, those before being gone."""
+    if now is None:
+        return False
+    return bool(now.eligible) or (now.eligible is None and now.tries > APPRAISAL_TRIES)
 
 
 def _start_successor(session: Session, arrival: ArrivalRow, late: StudyRow) -> None:

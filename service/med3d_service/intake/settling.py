@@ -2,7 +2,8 @@
 
 The first time it is stable a study gets its run. While that run waits for a usable T1 (runs.parking), what comes later
 joins its study. Once there is an answer, what comes later makes another version, which gets a run only where it changes
-which series can be analysed (intake.late_instances).
+which series can be analysed (intake.clock). Where retention has removed what had come by then, the later version holds
+what is new and nothing else.
 """
 
 import uuid
@@ -36,8 +37,6 @@ REFUSALS = {
     "them is right, and send the study again.",
     "several_patients": "Instances of one Study Instance UID name more than one patient. Correct the study at the PACS "
     "and send it again.",
-    "input_removed": "The study's images were removed when the time to keep them was over. To have it analysed again, "
-    "let an admin erase it and send all of it again.",
 }
 
 
@@ -94,7 +93,9 @@ class Settling:
     def _settled(self, session: Session, arrival: ArrivalRow) -> None:
         rows = session.scalars(
             select(ArrivedInstanceRow).where(
-                ArrivedInstanceRow.arrival_id == arrival.id, ArrivedInstanceRow.rule.is_not(None)
+                ArrivedInstanceRow.arrival_id == arrival.id,
+                ArrivedInstanceRow.rule.is_not(None),
+                ArrivedInstanceRow.arrived_at > (arrival.input_removed_at or 0.0),
             )
         ).all()
         if not rows:
@@ -106,8 +107,7 @@ class Settling:
             arrival.study_id = study.id
             arrival.wait_until = session.execute(select(db_now())).scalar_one() + self._settings.t1_wait_s
             arrival.run_id = self._run(session, study, rows).id
-        elif arrival.late_study_id is not None:
-            late = _study(session, arrival.late_study_id)
+        elif (late := _late_version(session, arrival)) is not None:
             if late.digest != digest:
                 self._extend(session, arrival, late, digest, rows)
         elif current.digest == digest:
@@ -164,7 +164,9 @@ class Settling:
         late = self._found_or_made(session, arrival, digest, rows)
         arrival.late_study_id = late.id
         for study_id in (arrival.study_id, late.id):
-            if study_id is not None and session.get(AppraisalRow, study_id) is None:
+            if study_id is None or _study(session, study_id).input_removed_at is not None:
+                continue  # there is nothing left to look at
+            if session.get(AppraisalRow, study_id) is None:
                 session.add(AppraisalRow(study_id=study_id, tries=0))
         session.flush()
 
@@ -184,6 +186,12 @@ def _received(arrival: ArrivalRow) -> AuditEvent:
 
 def _study(session: Session, study_id: str) -> StudyRow:
     return session.scalars(select(StudyRow).where(StudyRow.id == study_id)).one()
+
+
+def _late_version(session: Session, arrival: ArrivalRow) -> StudyRow | None:
+    """The version that waits for its verdict, unless its images are gone."""
+    late = None if arrival.late_study_id is None else _study(session, arrival.late_study_id)
+    return None if late is None or late.input_removed_at is not None else late
 
 
 def _refuse_faulty(study: StudyRow, arrival: ArrivalRow) -> None:

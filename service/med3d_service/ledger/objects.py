@@ -33,7 +33,7 @@ def _accounts() -> tuple[_Account, ...]:
     in_upload = exists().where(UploadRow.id == ArrivedInstanceRow.upload_id)
     removed = StudyRow.input_removed_at.is_not(None)
     arrival_removed = exists().where(
-        ArrivalRow.id == ArrivedInstanceRow.arrival_id, ArrivalRow.study_id == StudyRow.id, removed
+        ArrivalRow.id == ArrivedInstanceRow.arrival_id, ArrivalRow.input_removed_at >= ArrivedInstanceRow.arrived_at
     )
     still_needed = exists().where(RunRow.study_id == StudyRow.id, RunRow.status.not_in(TERMINAL))
     tensor = RunRow.preprocessed["tensor"]

@@ -82,6 +82,9 @@ def _studies_without_run() -> Select[str]:
         ~exists().where(RunRow.study_id == StudyRow.id),
         ~exists().where(ArrivalRow.late_study_id == StudyRow.id),
         ~exists().where(CohortMemberRow.study_id == StudyRow.id),
+        StudyRow.input_removed_at.is_(
+            None
+        ),  # of a late version: retention goes by the answer that it came too late for
         or_(~holds_any, unanswered),
     )
 
@@ -133,7 +136,12 @@ def _unaccounted_instances() -> Select[str]:
     return (
         select(ArrivedInstanceRow.upload_id)
         .join(ArrivalRow, ArrivalRow.id == ArrivedInstanceRow.arrival_id)
-        .where(ArrivedInstanceRow.rule.is_not(None), ArrivalRow.status == "settled", ~used)
+        .where(
+            ArrivedInstanceRow.rule.is_not(None),
+            ArrivalRow.status == "settled",
+            ArrivedInstanceRow.arrived_at > func.coalesce(ArrivalRow.input_removed_at, 0.0),
+            ~used,
+        )
     )
 
 

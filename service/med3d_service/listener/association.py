@@ -6,6 +6,7 @@ from io import BytesIO
 from typing import Protocol
 
 import structlog
+from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode
 
@@ -116,7 +117,8 @@ class Association:
                     return "stopped"
         except ConnectionEndedError:
             return "lost"
-        except ProtocolError:
+        except ProtocolError as error:
+            log.info("association_not_understood", because=str(error), address=self._address)
             self._connection.send_last(pdus.abort(reason=2))
             return "aborted"
         self._connection.send_last(pdus.release_reply())
@@ -219,10 +221,23 @@ class Association:
             received += piece
             if len(received) > REPORT_BYTES:
                 raise ProtocolError("a report is too long")
-        syntax = UID(self._contexts[context_id][1])
+        report = _read_report(bytes(received), UID(self._contexts[context_id][1]))
+        if report is None:
+            log.info("report_unreadable", address=self._address)
+            return PROCESSING_FAILURE
         try:
-            report = decode(BytesIO(received), syntax.is_implicit_VR, syntax.is_little_endian)
             return self._reports.report(self.calling_ae_title, request.event_type, report)
         except Exception:  # the edge: the peer reports again, or the object is sent again
             log.exception("report_not_taken")
             return PROCESSING_FAILURE
+
+
+def _read_report(data: bytes, syntax: UID) -> Dataset | None:
+    """The data set of an event report, every value of it; None where it is none."""
+    try:
+        report = decode(BytesIO(data), syntax.is_implicit_VR, syntax.is_little_endian)
+        for _ in report.iterall():  # values are converted only when they are asked for
+            pass
+    except Exception:  # noqa: BLE001 - the edge: a codec raises anything on garbage
+        return None
+    return report

@@ -15,9 +15,14 @@ ENDED_AT = func.coalesce(RunRow.finished_at, RunRow.created_at)
 
 
 def due_studies(before: float, *, with_input: bool = False) -> ColumnElement[bool]:
-    """Studies whose runs, at least one, all ended before, and of which nothing has come since."""
+    """Studies whose runs all ended before, at least one of theirs or of the version that they came too late for.
+
+    And of which nothing has come since.
+    """
     held = and_(StudyRow.input_removed_at.is_(None), exists().where(UploadRow.study_id == StudyRow.id))
-    return and_(held if with_input else true(), exists().where(RunRow.study_id == StudyRow.id), _quiet_since(before))
+    late = and_(ArrivalRow.late_study_id == StudyRow.id, RunRow.study_id == ArrivalRow.study_id)
+    answered = or_(exists().where(RunRow.study_id == StudyRow.id), exists().where(late))
+    return and_(held if with_input else true(), answered, _quiet_since(before))
 
 
 def due_versions(session: Session, study_id: str, before: float) -> Collection[str]:

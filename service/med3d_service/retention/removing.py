@@ -7,20 +7,27 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
 from med3d_contract.store import ObjectStore
-from med3d_service.arrival_tables import ArrivalRow
+from med3d_service.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.cohorts.tables import FiguresRow
 from med3d_service.database import db_now
 from med3d_service.erasure.objects import input_keys, tensor_keys
-from med3d_service.intake.arrival_journal import INPUT_REMOVED
-from med3d_service.intake.settling import REFUSALS
 from med3d_service.retention.tables import RemovalRow
 from med3d_service.tables import RunRow, StudyRow
 
+INPUT_REMOVED = "input_removed"
+REMOVED_SINCE = (
+    "The study's images were removed when the time to keep them was over. To have it analysed again, let an admin "
+    "erase it and send all of it again."
+)
+
 
 def remove_input(session: Session, study_ids: Collection[str]) -> None:
-    """Let originals and working copies go. What was answered stays; what is asked of the study anew is refused."""
+    """Let originals and working copies go. What was answered stays; what is asked of the study anew is refused.
+
+    New images of it that come later are an input of their own (intake.settling).
+    """
     _plan(session, sorted(input_keys(session, study_ids)))
-    refusal = Refusal(code=INPUT_REMOVED, reason=REFUSALS[INPUT_REMOVED]).model_dump(mode="json")
+    refusal = Refusal(code=INPUT_REMOVED, reason=REMOVED_SINCE).model_dump(mode="json")
     session.execute(
         update(StudyRow)
         .where(StudyRow.id.in_(study_ids))
@@ -29,7 +36,9 @@ def remove_input(session: Session, study_ids: Collection[str]) -> None:
         )
     )
     of_these = or_(ArrivalRow.study_id.in_(study_ids), ArrivalRow.late_study_id.in_(study_ids))
-    session.execute(update(ArrivalRow).where(of_these).values(fault=INPUT_REMOVED))  # for images that come late
+    session.execute(update(ArrivalRow).where(of_these).values(input_removed_at=db_now()))
+    undecided = AppraisalRow.study_id.in_(study_ids) & AppraisalRow.eligible.is_(None)
+    session.execute(update(AppraisalRow).where(undecided).values(eligible=[]))  # nothing is left to look at
 
 
 def remove_tensors(session: Session, run_ids: Collection[str]) -> None:

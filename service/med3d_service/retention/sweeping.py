@@ -109,8 +109,10 @@ class Retention:
         gone: set[str] = set()
         for study_id in ids:
             if study_id not in gone and (versions := due_versions(session, study_id, before)):
-                remove_input(session, versions)
-                gone.update(versions)
+                held = select(StudyRow.id).where(StudyRow.id.in_(versions), StudyRow.input_removed_at.is_(None))
+                holding = session.scalars(held).all()
+                remove_input(session, holding)
+                gone.update(holding)
         return len(gone)
 
     def _tensors(self, session: Session, ids: Sequence[str], before: float) -> int:

@@ -11,6 +11,8 @@ from med3d_service.audit import Actor
 from med3d_service.erasure import erase_study, finish_erasures
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
+from med3d_service.routes.conditional import IfMatch, require_unchanged
+from med3d_service.routes.studies import study_view
 from med3d_service.tables import StudyRow
 
 router = APIRouter(tags=["studies"])
@@ -28,7 +30,7 @@ class ErasedView(Frozen):
 @router.delete(
     "/studies/{study_id}",
     summary="Erase a study",
-    responses=problems("unknown_study", "study_in_work", *AUTH_CODES)
+    responses=problems("unknown_study", "study_in_work", "state_changed", *AUTH_CODES)
     | {
         200: {
             "description": "Its rows are gone; its objects go within seconds, also where that is broken off",
@@ -45,16 +47,21 @@ def erase(
         str,
         Query(pattern=r"^[a-z0-9_-]{1,40}$", description="a word for the audit trail; not a patient's name"),
     ] = "request",
+    if_match: IfMatch = None,
 ) -> ErasedView:
     """Erase originals, identifiers, working copy, tensors, latents, results and what waits to be delivered.
+
+    With If-Match only while the study is as GET showed it: with no run or answer that the caller has not seen.
 
     A tombstone and the audit trail say that it was here and who erased it. What was delivered is not called back.
     """
     actor = Actor(caller.kind, caller.name, caller.role, caller.address)
     with service.database.write() as session:
-        study = session.scalars(select(StudyRow).where(StudyRow.id == study_id, caller.sees(StudyRow.site))).first()
+        query = select(StudyRow).where(StudyRow.id == study_id, caller.sees(StudyRow.site)).with_for_update()
+        study = session.scalars(query).first()
         if study is None:
             raise ServiceError("unknown_study")
+        require_unchanged(if_match, study_view(service, session, study))
         erased = erase_study(service, session, study, actor, reason=reason)
     background.add_task(finish_erasures, service)
     return ErasedView(study_ids=erased.study_ids, runs=erased.runs, objects=erased.objects)

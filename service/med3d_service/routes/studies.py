@@ -197,7 +197,7 @@ def list_studies(
         for kind, text in sought.items():
             query = query.where(StudyRow.id.in_(service.vault.find(kind, text)))
         rows, next_cursor = cut(session.scalars(query).all(), limit, lambda row: row.seq)
-        items = tuple(_view(service, session, row) for row in rows)
+        items = tuple(study_view(service, session, row) for row in rows)
     shown(request, "study", [item.study_id for item in items], sought=tuple(sought))
     return StudyPage(items=items, next_cursor=next_cursor)
 
@@ -210,7 +210,7 @@ def list_studies(
 def read_study(study_id: str, service: ServiceParts, caller: Viewer) -> StudyView:
     """Read one study and the runs that it has had."""
     with service.database.read() as session:
-        return _view(service, session, _study(session, caller, study_id))
+        return study_view(service, session, _study(session, caller, study_id))
 
 
 @router.post(
@@ -258,7 +258,8 @@ def _study(session: Session, caller: Caller, study_id: str) -> StudyRow:
     return found
 
 
-def _view(service: Service, session: Session, study: StudyRow) -> StudyView:
+def study_view(service: Service, session: Session, study: StudyRow) -> StudyView:
+    """A study as GET shows it."""
     runs = session.execute(
         select(RunRow, BundleRow)
         .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)

@@ -168,3 +168,23 @@ def test_versions_that_share_instances_go_together(tmp_path):
     assert {name for name, rows in left.items() if rows} <= {"bundles", "audit_head", "beats", "ledger_checks"}
     intake.arrivals.close()
     intake.database.close()
+
+
+def test_with_if_match_a_study_goes_only_in_the_state_that_was_seen(api):
+    ids = submitted(api)
+    path, key = f"/studies/{ids['study_id']}", api.key(Role.ADMIN)
+    etag = api.request("GET", path, key).headers["etag"]
+    with api.service.database.write() as session:  # an answer comes that whoever erases has not seen
+        session.query(RunRow).where(RunRow.id == ids["run_id"]).update({"status": "cancelled"})
+    for seen in (etag, f"W/{etag}", '"other"'):
+        refused = erase(api, ids["study_id"], headers={"If-Match": seen})
+        assert (refused.status_code, refused.json()["code"]) == (412, "state_changed")
+    now = api.request("GET", path, key).headers["etag"]
+    assert erase(api, ids["study_id"], headers={"If-Match": f'"other", {now}'}).status_code == 200
+    assert erase(api, ids["study_id"], headers={"If-Match": now}).status_code == 404
+
+
+def test_the_document_says_that_an_erasure_may_be_conditional(api):
+    erasing = api.app.openapi()["paths"]["/studies/{study_id}"]["delete"]
+    assert "412" in erasing["responses"]
+    assert "if-match" in {one["name"] for one in erasing["parameters"]}
