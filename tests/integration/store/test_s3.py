@@ -1,4 +1,4 @@
-"""The object store on S3, spoken to over HTTP: moto's server, set up as operators do it, by the AWS environment."""
+"""The object store on S3, spoken to over HTTP and TLS: moto's server, set up as operators do, by the AWS environment."""
 
 import subprocess
 import sys
@@ -6,8 +6,10 @@ import sys
 import httpx
 import pytest
 
+from factories import dcmtk
 from factories.processes import wait_until
 from factories.service_processes import free_port
+from factories.tls_front import tls_front
 from factories.work import RECORD
 from med3d_contract.store import ObjectDamagedError, ObjectMissingError, ObjectStore, StoreError
 from med3d_worker.tensors import TensorCache, tensor_key
@@ -38,15 +40,21 @@ def answers(url):
 
 
 @pytest.fixture
-def store(endpoint, monkeypatch):
+def account(endpoint, monkeypatch):
+    """What the environment says of an S3 anywhere."""
     for name, value in {
         "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ALLOW_HTTP": "true",
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_REGION": "eu-central-1",
     }.items():
         monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.fixture
+def store(account):
+    account.setenv("AWS_ALLOW_HTTP", "true")
     return ObjectStore.open("s3://med3d/below")
 
 
@@ -99,3 +107,39 @@ def test_a_tensor_survives_the_way_through_s3(store):
 def test_a_bucket_that_is_not_there_is_a_store_error(store):
     with pytest.raises(StoreError):
         ObjectStore.open("s3://nobody/below").check()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    made = dcmtk.certificates(tmp_path_factory.mktemp("certificates"))
+    dcmtk.certificates(made / "others")
+    return made
+
+
+@pytest.fixture
+def over_tls(endpoint, account, certificates):
+    """Sets the environment to an S3 with a certificate of this authority."""
+    with tls_front(int(endpoint.rsplit(":", 1)[1]), certificates) as port:
+        account.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{port}")
+        yield account
+
+
+def test_over_tls_objects_come_back_where_the_authority_is_trusted(over_tls, certificates, tmp_path):
+    over_tls.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+    store = ObjectStore.open("s3://med3d/below")
+    store.check()
+    file = tmp_path / "big"
+    file.write_bytes(bytes(range(256)) * 30_000)
+    stored = store.put_file("originals/over-tls", file)
+    assert store.fetch("originals/over-tls", tmp_path / "back", stored.sha256).stat().st_size == stored.size_bytes
+
+
+def test_nothing_is_given_to_a_store_that_is_not_trusted(over_tls, certificates):
+    over_tls.setenv("SSL_CERT_FILE", str(certificates / "others" / "ca.pem"))
+    with pytest.raises(StoreError):
+        ObjectStore.open("s3://med3d/below").put("originals/a", b"secret")
+
+
+def test_nothing_is_sent_in_the_clear_unless_that_is_allowed(account):
+    with pytest.raises(StoreError):
+        ObjectStore.open("s3://med3d/below").put("originals/a", b"secret")
