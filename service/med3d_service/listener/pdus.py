@@ -3,6 +3,7 @@
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -15,6 +16,8 @@ ANNOUNCED_BYTES = 256 * 1024
 _QUICK_ACK = getattr(socket, "TCP_QUICKACK", socket.TCP_NODELAY)
 LAST_WORDS_S = 2.0
 CHUNK_BYTES = 65536
+MOST_PATIENCE = 2
+"""A PDU that is not whole after so many times the idle time is not waited for: even 1 MB on a slow line needs less."""
 _HEAD = struct.Struct(">BxI")
 _PDV_HEAD = struct.Struct(">IBB")
 
@@ -54,6 +57,7 @@ class PduSocket:
 
     def __init__(self, connection: socket.socket, idle_s: float) -> None:
         self._connection = connection
+        self._idle_s = idle_s
         self._flags = 0
         if isinstance(connection, ssl.SSLSocket):
             connection.settimeout(idle_s)
@@ -96,8 +100,10 @@ class PduSocket:
 
     def _exactly(self, count: int) -> memoryview:
         buffer = memoryview(bytearray(count))
-        filled = 0
+        filled, until = 0, time.monotonic() + MOST_PATIENCE * self._idle_s
         while filled < count:
+            if time.monotonic() > until:  # a byte now and then would hold a place for ever
+                raise ConnectionEndedError
             try:
                 self._connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)  # holds for the next segments only
                 received = self._connection.recv_into(buffer[filled:], 0, self._flags)

@@ -1,12 +1,13 @@
 """Taking one class of what is kept out of the rows; the objects are listed, and go after the commit."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
 from med3d_contract.store import ObjectStore
+from med3d_contract.work import Preprocessed
 from med3d_service.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.cohorts.tables import FiguresRow
 from med3d_service.database import db_now
@@ -14,6 +15,7 @@ from med3d_service.erasure.objects import input_keys, tensor_keys
 from med3d_service.retention.tables import RemovalRow
 from med3d_service.tables import RunRow, StudyRow
 
+OF_WORKERS = ("tensors/", "pictures/")
 INPUT_REMOVED = "input_removed"
 REMOVED_SINCE = (
     "The study's images were removed when the time to keep them was over. To have it analysed again, let an admin "
@@ -45,6 +47,23 @@ def remove_tensors(session: Session, run_ids: Collection[str]) -> None:
     """Let tensors and pictures go; one that another run holds stays until that one's time."""
     _plan(session, sorted(tensor_keys(session, RunRow.id.in_(run_ids))))
     session.execute(update(RunRow).where(RunRow.id.in_(run_ids)).values(tensor_removed_at=db_now(), pictures=None))
+
+
+def remove_of_erased(session: Session, run_ids: Collection[str], left: Mapping[str, Preprocessed]) -> None:
+    """Let go of what a worker has stored for those of ``run_ids`` that were erased while it worked.
+
+    Their rows are gone, so this is the last time that anybody names these objects.
+    """
+    if not run_ids:
+        return
+    erased = set(run_ids) - set(session.scalars(select(RunRow.id).where(RunRow.id.in_(run_ids))))
+    stored = {one.key for run_id in erased for one in (left[run_id].tensor, left[run_id].pictures) if one is not None}
+    ours = {key for key in stored if key.startswith(OF_WORKERS)}  # a worker's word removes nothing else
+    if ours:
+        tensor = RunRow.preprocessed["tensor"]["key"].as_string()
+        pictures = RunRow.pictures["key"].as_string()
+        held = session.execute(select(tensor, pictures).where(or_(tensor.in_(ours), pictures.in_(ours))))
+        _plan(session, sorted(ours - {key for pair in held for key in pair}))
 
 
 def remove_latents(session: Session, runs: Sequence[RunRow]) -> None:

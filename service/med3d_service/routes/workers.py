@@ -36,6 +36,7 @@ from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
 from med3d_service.intake.clock import COPIED
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
+from med3d_service.retention import remove_of_erased
 from med3d_service.routes import ServiceParts
 from med3d_service.runs import transitions
 from med3d_service.runs.views import bundle_ref, priority_of, subjects_of
@@ -218,6 +219,7 @@ def preprocessed(done: PreprocessedRuns, service: ServiceParts, _caller: Worker,
     """Take what preprocessing left; the runs wait for prediction. The same again is no error."""
     with service.database.write() as session:
         over = transitions.store_all_preprocessed(session, done.runs)
+        remove_of_erased(session, over, done.runs)
     background.add_task(_send, service, done.runs.keys() - over)
     return Over(over=frozenset(over))
 

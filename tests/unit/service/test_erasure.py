@@ -9,7 +9,7 @@ from factories.api import open_api
 from factories.arriving import Intake, saved, slices
 from factories.service import LEASES, completed, preprocessed, worker
 from factories.uploads import dicom_files
-from med3d_contract.work import PreprocessedObject
+from med3d_contract.work import PreprocessedObject, PreprocessedRuns
 from med3d_service.access import Role
 from med3d_service.audit.trail import entries
 from med3d_service.delivery import outbox
@@ -19,6 +19,7 @@ from med3d_service.erasure.rows import delete_rows, versions_of
 from med3d_service.erasure.tables import TombstoneRow
 from med3d_service.pulls.line import ASKED, Origin
 from med3d_service.pulls.wanted import PullRequest
+from med3d_service.retention import finish_removals
 from med3d_service.runs import transitions
 from med3d_service.tables import Base, RunRow, StudyRow
 
@@ -188,3 +189,33 @@ def test_the_document_says_that_an_erasure_may_be_conditional(api):
     erasing = api.app.openapi()["paths"]["/studies/{study_id}"]["delete"]
     assert "412" in erasing["responses"]
     assert "if-match" in {one["name"] for one in erasing["parameters"]}
+
+
+def test_what_a_worker_stores_for_a_study_that_was_erased_meanwhile_goes_too(api):
+    service, ids, other = api.service, submitted(api, 1), submitted(api, 2)
+    assert erase(api, ids["study_id"]).status_code == 200
+    finish_erasures(service)
+
+    def late(tensor, pictures="pictures/p.json"):
+        left = preprocessed(1).model_copy(
+            update={
+                "tensor": PreprocessedObject(key=tensor, sha256="0" * 64),
+                "pictures": PreprocessedObject(key=pictures, sha256="0" * 64),
+            }
+        )
+        body = PreprocessedRuns(runs={ids["run_id"]: left}).model_dump(mode="json")
+        for key in (tensor, pictures):
+            service.store.put(key, b"left")
+        answer = api.request("PUT", "/worker/preprocessed", api.key(Role.WORKER), json=body)
+        assert answer.json() == {"over": [ids["run_id"]]}
+        finish_removals(service)
+
+    late("tensors/of/the-erased.npz")
+    assert not {one.key for one in service.store.list("tensors")} & {"tensors/of/the-erased.npz"}
+    assert list(service.store.list("pictures")) == []
+    late(TENSOR)  # as another study's run has it
+    assert service.store.head(TENSOR) is not None
+    original = next(one.key for one in service.store.list("originals"))
+    late(original)
+    assert service.store.head(original) is not None, "a worker's word removes nothing else"
+    assert api.request("GET", f"/studies/{other['study_id']}", api.key(Role.VIEWER)).status_code == 200
