@@ -24,6 +24,12 @@ PROCESSES = {
 def main() -> int:
     """Run what the command line names."""
     match sys.argv[1:]:
+        case ["migrate"]:
+            try:
+                processes.migrate(Settings())
+            except ValueError as error:  # what the operator can mend: settings, keys, another version's schema
+                print(f"error: {error}", file=sys.stderr)  # noqa: T201
+                return 1
         case ["keys", folder]:
             processes.ensure_api_keys(Settings(), Path(folder))
         case ["rotate-identifier-key"]:

@@ -40,9 +40,16 @@ def commands(page):
 
 
 def mentioned_commands(page):
-    """`med3d ...` anywhere in the page."""
-    inline = re.findall(r"`(?:\w+=\S+ )?(med3d [a-z][^`\n]*)`", text_of(page))
-    return sorted({*inline, *(one.text for one in commands(page) if one.text.startswith("med3d "))})
+    """`med3d ...` anywhere in the page, within its sentences and as lines of its own."""
+    inline = re.findall(r"`(?:\w+=\S+ )*(med3d [a-z][^`\n]*)`", text_of(page))
+    lines = re.findall(r"^(?:\w+=\S+ )*(med3d [a-z].*?)(?:\s+# .*)?$", text_of(page), re.MULTILINE)
+    return sorted({*inline, *lines})
+
+
+def mentioned_metrics(page):
+    """Names of Prometheus metrics in the page."""
+    packages = {path.name for path in ROOT.glob("*/med3d_*")}
+    return sorted(set(re.findall(r"\bmed3d_[a-z_]+[a-z]", text_of(page))) - packages)
 
 
 def mentioned_settings(page):

@@ -16,7 +16,16 @@ from alembic import command as alembic
 from sqlalchemy import text
 
 from factories import dcmtk
-from factories.pages import ALL, OPERATORS, ROOT, commands, mentioned_commands, mentioned_settings, unknown_words
+from factories.pages import (
+    ALL,
+    OPERATORS,
+    ROOT,
+    commands,
+    mentioned_commands,
+    mentioned_metrics,
+    mentioned_settings,
+    unknown_words,
+)
 from factories.processes import family, wait_until_gone
 from factories.receivers import syslog_over_tls
 from factories.services import Service
@@ -173,6 +182,12 @@ def test_a_line_of_a_page_does_what_the_page_says(site, command):
         site.said[command.text] = site.shell(filled_in(site, command.text))
         assert SAYS.get(command.text, "") in site.said[command.text]
     AFTER.get(command.text, lambda _site: None)(site)
+
+
+def test_the_metrics_that_pages_mention_are_there(site):
+    shown = site.shell('curl -s -H "Authorization: Bearer $(cat DATA/api.key)" "$URL/metrics"')
+    missing = {name for page in ALL for name in mentioned_metrics(page) if name not in shown}
+    assert missing == set()
 
 
 def test_with_the_service_stopped_the_identifiers_get_a_new_key_and_all_balances(site):
