@@ -50,13 +50,20 @@ class Api:
 
 
 def open_api(data_dir, **settings):
-    """An API on an empty database, with one study that has everything."""
+    """An API on a new database, with one study that has everything."""
+    made = empty_api(data_dir, **settings)
+    made.ids = _one_of_each(made.service)
+    return made
+
+
+def empty_api(data_dir, **settings):
+    """An API on an empty database."""
     settings = migrated(data_dir, **settings)
     app = create_app(settings)
     app.state.service = replace(app.state.service, broker=MemoryBroker())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url="http://med3d")
-    return Api(app, client, settings, _one_of_each(app.state.service))
+    return Api(app, client, settings, {})
 
 
 def _one_of_each(service):

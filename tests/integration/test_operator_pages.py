@@ -1,6 +1,6 @@
 """The operators' pages do what they say: each line of their ``sh`` blocks is run by a shell, in the pages' order.
 
-One `med3d serve` holds a study, is backed up, and goes on from its backup on another machine, an earlier schema under
+A study was taken on one machine and is backed up; `med3d serve` goes on from its backup on another, an earlier schema under
 it. A line that is new in a page is run without a word here; what a page leaves to its reader (RUN, PREFIX, ...) is filled in.
 """
 
@@ -16,6 +16,7 @@ from alembic import command as alembic
 from sqlalchemy import text
 
 from factories import dcmtk
+from factories.api import empty_api
 from factories.pages import (
     ALL,
     OPERATORS,
@@ -28,14 +29,16 @@ from factories.pages import (
 )
 from factories.processes import family, wait_until_gone
 from factories.receivers import syslog_over_tls
-from factories.services import Service
-from med3d_cli.data_dir import DataDir
+from factories.services import Service, write_small_head
 from med3d_contract.results import RunStatus
+from med3d_service.access import Role
+from med3d_service.bundles import read_bundle_dir, register_bundles
 from med3d_service.database import Database, alembic_config
 from med3d_service.settings import Settings
 from med3d_worker.settings import WorkerSettings
 
 pytestmark = pytest.mark.timeout(240)
+BUNDLE = ROOT / "model_export/bundles/infovae-ixi-hh"
 COMMANDS = [one for page in OPERATORS for one in commands(page)]
 SERVE, RESTORE = "med3d serve --data-dir DATA", "Restore"
 LOSES = "med3d restore BACKUPS --data-dir DATA --objects"
@@ -51,12 +54,9 @@ class Site:
         self.at = self.first
         for machine in (self.first, self.second):
             machine.mkdir()
-        self.service = Service(folder, self.first / "DATA")
-        self.service.start()
-        self.run = self.service.submit(0)
-        assert self.service.wait_for_end(self.run).status is RunStatus.COMPLETED
-        shutil.copytree(ROOT / "model_export/bundles/infovae-ixi-hh", self.first / "BUNDLE")
-        self.study = self.service.client.run(self.run).study_id
+        self.study, self.run = take_a_study(self.first / "DATA", write_small_head(folder / "head"))
+        shutil.copytree(BUNDLE, self.first / "BUNDLE")
+        self.service = Service(folder, self.second / "DATA")
         self.said = {}
 
     def shell(self, line, **environment):
@@ -92,6 +92,17 @@ class Site:
         self.service.end()
 
 
+def take_a_study(data_dir, folder):
+    """By the API, when no worker is there yet; the study's and the run's id."""
+    api = empty_api(data_dir)
+    with api.service.database.write() as session:
+        register_bundles(session, [read_bundle_dir(BUNDLE)])
+    files = [("files", (path.name, path.read_bytes())) for path in sorted(folder.iterdir())]
+    taken = api.request("POST", "/studies", api.key(Role.SUBMITTER), files=files).json()
+    api.close()
+    return taken["study_id"], taken["run_id"]
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     made = Site(tmp_path_factory.mktemp("site"))
@@ -109,14 +120,13 @@ def move_to_the_second_machine(site):
 
 
 def start_on_the_second_machine(site):
-    """The restored database, of an earlier schema, is brought forward by the start."""
+    """The restored database, of an earlier schema, is brought forward by the start, and the run that waited is done."""
     database = site.database()
     with database.engine.connect() as connection:
         alembic.downgrade(alembic_config(connection), "-1")
     database.close()
-    site.service.end()
-    site.service.data_dir = DataDir(site.second / "DATA")
     site.service.start()
+    assert site.service.wait_for_end(site.run).status is RunStatus.COMPLETED
     site.shell("med3d ledger --data-dir DATA --digests")
 
 
