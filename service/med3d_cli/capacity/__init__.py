@@ -1,0 +1,1 @@
+"""`med3d capacity`: how many workers, how much memory, disk and money so many studies a day take."""

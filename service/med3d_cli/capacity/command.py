@@ -1,0 +1,120 @@
+"""The command itself: options in, a table or JSON out, a picture where one is wanted."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from med3d_cli.capacity.day import Arrivals, DayShape
+from med3d_cli.capacity.measured import MeasuredCosts, read_costs
+from med3d_cli.capacity.picture import day_picture, duration
+from med3d_cli.capacity.plan import TB, CapacityPlan, Demand, Prices, TooShortError, plan
+from med3d_cli.errors import CommandError
+
+SIZES = [100, 10_000, 1_000_000]
+Money = Annotated[float, typer.Option(min=0, help="In any currency; together they give the cost a month.")]
+
+
+def capacity(
+    studies_per_day: Annotated[
+        list[int], typer.Option(min=1, max=100_000_000, help="May be given several times.")
+    ] = SIZES,
+    arrivals: Annotated[
+        Arrivals, typer.Option(help="office: most by day; even; night: a cohort that waits when the window opens.")
+    ] = "office",
+    target_minutes: Annotated[float, typer.Option(min=0.01, help="95 % are to be answered within so long.")] = 15.0,
+    window_hours: Annotated[float, typer.Option(min=0.1, max=24, help="Of a night; all is to be done in it.")] = 8.0,
+    stat_share: Annotated[float, typer.Option(min=0, max=1, help="Of the studies that are stat.")] = 0.01,
+    busy_share: Annotated[float, typer.Option(min=0, max=1, help="Of the studies, in the busy hours.")] = 0.7,
+    busy_hours: Annotated[float, typer.Option(min=0.1, max=24, help="From eight in the morning.")] = 10.0,
+    cpu: Annotated[float, typer.Option(min=0.01, help="Speed of your cores; those of the table: 1.")] = 1.0,
+    gpu: Annotated[
+        float | None, typer.Option(min=0.01, help="Milliseconds of your GPU for a head; prediction leaves the workers.")
+    ] = None,
+    study_mb: Annotated[
+        float | None, typer.Option(min=0.001, help="A study as it is sent; default: as measured.")
+    ] = None,
+    kept_days: Annotated[int, typer.Option(min=1, help="How long studies are kept, for the cost of storage.")] = 365,
+    price_core_hour: Money = 0.0,
+    price_gpu_hour: Money = 0.0,
+    price_tb_month: Money = 0.0,
+    measured: Annotated[Path | None, typer.Option(help="Your own table of costs, in place of the shipped one.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the day of the last number of studies here (SVG).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """Say how many workers, how much memory, disk and money so many studies a day take, by simulating a day."""
+    costs = read_costs(measured)
+    shape = DayShape(arrivals, stat_share, busy_share, busy_h=busy_hours, window_h=window_hours)
+    night = arrivals == "night"
+    target_s, share = (window_hours * 3600, 1.0) if night else (target_minutes * 60, 0.95)
+    gpu_s, study_bytes = (None if gpu is None else gpu / 1000), (None if study_mb is None else study_mb * 1e6)
+    prices = Prices(price_core_hour, price_gpu_hour, price_tb_month)
+    try:
+        with Console(stderr=True).status("simulating"):
+            plans = [
+                plan(Demand(count, shape, target_s, share, cpu, gpu_s, study_bytes, kept_days), costs, prices)
+                for count in studies_per_day
+            ]
+    except TooShortError as error:
+        option = "--window-hours" if night else "--target-minutes"
+        said = f"target_too_short: a study alone takes longer than {target_s:g} s: give {option} more"
+        raise CommandError(said, exit_code=2) from error
+    if as_json:
+        typer.echo(json.dumps({"measured": costs.model_dump(), "plans": [asdict(made) for made in plans]}, indent=2))
+    else:
+        _show(plans, costs, priced=prices != Prices())
+    if picture is not None:
+        try:
+            picture.write_text(day_picture(plans[-1], costs))
+        except OSError as error:
+            raise CommandError(f"picture_unwritable: {picture} cannot be written: {error.strerror}") from error
+
+
+def _show(plans: list[CapacityPlan], costs: MeasuredCosts, *, priced: bool) -> None:
+    title = (
+        f"Measured {costs.date}: {costs.crowded.study_s:.2f} s of a core for a study of {costs.study.sent / 1e6:.1f} MB"
+    )
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("studies a day")
+    for made in plans:
+        shown.add_column(f"{made.demand.studies:,}", justify="right")
+    for name, cells in rows(plans, priced=priced):
+        shown.add_row(name, *cells)
+    console = Console()
+    console.print(shown)
+    if plans[0].demand.gpu_s is not None:
+        console.print(f"GPU: {1000 * plans[0].demand.gpu_s:g} ms for a head, as you said; no GPU has been measured.")
+
+
+def rows(plans: list[CapacityPlan], *, priced: bool) -> list[tuple[str, list[str]]]:
+    """The table's rows: a name, and a cell for each plan."""
+    gpus = [("GPUs (by your time for a head)", [f"{made.gpus:,}" for made in plans])] if plans[0].gpus else []
+    money = [
+        ("cost a month, workers always there", [f"{made.cost_month:,.0f}" for made in plans]),
+        ("cost a month, workers only while they work", [f"{made.cost_month_if_scaled:,.0f}" for made in plans]),
+    ]
+    return [
+        ("workers, one core and one thread each", [f"{made.workers:,}" for made in plans]),
+        *gpus,
+        ("couriers", [f"{made.couriers:,}" for made in plans]),
+        ("cores for API and scheduler", [f"{made.service_cores:,}" for made in plans]),
+        ("answered within: half, 95 %", [_pair(made.answered_s) for made in plans]),
+        ("stat study begins within: half, 95 %", [_pair(made.stat_start_s) for made in plans]),
+        ("most studies an hour", [f"{made.studies_per_hour:,.0f}" for made in plans]),
+        ("workers busy", [f"{100 * made.busy:.0f} %" for made in plans]),
+        ("workers' memory, GB", [f"{made.worker_memory_bytes / 1e9:,.1f}" for made in plans]),
+        ("Redis memory at most, MB", [f"{made.redis_bytes / 1e6:,.1f}" for made in plans]),
+        ("store grows a day, GB", [f"{made.store_bytes_day / 1e9:,.2f}" for made in plans]),
+        ("store grows a year, TB", [f"{365 * made.store_bytes_day / TB:,.2f}" for made in plans]),
+        ("database grows a day, GB", [f"{made.database_bytes_day / 1e9:,.3f}" for made in plans]),
+        ("database grows a year, GB", [f"{365 * made.database_bytes_day / 1e9:,.1f}" for made in plans]),
+        *(money if priced else []),
+    ]
+
+
+def _pair(seconds: tuple[float, float]) -> str:
+    return ", ".join(duration(value) for value in seconds)

@@ -1,0 +1,182 @@
+"""The capacity plan: from a table of costs to workers, bytes and money; and the command."""
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from factories.costs import COSTS
+from med3d_cli.capacity.day import DAY_S, OTHERS, STAT, DayShape, StudyTimes
+from med3d_cli.capacity.measured import shipped_costs
+from med3d_cli.capacity.picture import day_picture
+from med3d_cli.capacity.plan import Day, Demand, Prices, plan
+from med3d_cli.capacity.simulation import WORKERS, quantile, simulate
+from med3d_cli.main import make_app
+
+OFFICE, NIGHT = DayShape(), DayShape("night")
+NOTHING = Prices()
+
+
+def demand(studies, shape=OFFICE, target_s=900.0, **more):
+    return Demand(studies, shape, target_s, **more)
+
+
+def night(studies):
+    return demand(studies, NIGHT, NIGHT.span_s, target_share=1.0)
+
+
+def run(*arguments):
+    return CliRunner().invoke(make_app(), ["capacity", *map(str, arguments)])
+
+
+def test_of_a_day_the_stated_share_comes_in_the_busy_hours_and_the_stated_share_is_stat():
+    moments = OFFICE.moments(20_000)
+    busy = sum(8 * 3600 <= at < 18 * 3600 for at, _ in moments) / len(moments)
+    assert busy == pytest.approx(0.7, abs=0.02)
+    assert sum(rank == STAT for _, rank in moments) == 200
+    assert moments == sorted(moments) == OFFICE.moments(20_000)
+    assert 0 <= moments[0][0] <= moments[-1][0] < DAY_S
+
+
+def test_a_night_s_cohort_waits_when_the_window_opens_and_stat_studies_come_in_between():
+    moments = NIGHT.moments(1000)
+    assert {at for at, rank in moments if rank == OTHERS} == {0.0}
+    assert max(at for at, rank in moments if rank == STAT) > 3600
+
+
+@pytest.mark.parametrize("studies", [1, 100, 10_000])
+def test_the_fewest_workers_are_enough_and_one_fewer_is_not(studies):
+    asked = demand(studies)
+    made, day = plan(asked, COSTS, NOTHING), Day.of(asked, COSTS)
+
+    def in_time(workers):
+        return quantile(day.outcome(workers).answered_s(), 0.95) <= 900
+
+    assert in_time(made.workers)
+    assert made.workers == 1 or not in_time(made.workers - 1)
+
+
+def test_a_night_takes_its_work_divided_by_its_window():
+    made = plan(night(10_000), COSTS, NOTHING)
+    work = 10_000 * COSTS.crowded.study_s / NIGHT.span_s
+    assert work <= made.workers <= work * 1.02 + 1
+    assert made.answered_s[1] <= NIGHT.span_s
+
+
+def test_a_stat_study_in_the_night_begins_after_its_copy_and_a_part_of_one_task():
+    made = plan(night(10_000), COSTS, NOTHING)
+    assert made.stat_start_s[1] <= COSTS.copy_s + COSTS.crowded.preprocess_s + 4 * COSTS.crowded.preprocess_sd_s
+
+
+def test_a_million_studies_take_a_hundred_times_what_ten_thousand_take():
+    few, many = (plan(night(studies), COSTS, NOTHING, most_simulated=5_000) for studies in (10_000, 1_000_000))
+    assert many.workers == pytest.approx(1_000_000 * COSTS.crowded.study_s / NIGHT.span_s, rel=0.2)
+    assert many.store_bytes_day == 100 * few.store_bytes_day
+    assert many.database_bytes_day == 100 * few.database_bytes_day
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 2000), st.integers(1, 2000), st.floats(10, 3600))
+def test_more_studies_or_a_shorter_target_never_take_fewer_workers(first, second, target_s):
+    few, many = sorted((first, second))
+    least = plan(demand(few, DayShape("even"), target_s), COSTS, NOTHING).workers
+    assert plan(demand(many, DayShape("even"), target_s), COSTS, NOTHING).workers >= least - 1  # other random arrivals
+    assert plan(demand(few, DayShape("even"), target_s * 2), COSTS, NOTHING).workers <= least
+
+
+def test_bytes_are_per_study_and_grow_with_what_the_sender_sends():
+    made = plan(demand(100), COSTS, NOTHING)
+    assert made.store_bytes_day == pytest.approx(100 * 2.3e6)
+    assert made.database_bytes_day == pytest.approx(100 * 2e4)
+    assert plan(demand(100, study_bytes=1e7), COSTS, NOTHING).store_bytes_day == pytest.approx(100 * 21.2e6)
+    assert made.worker_memory_bytes == made.workers * 1.2e9
+
+
+def test_redis_holds_its_workers_and_what_waits():
+    made = plan(night(10_000), COSTS, NOTHING)
+    assert made.redis_bytes == pytest.approx(1e6 + made.workers * 1e5 + 9_900_000, rel=0.01)
+
+
+def test_faster_cores_take_fewer_workers_and_a_gpu_takes_prediction_off_them():
+    plain, faster, gpu = (
+        plan(replace(night(20_000), **more), COSTS, NOTHING) for more in ({}, {"speed": 2.0}, {"gpu_s": 0.02})
+    )
+    assert faster.workers == pytest.approx(plain.workers / 2, abs=1)
+    assert (plain.gpus, gpu.gpus) == (0, 1)
+    assert gpu.workers == pytest.approx(plain.workers * 5.02 / COSTS.crowded.study_s, abs=1)
+
+
+def test_money_is_hours_and_terabytes_at_the_prices_that_were_said():
+    made = plan(demand(10_000, kept_days=30), COSTS, Prices(core_hour=0.1, tb_month=20.0))
+    cores = made.workers + made.couriers + made.service_cores
+    kept = 30 * (made.store_bytes_day + made.database_bytes_day) / 1e12
+    assert made.cost_month == pytest.approx(cores * 73.0 + kept * 20.0)
+    assert made.cost_month_if_scaled < made.cost_month
+    dear = plan(demand(10_000, gpu_s=0.02), COSTS, Prices(gpu_hour=2.0))
+    assert dear.cost_month == pytest.approx(dear.gpus * 2.0 * 730)
+
+
+def test_pictures_are_drawn_of_day_and_night():
+    for asked in (demand(1000), night(1000)):
+        drawn = day_picture(plan(asked, COSTS, NOTHING), COSTS)
+        assert ET.fromstring(drawn).tag.endswith("svg")
+        assert "1,000 studies a day" in drawn
+
+
+def test_the_command_gives_its_table_as_json_and_draws_the_day(tmp_path):
+    said = run("--studies-per-day", 100, "--studies-per-day", 2000, "--json", "--picture", tmp_path / "day.svg")
+    assert said.exit_code == 0, said.output
+    told = json.loads(said.stdout)
+    assert [made["demand"]["studies"] for made in told["plans"]] == [100, 2000]
+    assert told["measured"] == json.loads(shipped_costs().model_dump_json())
+    assert "2,000 studies a day" in (tmp_path / "day.svg").read_text()
+
+
+def test_a_gpu_s_time_is_told_to_be_the_user_s():
+    assert "as you said; no GPU has been measured" in run("--studies-per-day", 100, "--gpu", 12).stdout
+
+
+def test_one_s_own_table_takes_the_place_of_the_shipped_one(tmp_path):
+    (tmp_path / "mine.json").write_text(COSTS.model_dump_json())
+    assert "5.64 s of a core" in run("--studies-per-day", 100, "--measured", tmp_path / "mine.json").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--target-minutes", 0.01), "target_too_short: a study alone takes longer than 0.6 s"),
+        (("--measured", "/nowhere/costs.json"), "costs_unreadable: "),
+        (("--picture", "/nowhere/day.svg"), "picture_unwritable: "),
+    ],
+)
+def test_what_cannot_be_is_said_with_a_code(arguments, words):
+    said = run("--studies-per-day", 10, *arguments)
+    assert words in str(said.exception)
+
+
+def test_a_table_that_is_none_is_told_what_is_wrong(tmp_path):
+    table = json.loads(COSTS.model_dump_json())
+    table["crowded"]["predict_s"] = -1
+    (tmp_path / "costs.json").write_text(json.dumps(table))
+    said = run("--studies-per-day", 10, "--measured", tmp_path / "costs.json")
+    assert "costs_invalid: " in str(said.exception)
+    assert "crowded.predict_s" in str(said.exception)
+
+
+def test_the_shipped_table_was_measured_and_its_predictions_held():
+    costs = shipped_costs()
+    assert costs.command.startswith("PYTHONPATH=tests python -m bench.bench_capacity")
+    assert {one.workers for one in costs.checked} == {1, 2}
+    for one in costs.checked:
+        lowest, highest = (-0.15, 0.15) if one.arrivals == "at once" else (-0.15, 0.3)  # too long is the safe side
+        assert lowest <= one.error <= highest, one
+    for workers, times in ((1, costs.alone), (2, costs.crowded)):
+        recorded = {one.what: one for one in costs.checked if (one.workers, one.arrivals) == (workers, "at once")}
+        studies = recorded["last answered"].studies
+        jobs = list(StudyTimes(times, costs.copy_s).jobs([(0.0, OTHERS)] * studies, copy_pool="couriers"))
+        last = simulate(jobs, {"couriers": 1, WORKERS: workers}).last_end_s
+        assert last == pytest.approx(recorded["last answered"].predicted_s, abs=0.06), "the simulator still says so"
