@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import os
+from collections.abc import Collection
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -44,12 +45,14 @@ class IdentifierVault:
 
     def read(self, session: Session, study_id: str, kind: str) -> str | None:
         """Read an identifier of a study."""
-        row = session.scalars(
-            select(IdentifierRow).where(IdentifierRow.study_id == study_id, IdentifierRow.kind == kind)
-        ).first()
-        if row is None:
-            return None
-        return self.opened(row)
+        return self.read_all(session, [study_id], kind).get(study_id)
+
+    def read_all(self, session: Session, study_ids: Collection[str], kind: str) -> dict[str, str]:
+        """Read this identifier of several studies, by study; those without it are left out."""
+        rows = session.scalars(
+            select(IdentifierRow).where(IdentifierRow.study_id.in_(study_ids), IdentifierRow.kind == kind)
+        )
+        return {row.study_id: self.opened(row) for row in rows}
 
     def renew(self, row: IdentifierRow) -> None:
         """Encrypt a row again under the newest key."""

@@ -158,7 +158,8 @@ def _times(
     ages = [subject.age.years for study in studies if (subject := subject_of(study)).age is not None]
     if len(ages) == len(studies):
         return "age", ages
-    dates = [_date(vault.read(session, study.id, "study_date")) for study in studies]
+    said = vault.read_all(session, [study.id for study in studies], "study_date")
+    dates = [_date(said.get(study.id)) for study in studies]
     known = [date for date in dates if date is not None]
     if len(known) == len(studies):
         return "study_date", [round((date - min(known)).days / DAYS_PER_YEAR, 3) for date in known]

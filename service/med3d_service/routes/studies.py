@@ -1,5 +1,6 @@
 """Studies: sending one, reading one, running one again."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -195,9 +196,10 @@ def list_studies(
     with service.database.read() as session:
         query = newest_first(select(StudyRow).where(caller.sees(StudyRow.site)), StudyRow.seq, limit, cursor)
         for kind, text in sought.items():
-            query = query.where(StudyRow.id.in_(service.vault.find(kind, text)))
+            # The ids and no condition: SQLite would walk through all studies, newest first, to find the one.
+            query = query.where(StudyRow.id.in_(session.scalars(service.vault.find(kind, text)).all()))
         rows, next_cursor = cut(session.scalars(query).all(), limit, lambda row: row.seq)
-        items = tuple(study_view(service, session, row) for row in rows)
+        items = _views(service, session, rows)
     shown(request, "study", [item.study_id for item in items], sought=tuple(sought))
     return StudyPage(items=items, next_cursor=next_cursor)
 
@@ -260,30 +262,47 @@ def _study(session: Session, caller: Caller, study_id: str) -> StudyRow:
 
 def study_view(service: Service, session: Session, study: StudyRow) -> StudyView:
     """A study as GET shows it."""
-    runs = session.execute(
-        select(RunRow, BundleRow)
+    return _views(service, session, [study])[0]
+
+
+def _views(service: Service, session: Session, studies: Sequence[StudyRow]) -> tuple[StudyView, ...]:
+    ids = [study.id for study in studies]
+    subjects = service.vault.read_all(session, ids, "subject")
+    runs = _runs_of(session, ids)
+    return tuple(_study_view(study, subjects.get(study.id), runs.get(study.id, ())) for study in studies)
+
+
+def _runs_of(session: Session, study_ids: Sequence[str]) -> dict[str, list[StudyRun]]:
+    """The runs of studies in short, by study: their results, which are long, are not read."""
+    found = session.execute(
+        select(RunRow.study_id, RunRow.id, RunRow.status, RunRow.chosen_series, RunRow.superseded_by, BundleRow)
         .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
-        .where(RunRow.study_id == study.id)
+        .where(RunRow.study_id.in_(study_ids))
         .order_by(RunRow.seq)
-    ).all()
+    )
+    runs: dict[str, list[StudyRun]] = {}
+    for study_id, run_id, status, chosen_series, superseded_by, bundle in found:
+        run = StudyRun(
+            run_id=run_id,
+            status=RunStatus(status),
+            bundle=bundle_ref(bundle),
+            chosen_series=chosen_series or None,
+            superseded=superseded_by is not None,
+        )
+        runs.setdefault(study_id, []).append(run)
+    return runs
+
+
+def _study_view(study: StudyRow, pseudonym: str | None, runs: Sequence[StudyRun]) -> StudyView:
     subject = subject_of(study)
     return StudyView(
         study_id=study.id,
         created_at=moment(study.created_at),
         files=study.files,
         skipped_files=study.skipped_files,
-        subject=service.vault.read(session, study.id, "subject"),
+        subject=pseudonym,
         age=subject.age,
         sex=subject.sex,
         working_copy=study.working_status,
-        runs=tuple(
-            StudyRun(
-                run_id=run.id,
-                status=RunStatus(run.status),
-                bundle=bundle_ref(bundle),
-                chosen_series=run.chosen_series or None,
-                superseded=run.superseded_by is not None,
-            )
-            for run, bundle in runs
-        ),
+        runs=tuple(runs),
     )
