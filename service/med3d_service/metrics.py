@@ -70,11 +70,10 @@ class _RunsCollector(Collector):
         """Read the database."""
         with self._database.read() as session:
             counts = session.execute(
-                select(RunRow.status, RunRow.priority, func.count(), func.min(RunRow.created_at)).group_by(
-                    RunRow.status, RunRow.priority
-                )
+                select(RunRow.status, RunRow.priority, func.count()).group_by(RunRow.status, RunRow.priority)
             ).all()
             now = session.execute(select(db_now())).scalar_one()
+            oldest = session.execute(select(func.min(RunRow.created_at)).where(RunRow.status.in_(WAITING))).scalar_one()
             alive = session.execute(
                 select(func.count()).select_from(WorkerRow).where(WorkerRow.seen_at > now - self._worker_silent_s)
             ).scalar_one()
@@ -93,12 +92,11 @@ class _RunsCollector(Collector):
             sent.add_metric([destination, status], count)
         yield sent
         runs = GaugeMetricFamily("med3d_runs", "Runs by status and priority", labels=["status", "priority"])
-        for status, rank, count, _ in counts:
+        for status, rank, count in counts:
             runs.add_metric([status, PRIORITIES[rank]], count)
         yield runs
         waiting = GaugeMetricFamily("med3d_oldest_waiting_seconds", "Age of the oldest run that waits")
-        oldest = min((created_at for status, _, _, created_at in counts if status in WAITING), default=now)
-        waiting.add_metric([], max(0.0, now - oldest))
+        waiting.add_metric([], 0.0 if oldest is None else max(0.0, now - oldest))
         yield waiting
         workers = GaugeMetricFamily("med3d_workers_alive", "Workers heard of lately")
         workers.add_metric([], alive)

@@ -4,6 +4,7 @@ The database tells it, not the queue, which holds a window of what waits. What i
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +45,12 @@ def queue_signals(session: Session, now: float, target_s: float) -> list[QueueSi
     preprocessed = _count_and_oldest(
         session, AttemptRow.ended_at, RunRow.status == RunStatus.PREPROCESSED, RunRow.held.is_(False), *ended
     )
-    copies = _count_and_oldest(session, StudyRow.created_at, StudyRow.working_status == "waiting")
-    copying = _count_and_oldest(session, StudyRow.created_at, StudyRow.working_status == "copying")[0]
-    in_work = {status: _count(session, status) for status in (RunStatus.PREPROCESSING, RunStatus.PREDICTING)}
+    copies = _by_status(session, StudyRow.working_status, StudyRow.created_at, ("waiting", "copying"))
+    runs = _by_status(session, RunRow.status, RunRow.created_at, (RunStatus.PREPROCESSING, RunStatus.PREDICTING))
     return [
-        _signal(COURIER_QUEUE, copies, copying, FIRST_GUESS_S, now, target_s),
+        _signal(COURIER_QUEUE, copies["waiting"], copies["copying"][0], FIRST_GUESS_S, now, target_s),
         *(
-            _signal(queue, waiting, in_work[status], _seconds_per_run(session, stage), now, target_s)
+            _signal(queue, waiting, runs[status][0], _seconds_per_run(session, stage), now, target_s)
             for queue, waiting, status, stage in (
                 (PREPROCESS_QUEUE, queued, RunStatus.PREPROCESSING, PREPROCESS),
                 (PREDICT_QUEUE, preprocessed, RunStatus.PREDICTING, PREDICT),
@@ -64,15 +64,19 @@ def desired_workers(runs: int, run_s: float, target_s: float) -> int:
     return min(runs, math.ceil(runs * run_s / target_s))
 
 
-def _count(session: Session, status: RunStatus) -> int:
-    return session.execute(select(func.count()).select_from(RunRow).where(RunRow.status == status)).scalar_one()
-
-
 def _count_and_oldest(
     session: Session, since: InstrumentedAttribute[Any], *where: ColumnElement[bool]
 ) -> tuple[int, float | None]:
     count, oldest = session.execute(select(func.count(), func.min(since)).where(*where)).one()
     return count, oldest
+
+
+def _by_status(
+    session: Session, status: InstrumentedAttribute[str], since: InstrumentedAttribute[float], wanted: Sequence[str]
+) -> dict[str, tuple[int, float | None]]:
+    """How many have each of these statuses, and since when the oldest."""
+    found = session.execute(select(status, func.count(), func.min(since)).where(status.in_(wanted)).group_by(status))
+    return dict.fromkeys(wanted, (0, None)) | {name: (count, oldest) for name, count, oldest in found}
 
 
 def _signal(
