@@ -74,7 +74,10 @@ class PredictStage:
     pace: Pace = field(default_factory=Pace)
 
     def __call__(self) -> bool:
-        """Claim what can be worked off soon, at least one batch; whether more may wait."""
+        """Claim what can be worked off soon, at least one batch; whether more may wait.
+
+        A claim that is not full says nothing: runs of a batch that was lost are handed out one by one.
+        """
         limit = max(self.batch, self.pace.limit)
         try:
             claims = self.api.claim_predict(self.worker, limit).claims
@@ -94,7 +97,7 @@ class PredictStage:
                 answers |= self._batch(claims[first : first + self.batch], lease)
             self._deliver(claims, {run_id: one for run_id, one in answers.items() if not lease.is_over(run_id)})
         self.pace.took(len(claims), time.monotonic() - started)
-        return len(claims) == limit
+        return True
 
     def _batch(self, claims: Sequence[PredictClaim], lease: LeaseKeeper) -> dict[str, Completed | Refused]:
         """Load, encode and answer as many as may be in memory at once."""

@@ -52,7 +52,7 @@ class Setting:
 
 def test_all_claims_are_encoded_in_one_batch_and_stored_before_they_are_published():
     setting = Setting("a", "b", "c")
-    assert not setting.stage(), "nothing more waits"
+    setting.stage()
     assert setting.predicts.batches == [3]
     assert setting.sent == [("a", 2)], "one object and one message, named by the first"
     assert setting.stored("b").result == result()
@@ -67,8 +67,15 @@ def test_nothing_to_claim_is_no_work():
 def test_the_batch_is_bounded_and_it_is_said_that_more_may_wait():
     setting = Setting("a", "b", "c", "d", "e")
     assert setting.stage()
+    assert setting.stage()
     assert not setting.stage()
     assert setting.predicts.batches == [4, 1]
+
+
+def test_a_run_that_is_handed_out_alone_is_followed_by_the_next_one():
+    """As after a batch was lost: only the sweep would come back to the others, some at a time."""
+    setting = Setting("a")
+    assert setting.stage()
 
 
 def test_timings_and_providers_of_both_stages_are_kept():
