@@ -21,9 +21,10 @@ from pathlib import Path
 
 import psutil
 import redis
-from sqlalchemy import func, select, text
+from sqlalchemy import select
 
 from bench.measuring import machine, table
+from bench.tables_of import database_bytes, number_of
 from factories.fleets import worker_process
 from factories.processes import family, wait_until
 from factories.service_processes import Processes
@@ -174,18 +175,6 @@ def others_s():
     ours = sum(sum(one.cpu_times()[:4]) for one in family(os.getpid()))
     spent = psutil.cpu_times()
     return spent.user + spent.nice + spent.system + spent.irq + spent.softirq - ours
-
-
-def database_bytes(database):
-    """Bytes that SQLite's pages take."""
-    with database.read() as session:
-        pages = [session.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("page_count", "freelist_count")]
-        return (pages[0] - pages[1]) * session.execute(text("PRAGMA page_size")).scalar_one()
-
-
-def number_of(database, table_of, *where):
-    with database.read() as session:
-        return session.execute(select(func.count()).select_from(table_of).where(*where)).scalar_one()
 
 
 def redis_bytes(processes):

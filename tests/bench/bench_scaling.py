@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from sqlalchemy import func, select, text
+from sqlalchemy import select
 
 from bench.measuring import machine, table
+from bench.tables_of import database_bytes, number_of
 from factories.fleets import add_waiting, worker_process
 from factories.processes import wait_until
 from factories.service_processes import Processes
@@ -89,7 +90,7 @@ def workers(files, count):
         for core in range(count):
             fleet.enter_context(worker_process(processes, f"worker-{core}", cores={core}, MED3D_THREADS="1"))
         wait_until(lambda: number_of(database, WorkerRow) == count, "the workers", 120)
-        empty = size(database)
+        empty = database_bytes(database)
         add_waiting(processes, len(files), bundle=reference, working_copies=copies)
         processes.start("scheduler")
         before = service_s(processes)
@@ -110,7 +111,7 @@ def workers(files, count):
             predict_s=[(a.ended_at - a.claimed_at) / a.batch_size for a in attempts if a.stage == "predict"],
             service_s=max(0.0, spent - idle_s * took) / len(files),
             store_bytes=sum(path.stat().st_size for path in (Path(folder) / "store").rglob("*") if path.is_file()),
-            database_bytes=size(database) - empty,
+            database_bytes=database_bytes(database) - empty,
         )
 
 
@@ -127,18 +128,6 @@ def service_s(processes):
     """Processor seconds of API and scheduler so far."""
     times = [psutil.Process(processes.running[name].pid).cpu_times() for name in ("api", "scheduler")]
     return sum(one.user + one.system for one in times)
-
-
-def size(database):
-    """Bytes that SQLite's pages take."""
-    with database.read() as session:
-        pages = [session.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("page_count", "freelist_count")]
-        return (pages[0] - pages[1]) * session.execute(text("PRAGMA page_size")).scalar_one()
-
-
-def number_of(database, table_of, *where):
-    with database.read() as session:
-        return session.execute(select(func.count()).select_from(table_of).where(*where)).scalar_one()
 
 
 def options(description):

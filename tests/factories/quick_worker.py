@@ -18,17 +18,16 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from factories.work import BUNDLE, PROVENANCE, QUALITY, SERIES, result
+from factories.prepared import prepared_study
+from factories.work import BUNDLE, result
 from med3d_contract.client import WorkerClient
 from med3d_contract.store import ObjectStore
 from med3d_contract.work import WorkerHello, WorkerIdentity
 from med3d_pipeline.spec import QualityLimits
-from med3d_pipeline.study import Acquisition, PatientAttributes
 from med3d_worker.app import run_worker
 from med3d_worker.appraisal import StudyAppraisal
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
 from med3d_worker.predict_stage import PredictStage
-from med3d_worker.preparation import PreparedStudy
 from med3d_worker.preprocess_stage import PreprocessStage
 from med3d_worker.scratch import Scratch
 from med3d_worker.settings import WorkerSettings
@@ -75,20 +74,7 @@ class QuickPreparation:
         record = (
             found[0] if found else TensorRecord(np.full((2, 2, 2), number, np.float32), np.eye(4), {"overlap": 0.9})
         )
-        return PreparedStudy(
-            record=record,
-            stored=found[1] if found else self._cache.keep(key, record),
-            images=None,
-            series=SERIES,
-            quality=QUALITY,
-            acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
-            patient=PatientAttributes(),
-            review_reasons=(),
-            series_reasons=(),
-            provenance=PROVENANCE,
-            source=None,
-            pictures=None,
-        )
+        return prepared_study(record, found[1] if found else self._cache.keep(key, record))
 
 
 def predict(heads):

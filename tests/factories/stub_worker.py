@@ -12,17 +12,16 @@ from functools import partial
 
 import numpy as np
 
+from factories.prepared import prepared_study
 from factories.quick_worker import NO_LIMITS
 from factories.service import worker
-from factories.work import PROVENANCE, QUALITY, SERIES, result
+from factories.work import result
 from med3d_contract.client import WorkerClient
 from med3d_contract.store import ObjectStore
 from med3d_contract.work import WorkerHello
-from med3d_pipeline.study import Acquisition, PatientAttributes
 from med3d_worker.app import run_worker
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
 from med3d_worker.predict_stage import PredictStage
-from med3d_worker.preparation import PreparedStudy
 from med3d_worker.preprocess_stage import PreprocessStage
 from med3d_worker.scratch import Scratch
 from med3d_worker.settings import WorkerSettings
@@ -51,20 +50,7 @@ class Burns:
         assert [file.read_bytes() for file in folder.iterdir()], "a working copy holds something"
         on_stage("brain extraction")
         burn(0.8 * self.run_s)
-        return PreparedStudy(
-            record=RECORD,
-            stored=self.stored,
-            images=None,
-            series=SERIES,
-            quality=QUALITY,
-            acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
-            patient=PatientAttributes(),
-            review_reasons=(),
-            series_reasons=(),
-            provenance=PROVENANCE,
-            source=None,
-            pictures=None,
-        )
+        return prepared_study(RECORD, self.stored)
 
     def predict(self, heads):
         burn(0.2 * self.run_s * len(heads))

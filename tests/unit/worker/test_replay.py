@@ -6,6 +6,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from factories.prepared import prepared_study
 from factories.stores import MemoryStore
 from factories.work import AGE, BUNDLE, PROVENANCE, QUALITY, RECORD, REFUSAL, SERIES, result, tar_of
 from med3d_contract.replay import StoredRun
@@ -13,30 +14,12 @@ from med3d_contract.results import RunStatus
 from med3d_contract.store import ObjectDamagedError
 from med3d_contract.work import PreprocessedObject, Subject
 from med3d_pipeline.reference_case import Tolerances
-from med3d_pipeline.study import Acquisition, PatientAttributes
-from med3d_worker.preparation import PreparedStudy, StudyRefused
+from med3d_worker.preparation import StudyRefused
 from med3d_worker.replay import Replay
 from med3d_worker.scratch import Scratch
 from med3d_worker.tensors import TensorCache
 
 TOLERANCES = Tolerances(tensor_nrmse=0.01, latent_nrmse=0.01, brain_age_years=0.1, sdmt_points=0.1)
-
-
-def prepared(record=RECORD, provenance=PROVENANCE):
-    return PreparedStudy(
-        record=record,
-        stored=None,
-        images=None,
-        series=SERIES,
-        quality=QUALITY,
-        acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
-        patient=PatientAttributes(),
-        review_reasons=(),
-        series_reasons=(),
-        provenance=provenance,
-        source=None,
-        pictures=None,
-    )
 
 
 class Machine:
@@ -46,7 +29,7 @@ class Machine:
         self.store = MemoryStore()
         self.tensors = TensorCache(self.store)
         self.scratch = Scratch(folder)
-        self.prepared, self.answer = prepared(), result()
+        self.prepared, self.answer = prepared_study(RECORD), result()
         data = tar_of({"00001.dcm": b"slice"})
         self.store.objects["working/s.tar"] = data
         self.run = StoredRun(
@@ -105,7 +88,7 @@ def test_a_difference_within_the_tolerance_is_none_and_beyond_it_is_told(machine
 
 
 def test_another_tensor_is_told(machine):
-    machine.prepared = prepared(dataclasses.replace(RECORD, tensor=RECORD.tensor * np.float32(1.5)))
+    machine.prepared = prepared_study(dataclasses.replace(RECORD, tensor=RECORD.tensor * np.float32(1.5)))
     assert differing(machine.replay()) == ["tensor"]
 
 
@@ -119,7 +102,7 @@ def test_the_fingerprint_names_what_made_the_difference(machine):
     now = PROVENANCE.model_copy(
         update={"software": {"infovae-med3d": "9"}, "providers": ("OpenVINOExecutionProvider",)}
     )
-    machine.prepared = prepared(provenance=now)
+    machine.prepared = prepared_study(RECORD, provenance=now)
     changed = {part.name: (part.then, part.now) for part in machine.replay().fingerprint if not part.is_same}
     assert changed == {
         "infovae-med3d": ("0", "9"),
