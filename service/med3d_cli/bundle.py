@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from med3d_pipeline.bundle import Bundle
 
 BundleDir = Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False)]
+StatedBundleDir = Annotated[
+    Path | None,
+    typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Default: the model that runs use here."),
+]
 
 
 def bundle_commands() -> typer.Typer:
@@ -27,7 +31,7 @@ def bundle_commands() -> typer.Typer:
     return group
 
 
-def verify(folder: BundleDir) -> None:
+def verify(folder: StatedBundleDir = None) -> None:
     """Check every file's digest, who signed it, and that the reference case comes out the same on this machine.
 
     Trusted are the keys that the project ships, or those of MED3D_BUNDLE_KEYS.
@@ -41,7 +45,7 @@ def verify(folder: BundleDir) -> None:
         typer.echo(f"  {name.replace('_', ' ')} {difference:.2g}")
 
 
-def show(folder: BundleDir) -> None:
+def show(folder: StatedBundleDir = None) -> None:
     """What the model is, what it learned from, how well it does, what it is not for."""
     bundle = _open(folder)
     manifest = bundle.manifest
@@ -99,7 +103,7 @@ def sign(
     typer.echo(f"{bundle.name} {bundle.version} ({bundle.digest[:12]}): {signature}")
 
 
-def _open(folder: Path, *, trusted_only: bool = False) -> "Bundle":
+def _open(folder: Path | None, *, trusted_only: bool = False) -> "Bundle":
     with extra("worker"):
         require_onnx_runtime()
         from med3d_pipeline.bundle import Bundle
@@ -108,7 +112,8 @@ def _open(folder: Path, *, trusted_only: bool = False) -> "Bundle":
     settings = BundleSettings()
     try:
         trusted = settings.trusted_keys() if trusted_only else None
-        return Bundle.open(folder, provider=settings.provider, threads=settings.threads, trusted=trusted)
+        path = folder or Bundle.default_path()
+        return Bundle.open(path, provider=settings.provider, threads=settings.threads, trusted=trusted)
     except BundleError as error:
         raise CommandError(str(error)) from error
 

@@ -1,0 +1,142 @@
+"""Wheel and sdist as people get them: complete, without what lay about, and working where no checkout is."""
+
+import hashlib
+import json
+import tarfile
+import zipfile
+
+import pytest
+
+from factories.services import write_small_head
+from factories.wheels import BAITS, CHECKOUT, FreshEnvironment, build_distributions, interpreter
+
+pytestmark = pytest.mark.timeout(600)
+
+BUNDLES = CHECKOUT / "model_export" / "bundles"
+INSTALLED_AS = ".data/data/share/med3d/bundles/"
+SAMPLE_HEAD = ("--no-deps", "pydeface>=2.1")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return build_distributions(tmp_path_factory.mktemp("distributions"))
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory):
+    return write_small_head(tmp_path_factory.mktemp("head") / "study")
+
+
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory):
+    """An environment with the wheel and the extras ``worker`` and ``service``, far from the checkout."""
+    environment = FreshEnvironment(tmp_path_factory.mktemp("installed"))
+    environment.install(f"{built.wheel}[worker,service]")
+    return environment
+
+
+def digests_in_checkout():
+    files = (path for path in BUNDLES.rglob("*") if path.is_file())
+    return {str(path.relative_to(BUNDLES)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def bundle_digests(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name.partition(INSTALLED_AS)[2]: name for name in archive.namelist() if INSTALLED_AS in name}
+        return {name: hashlib.sha256(archive.read(inside)).hexdigest() for name, inside in names.items()}
+
+
+def names_in(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def assert_works(environment, head):
+    """The ways in that need no service: `bundle verify` and `analyse`."""
+    proved = environment.run("med3d", "bundle", "verify")
+    assert proved.returncode == 0, proved.stderr
+    assert "reference case within tolerances" in proved.stdout
+    assert str(environment.bin.parent) in environment.run("python", "-c", "import med3d_cli; print(med3d_cli)").stdout
+    analysed = environment.run("med3d", "analyse", head, "--json")
+    assert analysed.returncode == 0, analysed.stderr
+    assert json.loads(analysed.stdout)[0]["status"] == "completed"
+
+
+@pytest.mark.parametrize("which", ["wheel", "wheel_of_sdist"])
+def test_a_wheel_holds_the_checkouts_bundles_byte_for_byte(built, which):
+    assert bundle_digests(getattr(built, which)) == digests_in_checkout()
+
+
+def test_a_wheel_holds_all_code_and_nothing_that_lay_about(built):
+    names = names_in(built.wheel)
+    code = {
+        str(path.relative_to(CHECKOUT / folder))
+        for folder in ("service", "worker", "model_export")
+        for path in (CHECKOUT / folder).glob("med3d_*/**/*.py")
+    }
+    assert {name for name in names if name.endswith(".py") and "/migrations/" not in name} == code
+    assert any(name.startswith("med3d_service/migrations/versions/") for name in names)
+    assert not [name for name in names if "__pycache__" in name or name.startswith(("tests/", "deploy/"))]
+    assert names.isdisjoint(BAITS.values())
+
+
+def test_the_sdist_gives_the_wheel_that_the_checkout_gives(built):
+    assert names_in(built.wheel_of_sdist) == names_in(built.wheel)
+
+
+def test_an_sdist_holds_nothing_that_lay_about(built):
+    with tarfile.open(built.sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert "pyproject.toml" in names
+    assert names.isdisjoint(BAITS)
+
+
+def test_the_installed_wheel_proves_its_bundle_and_analyses_a_head(installed, head):
+    assert_works(installed, head)
+
+
+def test_the_installed_wheel_says_what_its_demonstration_lacks_and_then_shows_it(installed):
+    lacking = installed.run("med3d", "demo")
+    assert lacking.returncode == 1
+    assert "pip install --no-deps pydeface" in lacking.stderr
+    installed.install(*SAMPLE_HEAD)
+    shown = installed.run("med3d", "demo")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "brain age" in shown.stdout
+    assert list(installed.home.iterdir()) == []
+
+
+@pytest.mark.parametrize("extra", ["parquet", "worker-gpu"])
+def test_an_extra_that_is_too_large_to_install_resolves(installed, built, extra):
+    assert "Would install" in installed.pip("install", "--dry-run", f"{built.wheel}[{extra}]")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("extra", ["export,export-test", "bench", "supply-chain", "dev"])
+def test_what_developers_install_resolves(installed, built, extra):
+    assert "Would install" in installed.pip("install", "--dry-run", f"{built.wheel}[{extra}]")
+
+
+@pytest.mark.long
+def test_the_service_extra_alone_serves_the_api(built, tmp_path):
+    environment = FreshEnvironment(tmp_path)
+    environment.install(f"{built.wheel}[service]")
+    done = environment.run("python", "-c", "import med3d_service.app, med3d_service.courier, med3d_service.scheduler")
+    assert done.returncode == 0, done.stderr
+    analysed = environment.run("med3d", "analyse", tmp_path)
+    assert analysed.returncode == 1
+    assert 'pip install "infovae-med3d[worker]"' in analysed.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_the_wheel_works_on_later_pythons(built, head, tmp_path, version):
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"no Python {version} here")
+    environment = FreshEnvironment(tmp_path, python)
+    environment.install(f"{built.wheel}[worker,service]")
+    environment.install(*SAMPLE_HEAD)
+    assert_works(environment, head)
+    shown = environment.run("med3d", "demo")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
