@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.bias_field import correct_bias_field
+from med3d_pipeline.black_level import raise_to_black, require_measured
 from med3d_pipeline.brain_extraction import Box, BrainNetworks, Mask, extract_brain
 from med3d_pipeline.intensity import scale_robustly
 from med3d_pipeline.itk_threads import itk_threads
 from med3d_pipeline.orientation import to_closest_ras
-from med3d_pipeline.quality import require_image
 from med3d_pipeline.quality_measures import QualityEvidence, measure_quality
 from med3d_pipeline.registration import AffineRegistration, registration_failed
 from med3d_pipeline.resampling import coarsen, coarsening_factors, prefilter, resample
@@ -35,7 +35,8 @@ class Preprocessed:
     tensor_affine: (4, 4) float64, the tensor's voxels to the template's RAS+ mm.
     template_to_native: (4, 4) float64, the template's RAS+ mm to the scanner's.
     brain_mask: (X, Y, Z) uint8 in native space, axes closest to RAS; native_affine: its voxels to RAS+ mm.
-    measures: quality measures by name. timings_s: seconds by stage.
+    measures: quality measures by name, and not_measured_share, the share of the image's voxels that hold no number.
+    timings_s: seconds by stage.
     """
 
     tensor: Voxels
@@ -88,11 +89,12 @@ class Preprocessor:
         spec = self.spec
         with itk_threads(self.threads):
             with stages.stage("brain extraction"):
-                require_image(volume)
-                native = to_closest_ras(volume)
+                black = raise_to_black(to_closest_ras(volume))
+                native = black.volume
                 head = coarsen(native, spec.working_grid_mm)
                 brain_mask = extract_brain(head, self.networks)
                 mask = brain_mask.on(native)
+                require_measured(mask, black)
             with stages.stage("bias field"):
                 near, share = self.near_brain(head, brain_mask.share())
                 corrected = correct_bias_field(near, share, spec.bias_field)
@@ -104,6 +106,7 @@ class Preprocessor:
                 tensor = self.tensor(corrected, share, grid, alignment.template_to_native)
             with stages.stage("quality measures"):
                 measures = measure_quality(QualityEvidence(native, mask, share, alignment, self.template))
+                measures["not_measured_share"] = black.not_measured_share
         return Preprocessed(
             tensor=tensor,
             tensor_affine=grid,

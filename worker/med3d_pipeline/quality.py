@@ -4,11 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.spec import Limits, QualityLimits
-from med3d_pipeline.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -54,16 +51,6 @@ _VERDICTS = (
 
 QUALITY_CODES = ("not_finite", "constant_image", *(verdict.code for verdict in _VERDICTS))
 """The codes with which preprocessing and the quality gate refuse, in the order in which they win."""
-
-
-def require_image(volume: Volume) -> None:
-    """Raise InputRefused("not_finite" or "constant_image") for voxels that no step can work with."""
-    if not np.isfinite(volume.voxels).all():
-        raise InputRefused(
-            "not_finite", "The image holds voxels that are not numbers. Send the scanner's image as it was stored."
-        )
-    if volume.voxels.min() == volume.voxels.max():
-        raise InputRefused("constant_image", "All voxels of the image are equal. Send an image with contrast.")
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from factories import heads
-from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.quality import QUALITY_CODES, judge_quality, require_image
+from med3d_pipeline.quality import QUALITY_CODES, judge_quality
 from med3d_pipeline.quality_measures import QualityEvidence, measure_quality
 from med3d_pipeline.registration import Alignment
 from med3d_pipeline.spec import QualityLimits
@@ -94,18 +93,6 @@ def test_a_head_between_review_and_refusal_is_let_through_with_a_reason() -> Non
     verdict = judge_quality(GOOD | {"brain_volume_ml": 800.0}, limits)
     assert verdict.refusal is None
     assert verdict.review_reasons == ("brain_volume_ml of 800 is outside 1000 to 2000",)
-
-
-def test_voxels_that_are_not_numbers_are_refused() -> None:
-    with pytest.raises(InputRefused) as caught:
-        require_image(heads.with_nan(heads.cylinder()))
-    assert caught.value.code == "not_finite"
-
-
-def test_a_constant_image_is_refused() -> None:
-    with pytest.raises(InputRefused) as caught:
-        require_image(heads.constant())
-    assert caught.value.code == "constant_image"
 
 
 def test_volume_and_overlap_of_a_brain_that_is_the_template_s() -> None:
