@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
+from med3d_cli.study_stream import SERIES_HELP
 from med3d_contract.results import RunStatus
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def analyse(
         str | None,
         typer.Option(help="Where all were scanned, as the model's card spells it; for models that correct for sites."),
     ] = None,
+    series: Annotated[str | None, typer.Option(help=SERIES_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print an array with one object per input.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write one row per input to this file.")] = None,
     bundle: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the model.")] = None,
@@ -51,7 +53,7 @@ def analyse(
     stderr = Console(stderr=True)
     with ExitStack() as stack:
         write = stack.enter_context(_csv_writer(csv)) if csv else None
-        reports = _analyse_all(analyser, paths, Stated(age, site), keep, write, stderr)
+        reports = _analyse_all(analyser, paths, Stated(age, site, series), keep, write, stderr)
     if as_json:
         typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2, ensure_ascii=False))
     elif csv is None:

@@ -36,6 +36,7 @@ class StudyOptions:
     subject: str | None = None
     priority: Priority | None = None
     bundle: str | None = None
+    series: str | None = None
 
     def form(self) -> dict[str, str]:
         """The fields of the multipart form."""
@@ -45,6 +46,7 @@ class StudyOptions:
             "subject": self.subject,
             "priority": self.priority and self.priority.value,
             "bundle": self.bundle,
+            "series": self.series,
         }
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -11,7 +11,7 @@ from med3d_cli.connection import connect
 from med3d_cli.following import follow
 from med3d_cli.result_table import result_table
 from med3d_cli.results_client import ResultsClient, StudyOptions, Submitted
-from med3d_cli.study_stream import open_study
+from med3d_cli.study_stream import SERIES_HELP, open_study
 from med3d_contract.results import Priority, RunStatus, RunView, Sex
 
 EXIT_REFUSED = 3
@@ -25,10 +25,11 @@ def submit(
     subject: Annotated[str | None, typer.Option(help="Your pseudonym for the subject.")] = None,
     priority: Annotated[Priority | None, typer.Option(help="Who goes first.")] = None,
     bundle: Annotated[str | None, typer.Option(help="A model other than the default one.")] = None,
+    series: Annotated[str | None, typer.Option(help=SERIES_HELP)] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until there is an answer, and show it.")] = False,
 ) -> None:
     """Send studies to the service. A folder with its sub-folders is one study."""
-    options = StudyOptions(age, sex, subject, priority, bundle)
+    options = StudyOptions(age, sex, subject, priority, bundle, series)
     client = connect()
     submitted = [_submit_one(client, path, options) for path in paths]
     if wait:

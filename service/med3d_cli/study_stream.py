@@ -9,6 +9,7 @@ from typing import Protocol
 
 from med3d_cli.errors import CommandError
 
+SERIES_HELP = "The series to analyse: its number, Series Instance UID, or label as a run lists it."
 CHUNK_BYTES = 256 * 1024
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 SENT_AS_THEY_ARE = (*NIFTI_SUFFIXES, ".zip", ".tar", ".tar.gz", ".tgz", ".dcm")

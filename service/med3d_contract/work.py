@@ -85,7 +85,7 @@ class PreprocessClaim(Frozen):
     bundle: BundleRef
     working_copy_key: str = Field(description="object key of a tar with the de-identified files")
     working_copy_sha256: str
-    chosen_series: str | None = Field(description="label of the series a caller chose by hand")
+    chosen_series: str | None = Field(description="number, stand-in UID or label of the series a caller chose by hand")
     subject: Subject
 
 

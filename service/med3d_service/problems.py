@@ -178,7 +178,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "invalid_series": (
         422,
         "'series' is longer than 300 characters.",
-        "Send the label of one of the run's candidates.",
+        "Send its number, its Series Instance UID, or its label in an earlier run.",
     ),
     "unknown_priority": (422, "'priority' is none of stat, routine, cohort.", "Send one of them, or leave it out."),
     "unknown_peer": (422, "No peer of this name is configured.", "Ask the operator for the names of the peers."),

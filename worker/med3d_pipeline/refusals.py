@@ -37,8 +37,21 @@ READING_CODES: tuple[str, ...] = (
 )
 """Within a series the first code wins. Between the series of a study see ``speaks_for_the_study``."""
 
-ALLOWED_BY_HAND = frozenset({"no_t1w_series", "derived_only", "insufficient_coverage"})
-"""What a person may overrule by choosing the series; everything else leaves no volume to analyse."""
+ALLOWED_BY_HAND = frozenset(
+    {
+        "not_mr",
+        "secondary_capture",
+        "no_t1w_series",
+        "derived_only",
+        "through_plane_too_coarse",
+        "in_plane_too_coarse",
+        "insufficient_coverage",
+    }
+)
+"""What a person may overrule by choosing the series: all that headers say of it. Else there is no volume to analyse.
+
+The voxels are judged whoever chose: contrast and quality are overruled by nobody.
+"""
 
 
 @dataclass(frozen=True, slots=True)

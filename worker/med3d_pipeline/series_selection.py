@@ -28,12 +28,12 @@ class SeriesSelection:
 
 
 def select_series(study: Study, chosen: str | None = None) -> SeriesSelection:
-    """Choose the best T1-weighted 3D series, or the one with the label ``chosen``.
+    """Choose the best T1-weighted 3D series, or the one that ``chosen`` names (label, number or UID; see find_series).
 
     Equal scores are decided by series number and then by content, and reported in the review reasons.
 
-    Raises InputRefused with details {"candidates": [{label, score, reasons}]}: unknown_series where ``chosen`` is no
-    label of the study; else, where nothing is eligible, the code of the series that speaks for the study.
+    Raises InputRefused with details {"candidates": [{label, score, reasons}]}: unknown_series where ``chosen`` names
+    none of the study; else, where nothing is eligible, the code of the series that speaks for the study.
     """
     if chosen is not None:
         return _by_hand(study, find_series(study, chosen))

@@ -1,5 +1,6 @@
 """A study as its headers tell it: the series that it holds, labelled and appraised."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,16 +35,39 @@ class Study:
     unreadable_files: int
 
 
-def find_series(study: Study, label: str) -> StudySeries:
-    """Return the series with that label. Raises InputRefused with unknown_series."""
-    for series in study.series:
-        if series.label == label:
-            return series
+_SERIES_NUMBER = re.compile(r"(?:series )?([0-9]{1,10})")
+
+
+def find_series(study: Study, wanted: str) -> StudySeries:
+    """Return the series that a person means by its label, its series number or its Series Instance UID.
+
+    Upper and lower case are the same. Where several volumes share a number or UID, such as echoes, the best is meant.
+
+    Raises InputRefused with unknown_series.
+    """
+    said = " ".join(wanted.split()).casefold()
+    for means in (_has_label, _has_number, _has_uid):
+        for series in best_first(study):
+            if means(series, said):
+                return series
     raise InputRefused(
         "unknown_series",
-        "The study holds no series with that label. Choose one of the listed labels.",
+        "The study holds no such series. Choose one of those listed, by its number, Series Instance UID or label.",
         {"candidates": listed_candidates(study)},
     )
+
+
+def _has_label(series: StudySeries, said: str) -> bool:
+    return series.label.casefold() == said
+
+
+def _has_number(series: StudySeries, said: str) -> bool:
+    number = _SERIES_NUMBER.fullmatch(said)
+    return number is not None and series.series_number == int(number[1])
+
+
+def _has_uid(series: StudySeries, said: str) -> bool:
+    return not isinstance(series.source, NiftiFile) and any(plane.series_uid == said for plane in series.source)
 
 
 def best_first(study: Study) -> Sequence[StudySeries]:

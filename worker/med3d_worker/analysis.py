@@ -41,10 +41,14 @@ class AnalysedInput(Frozen):
 
 @dataclass(frozen=True)
 class Stated:
-    """What is told beside the files: age at the scan in years, the site as the model's training manifest spelt it."""
+    """What is told beside the files: age at the scan in years, the site as the model's training manifest spelt it.
+
+    series: the one to analyse, by its number, Series Instance UID or label.
+    """
 
     age_years: float | None = None
     site: str | None = None
+    series: str | None = None
 
 
 NOTHING_STATED = Stated()
@@ -72,7 +76,7 @@ class Analyser:
         clock = StageClock()
         prepared = None
         try:
-            prepared = self._prepare([path], chosen=None, clock=clock, on_stage=on_stage)
+            prepared = self._prepare([path], chosen=stated.series, clock=clock, on_stage=on_stage)
             on_stage("predicting")
             report = self._report(str(path), prepared, stated, clock)
         except StudyRefused as refused:

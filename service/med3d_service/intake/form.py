@@ -17,6 +17,7 @@ from med3d_service.intake.limits import Meter
 from med3d_service.intake.multipart import DamagedBodyError, MultipartBody, NotMultipartError, content_type
 from med3d_service.intake.receiving import IncomingFile, ReceivedStudy, StudyFiles
 from med3d_service.problems import ServiceError
+from med3d_service.runs.series_by_hand import LONGEST_SERIES
 from med3d_service.sealed import SealedReader, SealedWriter
 
 MAX_FIELD_BYTES = 1000
@@ -32,6 +33,7 @@ class SubmittedFields:
     subject: str | None = None
     priority: Priority | None = None
     bundle: str | None = None
+    series: str | None = None
 
 
 def parse_age(text: str) -> float:
@@ -51,12 +53,15 @@ def parse_fields(texts: dict[str, str]) -> SubmittedFields:
         raise ServiceError("unknown_priority")
     if subject is not None and len(subject) > 200:
         raise ServiceError("invalid_subject")
+    if len(given.get("series", "")) > LONGEST_SERIES:
+        raise ServiceError("invalid_series")
     return SubmittedFields(
         age=parse_age(given["age"]) if "age" in given else None,
         sex=Sex(sex) if sex else None,
         subject=subject,
         priority=Priority(priority) if priority else None,
         bundle=given.get("bundle"),
+        series=given.get("series"),
     )
 
 

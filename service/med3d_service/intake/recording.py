@@ -131,7 +131,8 @@ class StudyRecorder:
 
     def _start(self, session: Session, study: StudyRow, fields: SubmittedFields, *, known: bool) -> RecordedStudy:
         self.state(session, study, fields)
-        started = start_run(session, study, find_bundle(session, fields.bundle), priority=fields.priority)
+        bundle = find_bundle(session, fields.bundle)
+        started = start_run(session, study, bundle, priority=fields.priority, chosen_series=fields.series or "")
         return RecordedStudy(study.id, started.run.id, RunStatus(started.run.status), known and started.known)
 
 

@@ -1,6 +1,7 @@
 """Studies: sending one, reading one, running one again."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from med3d_service.routes.bodies import in_thread, read_body
 from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.routes.pulls import PullTaken
 from med3d_service.routes.study_form import FORM, INTAKE_CODES
+from med3d_service.runs.series_by_hand import LONGEST_SERIES, series_by_hand
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow
@@ -55,7 +57,7 @@ class Submitted(Frozen):
 
 
 class StudyRun(Frozen):
-    """A run of a study, in short."""
+    """A run of a study, in short. ``chosen_series``: null where the service chose; a UID is shown by its stand-in."""
 
     run_id: str
     status: RunStatus
@@ -90,7 +92,12 @@ class RunRequest(Frozen):
 
     bundle: Annotated[str | None, Field(max_length=300, examples=["infovae-ixi@0.2.0"])] = None
     series: Annotated[
-        str | None, Field(max_length=300, description="label of a candidate of an earlier run", examples=["series 19"])
+        str | None,
+        Field(
+            max_length=LONGEST_SERIES,
+            description="its number, its Series Instance UID, or its label in an earlier run",
+            examples=["series 19"],
+        ),
     ] = None
     priority: Priority | None = None
 
@@ -163,7 +170,8 @@ async def _receive(request: Request, service: Service, caller: Caller) -> Record
     try:
         await read_body(request, limits.upload_bytes, form.write)
         fields, received = await in_thread(request, form.finish)
-        return await in_thread(request, lambda: service.recorder.record(caller.site, fields, received))
+        wanted = replace(fields, series=series_by_hand(fields.series, service.keys.uids))
+        return await in_thread(request, lambda: service.recorder.record(caller.site, wanted, received))
     finally:
         with anyio.CancelScope(shield=True):
             await in_thread(request, form.discard)
@@ -242,7 +250,7 @@ def run_again(
             study,
             bundle,
             priority=wanted.priority,
-            chosen_series=(wanted.series or "").strip(),
+            chosen_series=series_by_hand(wanted.series, service.keys.uids),
             after_fault=True,
         )
     run_id = started.run.id

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from med3d_service.runs.series_by_hand import LONGEST_SERIES
+
 INTAKE_CODES = (
     "malformed_upload", "empty_upload", "unsupported_file", "not_an_archive", "archive_encrypted", "archive_nested",
     "archive_truncated", "archive_unsupported", "archive_unsafe_path", "archive_unsafe_member", "archive_bomb",
     "too_many_files", "mixed_upload", "unknown_field", "invalid_age", "invalid_sex", "invalid_subject",
-    "unknown_priority", "unknown_bundle", "upload_too_large", "not_multipart", "no_bundle", "disk_full",
+    "invalid_series", "unknown_priority", "unknown_bundle", "upload_too_large", "not_multipart", "no_bundle",
+    "disk_full",
 )  # fmt: skip
 
 FORM: dict[str, Any] = {
@@ -37,6 +40,13 @@ FORM: dict[str, Any] = {
                         "type": "string",
                         "description": "name, name@version or digest of a model bundle; else the default one",
                         "examples": ["infovae-ixi@0.1.0"],
+                    },
+                    "series": {
+                        "type": "string",
+                        "maxLength": LONGEST_SERIES,
+                        "description": "the series to analyse: its number, its Series Instance UID or its label in an "
+                        "earlier run; else the service chooses",
+                        "examples": ["19"],
                     },
                 },
             }

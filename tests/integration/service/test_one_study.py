@@ -129,6 +129,19 @@ def test_a_series_chosen_by_hand_is_a_run_of_its_own(service):
     assert [run["chosen_series"] for run in runs] == [None, "series 19"]
 
 
+def test_a_series_may_be_chosen_when_a_study_is_sent_and_its_uid_stays_here(service):
+    files, uid = new_files(), "1.2.826.0.1.3680043.8.498.1"
+    ids = send(service, files, series=uid).json()
+    wanted = claim(service, ids["run_id"]).chosen_series
+    assert wanted.startswith("2.25.")
+    assert service.study(ids["study_id"])["runs"][0]["chosen_series"] == wanted
+    again = service.client.post(f"/studies/{ids['study_id']}/runs", json={"series": uid})
+    assert (again.status_code, again.json()["run_id"]) == (200, ids["run_id"])
+    by_number = send(service, files, series="19").json()
+    assert by_number["study_id"] == ids["study_id"]
+    assert claim(service, by_number["run_id"]).chosen_series == "series 19"
+
+
 def test_after_a_fault_a_study_can_be_run_again_and_the_old_run_stays(service):
     ids = send(service).json()
     claim(service, ids["run_id"])

@@ -52,7 +52,7 @@ ACCEPTED = {"study_id": "s", "run_id": "r", "status": "queued", "links": {}}
 def test_a_study_is_sent_as_one_multipart_form(tmp_path):
     (tmp_path / "slice").write_bytes(b"pixels")
     api = Api(studies=[httpx.Response(202, json=ACCEPTED)])
-    options = StudyOptions(63.4, Sex.F, "S-1", Priority.STAT)
+    options = StudyOptions(63.4, Sex.F, "S-1", Priority.STAT, series="19")
     submitted = send(api, tmp_path, options)
     assert (submitted.run_id, submitted.status, submitted.known) == ("r", RunStatus.QUEUED, False)
     form = form_of(api.requests[0])
@@ -62,6 +62,7 @@ def test_a_study_is_sent_as_one_multipart_form(tmp_path):
         "sex": b"F",
         "subject": b"S-1",
         "priority": b"stat",
+        "series": b"19",
     }
     assert api.requests[0].headers["Authorization"] == "Bearer secret"
 

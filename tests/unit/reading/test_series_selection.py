@@ -1,12 +1,13 @@
 """The choice among the series of a study, by rank and by hand."""
 
 import pytest
+from pydicom import dcmread
 
 from factories.dicom_series import head_like, ras_affine, save_all, slice_datasets, write_series
 from factories.mr_headers import NOT_T1_WEIGHTED, T1_WEIGHTED
 from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.study import read_study, select_series
+from med3d_pipeline.study import load_series, read_study, select_series
 
 
 def test_the_whole_exam_ends_in_its_mprage(tmp_path):
@@ -70,6 +71,39 @@ def test_a_series_chosen_by_hand_is_taken_and_reviewed(tmp_path):
     assert selection.chosen == label
     assert "the series was chosen by hand" in selection.review_reasons
     assert any("no_t1w_series" in reason for reason in selection.review_reasons)
+
+
+@pytest.mark.parametrize(
+    "said", ["7", "07", "Series 7", "1.2.826.0.1.9", " SERIES  7: 3d  T1W 3.00 x 3.00 x 3.00 mm, 50 slices "]
+)
+def test_a_series_is_named_by_number_uid_or_label_in_either_case(tmp_path, said):
+    study = study_with(tmp_path, shape=(50, 50, 50), a={"SeriesNumber": 6}, b={"SeriesNumber": 7})
+    for dataset_path in (tmp_path / "b").iterdir():
+        dataset = dcmread(dataset_path)
+        dataset.SeriesInstanceUID = "1.2.826.0.1.9"
+        dataset.save_as(dataset_path)
+    study = read_study([tmp_path])
+    chosen = select_series(study, said).chosen
+    assert chosen.startswith("series 7: 3D T1w")
+    assert load_series(study, chosen).instances.series_uid == "1.2.826.0.1.9"
+
+
+def test_of_volumes_that_share_a_number_the_best_is_meant(tmp_path):
+    first, second = ({"SeriesNumber": 4, "EchoNumbers": number, "EchoTime": 3 * number} for number in (1, 2))
+    study = study_with(tmp_path, a=second, b=first)
+    assert select_series(study, "4").chosen == select_series(study).chosen
+
+
+def test_what_the_headers_say_is_overruled_by_hand_but_no_missing_volume(tmp_path):
+    write_series(tmp_path / "a", head_like((40, 40, 20)), ras_affine((4, 4, 8)), SeriesNumber=1, series="a")
+    tomography = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CT", "SeriesNumber": 2}
+    study_with(tmp_path, ct=tomography)
+    study = read_study([tmp_path])
+    for number, code in (("1", "through_plane_too_coarse"), ("2", "not_mr")):
+        selection = select_series(study, number)
+        assert selection.chosen.startswith(f"series {number}:")
+        assert any(code in str(reason) for reason in selection.review_reasons)
+        assert load_series(study, selection.chosen).volume.shape
 
 
 def test_a_label_that_does_not_exist_is_refused_with_those_that_do(tmp_path):

@@ -289,6 +289,7 @@ REFUSED = {
     "an unknown field": (files_form(("a", DICOM), colour="red"), "unknown_field"),
     "an unknown priority": (files_form(("a", DICOM), priority="now"), "unknown_priority"),
     "an unknown sex": (files_form(("a", DICOM), sex="X"), "invalid_sex"),
+    "a long series": (files_form(("a", DICOM), series="s" * 301), "invalid_series"),
     "a long subject": (files_form(("a", DICOM), subject="s" * 201), "invalid_subject"),
     "a huge field": (files_form(("a", DICOM), bundle="s" * 2000), "malformed_upload"),
     **{
