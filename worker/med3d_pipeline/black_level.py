@@ -12,7 +12,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.resampling import coarsening_factors
+from med3d_pipeline.resampling import coarsening_factors, voxels_to_hold
 from med3d_pipeline.volume import Volume, Voxels
 
 SAMPLING_MM = 2.0
@@ -79,7 +79,7 @@ def require_measured(brain_mask: npt.NDArray[np.uint8], black: BlackLevel) -> No
     """
     if black.not_measured is None:
         return
-    radius = [int(np.ceil(EDGE_MM / spacing)) for spacing in reversed(black.volume.spacing_mm)]  # ITK's axes: Z, Y, X
+    radius = [voxels_to_hold(EDGE_MM, spacing) for spacing in reversed(black.volume.spacing_mm)]  # ITK's axes: Z, Y, X
     core = sitk.GetArrayFromImage(sitk.BinaryErode(sitk.GetImageFromArray((brain_mask > 0).astype(np.uint8)), radius))
     inside = int(np.count_nonzero(black.not_measured & (core > 0)))
     if inside:

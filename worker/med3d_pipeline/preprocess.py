@@ -17,7 +17,7 @@ from med3d_pipeline.itk_threads import itk_threads
 from med3d_pipeline.orientation import to_closest_ras
 from med3d_pipeline.quality_measures import QualityEvidence, measure_quality
 from med3d_pipeline.registration import AffineRegistration, registration_failed
-from med3d_pipeline.resampling import coarsen, coarsening_factors, prefilter, resample
+from med3d_pipeline.resampling import coarsen, coarsening_factors, prefilter, resample, voxels_to_hold
 from med3d_pipeline.spec import PreprocessSpec
 from med3d_pipeline.template import Template, grid_affine
 from med3d_pipeline.volume import Affine, Volume, Voxels
@@ -148,7 +148,7 @@ def box_around(
     sides = []
     for axis, (spacing, step) in enumerate(zip(spacing_mm, steps, strict=True)):
         held = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        pad = int(np.ceil(margin_mm / spacing))
+        pad = voxels_to_hold(margin_mm, spacing)
         start = max(0, int(held[0]) - pad) // step * step
         sides.append(slice(int(start), min(mask.shape[axis], int(held[-1]) + 1 + pad)))
     return (sides[0], sides[1], sides[2])

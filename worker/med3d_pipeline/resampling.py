@@ -1,5 +1,7 @@
 """From native space into the template's grid, in one interpolation."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
@@ -8,12 +10,19 @@ from med3d_pipeline.itk_images import to_array, to_image, to_transform
 from med3d_pipeline.volume import Affine, Volume, Voxels
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+# Of a voxel: a header that says 1.0000001 mm must not tip a count of voxels that one of 1 mm would not.
+HEADER_ROUNDING = 1e-3
 
 
 def coarsening_factors(volume: Volume, grid_mm: float) -> tuple[int, int, int]:
     """How many voxels along each axis make one of about ``grid_mm``; at least 1."""
-    x, y, z = (max(1, round(grid_mm / spacing)) for spacing in volume.spacing_mm)
+    x, y, z = (max(1, math.floor(grid_mm / spacing + 0.5 - HEADER_ROUNDING)) for spacing in volume.spacing_mm)
     return (x, y, z)
+
+
+def voxels_to_hold(length_mm: float, spacing_mm: float) -> int:
+    """Return how many voxels of ``spacing_mm`` it takes to hold ``length_mm``."""
+    return math.ceil(length_mm / spacing_mm - HEADER_ROUNDING)
 
 
 def coarsen(volume: Volume, grid_mm: float) -> Volume:

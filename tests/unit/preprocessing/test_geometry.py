@@ -12,7 +12,16 @@ from factories import heads
 from med3d_pipeline.itk_images import affine_of, image_of, to_array, to_image, to_transform
 from med3d_pipeline.orientation import to_closest_ras
 from med3d_pipeline.preprocess import box_around, crop
-from med3d_pipeline.resampling import FWHM_PER_SIGMA, block_means, coarsen, prefilter, resample, sample_linear
+from med3d_pipeline.resampling import (
+    FWHM_PER_SIGMA,
+    block_means,
+    coarsen,
+    coarsening_factors,
+    prefilter,
+    resample,
+    sample_linear,
+    voxels_to_hold,
+)
 from med3d_pipeline.volume import Volume
 
 orders = st.permutations([0, 1, 2]).map(tuple)
@@ -87,6 +96,23 @@ def test_coarse_voxels_are_means_and_lie_in_the_middle_of_what_they_average() ->
 def test_a_volume_as_coarse_as_asked_for_is_left_alone() -> None:
     head = small_volume()
     assert coarsen(head, 2.0) is head
+
+
+@given(
+    spacing_mm=st.sampled_from([0.8, 1.0, 4 / 3, 1.5, 2.0, 2.4, 3.0, 4.0]),
+    grid_mm=st.sampled_from([2.0, 3.0, 6.0, 12.0]),
+    rounding=st.floats(-1e-6, 1e-6),
+)
+def test_a_millionth_in_the_header_counts_no_voxel_more_or_less(
+    spacing_mm: float, grid_mm: float, rounding: float
+) -> None:
+    """2 mm are two and a half voxels of 0.8 mm, 12 mm are six of 2 mm: a last digit must not decide."""
+
+    def counts(spacing: float) -> tuple[object, int]:
+        head = Volume(voxels=np.zeros((2, 2, 2), np.float32), affine=np.diag([spacing] * 3 + [1.0]))
+        return coarsening_factors(head, grid_mm), voxels_to_hold(grid_mm, spacing)
+
+    assert counts(spacing_mm * (1 + rounding)) == counts(spacing_mm)
 
 
 @pytest.mark.parametrize("spacing_mm", [1.0, 2.0, 3.0])

@@ -72,6 +72,14 @@ def test_the_average_head_is_accepted(bundle: Bundle, prepared: Preprocessed) ->
     assert judge_quality(prepared.measures, bundle.quality_limits).refusal is None
 
 
+@pytest.mark.parametrize(("gain", "offset"), [(1.0, 1000.0), (0.004, -0.5), (3.0, -1024.0)])
+def test_gain_and_offset_of_the_brightness_change_nothing(
+    preprocess: Callable[[Volume], Preprocessed], prepared: Preprocessed, average: Volume, gain: float, offset: float
+) -> None:
+    changed = Volume(voxels=(gain * average.voxels + offset).astype(np.float32), affine=average.affine)
+    assert normalised_rmse(preprocess(changed), prepared) < 1e-3
+
+
 def test_an_already_stripped_brain_is_accepted(judge: Judge, prepared: Preprocessed, average: Volume) -> None:
     mask = heads.stored_as(prepared, average)
     assert judge(heads.stripped(average, mask)) == "accepted"
