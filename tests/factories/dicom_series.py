@@ -15,6 +15,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
+LEGACY_CONVERTED_MR = "1.2.840.10008.5.1.4.1.1.4.4"
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -124,6 +125,32 @@ def enhanced_dataset(
     stacked = np.concatenate([volume.transpose(2, 1, 0) for volume in volumes])
     set_pixels(dataset, stacked[0].T)
     dataset.PixelData = np.ascontiguousarray(stacked).tobytes()
+    return dataset
+
+
+def legacy_converted_dataset(voxels: np.ndarray, affine: np.ndarray, **header: Any) -> Dataset:
+    """One Legacy Converted Enhanced MR data set, as archives make it of a classic series.
+
+    What the classic images say of the sequence lies among the unassigned converted attributes: the echo time with each
+    frame, all else shared.
+    """
+    values = MPRAGE | header
+    top = {"Modality", "ImageType", "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength"}
+    dataset = enhanced_dataset([voxels], affine, **header)
+    for name in values.keys() - top - {"series"}:
+        dataset.pop(name, None)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = UID(LEGACY_CONVERTED_MR)
+    dataset.pop("EchoPulseSequence", None)
+    dataset.SeriesNumber = 1000 + values["SeriesNumber"]
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    del shared.MRTimingAndRelatedParametersSequence
+    del shared.MRModifierSequence
+    own = {"EchoTime", "series"}
+    converted = {name: value for name, value in values.items() if name not in top | own}
+    shared.UnassignedSharedConvertedAttributesSequence = Items([_item(**converted)])
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        del frame.MREchoSequence
+        frame.UnassignedPerFrameConvertedAttributesSequence = Items([_item(EchoTime=values["EchoTime"])])
     return dataset
 
 

@@ -1,7 +1,6 @@
 """From a DICOM file's header to its image planes: classic and Enhanced (multi-frame) objects alike."""
 
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +14,15 @@ from pydicom.filereader import read_partial
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from med3d_pipeline import dicom_elements as element
+from med3d_pipeline.description_hints import hints_of
 from med3d_pipeline.dicom_files import HEAD_BYTES, PixelDataState, PixelDataWatch, looks_like_dicom
 from med3d_pipeline.dicom_plane import PatientAttributes, Plane, SequenceFacts
 from med3d_pipeline.series_identity import MR_IMAGE_CLASSES
 
 MAX_FRAMES = 20_000
+
+CONVERTED = ("UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence")
+"""Where Legacy Converted Enhanced MR keeps what the classic images said and no functional group has a place for."""
 
 FUNCTIONAL_GROUPS = (
     "FrameContentSequence",
@@ -57,22 +60,6 @@ _TAGS: list[int] = [
     _GE_PARAMETERS,
     _GE_IMAGE_KIND,
 ]
-
-_HINTS = {
-    "T1": r"t1w?|mprage|bravo|spgr|fspgr|mp2rage|vibe|t1tfe",
-    "T2": r"t2w?|haste|ciss|fiesta",
-    "FLAIR": r"flair|tirm|dark",
-    "PD": r"pd|pdw|proton",
-    "diffusion": r"dwi|dti|adc|trace|diff|diffusion|fa",
-    "susceptibility": r"swi|swan|hemo|t2star",
-    "angiography": r"tof|mra|angio|mip|pc",
-    "functional": r"bold|fmri|asl|perf|perfusion|rest",
-    "localizer": r"loc|localizer|localiser|scout|survey|aascout",
-    "field map": r"fieldmap|fmap|mapping|b0map|b1map",
-    "contrast agent": r"gd|gad|gado|gadolinium|post|postcontrast|ce|km|contrast",
-    "reformat": r"mpr|reformat|reformatted",
-}
-_HINT_PATTERNS = {hint: re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])") for hint, words in _HINTS.items()}
 
 
 class NotAnImage(Exception):  # noqa: N818 - a finding about a file, not a fault
@@ -150,10 +137,13 @@ def _planes(path: Path, dataset: FileDataset, state: PixelDataState) -> list[Pla
     top: list[Dataset] = [dataset]
     per_frame = element.items(top, "PerFrameFunctionalGroupsSequence")[:MAX_FRAMES]
     shared = [item for group in element.items(top, "SharedFunctionalGroupsSequence") for item in _macros(group)]
+    converted = [
+        item for group in element.items(top, "SharedFunctionalGroupsSequence") for item in _macros(group, CONVERTED)
+    ]
     frames = element.whole(top, "NumberOfFrames") or 1
-    chains = [[*_macros(groups), *shared, dataset] for groups in per_frame] or [[*shared, dataset]] * min(
-        frames, MAX_FRAMES
-    )
+    chains = [
+        [*_macros(groups), *shared, dataset, *_macros(groups, CONVERTED), *converted] for groups in per_frame
+    ] or [[*shared, dataset, *converted]] * min(frames, MAX_FRAMES)
     patient = _patient(top)
     varying = _nonspatial_dimensions(top)
     return [
@@ -162,8 +152,8 @@ def _planes(path: Path, dataset: FileDataset, state: PixelDataState) -> list[Pla
     ]
 
 
-def _macros(groups: Dataset) -> list[Dataset]:
-    return [item for keyword in FUNCTIONAL_GROUPS for item in element.items([groups], keyword)[:1]]
+def _macros(groups: Dataset, keywords: Sequence[str] = FUNCTIONAL_GROUPS) -> list[Dataset]:
+    return [item for keyword in keywords for item in element.items([groups], keyword)[:1]]
 
 
 def _nonspatial_dimensions(top: Sequence[Dataset]) -> tuple[int, ...]:
@@ -249,7 +239,7 @@ def _facts(chain: Sequence[Dataset]) -> SequenceFacts:
         volume_calculation=element.text(chain, "VolumeBasedCalculationTechnique").upper(),
         contrast_agent=bool(element.items(chain, "ContrastBolusAgentSequence"))
         or agent not in {"", "NO", "NONE", "N/A", "NA", "0"},
-        description_hints=_hints(element.text(chain, "SeriesDescription"), element.text(chain, "ProtocolName")),
+        description_hints=hints_of(element.text(chain, "SeriesDescription"), element.text(chain, "ProtocolName")),
         slice_thickness_mm=_positive(chain, "SliceThickness"),
         field_strength_t=_tesla(chain),
         manufacturer=element.text(chain, "Manufacturer")[:64] or None,
@@ -283,8 +273,3 @@ def _tesla(chain: Sequence[Dataset]) -> float | None:
     """MagneticFieldStrength in tesla; some scanners state it in gauss."""
     found = _positive(chain, "MagneticFieldStrength")
     return found / 10_000 if found and found > 100 else found
-
-
-def _hints(*descriptions: str) -> frozenset[str]:
-    joined = " ".join(descriptions).lower().replace("_", " ").replace("-", " ")
-    return frozenset(hint for hint, pattern in _HINT_PATTERNS.items() if pattern.search(joined))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from med3d_pipeline.dicom_plane import SequenceFacts
+from med3d_pipeline.relaxation import WHITE_T2_MS, Tissue, tissues
 
 
 class Weighting(StrEnum):
@@ -28,32 +29,26 @@ class ContrastFinding:
     strength: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tissue:
-    """Relaxation times in ms and relative proton density."""
-
-    t1_ms: float
-    t2_ms: float
-    t2_star_ms: float
-    density: float
-
-
-# White and grey matter, by field in T. T1: Wright et al., MAGMA 21 (2008) 121 (MPRAGE, healthy adults). T2*: Peters et
-# al., Magn Reson Imaging 25 (2007) 748. T2 at 3 T: Stanisz et al., Magn Reson Med 54 (2005) 507; it hardly depends on
-# the field. Proton density relative to CSF, whose relaxation is that of free fluid. Only the order of the signals
-# matters here, so rounder numbers would do as well. Outside the tabulated fields the nearest one stands in.
-_T1_MS = {1.5: (646.0, 1197.0), 3.0: (838.0, 1607.0), 7.0: (1126.0, 1939.0)}
-_T2_STAR_MS = {1.5: (66.2, 84.0), 3.0: (53.2, 66.0), 7.0: (26.8, 33.2)}
-_WHITE_T2_MS, _GREY_T2_MS = 69.0, 99.0
-_WHITE_DENSITY, _GREY_DENSITY = 0.70, 0.82
-_CSF = Tissue(t1_ms=4300.0, t2_ms=2000.0, t2_star_ms=1000.0, density=1.0)
-USUAL_FIELD_T = 3.0
-
 MIN_CONTRAST = 0.05  # (white - grey) / (white + grey); 3D gradient echoes used for anatomy have 0.06 to 0.45
+# A steady state without preparation has just the contrast that its angle gives. Anatomy is scanned well beyond Ernst's
+# angle (0.12 to 0.20); susceptibility and field mapping at or below it (0.05 to 0.12). Between the two voxels decide.
+MIN_STEADY_CONTRAST, SURE_STEADY_CONTRAST = 0.09, 0.12
 LONGEST_GRADIENT_TE = 0.22  # of white matter's T2*: beyond it dephasing shapes the image
 LONGEST_SPIN_TE = 0.5  # of white matter's T2: beyond it T2 shapes the image
 MOSTLY_RECOVERED = 0.42  # of equilibrium, in grey matter: an inversion this long ago leaves proton density
 SHORT_TR_MS = 100.0  # below it TR is the time between echoes, above it a whole inversion or excitation cycle
+LONGEST_ECHO_SPACING_MS = 12.0  # of a prepared train; a longer TR is the time between the pulses of a steady state
+SHORTEST_CYCLE_MS = (
+    1000.0  # no 3D gradient echo waits this long between two echoes: TR is the cycle of a prepared train
+)
+SHORTEST_T1_TI_MS = 150.0  # an earlier "inversion time" is a delay or a fat pulse's, not what makes the contrast
+LARGEST_GRADIENT_FLIP_DEG = 45.0  # spin echoes excite with 90 degrees or state the larger angle that refocuses
+# Unprepared anatomy needs 5 ms between echoes; what repeats faster plans, calibrates or follows a bolus.
+SHORTEST_ANATOMY_TR_MS = 4.5
+HASTY_TR_MS, HASTY_TE_MS = 6.0, 2.0
+ULTRASHORT_TE_MS = 0.5  # bone and proton density, or attenuation maps
+SHORTEST_2D_TR_MS = 50.0  # faster 2D gradient echoes are localizers and inflow angiography
+LARGEST_ANATOMY_FLIP_DEG = 52.0  # in a fast 3D steady state; larger angles measure B1
 
 
 def judge_contrast(facts: SequenceFacts) -> ContrastFinding:
@@ -66,34 +61,36 @@ def judge_contrast(facts: SequenceFacts) -> ContrastFinding:
     return ContrastFinding(Weighting.UNKNOWN, "the sequence type is not stated and TR, TE and flip angle fit several")
 
 
-def tissues(field_t: float | None) -> tuple[Tissue, Tissue, Tissue]:
-    """Return white matter, grey matter and CSF at ``field_t`` (3 T where unknown), interpolated over log field."""
-    field = field_t or USUAL_FIELD_T
-    white_t1, grey_t1 = _at(_T1_MS, field)
-    white_star, grey_star = _at(_T2_STAR_MS, field)
-    white = Tissue(white_t1, _WHITE_T2_MS, white_star, _WHITE_DENSITY)
-    return white, Tissue(grey_t1, _GREY_T2_MS, grey_star, _GREY_DENSITY), _CSF
-
-
-def _at(table: dict[float, tuple[float, float]], field_t: float) -> tuple[float, float]:
-    fields = sorted(table)
-    field_t = min(max(field_t, fields[0]), fields[-1])
-    upper = next(field for field in fields if field >= field_t)
-    lower = max((field for field in fields if field <= field_t), default=upper)
-    share = 0.0 if upper == lower else math.log(field_t / lower) / math.log(upper / lower)
-    low, high = table[lower], table[upper]
-    return (low[0] + share * (high[0] - low[0]), low[1] + share * (high[1] - low[1]))
-
-
 def _families(facts: SequenceFacts) -> list[str]:
     """List the sequence types that the coded attributes leave possible."""
-    spin = "SE" in facts.scanning_sequence or facts.echo_pulse_sequence == "SPIN"
+    spin = is_spin_echo(facts)
     gradient = "GR" in facts.scanning_sequence or facts.echo_pulse_sequence == "GRADIENT"
     if spin != gradient:
         return ["spin echo" if spin else "gradient echo"]
     if facts.tr_ms is not None and facts.tr_ms < SHORT_TR_MS:
         return ["gradient echo"]  # no spin echo repeats this fast
+    if facts.flip_deg is not None and facts.flip_deg < LARGEST_GRADIENT_FLIP_DEG:
+        return ["gradient echo"]
     return ["gradient echo", "spin echo"]
+
+
+def is_spin_echo(facts: SequenceFacts) -> bool:
+    """Tell whether the header states a spin echo."""
+    return "SE" in facts.scanning_sequence or facts.echo_pulse_sequence == "SPIN"
+
+
+def is_inversion_coded(facts: SequenceFacts) -> bool:
+    """Tell whether the header states an inversion, with or without its time."""
+    return bool(facts.inversion_recovery) or "IR" in facts.scanning_sequence or "IR" in facts.scan_options
+
+
+def is_prepared(facts: SequenceFacts) -> bool:
+    """Tell whether the header states an inversion by its time or by a code."""
+    return _believable_ti(facts) is not None or is_inversion_coded(facts)
+
+
+def _believable_ti(facts: SequenceFacts) -> float | None:
+    return facts.ti_ms if facts.ti_ms is not None and facts.ti_ms >= SHORTEST_T1_TI_MS else None
 
 
 def _spin_echo(facts: SequenceFacts) -> ContrastFinding:
@@ -101,8 +98,10 @@ def _spin_echo(facts: SequenceFacts) -> ContrastFinding:
     tr, te, ti = facts.tr_ms, facts.te_ms, facts.ti_ms
     if tr is None or te is None:
         return ContrastFinding(Weighting.UNKNOWN, "repetition or echo time of the spin echo is not stated")
-    if te > LONGEST_SPIN_TE * _WHITE_T2_MS:
+    if te > LONGEST_SPIN_TE * WHITE_T2_MS:
         return ContrastFinding(Weighting.OTHER, f"spin echo with {_times(facts)}: T2-weighted")
+    if ti is None and is_inversion_coded(facts):
+        return ContrastFinding(Weighting.UNKNOWN, "the inversion time of the spin echo is not stated")
 
     def signal(tissue: Tissue) -> float:
         weight = _inverted(tissue, tr, ti) if ti is not None and ti < tr else 1 - math.exp(-tr / tissue.t1_ms)
@@ -112,19 +111,62 @@ def _spin_echo(facts: SequenceFacts) -> ContrastFinding:
 
 
 def _gradient_echo(facts: SequenceFacts) -> ContrastFinding:
-    white, _, _ = tissues(facts.field_strength_t)
-    te, tr, ti = facts.te_ms, facts.tr_ms, facts.ti_ms
-    if te is not None and te > LONGEST_GRADIENT_TE * white.t2_star_ms:
-        return ContrastFinding(Weighting.OTHER, f"gradient echo with TE {te:g} ms: T2*-weighted")
-    if _balanced(facts):
-        return ContrastFinding(Weighting.OTHER, "balanced steady state: weighted by T2/T1")
+    tr, ti = facts.tr_ms, _believable_ti(facts)
+    purpose = _other_purpose(facts)
+    if purpose is not None:
+        return ContrastFinding(Weighting.OTHER, purpose)
     if ti is not None and (tr is None or tr < SHORT_TR_MS):
         return _prepared(facts, ti)
     if ti is not None and tr is not None and ti < tr:
         return _prepared_in_known_cycle(facts, tr, ti)
+    if tr is not None and tr >= SHORT_TR_MS and _is_cycle_without_time(facts, tr):
+        return ContrastFinding(
+            Weighting.UNKNOWN, f"{_times(facts)}: a prepared train whose inversion time is not stated"
+        )
     if tr is None or facts.flip_deg is None:
         return ContrastFinding(Weighting.UNKNOWN, "repetition time or flip angle of the gradient echo is not stated")
-    return _spoiled(facts, tr, facts.flip_deg)
+    return _unprepared(facts, tr, facts.flip_deg)
+
+
+def _other_purpose(facts: SequenceFacts) -> str | None:
+    """Name what the timing of a gradient echo is for where it is not T1-weighted anatomy, else None."""
+    te = facts.te_ms
+    if te is not None and te > LONGEST_GRADIENT_TE * tissues(facts.field_strength_t)[0].t2_star_ms:
+        return f"gradient echo with TE {te:g} ms: T2*-weighted"
+    if _balanced(facts):
+        return "balanced steady state: weighted by T2/T1"
+    if is_prepared(facts):
+        return None
+    if te is not None and te < ULTRASHORT_TE_MS:
+        return f"{_times(facts)}: an ultrashort echo, for bone, proton density or attenuation maps"
+    purpose = _hasty_purpose(facts)
+    return purpose and f"{_times(facts)}: {purpose}"
+
+
+def _hasty_purpose(facts: SequenceFacts) -> str | None:
+    """Name what an unprepared gradient echo is for that repeats as no T1-weighted anatomy does, else None."""
+    tr, te, flip = facts.tr_ms, facts.te_ms, facts.flip_deg
+    if tr is None or tr >= SHORT_TR_MS:
+        return None
+    if tr < SHORTEST_ANATOMY_TR_MS or (te is not None and tr < HASTY_TR_MS and te < HASTY_TE_MS):
+        return "too fast for anatomy, as scouts, calibration scans and contrast-enhanced angiography are"
+    if facts.acquisition_type == "2D" and tr < SHORTEST_2D_TR_MS:
+        return "a fast two-dimensional gradient echo, as localizers and inflow angiography are"
+    if flip is not None and flip > LARGEST_ANATOMY_FLIP_DEG:
+        return "a large angle at a short repetition time, as maps of the transmit field have"
+    return None
+
+
+def _is_cycle_without_time(facts: SequenceFacts, tr: float) -> bool:
+    """Tell whether TR is the cycle of a prepared train (MPRAGE) whose inversion time the header does not state."""
+    if _believable_ti(facts) is not None:
+        return False
+    if is_inversion_coded(facts):
+        return True
+    if tr < SHORTEST_CYCLE_MS or facts.acquisition_type == "2D":
+        return False
+    small_angle = facts.flip_deg is None or facts.flip_deg < LARGEST_GRADIENT_FLIP_DEG
+    return "MP" in facts.sequence_variant or facts.acquisition_type == "3D" or small_angle
 
 
 def _prepared_in_known_cycle(facts: SequenceFacts, tr: float, ti: float) -> ContrastFinding:
@@ -143,11 +185,26 @@ def _prepared(facts: SequenceFacts, ti_ms: float) -> ContrastFinding:
     """IR-SPGR and TFE, whose TR is the echo spacing: the cycle's length is unknown, TI alone tells T1 from density."""
     _, grey, _ = tissues(facts.field_strength_t)
     longest = 1.25 * grey.t1_ms
-    if 150 <= ti_ms <= longest:
+    if ti_ms <= longest:
         return ContrastFinding(Weighting.T1, f"inversion-prepared fast gradient echo with {_times(facts)}")
     return ContrastFinding(
-        Weighting.OTHER, f"{_times(facts)}: outside what prepares T1 contrast (150 to {longest:.0f} ms)"
+        Weighting.OTHER,
+        f"{_times(facts)}: outside what prepares T1 contrast ({SHORTEST_T1_TI_MS:.0f} to {longest:.0f} ms)",
     )
+
+
+def _unprepared(facts: SequenceFacts, tr: float, flip_deg: float) -> ContrastFinding:
+    """Steady state, or a train whose preparation is coded (MP, IR) without its time: it can only add contrast."""
+    finding = _spoiled(facts, tr, flip_deg)
+    if finding.weighting is Weighting.OTHER:
+        if tr <= LONGEST_ECHO_SPACING_MS and ("MP" in facts.sequence_variant or is_inversion_coded(facts)):
+            return ContrastFinding(Weighting.UNKNOWN, f"{_times(facts)}: prepared, but how is not stated")
+        return finding
+    if tr <= LONGEST_ECHO_SPACING_MS or finding.strength is None or finding.strength >= SURE_STEADY_CONTRAST:
+        return finding
+    if finding.strength < MIN_STEADY_CONTRAST:
+        return ContrastFinding(Weighting.OTHER, f"{finding.reason}: an angle too small for T1 weighting")
+    return ContrastFinding(Weighting.UNKNOWN, f"{finding.reason}: between T1 weighting and proton density")
 
 
 def _spoiled(facts: SequenceFacts, tr: float, flip_deg: float) -> ContrastFinding:

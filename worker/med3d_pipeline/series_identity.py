@@ -1,7 +1,9 @@
 """What coded attributes say outright: no MR, a capture, colour, derived; or a sequence that is never T1w anatomy."""
 
+import re
+
 from med3d_pipeline.dicom_plane import SequenceFacts
-from med3d_pipeline.mr_contrast import ContrastFinding, Weighting, judge_contrast
+from med3d_pipeline.mr_contrast import ContrastFinding, Weighting, is_prepared, is_spin_echo, judge_contrast
 from med3d_pipeline.refusals import Fault
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -14,8 +16,9 @@ _PHASE = frozenset({"P", "PHASE", "R", "REAL", "I", "IMAGINARY", "PHASE MAP", "P
 _MAPS = frozenset(
     {
         "ADC", "FA", "TRACEW", "DIFFUSION", "T1 MAP", "T1_MAP", "T2 MAP", "T2_MAP", "T2_STAR_MAP", "R2_MAP", "R2*_MAP",
-        "B0", "B1", "FIELD_MAP", "FIELDMAP", "VELOCITY", "PERFUSION", "ASL", "CBF", "CBV", "MTT", "TTP", "RELCBF",
-        "MOSAIC", "FMRI", "SWI", "MNIP",
+        "B0", "B1", "B0 MAP", "B1 MAP", "B0_MAP", "B1_MAP", "M_B0", "M_B1", "FIELD_MAP", "FIELDMAP", "FLIP ANGLE MAP",
+        "VELOCITY", "PERFUSION", "ASL", "CBF", "CBV", "MTT", "TTP", "RELCBF", "FAT_FRACTION", "MOSAIC", "FMRI", "SWI",
+        "MNIP",
     }
 )  # fmt: skip
 _REFORMATS = frozenset(
@@ -24,7 +27,7 @@ _REFORMATS = frozenset(
 _FAT = frozenset({"F", "FAT"})
 _INVERSIONS = frozenset({"INV1", "INV2"})
 UNIFORM = frozenset({"UNI", "UNI-DEN"})
-_LOCALIZER = frozenset({"LOCALIZER", "SCOUT"})
+_LOCALIZER = frozenset({"LOCALIZER", "SCOUT", "SURVEY", "OVERVIEW"})
 _OTHER_CONTRASTS = {
     "DIFFUSION": "diffusion",
     "PERFUSION": "perfusion",
@@ -51,6 +54,20 @@ _SIEMENS_FAMILIES = {
     "pc3d": "phase contrast",
     "pc2d": "phase contrast",
 }
+
+
+# What shares its timing with T1-weighted gradient echoes, so that only names tell it: of the sequence, or in words.
+_SEQUENCE_WORDS = {
+    "tof": "time-of-flight angiography",
+    "swi": "susceptibility",
+    "swan": "susceptibility",
+    "scout": "localizer",
+    "b1": "map of the transmit field",
+    "b1map": "map of the transmit field",
+}
+_FLOW_COMPENSATED = re.compile(r"fl3d\d+r")  # Siemens: r for gradients that rephase flow
+_DESCRIBED_RIVALS = ("calibration", "angiography", "susceptibility", "field map", "localizer")
+_DESCRIBED_CONTRADICTIONS = frozenset({"T2", "FLAIR", "PD", "diffusion", "functional"})
 
 
 def image_fault(facts: SequenceFacts) -> Fault | None:
@@ -83,7 +100,7 @@ def sequence_identity(facts: SequenceFacts) -> ContrastFinding | None:
     """Return a finding where coded attributes settle the contrast, else None: then MR physics is asked."""
     if UNIFORM & set(facts.image_type):
         return ContrastFinding(Weighting.T1, "uniform image of an MP2RAGE acquisition")
-    other = _other_by_code(facts) or _other_by_sequence(facts)
+    other = _other_by_code(facts) or _other_by_sequence(facts) or _other_by_description(facts)
     if other is not None:
         return ContrastFinding(Weighting.OTHER, other)
     if facts.acquisition_contrast in {"T1", *_RELAXATION_CONTRASTS}:
@@ -127,10 +144,40 @@ def _other_by_sequence(facts: SequenceFacts) -> str | None:
     for prefix, family in _SIEMENS_FAMILIES.items():
         if facts.sequence_name.startswith(prefix):
             return f"sequence of a {family} family"
+    words = re.split(r"[^a-z0-9]+", facts.sequence_name)
+    named = next((family for word, family in _SEQUENCE_WORDS.items() if word in words), None)
+    if named is not None:
+        return f"sequence of a {named} family"
     if facts.angiography or any("TOF" in option for option in facts.scan_options):
         return "angiography"
-    inverted = facts.ti_ms is not None or facts.inversion_recovery or {"IR"} & set(facts.scanning_sequence)
+    return _other_by_gradients(facts)
+
+
+def _other_by_gradients(facts: SequenceFacts) -> str | None:
+    """Name what gradient echoes without inversion are for when they rephase flow or saturate bound water."""
+    if is_prepared(facts) or is_spin_echo(facts) or facts.acquisition_type == "2D":
+        return None
     compensated = any(option.startswith(("FC", "FLOW")) for option in facts.scan_options)
-    if compensated and not inverted and "GR" in facts.scanning_sequence and facts.acquisition_type == "3D":
+    coded = "GR" in facts.scanning_sequence and facts.acquisition_type == "3D"
+    if (compensated and coded) or _FLOW_COMPENSATED.match(facts.sequence_name):
         return "flow-compensated 3D gradient echo: angiography or susceptibility imaging"
+    if "MTC" in facts.sequence_variant and coded:
+        return "3D gradient echo with magnetization transfer: angiography or a parameter map"
     return None
+
+
+def _other_by_description(facts: SequenceFacts) -> str | None:
+    """Believe the description where parameters cannot tell: a gradient echo without inversion that no word calls T1.
+
+    Words for scouts stand above a T1 beside them. A description that also names what a gradient echo of short echo time
+    cannot be (T2, FLAIR) is another series' and is not believed.
+    """
+    if is_prepared(facts) or is_spin_echo(facts):
+        return None
+    hints = facts.description_hints
+    if "scout" in hints:
+        return "the description calls it a scout, and no inversion speaks for T1-weighted anatomy"
+    if "T1" in hints or hints & _DESCRIBED_CONTRADICTIONS:
+        return None
+    rival = next((each for each in _DESCRIBED_RIVALS if each in hints), None)
+    return rival and f"the description speaks of {rival}, and no inversion speaks for T1-weighted anatomy"

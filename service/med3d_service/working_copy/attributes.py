@@ -22,10 +22,10 @@ from pydicom.tag import BaseTag, Tag
 from med3d_service.working_copy.pseudonyms import Pseudonyms
 from med3d_service.working_copy.vocabulary import (
     CODES,
-    DESCRIPTIONS,
     MANUFACTURERS,
     MODELS,
     known_agent,
+    known_description,
     known_sequence,
     known_words,
 )
@@ -85,7 +85,8 @@ _KEYWORDS = {
         PlaneOrientationSequence PixelMeasuresSequence PixelValueTransformationSequence MRImageFrameTypeSequence
         MRTimingAndRelatedParametersSequence MREchoSequence MRModifierSequence MRImagingModifierSequence
         MRDiffusionSequence DiffusionGradientDirectionSequence MRFOVGeometrySequence MRAveragesSequence
-        FrameVOILUTSequence DimensionIndexSequence
+        FrameVOILUTSequence DimensionIndexSequence UnassignedSharedConvertedAttributesSequence
+        UnassignedPerFrameConvertedAttributesSequence
     """,
     Rule.EMPTY_ITEM: "ContrastBolusAgentSequence MRMetaboliteMapSequence",
 }
@@ -197,7 +198,7 @@ _TEXT_RULES: Mapping[Rule, Callable[[str, Pseudonyms], str]] = {
     Rule.SEX: lambda text, _: text.upper() if text.upper() in {"F", "M", "O"} else "",
     Rule.MANUFACTURER: lambda text, _: known_words(text, MANUFACTURERS),
     Rule.MODEL: lambda text, _: known_words(text, MODELS),
-    Rule.DESCRIPTION: lambda text, _: known_words(text, DESCRIPTIONS),
+    Rule.DESCRIPTION: lambda text, _: known_description(text),
     Rule.SEQUENCE_NAME: lambda text, _: known_sequence(text),
     Rule.AGENT: lambda text, _: known_agent(text),
 }

@@ -6,6 +6,7 @@ A closed list is the only safe filter for free text: a name is not recognised, i
 import re
 
 _WORD = re.compile(r"[A-Za-z0-9*.]+")
+_DESCRIPTION_WORD = re.compile(r"\+C\b|\bC\+|\bw/o\b|[A-Za-z0-9*.]+", re.IGNORECASE)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -21,6 +22,7 @@ CODES = _words(
     mpr cpr mip minip mnip reformatted resampled subtraction sub filtered compressed screenshot
     adc fa trace tracew tensor diffusion perfusion asl cbf cbv mtt ttp relcbf mosaic fmri swi dixon water fat
     in_phase out_phase opp_phase b0 b1 field_map fieldmap velocity t1_map t2_map t2_star_map r2_map r2*_map
+    m_b0 m_b1 b0_map b1_map fat_fraction flip angle
     angio tof stack volume sampled distorted flow_encoded fluid_attenuated proton_density stir t2_star tagging
     temperature spectroscopy maximum_ip minimum_ip max_ip min_ip median_ip volume_render surface_render
     gradient spin both 1d 2d 3d sk mtc ss trss sp mp osp per rg cg ppg fc pff pfp fs fcfreq_ax fcslice_ax
@@ -55,16 +57,24 @@ MODELS = _words(
 )
 DESCRIPTIONS = _words(
     """
-    t1 t1w t1wi mprage memprage bravo spgr fspgr mp2rage vibe lava thrive t1tfe tfe tfl ffe flash mpr3d
+    t1 t1w t1wi t1c t1ce t1gd t1km mprage memprage bravo spgr fspgr mp2rage vibe lava thrive t1tfe tfe tfl ffe flash
+    mpr3d
     t2 t2w haste ciss fiesta flair tirm dark pd pdw proton density space cube vista brainview
-    dwi dti adc trace diff diffusion fa swi swan hemo t2star tof mra angio mip pc bold fmri asl perf perfusion rest
-    loc localizer localiser scout survey aascout fieldmap fmap field map mapping b0map b1map gre se tse fse ir
-    gd gad gado gadolinium post pre postcontrast ce km contrast native
-    mpr reformat ref reformatted recon cor sag tra ax axial coronal sagittal transverse
+    dwi dti adc trace diff diffusion fa bold fmri asl perf perfusion rest
+    swi swip swan hemo t2star t2* qsm susc susceptibility venobold fsbb bsi
+    tof mra cemra emra mrv angio veno venogram venography inhance tricks twist mip pc pca
+    loc localizer localiser scout survey aascout scanogram scano locator plan scan planscan smart brain smartbrain
+    cal calib calibration coil sens coilsens sensitivity ref refscan sense senseref prescan shim shimming
+    fieldmap fmap field map mapping b0 b1 b0map b1map afi gre se tse fse ir
+    gd gad gado gadolinium dotarem magnevist omniscan prohance multihance clariscan gadovist gadavist
+    post pre postcontrast ce km contrast kontrast kontrastmittel native +c c+ c w/o wo without no non
+    ohne sans before vor
+    mpr reformat reformatted recon cor sag tra ax axial coronal sagittal transverse
     3d 2d iso isotropic 1mm head brain skull wb whole fs fatsat fat sat water wm gm acc accelerated acq anat
-    grappa sense arc ti tr te ns p2 p3 r2 uni inv1 inv2 den norm nd repeat rpt run1 run2 run 1 2 3 4
+    grappa arc ti tr te ns p2 p3 r2 uni inv1 inv2 den norm nd repeat rpt run1 run2 run 1 2 3 4
     """
 )
+_STEMS = re.compile(r"scout|survey|locali[sz]er|scanogram|locator|planscan|smartbrain|angio|calib|fieldmap|mprage|gado")
 AGENTS = _words(
     "gd gad gado gadolinium gadovist gadavist dotarem magnevist omniscan prohance multihance gadobutrol clariscan"
 )
@@ -73,7 +83,8 @@ NO_AGENT = frozenset({"", "no", "none", "n/a", "na", "0"})
 _FAMILIES = (
     "tfl|fl|spcir|spcr|spc|tseir|tse|tir|se|epse|epfid|epir|ep_b|ep|tfi|ci|fi|fm|swi|h|de|pc|re|gre|mpr|qfl|tgse"
 )
-_SEQUENCE = re.compile(rf"\*?(?:{_FAMILIES})\d?d?(?=[\d_]|$)", re.IGNORECASE)
+_SEQUENCE = re.compile(rf"\*?(?:fl3d\d{{1,2}}r|(?:{_FAMILIES})\d?d?(?=[\d_]|$))", re.IGNORECASE)
+_SEQUENCE_WORDS = frozenset({"tof", "swi", "swan", "scout", "b1", "b1map"})
 
 
 def known_words(text: str, vocabulary: frozenset[str]) -> str:
@@ -81,10 +92,26 @@ def known_words(text: str, vocabulary: frozenset[str]) -> str:
     return " ".join(word for word in _WORD.findall(text.replace("_", " ")) if word.casefold() in vocabulary)
 
 
+def known_description(text: str) -> str:
+    """Keep the words that DESCRIPTIONS lists; of a compound such as ``AAHeadScout`` the listed stem."""
+    kept = []
+    for word in _DESCRIPTION_WORD.findall(text.replace("_", " ")):
+        stem = _STEMS.search(word.casefold())
+        if word.casefold() in DESCRIPTIONS:
+            kept.append(word)
+        elif stem is not None:
+            kept.append(stem.group())
+    return " ".join(kept)
+
+
 def known_sequence(name: str) -> str:
-    """Keep the family and dimension that a vendor's sequence name starts with: ``*tfl3d1_16ns`` becomes ``*tfl3d``."""
+    """Keep the family and dimension that a vendor's sequence name starts with: ``*tfl3d1_16ns`` becomes ``*tfl3d``.
+
+    Siemens' sign for rephased flow stays (``fl3d1r``), and of names in words (``gre_tof_x``) those that name a family.
+    """
     found = _SEQUENCE.match(name.strip())
-    return found.group() if found else ""
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word.casefold() in _SEQUENCE_WORDS]
+    return "_".join([found.group() if found else "", *words]).strip("_")
 
 
 def known_agent(text: str) -> str:

@@ -5,9 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from factories.dicom_series import enhanced_dataset, head_like, ras_affine, write_enhanced
-from factories.studies_on_disk import load_only, refusal_of_reading
-from med3d_pipeline.study import load_series, read_study
+from factories.dicom_series import enhanced_dataset, head_like, legacy_converted_dataset, ras_affine, write_enhanced
+from factories.mr_headers import NOT_T1_WEIGHTED, T1_WEIGHTED
+from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, load_only, refusal_of_choice, refusal_of_reading
+from med3d_pipeline.study import load_series, read_study, select_series
 
 SHAPE = (16, 18, 12)
 AFFINE = ras_affine((1.0, 1.25, 1.5), (-20.0, 10.0, 35.0))
@@ -69,3 +70,26 @@ def test_a_missing_frame_of_an_enhanced_object_is_a_missing_slice(tmp_path):
     dataset.PixelData = dataset.PixelData[: 2 * SHAPE[0] * SHAPE[1] * (SHAPE[2] - 1)]
     dataset.save_as(tmp_path / "e.dcm", enforce_file_format=True)
     assert refusal_of_reading(tmp_path) == "missing_slices"
+
+
+# What classic images said, converted by an archive
+
+
+def converted_study(folder, **header):
+    dataset = legacy_converted_dataset(head_like(HEAD_SHAPE), HEAD_AFFINE, **header)
+    dataset.save_as(folder / "converted.dcm", enforce_file_format=True)
+    return read_study([folder])
+
+
+@pytest.mark.parametrize("header", T1_WEIGHTED.values(), ids=T1_WEIGHTED)
+def test_a_converted_t1_weighted_series_is_recognised_by_its_converted_attributes(tmp_path, header):
+    study = converted_study(tmp_path, **header)
+    selection = select_series(study)
+    assert selection.chosen.startswith("series 1019: 3D T1w")
+    acquisition = load_series(study, selection.chosen).acquisition
+    assert (acquisition.tr_ms, acquisition.te_ms) == (header["RepetitionTime"], header["EchoTime"])
+
+
+@pytest.mark.parametrize("header", NOT_T1_WEIGHTED.values(), ids=NOT_T1_WEIGHTED)
+def test_a_converted_series_of_another_contrast_stays_refused(tmp_path, header):
+    assert refusal_of_choice(converted_study(tmp_path, **header)).code == "no_t1w_series"

@@ -3,7 +3,7 @@
 import pytest
 
 from factories.dicom_series import head_like, ras_affine, save_all, slice_datasets, write_enhanced, write_series
-from factories.mr_headers import NOT_T1_WEIGHTED, SPIN, T1_WEIGHTED
+from factories.mr_headers import GRADIENT, NOT_T1_WEIGHTED, PHILIPS, SPIN, T1_WEIGHTED, UNSTATED_PREPARATION
 from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
 from med3d_pipeline.study import read_study, select_series
 
@@ -29,6 +29,40 @@ def test_no_description_makes_another_sequence_t1_weighted(tmp_path, header, des
 def test_no_description_hides_a_t1_weighted_sequence(tmp_path, header):
     header = header | {"SeriesDescription": "t2_flair_tra_loc"}
     assert select_series(study_with(tmp_path, scan=header)).chosen
+
+
+@pytest.mark.parametrize("header", UNSTATED_PREPARATION.values(), ids=UNSTATED_PREPARATION)
+def test_a_prepared_scan_without_its_inversion_time_is_left_to_the_voxels_at_a_lower_score(tmp_path, header):
+    selection = select_series(study_with(tmp_path / "a", scan=header))
+    assert any("not checked" in reason for reason in selection.review_reasons)
+    both = select_series(study_with(tmp_path / "b", unstated=header, known={}))
+    assert both.chosen.startswith("series 2: 3D T1w")
+
+
+STEADY_T1 = PHILIPS | GRADIENT | {"RepetitionTime": 9, "EchoTime": 3.5, "FlipAngle": 12}  # nothing shows inversion
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "AAHead_Scout_64ch", "SmartBrain", "Survey_32ch_HeadCoil", "CoilSurvey", "3-plane loc", "Localiser", "T1 localizer",
+        "Locator", "Scanogram", "Plan Scan", "ASSET calibration", "Calib_HeadCoil", "SENSE ref scan", "B1_map", "B1map_ns",
+        "field map", "TOF 3D multi-slab", "3D MRA COW", "Angio art.", "CEMRA neck", "SWIp", "QSM gre", "t2* hemo",
+    ],
+)  # fmt: skip
+def test_where_nothing_shows_inversion_a_description_of_a_rival_is_believed(tmp_path, description):
+    study = study_with(tmp_path, scan=STEADY_T1 | {"SeriesDescription": description})
+    assert refusal_of_choice(study).code == "no_t1w_series"
+
+
+@pytest.mark.parametrize("description", ["T1W 3D FFE", "t1_fl3d sag loc", "head", "3D SPGR pc", "AX T2 FLAIR survived"])
+def test_a_steady_state_scan_is_used_under_any_other_description(tmp_path, description):
+    assert "T1w" in select_series(study_with(tmp_path, scan=STEADY_T1 | {"SeriesDescription": description})).chosen
+
+
+@pytest.mark.parametrize("description", ["AAHead_Scout", "TOF", "B1 map", "SWI"])
+def test_an_inversion_speaks_louder_than_the_description(tmp_path, description):
+    assert "T1w" in select_series(study_with(tmp_path, scan={"SeriesDescription": description})).chosen
 
 
 def test_the_scan_without_contrast_agent_is_preferred(tmp_path):

@@ -1,0 +1,64 @@
+"""What the pipeline takes from descriptions and sequence names must outlive the cutting down to known words."""
+
+import io
+
+import pytest
+
+from factories.dicom_series import head_like, legacy_converted_dataset, ras_affine, slice_datasets
+from factories.mr_headers import GRADIENT
+from med3d_pipeline.description_hints import hints_of
+from med3d_pipeline.dicom_headers import read_planes
+from med3d_pipeline.series_identity import sequence_identity
+from med3d_service.working_copy.deidentify import Deidentifier
+from med3d_service.working_copy.pseudonyms import Pseudonyms
+from med3d_service.working_copy.vocabulary import known_description
+
+DESCRIPTIONS = [
+    "AAHead_Scout_64ch-head-coil", "SmartBrain", "Survey_32ch_HeadCoil", "CoilSurvey", "3-plane loc", "localiser",
+    "Scanogram", "Plan Scan", "ASSET calibration", "Calib_HeadCoil", "SENSE ref scan", "B1_map", "gre_field_mapping",
+    "TOF_3D_multi-slab", "3D MRA", "Angiography", "CEMRA", "MRV 3D PCA", "SWIp", "QSM", "t2* hemo", "mocoMEMPRAGE RMS",
+    "SAG 3D T1 +C", "T1 C+", "T1+C", "t1_post-Gd", "T1 w/o contrast", "T1 without Gd", "t1_ohne_KM", "t1 km", "T1ce",
+    "T1 MPRAGE nach Gadovist", "t1_mpr_sag_p2_iso", "reformatted", "T2 FLAIR dark", "pd", "DWI b1000", "bold rest",
+]  # fmt: skip
+
+
+def facts_of(folder, dataset):
+    path = folder / "one.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    original = read_planes(path)[0].facts
+    path.write_bytes(Deidentifier(Pseudonyms(b"k" * 32)).copy(path.read_bytes())[0])
+    return original, read_planes(path)[0].facts
+
+
+@pytest.mark.parametrize("description", DESCRIPTIONS)
+def test_the_hints_of_a_description_are_those_of_its_known_words(description):
+    assert hints_of(description)
+    assert hints_of(known_description(description)) == hints_of(description)
+
+
+@pytest.mark.parametrize(
+    "name", ["*fl3d1r_ts", "*fl3d4r", "gre_tof", "gre_scout", "*fi3d1r", "*swi3d1r", "*tfl3d1_16ns"]
+)
+def test_the_working_copy_keeps_what_a_sequence_name_says(tmp_path, name):
+    dataset = slice_datasets(head_like((8, 8, 4)), ras_affine(), **GRADIENT, SequenceName=name)[0]
+    original, copied = facts_of(tmp_path, dataset)
+    assert sequence_identity(copied) == sequence_identity(original)
+    assert (sequence_identity(original) is None) == ("tfl" in name)
+
+
+def test_the_working_copy_keeps_what_an_archive_converted(tmp_path):
+    dataset = legacy_converted_dataset(head_like((8, 8, 4)), ras_affine(), SeriesDescription="t1 mprage (converted)")
+    original, copied = facts_of(tmp_path, dataset)
+    assert (original.tr_ms, original.ti_ms, original.scanning_sequence) == (2250, 850, ("GR", "IR"))
+    assert (copied.tr_ms, copied.te_ms, copied.ti_ms) == (original.tr_ms, original.te_ms, original.ti_ms)
+    assert copied.scanning_sequence == original.scanning_sequence
+
+
+def test_a_copied_data_set_of_unknown_words_says_nothing(tmp_path):
+    buffer = io.BytesIO()
+    slice_datasets(head_like((8, 8, 4)), ras_affine(), SeriesDescription="Smithscoutson Angiolini")[0].save_as(
+        buffer, enforce_file_format=True
+    )
+    data, _ = Deidentifier(Pseudonyms(b"k" * 32)).copy(buffer.getvalue())
+    assert b"Smith" not in data
+    assert b"Angiolini" not in data
