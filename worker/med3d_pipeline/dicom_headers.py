@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,7 +51,8 @@ _PLAIN = (
     "SeriesNumber", "AcquisitionNumber", "ImagePositionPatient", "ImageOrientationPatient",
     "TemporalPositionIdentifier", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "DimensionIndexSequence", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
-    "PixelSpacing", "BitsAllocated", "BitsStored", "RescaleIntercept", "RescaleSlope",
+    "PixelSpacing", "BitsAllocated", "BitsStored", "RescaleIntercept", "RescaleSlope", "PatientID",
+    "StudyInstanceUID", "InstanceNumber", "TriggerTime", "SpacingBetweenSlices",
 )
 # fmt: on
 _GE_PARAMETERS, _GE_IMAGE_KIND = 0x00430010, 0x0043102F
@@ -200,6 +202,10 @@ def _plane(
         pixel_data=state,
         facts=_facts(chain),
         patient=patient,
+        trigger_ms=element.number(chain, "TriggerTime"),
+        instance_number=element.whole(chain, "InstanceNumber"),
+        study_uid=element.text(chain, "StudyInstanceUID"),
+        person=_person(chain),
     )
 
 
@@ -210,6 +216,12 @@ def _patient(top: Sequence[Dataset]) -> PatientAttributes:
         patient_age=element.text(top, "PatientAge") or None,
         sex=element.text(top, "PatientSex") or None,
     )
+
+
+def _person(chain: Sequence[Dataset]) -> str:
+    """Digest PatientID as the service compares it (whatever its case): the identifier itself goes no further."""
+    found = element.text(chain, "PatientID").casefold()
+    return sha256(found.encode()).hexdigest() if found else ""
 
 
 def _facts(chain: Sequence[Dataset]) -> SequenceFacts:
@@ -241,6 +253,7 @@ def _facts(chain: Sequence[Dataset]) -> SequenceFacts:
         or agent not in {"", "NO", "NONE", "N/A", "NA", "0"},
         description_hints=hints_of(element.text(chain, "SeriesDescription"), element.text(chain, "ProtocolName")),
         slice_thickness_mm=_positive(chain, "SliceThickness"),
+        slice_spacing_mm=_positive(chain, "SpacingBetweenSlices"),
         field_strength_t=_tesla(chain),
         manufacturer=element.text(chain, "Manufacturer")[:64] or None,
         model=element.text(chain, "ManufacturerModelName")[:64] or None,

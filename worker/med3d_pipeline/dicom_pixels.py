@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -15,8 +16,10 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 from med3d_pipeline.dicom_elements import MALFORMED
 from med3d_pipeline.dicom_files import data_set_start
 from med3d_pipeline.dicom_headers import tolerant_reading
+from med3d_pipeline.dicom_padding import stored_padding
 from med3d_pipeline.dicom_plane import Plane
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.interleaving import closer_than_thick, interleaved, neighbours_differ
 from med3d_pipeline.stack_geometry import StackGeometry
 from med3d_pipeline.volume import Volume, Voxels
 
@@ -32,6 +35,8 @@ _PIXEL_MODULE = (
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
     "PixelData",
@@ -40,14 +45,24 @@ MAX_VOXELS = 512**3
 MAX_INSTANCE_BYTES = 2 * 1024**3
 
 
+@dataclass(frozen=True, eq=False)
+class _Pixels:
+    """One frame as stored, (rows, columns), and which stored values are padding: from the lowest to the highest."""
+
+    stored: np.ndarray
+    padding: tuple[int, int] | None
+
+
 def read_stack(planes: Sequence[Plane], geometry: StackGeometry) -> tuple[Volume, str]:
     """Decode the planes into a volume and digest their instances, reading every file once.
 
     Returns the volume and sha256 (hex) over the sorted sha256 digests of the instances, each taken over its data set
     without group 0002, so that file names, their order and the preamble do not matter. Where only some frames of an
-    instance belong to the stack, their numbers count too.
+    instance belong to the stack, their numbers count too. Padded pixels (PixelPaddingValue) hold the lowest value that
+    any other pixel of the volume has: nothing was measured there.
 
-    Raises InputRefused with too_large, no_pixel_data, truncated_pixel_data or undecodable_pixel_data.
+    Raises InputRefused with too_large, no_pixel_data, truncated_pixel_data, undecodable_pixel_data or
+    interleaved_acquisitions.
     """
     columns, rows, slices = geometry.shape
     if columns * rows * slices > MAX_VOXELS:
@@ -64,7 +79,28 @@ def read_stack(planes: Sequence[Plane], geometry: StackGeometry) -> tuple[Volume
         _read_file(path, sorted(members, key=lambda item: item[1].frame), stacked) for path, members in by_file.items()
     ]
     digest = sha256("\n".join(sorted(digests)).encode()).hexdigest()
+    _blacken_padding(stacked)
+    step_mm = geometry.spacing_mm[2]
+    if closer_than_thick(planes, step_mm) and neighbours_differ(stacked):
+        raise interleaved(step_mm)
     return Volume(_columns_first(stacked), geometry.affine), digest
+
+
+def plane_pixels(plane: Plane) -> Voxels:
+    """Decode one plane, (rows, columns) in output units; padded pixels are NaN.
+
+    Raises InputRefused as read_stack does.
+    """
+    stacked = np.empty((1, plane.rows, plane.columns), dtype=np.float32)
+    _read_file(plane.path, [(0, plane)], stacked)
+    pixels: Voxels = stacked[0]
+    return pixels
+
+
+def _blacken_padding(stacked: Voxels) -> None:
+    padded = np.isnan(stacked)
+    if padded.any():
+        stacked[padded] = np.min(stacked, where=~padded, initial=np.inf) if not padded.all() else 0
 
 
 def _columns_first(stacked: Voxels) -> Voxels:
@@ -89,20 +125,21 @@ def _read_file(path: Path, members: Sequence[tuple[int, Plane]], stacked: Voxels
         digest += ":" + ",".join(str(frame) for frame in frames)
     with tolerant_reading():
         for (place, plane), pixels in zip(members, _decode(data, frames), strict=True):
-            if pixels.shape != stacked.shape[1:]:
+            if pixels.stored.shape != stacked.shape[1:]:
                 raise undecodable()
             stacked[place] = _rescaled(pixels, plane)
     return digest
 
 
-def _decode(data: bytes, frames: Sequence[int]) -> Iterator[np.ndarray]:
+def _decode(data: bytes, frames: Sequence[int]) -> Iterator[_Pixels]:
     try:
         dataset = dcmread(BytesIO(data), force=True, specific_tags=list(_PIXEL_MODULE))
         if "PixelData" not in dataset or not dataset.PixelData:
             raise InputRefused("no_pixel_data", "The images hold no pixel data. Send the complete images.")
+        padding = stored_padding(dataset)
         decoder = get_decoder(_transfer_syntax(dataset))
         for pixels, _ in decoder.iter_array(dataset, indices=list(frames), raw=True):
-            yield pixels
+            yield _Pixels(pixels, padding)
     except (*MALFORMED, RuntimeError) as error:
         raise undecodable() from error
 
@@ -117,12 +154,19 @@ def _transfer_syntax(dataset: FileDataset) -> UID:
     return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
 
 
-def _rescaled(pixels: np.ndarray, plane: Plane) -> np.ndarray:
-    """Turn stored values into output units: PS3.3 C.11.1 rescale, after turning MONOCHROME1 the usual way round."""
-    values = pixels.astype(np.float32)
+def _rescaled(pixels: _Pixels, plane: Plane) -> np.ndarray:
+    """Turn stored values into output units: PS3.3 C.11.1 rescale, after turning MONOCHROME1 the usual way round.
+
+    Padded pixels become NaN, whatever the rescaling would make of them.
+    """
+    stored = pixels.stored
+    values = stored.astype(np.float32)
+    if pixels.padding is not None:
+        lowest, highest = pixels.padding
+        values[(stored >= lowest) & (stored <= highest)] = np.nan
     if plane.facts.photometric == "MONOCHROME1":
-        signed = np.issubdtype(pixels.dtype, np.signedinteger)
-        values = np.float32(-1 if signed else 2 ** (plane.facts.bits_stored or 8 * pixels.itemsize) - 1) - values
+        signed = np.issubdtype(stored.dtype, np.signedinteger)
+        values = np.float32(-1 if signed else 2 ** (plane.facts.bits_stored or 8 * stored.itemsize) - 1) - values
     if plane.rescale_slope != 1:
         values *= np.float32(plane.rescale_slope)
     if plane.rescale_intercept != 0:

@@ -51,6 +51,7 @@ class SequenceFacts:
     contrast_agent: bool = False
     description_hints: frozenset[str] = frozenset()
     slice_thickness_mm: float | None = None
+    slice_spacing_mm: float | None = None
     field_strength_t: float | None = None
     manufacturer: str | None = None
     model: str | None = None
@@ -66,7 +67,8 @@ class Plane:
 
     ``orientation`` holds the direction cosines of increasing column and of increasing row index, ``position_mm`` the
     centre of the first pixel, both in LPS as in DICOM PS3.3 C.7.6.2; ``pixel_spacing_mm`` is (between rows, between
-    columns). ``uid`` serves to order content and is never shown. ``frame`` counts from 0.
+    columns). ``uid`` serves to order content and is never shown. ``frame`` counts from 0. ``person`` is a digest of
+    PatientID, "" where that is absent: it serves to tell people apart and nothing else.
     """
 
     path: Path
@@ -87,3 +89,7 @@ class Plane:
     pixel_data: PixelDataState
     facts: SequenceFacts
     patient: PatientAttributes
+    trigger_ms: float | None = None
+    instance_number: int | None = None
+    study_uid: str = ""
+    person: str = ""

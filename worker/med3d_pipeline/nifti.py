@@ -87,8 +87,10 @@ def read_nifti_header(path: Path) -> NiftiFile:
 def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
     """Read the voxels with scl_slope and scl_inter applied, and sha256 (hex) of the file's bytes as they are.
 
-    Raises InputRefused with the header's own fault, nifti_truncated or not_finite. No more bytes are decompressed than
-    the header calls for, and that is bounded, so a gzip bomb stays small.
+    Values that are no numbers stay: outside the head they are background, which preprocessing decides.
+
+    Raises InputRefused with the header's own fault, or nifti_truncated. No more bytes are decompressed than the header
+    calls for, and that is bounded, so a gzip bomb stays small.
     """
     if nifti.fault is not None or nifti.affine is None:
         raise (nifti.fault or Fault("nifti_no_affine", "The header holds no affine.")).refusal()
@@ -100,10 +102,6 @@ def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
             "nifti_truncated",
             "The file ends before the voxels that its header announces, or is damaged. Send it again, complete.",
         ) from error
-    if not np.isfinite(voxels).all():
-        raise InputRefused(
-            "not_finite", "The image holds values that are not numbers (NaN or infinite). Send it with finite values."
-        )
     return Volume(voxels.reshape(nifti.shape), nifti.affine), digest_file(nifti.path)
 
 

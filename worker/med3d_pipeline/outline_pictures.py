@@ -41,8 +41,10 @@ def outline_pictures(head: Volume, brain_mask: npt.NDArray[np.uint8]) -> tuple[O
         raise InferenceError("the brain mask does not belong to the head")
     box = box_around(brain_mask > 0, head.spacing_mm, MARGIN_MM, (1, 1, 1))
     near, mask = crop(head, box), brain_mask[box].astype(np.float32)
-    lowest, highest = np.percentile(near.voxels, WINDOW_PERCENT)
+    measured = np.isfinite(near.voxels)
+    lowest, highest = np.percentile(near.voxels[measured], WINDOW_PERCENT)
     scaled = np.clip((near.voxels - lowest) / max(float(highest - lowest), 1e-6), 0, 1)
+    scaled[~measured] = 0
     pictures = []
     for plane, axis in _CUTS:
         at = round(float(np.average(np.arange(mask.shape[axis]), weights=_profile(mask, axis))))

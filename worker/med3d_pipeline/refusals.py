@@ -23,6 +23,7 @@ READING_CODES: tuple[str, ...] = (
     "truncated_pixel_data",
     "undecodable_pixel_data",
     "too_large",
+    "series_uid_per_slice",
     "invalid_geometry",
     "mixed_orientation",
     "mixed_size",
@@ -30,10 +31,10 @@ READING_CODES: tuple[str, ...] = (
     "missing_slices",
     "uneven_spacing",
     "gantry_tilt",
+    "interleaved_acquisitions",
     "through_plane_too_coarse",
     "in_plane_too_coarse",
     "insufficient_coverage",
-    "not_finite",
 )
 """Within a series the first code wins. Between the series of a study see ``speaks_for_the_study``."""
 

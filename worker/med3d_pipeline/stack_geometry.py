@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from med3d_pipeline.dicom_plane import Plane
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.interleaving import refuse_interleaved
 from med3d_pipeline.volume import Affine
 
 Vectors = npt.NDArray[np.floating[Any]]
@@ -20,6 +21,9 @@ PIXEL_SPACING_TOLERANCE = 1e-3  # relative
 SAME_PLACE_MM = 0.01
 GAP_TOLERANCE = 0.03  # of the slice step: what rounding of positions can do, and no more
 OFF_LINE_MM = 0.1
+MAX_DECIMALS = 4  # positions with more are not rounded in a way that shows
+MAX_ROUNDING = 0.25  # of the slice step: rounding beyond that could hide a missing slice
+ROUNDING_SLACK = 0.1  # the line through rounded places is a little off itself
 MAX_TILT_DEG = 0.5
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -57,7 +61,7 @@ def assemble_stack(planes: Sequence[Plane]) -> StackGeometry:
     File names, instance numbers and slice locations are never looked at. The order of ``planes`` does not matter.
 
     Raises InputRefused with invalid_geometry, mixed_orientation, mixed_size, duplicate_slices, missing_slices,
-    uneven_spacing or gantry_tilt, the first of these that applies.
+    uneven_spacing, gantry_tilt or interleaved_acquisitions, the first of these that applies.
     """
     _refuse_absent_geometry(planes)
     across, down = _one_orientation(planes)
@@ -66,9 +70,11 @@ def assemble_stack(planes: Sequence[Plane]) -> StackGeometry:
     positions: Vectors = np.array([plane.position_mm for plane in planes], dtype=np.float64)
     order = np.lexsort((*positions.T, np.round(positions @ normal, 6)))
     positions = positions[order]
-    _refuse_uneven_distances(positions @ normal)
-    _refuse_off_line(positions, normal)
+    rounding_mm = written_rounding_mm(positions)
+    _refuse_uneven_distances(positions @ normal, float(np.abs(normal).sum()) * rounding_mm)
+    _refuse_off_line(positions, normal, rounding_mm)
     step = (positions[-1] - positions[0]) / (len(planes) - 1)
+    refuse_interleaved([planes[index] for index in order], float(np.linalg.norm(step)))
     affine = np.eye(4)
     affine[:3, 0] = _LPS_TO_RAS @ across * columns_mm
     affine[:3, 1] = _LPS_TO_RAS @ down * rows_mm
@@ -129,7 +135,28 @@ def _one_orientation(planes: Sequence[Plane]) -> tuple[Vectors, Vectors]:
     return first, second / np.linalg.norm(second)
 
 
-def _refuse_uneven_distances(distances: Vectors) -> None:
+def written_rounding_mm(positions: Vectors) -> float:
+    """Return by how much each coordinate may be off because of the decimals that all of them are written with."""
+    for decimals in range(MAX_DECIMALS):
+        if np.array_equal(np.round(positions, decimals), positions):
+            return float(0.5 * 10.0**-decimals)
+    return 0.0
+
+
+def _even_within(distances: Vectors, rounding_mm: float) -> bool:
+    """Tell whether evenly spaced slices, each rounded by at most ``rounding_mm``, explain the distances.
+
+    Only where that is so little of a step that a missing or shifted slice could not hide in it.
+    """
+    places = np.arange(len(distances))
+    step, first = np.polyfit(places, distances, 1)
+    if rounding_mm > MAX_ROUNDING * step:
+        return False
+    residual = distances - first - step * places
+    return bool(np.ptp(residual) <= 2 * rounding_mm * (1 + ROUNDING_SLACK))
+
+
+def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
     gaps = np.diff(distances)
     apart = gaps[gaps > SAME_PLACE_MM]
     if len(apart) < len(gaps):
@@ -146,7 +173,7 @@ def _refuse_uneven_distances(distances: Vectors) -> None:
     smallest = apart.min()
     step = np.median(apart[apart < 1.2 * smallest])
     ratios = gaps / step
-    if (np.abs(ratios - 1) <= GAP_TOLERANCE).all():
+    if (np.abs(ratios - 1) <= GAP_TOLERANCE).all() or _even_within(distances, rounding_mm):
         return
     nearest = np.round(ratios)
     if (np.abs(ratios - nearest) <= GAP_TOLERANCE * np.maximum(nearest, 1)).all():
@@ -162,12 +189,14 @@ def _refuse_uneven_distances(distances: Vectors) -> None:
     )
 
 
-def _refuse_off_line(positions: Vectors, normal: Vectors) -> None:
-    step = np.median(np.diff(positions, axis=0), axis=0)
+def _refuse_off_line(positions: Vectors, normal: Vectors, rounding_mm: float) -> None:
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
     expected = step * np.arange(len(positions))[:, None]
     residual = positions - expected
     residual -= np.median(residual, axis=0)
-    allowed = max(OFF_LINE_MM, 0.05 * float(np.linalg.norm(step)))
+    rounded_mm = 2 * rounding_mm * np.sqrt(3)  # this slice's rounding, and that of the ones that the line goes by
+    length_mm = float(np.linalg.norm(step))
+    allowed = max(OFF_LINE_MM, 0.05 * length_mm, min(rounded_mm, MAX_ROUNDING * length_mm))
     if (np.linalg.norm(residual, axis=1) > allowed).any():
         raise InputRefused(
             "uneven_spacing",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from med3d_pipeline import nifti
 from med3d_pipeline.acquisition import Acquisition, acquisition_of
+from med3d_pipeline.dicom_copies import without_copies
 from med3d_pipeline.dicom_files import HEAD_BYTES
 from med3d_pipeline.dicom_headers import NotAnImage, UnreadableDicom, read_planes, tolerant_reading
 from med3d_pipeline.dicom_pixels import read_stack, truncated
@@ -14,10 +15,11 @@ from med3d_pipeline.dicom_plane import PatientAttributes, Plane
 from med3d_pipeline.dicom_stacks import fingerprint, stacks_of_study
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.nifti import NiftiFile
-from med3d_pipeline.series_label import distinct_labels, nifti_label, stack_label
-from med3d_pipeline.series_ranking import appraise_nifti, appraise_stack, typical_facts
+from med3d_pipeline.series_label import distinct_labels, nifti_label
+from med3d_pipeline.series_ranking import appraise_nifti, typical_facts
 from med3d_pipeline.series_selection import SeriesCandidate, SeriesSelection, select_series
 from med3d_pipeline.stack_geometry import assemble_stack
+from med3d_pipeline.stack_series import series_of_stack
 from med3d_pipeline.study_series import Study, StudySeries, find_series
 from med3d_pipeline.volume import Volume
 
@@ -148,13 +150,9 @@ def _sharing(planes: Iterable[Plane], interned: dict[object, object]) -> Iterato
 
 
 def _dicom_series(planes: Sequence[Plane]) -> list[tuple[str, StudySeries]]:
-    found = []
-    for stack in stacks_of_study(planes):
-        appraisal, geometry = appraise_stack(stack)
-        label = stack_label(stack, geometry, appraisal.is_t1_weighted)
-        series = StudySeries(label, tuple(stack), geometry, appraisal, stack[0].series_number)
-        found.append((fingerprint(stack), series))
-    return found
+    distinct, copies = without_copies(planes)
+    found = [series_of_stack(stack, copies) for stack in stacks_of_study(distinct)]
+    return [(fingerprint(series.source), series) for series in found if not isinstance(series.source, NiftiFile)]
 
 
 def _nifti_series(niftis: Sequence[NiftiFile]) -> list[tuple[str, StudySeries]]:

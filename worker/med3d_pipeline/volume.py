@@ -13,7 +13,7 @@ Affine = npt.NDArray[np.float64]
 class Volume:
     """Voxels with their place in space.
 
-    voxels: (X, Y, Z) float32, C order.
+    voxels: (X, Y, Z) float32, C order; NaN or infinite where a NIfTI file says so, until ``raise_to_black``.
     affine: (4, 4) float64; maps voxel indices (i, j, k, 1) to RAS+ millimetres (x to the patient's right, y to the
     front, z to the top), as in NIfTI and nibabel.
 

@@ -61,7 +61,7 @@ _KEYWORDS = {
         ReconstructionDiameter DiffusionBValue DiffusionGradientOrientation ParallelReductionFactorInPlane
         TemporalPositionIdentifier TemporalPositionIndex NumberOfTemporalPositions InStackPositionNumber
         DimensionIndexValues DimensionIndexPointer FunctionalGroupPointer FrameAcquisitionNumber AcquisitionNumber
-        SeriesNumber InstanceNumber GantryDetectorTilt
+        SeriesNumber InstanceNumber GantryDetectorTilt TriggerTime PixelPaddingValue PixelPaddingRangeLimit
     """,
     Rule.CODE: """
         ImageType FrameType Modality ScanningSequence SequenceVariant ScanOptions MRAcquisitionType AngioFlag
@@ -108,6 +108,7 @@ RULES: dict[int, Rule] = {tag_of(keyword): rule for rule, words in _KEYWORDS.ite
 
 MAX_BINARY_BYTES = 256
 _NUMBER_TEXT = re.compile(rb"[0-9+\-.eE\\ \x00]{0,512}")
+_SIGNED_OR_NOT = "US or SS"  # as the pixels are; the dictionary leaves it open, and the two bytes are the same
 _BINARY_VRS = frozenset({"US", "SS", "UL", "SL", "FL", "FD", "AT"})
 MALFORMED = (
     ArithmeticError,
@@ -176,7 +177,10 @@ def _keep_number(dataset: Dataset, kept: Dataset, tag: BaseTag) -> None:
             kept.add(raw)
         return
     value = raw.value or b""
-    if vr in _BINARY_VRS:
+    if vr == _SIGNED_OR_NOT:
+        vr = raw.VR if raw.VR in {"US", "SS"} else "US"
+        fits = raw.VR in {None, vr} and len(value) == 2
+    elif vr in _BINARY_VRS:
         fits = raw.VR in {None, vr} and len(value) <= MAX_BINARY_BYTES
     else:
         fits = raw.VR in {None, vr, "UN"} and _NUMBER_TEXT.fullmatch(value) is not None

@@ -137,16 +137,27 @@ def test_a_deleted_slice_is_missing(slices):
     assert refusal_codes(slices) == ("missing_slices", "missing_slices")
 
 
-def test_a_copied_slice_is_a_duplicate(slices):
+def test_a_copied_slice_changes_nothing(slices):
+    alone = read_study([slices])
     (slices / "copy.dcm").write_bytes((slices / "00077.dcm").read_bytes())
-    assert refusal_codes(slices) == ("duplicate_slices", "duplicate_slices")
+    both = read_study([slices])
+    digests = {load_series(study, select_series(study).chosen).input_digest for study in (alone, both)}
+    assert len(digests) == 1
 
 
 def test_a_copied_slice_under_a_new_identity_is_a_duplicate(slices):
     dataset = pydicom.dcmread(slices / "00077.dcm")
-    dataset.SOPInstanceUID, dataset.InstanceNumber, dataset.AcquisitionNumber = "1.2.3", 999, 77
+    dataset.SOPInstanceUID, dataset.InstanceNumber = "1.2.3", 999
     dataset.save_as(slices / "copy.dcm")
     assert refusal_codes(slices) == ("duplicate_slices", "duplicate_slices")
+
+
+def test_one_slice_of_another_acquisition_is_left_out_and_said(slices):
+    dataset = pydicom.dcmread(slices / "00077.dcm")
+    dataset.SOPInstanceUID, dataset.AcquisitionNumber = "1.2.3", 77
+    dataset.save_as(slices / "copy.dcm")
+    (remark,) = select_series(read_study([slices])).review_reasons
+    assert "1 slice was left out of 177" in str(remark)
 
 
 def test_one_shifted_position_is_uneven_spacing(slices):

@@ -177,6 +177,31 @@ def test_rounding_of_positions_to_a_hundredth_is_borne(noise):
     np.testing.assert_allclose(assemble_stack(planes).spacing_mm, (1, 1, 1), atol=0.01)
 
 
+@given(axes=rotations, step=st.sampled_from([0.9375, 0.8, 1.2, 1.05]), decimals=st.integers(1, 3))
+def test_rounding_to_the_decimals_that_are_written_is_borne_however_the_stack_lies(axes, step, decimals):
+    planes = [
+        plane_at(
+            np.round(np.array([-90.0, -120, 70]) + index * step * axes[:, 2], decimals), (*axes[:, 0], *axes[:, 1])
+        )
+        for index in range(120)
+    ]
+    assert assemble_stack(planes).spacing_mm[2] == pytest.approx(step, abs=0.002)
+
+
+@given(axes=rotations, missing=st.integers(1, 118))
+def test_a_missing_slice_does_not_hide_in_the_rounding(axes, missing):
+    planes = [plane_at(np.round(index * 0.9375 * axes[:, 2], 1), (*axes[:, 0], *axes[:, 1])) for index in range(120)]
+    del planes[missing]
+    assert code_of(planes) in {"missing_slices", "uneven_spacing"}
+
+
+def test_positions_in_whole_millimetres_could_hide_anything():
+    assert code_of([plane_at((0, 0, round(index * 1.2))) for index in range(40)]) in {
+        "uneven_spacing",
+        "missing_slices",
+    }
+
+
 def test_where_several_faults_meet_the_documented_order_decides():
     planes = [plane_at((0, index * 0.3, index), rows=20 + (index == 3)) for index in range(12)]
     del planes[6]

@@ -168,7 +168,8 @@ def test_enhanced_images_keep_their_functional_groups():
     ids=["implicit", "explicit", "big endian", "deflated"],
 )
 def test_every_native_transfer_syntax_is_read_and_no_text_gets_through(syntax):
-    original = one_slice(PatientName=CANARY, StudyDescription=CANARY)
+    original = one_slice(PatientName=CANARY, StudyDescription=CANARY, TriggerTime="12.5", SpacingBetweenSlices="1")
+    original.add_new("PixelPaddingValue", "US", 63536)
     original.file_meta.TransferSyntaxUID = syntax
     buffer = io.BytesIO()
     little = syntax != pydicom.uid.ExplicitVRBigEndian
@@ -179,7 +180,21 @@ def test_every_native_transfer_syntax_is_read_and_no_text_gets_through(syntax):
     copied = pydicom.dcmread(io.BytesIO(data))
     assert copied.PixelSpacing == original.PixelSpacing
     assert (copied.Rows, copied.InversionTime) == (8, 850)
+    assert (copied.PixelPaddingValue, copied.TriggerTime, copied.SpacingBetweenSlices) == (63536, 12.5, 1)
     assert copied.PixelData == original.PixelData
+    assert traces(data) == []
+
+
+def test_negative_padding_stays_negative_and_no_text_hides_in_it():
+    original = one_slice()
+    original.PixelRepresentation = 1
+    original.add_new("PixelPaddingValue", "SS", -2000)
+    copied, _, _ = deidentified(original)
+    assert copied.PixelPaddingValue == -2000
+    original["PixelPaddingValue"] = pydicom.dataelem.RawDataElement(
+        Tag("PixelPaddingValue"), "US", 10, CANARY.encode(), 0, is_implicit_VR=False, is_little_endian=True
+    )
+    _, data, _ = deidentified(original)
     assert traces(data) == []
 
 

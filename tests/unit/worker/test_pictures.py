@@ -41,6 +41,17 @@ def test_each_picture_shows_its_plane_in_the_radiological_view():
         assert pixels[middle_row, left] > pixels[middle_row, right], (plane, brighter_side)
 
 
+def test_voxels_that_were_not_measured_are_black_and_change_no_other():
+    head, mask = head_with_marks()
+    voxels = head.voxels.copy()
+    voxels[mask == 0] = np.nan
+    for plain, holed in zip(
+        outline_pictures(head, mask), outline_pictures(Volume(voxels, head.affine), mask), strict=True
+    ):
+        assert plain.pixels.shape == holed.pixels.shape
+        assert not holed.pixels[0].any()
+
+
 def test_the_outline_has_the_size_of_the_brain_in_millimetres():
     axial = outline_pictures(*head_with_marks())[0]
     rows, columns = np.nonzero(axial.pixels == OUTLINE)

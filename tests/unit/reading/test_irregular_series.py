@@ -1,0 +1,231 @@
+"""Series that hold more than one volume's slices: other acquisitions, foreign slices, copies, a UID per slice."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import RLELossless, generate_uid
+
+from factories.dicom_series import head_like, ras_affine, save_all, set_pixels, slice_datasets
+from factories.studies_on_disk import load_only, refusal_of_reading
+from med3d_pipeline.study import load_series, read_study, select_series
+
+SHAPE = (36, 40, 36)
+AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))
+
+
+def fresh(datasets: list[Dataset]) -> list[Dataset]:
+    """The same images as instances of their own."""
+    for dataset in datasets:
+        dataset.SOPInstanceUID = generate_uid()
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    return datasets
+
+
+def numbered(datasets: list[Dataset], start: int = 1) -> list[Dataset]:
+    for index, dataset in enumerate(datasets):
+        dataset.InstanceNumber = start + index
+    return datasets
+
+
+def two_acquisitions(shift: float, moved: int = 3, **marks: tuple[object, object]) -> list[Dataset]:
+    """Two volumes in one series, the second ``shift`` of a slice further; ``marks`` are an element's two values."""
+    first, second = ({name: values[which] for name, values in marks.items()} for which in (0, 1))
+    further = AFFINE.copy()
+    further[:3, 3] += shift * AFFINE[:3, 2]
+    header = {"SliceThickness": 3}
+    voxels = head_like(SHAPE)
+    return [
+        *slice_datasets(voxels, AFFINE, **header | first),
+        *fresh(slice_datasets(np.roll(voxels, moved, axis=1), further, **header | second)),
+    ]
+
+
+@pytest.mark.parametrize("shift", [0.5, 0.25, 0.0])
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"AcquisitionNumber": (1, 2)},
+        {"TemporalPositionIdentifier": (1, 2)},
+        {"TriggerTime": (0.0, 1250.5)},
+        {"EchoTime": (2.1, 4.8)},
+    ],
+    ids=lambda marks: next(iter(marks)),
+)
+def test_two_acquisitions_that_lie_between_one_another_are_two_volumes(tmp_path, shift, marks):
+    study = read_study(save_all(tmp_path, two_acquisitions(shift, **marks)))
+    shapes = [load_series(study, series.label).volume.shape for series in study.series]
+    assert shapes == [SHAPE, SHAPE]
+
+
+def test_an_acquisition_number_per_slice_does_not_hide_the_temporal_position(tmp_path):
+    datasets = two_acquisitions(0.5, TemporalPositionIdentifier=(1, 2))
+    for index, dataset in enumerate(datasets):
+        dataset.AcquisitionNumber = index
+    assert len(read_study(save_all(tmp_path, datasets)).series) == 2
+
+
+def test_half_slices_that_nothing_tells_apart_are_refused_by_their_voxels(tmp_path):
+    assert refusal_of_reading(*save_all(tmp_path, two_acquisitions(0.5))) == "interleaved_acquisitions"
+
+
+@pytest.mark.parametrize("second_from", [1, 37])
+def test_half_slices_that_are_numbered_as_two_runs_are_refused(tmp_path, second_from):
+    datasets = two_acquisitions(0.5, moved=0)
+    numbered(datasets[:36])
+    numbered(datasets[36:], second_from)
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "interleaved_acquisitions"
+
+
+def test_a_stated_spacing_of_twice_the_step_is_two_acquisitions(tmp_path):
+    datasets = two_acquisitions(0.5, moved=0, SpacingBetweenSlices=(3, 3))
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "interleaved_acquisitions"
+
+
+def test_slices_interpolated_to_half_their_thickness_are_one_volume(tmp_path):
+    affine = ras_affine((3, 3, 1.5), (-54, -60, -54))
+    smooth = np.repeat(head_like(SHAPE), 2, axis=2)
+    datasets = numbered(slice_datasets(smooth, affine, SliceThickness=3, SpacingBetweenSlices=1.5, AcquisitionNumber=1))
+    assert load_only(*save_all(tmp_path, datasets)).volume.shape == (36, 40, 72)
+
+
+def test_the_passes_of_an_interleaved_2d_acquisition_stay_one_volume(tmp_path):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE, MRAcquisitionType="2D", SliceThickness=2.7)
+    for index, dataset in enumerate(datasets):
+        dataset.AcquisitionNumber = 1 + index % 2
+        dataset.InstanceNumber = 1 + index // 2 + 18 * (index % 2)
+    assert load_only(*save_all(tmp_path, datasets)).volume.shape == SHAPE
+
+
+def localizers(count: int) -> list[Dataset]:
+    datasets = fresh(slice_datasets(head_like((36, 40, 36), 3), AFFINE))[:count]
+    for index, dataset in enumerate(datasets):
+        dataset.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+        dataset.ImagePositionPatient = [10 * index, -50, 50]
+    return datasets
+
+
+def reference_slice(**header: object) -> list[Dataset]:
+    (dataset,) = fresh(slice_datasets(head_like((36, 40, 1)), AFFINE, **header))
+    return [dataset]
+
+
+def other_matrix() -> list[Dataset]:
+    (dataset,) = reference_slice()
+    set_pixels(dataset, np.zeros((80, 80), "uint16"))
+    dataset.PixelSpacing = [1.5, 1.5]
+    return [dataset]
+
+
+def without_place() -> list[Dataset]:
+    (dataset,) = reference_slice()
+    del dataset.ImagePositionPatient
+    return [dataset]
+
+
+@pytest.mark.parametrize(
+    ("extra", "count", "words"),
+    [
+        (localizers(3), 3, "face another way"),
+        (localizers(1), 1, "face another way"),
+        (other_matrix(), 1, "another matrix"),
+        (without_place(), 1, "face another way"),
+        (reference_slice(SliceThickness=5), 1, "other parameters"),
+        (reference_slice(SliceThickness=3, AcquisitionNumber=9), 1, "another acquisition"),
+        ([*localizers(4), *other_matrix()], 5, "face another way or have another matrix"),
+    ],
+    ids=["3 localizers", "1 localizer", "matrix", "no place", "thickness", "acquisition", "both"],
+)
+def test_foreign_slices_are_left_out_and_counted(tmp_path, extra, count, words):
+    own = slice_datasets(head_like(SHAPE), AFFINE, SliceThickness=3, AcquisitionNumber=1)
+    alone = load_only(*save_all(tmp_path / "alone", own))
+    save_all(tmp_path / "mixed", own)
+    save_all(tmp_path / "mixed", extra, prefix="extra")
+    selection = select_series(read_study([tmp_path / "mixed"]))
+    assert load_only(tmp_path / "mixed").input_digest == alone.input_digest
+    (remark,) = [str(reason) for reason in selection.review_reasons if "foreign_slices" in str(reason)]
+    assert f"{count} slice" in remark
+    assert words in remark
+
+
+@pytest.mark.parametrize(("own", "foreign"), [(15, 1), (36, 20)])
+def test_where_no_stack_stands_out_the_series_is_refused(tmp_path, own, foreign):
+    others = [dataset for _ in range(foreign) for dataset in other_matrix()]
+    datasets = [*slice_datasets(head_like(SHAPE), AFFINE)[:own], *others]
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "mixed_size"
+
+
+def test_a_slice_whose_absence_leaves_a_gap_is_not_left_out(tmp_path):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE)
+    datasets[17].ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "mixed_orientation"
+
+
+def copied(paths: list[Path]) -> None:
+    for path in paths:
+        path.with_name(f"{path.stem}(1).dcm").write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize("uid", [True, False], ids=["with UIDs", "without"])
+@pytest.mark.parametrize("which", [slice(None), slice(20, 21)], ids=["all", "one"])
+def test_copies_of_files_are_left_out_and_said(tmp_path, which, uid):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE, **({} if uid else {"SOPInstanceUID": None}))
+    paths = save_all(tmp_path, datasets)
+    alone = load_only(*paths)
+    copied(paths[which])
+    both = load_only(tmp_path)
+    assert both.input_digest == alone.input_digest
+    assert np.array_equal(both.volume.voxels, alone.volume.voxels)
+    selection = select_series(read_study([tmp_path]))
+    assert f"{len(paths[which])} copies of its images were left out" in selection.candidates[0].reasons
+    assert not selection.review_reasons
+
+
+def test_an_instance_sent_compressed_and_not_is_one(tmp_path):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE)
+    save_all(tmp_path / "plain", datasets)
+    for dataset in datasets:
+        dataset.compress(RLELossless, generate_instance_uid=False)
+    save_all(tmp_path / "packed", datasets)
+    assert load_only(tmp_path).volume.shape == SHAPE
+
+
+def test_one_uid_for_two_different_images_is_no_copy(tmp_path):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE)
+    save_all(tmp_path, datasets)
+    set_pixels(datasets[7], np.zeros((36, 40), "uint16"))
+    save_all(tmp_path, datasets[7:8], prefix="other")
+    assert refusal_of_reading(tmp_path) == "duplicate_slices"
+
+
+@pytest.mark.parametrize("study_uid", [False, True], ids=["one study", "a study per slice"])
+def test_slices_with_a_series_each_are_read_as_the_volume_that_they_form(tmp_path, study_uid):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE)
+    alone = load_only(*save_all(tmp_path / "a", datasets))
+    for dataset in datasets:
+        dataset.SeriesInstanceUID = generate_uid()
+        if study_uid:
+            dataset.StudyInstanceUID = generate_uid()
+    study = read_study(save_all(tmp_path / "b", datasets))
+    selection = select_series(study)
+    assert np.array_equal(load_series(study, selection.chosen).volume.voxels, alone.volume.voxels)
+    assert any("series_by_geometry" in str(reason) for reason in selection.review_reasons)
+
+
+def test_slices_with_a_series_each_that_form_no_volume_are_refused_as_such(tmp_path):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE)
+    del datasets[5]
+    for dataset in datasets:
+        dataset.SeriesInstanceUID = generate_uid()
+    study = read_study(save_all(tmp_path, datasets))
+    (series,) = study.series
+    assert series.appraisal.fault is not None
+    assert series.appraisal.fault.code == "series_uid_per_slice"
+
+
+def test_single_images_of_several_series_stay_apart(tmp_path):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE)
+    for index, dataset in enumerate(datasets):
+        dataset.SeriesInstanceUID, dataset.SeriesNumber = generate_uid(), index
+    assert len(read_study(save_all(tmp_path, datasets)).series) == 36
