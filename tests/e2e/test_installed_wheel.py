@@ -14,6 +14,12 @@ pytestmark = pytest.mark.timeout(600)
 
 BUNDLES = CHECKOUT / "model_export" / "bundles"
 INSTALLED_AS = ".data/data/share/med3d/bundles/"
+IMPORT_ALL_OF_THE_SERVICE = """
+import importlib, pkgutil, med3d_service as service
+for module in pkgutil.walk_packages(service.__path__, "med3d_service."):
+    if not module.name.endswith("__main__") and ".migrations." not in module.name:
+        importlib.import_module(module.name)
+"""
 SAMPLE_HEAD = ("--no-deps", "pydeface>=2.1")
 
 
@@ -121,7 +127,7 @@ def test_what_developers_install_resolves(installed, built, extra):
 def test_the_service_extra_alone_serves_the_api(built, tmp_path):
     environment = FreshEnvironment(tmp_path)
     environment.install(f"{built.wheel}[service]")
-    done = environment.run("python", "-c", "import med3d_service.app, med3d_service.courier, med3d_service.scheduler")
+    done = environment.run("python", "-c", IMPORT_ALL_OF_THE_SERVICE)
     assert done.returncode == 0, done.stderr
     analysed = environment.run("med3d", "analyse", tmp_path)
     assert analysed.returncode == 1

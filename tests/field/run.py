@@ -1,0 +1,147 @@
+"""Pictures from the field, each analysed and held against the answers that are right.
+
+    PYTHONPATH=tests python -m field.run [--only WORD] [--processes 2]
+
+Sample data lie in MED3D_TEST_DATA, scripts that write what users reported in MED3D_FIELD_CASES; without them their cases are
+left out, and that is said. Exits with status 1 where an answer is wrong.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from field.case import FAILED, Answer, Case, Room, answer_of
+from field.own import own_cases
+from field.reported_dicom import reported_dicom
+from field.reported_nifti import reported_nifti
+from field.sample_data import sample_data
+from field.scripts import without_answer
+from field.tables import Row, age_rows, header_rows
+from med3d_cli.analyse import open_analyser
+from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_worker.analysis import Analyser, Stated
+
+_here: dict[str, Analyser | Room] = {}
+
+
+def begin(room: Room) -> None:
+    """Load the model once per process, which takes one core: the processes are there for the others."""
+    os.environ.setdefault("MED3D_THREADS", "1")
+    _here["analyser"], _here["room"] = open_analyser(None), room
+
+
+def answers_to(case: Case) -> list[tuple[str, Answer, float]]:
+    """Make the input, analyse it, and leave nothing behind."""
+    room, analyser = _here["room"], _here["analyser"]
+    assert isinstance(room, Room)
+    assert isinstance(analyser, Analyser)
+    folder = Path(tempfile.mkdtemp(prefix="field-"))
+    try:
+        path = case.make(room, folder)
+        inputs = [(f"{case.name}/{name}", path / name) for name in case.files] or [(case.name, path)]
+        found = []
+        for name, one in inputs:
+            started = time.monotonic()
+            answer = answer_of(analyser(one, Stated(series=case.series)).report)
+            found.append((name, answer, time.monotonic() - started))
+    except Exception as error:  # noqa: BLE001 - the case could not be made: that is told like a wrong answer
+        return [(case.name, Answer(FAILED, type(error).__name__, str(error)), 0.0)]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def room_of(data: str | None, scripts: str | None, folder: Path) -> Room:
+    """What is there to make cases from; the sample study's MPRAGE is written as NIfTI once."""
+    where = {name: Path(path) for name, path in (("data", data), ("scripts", scripts)) if path and Path(path).is_dir()}
+    head = None
+    if "data" in where:
+        study = read_study([where["data"] / "dicom" / "siemens_trio_study"])
+        volume = load_series(study, select_series(study).chosen).volume
+        image = nib.Nifti1Image(volume.voxels.astype(np.int16), volume.affine)
+        image.set_sform(volume.affine, 1)
+        image.set_qform(volume.affine, 1)
+        head = folder / "trio.nii.gz"
+        nib.save(image, head)
+    return Room(where.get("data"), where.get("scripts") if head else None, head)
+
+
+def all_cases(room: Room) -> list[Case]:
+    """Those that can be made here."""
+    data = sample_data(room.data) if room.data else []
+    return [*own_cases(), *data, *(reported_dicom() + reported_nifti() if room.scripts else [])]
+
+
+def chosen_cases(cases: Sequence[Case], word: str) -> list[Case]:
+    """Those whose name has ``word``, with those whose ages they are held against."""
+    wanted = [case for case in cases if word in case.name]
+    bases = {right.like for case in wanted for right in case.right}
+    return [case for case in cases if case in wanted or case.name in bases]
+
+
+def judged(cases: Sequence[Case], answers: Sequence[list[tuple[str, Answer, float]]]) -> list[Row]:
+    """Hold every answer against its right ones."""
+    by_name = {name: answer for of_case in answers for name, answer, _ in of_case}
+    return [
+        Row(
+            name,
+            " or ".join(map(str, case.right)),
+            str(answer),
+            any(right.fits(answer, by_name) for right in case.right),
+            seconds,
+        )
+        for case, of_case in zip(cases, answers, strict=True)
+        for name, answer, seconds in of_case
+    ]
+
+
+def run(cases: Sequence[Case], room: Room, processes: int) -> list[Row]:
+    """All of them, in as many processes."""
+    with ProcessPoolExecutor(processes, initializer=begin, initargs=(room,)) as pool:
+        return judged(cases, list(pool.map(answers_to, cases)))
+
+
+def show(rows: Sequence[Row]) -> None:
+    """The table: what is wrong comes last, with its sum."""
+    words = {True: "right", False: "WRONG", None: "unstated"}
+    for row in sorted(rows, key=lambda row: (row.right is False, row.right is None)):
+        print(f"{words[row.right]:8} {row.name:55} {row.seconds:5.1f} s  wanted {row.wanted}  got {row.got}")
+    wrong = sum(row.right is False for row in rows)
+    unstated = sum(row.right is None for row in rows)
+    print(f"{len(rows)} cases, {wrong} wrong" + (f", {unstated} without a stated answer" if unstated else ""))
+
+
+def main() -> int:
+    """Run what was asked for; 1 where an answer is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="cases whose name has this word")
+    parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="field-") as folder:
+        room = room_of(os.environ.get("MED3D_TEST_DATA"), os.environ.get("MED3D_FIELD_CASES"), Path(folder))
+        for name, there in (("MED3D_TEST_DATA", room.data), ("MED3D_FIELD_CASES", room.scripts)):
+            if there is None:
+                print(f"{name} names no folder: its cases are left out")
+        cases = all_cases(room)
+        rows = run(chosen_cases(cases, asked.only), room, asked.processes)
+        tables = age_rows()
+        if room.scripts is not None:
+            tables += header_rows(room.scripts)
+            files = ("make_dicom_cases.py", "make_nifti_cases.py")
+            tables += [Row(name, "nothing stated", "not run", None) for name in without_answer(room, cases, *files)]
+        rows += [row for row in tables if asked.only in row.name]
+    show(rows)
+    return int(any(row.right is False for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
