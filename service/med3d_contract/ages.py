@@ -1,10 +1,67 @@
-"""Chronological age at the scan, from what a study says of it."""
+"""Chronological age at the scan, from what a study says of it, and why there is none where its sources are no use."""
 
-from datetime import date, datetime
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from med3d_contract.results import ChronologicalAge
 
 DAYS_PER_YEAR = 365.25
+OLDEST_YEARS = 120.0
+ALLOWED_DISAGREEMENT_YEARS = 1.0
+
+DISAGREE = (
+    "age_sources_disagree: birth date and PatientAge tell ages that lie more than a year apart, so none was taken. "
+    "Correct the patient's data at their source, or state the age when sending."
+)
+UNUSABLE = (
+    "age_unusable: what the images say of the age cannot be used ({why}), so no gap is given. "
+    "Correct the patient's data at their source, or state the age when sending."
+)
+
+# What systems and de-identifiers write where a birth date is due and none is known (month and day may be missing, too).
+_PLACEHOLDER_DATES = frozenset({(1, 1, 1), (1899, 12, 30), (1899, 12, 31), (1900, 1, 1), (1901, 1, 1)})
+_PLACEHOLDER_AGE = re.compile(r"(?:0+|9{3,})\s*[DWMY]?|[DWMY]?\s*0+")
+_DATE = re.compile(r"(\d{4})(?:([-./]?)(\d{2})(?:\2(\d{2})(?:\d{6})?)?)?")
+_AGE = re.compile(
+    r"(?P<number>\d{1,5})(?:[.,](?P<decimals>\d{1,3}))?\s*"
+    r"(?P<unit>D|DAYS?|W|WKS?|WEEKS?|M|MOS?|MONTHS?|Y|YRS?|YEARS?|)",
+    re.ASCII,
+)
+_UNIT_FIRST = re.compile(r"([DWMY])\s*(\d{1,5})", re.ASCII)
+_UNIT_YEARS = {"D": 1 / DAYS_PER_YEAR, "W": 7 / DAYS_PER_YEAR, "M": 1 / 12, "Y": 1.0}
+_UNIT_WORDS = {"D": "days", "W": "weeks", "M": "months", "Y": "years"}
+
+
+@dataclass(frozen=True, slots=True)
+class AgeReading:
+    """The age, or why there is none although something is written (``doubt``: a code and a sentence, for review).
+
+    Both are None where nothing is written, or only what stands for an unknown age.
+    """
+
+    age: ChronologicalAge | None
+    doubt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What one attribute gives: an age from ``lowest`` to ``highest`` in years, or why it gives none."""
+
+    lowest: float | None = None
+    highest: float = 0.0
+    note: str | None = None
+    placeholder: bool = False
+    fault: str | None = None
+
+    @property
+    def middle(self) -> float:
+        return ((self.lowest or 0.0) + self.highest) / 2
+
+
+_NOTHING = _Source()
 
 
 def chronological_age(
@@ -14,36 +71,150 @@ def chronological_age(
     study_date: str | None = None,
     patient_age: str | None = None,
 ) -> ChronologicalAge | None:
-    """Age in years: as stated by the sender, else birth date to study date (DICOM DA), else PatientAge (DICOM AS).
+    """Read the age alone; see read_age."""
+    return read_age(
+        stated_years=stated_years, birth_date=birth_date, study_date=study_date, patient_age=patient_age
+    ).age
 
-    PatientAge counts completed units, so half a unit is added and said. None where nothing usable is known: an
-    unreadable date or an age outside 0 to 120 is no age.
+
+def read_age(
+    *,
+    stated_years: float | None = None,
+    birth_date: str | None = None,
+    study_date: str | None = None,
+    patient_age: str | None = None,
+    today: date | None = None,
+) -> AgeReading:
+    """Read the age in years: as stated, else from birth date to study date (DICOM DA), else PatientAge (DICOM AS).
+
+    Dates and ages are read as they are meant, not as the standard spells them. PatientAge counts completed units, so
+    half a unit is added and said. A placeholder (1 January 1900, a date to come, 000Y) counts as not written. Where the
+    birth date and PatientAge lie more than a year apart neither is taken. ``today``: this day where not given.
     """
     if stated_years is not None:
-        return ChronologicalAge(years=stated_years, source="form")
-    born, scanned = _date(birth_date), _date(study_date)
-    if born and scanned:
-        years = (scanned - born).days / DAYS_PER_YEAR
-        if 0 <= years <= 120:
-            return ChronologicalAge(years=round(years, 3), source="birth_date")
-    return _from_age_string(patient_age)
+        return AgeReading(ChronologicalAge(years=stated_years, source="form"))
+    born = _from_dates(birth_date, study_date, today or datetime.now(tz=UTC).date())
+    told = _from_age_string(patient_age)
+    if born.lowest is not None and told.lowest is not None:
+        return _agreed(born, told)
+    if born.lowest is not None:
+        return _taken(born, "birth_date", ("PatientAge could not be read",) if told.fault else ())
+    if told.lowest is not None:
+        unused = born.fault or ("PatientBirthDate is a placeholder" if born.placeholder else None)
+        return _taken(told, "patient_age", (unused,) if unused else ())
+    faults = [source.fault for source in (born, told) if source.fault]
+    return AgeReading(None, UNUSABLE.format(why="; ".join(faults)) if faults else None)
 
 
-def _date(text: str | None) -> date | None:
+def storable_age(reading: AgeReading) -> dict[str, Any] | None:
+    """Give a reading the form in which a study keeps it: the age, or in its place the doubt; None for neither."""
+    if reading.age is not None:
+        return reading.age.model_dump(mode="json")
+    return None if reading.doubt is None else {"doubt": reading.doubt}
+
+
+def stored_age(kept: Mapping[str, Any] | None) -> AgeReading:
+    """Return the reading that ``storable_age`` wrote."""
+    if not kept:
+        return AgeReading(None)
+    if "doubt" in kept:
+        return AgeReading(None, kept["doubt"])
+    return AgeReading(ChronologicalAge.model_validate(kept))
+
+
+def _agreed(born: _Source, told: _Source) -> AgeReading:
+    assert born.lowest is not None
+    assert told.lowest is not None
+    too_old = born.lowest - told.highest >= ALLOWED_DISAGREEMENT_YEARS
+    too_young = told.lowest - born.highest > ALLOWED_DISAGREEMENT_YEARS
+    if too_old or too_young:
+        return AgeReading(None, DISAGREE)
+    born_exactly = born.lowest == born.highest
+    return _taken(born, "birth_date", ()) if born_exactly else _taken(told, "patient_age", ())
+
+
+def _taken(source: _Source, name: str, remarks: tuple[str, ...]) -> AgeReading:
+    notes = [*remarks, *([source.note] if source.note else [])]
+    return AgeReading(
+        ChronologicalAge.model_validate(
+            {"years": round(source.middle, 3), "source": name, "note": "; ".join(notes) or None}
+        )
+    )
+
+
+def _from_dates(birth_date: str | None, study_date: str | None, today: date) -> _Source:
+    born_text, scanned_text = (birth_date or "").strip(), (study_date or "").strip()
+    if not born_text or not scanned_text:
+        return _NOTHING
+    born, scanned = _days(born_text), _days(scanned_text)
+    if set(born_text) <= set("0-./") or (born is not None and (_is_placeholder(born) or born[0] > today)):
+        return _PLACEHOLDER
+    if born is None or scanned is None or scanned[0] != scanned[1]:
+        return _Source(fault=f"the {'birth' if born is None else 'study'} date is no date")
+    if born == scanned:
+        return _PLACEHOLDER  # de-identifiers write one date for both; what a newborn's PatientAge says stands
+    return _between(born, scanned[0], today)
+
+
+def _between(born: tuple[date, date], scanned: date, today: date) -> _Source:
+    if scanned > today + timedelta(days=1):  # somewhere it is tomorrow already
+        return _Source(fault="the study date is still to come")
+    if born[0] > scanned:
+        return _Source(fault="the birth date lies after the study date")
+    youngest, oldest = (max((scanned - day).days, 0) / DAYS_PER_YEAR for day in (born[1], born[0]))
+    if youngest > OLDEST_YEARS:
+        return _Source(fault="the birth date makes the person older than 120 years")
+    note = (
+        None if born[0] == born[1] else "PatientBirthDate holds no day; the middle of the time that it names was taken"
+    )
+    return _Source(youngest, min(oldest, OLDEST_YEARS), note)
+
+
+def _days(text: str | None) -> tuple[date, date] | None:
+    """First and last day that a date means: ``19660102``, ``1966-01-02``, ``196601``, ``1966`` or ``19660000``."""
+    found = _DATE.fullmatch((text or "").strip())
+    if found is None:
+        return None
+    year, month, day = int(found[1]), int(found[3] or 0), int(found[4] or 0)
     try:
-        return datetime.strptime((text or "").strip(), "%Y%m%d").date()  # noqa: DTZ007 - a DICOM DA has no zone
+        first = date(year, month or 1, day or 1 if month else 1)
+        if month and day:
+            return first, first
+        last = date(year + (month in {0, 12}), month % 12 + 1, 1) if month else date(year + 1, 1, 1)
     except ValueError:
         return None
+    return first, last - timedelta(days=1)
 
 
-def _from_age_string(text: str | None) -> ChronologicalAge | None:
+def _is_placeholder(born: tuple[date, date]) -> bool:
+    first = (born[0].year, born[0].month, born[0].day)
+    return first in _PLACEHOLDER_DATES or born[0].year == 1
+
+
+_PLACEHOLDER = _Source(placeholder=True)
+
+
+def _from_age_string(text: str | None) -> _Source:
     text = (text or "").strip().upper()
-    unit_years = {"D": 1 / DAYS_PER_YEAR, "W": 7 / DAYS_PER_YEAR, "M": 1 / 12, "Y": 1.0}
-    if len(text) != 4 or not (text.isascii() and text[:3].isdecimal()) or text[3] not in unit_years:
-        return None
-    years = (int(text[:3]) + 0.5) * unit_years[text[3]]
-    if years > 120:
-        return None
-    unit_word = {"D": "days", "W": "weeks", "M": "months", "Y": "years"}[text[3]]
-    note = f"PatientAge holds whole {unit_word}; half a unit was added"
-    return ChronologicalAge(years=round(years, 3), source="patient_age", note=note)
+    if not text:
+        return _NOTHING
+    if _PLACEHOLDER_AGE.fullmatch(text):
+        return _PLACEHOLDER
+    text = _UNIT_FIRST.sub(r"\2\1", text) if _UNIT_FIRST.fullmatch(text) else text
+    found = _AGE.fullmatch(text)
+    if found is None or (not found["unit"] and len(found["number"]) > 3):
+        return _Source(fault="PatientAge is no age")
+    unit = found["unit"][:1] or "Y"
+    number = float(f"{found['number']}.{found['decimals'] or 0}")
+    width = 0.0 if found["decimals"] else 1.0
+    lowest, highest = number * _UNIT_YEARS[unit], (number + width) * _UNIT_YEARS[unit]
+    if (lowest + highest) / 2 > OLDEST_YEARS:
+        return _Source(fault="PatientAge is above 120 years")
+    return _Source(lowest, highest, _age_note(found["unit"], unit, exact=width == 0))
+
+
+def _age_note(written: str, unit: str, *, exact: bool) -> str:
+    unstated = "PatientAge states no unit and was read as years; " if not written else ""
+    if exact:
+        return f"{unstated}PatientAge holds {_UNIT_WORDS[unit]} with decimals"
+    return f"{unstated}PatientAge holds whole {_UNIT_WORDS[unit]}; half a unit was added"

@@ -22,7 +22,7 @@ from med3d_contract.results import (
     Sex,
 )
 
-CONTRACT_VERSION = 5
+CONTRACT_VERSION = 6
 
 MOST_AT_ONCE = 64
 """Runs that one call may speak of."""
@@ -71,6 +71,7 @@ class Subject(Frozen):
 
     age: ChronologicalAge | None
     sex: Sex | None
+    age_doubt: str | None = Field(None, description="why no age was taken from what is written, for review")
     scan_site: str | None = Field(None, description="as the manifest of an import names it")
 
 

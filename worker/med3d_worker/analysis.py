@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from med3d_contract.ages import chronological_age
+from med3d_contract.ages import AgeReading, read_age
 from med3d_contract.results import (
-    ChronologicalAge,
     Failure,
     Frozen,
     Provenance,
@@ -93,8 +92,8 @@ class Analyser:
         return Analysis(report, prepared)
 
     def _report(self, name: str, prepared: PreparedStudy, stated: Stated, clock: StageClock) -> AnalysedInput:
-        age = age_at_scan(prepared.patient, stated.age_years)
-        subject = Subject(age=age, sex=_sex(prepared.patient), scan_site=stated.site)
+        found = age_at_scan(prepared.patient, stated.age_years)
+        subject = Subject(age=found.age, age_doubt=found.doubt, sex=_sex(prepared.patient), scan_site=stated.site)
         head = HeadToPredict(prepared.record, subject, prepared.acquisition, prepared.review_reasons)
         with clock.measure("predicting"):
             answer = self._predict([head])[0]
@@ -110,9 +109,9 @@ class Analyser:
         )
 
 
-def age_at_scan(patient: PatientAttributes, stated_years: float | None) -> ChronologicalAge | None:
-    """As stated, else from the headers; None where neither says."""
-    return chronological_age(
+def age_at_scan(patient: PatientAttributes, stated_years: float | None) -> AgeReading:
+    """Read the age as stated, else from the headers."""
+    return read_age(
         stated_years=stated_years,
         birth_date=patient.birth_date,
         study_date=patient.study_date,

@@ -58,7 +58,7 @@ class HeadPrediction:
             np.stack([head.record.tensor for head in heads]),
             [_attributes(head.subject) for head in heads],
             [head.acquisition for head in heads],
-            [head.review_reasons for head in heads],
+            [_known_reasons(head) for head in heads],
         )
         return [self._answer(prediction, head.subject.age) for prediction, head in zip(predictions, heads, strict=True)]
 
@@ -89,6 +89,11 @@ class HeadPrediction:
             return None
         interval = None if sdmt.interval is None else _interval(sdmt.interval)
         return Sdmt(estimate=sdmt.estimate, interval=interval, evidence=sdmt.evidence)
+
+
+def _known_reasons(head: HeadToPredict) -> tuple[str, ...]:
+    doubt = head.subject.age_doubt
+    return head.review_reasons if doubt is None else (*head.review_reasons, doubt)
 
 
 def _attributes(subject: Subject) -> SubjectAttributes:

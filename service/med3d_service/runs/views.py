@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from med3d_contract.ages import chronological_age
+from med3d_contract.ages import read_age, stored_age
 from med3d_contract.queues import CELERY_PRIORITY
-from med3d_contract.results import BundleRef, ChronologicalAge, Priority, RunStatus, RunView, Sex
+from med3d_contract.results import BundleRef, Priority, RunStatus, RunView, Sex
 from med3d_contract.work import Subject
 from med3d_service.cohorts.tables import ScanFactsRow
 from med3d_service.tables import BundleRow, RunRow, StudyRow
@@ -57,12 +57,9 @@ def run_view(run: RunRow, bundle: BundleRow) -> RunView:
 
 def subject_of(study: StudyRow) -> Subject:
     """Age and sex of a study: what the sender stated goes before what was found in the images."""
-    if study.stated_age is not None:
-        age = chronological_age(stated_years=study.stated_age)
-    else:
-        age = ChronologicalAge.model_validate(study.found_age) if study.found_age else None
     sex = study.stated_sex or study.found_sex
-    return Subject(age=age, sex=Sex(sex) if sex else None)
+    found = read_age(stated_years=study.stated_age) if study.stated_age is not None else stored_age(study.found_age)
+    return Subject(age=found.age, age_doubt=found.doubt, sex=Sex(sex) if sex else None)
 
 
 def subjects_of(session: Session, studies: Sequence[StudyRow]) -> dict[str, Subject]:

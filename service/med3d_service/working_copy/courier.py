@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from med3d_contract.ages import chronological_age
+from med3d_contract.ages import read_age, storable_age
 from med3d_contract.results import Refusal
 from med3d_contract.store import ObjectDamagedError, ObjectMissingError
 from med3d_service.composition import Service
@@ -199,9 +199,7 @@ class Courier:
 
     def _keep(self, study: StudyToCopy, report: Report, target: Path) -> None:
         stored = self._service.store.put_file(f"working/{study.study_id}.tar", target)
-        age = chronological_age(
-            birth_date=report.birth_date, study_date=report.study_date, patient_age=report.patient_age
-        )
+        found = read_age(birth_date=report.birth_date, study_date=report.study_date, patient_age=report.patient_age)
         with self._service.database.write() as session:
             session.execute(
                 update(StudyRow)
@@ -211,7 +209,7 @@ class Courier:
                     working_key=stored.key,
                     working_sha256=stored.sha256,
                     working_lease_until=None,
-                    found_age=None if age is None else age.model_dump(mode="json"),
+                    found_age=storable_age(found),
                     found_sex=report.sex if report.sex in {"F", "M"} else None,
                     skipped_files=StudyRow.skipped_files + report.skipped,
                 )

@@ -1,8 +1,16 @@
+from datetime import date, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from med3d_contract.ages import chronological_age
+from med3d_contract.ages import AgeReading, chronological_age, read_age, storable_age, stored_age
+
+ANY_DAY = st.dates(date(1920, 1, 2), date(2024, 12, 31))
+
+
+def written(day):
+    return day.strftime("%Y%m%d")
 
 
 def test_what_the_sender_states_wins_over_the_headers():
@@ -11,8 +19,9 @@ def test_what_the_sender_states_wins_over_the_headers():
     assert (age.years, age.source) == (41.5, "form")
 
 
-def test_birth_and_study_date_give_the_decimal_age():
-    age = chronological_age(birth_date="19800615", study_date="20201215", patient_age="099Y")
+@pytest.mark.parametrize("patient_age", ["040Y", "039Y", "041Y", "", None, "000Y", "486M"])
+def test_birth_and_study_date_give_the_decimal_age(patient_age):
+    age = chronological_age(birth_date="19800615", study_date="20201215", patient_age=patient_age)
     assert age is not None
     assert age.source == "birth_date"
     assert age.years == pytest.approx(40.5, abs=0.01)
@@ -20,8 +29,13 @@ def test_birth_and_study_date_give_the_decimal_age():
 
 
 @pytest.mark.parametrize(
-    ("text", "years"), [("034Y", 34.5), ("018M", 18.5 / 12), ("006W", 6.5 * 7 / 365.25), ("010D", 10.5 / 365.25)]
-)
+    ("text", "years"),
+    [
+        ("034Y", 34.5), ("018M", 18.5 / 12), ("006W", 6.5 * 7 / 365.25), ("010D", 10.5 / 365.25), ("34Y", 34.5),
+        (" 45Y", 45.5), ("45 y", 45.5), ("18M", 18.5 / 12), ("Y045", 45.5), ("M018", 18.5 / 12), ("45 years", 45.5),
+        ("12 months", 12.5 / 12), ("3 wks", 3.5 * 7 / 365.25), ("7Y", 7.5), ("00045Y", 45.5),
+    ],
+)  # fmt: skip
 def test_patient_age_gets_half_a_unit_and_says_so(text, years):
     age = chronological_age(patient_age=text)
     assert age is not None
@@ -30,18 +44,150 @@ def test_patient_age_gets_half_a_unit_and_says_so(text, years):
     assert "half a unit" in age.note
 
 
-@pytest.mark.parametrize("text", ["", "34Y", "ABCY", "034X", "999Y", "0034", "²²²Y", None])
-def test_an_unreadable_patient_age_is_no_age(text):
-    assert chronological_age(patient_age=text) is None
+@pytest.mark.parametrize("text", ["042", "42"])
+def test_a_patient_age_without_unit_is_years_and_says_so(text):
+    age = chronological_age(patient_age=text)
+    assert age.years == 42.5
+    assert "no unit" in age.note
 
 
-def test_a_study_before_the_birth_falls_back_to_patient_age():
-    age = chronological_age(birth_date="20200101", study_date="19990101", patient_age="050Y")
-    assert age is not None
-    assert age.source == "patient_age"
+@pytest.mark.parametrize("text", ["45.5Y", "45,5Y", "45.50 years"])
+def test_a_patient_age_with_decimals_is_taken_as_it_is(text):
+    age = chronological_age(patient_age=text)
+    assert (age.years, "half a unit" in age.note) == (45.5, False)
+
+
+@pytest.mark.parametrize(
+    "text", ["ABCY", "034X", "0034", "²²²Y", "90+", "089Y+", ">89", "40-45", "-45Y", "120Y", "4500", "Y", "45Y6M"]
+)
+def test_an_unreadable_patient_age_is_no_age_and_is_told(text):
+    reading = read_age(patient_age=text)
+    assert reading.age is None
+    assert reading.doubt.startswith("age_unusable: ")
+    assert text not in reading.doubt
+    beside = read_age(patient_age=text, birth_date="19800615", study_date="20201215")
+    assert (beside.age.source, beside.age.note, beside.doubt) == ("birth_date", "PatientAge could not be read", None)
+
+
+@pytest.mark.parametrize("text", ["", None, "  ", "000Y", "0Y", "000", "0", "000D", "Y000", "999Y", "999"])
+def test_what_stands_for_an_unknown_age_counts_as_not_written(text):
+    assert read_age(patient_age=text) == AgeReading(None)
+    assert read_age(patient_age=text, birth_date="19000101", study_date="20150601") == AgeReading(None)
+
+
+PLACEHOLDERS = [
+    "19000101", "1900", "19000000", "1900-01-01", "19010101", "00010101", "00000000", "18991230", "18991231", "20990101",
+    "20150601",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("birth_date", PLACEHOLDERS)
+def test_a_placeholder_for_the_birth_date_is_never_an_age(birth_date):
+    assert read_age(birth_date=birth_date, study_date="20150601") == AgeReading(None)
+    reading = read_age(birth_date=birth_date, study_date="20150601", patient_age="045Y")
+    assert (reading.age.years, reading.age.source, reading.doubt) == (45.5, "patient_age", None)
+    assert reading.age.note.startswith("PatientBirthDate is a placeholder")
+
+
+@pytest.mark.parametrize(
+    ("birth_date", "study_date"),
+    [("20160101", "20150601"), ("18700101", "20150601"), ("first of May", "20150601"), ("19661301", "20150601"),
+     ("19800101", "20991231"), ("19800101", "June"), ("19800101", "2015")],
+)  # fmt: skip
+def test_dates_that_give_no_age_are_told_and_patient_age_stands_in(birth_date, study_date):
+    alone = read_age(birth_date=birth_date, study_date=study_date)
+    assert alone.age is None
+    assert alone.doubt.startswith("age_unusable: ")
+    assert birth_date not in alone.doubt
+    beside = read_age(birth_date=birth_date, study_date=study_date, patient_age="050Y")
+    assert (beside.age.years, beside.age.source, beside.doubt) == (50.5, "patient_age", None)
+    assert beside.age.note.startswith("the ")
+
+
+@pytest.mark.parametrize("birth_date", ["19660102", "1966-01-02", "1966.01.02", "1966/01/02", "19660102083000"])
+def test_dates_are_read_however_they_are_spelt(birth_date):
+    age = chronological_age(birth_date=birth_date, study_date="20130717")
+    assert (age.years, age.source, age.note) == (pytest.approx(47.538, abs=0.001), "birth_date", None)
+
+
+@pytest.mark.parametrize(("birth_date", "years"), [("1966", 47.04), ("19660000", 47.04), ("196603", 47.34)])
+def test_a_birth_date_without_its_day_is_the_middle_of_what_it_names_unless_patient_age_is_stated(birth_date, years):
+    age = chronological_age(birth_date=birth_date, study_date="20130717")
+    assert (age.years, age.source) == (pytest.approx(years, abs=0.01), "birth_date")
+    assert "no day" in age.note
+    beside = chronological_age(birth_date=birth_date, study_date="20130717", patient_age="047Y")
+    assert (beside.years, beside.source) == (47.5, "patient_age")
+
+
+@pytest.mark.parametrize(
+    ("birth_date", "patient_age"),
+    [("19660101", "042Y"), ("19660101", "049Y"), ("19660101", "018M"), ("1966", "030Y"), ("20110101", "006W"),
+     ("19000102", "045Y")],
+)  # fmt: skip
+def test_sources_that_lie_more_than_a_year_apart_give_no_age_and_a_reason(birth_date, patient_age):
+    reading = read_age(birth_date=birth_date, study_date="20130717", patient_age=patient_age)
+    assert reading.age is None
+    assert reading.doubt.startswith("age_sources_disagree: ")
+    assert (
+        read_age(stated_years=50, birth_date=birth_date, study_date="20130717", patient_age=patient_age).age.source
+        == "form"
+    )
+
+
+@given(born=ANY_DAY, days=st.integers(1, 43000), late=st.integers(-1, 1))
+def test_an_age_as_a_scanner_writes_it_agrees_with_the_birth_date_it_came_from(born, days, late):
+    scanned = born + timedelta(days=days)
+    completed = scanned.year - born.year - ((scanned.month, scanned.day) < (born.month, born.day))
+    reading = read_age(
+        birth_date=written(born), study_date=written(scanned), patient_age=f"{max(completed + late, 0):03d}Y",
+        today=date(2200, 1, 1),
+    )  # fmt: skip
+    assert reading.doubt is None
+    assert reading.age.source == "birth_date"
+    assert reading.age.years == pytest.approx(days / 365.25, abs=0.001)
+
+
+@given(born=ANY_DAY, days=st.integers(1, 43000), apart=st.integers(3, 60), older=st.booleans())
+def test_ages_that_lie_years_apart_never_give_one(born, days, apart, older):
+    scanned = born + timedelta(days=days)
+    other = int(days / 365.25) + (apart if older else -apart)
+    if not 0 < other < 120:
+        return
+    reading = read_age(
+        birth_date=written(born), study_date=written(scanned), patient_age=f"{other:03d}Y", today=date(2200, 1, 1)
+    )
+    assert reading.age is None
+    assert reading.doubt is not None
+
+
+@pytest.mark.parametrize("patient_age", ["", "010W", "002M", "000Y", "074D"])
+def test_an_honest_infant_age_stays_one(patient_age):
+    age = chronological_age(birth_date="20200101", study_date="20200315", patient_age=patient_age)
+    assert (age.source, age.years) == ("birth_date", pytest.approx(0.203, abs=0.001))
+
+
+def test_a_newborn_scanned_on_its_first_day_has_the_age_that_is_stated():
+    age = chronological_age(birth_date="20200101", study_date="20200101", patient_age="001D")
+    assert (age.source, age.years) == ("patient_age", pytest.approx(0.004, abs=0.001))
 
 
 @given(birth=st.text(max_size=10), study=st.text(max_size=10), patient_age=st.text(max_size=6))
 def test_no_header_text_ever_raises_or_gives_an_impossible_age(birth, study, patient_age):
-    age = chronological_age(birth_date=birth, study_date=study, patient_age=patient_age)
-    assert age is None or 0 <= age.years <= 120
+    reading = read_age(birth_date=birth, study_date=study, patient_age=patient_age)
+    assert reading.age is None or 0 <= reading.age.years <= 120
+    assert reading.age is None or reading.doubt is None
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"patient_age": "045Y"},
+        {"birth_date": "19660101", "study_date": "20130717"},
+        {"birth_date": "19660101", "study_date": "20130717", "patient_age": "042Y"},
+        {"patient_age": "xx"},
+        {},
+    ],
+)
+def test_a_reading_is_kept_with_a_study_and_comes_back_the_same(attributes):
+    reading = read_age(**attributes)
+    assert stored_age(storable_age(reading)) == reading

@@ -1,8 +1,10 @@
 import numpy as np
+import pydicom
 import pytest
 
 from factories.models import CannedPreprocessor, loaded_model, write_small_series
 from factories.predictions import tensors
+from med3d_contract.ages import AgeReading
 from med3d_contract.results import RunStatus
 from med3d_pipeline.errors import InferenceError, InputRefused
 from med3d_pipeline.site_shifts import SiteShifts
@@ -97,7 +99,22 @@ def test_refusals_from_preprocessing_are_answers(series):
 
 def test_the_age_comes_from_the_form_before_the_headers():
     patient = PatientAttributes(birth_date="19600101", study_date="20200101", patient_age="061Y")
-    assert age_at_scan(patient, 40.0).source == "form"
-    assert age_at_scan(patient, None).years == pytest.approx(60, abs=0.01)
-    assert age_at_scan(PatientAttributes(patient_age="061Y"), None).years == 61.5
-    assert age_at_scan(PatientAttributes(), None) is None
+    assert age_at_scan(patient, 40.0).age.source == "form"
+    assert age_at_scan(patient, None).age.years == pytest.approx(60, abs=0.01)
+    assert age_at_scan(PatientAttributes(patient_age="061Y"), None).age.years == 61.5
+    assert age_at_scan(PatientAttributes(), None) == AgeReading(None)
+
+
+def test_ages_that_disagree_give_no_gap_and_a_reason_for_review(tmp_path):
+    header = {"PatientBirthDate": "19660101", "StudyDate": "20130717", "PatientAge": "042Y"}
+    write_small_series(tmp_path)
+    for path in tmp_path.iterdir():
+        dataset = pydicom.dcmread(path)
+        for keyword, value in header.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(path)
+    result = analyse(tmp_path).report.result
+    assert result.brain_age.chronological_age is None
+    assert result.brain_age.gap is None
+    assert result.assessment.decision == "review"
+    assert any(reason.startswith("age_sources_disagree: ") for reason in result.assessment.reasons)
