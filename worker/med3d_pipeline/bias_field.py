@@ -1,49 +1,52 @@
-"""The smooth shading that the receive coils leave on a head, estimated by N4 and divided out.
-
-N. Tustison et al., "N4ITK: improved N3 bias correction", IEEE Transactions on Medical Imaging 29 (2010) 1310-1320.
-"""
+"""The smooth shading that the receive coils leave on a head, estimated by N4 and divided out."""
 
 import numpy as np
-import SimpleITK as sitk
 
-from med3d_pipeline.itk_images import to_array, to_image
-from med3d_pipeline.itk_threads import itk_threads
+from med3d_pipeline.n4 import estimate_log_field
+from med3d_pipeline.resampling import coarsening_factors
 from med3d_pipeline.spec import BiasFieldSpec
-from med3d_pipeline.volume import Volume, Voxels
+from med3d_pipeline.volume import Volume
 
 PURE_BRAIN = 0.9
 """Share of brain from which on a voxel tells something about the field."""
+DARKEST = 1e-3
+"""Of the brightest voxel: N4 takes logarithms, so that no voxel may be zero or below."""
 
 
 def correct_bias_field(head: Volume, brain_share: Volume, spec: BiasFieldSpec) -> Volume:
     """``head`` (float32) divided by its bias field, estimated where ``brain_share`` (0 to 1, same grid) says brain.
 
-    The field is smooth, so it is estimated on one voxel in every ``spec.grid_mm`` or so, and then interpolated
-    linearly. Its geometric mean over the brain is one: the brain keeps its brightness.
+    The field is smooth, so it is estimated from one voxel in every ``spec.grid_mm`` or so; its splines then give it at
+    every voxel. Its geometric mean over the brain is one: the brain keeps its brightness.
     """
-    image = to_image(head.voxels, head.affine)
-    factors = [max(1, round(spec.grid_mm / spacing)) for spacing in head.spacing_mm]
+    factors = coarsening_factors(head, spec.grid_mm)
     # Single voxels, not their means: means would blur the tissues' peaks in the histogram, which N4 sharpens.
-    share = sitk.Shrink(to_image(brain_share.voxels, head.affine), factors)
-    log_field = _log_field(sitk.Shrink(image, factors), share > PURE_BRAIN, spec)
+    x, y, z = (every_so_many(size, step) for size, step in zip(head.shape, factors, strict=True))
+    few = head.voxels[x, y, z]
+    log_field = estimate_log_field(
+        np.maximum(few, few.max() * DARKEST),
+        brain_share.voxels[x, y, z] > PURE_BRAIN,
+        iterations=spec.iterations,
+        convergence=spec.convergence,
+    )
+    i, j, k = (
+        (np.arange(size) - left_over(size, step) / 2) / step for size, step in zip(head.shape, factors, strict=True)
+    )
+    field = log_field.at((i, j, k))
+    field -= np.average(field, weights=brain_share.voxels)
+    return Volume(voxels=head.voxels * np.exp(-field).astype(np.float32), affine=head.affine)
 
-    resample = sitk.ResampleImageFilter()
-    resample.SetReferenceImage(image)
-    resample.SetInterpolator(sitk.sitkLinear)
-    resample.SetUseNearestNeighborExtrapolator(True)
-    field: Voxels = to_array(resample.Execute(log_field))
-    field = field - np.float32(np.average(field, weights=brain_share.voxels.astype(np.float64)))
-    return Volume(voxels=head.voxels * np.exp(-field), affine=head.affine)
+
+def every_so_many(size: int, step: int) -> slice:
+    """One voxel in ``step`` of ``size`` along an axis, as many to its low end as to its high end or one fewer."""
+    start = left_over(size, step) // 2
+    return slice(start, size - start, step)
 
 
-def _log_field(coarse: sitk.Image, mask: sitk.Image, spec: BiasFieldSpec) -> sitk.Image:
-    # N4 takes logarithms: no voxel may be zero or below.
-    brightest = float(sitk.GetArrayViewFromImage(coarse).max())
-    coarse = sitk.Maximum(coarse, brightest * 1e-3)
-    n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetMaximumNumberOfIterations(list(spec.iterations))
-    n4.SetConvergenceThreshold(spec.convergence)
-    n4.SetMaskLabel(1)
-    with itk_threads(1):
-        n4.Execute(coarse, mask)
-    return n4.GetLogBiasFieldAsImage(coarse)
+def left_over(size: int, step: int) -> int:
+    """How many voxels lie outside those that are taken, at both ends together.
+
+    Where the number is odd the field is laid half a voxel of the working grid (1 mm) beyond the voxels that it was
+    estimated from: their middle on the axis' middle. The tensors of released models were made so.
+    """
+    return size - 1 - step * (max(1, size // step) - 1)

@@ -10,8 +10,7 @@ import SimpleITK as sitk
 def itk_threads(threads: int) -> Iterator[None]:
     """Run what is inside with ``threads`` threads.
 
-    Filters that work voxel by voxel or line by line give the same numbers with any. N4 does not: it adds up its
-    B-splines per thread, so it takes one.
+    Only filters that work voxel by voxel or line by line are used, which give the same numbers with any.
     """
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
