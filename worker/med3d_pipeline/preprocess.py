@@ -12,6 +12,7 @@ import numpy.typing as npt
 from med3d_pipeline.bias_field import correct_bias_field
 from med3d_pipeline.black_level import raise_to_black, require_measured
 from med3d_pipeline.brain_extraction import Box, BrainNetworks, Mask, extract_brain
+from med3d_pipeline.contrast import find_tissues
 from med3d_pipeline.intensity import scale_robustly
 from med3d_pipeline.itk_threads import itk_threads
 from med3d_pipeline.orientation import to_closest_ras
@@ -78,6 +79,7 @@ class Preprocessor:
         self.networks = networks
         self.threads = threads
         self.register = AffineRegistration(template, spec.registration)
+        self.tissues = find_tissues(template, spec)
 
     def __call__(self, volume: Volume, on_stage: OnStage = lambda _: None) -> Preprocessed:
         """Preprocess one head. ``on_stage`` hears each stage's name as it begins.
@@ -105,7 +107,9 @@ class Preprocessor:
                 grid = grid_affine(self.template, spec)
                 tensor = self.tensor(corrected, share, grid, alignment.template_to_native)
             with stages.stage("quality measures"):
-                measures = measure_quality(QualityEvidence(native, mask, share, alignment, self.template))
+                measures = measure_quality(
+                    QualityEvidence(native, mask, share, alignment, self.template, tensor, self.tissues)
+                )
                 measures["not_measured_share"] = black.not_measured_share
         return Preprocessed(
             tensor=tensor,

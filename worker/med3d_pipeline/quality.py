@@ -17,6 +17,8 @@ class _Verdict:
     reason: str
 
 
+NO_HEAD = "What was scanned does not look like a head in T1-weighted contrast. Send a T1-weighted MRI of a whole head."
+
 # In the order in which they win: what explains the other measures comes first.
 _VERDICTS = (
     _Verdict(
@@ -32,9 +34,18 @@ _VERDICTS = (
     ),
     _Verdict(
         "not_a_head",
-        frozenset({"registration_similarity", "template_overlap", "contrast_to_noise"}),
-        "What was scanned does not look like a head in T1-weighted contrast. Send a T1-weighted MRI of a whole head.",
+        frozenset({"template_overlap", "contrast_to_noise"}),
+        NO_HEAD,
     ),
+    _Verdict(
+        "not_t1_weighted_voxels",
+        frozenset({"white_over_grey", "tissue_correlation"}),
+        "The brain's white matter is not brighter than its grey matter, as it is in a T1-weighted image of an adult. "
+        "T2-weighted, FLAIR and proton-density images look so, and so do the brains of infants, for whom the model was "
+        "not made. Send the T1-weighted series of the study.",
+    ),
+    # After the contrast: a T2-weighted head is alike the template in shape alone, which another sentence explains.
+    _Verdict("not_a_head", frozenset({"registration_similarity"}), NO_HEAD),
     _Verdict(
         "brain_volume_implausible",
         frozenset({"brain_volume_ml"}),
@@ -49,7 +60,7 @@ _VERDICTS = (
     ),
 )
 
-QUALITY_CODES = ("not_finite", "constant_image", *(verdict.code for verdict in _VERDICTS))
+QUALITY_CODES = ("not_finite", "constant_image", *dict.fromkeys(verdict.code for verdict in _VERDICTS))
 """The codes with which preprocessing and the quality gate refuse, in the order in which they win."""
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.brain_extraction import Mask
+from med3d_pipeline.contrast import TemplateTissues, measure_contrast
 from med3d_pipeline.registration import Alignment
 from med3d_pipeline.resampling import coarsen, sample_linear
 from med3d_pipeline.template import Template
-from med3d_pipeline.volume import Affine, Volume
+from med3d_pipeline.volume import Affine, Volume, Voxels
 
 Flags = npt.NDArray[np.bool_]
 
@@ -25,6 +26,7 @@ class QualityEvidence:
     """A preprocessed head as the measures see it.
 
     native: the image, axes closest to RAS. mask: its brain, (X, Y, Z) uint8. share: the brain on the working grid.
+    tensor: the brain on the template, (X, Y, Z) float32; tissues: what lies where on the tensor's grid.
     """
 
     native: Volume
@@ -32,6 +34,8 @@ class QualityEvidence:
     share: Volume
     alignment: Alignment
     template: Template
+    tensor: Voxels
+    tissues: TemplateTissues
 
 
 def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
@@ -45,6 +49,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
     brain_at_edge_cm2: area of the brain mask on the image's outermost voxels.
     signal_to_noise: median brightness of the brain over the noise; contrast_to_noise: the same with the distance
     between the quartiles, which lie in grey and in white matter.
+    white_over_grey and tissue_correlation: see ``measure_contrast``.
     """
     linear = np.linalg.inv(evidence.alignment.template_to_native)[:3, :3]
     stretch = np.linalg.svd(linear, compute_uv=False)
@@ -61,6 +66,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
         "brain_at_edge_cm2": _area_at_edge_cm2(evidence.mask, evidence.native.affine),
         "signal_to_noise": signal,
         "contrast_to_noise": contrast,
+        **measure_contrast(evidence.tensor, evidence.tissues),
     }
 
 

@@ -88,6 +88,8 @@ def _refuse() -> dict[str, Limits]:
         "brain_at_edge_cm2": (None, 25.0),
         "signal_to_noise": (2.5, None),
         "contrast_to_noise": (1.7, None),
+        "white_over_grey": (0.05, None),
+        "tissue_correlation": (0.15, None),
     }
 
 
@@ -101,6 +103,8 @@ def _review() -> dict[str, Limits]:
         "brain_at_edge_cm2": (None, 8.0),
         "signal_to_noise": (5.0, None),
         "contrast_to_noise": (3.0, None),
+        "white_over_grey": (0.12, None),
+        "tissue_correlation": (0.30, None),
     }
 
 

@@ -46,6 +46,8 @@ _MEASURES = {
     "brain_at_edge_cm2": ("brain at the image's edge", "cm\N{SUPERSCRIPT TWO}", 1),
     "signal_to_noise": ("signal to noise", "", 1),
     "contrast_to_noise": ("contrast to noise", "", 1),
+    "white_over_grey": ("white over grey matter", "", 2),
+    "tissue_correlation": ("tissues like the template's", "", 2),
 }
 
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from factories import heads
+from med3d_pipeline.contrast import find_tissues
 from med3d_pipeline.quality import QUALITY_CODES, judge_quality
 from med3d_pipeline.quality_measures import QualityEvidence, measure_quality
 from med3d_pipeline.registration import Alignment
-from med3d_pipeline.spec import QualityLimits
-from med3d_pipeline.template import Template
+from med3d_pipeline.resampling import sample_linear
+from med3d_pipeline.spec import PreprocessSpec, QualityLimits
+from med3d_pipeline.template import Template, grid_affine
 from med3d_pipeline.volume import Volume
 
 GOOD = {
@@ -23,6 +25,8 @@ GOOD = {
     "brain_at_edge_cm2": 0.0,
     "signal_to_noise": 20.0,
     "contrast_to_noise": 9.0,
+    "white_over_grey": 0.27,
+    "tissue_correlation": 0.48,
 }
 
 
@@ -43,7 +47,10 @@ def measured(native: Volume, mask: np.ndarray, template_to_native: np.ndarray | 
     share = Volume(voxels=mask.astype(np.float32), affine=native.affine)
     motion = np.eye(4) if template_to_native is None else template_to_native
     alignment = Alignment(template_to_native=motion, similarity=0.97)
-    return measure_quality(QualityEvidence(native, mask.astype(np.uint8), share, alignment, template))
+    spec = PreprocessSpec()
+    tensor = sample_linear(native, spec.shape, grid_affine(template, spec), motion)
+    tissues = find_tissues(template, spec)
+    return measure_quality(QualityEvidence(native, mask.astype(np.uint8), share, alignment, template, tensor, tissues))
 
 
 def test_a_good_head_passes_without_remark() -> None:
@@ -60,6 +67,10 @@ def test_a_good_head_passes_without_remark() -> None:
         ({"brain_at_edge_cm2": 60.0, "registration_similarity": 0.8}, "brain_cut_off"),
         ({"registration_similarity": 0.68, "template_overlap": 0.85, "affine_anisotropy": 1.6}, "not_a_head"),
         ({"contrast_to_noise": 1.4, "registration_similarity": 0.85, "brain_volume_ml": 2670.0}, "not_a_head"),
+        ({"registration_similarity": 0.85, "brain_volume_ml": 700.0}, "not_a_head"),
+        ({"white_over_grey": -0.11, "tissue_correlation": -0.3}, "not_t1_weighted_voxels"),
+        ({"tissue_correlation": -0.3, "registration_similarity": 0.85}, "not_t1_weighted_voxels"),
+        ({"white_over_grey": -0.2, "brain_volume_ml": 500.0}, "not_t1_weighted_voxels"),
         ({"brain_volume_ml": 300.0}, "brain_volume_implausible"),
         ({"affine_anisotropy": 2.5}, "registration_failed"),
     ],
