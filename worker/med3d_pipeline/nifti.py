@@ -4,7 +4,7 @@ import gzip
 import zlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -15,14 +15,15 @@ from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from nibabel.wrapstruct import WrapStructError
 
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.label_images import label_fault
+from med3d_pipeline.nifti_forms import placement
 from med3d_pipeline.refusals import Fault
 from med3d_pipeline.volume import Affine, Volume
 
 MAX_VOXELS = 512**3
 HEADER_BYTES = 540
-FORMS_TOLERANCE_MM = 1.0
-MAX_SHEAR_DEG = 0.5
-_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre and micrometre; 2 is millimetre and 0 is unstated
+MAX_BYTES = 8 * MAX_VOXELS + 2**20  # the largest volume with the widest voxels
+PIECE_BYTES = 2**20
 MAX_HEADER_BYTES = 16 * 1024**2  # with extensions; nibabel reads those whole
 _BROKEN = (
     ArithmeticError,
@@ -43,13 +44,15 @@ _BROKEN = (
 class NiftiFile:
     """A NIfTI file's header. ``fault`` says why it is no usable volume; shape and affine are then best guesses.
 
-    affine: (4, 4) float64, RAS+ mm, as Volume has it. shape: the three spatial axes.
+    affine: (4, 4) float64, RAS+ mm, as Volume has it. shape: the three spatial axes. remark: what a person should know
+    where it is used.
     """
 
     path: Path
     shape: tuple[int, int, int]
     affine: Affine | None
     fault: Fault | None
+    remark: str | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -89,8 +92,8 @@ def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
 
     Values that are no numbers stay: outside the head they are background, which preprocessing decides.
 
-    Raises InputRefused with the header's own fault, or nifti_truncated. No more bytes are decompressed than the header
-    calls for, and that is bounded, so a gzip bomb stays small.
+    Raises InputRefused with the header's own fault, nifti_truncated or label_image. No more bytes are decompressed than
+    the header calls for, and that is bounded, so a gzip bomb stays small.
     """
     if nifti.fault is not None or nifti.affine is None:
         raise (nifti.fault or Fault("nifti_no_affine", "The header holds no affine.")).refusal()
@@ -102,13 +105,31 @@ def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
             "nifti_truncated",
             "The file ends before the voxels that its header announces, or is damaged. Send it again, complete.",
         ) from error
-    return Volume(voxels.reshape(nifti.shape), nifti.affine), digest_file(nifti.path)
+    voxels = voxels.reshape(nifti.shape)
+    label = label_fault(voxels)
+    if label is not None:
+        raise label.refusal()
+    return Volume(voxels, nifti.affine), digest_file(nifti.path)
 
 
 def digest_file(path: Path) -> str:
     """sha256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def digest_content(path: Path) -> str:
+    """sha256 (hex) of what a file holds, inflated: equal for one image as .nii and .nii.gz. Reads at most MAX_BYTES."""
+    digest = sha256()
+    left = MAX_BYTES
+    try:
+        with _opened(path) as file:
+            while left > 0 and (piece := file.read(min(left, PIECE_BYTES))):
+                digest.update(piece)
+                left -= len(piece)
+    except _BROKEN:
+        return digest_file(path)
+    return digest.hexdigest()
 
 
 def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
@@ -148,55 +169,10 @@ def _judged(path: Path, header: Any) -> NiftiFile:
         )
         return _unusable(path, "too_large", reason, space)
     try:
-        affine = _affine(header)
+        placed = placement(header)
     except InputRefused as refusal:
         return _unusable(path, refusal.code, refusal.reason, space)
-    return NiftiFile(path, space, affine, None)
-
-
-def _affine(header: Any) -> Affine:
-    """Return sform or qform, whichever is set, in RAS+ mm. Where both are, they must say the same."""
-    forms = [
-        np.asarray(form, dtype=np.float64)
-        for form, code in (header.get_sform(coded=True), header.get_qform(coded=True))
-        if code > 0
-    ]
-    if not forms:
-        raise InputRefused(
-            "nifti_no_affine",
-            "Neither sform nor qform is set, so left and right, and front and back, are unknown. "
-            "Convert the scan from DICOM again with a tool that writes the orientation (such as dcm2niix).",
-        )
-    shape = header.get_data_shape()
-    corners = np.array([(i, j, k, 1) for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
-    if len(forms) == 2:
-        apart_mm = np.linalg.norm((corners @ forms[0].T - corners @ forms[1].T)[:, :3], axis=1).max()
-        if not apart_mm <= FORMS_TOLERANCE_MM:
-            raise InputRefused(
-                "nifti_forms_disagree",
-                f"sform and qform place the image up to {apart_mm:.1f} mm apart, so its true place is ambiguous. "
-                "Set both to the scanner's coordinates, or clear the wrong one.",
-            )
-    affine = forms[0].copy()
-    affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 0x07, 1.0)
-    _refuse_deformed(affine)
-    return affine
-
-
-def _refuse_deformed(affine: Affine) -> None:
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or lengths.min() < 1e-3 or abs(np.linalg.det(affine)) < 1e-9:
-        raise InputRefused(
-            "invalid_geometry", "The affine in the header is not finite or not invertible. Convert the scan again."
-        )
-    axes = affine[:3, :3] / lengths
-    shear_deg = float(np.degrees(np.arcsin(np.clip(np.abs(axes.T @ axes - np.eye(3)).max(), 0, 1))))
-    if shear_deg > MAX_SHEAR_DEG:
-        raise InputRefused(
-            "gantry_tilt",
-            f"The axes of the image are {shear_deg:.1f} degrees off a right angle (gantry tilt, or an affine "
-            "registration written into the header). Send the image in the scanner's own coordinates.",
-        )
+    return NiftiFile(path, space, placed.affine, None, placed.remark)
 
 
 def _unusable(path: Path, code: str, reason: str, shape: tuple[int, int, int] = (0, 0, 0)) -> NiftiFile:

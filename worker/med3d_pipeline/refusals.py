@@ -9,11 +9,13 @@ READING_CODES: tuple[str, ...] = (
     "unknown_series",
     "no_images",
     "unreadable_file",
+    "several_patients",
     "nifti_unreadable",
     "nifti_truncated",
     "nifti_not_one_volume",
     "nifti_no_affine",
     "nifti_forms_disagree",
+    "label_image",
     "not_mr",
     "secondary_capture",
     "unsupported_colour",
@@ -35,6 +37,7 @@ READING_CODES: tuple[str, ...] = (
     "through_plane_too_coarse",
     "in_plane_too_coarse",
     "insufficient_coverage",
+    "several_images",
 )
 """Within a series the first code wins. Between the series of a study see ``speaks_for_the_study``."""
 
@@ -47,6 +50,7 @@ ALLOWED_BY_HAND = frozenset(
         "through_plane_too_coarse",
         "in_plane_too_coarse",
         "insufficient_coverage",
+        "several_images",
     }
 )
 """What a person may overrule by choosing the series: all that headers say of it. Else there is no volume to analyse.

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from med3d_pipeline import nifti
@@ -15,8 +15,10 @@ from med3d_pipeline.dicom_plane import PatientAttributes, Plane
 from med3d_pipeline.dicom_stacks import fingerprint, stacks_of_study
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.nifti import NiftiFile
+from med3d_pipeline.nifti_choice import JudgedFile, judge_together
+from med3d_pipeline.patients import refuse_several_patients
 from med3d_pipeline.series_label import distinct_labels, nifti_label
-from med3d_pipeline.series_ranking import appraise_nifti, typical_facts
+from med3d_pipeline.series_ranking import Appraisal, appraise_nifti, typical_facts
 from med3d_pipeline.series_selection import SeriesCandidate, SeriesSelection, select_series
 from med3d_pipeline.stack_geometry import assemble_stack
 from med3d_pipeline.stack_series import series_of_stack
@@ -66,8 +68,10 @@ class LoadedSeries:
 def read_study(paths: Sequence[Path]) -> Study:
     """Read the headers of all files under ``paths`` (files or folders, walked through), no pixel data.
 
-    Raises InputRefused with no_images where nothing is an image, unreadable_file where only broken DICOM was found;
-    FileNotFoundError where a path does not exist.
+    Of several NIfTI files the voxels are read as well, to tell heads from masks.
+
+    Raises InputRefused with no_images where nothing is an image, unreadable_file where only broken DICOM was found,
+    several_patients where the images are of more than one person; FileNotFoundError where a path does not exist.
     """
     planes: list[Plane] = []
     niftis: list[NiftiFile] = []
@@ -88,6 +92,7 @@ def read_study(paths: Sequence[Path]) -> Study:
                     planes.extend(_sharing(found, interned))
     if not planes and not niftis:
         raise _nothing_found(ignored, unreadable)
+    refuse_several_patients(planes)
     return Study(_labelled(_dicom_series(planes) + _nifti_series(niftis)), ignored, unreadable)
 
 
@@ -159,11 +164,21 @@ def _nifti_series(niftis: Sequence[NiftiFile]) -> list[tuple[str, StudySeries]]:
     several = len(niftis) > 1
     return [
         (
-            nifti.digest_file(file.path) if several else "",
-            StudySeries(nifti_label(file), file, None, appraise_nifti(file), None),
+            nifti.digest_file(judged.file.path) if several else "",
+            StudySeries(nifti_label(judged.file), judged.file, None, _nifti_appraisal(judged), None),
         )
-        for file in niftis
+        for judged in judge_together(niftis)
     ]
+
+
+def _nifti_appraisal(judged: JudgedFile) -> Appraisal:
+    appraisal = appraise_nifti(judged.file)
+    review = [*appraisal.review, *filter(None, (judged.file.remark, judged.remark))]
+    fault = judged.several
+    if fault is None:
+        return replace(appraisal, review=tuple(review))
+    reasons = (*appraisal.reasons, f"cannot be used ({fault.code}): {fault.reason}")
+    return replace(appraisal, fault=appraisal.fault or fault, reasons=reasons, review=tuple(review))
 
 
 def _labelled(found: list[tuple[str, StudySeries]]) -> tuple[StudySeries, ...]:

@@ -96,17 +96,47 @@ def test_the_volume_does_not_depend_on_the_files_name_or_compression(tmp_path):
     np.testing.assert_array_equal(first.volume.voxels, third.volume.voxels)
 
 
-def test_forms_that_disagree_are_refused(tmp_path):
-    image = nifti_image(head_like())
-    shifted = AFFINE.copy()
-    shifted[0, 3] += 5
-    image.set_qform(shifted, code=1)
-    assert refusal_codes(save(image, tmp_path / "a.nii")) == ("nifti_forms_disagree",) * 2
+def turned(degrees, shift=(0.0, 0.0, 0.0)):
+    """A rigid motion: a turn about an oblique axis, then a shift in mm."""
+    axis = np.array([1.0, 2, -1]) / np.sqrt(6)
+    cross = np.cross(np.eye(3), axis)
+    angle = np.radians(degrees)
+    motion = np.eye(4)
+    motion[:3, :3] = np.eye(3) - np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    motion[:3, 3] = shift
+    return motion
 
 
-def test_left_and_right_swapped_between_the_forms_is_refused(tmp_path):
-    image = nifti_image(head_like(), ONE_MM)
-    image.set_qform(np.diag([-1.0, 1, 1, 1]) @ ONE_MM, code=1)
+@pytest.mark.parametrize("affine", [AFFINE, ONE_MM], ids=["oblong", "cubic"])
+@pytest.mark.parametrize(
+    "motion",
+    [turned(0, (0, 0, 30)), turned(0, (5, 0, 0)), turned(8, (2, -15, 20)), turned(180), turned(-75, (0, 300, 0))],
+    ids=["cropped", "shifted", "coregistered", "upside down", "far"],
+)
+def test_where_the_forms_differ_by_a_motion_sform_is_taken_and_this_is_said(tmp_path, affine, motion):
+    voxels = head_like((60, 64, 60))
+    image = nifti_image(voxels, affine)
+    image.set_sform(motion @ affine, code=2)
+    study = read_study([save(image, tmp_path / "a.nii")])
+    np.testing.assert_allclose(load_series(study, study.series[0].label).volume.affine, motion @ affine, atol=1e-3)
+    (remark,) = study.series[0].appraisal.review
+    assert "forms_differ" in str(remark)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        np.diag([-1.0, 1, 1, 1]),
+        np.diag([-1.0, -1, -1, 1]),
+        np.diag([1.1, 1.1, 1.1, 1]),
+        np.diag([1, 1, 1.05, 1]),
+        np.array([[1, 0.008, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]) @ turned(10),
+    ],
+    ids=["mirrored", "all mirrored", "larger", "longer", "sheared"],
+)
+def test_forms_that_no_motion_brings_together_are_refused(tmp_path, change):
+    image = nifti_image(np.zeros((200, 200, 180), np.uint8), ONE_MM)
+    image.set_sform(change @ ONE_MM, code=2)
     assert refusal_codes(save(image, tmp_path / "a.nii")) == ("nifti_forms_disagree",) * 2
 
 

@@ -1,0 +1,166 @@
+"""Several images in one input: copies, masks beside a head, several heads, several patients."""
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from factories.dicom_series import head_like, ras_affine, write_series
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.label_images import label_fault
+from med3d_pipeline.study import load_series, read_study, select_series
+
+AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))
+SHAPE = (36, 40, 36)
+
+
+def save(path: Path, voxels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(voxels, AFFINE)
+    image.set_sform(AFFINE, code=1)
+    image.to_filename(path)
+    return path
+
+
+def head(seed: int = 0) -> np.ndarray:
+    return head_like(SHAPE, seed).astype(np.int16)
+
+
+def mask() -> np.ndarray:
+    return (gaussian_filter(head().astype(float), 2) > 60).astype(np.uint8)
+
+
+def labels(count: int) -> np.ndarray:
+    """Regions as of an atlas, numbered without any order."""
+    rng = np.random.default_rng(count)
+    coarse = rng.permutation(4 * count)[:count][rng.integers(0, count, (9, 10, 9))]
+    return (np.kron(coarse, np.ones((4, 4, 4), int)) * mask()).astype(np.int16)
+
+
+def code_of(folder: Path) -> str:
+    with pytest.raises(InputRefused) as refused:
+        select_series(read_study([folder]))
+    return refused.value.code
+
+
+@pytest.mark.parametrize("voxels", [mask(), mask() * 255, labels(6), labels(100)])
+def test_a_mask_or_label_image_is_refused_by_name(tmp_path, voxels):
+    count = len(np.unique(voxels))
+    study = read_study([save(tmp_path / "a.nii.gz", voxels)])
+    with pytest.raises(InputRefused, match=rf"^label_image: .*: {count} whole-number values") as refused:
+        load_series(study, study.series[0].label)
+    assert "Send the T1-weighted head scan itself" in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    "voxels",
+    [
+        head(),
+        head() // 4,
+        np.round(gaussian_filter(head().astype(float), 1.5)),
+        np.where(mask() > 0, head(), 0),
+        np.where(mask() > 0, head(), np.nan),
+        np.ones(SHAPE),
+        np.zeros(SHAPE),
+    ],
+    ids=["head", "few greys", "smooth", "brain", "nan", "constant", "empty"],
+)
+def test_a_scan_is_no_label_image(voxels):
+    assert label_fault(voxels.astype(np.float32)) is None
+
+
+@pytest.mark.parametrize("other", [mask(), labels(6), labels(100)], ids=["mask", "tissues", "regions"])
+def test_a_mask_beside_a_head_is_not_a_head(tmp_path, other):
+    save(tmp_path / "a_mask.nii.gz", other)
+    save(tmp_path / "head.nii.gz", head())
+    study = read_study([tmp_path])
+    selection = select_series(study)
+    np.testing.assert_array_equal(load_series(study, selection.chosen).volume.voxels, head())
+    assert [candidate.code for candidate in selection.candidates] == [None, "label_image"]
+
+
+def test_copies_of_one_image_are_one_however_they_are_packed(tmp_path):
+    plain = save(tmp_path / "t1.nii", head())
+    (tmp_path / "t1(1).nii").write_bytes(plain.read_bytes())
+    (tmp_path / "t1.nii.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    assert len(read_study([tmp_path]).series) == 1
+
+
+def test_several_heads_are_refused_but_one_may_be_chosen(tmp_path):
+    for seed in (1, 2):
+        save(tmp_path / f"{seed}.nii.gz", head(seed))
+    assert code_of(tmp_path) == "several_images"
+    study = read_study([tmp_path])
+    by_hand = select_series(study, study.series[1].label)
+    assert load_series(study, by_hand.chosen).volume.shape == SHAPE
+
+
+@pytest.mark.parametrize("name", ["sub-01_T1w.nii.gz", "sub-01_ses-2_acq-x_T1w.nii.gz", "SUB-01_T1W.nii.gz"])
+def test_the_one_that_is_called_t1w_is_taken_and_this_is_said(tmp_path, name):
+    save(tmp_path / "sub-01_FLAIR.nii.gz", head(1))
+    save(tmp_path / "sub-01_T2w.nii.gz", head(2))
+    save(tmp_path / name, head(3))
+    study = read_study([tmp_path])
+    selection = select_series(study)
+    np.testing.assert_array_equal(load_series(study, selection.chosen).volume.voxels, head(3))
+    assert any("chosen_by_name" in str(reason) for reason in selection.review_reasons)
+
+
+def test_two_that_are_called_t1w_are_refused(tmp_path):
+    for run in (1, 2):
+        save(tmp_path / f"sub-01_run-{run}_T1w.nii.gz", head(run))
+    assert code_of(tmp_path) == "several_images"
+
+
+def test_heads_of_two_subjects_are_refused(tmp_path):
+    for subject in ("01", "02"):
+        save(tmp_path / f"sub-{subject}" / "t1.nii.gz", head(int(subject)))
+    assert code_of(tmp_path) == "several_patients"
+
+
+def test_several_images_beside_a_dicom_series_change_nothing(tmp_path):
+    for seed in (1, 2):
+        save(tmp_path / f"{seed}.nii.gz", head(seed))
+    write_series(tmp_path / "dicom", head_like(SHAPE), AFFINE)
+    assert select_series(read_study([tmp_path])).chosen.startswith("series 19")
+
+
+def two_studies(folder: Path, first: dict, second: dict) -> Path:
+    for name, header in (("a", first), ("b", second)):
+        write_series(
+            folder / name, head_like(SHAPE), AFFINE, series=name, StudyInstanceUID=f"1.2.{ord(name)}", **header
+        )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"PatientID": "A"}, {"PatientID": "B"}),
+        ({"PatientSex": "F"}, {"PatientSex": "M"}),
+        ({"PatientBirthDate": "19500101"}, {"PatientBirthDate": "19900101"}),
+        ({"PatientID": "ANON", "PatientSex": "F"}, {"PatientID": "ANON", "PatientSex": "M"}),
+    ],
+)
+def test_images_of_two_patients_are_refused(tmp_path, first, second):
+    with pytest.raises(InputRefused) as refused:
+        read_study([two_studies(tmp_path, first, second)])
+    assert refused.value.code == "several_patients"
+    assert "ANON" not in str(refused.value)
+    assert "1950" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"PatientID": "a1"}, {"PatientID": "A1 "}),
+        ({"PatientID": "A", "PatientSex": "F"}, {"PatientSex": ""}),
+        ({"PatientSex": "O"}, {"PatientSex": "M"}),
+        ({"PatientAge": "045Y"}, {"PatientAge": "047Y"}),
+    ],
+)
+def test_two_visits_of_one_patient_are_one_input(tmp_path, first, second):
+    assert len(read_study([two_studies(tmp_path, first, second)]).series) == 2
