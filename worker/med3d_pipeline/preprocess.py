@@ -13,6 +13,7 @@ from med3d_pipeline.bias_field import correct_bias_field
 from med3d_pipeline.black_level import raise_to_black, require_measured
 from med3d_pipeline.brain_extraction import Box, BrainNetworks, Mask, extract_brain
 from med3d_pipeline.contrast import find_tissues
+from med3d_pipeline.image_content import find_content
 from med3d_pipeline.intensity import scale_robustly
 from med3d_pipeline.itk_threads import itk_threads
 from med3d_pipeline.orientation import to_closest_ras
@@ -36,8 +37,8 @@ class Preprocessed:
     tensor_affine: (4, 4) float64, the tensor's voxels to the template's RAS+ mm.
     template_to_native: (4, 4) float64, the template's RAS+ mm to the scanner's.
     brain_mask: (X, Y, Z) uint8 in native space, axes closest to RAS; native_affine: its voxels to RAS+ mm.
-    measures: quality measures by name, and not_measured_share, the share of the image's voxels that hold no number.
-    timings_s: seconds by stage.
+    measures: quality measures by name; with them not_measured_share, the share of the image's voxels that hold no
+    number, and blank_slices_mm, see Content. timings_s: seconds by stage.
     """
 
     tensor: Voxels
@@ -92,10 +93,13 @@ class Preprocessor:
         with itk_threads(self.threads):
             with stages.stage("brain extraction"):
                 black = raise_to_black(to_closest_ras(volume))
-                native = black.volume
-                head = coarsen(native, spec.working_grid_mm)
+                content = find_content(black.volume)
+                seen = crop(black.volume, content.box)
+                head = coarsen(seen, spec.working_grid_mm)
                 brain_mask = extract_brain(head, self.networks)
-                mask = brain_mask.on(native)
+                seen_mask = brain_mask.on(seen)
+                mask = np.zeros(black.volume.shape, dtype=np.uint8)
+                mask[content.box] = seen_mask
                 require_measured(mask, black)
             with stages.stage("bias field"):
                 near, share = self.near_brain(head, brain_mask.share())
@@ -108,15 +112,18 @@ class Preprocessor:
                 tensor = self.tensor(corrected, share, grid, alignment.template_to_native)
             with stages.stage("quality measures"):
                 measures = measure_quality(
-                    QualityEvidence(native, mask, share, alignment, self.template, tensor, self.tissues)
+                    QualityEvidence(seen, seen_mask, share, alignment, self.template, tensor, self.tissues)
                 )
-                measures["not_measured_share"] = black.not_measured_share
+                measures |= {
+                    "not_measured_share": black.not_measured_share,
+                    "blank_slices_mm": content.blank_slices_mm,
+                }
         return Preprocessed(
             tensor=tensor,
             tensor_affine=grid,
             template_to_native=alignment.template_to_native,
             brain_mask=mask,
-            native_affine=native.affine,
+            native_affine=black.volume.affine,
             measures=measures,
             timings_s=stages.timings_s,
         )

@@ -28,6 +28,12 @@ _VERDICTS = (
         "reconstructed it.",
     ),
     _Verdict(
+        "blank_slices",
+        frozenset({"blank_slices_mm"}),
+        "Slices in the middle of the head hold no signal at all: they were lost on the way, or filled with zeros. Send "
+        "the complete series again.",
+    ),
+    _Verdict(
         "brain_cut_off",
         frozenset({"template_outside_view", "brain_at_edge_cm2"}),
         "Part of the brain lies outside the image. Send a scan that covers the whole head.",

@@ -86,6 +86,7 @@ def _refuse() -> dict[str, Limits]:
         "affine_anisotropy": (None, 1.50),
         "template_outside_view": (None, 0.05),
         "brain_at_edge_cm2": (None, 25.0),
+        "blank_slices_mm": (None, 0.0),
         "signal_to_noise": (2.5, None),
         "contrast_to_noise": (1.7, None),
         "white_over_grey": (0.05, None),
