@@ -96,7 +96,7 @@ def judge(bundle: Bundle, tensors: Tensors, ages_years: Floats, scanner: KnownSc
 def _judgement(answer: Prediction | InputRefused) -> Judgement:
     if isinstance(answer, InputRefused):
         return Judgement("refused", (answer.code,), None, None, None)
-    codes = tuple(sorted(reason.partition(":")[0] for reason in answer.reasons))
+    codes = tuple(sorted(str(reason.code) for reason in answer.reasons))
     sdmt = None if answer.sdmt is None else answer.sdmt.estimate
     return Judgement(answer.decision, codes, answer.brain_age.estimate, sdmt, _excludes_zero(answer.gap_corrected))
 

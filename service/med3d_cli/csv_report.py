@@ -33,6 +33,7 @@ COLUMNS = (
     "sdmt_points",
     "sdmt_evidence",
     "decision",
+    "reason_codes",
     "reasons",
     "out_of_distribution_percentile",
     "site_correction",
@@ -93,7 +94,8 @@ def _result_cells(result: Result) -> dict[str, Cell]:
         "sdmt_points": result.sdmt.estimate if result.sdmt else None,
         "sdmt_evidence": result.sdmt.evidence if result.sdmt else None,
         "decision": result.assessment.decision,
-        "reasons": "; ".join(result.assessment.reasons),
+        "reason_codes": "; ".join(reason.code for reason in result.assessment.reasons),
+        "reasons": " ".join(reason.sentence for reason in result.assessment.reasons),
         "out_of_distribution_percentile": result.assessment.out_of_distribution.percentile,
         "site_correction": result.assessment.site_correction,
     }

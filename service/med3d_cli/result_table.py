@@ -86,7 +86,7 @@ def _result_rows(result: Result | None) -> list[Row]:
         *_brain_age_rows(result.brain_age),
         *_sdmt_rows(result.sdmt),
         ("decision", assessment.decision),
-        *[("because" if number == 0 else "", reason) for number, reason in enumerate(assessment.reasons)],
+        *[("because" if number == 0 else "", str(reason)) for number, reason in enumerate(assessment.reasons)],
         (
             "distance to cohort",
             f"{distribution.distance:.2f} (percentile {distribution.percentile:.0f} of held-out training subjects)",

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from med3d_contract.results import ChronologicalAge
+from med3d_contract.results import ChronologicalAge, Reason
 
 DAYS_PER_YEAR = 365.25
 OLDEST_YEARS = 120.0
 ALLOWED_DISAGREEMENT_YEARS = 1.0
 
-DISAGREE = (
-    "age_sources_disagree: birth date and PatientAge tell ages that lie more than a year apart, so none was taken. "
-    "Correct the patient's data at their source, or state the age when sending."
+DISAGREE = Reason(
+    code="age_sources_disagree",
+    sentence="Birth date and PatientAge tell ages that lie more than a year apart, so none was taken. "
+    "Correct the patient's data at their source, or state the age when sending.",
 )
-UNUSABLE = (
-    "age_unusable: what the images say of the age cannot be used ({why}), so no gap is given. "
+UNUSABLE = "age_unusable"
+UNUSABLE_SENTENCE = (
+    "What the images say of the age cannot be used ({why}), so no gap is given. "
     "Correct the patient's data at their source, or state the age when sending."
 )
 
@@ -37,13 +39,13 @@ _UNIT_WORDS = {"D": "days", "W": "weeks", "M": "months", "Y": "years"}
 
 @dataclass(frozen=True, slots=True)
 class AgeReading:
-    """The age, or why there is none although something is written (``doubt``: a code and a sentence, for review).
+    """The age, or why there is none although something is written (``doubt``, for review).
 
     Both are None where nothing is written, or only what stands for an unknown age.
     """
 
     age: ChronologicalAge | None
-    doubt: str | None = None
+    doubt: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +105,18 @@ def read_age(
         unused = born.fault or ("PatientBirthDate is a placeholder" if born.placeholder else None)
         return _taken(told, "patient_age", (unused,) if unused else ())
     faults = [source.fault for source in (born, told) if source.fault]
-    return AgeReading(None, UNUSABLE.format(why="; ".join(faults)) if faults else None)
+    return AgeReading(None, _unusable("; ".join(faults)) if faults else None)
+
+
+def _unusable(why: str) -> Reason:
+    return Reason(code=UNUSABLE, sentence=UNUSABLE_SENTENCE.format(why=why))
 
 
 def storable_age(reading: AgeReading) -> dict[str, Any] | None:
     """Give a reading the form in which a study keeps it: the age, or in its place the doubt; None for neither."""
     if reading.age is not None:
         return reading.age.model_dump(mode="json")
-    return None if reading.doubt is None else {"doubt": reading.doubt}
+    return None if reading.doubt is None else {"doubt": reading.doubt.model_dump(mode="json")}
 
 
 def stored_age(kept: Mapping[str, Any] | None) -> AgeReading:
@@ -118,7 +124,7 @@ def stored_age(kept: Mapping[str, Any] | None) -> AgeReading:
     if not kept:
         return AgeReading(None)
     if "doubt" in kept:
-        return AgeReading(None, kept["doubt"])
+        return AgeReading(None, Reason.model_validate(kept["doubt"]))
     return AgeReading(ChronologicalAge.model_validate(kept))
 
 

@@ -4,7 +4,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from med3d_contract.prose_reasons import code_and_sentence
 
 Age = Annotated[float, Field(ge=0, le=120, description="years")]
 
@@ -128,11 +130,27 @@ class OutOfDistribution(Frozen):
     percentile: float
 
 
+class Reason(Frozen):
+    """Why a person should look at the answer. The codes are stable: docs/refusals.md lists them."""
+
+    code: str
+    sentence: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_prose(cls, value: Any) -> Any:
+        """Read what was stored under contract version 5, where a reason was one string."""
+        return code_and_sentence(value) if isinstance(value, str) else value
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
+
+
 class Assessment(Frozen):
     """Whether to trust the number."""
 
     decision: Literal["accepted", "review"]
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...] = Field(description="why the decision is review; empty where it is accepted")
     out_of_distribution: OutOfDistribution
     site_correction: Literal["applied", "unknown_site"] | None = Field(
         None,

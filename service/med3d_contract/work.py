@@ -16,6 +16,7 @@ from med3d_contract.results import (
     Priority,
     Provenance,
     Quality,
+    Reason,
     Refusal,
     Result,
     SeriesReport,
@@ -71,7 +72,7 @@ class Subject(Frozen):
 
     age: ChronologicalAge | None
     sex: Sex | None
-    age_doubt: str | None = Field(None, description="why no age was taken from what is written, for review")
+    age_doubt: Reason | None = Field(None, description="why no age was taken from what is written, for review")
     scan_site: str | None = Field(None, description="as the manifest of an import names it")
 
 
@@ -119,8 +120,8 @@ class Preprocessed(Frozen):
     series: SeriesReport
     quality: Quality
     acquisition: dict[str, str | float | None] = Field(description="field strength, manufacturer, model; no identifier")
-    review_reasons: tuple[str, ...] = Field(description="why a person should look, known before prediction")
-    series_reasons: tuple[str, ...] = Field((), description="those of them that hold for any bundle: of the series")
+    review_reasons: tuple[Reason, ...] = Field(description="why a person should look, known before prediction")
+    series_reasons: tuple[Reason, ...] = Field((), description="those of them that hold for any bundle: of the series")
     provenance: Provenance
     source: SourceSeries | None = Field(None, description="None for NIfTI, which has no instances")
     pictures: PreprocessedObject | None = Field(None, description="med3d_contract.pictures.BrainPictures as JSON")

@@ -89,7 +89,7 @@ def test_both_enhanced_series_together_are_a_tie_that_asks_for_review(service, t
     run = service.answer(service.submit(files)["run_id"])
     assert run["status"] == "completed", run["refusal"] or run["failure"]
     assert run["result"]["assessment"]["decision"] == "review"
-    assert any("equally suitable" in reason for reason in run["result"]["assessment"]["reasons"])
+    assert any(reason["code"] == "series_tie" for reason in run["result"]["assessment"]["reasons"])
 
 
 @pytest.mark.parametrize(

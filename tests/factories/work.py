@@ -20,6 +20,7 @@ from med3d_contract.results import (
     Priority,
     Provenance,
     Quality,
+    Reason,
     Refusal,
     Result,
     SeriesCandidate,
@@ -67,12 +68,13 @@ def result(brain_age=52.0):
         ),
         assessment=Assessment(
             decision="review",
-            reasons=("vendor_outside_calibration: another vendor",),
+            reasons=(Reason(code="vendor_outside_calibration", sentence="Another vendor."),),
             out_of_distribution=OutOfDistribution(distance=1.5, percentile=40.0),
         ),
     )
 
 
+TIE = Reason(code="series_tie", sentence="2 series are equally suitable; the first by series number was taken.")
 REFUSAL = Refusal(code="not_a_head", reason="This is no head. Send one.")
 
 

@@ -73,7 +73,7 @@ def test_the_same_head_gives_the_same_numbers(answered):
 def test_a_series_chosen_by_hand_is_analysed_and_an_unknown_one_is_answered_with_the_list(head):
     chosen = json.loads(med3d("analyse", head, "--series", "1", "--json").stdout)[0]
     assert chosen["status"] == "completed"
-    assert any("chosen by hand" in str(reason) for reason in chosen["result"]["assessment"]["reasons"])
+    assert "chosen_by_hand" in [reason["code"] for reason in chosen["result"]["assessment"]["reasons"]]
     done = med3d("analyse", head, "--series", "99")
     assert done.returncode == 3
     assert "unknown_series" in done.stdout

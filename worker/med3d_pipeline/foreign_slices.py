@@ -104,5 +104,5 @@ def _remark(left_out: int, total: int, why: Sequence[str]) -> str:
     they = "it does not belong" if left_out == 1 else "they do not belong"
     return (
         f"{which} left out of {total} in the series: {they} to its stack of {total - left_out} "
-        f"(slices that {' or '.join(why)}); send the series without foreign slices to avoid this"
+        f"(slices that {' or '.join(why)}). Send the series without foreign slices to avoid this."
     )

@@ -17,6 +17,7 @@ from nibabel.wrapstruct import WrapStructError
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.label_images import label_fault
 from med3d_pipeline.nifti_forms import placement
+from med3d_pipeline.reasons import Reason
 from med3d_pipeline.refusals import Fault
 from med3d_pipeline.volume import Affine, Volume
 
@@ -52,7 +53,7 @@ class NiftiFile:
     shape: tuple[int, int, int]
     affine: Affine | None
     fault: Fault | None
-    remark: str | None = None
+    remark: Reason | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.nifti import NiftiFile, digest_content, read_nifti
+from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.refusals import Fault
 
 MOST_LOOKED_AT = 32  # of several files every one is read; more than these are no study of one person
@@ -19,7 +20,7 @@ class JudgedFile:
 
     file: NiftiFile
     several: Fault | None = None
-    remark: str | None = None
+    remark: Reason | None = None
 
 
 def judge_together(files: Sequence[NiftiFile]) -> list[JudgedFile]:
@@ -39,7 +40,8 @@ def judge_together(files: Sequence[NiftiFile]) -> list[JudgedFile]:
         return [JudgedFile(file) for file in judged]
     _refuse_several_subjects(heads)
     named = [file for file in heads if _T1W_NAME.search(file.path.name)]
-    remark = f"chosen_by_name: of {len(heads)} images the one whose name ends in _T1w was taken"
+    sentence = f"Of {len(heads)} images the one whose name ends in _T1w was taken."
+    remark = Reason(ReviewCode.CHOSEN_BY_NAME, sentence)
     return [
         JudgedFile(file, remark=remark) if [file] == named else JudgedFile(file, several=_one_of_several(len(heads)))
         for file in judged

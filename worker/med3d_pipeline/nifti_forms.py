@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.volume import Affine
 
 FORMS_TOLERANCE_MM = 1.0
@@ -18,7 +19,7 @@ class Placement:
     """affine: (4, 4) float64, voxel indices to RAS+ mm. remark: what a person should know of it, or None."""
 
     affine: Affine
-    remark: str | None
+    remark: Reason | None
 
 
 def placement(header: Any) -> Placement:
@@ -47,11 +48,11 @@ def placement(header: Any) -> Placement:
     if apart_mm <= FORMS_TOLERANCE_MM:
         return Placement(sform, None)
     _refuse_unless_moved(sform, qform[0], header.get_data_shape())
-    return Placement(
-        sform,
-        f"forms_differ: sform and qform place the image up to {apart_mm:.0f} mm apart by a shift or turn, as "
-        "coregistration or cropping leaves them; sform was taken",
+    sentence = (
+        f"Sform and qform place the image up to {apart_mm:.0f} mm apart by a shift or turn, as coregistration or "
+        "cropping leaves them; sform was taken."
     )
+    return Placement(sform, Reason(ReviewCode.FORMS_DIFFER, sentence))
 
 
 def refuse_deformed(affine: Affine) -> None:

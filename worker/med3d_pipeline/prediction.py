@@ -13,6 +13,7 @@ from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.heads import RegressionHead
 from med3d_pipeline.latent_space import LatentSpace
 from med3d_pipeline.manifest import SIMULATED_LABELS, DecisionLimits
+from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.reconstruction import Reconstruction
 from med3d_pipeline.site_shifts import Correction, SiteShifts
 
@@ -80,8 +81,8 @@ class Prediction:
     """One subject's answer. Ages and gaps in years; ``gap`` = estimate - age, None where the age is unknown.
 
     latent: (d,) float32, without the site's shift where the bundle takes that out, as site_correction tells; None: it
-    takes out no site's. distance and percentile: see LatentSpace. reasons: each ``code: sentence``; why the decision is
-    ``review``, empty where it is ``accepted``.
+    takes out no site's. distance and percentile: see LatentSpace. reasons: why the decision is ``review``, empty
+    where it is ``accepted``.
     """
 
     brain_age: PointEstimate
@@ -93,7 +94,7 @@ class Prediction:
     distance: float
     percentile: float
     decision: Literal["accepted", "review"]
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     site_correction: Correction | None = None
 
 
@@ -135,7 +136,7 @@ class Predictor:
         tensors: Float32,
         subjects: Sequence[SubjectAttributes],
         acquisitions: Sequence[ScannerAttributes],
-        review_reasons: Sequence[Sequence[str]] | None = None,
+        review_reasons: Sequence[Sequence[Reason]] | None = None,
     ) -> list[Prediction | InputRefused]:
         """Answer for each of N tensors (N, X, Y, Z) float32.
 
@@ -179,7 +180,7 @@ class Predictor:
         unlike: "_Unlikeness",
         subject: SubjectAttributes,
         acquisition: ScannerAttributes,
-        reasons: tuple[str, ...],
+        reasons: tuple[Reason, ...],
     ) -> Prediction | InputRefused:
         beyond = unlike.beyond(self._limits)
         correction = None if self._site_shifts is None else self._site_shifts.correction(subject.scan_site)
@@ -246,40 +247,43 @@ class Predictor:
             pls_sdmt=_pair(space.pls_sdmt(row)) if space.has_sdmt else None,
         )
 
-    def _age_reasons(self, age_estimate: float, age_years: float | None) -> list[str]:
+    def _age_reasons(self, age_estimate: float, age_years: float | None) -> list[Reason]:
         youngest, oldest = self._space.age_range_years
         if age_years is not None and not youngest <= age_years <= oldest:
-            return [_age_reason("the subject's age", youngest, oldest)]
+            return [_age_reason("The subject's age", youngest, oldest)]
         if age_years is None and not youngest <= age_estimate <= oldest:
-            return [_age_reason("the estimate", youngest, oldest)]
+            return [_age_reason("The estimated age", youngest, oldest)]
         return []
 
-    def _scanner_reasons(self, acquisition: ScannerAttributes) -> list[str]:
+    def _scanner_reasons(self, acquisition: ScannerAttributes) -> list[Reason]:
         reasons = []
         strengths = sorted(float(strength) for strength in self._space.field_strengths_t)
         known = " or ".join(f"{strength:g} T" for strength in strengths)
         found = acquisition.field_strength_t
         if found is None:
-            reasons.append(f"field_strength_unknown: the interval was calibrated at {known} only")
+            sentence = f"The field strength is not stated; the interval was calibrated at {known} only."
+            reasons.append(Reason(ReviewCode.FIELD_STRENGTH_UNKNOWN, sentence))
         elif not any(abs(found - strength) <= self._limits.field_strength_tolerance_t for strength in strengths):
-            reasons.append(
-                f"field_strength_outside_calibration: the interval was calibrated at {known}, not {found:g} T"
-            )
+            sentence = f"The interval was calibrated at {known}, not {found:g} T."
+            reasons.append(Reason(ReviewCode.FIELD_STRENGTH_OUTSIDE_CALIBRATION, sentence))
         vendors = [str(vendor) for vendor in self._space.vendors]
         maker = (acquisition.manufacturer or "").upper()
         if not any(vendor in maker for vendor in vendors):
-            what = "another vendor's scanner" if maker else "a scanner whose vendor is not known"
-            reasons.append(f"vendor_outside_calibration: {what}; the interval was calibrated on {', '.join(vendors)}")
+            what = "The scanner is another vendor's" if maker else "The scanner's vendor is not known"
+            sentence = f"{what}; the interval was calibrated on {', '.join(vendors)}."
+            reasons.append(Reason(ReviewCode.VENDOR_OUTSIDE_CALIBRATION, sentence))
         return reasons
 
-    def _unlikeness_reasons(self, unlike: "_Unlikeness") -> list[str]:
+    def _unlikeness_reasons(self, unlike: "_Unlikeness") -> list[Reason]:
         limit, reasons = self._limits.review_percentile, []
-        than = f"than {limit:g} % of the subjects held out of the training cohort"
+        than = f"than {limit:g} % of the subjects held out of training."
         if self._space.percentile(unlike.distance) > limit:
-            reasons.append(f"far_from_training: farther from the training cohort {than}")
+            sentence = f"The head lies farther from the training cohort {than}"
+            reasons.append(Reason(ReviewCode.FAR_FROM_TRAINING, sentence))
         error = unlike.reconstruction_error
         if error is not None and self._space.reconstruction_percentile(error) > limit:
-            reasons.append(f"poorly_reconstructed: the model's decoder shows this head less well {than}")
+            sentence = f"The model's decoder shows this head less well {than}"
+            reasons.append(Reason(ReviewCode.POORLY_RECONSTRUCTED, sentence))
         return reasons
 
 
@@ -307,9 +311,9 @@ def _within_sdmt(points: float) -> float:
     return min(max(points, low), high)
 
 
-def _age_reason(what: str, youngest: float, oldest: float) -> str:
-    calibrated = f"{youngest:.0f} to {oldest:.0f} years, for which the interval was calibrated"
-    return f"age_outside_calibration: {what} is outside {calibrated}"
+def _age_reason(what: str, youngest: float, oldest: float) -> Reason:
+    sentence = f"{what} is outside {youngest:.0f} to {oldest:.0f} years, for which the interval was calibrated."
+    return Reason(ReviewCode.AGE_OUTSIDE_CALIBRATION, sentence)
 
 
 def _pair(coordinates: npt.NDArray[np.float64]) -> tuple[float, float]:

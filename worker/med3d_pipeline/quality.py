@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.spec import Limits, QualityLimits
 
 
@@ -66,6 +67,21 @@ _VERDICTS = (
     ),
 )
 
+# What people call a measure, and its unit.
+_MEASURES = {
+    "brain_volume_ml": ("brain volume", " ml"),
+    "template_overlap": ("overlap with the template", ""),
+    "registration_similarity": ("similarity to the template", ""),
+    "affine_determinant": ("scaling to the template", ""),
+    "affine_anisotropy": ("unevenness of the scaling to the template", ""),
+    "template_outside_view": ("share of the brain outside the image", ""),
+    "brain_at_edge_cm2": ("area of brain at the image's edge", " cm\N{SUPERSCRIPT TWO}"),
+    "signal_to_noise": ("signal to noise", ""),
+    "contrast_to_noise": ("contrast to noise", ""),
+    "white_over_grey": ("brightness of white over grey matter", ""),
+    "tissue_correlation": ("likeness of the tissues to the template's", ""),
+}
+
 QUALITY_CODES = ("not_finite", "constant_image", *dict.fromkeys(verdict.code for verdict in _VERDICTS))
 """The codes with which preprocessing and the quality gate refuse, in the order in which they win."""
 
@@ -79,14 +95,14 @@ class QualityVerdict:
 
     failed: tuple[str, ...]
     refusal: InputRefused | None
-    review_reasons: tuple[str, ...]
+    review_reasons: tuple[Reason, ...]
 
 
 def judge_quality(measures: Mapping[str, float], limits: QualityLimits) -> QualityVerdict:
     """Hold ``measures`` against ``limits``. A measure that is missing or not a number is outside any limit."""
     failed = _outside(measures, limits.refuse)
     review = tuple(
-        f"{name} of {measures.get(name, math.nan):.4g} is outside {_in_words(limits.review[name])}"
+        Reason(ReviewCode.UNUSUAL_MEASURE, _in_words(name, measures.get(name, math.nan), limits.review[name]))
         for name in _outside(measures, limits.review)
         if name not in failed
     )
@@ -119,7 +135,13 @@ def _json_number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _in_words(limit: Limits) -> str:
+def _in_words(name: str, value: float, limit: Limits) -> str:
+    what, unit = _MEASURES.get(name, (name.replace("_", " "), ""))
+    found = "could not be measured" if math.isnan(value) else f"is {value:.4g}{unit}"
+    return f"The {what} {found}; expected is {_range_in_words(limit)}{unit}."
+
+
+def _range_in_words(limit: Limits) -> str:
     low, high = limit
     if low is None:
         return f"at most {high:.4g}"

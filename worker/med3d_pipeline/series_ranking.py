@@ -8,6 +8,7 @@ from med3d_pipeline.dicom_plane import Plane, SequenceFacts
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.mr_contrast import ContrastFinding, Weighting, judge_contrast
 from med3d_pipeline.nifti import NiftiFile
+from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.refusals import Fault, first_fault
 from med3d_pipeline.series_identity import UNIFORM, image_fault, sequence_identity
 from med3d_pipeline.stack_geometry import StackGeometry, assemble_stack
@@ -31,7 +32,7 @@ class Appraisal:
     score: float
     reasons: tuple[str, ...]
     fault: Fault | None
-    review: tuple[str, ...]
+    review: tuple[Reason, ...]
     is_t1_weighted: bool
 
 
@@ -43,13 +44,16 @@ class _Tally:
 
     def __post_init__(self) -> None:
         self.reasons: list[str] = []
-        self.review: list[str] = []
+        self.review: list[Reason] = []
         self.faults: list[Fault] = []
 
     def note(self, points: float, reason: str) -> None:
         self.points += points
         sign = f"{points:+g}: " if points else ""
         self.reasons.append(sign + reason)
+
+    def mark(self, code: ReviewCode, sentence: str) -> None:
+        self.review.append(Reason(code, sentence))
 
     def appraisal(self, is_t1_weighted: bool) -> Appraisal:
         fault = first_fault(self.faults)
@@ -124,7 +128,7 @@ def _weigh_contrast(tally: _Tally, facts: SequenceFacts) -> ContrastFinding:
             tally.note(-5, f"the description speaks of {', '.join(sorted(named_other))}")
     else:
         tally.note(UNKNOWN_CONTRAST_POINTS, f"contrast unknown: {finding.reason}")
-        tally.review.append("the headers do not tell the contrast; T1 weighting was not checked")
+        tally.mark(ReviewCode.CONTRAST_UNKNOWN, "The headers do not tell the contrast: T1 weighting was not checked.")
         if named_other and not named_t1:
             tally.faults.append(
                 Fault(
@@ -143,17 +147,23 @@ def _weigh_circumstances(tally: _Tally, facts: SequenceFacts, stack: Sequence[Pl
         tally.note(10, "three-dimensional acquisition")
     elif facts.acquisition_type == "2D":
         tally.note(0, "two-dimensional acquisition")
-        tally.review.append("two-dimensional acquisition; the model was made for three-dimensional scans")
+        tally.mark(
+            ReviewCode.TWO_DIMENSIONAL,
+            "The acquisition is two-dimensional; the model was made for three-dimensional scans.",
+        )
     else:
         tally.note(4, "two- or three-dimensional acquisition is not stated")
     if facts.contrast_agent:
         tally.note(-20, "acquired after contrast agent")
-        tally.review.append("acquired after contrast agent; the model was made for scans without")
+        tally.mark(
+            ReviewCode.CONTRAST_AGENT,
+            "The scan was acquired after contrast agent; the model was made for scans without.",
+        )
     elif "contrast agent" in facts.description_hints:
         tally.note(-5, "the description hints at contrast agent (weak evidence)")
     if UNIFORM & set(facts.image_type):
         tally.note(-10, "MP2RAGE uniform image: its background is noise")
-        tally.review.append("MP2RAGE uniform image, whose background is noise")
+        tally.mark(ReviewCode.NOISY_BACKGROUND, "This is an MP2RAGE uniform image, whose background is noise.")
     if "reformat" in facts.description_hints:
         tally.note(-5, "the description hints at a reformat (weak evidence)")
     if (facts.echo_number or 1) > 1:
@@ -177,7 +187,10 @@ def _weigh_geometry(
     share = min(max((MAX_SPACING_MM - coarsest) / (MAX_SPACING_MM - GOOD_SPACING_MM), 0.0), 1.0)
     tally.note(round(15 * share, 1), f"coarsest voxel side {coarsest:.2f} mm")
     if coarsest > ANISOTROPIC * finest and coarsest > 2:
-        tally.review.append(f"voxels of {finest:.1f} to {coarsest:.1f} mm: thick slices, as of a 2D acquisition")
+        tally.mark(
+            ReviewCode.THICK_SLICES,
+            f"The voxels measure {finest:.1f} to {coarsest:.1f} mm: thick slices, as of a two-dimensional acquisition.",
+        )
     shortest = min(extent_mm)
     share = min(max((shortest - MIN_EXTENT_MM) / (GOOD_EXTENT_MM - MIN_EXTENT_MM), 0.0), 1.0)
     tally.note(round(10 * share, 1), f"covers {extent_mm[0]:.0f} x {extent_mm[1]:.0f} x {extent_mm[2]:.0f} mm")

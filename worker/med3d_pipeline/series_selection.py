@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.refusals import ALLOWED_BY_HAND, is_damage, passed_contrast, precedence
 from med3d_pipeline.study_series import Study, StudySeries, best_first, find_series, listed_candidates
 
@@ -24,7 +25,7 @@ class SeriesSelection:
 
     chosen: str
     candidates: tuple[SeriesCandidate, ...]
-    review_reasons: tuple[str, ...]
+    review_reasons: tuple[Reason, ...]
 
 
 def select_series(study: Study, chosen: str | None = None) -> SeriesSelection:
@@ -44,7 +45,8 @@ def select_series(study: Study, chosen: str | None = None) -> SeriesSelection:
     review = list(best.appraisal.review)
     tied = [series for series in eligible[1:] if series.appraisal.score == best.appraisal.score]
     if tied:
-        review.append(f"{len(tied) + 1} series are equally suitable; the first by series number was taken")
+        sentence = f"{len(tied) + 1} series are equally suitable; the first by series number was taken."
+        review.append(Reason(ReviewCode.SERIES_TIE, sentence))
     review += _worth_knowing(study)
     return SeriesSelection(best.label, _candidates(study), tuple(review))
 
@@ -53,20 +55,23 @@ def _by_hand(study: Study, series: StudySeries) -> SeriesSelection:
     fault = series.appraisal.fault
     if fault is not None and fault.code not in ALLOWED_BY_HAND:
         raise InputRefused(fault.code, fault.reason, {"candidates": listed_candidates(study)})
-    review = ["the series was chosen by hand", *series.appraisal.review]
+    review = [Reason(ReviewCode.CHOSEN_BY_HAND, "A person chose the series."), *series.appraisal.review]
     if fault is not None:
-        review.append(f"the series would not have been chosen ({fault.code}): {fault.reason}")
+        sentence = f"The service would not have taken this series ({fault.code}). {fault.reason}"
+        review.append(Reason(ReviewCode.NOT_ELIGIBLE, sentence))
     return SeriesSelection(series.label, _candidates(study), tuple(review))
 
 
-def _worth_knowing(study: Study) -> list[str]:
+def _worth_knowing(study: Study) -> list[Reason]:
     found = []
     if study.unreadable_files:
-        found.append(f"{study.unreadable_files} files are damaged and could not be read")
+        sentence = f"{study.unreadable_files} of the study's files are damaged and could not be read."
+        found.append(Reason(ReviewCode.DAMAGED_FILES, sentence))
     for series in study.series:
         fault = series.appraisal.fault
         if fault is not None and series.appraisal.is_t1_weighted and is_damage(fault.code):
-            found.append(f"another T1-weighted series cannot be used ({fault.code}): {series.label}")
+            sentence = f"Another T1-weighted series is damaged or incomplete ({fault.code}; {series.label})."
+            found.append(Reason(ReviewCode.OTHER_SERIES_DAMAGED, sentence))
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.errors import BundleError
+from med3d_pipeline.reasons import Reason, ReviewCode
 
 FILE = "harmonisation.npz"
 """Only in bundles that were trained with a correction for sites."""
@@ -44,12 +45,13 @@ class SiteShifts:
         """Whether a scan of ``site`` (None: not told) can be corrected."""
         return "applied" if site is not None and site in self.sites else "unknown_site"
 
-    def reasons(self, site: str | None) -> tuple[str, ...]:
+    def reasons(self, site: str | None) -> tuple[Reason, ...]:
         """Why a person should look at a scan of ``site``; told first, since some pages show a few reasons only."""
         if self.correction(site) == "applied":
             return ()
-        what = "the site is not told" if site is None else "the model has not learned from this site"
-        return (f"site_not_corrected: {what}, so what sites add to the latent was not taken out",)
+        what = "The site is not told" if site is None else "The model has not learned from this site"
+        sentence = f"{what}, so what sites add to the latent was not taken out."
+        return (Reason(ReviewCode.SITE_NOT_CORRECTED, sentence),)
 
     def corrected(self, latents: Latents, sites: Sequence[str | None]) -> Latents:
         """Latents (N, d) without what their sites add; one whose site is not known stays as it is."""

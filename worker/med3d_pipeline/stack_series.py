@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from med3d_pipeline.dicom_stacks import Stack
 from med3d_pipeline.foreign_slices import consistent_stack
+from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.refusals import Fault, precedence
 from med3d_pipeline.series_label import stack_label
 from med3d_pipeline.series_ranking import Appraisal, appraise_stack
@@ -17,7 +18,7 @@ def series_of_stack(stack: Stack, copies: Mapping[str, int]) -> StudySeries:
     planes = consistent.planes
     appraisal, geometry = appraise_stack(planes)
     if consistent.remark is not None:
-        appraisal = _remarked(appraisal, f"foreign_slices: {consistent.remark}")
+        appraisal = _remarked(appraisal, Reason(ReviewCode.FOREIGN_SLICES, consistent.remark))
     if stack.by_place:
         appraisal = _gathered(appraisal, len(planes), assembled=geometry is not None)
     dropped = sum(copies.get(uid, 0) for uid in {plane.series_uid for plane in planes})
@@ -27,7 +28,7 @@ def series_of_stack(stack: Stack, copies: Mapping[str, int]) -> StudySeries:
     return StudySeries(label, planes, geometry, appraisal, planes[0].series_number)
 
 
-def _remarked(appraisal: Appraisal, remark: str) -> Appraisal:
+def _remarked(appraisal: Appraisal, remark: Reason) -> Appraisal:
     return replace(appraisal, review=(*appraisal.review, remark))
 
 
@@ -35,9 +36,8 @@ def _gathered(appraisal: Appraisal, slices: int, *, assembled: bool) -> Appraisa
     """Say of slices with a SeriesInstanceUID each that they were put together by place, or that they cannot be."""
     seen = f"Each of {slices} slices has a SeriesInstanceUID of its own, as some de-identifiers write them"
     if assembled:
-        return _remarked(
-            appraisal, f"series_by_geometry: {seen}; they were read as one series, because they form one whole volume"
-        )
+        sentence = f"{seen}; they were read as one series, because they form one whole volume."
+        return _remarked(appraisal, Reason(ReviewCode.SERIES_BY_GEOMETRY, sentence))
     found = appraisal.fault
     because = f" ({found.code})" if found is not None else ""
     fault = Fault(

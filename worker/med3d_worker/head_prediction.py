@@ -15,6 +15,7 @@ from med3d_contract.results import (
     Latent,
     LatentMap,
     OutOfDistribution,
+    Reason,
     Refusal,
     Result,
     Sdmt,
@@ -24,6 +25,7 @@ from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.manifest import SIMULATED_LABELS
 from med3d_pipeline.prediction import PointEstimate, Prediction, PredictionInterval, Predictor, SubjectAttributes
 from med3d_pipeline.study import Acquisition
+from med3d_worker.review_reasons import in_contract_terms, in_pipeline_terms
 from med3d_worker.tensors import TensorRecord
 
 
@@ -34,7 +36,7 @@ class HeadToPredict:
     record: TensorRecord
     subject: Subject
     acquisition: Acquisition
-    review_reasons: tuple[str, ...]
+    review_reasons: tuple[Reason, ...]
 
 
 class Predicts(Protocol):
@@ -58,7 +60,7 @@ class HeadPrediction:
             np.stack([head.record.tensor for head in heads]),
             [_attributes(head.subject) for head in heads],
             [head.acquisition for head in heads],
-            [_known_reasons(head) for head in heads],
+            [in_pipeline_terms(_known_reasons(head)) for head in heads],
         )
         return [self._answer(prediction, head.subject.age) for prediction, head in zip(predictions, heads, strict=True)]
 
@@ -77,7 +79,7 @@ class HeadPrediction:
             latent=_latent(prediction),
             assessment=Assessment(
                 decision=prediction.decision,
-                reasons=prediction.reasons,
+                reasons=in_contract_terms(prediction.reasons),
                 out_of_distribution=OutOfDistribution(distance=prediction.distance, percentile=prediction.percentile),
                 site_correction=prediction.site_correction,
             ),
@@ -91,7 +93,7 @@ class HeadPrediction:
         return Sdmt(estimate=sdmt.estimate, interval=interval, evidence=sdmt.evidence)
 
 
-def _known_reasons(head: HeadToPredict) -> tuple[str, ...]:
+def _known_reasons(head: HeadToPredict) -> tuple[Reason, ...]:
     doubt = head.subject.age_doubt
     return head.review_reasons if doubt is None else (*head.review_reasons, doubt)
 

@@ -28,6 +28,7 @@ from med3d_worker.lease import LeaseKeeper
 from med3d_worker.outcomes import OutcomeDelivery
 from med3d_worker.pace import Pace
 from med3d_worker.preparation import acquisition_of_fields, quality_report
+from med3d_worker.review_reasons import in_contract_terms
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache, TensorRecord
 
@@ -129,7 +130,7 @@ class PredictStage:
         if known.provenance.bundle_digest != claim.bundle.digest:
             verdict = judge_quality(record.measures, self.quality_limits)
             quality = quality_report(record.measures, self.quality_limits.refuse, verdict.failed)
-            reasons = (*known.series_reasons, *verdict.review_reasons)
+            reasons = (*known.series_reasons, *in_contract_terms(verdict.review_reasons))
             if verdict.refusal is not None:
                 code, reason, details = verdict.refusal.code, verdict.refusal.reason, dict(verdict.refusal.details)
                 refusal = Refusal(code=code, reason=reason, details=details)

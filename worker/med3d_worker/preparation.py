@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from med3d_contract.results import Provenance, Quality, Refusal, SeriesCandidate, SeriesReport
+from med3d_contract.results import Provenance, Quality, Reason, Refusal, SeriesCandidate, SeriesReport
 from med3d_contract.work import PreprocessedObject, SourceSeries
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.orientation import to_closest_ras
@@ -25,6 +25,7 @@ from med3d_pipeline.study import (
 )
 from med3d_worker.loaded_model import LoadedModel
 from med3d_worker.pictures import PictureStore
+from med3d_worker.review_reasons import in_contract_terms
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache, TensorRecord, tensor_key
 
@@ -45,8 +46,8 @@ class PreparedStudy:
     quality: Quality
     acquisition: Acquisition
     patient: PatientAttributes
-    review_reasons: tuple[str, ...]
-    series_reasons: tuple[str, ...]
+    review_reasons: tuple[Reason, ...]
+    series_reasons: tuple[Reason, ...]
     provenance: Provenance
     source: SourceSeries | None
     pictures: PreprocessedObject | None
@@ -128,6 +129,7 @@ class _Preparing:
             raise self._refusal(refused) from refused
         assert self._series is not None
         assert self._quality is not None
+        series_reasons = in_contract_terms(selection.review_reasons)
         return PreparedStudy(
             record=record,
             stored=stored,
@@ -136,8 +138,8 @@ class _Preparing:
             quality=self._quality,
             acquisition=loaded.acquisition,
             patient=loaded.patient,
-            review_reasons=(*selection.review_reasons, *review_reasons),
-            series_reasons=tuple(selection.review_reasons),
+            review_reasons=(*series_reasons, *review_reasons),
+            series_reasons=series_reasons,
             provenance=self._provenance(),
             source=self._source,
             pictures=self._pictures,
@@ -188,12 +190,12 @@ class _Preparing:
         with self._clock.measure(name):
             yield
 
-    def _judge(self, measures: dict[str, float]) -> tuple[str, ...]:
+    def _judge(self, measures: dict[str, float]) -> tuple[Reason, ...]:
         verdict = judge_quality(measures, self._model.quality_limits)
         self._quality = quality_report(measures, self._model.quality_limits.refuse, verdict.failed)
         if verdict.refusal is not None:
             raise verdict.refusal
-        return verdict.review_reasons
+        return in_contract_terms(verdict.review_reasons)
 
     def _refusal(self, refused: InputRefused) -> StudyRefused:
         if self._series is None:

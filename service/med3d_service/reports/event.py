@@ -18,7 +18,7 @@ def event_json(facts: ReportFacts, event_id: str) -> bytes:
         "supersedes_run_id": facts.predecessor,
         "bundle": facts.bundle.model_dump(mode="json"),
         "decision": facts.decision,
-        "reasons": list(facts.reasons),
+        "reasons": [reason.model_dump() for reason in facts.reasons],
         "brain_age": _brain_age(facts),
         "sdmt": _sdmt(facts),
         "research_use_only": True,

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.pictures import BrainPictures, ReferenceCohort, reference_cohort_key
-from med3d_contract.results import BundleRef, Provenance, Quality, Refusal, Result, RunStatus, SeriesReport
+from med3d_contract.results import BundleRef, Provenance, Quality, Reason, Refusal, Result, RunStatus, SeriesReport
 from med3d_contract.store import ObjectStore, StoreError
 from med3d_contract.work import PreprocessedObject, SourceSeries
 from med3d_service.identifiers import IdentifierVault
@@ -82,11 +82,11 @@ class ReportFacts:
         return "refused" if self.result is None else self.result.assessment.decision
 
     @property
-    def reasons(self) -> tuple[str, ...]:
+    def reasons(self) -> tuple[Reason, ...]:
         """Why a person should look, or why there is no number."""
         if self.result is not None:
             return self.result.assessment.reasons
-        return () if self.refusal is None else (f"{self.refusal.code}: {self.refusal.reason}",)
+        return () if self.refusal is None else (Reason(code=self.refusal.code, sentence=self.refusal.reason),)
 
 
 class FactsReader:

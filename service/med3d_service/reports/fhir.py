@@ -4,7 +4,7 @@ import json
 import uuid
 from typing import Any
 
-from med3d_contract.results import Estimate, Interval, Result
+from med3d_contract.results import Estimate, Interval, Reason, Result
 from med3d_service.delivery.outbox import EVENTS
 from med3d_service.reports import codes
 from med3d_service.reports.facts import ReportFacts
@@ -13,6 +13,8 @@ Json = dict[str, Any]
 MEDIA_TYPE = "application/fhir+json"
 OWN_SYSTEM = "https://med3d.invalid/codes"
 """The private scheme as a URI: a name, nowhere to go to (RFC 6761)."""
+REASON_SYSTEM = f"{OWN_SYSTEM}/reasons"
+"""Codes of refusals and of reasons to look, as docs/refusals.md lists them."""
 UCUM = "http://unitsofmeasure.org"
 INTERPRETATION = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"
 
@@ -47,6 +49,10 @@ def _reference(facts: ReportFacts, what: str) -> Json:
 
 def _own(code: Any) -> Json:
     return {"coding": [{"system": OWN_SYSTEM, "code": code.value, "display": code.meaning}], "text": code.meaning}
+
+
+def _reason(reason: Reason) -> Json:
+    return {"coding": [{"system": REASON_SYSTEM, "code": reason.code}], "text": reason.sentence}
 
 
 def _subject(facts: ReportFacts) -> Json:
@@ -86,7 +92,7 @@ def _report(facts: ReportFacts, observations: list[Json]) -> Json:
         **_subject(facts),
         "issued": facts.answered_at.isoformat(),
         "conclusion": _conclusion(facts),
-        "conclusionCode": [_own(codes.DECISIONS[facts.decision])],
+        "conclusionCode": [_own(codes.DECISIONS[facts.decision]), *map(_reason, facts.reasons)],
     }
     if observations:  # FHIR knows no empty lists
         report["result"] = [{"reference": f"urn:uuid:{one['id']}"} for one in observations]
@@ -108,7 +114,13 @@ def _report(facts: ReportFacts, observations: list[Json]) -> Json:
 
 
 def _conclusion(facts: ReportFacts) -> str:
-    return " ".join([f"{codes.DECISIONS[facts.decision].meaning}.", *facts.reasons, codes.RESEARCH_USE])
+    return " ".join(
+        [
+            f"{codes.DECISIONS[facts.decision].meaning}.",
+            *(reason.sentence for reason in facts.reasons),
+            codes.RESEARCH_USE,
+        ]
+    )
 
 
 def _observations(facts: ReportFacts) -> list[Json]:

@@ -149,9 +149,7 @@ def _decision(canvas: Canvas, facts: ReportFacts, top: float) -> float:
     """Draw the decision with its reasons; the height below it."""
     lines: list[str] = []
     for reason in facts.reasons[:MAX_REASONS]:
-        code, _, sentence = reason.partition(": ")
-        text = sentence or code
-        lines += simpleSplit(text[:1].upper() + text[1:], FONT, BODY, RIGHT - MARGIN - 24)[:3]
+        lines += simpleSplit(reason.sentence, FONT, BODY, RIGHT - MARGIN - 24)[:3]
     if len(facts.reasons) > MAX_REASONS:
         lines.append(f"and {len(facts.reasons) - MAX_REASONS} more")
     height = 22 + 12 * len(lines)

@@ -134,7 +134,7 @@ def _group(facts: ReportFacts) -> MeasurementsAndQualitativeEvaluations:
         source_images=images,
     )
     group[0].ContentSequence.extend(
-        [*(_text(codes.REASON, reason) for reason in facts.reasons), _text(codes.INTENDED_USE, codes.RESEARCH_USE)]
+        [*(_text(codes.REASON, str(reason)) for reason in facts.reasons), _text(codes.INTENDED_USE, codes.RESEARCH_USE)]
     )
     return group
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from factories.predictions import GRID, LIMITS, Scanner, latent_space, predictor, tensors
 from med3d_pipeline.errors import InferenceError, InputRefused
 from med3d_pipeline.prediction import Prediction, SubjectAttributes
+from med3d_pipeline.reasons import Reason, ReviewCode
 
 PHILIPS_3T = Scanner()
 
@@ -22,7 +23,7 @@ def answer(latent=(0.1, 0, 0, 0), age=None, scanner=PHILIPS_3T, reasons=None, **
 
 
 def codes(prediction: Prediction) -> list[str]:
-    return [reason.split(":")[0] for reason in prediction.reasons]
+    return [reason.code for reason in prediction.reasons]
 
 
 def test_a_head_like_the_training_cohort_is_accepted_with_an_interval_around_its_estimate():
@@ -105,7 +106,7 @@ def test_a_scanner_unlike_the_calibrations_is_for_review(scanner, expected):
 
 
 def test_what_was_known_before_prediction_comes_first_among_the_reasons():
-    found = answer(age=85.0, reasons=["series_tie: two series are alike"])
+    found = answer(age=85.0, reasons=[Reason(ReviewCode.SERIES_TIE, "Two series are alike.")])
     assert codes(found) == ["series_tie", "age_outside_calibration"]
 
 

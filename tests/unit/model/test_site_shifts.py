@@ -4,6 +4,7 @@ import pytest
 from factories.predictions import Scanner, predictor, tensors
 from med3d_pipeline.errors import BundleError
 from med3d_pipeline.prediction import SubjectAttributes
+from med3d_pipeline.reasons import Reason
 from med3d_pipeline.site_shifts import SiteShifts
 
 SHIFTS = SiteShifts(np.array(["A", "B"]), np.array([[0, 0, 0, 0], [0.5, 0.25, 0, 0]], np.float32))
@@ -30,8 +31,8 @@ def test_an_unknown_site_is_reported_and_never_transformed(site, words):
     (found,) = answers(site)
     assert found.brain_age.estimate == 55.0
     assert (found.decision, found.site_correction) == ("review", "unknown_site")
-    assert found.reasons[0].startswith("site_not_corrected: ")
-    assert words in found.reasons[0]
+    assert found.reasons[0].code == "site_not_corrected"
+    assert words in found.reasons[0].sentence
 
 
 def test_a_bundle_without_a_correction_neither_asks_nor_says_anything_of_sites():
@@ -41,8 +42,10 @@ def test_a_bundle_without_a_correction_neither_asks_nor_says_anything_of_sites()
 
 def test_the_site_is_named_before_other_reasons_and_a_refusal_tells_it_too():
     subjects, heads = [SubjectAttributes(200.0, scan_site="C")] * 2, tensors([0.5, 0, 0, 0], [50, 50, 0, 0])
-    found, refused = predictor(site_shifts=SHIFTS).predict(heads, subjects, [Scanner()] * 2, [("blurred: x",)] * 2)
-    assert [reason.split(":")[0] for reason in found.reasons][:3] == [
+    found, refused = predictor(site_shifts=SHIFTS).predict(
+        heads, subjects, [Scanner()] * 2, [(Reason("blurred", "X."),)] * 2
+    )
+    assert [reason.code for reason in found.reasons][:3] == [
         "site_not_corrected", "blurred", "age_outside_calibration",
     ]  # fmt: skip
     assert (refused.code, refused.details["site_correction"]) == ("out_of_distribution", "unknown_site")

@@ -9,6 +9,7 @@ from factories import heads
 from med3d_pipeline.contrast import find_tissues
 from med3d_pipeline.quality import QUALITY_CODES, judge_quality
 from med3d_pipeline.quality_measures import QualityEvidence, measure_quality
+from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.registration import Alignment
 from med3d_pipeline.resampling import sample_linear
 from med3d_pipeline.spec import PreprocessSpec, QualityLimits
@@ -105,7 +106,17 @@ def test_a_head_between_review_and_refusal_is_let_through_with_a_reason() -> Non
     limits = QualityLimits(refuse={"brain_volume_ml": (500.0, None)}, review={"brain_volume_ml": (1000.0, 2000.0)})
     verdict = judge_quality(GOOD | {"brain_volume_ml": 800.0}, limits)
     assert verdict.refusal is None
-    assert verdict.review_reasons == ("brain_volume_ml of 800 is outside 1000 to 2000",)
+    sentence = "The brain volume is 800 ml; expected is 1000 to 2000 ml."
+    assert verdict.review_reasons == (Reason(ReviewCode.UNUSUAL_MEASURE, sentence),)
+
+
+def test_what_could_not_be_measured_is_said_in_words_and_a_bundle_s_own_measure_by_its_name() -> None:
+    limits = QualityLimits(refuse={}, review={"brain_volume_ml": (None, 2000.0), "voxel_noise": (1.0, None)})
+    said = [reason.sentence for reason in judge_quality({"voxel_noise": 0.5}, limits).review_reasons]
+    assert said == [
+        "The brain volume could not be measured; expected is at most 2000 ml.",
+        "The voxel noise is 0.5; expected is at least 1.",
+    ]
 
 
 def test_volume_and_overlap_of_a_brain_that_is_the_template_s() -> None:

@@ -18,7 +18,7 @@ from factories.facts import PATIENT, SOURCE, STUDY, facts, refused_facts
 from factories.service import LEASES, add_run, open_database, refused, worker
 from factories.stores import MemoryStore
 from factories.work import result
-from med3d_contract.results import SIMULATED_LABELS, Interval, Sdmt
+from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt
 from med3d_pipeline import manifest
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.keys import SiteKeys
@@ -128,7 +128,7 @@ def test_the_sr_holds_the_numbers_with_units_intervals_and_the_model():
     assert ("Brain age gap corrected for age", 2.0, "a") in found
     assert ("Subject Age", 50.0, "a") in found
     assert ("Decision on the estimate", "To be reviewed") in found
-    assert ("Reason of the decision", "vendor_outside_calibration: another vendor") in found
+    assert ("Reason of the decision", "vendor_outside_calibration: Another vendor.") in found
     assert ("Algorithm Name", "bundle") in found
     assert ("Algorithm Version", "1") in found
     assert ("Algorithm Parameters", f"bundle sha256 {'b' * 64}") in found
@@ -235,7 +235,7 @@ def test_the_page_does_without_what_is_not_there():
 
 
 def test_long_texts_push_nothing_over_the_edge():
-    reasons = tuple(f"code: {'a reason that goes on and on ' * 12}" for _ in range(9))
+    reasons = tuple(Reason(code="code", sentence="A reason that goes on and on " * 12) for _ in range(9))
     assessment = result().assessment.model_copy(update={"reasons": reasons})
     measures = dict.fromkeys(("brain_volume_ml", "template_overlap", "signal_to_noise", "contrast_to_noise"), 1.0)
     crowded = facts(
@@ -296,7 +296,28 @@ def test_fhir_says_number_unit_interval_and_patient():
     }  # fmt: skip
     assert [part["valueQuantity"]["value"] for part in brain_age["component"]] == [44.0, 60.0, 90.0]
     assert report["subject"]["identifier"] == {"value": "PAT-0042", "assigner": {"display": "HOSPITAL"}}
-    assert report["conclusionCode"][0]["coding"][0]["code"] == "REVIEW"
+    decision, reason = report["conclusionCode"]
+    assert decision["coding"][0]["code"] == "REVIEW"
+    assert reason == {
+        "coding": [{"system": "https://med3d.invalid/codes/reasons", "code": "vendor_outside_calibration"}],
+        "text": "Another vendor.",
+    }
+    assert report["conclusion"].startswith("To be reviewed. Another vendor. ")
+
+
+def test_the_page_shows_a_reason_s_whole_sentence_also_where_it_holds_a_colon():
+    reason = Reason(
+        code="other_series_damaged", sentence="Another series is damaged (missing_slices; series 19: 3D T1w)."
+    )
+    assessment = result().assessment.model_copy(update={"reasons": (reason,)})
+    said = text_of(page_pdf(facts(result=result().model_copy(update={"assessment": assessment}))))
+    assert reason.sentence in said
+    assert reason.code not in said
+
+
+def test_the_event_gives_each_reason_as_code_and_sentence():
+    told = json.loads(event_json(facts(), "event"))["reasons"]
+    assert told == [{"code": "vendor_outside_calibration", "sentence": "Another vendor."}]
 
 
 def test_every_code_is_in_the_documented_table():

@@ -4,8 +4,9 @@ from structlog.testing import capture_logs
 
 from factories.models import LIMITS
 from factories.stores import MemoryStore
-from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, WORKER, FakeApi, predict_claim, result
+from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, TIE, WORKER, FakeApi, predict_claim, result
 from med3d_contract.client import ApiError, ApiUnavailable
+from med3d_contract.results import Reason
 from med3d_contract.store import StoreError
 from med3d_contract.work import StoredOutcomes
 from med3d_pipeline.errors import InferenceError
@@ -155,8 +156,8 @@ def reused(setting, **measures):
     changed = known.model_copy(
         update={
             "tensor": setting.tensors.keep("tensors/a.npz", record),
-            "review_reasons": ("two series", "what the other bundle thought"),
-            "series_reasons": ("two series",),
+            "review_reasons": (TIE, Reason(code="unusual_measure", sentence="What the other bundle thought.")),
+            "series_reasons": (TIE,),
             "provenance": known.provenance.model_copy(update={"bundle_digest": "0" * 64}),
         }
     )
@@ -168,8 +169,8 @@ def test_a_head_that_was_preprocessed_for_another_bundle_is_held_against_this_on
     reused(setting, template_overlap=0.85)
     setting.stage()
     (head,) = setting.predicts.heads
-    assert head.review_reasons[0] == "two series"
-    assert "template_overlap of 0.85" in head.review_reasons[1]
+    assert head.review_reasons[0] == TIE
+    assert "overlap with the template is 0.85" in head.review_reasons[1].sentence
     assert setting.stored("a").quality.limits == {"template_overlap": (0.8, None)}
 
 

@@ -12,6 +12,7 @@ from factories.work import (
     RECORD,
     REFUSAL,
     SERIES,
+    TIE,
     WORKER,
     FakeApi,
     preprocess_claim,
@@ -35,8 +36,8 @@ PREPARED = PreparedStudy(
     quality=QUALITY,
     acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
     patient=PatientAttributes(),
-    review_reasons=("two series are equally suitable",),
-    series_reasons=("two series are equally suitable",),
+    review_reasons=(TIE,),
+    series_reasons=(TIE,),
     provenance=PROVENANCE,
     source=None,
     pictures=None,
@@ -80,7 +81,7 @@ def test_a_prepared_study_is_reported_with_its_tensor_and_reasons(parts):
     parts.stage(api, PREPARED)("run-1")
     told = api.prepared["run-1"]
     assert (told.attempt, told.tensor, told.series, told.quality) == (1, STORED, SERIES, QUALITY)
-    assert told.review_reasons == told.series_reasons == ("two series are equally suitable",)
+    assert told.review_reasons == told.series_reasons == (TIE,)
     assert told.acquisition["field_strength_t"] == 3.0
     assert parts.prepares.seen == {"000000.dcm": b"one", "000001.dcm": b"two"}
 
