@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from med3d_pipeline.dicom_files import data_set_start
+from med3d_pipeline.dicom_files import data_set_start, read_dicom
 from med3d_pipeline.dicom_pixels import plane_pixels
 from med3d_pipeline.dicom_plane import Plane
 from med3d_pipeline.errors import InputRefused
@@ -44,7 +44,7 @@ def _distinct(group: Sequence[Plane]) -> list[Plane]:
 
 
 def _digest(path: Path) -> str:
-    data = path.read_bytes()
+    data = read_dicom(path)
     return sha256(memoryview(data)[data_set_start(data) :]).hexdigest()
 
 

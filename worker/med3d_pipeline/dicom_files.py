@@ -1,5 +1,8 @@
 """One DICOM file as bytes: is it one, where its data set begins, and whether its pixel data is whole."""
 
+import gzip
+from io import BytesIO
+from pathlib import Path
 from typing import BinaryIO, Literal
 
 from pydicom.tag import BaseTag
@@ -10,6 +13,10 @@ PIXEL_DATA = 0x7FE00010
 FIRST_PIXEL_TAG = 0x7FE00008  # Float and Double Float Pixel Data lie just before Pixel Data
 UNDEFINED_LENGTH = 0xFFFFFFFF
 HEAD_BYTES = 140
+GZIP = b"\x1f\x8b"
+MAX_INSTANCE_BYTES = 2 * 1024**3
+MAX_RATIO = 100  # unpacked to packed bytes, looked at above UNSUSPICIOUS_BYTES
+UNSUSPICIOUS_BYTES = 64 * 1024**2
 
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"
@@ -46,6 +53,26 @@ def data_set_start(data: bytes | memoryview) -> int:
         else:
             offset += 8 + int.from_bytes(data[offset + 6 : offset + 8], "little")
     return min(offset, len(data))
+
+
+class TooLargeError(ValueError):
+    """A file holds more than an image does, or pretends to: gzip can make a terabyte of a gigabyte of zeros."""
+
+
+def read_dicom(path: Path) -> bytes:
+    """Read a DICOM file, gzipped (.dcm.gz) or not. Raises TooLargeError, and EOFError where the gzip ends early."""
+    packed_bytes = path.stat().st_size
+    if packed_bytes > MAX_INSTANCE_BYTES:
+        raise TooLargeError
+    data = path.read_bytes()
+    if data[:2] != GZIP:
+        return data
+    limit = min(MAX_INSTANCE_BYTES, max(UNSUSPICIOUS_BYTES, MAX_RATIO * packed_bytes))
+    with gzip.open(BytesIO(data)) as file:
+        inflated = file.read(limit + 1)
+    if len(inflated) > limit:
+        raise TooLargeError
+    return inflated
 
 
 class PixelDataWatch:

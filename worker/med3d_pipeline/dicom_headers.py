@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +17,14 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEnd
 
 from med3d_pipeline import dicom_elements as element
 from med3d_pipeline.description_hints import hints_of
-from med3d_pipeline.dicom_files import HEAD_BYTES, PixelDataState, PixelDataWatch, looks_like_dicom
+from med3d_pipeline.dicom_files import (
+    GZIP,
+    HEAD_BYTES,
+    PixelDataState,
+    PixelDataWatch,
+    looks_like_dicom,
+    read_dicom,
+)
 from med3d_pipeline.dicom_plane import PatientAttributes, Plane, SequenceFacts
 from med3d_pipeline.series_identity import MR_IMAGE_CLASSES
 
@@ -94,14 +102,30 @@ def read_planes(path: Path) -> list[Plane]:
     Raises NotAnImage for anything but a DICOM image, UnreadableDicom for a DICOM file whose header is broken.
     """
     with path.open("rb") as file:
-        if not looks_like_dicom(file.read(HEAD_BYTES)):
-            raise NotAnImage
+        head = file.read(HEAD_BYTES)
+        if head.startswith(GZIP):
+            return _planes_of(path, *_inflated(path))
         file.seek(0)
-        try:
-            dataset, state = _header(file, path.stat().st_size)
-            return _planes(path, dataset, state)
-        except (*element.MALFORMED, MemoryError) as error:  # a length that the file only claims
-            raise UnreadableDicom from error
+        return _planes_of(path, file, path.stat().st_size)
+
+
+def _inflated(path: Path) -> tuple[BinaryIO, int]:
+    try:
+        data = read_dicom(path)
+    except (*element.MALFORMED, OSError) as error:
+        raise UnreadableDicom from error
+    return BytesIO(data), len(data)
+
+
+def _planes_of(path: Path, file: BinaryIO, file_bytes: int) -> list[Plane]:
+    if not looks_like_dicom(file.read(HEAD_BYTES)):
+        raise NotAnImage
+    file.seek(0)
+    try:
+        dataset, state = _header(file, file_bytes)
+        return _planes(path, dataset, state)
+    except (*element.MALFORMED, MemoryError) as error:  # a length that the file only claims
+        raise UnreadableDicom from error
 
 
 def _header(file: BinaryIO, file_bytes: int) -> tuple[FileDataset, PixelDataState]:

@@ -14,7 +14,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from med3d_pipeline.dicom_elements import MALFORMED
-from med3d_pipeline.dicom_files import data_set_start
+from med3d_pipeline.dicom_files import TooLargeError, data_set_start, read_dicom
 from med3d_pipeline.dicom_headers import tolerant_reading
 from med3d_pipeline.dicom_padding import stored_padding
 from med3d_pipeline.dicom_plane import Plane
@@ -42,7 +42,6 @@ _PIXEL_MODULE = (
     "PixelData",
 )
 MAX_VOXELS = 512**3
-MAX_INSTANCE_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +61,7 @@ def read_stack(planes: Sequence[Plane], geometry: StackGeometry) -> tuple[Volume
     any other pixel of the volume has: nothing was measured there.
 
     Raises InputRefused with too_large, no_pixel_data, truncated_pixel_data, undecodable_pixel_data or
-    interleaved_acquisitions.
+    several_acquisitions.
     """
     columns, rows, slices = geometry.shape
     if columns * rows * slices > MAX_VOXELS:
@@ -114,11 +113,12 @@ def _columns_first(stacked: Voxels) -> Voxels:
 
 def _read_file(path: Path, members: Sequence[tuple[int, Plane]], stacked: Voxels) -> str:
     """Fill the places of one file's frames and return the instance's digest."""
-    if path.stat().st_size > MAX_INSTANCE_BYTES:
+    try:
+        data = read_dicom(path)
+    except TooLargeError:
         raise InputRefused(
             "too_large", "One image file is larger than 2 GiB. Send a head scan at its usual resolution."
-        )
-    data = path.read_bytes()
+        ) from None
     digest = sha256(memoryview(data)[data_set_start(data) :]).hexdigest()
     frames = [plane.frame for _, plane in members]
     if len(frames) < members[0][1].frames_in_file:

@@ -39,7 +39,7 @@ def parts_interleave(parts: Sequence[Sequence[Plane]]) -> bool:
 
 
 def refuse_interleaved(planes: Sequence[Plane], step_mm: float) -> None:
-    """Raise InputRefused("interleaved_acquisitions") where headers say that every second slice is of another volume.
+    """Raise InputRefused("several_acquisitions") where headers say that every second slice is of another volume.
 
     ``planes`` in their order in space, evenly ``step_mm`` apart. Slices may well be closer than they are thick
     (interpolated along the slice axis); then they are numbered as they lie, and the stated spacing is the real one.
@@ -76,7 +76,7 @@ def neighbours_differ(stacked: Voxels) -> bool:
 def interleaved(step_mm: float) -> InputRefused:
     """Make the refusal."""
     return InputRefused(
-        "interleaved_acquisitions",
+        "several_acquisitions",
         f"The series holds two acquisitions whose slices lie between one another, {step_mm:.2f} mm apart, and nothing "
         "tells reliably which slice is of which. Send each acquisition as a series of its own.",
     )

@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2 files, plain or gzipped: headers first, bounded, and refused where their place is ambiguous."""
+"""NIfTI and FreeSurfer (.mgz) files, gzipped or not: headers first, bounded, refused where their place is ambiguous."""
 
 import gzip
 import zlib
@@ -15,8 +15,10 @@ from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from nibabel.wrapstruct import WrapStructError
 
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.image_formats import unread_format
 from med3d_pipeline.label_images import label_fault
-from med3d_pipeline.nifti_forms import placement
+from med3d_pipeline.mgh import looks_like_mgh, mgh_affine, mgh_header
+from med3d_pipeline.nifti_forms import Placement, placement
 from med3d_pipeline.reasons import Reason
 from med3d_pipeline.refusals import Fault
 from med3d_pipeline.volume import Affine, Volume
@@ -43,8 +45,9 @@ _BROKEN = (
 
 @dataclass(frozen=True, eq=False)
 class NiftiFile:
-    """A NIfTI file's header. ``fault`` says why it is no usable volume; shape and affine are then best guesses.
+    """The header of a file that is one volume: NIfTI-1, NIfTI-2 or MGH.
 
+    fault: why it is no usable volume; shape and affine are then best guesses.
     affine: (4, 4) float64, RAS+ mm, as Volume has it. shape: the three spatial axes. remark: what a person should know
     where it is used.
     """
@@ -65,27 +68,39 @@ class NiftiFile:
 
 
 def looks_like_nifti(path: Path, head: bytes) -> bool:
-    """Whether a file is NIfTI by its first bytes, or says so by its name (then it must be readable)."""
-    if path.name.lower().endswith((".nii", ".nii.gz")):
+    """Whether a file is such a volume by its first bytes, or says so by its name (then it must be readable).
+
+    ``head``: at least HEADER_BYTES, inflated where the file is gzipped.
+    """
+    if path.name.lower().endswith((".nii", ".nii.gz", ".mgz", ".mgh")):
         return True
-    if head[:2] == b"\x1f\x8b":
-        try:
-            with gzip.open(path) as file:
-                head = file.read(HEADER_BYTES)
-        except _BROKEN:
-            return False
-    return head[344:348] == b"n+1\x00" or head[4:8] == b"n+2\x00"
+    return head[344:348] == b"n+1\x00" or head[4:8] == b"n+2\x00" or looks_like_mgh(head)
 
 
 def read_nifti_header(path: Path) -> NiftiFile:
     """Read and judge the header; voxels are neither read nor decompressed. Never raises: see ``NiftiFile.fault``."""
     try:
         with _opened(path) as file:
-            return _judged(path, _image(file).header)
+            return _judged(path, _header(file))
     except _BROKEN:
-        return _unusable(
-            path, "nifti_unreadable", "The file is no readable NIfTI image. Send an intact .nii or .nii.gz."
-        )
+        return _unusable(path, "nifti_unreadable", _why_unreadable(path))
+
+
+def _why_unreadable(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "The file is empty (0 bytes). Send an intact .nii or .nii.gz."
+    return (
+        unread_format(path, first_bytes(path)) or "The file is no readable NIfTI image. Send an intact .nii or .nii.gz."
+    )
+
+
+def first_bytes(path: Path) -> bytes:
+    """Return the first 1024 bytes of what a file holds, inflated where it is gzipped; none where that is damaged."""
+    try:
+        with _opened(path) as file:
+            return file.read(1024)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return b""
 
 
 def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
@@ -139,10 +154,21 @@ def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
     return cast("AbstractContextManager[BinaryIO]", gzip.open(path) if compressed else path.open("rb"))
 
 
+def _header(file: BinaryIO) -> Any:
+    """Read the header over ``file`` by content alone, and not a byte of the voxels."""
+    head = file.read(HEADER_BYTES)
+    file.seek(0)
+    if looks_like_mgh(head):
+        return mgh_header(head)
+    return _image(file).header
+
+
 def _image(file: BinaryIO) -> Any:
     """Open the image over ``file`` by content; nibabel itself goes by the file's name."""
     head = file.read(HEADER_BYTES)
     file.seek(0)
+    if looks_like_mgh(head):
+        return nib.MGHImage.from_stream(file)
     second = int.from_bytes(head[:4], "little") == HEADER_BYTES or int.from_bytes(head[:4], "big") == HEADER_BYTES
     kind = nib.Nifti2Image if second else nib.Nifti1Image
     header = kind.header_class(head[: kind.header_class.template_dtype.itemsize], check=False)
@@ -170,7 +196,9 @@ def _judged(path: Path, header: Any) -> NiftiFile:
         )
         return _unusable(path, "too_large", reason, space)
     try:
-        placed = placement(header)
+        placed = (
+            Placement(mgh_affine(header), None) if isinstance(header, nib.MGHImage.header_class) else placement(header)
+        )
     except InputRefused as refusal:
         return _unusable(path, refusal.code, refusal.reason, space)
     return NiftiFile(path, space, placed.affine, None, placed.remark)

@@ -8,6 +8,7 @@ from med3d_pipeline.errors import InputRefused
 READING_CODES: tuple[str, ...] = (
     "unknown_series",
     "no_images",
+    "unsupported_format",
     "unreadable_file",
     "several_patients",
     "nifti_unreadable",
@@ -33,7 +34,7 @@ READING_CODES: tuple[str, ...] = (
     "missing_slices",
     "uneven_spacing",
     "gantry_tilt",
-    "interleaved_acquisitions",
+    "several_acquisitions",
     "through_plane_too_coarse",
     "in_plane_too_coarse",
     "insufficient_coverage",

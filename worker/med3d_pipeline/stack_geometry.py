@@ -61,7 +61,7 @@ def assemble_stack(planes: Sequence[Plane]) -> StackGeometry:
     File names, instance numbers and slice locations are never looked at. The order of ``planes`` does not matter.
 
     Raises InputRefused with invalid_geometry, mixed_orientation, mixed_size, duplicate_slices, missing_slices,
-    uneven_spacing, gantry_tilt or interleaved_acquisitions, the first of these that applies.
+    uneven_spacing, gantry_tilt or several_acquisitions, the first of these that applies.
     """
     _refuse_absent_geometry(planes)
     across, down = _one_orientation(planes)

@@ -8,13 +8,13 @@ from pathlib import Path
 from med3d_pipeline import nifti
 from med3d_pipeline.acquisition import Acquisition, acquisition_of
 from med3d_pipeline.dicom_copies import without_copies
-from med3d_pipeline.dicom_files import HEAD_BYTES
 from med3d_pipeline.dicom_headers import NotAnImage, UnreadableDicom, read_planes, tolerant_reading
 from med3d_pipeline.dicom_pixels import read_stack, truncated
 from med3d_pipeline.dicom_plane import PatientAttributes, Plane
 from med3d_pipeline.dicom_stacks import fingerprint, stacks_of_study
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.nifti import NiftiFile
+from med3d_pipeline.image_formats import unread_format
+from med3d_pipeline.nifti import NiftiFile, first_bytes
 from med3d_pipeline.nifti_choice import JudgedFile, judge_together
 from med3d_pipeline.patients import refuse_several_patients
 from med3d_pipeline.series_label import distinct_labels, nifti_label
@@ -70,19 +70,22 @@ def read_study(paths: Sequence[Path]) -> Study:
 
     Of several NIfTI files the voxels are read as well, to tell heads from masks.
 
-    Raises InputRefused with no_images where nothing is an image, unreadable_file where only broken DICOM was found,
-    several_patients where the images are of more than one person; FileNotFoundError where a path does not exist.
+    Raises InputRefused with no_images where nothing is an image, unsupported_format where only images of kinds that are
+    not read were found, unreadable_file where only broken DICOM was, several_patients where the images are of more than
+    one person; FileNotFoundError where a path does not exist.
     """
     planes: list[Plane] = []
     niftis: list[NiftiFile] = []
     ignored = unreadable = 0
+    others: list[str] = []
     interned: dict[object, object] = {}
     with tolerant_reading():
         for path in _files(paths):
             try:
                 found = _read_file(path)
-            except NotAnImage:
+            except NotAnImage as other:
                 ignored += 1
+                others += other.args
             except (UnreadableDicom, OSError):
                 unreadable += 1
             else:
@@ -91,7 +94,7 @@ def read_study(paths: Sequence[Path]) -> Study:
                 else:
                     planes.extend(_sharing(found, interned))
     if not planes and not niftis:
-        raise _nothing_found(ignored, unreadable)
+        raise _nothing_found(ignored, unreadable, others)
     refuse_several_patients(planes)
     return Study(_labelled(_dicom_series(planes) + _nifti_series(niftis)), ignored, unreadable)
 
@@ -132,6 +135,8 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
                 folders.sort()
                 kept = sorted(name for name in names if not name.startswith("._"))
                 yield from (file for name in kept if (file := Path(folder, name)).is_file())
+        elif path.name.upper() == "DICOMDIR" and path.is_file():
+            yield from _files([path.absolute().parent])  # it lists the files of its folder
         elif path.is_file():
             yield path
         else:
@@ -139,11 +144,14 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _read_file(path: Path) -> list[Plane] | NiftiFile:
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES + nifti.HEADER_BYTES)
+    """Read a file's header by what it holds. Raises NotAnImage, with a sentence on an image of another kind."""
+    head = first_bytes(path)
     if nifti.looks_like_nifti(path, head):
         return nifti.read_nifti_header(path)
-    return read_planes(path)
+    try:
+        return read_planes(path)
+    except NotAnImage:
+        raise NotAnImage(*filter(None, [unread_format(path, head)])) from None
 
 
 def _sharing(planes: Iterable[Plane], interned: dict[object, object]) -> Iterator[Plane]:
@@ -198,7 +206,7 @@ def _place(item: tuple[str, StudySeries]) -> tuple[object, ...]:
     return (series.series_number is None, series.series_number or 0, echo_ms, series.label, content)
 
 
-def _nothing_found(ignored: int, unreadable: int) -> InputRefused:
+def _nothing_found(ignored: int, unreadable: int, others: Sequence[str]) -> InputRefused:
     details = {"ignored_files": ignored, "unreadable_files": unreadable}
     if unreadable:
         return InputRefused(
@@ -206,6 +214,8 @@ def _nothing_found(ignored: int, unreadable: int) -> InputRefused:
             f"{unreadable} files are damaged or cut short, and nothing else is an image. Send intact files.",
             details,
         )
+    if others:
+        return InputRefused("unsupported_format", others[0], details)
     return InputRefused(
         "no_images", "Nothing in the input is a DICOM or NIfTI image. Send a T1-weighted head scan.", details
     )

@@ -67,7 +67,7 @@ def test_an_acquisition_number_per_slice_does_not_hide_the_temporal_position(tmp
 
 
 def test_half_slices_that_nothing_tells_apart_are_refused_by_their_voxels(tmp_path):
-    assert refusal_of_reading(*save_all(tmp_path, two_acquisitions(0.5))) == "interleaved_acquisitions"
+    assert refusal_of_reading(*save_all(tmp_path, two_acquisitions(0.5))) == "several_acquisitions"
 
 
 @pytest.mark.parametrize("second_from", [1, 37])
@@ -75,12 +75,12 @@ def test_half_slices_that_are_numbered_as_two_runs_are_refused(tmp_path, second_
     datasets = two_acquisitions(0.5, moved=0)
     numbered(datasets[:36])
     numbered(datasets[36:], second_from)
-    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "interleaved_acquisitions"
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "several_acquisitions"
 
 
 def test_a_stated_spacing_of_twice_the_step_is_two_acquisitions(tmp_path):
     datasets = two_acquisitions(0.5, moved=0, SpacingBetweenSlices=(3, 3))
-    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "interleaved_acquisitions"
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "several_acquisitions"
 
 
 def test_slices_interpolated_to_half_their_thickness_are_one_volume(tmp_path):

@@ -1,0 +1,67 @@
+"""Files that hold an image of a kind that is not read here: named, so that the sender knows what to send instead."""
+
+from pathlib import Path
+
+_FROM_SCANNER = "Send the scanner's DICOM images, or NIfTI (.nii.gz)"
+_UNPACK = "Unpack it and send what it holds"
+_BY_START: tuple[tuple[bytes, str, str], ...] = (
+    (b"NRRD", "an NRRD image (.nrrd, .nhdr)", _FROM_SCANNER),
+    (b"ObjectType = Image", "a MetaImage (.mha, .mhd)", _FROM_SCANNER),
+    (b"\x28\xb5\x2f\xfd", "a file packed with Zstandard (.zst)", _UNPACK),
+    (b"BZh", "a file packed with bzip2 (.bz2)", _UNPACK),
+    (b"\xfd7zXZ\x00", "a file packed with xz (.xz)", _UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive (.7z)", _UNPACK),
+    (b"Rar!\x1a\x07", "a RAR archive (.rar)", _UNPACK),
+    (b"PK\x03\x04", "a zip archive inside the input", _UNPACK),
+    (b"/annex/objects/", "a placeholder of git-annex in place of the image", "Fetch the content (git annex get)"),
+    (
+        b"../.git/annex/objects/",
+        "a placeholder of git-annex in place of the image",
+        "Fetch the content (git annex get)",
+    ),
+    (b"version https://git-lfs", "a placeholder of Git LFS in place of the image", "Fetch the content (git lfs pull)"),
+    (b"\x89PNG", "a picture (.png)", _FROM_SCANNER),
+    (b"\xff\xd8\xff", "a picture (.jpg)", _FROM_SCANNER),
+)
+_BY_NAME: dict[str, tuple[str, str]] = {
+    ".nrrd": ("an NRRD image (.nrrd, .nhdr)", _FROM_SCANNER),
+    ".nhdr": ("an NRRD image (.nrrd, .nhdr)", _FROM_SCANNER),
+    ".mha": ("a MetaImage (.mha, .mhd)", _FROM_SCANNER),
+    ".mhd": ("a MetaImage (.mha, .mhd)", _FROM_SCANNER),
+    ".mnc": ("a MINC image (.mnc)", _FROM_SCANNER),
+    ".par": ("a Philips PAR/REC pair", _FROM_SCANNER),
+    ".brik": ("an AFNI image (.BRIK and .HEAD)", _FROM_SCANNER),
+    ".zst": ("a file packed with Zstandard (.zst)", _UNPACK),
+}
+_ANALYZE_BYTES = 348
+
+
+def unread_format(path: Path, head: bytes) -> str | None:
+    """Say in a sentence or two what a file is that is no image here, and what to send instead; None for mere clutter.
+
+    ``head``: the first bytes, inflated where the file is gzipped.
+    """
+    seen = _seen(path, head)
+    return None if seen is None else f"The input holds {seen[0]}, which cannot be read here. {seen[1]}."
+
+
+def _seen(path: Path, head: bytes) -> tuple[str, str] | None:
+    for start, what, instead in _BY_START:
+        if head.startswith(start):
+            return what, instead
+    if _is_pair_header(head):
+        if head[344:347] == b"ni1":
+            return "a NIfTI image in two files (.hdr and .img)", "Send it as one file (.nii or .nii.gz)"
+        return (
+            "an Analyze image (.hdr and .img; it does not say which side is left)",
+            "Send the scanner's DICOM images, or NIfTI (.nii.gz) converted from them",
+        )
+    return _BY_NAME.get(path.suffix.lower())
+
+
+def _is_pair_header(head: bytes) -> bool:
+    size = head[:4]
+    return len(head) >= _ANALYZE_BYTES and _ANALYZE_BYTES in (
+        int.from_bytes(size, "little"),
+        int.from_bytes(size, "big"),
+    )
