@@ -13,6 +13,8 @@ class ReviewCode(StrEnum):
     CHOSEN_BY_HAND = "chosen_by_hand"
     NOT_ELIGIBLE = "not_eligible"
     SERIES_TIE = "series_tie"
+    EARLIER_SERIES_UNUSABLE = "earlier_series_unusable"
+    SERIES_CONTRADICT = "series_contradict"
     CONTRAST_UNKNOWN = "contrast_unknown"
     TWO_DIMENSIONAL = "two_dimensional"
     CONTRAST_AGENT = "contrast_agent"

@@ -1,5 +1,6 @@
 """Which series of a study is analysed, and why not the others."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from med3d_pipeline.errors import InputRefused
@@ -28,27 +29,73 @@ class SeriesSelection:
     review_reasons: tuple[Reason, ...]
 
 
-def select_series(study: Study, chosen: str | None = None) -> SeriesSelection:
+NEARLY_AS_SUITABLE_POINTS = 5.0
+"""Of a score of 100: two T1-weighted volumes that differ by less are as good as each other."""
+
+Unusable = Mapping[str, InputRefused]
+"""By label, in the order in which they were taken: series whose voxels could not be used, and why."""
+
+
+def select_series(study: Study, chosen: str | None = None, unusable: Unusable | None = None) -> SeriesSelection:
     """Choose the best T1-weighted 3D series, or the one that ``chosen`` names (label, number or UID; see find_series).
 
-    Equal scores are decided by series number and then by content, and reported in the review reasons.
+    Equal scores are decided by series number and then by content, and reported in the review reasons. Series that are
+    ``unusable`` are passed over, which is reported, too.
 
     Raises InputRefused with details {"candidates": [{label, score, reasons}]}: unknown_series where ``chosen`` names
     none of the study; else, where nothing is eligible, the code of the series that speaks for the study.
     """
     if chosen is not None:
         return _by_hand(study, find_series(study, chosen))
-    eligible = [series for series in best_first(study) if series.appraisal.fault is None]
+    unusable = unusable or {}
+    eligible = [series for series in _eligible(study) if series.label not in unusable]
     if not eligible:
         raise _refusal(study)
     best = eligible[0]
-    review = list(best.appraisal.review)
+    review = [_passed_over(label, refused) for label, refused in unusable.items()]
+    review += best.appraisal.review
     tied = [series for series in eligible[1:] if series.appraisal.score == best.appraisal.score]
     if tied:
         sentence = f"{len(tied) + 1} series are equally suitable; the first by series number was taken."
         review.append(Reason(ReviewCode.SERIES_TIE, sentence))
     review += _worth_knowing(study)
-    return SeriesSelection(best.label, _candidates(study), tuple(review))
+    return SeriesSelection(best.label, candidates_of(study, unusable), tuple(review))
+
+
+def next_in_turn(study: Study, unusable: Unusable) -> str | None:
+    """Return the label of the best eligible series that is not ``unusable``, or None."""
+    return next((series.label for series in _eligible(study) if series.label not in unusable), None)
+
+
+def nearly_as_suitable(study: Study, chosen: str, unusable: Unusable) -> str | None:
+    """Return the label of the next best series after ``chosen`` where it serves nearly as well, else None."""
+    others = [series for series in _eligible(study) if series.label != chosen and series.label not in unusable]
+    least = find_series(study, chosen).appraisal.score - NEARLY_AS_SUITABLE_POINTS
+    return others[0].label if others and others[0].appraisal.score >= least else None
+
+
+def candidates_of(study: Study, unusable: Unusable) -> tuple[SeriesCandidate, ...]:
+    """Return all series, best first, with what their headers and, where they were ``unusable``, their voxels say."""
+    return tuple(
+        SeriesCandidate(
+            series.label,
+            series.appraisal.score,
+            series.appraisal.reasons + (() if found is None else (f"cannot be used ({found.code}): {found.reason}",)),
+            series.appraisal.fault is None and found is None,
+            series.appraisal.fault.code if series.appraisal.fault else found.code if found else None,
+        )
+        for series in best_first(study)
+        for found in (unusable.get(series.label),)
+    )
+
+
+def _eligible(study: Study) -> list[StudySeries]:
+    return [series for series in best_first(study) if series.appraisal.fault is None]
+
+
+def _passed_over(label: str, refused: InputRefused) -> Reason:
+    sentence = f"The preferred series cannot be used ({refused.code}; {label}), so the next was taken. {refused.reason}"
+    return Reason(ReviewCode.EARLIER_SERIES_UNUSABLE, sentence)
 
 
 def _by_hand(study: Study, series: StudySeries) -> SeriesSelection:
@@ -59,7 +106,7 @@ def _by_hand(study: Study, series: StudySeries) -> SeriesSelection:
     if fault is not None:
         sentence = f"The service would not have taken this series ({fault.code}). {fault.reason}"
         review.append(Reason(ReviewCode.NOT_ELIGIBLE, sentence))
-    return SeriesSelection(series.label, _candidates(study), tuple(review))
+    return SeriesSelection(series.label, candidates_of(study, {}), tuple(review))
 
 
 def _worth_knowing(study: Study) -> list[Reason]:
@@ -88,16 +135,3 @@ def _refusal(study: Study) -> InputRefused:
     else:
         _, fault = max(faulty, key=lambda item: precedence(item[1].code))
     return InputRefused(fault.code, fault.reason, {"candidates": listed_candidates(study)})
-
-
-def _candidates(study: Study) -> tuple[SeriesCandidate, ...]:
-    return tuple(
-        SeriesCandidate(
-            series.label,
-            series.appraisal.score,
-            series.appraisal.reasons,
-            series.appraisal.fault is None,
-            series.appraisal.fault.code if series.appraisal.fault else None,
-        )
-        for series in best_first(study)
-    )

@@ -25,9 +25,10 @@ from med3d_pipeline.spec import QualityLimits
 from med3d_worker.faults import failure_of
 from med3d_worker.head_prediction import HeadToPredict, Predicts
 from med3d_worker.lease import LeaseKeeper
+from med3d_worker.one_series import quality_report
 from med3d_worker.outcomes import OutcomeDelivery
 from med3d_worker.pace import Pace
-from med3d_worker.preparation import acquisition_of_fields, quality_report
+from med3d_worker.preparation import acquisition_of_fields
 from med3d_worker.review_reasons import in_contract_terms
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache, TensorRecord

@@ -1,33 +1,30 @@
 """From files to a tensor that passed the quality gate: the same for a worker's stage and for `med3d analyse`."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from med3d_contract.results import Provenance, Quality, Reason, Refusal, SeriesCandidate, SeriesReport
 from med3d_contract.work import PreprocessedObject, SourceSeries
+from med3d_pipeline.agreement import PreparedHead, contradiction
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.orientation import to_closest_ras
-from med3d_pipeline.outline_pictures import outline_pictures
 from med3d_pipeline.preprocess import Preprocessed
-from med3d_pipeline.quality import judge_quality
+from med3d_pipeline.series_selection import candidates_of, nearly_as_suitable, next_in_turn
 from med3d_pipeline.study import (
     Acquisition,
-    LoadedSeries,
     PatientAttributes,
     SeriesSelection,
-    load_series,
+    Study,
     read_study,
     select_series,
 )
 from med3d_worker.loaded_model import LoadedModel
+from med3d_worker.one_series import OneSeries, Workbench
 from med3d_worker.pictures import PictureStore
 from med3d_worker.review_reasons import in_contract_terms
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache, TensorRecord, tensor_key
+from med3d_worker.tensors import TensorCache, TensorRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +75,10 @@ class StudyRefused(Exception):  # noqa: N818 - an answer, not a fault
         self.pictures = pictures
 
 
+MOST_TAKEN = 3
+"""Series of a study that are taken in turn, as long as none of them passes."""
+
+
 class StudyPreparation:
     """Read, select, load, preprocess, judge. With a cache, a head that was preprocessed before is only judged again."""
 
@@ -91,140 +92,131 @@ class StudyPreparation:
     def __call__(
         self, paths: Sequence[Path], *, chosen: str | None, clock: StageClock, on_stage: Callable[[str], None]
     ) -> PreparedStudy:
-        """Prepare the study under ``paths``; ``chosen`` is a series' label where a person chose.
+        """Prepare the study under ``paths``; ``chosen`` is a series' number, UID or label where a person chose.
 
         Raises StudyRefused where it cannot have a number, InferenceError and StoreError where something broke.
         """
-        return _Preparing(self._model, self._cache, self._pictures, clock, on_stage).study(paths, chosen)
+        bench = Workbench(self._model, self._cache, self._pictures, clock, on_stage)
+        return _Preparing(bench).study(paths, chosen)
 
 
 class _Preparing:
-    """One preparation under way: remembers what is known, so that a refusal can say it."""
+    """One preparation under way: remembers which series were taken, so that the answer can say it."""
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        cache: TensorCache | None,
-        pictures: PictureStore | None,
-        clock: StageClock,
-        on_stage: Callable[[str], None],
-    ) -> None:
-        self._model = model
-        self._cache = cache
-        self._picture_store = pictures
-        self._clock = clock
-        self._on_stage = on_stage
-        self._series: SeriesReport | None = None
-        self._quality: Quality | None = None
-        self._input_digest: str | None = None
-        self._source: SourceSeries | None = None
-        self._pictures: PreprocessedObject | None = None
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._unusable: dict[str, InputRefused] = {}
+        self._first: OneSeries | None = None
 
     def study(self, paths: Sequence[Path], chosen: str | None) -> PreparedStudy:
         try:
-            selection, loaded = self._read(paths, chosen)
-            record, stored, images = self._tensor(loaded)
-            review_reasons = self._judge(record.measures)
+            with self._bench.stage("reading headers"):
+                study = read_study(paths)
+                selection = select_series(study, chosen)
         except InputRefused as refused:
-            raise self._refusal(refused) from refused
-        assert self._series is not None
-        assert self._quality is not None
+            raise self._refusal(refused, _candidates_of(refused.details)) from refused
+        while True:
+            series = OneSeries(self._bench, study, selection.chosen)
+            self._first = self._first or series
+            try:
+                series.prepare()
+            except InputRefused as refused:
+                self._unusable[series.label] = refused
+                if chosen is not None or not self._may_go_on(study):
+                    raise self._all_refused(study) from refused
+                selection = select_series(study, unusable=self._unusable)
+            else:
+                other = [] if chosen is not None else self._contradiction(study, series)
+                return self._prepared(study, selection, series, other)
+
+    def _may_go_on(self, study: Study) -> bool:
+        return len(self._unusable) < MOST_TAKEN and next_in_turn(study, self._unusable) is not None
+
+    def _prepared(
+        self, study: Study, selection: SeriesSelection, series: OneSeries, contradiction: Sequence[Reason]
+    ) -> PreparedStudy:
+        series.keep()
+        assert series.record is not None
+        assert series.quality is not None
+        assert series.acquisition is not None
+        assert series.patient is not None
         series_reasons = in_contract_terms(selection.review_reasons)
         return PreparedStudy(
-            record=record,
-            stored=stored,
-            images=images,
-            series=self._series,
-            quality=self._quality,
-            acquisition=loaded.acquisition,
-            patient=loaded.patient,
-            review_reasons=(*series_reasons, *review_reasons),
+            record=series.record,
+            stored=series.stored,
+            images=series.images,
+            series=self._report(study, series.label),
+            quality=series.quality,
+            acquisition=series.acquisition,
+            patient=series.patient,
+            review_reasons=(*series_reasons, *contradiction, *series.review_reasons),
             series_reasons=series_reasons,
-            provenance=self._provenance(),
-            source=self._source,
-            pictures=self._pictures,
+            provenance=self._provenance(series),
+            source=series.source,
+            pictures=series.pictures,
         )
 
-    def _read(self, paths: Sequence[Path], chosen: str | None) -> tuple[SeriesSelection, LoadedSeries]:
-        with self._stage("reading headers"):
-            study = read_study(paths)
-            selection = select_series(study, chosen)
-        self._series = SeriesReport(
-            chosen=selection.chosen,
+    def _contradiction(self, study: Study, taken: OneSeries) -> list[Reason]:
+        """Ask the next series, too, where it serves nearly as well: two answers that differ are told."""
+        label = nearly_as_suitable(study, taken.label, self._unusable)
+        if label is None:
+            return []
+        other = OneSeries(self._bench, study, label)
+        try:
+            other.prepare()
+        except InputRefused as refused:
+            self._unusable[label] = refused  # listed among the candidates, and no reason to look: it was not wanted
+            return []
+        with self._bench.stage("comparing two series"):
+            found = contradiction(self._bench.model.predictor, _head(taken), _head(other))
+        return [] if found is None else list(in_contract_terms([found]))
+
+    def _all_refused(self, study: Study) -> StudyRefused:
+        """Refuse in the words of the series that was taken first, and with the verdicts on the others."""
+        assert self._first is not None
+        self._first.keep_pictures()
+        (label, refused), *others = self._unusable.items()
+        reason, details = refused.reason, dict(refused.details)
+        if others:
+            codes = ", ".join(dict.fromkeys(other.code for _, other in others))
+            reason += f" Of the study's other T1-weighted series {len(others)} more cannot be used ({codes})."
+            details["also_tried"] = [
+                {"label": name, "code": other.code, "reason": other.reason} for name, other in others
+            ]
+        return self._refusal(InputRefused(refused.code, reason, details), self._report(study, label))
+
+    def _refusal(self, refused: InputRefused, report: SeriesReport | None) -> StudyRefused:
+        refusal = Refusal(code=refused.code, reason=refused.reason, details=dict(refused.details))
+        first = self._first
+        if first is None:
+            return StudyRefused(refusal, report, None, self._provenance(None))
+        return StudyRefused(refusal, report, first.quality, self._provenance(first), first.source, first.pictures)
+
+    def _report(self, study: Study, chosen: str) -> SeriesReport:
+        return SeriesReport(
+            chosen=chosen,
             candidates=tuple(
                 SeriesCandidate(label=found.label, score=found.score, reasons=found.reasons)
-                for found in selection.candidates
+                for found in candidates_of(study, self._unusable)
             ),
         )
-        with self._stage("reading the series"):
-            loaded = load_series(study, selection.chosen)
-        self._input_digest = loaded.input_digest
-        self._source = _source_of(loaded)
-        return selection, loaded
 
-    def _tensor(self, loaded: LoadedSeries) -> tuple[TensorRecord, PreprocessedObject | None, Preprocessed | None]:
-        key = tensor_key(loaded.input_digest, self._model.preprocessing_digest)
-        if self._cache and (found := self._cache.find(key)) and self._find_pictures(key):
-            return *found, None
-        images = self._model.preprocessor(loaded.volume, self._on_stage)
-        self._clock.add(dict(images.timings_s))
-        record = TensorRecord(images.tensor, images.template_to_native, dict(images.measures))
-        if self._cache is None:
-            return record, None, images
-        with self._stage("storing the tensor"):
-            if self._picture_store is not None:  # first, so that a tensor in the cache has its pictures
-                head = to_closest_ras(loaded.volume)
-                self._pictures = self._picture_store.keep(key, outline_pictures(head, images.brain_mask))
-            return record, self._cache.keep(key, record), images
-
-    def _find_pictures(self, tensor_key: str) -> bool:
-        """Whether the tensor may be taken from the cache: not where its pictures are wanted and gone."""
-        if self._picture_store is None:
-            return True
-        self._pictures = self._picture_store.find(tensor_key)
-        return self._pictures is not None
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        self._on_stage(name)
-        with self._clock.measure(name):
-            yield
-
-    def _judge(self, measures: dict[str, float]) -> tuple[Reason, ...]:
-        verdict = judge_quality(measures, self._model.quality_limits)
-        self._quality = quality_report(measures, self._model.quality_limits.refuse, verdict.failed)
-        if verdict.refusal is not None:
-            raise verdict.refusal
-        return in_contract_terms(verdict.review_reasons)
-
-    def _refusal(self, refused: InputRefused) -> StudyRefused:
-        if self._series is None:
-            self._series = _candidates_of(refused.details)
-        refusal = Refusal(code=refused.code, reason=refused.reason, details=dict(refused.details))
-        return StudyRefused(refusal, self._series, self._quality, self._provenance(), self._source, self._pictures)
-
-    def _provenance(self) -> Provenance:
+    def _provenance(self, series: OneSeries | None) -> Provenance:
+        model = self._bench.model
         return Provenance(
-            input_digest=self._input_digest,
-            preprocessing_digest=self._model.preprocessing_digest,
-            bundle_digest=self._model.reference.digest,
-            software=self._model.software,
-            providers=self._model.providers,
-            timings_s=self._clock.timings_s,
+            input_digest=None if series is None else series.input_digest,
+            preprocessing_digest=model.preprocessing_digest,
+            bundle_digest=model.reference.digest,
+            software=model.software,
+            providers=model.providers,
+            timings_s=self._bench.clock.timings_s,
         )
 
 
-def quality_report(
-    measures: Mapping[str, float],
-    limits: Mapping[str, tuple[float | None, float | None]],
-    failed: Sequence[str],
-) -> Quality:
-    """Measures as JSON can carry them: what could not be measured is null."""
-    return Quality(
-        measures={name: float(value) if math.isfinite(value) else None for name, value in measures.items()},
-        limits=dict(limits),
-        failed=tuple(failed),
-    )
+def _head(series: OneSeries) -> PreparedHead:
+    assert series.record is not None
+    assert series.acquisition is not None
+    return PreparedHead(series.label, series.record.tensor, series.acquisition)
 
 
 CARRIED = (
@@ -249,15 +241,6 @@ def acquisition_of_fields(fields: Mapping[str, str | float | None]) -> Acquisiti
     """The acquisition that ``acquisition_fields`` wrote; unknown names of other versions are left out."""
     known: dict[str, Any] = {name: fields[name] for name in CARRIED if name in fields}
     return Acquisition(**known)
-
-
-def _source_of(loaded: LoadedSeries) -> SourceSeries | None:
-    if loaded.instances is None:
-        return None
-    found = loaded.instances
-    return SourceSeries(
-        series_uid=found.series_uid, sop_class_uid=found.sop_class_uid, instance_uids=found.instance_uids
-    )
 
 
 def _candidates_of(details: Mapping[str, Any]) -> SeriesReport | None:

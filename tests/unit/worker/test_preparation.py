@@ -4,12 +4,12 @@ import pytest
 from factories.models import LIMITS, CannedPreprocessor, loaded_model, write_small_series
 from factories.stores import MemoryStore
 from med3d_pipeline.errors import InputRefused
+from med3d_worker.one_series import quality_report
 from med3d_worker.preparation import (
     StudyPreparation,
     StudyRefused,
     acquisition_fields,
     acquisition_of_fields,
-    quality_report,
 )
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache
