@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 from med3d_service.access import Viewer
 from med3d_service.access.callers import Gate
 from med3d_service.audit.requests import RequestAudit
+from med3d_service.audit.routes import Unaudited
 from med3d_service.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
 from med3d_service.composition import Service
 from med3d_service.database import db_now
@@ -129,6 +130,7 @@ def _describe(app: FastAPI) -> None:
     @app.get(
         "/openapi.json",
         tags=["health"],
+        dependencies=[Unaudited],
         summary="This description",
         response_class=JSONResponse,
         responses=problems(*AUTH_CODES),

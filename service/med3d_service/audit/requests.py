@@ -2,7 +2,8 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import structlog
 from anyio import to_thread
@@ -10,27 +11,46 @@ from sqlalchemy.exc import OperationalError
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from med3d_service.access import Caller, Role
+from med3d_service.access import Caller
 from med3d_service.audit.events import NOBODY, Action, Actor, AuditEvent, Outcome
+from med3d_service.audit.routes import action_of, leaves_no_entry
 from med3d_service.audit.trail import AuditTrail
 from med3d_service.problems import ServiceError, problem_response
 
 log = structlog.get_logger()
 
-IMPERSONAL = frozenset({"health", "bundles"})
-"""Tags of routes that show nobody's data."""
-RECORDED_THEMSELVES = frozenset({("DELETE", "/studies/{study_id}")})
-"""Their entry is in the transaction of the change."""
-UNRECORDED = frozenset({"/worker/hello", "/worker/runs/{run_id}/heartbeat", "/worker/claims/predict"})
-"""Several a second, by every worker; what they lead to is recorded with the run's outcome."""
 SAME_AGAIN_S = 60.0
 REMEMBERED = 10_000
-ACTIONS = {"GET": Action.READ, "HEAD": Action.READ, "DELETE": Action.ERASE}
+
+
+@dataclass(frozen=True)
+class _Audited:
+    """What a handler said that a request was about. each: whether every id belongs into the entry."""
+
+    kind: str
+    ids: tuple[str, ...]
+    sought: tuple[str, ...] = ()
+    each: bool = False
+
+    def detail(self) -> dict[str, str | int]:
+        found: dict[str, str | int] = {"count": len(self.ids)}
+        if len(self.ids) > 1 and self.each:
+            found["ids"] = " ".join(map(_known_form, self.ids))
+        elif len(self.ids) > 1:
+            found |= {"newest": self.ids[0], "oldest": self.ids[-1]}
+        if self.sought:
+            found["sought"] = " ".join(sorted(self.sought))
+        return found
 
 
 def shown(request: Request, kind: str, ids: Sequence[str], *, sought: Sequence[str] = ()) -> None:
     """Say what a list shows, newest first; ``sought`` names the kinds of identifiers that were searched by."""
-    request.state.audited = (kind, tuple(ids), tuple(sought))
+    request.state.audited = _Audited(kind, tuple(ids), tuple(sought))
+
+
+def handled(request: Request, kind: str, ids: Iterable[str]) -> None:
+    """Say what a bulk call is about: each id is recorded."""
+    request.state.audited = _Audited(kind, tuple(sorted(ids)), each=True)
 
 
 class RequestAudit:
@@ -98,18 +118,10 @@ def _event(scope: Scope, status: int) -> AuditEvent | None:
     if caller is None:
         return _refusal_at_the_door(scope, path, status)
     denied = status == 403
-    if (scope["method"], path) in RECORDED_THEMSELVES and status < 400:
-        return None
-    if path in UNRECORDED or (IMPERSONAL & set(getattr(route, "tags", ())) and not denied):
+    if leaves_no_entry(scope, status):
         return None
     kind, object_id, detail = _object(scope, path)
-    action = Action.READ if caller.role is Role.WORKER else ACTIONS.get(scope["method"], Action.CHANGE)
-    if kind and scope["method"] == "POST" and path in {"/studies", "/dicomweb/studies"}:
-        action = Action.RECEIVE
-    if "sought" in detail:
-        action = Action.SEARCH
-    if caller.role is Role.WORKER and scope["method"] in {"PUT", "POST"} and not path.endswith("/claim"):
-        action = Action.CHANGE
+    action = Action.SEARCH if "sought" in detail else action_of(scope)
     outcome = Outcome.DENIED if denied else Outcome.DONE if status < 400 else Outcome.FAILED
     actor = Actor(caller.kind, caller.name, caller.role, caller.address)
     return AuditEvent(actor, action, outcome, kind, object_id, detail | {"route": path, "status": status})
@@ -117,15 +129,10 @@ def _event(scope: Scope, status: int) -> AuditEvent | None:
 
 def _object(scope: Scope, path: str) -> tuple[str, str, dict[str, str | int]]:
     """Kind and id of what it was about: the last id in the path, else what the handler said that it showed."""
-    audited = scope.get("state", {}).get("audited")
+    audited: _Audited | None = scope.get("state", {}).get("audited")
     if audited is not None:
-        kind, ids, sought = audited
-        detail: dict[str, str | int] = {"count": len(ids)}
-        if len(ids) > 1:
-            detail |= {"newest": ids[0], "oldest": ids[-1]}
-        if sought:
-            detail["sought"] = " ".join(sorted(sought))
-        return kind, ids[0] if len(ids) == 1 else "", detail
+        only = _known_form(audited.ids[0]) if len(audited.ids) == 1 else ""
+        return audited.kind, only, audited.detail()
     parameters = scope.get("path_params", {})
     if not parameters:
         return path.strip("/").split("/")[-1][:16], "", {}

@@ -7,12 +7,13 @@ from sqlalchemy import select
 
 from med3d_contract.results import Frozen
 from med3d_service.access import Viewer
+from med3d_service.audit.routes import Unaudited
 from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.runs.views import moment
 from med3d_service.tables import BundleRow
 
-router = APIRouter(tags=["bundles"])
+router = APIRouter(tags=["bundles"], dependencies=[Unaudited])
 
 
 class BundleView(Frozen):

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from med3d_service.access import Caller, Submitter
+from med3d_service.audit.routes import Receives
 from med3d_service.composition import Service
 from med3d_service.intake.arrivals import Arrived, InstanceRefused, Source, StoreFull
 from med3d_service.intake.instance_parts import InstanceParts, TakenPart
@@ -56,6 +57,7 @@ def _answers(*statuses: tuple[int, str, Any]) -> dict[int | str, dict[str, Any]]
 
 @router.post(
     "/dicomweb/studies",
+    dependencies=[Receives],
     summary="Store instances (STOW-RS)",
     response_class=DicomJson,
     responses=problems(

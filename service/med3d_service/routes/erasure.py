@@ -8,6 +8,7 @@ from sqlalchemy import select
 from med3d_contract.results import Frozen
 from med3d_service.access import Admin
 from med3d_service.audit import Actor
+from med3d_service.audit.routes import RecordsItself
 from med3d_service.erasure import erase_study, finish_erasures
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
@@ -29,6 +30,7 @@ class ErasedView(Frozen):
 
 @router.delete(
     "/studies/{study_id}",
+    dependencies=[RecordsItself],
     summary="Erase a study",
     responses=problems("unknown_study", "study_in_work", "state_changed", *AUTH_CODES)
     | {

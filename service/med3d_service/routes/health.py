@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from med3d_contract.results import Frozen
 from med3d_service.access import Viewer
+from med3d_service.audit.routes import Unaudited
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.metrics import Metrics
@@ -48,7 +49,7 @@ OK = Check(ok=True, why=None)
 
 def health_router(metrics: Metrics) -> APIRouter:
     """Make the routes; ``metrics`` is what GET /metrics shows."""
-    router = APIRouter(tags=["health"])
+    router = APIRouter(tags=["health"], dependencies=[Unaudited])
 
     @router.get("/healthz", summary="Is the process alive", responses=problems())
     def healthz() -> Alive:

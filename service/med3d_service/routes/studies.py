@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
 from med3d_service.access import Caller, Submitter, Viewer
 from med3d_service.audit.requests import shown
+from med3d_service.audit.routes import Receives
 from med3d_service.bundles import find_bundle
 from med3d_service.composition import Service
 from med3d_service.dispatch import send_waiting
@@ -114,6 +115,7 @@ def _examples(description: str, **values: Any) -> dict[str, Any]:
 @router.post(
     "/studies",
     status_code=202,
+    dependencies=[Receives],
     summary="Send a study, or have one fetched from a peer",
     responses=problems(*INTAKE_CODES, "unknown_peer", *AUTH_CODES)
     | {

@@ -30,6 +30,8 @@ from med3d_contract.work import (
 )
 from med3d_service.access import Worker
 from med3d_service.arrival_tables import AppraisalRow
+from med3d_service.audit.requests import handled
+from med3d_service.audit.routes import HandsOut, Unaudited
 from med3d_service.bundles import note_preprocessing, register_bundles
 from med3d_service.composition import Service
 from med3d_service.database import db_now
@@ -64,7 +66,7 @@ SameContract = Depends(_same_contract)
 @router.post(
     "/hello",
     status_code=204,
-    dependencies=[SameContract],
+    dependencies=[SameContract, Unaudited],
     summary="A worker is alive",
     responses=problems("contract_version_mismatch", *AUTH_CODES),
 )
@@ -89,16 +91,19 @@ def hello(said: WorkerHello, service: ServiceParts, _caller: Worker) -> None:
 
 @router.post(
     "/runs/{run_id}/claim",
-    dependencies=[SameContract],
+    dependencies=[SameContract, HandsOut],
     summary="Claim the preprocess stage of a run",
     responses=problems("unknown_run", "not_claimable", "bundle_not_held", "contract_version_mismatch", *AUTH_CODES),
 )
-def claim_preprocess(run_id: str, request: ClaimRequest, service: ServiceParts, _caller: Worker) -> PreprocessClaims:
+def claim_preprocess(
+    run_id: str, wanted: ClaimRequest, request: Request, service: ServiceParts, _caller: Worker
+) -> PreprocessClaims:
     """Hand out the stage with its attempt number and lease, if it waits; with ``limit``, that of others like it too."""
     with service.database.write() as session:
         runs = transitions.claim_preprocess_with_companions(
-            session, run_id, request.worker, request.limit, service.leases
+            session, run_id, wanted.worker, wanted.limit, service.leases
         )
+        handled(request, "run", [run.id for run in runs])
         studies = _studies_of(session, runs)
         subjects = subjects_of(session, list(studies.values()))
         bundle = bundle_ref(session.get_one(BundleRow, runs[0].bundle_digest))
@@ -165,7 +170,7 @@ def _appraised(session: Session, study_id: str) -> tuple[StudyRow, AppraisalRow]
 
 @router.post(
     "/claims/predict",
-    dependencies=[SameContract],
+    dependencies=[SameContract, Unaudited],
     summary="Claim the predict stage of several runs of one bundle",
     responses=problems("contract_version_mismatch", *AUTH_CODES),
 )
@@ -198,7 +203,12 @@ def _studies_of(session: Session, runs: Sequence[RunRow]) -> dict[str, StudyRow]
     return {study.id: study for study in session.scalars(select(StudyRow).where(StudyRow.id.in_(wanted)))}
 
 
-@router.post("/heartbeat", summary="Renew the leases of attempts", responses=problems(*AUTH_CODES))
+@router.post(
+    "/heartbeat",
+    dependencies=[Unaudited],
+    summary="Renew the leases of attempts",
+    responses=problems(*AUTH_CODES),
+)
 def heartbeat(beat: Heartbeat, service: ServiceParts, _caller: Worker) -> Over:
     """Keep stages in hand and say what is being done."""
     with service.database.write() as session:
@@ -206,8 +216,11 @@ def heartbeat(beat: Heartbeat, service: ServiceParts, _caller: Worker) -> Over:
 
 
 @router.post("/release", summary="Give back what was not begun", responses=problems(*AUTH_CODES))
-def release(given_back: Release, service: ServiceParts, _caller: Worker, background: BackgroundTasks) -> Over:
+def release(
+    given_back: Release, request: Request, service: ServiceParts, _caller: Worker, background: BackgroundTasks
+) -> Over:
     """Put runs back to wait, for others to take."""
+    handled(request, "run", [one.run_id for one in given_back.held])
     with service.database.write() as session:
         over = transitions.release(session, given_back.held)
     background.add_task(_send, service, [one.run_id for one in given_back.held])
@@ -215,8 +228,11 @@ def release(given_back: Release, service: ServiceParts, _caller: Worker, backgro
 
 
 @router.put("/preprocessed", summary="End preprocess stages", responses=problems(*AUTH_CODES))
-def preprocessed(done: PreprocessedRuns, service: ServiceParts, _caller: Worker, background: BackgroundTasks) -> Over:
+def preprocessed(
+    done: PreprocessedRuns, request: Request, service: ServiceParts, _caller: Worker, background: BackgroundTasks
+) -> Over:
     """Take what preprocessing left; the runs wait for prediction. The same again is no error."""
+    handled(request, "run", done.runs)
     with service.database.write() as session:
         over = transitions.store_all_preprocessed(session, done.runs)
         remove_of_erased(session, over, done.runs)
@@ -225,8 +241,9 @@ def preprocessed(done: PreprocessedRuns, service: ServiceParts, _caller: Worker,
 
 
 @router.put("/outcomes", summary="End attempts", responses=problems(*AUTH_CODES))
-def outcomes(ended: StoredOutcomes, service: ServiceParts, _caller: Worker) -> Over:
+def outcomes(ended: StoredOutcomes, request: Request, service: ServiceParts, _caller: Worker) -> Over:
     """Take the answers of attempts. The same again is no error."""
+    handled(request, "run", {one.run_id for one in ended.outcomes})
     with service.database.write() as session:
         said = {one.run_id: one.outcome for one in ended.outcomes}
         return Over(over=frozenset(transitions.store_all_outcomes(session, said, service.leases)))

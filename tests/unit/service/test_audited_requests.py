@@ -1,11 +1,24 @@
 """Requests leave an entry in the audit trail before they are answered, and callers have their share and no more."""
 
+import json
 import sqlite3
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from factories.api import open_api
+from factories.service import add_run, preprocessed, refused, worker
+from med3d_contract.work import (
+    ClaimRequest,
+    Heartbeat,
+    HeldAttempt,
+    PredictClaimRequest,
+    PreprocessedRuns,
+    Release,
+    RunOutcome,
+    StoredOutcomes,
+    WorkerHello,
+)
 from med3d_service.access import Role
 from med3d_service.audit.trail import entries
 from med3d_service.routes.headers import SECURITY_HEADERS
@@ -26,6 +39,10 @@ def trail_of(api):
 def last(api):
     row = trail_of(api)[-1]
     return (row.actor, row.action, row.outcome, row.object_kind, row.object_id)
+
+
+def detail_of(api):
+    return json.loads(trail_of(api)[-1].detail)
 
 
 def prefix(key):
@@ -78,6 +95,49 @@ def test_what_shows_nobodys_data_leaves_no_entry(api):
     for path in ("/healthz", "/metrics", "/bundles", "/openapi.json"):
         api.request("GET", path, api.key(Role.VIEWER))
     assert trail_of(api) == []
+
+
+def test_heartbeats_and_polls_of_workers_leave_no_entry_unless_they_are_turned_away(api):
+    key, beat = api.key(Role.WORKER), Heartbeat(held=(HeldAttempt(run_id=api.ids["run_id"], attempt=1),))
+    said = WorkerHello(worker=worker(), queues=("predict",)).model_dump(mode="json")
+    wanted = PredictClaimRequest(worker=worker(), limit=1).model_dump(mode="json")
+    for _ in range(5):
+        assert api.request("POST", "/worker/heartbeat", key, json=beat.model_dump(mode="json")).status_code == 200
+    assert api.request("POST", "/worker/hello", key, json=said).status_code == 204
+    assert api.request("POST", "/worker/claims/predict", key, json=wanted).status_code == 200
+    assert trail_of(api) == []
+    viewer = api.key(Role.VIEWER)
+    assert api.request("POST", "/worker/heartbeat", viewer, json=beat.model_dump(mode="json")).status_code == 403
+    assert last(api)[1:3] == ("change", "denied")
+
+
+def test_what_a_worker_says_of_many_runs_is_recorded_with_each_of_them(api):
+    key, database = api.key(Role.WORKER), api.service.database
+    run_ids = sorted(add_run(database) for _ in range(2))
+    claimed = ClaimRequest(worker=worker(), limit=2).model_dump(mode="json")
+    assert api.request("POST", f"/worker/runs/{run_ids[0]}/claim", key, json=claimed).status_code == 200
+    assert (last(api)[1], detail_of(api)["ids"]) == ("read", " ".join(run_ids))
+    done = PreprocessedRuns(runs=dict.fromkeys(run_ids, preprocessed(1))).model_dump(mode="json")
+    ended = StoredOutcomes(outcomes=[RunOutcome(run_id=one, outcome=refused(1)) for one in run_ids])
+    held = Release(held=[HeldAttempt(run_id=one, attempt=1) for one in run_ids]).model_dump(mode="json")
+    calls = {
+        ("PUT", "/worker/preprocessed"): done,
+        ("PUT", "/worker/outcomes"): ended.model_dump(mode="json"),
+        ("POST", "/worker/release"): held,
+    }
+    for (method, path), body in calls.items():
+        assert api.request(method, path, key, json=body).status_code == 200, path
+        assert last(api) == (prefix(key), "change", "done", "run", "")
+        assert detail_of(api) == {"count": 2, "ids": " ".join(run_ids), "route": path, "status": 200}
+    alone = StoredOutcomes(outcomes=[RunOutcome(run_id=run_ids[0], outcome=refused(1))]).model_dump(mode="json")
+    api.request("PUT", "/worker/outcomes", key, json=alone)
+    assert last(api)[3:] == ("run", run_ids[0])
+
+
+def test_what_a_worker_calls_a_run_stays_out_of_the_trail_where_it_is_no_id_of_ours(api):
+    alone = StoredOutcomes(outcomes=[RunOutcome(run_id="CANARYBIRD", outcome=refused(1))]).model_dump(mode="json")
+    api.request("PUT", "/worker/outcomes", api.key(Role.WORKER), json=alone)
+    assert last(api)[3:] == ("run", "unknown")
 
 
 def test_what_cannot_be_recorded_is_not_shown(api):
