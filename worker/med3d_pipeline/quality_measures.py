@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from med3d_pipeline.brain_edge import zeros_beside_brain_cm2
 from med3d_pipeline.brain_extraction import Mask
 from med3d_pipeline.contrast import TemplateTissues, measure_contrast
 from med3d_pipeline.registration import Alignment
@@ -17,6 +18,7 @@ Flags = npt.NDArray[np.bool_]
 
 COMPARISON_GRID_MM = 3.0
 TRIM = 0.9
+AS_FINE = 0.01  # axes whose voxels differ by less than this share are equally fine: headers round
 SIGMA_PER_TRIMMED_MEAN = 1.5212
 """Standard deviation of a normal distribution over the mean of the smallest 90 % of its absolute values."""
 
@@ -46,7 +48,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
     registration_similarity: correlation of the aligned brain with the template's.
     affine_determinant: template volume over native volume; affine_anisotropy: largest stretch over smallest.
     template_outside_view: share of the template's brain that lies outside the image.
-    brain_at_edge_cm2: area of the brain mask on the image's outermost voxels.
+    brain_at_edge_cm2: area of the brain mask on the image's outermost voxels, and beside what was set to 0.
     signal_to_noise: median brightness of the brain over the noise; contrast_to_noise: the same with the distance
     between the quartiles, which lie in grey and in white matter.
     white_over_grey and tissue_correlation: see ``measure_contrast``.
@@ -63,7 +65,8 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
         "affine_determinant": float(np.linalg.det(linear)),
         "affine_anisotropy": float(stretch[0] / stretch[-1]),
         "template_outside_view": outside,
-        "brain_at_edge_cm2": _area_at_edge_cm2(evidence.mask, evidence.native.affine),
+        "brain_at_edge_cm2": _area_at_edge_cm2(evidence.mask, evidence.native.affine)
+        + zeros_beside_brain_cm2(evidence.native, evidence.mask),
         "signal_to_noise": signal,
         "contrast_to_noise": contrast,
         **measure_contrast(evidence.tensor, evidence.tissues),
@@ -94,7 +97,7 @@ def _area_at_edge_cm2(mask: Mask, affine: Affine) -> float:
 def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:
     """Signal and contrast over noise; infinite without noise, nan without brain.
 
-    The noise is the spread of second differences along the finest axis inside the brain (after J. Immerkaer, "Fast
+    The noise is the spread of second differences along the finest axes inside the brain (after J. Immerkaer, "Fast
     noise variance estimation", Computer Vision and Image Understanding 64 (1996) 300-302): background may have been
     set to zero, and second differences cancel what changes slowly. Their largest tenth, edges, is left out; the mean
     of the others, unlike their median, does not fall to zero where an image has few grey levels.
@@ -110,8 +113,16 @@ def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:
 
 
 def _noise(native: Volume, brain: Flags) -> float:
-    axis = int(np.argmin(native.spacing_mm))
-    voxels, inside = np.moveaxis(native.voxels, axis, 0), np.moveaxis(brain, axis, 0)
+    """Measure the noise along the finest axis; where several are as fine, their mean, so that none is preferred."""
+    finest = min(native.spacing_mm) * (1 + AS_FINE)
+    found = [
+        _noise_along(axis, native.voxels, brain) for axis, spacing in enumerate(native.spacing_mm) if spacing <= finest
+    ]
+    return float(np.mean(found))
+
+
+def _noise_along(axis: int, native: Voxels, brain: Flags) -> float:
+    voxels, inside = np.moveaxis(native, axis, 0), np.moveaxis(brain, axis, 0)
     whole = inside[:-2] & inside[1:-1] & inside[2:]
     before, here, after = (part[whole].astype(np.float64) for part in (voxels[:-2], voxels[1:-1], voxels[2:]))
     if here.size == 0:

@@ -154,3 +154,18 @@ def test_the_noise_that_was_added_is_the_noise_that_is_measured() -> None:
     measures = measured(native, mask)
     middle = np.median(native.voxels[mask])
     assert middle / measures["signal_to_noise"] == pytest.approx(sigma, rel=0.1)
+
+
+@pytest.mark.parametrize("change", [1e-6, -1e-6, 1e-4])
+def test_the_noise_does_not_depend_on_which_axis_a_rounded_header_calls_the_finest(change: float) -> None:
+    phantom = heads.phantom()
+    # The same along z: no noise for who looks along that axis, and all of it for who looks along another.
+    striped = phantom.voxels + np.random.default_rng(3).normal(0, 4, (*phantom.shape[:2], 1))
+    mask = phantom.voxels > 0
+    found = []
+    for axis in range(3):
+        scale = np.ones(4)
+        scale[axis] -= change
+        native = Volume(striped.astype(np.float32), phantom.affine @ np.diag(scale))
+        found.append(measured(native, mask)["signal_to_noise"])
+    assert found == pytest.approx([found[0]] * 3, rel=0.01)

@@ -1,0 +1,70 @@
+"""A brain that ends at zeros was cut, unless zeros are all around it."""
+
+import numpy as np
+import pytest
+
+from factories import heads
+from med3d_pipeline.brain_edge import zeros_beside_brain_cm2
+from med3d_pipeline.volume import Volume
+
+REFUSED_CM2 = 25.0
+LOOKED_AT_CM2 = 8.0
+
+
+@pytest.fixture(scope="module")
+def head() -> Volume:
+    """A brain in a head: tissue for some way around it, air beyond."""
+    brain = heads.phantom()
+    x, y, z = np.indices(brain.shape)
+    middle = (np.array(brain.shape) - 1) / 2
+    around = (x - middle[0]) ** 2 + (y - middle[1]) ** 2 + (z - middle[2]) ** 2 < 38**2
+    return Volume(np.where(around, np.maximum(brain.voxels, 20.0), 0.0).astype(np.float32), brain.affine)
+
+
+def measure(image: np.ndarray, head: Volume) -> float:
+    """With the mask of a network that finds no brain where nothing is."""
+    brain = (heads.phantom().voxels > 0) & (image > 0)
+    return zeros_beside_brain_cm2(Volume(image.astype(np.float32), head.affine), brain.astype(np.uint8))
+
+
+def test_a_whole_head_in_air_has_no_zeros_beside_its_brain(head: Volume) -> None:
+    assert measure(head.voxels, head) == 0
+
+
+def test_an_extracted_brain_is_whole_though_zeros_are_all_around(head: Volume) -> None:
+    assert measure(heads.phantom().voxels, head) < LOOKED_AT_CM2
+
+
+@pytest.mark.parametrize("extracted", [False, True])
+@pytest.mark.parametrize(("axis", "top"), [(2, True), (2, False), (1, True), (0, False)])
+def test_slices_set_to_zero_are_a_cut(head: Volume, axis: int, extracted: bool, top: bool) -> None:
+    whole = heads.phantom().voxels if extracted else head.voxels
+    image = np.moveaxis(whole.copy(), axis, 0)
+    held = np.flatnonzero(heads.phantom().voxels.any(axis=tuple(other for other in range(3) if other != axis)))
+    image[held[-1] - 7 :] *= not top
+    image[: held[0] + 7] *= top
+    assert measure(np.moveaxis(image, 0, axis), head) > REFUSED_CM2
+
+
+def test_a_slanting_cut_counts_too(head: Volume) -> None:
+    x, y, z = np.indices(head.shape)
+    slanted = z + 0.4 * y + 0.2 * x
+    limit = np.percentile(slanted[heads.phantom().voxels > 0], 93)
+    assert measure(np.where(slanted < limit, head.voxels, 0), head) > REFUSED_CM2
+
+
+def test_lost_slices_amid_the_brain_are_a_cut(head: Volume) -> None:
+    image = head.voxels.copy()
+    image[:, :, 30:40] = 0
+    assert measure(image, head) > REFUSED_CM2
+
+
+def test_zeros_outside_the_head_and_a_speck_amid_them_change_nothing(head: Volume) -> None:
+    image = head.voxels.copy()
+    image[:, -3:, : image.shape[2] // 3] = 0
+    image[0, 0, 0] = 500
+    assert measure(image, head) == 0
+
+
+def test_a_mask_without_brain_has_no_surface(head: Volume) -> None:
+    assert zeros_beside_brain_cm2(head, np.zeros(head.shape, dtype=np.uint8)) == 0
