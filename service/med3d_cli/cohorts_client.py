@@ -26,7 +26,7 @@ UNDER_WAY = (ReprocessingStatus.RUNNING, ReprocessingStatus.WAITING, Reprocessin
 
 
 class CohortsClient:
-    """Raises ApiUnavailable, ApiError and Superseded as med3d_contract.problems says."""
+    """Raises ApiUnavailable, ApiError and Conflict as med3d_contract.problems says."""
 
     def __init__(
         self, base_url: str, key: str, *, transport: httpx.BaseTransport | None = None, sleep: Sleep = time.sleep
@@ -38,7 +38,7 @@ class CohortsClient:
         self._retries = RetryPolicy()
 
     def create(self, draft: CohortDraft) -> CohortView:
-        """Make a cohort; Superseded where there is one of this name."""
+        """Make a cohort; Conflict where there is one of this name."""
         return CohortView.model_validate_json(self._send("POST", "/cohorts", draft.model_dump(mode="json")).content)
 
     def read(self, cohort: str) -> CohortView:
@@ -76,12 +76,12 @@ class CohortsClient:
         return str(response.json()["study_id"])
 
     def reprocess(self, cohort: str, wanted: ReprocessingRequest) -> ReprocessingView:
-        """Work a cohort through; Superseded where it is being worked through already."""
+        """Work a cohort through; Conflict where it is being worked through already."""
         answer = self._send("POST", f"/cohorts/{cohort}/reprocess", wanted.model_dump(mode="json"))
         return ReprocessingView.model_validate_json(answer.content)
 
     def move(self, cohort: str, move: Literal["pause", "resume", "cancel"]) -> ReprocessingView:
-        """Pause, resume or cancel what is under way; Superseded where nothing is."""
+        """Pause, resume or cancel what is under way; Conflict where nothing is."""
         return ReprocessingView.model_validate_json(self._send("POST", f"/cohorts/{cohort}/{move}").content)
 
     def progress(self, cohort: str, bundle: str | None = None) -> CohortProgress:

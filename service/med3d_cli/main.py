@@ -25,7 +25,7 @@ from med3d_cli.serve import serve
 from med3d_cli.studies import requeue, runs, show, submit
 from med3d_cli.watch import watch
 from med3d_cli.worker import worker
-from med3d_contract.problems import ApiError, ApiUnavailable, Superseded
+from med3d_contract.problems import ApiError, ApiUnavailable
 
 
 def make_app() -> typer.Typer:
@@ -71,7 +71,7 @@ def run() -> None:
         make_app()()
     except CommandError as error:
         _stop(str(error), error.exit_code)
-    except (ApiError, ApiUnavailable, Superseded) as error:
+    except (ApiError, ApiUnavailable) as error:
         _stop(str(error), 1)
     except BrokenPipeError:
         sys.stderr.close()

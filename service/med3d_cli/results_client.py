@@ -52,7 +52,7 @@ class StudyOptions:
 
 
 class ResultsClient:
-    """Raises ApiUnavailable, ApiError and Superseded as med3d_contract.problems says."""
+    """Raises ApiUnavailable, ApiError and Conflict as med3d_contract.problems says."""
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Self
 
 import httpx
 
-from med3d_contract.problems import ApiError, ApiUnavailable, RetryPolicy, Sleep, Superseded, request_with_retries
+from med3d_contract.problems import ApiError, ApiUnavailable, Conflict, RetryPolicy, Sleep, request_with_retries
 from med3d_contract.results import Frozen
 from med3d_contract.work import (
     Appraisal,
@@ -32,6 +32,10 @@ __all__ = ["ApiError", "ApiUnavailable", "Superseded", "WorkerClient"]
 QUICK = RetryPolicy(attempts=1)
 ERASED = frozenset({"unknown_run", "unknown_study"})
 """The service names to workers only what it has: what it does not know any more, it has erased."""
+
+
+class Superseded(Exception):  # noqa: N818 - good news for whoever catches it: somebody else has the work
+    """A newer attempt exists, the stage is taken, the run is over, or it was erased: there is nothing left to do."""
 
 
 class WorkerClient:
@@ -128,6 +132,6 @@ class WorkerClient:
                 sleep=self._sleep,
             )
         except ApiError as error:
-            if error.code in ERASED:
+            if isinstance(error, Conflict) or error.code in ERASED:
                 raise Superseded(str(error)) from error
             raise

@@ -30,11 +30,8 @@ class ApiUnavailable(Exception):  # noqa: N818 - a state of the other side, read
     """The results API could not be reached, or answered 5xx each time that it was asked."""
 
 
-class Superseded(Exception):  # noqa: N818 - good news for whoever catches it: somebody else has the work
-    """HTTP 409: a newer attempt exists, the stage is taken, or the run is over. There is nothing left to do.
-
-    For a worker also HTTP 404 for its run or study, which was erased meanwhile.
-    """
+class Conflict(ApiError):  # noqa: N818 - the caller's word for it, as HTTP's
+    """HTTP 409: what was asked for does not go with what is there, such as a second cohort of one name."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def request_with_retries(
     """The answer to one request that may safely be repeated; its body is ``json``, or ``content`` as it is.
 
     Connection errors, timeouts, 429 and 5xx are tried again. Raises ApiUnavailable when the tries are used up,
-    Superseded on 409 and ApiError on any other 4xx.
+    Conflict on 409 and ApiError on any other 4xx.
     """
     fault = "no answer"
     for failures in range(policy.attempts):
@@ -87,13 +84,11 @@ _BUSY = HTTPStatus.TOO_MANY_REQUESTS
 
 
 def raise_for_problem(response: httpx.Response) -> None:
-    """Raises Superseded or ApiError where ``response`` is an error; its body must have been read."""
+    """Raises Conflict or ApiError where ``response`` is an error; its body must have been read."""
     if response.is_success:
         return
-    error = ApiError(response.status_code, *_problem(response))
-    if response.status_code == HTTPStatus.CONFLICT:
-        raise Superseded(str(error)) from error
-    raise error
+    kind = Conflict if response.status_code == HTTPStatus.CONFLICT else ApiError
+    raise kind(response.status_code, *_problem(response))
 
 
 def _problem(response: httpx.Response) -> tuple[str, str, str]:

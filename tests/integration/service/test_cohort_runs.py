@@ -11,6 +11,7 @@ from factories.uploads import nifti_file
 from med3d_cli.study_stream import Upload
 from med3d_contract.client import Superseded
 from med3d_contract.cohorts import CohortDraft, ReprocessingRequest
+from med3d_contract.problems import Conflict
 from med3d_contract.results import BundleRef
 
 BUNDLE = BundleRef(name="cohort-bundle", version="1", digest="d" * 64)
@@ -58,7 +59,7 @@ def queued(service, count):
 def test_a_cohort_is_worked_through_beside_a_stat_study_and_again_by_the_next_bundle(service, cohorts):
     name = filled(cohorts, 3)
     assert cohorts.reprocess(name, ReprocessingRequest()).status == "running"
-    with pytest.raises(Superseded, match="worked through already"):
+    with pytest.raises(Conflict, match="worked through already"):
         cohorts.reprocess(name, ReprocessingRequest())
     claims = queued(service, 3)
     for claim in claims:
@@ -96,10 +97,10 @@ def test_a_pause_holds_what_waits_and_cancelling_takes_it_back(service, cohorts)
     assert cohorts.move(name, "resume").status == "running"
     assert cohorts.move(name, "cancel").status == "cancelled"
     assert cohorts.progress(name).members.waiting == 2
-    with pytest.raises(Superseded, match="not being worked through"):
+    with pytest.raises(Conflict, match="not being worked through"):
         cohorts.move(name, "pause")
 
 
 def test_a_window_needs_a_schedule(cohorts):
-    with pytest.raises(Superseded, match="has no schedule"):
+    with pytest.raises(Conflict, match="has no schedule"):
         cohorts.reprocess(filled(cohorts, 0), ReprocessingRequest(in_window=True))

@@ -10,7 +10,7 @@ from factories.uploads import nifti_file
 from med3d_cli.cohort_import import import_scans
 from med3d_contract.cohort_manifest import read_manifest
 from med3d_contract.cohorts import CohortDraft, MemberFilter, NightSchedule
-from med3d_contract.problems import ApiError, Superseded
+from med3d_contract.problems import ApiError, Conflict
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_schedule_is_kept_changed_and_taken_away(cohorts):
 
 def test_what_cannot_be_is_said(cohorts):
     made = cohorts.create(CohortDraft(name=name()))
-    with pytest.raises(Superseded, match="has this name"):
+    with pytest.raises(Conflict, match="has this name"):
         cohorts.create(CohortDraft(name=made.name))
     with pytest.raises(ApiError, match="unknown_cohort"):
         cohorts.read("none-such")

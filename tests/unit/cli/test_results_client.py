@@ -7,7 +7,7 @@ import pytest
 from factories.runs import run_view
 from med3d_cli.results_client import ResultsClient, StudyOptions, server_sent_events
 from med3d_cli.study_stream import open_study
-from med3d_contract.problems import ApiError, ApiUnavailable
+from med3d_contract.problems import ApiError, ApiUnavailable, Conflict
 from med3d_contract.results import Priority, RunStatus, Sex
 
 
@@ -81,6 +81,15 @@ def test_a_refused_upload_carries_the_services_words(tmp_path):
     with pytest.raises(ApiError, match="neither an archive nor an image") as caught:
         send(api, tmp_path, StudyOptions())
     assert caught.value.code == "not_an_archive"
+
+
+def test_a_conflict_is_a_refusal_with_the_services_words_like_any_other(tmp_path):
+    problem = {"code": "state_changed", "detail": "The study has changed.", "remedy": "Read it again."}
+    (tmp_path / "a.dcm").write_bytes(b"x")
+    with pytest.raises(ApiError) as caught:
+        send(Api(studies=[httpx.Response(409, json=problem)]), tmp_path / "a.dcm", StudyOptions())
+    assert isinstance(caught.value, Conflict)
+    assert (caught.value.code, caught.value.remedy) == ("state_changed", "Read it again.")
 
 
 def test_runs_are_read_page_by_page():
