@@ -1,6 +1,7 @@
 """Which known words a sender's descriptions contain: weak evidence. The descriptions themselves go no further."""
 
 import re
+from collections.abc import Sequence
 
 _WORDS = {
     "T1": r"t1(?:wi?|tfe|ce?|gd|km)?|\w*mprage|bravo|f?spgr|mp2rage|vibe",
@@ -9,28 +10,68 @@ _WORDS = {
     "PD": r"pd|pdw|proton",
     "diffusion": r"dwi|dti|adc|trace|diff|diffusion|fa",
     "susceptibility": r"swip?|swan|hemo|t2star|t2 ?\*|qsm|susc|susceptibility|venobold|fsbb|bsi",
-    "angiography": r"tof|c?e?mra|mrv|\w*angio\w*|veno|venogram|venography|inhance|tricks|twist|mip|pca?",
+    "angiography": r"tof|c?e?mra|mrv|\w*angio\w*|veno|venogram|venography|inhance|tricks|twist|pca?",
     "functional": r"bold|fmri|asl|perf|perfusion|rest",
     "scout": r"\w*(?:scout|survey|locali[sz]er|scanogram|locator|plan ?scan|smart ?brain)\w*|scano",
     "localizer": r"loc",
     "calibration": r"cal|\w*calib\w*|coil ?sens|sensitivity|ref ?scan|sense ?ref|ref sense|prescan|shim|shimming",
     "field map": r"\w*field ?map\w*|fmap|mapping|b[01] ?map|afi",
-    "reformat": r"mpr|reformat|reformatted",
+    "mpr": r"mpr",
+    "reformat": r"reformat|reformatted|multiplanar",
+    "projection": r"mip|minip|pjn|vrt|projection",
+    "subtraction": r"subtraction|subtracted",
+    "segmentation": r"segmentation|aseg|parcellation|label ?map|labelmap",
 }
 _PATTERNS = {hint: re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])") for hint, words in _WORDS.items()}
+
+_DERIVED = {
+    "reformat": r"reformat\w*|multi ?planar|curved",
+    "mpr": r"mpr",
+    "projection": r"projection|mip|minip|(?:volume|surface) render\w*|vrt",
+    "subtraction": r"subtract\w*|subtraction|difference",
+    "segmentation": r"segmentation|segmented|label ?map|parcellation",
+    "map": r"(?:parametric|quantitative|relaxation|perfusion|diffusion|velocity|adc|fa|cbf|cbv|[rt][12]) ?\*? ?maps?",
+    "correction": r"grad ?warp|n3|n4|scaled|defac\w*",
+}
+_DERIVED_PATTERNS = {kind: re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])") for kind, words in _DERIVED.items()}
+# DICOM codes of computed images (PS3.16, CID 7203) by what they make.
+_CODES_BY_KIND = {
+    "reformat": "113072 113073",
+    "projection": "113048 113051 113074 113075 113078 113079",
+    "subtraction": "113062",
+    "segmentation": "113076",
+    "map": (
+        "113041 113044 113050 113052 113054 113055 113056 113057 113059 113060 113061 113063 113064 113065 113067 "
+        "113068 113069 113070 113071 113084"
+    ),
+}
+_KIND_OF_CODE = {code: kind for kind, codes in _CODES_BY_KIND.items() for code in codes.split()}
 
 _AGENT = r"gd|gad|gado\w*|dotarem|magnevist|omniscan|prohance|multihance|clariscan|ce|km|c|contrast|kontrast(?:mittel)?"
 _WITHOUT_AGENT = re.compile(rf"(?<![a-z0-9])(?:pre|non?|without|w/o|wo|ohne|sans|before|vor) ?(?:{_AGENT})(?![a-z0-9])")
 _WITH_AGENT = re.compile(
-    rf"(?<![a-z0-9])(?:{_AGENT.replace('|c|', '|')}|post|postcontrast|t1 ?(?:ce?|gd|km)|c ?\+)(?![a-z0-9])"
+    rf"(?<![a-z0-9])(?:{_AGENT.replace('|c|', '|')}|post|postcontrast|t1c|t1 ?(?:ce|gd|km)|c ?\+)(?![a-z0-9])"
     r"|\+ ?c(?![a-z0-9])"
 )
 
 
 def hints_of(*descriptions: str) -> frozenset[str]:
     """Return the kinds of scan that ``descriptions`` speak of, such as ``T1``, ``scout`` or ``contrast agent``."""
-    joined = " ".join(descriptions).lower().replace("_", " ").replace("-", " ")
+    joined = _joined(descriptions)
     found = {hint for hint, pattern in _PATTERNS.items() if pattern.search(joined)}
     if _WITH_AGENT.search(_WITHOUT_AGENT.sub(" ", joined)):
         found.add("contrast agent")
     return frozenset(found)
+
+
+def derivations_of(description: str, codes: Sequence[str]) -> frozenset[str]:
+    """Return what a DerivationDescription and DICOM codes say was computed, such as ``reformat`` or ``map``."""
+    joined = _joined([description])
+    found = {kind for kind, pattern in _DERIVED_PATTERNS.items() if pattern.search(joined)}
+    if "correction" in found:
+        found.discard("mpr")  # beside corrections the word means MPRAGE, as in "MPR; GradWarp; N3; Scaled"
+    return frozenset(found | {_KIND_OF_CODE[code] for code in codes if code in _KIND_OF_CODE})
+
+
+def _joined(descriptions: Sequence[str]) -> str:
+    return " ".join(descriptions).lower().replace("_", " ").replace("-", " ")

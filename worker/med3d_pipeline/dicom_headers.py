@@ -13,10 +13,13 @@ import pydicom.config
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_partial
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 
 from med3d_pipeline import dicom_elements as element
-from med3d_pipeline.description_hints import hints_of
+from med3d_pipeline.dicom_facts import GE_IMAGE_KIND, GE_PARAMETERS, sequence_facts, transfer_syntax
 from med3d_pipeline.dicom_files import (
     GZIP,
     HEAD_BYTES,
@@ -25,7 +28,7 @@ from med3d_pipeline.dicom_files import (
     looks_like_dicom,
     read_dicom,
 )
-from med3d_pipeline.dicom_plane import PatientAttributes, Plane, SequenceFacts
+from med3d_pipeline.dicom_plane import PatientAttributes, Plane
 from med3d_pipeline.series_identity import MR_IMAGE_CLASSES
 
 MAX_FRAMES = 20_000
@@ -60,15 +63,14 @@ _PLAIN = (
     "TemporalPositionIdentifier", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "DimensionIndexSequence", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
     "PixelSpacing", "BitsAllocated", "BitsStored", "RescaleIntercept", "RescaleSlope", "PatientID",
-    "StudyInstanceUID", "InstanceNumber", "TriggerTime", "SpacingBetweenSlices",
+    "DerivationDescription", "DerivationCodeSequence", "LossyImageCompression", "StudyInstanceUID", "InstanceNumber",
+    "TriggerTime", "SpacingBetweenSlices",
 )
 # fmt: on
-_GE_PARAMETERS, _GE_IMAGE_KIND = 0x00430010, 0x0043102F
-_GE_KINDS = {"0": "MAGNITUDE", "1": "PHASE", "2": "REAL", "3": "IMAGINARY"}
 _TAGS: list[int] = [
     *(tag for keyword in _PLAIN if (tag := tag_for_keyword(keyword)) is not None),
-    _GE_PARAMETERS,
-    _GE_IMAGE_KIND,
+    GE_PARAMETERS,
+    GE_IMAGE_KIND,
 ]
 
 
@@ -136,7 +138,7 @@ def _header(file: BinaryIO, file_bytes: int) -> tuple[FileDataset, PixelDataStat
     top: list[Dataset] = [dataset]
     if not element.text(top, "SOPClassUID", "Modality", "SeriesInstanceUID"):
         raise UnreadableDicom
-    syntax = _transfer_syntax(dataset)
+    syntax = transfer_syntax(dataset)
     if syntax == DeflatedExplicitVRLittleEndian:  # pydicom has inflated the whole data set, so the file is complete
         state: PixelDataState = "whole" if watch.announced_bytes else "absent"
     else:
@@ -146,11 +148,6 @@ def _header(file: BinaryIO, file_bytes: int) -> tuple[FileDataset, PixelDataStat
             raise UnreadableDicom  # cut short before it says what it holds
         raise NotAnImage  # reports, presentation states, raw data, spectroscopy
     return dataset, state
-
-
-def _transfer_syntax(dataset: FileDataset) -> UID:
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    return UID(syntax) if syntax else ImplicitVRLittleEndian
 
 
 def _native_pixel_bytes(top: Sequence[Dataset]) -> int:
@@ -224,7 +221,7 @@ def _plane(
             *(indices[index] for index in varying if index < len(indices)),
         ),
         pixel_data=state,
-        facts=_facts(chain),
+        facts=sequence_facts(chain),
         patient=patient,
         trigger_ms=element.number(chain, "TriggerTime"),
         instance_number=element.whole(chain, "InstanceNumber"),
@@ -246,67 +243,3 @@ def _person(chain: Sequence[Dataset]) -> str:
     """Digest PatientID as the service compares it (whatever its case): the identifier itself goes no further."""
     found = element.text(chain, "PatientID").casefold()
     return sha256(found.encode()).hexdigest() if found else ""
-
-
-def _facts(chain: Sequence[Dataset]) -> SequenceFacts:
-    agent = element.text(chain, "ContrastBolusAgent").upper()
-    return SequenceFacts(
-        modality=element.text(chain, "Modality").upper(),
-        sop_class=element.text(chain, "SOPClassUID"),
-        image_type=element.codes(chain, "FrameType", "ImageType"),
-        component=element.text(chain, "ComplexImageComponent").upper() or _ge_component(chain),
-        scanning_sequence=element.codes(chain, "ScanningSequence"),
-        sequence_variant=element.codes(chain, "SequenceVariant"),
-        scan_options=element.codes(chain, "ScanOptions"),
-        sequence_name=element.text(chain, "PulseSequenceName", "SequenceName").lower().lstrip("*"),
-        acquisition_type=element.text(chain, "MRAcquisitionType").upper(),
-        acquisition_contrast=element.text(chain, "AcquisitionContrast").upper(),
-        echo_pulse_sequence=element.text(chain, "EchoPulseSequence").upper(),
-        tr_ms=_positive(chain, "RepetitionTime"),
-        te_ms=_positive(chain, "EffectiveEchoTime", "EchoTime"),
-        ti_ms=_positive(chain, "InversionTimes", "InversionTime"),
-        flip_deg=_positive(chain, "FlipAngle"),
-        echo_train_length=element.number(chain, "RFEchoTrainLength", "EchoTrainLength"),
-        echo_number=element.number(chain, "EchoNumbers"),
-        b_value=element.number(chain, "DiffusionBValue"),
-        inversion_recovery=element.flag(chain, "InversionRecovery"),
-        echo_planar=element.flag(chain, "EchoPlanarPulseSequence"),
-        angiography=bool(element.flag(chain, "AngioFlag")) or _inflow(chain),
-        volume_calculation=element.text(chain, "VolumeBasedCalculationTechnique").upper(),
-        contrast_agent=bool(element.items(chain, "ContrastBolusAgentSequence"))
-        or agent not in {"", "NO", "NONE", "N/A", "NA", "0"},
-        description_hints=hints_of(element.text(chain, "SeriesDescription"), element.text(chain, "ProtocolName")),
-        slice_thickness_mm=_positive(chain, "SliceThickness"),
-        slice_spacing_mm=_positive(chain, "SpacingBetweenSlices"),
-        field_strength_t=_tesla(chain),
-        manufacturer=element.text(chain, "Manufacturer")[:64] or None,
-        model=element.text(chain, "ManufacturerModelName")[:64] or None,
-        photometric=element.text(chain, "PhotometricInterpretation").upper(),
-        samples_per_pixel=element.whole(chain, "SamplesPerPixel") or 1,
-        bits_allocated=element.whole(chain, "BitsAllocated") or 0,
-        bits_stored=element.whole(chain, "BitsStored") or 0,
-    )
-
-
-def _ge_component(chain: Sequence[Dataset]) -> str:
-    """GE writes magnitude, phase, real and imaginary images with one and the same ImageType."""
-    for dataset in chain:
-        if dataset.get(_GE_PARAMETERS) is not None and dataset[_GE_PARAMETERS].value == "GEMS_PARM_01":
-            kind = dataset.get(_GE_IMAGE_KIND)
-            return _GE_KINDS.get(str(kind.value), "") if kind is not None else ""
-    return ""
-
-
-def _positive(chain: Sequence[Dataset], *keywords: str) -> float | None:
-    found = element.number(chain, *keywords)
-    return found if found and found > 0 else None
-
-
-def _inflow(chain: Sequence[Dataset]) -> bool:
-    return element.flag(chain, "TimeOfFlightContrast") is True
-
-
-def _tesla(chain: Sequence[Dataset]) -> float | None:
-    """MagneticFieldStrength in tesla; some scanners state it in gauss."""
-    found = _positive(chain, "MagneticFieldStrength")
-    return found / 10_000 if found and found > 100 else found

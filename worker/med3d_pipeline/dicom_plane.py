@@ -23,7 +23,8 @@ class SequenceFacts:
     """How a plane was acquired: what the contrast is judged by. Shared by all planes that agree.
 
     Times in ms, angle in degrees, field in T; coded values in upper case. ``description_hints`` holds the known words
-    that the sender's descriptions contain (``T1``, ``T2``, ...), never the descriptions themselves.
+    that the sender's descriptions contain (``T1``, ``T2``, ...), ``derivations`` what the description of a derivation
+    speaks of, never the descriptions themselves.
     """
 
     modality: str = ""
@@ -50,6 +51,8 @@ class SequenceFacts:
     volume_calculation: str = ""
     contrast_agent: bool = False
     description_hints: frozenset[str] = frozenset()
+    derivations: frozenset[str] = frozenset()
+    lossy_compressed: bool = False
     slice_thickness_mm: float | None = None
     slice_spacing_mm: float | None = None
     field_strength_t: float | None = None

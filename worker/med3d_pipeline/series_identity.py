@@ -2,6 +2,7 @@
 
 import re
 
+from med3d_pipeline.derivation import UNIFORM, derivation_fault
 from med3d_pipeline.dicom_plane import SequenceFacts
 from med3d_pipeline.mr_contrast import ContrastFinding, Weighting, is_prepared, is_spin_echo, judge_contrast
 from med3d_pipeline.refusals import Fault
@@ -12,6 +13,16 @@ ENHANCED_MR_COLOUR = f"{MR_IMAGE}.3"
 MR_IMAGE_CLASSES = frozenset({MR_IMAGE, f"{MR_IMAGE}.1", ENHANCED_MR_COLOUR, f"{MR_IMAGE}.4"})
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
+_MODALITIES = {
+    "CT": "computed tomography,",
+    "PT": "positron emission tomography,",
+    "NM": "nuclear medicine,",
+    "US": "ultrasound,",
+    "XA": "X-ray angiography,",
+    "CR": "radiographs,",
+    "DX": "radiographs,",
+    "SEG": "a segmentation,",
+}
 _PHASE = frozenset({"P", "PHASE", "R", "REAL", "I", "IMAGINARY", "PHASE MAP", "P_FFE", "R_FFE", "I_FFE", "P_SE"})
 _MAPS = frozenset(
     {
@@ -21,12 +32,8 @@ _MAPS = frozenset(
         "MNIP",
     }
 )  # fmt: skip
-_REFORMATS = frozenset(
-    {"MPR", "REFORMATTED", "PROJECTION IMAGE", "MIP", "MINIP", "CPR", "CSA MPR", "SUBTRACTION", "SUB"}
-)
 _FAT = frozenset({"F", "FAT"})
 _INVERSIONS = frozenset({"INV1", "INV2"})
-UNIFORM = frozenset({"UNI", "UNI-DEN"})
 _LOCALIZER = frozenset({"LOCALIZER", "SCOUT", "SURVEY", "OVERVIEW"})
 _OTHER_CONTRASTS = {
     "DIFFUSION": "diffusion",
@@ -71,29 +78,26 @@ _DESCRIBED_CONTRADICTIONS = frozenset({"T2", "FLAIR", "PD", "diffusion", "functi
 
 
 def image_fault(facts: SequenceFacts) -> Fault | None:
-    """Tell what the kind of object rules out, before any question of contrast; the derived flags last."""
-    kind = set(facts.image_type)
+    """Tell what the kind of object rules out, before any question of contrast; what was derived last."""
     if facts.sop_class == SECONDARY_CAPTURE or facts.sop_class.startswith(SECONDARY_CAPTURE + "."):
         return Fault(
             "secondary_capture",
-            "The images are secondary captures (screenshots or scans of film). Send the scanner's original images.",
+            "The images are secondary captures (screenshots or scanned film), not what the scanner measured. "
+            "Send the original MR series from the scanner or the PACS.",
         )
     if facts.modality != "MR" or (facts.sop_class and facts.sop_class not in MR_IMAGE_CLASSES):
-        return Fault("not_mr", "The images are not magnetic resonance. Send a T1-weighted MR scan of the head.")
+        seen = f"The images are {_MODALITIES[facts.modality]}" if facts.modality in _MODALITIES else "The images are"
+        return Fault("not_mr", f"{seen} not magnetic resonance. Send the T1-weighted MR scan of the head.")
     if (
         facts.samples_per_pixel != 1
         or not facts.photometric.startswith("MONOCHROME")
         or facts.sop_class == ENHANCED_MR_COLOUR
     ):
-        return Fault("unsupported_colour", "The images are in colour. Send the original grey-value images.")
-    derived = kind & _REFORMATS or facts.volume_calculation not in {"", "NONE"}
-    if derived or (facts.image_type[:1] == ("DERIVED",) and not kind & UNIFORM):
         return Fault(
-            "derived_only",
-            "The series was computed from another one (a reformat, projection or processed image). "
-            "Send the original acquisition.",
+            "unsupported_colour",
+            "The images are in colour, as maps, fusions and screenshots are. Send the scanner's grey-value images.",
         )
-    return None
+    return derivation_fault(facts)
 
 
 def sequence_identity(facts: SequenceFacts) -> ContrastFinding | None:

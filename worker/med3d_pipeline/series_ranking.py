@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from med3d_pipeline.derivation import UNIFORM, derivation_remarks
 from med3d_pipeline.dicom_plane import Plane, SequenceFacts
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.mr_contrast import ContrastFinding, Weighting, judge_contrast
 from med3d_pipeline.nifti import NiftiFile
 from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.refusals import Fault, first_fault
-from med3d_pipeline.series_identity import UNIFORM, image_fault, sequence_identity
+from med3d_pipeline.series_identity import image_fault, sequence_identity
 from med3d_pipeline.stack_geometry import StackGeometry, assemble_stack
 
 MAX_SPACING_MM = 3.0
@@ -19,10 +20,12 @@ MIN_EXTENT_MM = 100.0  # less than this along any axis cannot hold a brain
 GOOD_EXTENT_MM = 150.0
 GOOD_SPACING_MM = 1.25
 ANISOTROPIC = 2.0
+_FINER = "Send the three-dimensional T1-weighted scan (about 1 mm) of the examination."
 
 T1_POINTS = 60.0
 GOOD_CONTRAST = 0.13  # white over grey matter, as spoiled gradient echoes at their best angle have it
 UNKNOWN_CONTRAST_POINTS = 25.0
+_NO_CONTRASTS = frozenset({"T1", "contrast agent", "mpr", "reformat"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,9 @@ def appraise_stack(stack: Sequence[Plane]) -> tuple[Appraisal, StackGeometry | N
     geometry = None
     states = Counter(plane.pixel_data for plane in stack)
     if states["absent"]:
-        reason = f"{states['absent']} of {len(stack)} images hold no pixel data. Send the complete images."
+        reason = (
+            f"{states['absent']} of {len(stack)} images hold no pixel data. Send the series again, with its images."
+        )
         tally.faults.append(Fault("no_pixel_data", reason))
     if states["truncated"]:
         reason = f"{states['truncated']} of {len(stack)} images end too early. Send the series again, complete."
@@ -111,11 +116,15 @@ def _weigh_contrast(tally: _Tally, facts: SequenceFacts) -> ContrastFinding:
     """Coded attributes and MR physics decide; the description shifts the score, or tips what nothing else tells."""
     finding = sequence_identity(facts) or judge_contrast(facts)
     named_t1 = "T1" in facts.description_hints
-    named_other = facts.description_hints - {"T1", "contrast agent", "reformat"}
+    named_other = facts.description_hints - _NO_CONTRASTS
     if finding.weighting is Weighting.OTHER:
         tally.note(0, finding.reason)
         tally.faults.append(
-            Fault("no_t1w_series", "The series is not T1-weighted. Send a three-dimensional T1-weighted head scan.")
+            Fault(
+                "no_t1w_series",
+                f"The series is not T1-weighted ({finding.reason}). Send the three-dimensional T1-weighted head scan "
+                "(such as MPRAGE, BRAVO, FSPGR or T1-TFE).",
+            )
         )
         if named_t1:
             tally.note(0, "the description says T1, the acquisition does not")
@@ -133,8 +142,9 @@ def _weigh_contrast(tally: _Tally, facts: SequenceFacts) -> ContrastFinding:
             tally.faults.append(
                 Fault(
                     "no_t1w_series",
-                    "Nothing in the header shows T1 weighting, and the description speaks of something else. "
-                    "Send a three-dimensional T1-weighted head scan with its acquisition parameters.",
+                    f"Nothing in the headers shows T1 weighting, and the description speaks of "
+                    f"{', '.join(sorted(named_other))}. Send the three-dimensional T1-weighted head scan, with its "
+                    "acquisition parameters (repetition, echo and inversion time).",
                 )
             )
     if named_t1 and finding.weighting is not Weighting.OTHER:
@@ -161,10 +171,17 @@ def _weigh_circumstances(tally: _Tally, facts: SequenceFacts, stack: Sequence[Pl
         )
     elif "contrast agent" in facts.description_hints:
         tally.note(-5, "the description hints at contrast agent (weak evidence)")
+        tally.mark(
+            ReviewCode.CONTRAST_AGENT_POSSIBLE,
+            "The description speaks of a contrast agent; the model was made for scans without.",
+        )
     if UNIFORM & set(facts.image_type):
         tally.note(-10, "MP2RAGE uniform image: its background is noise")
         tally.mark(ReviewCode.NOISY_BACKGROUND, "This is an MP2RAGE uniform image, whose background is noise.")
-    if "reformat" in facts.description_hints:
+    for remark in derivation_remarks(facts):
+        tally.note(-10, remark.sentence)
+        tally.review.append(remark)
+    if facts.description_hints & {"mpr", "reformat"}:
         tally.note(-5, "the description hints at a reformat (weak evidence)")
     if (facts.echo_number or 1) > 1:
         tally.note(-10, f"echo {facts.echo_number:g} of a multi-echo acquisition")
@@ -178,10 +195,10 @@ def _weigh_geometry(
     through = spacing_mm[slice_axis]
     in_plane = max(spacing for axis, spacing in enumerate(spacing_mm) if axis != slice_axis)
     if through > MAX_SPACING_MM + SPACING_ROUNDING_MM:
-        reason = f"The slices are {through:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. Send a 3D scan."
+        reason = f"The slices are {through:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. {_FINER}"
         tally.faults.append(Fault("through_plane_too_coarse", reason))
     if in_plane > MAX_SPACING_MM + SPACING_ROUNDING_MM:
-        reason = f"The pixels are {in_plane:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. Send a 3D scan."
+        reason = f"The pixels are {in_plane:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. {_FINER}"
         tally.faults.append(Fault("in_plane_too_coarse", reason))
     coarsest, finest = max(spacing_mm), min(spacing_mm)
     share = min(max((MAX_SPACING_MM - coarsest) / (MAX_SPACING_MM - GOOD_SPACING_MM), 0.0), 1.0)
@@ -199,6 +216,6 @@ def _weigh_geometry(
             Fault(
                 "insufficient_coverage",
                 f"The scan covers only {shortest:.0f} mm along one axis, too little for a whole brain. "
-                "Send a scan of the whole head.",
+                "Send a scan of the whole head, not a slab or a part of the series.",
             )
         )

@@ -22,6 +22,8 @@ from pydicom.tag import BaseTag, Tag
 from med3d_service.working_copy.pseudonyms import Pseudonyms
 from med3d_service.working_copy.vocabulary import (
     CODES,
+    DERIVATION_CODES,
+    DERIVATIONS,
     MANUFACTURERS,
     MODELS,
     known_agent,
@@ -42,6 +44,8 @@ class Rule(Enum):
     MANUFACTURER = auto()  # known words stay
     MODEL = auto()
     DESCRIPTION = auto()
+    DERIVATION = auto()
+    CODE_VALUE = auto()  # stays if it is one of the standard's codes for how images are derived
     SEQUENCE_NAME = auto()
     AGENT = auto()
     ITEMS = auto()  # a sequence: its items by these same rules
@@ -78,6 +82,8 @@ _KEYWORDS = {
     Rule.MANUFACTURER: "Manufacturer",
     Rule.MODEL: "ManufacturerModelName",
     Rule.DESCRIPTION: "SeriesDescription ProtocolName",
+    Rule.DERIVATION: "DerivationDescription",
+    Rule.CODE_VALUE: "CodeValue",
     Rule.SEQUENCE_NAME: "SequenceName PulseSequenceName",
     Rule.AGENT: "ContrastBolusAgent",
     Rule.ITEMS: """
@@ -86,7 +92,7 @@ _KEYWORDS = {
         MRTimingAndRelatedParametersSequence MREchoSequence MRModifierSequence MRImagingModifierSequence
         MRDiffusionSequence DiffusionGradientDirectionSequence MRFOVGeometrySequence MRAveragesSequence
         FrameVOILUTSequence DimensionIndexSequence UnassignedSharedConvertedAttributesSequence
-        UnassignedPerFrameConvertedAttributesSequence
+        UnassignedPerFrameConvertedAttributesSequence DerivationCodeSequence
     """,
     Rule.EMPTY_ITEM: "ContrastBolusAgentSequence MRMetaboliteMapSequence",
 }
@@ -203,6 +209,8 @@ _TEXT_RULES: Mapping[Rule, Callable[[str, Pseudonyms], str]] = {
     Rule.MANUFACTURER: lambda text, _: known_words(text, MANUFACTURERS),
     Rule.MODEL: lambda text, _: known_words(text, MODELS),
     Rule.DESCRIPTION: lambda text, _: known_description(text),
+    Rule.DERIVATION: lambda text, _: known_words(text, DERIVATIONS),
+    Rule.CODE_VALUE: lambda text, _: text if text in DERIVATION_CODES else "",
     Rule.SEQUENCE_NAME: lambda text, _: known_sequence(text),
     Rule.AGENT: lambda text, _: known_agent(text),
 }

@@ -69,11 +69,23 @@ DESCRIPTIONS = _words(
     gd gad gado gadolinium dotarem magnevist omniscan prohance multihance clariscan gadovist gadavist
     post pre postcontrast ce km contrast kontrast kontrastmittel native +c c+ c w/o wo without no non
     ohne sans before vor
-    mpr reformat reformatted recon cor sag tra ax axial coronal sagittal transverse
+    mpr reformat reformatted multiplanar projection minip pjn vrt subtraction subtracted
+    segmentation aseg parcellation label labelmap recon cor sag tra ax axial coronal sagittal transverse
     3d 2d iso isotropic 1mm head brain skull wb whole fs fatsat fat sat water wm gm acc accelerated acq anat
     grappa arc ti tr te ns p2 p3 r2 uni inv1 inv2 den norm nd repeat rpt run1 run2 run 1 2 3 4
     """
 )
+DERIVATIONS = _words(
+    """
+    reformat reformatted reformatting multiplanar multi planar curved mpr mip minip maximum minimum intensity projection
+    volume surface render rendered rendering vrt subtract subtracted subtraction difference segmentation segmented label
+    map maps labelmap parcellation parametric quantitative relaxation perfusion diffusion velocity adc fa cbf cbv t1 t2
+    t2* r1 r2 r2* gradwarp grad warp n3 n4 scaled defac deface defaced defacing lossy lossless compression compressed
+    jpeg distortion correction corrected gradient bias field filter filtered normalized resampled average
+    """
+)
+DERIVATION_CODES = frozenset(str(code) for code in range(113040, 113098))
+"""What CID 7203 of PS3.16 lists, and its neighbours: codes of the standard, none of a site."""
 _STEMS = re.compile(r"scout|survey|locali[sz]er|scanogram|locator|planscan|smartbrain|angio|calib|fieldmap|mprage|gado")
 AGENTS = _words(
     "gd gad gado gadolinium gadovist gadavist dotarem magnevist omniscan prohance multihance gadobutrol clariscan"

@@ -34,8 +34,8 @@ def test_the_documented_order_is_the_one_in_the_code():
 
 def test_every_code_that_reading_raises_is_documented_and_every_documented_one_is_raised():
     modules = (
-        "study", "study_series", "dicom_pixels", "nifti", "series_identity", "series_ranking", "stack_geometry",
-        "series_selection", "interleaving", "stack_series", "nifti_forms", "nifti_choice",
+        "study", "study_series", "dicom_pixels", "nifti", "series_identity", "derivation", "series_ranking",
+        "stack_geometry", "series_selection", "interleaving", "stack_series", "nifti_forms", "nifti_choice",
         "label_images", "patients",
     )  # fmt: skip
     assert set().union(*map(raised_codes, modules)) == set(READING_CODES)

@@ -1,6 +1,8 @@
 """Headers as scanners write them, through the files, the reader and the choice."""
 
 import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGBaseline8Bit
 
 from factories.dicom_series import head_like, ras_affine, save_all, slice_datasets, write_enhanced, write_series
 from factories.mr_headers import GRADIENT, NOT_T1_WEIGHTED, PHILIPS, SPIN, T1_WEIGHTED, UNSTATED_PREPARATION
@@ -84,6 +86,29 @@ def test_a_scan_after_contrast_agent_is_used_where_there_is_no_other_and_reviewe
     assert "Gadovist" not in str(selection)
 
 
+@pytest.mark.parametrize(
+    "description",
+    ["SAG 3D T1 +C", "T1+C", "T1 C+", "t1_mprage_post-Gd", "T1 MPRAGE GADO", "T1ce", "t1_km", "3D T1 mit KM", "T1 CE",
+     "t1 pre and post", "T1 Gadovist", "MPRAGE with contrast"],
+)  # fmt: skip
+def test_a_description_that_speaks_of_contrast_agent_is_reviewed_and_the_other_scan_preferred(tmp_path, description):
+    header = {"SeriesDescription": description}
+    selection = select_series(study_with(tmp_path / "a", scan=header))
+    (reason,) = selection.review_reasons
+    assert reason.code == "contrast_agent_possible"
+    both = study_with(tmp_path / "b", before=header, plain={"SeriesDescription": "t1"})
+    assert select_series(both).chosen.startswith("series 2:")
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["t1_mprage_sag", "T1 without contrast", "T1 w/o Gd", "T1 pre-contrast", "t1_pre_gd", "T1 ohne KM", "non-contrast T1",
+     "T1 C-spine", "T1 posterior fossa", "T1 3D (enhanced conversion)"],
+)  # fmt: skip
+def test_other_descriptions_say_nothing_of_contrast_agent(tmp_path, description):
+    assert select_series(study_with(tmp_path, scan={"SeriesDescription": description})).review_reasons == ()
+
+
 @pytest.mark.parametrize("agent", ["", "NO", "None", "n/a"])
 def test_words_for_no_contrast_agent_are_understood(tmp_path, agent):
     selection = select_series(study_with(tmp_path, scan={"ContrastBolusAgent": agent}))
@@ -98,6 +123,10 @@ def test_words_for_no_contrast_agent_are_understood(tmp_path, agent):
         ["ORIGINAL", "PRIMARY", "MPR"],
         ["DERIVED", "SECONDARY", "PROJECTION IMAGE"],
         ["DERIVED", "SECONDARY", "SUBTRACTION"],
+        ["ORIGINAL", "PRIMARY", "CSA MPR"],
+        ["DERIVED", "PRIMARY", "M", "MAXIMUM"],
+        ["DERIVED", "SECONDARY", "VOLUME_RENDER"],
+        ["DERIVED", "SECONDARY", "SEGMENTATION"],
     ],
 )
 def test_reformats_and_other_derived_images_alone_are_refused(tmp_path, image_type):
@@ -105,6 +134,70 @@ def test_reformats_and_other_derived_images_alone_are_refused(tmp_path, image_ty
     assert refusal_of_choice(study).code == "derived_only"
     chosen = select_series(study, study.series[0].label)
     assert any("derived_only" in reason.sentence for reason in chosen.review_reasons)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"DerivationDescription": "Multiplanar reformatting"},
+        {"DerivationDescription": "MIP, 10 mm"},
+        {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "AX T1 reformatted"},
+        {"ImageType": ["DERIVED", "SECONDARY", "OTHER"], "SeriesDescription": "PJN: sag T1"},
+        {"ImageType": ["DERIVED", "SECONDARY", "OTHER"], "SeriesDescription": "T1 subtraction"},
+        {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "aseg"},
+    ],
+)
+def test_what_words_call_a_reformat_projection_subtraction_or_segmentation_is_refused_and_named(tmp_path, header):
+    refusal = refusal_of_choice(study_with(tmp_path, scan=header))
+    assert refusal.code == "derived_only"
+    assert "original acquisition" in refusal.reason
+
+
+NO_PARAMETERS = dict.fromkeys(
+    ("ScanningSequence", "SequenceVariant", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle",
+     "MRAcquisitionType", "MagneticFieldStrength")
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"ImageType": ["DERIVED", "PRIMARY", "M", "ND", "NORM"]},
+        {"ImageType": ["DERIVED", "PRIMARY", "M", "ND", "NORM"], "DerivationDescription": "defaced with a face mask"},
+        {"ImageType": ["DERIVED", "SECONDARY"], "DerivationDescription": "MPR; GradWarp; B1 Correction; N3; Scaled"},
+        {"ImageType": ["DERIVED", "PRIMARY", "M", "MEAN"], "SeriesDescription": "MEMPRAGE RMS"},
+        {"ImageType": ["DERIVED", "PRIMARY", "OTHER", "FILTERED_GEMS"]},
+        NO_PARAMETERS | {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "sub-01_anat-T1w"},
+        NO_PARAMETERS | {"ImageType": ["DERIVED", "SECONDARY"]},
+    ],
+)
+def test_a_whole_scan_that_was_changed_is_used_at_a_lower_score_and_reviewed(tmp_path, header):
+    selection = select_series(study_with(tmp_path / "a", scan=header))
+    assert any(reason.code == "derived_image" for reason in selection.review_reasons)
+    assert select_series(study_with(tmp_path / "b", derived=header, original={})).chosen.startswith("series 2:")
+
+
+@pytest.mark.parametrize("image_type", [["ORIGINAL", "PRIMARY", "M"], ["DERIVED", "PRIMARY", "M", "ND", "NORM"]])
+def test_images_compressed_with_loss_are_called_that_and_not_derived(tmp_path, image_type):
+    header = {"ImageType": image_type, "LossyImageCompression": "01", "DerivationDescription": "JPEG lossy, ratio 10"}
+    selection = select_series(study_with(tmp_path, scan=header))
+    (reason,) = selection.review_reasons
+    assert reason.code == "lossy_compression"
+
+
+def test_a_lossy_transfer_syntax_tells_by_itself(tmp_path):
+    datasets = slice_datasets(head_like(HEAD_SHAPE), HEAD_AFFINE)
+    for dataset in datasets:
+        dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+        dataset["PixelData"].is_undefined_length = True
+    save_all(tmp_path, datasets)
+    (reason,) = select_series(read_study([tmp_path])).review_reasons
+    assert reason.code == "lossy_compression"
+
+
+def test_lossless_images_are_not_called_lossy(tmp_path):
+    assert select_series(study_with(tmp_path, scan={"LossyImageCompression": "00"})).review_reasons == ()
 
 
 def test_the_original_is_taken_beside_its_reformat(tmp_path):

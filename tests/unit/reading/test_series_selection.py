@@ -118,6 +118,26 @@ def test_a_label_that_does_not_exist_is_refused_with_those_that_do(tmp_path):
     assert [candidate["label"] for candidate in refused.value.details["candidates"]] == [study.series[0].label]
 
 
+@pytest.mark.parametrize(
+    ("header", "spacing_mm", "code"),
+    [
+        (NOT_T1_WEIGHTED["three-dimensional scout, Siemens 3 T"], (3, 3, 3), "no_t1w_series"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "MPR"]}, (3, 3, 3), "derived_only"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.2"}, (3, 3, 3), "secondary_capture"),
+        ({"Modality": "OT"}, (3, 3, 3), "not_mr"),
+        ({}, (3, 3, 5), "through_plane_too_coarse"),
+        ({}, (4, 4, 3), "in_plane_too_coarse"),
+        ({}, (3, 3, 2), "insufficient_coverage"),
+    ],
+)
+def test_a_choice_by_hand_overrules_what_headers_and_sizes_speak_against(tmp_path, header, spacing_mm, code):
+    write_series(tmp_path, head_like(HEAD_SHAPE), ras_affine(spacing_mm), **header)
+    study = read_study([tmp_path])
+    assert refusal_of_choice(study).code == code
+    selection = select_series(study, study.series[0].label)
+    assert any(code in reason.sentence for reason in selection.review_reasons)
+
+
 def test_a_choice_by_hand_does_not_mend_broken_geometry(tmp_path):
     datasets = slice_datasets(head_like(HEAD_SHAPE), HEAD_AFFINE)
     save_all(tmp_path, datasets[:10] + datasets[11:])

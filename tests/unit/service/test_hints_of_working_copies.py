@@ -3,9 +3,11 @@
 import io
 
 import pytest
+from pydicom.dataset import Dataset
 
 from factories.dicom_series import head_like, legacy_converted_dataset, ras_affine, slice_datasets
 from factories.mr_headers import GRADIENT
+from med3d_pipeline.derivation import derivation_fault
 from med3d_pipeline.description_hints import hints_of
 from med3d_pipeline.dicom_headers import read_planes
 from med3d_pipeline.series_identity import sequence_identity
@@ -44,6 +46,29 @@ def test_the_working_copy_keeps_what_a_sequence_name_says(tmp_path, name):
     original, copied = facts_of(tmp_path, dataset)
     assert sequence_identity(copied) == sequence_identity(original)
     assert (sequence_identity(original) is None) == ("tfl" in name)
+
+
+DERIVATIONS = [
+    "Multiplanar reformatting", "MPR", "curved reformat", "Maximum intensity projection", "MIP", "Volume rendering",
+    "subtracted", "ADC map", "T2* map", "R2_maps", "Segmentation", "label map",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "description", [*DERIVATIONS, "Defaced by Dr X", "MPR; GradWarp; B1 Correction; N3; Scaled", ""]
+)
+@pytest.mark.parametrize("code", [None, "113072", "113040"])
+def test_the_working_copy_keeps_how_an_image_was_derived(tmp_path, description, code):
+    dataset = slice_datasets(head_like((8, 8, 4)), ras_affine(), LossyImageCompression="01")[0]
+    dataset.DerivationDescription = description
+    if code is not None:
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "DCM", "said in words"
+        dataset.DerivationCodeSequence = [item]
+    original, copied = facts_of(tmp_path, dataset)
+    assert copied.derivations == original.derivations
+    assert bool(derivation_fault(original)) == (description in DERIVATIONS or code == "113072")
+    assert copied.lossy_compressed is original.lossy_compressed is True
 
 
 def test_the_working_copy_keeps_what_an_archive_converted(tmp_path):
