@@ -23,7 +23,12 @@ EXIT_FAILED = 4
 
 
 def analyse(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Each a study: a folder, a .dcm or a .nii[.gz].")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            exists=True, help="Each a study: a folder, an archive (.zip, .tar[.gz]), a DICOM or NIfTI file."
+        ),
+    ],
     age: Annotated[
         float | None, typer.Option(min=0, max=120, help="At the scan, in years. Default: from the headers.")
     ] = None,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
+from med3d_contract.archives import ARCHIVE_FAULTS
 from med3d_contract.store import StoreError, StoreFullError
 
 MEDIA_TYPE = "application/problem+json"
@@ -138,30 +139,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "A file is named like an archive but its content is none.",
         "Pack the study again as .zip, .tar or .tar.gz.",
     ),
-    "archive_encrypted": (422, "The archive is encrypted.", "Send it without a password; the connection protects it."),
-    "archive_nested": (422, "The archive holds another archive.", "Unpack the inner one and send the files."),
-    "archive_truncated": (422, "The archive is damaged or ends early.", "Pack and send it again."),
-    "archive_unsupported": (
-        422,
-        "The archive uses a compression method that is not supported.",
-        "Pack it as an ordinary .zip (deflate), .tar or .tar.gz.",
-    ),
-    "archive_unsafe_path": (
-        422,
-        "The archive holds an absolute path or one that leads out of it.",
-        "Pack the study's folder itself, with relative paths.",
-    ),
-    "archive_unsafe_member": (
-        422,
-        "The archive holds a link or a device file.",
-        "Pack regular files and folders only.",
-    ),
-    "archive_bomb": (
-        422,
-        "The archive unpacks to far more data than a study holds.",
-        "Send one study per archive; leave padding and other files out.",
-    ),
-    "too_many_files": (422, "The upload holds too many files.", "Send one study per request, without other files."),
+    **{code: (422, *words) for code, words in ARCHIVE_FAULTS.items() if code != "archive_empty"},
     "mixed_upload": (
         422,
         "The upload is not one study: it mixes NIfTI with DICOM, or holds several NIfTI volumes.",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from med3d_contract.ages import AgeReading, read_age
+from med3d_contract.archives import ArchiveRefused
 from med3d_contract.results import (
     Failure,
     Frozen,
@@ -23,6 +24,7 @@ from med3d_worker.head_prediction import HeadPrediction, HeadToPredict
 from med3d_worker.loaded_model import LoadedModel
 from med3d_worker.preparation import PreparedStudy, StudyPreparation, StudyRefused
 from med3d_worker.stage_clock import StageClock
+from med3d_worker.unpacking import unpacked
 
 
 class AnalysedInput(Frozen):
@@ -71,13 +73,17 @@ class Analyser:
     def __call__(
         self, path: Path, stated: Stated = NOTHING_STATED, *, on_stage: Callable[[str], None] = lambda _: None
     ) -> Analysis:
-        """Analyse ``path``: a file, or a folder with its sub-folders as one study. Reports every fault."""
+        """Analyse ``path``: a file, an archive, or a folder with its sub-folders, as one study. Reports every fault."""
         clock = StageClock()
         prepared = None
         try:
-            prepared = self._prepare([path], chosen=stated.series, clock=clock, on_stage=on_stage)
+            with unpacked(path) as paths:
+                prepared = self._prepare(paths, chosen=stated.series, clock=clock, on_stage=on_stage)
             on_stage("predicting")
             report = self._report(str(path), prepared, stated, clock)
+        except ArchiveRefused as refused:
+            refusal = Refusal(code=refused.code, reason=f"{refused.detail} {refused.remedy}")
+            report = AnalysedInput(input=str(path), status=RunStatus.REFUSED, refusal=refusal)
         except StudyRefused as refused:
             report = AnalysedInput(
                 input=str(path),

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from python_multipart.multipart import parse_options_header
 
+from med3d_contract.archives import unpack
+from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_contract.results import Priority, Sex
-from med3d_service.intake.archives import unpack
-from med3d_service.intake.content import HEAD_BYTES, Content, sniff
-from med3d_service.intake.limits import Meter
+from med3d_service.intake.limits import Meter, archive_faults_told
 from med3d_service.intake.multipart import DamagedBodyError, MultipartBody, NotMultipartError, content_type
 from med3d_service.intake.receiving import IncomingFile, ReceivedStudy, StudyFiles
 from med3d_service.problems import ServiceError
@@ -112,7 +112,8 @@ class _FilePart:
     def _unpack(self, spooled: SealedWriter) -> None:
         self._form.recognised = True
         spooled.close()
-        with io.BufferedReader(SealedReader(spooled.path, self._form.key), 1 << 16) as archive:
+        sealed = SealedReader(spooled.path, self._form.key)
+        with io.BufferedReader(sealed, 1 << 16) as archive, archive_faults_told():
             unpack(archive, spooled.size_bytes, self._content, self._form.files)
         self._form.drop_archive()
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from med3d_service.problems import ServiceError
@@ -38,21 +38,16 @@ class TailDigest:
         return self._digest.hexdigest()
 
 
-class InflatedDigest:
-    """SHA-256 of what a gzip file holds, so that .nii and .nii.gz of one image are one.
-
-    ``count(unpacked, packed)`` is told of every piece and may raise. A damaged or cut file raises
-    ServiceError("archive_truncated").
-    """
+class Inflater:
+    """Gzipped data piece by piece; ``count(unpacked, packed)`` is told of every piece and may raise."""
 
     def __init__(self, count: Callable[[int, int], None]) -> None:
-        self._digest = hashlib.sha256()
         self._inflate = zlib.decompressobj(wbits=31)
         self._count = count
         self._packed_bytes = 0
 
-    def update(self, data: bytes) -> None:
-        """Take the next piece."""
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Inflate the next piece. Raises ServiceError("archive_truncated") for damage."""
         self._packed_bytes += len(data)
         try:
             while data:
@@ -60,13 +55,30 @@ class InflatedDigest:
                     self._inflate = zlib.decompressobj(wbits=31)
                 piece = self._inflate.decompress(data, 1024 * 1024)
                 self._count(len(piece), self._packed_bytes)
-                self._digest.update(piece)
+                yield piece
                 data = self._inflate.unconsumed_tail or self._inflate.unused_data
         except zlib.error as error:
             raise ServiceError("archive_truncated") from error
 
-    def finish(self) -> str:
-        """Return the digest, lower-case hex."""
+    def finish(self) -> None:
+        """Raise ServiceError("archive_truncated") where the data ended too early."""
         if not self._inflate.eof:
             raise ServiceError("archive_truncated")
+
+
+class InflatedDigest:
+    """SHA-256 of what a gzip file holds, so that .nii and .nii.gz of one image are one; see Inflater for faults."""
+
+    def __init__(self, count: Callable[[int, int], None]) -> None:
+        self._digest = hashlib.sha256()
+        self._inflater = Inflater(count)
+
+    def update(self, data: bytes) -> None:
+        """Take the next piece."""
+        for piece in self._inflater.pieces(data):
+            self._digest.update(piece)
+
+    def finish(self) -> str:
+        """Return the digest, lower-case hex."""
+        self._inflater.finish()
         return self._digest.hexdigest()

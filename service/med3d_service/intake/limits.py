@@ -1,11 +1,12 @@
 """How much one request may hold, counted while it streams: sizes that an archive claims are never believed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from med3d_contract.archives import ArchiveRefused, UnpackMeter
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
-
-RATIO_FREE_BYTES = 64 * 1024**2  # an empty background compresses well; only much of it is suspicious
 
 
 @dataclass(frozen=True)
@@ -25,25 +26,27 @@ class Limits:
         )
 
 
-class Meter:
+class Meter(UnpackMeter):
     """Counts what one request has brought so far."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.files = 0
-        self._unpacked_bytes = 0
+    limits: Limits
 
     def count_file(self) -> None:
         """One more file, folder or form part. Raises ServiceError("too_many_files")."""
-        self.files += 1
-        if self.files > self.limits.files:
-            raise ServiceError("too_many_files", f"The upload holds more than {self.limits.files} files.")
+        with archive_faults_told():
+            super().count_file()
 
     def count_unpacked(self, size_bytes: int, packed_bytes: int) -> None:
         """Count ``size_bytes`` more from an archive of ``packed_bytes``. Raises ServiceError("archive_bomb")."""
-        self._unpacked_bytes += size_bytes
-        suspicious = self._unpacked_bytes > RATIO_FREE_BYTES
-        if self._unpacked_bytes > self.limits.unpacked_bytes or (
-            suspicious and self._unpacked_bytes > self.limits.unpack_ratio * max(packed_bytes, 1)
-        ):
-            raise ServiceError("archive_bomb")
+        with archive_faults_told():
+            super().count_unpacked(size_bytes, packed_bytes)
+
+
+@contextmanager
+def archive_faults_told() -> Iterator[None]:
+    """Turn the refusal of an archive into the API's error of the same code."""
+    try:
+        yield
+    except ArchiveRefused as refused:
+        code = "empty_upload" if refused.code == "archive_empty" else refused.code
+        raise ServiceError(code, refused.detail) from refused

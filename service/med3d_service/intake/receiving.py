@@ -4,9 +4,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from med3d_contract.content import HEAD_BYTES, Content, dataset_offset, sniff
 from med3d_contract.identity import study_digest
-from med3d_service.intake.content import HEAD_BYTES, Content, dataset_offset, sniff
-from med3d_service.intake.identity import Digester, InflatedDigest, TailDigest
+from med3d_service.intake.identity import Digester, InflatedDigest, Inflater, TailDigest
 from med3d_service.intake.limits import Meter
 from med3d_service.problems import ServiceError
 from med3d_service.sealed import SealedWriter
@@ -17,7 +17,7 @@ class ReceivedInstance:
     """One image file: its identity, and where its bytes lie in the container."""
 
     digest: str
-    kind: str  # dicom or nifti
+    kind: str  # dicom, or nifti for a volume in one file (NIfTI, MGH)
     offset_bytes: int
     size_bytes: int
 
@@ -53,6 +53,10 @@ class StudyFiles:
             raise ServiceError("mixed_upload")
         self._instances.setdefault(instance.digest, instance)
 
+    def open_file(self, name: str) -> "IncomingFile":  # noqa: ARG002 - names are the sender's word
+        """Begin a file of an archive."""
+        return IncomingFile(self)
+
     def skip(self, digest: str) -> None:
         """Count a file that is no image."""
         self._files += 1
@@ -85,13 +89,14 @@ class IncomingFile:
         self._files = files
         self._head: bytearray | None = bytearray()
         self._digester: Digester = TailDigest()
+        self._inflater: Inflater | None = None
         self._kind: str | None = None
         self._offset_bytes = files.writer.size_bytes
 
     def write(self, data: bytes) -> None:
         """Take the next piece. Raises ServiceError("archive_nested") for an archive."""
         if self._head is None:
-            self._pass_on(data)
+            self._take(data)
             return
         self._head += data
         if len(self._head) >= HEAD_BYTES:
@@ -101,6 +106,8 @@ class IncomingFile:
         """End the file."""
         if self._head is not None:
             self._judge()
+        if self._inflater is not None:
+            self._inflater.finish()
         digest = self._digester.finish()
         if self._kind is None:
             self._files.skip(digest)
@@ -113,13 +120,20 @@ class IncomingFile:
         content = sniff(head)
         if content.is_archive or content is Content.OTHER_ARCHIVE:
             raise ServiceError("archive_nested")
-        if content is Content.DICOM:
+        if content is Content.DICOM_GZ:  # what it holds is kept, so that it is the same instance as unpacked
+            self._inflater = Inflater(self._files.meter.count_unpacked)
+            head = b"".join(self._inflater.pieces(head))
+        if content in {Content.DICOM, Content.DICOM_GZ}:
             self._kind, self._digester = "dicom", TailDigest(dataset_offset(head) or 0)
-        elif content is Content.NIFTI:
+        elif content in {Content.NIFTI, Content.MGH}:
             self._kind = "nifti"
-        elif content is Content.NIFTI_GZ:
+        elif content in {Content.NIFTI_GZ, Content.MGH_GZ}:
             self._kind, self._digester = "nifti", InflatedDigest(self._files.meter.count_unpacked)
         self._pass_on(head)
+
+    def _take(self, data: bytes) -> None:
+        for piece in self._inflater.pieces(data) if self._inflater is not None else (data,):
+            self._pass_on(piece)
 
     def _pass_on(self, data: bytes) -> None:
         self._digester.update(data)

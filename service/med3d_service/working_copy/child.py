@@ -17,9 +17,11 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
+from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_service.sealed import SealBrokenError, SealedReader
 from med3d_service.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
 from med3d_service.working_copy.messages import Finding, Job, Limits, Report
+from med3d_service.working_copy.mgh import clean_mgh
 from med3d_service.working_copy.nifti import UnreadableNiftiError, clean_nifti
 from med3d_service.working_copy.pseudonyms import Pseudonyms
 
@@ -62,7 +64,7 @@ def confine(limits: Limits) -> None:
 
 
 def copy_study(job: Job) -> Report:
-    """Write the de-identified tar at ``job.target``: 00001.dcm and so on, or volume.nii.gz."""
+    """Write the de-identified tar at ``job.target``: 00001.dcm and so on, or volume.nii.gz, or volume.mgz."""
     copier = _Copier(job)
     key = bytes.fromhex(job.container_key.get_secret_value())
     with tarfile.open(job.target, "w") as tar:
@@ -90,7 +92,7 @@ class _Copier:
         self._skipped = 0
         self._unreadable = 0
         self._identity: Identity | None = None
-        self._patients: set[str] = set()
+        self._identities: set[Identity] = set()
 
     def copy_dicom(self, data: bytes, tar: tarfile.TarFile) -> None:
         try:
@@ -101,8 +103,7 @@ class _Copier:
         except UnreadableError:
             self._unreadable += 1
             return
-        if identity.patient_id:
-            self._patients.add(identity.patient_id.casefold())
+        self._identities.add(identity)
         if self._identity is None or (identity.birth_date and not self._identity.birth_date):
             self._identity = identity
         self._copied += 1
@@ -110,23 +111,37 @@ class _Copier:
 
     def copy_nifti(self, data: bytes, tar: tarfile.TarFile) -> None:
         cleaned = io.BytesIO()
+        mgh = sniff(data[:HEAD_BYTES]) in {Content.MGH, Content.MGH_GZ}
+        clean = clean_mgh if mgh else clean_nifti
         try:
-            clean_nifti(io.BytesIO(data), cleaned, compressed=data.startswith(b"\x1f\x8b"))
+            clean(io.BytesIO(data), cleaned, compressed=data.startswith(b"\x1f\x8b"))
         except UnreadableNiftiError:
             self._unreadable += 1
             return
         self._copied += 1
-        _add(tar, "volume.nii.gz", cleaned.getvalue())
+        _add(tar, "volume.mgz" if mgh else "volume.nii.gz", cleaned.getvalue())
 
     def report(self) -> Report:
         skipped = self._skipped + self._unreadable
         if not self._copied:
             finding = Finding.UNREADABLE_FILE if self._unreadable else Finding.NO_IMAGES
             return Report(finding=finding, skipped=skipped)
-        if len(self._patients) > 1:
+        if _are_several(self._identities):
             return Report(finding=Finding.SEVERAL_PATIENTS, skipped=skipped)
         found = {} if self._identity is None else vars(self._identity)
         return Report(finding=Finding.COPIED, copied=self._copied, skipped=skipped, uids=self._pseudonyms.uids, **found)
+
+
+def _are_several(identities: set[Identity]) -> bool:
+    """Tell whether images are of more than one patient, as `med3d analyse` does (med3d_pipeline.patients).
+
+    Their patient ids differ, or they are of several studies whose patients differ in sex or date of birth.
+    """
+    if len({one.patient_id.casefold() for one in identities if one.patient_id}) > 1:
+        return True
+    sexes = {one.sex.upper() for one in identities} & {"F", "M"}
+    born = {one.birth_date for one in identities if one.birth_date}
+    return len({one.study_uid for one in identities}) > 1 and (len(sexes) > 1 or len(born) > 1)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

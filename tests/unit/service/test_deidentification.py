@@ -5,6 +5,7 @@ import io
 import os
 import tarfile
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -336,6 +337,23 @@ def test_a_study_of_two_patients_is_no_study(tmp_path):
     assert (report.finding, members) == (Finding.SEVERAL_PATIENTS, {})
 
 
+@pytest.mark.parametrize(
+    ("header", "finding"),
+    [
+        ({"PatientBirthDate": "19900101"}, Finding.SEVERAL_PATIENTS),
+        ({"PatientSex": "M"}, Finding.SEVERAL_PATIENTS),
+        ({}, Finding.COPIED),
+        ({"PatientSex": "O"}, Finding.COPIED),
+    ],
+)
+def test_two_studies_without_patient_ids_may_be_of_two_patients(tmp_path, header, finding):
+    first = dicom_files(1, PatientBirthDate="19500101", PatientSex="F")
+    second = dicom_files(
+        1, series="b", StudyInstanceUID="1.2.3", **({"PatientBirthDate": "19500101", "PatientSex": "F"} | header)
+    )
+    assert copy(tmp_path, first + second)[0].finding is finding
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_nifti_loses_its_texts_extensions_and_trailer_and_keeps_its_voxels(tmp_path, compressed, order):
@@ -356,3 +374,19 @@ def test_a_nifti_header_that_makes_no_sense_is_unreadable(tmp_path):
     broken = bytearray(nifti_file())
     broken[40:42] = b"\x63\x00"  # 99 dimensions
     assert copy(tmp_path, [bytes(broken)], kind="nifti")[0].finding is Finding.UNREADABLE_FILE
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_freesurfers_volume_loses_what_stands_behind_its_voxels(tmp_path, compressed):
+    voxels = head_like((8, 9, 10)).astype("uint8")
+    buffer = io.BytesIO()
+    nib.MGHImage(voxels, ras_affine((1, 2, 3), (5, 6, 7))).to_stream(buffer)
+    data = bytearray(buffer.getvalue() + CANARY.encode())
+    data[100:110] = CANARY.encode()
+    report, members = copy(tmp_path, [gzipped(bytes(data)) if compressed else bytes(data)], kind="nifti")
+    assert (report.finding, list(members)) == (Finding.COPIED, ["volume.mgz"])
+    copied = gzip.decompress(members["volume.mgz"])
+    assert traces(copied) == []
+    image = nib.MGHImage.from_bytes(copied)
+    np.testing.assert_array_equal(np.asarray(image.dataobj), voxels)
+    np.testing.assert_allclose(image.affine, ras_affine((1, 2, 3), (5, 6, 7)), atol=1e-5)

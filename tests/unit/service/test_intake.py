@@ -6,6 +6,8 @@ import struct
 import tarfile
 import zipfile
 
+import nibabel as nib
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -326,6 +328,40 @@ def test_a_zip_bomb_is_stopped_by_its_ratio_long_before_it_is_unpacked(tmp_path)
     form.discard()
     assert caught.value.code == "archive_bomb"
     assert counted._unpacked_bytes < 66 * MIB
+
+
+def mgh_file():
+    buffer = io.BytesIO()
+    image = nib.MGHImage(np.arange(6 * 7 * 8, dtype=np.uint8).reshape(6, 7, 8) % 250, np.eye(4))
+    image.to_stream(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("packing", ["parts", "zip"])
+def test_gzipped_slices_are_the_same_study_as_unpacked(tmp_path, packing):
+    files = dicom_files()
+    packed = {f"{name}.gz": gzipped(data) for name, data in named(files).items()}
+    parts = [("s.zip", zip_of(packed))] if packing == "zip" else list(packed.items())
+    study = study_of(tmp_path, *parts)
+    assert study.digest == study_of(tmp_path, *named(files).items()).digest
+    assert stored(study) == list(named(files).values())
+
+
+def test_a_gzipped_slice_that_is_cut_or_a_bomb_is_refused(tmp_path):
+    data = next(iter(named(dicom_files()).values()))
+    assert refusal(tmp_path, files_form(("a.dcm.gz", gzipped(data)[:-9]))) == "archive_truncated"
+    assert refusal(tmp_path, files_form(("a.dcm.gz", gzipped(data + bytes(80 * MIB))))) == "archive_bomb"
+
+
+def test_freesurfers_volume_is_one_study_however_it_is_packed(tmp_path):
+    studies = [
+        study_of(tmp_path, (name, data)) for name, data in (("a.mgh", mgh_file()), ("a.mgz", gzipped(mgh_file())))
+    ]
+    assert studies[0].digest == studies[1].digest
+    assert [study.instances[0].kind for study in studies] == ["nifti", "nifti"]
+    spool_dir = tmp_path / "both"
+    spool_dir.mkdir()
+    assert refusal(spool_dir, files_form(("a.mgz", gzipped(mgh_file())), ("b.nii", nifti_file()))) == "mixed_upload"
 
 
 def test_a_tar_gz_bomb_is_stopped_whether_its_members_are_read_or_skipped(tmp_path):

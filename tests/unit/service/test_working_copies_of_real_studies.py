@@ -1,12 +1,14 @@
 """The pipeline must find in a working copy what it finds in the original: same series, scores, reasons and voxels."""
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
 
+from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.series_selection import select_series
 from med3d_pipeline.study import load_series, read_study
-from med3d_service.intake.content import HEAD_BYTES, Content, sniff
 from med3d_service.working_copy.deidentify import Deidentifier
 from med3d_service.working_copy.pseudonyms import Pseudonyms
 
@@ -59,12 +61,19 @@ def is_dicom(path):
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_pipeline_says_the_same_of_the_copy_as_of_the_original(test_data, tmp_path, name):
     deidentifier = Deidentifier(Pseudonyms(b"k" * 32))
-    originals = [path for path in sorted((test_data / "dicom" / name).rglob("*")) if is_dicom(path)]
-    assert originals
-    for number, path in enumerate(originals):
-        (tmp_path / f"{number:05d}.dcm").write_bytes(deidentifier.copy(path.read_bytes())[0])
-    original, copied = verdict(originals), verdict([tmp_path])
-    assert copied[:3] == original[:3]
-    if original[3] is not None:
-        np.testing.assert_array_equal(copied[3].volume.voxels, original[3].volume.voxels)
-        np.testing.assert_array_equal(copied[3].volume.affine, original[3].volume.affine)
+    patients = defaultdict(list)  # some folders hold several, whom the service never puts into one study
+    for path in sorted((test_data / "dicom" / name).rglob("*")):
+        if is_dicom(path):
+            copy, identity = deidentifier.copy(path.read_bytes())
+            patients[identity.patient_id, identity.study_uid].append((path, copy))
+    assert patients
+    for number, members in enumerate(patients.values()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for index, (_, copy) in enumerate(members):
+            (folder / f"{index:05d}.dcm").write_bytes(copy)
+        original, copied = verdict([path for path, _ in members]), verdict([folder])
+        assert copied[:3] == original[:3]
+        if original[3] is not None:
+            np.testing.assert_array_equal(copied[3].volume.voxels, original[3].volume.voxels)
+            np.testing.assert_array_equal(copied[3].volume.affine, original[3].volume.affine)

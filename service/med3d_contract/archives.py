@@ -1,4 +1,7 @@
-"""Unpacking an archive into a study: never to disk by its own names; limits are counted, the headers not believed."""
+"""Unpacking an archive: never to disk by its own names; limits are counted, the headers not believed.
+
+The service unpacks uploads by it and `med3d analyse` what lies on the disk: what is refused here is refused by both.
+"""
 
 import io
 import re
@@ -10,25 +13,116 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from gzip import GzipFile
-from typing import IO
+from typing import IO, Protocol
 
-from med3d_service.intake.content import Content
-from med3d_service.intake.receiving import IncomingFile, StudyFiles
-from med3d_service.problems import ServiceError
-from med3d_service.sealed import SealBrokenError
+from med3d_contract.content import Content
 
 PIECE_BYTES = 1024 * 1024
+RATIO_FREE_BYTES = 64 * 1024**2  # an empty background compresses well; only much of it is suspicious
 MAX_TAR_HEADER_BYTES = 4 * 1024 * 1024
 _EOCD = struct.Struct("<4s4H2LH")
 _EOCD64 = struct.Struct("<4sQ2H2L4Q")
 _ENTRY_BYTES = 46
 
 
-def unpack(archive: io.BufferedIOBase, packed_bytes: int, content: Content, files: StudyFiles) -> None:
+ARCHIVE_FAULTS: dict[str, tuple[str, str]] = {
+    "archive_encrypted": ("The archive is encrypted.", "Send it without a password; the connection protects it."),
+    "archive_nested": ("The archive holds another archive.", "Unpack the inner one and send the files."),
+    "archive_truncated": ("The archive is damaged or ends early.", "Pack and send it again."),
+    "archive_unsupported": (
+        "The archive uses a compression method that is not supported.",
+        "Pack it as an ordinary .zip (deflate), .tar or .tar.gz.",
+    ),
+    "archive_unsafe_path": (
+        "The archive holds an absolute path or one that leads out of it.",
+        "Pack the study's folder itself, with relative paths.",
+    ),
+    "archive_unsafe_member": ("The archive holds a link or a device file.", "Pack regular files and folders only."),
+    "archive_bomb": (
+        "The archive unpacks to far more data than a study holds.",
+        "Send one study per archive; leave padding and other files out.",
+    ),
+    "archive_empty": ("The archive holds no files.", "Pack the study's folder and send it again."),
+    "too_many_files": ("The upload holds too many files.", "Send one study per request, without other files."),
+}
+"""By code: what is wrong, and what to send instead."""
+
+
+class ArchiveRefused(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+    """The archive is not unpacked. code: one of ARCHIVE_FAULTS; detail: what was seen."""
+
+    def __init__(self, code: str, detail: str | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail, self.remedy = detail or ARCHIVE_FAULTS[code][0], ARCHIVE_FAULTS[code][1]
+
+
+class UnpackLimits(Protocol):
+    """How much may come out of the archives of one study."""
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """All files together."""
+
+    @property
+    def unpack_ratio(self) -> float:
+        """Unpacked to packed bytes, looked at above RATIO_FREE_BYTES."""
+
+    @property
+    def files(self) -> int:
+        """Files and folders."""
+
+
+class UnpackMeter:
+    """Counts what one study has brought so far: sizes that an archive claims are never believed."""
+
+    def __init__(self, limits: UnpackLimits) -> None:
+        self.limits = limits
+        self.files = 0
+        self._unpacked_bytes = 0
+
+    def count_file(self) -> None:
+        """One more file, folder or form part. Raises ArchiveRefused("too_many_files")."""
+        self.files += 1
+        if self.files > self.limits.files:
+            raise ArchiveRefused("too_many_files", f"The upload holds more than {self.limits.files} files.")
+
+    def count_unpacked(self, size_bytes: int, packed_bytes: int) -> None:
+        """Count ``size_bytes`` more from an archive of ``packed_bytes``. Raises ArchiveRefused("archive_bomb")."""
+        self._unpacked_bytes += size_bytes
+        suspicious = self._unpacked_bytes > RATIO_FREE_BYTES
+        if self._unpacked_bytes > self.limits.unpacked_bytes or (
+            suspicious and self._unpacked_bytes > self.limits.unpack_ratio * max(packed_bytes, 1)
+        ):
+            raise ArchiveRefused("archive_bomb")
+
+
+class FileSink(Protocol):
+    """Takes one file of an archive, piece by piece."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next piece."""
+
+    def close(self) -> None:
+        """End the file."""
+
+
+class Unpacking(Protocol):
+    """Where the files of an archive go."""
+
+    @property
+    def meter(self) -> UnpackMeter:
+        """What has come so far."""
+
+    def open_file(self, name: str) -> FileSink:
+        """Begin a file; ``name`` is the archive's word for it, and no path to write to."""
+
+
+def unpack(archive: io.BufferedIOBase, packed_bytes: int, content: Content, files: Unpacking) -> None:
     """Unpack ``archive`` (seekable, ``packed_bytes`` long) into ``files``.
 
-    Raises ServiceError: archive_encrypted, archive_nested, archive_truncated, archive_unsupported, archive_unsafe_path,
-    archive_unsafe_member, archive_bomb, too_many_files, empty_upload.
+    Raises ArchiveRefused: archive_encrypted, archive_truncated, archive_unsupported, archive_unsafe_path,
+    archive_unsafe_member, archive_bomb, archive_empty, too_many_files; and what ``files`` raises.
     """
     before = files.meter.files
     with _damage_told():
@@ -40,17 +134,15 @@ def unpack(archive: io.BufferedIOBase, packed_bytes: int, content: Content, file
             with GzipFile(fileobj=archive) as inflated:
                 _unpack_tar(inflated, packed_bytes, files)
     if files.meter.files == before:
-        raise ServiceError("empty_upload", "The archive holds no files.")
+        raise ArchiveRefused("archive_empty")
 
 
 @contextmanager
 def _damage_told() -> Iterator[None]:
     try:
         yield
-    except SealBrokenError:
-        raise
     except NotImplementedError as error:
-        raise ServiceError("archive_unsupported") from error
+        raise ArchiveRefused("archive_unsupported") from error
     except (
         zipfile.BadZipFile,
         tarfile.TarError,
@@ -64,19 +156,19 @@ def _damage_told() -> Iterator[None]:
     ) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the sender's
-        raise ServiceError("archive_truncated") from error
+        raise ArchiveRefused("archive_truncated") from error
 
 
 def _check_path(name: str) -> None:
     parts = re.split(r"[/\\]", name)
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in parts or "\0" in name:
-        raise ServiceError("archive_unsafe_path")
+        raise ArchiveRefused("archive_unsafe_path")
 
 
 # --- zip ---
 
 
-def _unpack_zip(archive: io.BufferedIOBase, packed_bytes: int, files: StudyFiles) -> None:
+def _unpack_zip(archive: io.BufferedIOBase, packed_bytes: int, files: Unpacking) -> None:
     _check_directory(archive, packed_bytes, files.meter.limits.files)
     with zipfile.ZipFile(archive) as unzipped:
         entries = unzipped.infolist()
@@ -85,7 +177,7 @@ def _unpack_zip(archive: io.BufferedIOBase, packed_bytes: int, files: StudyFiles
             _check_zip_entry(entry)
         for entry in entries:
             if not entry.is_dir():
-                incoming = IncomingFile(files)
+                incoming = files.open_file(entry.filename)
                 with unzipped.open(entry) as source:
                     while piece := source.read(PIECE_BYTES):
                         files.meter.count_unpacked(len(piece), packed_bytes)
@@ -95,12 +187,12 @@ def _unpack_zip(archive: io.BufferedIOBase, packed_bytes: int, files: StudyFiles
 
 def _check_zip_entry(entry: zipfile.ZipInfo) -> None:
     if entry.flag_bits & 0x2041:  # encrypted, strongly encrypted, directory encrypted (APPNOTE 4.4.4)
-        raise ServiceError("archive_encrypted")
+        raise ArchiveRefused("archive_encrypted")
     _check_path(entry.orig_filename)
     if stat.S_IFMT(entry.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:
-        raise ServiceError("archive_unsafe_member")
+        raise ArchiveRefused("archive_unsafe_member")
     if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        raise ServiceError("archive_unsupported")
+        raise ArchiveRefused("archive_unsupported")
 
 
 def _check_directory(archive: io.BufferedIOBase, packed_bytes: int, max_files: int) -> None:
@@ -110,17 +202,17 @@ def _check_directory(archive: io.BufferedIOBase, packed_bytes: int, max_files: i
     tail = archive.read(tail_bytes)
     found = tail.rfind(b"PK\x05\x06")
     if found < 0 or len(tail) < found + _EOCD.size:
-        raise ServiceError("archive_truncated")
+        raise ArchiveRefused("archive_truncated")
     _, _, _, _, stated, directory_bytes, _, _ = _EOCD.unpack_from(tail, found)
     end = packed_bytes - tail_bytes + found
     if stated == 0xFFFF or directory_bytes == 0xFFFFFFFF:
         if tail[max(found - 20, 0) : found][:4] != b"PK\x06\x07":
-            raise ServiceError("archive_truncated")
+            raise ArchiveRefused("archive_truncated")
         (end,) = struct.unpack_from("<Q", tail, found - 12)
         archive.seek(end)
         *_, stated, directory_bytes, _ = _EOCD64.unpack(archive.read(_EOCD64.size))
     if stated > max_files:
-        raise ServiceError("too_many_files", f"The archive holds more than {max_files} files.")
+        raise ArchiveRefused("too_many_files", f"The archive holds more than {max_files} files.")
     at, count = end - directory_bytes, 0
     while at < end:
         archive.seek(at)
@@ -130,13 +222,13 @@ def _check_directory(archive: io.BufferedIOBase, packed_bytes: int, max_files: i
         at += _ENTRY_BYTES + sum(struct.unpack_from("<3H", header, 28))
         count += 1
         if count > max_files:
-            raise ServiceError("too_many_files", f"The archive holds more than {max_files} files.")
+            raise ArchiveRefused("too_many_files", f"The archive holds more than {max_files} files.")
 
 
 # --- tar ---
 
 
-def _unpack_tar(archive: IO[bytes] | io.BufferedIOBase, packed_bytes: int, files: StudyFiles) -> None:
+def _unpack_tar(archive: IO[bytes] | io.BufferedIOBase, packed_bytes: int, files: Unpacking) -> None:
     stream = _TarStream(archive, packed_bytes, files)
     with tarfile.open(fileobj=stream, mode="r:", errorlevel=2) as untarred:
         while (member := untarred.next()) is not None:
@@ -144,25 +236,25 @@ def _unpack_tar(archive: IO[bytes] | io.BufferedIOBase, packed_bytes: int, files
             untarred.members.clear()  # type: ignore[attr-defined]  # tarfile would remember them all
             _check_path(member.name)
             if member.issparse():
-                raise ServiceError("archive_unsupported")
+                raise ArchiveRefused("archive_unsupported")
             if not (member.isreg() or member.isdir()):
-                raise ServiceError("archive_unsafe_member")
+                raise ArchiveRefused("archive_unsafe_member")
             if member.isreg():
                 source = untarred.extractfile(member)
                 assert source is not None
-                incoming = IncomingFile(files)
+                incoming = files.open_file(member.name)
                 while piece := source.read(PIECE_BYTES):  # counted by the stream below
                     incoming.write(piece)
                 incoming.close()
     if not stream.ended:
-        raise ServiceError("archive_truncated")
+        raise ArchiveRefused("archive_truncated")
     stream.drain()  # to the checksum at the end of a gzip file
 
 
 class _TarStream(io.RawIOBase):
     """Forward-only view of the archive that counts what is unpacked and keeps tarfile from reading a huge header."""
 
-    def __init__(self, archive: IO[bytes] | io.BufferedIOBase, packed_bytes: int, files: StudyFiles) -> None:
+    def __init__(self, archive: IO[bytes] | io.BufferedIOBase, packed_bytes: int, files: Unpacking) -> None:
         super().__init__()
         self._archive = archive
         self._packed_bytes = packed_bytes
@@ -173,7 +265,7 @@ class _TarStream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Read exactly ``size`` bytes where there are so many."""
         if not 0 <= size <= MAX_TAR_HEADER_BYTES:
-            raise ServiceError("archive_unsupported")
+            raise ArchiveRefused("archive_unsupported")
         data = self._archive.read(size)
         self._meter.count_unpacked(len(data), self._packed_bytes)
         self._at += len(data)

@@ -8,6 +8,9 @@ from enum import StrEnum
 HEAD_BYTES = 64 * 1024
 """Enough of a file to tell what it is and, in DICOM, to find where group 0002 ends."""
 
+MGH_HEADER_BYTES = 284
+MGH_VOXEL_BYTES = {0: 1, 1: 4, 3: 4, 4: 2}  # uint8, int32, float32, int16
+
 _PREAMBLE_BYTES = 128
 _TAR_BLOCK = 512
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
@@ -18,8 +21,11 @@ class Content(StrEnum):
     """The kinds of content that intake tells apart."""
 
     DICOM = "dicom"
+    DICOM_GZ = "dicom_gz"
     NIFTI = "nifti"
     NIFTI_GZ = "nifti_gz"
+    MGH = "mgh"
+    MGH_GZ = "mgh_gz"
     ZIP = "zip"
     TAR = "tar"
     TAR_GZ = "tar_gz"
@@ -32,20 +38,34 @@ class Content(StrEnum):
         return self in {Content.ZIP, Content.TAR, Content.TAR_GZ}
 
 
+_GZIPPED = {
+    Content.DICOM: Content.DICOM_GZ,
+    Content.NIFTI: Content.NIFTI_GZ,
+    Content.MGH: Content.MGH_GZ,
+    Content.TAR: Content.TAR_GZ,
+}
+
+
 def sniff(head: bytes) -> Content:
     """Tell what a file is from its first HEAD_BYTES (or all of it, where it is shorter)."""
     if head.startswith(b"\x1f\x8b"):
-        inner = sniff(_inflate_start(head))
-        return {Content.NIFTI: Content.NIFTI_GZ, Content.TAR: Content.TAR_GZ}.get(inner, Content.OTHER_ARCHIVE)
+        return _GZIPPED.get(sniff(_inflate_start(head)), Content.OTHER_ARCHIVE)
     if head[:4] in {b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"}:
         return Content.ZIP
-    if _is_nifti(head):
-        return Content.NIFTI
+    volume = _sniff_volume(head)
+    if volume is not None:
+        return volume
     if dataset_offset(head) is not None:
         return Content.DICOM
     if _is_tar(head):
         return Content.TAR
     return Content.OTHER_ARCHIVE if head.startswith(_OTHER_ARCHIVES) else Content.OTHER
+
+
+def _sniff_volume(head: bytes) -> Content | None:
+    if _is_nifti(head):
+        return Content.NIFTI
+    return Content.MGH if is_mgh(head) else None
 
 
 def _inflate_start(head: bytes) -> bytes:
@@ -59,6 +79,14 @@ def _is_nifti(head: bytes) -> bool:
     if head[344:348] == b"n+1\0":
         return head[:4] in {struct.pack("<i", 348), struct.pack(">i", 348)}
     return head[4:8] == b"n+2\0" and head[:4] in {struct.pack("<i", 540), struct.pack(">i", 540)}
+
+
+def is_mgh(head: bytes) -> bool:
+    """Tell FreeSurfer's volumes: version 1, plausible sizes, a known type of voxels (big endian)."""
+    if len(head) < MGH_HEADER_BYTES:
+        return False
+    version, *sizes, kind = struct.unpack_from(">6i", head)
+    return version == 1 and all(0 < size <= 4096 for size in sizes) and kind in MGH_VOXEL_BYTES
 
 
 def _is_tar(head: bytes) -> bool:

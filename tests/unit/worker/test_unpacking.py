@@ -1,0 +1,97 @@
+"""Archives for `med3d analyse`: opened where the service opens them, refused where it refuses them."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from factories.dicom_series import head_like, ras_affine, write_series
+from factories.uploads import gzipped, tar_entry, tar_of, zip_of
+from med3d_contract.archives import ARCHIVE_FAULTS, ArchiveRefused
+from med3d_pipeline.study import load_series, read_study
+from med3d_worker.unpacking import unpacked
+
+SHAPE = (8, 9, 6)
+PACKINGS = {
+    "study.zip": zip_of,
+    "study.tar": tar_of,
+    "study.tar.gz": lambda files: gzipped(tar_of(files)),
+    "without_extension": zip_of,
+}
+
+
+def slices(folder: Path) -> dict[str, bytes]:
+    paths = write_series(folder, head_like(SHAPE), ras_affine())
+    return {f"DICOM/{path.name}": path.read_bytes() for path in paths}
+
+
+def digest_of(paths: list[Path]) -> str:
+    study = read_study(paths)
+    (series,) = study.series
+    return load_series(study, series.label).input_digest
+
+
+def refusal_of(path: Path) -> ArchiveRefused:
+    with pytest.raises(ArchiveRefused) as refused, unpacked(path):
+        pass
+    return refused.value
+
+
+@pytest.mark.parametrize("name", PACKINGS)
+@pytest.mark.parametrize("as_folder", [False, True], ids=["file", "in a folder"])
+def test_an_archive_is_the_study_that_it_holds_and_leaves_nothing_behind(tmp_path, name, as_folder):
+    files = slices(tmp_path / "plain")
+    archive = tmp_path / "sent" / name
+    archive.parent.mkdir()
+    archive.write_bytes(PACKINGS[name](files))
+    with unpacked(archive.parent if as_folder else archive) as paths:
+        folder = paths[-1]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert digest_of(paths) == digest_of([tmp_path / "plain"])
+    assert not folder.exists()
+
+
+def test_what_is_no_archive_is_read_where_it_lies(tmp_path):
+    slices(tmp_path)
+    with unpacked(tmp_path) as paths:
+        assert paths == [tmp_path]
+
+
+def test_loose_files_beside_an_archive_count_too(tmp_path):
+    files = list(slices(tmp_path / "a").items())
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "rest.zip").write_bytes(zip_of(dict(files[3:])))
+    (tmp_path / "b" / "IM1").write_bytes(files[0][1])
+    (tmp_path / "b" / "IM2").write_bytes(files[1][1])
+    (tmp_path / "b" / "IM3").write_bytes(files[2][1])
+    with unpacked(tmp_path / "b") as paths:
+        assert digest_of(paths) == digest_of([tmp_path / "a"])
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (zip_of({"../a.dcm": b"x"}), "archive_unsafe_path"),
+        (zip_of({"/etc/a.dcm": b"x"}), "archive_unsafe_path"),
+        (tar_of({"../../a": b"x"}), "archive_unsafe_path"),
+        (tar_of({"link": tar_entry("link", b"2", "/etc/passwd")}), "archive_unsafe_member"),
+        (tar_of({"pipe": tar_entry("pipe", b"6")}), "archive_unsafe_member"),
+        (zip_of({"inner.zip": zip_of({"a": b"x"})}), "archive_nested"),
+        (zip_of({"a.txt": bytes(80 * 1024**2)}), "archive_bomb"),
+        (zip_of({"a": b"x" * 500})[:-30], "archive_truncated"),
+        (zip_of({}), "archive_empty"),
+    ],
+)
+def test_what_the_service_refuses_is_refused_and_leaves_nothing_behind(tmp_path, content, code, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "here"))
+    (tmp_path / "study").write_bytes(content)
+    refused = refusal_of(tmp_path / "study")
+    assert (refused.code, refused.remedy) == (code, ARCHIVE_FAULTS[code][1])
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_names_keep_what_tells_a_t1w_and_nothing_that_is_a_path(tmp_path):
+    (tmp_path / "s.zip").write_bytes(zip_of({"anat/sub-01_T1w.nii.gz": b"x", "a b/M\u00fcller;.dcm": b"y"}))
+    with unpacked(tmp_path / "s.zip") as (folder,):
+        assert sorted(path.name for path in folder.iterdir()) == ["00001_sub-01_T1w.nii.gz", "00002_Mller.dcm"]

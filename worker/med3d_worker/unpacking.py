@@ -1,0 +1,100 @@
+"""Archives that `med3d analyse` is given, unpacked into a private folder by the same rules as uploads."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from med3d_contract.archives import ArchiveRefused, UnpackMeter, unpack
+from med3d_contract.content import HEAD_BYTES, Content, sniff
+
+GIB = 1024**3
+SNIFFED_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class LocalLimits:
+    """As much as the service takes of one request by default."""
+
+    unpacked_bytes: int = 16 * GIB
+    unpack_ratio: float = 100.0
+    files: int = 50_000
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[list[Path]]:
+    """Give what to read for the study at ``path``: itself, and a folder with what its archives hold.
+
+    An archive may be the input, or lie in the folder that is. The folder of unpacked files is gone afterwards.
+
+    Raises ArchiveRefused with the codes of uploads, archive_nested for an archive in an archive.
+    """
+    archives = [found for found in _files(path) if _content(found).is_archive]
+    if not archives:
+        yield [path]
+        return
+    with tempfile.TemporaryDirectory(prefix="med3d-") as folder:  # mode 0700
+        with ExitStack() as opened:
+            files = _UnpackedFiles(Path(folder), UnpackMeter(LocalLimits()), opened)
+            for archive in archives:
+                packed = opened.enter_context(archive.open("rb"))
+                unpack(packed, archive.stat().st_size, _content(archive), files)
+        yield [Path(folder)] if archives == [path] else [path, Path(folder)]
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
+
+
+def _content(path: Path) -> Content:
+    with path.open("rb") as file:
+        return sniff(file.read(SNIFFED_BYTES))
+
+
+class _UnpackedFiles:
+    """Files of archives, numbered; of their names only letters that no path is made of are kept."""
+
+    def __init__(self, folder: Path, meter: UnpackMeter, opened: ExitStack) -> None:
+        self.meter = meter
+        self._folder = folder
+        self._opened = opened  # closes what is under way when a refusal ends it
+        self._count = 0
+
+    def open_file(self, name: str) -> "_UnpackedFile":
+        """Begin a file."""
+        self._count += 1
+        kept = re.sub(r"[^A-Za-z0-9._-]", "", re.split(r"[/\\]", name)[-1])[-80:]
+        file = (self._folder / f"{self._count:05d}_{kept}").open("xb")
+        self._opened.callback(file.close)
+        return _UnpackedFile(file)
+
+
+class _UnpackedFile:
+    """One file under way; an archive is none."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._head: bytes | None = b""
+
+    def write(self, data: bytes) -> None:
+        """Take the next piece."""
+        self._file.write(data)
+        if self._head is not None:
+            self._head += data
+            if len(self._head) >= HEAD_BYTES:
+                self._judge()
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()
+        if self._head is not None:
+            self._judge()
+
+    def _judge(self) -> None:
+        head, self._head = self._head or b"", None
+        content = sniff(head)
+        if content.is_archive or content is Content.OTHER_ARCHIVE:
+            raise ArchiveRefused("archive_nested")
