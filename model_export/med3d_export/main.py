@@ -1,4 +1,4 @@
-"""The ``med3d-export`` command: prepare, train, evaluate, compare, release, promote."""
+"""The ``med3d-export`` command: prepare, train, evaluate, compare, release, renew, promote."""
 
 import sys
 from pathlib import Path
@@ -17,6 +17,7 @@ from med3d_export.phantom.commands import app as phantom_app
 from med3d_export.promotion import PromotionError, put_in_place
 from med3d_export.promotion_run import compare_bundles
 from med3d_export.release import ReleaseError
+from med3d_export.renewal import renew_bundle
 from med3d_export.report.comparison_report import plan_text
 from med3d_export.report.shift_report import write_shifts
 from med3d_export.shift_trial import ShiftTrial
@@ -59,6 +60,8 @@ Private = Annotated[
 SigningKey = Annotated[
     Path | None, typer.Option("--sign", help="private key (PEM; med3d bundle keygen) that vouches for the bundle")
 ]
+Released = Annotated[Path, typer.Option("--released", help="folder of the bundle", exists=True, file_okay=False)]
+Version = Annotated[str, typer.Option("--version", help="version of the new bundle, such as 0.2.1")]
 Out = Annotated[Path, typer.Option("--out", help="folder of the bundle; must be empty or absent")]
 
 
@@ -122,6 +125,16 @@ def release(
     if private:
         experiment = experiment.with_linear_heads()
     bundle = experiment.release(run, experiment.evaluate(run), out, private=private)
+    if key:
+        sign_bundle(out, key)
+    _say(bundle)
+
+
+@app.command()
+def renew(released: Released, version: Version, out: Out, sign: SigningKey = None) -> None:
+    """Give a released bundle this version's preprocessing and quality limits; its weights stay as they are."""
+    key = read_signing_key(sign) if sign else None
+    bundle = renew_bundle(released, version, out)
     if key:
         sign_bundle(out, key)
     _say(bundle)

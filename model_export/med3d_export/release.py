@@ -1,6 +1,5 @@
 """From a training run to a bundle that a worker opens, verifies and reproduces."""
 
-import hashlib
 import json
 import platform
 import shutil
@@ -30,6 +29,7 @@ from med3d_pipeline import site_shifts
 from med3d_pipeline.bundle import DECODER, Bundle
 from med3d_pipeline.latent_space import LatentSpace
 from med3d_pipeline.manifest import MANIFEST, HeadDescription, Manifest, TrainingData
+from med3d_pipeline.nifti import digest_file
 from med3d_pipeline.onnx_sessions import SessionOptions
 from med3d_pipeline.reference_case import FOLDER as REFERENCE_FOLDER
 from med3d_pipeline.reference_case import ReferenceCase, Tolerances
@@ -97,7 +97,7 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     measured |= {name: round(value, 4) for name, value in false_alarms(limits, space).items()}
     metrics = measured | {name: float(f"{value:.3g}") for name, value in parity.items()}
     _write_texts(source, metrics, folder)
-    _write_reference_case(_manifest(source, metrics, folder), folder)
+    write_reference_case(Bundle(folder, _manifest(source, metrics, folder), SessionOptions(provider="cpu")))
     manifest = _manifest(source, metrics, folder)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     bundle = Bundle.open(folder)
@@ -153,20 +153,18 @@ def _write_texts(source: ReleaseInput, metrics: dict[str, float], folder: Path) 
         path.write_text(text, encoding="utf-8")
 
 
-def _write_reference_case(manifest: Manifest, folder: Path) -> None:
-    """Expected results, by the bundle's own files on ONNX Runtime's own CPU kernels."""
-    draft = Bundle(folder, manifest, SessionOptions(provider="cpu"))
-    volume = read_volume(folder / REFERENCE_FOLDER / "input.nii.gz")
+def write_reference_case(draft: Bundle) -> None:
+    """Write what ``draft``, on ONNX Runtime's own CPU kernels, gives for its reference case's input."""
+    volume = read_volume(draft.path / REFERENCE_FOLDER / "input.nii.gz")
     tensor = draft.tensor(volume)
     latent = draft.latent(tensor)
     brain_age, sdmt = draft.estimates(latent)
-    ReferenceCase(volume, tensor, latent, brain_age, sdmt, TOLERANCES).save(folder)
+    ReferenceCase(volume, tensor, latent, brain_age, sdmt, TOLERANCES).save(draft.path)
 
 
 def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> Manifest:
     config, ages = source.config, source.cohort.ages_years
     population = config.population
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     space = LatentSpace.load(folder / "latent_space.npz")
     return Manifest(
         name=config.name,
@@ -191,13 +189,14 @@ def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> 
         decision=decision_limits(config, space),
         metrics=metrics,
         software={"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}},
-        files={path.relative_to(folder).as_posix(): _sha256(path) for path in files},
+        files=file_digests(folder),
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 (hex) of every file of a bundle by its path in it, but for the manifest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(folder).as_posix(): digest_file(path) for path in files}
 
 
 def _require_size(folder: Path) -> None:

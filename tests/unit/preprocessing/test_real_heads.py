@@ -72,6 +72,15 @@ def test_the_average_head_is_accepted(bundle: Bundle, prepared: Preprocessed) ->
     assert judge_quality(prepared.measures, bundle.quality_limits).refusal is None
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_last_digits_of_the_header_change_nothing(
+    preprocess: Callable[[Volume], Preprocessed], prepared: Preprocessed, average: Volume, seed: int
+) -> None:
+    affine = average.affine.copy()
+    affine[:3] += np.random.default_rng(seed).uniform(-1e-6, 1e-6, (3, 4))
+    assert normalised_rmse(preprocess(Volume(voxels=average.voxels, affine=affine)), prepared) < 1e-3
+
+
 @pytest.mark.parametrize(("gain", "offset"), [(1.0, 1000.0), (0.004, -0.5), (3.0, -1024.0)])
 def test_gain_and_offset_of_the_brightness_change_nothing(
     preprocess: Callable[[Volume], Preprocessed], prepared: Preprocessed, average: Volume, gain: float, offset: float

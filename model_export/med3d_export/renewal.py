@@ -1,0 +1,34 @@
+"""A released bundle with its weights as they are, under this version's preprocessing and quality limits."""
+
+import shutil
+from pathlib import Path
+
+from med3d_export.release import ReleaseError, file_digests, write_reference_case
+from med3d_pipeline.bundle import Bundle, PreprocessingFile
+from med3d_pipeline.bundle_signature import SIGNATURE
+from med3d_pipeline.manifest import MANIFEST
+from med3d_pipeline.onnx_sessions import SessionOptions
+from med3d_pipeline.spec import QualityLimits
+
+
+def renew_bundle(released: Path, version: str, folder: Path) -> Bundle:
+    """Copy the bundle in ``released`` to ``folder`` as ``version`` and return it opened; it is not signed.
+
+    Networks, heads and calibration stay byte for byte. The quality limits are this version's; the reference case is
+    run anew, because the preprocessing gives other tensors. What that does to estimates is measured by ``promote``.
+
+    Raises ReleaseError where ``folder`` holds something, BundleError where ``released`` is damaged.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ReleaseError("the folder for the bundle is not empty")
+    bundle = Bundle.open(released)
+    shutil.copytree(released, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, SIGNATURE))
+    preprocessing = PreprocessingFile(spec=bundle.spec, quality_limits=QualityLimits())
+    (folder / "preprocessing.json").write_text(preprocessing.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    manifest = bundle.manifest.model_copy(update={"version": version})
+    write_reference_case(Bundle(folder, manifest, SessionOptions(provider="cpu")))
+    manifest = manifest.model_copy(update={"files": file_digests(folder)})
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    renewed = Bundle.open(folder)
+    renewed.run_reference_case()
+    return renewed
