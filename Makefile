@@ -16,7 +16,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos field test test-long test-export lint bench bench-cohort bench-encoder bench-capacity bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies clean
+.PHONY: help demo chaos field test test-long test-export lint bench bench-cohort bench-encoder bench-capacity bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,6 +127,9 @@ sbom: $(VENV)/.demo ## what is installed, as CycloneDX 1.6 (build/sbom.json)
 audit-dependencies: $(VENV)/.demo ## known vulnerabilities of what is installed (asks the advisory service of PyPI)
 	@$(PIP) install -e '.[supply-chain]'
 	@$(BIN)/python deploy/audit_dependencies.py
+
+states-page: $(VENV)/.dev ## draw docs/states.md anew from the tables of allowed moves
+	@PYTHONPATH=tests $(BIN)/python -m factories.state_diagrams
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -14,13 +14,13 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from med3d_contract.queues import COURIER_QUEUE, PREDICT_QUEUE, PREPROCESS_QUEUE
 from med3d_contract.results import RunStatus
 from med3d_service.runs.endings import PREDICT, PREPROCESS
+from med3d_service.runs.states import WORKED_ENDINGS
 from med3d_service.tables import AttemptRow, RunRow, StudyRow
 
 MEASURED = 100
 """Endings of a stage over which its time is averaged."""
 FIRST_GUESS_S = 5.0
 """Of a stage that has never ended here."""
-_WORKED = ("preprocessed", "completed", "refused", "parked")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _seconds_per_run(session: Session, stage: str) -> float:
     """A worker's seconds for one run of ``stage``, averaged over those that ended last here."""
     newest = (
         select((AttemptRow.ended_at - AttemptRow.claimed_at) / AttemptRow.batch_size)
-        .where(AttemptRow.stage == stage, AttemptRow.ended_at.is_not(None), AttemptRow.ending.in_(_WORKED))
+        .where(AttemptRow.stage == stage, AttemptRow.ended_at.is_not(None), AttemptRow.ending.in_(WORKED_ENDINGS))
         .order_by(AttemptRow.ended_at.desc())
         .limit(MEASURED)
     )

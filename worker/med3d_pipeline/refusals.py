@@ -40,7 +40,7 @@ READING_CODES: tuple[str, ...] = (
     "insufficient_coverage",
     "several_images",
 )
-"""Within a series the first code wins. Between the series of a study see ``speaks_for_the_study``."""
+"""Within a series the first code wins. Between the series of a study see series_selection."""
 
 ALLOWED_BY_HAND = frozenset(
     {

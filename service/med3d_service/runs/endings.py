@@ -11,6 +11,7 @@ from med3d_contract.results import Failure, RunStatus
 from med3d_contract.work import OUR_SURROUNDINGS, Completed, Failed, HeldAttempt, Outcome, Preprocessed, Refused
 from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves, now_of
 from med3d_service.runs.parking import may_still_get_t1, park_study
+from med3d_service.runs.states import AttemptEnding
 from med3d_service.tables import AttemptRow, RunRow
 
 PREPROCESS, PREDICT = "preprocess", "predict"
@@ -41,7 +42,7 @@ class Ending:
 
     attempt: AttemptRow
     move: Move
-    how: str
+    how: AttemptEnding
 
 
 def spoken_of(session: Session, numbers: Mapping[str, int]) -> dict[str, tuple[RunRow, AttemptRow]]:
@@ -62,8 +63,10 @@ def held_by(session: Session, held: Sequence[HeldAttempt]) -> tuple[list[RunRow]
 
 def may_end(run: RunRow, attempt: AttemptRow) -> bool:
     """Whether an attempt may still end: it is the newest, and in hand, or was lost and nobody has begun since."""
-    expected = {None: IN_WORK, "lost": WAITING}.get(attempt.ending)
-    return run.attempt == attempt.number and expected is not None and run.status == expected[attempt.stage]
+    if attempt.ending not in {None, AttemptEnding.LOST}:
+        return False
+    expected = IN_WORK if attempt.ending is None else WAITING
+    return run.attempt == attempt.number and run.status == expected[attempt.stage]
 
 
 def end_all(session: Session, endings: Sequence[Ending]) -> None:
@@ -87,11 +90,15 @@ def by_fault(
     lost = failure is WORKER_LOST
     passing = failure.code in OUR_SURROUNDINGS
     charged = charged and not passing
-    late = attempt.ending == "lost"  # charged already
+    late = attempt.ending == AttemptEnding.LOST  # charged already
     tries = run.tries + (1 if charged and not late else 0)
     if not failure.retryable or tries >= leases.max_tries:
         values = values | {"failure": failure.model_dump(mode="json"), "tries": tries}
-        return Ending(attempt, Move(run, RunStatus.FAILED, values, failure.code), "lost" if lost else "failed")
+        return Ending(
+            attempt,
+            Move(run, RunStatus.FAILED, values, failure.code),
+            AttemptEnding.LOST if lost else AttemptEnding.FAILED,
+        )
     back: dict[str, Any] = {
         "tries": tries,
         "retries": run.retries + (0 if late else 1),
@@ -102,7 +109,7 @@ def by_fault(
     to = WAITING[attempt.stage]
     if attempt.stage == PREDICT and failure.code in TENSOR_GONE:
         to, back = RunStatus.QUEUED, back | {"preprocessed": None}
-    return Ending(attempt, Move(run, to, back, failure.code), "lost" if lost else "retried")
+    return Ending(attempt, Move(run, to, back, failure.code), AttemptEnding.LOST if lost else AttemptEnding.RETRIED)
 
 
 def what_was_left(preprocessed: Preprocessed) -> dict[str, Any]:
@@ -117,16 +124,16 @@ def by_outcome(session: Session, run: RunRow, attempt: AttemptRow, outcome: Outc
     match outcome:
         case Completed() if attempt.stage == PREDICT:
             values = {"result": outcome.result.model_dump(mode="json")} | _reported(outcome)
-            return Ending(attempt, Move(run, RunStatus.COMPLETED, values), "completed")
+            return Ending(attempt, Move(run, RunStatus.COMPLETED, values), AttemptEnding.COMPLETED)
         case Completed():
             return None
         case Refused() if attempt.stage == PREPROCESS and may_still_get_t1(session, run, outcome):
             park_study(session, run.study_id)
             back = {"tries": 0, "dispatched_at": None}
-            return Ending(attempt, Move(run, RunStatus.QUEUED, back, outcome.refusal.code), "parked")
+            return Ending(attempt, Move(run, RunStatus.QUEUED, back, outcome.refusal.code), AttemptEnding.PARKED)
         case Refused():
             values = {"refusal": outcome.refusal.model_dump(mode="json")} | _reported(outcome)
-            return Ending(attempt, Move(run, RunStatus.REFUSED, values, outcome.refusal.code), "refused")
+            return Ending(attempt, Move(run, RunStatus.REFUSED, values, outcome.refusal.code), AttemptEnding.REFUSED)
         case Failed():
             return by_fault(
                 run, attempt, outcome.failure, leases, now_of(session), charged=True, values=_reported(outcome)

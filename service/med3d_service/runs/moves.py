@@ -11,6 +11,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from med3d_contract.results import RunStatus
 from med3d_service.database import db_now
 from med3d_service.problems import ServiceError
+from med3d_service.runs.states import RUN_MOVES, AttemptEnding
 from med3d_service.tables import AttemptRow, OutboxRow, RunEventRow, RunRow
 
 ANSWERS = frozenset({RunStatus.COMPLETED, RunStatus.REFUSED})
@@ -34,9 +35,13 @@ def now_of(session: Session) -> float:
 def make_moves(session: Session, moves: Sequence[Move], now: float) -> None:
     """Make all moves or none. Raises ServiceError("attempt_over") where a run is no longer what it was read as.
 
+    Raises AssertionError for a move that states.RUN_MOVES does not know: that is a fault of ours.
+
     One statement for all that write the same columns and one for their events: of many, a run costs a fraction of
     what it would cost alone.
     """
+    for move in moves:
+        assert move.to in RUN_MOVES[RunStatus(move.run.status)], f"no run goes from {move.run.status} to {move.to}"
     compare_and_set(session, [(move.run, _written(move, now)) for move in moves])
     record_events(session, [(move.run, now, move.to, move.code) for move in moves])
     answered = [{"run_id": move.run.id, "answered_at": now} for move in moves if move.to in ANSWERS]
@@ -115,16 +120,26 @@ def start_attempts(session: Session, runs: Sequence[RunRow], stage: str, worker_
     )
 
 
-def end_attempts(session: Session, endings: Sequence[tuple[AttemptRow, str]], now: float) -> None:
-    """Write down how attempts ended."""
+def end_attempts(session: Session, endings: Sequence[tuple[AttemptRow, AttemptEnding]], now: float) -> None:
+    """Write down how attempts ended that have ended no otherwise since they were read.
+
+    Raises ServiceError("attempt_over") where one has.
+    """
     statement = (
         update(AttemptRow.__table__)  # type: ignore[arg-type]
-        .where(AttemptRow.run_id == bindparam("here_id"), AttemptRow.number == bindparam("here_number"))
+        .where(
+            AttemptRow.run_id == bindparam("here_id"),
+            AttemptRow.number == bindparam("here_number"),
+            AttemptRow.ending.is_not_distinct_from(bindparam("here_ending")),
+        )
         .values(ending=bindparam("how"), ended_at=now)
     )
-    rows = [{"here_id": attempt.run_id, "here_number": attempt.number, "how": how} for attempt, how in endings]
-    if rows:
-        session.connection().execute(statement, rows)
+    rows = [
+        {"here_id": attempt.run_id, "here_number": attempt.number, "here_ending": attempt.ending, "how": how}
+        for attempt, how in endings
+    ]
+    if rows and session.connection().execute(statement, rows).rowcount != len(rows):
+        raise ServiceError("attempt_over")
     for attempt, how in endings:
         set_committed_value(attempt, "ending", how)
         set_committed_value(attempt, "ended_at", now)

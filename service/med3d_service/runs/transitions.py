@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import TERMINAL, Failure, Priority, Refusal, RunStatus
-from med3d_contract.work import Failed, HeldAttempt, Outcome, Preprocessed, WorkerIdentity
+from med3d_contract.work import HeldAttempt, Outcome, Preprocessed, WorkerIdentity
 from med3d_service.database import db_now
 from med3d_service.problems import ServiceError
 from med3d_service.runs.endings import (
@@ -43,9 +43,16 @@ from med3d_service.runs.moves import (
     record_events,
     start_attempts,
 )
+from med3d_service.runs.states import AttemptEnding
 from med3d_service.tables import RunRow, StudyRow
 
 LOST_AT_ONCE = 500
+_SAME = {
+    "completed": frozenset({AttemptEnding.COMPLETED}),
+    "refused": frozenset({AttemptEnding.REFUSED, AttemptEnding.PARKED}),
+    "failed": frozenset({AttemptEnding.FAILED, AttemptEnding.RETRIED}),
+}
+"""How an attempt has ended of which the same outcome was told before."""
 
 
 def claim_preprocess(session: Session, run_id: str, worker: WorkerIdentity, leases: Leases) -> RunRow:
@@ -132,7 +139,7 @@ def release(session: Session, held: Sequence[HeldAttempt]) -> set[str]:
         Ending(
             attempts[run.id],
             Move(run, WAITING[attempts[run.id].stage], {"dispatched_at": None}, "released"),
-            "released",
+            AttemptEnding.RELEASED,
         )
         for run in runs
     ]
@@ -163,12 +170,14 @@ def store_all_preprocessed(session: Session, done: Mapping[str, Preprocessed]) -
     found = spoken_of(session, {run_id: one.attempt for run_id, one in done.items()})
     endings, over = [], done.keys() - found.keys()
     for run_id, (run, attempt) in found.items():
-        if attempt.ending == "preprocessed":
+        if attempt.ending == AttemptEnding.PREPROCESSED:
             continue
         if attempt.stage != PREPROCESS or not may_end(run, attempt):
             over.add(run_id)
             continue
-        endings.append(Ending(attempt, Move(run, RunStatus.PREPROCESSED, what_was_left(done[run_id])), "preprocessed"))
+        endings.append(
+            Ending(attempt, Move(run, RunStatus.PREPROCESSED, what_was_left(done[run_id])), AttemptEnding.PREPROCESSED)
+        )
     end_all(session, endings)
     return over
 
@@ -187,7 +196,7 @@ def store_all_outcomes(session: Session, ended: Mapping[str, Outcome], leases: L
     endings, over = [], ended.keys() - found.keys()
     for run_id, (run, attempt) in found.items():
         outcome = ended[run_id]
-        same = {"failed", "retried"} if isinstance(outcome, Failed) else {outcome.outcome, "parked"}
+        same = _SAME[outcome.outcome]
         if attempt.ending in same:
             continue
         ending = by_outcome(session, run, attempt, outcome, leases) if may_end(run, attempt) else None
@@ -272,7 +281,7 @@ def supersede(session: Session, study_id: str, successor: RunRow) -> None:
     attempts = attempts_of(session, in_work) if in_work else {}
     now = now_of(session)
     make_moves(session, [Move(run, RunStatus.CANCELLED, code="superseded") for run in open_still], now)
-    end_attempts(session, [(attempt, "superseded") for attempt in attempts.values()], now)
+    end_attempts(session, [(attempt, AttemptEnding.SUPERSEDED) for attempt in attempts.values()], now)
     for run in runs:
         run.superseded_by = successor.id
     session.flush()

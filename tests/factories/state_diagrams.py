@@ -1,0 +1,32 @@
+"""Draws docs/states.md from the tables of allowed moves; ``python -m factories.state_diagrams`` writes it anew."""
+
+import re
+from pathlib import Path
+
+from med3d_service.runs.states import RUN_MOVES
+
+PAGE = Path(__file__).parents[2] / "docs" / "states.md"
+DIAGRAMS = {"A run": RUN_MOVES}
+"""By the heading under which each stands."""
+
+
+def drawn(moves):
+    """A Mermaid diagram; those that nothing follows lead to its end."""
+    lines = ["```mermaid", "stateDiagram-v2"]
+    for before, after in moves.items():
+        lines += [f"    {before} --> {one}" for one in type(before) if one in after]
+        lines += [] if after else [f"    {before} --> [*]"]
+    return "\n".join([*lines, "```"])
+
+
+def with_diagrams(text):
+    """The page with every diagram as the code has it."""
+    for heading, moves in DIAGRAMS.items():
+        pattern = rf"(## {heading}\n.*?)```mermaid\n.*?```"
+        assert re.search(pattern, text, re.DOTALL), heading
+        text = re.sub(pattern, lambda found, moves=moves: found[1] + drawn(moves), text, count=1, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_diagrams(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,67 @@
+"""The tables of allowed moves, and the page that is drawn from them."""
+
+import re
+
+import pytest
+
+from factories.service import LEASES, add_run, open_database, worker
+from factories.state_diagrams import DIAGRAMS, PAGE, with_diagrams
+from med3d_contract.results import RunStatus
+from med3d_service.problems import ServiceError
+from med3d_service.runs import transitions
+from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves
+from med3d_service.runs.states import RUN_MOVES, AttemptEnding
+from med3d_service.tables import RunRow
+
+
+@pytest.fixture
+def database(tmp_path):
+    made = open_database(tmp_path)
+    yield made
+    made.close()
+
+
+def test_the_page_shows_every_table_as_the_code_has_it():
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == with_diagrams(page)
+    assert set(re.findall(r"^## (.*)", page, re.MULTILINE)) == set(DIAGRAMS)
+
+
+def test_the_page_names_every_ending_of_an_attempt():
+    page = PAGE.read_text(encoding="utf-8")
+    assert [one for one in AttemptEnding if f"`{one}`" not in page] == []
+
+
+@pytest.mark.parametrize("moves", DIAGRAMS.values(), ids=DIAGRAMS)
+def test_a_table_speaks_of_every_state_and_each_is_reached(moves):
+    states = set(type(next(iter(moves))))
+    assert set(moves) == states
+    reached = set().union(*moves.values())
+    assert len(states - reached) <= 1, "the first alone is where things begin"
+
+
+def test_nothing_follows_where_a_run_has_ended():
+    assert {status for status, after in RUN_MOVES.items() if not after} == {one for one in RunStatus if one.is_terminal}
+
+
+def test_a_move_that_is_not_in_the_table_is_not_made(database):
+    run_id = add_run(database)
+    with database.write() as session, pytest.raises(AssertionError, match="queued to predicting"):
+        make_moves(session, [Move(session.query(RunRow).one(), RunStatus.PREDICTING)], 0.0)
+    with database.read() as session:
+        assert session.query(RunRow).where(RunRow.id == run_id).one().status == RunStatus.QUEUED
+
+
+def test_of_two_that_end_an_attempt_one_is_told_that_it_was_too_late(database):
+    run_id = add_run(database)
+    with database.write() as session:
+        transitions.claim_preprocess(session, run_id, worker(), LEASES)
+        attempt = attempts_of(session, {run_id: 1})[run_id]
+        session.expunge(attempt)
+        (known,) = attempts_of(session, {run_id: 1}).values()
+        end_attempts(session, [(known, AttemptEnding.LOST)], 1.0)
+        with pytest.raises(ServiceError) as refused:
+            end_attempts(session, [(attempt, AttemptEnding.REFUSED)], 2.0)
+        assert refused.value.code == "attempt_over"
+        session.expire_all()
+        assert attempts_of(session, {run_id: 1})[run_id].ending == AttemptEnding.LOST
