@@ -18,15 +18,20 @@ class _Verdict:
     reason: str
 
 
-NO_HEAD = "What was scanned does not look like a head in T1-weighted contrast. Send a T1-weighted MRI of a whole head."
+NO_HEAD = (
+    "No brain in T1-weighted contrast was found where the image's orientation says that it is: the image shows "
+    "something else, such as a phantom or another body part, or its axes are not those that the file states. Send a "
+    "T1-weighted MRI of a whole head with the orientation that the scanner wrote."
+)
 
 # In the order in which they win: what explains the other measures comes first.
 _VERDICTS = (
     _Verdict(
         "too_noisy",
         frozenset({"signal_to_noise"}),
-        "The image is too noisy to tell the brain's tissues apart. Send a scan with more signal, as the scanner "
-        "reconstructed it.",
+        "Neighbouring voxels inside what should be the brain differ by too much to tell the brain's tissues apart: the "
+        "image is nearly all noise, or shows no head but fine structure, such as a phantom's grid. Send a T1-weighted "
+        "MRI of a whole head, as the scanner reconstructed it.",
     ),
     _Verdict(
         "blank_slices",
@@ -37,7 +42,15 @@ _VERDICTS = (
     _Verdict(
         "brain_cut_off",
         frozenset({"template_outside_view", "brain_at_edge_cm2"}),
-        "Part of the brain lies outside the image. Send a scan that covers the whole head.",
+        "Part of the brain lies outside the image, or was set to zero in it. Send a scan that covers the whole head, "
+        "from the crown to below the cerebellum, as the scanner reconstructed it.",
+    ),
+    _Verdict(
+        "wrong_orientation",
+        frozenset({"gain_by_turning"}),
+        "The head does not lie as the file says: back for front or top for bottom it fits the template better. The "
+        "orientation was lost or changed in a conversion. Send the scanner's DICOM images, or convert them again and "
+        "keep the orientation that they state.",
     ),
     _Verdict(
         "not_a_head",
@@ -79,10 +92,12 @@ _MEASURES = {
     "signal_to_noise": ("signal to noise", ""),
     "contrast_to_noise": ("contrast to noise", ""),
     "white_over_grey": ("brightness of white over grey matter", ""),
+    "gain_by_turning": ("gain in similarity by turning the head", ""),
+    "blank_slices_mm": ("thickness of the slices without signal", " mm"),
     "tissue_correlation": ("likeness of the tissues to the template's", ""),
 }
 
-QUALITY_CODES = ("not_finite", "constant_image", *dict.fromkeys(verdict.code for verdict in _VERDICTS))
+QUALITY_CODES = ("ct_values", "not_finite", "constant_image", *dict.fromkeys(verdict.code for verdict in _VERDICTS))
 """The codes with which preprocessing and the quality gate refuse, in the order in which they win."""
 
 

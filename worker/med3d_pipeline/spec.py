@@ -91,6 +91,7 @@ def _refuse() -> dict[str, Limits]:
         "contrast_to_noise": (1.7, None),
         "white_over_grey": (0.05, None),
         "tissue_correlation": (0.15, None),
+        "gain_by_turning": (None, 0.01),
     }
 
 

@@ -47,6 +47,7 @@ _MEASURES = {
     "signal_to_noise": ("signal to noise", "", 1),
     "contrast_to_noise": ("contrast to noise", "", 1),
     "white_over_grey": ("white over grey matter", "", 2),
+    "gain_by_turning": ("better fit when turned", "", 3),
     "tissue_correlation": ("tissues like the template's", "", 2),
 }
 

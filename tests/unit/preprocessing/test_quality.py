@@ -29,6 +29,7 @@ GOOD = {
     "contrast_to_noise": 9.0,
     "white_over_grey": 0.27,
     "tissue_correlation": 0.48,
+    "gain_by_turning": 0.0,
 }
 
 
@@ -68,6 +69,7 @@ def test_a_good_head_passes_without_remark() -> None:
         ({"signal_to_noise": 1.8, "contrast_to_noise": 1.4, "brain_at_edge_cm2": 90.0}, "too_noisy"),
         ({"blank_slices_mm": 1.0, "template_overlap": 0.84, "brain_at_edge_cm2": 90.0}, "blank_slices"),
         ({"brain_at_edge_cm2": 60.0, "registration_similarity": 0.8}, "brain_cut_off"),
+        ({"gain_by_turning": 0.03, "registration_similarity": 0.86, "template_overlap": 0.88}, "wrong_orientation"),
         ({"registration_similarity": 0.68, "template_overlap": 0.85, "affine_anisotropy": 1.6}, "not_a_head"),
         ({"contrast_to_noise": 1.4, "registration_similarity": 0.85, "brain_volume_ml": 2670.0}, "not_a_head"),
         ({"registration_similarity": 0.85, "brain_volume_ml": 700.0}, "not_a_head"),

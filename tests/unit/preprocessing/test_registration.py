@@ -9,7 +9,7 @@ from factories import heads
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.registration import AffineRegistration
 from med3d_pipeline.resampling import sample_linear
-from med3d_pipeline.spec import PreprocessSpec, RegistrationSpec
+from med3d_pipeline.spec import PreprocessSpec, QualityLimits, RegistrationSpec
 from med3d_pipeline.template import Template, grid_affine
 from med3d_pipeline.volume import Volume
 
@@ -101,3 +101,16 @@ def test_the_grid_is_centred_on_the_template_s_brain(template: Template) -> None
     spec = PreprocessSpec()
     middle = grid_affine(template, spec) @ [*((np.array(spec.shape) - 1) / 2), 1]
     assert np.allclose(middle[:3], template.centre_mm)
+
+
+def test_a_brain_in_its_place_gains_nothing_by_turning(template: Template, register: AffineRegistration) -> None:
+    assert register.gain_by_turning(moved(template, motion_of((0.2, -0.1, 0.1), (1.1, 0.9, 1.0), (8, -5, 3)))) < 0
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_brain_the_other_way_round_gains_by_turning(
+    template: Template, register: AffineRegistration, axis: int
+) -> None:
+    signs = [-1.0, -1.0, -1.0, 1.0]
+    signs[axis] = 1.0
+    assert register.gain_by_turning(moved(template, np.diag(signs))) > QualityLimits().refuse["gain_by_turning"][1]
