@@ -40,6 +40,11 @@ class BrainNetworks:
     mask_session: OnnxSession
 
 
+def axis_sizes(grid: Shape) -> dict[str, int]:
+    """The sizes of a brain network's image by the names of its axes, for a session that sees no other grid."""
+    return dict(zip(("x", "y", "z"), grid, strict=True))
+
+
 @dataclass(frozen=True, eq=False)
 class BrainMask:
     """Where the brain is in a head: whole voxels of half the head's spacing, in a box of the head's voxels.
@@ -75,6 +80,25 @@ class BrainMask:
         return mask
 
 
+def enclosing_box(mask: Mask) -> Box:
+    """The smallest box that holds all of ``mask``. Raises InputRefused("not_a_head") when the mask is empty."""
+    sides = []
+    for axis in range(3):
+        held = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if held.size == 0:
+            raise no_brain()
+        sides.append(slice(int(held[0]), int(held[-1]) + 1))
+    return (sides[0], sides[1], sides[2])
+
+
+def whole_brain(mask: Mask) -> Mask:
+    """The largest part of ``mask`` with its cavities filled, looked for no farther out than the mask reaches."""
+    box = enclosing_box(mask)
+    whole = np.zeros_like(mask)
+    whole[box] = fill_holes(largest_component(mask[box]))
+    return whole
+
+
 def extract_brain(head: Volume, networks: BrainNetworks) -> BrainMask:
     """Find the brain in a head whose axes run closest to RAS.
 
@@ -94,7 +118,7 @@ def extract_brain(head: Volume, networks: BrainNetworks) -> BrainMask:
     fine = np.empty((2 * x, 2 * y, 2 * z), dtype=np.uint8)
     for index, slab in enumerate(even_slabs(brain, fine.shape)):
         np.greater(slab, 0.5, out=fine[index], casting="unsafe")
-    return BrainMask(head=head, box=box, fine=fill_holes(largest_component(fine)))
+    return BrainMask(head=head, box=box, fine=whole_brain(fine))
 
 
 def no_brain() -> InputRefused:

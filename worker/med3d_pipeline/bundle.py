@@ -13,7 +13,7 @@ from nibabel.filebasedimages import ImageFileError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from med3d_pipeline import site_shifts
-from med3d_pipeline.brain_extraction import BrainNetworks
+from med3d_pipeline.brain_extraction import BOX_GRID, MASK_GRID, BrainNetworks, axis_sizes
 from med3d_pipeline.bundle_signature import TrustedKeys
 from med3d_pipeline.encoder import Float32, LatentEncoder
 from med3d_pipeline.errors import BundleError
@@ -80,8 +80,8 @@ class PreprocessingAssets:
     def preprocessor(self) -> Preprocessor:
         """A preprocessor with sessions of its own. Raises BundleError where a network or the template is unreadable."""
         networks = BrainNetworks(
-            box_session=open_session(self.folder / "brain_box.onnx", self.options),
-            mask_session=open_session(self.folder / "brain_mask.onnx", self.options),
+            box_session=open_session(self.folder / "brain_box.onnx", self.options, axis_sizes(BOX_GRID)),
+            mask_session=open_session(self.folder / "brain_mask.onnx", self.options, axis_sizes(MASK_GRID)),
         )
         return Preprocessor(self.file.spec, self.template(), networks, self.options.threads)
 

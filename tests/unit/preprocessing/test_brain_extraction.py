@@ -12,6 +12,7 @@ from med3d_pipeline.brain_extraction import (
     extract_brain,
     fill_holes,
     largest_component,
+    whole_brain,
 )
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.volume import Volume
@@ -85,6 +86,20 @@ def test_the_larger_of_two_parts_is_kept_whole_and_its_cavity_filled() -> None:
     kept = fill_holes(largest_component(mask))
     assert kept.sum() == 8**3
     assert kept[5, 5, 5] == 1
+
+
+@pytest.mark.parametrize("density", [0.1, 0.35, 0.7])
+def test_the_whole_brain_is_the_same_when_looked_for_within_its_own_box(density: float) -> None:
+    """Cavities that open at the box's faces, but not at the image's, and parts at the image's edge among them."""
+    mask = np.zeros((24, 20, 26), dtype=np.uint8)
+    mask[3:20, 5:, 4:22] = np.random.default_rng(6).random((17, 15, 18)) < density
+    assert np.array_equal(whole_brain(mask), fill_holes(largest_component(mask)))
+
+
+def test_an_empty_mask_holds_no_brain() -> None:
+    with pytest.raises(InputRefused) as caught:
+        whole_brain(np.zeros((8, 8, 8), dtype=np.uint8))
+    assert caught.value.code == "not_a_head"
 
 
 def test_parts_that_touch_at_a_corner_are_one() -> None:

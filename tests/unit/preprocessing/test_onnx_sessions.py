@@ -145,3 +145,13 @@ def test_buffers_that_are_bound_give_what_plain_runs_give() -> None:
         tensors = np.random.default_rng(seed).random((2, 1, *shape), dtype=np.float32)
         one, other = (session.run({"tensor": tensors})["latent"] for session in (plain, bound))
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_session_of_known_sizes_gives_what_one_of_any_size_gives_and_takes_no_other() -> None:
+    model = Bundle.default_path() / "brain_box.onnx"
+    fixed, dynamic = open_session(model, sizes={"x": 32, "y": 64, "z": 32}), open_session(model)
+    image = np.random.default_rng(5).random((1, 1, 32, 64, 32), dtype=np.float32)
+    one, other = (session.run({"image": image})["brain"] for session in (fixed, dynamic))
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    with pytest.raises(InferenceError):
+        fixed.run({"image": image.transpose(0, 1, 3, 2, 4)})
