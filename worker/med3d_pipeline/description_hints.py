@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+MOST_CHARACTERS, MOST_DERIVATION_CHARACTERS = 256, 2048  # far above what the standard allows; the rest is not read
 _WORDS = {
     "T1": r"t1(?:wi?|tfe|ce?|gd|km)?|\w*mprage|bravo|f?spgr|mp2rage|vibe",
     "T2": r"t2w?(?! ?\*)|haste|ciss|fiesta",
@@ -55,23 +56,32 @@ _WITH_AGENT = re.compile(
 )
 
 
-def hints_of(*descriptions: str) -> frozenset[str]:
-    """Return the kinds of scan that ``descriptions`` speak of, such as ``T1``, ``scout`` or ``contrast agent``."""
-    joined = _joined(descriptions)
-    found = {hint for hint, pattern in _PATTERNS.items() if pattern.search(joined)}
-    if _WITH_AGENT.search(_WITHOUT_AGENT.sub(" ", joined)):
+def hints_of(series: str, protocol: str = "") -> frozenset[str]:
+    """Return the kinds of scan that SeriesDescription speaks of, such as ``T1``, ``scout`` or ``contrast agent``.
+
+    ProtocolName speaks where the series is silent: some scanners write the whole examination's name there. Of T1 and of
+    a contrast agent either may speak.
+    """
+    own, common = _kinds(series), _kinds(protocol)
+    return frozenset((own or common) | (common & {"T1", "contrast agent"}))
+
+
+def _kinds(description: str) -> set[str]:
+    text = _plain(description, MOST_CHARACTERS)
+    found = {hint for hint, pattern in _PATTERNS.items() if pattern.search(text)}
+    if _WITH_AGENT.search(_WITHOUT_AGENT.sub(" ", text)):
         found.add("contrast agent")
-    return frozenset(found)
+    return found
 
 
 def derivations_of(description: str, codes: Sequence[str]) -> frozenset[str]:
     """Return what a DerivationDescription and DICOM codes say was computed, such as ``reformat`` or ``map``."""
-    joined = _joined([description])
-    found = {kind for kind, pattern in _DERIVED_PATTERNS.items() if pattern.search(joined)}
+    text = _plain(description, MOST_DERIVATION_CHARACTERS)
+    found = {kind for kind, pattern in _DERIVED_PATTERNS.items() if pattern.search(text)}
     if "correction" in found:
         found.discard("mpr")  # beside corrections the word means MPRAGE, as in "MPR; GradWarp; N3; Scaled"
     return frozenset(found | {_KIND_OF_CODE[code] for code in codes if code in _KIND_OF_CODE})
 
 
-def _joined(descriptions: Sequence[str]) -> str:
-    return " ".join(descriptions).lower().replace("_", " ").replace("-", " ")
+def _plain(description: str, most: int) -> str:
+    return description[:most].lower().replace("_", " ").replace("-", " ")

@@ -168,7 +168,7 @@ def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
     if len(distances) < MIN_SLICES:
         raise InputRefused(
             "missing_slices",
-            f"The series has only {len(distances)} of its slices, which is no volume. Send all slices of the series.",
+            f"Only {len(distances)} slices of the series came, which is no volume. Send all slices of the series.",
         )
     smallest = apart.min()
     step = np.median(apart[apart < 1.2 * smallest])
@@ -185,7 +185,7 @@ def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
     raise InputRefused(
         "uneven_spacing",
         f"The distance between neighbouring slices varies from {apart.min():.2f} to {apart.max():.2f} mm. "
-        "Send a series with evenly spaced slices.",
+        "Send the series as the scanner reconstructed it, complete and with evenly spaced slices.",
     )
 
 
@@ -201,7 +201,7 @@ def _refuse_off_line(positions: Vectors, normal: Vectors, rounding_mm: float) ->
         raise InputRefused(
             "uneven_spacing",
             "The slices do not lie behind one another on a straight line at even distances. "
-            "Send a series with evenly spaced slices.",
+            "Send the series as the scanner reconstructed it, complete and with evenly spaced slices.",
         )
     cosine = min(1.0, abs(float(step @ normal)) / float(np.linalg.norm(step)))
     tilt_deg = float(np.degrees(np.arccos(cosine)))

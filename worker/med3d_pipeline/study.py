@@ -116,7 +116,9 @@ def load_stack(planes: Sequence[Plane]) -> LoadedSeries:
     if planes[0].facts.samples_per_pixel != 1 or not planes[0].facts.photometric.startswith("MONOCHROME"):
         raise InputRefused("unsupported_colour", "The images are in colour. Send the original grey-value images.")
     if any(plane.pixel_data == "absent" for plane in planes):
-        raise InputRefused("no_pixel_data", "Images of the series hold no pixel data. Send the complete images.")
+        raise InputRefused(
+            "no_pixel_data", "Images of the series hold no pixel data. Send the series again, with its images."
+        )
     if any(plane.pixel_data == "truncated" for plane in planes):
         raise truncated()
     geometry = assemble_stack(planes)

@@ -66,6 +66,13 @@ def test_a_steady_state_scan_is_used_under_any_other_description(tmp_path, descr
     assert "T1w" in select_series(study_with(tmp_path, scan=STEADY_T1 | {"SeriesDescription": description})).chosen
 
 
+def test_the_name_of_a_whole_examination_says_nothing_of_a_series_that_speaks_for_itself(tmp_path):
+    header = STEADY_T1 | {"SeriesDescription": "SAG 3D FSPGR", "ProtocolName": "HEAD SURVEY TOF MRA"}
+    assert "T1w" in select_series(study_with(tmp_path / "a", scan=header)).chosen
+    silent = STEADY_T1 | {"SeriesDescription": "3D", "ProtocolName": "TOF MRA"}
+    assert refusal_of_choice(study_with(tmp_path / "b", scan=silent)).code == "no_t1w_series"
+
+
 @pytest.mark.parametrize("description", ["AAHead_Scout", "TOF", "B1 map", "SWI"])
 def test_an_inversion_speaks_louder_than_the_description(tmp_path, description):
     assert "T1w" in select_series(study_with(tmp_path, scan={"SeriesDescription": description})).chosen
