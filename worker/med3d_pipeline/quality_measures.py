@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.brain_edge import zeros_beside_brain_cm2
-from med3d_pipeline.brain_extraction import Mask
+from med3d_pipeline.brain_extraction import Box, Mask
 from med3d_pipeline.contrast import TemplateTissues, measure_contrast
 from med3d_pipeline.registration import Alignment
 from med3d_pipeline.resampling import coarsen, sample_linear
@@ -114,19 +114,28 @@ def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:
 
 def _noise(native: Volume, brain: Flags) -> float:
     """Measure the noise along the finest axis; where several are as fine, their mean, so that none is preferred."""
+    box = _box_around(brain)
+    voxels, brain = native.voxels[box], brain[box]
     finest = min(native.spacing_mm) * (1 + AS_FINE)
-    found = [
-        _noise_along(axis, native.voxels, brain) for axis, spacing in enumerate(native.spacing_mm) if spacing <= finest
-    ]
+    found = [_noise_along(axis, voxels, brain) for axis, spacing in enumerate(native.spacing_mm) if spacing <= finest]
     return float(np.mean(found))
 
 
-def _noise_along(axis: int, native: Voxels, brain: Flags) -> float:
-    voxels, inside = np.moveaxis(native, axis, 0), np.moveaxis(brain, axis, 0)
-    whole = inside[:-2] & inside[1:-1] & inside[2:]
-    before, here, after = (part[whole].astype(np.float64) for part in (voxels[:-2], voxels[1:-1], voxels[2:]))
+def _box_around(brain: Flags) -> Box:
+    """Return the box, in voxels, around a brain that has some: what lies outside it takes time and tells nothing."""
+    held = [np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    x, y, z = (slice(int(places[0]), int(places[-1]) + 1) for places in held)
+    return (x, y, z)
+
+
+def _noise_along(axis: int, voxels: Voxels, brain: Flags) -> float:
+    # Slices of the array as it lies in memory: with the axis moved to the front this takes three times as long.
+    ends = (slice(None, -2), slice(1, -1), slice(2, None))
+    places = [tuple(end if a == axis else slice(None) for a in range(3)) for end in ends]
+    whole = brain[places[0]] & brain[places[1]] & brain[places[2]]
+    before, here, after = (voxels[place][whole] for place in places)
     if here.size == 0:
         return 0.0
     second = np.abs(before - 2 * here + after)
     kept = max(1, round(TRIM * second.size))
-    return float(SIGMA_PER_TRIMMED_MEAN * np.partition(second, kept - 1)[:kept].mean() / math.sqrt(6))
+    return float(SIGMA_PER_TRIMMED_MEAN * np.partition(second, kept - 1)[:kept].mean(dtype=np.float64) / math.sqrt(6))
