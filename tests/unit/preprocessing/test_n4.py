@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from factories import heads
-from med3d_pipeline.bias_field import DARKEST, PURE_BRAIN, every_so_many
-from med3d_pipeline.itk_images import to_array, to_image
-from med3d_pipeline.itk_threads import itk_threads
+from factories.simple_itk_n4 import field_by_simple_itk
+from med3d_pipeline.bias_field import every_so_many, few_voxels
 from med3d_pipeline.n4 import SplineField, SplineFit, estimate_log_field, sharpen, spline_basis
 from med3d_pipeline.resampling import coarsen
 from med3d_pipeline.volume import Volume
@@ -35,29 +33,11 @@ def two_tissues(shape: tuple[int, int, int] = (20, 24, 18)) -> tuple[np.ndarray,
 
 
 def by_simple_itk(voxels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The logarithm of the field that SimpleITK's filter finds, at every voxel."""
-    image, within = to_image(voxels, np.eye(4)), to_image(mask.astype(np.uint8), np.eye(4))
-    n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetMaximumNumberOfIterations(list(ITERATIONS))
-    n4.SetConvergenceThreshold(CONVERGENCE)
-    n4.SetMaskLabel(1)
-    with itk_threads(1):
-        n4.Execute(image, within)
-    return to_array(n4.GetLogBiasFieldAsImage(image))
+    return field_by_simple_itk(voxels, mask, ITERATIONS, CONVERGENCE)
 
 
 def by_ours(voxels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return estimate_log_field(voxels, mask, ITERATIONS, CONVERGENCE).at(everywhere(voxels.shape))
-
-
-def few_voxels(head: Volume, brain: Volume, grid_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """What ``correct_bias_field`` gives to N4: one voxel in every ``grid_mm`` or so of 2 mm voxels."""
-    coarse, share = (coarsen(heads.canonical(volume), 2.0) for volume in (head, brain))
-    x, y, z = (
-        every_so_many(size, round(grid_mm / mm)) for size, mm in zip(coarse.shape, coarse.spacing_mm, strict=True)
-    )
-    few = coarse.voxels[x, y, z]
-    return np.maximum(few, few.max() * DARKEST), share.voxels[x, y, z] > PURE_BRAIN
 
 
 def test_the_field_is_that_of_simple_itk() -> None:
@@ -77,7 +57,9 @@ def test_the_field_is_that_of_simple_itk() -> None:
     ],
 )
 def test_the_field_of_real_heads_is_that_of_simple_itk(head: str, brain: str | int, test_data: Path) -> None:
-    voxels, mask = few_voxels(*real_head(test_data, head, brain), grid_mm=6.0)
+    working = (coarsen(heads.canonical(volume), 2.0) for volume in real_head(test_data, head, brain))
+    few = few_voxels(*working, grid_mm=6.0)
+    voxels, mask = few.voxels, few.mask
     # With a geometric mean of one in the brain, as it is used: the field's own level is lost in ITK's float32, which
     # answers one part in 10 million more on its input with another 1.3e-4 on head_with_mask.
     ours, itks = (field[mask] - field[mask].mean() for field in (by_ours(voxels, mask), by_simple_itk(voxels, mask)))

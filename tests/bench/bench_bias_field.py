@@ -1,0 +1,46 @@
+"""Seconds of N4 by products along the axes beside SimpleITK's filter, and how far their fields lie apart.
+
+PYTHONPATH=tests python -m bench.bench_bias_field [--rounds 3]
+"""
+
+import statistics
+
+import numpy as np
+
+from bench.measuring import alternating, machine, spread, table
+from bench.scans import options, preprocessor, several_heads
+from factories.simple_itk_n4 import field_by_simple_itk
+from med3d_pipeline.bias_field import few_voxels
+from med3d_pipeline.brain_extraction import extract_brain
+from med3d_pipeline.n4 import estimate_log_field
+from med3d_pipeline.orientation import to_closest_ras
+from med3d_pipeline.preprocess import Preprocessor
+from med3d_pipeline.resampling import coarsen
+from med3d_pipeline.volume import Volume
+
+
+def row(name: str, head: Volume, preprocess: Preprocessor, rounds: int) -> tuple[str, ...]:
+    """One head: seconds of both, their ratio, the farthest that the fields' logarithms lie apart in the brain."""
+    spec = preprocess.spec
+    working = coarsen(to_closest_ras(head), spec.working_grid_mm)
+    near, share = preprocess.near_brain(working, extract_brain(working, preprocess.networks).share())
+    few = few_voxels(near, share, spec.bias_field.grid_mm)
+    given = (few.voxels, few.mask, spec.bias_field.iterations, spec.bias_field.convergence)
+    where = tuple(np.arange(size, dtype=np.float64) for size in few.voxels.shape)
+    ours, theirs = alternating(lambda: estimate_log_field(*given), lambda: field_by_simple_itk(*given), rounds)
+    fields = [estimate_log_field(*given).at(where)[few.mask], field_by_simple_itk(*given)[few.mask]]
+    apart = np.abs(np.subtract(*(field - field.mean() for field in fields))).max()
+    ratio = statistics.median(theirs) / statistics.median(ours)
+    return name, spread(ours), spread(theirs), f"{ratio:.0f}x", f"{apart:.0e}"
+
+
+def main() -> None:
+    given = options(__doc__ or "").parse_args()
+    preprocess = preprocessor(given)
+    rows = [row(name, head, preprocess, given.rounds) for name, head in several_heads(given.data).items()]
+    print(table(("head", "ours, s", "SimpleITK, s", "quicker by", "fields apart, at most"), rows))
+    print(f"\nMachine: {machine()}")
+
+
+if __name__ == "__main__":
+    main()
