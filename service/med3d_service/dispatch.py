@@ -24,6 +24,7 @@ from med3d_contract.queues import (
 from med3d_contract.results import Priority, RunStatus
 from med3d_service.database import Database, db_now
 from med3d_service.tables import RunRow, StudyRow
+from med3d_service.working_copy.states import CopyStatus
 
 log = structlog.get_logger()
 QUEUE_OF = {RunStatus.QUEUED: PREPROCESS_QUEUE, RunStatus.PREPROCESSED: PREDICT_QUEUE}
@@ -155,7 +156,7 @@ def _send_line(
     due = or_(RunRow.dispatched_at.is_(None), RunRow.dispatched_at < db_now() - redispatch_s)
     here = (
         RunRow.status == line.status, RunRow.priority == line.priority, RunRow.held.is_(False),
-        StudyRow.working_status == "ready", *only,
+        StudyRow.working_status == CopyStatus.READY, *only,
     )  # fmt: skip
     waiting = (
         select(RunRow.id, RunRow.dispatched_at)

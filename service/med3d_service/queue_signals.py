@@ -16,6 +16,7 @@ from med3d_contract.results import RunStatus
 from med3d_service.runs.endings import PREDICT, PREPROCESS
 from med3d_service.runs.states import WORKED_ENDINGS
 from med3d_service.tables import AttemptRow, RunRow, StudyRow
+from med3d_service.working_copy.states import CopyStatus
 
 MEASURED = 100
 """Endings of a stage over which its time is averaged."""
@@ -37,7 +38,7 @@ class QueueSignal:
 
 def queue_signals(session: Session, now: float, target_s: float) -> list[QueueSignal]:
     """The queues of work in the order in which a study passes them."""
-    ready = StudyRow.id == RunRow.study_id, StudyRow.working_status == "ready"
+    ready = StudyRow.id == RunRow.study_id, StudyRow.working_status == CopyStatus.READY
     queued = _count_and_oldest(
         session, RunRow.created_at, RunRow.status == RunStatus.QUEUED, RunRow.held.is_(False), *ready
     )
@@ -45,7 +46,7 @@ def queue_signals(session: Session, now: float, target_s: float) -> list[QueueSi
     preprocessed = _count_and_oldest(
         session, AttemptRow.ended_at, RunRow.status == RunStatus.PREPROCESSED, RunRow.held.is_(False), *ended
     )
-    copies = _by_status(session, StudyRow.working_status, StudyRow.created_at, ("waiting", "copying"))
+    copies = _by_status(session, StudyRow.working_status, StudyRow.created_at, (CopyStatus.WAITING, CopyStatus.COPYING))
     runs = _by_status(session, RunRow.status, RunRow.created_at, (RunStatus.PREPROCESSING, RunStatus.PREDICTING))
     return [
         _signal(COURIER_QUEUE, copies["waiting"], copies["copying"][0], FIRST_GUESS_S, now, target_s),

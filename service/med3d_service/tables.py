@@ -108,7 +108,7 @@ class StudyRow(Base):
     stated_sex: Mapped[str | None] = mapped_column(String(1))
     found_age: Mapped[dict[str, Any] | None]
     found_sex: Mapped[str | None] = mapped_column(String(1))
-    working_status: Mapped[str] = mapped_column(STATUS)  # waiting, copying, ready, refused
+    working_status: Mapped[str] = mapped_column(STATUS)  # CopyStatus; working_copy.states alone changes it
     working_priority: Mapped[int] = mapped_column(default=NO_RUN_WAITS)  # of the most urgent run that was asked for
     working_key: Mapped[str | None] = mapped_column(String(200))
     working_sha256: Mapped[str | None] = mapped_column(DIGEST)

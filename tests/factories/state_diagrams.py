@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 from med3d_service.runs.states import RUN_MOVES
+from med3d_service.working_copy.states import COPY_MOVES
 
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"
-DIAGRAMS = {"A run": RUN_MOVES}
+DIAGRAMS = {"A run": RUN_MOVES, "A working copy": COPY_MOVES}
 """By the heading under which each stands."""
 
 

@@ -16,12 +16,12 @@ from med3d_contract.cohorts import (
 from med3d_contract.results import RunStatus
 from med3d_service.bundles import find_bundle
 from med3d_service.cohorts.night import night_at
-from med3d_service.cohorts.reprocessing import TO_BE_COPIED
 from med3d_service.cohorts.tables import CohortMemberRow, CohortRow, ReprocessingRow
 from med3d_service.cohorts.views import schedule_of
 from med3d_service.database import db_now
 from med3d_service.runs.views import bundle_ref
 from med3d_service.tables import BundleRow, RunRow, StudyRow, WorkerRow
+from med3d_service.working_copy.states import TO_BE_COPIED
 
 RATE_OVER_S = 300.0
 NEWEST = 50

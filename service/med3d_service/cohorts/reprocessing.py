@@ -24,9 +24,7 @@ from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import refuse_study
 from med3d_service.runs.views import bundle_ref, moment
 from med3d_service.tables import BundleRow, RunRow, StudyRow
-
-COPIED = ("ready", "refused")
-TO_BE_COPIED = ("waiting", "copying")
+from med3d_service.working_copy.states import DECIDED, TO_BE_COPIED, CopyStatus
 
 
 def begin(
@@ -115,7 +113,7 @@ def _start_new(session: Session, row: ReprocessingRow, bundle: BundleRow, studie
     wanted = [NewRun(str(uuid.uuid4()), study.id, prepared.get(study.id)) for study in studies]
     enqueue_many(session, bundle.digest, Priority.COHORT, wanted, reprocessing_id=row.id)
     for study in studies:
-        if study.working_status == "refused" and study.refusal is not None:
+        if study.working_status == CopyStatus.REFUSED and study.refusal is not None:
             refuse_study(session, study.id, Refusal.model_validate(study.refusal))
 
 
@@ -140,7 +138,7 @@ def _members(session: Session, row: ReprocessingRow, run_is: ColumnElement[bool]
         select(StudyRow)
         .join(CohortMemberRow, CohortMemberRow.study_id == StudyRow.id)
         .outerjoin(RunRow, current)
-        .where(CohortMemberRow.cohort_id == row.cohort_id, StudyRow.working_status.in_(COPIED), run_is)
+        .where(CohortMemberRow.cohort_id == row.cohort_id, StudyRow.working_status.in_(DECIDED), run_is)
         .order_by(StudyRow.seq)
         .limit(limit)
     )

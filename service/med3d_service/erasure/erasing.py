@@ -19,6 +19,7 @@ from med3d_service.problems import ServiceError
 from med3d_service.pulls.tables import PullRow
 from med3d_service.pulls.wanted import Wanted
 from med3d_service.tables import RunRow, StudyRow
+from med3d_service.working_copy.states import CopyStatus
 
 log = structlog.get_logger()
 IN_WORK = (RunStatus.PREPROCESSING, RunStatus.PREDICTING)
@@ -40,7 +41,9 @@ def erase_study(service: Service, session: Session, study: StudyRow, actor: Acto
     """
     study_ids = tuple(sorted(versions_of(session, study.id)))
     in_work = select(RunRow.id).where(RunRow.study_id.in_(study_ids), RunRow.status.in_(IN_WORK)).limit(1)
-    copying = select(StudyRow.id).where(StudyRow.id.in_(study_ids), StudyRow.working_status == "copying").limit(1)
+    copying = (
+        select(StudyRow.id).where(StudyRow.id.in_(study_ids), StudyRow.working_status == CopyStatus.COPYING).limit(1)
+    )
     if session.scalars(in_work).first() or session.scalars(copying).first():
         raise ServiceError("study_in_work")
     keys = keys_of(session, service.store, study_ids)

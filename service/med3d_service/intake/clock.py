@@ -16,18 +16,18 @@ from med3d_service.dispatch import Broker, BrokerAwayError
 from med3d_service.intake.arrival_journal import INCONSISTENT, SEVERAL_PATIENTS
 from med3d_service.intake.settling import Settling
 from med3d_service.problems import ServiceError
-from med3d_service.runs.parking import PARKED, unpark_study
+from med3d_service.runs.parking import unpark_study
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import supersede
 from med3d_service.runs.views import priority_of
 from med3d_service.settings import Settings
 from med3d_service.tables import BundleRow, RunRow, StudyRow
+from med3d_service.working_copy.states import LOOKED_AT, CopyStatus
 
 log = structlog.get_logger()
 APPRAISAL_PAUSE_S = 120.0
 """An appraisal is asked for again after so long, if the queue has run dry: then the task was lost."""
 APPRAISAL_TRIES = 3
-COPIED = ("ready", PARKED)
 IN_DOUBT = frozenset({INCONSISTENT, SEVERAL_PATIENTS})
 
 
@@ -62,7 +62,7 @@ class StabilityClock:
             query = (
                 select(StudyRow.id)
                 .join(ArrivalRow, ArrivalRow.study_id == StudyRow.id)
-                .where(StudyRow.working_status == PARKED, ArrivalRow.status == "settled", over)
+                .where(StudyRow.working_status == CopyStatus.PARKED, ArrivalRow.status == "settled", over)
             )
             ended = list(session.scalars(query))
             for study_id in ended:
@@ -118,7 +118,7 @@ def _unanswered(session: Session) -> Sequence[tuple[str, bool]]:
         .where(
             AppraisalRow.eligible.is_(None),
             AppraisalRow.tries <= APPRAISAL_TRIES,
-            StudyRow.working_status.in_(COPIED),
+            StudyRow.working_status.in_(LOOKED_AT),
             or_(AppraisalRow.sent_at.is_(None), AppraisalRow.sent_at < db_now() - APPRAISAL_PAUSE_S),
         )
     )
@@ -127,7 +127,7 @@ def _unanswered(session: Session) -> Sequence[tuple[str, bool]]:
 
 def _changes(session: Session, study_id: str, late: StudyRow) -> bool:
     """Whether the late version has another set of series to analyse. False while that is not known."""
-    if late.working_status == "refused":
+    if late.working_status == CopyStatus.REFUSED:
         return late.refusal is not None and Refusal.model_validate(late.refusal).code in IN_DOUBT
     removed = select(StudyRow.input_removed_at).where(StudyRow.id == study_id)
     if session.scalars(removed).one() is not None:

@@ -44,4 +44,4 @@ def replace_originals(
         )
         .execution_options(synchronize_session=False)
     )
-    look_again(study)
+    look_again(session, study)

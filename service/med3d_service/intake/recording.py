@@ -19,6 +19,7 @@ from med3d_service.intake.form import SubmittedFields
 from med3d_service.intake.receiving import ReceivedStudy
 from med3d_service.runs.starting import start_run
 from med3d_service.tables import InstanceRow, StudyRow, UploadRow
+from med3d_service.working_copy.states import CopyStatus
 
 T = TypeVar("T")
 NO_IMAGES = Refusal(
@@ -105,7 +106,7 @@ class StudyRecorder:
             created_at=now,
             files=received.files,
             skipped_files=received.skipped_files,
-            working_status="waiting" if upload is not None else "refused",
+            working_status=CopyStatus.WAITING if upload is not None else CopyStatus.REFUSED,
             working_tries=0,
             refusal=None if upload is not None else NO_IMAGES.model_dump(mode="json"),
         )

@@ -7,7 +7,7 @@ what is new and nothing else.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -23,11 +23,11 @@ from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
 from med3d_service.intake.originals import original_key
 from med3d_service.pulls.tables import OVER, PullRow
-from med3d_service.runs.parking import PARKED
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import refuse_study, supersede
 from med3d_service.settings import Settings
 from med3d_service.tables import InstanceRow, RunRow, StudyRow, UploadRow
+from med3d_service.working_copy.states import ANY, CopyStatus, move_copy
 
 log = structlog.get_logger()
 MOST_IN_A_QUERY = 500
@@ -109,12 +109,10 @@ class Settling:
             arrival.run_id = self._run(session, study, rows).id
         elif (late := _late_version(session, arrival)) is not None:
             if late.digest != digest:
-                self._extend(session, arrival, late, digest, rows)
+                self._extended(session, arrival, late, ANY, digest, rows)
         elif current.digest == digest:
             return  # only what is not wanted came
-        elif current.working_status == PARKED:
-            self._extend(session, arrival, current, digest, rows)
-        else:
+        elif not self._extended(session, arrival, current, {CopyStatus.PARKED}, digest, rows):
             self._add_late(session, arrival, digest, rows)
 
     def _found_or_made(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> StudyRow:
@@ -123,6 +121,7 @@ class Settling:
         found = session.scalars(query).one_or_none()
         if found is not None:
             return found
+        refusal = _fault_of(arrival)
         study = StudyRow(
             id=str(uuid.uuid4()),
             site=arrival.site,
@@ -130,17 +129,30 @@ class Settling:
             created_at=session.execute(select(db_now())).scalar_one(),
             files=len(rows),
             skipped_files=0,
-            working_status="waiting",
+            working_status=CopyStatus.WAITING if refusal is None else CopyStatus.REFUSED,
             working_tries=0,
+            refusal=None if refusal is None else refusal.model_dump(mode="json"),
         )
-        _refuse_faulty(study, arrival)
         session.add(study)
         session.flush()
         _add_instances(session, study.id, rows)
         return study
 
-    def _extend(self, session: Session, arrival: ArrivalRow, study: StudyRow, digest: str, rows: Rows) -> None:
-        """Let a study that has no answer yet hold what came since; its working copy is made anew."""
+    def _extended(
+        self,
+        session: Session,
+        arrival: ArrivalRow,
+        study: StudyRow,
+        before: Collection[CopyStatus],
+        digest: str,
+        rows: Rows,
+    ) -> bool:
+        """Let a study that has no answer yet hold what came since; its working copy is made anew.
+
+        False where its working copy stands at none of ``before``.
+        """
+        if study.working_status not in before:
+            return False
         same = select(StudyRow).where(StudyRow.site == arrival.site, StudyRow.digest == digest)
         other = session.scalars(same).one_or_none()
         if other is not None:  # the same instances also came by another way: that study stands for this one
@@ -148,16 +160,27 @@ class Settling:
             run = self._run(session, other, rows)
             supersede(session, study.id, run)
             arrival.run_id = run.id
-            return
-        study.digest, study.files = digest, len(rows)
-        study.working_status, study.working_tries, study.refusal = "waiting", 0, None
-        _refuse_faulty(study, arrival)
+            return True
+        refusal = _fault_of(arrival)
+        moved = move_copy(
+            session,
+            study.id,
+            before,
+            CopyStatus.WAITING if refusal is None else CopyStatus.REFUSED,
+            digest=digest,
+            files=len(rows),
+            working_tries=0,
+            refusal=None if refusal is None else refusal.model_dump(mode="json"),
+        )
+        if not moved:
+            return False
         _add_instances(session, study.id, rows)
-        if study.refusal is not None:
-            refuse_study(session, study.id, Refusal.model_validate(study.refusal))
+        if refusal is not None:
+            refuse_study(session, study.id, refusal)
         appraisal = session.get(AppraisalRow, study.id)
         if appraisal is not None:
             appraisal.eligible, appraisal.sent_at, appraisal.tries = None, None, 0
+        return True
 
     def _add_late(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> None:
         """Make another version, to be looked at by a worker before it gets a run."""
@@ -194,10 +217,8 @@ def _late_version(session: Session, arrival: ArrivalRow) -> StudyRow | None:
     return None if late is None or late.input_removed_at is not None else late
 
 
-def _refuse_faulty(study: StudyRow, arrival: ArrivalRow) -> None:
-    if arrival.fault is not None:
-        study.working_status = "refused"
-        study.refusal = Refusal(code=arrival.fault, reason=REFUSALS[arrival.fault]).model_dump(mode="json")
+def _fault_of(arrival: ArrivalRow) -> Refusal | None:
+    return None if arrival.fault is None else Refusal(code=arrival.fault, reason=REFUSALS[arrival.fault])
 
 
 def _add_instances(session: Session, study_id: str, rows: Rows) -> None:

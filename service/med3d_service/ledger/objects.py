@@ -17,6 +17,7 @@ from med3d_service.database import Database
 from med3d_service.ledger.report import Tally
 from med3d_service.ledger.rows import ROWS_AT_ONCE
 from med3d_service.tables import RunRow, StudyRow, UploadRow
+from med3d_service.working_copy.states import CopyStatus
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _accounts() -> tuple[_Account, ...]:
             "working_copy_altered",
             StudyRow.id.expression,
             select(StudyRow.id, StudyRow.working_key, null(), StudyRow.working_sha256).where(
-                StudyRow.working_status == "ready", still_needed
+                StudyRow.working_status == CopyStatus.READY, still_needed
             ),
         ),
         _Account(

@@ -10,6 +10,7 @@ from med3d_service.arrival_tables import ArrivalRow
 from med3d_service.audit.tables import AuditRow
 from med3d_service.erasure.rows import versions_of
 from med3d_service.tables import RunRow, StudyRow, UploadRow
+from med3d_service.working_copy.states import CopyStatus
 
 ENDED_AT = func.coalesce(RunRow.finished_at, RunRow.created_at)
 
@@ -59,7 +60,7 @@ def _quiet_since(before: float) -> ColumnElement[bool]:
     )
     return and_(
         StudyRow.created_at < before,
-        StudyRow.working_status != "copying",
+        StudyRow.working_status != CopyStatus.COPYING,
         ~exists().where(RunRow.study_id == StudyRow.id, lively),
         ~exists().where(arrives),
     )

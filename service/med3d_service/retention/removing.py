@@ -13,7 +13,8 @@ from med3d_service.cohorts.tables import FiguresRow
 from med3d_service.database import db_now
 from med3d_service.erasure.objects import input_keys, tensor_keys
 from med3d_service.retention.tables import RemovalRow
-from med3d_service.tables import RunRow, StudyRow
+from med3d_service.tables import RunRow
+from med3d_service.working_copy.states import ANY, CopyStatus, move_copies
 
 OF_WORKERS = ("tensors/", "pictures/")
 INPUT_REMOVED = "input_removed"
@@ -30,13 +31,8 @@ def remove_input(session: Session, study_ids: Collection[str]) -> None:
     """
     _plan(session, sorted(input_keys(session, study_ids)))
     refusal = Refusal(code=INPUT_REMOVED, reason=REMOVED_SINCE).model_dump(mode="json")
-    session.execute(
-        update(StudyRow)
-        .where(StudyRow.id.in_(study_ids))
-        .values(
-            input_removed_at=db_now(), working_status="refused", working_key=None, working_sha256=None, refusal=refusal
-        )
-    )
+    values = {"input_removed_at": db_now(), "working_key": None, "working_sha256": None, "refusal": refusal}
+    move_copies(session, study_ids, ANY, CopyStatus.REFUSED, **values)
     of_these = or_(ArrivalRow.study_id.in_(study_ids), ArrivalRow.late_study_id.in_(study_ids))
     session.execute(update(ArrivalRow).where(of_these).values(input_removed_at=db_now()))
     undecided = AppraisalRow.study_id.in_(study_ids) & AppraisalRow.eligible.is_(None)

@@ -33,6 +33,7 @@ from med3d_service.runs.series_by_hand import LONGEST_SERIES, series_by_hand
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow
+from med3d_service.working_copy.states import CopyStatus
 
 log = structlog.get_logger()
 router = APIRouter(tags=["studies"])
@@ -68,7 +69,7 @@ class StudyRun(Frozen):
 
 
 class StudyView(Frozen):
-    """A study. ``working_copy``: waiting, copying, ready or refused."""
+    """A study. ``working_copy``: parked where it holds no usable T1-weighted series yet and may still get one."""
 
     study_id: str
     created_at: datetime
@@ -77,7 +78,7 @@ class StudyView(Frozen):
     subject: str | None
     age: ChronologicalAge | None
     sex: Sex | None
-    working_copy: str
+    working_copy: CopyStatus
     runs: tuple[StudyRun, ...]
 
 
@@ -313,6 +314,6 @@ def _study_view(study: StudyRow, pseudonym: str | None, runs: Sequence[StudyRun]
         subject=pseudonym,
         age=subject.age,
         sex=subject.sex,
-        working_copy=study.working_status,
+        working_copy=CopyStatus(study.working_status),
         runs=tuple(runs),
     )

@@ -36,13 +36,13 @@ from med3d_service.bundles import note_preprocessing, register_bundles
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
-from med3d_service.intake.clock import COPIED
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.retention import remove_of_erased
 from med3d_service.routes import ServiceParts
 from med3d_service.runs import transitions
 from med3d_service.runs.views import bundle_ref, priority_of, subjects_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow, WorkerRow
+from med3d_service.working_copy.states import LOOKED_AT
 
 
 async def _same_contract(request: Request) -> None:
@@ -156,7 +156,7 @@ def appraised(study_id: str, found: Appraisal, service: ServiceParts, _caller: W
     """Take a worker's finding, unless the working copy has changed since."""
     with service.database.write() as session:
         study, appraisal = _appraised(session, study_id)
-        if study.working_sha256 == found.working_copy_sha256 and study.working_status in COPIED:
+        if study.working_sha256 == found.working_copy_sha256 and study.working_status in LOOKED_AT:
             appraisal.eligible = sorted(set(found.eligible))
 
 

@@ -1,14 +1,13 @@
 """On an examination day series arrive minutes apart: a run without a usable T1 goes back to wait for one."""
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.work import Refused
 from med3d_service.arrival_tables import ArrivalRow
 from med3d_service.database import db_now
-from med3d_service.tables import RunRow, StudyRow
-
-PARKED = "parked"
+from med3d_service.tables import RunRow
+from med3d_service.working_copy.states import CopyStatus, move_copy
 
 
 def may_still_get_t1(session: Session, run: RunRow, outcome: Refused) -> bool:
@@ -23,18 +22,9 @@ def may_still_get_t1(session: Session, run: RunRow, outcome: Refused) -> bool:
 
 def park_study(session: Session, study_id: str) -> None:
     """Hold the study's runs back until more has come or the wait is over (see intake.clock)."""
-    _set(session, study_id, "ready", PARKED)
+    move_copy(session, study_id, {CopyStatus.READY}, CopyStatus.PARKED)
 
 
 def unpark_study(session: Session, study_id: str) -> None:
     """Let the runs of a parked study go as they are."""
-    _set(session, study_id, PARKED, "ready")
-
-
-def _set(session: Session, study_id: str, before: str, after: str) -> None:
-    session.execute(
-        update(StudyRow)
-        .where(StudyRow.id == study_id, StudyRow.working_status == before)
-        .values(working_status=after)
-        .execution_options(synchronize_session=False)
-    )
+    move_copy(session, study_id, {CopyStatus.PARKED}, CopyStatus.READY)

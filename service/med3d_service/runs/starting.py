@@ -14,6 +14,7 @@ from med3d_service.runs.reuse import prepared_for
 from med3d_service.runs.transitions import raise_priority, refuse_study
 from med3d_service.runs.views import priority_of
 from med3d_service.tables import BundleRow, RunRow, StudyRow
+from med3d_service.working_copy.states import CopyStatus, move_copy
 
 FAULTS = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 REQUEUED = "requeued"
@@ -50,7 +51,7 @@ def start_run(
         )
     ).one_or_none()
     if after_fault:
-        look_again(study)
+        look_again(session, study)
     after_fault = after_fault or _is_mended(study, current)
     if current is not None and not (after_fault and current.status in FAULTS):
         if priority is not None and raise_priority(session, current.id, priority):
@@ -73,7 +74,7 @@ def start_run(
         code=None if current is None else REQUEUED,
     )
     _hurry_copy(study, run)
-    if study.working_status == "refused" and study.refusal is not None:
+    if study.working_status == CopyStatus.REFUSED and study.refusal is not None:
         refuse_study(session, study.id, Refusal.model_validate(study.refusal))
         session.refresh(run)
     return Started(run, known=False)
@@ -92,16 +93,16 @@ def requeue(session: Session, run: RunRow) -> RunRow:
     return started.run
 
 
-def look_again(study: StudyRow) -> None:
+def look_again(session: Session, study: StudyRow) -> None:
     """Have the working copy tried once more where damaged originals were in its way."""
     if study.refusal is not None and study.refusal["code"] == ORIGINAL_DAMAGED:
-        study.working_status, study.working_tries, study.refusal = "waiting", 0, None
+        move_copy(session, study.id, {CopyStatus.REFUSED}, CopyStatus.WAITING, working_tries=0, refusal=None)
 
 
 def _is_mended(study: StudyRow, current: RunRow | None) -> bool:
     """Say whether ``current`` failed for originals that have been sent again since."""
     failure = None if current is None else current.failure
-    return failure is not None and failure["code"] == ORIGINAL_DAMAGED and study.working_status != "refused"
+    return failure is not None and failure["code"] == ORIGINAL_DAMAGED and study.working_status != CopyStatus.REFUSED
 
 
 def _hurry_copy(study: StudyRow, run: RunRow) -> None:

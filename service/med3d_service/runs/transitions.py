@@ -45,6 +45,7 @@ from med3d_service.runs.moves import (
 )
 from med3d_service.runs.states import AttemptEnding
 from med3d_service.tables import RunRow, StudyRow
+from med3d_service.working_copy.states import CopyStatus
 
 LOST_AT_ONCE = 500
 _SAME = {
@@ -70,8 +71,8 @@ def claim_preprocess_with_companions(
     run = _locked(session, run_id)
     if run is None:
         raise ServiceError("unknown_run")
-    study_ready = session.execute(select(StudyRow.working_status).where(StudyRow.id == run.study_id)).scalar_one()
-    if run.status != RunStatus.QUEUED or study_ready != "ready" or run.held:
+    copied = session.execute(select(StudyRow.working_status).where(StudyRow.id == run.study_id)).scalar_one()
+    if run.status != RunStatus.QUEUED or copied != CopyStatus.READY or run.held:
         raise ServiceError("not_claimable")
     if run.bundle_digest not in {bundle.digest for bundle in worker.bundles}:
         raise ServiceError("bundle_not_held")
@@ -94,7 +95,7 @@ def _companions(session: Session, run: RunRow, limit: int) -> list[RunRow]:
             RunRow.bundle_digest == run.bundle_digest,
             RunRow.alone.is_(False),
             RunRow.id != run.id,
-            StudyRow.working_status == "ready",
+            StudyRow.working_status == CopyStatus.READY,
         )
         .with_for_update(skip_locked=True, of=RunRow)
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.ages import read_age, storable_age
@@ -23,6 +23,7 @@ from med3d_service.stopping import StopSignal
 from med3d_service.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.working_copy.messages import Finding, Job, Limits, Member, Report
 from med3d_service.working_copy.sandbox import Sandbox
+from med3d_service.working_copy.states import TO_BE_COPIED, CopyStatus, move_copy
 
 log = structlog.get_logger()
 MAX_TRIES = 3
@@ -55,6 +56,7 @@ class StudyToCopy:
     """A study in the courier's hands until its lease ends."""
 
     study_id: str
+    digest: str
     uploads: tuple[UploadRow, ...]
     members: tuple[Member, ...]
 
@@ -110,7 +112,7 @@ class Courier:
             if report.finding is Finding.COPIED:
                 self._keep(study, report, target)
             else:
-                self._refuse(study.study_id, report.finding)
+                self._refuse(study, report.finding)
         except Exception:
             self._give_back(study)  # store or disk failed us, not the study
             raise
@@ -136,8 +138,8 @@ class Courier:
     def _claim(self) -> StudyToCopy | None:
         """Take the most urgent study that waits, or whose courier was lost; of equals the oldest."""
         waiting = or_(
-            StudyRow.working_status == "waiting",
-            (StudyRow.working_status == "copying") & (StudyRow.working_lease_until < db_now()),
+            StudyRow.working_status == CopyStatus.WAITING,
+            (StudyRow.working_status == CopyStatus.COPYING) & (StudyRow.working_lease_until < db_now()),
         )
         with self._service.database.read() as session:  # most looks find nothing and need no lock
             if session.scalars(select(StudyRow.seq).where(waiting).limit(1)).first() is None:
@@ -147,33 +149,36 @@ class Courier:
             study = session.scalars(query.with_for_update(skip_locked=True)).first()
             if study is None:
                 return None
-            study.working_tries += 1
-            if study.working_tries > MAX_TRIES:  # it takes the courier with it each time
-                study.working_status = "refused"
+            if study.working_tries >= MAX_TRIES:  # it takes the courier with it each time
                 refusal = _refusal(Finding.UNREADABLE_FILE)
-                study.refusal = refusal.model_dump(mode="json")
+                move_copy(session, study.id, TO_BE_COPIED, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json"))
                 refuse_study(session, study.id, refusal)
                 return None
-            now = session.execute(select(db_now())).scalar_one()
-            study.working_status, study.working_lease_until = "copying", now + self._service.leases.lease_s
-            return _to_copy(session, study.id)
+            taken = move_copy(
+                session,
+                study.id,
+                TO_BE_COPIED,
+                CopyStatus.COPYING,
+                working_tries=StudyRow.working_tries + 1,
+                working_lease_until=db_now() + self._service.leases.lease_s,
+            )
+            return _to_copy(session, study) if taken else None
 
     def _renew(self, study: StudyToCopy) -> None:
-        self._update(study, working_lease_until=db_now() + self._service.leases.lease_s)
+        with self._service.database.write() as session:
+            self._leave(session, study, CopyStatus.COPYING, lease_until=db_now() + self._service.leases.lease_s)
 
     def _give_back(self, study: StudyToCopy) -> None:
-        self._update(
-            study, working_status="waiting", working_lease_until=None, working_tries=StudyRow.working_tries - 1
-        )
-
-    def _update(self, study: StudyToCopy, **values: Any) -> None:
         with self._service.database.write() as session:
-            session.execute(
-                update(StudyRow)
-                .where(StudyRow.id == study.study_id, StudyRow.working_status == "copying")
-                .values(**values)
-                .execution_options(synchronize_session=False)
-            )
+            self._leave(session, study, CopyStatus.WAITING, working_tries=StudyRow.working_tries - 1)
+
+    @staticmethod
+    def _leave(session: Session, study: StudyToCopy, to: CopyStatus, *, lease_until: Any = None, **values: Any) -> bool:
+        """Move a study that is still in our hands as we took it; False where more of it has come since."""
+        unchanged = StudyRow.digest == study.digest
+        return move_copy(
+            session, study.study_id, {CopyStatus.COPYING}, to, unchanged, working_lease_until=lease_until, **values
+        )
 
     def _job(self, study: StudyToCopy, target: Path, fetched: Path) -> Job:
         keys = self._service.keys
@@ -201,19 +206,19 @@ class Courier:
         stored = self._service.store.put_file(f"working/{study.study_id}.tar", target)
         found = read_age(birth_date=report.birth_date, study_date=report.study_date, patient_age=report.patient_age)
         with self._service.database.write() as session:
-            session.execute(
-                update(StudyRow)
-                .where(StudyRow.id == study.study_id, StudyRow.working_status == "copying")
-                .values(
-                    working_status="ready",
-                    working_key=stored.key,
-                    working_sha256=stored.sha256,
-                    working_lease_until=None,
-                    found_age=storable_age(found),
-                    found_sex=report.sex if report.sex in {"F", "M"} else None,
-                    skipped_files=StudyRow.skipped_files + report.skipped,
-                )
+            ours = self._leave(
+                session,
+                study,
+                CopyStatus.READY,
+                working_key=stored.key,
+                working_sha256=stored.sha256,
+                found_age=storable_age(found),
+                found_sex=report.sex if report.sex in {"F", "M"} else None,
+                skipped_files=StudyRow.skipped_files + report.skipped,
             )
+            if not ours:
+                log.info("working_copy_overtaken", study_id=study.study_id)
+                return
             for kind in IDENTIFYING:
                 if getattr(report, kind):
                     self._service.vault.keep(session, study.study_id, kind, getattr(report, kind))
@@ -221,24 +226,22 @@ class Courier:
                 self._service.vault.keep(session, study.study_id, "uids", json.dumps(report.uids))
         log.info("working_copy_made", study_id=study.study_id, images=report.copied, skipped=report.skipped)
 
-    def _refuse(self, study_id: str, finding: Finding) -> None:
+    def _refuse(self, study: StudyToCopy, finding: Finding) -> None:
         refusal = _refusal(finding)
         with self._service.database.write() as session:
-            session.execute(
-                update(StudyRow)
-                .where(StudyRow.id == study_id)
-                .values(working_status="refused", working_lease_until=None, refusal=refusal.model_dump(mode="json"))
-            )
-            refuse_study(session, study_id, refusal)
-        log.info("study_refused", study_id=study_id, code=refusal.code)
+            if not self._leave(session, study, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json")):
+                log.info("working_copy_overtaken", study_id=study.study_id)
+                return
+            refuse_study(session, study.study_id, refusal)
+        log.info("study_refused", study_id=study.study_id, code=refusal.code)
 
 
-def _to_copy(session: Session, study_id: str) -> StudyToCopy:
+def _to_copy(session: Session, study: StudyRow) -> StudyToCopy:
     """The study's instances, container by container: one of an upload, or one for each that came by itself."""
     found = session.execute(
         select(InstanceRow, UploadRow)
         .join(UploadRow, UploadRow.id == InstanceRow.upload_id)
-        .where(InstanceRow.study_id == study_id)
+        .where(InstanceRow.study_id == study.id)
         .order_by(InstanceRow.upload_id, InstanceRow.offset_bytes)
     ).all()
     uploads = {upload.id: upload for _, upload in found}
@@ -247,7 +250,7 @@ def _to_copy(session: Session, study_id: str) -> StudyToCopy:
         Member(container=places[row.upload_id], kind=row.kind, offset_bytes=row.offset_bytes, size_bytes=row.size_bytes)
         for row, _ in found
     )
-    return StudyToCopy(study_id, tuple(uploads.values()), members)
+    return StudyToCopy(study.id, study.digest, tuple(uploads.values()), members)
 
 
 def _refusal(finding: Finding) -> Refusal:

@@ -21,7 +21,7 @@ def test_a_result_shows_estimate_interval_decision_quality_provenance_and_second
         "50.0 years (from form)",
         "+2.0 years (90 %: -6.0 to +10.0)",
         "review",
-        "vendor_outside_calibration: another vendor",
+        "vendor_outside_calibration: Another vendor.",
         "percentile 40 of held-out training subjects",
         "all within limits",
         "overlap 0.93 (at least 0.8)",

@@ -1,6 +1,7 @@
-"""Which working copy is made next."""
+"""Which working copy is made next, and whose word counts where more of a study comes meanwhile."""
 
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +11,10 @@ from med3d_contract.results import Priority
 from med3d_service.bundles import register_bundles
 from med3d_service.composition import Service
 from med3d_service.runs.starting import start_run
-from med3d_service.tables import BundleRow, StudyRow, UploadRow
+from med3d_service.tables import BundleRow, RunRow, StudyRow, UploadRow
 from med3d_service.working_copy.courier import Courier
 from med3d_service.working_copy.messages import Finding, Report
+from med3d_service.working_copy.states import ANY, TO_BE_COPIED, CopyStatus, move_copy
 
 
 class RefusingSandbox:
@@ -53,3 +55,48 @@ def test_a_stat_studys_copy_is_made_before_those_of_a_cohort_that_came_earlier(s
                 s.id for s in session.query(StudyRow).where(StudyRow.working_status == "refused") if s.id not in order
             ]
     assert [ids.index(study_id) for study_id in order] == [4, 2, 1, 0, 3]
+
+
+class OvertakenSandbox(RefusingSandbox):
+    """While it works more of the study comes, and another courier takes that up."""
+
+    def __init__(self, database, finding):
+        self._database, self._finding = database, finding
+
+    def run(self, job, on_wait):
+        with self._database.write() as session:
+            study = session.query(StudyRow).one()
+            assert move_copy(session, study.id, ANY, CopyStatus.WAITING, digest="e" * 64)
+            assert move_copy(session, study.id, TO_BE_COPIED, CopyStatus.COPYING)
+        on_wait()
+        Path(job.target).write_bytes(b"the study as it was")
+        return Report(finding=self._finding, skipped=3)
+
+
+@pytest.mark.parametrize("finding", [Finding.COPIED, Finding.NO_IMAGES])
+def test_a_courier_that_was_overtaken_neither_gives_its_copy_out_nor_refuses_the_study(service, finding):
+    with service.database.write() as session:
+        register_bundles(session, [BUNDLE])
+        study = session.query(StudyRow).where(StudyRow.id == add_study(session, "waiting")).one()
+        session.add(UploadRow(id=str(uuid.uuid4()), study_id=study.id, key="x", sha256="0" * 64, stored_bytes=1))
+        start_run(session, study, session.get_one(BundleRow, BUNDLE.digest), priority=Priority.ROUTINE)
+    Courier(service, OvertakenSandbox(service.database, finding)).copy_next()
+    with service.database.read() as session:
+        study, run = session.query(StudyRow).one(), session.query(RunRow).one()
+    assert (study.working_status, study.digest, study.refusal) == (CopyStatus.COPYING, "e" * 64, None)
+    assert (study.skipped_files, run.status) == (0, "queued")
+
+
+def test_a_courier_that_the_study_kills_each_time_refuses_it_after_three_tries(service):
+    with service.database.write() as session:
+        study_id = add_study(session, "waiting")
+    for number in range(1, 4):
+        courier = Courier(service, RefusingSandbox())
+        assert courier._claim().study_id == study_id
+        with service.database.write() as session:
+            row = session.query(StudyRow).one()
+            assert (row.working_status, row.working_tries) == (CopyStatus.COPYING, number)
+            row.working_lease_until = 0.0  # it was lost
+    assert courier._claim() is None
+    with service.database.read() as session:
+        assert session.query(StudyRow).one().refusal["code"] == "unreadable_file"

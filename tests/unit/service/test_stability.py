@@ -12,8 +12,8 @@ from med3d_service.arrival_tables import ArrivalRow
 from med3d_service.bundles import register_bundles
 from med3d_service.own_objects import own_uid
 from med3d_service.runs import transitions
-from med3d_service.runs.parking import PARKED
 from med3d_service.tables import BundleRow
+from med3d_service.working_copy.states import CopyStatus
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_study_without_a_usable_t1_goes_on_waiting_and_answers_nothing(day):
     day.copy()
     day.work(finds_t1=False)
     day.sweep()
-    assert (day.statuses(), [study.working_status for study in day.studies()]) == (["queued"], [PARKED])
+    assert (day.statuses(), [study.working_status for study in day.studies()]) == (["queued"], [CopyStatus.PARKED])
 
 
 def test_the_t1_that_comes_later_joins_the_study_that_waits(day):

@@ -1,17 +1,23 @@
 """The tables of allowed moves, and the page that is drawn from them."""
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 
-from factories.service import LEASES, add_run, open_database, worker
+import med3d_service
+from factories.service import LEASES, add_run, add_study, open_database, worker
 from factories.state_diagrams import DIAGRAMS, PAGE, with_diagrams
 from med3d_contract.results import RunStatus
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
 from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves
 from med3d_service.runs.states import RUN_MOVES, AttemptEnding
-from med3d_service.tables import RunRow
+from med3d_service.tables import RunRow, StudyRow
+from med3d_service.working_copy.states import CopyStatus, move_copy
+
+SERVICE = Path(med3d_service.__file__).parent
 
 
 @pytest.fixture
@@ -50,6 +56,30 @@ def test_a_move_that_is_not_in_the_table_is_not_made(database):
         make_moves(session, [Move(session.query(RunRow).one(), RunStatus.PREDICTING)], 0.0)
     with database.read() as session:
         assert session.query(RunRow).where(RunRow.id == run_id).one().status == RunStatus.QUEUED
+
+
+def test_a_working_copy_moves_only_as_the_table_says_and_only_from_where_it_stands(database):
+    with database.write() as session:
+        study_id = add_study(session, "waiting")
+        study = session.query(StudyRow).one()
+        with pytest.raises(AssertionError, match="waiting to ready"):
+            move_copy(session, study_id, {CopyStatus.WAITING}, CopyStatus.READY)
+        assert not move_copy(session, study_id, {CopyStatus.READY}, CopyStatus.PARKED)
+        assert not move_copy(session, study_id, {CopyStatus.WAITING}, CopyStatus.COPYING, StudyRow.digest == "other")
+        assert move_copy(session, study_id, {CopyStatus.WAITING}, CopyStatus.COPYING, working_tries=7)
+        assert (study.working_status, study.working_tries) == (CopyStatus.COPYING, 7), "read anew by who holds the row"
+
+
+def test_nothing_else_writes_a_status_that_has_a_writer():
+    writers = {"working_status": {"states.py"}}
+    for module in sorted(SERVICE.rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            written = {one.attr for target in targets for one in ast.walk(target) if isinstance(one, ast.Attribute)}
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "values":
+                written = {keyword.arg for keyword in node.keywords}
+            for name in written & writers.keys():
+                assert module.name in writers[name], f"{module.name} writes {name}"
 
 
 def test_of_two_that_end_an_attempt_one_is_told_that_it_was_too_late(database):
