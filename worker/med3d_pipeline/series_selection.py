@@ -48,7 +48,7 @@ def select_series(study: Study, chosen: str | None = None, unusable: Unusable | 
     if chosen is not None:
         return _by_hand(study, find_series(study, chosen))
     unusable = unusable or {}
-    eligible = [series for series in _eligible(study) if series.label not in unusable]
+    eligible = _in_turn(study, unusable)
     if not eligible:
         raise _refusal(study)
     best = eligible[0]
@@ -64,14 +64,14 @@ def select_series(study: Study, chosen: str | None = None, unusable: Unusable | 
 
 def next_in_turn(study: Study, unusable: Unusable) -> str | None:
     """Return the label of the best eligible series that is not ``unusable``, or None."""
-    return next((series.label for series in _eligible(study) if series.label not in unusable), None)
+    return next((series.label for series in _in_turn(study, unusable)), None)
 
 
 def nearly_as_suitable(study: Study, chosen: str, unusable: Unusable) -> str | None:
     """Return the label of the next best series after ``chosen`` where it serves nearly as well, else None."""
-    others = [series for series in _eligible(study) if series.label != chosen and series.label not in unusable]
     least = find_series(study, chosen).appraisal.score - NEARLY_AS_SUITABLE_POINTS
-    return others[0].label if others and others[0].appraisal.score >= least else None
+    others = (series for series in _in_turn(study, unusable) if series.label != chosen)
+    return next((series.label for series in others if series.appraisal.score >= least), None)
 
 
 def candidates_of(study: Study, unusable: Unusable) -> tuple[SeriesCandidate, ...]:
@@ -89,8 +89,9 @@ def candidates_of(study: Study, unusable: Unusable) -> tuple[SeriesCandidate, ..
     )
 
 
-def _eligible(study: Study) -> list[StudySeries]:
-    return [series for series in best_first(study) if series.appraisal.fault is None]
+def _in_turn(study: Study, unusable: Unusable) -> list[StudySeries]:
+    found = best_first(study)
+    return [series for series in found if series.appraisal.fault is None and series.label not in unusable]
 
 
 def _passed_over(label: str, refused: InputRefused) -> Reason:
