@@ -131,8 +131,8 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "empty_upload": (422, "The upload holds no file content.", "Send one study in the multipart field 'files'."),
     "unsupported_file": (
         422,
-        "A file is neither DICOM nor NIfTI nor a supported archive.",
-        "Send DICOM files, one .nii or .nii.gz, or a .zip, .tar or .tar.gz of DICOM files.",
+        "A file is neither DICOM nor NIfTI nor .mgz nor a supported archive.",
+        "Send DICOM files (.dcm.gz, too), one .nii, .nii.gz or .mgz, or a .zip, .tar or .tar.gz. No NRRD, no Analyze.",
     ),
     "not_an_archive": (
         422,
@@ -142,8 +142,8 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     **{code: (422, *words) for code, words in ARCHIVE_FAULTS.items() if code != "archive_empty"},
     "mixed_upload": (
         422,
-        "The upload is not one study: it mixes NIfTI with DICOM, or holds several NIfTI volumes.",
-        "Send DICOM files, or exactly one NIfTI volume.",
+        "The upload is not one study: it mixes NIfTI (or .mgz) with DICOM, or holds several such volumes.",
+        "Send DICOM files, or exactly one volume, without its masks and label images.",
     ),
     "unknown_field": (422, "The form holds a field that the API does not know.", "See GET /openapi.json."),
     "invalid_age": (

@@ -19,7 +19,7 @@ from med3d_pipeline.dicom_headers import tolerant_reading
 from med3d_pipeline.dicom_padding import stored_padding
 from med3d_pipeline.dicom_plane import Plane
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.interleaving import closer_than_thick, interleaved, neighbours_differ
+from med3d_pipeline.interleaving import closer_than_thick, interleaved, slices_alternate
 from med3d_pipeline.stack_geometry import StackGeometry
 from med3d_pipeline.volume import Volume, Voxels
 
@@ -80,7 +80,7 @@ def read_stack(planes: Sequence[Plane], geometry: StackGeometry) -> tuple[Volume
     digest = sha256("\n".join(sorted(digests)).encode()).hexdigest()
     _blacken_padding(stacked)
     step_mm = geometry.spacing_mm[2]
-    if closer_than_thick(planes, step_mm) and neighbours_differ(stacked):
+    if closer_than_thick(planes, step_mm) and slices_alternate(stacked):
         raise interleaved(step_mm)
     return Volume(_columns_first(stacked), geometry.affine), digest
 

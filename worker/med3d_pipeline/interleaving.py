@@ -15,6 +15,7 @@ OVERLAPPING_STEP = 0.75  # of the slice thickness: closer slices are interpolate
 MIN_RUN = 4
 SAMPLING = 3  # every third pixel along rows and columns is enough to compare slices
 CLEARLY = 1.05
+HARDLY = 0.5
 
 
 def parts_interleave(parts: Sequence[Sequence[Plane]]) -> bool:
@@ -60,17 +61,20 @@ def closer_than_thick(planes: Sequence[Plane], step_mm: float) -> bool:
     return step_mm < OVERLAPPING_STEP * nominal_mm
 
 
-def neighbours_differ(stacked: Voxels) -> bool:
-    """Tell whether slices (slices, rows, columns) differ more from the next one than from the next but one.
+def slices_alternate(stacked: Voxels) -> bool:
+    """Tell whether slices (slices, rows, columns) alternate between two volumes, by their pixels.
 
-    That is so where the slices of two acquisitions alternate and the patient moved in between; in one volume it never
-    is, the less so the closer its slices lie.
+    They do where slices differ more from the next one than from the next but one (the patient moved in between), or
+    where every second step changes much less than the others (the same slice stored at two places). In one volume
+    neither is so, the less so the closer its slices lie.
     """
     sample = stacked[:, ::SAMPLING, ::SAMPLING]
     if len(sample) < MIN_RUN:
         return False
-    next_one, next_but_one = (float(np.abs(sample[pace:] - sample[:-pace]).mean()) for pace in (1, 2))
-    return next_one > CLEARLY * next_but_one
+    steps = np.abs(np.diff(sample, axis=0)).mean(axis=(1, 2))
+    next_but_one = float(np.abs(sample[2:] - sample[:-2]).mean())
+    smaller, larger = sorted((float(steps[0::2].mean()), float(steps[1::2].mean())))
+    return float(steps.mean()) > CLEARLY * next_but_one or smaller < HARDLY * larger
 
 
 def interleaved(step_mm: float) -> InputRefused:

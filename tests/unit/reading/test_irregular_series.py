@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless, generate_uid
+from scipy.ndimage import zoom
 
 from factories.dicom_series import head_like, ras_affine, save_all, set_pixels, slice_datasets
 from factories.studies_on_disk import load_only, refusal_of_reading
@@ -66,8 +67,12 @@ def test_an_acquisition_number_per_slice_does_not_hide_the_temporal_position(tmp
     assert len(read_study(save_all(tmp_path, datasets)).series) == 2
 
 
-def test_half_slices_that_nothing_tells_apart_are_refused_by_their_voxels(tmp_path):
-    assert refusal_of_reading(*save_all(tmp_path, two_acquisitions(0.5))) == "several_acquisitions"
+@pytest.mark.parametrize("moved", [3, 0])
+def test_half_slices_that_nothing_tells_apart_are_refused_by_their_voxels(tmp_path, moved):
+    datasets = two_acquisitions(0.5, moved)
+    for dataset in datasets:
+        dataset.InstanceNumber = None
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "several_acquisitions"
 
 
 @pytest.mark.parametrize("second_from", [1, 37])
@@ -85,7 +90,7 @@ def test_a_stated_spacing_of_twice_the_step_is_two_acquisitions(tmp_path):
 
 def test_slices_interpolated_to_half_their_thickness_are_one_volume(tmp_path):
     affine = ras_affine((3, 3, 1.5), (-54, -60, -54))
-    smooth = np.repeat(head_like(SHAPE), 2, axis=2)
+    smooth = zoom(head_like(SHAPE).astype(float), (1, 1, 2), order=1).astype("uint16")
     datasets = numbered(slice_datasets(smooth, affine, SliceThickness=3, SpacingBetweenSlices=1.5, AcquisitionNumber=1))
     assert load_only(*save_all(tmp_path, datasets)).volume.shape == (36, 40, 72)
 
