@@ -18,7 +18,7 @@ class ArrivalRow(Base):
     site: Mapped[str] = mapped_column(String(64))
     study_index: Mapped[str] = mapped_column(DIGEST)
     patient_index: Mapped[str | None] = mapped_column(DIGEST)
-    status: Mapped[str] = mapped_column(STATUS)  # receiving, settled
+    status: Mapped[str] = mapped_column(STATUS)  # ArrivalStatus
     source: Mapped[str] = mapped_column(STATUS)  # of the first instance
     sender: Mapped[str] = mapped_column(String(100))  # of the first instance: AE title or key, and address
     first_at: Mapped[float]

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
 from med3d_service.database import Database, db_now
+from med3d_service.intake.arrival_states import ArrivalStatus
 
 MOST_AT_ONCE = 200
 TRIES = 3
@@ -159,7 +160,9 @@ class _Study:
         if found is not None:
             return cls(*found)
         made = {"id": str(uuid.uuid4()), "patient_index": entry.patient_index, "source": entry.source}
-        connection.execute(_ADD_STUDY, key | made | {"sender": entry.sender, "now": now})
+        connection.execute(
+            _ADD_STUDY, key | made | {"status": ArrivalStatus.RECEIVING.value, "sender": entry.sender, "now": now}
+        )
         return cls(str(made["id"]), entry.patient_index, None)
 
     def judge(self, connection: Connection, entry: Entry, now: float) -> Recorded:
@@ -182,6 +185,7 @@ class _Study:
         """What the study's row becomes."""
         return {
             "id": self._id,
+            "status": ArrivalStatus.RECEIVING.value,
             "now": now,
             "more": len(self.rows),
             "patient_index": self._patient_index,
@@ -219,10 +223,10 @@ _FIND = "SELECT id, patient_index, fault FROM arrivals WHERE site = :site AND st
 _FIND_STUDY, _FIND_STUDY_LOCKED = text(_FIND), text(f"{_FIND} FOR UPDATE")
 _ADD_STUDY = text(
     "INSERT INTO arrivals (id, site, study_index, patient_index, status, source, sender, first_at, last_at, "
-    "instances) VALUES (:id, :site, :study_index, :patient_index, 'receiving', :source, :sender, :now, :now, 0)"
+    "instances) VALUES (:id, :site, :study_index, :patient_index, :status, :source, :sender, :now, :now, 0)"
 )
 _CHANGE_STUDY = text(
-    "UPDATE arrivals SET status = 'receiving', last_at = :now, instances = instances + :more, "
+    "UPDATE arrivals SET status = :status, last_at = :now, instances = instances + :more, "
     "patient_index = :patient_index, fault = :fault WHERE id = :id"
 )
 _FIND_INSTANCES = text(

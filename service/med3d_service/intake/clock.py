@@ -14,6 +14,7 @@ from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
 from med3d_service.dispatch import Broker, BrokerAwayError
 from med3d_service.intake.arrival_journal import INCONSISTENT, SEVERAL_PATIENTS
+from med3d_service.intake.arrival_states import ArrivalStatus
 from med3d_service.intake.settling import Settling
 from med3d_service.problems import ServiceError
 from med3d_service.runs.parking import unpark_study
@@ -62,7 +63,7 @@ class StabilityClock:
             query = (
                 select(StudyRow.id)
                 .join(ArrivalRow, ArrivalRow.study_id == StudyRow.id)
-                .where(StudyRow.working_status == CopyStatus.PARKED, ArrivalRow.status == "settled", over)
+                .where(StudyRow.working_status == CopyStatus.PARKED, ArrivalRow.status == ArrivalStatus.SETTLED, over)
             )
             ended = list(session.scalars(query))
             for study_id in ended:
@@ -94,14 +95,16 @@ class StabilityClock:
     def conclude_late(self) -> int:
         """Start superseding runs where late instances changed what can be analysed; how many were started."""
         with self._database.read() as session:
-            late = select(ArrivalRow.id).where(ArrivalRow.late_study_id.is_not(None), ArrivalRow.status == "settled")
+            late = select(ArrivalRow.id).where(
+                ArrivalRow.late_study_id.is_not(None), ArrivalRow.status == ArrivalStatus.SETTLED
+            )
             ids = list(session.scalars(late))
         return sum(self._conclude(arrival_id) for arrival_id in ids)
 
     def _conclude(self, arrival_id: str) -> bool:
         with self._database.write() as session:
             arrival = session.get_one(ArrivalRow, arrival_id, with_for_update=True)
-            if arrival.late_study_id is None or arrival.study_id is None or arrival.status != "settled":
+            if arrival.late_study_id is None or arrival.study_id is None or arrival.status != ArrivalStatus.SETTLED:
                 return False
             late = session.scalars(select(StudyRow).where(StudyRow.id == arrival.late_study_id)).one()
             if not _changes(session, arrival.study_id, late):

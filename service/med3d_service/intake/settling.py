@@ -21,8 +21,10 @@ from med3d_service.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstan
 from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
 from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
+from med3d_service.intake.arrival_states import ArrivalStatus, mark_settled
 from med3d_service.intake.originals import original_key
-from med3d_service.pulls.tables import OVER, PullRow
+from med3d_service.pulls.states import OVER
+from med3d_service.pulls.tables import PullRow
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import refuse_study, supersede
 from med3d_service.settings import Settings
@@ -72,7 +74,11 @@ class Settling:
             ArrivalRow.instances >= ArrivalRow.expected,
         )
         with self._database.read() as session:
-            query = select(ArrivalRow.id).where(ArrivalRow.status == "receiving", stable).order_by(ArrivalRow.last_at)
+            query = (
+                select(ArrivalRow.id)
+                .where(ArrivalRow.status == ArrivalStatus.RECEIVING, stable)
+                .order_by(ArrivalRow.last_at)
+            )
             return list(session.scalars(query))
 
     def settle(self, arrival_id: str) -> Completion:
@@ -82,9 +88,8 @@ class Settling:
         """
         with self._database.write() as session:
             arrival = session.get_one(ArrivalRow, arrival_id, with_for_update=True)
-            if arrival.status == "receiving":
+            if mark_settled(session, arrival):
                 self._settled(session, arrival)
-                arrival.status = "settled"
                 if arrival.study_id is not None:
                     self._trail.append(session, _received(arrival))
                 log.info("arrival_settled", arrival_id=arrival.id, study_id=arrival.study_id, run_id=arrival.run_id)

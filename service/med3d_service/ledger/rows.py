@@ -12,6 +12,7 @@ from med3d_contract.results import TERMINAL, RunStatus
 from med3d_service.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
 from med3d_service.cohorts.tables import CohortMemberRow
 from med3d_service.database import db_now
+from med3d_service.intake.arrival_states import ArrivalStatus
 from med3d_service.ledger.report import Tally
 from med3d_service.tables import AttemptRow, InstanceRow, RunEventRow, RunRow, StudyRow
 
@@ -57,7 +58,7 @@ def check_rows(session: Session, tally: Tally, *, patience_s: float, lease_slack
         "instance_unaccounted": _unaccounted_instances(),
         "instance_count_disagrees": _counts_disagree(),
         "arrival_not_settled": select(ArrivalRow.id).where(
-            ArrivalRow.status == "receiving", ArrivalRow.last_at < before
+            ArrivalRow.status == ArrivalStatus.RECEIVING, ArrivalRow.last_at < before
         ),
     }
     for code, query in accounts.items():
@@ -138,7 +139,7 @@ def _unaccounted_instances() -> Select[str]:
         .join(ArrivalRow, ArrivalRow.id == ArrivedInstanceRow.arrival_id)
         .where(
             ArrivedInstanceRow.rule.is_not(None),
-            ArrivalRow.status == "settled",
+            ArrivalRow.status == ArrivalStatus.SETTLED,
             ArrivedInstanceRow.arrived_at > func.coalesce(ArrivalRow.input_removed_at, 0.0),
             ~used,
         )

@@ -1,7 +1,7 @@
 """The line of pulls: asking, claiming with a lease, and every move of a pull's status, each a compare-and-set.
 
-waiting -> searching | fetching -> done | failed; back to waiting with a pause where the peer's fault may pass. A search
-that has found something stays ``fetching`` until the pulls of its finds are over.
+The moves stand in pulls.states. A search that has found something stays ``fetching`` until the pulls of its finds are
+over.
 """
 
 import uuid
@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 
 from med3d_service.database import Database, db_now
 from med3d_service.identifiers import IdentifierVault
-from med3d_service.pulls.tables import OVER, PullRow
+from med3d_service.pulls.states import IN_HAND, OVER, PULL_MOVES, PullStatus
+from med3d_service.pulls.tables import PullRow
 from med3d_service.pulls.wanted import Wanted
 from med3d_service.settings import Settings
 
 STUDY, SEARCH = "study", "search"
-WAITING, SEARCHING, FETCHING, DONE, FAILED = "waiting", "searching", "fetching", "done", "failed"
 AT_ONCE, ASKED, FOUND = 0, 1, 2
 """Urgencies: a study that has just become stable, one that somebody asked for, one of a search's many."""
 PULLS_PER_PEER = 2
@@ -122,7 +122,7 @@ class PullLine:
             study_index=uid and self._vault.blind_index("study_uid", uid),
             occasion=occasion,
             urgency=urgency,
-            status=WAITING,
+            status=PullStatus.WAITING,
             claim=0,
             tries=0,
             created_at=now,
@@ -134,8 +134,8 @@ class PullLine:
 
     def claim(self) -> ClaimedPull | None:
         """Take the most urgent pull that is due. No peer is asked for more than PULLS_PER_PEER at once."""
-        lost = PullRow.status.in_((SEARCHING, FETCHING)) & (PullRow.lease_until < db_now())
-        due = or_((PullRow.status == WAITING) & (PullRow.next_try_at <= db_now()), lost)
+        lost = PullRow.status.in_(IN_HAND) & (PullRow.lease_until < db_now())
+        due = or_((PullRow.status == PullStatus.WAITING) & (PullRow.next_try_at <= db_now()), lost)
         with self._database.read() as session:  # most looks find nothing and need no lock
             if session.scalars(select(PullRow.seq).where(due).limit(1)).first() is None:
                 return None
@@ -151,29 +151,35 @@ class PullLine:
     def _busy(session: Session) -> dict[tuple[str, str], int]:
         counted = session.execute(
             select(PullRow.source, PullRow.peer, func.count())
-            .where(PullRow.status.in_((SEARCHING, FETCHING)), PullRow.lease_until >= db_now())
+            .where(PullRow.status.in_(IN_HAND), PullRow.lease_until >= db_now())
             .group_by(PullRow.source, PullRow.peer)
         )
         return {(source, peer): count for source, peer, count in counted}
 
     def _take(self, session: Session, pull: PullRow) -> ClaimedPull:
-        now = session.execute(select(db_now())).scalar_one()
-        pull.status = SEARCHING if pull.kind == SEARCH else FETCHING
-        pull.claim += 1
-        pull.tries += 1
-        pull.lease_until = now + self._settings.pull_lease_s
+        here = (PullRow.claim == pull.claim,)
+        values = {
+            "claim": PullRow.claim + 1,
+            "tries": PullRow.tries + 1,
+            "lease_until": db_now() + self._settings.pull_lease_s,
+        }
+        to = _in_hand(pull.kind)
+        taken = _move(session, pull.id, PullStatus(pull.status), to, *here, **values)
+        assert taken, "the row is locked"
+        session.refresh(pull)
         wanted = Wanted.model_validate_json(self._vault.unseal(pull.wanted, pull.id))
         return ClaimedPull(pull.id, pull.claim, pull.tries, pull.site, pull.source, pull.peer, pull.kind, wanted)
 
     def renew(self, pull: ClaimedPull) -> bool:
         """Keep the pull; False where it is no longer ours."""
         with self._database.write() as session:
-            return self._changed(session, pull, lease_until=db_now() + self._settings.pull_lease_s)
+            until = db_now() + self._settings.pull_lease_s
+            return self._moved(session, pull, _in_hand(pull.kind), lease_until=until)
 
     def found(self, pull: ClaimedPull, origin: Origin, study_uids: Sequence[str]) -> None:
         """A search ends: its finds go into the line, and it is over when they are."""
         with self._database.write() as session:
-            if not self._changed(session, pull, status=FETCHING, lease_until=None, fault=None):
+            if not self._moved(session, pull, PullStatus.FETCHING, lease_until=None, fault=None):
                 return
             for study_uid in study_uids:
                 child = self._new(session, origin, Wanted(study_uid=study_uid), FOUND, None)
@@ -184,7 +190,7 @@ class PullLine:
         """A study is here."""
         values = {name: getattr(fetched, name) for name in Fetched.__dataclass_fields__}
         with self._database.write() as session:
-            if self._changed(session, pull, status=DONE, lease_until=None, fault=None, ended_at=db_now(), **values):
+            if self._moved(session, pull, PullStatus.DONE, lease_until=None, fault=None, ended_at=db_now(), **values):
                 self._end_parent(session, pull.id)
 
     def failed(self, pull: ClaimedPull, code: str, reason: str, *, may_pass: bool) -> None:
@@ -194,25 +200,20 @@ class PullLine:
         with self._database.write() as session:
             now, give_up_at = session.execute(select(db_now(), PullRow.give_up_at).where(PullRow.id == pull.id)).one()
             if may_pass and now + pause_s < give_up_at:
-                self._changed(session, pull, status=WAITING, lease_until=None, fault=fault, next_try_at=now + pause_s)
-            elif self._changed(session, pull, status=FAILED, lease_until=None, fault=fault, ended_at=now):
+                self._moved(session, pull, PullStatus.WAITING, lease_until=None, fault=fault, next_try_at=now + pause_s)
+            elif self._moved(session, pull, PullStatus.FAILED, lease_until=None, fault=fault, ended_at=now):
                 self._end_parent(session, pull.id)
 
     def give_back(self, pull: ClaimedPull) -> None:
         """End before the pull does: another process takes it at once, and it is no try."""
         with self._database.write() as session:
-            self._changed(session, pull, status=WAITING, lease_until=None, tries=PullRow.tries - 1)
+            self._moved(session, pull, PullStatus.WAITING, lease_until=None, tries=PullRow.tries - 1)
 
     @staticmethod
-    def _changed(session: Session, pull: ClaimedPull, **values: object) -> bool:
-        here: tuple[ColumnElement[bool], ...] = (
-            PullRow.id == pull.id,
-            PullRow.claim == pull.claim,
-            PullRow.status.in_((SEARCHING, FETCHING)),
-            PullRow.lease_until.is_not(None),
-        )
-        statement = update(PullRow).where(*here).values(**values).execution_options(synchronize_session=False)
-        return session.connection().execute(statement).rowcount == 1
+    def _moved(session: Session, pull: ClaimedPull, to: PullStatus, **values: object) -> bool:
+        """Move a pull that is still in these hands; False where it is not."""
+        ours = PullRow.claim == pull.claim, PullRow.lease_until.is_not(None)
+        return _move(session, pull.id, _in_hand(pull.kind), to, *ours, **values)
 
     @staticmethod
     def _end_parent(session: Session, pull_id: str) -> None:
@@ -223,5 +224,23 @@ class PullLine:
         parent = session.scalars(select(PullRow).where(PullRow.id == parent_id).with_for_update()).one()
         statuses = set(session.scalars(select(PullRow.status).where(PullRow.parent_id == parent_id)))
         if statuses <= set(OVER):
-            parent.status = DONE if DONE in statuses else FAILED
-            parent.ended_at = session.execute(select(db_now())).scalar_one()
+            to = PullStatus.DONE if PullStatus.DONE in statuses else PullStatus.FAILED
+            _move(session, parent.id, PullStatus.FETCHING, to, ended_at=db_now())
+
+
+def _in_hand(kind: str) -> PullStatus:
+    return PullStatus.SEARCHING if kind == SEARCH else PullStatus.FETCHING
+
+
+def _move(
+    session: Session, pull_id: str, before: PullStatus, to: PullStatus, *only: ColumnElement[bool], **values: object
+) -> bool:
+    """Move a pull that stands at ``before`` and is as ``only`` says; whether it did.
+
+    Raises AssertionError for a move that PULL_MOVES does not know.
+    """
+    assert to in PULL_MOVES[before], f"no pull goes from {before} to {to}"
+    session.flush()
+    here = PullRow.id == pull_id, PullRow.status == before, *only
+    statement = update(PullRow).where(*here).values(status=to, **values).execution_options(synchronize_session=False)
+    return session.connection().execute(statement).rowcount == 1

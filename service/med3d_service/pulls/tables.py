@@ -7,9 +7,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from med3d_service.tables import DIGEST, ID, STATUS, Base
 
-OVER = ("done", "failed")
-"""The statuses that a pull ends in."""
-
 
 class PullRow(Base):
     """One thing to get from one peer: a study, or a search whose finds become pulls of their own (``parent_id``)."""
@@ -29,7 +26,7 @@ class PullRow(Base):
     study_index: Mapped[str | None] = mapped_column(DIGEST, index=True)  # of a study, as in ``arrivals``
     occasion: Mapped[str | None] = mapped_column(DIGEST, unique=True)  # a state of a study at a peer, pulled once
     urgency: Mapped[int]  # 0 goes first
-    status: Mapped[str] = mapped_column(STATUS)  # waiting, searching, fetching, done, failed
+    status: Mapped[str] = mapped_column(STATUS)  # PullStatus; pulls.line alone changes it
     claim: Mapped[int]  # number of the latest claim, the fence against older ones
     tries: Mapped[int]
     created_at: Mapped[float]

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Frozen
+from med3d_service.pulls.states import PullStatus
 from med3d_service.pulls.tables import PullRow
 from med3d_service.runs.views import moment
 
@@ -21,7 +22,7 @@ class PulledStudy(Frozen):
     """A study of a pull; ``study_id`` and ``run_id`` are there once it is worth a run."""
 
     pull_id: str
-    status: str
+    status: PullStatus
     instances: int
     skipped_instances: int
     study_id: str | None
@@ -33,7 +34,7 @@ class PullView(Frozen):
     """A pull: waiting, searching, fetching, done or failed. While it waits, ``next_try_at`` says for when."""
 
     pull_id: str
-    status: str
+    status: PullStatus
     source: str
     peer: str
     origin: str
@@ -52,14 +53,14 @@ def pull_view(session: Session, pull: PullRow) -> PullView:
         found = list(session.scalars(select(PullRow).where(PullRow.parent_id == pull.id).order_by(PullRow.seq)))
     return PullView(
         pull_id=pull.id,
-        status=pull.status,
+        status=PullStatus(pull.status),
         source=pull.source,
         peer=pull.peer,
         origin=pull.origin,
         created_at=moment(pull.created_at),
         ended_at=None if pull.ended_at is None else moment(pull.ended_at),
         tries=pull.tries,
-        next_try_at=moment(pull.next_try_at) if pull.status == "waiting" else None,
+        next_try_at=moment(pull.next_try_at) if pull.status == PullStatus.WAITING else None,
         fault=_fault(pull),
         studies=tuple(_study(one) for one in found),
     )
@@ -68,7 +69,7 @@ def pull_view(session: Session, pull: PullRow) -> PullView:
 def _study(pull: PullRow) -> PulledStudy:
     return PulledStudy(
         pull_id=pull.id,
-        status=pull.status,
+        status=PullStatus(pull.status),
         instances=pull.instances,
         skipped_instances=pull.skipped_instances,
         study_id=pull.study_id,

@@ -12,6 +12,7 @@ from med3d_service.access import Caller, Viewer
 from med3d_service.composition import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.pulls.line import ASKED, Origin
+from med3d_service.pulls.states import PullStatus
 from med3d_service.pulls.tables import PullRow
 from med3d_service.pulls.views import PullView, pull_view
 from med3d_service.pulls.wanted import PullRequest
@@ -37,7 +38,7 @@ class PullTaken(Frozen):
     """The service will fetch it."""
 
     pull_id: str
-    status: str
+    status: PullStatus
     links: PullLinks
 
 
@@ -70,7 +71,9 @@ def ask_for(service: Service, caller: Caller, wanted: PullRequest) -> tuple[Pull
     origin = Origin(site=caller.site, kind="request", source=wanted.source, peer=wanted.peer)
     with service.database.write() as session:
         pull, known = service.pulls.ask(session, origin, wanted.wanted(), urgency=ASKED)
-        return PullTaken(pull_id=pull.id, status=pull.status, links=PullLinks(pull=f"/pulls/{pull.id}")), known
+        return PullTaken(
+            pull_id=pull.id, status=PullStatus(pull.status), links=PullLinks(pull=f"/pulls/{pull.id}")
+        ), known
 
 
 @router.get(

@@ -10,7 +10,11 @@ import med3d_service
 from factories.service import LEASES, add_run, add_study, open_database, worker
 from factories.state_diagrams import DIAGRAMS, PAGE, with_diagrams
 from med3d_contract.results import RunStatus
+from med3d_service.arrival_tables import ArrivalRow
+from med3d_service.intake.arrival_states import ArrivalStatus, mark_settled
 from med3d_service.problems import ServiceError
+from med3d_service.pulls.line import _move
+from med3d_service.pulls.states import PullStatus
 from med3d_service.runs import transitions
 from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves
 from med3d_service.runs.states import RUN_MOVES, AttemptEnding
@@ -68,6 +72,23 @@ def test_a_working_copy_moves_only_as_the_table_says_and_only_from_where_it_stan
         assert not move_copy(session, study_id, {CopyStatus.WAITING}, CopyStatus.COPYING, StudyRow.digest == "other")
         assert move_copy(session, study_id, {CopyStatus.WAITING}, CopyStatus.COPYING, working_tries=7)
         assert (study.working_status, study.working_tries) == (CopyStatus.COPYING, 7), "read anew by who holds the row"
+
+
+def test_a_pull_moves_only_as_the_table_says():
+    with pytest.raises(AssertionError, match="waiting to done"):
+        _move(None, "a-pull", PullStatus.WAITING, PullStatus.DONE)
+
+
+def test_of_two_that_settle_an_arrival_one_does(database):
+    with database.write() as session:
+        session.add(
+            ArrivalRow(id="a", site="s", study_index="0" * 64, status="receiving", source="watch", sender="", first_at=0.0,
+                       last_at=0.0, instances=1)
+        )  # fmt: skip
+        arrival = session.query(ArrivalRow).one()
+        assert mark_settled(session, arrival)
+        assert arrival.status == ArrivalStatus.SETTLED
+        assert not mark_settled(session, arrival)
 
 
 def test_nothing_else_writes_a_status_that_has_a_writer():
