@@ -16,6 +16,7 @@ MIN_RUN = 4
 SAMPLING = 3  # every third pixel along rows and columns is enough to compare slices
 CLEARLY = 1.05
 HARDLY = 0.5
+MIN_JUDGED = 16  # fewer slices show no pattern
 
 
 def parts_interleave(parts: Sequence[Sequence[Plane]]) -> bool:
@@ -69,7 +70,7 @@ def slices_alternate(stacked: Voxels) -> bool:
     neither is so, the less so the closer its slices lie.
     """
     sample = stacked[:, ::SAMPLING, ::SAMPLING]
-    if len(sample) < MIN_RUN:
+    if len(sample) < MIN_JUDGED:
         return False
     steps = np.abs(np.diff(sample, axis=0)).mean(axis=(1, 2))
     next_but_one = float(np.abs(sample[2:] - sample[:-2]).mean())
