@@ -33,12 +33,12 @@ class InfoVae(Section):
 
     @property
     def kl_weight(self) -> float:
-        """1 - a."""
+        """Weight of the KL term: 1 - a."""
         return 1.0 - self.a
 
     @property
     def mmd_weight(self) -> float:
-        """A + l - 1."""
+        """Weight of the MMD term: a + l - 1."""
         return self.a + self.l - 1.0
 
     def latent_of(self, posterior: Posterior) -> Tensor:
