@@ -11,8 +11,8 @@ pytestmark = pytest.mark.timeout(600)
 GUARDED = frozenset(
     f"own:{name}"
     for name in (
-        "nifti", "brighter", "offset", "front_to_back", "top_to_bottom", "without_contrast", "inverted", "dicom",
-        "tomography", "two_acquisitions",
+        "nifti", "offset", "front_to_back", "top_to_bottom", "top_is_zero", "without_contrast", "inverted", "moved_sform",
+        "dicom", "scout", "tomography", "copies", "two_people", "noise_first", "uid_per_slice",
     )
 )  # fmt: skip
 

@@ -201,12 +201,12 @@ def moved_sform(_: Room, folder: Path) -> Path:
     return folder / "t1.nii.gz"
 
 
-def padded(_: Room, folder: Path) -> Path:
+def padded(value: float, _: Room, folder: Path) -> Path:
     """Six centimetres of padding all round, of a value that no tissue has."""
     voxels, affine = head()
     moved = affine.copy()
     moved[:3, 3] -= affine[:3, :3] @ np.full(3, 30.0)
-    return save(np.pad(voxels, 30, constant_values=-1000), moved, folder)
+    return save(np.pad(voxels, 30, constant_values=value), moved, folder)
 
 
 def own_cases() -> list[Case]:
@@ -244,5 +244,6 @@ def own_cases() -> list[Case]:
             (same_as("own:nifti", 1.5),),
             "sform wins over a qform that is rigidly elsewhere",
         ),
-        Case("own:padded", padded, NEAR, "padding is no part of the picture"),
+        Case("own:padded", partial(padded, -2000), NEAR, "padding is no part of the picture"),
+        Case("own:padded_as_air", partial(padded, -1000), NEAR, "padding with the CT's value of air makes no CT"),
     ]
