@@ -107,7 +107,11 @@ def judged(cases: Sequence[Case], answers: Sequence[list[tuple[str, Answer, floa
 def run(cases: Sequence[Case], room: Room, processes: int) -> list[Row]:
     """All of them, in as many processes."""
     with ProcessPoolExecutor(processes, initializer=begin, initargs=(room,)) as pool:
-        return judged(cases, list(pool.map(answers_to, cases)))
+        answers = []
+        for found in pool.map(answers_to, cases):
+            answers.append(found)
+            print(*(f"{name}: {answer}" for name, answer, _ in found), sep="\n", file=sys.stderr, flush=True)
+        return judged(cases, answers)
 
 
 def show(rows: Sequence[Row]) -> None:
