@@ -44,14 +44,9 @@ def answer_of(report: AnalysedInput) -> Answer:
         COMPLETED,
         age_years=age.estimate,
         known_age_years=age.chronological_age.years if age.chronological_age else None,
-        reviews=frozenset(code_of(reason) for reason in report.result.assessment.reasons),
+        reviews=frozenset(reason.code for reason in report.result.assessment.reasons),
         series=series,
     )
-
-
-def code_of(reason: object) -> str:
-    """The code of a reason for review."""
-    return str(getattr(reason, "code", str(reason).partition(":")[0]))
 
 
 @dataclass(frozen=True)

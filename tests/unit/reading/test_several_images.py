@@ -106,7 +106,7 @@ def test_the_one_that_is_called_t1w_is_taken_and_this_is_said(tmp_path, name):
     study = read_study([tmp_path])
     selection = select_series(study)
     np.testing.assert_array_equal(load_series(study, selection.chosen).volume.voxels, head(3))
-    assert any("chosen_by_name" in str(reason) for reason in selection.review_reasons)
+    assert "chosen_by_name" in {reason.code for reason in selection.review_reasons}
 
 
 def test_two_that_are_called_t1w_are_refused(tmp_path):
