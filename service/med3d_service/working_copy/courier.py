@@ -164,9 +164,11 @@ class Courier:
             )
             return _to_copy(session, study) if taken else None
 
-    def _renew(self, study: StudyToCopy) -> None:
+    def _renew(self, study: StudyToCopy) -> bool:
+        """Keep the study in hand; False where it is not in ours any more."""
+        until = db_now() + self._service.leases.lease_s
         with self._service.database.write() as session:
-            self._leave(session, study, CopyStatus.COPYING, lease_until=db_now() + self._service.leases.lease_s)
+            return self._leave(session, study, CopyStatus.COPYING, lease_until=until)
 
     def _give_back(self, study: StudyToCopy) -> None:
         with self._service.database.write() as session:
@@ -203,6 +205,9 @@ class Courier:
         return store.fetch(upload.key, fetched / upload.id, upload.sha256)
 
     def _keep(self, study: StudyToCopy, report: Report, target: Path) -> None:
+        if not self._renew(study):  # before the object of whoever overtook us is written over
+            log.info("working_copy_overtaken", study_id=study.study_id)
+            return
         stored = self._service.store.put_file(f"working/{study.study_id}.tar", target)
         found = read_age(birth_date=report.birth_date, study_date=report.study_date, patient_age=report.patient_age)
         with self._service.database.write() as session:

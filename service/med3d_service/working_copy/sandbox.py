@@ -49,7 +49,7 @@ class Sandbox:
                 text=True,
             )
 
-    def run(self, job: Job, while_waiting: Callable[[], None]) -> Report:
+    def run(self, job: Job, while_waiting: Callable[[], object]) -> Report:
         """Copy one study, calling ``while_waiting`` every few seconds.
 
         A child that takes too long, or two in a row that end without a word, make the study unreadable. One alone may
@@ -63,7 +63,7 @@ class Sandbox:
                 return report
         return Report(finding=Finding.UNREADABLE_FILE)
 
-    def _try(self, job: Job, while_waiting: Callable[[], None]) -> Report:
+    def _try(self, job: Job, while_waiting: Callable[[], object]) -> Report:
         self.prepare()
         child, self._ready = self._ready, None
         assert child is not None
@@ -84,7 +84,7 @@ class Sandbox:
             child.kill()
             child.wait()
 
-    def _answer(self, child: subprocess.Popen[str], line: str, while_waiting: Callable[[], None]) -> str:
+    def _answer(self, child: subprocess.Popen[str], line: str, while_waiting: Callable[[], object]) -> str:
         started = time.monotonic()
         said: str | None = line
         while True:

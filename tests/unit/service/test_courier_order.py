@@ -85,6 +85,7 @@ def test_a_courier_that_was_overtaken_neither_gives_its_copy_out_nor_refuses_the
         study, run = session.query(StudyRow).one(), session.query(RunRow).one()
     assert (study.working_status, study.digest, study.refusal) == (CopyStatus.COPYING, "e" * 64, None)
     assert (study.skipped_files, run.status) == (0, "queued")
+    assert list(service.store.list("working")) == [], "what the other courier stores is not written over"
 
 
 def test_a_courier_that_the_study_kills_each_time_refuses_it_after_three_tries(service):
