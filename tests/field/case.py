@@ -113,7 +113,12 @@ class Right:
 
 def is_a_sentence(text: str) -> bool:
     """Say whether it can be read out to a radiographer: whole sentences, and no file name or path."""
-    return len(text.split()) >= 4 and text[0].isupper() and text.rstrip().endswith(".") and "/" not in text
+    return (
+        len(text.split()) >= 4
+        and (text[0].isupper() or text[0].isdigit())
+        and text.rstrip().endswith(".")
+        and "/" not in text
+    )
 
 
 @dataclass(frozen=True)
