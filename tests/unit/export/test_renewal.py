@@ -1,5 +1,6 @@
 """A released bundle under new preprocessing: what was learned stays, byte for byte."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,11 @@ def test_weights_and_calibration_stay_and_the_limits_are_this_versions(renewed: 
     before, after = released.manifest.files, renewed.manifest.files
     assert before.keys() == after.keys()
     changed = {name for name in before if before[name] != after[name]}
-    assert changed <= {"preprocessing.json", "reference_case/expected.npz"}
+    assert changed <= {
+        "configs/metadata.json", "docs/README.md", "preprocessing.json", "reference_case/expected.npz",
+    }  # fmt: skip
+    assert "9.9.9" in (renewed.path / "docs" / "README.md").read_text().splitlines()[0]
+    assert json.loads((renewed.path / "configs" / "metadata.json").read_text())["version"] == "9.9.9"
     assert renewed.version == "9.9.9"
     assert renewed.quality_limits == QualityLimits()
     assert renewed.spec == released.spec
