@@ -28,7 +28,7 @@ class Content:
     """The part of an image that shows something.
 
     box: the part of the array to look at, with MARGIN_MM of air around the head. blank_slices_mm: how thick the slices
-    are together that hold no signal though there is some on both sides of them: lost, or set to zero.
+    are together that hold no signal though there is a head's on both sides of them: lost, or set to zero.
     """
 
     box: Box
@@ -62,9 +62,9 @@ def _areas_cm2(image: Volume, least: float) -> list[npt.NDArray[np.float64]]:
 
 
 def _blank(areas_cm2: npt.NDArray[np.float64]) -> int:
-    """Count the slices that show nothing between the first and the last that do."""
-    shown = np.flatnonzero(areas_cm2 >= LEAST_AREA_CM2)
-    return int(shown[-1] - shown[0] + 1 - shown.size) if shown.size else 0
+    """Count the slices that show nothing between the first and the last that show as much as a head's."""
+    head = np.flatnonzero(areas_cm2 >= CUT_AREA_CM2)
+    return int(np.count_nonzero(areas_cm2[head[0] : head[-1]] < LEAST_AREA_CM2)) if head.size else 0
 
 
 def _reach(areas_cm2: npt.NDArray[np.float64], pad: int) -> tuple[int, int]:

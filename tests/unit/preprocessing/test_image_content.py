@@ -78,6 +78,13 @@ def test_slices_that_were_lost_are_counted_and_those_beside_the_head_are_not() -
     assert find_content(Volume(voxels=voxels, affine=head.affine)).blank_slices_mm == pytest.approx(10)
 
 
+def test_a_little_noise_beyond_empty_air_makes_no_slice_a_lost_one() -> None:
+    head = padded(scan(), (30, 30, 30), (30, 30, 30))
+    voxels = head.voxels.copy()
+    voxels[:40, :20, -2:] = 3
+    assert find_content(Volume(voxels=voxels, affine=head.affine)).blank_slices_mm == 0
+
+
 def test_an_image_that_shows_nothing_is_left_whole() -> None:
     nothing = Volume(voxels=np.zeros((8, 9, 10), np.float32), affine=np.eye(4))
     found = find_content(nothing)
