@@ -1,7 +1,7 @@
 """Whether an image is a head that the model may be asked about."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from med3d_pipeline.errors import InputRefused
@@ -16,8 +16,20 @@ class _Verdict:
     code: str
     measures: frozenset[str]
     reason: str
+    only_below: float = math.inf
+
+    def explains(self, failed: Iterable[str], measures: Mapping[str, float]) -> bool:
+        """Tell whether a measure of this verdict failed, and by enough to explain the others that did."""
+        return any(not measures.get(name, math.nan) >= self.only_below for name in self.measures.intersection(failed))
 
 
+NOT_T1 = (
+    "The brain's white matter is not brighter than its grey matter, as it is in a T1-weighted image of an adult. "
+    "T2-weighted, FLAIR and proton-density images look so, and so do the brains of infants, for whom the model was "
+    "not made. Send the T1-weighted series of the study."
+)
+# White matter darker than grey by this share: no T1-weighted head was measured below 0, cut or turned over as it was.
+CLEARLY_DARKER = -0.03
 NO_HEAD = (
     "No brain in T1-weighted contrast was found where the image's orientation says that it is: the image shows "
     "something else, such as a phantom or another body part, or its axes are not those that the file states. Send a "
@@ -39,6 +51,7 @@ _VERDICTS = (
         "Slices in the middle of the head hold no signal at all: they were lost on the way, or filled with zeros. Send "
         "the complete series again.",
     ),
+    _Verdict("not_t1_weighted_voxels", frozenset({"white_over_grey"}), NOT_T1, only_below=CLEARLY_DARKER),
     _Verdict(
         "brain_cut_off",
         frozenset({"template_outside_view", "brain_at_edge_cm2"}),
@@ -57,13 +70,7 @@ _VERDICTS = (
         frozenset({"template_overlap", "contrast_to_noise"}),
         NO_HEAD,
     ),
-    _Verdict(
-        "not_t1_weighted_voxels",
-        frozenset({"white_over_grey", "tissue_correlation"}),
-        "The brain's white matter is not brighter than its grey matter, as it is in a T1-weighted image of an adult. "
-        "T2-weighted, FLAIR and proton-density images look so, and so do the brains of infants, for whom the model was "
-        "not made. Send the T1-weighted series of the study.",
-    ),
+    _Verdict("not_t1_weighted_voxels", frozenset({"white_over_grey", "tissue_correlation"}), NOT_T1),
     # After the contrast: a T2-weighted head is alike the template in shape alone, which another sentence explains.
     _Verdict("not_a_head", frozenset({"registration_similarity"}), NO_HEAD),
     _Verdict(
@@ -138,7 +145,7 @@ def _refusal(failed: tuple[str, ...], measures: Mapping[str, float], limits: Qua
         return None
     # A bundle may limit a measure that is no reason by itself; then all that can be said is that this is no head.
     fallback = next(verdict for verdict in _VERDICTS if verdict.code == "not_a_head")
-    verdict = next((v for v in _VERDICTS if v.measures.intersection(failed)), fallback)
+    verdict = next((v for v in _VERDICTS if v.explains(failed, measures)), fallback)
     details = {
         name: {"measured": _json_number(measures.get(name, math.nan)), "limits": list(limits.refuse[name])}
         for name in failed

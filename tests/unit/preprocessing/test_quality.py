@@ -67,6 +67,8 @@ def test_a_good_head_passes_without_remark() -> None:
     ("changes", "code"),
     [
         ({"signal_to_noise": 1.8, "contrast_to_noise": 1.4, "brain_at_edge_cm2": 90.0}, "too_noisy"),
+        ({"white_over_grey": -0.1, "tissue_correlation": -0.2, "brain_at_edge_cm2": 120.0}, "not_t1_weighted_voxels"),
+        ({"white_over_grey": 0.01, "tissue_correlation": 0.05, "brain_at_edge_cm2": 120.0}, "brain_cut_off"),
         ({"blank_slices_mm": 1.0, "template_overlap": 0.84, "brain_at_edge_cm2": 90.0}, "blank_slices"),
         ({"brain_at_edge_cm2": 60.0, "registration_similarity": 0.8}, "brain_cut_off"),
         ({"gain_by_turning": 0.03, "registration_similarity": 0.86, "template_overlap": 0.88}, "wrong_orientation"),
