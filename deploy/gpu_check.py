@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from med3d_pipeline.bundle import Bundle
-from med3d_pipeline.bundle_signature import TrustedKeys
+from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.bundle.bundle_signature import TrustedKeys
 from med3d_pipeline.errors import DeviceMemoryError, PipelineError
-from med3d_pipeline.fixed_batches import FixedBatches
-from med3d_pipeline.onnx_sessions import OnnxSession, SessionOptions, open_session
+from med3d_pipeline.runtime.fixed_batches import FixedBatches
+from med3d_pipeline.runtime.onnx_sessions import OnnxSession, SessionOptions, open_session
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 LARGEST_BATCH = 4096

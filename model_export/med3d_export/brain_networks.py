@@ -15,7 +15,7 @@ import onnx
 import torch
 
 from med3d_export.instance_norm import spell_out_instance_norms
-from med3d_pipeline.onnx_sessions import SessionOptions, open_session
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions, open_session
 
 BOX_NETWORK = "brain_box.onnx"
 MASK_NETWORK = "brain_mask.onnx"

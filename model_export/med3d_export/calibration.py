@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.stats import beta
 
 from med3d_export.folds import Fold
-from med3d_pipeline.latent_space import conformal_quantile
+from med3d_pipeline.inference.latent_space import conformal_quantile
 
 Floats = npt.NDArray[np.float64]
 LEAST_IN_BAND = 20

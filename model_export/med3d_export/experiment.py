@@ -42,10 +42,10 @@ from med3d_export.supervision import read_supervision
 from med3d_export.tensor_cache import BRAIN_VOLUME, PreparedCohort, TensorCache
 from med3d_export.training import EpochReport, FittedAutoencoder, rebuild
 from med3d_export.training_run import WEIGHTS, add_minutes, load_final_fit, read_weights
-from med3d_pipeline.bundle import Bundle, PreprocessingAssets
-from med3d_pipeline.manifest import SIMULATED_LABELS
-from med3d_pipeline.onnx_sessions import SessionOptions
-from med3d_pipeline.template import brain_on_grid
+from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
+from med3d_pipeline.inference.manifest import SIMULATED_LABELS
+from med3d_pipeline.preprocessing.template import brain_on_grid
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 
 REPORT = "report"
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from med3d_pipeline.site_shifts import SiteShifts
+from med3d_pipeline.inference.site_shifts import SiteShifts
 
 Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.str_]

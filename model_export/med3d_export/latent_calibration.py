@@ -11,8 +11,8 @@ from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.folds import Fold
 from med3d_export.labels import MEASURED_LABELS, Labels
 from med3d_export.latent_maps import pca_map, pls_map, shrunk_covariance
-from med3d_pipeline.latent_space import LatentSpace
-from med3d_pipeline.manifest import DecisionLimits
+from med3d_pipeline.inference.latent_space import LatentSpace
+from med3d_pipeline.inference.manifest import DecisionLimits
 
 Floats = npt.NDArray[np.float64]
 

@@ -24,8 +24,8 @@ from med3d_export.shift_trial import ShiftTrial
 from med3d_export.tensor_cache import default_cache
 from med3d_export.training import TrainingError
 from med3d_export.training_run import RunIncomplete
-from med3d_pipeline.bundle import Bundle
-from med3d_pipeline.bundle_signature import SIGNATURE, read_signing_key, sign_bundle
+from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.bundle.bundle_signature import SIGNATURE, read_signing_key, sign_bundle
 from med3d_pipeline.errors import PipelineError
 
 KNOWN_FAULTS = (

@@ -12,7 +12,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.pipeline import Pipeline
 
 from med3d_export.training import FittedAutoencoder, Tensors
-from med3d_pipeline.onnx_sessions import SessionOptions, open_session
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions, open_session
 
 OPSET = 17
 NETWORK_TOLERANCE = 1e-4

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_export.evaluation.uncertainty import Interval, bootstrap_table
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.prediction import PointEstimate, Prediction, SubjectAttributes
+from med3d_pipeline.inference.prediction import PointEstimate, Prediction, SubjectAttributes
 
 Floats = npt.NDArray[np.float64]
 Tensors = npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ from med3d_export.promotion import KnownScanner, Promotion, compare_judgements, 
 from med3d_export.report.promotion_report import write_promotion
 from med3d_export.result_files import write_json
 from med3d_export.tensor_cache import TensorCache
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 
 BOOTSTRAP_SEED = 2510
 

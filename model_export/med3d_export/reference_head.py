@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from med3d_pipeline.itk_images import affine_of, image_of, to_array
-from med3d_pipeline.reference_case import FOLDER
+from med3d_pipeline.bundle.reference_case import FOLDER
+from med3d_pipeline.preprocessing.itk_images import affine_of, image_of, to_array
 from med3d_pipeline.volume import Volume
 
 SPACING_MM = 2.0

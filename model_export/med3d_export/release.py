@@ -25,14 +25,14 @@ from med3d_export.reference_head import write_reference_input
 from med3d_export.tensor_cache import ASSET_FILES, read_volume
 from med3d_export.training import FittedAutoencoder, Tensors
 from med3d_export.training_run import FinalFit
-from med3d_pipeline import site_shifts
-from med3d_pipeline.bundle import DECODER, Bundle
-from med3d_pipeline.latent_space import LatentSpace
-from med3d_pipeline.manifest import MANIFEST, HeadDescription, Manifest, TrainingData
-from med3d_pipeline.nifti import digest_file
-from med3d_pipeline.onnx_sessions import SessionOptions
-from med3d_pipeline.reference_case import FOLDER as REFERENCE_FOLDER
-from med3d_pipeline.reference_case import ReferenceCase, Tolerances
+from med3d_pipeline.bundle.bundle import DECODER, Bundle
+from med3d_pipeline.bundle.reference_case import FOLDER as REFERENCE_FOLDER
+from med3d_pipeline.bundle.reference_case import ReferenceCase, Tolerances
+from med3d_pipeline.inference import site_shifts
+from med3d_pipeline.inference.latent_space import LatentSpace
+from med3d_pipeline.inference.manifest import MANIFEST, HeadDescription, Manifest, TrainingData
+from med3d_pipeline.reading.nifti import digest_file
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 
 LARGEST_BYTES = 60 * 1024 * 1024
 PARITY_HEADS = 4

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 from med3d_export.release import ReleaseError, file_digests, write_reference_case
-from med3d_pipeline.bundle import Bundle, PreprocessingFile
-from med3d_pipeline.bundle_signature import SIGNATURE
-from med3d_pipeline.manifest import MANIFEST
-from med3d_pipeline.onnx_sessions import SessionOptions
-from med3d_pipeline.spec import NUMERICS_VERSION, QualityLimits
+from med3d_pipeline.bundle.bundle import Bundle, PreprocessingFile
+from med3d_pipeline.bundle.bundle_signature import SIGNATURE
+from med3d_pipeline.inference.manifest import MANIFEST
+from med3d_pipeline.preprocessing.spec import NUMERICS_VERSION, QualityLimits
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 
 
 def renew_bundle(released: Path, version: str, folder: Path) -> Bundle:

@@ -17,12 +17,12 @@ from med3d_export.tensor_cache import read_volume
 from med3d_export.training import FittedAutoencoder, rebuild
 from med3d_export.training_run import WEIGHTS, read_weights
 from med3d_export.whole_files import write_whole
-from med3d_pipeline.bundle import PreprocessingAssets
+from med3d_pipeline.bundle.bundle import PreprocessingAssets
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.onnx_sessions import SessionOptions
-from med3d_pipeline.preprocess import Preprocessor
-from med3d_pipeline.quality import judge_quality
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.preprocessing.preprocess import Preprocessor
+from med3d_pipeline.preprocessing.quality import judge_quality
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions
+from med3d_pipeline.study.study import load_series, read_study, select_series
 from med3d_pipeline.volume import Volume
 
 AS_IT_IS = "as it is"

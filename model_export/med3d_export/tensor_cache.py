@@ -16,11 +16,11 @@ from nibabel.filebasedimages import ImageFileError
 
 from med3d_export.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.training import Tensors
-from med3d_pipeline.bundle import PreprocessingAssets
+from med3d_pipeline.bundle.bundle import PreprocessingAssets
 from med3d_pipeline.errors import InputRefused, PipelineError
-from med3d_pipeline.onnx_sessions import SessionOptions
-from med3d_pipeline.preprocess import Preprocessor
-from med3d_pipeline.quality import judge_quality
+from med3d_pipeline.preprocessing.preprocess import Preprocessor
+from med3d_pipeline.preprocessing.quality import judge_quality
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 from med3d_pipeline.volume import Volume
 
 BRAIN_VOLUME = "brain_volume_ml"

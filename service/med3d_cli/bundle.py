@@ -12,7 +12,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
 
 if TYPE_CHECKING:
-    from med3d_pipeline.bundle import Bundle
+    from med3d_pipeline.bundle.bundle import Bundle
 
 BundleDir = Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False)]
 StatedBundleDir = Annotated[
@@ -75,7 +75,7 @@ def keygen(
 ) -> None:
     """Make an Ed25519 key to sign bundles with. The private half signs; whoever loads bundles needs the public one."""
     with extra("worker"):
-        from med3d_pipeline.bundle_signature import make_signing_key
+        from med3d_pipeline.bundle.bundle_signature import make_signing_key
     try:
         public = make_signing_key(path)
     except FileExistsError as error:
@@ -91,7 +91,7 @@ def sign(
 ) -> None:
     """Vouch for a bundle: check every digest, then sign its manifest. A signature that is there is replaced."""
     bundle = _open(folder)
-    from med3d_pipeline.bundle_signature import read_signing_key, sign_bundle
+    from med3d_pipeline.bundle.bundle_signature import read_signing_key, sign_bundle
     from med3d_pipeline.errors import BundleError
 
     try:
@@ -106,7 +106,7 @@ def sign(
 def _open(folder: Path | None, *, trusted_only: bool = False) -> "Bundle":
     with extra("worker"):
         require_onnx_runtime()
-        from med3d_pipeline.bundle import Bundle
+        from med3d_pipeline.bundle.bundle import Bundle
         from med3d_pipeline.errors import BundleError
         from med3d_worker.settings import BundleSettings
     settings = BundleSettings()

@@ -27,7 +27,7 @@ def require_onnx_runtime(wheels: tuple[str, ...] | None = None) -> None:
     """
     with extra("worker"):
         from med3d_pipeline.errors import BundleError
-        from med3d_pipeline.onnx_sessions import installed_runtime_wheels, require_one_runtime
+        from med3d_pipeline.runtime.onnx_sessions import installed_runtime_wheels, require_one_runtime
     try:
         require_one_runtime(installed_runtime_wheels() if wheels is None else wheels)
     except BundleError as error:

@@ -55,7 +55,7 @@ def replay(
 
 
 def _open(store: "ObjectStore", scratch: Path, bundle: Path | None) -> "Replay":
-    from med3d_pipeline.reference_case import ReferenceCase
+    from med3d_pipeline.bundle.reference_case import ReferenceCase
     from med3d_worker.head_prediction import HeadPrediction
     from med3d_worker.loaded_model import load_model
     from med3d_worker.logs import configure_logs

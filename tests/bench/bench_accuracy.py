@@ -11,7 +11,7 @@ from bench.measuring import machine, table
 from bench.scans import options, preprocessor, several_heads
 from bench.slow_reference import normalised_rmse, slow_reference, worst_corner_mm
 from factories import heads
-from med3d_pipeline.preprocess import Preprocessed, Preprocessor
+from med3d_pipeline.preprocessing.preprocess import Preprocessed, Preprocessor
 from med3d_pipeline.volume import Volume
 
 AFFINE_AIM_MM, TENSOR_AIM, HALF_AIM = 1.0, 0.02, 0.01

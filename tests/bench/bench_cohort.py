@@ -21,10 +21,10 @@ from med3d_cli.cohort_import import import_scans
 from med3d_cli.cohorts_client import CohortsClient
 from med3d_contract.cohort_manifest import read_manifest
 from med3d_contract.cohorts import CohortDraft, ReprocessingRequest
-from med3d_pipeline.bundle import Bundle
-from med3d_pipeline.prediction import SubjectAttributes
-from med3d_pipeline.quality import judge_quality
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.inference.prediction import SubjectAttributes
+from med3d_pipeline.preprocessing.quality import judge_quality
+from med3d_pipeline.study.study import load_series, read_study, select_series
 
 THREADS = 2
 

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from bench.measuring import machine, seconds, spread, table
 from bench.scans import bundle_path, options
 from med3d_export.networks import HeadStatistics, NetworkConfig, SymmetricMean, build_encoder
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 
 WARM_UP = 5
 AIM = 2.0

@@ -16,12 +16,12 @@ import numpy as np
 
 from bench.measuring import alternating, machine, spread, table
 from bench.scans import MPRAGE, options, preprocessor, series
-from med3d_pipeline.bias_field import correct_bias_field
-from med3d_pipeline.brain_extraction import extract_brain
-from med3d_pipeline.itk_threads import itk_threads
-from med3d_pipeline.orientation import to_closest_ras
-from med3d_pipeline.preprocess import Preprocessor
-from med3d_pipeline.resampling import coarsen
+from med3d_pipeline.preprocessing.bias_field import correct_bias_field
+from med3d_pipeline.preprocessing.brain_extraction import extract_brain
+from med3d_pipeline.preprocessing.itk_threads import itk_threads
+from med3d_pipeline.preprocessing.orientation import to_closest_ras
+from med3d_pipeline.preprocessing.preprocess import Preprocessor
+from med3d_pipeline.preprocessing.resampling import coarsen
 from med3d_pipeline.volume import Volume
 
 Work = Callable[[], object]

@@ -26,7 +26,7 @@ from factories.processes import wait_until
 from factories.service_processes import Processes
 from factories.work import tar_of
 from med3d_contract.results import BundleRef
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 from med3d_service.tables import AttemptRow, RunRow, WorkerRow
 
 IDLE_S = 5.0

@@ -10,9 +10,9 @@ import psutil
 
 from bench.measuring import machine, peak_memory, spread, table
 from bench.scans import MPRAGE, bundle_path, options
-from med3d_pipeline.bundle import Bundle
-from med3d_pipeline.prediction import SubjectAttributes
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.inference.prediction import SubjectAttributes
+from med3d_pipeline.study.study import load_series, read_study, select_series
 
 MEBIBYTE = 2**20
 

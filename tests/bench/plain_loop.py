@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from med3d_pipeline.bundle import Bundle
-from med3d_pipeline.prediction import SubjectAttributes
-from med3d_pipeline.quality import judge_quality
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.inference.prediction import SubjectAttributes
+from med3d_pipeline.preprocessing.quality import judge_quality
+from med3d_pipeline.study.study import load_series, read_study, select_series
 
 
 def one(bundle, path):

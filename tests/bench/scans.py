@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 from factories import heads
-from med3d_pipeline.bundle import Bundle, PreprocessingAssets
-from med3d_pipeline.onnx_sessions import SessionOptions
-from med3d_pipeline.preprocess import Preprocessor
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
+from med3d_pipeline.preprocessing.preprocess import Preprocessor
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions
+from med3d_pipeline.study.study import load_series, read_study, select_series
 from med3d_pipeline.volume import Volume
 
 MPRAGE = "dicom/siemens_trio_study/t1_MPRAGEcr_noGRAPPA_19"

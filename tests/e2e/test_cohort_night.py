@@ -19,7 +19,7 @@ from factories.processes import wait_until
 from factories.service_processes import Processes
 from med3d_cli.cohorts_client import CohortsClient
 from med3d_contract.cohorts import NightSchedule
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 from med3d_service.tables import AttemptRow, RunRow, WorkerRow
 
 pytestmark = [pytest.mark.e2e, pytest.mark.realdata, pytest.mark.long, pytest.mark.timeout(1500)]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from med3d_pipeline.brain_extraction import BrainNetworks
-from med3d_pipeline.onnx_sessions import OnnxSession
+from med3d_pipeline.preprocessing.brain_extraction import BrainNetworks
+from med3d_pipeline.runtime.onnx_sessions import OnnxSession
 
 
 @dataclass(frozen=True)

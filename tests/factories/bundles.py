@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 
 SHIFTED_VERSION = "99.0.0"
 RHO = b"\n\x03rho="

@@ -6,8 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from med3d_pipeline.orientation import to_closest_ras
-from med3d_pipeline.preprocess import Preprocessed
+from med3d_pipeline.preprocessing.orientation import to_closest_ras
+from med3d_pipeline.preprocessing.preprocess import Preprocessed
 from med3d_pipeline.volume import Volume
 
 ISOTROPIC_2MM = np.array([[2.0, 0, 0, -95], [0, 2.0, 0, -110], [0, 0, 2.0, -90], [0, 0, 0, 1]])

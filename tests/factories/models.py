@@ -6,9 +6,9 @@ from factories.predictions import GRID, latent_space, predictor
 from factories.work import BUNDLE
 from med3d_cli.demo_head import write_mr_series
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.orientation import to_closest_ras
-from med3d_pipeline.preprocess import Preprocessed
-from med3d_pipeline.spec import QualityLimits
+from med3d_pipeline.preprocessing.orientation import to_closest_ras
+from med3d_pipeline.preprocessing.preprocess import Preprocessed
+from med3d_pipeline.preprocessing.spec import QualityLimits
 from med3d_pipeline.volume import Volume
 from med3d_worker.loaded_model import LoadedModel
 from med3d_worker.pictures import reference_cohort

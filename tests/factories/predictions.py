@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from med3d_pipeline.encoder import LatentEncoder
-from med3d_pipeline.heads import RegressionHead
-from med3d_pipeline.latent_space import LatentSpace
-from med3d_pipeline.manifest import SIMULATED_LABELS, DecisionLimits
-from med3d_pipeline.prediction import Predictor
-from med3d_pipeline.reconstruction import Reconstruction
-from med3d_pipeline.site_shifts import SiteShifts
+from med3d_pipeline.inference.encoder import LatentEncoder
+from med3d_pipeline.inference.heads import RegressionHead
+from med3d_pipeline.inference.latent_space import LatentSpace
+from med3d_pipeline.inference.manifest import SIMULATED_LABELS, DecisionLimits
+from med3d_pipeline.inference.prediction import Predictor
+from med3d_pipeline.inference.reconstruction import Reconstruction
+from med3d_pipeline.inference.site_shifts import SiteShifts
 
 GRID = (2, 2, 1)
 DIMENSION = 4

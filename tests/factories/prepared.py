@@ -1,7 +1,7 @@
 """A prepared study as workers' stand-ins for the science give it."""
 
 from factories.work import PROVENANCE, QUALITY, SERIES
-from med3d_pipeline.study import Acquisition, PatientAttributes
+from med3d_pipeline.study.study import Acquisition, PatientAttributes
 from med3d_worker.preparation import PreparedStudy
 
 

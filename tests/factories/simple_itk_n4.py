@@ -3,8 +3,8 @@
 import numpy as np
 import SimpleITK as sitk
 
-from med3d_pipeline.itk_images import to_array, to_image
-from med3d_pipeline.itk_threads import itk_threads
+from med3d_pipeline.preprocessing.itk_images import to_array, to_image
+from med3d_pipeline.preprocessing.itk_threads import itk_threads
 
 
 def field_by_simple_itk(

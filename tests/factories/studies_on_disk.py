@@ -6,7 +6,7 @@ import pytest
 
 from factories.dicom_series import head_like, ras_affine, write_series
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.study import LoadedSeries, Study, load_series, read_study, select_series
+from med3d_pipeline.study.study import LoadedSeries, Study, load_series, read_study, select_series
 
 # Just fine enough, and just wide enough.
 HEAD_SHAPE = (36, 40, 36)

@@ -27,7 +27,7 @@ from field.sample_data import sample_data
 from field.scripts import without_answer
 from field.tables import Row, age_rows, header_rows
 from med3d_cli.analyse import open_analyser
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.study.study import load_series, read_study, select_series
 from med3d_worker.analysis import Analyser, Stated
 
 _here: dict[str, Analyser | Room] = {}

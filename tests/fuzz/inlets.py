@@ -6,8 +6,8 @@ from pathlib import Path
 
 from factories.uploads import CONTENT_TYPE, files_form
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.series_selection import select_series
-from med3d_pipeline.study import load_series, read_study
+from med3d_pipeline.study.series_selection import select_series
+from med3d_pipeline.study.study import load_series, read_study
 from med3d_service.intake.form import StudyForm
 from med3d_service.intake.instance_headers import HEAD_BYTES, InstanceRefused, read_headers
 from med3d_service.intake.limits import Limits, Meter

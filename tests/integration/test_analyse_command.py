@@ -13,7 +13,7 @@ import pytest
 
 from factories.services import write_small_head
 from med3d_contract.results import RunView
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 from med3d_worker.analysis import AnalysedInput
 
 

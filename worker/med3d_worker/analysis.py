@@ -18,7 +18,7 @@ from med3d_contract.results import (
     Sex,
 )
 from med3d_contract.work import Subject
-from med3d_pipeline.study import PatientAttributes
+from med3d_pipeline.study.study import PatientAttributes
 from med3d_worker.faults import failure_of
 from med3d_worker.head_prediction import HeadPrediction, HeadToPredict
 from med3d_worker.loaded_model import LoadedModel

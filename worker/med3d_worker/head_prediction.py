@@ -22,9 +22,15 @@ from med3d_contract.results import (
 )
 from med3d_contract.work import Subject
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.manifest import SIMULATED_LABELS
-from med3d_pipeline.prediction import PointEstimate, Prediction, PredictionInterval, Predictor, SubjectAttributes
-from med3d_pipeline.study import Acquisition
+from med3d_pipeline.inference.manifest import SIMULATED_LABELS
+from med3d_pipeline.inference.prediction import (
+    PointEstimate,
+    Prediction,
+    PredictionInterval,
+    Predictor,
+    SubjectAttributes,
+)
+from med3d_pipeline.study.study import Acquisition
 from med3d_worker.review_reasons import in_contract_terms, in_pipeline_terms
 from med3d_worker.tensors import TensorRecord
 

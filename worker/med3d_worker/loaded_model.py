@@ -9,10 +9,10 @@ import structlog
 
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import BundleRef
-from med3d_pipeline.bundle import Bundle
-from med3d_pipeline.prediction import Predictor
-from med3d_pipeline.preprocess import Preprocessor
-from med3d_pipeline.spec import QualityLimits
+from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.inference.prediction import Predictor
+from med3d_pipeline.preprocessing.preprocess import Preprocessor
+from med3d_pipeline.preprocessing.spec import QualityLimits
 from med3d_worker.pictures import reference_cohort
 from med3d_worker.settings import BundleSettings
 

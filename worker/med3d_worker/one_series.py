@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from med3d_contract.results import Quality, Reason
 from med3d_contract.work import PreprocessedObject, SourceSeries
-from med3d_pipeline.orientation import to_closest_ras
-from med3d_pipeline.outline_pictures import OutlinePicture, outline_pictures
-from med3d_pipeline.preprocess import Preprocessed
-from med3d_pipeline.quality import judge_quality
-from med3d_pipeline.study import Acquisition, LoadedSeries, PatientAttributes, Study, load_series
+from med3d_pipeline.preprocessing.orientation import to_closest_ras
+from med3d_pipeline.preprocessing.outline_pictures import OutlinePicture, outline_pictures
+from med3d_pipeline.preprocessing.preprocess import Preprocessed
+from med3d_pipeline.preprocessing.quality import judge_quality
+from med3d_pipeline.study.study import Acquisition, LoadedSeries, PatientAttributes, Study, load_series
 from med3d_worker.loaded_model import LoadedModel
 from med3d_worker.pictures import PictureStore
 from med3d_worker.review_reasons import in_contract_terms

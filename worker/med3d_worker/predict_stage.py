@@ -20,8 +20,8 @@ from med3d_contract.work import (
     Refused,
     WorkerIdentity,
 )
-from med3d_pipeline.quality import judge_quality
-from med3d_pipeline.spec import QualityLimits
+from med3d_pipeline.preprocessing.quality import judge_quality
+from med3d_pipeline.preprocessing.spec import QualityLimits
 from med3d_worker.faults import failure_of
 from med3d_worker.head_prediction import HeadToPredict, Predicts
 from med3d_worker.lease import LeaseKeeper

@@ -7,11 +7,11 @@ from typing import Any
 
 from med3d_contract.results import Provenance, Quality, Reason, Refusal, SeriesCandidate, SeriesReport
 from med3d_contract.work import PreprocessedObject, SourceSeries
-from med3d_pipeline.agreement import PreparedHead, contradiction
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.preprocess import Preprocessed
-from med3d_pipeline.series_selection import candidates_of, nearly_as_suitable, next_in_turn
-from med3d_pipeline.study import (
+from med3d_pipeline.inference.agreement import PreparedHead, contradiction
+from med3d_pipeline.preprocessing.preprocess import Preprocessed
+from med3d_pipeline.study.series_selection import candidates_of, nearly_as_suitable, next_in_turn
+from med3d_pipeline.study.study import (
     Acquisition,
     PatientAttributes,
     SeriesSelection,

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from med3d_contract.queues import PREDICT_QUEUE, PREPROCESS_QUEUE, PUBLISH_QUEUE
 
 if TYPE_CHECKING:
-    from med3d_pipeline.bundle_signature import TrustedKeys
+    from med3d_pipeline.bundle.bundle_signature import TrustedKeys
 
 GIB_IN_KIB = 1024 * 1024
 
@@ -38,13 +38,13 @@ class BundleSettings(BaseSettings):
     @property
     def bundle_dir(self) -> Path:
         """The bundle's folder: as set, else the one that the project ships."""
-        from med3d_pipeline.bundle import Bundle  # heavy: not for the parent process
+        from med3d_pipeline.bundle.bundle import Bundle  # heavy: not for the parent process
 
         return self.bundle or Bundle.default_path()
 
     def trusted_keys(self) -> "TrustedKeys | None":
         """The keys of which one must have signed the bundle; None where that is not asked for. Raises BundleError."""
-        from med3d_pipeline.bundle_signature import TrustedKeys
+        from med3d_pipeline.bundle.bundle_signature import TrustedKeys
 
         return None if self.allow_untrusted_bundle else TrustedKeys.read(self.bundle_keys)
 

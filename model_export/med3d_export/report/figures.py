@@ -12,7 +12,7 @@ from med3d_export.calibration import measured_coverage
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.scores import Row, corrected_estimates
 from med3d_export.labels import Labels
-from med3d_pipeline.latent_space import conformal_quantile
+from med3d_pipeline.inference.latent_space import conformal_quantile
 
 Floats = npt.NDArray[np.float64]
 Axes = Any

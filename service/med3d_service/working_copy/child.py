@@ -133,7 +133,7 @@ class _Copier:
 
 
 def _are_several(identities: set[Identity]) -> bool:
-    """Tell whether images are of more than one patient, as `med3d analyse` does (med3d_pipeline.patients).
+    """Tell whether images are of more than one patient, as `med3d analyse` does (med3d_pipeline.study.patients).
 
     Their patient ids differ, or they are of several studies whose patients differ in sex or date of birth.
     """

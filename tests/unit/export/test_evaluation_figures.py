@@ -38,7 +38,7 @@ from med3d_export.report.page import write_page
 from med3d_export.report.shift_report import shift_text
 from med3d_export.report.tables import table
 from med3d_export.shifts import SHIFTS, shifted
-from med3d_pipeline.latent_space import conformal_quantile
+from med3d_pipeline.inference.latent_space import conformal_quantile
 from med3d_pipeline.volume import Volume
 
 

@@ -21,10 +21,10 @@ from med3d_export.phantom.trial import VOXELS, PhantomTrial, write_recovery
 from med3d_export.report.recovery_figure import recovery_figure
 from med3d_export.template import open_template
 from med3d_export.tensor_cache import read_volume
-from med3d_pipeline.bundle import Bundle, PreprocessingAssets
-from med3d_pipeline.onnx_sessions import SessionOptions
-from med3d_pipeline.quality import judge_quality
-from med3d_pipeline.spec import PreprocessSpec
+from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
+from med3d_pipeline.preprocessing.quality import judge_quality
+from med3d_pipeline.preprocessing.spec import PreprocessSpec
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 
 DESIGN = PhantomDesign()
 COARSE = PreprocessSpec(shape=(32, 32, 32), spacing_mm=6.0)

@@ -7,8 +7,8 @@ import med3d_export
 from med3d_export.assets import grid_spec
 from med3d_export.config import GridConfig, read_config
 from med3d_export.objectives import BetaVae
-from med3d_pipeline.bundle import Bundle, PreprocessingAssets
-from med3d_pipeline.onnx_sessions import SessionOptions
+from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 
 RECIPES = sorted((Path(med3d_export.__file__).parents[1] / "configs").glob("*.toml"))
 

@@ -23,11 +23,11 @@ from med3d_export.report.promotion_report import write_promotion
 from med3d_export.tensor_cache import PreparedCohort
 from med3d_export.training import Tensors
 from med3d_export.training_run import load_final_fit
-from med3d_pipeline.bundle import Bundle, PreprocessingAssets
+from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.errors import BundleError
-from med3d_pipeline.onnx_sessions import SessionOptions
-from med3d_pipeline.prediction import Prediction, SubjectAttributes
-from med3d_pipeline.preprocess import Preprocessor
+from med3d_pipeline.inference.prediction import Prediction, SubjectAttributes
+from med3d_pipeline.preprocessing.preprocess import Preprocessor
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 
 # Third parties: deepbet ships TorchScript, and its instance norm and MONAI's sub-pixel shuffle can be exported by torch's
 # older exporter only, which warns of itself, of Python numbers in traces and of constants that it folds.

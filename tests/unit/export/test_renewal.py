@@ -8,9 +8,9 @@ import pytest
 
 from med3d_export.release import ReleaseError
 from med3d_export.renewal import renew_bundle
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import BundleError
-from med3d_pipeline.spec import QualityLimits
+from med3d_pipeline.preprocessing.spec import QualityLimits
 
 
 @pytest.fixture(scope="module")

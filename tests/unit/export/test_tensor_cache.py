@@ -9,7 +9,7 @@ import pytest
 
 from med3d_export.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.tensor_cache import TensorCache
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 
 
 def image(path: Path, voxels: np.ndarray) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from med3d_pipeline.bundle import REQUIRED, Bundle
+from med3d_pipeline.bundle.bundle import REQUIRED, Bundle
 from med3d_pipeline.errors import BundleError
 
 SHIPPED = Path(__file__).parents[3] / "model_export" / "bundles" / "infovae-ixi-hh"

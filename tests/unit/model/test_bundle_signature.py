@@ -10,8 +10,14 @@ from typer.testing import CliRunner
 
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
-from med3d_pipeline.bundle import Bundle
-from med3d_pipeline.bundle_signature import SIGNATURE, TrustedKeys, make_signing_key, read_signing_key, sign_bundle
+from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.bundle.bundle_signature import (
+    SIGNATURE,
+    TrustedKeys,
+    make_signing_key,
+    read_signing_key,
+    sign_bundle,
+)
 from med3d_pipeline.errors import BundleError
 from med3d_worker.loaded_model import load_model
 from med3d_worker.settings import BundleSettings

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from factories.predictions import latent_space
 from med3d_pipeline.errors import BundleError
-from med3d_pipeline.latent_space import LatentSpace, conformal_quantile
+from med3d_pipeline.inference.latent_space import LatentSpace, conformal_quantile
 
 
 def test_what_was_saved_is_what_is_loaded(tmp_path):

@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from med3d_pipeline.manifest import Manifest
+from med3d_pipeline.inference.manifest import Manifest
 
 
 def manifest(**changes) -> dict:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from factories.predictions import GRID, LIMITS, Scanner, latent_space, predictor, tensors
 from med3d_pipeline.errors import InferenceError, InputRefused
-from med3d_pipeline.prediction import Prediction, SubjectAttributes
+from med3d_pipeline.inference.prediction import Prediction, SubjectAttributes
 from med3d_pipeline.reasons import Reason, ReviewCode
 
 PHILIPS_3T = Scanner()

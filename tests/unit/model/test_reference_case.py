@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from med3d_pipeline.bundle.reference_case import ReferenceCase, Tolerances, normalised_rmse, run_reference_case
 from med3d_pipeline.errors import BundleError
-from med3d_pipeline.reference_case import ReferenceCase, Tolerances, normalised_rmse, run_reference_case
 from med3d_pipeline.volume import Volume
 
 TOLERANCES = Tolerances(tensor_nrmse=0.02, latent_nrmse=0.02, brain_age_years=0.5, sdmt_points=0.5)

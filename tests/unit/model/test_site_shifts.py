@@ -3,9 +3,9 @@ import pytest
 
 from factories.predictions import Scanner, predictor, tensors
 from med3d_pipeline.errors import BundleError
-from med3d_pipeline.prediction import SubjectAttributes
+from med3d_pipeline.inference.prediction import SubjectAttributes
+from med3d_pipeline.inference.site_shifts import SiteShifts
 from med3d_pipeline.reasons import Reason
-from med3d_pipeline.site_shifts import SiteShifts
 
 SHIFTS = SiteShifts(np.array(["A", "B"]), np.array([[0, 0, 0, 0], [0.5, 0.25, 0, 0]], np.float32))
 

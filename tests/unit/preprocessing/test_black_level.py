@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factories import heads
-from med3d_pipeline.black_level import raise_to_black, require_measured
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.preprocessing.black_level import raise_to_black, require_measured
 from med3d_pipeline.volume import Volume
 
 

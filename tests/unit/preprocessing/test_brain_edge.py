@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from factories import heads
-from med3d_pipeline.brain_edge import zeros_beside_brain_cm2
+from med3d_pipeline.preprocessing.brain_edge import zeros_beside_brain_cm2
 from med3d_pipeline.volume import Volume
 
 REFUSED_CM2 = 25.0

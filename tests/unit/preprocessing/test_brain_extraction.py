@@ -5,7 +5,8 @@ import pytest
 
 from factories import heads
 from factories.brain_networks import blind_networks, brightness_networks
-from med3d_pipeline.brain_extraction import (
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.preprocessing.brain_extraction import (
     BOX_GRID,
     BrainNetworks,
     brain_box,
@@ -14,7 +15,6 @@ from med3d_pipeline.brain_extraction import (
     largest_component,
     whole_brain,
 )
-from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.volume import Volume
 
 

@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from med3d_pipeline.quality import QUALITY_CODES
+from med3d_pipeline.preprocessing.quality import QUALITY_CODES
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "refusals.md"
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from med3d_pipeline.even_sampling import Shape, even_slabs, sample_evenly
-from med3d_pipeline.itk_images import to_array, to_image
+from med3d_pipeline.preprocessing.even_sampling import Shape, even_slabs, sample_evenly
+from med3d_pipeline.preprocessing.itk_images import to_array, to_image
 from med3d_pipeline.volume import Voxels
 
 # The general resampler reads beyond an axis of one voxel, so it is no witness there.

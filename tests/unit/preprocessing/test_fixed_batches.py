@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from med3d_pipeline.errors import DeviceMemoryError
-from med3d_pipeline.fixed_batches import FixedBatches
+from med3d_pipeline.runtime.fixed_batches import FixedBatches
 
 
 class Gpu:

@@ -5,7 +5,7 @@ import pytest
 
 from factories import heads
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.hounsfield import refuse_hounsfield_units
+from med3d_pipeline.preprocessing.hounsfield import refuse_hounsfield_units
 from med3d_pipeline.volume import Volume
 
 

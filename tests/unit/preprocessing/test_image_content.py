@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories import heads
-from med3d_pipeline.image_content import find_content
-from med3d_pipeline.preprocess import crop
+from med3d_pipeline.preprocessing.image_content import find_content
+from med3d_pipeline.preprocessing.preprocess import crop
 from med3d_pipeline.volume import Volume
 
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories import heads
-from med3d_pipeline.bias_field import correct_bias_field
-from med3d_pipeline.intensity import scale_robustly
-from med3d_pipeline.spec import BiasFieldSpec, IntensitySpec
+from med3d_pipeline.preprocessing.bias_field import correct_bias_field
+from med3d_pipeline.preprocessing.intensity import scale_robustly
+from med3d_pipeline.preprocessing.spec import BiasFieldSpec, IntensitySpec
 from med3d_pipeline.volume import Volume
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from factories import heads
 from factories.simple_itk_n4 import field_by_simple_itk
-from med3d_pipeline.bias_field import every_so_many, few_voxels
-from med3d_pipeline.n4 import SplineField, SplineFit, estimate_log_field, sharpen, spline_basis
-from med3d_pipeline.resampling import coarsen
+from med3d_pipeline.preprocessing.bias_field import every_so_many, few_voxels
+from med3d_pipeline.preprocessing.n4 import SplineField, SplineFit, estimate_log_field, sharpen, spline_basis
+from med3d_pipeline.preprocessing.resampling import coarsen
 from med3d_pipeline.volume import Volume
 
 ITERATIONS, CONVERGENCE = (50, 50, 50), 1e-3

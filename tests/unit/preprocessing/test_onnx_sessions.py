@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from factories.brain_networks import FakeRuntimeSession
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import BundleError, DeviceMemoryError, InferenceError
-from med3d_pipeline.onnx_sessions import (
+from med3d_pipeline.runtime.onnx_sessions import (
     OnnxSession,
     SessionOptions,
     first_that_computes,

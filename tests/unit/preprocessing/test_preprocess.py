@@ -8,12 +8,12 @@ from pydantic import ValidationError
 
 from factories import heads
 from factories.brain_networks import blind_networks, brightness_networks
-from med3d_pipeline.brain_extraction import BrainNetworks
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.preprocess import Preprocessed, Preprocessor
-from med3d_pipeline.quality_measures import QualityEvidence
-from med3d_pipeline.spec import BiasFieldSpec, PreprocessSpec, QualityLimits
-from med3d_pipeline.template import Template
+from med3d_pipeline.preprocessing.brain_extraction import BrainNetworks
+from med3d_pipeline.preprocessing.preprocess import Preprocessed, Preprocessor
+from med3d_pipeline.preprocessing.quality_measures import QualityEvidence
+from med3d_pipeline.preprocessing.spec import BiasFieldSpec, PreprocessSpec, QualityLimits
+from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Volume
 
 # Quick settings: what is tested is how the steps fit, not how well N4 does.

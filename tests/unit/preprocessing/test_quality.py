@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from factories import heads
-from med3d_pipeline.contrast import find_tissues
-from med3d_pipeline.quality import QUALITY_CODES, judge_quality
-from med3d_pipeline.quality_measures import QualityEvidence, measure_quality
+from med3d_pipeline.preprocessing.contrast import find_tissues
+from med3d_pipeline.preprocessing.quality import QUALITY_CODES, judge_quality
+from med3d_pipeline.preprocessing.quality_measures import QualityEvidence, measure_quality
+from med3d_pipeline.preprocessing.registration import Alignment
+from med3d_pipeline.preprocessing.resampling import sample_linear
+from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits
+from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.reasons import Reason, ReviewCode
-from med3d_pipeline.registration import Alignment
-from med3d_pipeline.resampling import sample_linear
-from med3d_pipeline.spec import PreprocessSpec, QualityLimits
-from med3d_pipeline.template import Template, grid_affine
 from med3d_pipeline.volume import Volume
 
 GOOD = {

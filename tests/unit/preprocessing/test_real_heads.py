@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from factories import heads
-from med3d_pipeline.black_level import raise_to_black
-from med3d_pipeline.bundle import Bundle
+from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.image_content import find_content
-from med3d_pipeline.preprocess import Preprocessed, crop
-from med3d_pipeline.quality import judge_quality
-from med3d_pipeline.study import load_series, read_study
+from med3d_pipeline.preprocessing.black_level import raise_to_black
+from med3d_pipeline.preprocessing.image_content import find_content
+from med3d_pipeline.preprocessing.preprocess import Preprocessed, crop
+from med3d_pipeline.preprocessing.quality import judge_quality
+from med3d_pipeline.study.study import load_series, read_study
 from med3d_pipeline.volume import Volume
 
 Judge = Callable[[Volume], str]

@@ -24,7 +24,7 @@ from factories.dicom_series import (
 )
 from factories.studies_on_disk import load_only, refusal_of_reading
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.study.study import load_series, read_study, select_series
 
 SHAPE = (16, 18, 12)
 AFFINE = ras_affine((1.0, 1.25, 1.5), (-20.0, 10.0, 35.0))

@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from med3d_pipeline.dicom_headers import read_planes
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.stack_geometry import assemble_stack
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.reading.dicom_headers import read_planes
+from med3d_pipeline.reading.stack_geometry import assemble_stack
+from med3d_pipeline.study.study import load_series, read_study, select_series
 
 pytestmark = pytest.mark.realdata
 

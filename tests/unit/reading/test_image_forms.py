@@ -9,7 +9,7 @@ import pytest
 from factories.dicom_series import head_like, ras_affine, write_enhanced, write_series
 from factories.studies_on_disk import load_only, refusal_of_reading
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.study.study import load_series, read_study, select_series
 
 SHAPE = (36, 40, 36)
 AFFINE = ras_affine((3, 3, 3), (-54, -60, -54), np.eye(3)[:, [1, 2, 0]] * [1, -1, 1])

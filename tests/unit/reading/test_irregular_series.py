@@ -10,7 +10,7 @@ from scipy.ndimage import zoom
 
 from factories.dicom_series import head_like, ras_affine, save_all, set_pixels, slice_datasets
 from factories.studies_on_disk import load_only, refusal_of_reading
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.study.study import load_series, read_study, select_series
 
 SHAPE = (36, 40, 36)
 AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))

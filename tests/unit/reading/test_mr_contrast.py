@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from med3d_pipeline.dicom_plane import SequenceFacts
-from med3d_pipeline.mr_contrast import Weighting, judge_contrast
-from med3d_pipeline.relaxation import tissues
+from med3d_pipeline.reading.dicom_plane import SequenceFacts
+from med3d_pipeline.reading.mr_contrast import Weighting, judge_contrast
+from med3d_pipeline.reading.relaxation import tissues
 
 SPOILED = SequenceFacts(scanning_sequence=("GR",), sequence_variant=("SP",), te_ms=3.0, field_strength_t=3.0)
 SPIN_ECHO = SequenceFacts(scanning_sequence=("SE",), field_strength_t=3.0)

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.study.study import load_series, read_study, select_series
 
 pytestmark = pytest.mark.realdata
 

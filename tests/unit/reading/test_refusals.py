@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 import med3d_pipeline
-from med3d_pipeline.refusals import ALLOWED_BY_HAND, READING_CODES, Fault, first_fault, is_damage, passed_contrast
+from med3d_pipeline.reading.refusals import (
+    ALLOWED_BY_HAND,
+    READING_CODES,
+    Fault,
+    first_fault,
+    is_damage,
+    passed_contrast,
+)
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "refusals.md"
 

@@ -7,7 +7,7 @@ from pydicom.uid import JPEGBaseline8Bit
 from factories.dicom_series import head_like, ras_affine, save_all, slice_datasets, write_enhanced, write_series
 from factories.mr_headers import GRADIENT, NOT_T1_WEIGHTED, PHILIPS, SPIN, T1_WEIGHTED, UNSTATED_PREPARATION
 from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
-from med3d_pipeline.study import read_study, select_series
+from med3d_pipeline.study.study import read_study, select_series
 
 
 def codes_of(selection):

@@ -7,7 +7,7 @@ from factories.dicom_series import head_like, ras_affine, save_all, slice_datase
 from factories.mr_headers import NOT_T1_WEIGHTED, T1_WEIGHTED
 from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.study import load_series, read_study, select_series
+from med3d_pipeline.study.study import load_series, read_study, select_series
 
 
 def test_the_whole_exam_ends_in_its_mprage(tmp_path):

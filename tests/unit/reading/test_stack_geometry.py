@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from med3d_pipeline.dicom_plane import PatientAttributes, Plane, SequenceFacts
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.stack_geometry import assemble_stack
+from med3d_pipeline.reading.dicom_plane import PatientAttributes, Plane, SequenceFacts
+from med3d_pipeline.reading.stack_geometry import assemble_stack
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 

@@ -7,10 +7,10 @@ from pydicom.dataset import Dataset
 
 from factories.dicom_series import head_like, legacy_converted_dataset, ras_affine, slice_datasets
 from factories.mr_headers import GRADIENT
-from med3d_pipeline.derivation import derivation_fault
-from med3d_pipeline.description_hints import hints_of
-from med3d_pipeline.dicom_headers import read_planes
-from med3d_pipeline.series_identity import sequence_identity
+from med3d_pipeline.reading.derivation import derivation_fault
+from med3d_pipeline.reading.description_hints import hints_of
+from med3d_pipeline.reading.dicom_headers import read_planes
+from med3d_pipeline.reading.series_identity import sequence_identity
 from med3d_service.working_copy.deidentify import Deidentifier
 from med3d_service.working_copy.pseudonyms import Pseudonyms
 from med3d_service.working_copy.vocabulary import known_description

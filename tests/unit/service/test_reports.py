@@ -19,7 +19,7 @@ from factories.service import LEASES, add_run, open_database, refused, worker
 from factories.stores import MemoryStore
 from factories.work import result
 from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt
-from med3d_pipeline import manifest
+from med3d_pipeline.inference import manifest
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.keys import SiteKeys
 from med3d_service.own_objects import own_uid

@@ -3,7 +3,7 @@
 import pytest
 
 from med3d_contract.ages import read_age, storable_age
-from med3d_pipeline.study import PatientAttributes
+from med3d_pipeline.study.study import PatientAttributes
 from med3d_service.runs.views import subject_of
 from med3d_service.tables import StudyRow
 from med3d_worker.analysis import age_at_scan

@@ -7,8 +7,8 @@ from factories.predictions import tensors
 from med3d_contract.ages import AgeReading
 from med3d_contract.results import RunStatus
 from med3d_pipeline.errors import InferenceError, InputRefused
-from med3d_pipeline.site_shifts import SiteShifts
-from med3d_pipeline.study import PatientAttributes
+from med3d_pipeline.inference.site_shifts import SiteShifts
+from med3d_pipeline.study.study import PatientAttributes
 from med3d_worker.analysis import Analyser, Stated, age_at_scan
 
 

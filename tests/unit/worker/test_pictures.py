@@ -10,7 +10,7 @@ from factories.predictions import latent_space
 from factories.stores import MemoryStore
 from med3d_contract.pictures import BrainPictures, ReferenceCohort, reference_cohort_key
 from med3d_pipeline.errors import InferenceError
-from med3d_pipeline.outline_pictures import OUTLINE, outline_pictures
+from med3d_pipeline.preprocessing.outline_pictures import OUTLINE, outline_pictures
 from med3d_pipeline.volume import Volume
 from med3d_worker.pictures import PictureStore, as_png, publish_cohort, reference_cohort
 from med3d_worker.preparation import StudyPreparation

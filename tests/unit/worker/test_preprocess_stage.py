@@ -20,7 +20,7 @@ from factories.work import (
 from med3d_contract.client import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import PreprocessedObject, StoredOutcomes
 from med3d_pipeline.errors import InferenceError
-from med3d_pipeline.study import Acquisition, PatientAttributes
+from med3d_pipeline.study.study import Acquisition, PatientAttributes
 from med3d_worker.outcomes import OutcomeDelivery
 from med3d_worker.pace import Pace
 from med3d_worker.preparation import PreparedStudy, StudyRefused

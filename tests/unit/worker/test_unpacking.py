@@ -8,7 +8,7 @@ import pytest
 from factories.dicom_series import head_like, ras_affine, write_series
 from factories.uploads import gzipped, tar_entry, tar_of, zip_of
 from med3d_contract.archives import ARCHIVE_FAULTS, ArchiveRefused
-from med3d_pipeline.study import load_series, read_study
+from med3d_pipeline.study.study import load_series, read_study
 from med3d_worker.unpacking import unpacked
 
 SHAPE = (8, 9, 6)

@@ -1,0 +1,1 @@
+"""The released model as one verified folder."""

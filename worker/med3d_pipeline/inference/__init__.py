@@ -1,0 +1,1 @@
+"""From tensors to latents, estimates, intervals and the decision on them."""

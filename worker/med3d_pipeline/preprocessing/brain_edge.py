@@ -1,0 +1,95 @@
+"""Where a brain ends because the image was set to zero, and not because the brain ends there.
+
+Zeros stand where slices were lost or filled in, where a face was removed, around an oblique field of view, and all
+around a brain that was extracted. Above its black (``black_level``) they are exactly 0.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_pipeline.preprocessing.brain_extraction import Mask
+from med3d_pipeline.preprocessing.resampling import coarsen, coarsening_factors, voxels_to_hold
+from med3d_pipeline.volume import Volume
+
+Flags = npt.NDArray[np.bool_]
+
+SAMPLING_MM = 2.0
+# Blocks of this size that are 0 throughout are no tissue: the skull is thinner or not as dark.
+BLOCK_MM = 6.0
+MARGIN_MM = 3 * BLOCK_MM
+# A brain with this share of its surface beside such blocks was extracted; what was cut off it shows as a flat end.
+LEAST_BARE = 0.5
+# Over this length, less than the height of a gyrus, a brain that is whole narrows to nothing.
+STEP_MM = 3.0
+
+
+def zeros_beside_brain_cm2(native: Volume, mask: Mask) -> float:
+    """Measure the area of the brain's surface beyond which the image was set to 0, cm2.
+
+    native: above its black. mask: (X, Y, Z) uint8, its brain. Where most of the surface lies so, the brain was
+    extracted, and only flat ends count: what the brain would still measure one step beyond its last slices.
+    """
+    image, brain = _sample_around(native, mask)
+    coarse = coarsen(brain, BLOCK_MM)
+    inside, blank = coarse.voxels > 0.5, coarsen(image, BLOCK_MM).voxels == 0
+    surface = bare = 0.0
+    for axis, face_cm2 in enumerate(_faces_cm2(coarse)):
+        ends, beside = _surface_along(inside, blank, axis)
+        surface += face_cm2 * ends
+        bare += face_cm2 * beside
+    return _flat_ends_cm2(brain) if bare > LEAST_BARE * surface else bare
+
+
+def _sample_around(native: Volume, mask: Mask) -> tuple[Volume, Volume]:
+    """Take one voxel in every SAMPLING_MM or so of the image and of the mask, around the brain."""
+    x, y, z = coarsening_factors(native, SAMPLING_MM)
+    affine = native.affine @ np.diag([float(x), float(y), float(z), 1.0])
+    brain, sides = mask[::x, ::y, ::z], []
+    for axis, spacing in enumerate(np.sqrt((affine[:3, :3] ** 2).sum(axis=0))):
+        held = np.flatnonzero(brain.any(axis=_others(axis)))
+        pad = voxels_to_hold(MARGIN_MM, float(spacing))
+        sides.append(slice(max(0, int(held[0]) - pad), int(held[-1]) + 1 + pad) if held.size else slice(None))
+    box = tuple(sides)
+    image = Volume(voxels=native.voxels[::x, ::y, ::z][box], affine=affine)
+    return image, Volume(voxels=brain[box].astype(np.float32), affine=affine)
+
+
+def _surface_along(inside: Flags, blank: Flags, axis: int) -> tuple[int, int]:
+    """Count, in both directions of ``axis``, the blocks where the brain ends, and those of them beside a blank one.
+
+    The block just outside the brain may hold its edge, so the next one may be the blank one.
+    """
+    ends = beside = 0
+    width = [(2, 2) if other == axis else (0, 0) for other in range(3)]
+    for step in (1, -1):
+        here, empty = (np.moveaxis(np.pad(flags, width), axis, 0)[::step] for flags in (inside, blank))
+        last = here[:-2] & ~here[1:-1]
+        ends += int(last.sum())
+        beside += int((last & (empty[1:-1] | empty[2:])).sum())
+    return ends, beside
+
+
+def _flat_ends_cm2(brain: Volume) -> float:
+    """Extrapolate the area of the brain's slices by one step beyond each of its six ends, and add up what is left.
+
+    Ends at the image's border are measured elsewhere (brain_at_edge_cm2 counts both).
+    """
+    area = 0.0
+    for axis, face_cm2 in enumerate(_faces_cm2(brain)):
+        slices = np.count_nonzero(brain.voxels, axis=_others(axis)) * face_cm2
+        held = np.flatnonzero(slices)
+        step = voxels_to_hold(STEP_MM, brain.spacing_mm[axis])
+        for end, deeper in ((held[0], held[0] + step), (held[-1], held[-1] - step)) if held.size else ():
+            if held[0] <= deeper <= held[-1] and 0 < end < len(slices) - 1:
+                area += max(0.0, float(2 * slices[end] - slices[deeper]))
+    return area
+
+
+def _faces_cm2(volume: Volume) -> list[float]:
+    """Return the area of a voxel's face across each axis, cm2."""
+    columns = volume.affine[:3, :3].T
+    return [float(np.linalg.norm(np.cross(columns[axis - 2], columns[axis - 1]))) / 100 for axis in range(3)]
+
+
+def _others(axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(3) if other != axis)

@@ -1,0 +1,141 @@
+"""What is measured on every head before anybody believes a number from it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_pipeline.preprocessing.brain_edge import zeros_beside_brain_cm2
+from med3d_pipeline.preprocessing.brain_extraction import Box, Mask
+from med3d_pipeline.preprocessing.contrast import TemplateTissues, measure_contrast
+from med3d_pipeline.preprocessing.registration import Alignment
+from med3d_pipeline.preprocessing.resampling import coarsen, sample_linear
+from med3d_pipeline.preprocessing.template import Template
+from med3d_pipeline.volume import Affine, Volume, Voxels
+
+Flags = npt.NDArray[np.bool_]
+
+COMPARISON_GRID_MM = 3.0
+TRIM = 0.9
+AS_FINE = 0.01  # axes whose voxels differ by less than this share are equally fine: headers round
+SIGMA_PER_TRIMMED_MEAN = 1.5212
+"""Standard deviation of a normal distribution over the mean of the smallest 90 % of its absolute values."""
+
+
+@dataclass(frozen=True, eq=False)
+class QualityEvidence:
+    """A preprocessed head as the measures see it.
+
+    native: the image, axes closest to RAS. mask: its brain, (X, Y, Z) uint8. share: the brain on the working grid.
+    tensor: the brain on the template, (X, Y, Z) float32; tissues: what lies where on the tensor's grid.
+    """
+
+    native: Volume
+    mask: Mask
+    share: Volume
+    alignment: Alignment
+    template: Template
+    tensor: Voxels
+    tissues: TemplateTissues
+
+
+def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
+    """Measures by name.
+
+    brain_volume_ml: volume of the brain mask.
+    template_overlap: Dice coefficient of the aligned brain mask and the template's.
+    registration_similarity: correlation of the aligned brain with the template's.
+    affine_determinant: template volume over native volume; affine_anisotropy: largest stretch over smallest.
+    template_outside_view: share of the template's brain that lies outside the image.
+    brain_at_edge_cm2: area of the brain mask on the image's outermost voxels, and beside what was set to 0.
+    signal_to_noise: median brightness of the brain over the noise; contrast_to_noise: the same with the distance
+    between the quartiles, which lie in grey and in white matter.
+    white_over_grey and tissue_correlation: see ``measure_contrast``.
+    """
+    linear = np.linalg.inv(evidence.alignment.template_to_native)[:3, :3]
+    stretch = np.linalg.svd(linear, compute_uv=False)
+    voxel_mm3 = abs(np.linalg.det(evidence.native.affine[:3, :3]))
+    signal, contrast = _over_noise(evidence.native, evidence.mask > 0)
+    overlap, outside = _against_template(evidence)
+    return {
+        "brain_volume_ml": float(np.count_nonzero(evidence.mask) * voxel_mm3 / 1000),
+        "template_overlap": overlap,
+        "registration_similarity": evidence.alignment.similarity,
+        "affine_determinant": float(np.linalg.det(linear)),
+        "affine_anisotropy": float(stretch[0] / stretch[-1]),
+        "template_outside_view": outside,
+        "brain_at_edge_cm2": _area_at_edge_cm2(evidence.mask, evidence.native.affine)
+        + zeros_beside_brain_cm2(evidence.native, evidence.mask),
+        "signal_to_noise": signal,
+        "contrast_to_noise": contrast,
+        **measure_contrast(evidence.tensor, evidence.tissues),
+    }
+
+
+def _against_template(evidence: QualityEvidence) -> tuple[float, float]:
+    fixed = coarsen(evidence.template.mask, COMPARISON_GRID_MM)
+    onto = (fixed.shape, fixed.affine, evidence.alignment.template_to_native)
+    moved = sample_linear(evidence.share, *onto) > 0.5
+    brain = fixed.voxels > 0.5
+    brain_voxels, both = int(brain.sum()), int((moved & brain).sum())
+    to_native = np.linalg.inv(evidence.native.affine) @ evidence.alignment.template_to_native @ fixed.affine
+    places = np.argwhere(brain) @ to_native[:3, :3].T + to_native[:3, 3]
+    unseen = np.any((places < -0.5) | (places >= np.array(evidence.native.shape) - 0.5), axis=1)
+    return 2 * both / (int(moved.sum()) + brain_voxels), float(unseen.mean())
+
+
+def _area_at_edge_cm2(mask: Mask, affine: Affine) -> float:
+    area = 0.0
+    for axis in range(3):
+        first, second = (affine[:3, other] for other in range(3) if other != axis)
+        face_cm2 = float(np.linalg.norm(np.cross(first, second))) / 100
+        area += face_cm2 * sum(np.count_nonzero(mask.take(end, axis=axis)) for end in (0, -1))
+    return float(area)
+
+
+def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:
+    """Signal and contrast over noise; infinite without noise, nan without brain.
+
+    The noise is the spread of second differences along the finest axes inside the brain (after J. Immerkaer, "Fast
+    noise variance estimation", Computer Vision and Image Understanding 64 (1996) 300-302): background may have been
+    set to zero, and second differences cancel what changes slowly. Their largest tenth, edges, is left out; the mean
+    of the others, unlike their median, does not fall to zero where an image has few grey levels.
+    """
+    values = native.voxels[brain].astype(np.float64)
+    if values.size == 0:
+        return math.nan, math.nan
+    low, middle, high = (float(quartile) for quartile in np.percentile(values, [25, 50, 75]))
+    noise = _noise(native, brain)
+    if noise == 0:
+        return (math.inf if middle > 0 else 0.0), (math.inf if high > low else 0.0)
+    return middle / noise, (high - low) / noise
+
+
+def _noise(native: Volume, brain: Flags) -> float:
+    """Measure the noise along the finest axis; where several are as fine, their mean, so that none is preferred."""
+    box = _box_around(brain)
+    voxels, brain = native.voxels[box], brain[box]
+    finest = min(native.spacing_mm) * (1 + AS_FINE)
+    found = [_noise_along(axis, voxels, brain) for axis, spacing in enumerate(native.spacing_mm) if spacing <= finest]
+    return float(np.mean(found))
+
+
+def _box_around(brain: Flags) -> Box:
+    """Return the box, in voxels, around a brain that has some: what lies outside it takes time and tells nothing."""
+    held = [np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    x, y, z = (slice(int(places[0]), int(places[-1]) + 1) for places in held)
+    return (x, y, z)
+
+
+def _noise_along(axis: int, voxels: Voxels, brain: Flags) -> float:
+    # Slices of the array as it lies in memory: with the axis moved to the front this takes three times as long.
+    ends = (slice(None, -2), slice(1, -1), slice(2, None))
+    places = [tuple(end if a == axis else slice(None) for a in range(3)) for end in ends]
+    whole = brain[places[0]] & brain[places[1]] & brain[places[2]]
+    before, here, after = (voxels[place][whole] for place in places)
+    if here.size == 0:
+        return 0.0
+    second = np.abs(before - 2 * here + after)
+    kept = max(1, round(TRIM * second.size))
+    return float(SIGMA_PER_TRIMMED_MEAN * np.partition(second, kept - 1)[:kept].mean(dtype=np.float64) / math.sqrt(6))

@@ -1,0 +1,36 @@
+"""Masks and label maps: images whose values are names of regions, which no scanner measured."""
+
+import numpy as np
+
+from med3d_pipeline.reading.refusals import Fault
+from med3d_pipeline.volume import Voxels
+
+PLANES = 48  # of all along the first axis: enough to tell
+ALIKE = 0.5  # share of neighbours with one and the same value; in a scan noise makes nearly all differ
+FEW_VALUES = 16  # no scan has so few
+UNORDERED = 0.1  # of all values: how far apart neighbours of different regions are; in a scan greys change gradually
+
+
+def label_fault(voxels: Voxels) -> Fault | None:
+    """Return the fault of a mask or label image, or None where ``voxels`` (X, Y, Z) may be a scan."""
+    sample = voxels[:: max(1, voxels.shape[0] // PLANES)]
+    measured = np.isfinite(sample)
+    lowest = sample.min(where=measured, initial=np.inf)
+    beside = (sample[..., 1:] > lowest) & (sample[..., :-1] > lowest)
+    pairs = np.count_nonzero(beside)
+    alike = np.count_nonzero(beside & (sample[..., 1:] == sample[..., :-1]))
+    if not pairs or alike < ALIKE * pairs or (sample != np.round(sample))[measured].any():
+        return None
+    values, ranks = np.unique(sample, return_inverse=True)
+    if len(values) == 1:
+        return None  # a constant image, which preprocessing refuses by that name
+    if len(values) > FEW_VALUES:
+        steps = np.abs(np.diff(ranks.reshape(sample.shape).astype(np.int32), axis=-1))[beside]
+        if np.median(steps[steps > 0]) <= UNORDERED * len(values):
+            return None
+    count = len(np.unique(voxels))
+    return Fault(
+        "label_image",
+        f"The image is a mask or a label image: {count} whole-number values in large uniform regions, no scan. "
+        "Send the T1-weighted head scan itself.",
+    )

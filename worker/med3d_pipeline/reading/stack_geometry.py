@@ -1,0 +1,213 @@
+"""Where the planes of a stack lie: from ImageOrientationPatient and ImagePositionPatient alone to one affine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.reading.dicom_plane import Plane
+from med3d_pipeline.reading.interleaving import refuse_interleaved
+from med3d_pipeline.volume import Affine
+
+Vectors = npt.NDArray[np.floating[Any]]
+
+MIN_SLICES = 4
+UNIT_TOLERANCE = 0.01
+DIRECTION_TOLERANCE = 1e-3  # per direction cosine: 0.06 degrees, 0.15 mm at the edge of a head
+PIXEL_SPACING_TOLERANCE = 1e-3  # relative
+SAME_PLACE_MM = 0.01
+GAP_TOLERANCE = 0.03  # of the slice step: what rounding of positions can do, and no more
+OFF_LINE_MM = 0.1
+MAX_DECIMALS = 4  # positions with more are not rounded in a way that shows
+MAX_ROUNDING = 0.25  # of the slice step: rounding beyond that could hide a missing slice
+ROUNDING_SLACK = 0.1  # the line through rounded places is a little off itself
+MAX_TILT_DEG = 0.5
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class StackGeometry:
+    """A stack that is one volume.
+
+    order: indices into the planes, from the first slice to the last along row x column direction.
+    affine: (4, 4) float64; voxel indices (column, row, slice) to RAS+ mm.
+    shape: (columns, rows, slices).
+    """
+
+    order: tuple[int, ...]
+    affine: Affine
+    shape: tuple[int, int, int]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Between columns, between rows, between slices."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return (float(x), float(y), float(z))
+
+    @property
+    def extent_mm(self) -> tuple[float, float, float]:
+        """Field of view along each axis: voxels times spacing."""
+        x, y, z = (count * spacing for count, spacing in zip(self.shape, self.spacing_mm, strict=True))
+        return (x, y, z)
+
+
+def assemble_stack(planes: Sequence[Plane]) -> StackGeometry:
+    """Order the planes in space and derive their affine (DICOM PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1).
+
+    File names, instance numbers and slice locations are never looked at. The order of ``planes`` does not matter.
+
+    Raises InputRefused with invalid_geometry, mixed_orientation, mixed_size, duplicate_slices, missing_slices,
+    uneven_spacing, gantry_tilt or several_acquisitions, the first of these that applies.
+    """
+    _refuse_absent_geometry(planes)
+    across, down = _one_orientation(planes)
+    rows_mm, columns_mm = _one_grid(planes)
+    normal = np.cross(across, down)
+    positions: Vectors = np.array([plane.position_mm for plane in planes], dtype=np.float64)
+    order = np.lexsort((*positions.T, np.round(positions @ normal, 6)))
+    positions = positions[order]
+    rounding_mm = written_rounding_mm(positions)
+    _refuse_uneven_distances(positions @ normal, float(np.abs(normal).sum()) * rounding_mm)
+    _refuse_off_line(positions, normal, rounding_mm)
+    step = (positions[-1] - positions[0]) / (len(planes) - 1)
+    refuse_interleaved([planes[index] for index in order], float(np.linalg.norm(step)))
+    affine = np.eye(4)
+    affine[:3, 0] = _LPS_TO_RAS @ across * columns_mm
+    affine[:3, 1] = _LPS_TO_RAS @ down * rows_mm
+    affine[:3, 2] = _LPS_TO_RAS @ step
+    affine[:3, 3] = _LPS_TO_RAS @ positions[0]
+    shape = (planes[0].columns, planes[0].rows, len(planes))
+    return StackGeometry(tuple(int(index) for index in order), affine, shape)
+
+
+def _refuse_absent_geometry(planes: Sequence[Plane]) -> None:
+    for plane in planes:
+        spacing = plane.pixel_spacing_mm
+        if plane.orientation is None or plane.position_mm is None or spacing is None or min(spacing) <= 0:
+            raise InputRefused(
+                "invalid_geometry",
+                "Image position, image orientation or pixel spacing is absent or malformed in at least one slice. "
+                "Send the images as the scanner wrote them, with their geometry attributes.",
+            )
+        if plane.rows < 1 or plane.columns < 1:
+            raise InputRefused("invalid_geometry", "The images state no rows or columns. Send the original images.")
+
+
+def _one_grid(planes: Sequence[Plane]) -> tuple[float, float]:
+    """Distance between rows and between columns in mm, common to all planes."""
+    table = np.array([plane.pixel_spacing_mm for plane in planes], dtype=np.float64)
+    spread = np.ptp(table, axis=0) / table.mean(axis=0)
+    if len({(plane.rows, plane.columns) for plane in planes}) > 1 or (spread > PIXEL_SPACING_TOLERANCE).any():
+        raise InputRefused(
+            "mixed_size",
+            "The slices of the series differ in matrix size or pixel spacing, so they do not form one volume. "
+            "Send the original series, in which all slices share one grid.",
+        )
+    rows_mm, columns_mm = np.median(table, axis=0)
+    return float(rows_mm), float(columns_mm)
+
+
+def _one_orientation(planes: Sequence[Plane]) -> tuple[Vectors, Vectors]:
+    """Return unit vectors (LPS) of increasing column and row index, common to all planes."""
+    table = np.array([plane.orientation for plane in planes], dtype=np.float64)
+    across, down = table[:, :3], table[:, 3:]
+    lengths = np.stack([np.linalg.norm(across, axis=1), np.linalg.norm(down, axis=1)])
+    skew = np.abs((across * down).sum(axis=1))
+    if (np.abs(lengths - 1) > UNIT_TOLERANCE).any() or (skew > UNIT_TOLERANCE).any():
+        raise InputRefused(
+            "invalid_geometry",
+            "The image orientation of at least one slice is not a pair of perpendicular unit vectors. "
+            "Send the images as the scanner wrote them.",
+        )
+    typical = np.median(table, axis=0)
+    if (np.abs(table - typical) > DIRECTION_TOLERANCE).any():
+        raise InputRefused(
+            "mixed_orientation",
+            "The slices of the series do not all face the same way, so they do not form one volume. "
+            "Send each orientation as a series of its own.",
+        )
+    first = typical[:3] / np.linalg.norm(typical[:3])
+    second = typical[3:] - first * (first @ typical[3:])
+    return first, second / np.linalg.norm(second)
+
+
+def written_rounding_mm(positions: Vectors) -> float:
+    """Return by how much each coordinate may be off because of the decimals that all of them are written with."""
+    for decimals in range(MAX_DECIMALS):
+        if np.array_equal(np.round(positions, decimals), positions):
+            return float(0.5 * 10.0**-decimals)
+    return 0.0
+
+
+def _even_within(distances: Vectors, rounding_mm: float) -> bool:
+    """Tell whether evenly spaced slices, each rounded by at most ``rounding_mm``, explain the distances.
+
+    Only where that is so little of a step that a missing or shifted slice could not hide in it.
+    """
+    places = np.arange(len(distances))
+    step, first = np.polyfit(places, distances, 1)
+    if rounding_mm > MAX_ROUNDING * step:
+        return False
+    residual = distances - first - step * places
+    return bool(np.ptp(residual) <= 2 * rounding_mm * (1 + ROUNDING_SLACK))
+
+
+def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
+    gaps = np.diff(distances)
+    apart = gaps[gaps > SAME_PLACE_MM]
+    if len(apart) < len(gaps):
+        raise InputRefused(
+            "duplicate_slices",
+            f"{len(gaps) - len(apart)} of {len(distances)} slices lie at the same place as another one (copies, or "
+            "several volumes in one series). Send every slice position exactly once.",
+        )
+    if len(distances) < MIN_SLICES:
+        raise InputRefused(
+            "missing_slices",
+            f"Only {len(distances)} slices of the series came, which is no volume. Send all slices of the series.",
+        )
+    smallest = apart.min()
+    step = np.median(apart[apart < 1.2 * smallest])
+    ratios = gaps / step
+    if (np.abs(ratios - 1) <= GAP_TOLERANCE).all() or _even_within(distances, rounding_mm):
+        return
+    nearest = np.round(ratios)
+    if (np.abs(ratios - nearest) <= GAP_TOLERANCE * np.maximum(nearest, 1)).all():
+        raise InputRefused(
+            "missing_slices",
+            f"{int((nearest - 1).sum())} slices are missing between the first and the last one. "
+            "Send the complete series; the transfer may have been cut short.",
+        )
+    raise InputRefused(
+        "uneven_spacing",
+        f"The distance between neighbouring slices varies from {apart.min():.2f} to {apart.max():.2f} mm. "
+        "Send the series as the scanner reconstructed it, complete and with evenly spaced slices.",
+    )
+
+
+def _refuse_off_line(positions: Vectors, normal: Vectors, rounding_mm: float) -> None:
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    expected = step * np.arange(len(positions))[:, None]
+    residual = positions - expected
+    residual -= np.median(residual, axis=0)
+    rounded_mm = 2 * rounding_mm * np.sqrt(3)  # this slice's rounding, and that of the ones that the line goes by
+    length_mm = float(np.linalg.norm(step))
+    allowed = max(OFF_LINE_MM, 0.05 * length_mm, min(rounded_mm, MAX_ROUNDING * length_mm))
+    if (np.linalg.norm(residual, axis=1) > allowed).any():
+        raise InputRefused(
+            "uneven_spacing",
+            "The slices do not lie behind one another on a straight line at even distances. "
+            "Send the series as the scanner reconstructed it, complete and with evenly spaced slices.",
+        )
+    cosine = min(1.0, abs(float(step @ normal)) / float(np.linalg.norm(step)))
+    tilt_deg = float(np.degrees(np.arccos(cosine)))
+    if tilt_deg > MAX_TILT_DEG:
+        raise InputRefused(
+            "gantry_tilt",
+            f"The stack leans by {tilt_deg:.1f} degrees against its slices (gantry tilt or sheared reformat). "
+            "Send a series whose slices are stacked perpendicular to their plane.",
+        )

@@ -1,0 +1,1 @@
+"""A study: its series appraised, ranked and chosen, and the chosen one loaded."""

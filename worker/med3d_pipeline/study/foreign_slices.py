@@ -1,0 +1,108 @@
+"""Slices that lie in a series but belong to no stack of it: localizers, a reference slice, rests of another volume."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.reading.dicom_plane import Plane
+from med3d_pipeline.reading.stack_geometry import assemble_stack
+
+MIN_STACK = 16
+STANDS_OUT = 2.0  # the stack has more than so many times the slices of all that is left out
+SAME_DIRECTION = 5e-3  # per direction cosine
+
+
+@dataclass(frozen=True, eq=False)
+class ConsistentStack:
+    """The planes that form the volume. ``remark`` says what was left out, and why; None where nothing was."""
+
+    planes: tuple[Plane, ...]
+    remark: str | None = None
+
+
+def consistent_stack(planes: Sequence[Plane]) -> ConsistentStack:
+    """Leave out what keeps the planes from being one volume, where a whole stack stands out without it.
+
+    Where none does, all planes come back, for the geometry to refuse them by name.
+    """
+    if _assembles(planes):
+        return ConsistentStack(tuple(planes))
+    kept, why = list(planes), []
+    for key, words in _DIFFERENCES:
+        largest = _largest(kept, key(kept))
+        if len(largest) == len(kept):
+            continue
+        kept = largest
+        why.append(words)
+        if len(kept) < max(MIN_STACK, STANDS_OUT * (len(planes) - len(kept))):
+            break
+        if _assembles(kept):
+            left_out = len(planes) - len(kept)
+            return ConsistentStack(tuple(kept), _remark(left_out, len(planes), why))
+    return ConsistentStack(tuple(planes))
+
+
+def _assembles(planes: Sequence[Plane]) -> bool:
+    try:
+        assemble_stack(planes)
+    except InputRefused:
+        return False
+    return True
+
+
+def _largest(planes: list[Plane], keys: Sequence[Hashable]) -> list[Plane]:
+    """Return the planes whose key is the most frequent one; between equals the first decides."""
+    (key, _), *_ = Counter(keys).most_common(1)
+    return [plane for plane, own in zip(planes, keys, strict=True) if own == key]
+
+
+def _grids(planes: Sequence[Plane]) -> list[Hashable]:
+    return [
+        (plane.rows, plane.columns, tuple(round(value, 3) for value in plane.pixel_spacing_mm or ()))
+        for plane in planes
+    ]
+
+
+def _directions(planes: Sequence[Plane]) -> list[Hashable]:
+    """Number the directions in which the planes face, by the first that faces so; None where one has no place."""
+    found: list[np.ndarray] = []
+    numbers: list[Hashable] = []
+    for plane in planes:
+        if plane.orientation is None or plane.position_mm is None:
+            numbers.append(None)
+            continue
+        own = np.array(plane.orientation)
+        same = (index for index, known in enumerate(found) if np.abs(known - own).max() <= SAME_DIRECTION)
+        number = next(same, len(found))
+        if number == len(found):
+            found.append(own)
+        numbers.append(number)
+    return numbers
+
+
+def _acquisitions(planes: Sequence[Plane]) -> list[Hashable]:
+    return [plane.facts for plane in planes]
+
+
+def _moments(planes: Sequence[Plane]) -> list[Hashable]:
+    return [(plane.temporal, plane.trigger_ms) for plane in planes]
+
+
+_DIFFERENCES: tuple[tuple[Callable[[Sequence[Plane]], list[Hashable]], str], ...] = (
+    (_directions, "face another way"),
+    (_grids, "have another matrix or pixel spacing"),
+    (_acquisitions, "were acquired with other parameters"),
+    (_moments, "are of another acquisition"),
+)
+
+
+def _remark(left_out: int, total: int, why: Sequence[str]) -> str:
+    which = "1 slice was" if left_out == 1 else f"{left_out} slices were"
+    they = "it does not belong" if left_out == 1 else "they do not belong"
+    return (
+        f"{which} left out of {total} in the series: {they} to its stack of {total - left_out} "
+        f"(slices that {' or '.join(why)}). Send the series without foreign slices to avoid this."
+    )

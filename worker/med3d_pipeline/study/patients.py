@@ -1,0 +1,34 @@
+"""Whether the images of one input are of one person: no number may mix two, and no age be taken from the other."""
+
+from collections.abc import Iterable, Sequence
+
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.reading.dicom_plane import Plane
+
+
+def refuse_several_patients(planes: Sequence[Plane]) -> None:
+    """Raise InputRefused("several_patients") where the images name more than one PatientID, whatever its case.
+
+    That is the service's rule for originals. Where de-identification took the ids or made them one, two studies whose
+    patients differ in sex or date of birth are of two people as well.
+    """
+    persons = {plane.person for plane in planes} - {""}
+    if len(persons) > 1:
+        raise _several(f"{len(persons)} patients (their patient ids differ)")
+    studies = {plane.study_uid for plane in planes}
+    if len(studies) < 2:
+        return
+    if len(_stated(plane.patient.sex for plane in planes) & {"F", "M"}) > 1:
+        raise _several("more than one patient (their sexes differ)")
+    if len(_stated(plane.patient.birth_date for plane in planes)) > 1:
+        raise _several("more than one patient (their dates of birth differ)")
+
+
+def _stated(values: Iterable[str | None]) -> set[str]:
+    return {value for value in values if value}
+
+
+def _several(whose: str) -> InputRefused:
+    return InputRefused(
+        "several_patients", f"The images are of {whose}. Send each patient's study on its own, one at a time."
+    )

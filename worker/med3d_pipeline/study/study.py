@@ -1,0 +1,223 @@
+"""A study: walk its files, choose the T1-weighted series, load it."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.reading import nifti
+from med3d_pipeline.reading.dicom_copies import without_copies
+from med3d_pipeline.reading.dicom_headers import NotAnImage, UnreadableDicom, read_planes, tolerant_reading
+from med3d_pipeline.reading.dicom_pixels import read_stack, truncated
+from med3d_pipeline.reading.dicom_plane import PatientAttributes, Plane
+from med3d_pipeline.reading.dicom_stacks import fingerprint, stacks_of_study
+from med3d_pipeline.reading.image_formats import unread_format
+from med3d_pipeline.reading.nifti import NiftiFile, first_bytes
+from med3d_pipeline.reading.stack_geometry import assemble_stack
+from med3d_pipeline.study.acquisition import Acquisition, acquisition_of
+from med3d_pipeline.study.nifti_choice import JudgedFile, judge_together
+from med3d_pipeline.study.patients import refuse_several_patients
+from med3d_pipeline.study.series_label import distinct_labels, nifti_label
+from med3d_pipeline.study.series_ranking import Appraisal, appraise_nifti, typical_facts
+from med3d_pipeline.study.series_selection import SeriesCandidate, SeriesSelection, select_series
+from med3d_pipeline.study.stack_series import series_of_stack
+from med3d_pipeline.study.study_series import Study, StudySeries, find_series
+from med3d_pipeline.volume import Volume
+
+__all__ = [
+    "Acquisition",
+    "LoadedSeries",
+    "PatientAttributes",
+    "SeriesCandidate",
+    "SeriesInstances",
+    "SeriesSelection",
+    "Study",
+    "StudySeries",
+    "load_series",
+    "load_stack",
+    "read_study",
+    "select_series",
+]
+
+
+@dataclass(frozen=True)
+class SeriesInstances:
+    """The DICOM instances that a volume was read from."""
+
+    series_uid: str
+    sop_class_uid: str
+    instance_uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedSeries:
+    """A series as a volume. ``instances`` is None for NIfTI.
+
+    input_digest: sha256 (hex) over the sorted digests of its instances (data set without group 0002), or of the NIfTI
+    bytes; names and order of files do not matter.
+    """
+
+    volume: Volume
+    input_digest: str
+    acquisition: Acquisition
+    patient: PatientAttributes
+    instances: SeriesInstances | None
+
+
+def read_study(paths: Sequence[Path]) -> Study:
+    """Read the headers of all files under ``paths`` (files or folders, walked through), no pixel data.
+
+    Of several NIfTI files the voxels are read as well, to tell heads from masks.
+
+    Raises InputRefused with no_images where nothing is an image, unsupported_format where only images of kinds that are
+    not read were found, unreadable_file where only broken DICOM was, several_patients where the images are of more than
+    one person; FileNotFoundError where a path does not exist.
+    """
+    planes: list[Plane] = []
+    niftis: list[NiftiFile] = []
+    ignored = unreadable = 0
+    others: list[str] = []
+    interned: dict[object, object] = {}
+    with tolerant_reading():
+        for path in _files(paths):
+            try:
+                found = _read_file(path)
+            except NotAnImage as other:
+                ignored += 1
+                others += other.args
+            except (UnreadableDicom, OSError):
+                unreadable += 1
+            else:
+                if isinstance(found, NiftiFile):
+                    niftis.append(found)
+                else:
+                    planes.extend(_sharing(found, interned))
+    if not planes and not niftis:
+        raise _nothing_found(ignored, unreadable, others)
+    refuse_several_patients(planes)
+    return Study(_labelled(_dicom_series(planes) + _nifti_series(niftis)), ignored, unreadable)
+
+
+def load_series(study: Study, label: str) -> LoadedSeries:
+    """Read the voxels of one series, whether or not it would have been selected.
+
+    Raises InputRefused with unknown_series, a geometry code, or a code of the pixel data (docs/refusals.md).
+    """
+    series = find_series(study, label)
+    if isinstance(series.source, NiftiFile):
+        volume, digest = nifti.read_nifti(series.source)
+        return LoadedSeries(volume, digest, Acquisition(spacing_mm=volume.spacing_mm), PatientAttributes(), None)
+    return load_stack(series.source)
+
+
+def load_stack(planes: Sequence[Plane]) -> LoadedSeries:
+    """Assemble and decode planes of one stack; see load_series."""
+    if planes[0].facts.samples_per_pixel != 1 or not planes[0].facts.photometric.startswith("MONOCHROME"):
+        raise InputRefused("unsupported_colour", "The images are in colour. Send the original grey-value images.")
+    if any(plane.pixel_data == "absent" for plane in planes):
+        raise InputRefused(
+            "no_pixel_data", "Images of the series hold no pixel data. Send the series again, with its images."
+        )
+    if any(plane.pixel_data == "truncated" for plane in planes):
+        raise truncated()
+    geometry = assemble_stack(planes)
+    volume, digest = read_stack(planes, geometry)
+    patient = min((plane.patient for plane in planes), key=repr)
+    uids = tuple(sorted({plane.uid for plane in planes}))
+    instances = SeriesInstances(planes[0].series_uid, planes[0].facts.sop_class, uids)
+    return LoadedSeries(volume, digest, acquisition_of(typical_facts(planes), geometry), patient, instances)
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Regular files under ``paths``; linked folders are not entered, the Finder's ``._`` companions are skipped."""
+    for path in paths:
+        if path.is_dir():
+            for folder, folders, names in os.walk(path):
+                folders.sort()
+                kept = sorted(name for name in names if not name.startswith("._"))
+                yield from (file for name in kept if (file := Path(folder, name)).is_file())
+        elif path.name.upper() == "DICOMDIR" and path.is_file():
+            yield from _files([path.absolute().parent])  # it lists the files of its folder
+        elif path.is_file():
+            yield path
+        else:
+            raise FileNotFoundError("an input is neither a file nor a folder")
+
+
+def _read_file(path: Path) -> list[Plane] | NiftiFile:
+    """Read a file's header by what it holds. Raises NotAnImage, with a sentence on an image of another kind."""
+    head = first_bytes(path)
+    if nifti.looks_like_nifti(path, head):
+        return nifti.read_nifti_header(path)
+    try:
+        return read_planes(path)
+    except NotAnImage:
+        raise NotAnImage(*filter(None, [unread_format(path, head)])) from None
+
+
+def _sharing(planes: Iterable[Plane], interned: dict[object, object]) -> Iterator[Plane]:
+    """Replace equal facts and patients by one object each: thousands of slices stay small."""
+    for plane in planes:
+        object.__setattr__(plane, "facts", interned.setdefault(plane.facts, plane.facts))
+        object.__setattr__(plane, "patient", interned.setdefault(plane.patient, plane.patient))
+        yield plane
+
+
+def _dicom_series(planes: Sequence[Plane]) -> list[tuple[str, StudySeries]]:
+    distinct, copies = without_copies(planes)
+    found = [series_of_stack(stack, copies) for stack in stacks_of_study(distinct)]
+    return [(fingerprint(series.source), series) for series in found if not isinstance(series.source, NiftiFile)]
+
+
+def _nifti_series(niftis: Sequence[NiftiFile]) -> list[tuple[str, StudySeries]]:
+    several = len(niftis) > 1
+    return [
+        (
+            nifti.digest_file(judged.file.path) if several else "",
+            StudySeries(nifti_label(judged.file), judged.file, None, _nifti_appraisal(judged), None),
+        )
+        for judged in judge_together(niftis)
+    ]
+
+
+def _nifti_appraisal(judged: JudgedFile) -> Appraisal:
+    appraisal = appraise_nifti(judged.file)
+    review = [*appraisal.review, *filter(None, (judged.file.remark, judged.remark))]
+    fault = judged.several
+    if fault is None:
+        return replace(appraisal, review=tuple(review))
+    reasons = (*appraisal.reasons, f"cannot be used ({fault.code}): {fault.reason}")
+    return replace(appraisal, fault=appraisal.fault or fault, reasons=reasons, review=tuple(review))
+
+
+def _labelled(found: list[tuple[str, StudySeries]]) -> tuple[StudySeries, ...]:
+    """In the order of series numbers, then of content, with labels made distinct."""
+    found.sort(key=_place)
+    labels = distinct_labels([series.label for _, series in found])
+    return tuple(
+        StudySeries(label, series.source, series.geometry, series.appraisal, series.series_number)
+        for label, (_, series) in zip(labels, found, strict=True)
+    )
+
+
+def _place(item: tuple[str, StudySeries]) -> tuple[object, ...]:
+    """By series number, then echo time (the first echo of several before the others), then content."""
+    content, series = item
+    echo_ms = 0.0 if isinstance(series.source, NiftiFile) else typical_facts(series.source).te_ms or 0.0
+    return (series.series_number is None, series.series_number or 0, echo_ms, series.label, content)
+
+
+def _nothing_found(ignored: int, unreadable: int, others: Sequence[str]) -> InputRefused:
+    details = {"ignored_files": ignored, "unreadable_files": unreadable}
+    if unreadable:
+        return InputRefused(
+            "unreadable_file",
+            f"{unreadable} files are damaged or cut short, and nothing else is an image. Send intact files.",
+            details,
+        )
+    if others:
+        return InputRefused("unsupported_format", others[0], details)
+    return InputRefused(
+        "no_images", "Nothing in the input is a DICOM or NIfTI image. Send a T1-weighted head scan.", details
+    )
