@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from med3d_cli.cohorts_client import CohortsClient
 from med3d_cli.data_dir import DataDir, default_data_dir
 from med3d_cli.errors import CommandError
-from med3d_cli.results_client import ResultsClient
+from med3d_client.cohorts import CohortsClient
+from med3d_client.results import ResultsClient
 
 
 def connect() -> ResultsClient:

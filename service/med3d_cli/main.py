@@ -6,26 +6,27 @@ from typing import Annotated
 
 import typer
 
-from med3d_cli.analyse import analyse
-from med3d_cli.audit import audit_commands
-from med3d_cli.backup import backup, restore
-from med3d_cli.bundle import bundle_commands
 from med3d_cli.capacity.command import capacity
-from med3d_cli.cohort import cohort_commands
-from med3d_cli.demo import demo
+from med3d_cli.cohort.commands import cohort_commands
+from med3d_cli.embedded.demo import demo
+from med3d_cli.embedded.serve import serve
 from med3d_cli.errors import CommandError
-from med3d_cli.identifier_key import identifier_key_commands
-from med3d_cli.keys import key_commands
-from med3d_cli.ledger import ledger
-from med3d_cli.pacs import pacs_commands
-from med3d_cli.replay import replay
-from med3d_cli.retention import retention
-from med3d_cli.rules import rules_commands
-from med3d_cli.serve import serve
-from med3d_cli.studies import requeue, runs, show, submit
-from med3d_cli.watch import watch
-from med3d_cli.worker import worker
-from med3d_contract.problems import ApiError, ApiUnavailable
+from med3d_cli.operate.audit import audit_commands
+from med3d_cli.operate.backup import backup, restore
+from med3d_cli.operate.bundle import bundle_commands
+from med3d_cli.operate.identifier_key import identifier_key_commands
+from med3d_cli.operate.keys import key_commands
+from med3d_cli.operate.ledger import ledger
+from med3d_cli.operate.replay import replay
+from med3d_cli.operate.retention import retention
+from med3d_cli.operate.rules import rules_commands
+from med3d_cli.processes.pacs import pacs_commands
+from med3d_cli.processes.worker import worker
+from med3d_cli.studies.analyse import analyse
+from med3d_cli.studies.commands import requeue, runs, show, submit
+from med3d_cli.studies.watch import watch
+from med3d_client.study_stream import UnsendableStudy
+from med3d_client.transport import ApiError, ApiUnavailable
 
 
 def make_app() -> typer.Typer:
@@ -71,7 +72,7 @@ def run() -> None:
         make_app()()
     except CommandError as error:
         _stop(str(error), error.exit_code)
-    except (ApiError, ApiUnavailable) as error:
+    except (ApiError, ApiUnavailable, UnsendableStudy) as error:
         _stop(str(error), 1)
     except BrokenPipeError:
         sys.stderr.close()

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from med3d_contract.store import ObjectStore
 from med3d_service.audit import AuditTrail
 from med3d_service.database import Database
 from med3d_service.dispatch import CeleryBroker
@@ -16,6 +15,7 @@ from med3d_service.pulls.hooks import Hooks
 from med3d_service.pulls.line import PullLine
 from med3d_service.runs.endings import Leases
 from med3d_service.settings import Settings
+from med3d_store.object_store import ObjectStore
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 from med3d_contract.archives import ARCHIVE_FAULTS
-from med3d_contract.store import StoreError, StoreFullError
+from med3d_store.object_store import StoreError, StoreFullError
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()

@@ -12,7 +12,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import TERMINAL
-from med3d_contract.store import ObjectInfo, StoreError
 from med3d_contract.work import StoredOutcomes
 from med3d_service.audit.forwarding import keep_forwarding
 from med3d_service.cohorts.nights import tend_cohorts
@@ -30,6 +29,7 @@ from med3d_service.runs.transitions import lose_expired, store_all_outcomes
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.tables import BeatRow, RunRow
+from med3d_store.object_store import ObjectInfo, StoreError
 
 log = structlog.get_logger()
 

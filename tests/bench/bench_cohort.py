@@ -17,8 +17,8 @@ from pathlib import Path
 from bench.measuring import machine, table
 from factories.bundles import SHIFTED_VERSION, shifted_bundle
 from factories.services import Service
-from med3d_cli.cohort_import import import_scans
-from med3d_cli.cohorts_client import CohortsClient
+from med3d_cli.cohort.cohort_import import import_scans
+from med3d_client.cohorts import CohortsClient
 from med3d_contract.cohort_manifest import read_manifest
 from med3d_contract.cohorts import CohortDraft, ReprocessingRequest
 from med3d_pipeline.bundle.bundle import Bundle

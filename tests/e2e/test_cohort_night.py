@@ -17,7 +17,7 @@ from factories.bundles import SHIFTED_VERSION, shifted_bundle
 from factories.hosts import HERE, data_host, hosts
 from factories.processes import wait_until
 from factories.service_processes import Processes
-from med3d_cli.cohorts_client import CohortsClient
+from med3d_client.cohorts import CohortsClient
 from med3d_contract.cohorts import NightSchedule
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_service.tables import AttemptRow, RunRow, WorkerRow

@@ -13,7 +13,7 @@ from factories.processes import wait_until
 from factories.service import completed, preprocessed, refused, worker
 from factories.uploads import dicom_files, named, zip_of
 from factories.work import result
-from med3d_contract.client import Superseded
+from med3d_client.worker import Superseded
 from med3d_contract.pictures import BrainPicture, BrainPictures, ReferenceCohort, reference_cohort_key
 from med3d_contract.results import Sdmt
 from med3d_contract.work import PreprocessedObject, SourceSeries

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from factories.processes import wait_until
-from med3d_cli.embedded import valkey_server
+from med3d_cli.embedded.system import valkey_server
 
 NETWORK = "10.213.7"
 HERE = f"{NETWORK}.1"

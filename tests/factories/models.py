@@ -4,7 +4,7 @@ import numpy as np
 
 from factories.predictions import GRID, latent_space, predictor
 from factories.work import BUNDLE
-from med3d_cli.demo_head import write_mr_series
+from med3d_cli.embedded.demo_head import write_mr_series
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import Preprocessed

@@ -20,10 +20,10 @@ import pydicom
 
 from factories.prepared import prepared_study
 from factories.work import BUNDLE, result
-from med3d_contract.client import WorkerClient
-from med3d_contract.store import ObjectStore
+from med3d_client.worker import WorkerClient
 from med3d_contract.work import WorkerHello, WorkerIdentity
 from med3d_pipeline.preprocessing.spec import QualityLimits
+from med3d_store.object_store import ObjectStore
 from med3d_worker.app import run_worker
 from med3d_worker.appraisal import StudyAppraisal
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes

@@ -17,13 +17,13 @@ import pytest
 import redis
 
 from factories.processes import wait_until
-from med3d_cli.embedded import valkey_server
-from med3d_contract.client import WorkerClient
-from med3d_contract.store import ObjectStore
+from med3d_cli.embedded.system import valkey_server
+from med3d_client.worker import WorkerClient
 from med3d_contract.work import WorkerHello
 from med3d_service.database import Database
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
+from med3d_store.object_store import ObjectStore
 
 START_TIMEOUT_S = 90.0
 """Many processes that start at once on a busy machine take their time."""

@@ -11,9 +11,9 @@ import psutil
 
 from factories.processes import family, living, wait_until, wait_until_gone
 from med3d_cli.data_dir import DataDir
-from med3d_cli.demo_head import average_head, write_mr_series
-from med3d_cli.results_client import ResultsClient, StudyOptions
-from med3d_cli.study_stream import open_study
+from med3d_cli.embedded.demo_head import average_head, write_mr_series
+from med3d_client.results import ResultsClient, StudyOptions
+from med3d_client.study_stream import open_study
 from med3d_pipeline.volume import Volume
 from med3d_worker.tether import die_with_parent
 

@@ -3,7 +3,7 @@
 import hashlib
 from datetime import UTC, datetime
 
-from med3d_contract.store import ObjectDamagedError, ObjectInfo, ObjectMissingError, StoredObject
+from med3d_store.object_store import ObjectDamagedError, ObjectInfo, ObjectMissingError, StoredObject
 
 
 class MemoryStore:

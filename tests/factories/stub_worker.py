@@ -16,9 +16,9 @@ from factories.prepared import prepared_study
 from factories.quick_worker import NO_LIMITS
 from factories.service import worker
 from factories.work import result
-from med3d_contract.client import WorkerClient
-from med3d_contract.store import ObjectStore
+from med3d_client.worker import WorkerClient
 from med3d_contract.work import WorkerHello
+from med3d_store.object_store import ObjectStore
 from med3d_worker.app import run_worker
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
 from med3d_worker.predict_stage import PredictStage

@@ -6,7 +6,7 @@ import tarfile
 
 import numpy as np
 
-from med3d_contract.client import Superseded
+from med3d_client.worker import Superseded
 from med3d_contract.results import (
     Assessment,
     BrainAge,

@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 from scipy.ndimage import gaussian_filter
 
 from field.case import Case, Right, Room, number, refused, same_as
-from med3d_cli.demo_head import average_head, write_mr_series
+from med3d_cli.embedded.demo_head import average_head, write_mr_series
 from med3d_pipeline.volume import Volume
 
 SAME, NEAR = (same_as("own:nifti"),), (same_as("own:nifti", 0.5),)

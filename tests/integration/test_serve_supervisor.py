@@ -25,9 +25,9 @@ WITH_CHILD = (
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
-from med3d_cli.child_process import ChildSpec
+from med3d_cli.embedded.child_process import ChildSpec
 from med3d_cli.errors import CommandError
-from med3d_cli.supervisor import Supervisor
+from med3d_cli.embedded.supervisor import Supervisor
 said = json.loads(sys.argv[1])
 specs = [ChildSpec(name, (sys.executable, "-c", code), os.environ, frozenset({78})) for name, code in said.items()]
 order = [((name,), 0.5) for name in said]

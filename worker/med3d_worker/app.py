@@ -13,8 +13,8 @@ from celery import Celery, signals
 
 from med3d_contract.queues import CELERY_PRIORITY, PUBLISH_RESULT, celery_settings
 from med3d_contract.results import Priority
-from med3d_contract.store import StoreError
 from med3d_pipeline.errors import PipelineError
+from med3d_store.object_store import StoreError
 from med3d_worker.logs import configure_logs
 from med3d_worker.settings import WorkerSettings
 from med3d_worker.tasks import register_tasks

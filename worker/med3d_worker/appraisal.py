@@ -5,13 +5,13 @@ from typing import Protocol
 
 import structlog
 
-from med3d_contract.client import ApiError, ApiUnavailable, Superseded
-from med3d_contract.store import StoreError
+from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import Appraisal, AppraisalRequest
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.dicom_stacks import fingerprint
 from med3d_pipeline.reading.nifti import NiftiFile, digest_file
 from med3d_pipeline.study.study import StudySeries, read_study
+from med3d_store.object_store import StoreError
 from med3d_worker.preprocess_stage import FetchesObjects, unpack_working_copy
 from med3d_worker.scratch import Scratch
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from med3d_contract.client import ApiUnavailable
+from med3d_client.worker import ApiUnavailable
 from med3d_contract.results import Failure
-from med3d_contract.store import ObjectDamagedError, ObjectMissingError, StoreError, StoreFullError
 from med3d_pipeline.errors import BundleError, InferenceError
+from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, StoreError, StoreFullError
 
 FAULTS: tuple[tuple[type[BaseException], str, str], ...] = (
     (SoftTimeLimitExceeded, "time_limit", "the stage took longer than its time limit"),

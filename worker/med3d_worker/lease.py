@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 import structlog
 
-from med3d_contract.client import ApiError, ApiUnavailable, Superseded
+from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import Heartbeat, HeldAttempt
 
 log = structlog.get_logger()

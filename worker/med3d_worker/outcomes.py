@@ -6,9 +6,9 @@ from typing import Protocol
 import structlog
 from kombu.exceptions import OperationalError
 
-from med3d_contract.client import ApiError, ApiUnavailable, Superseded
-from med3d_contract.store import ObjectMissingError
+from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import Completed, Failed, Outcome, Refused, RunOutcome, StoredOutcomes
+from med3d_store.object_store import ObjectMissingError
 from med3d_worker.tensors import Store
 
 log = structlog.get_logger()

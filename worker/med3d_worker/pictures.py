@@ -10,10 +10,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from med3d_contract.pictures import BrainPicture, BrainPictures, ReferenceCohort, reference_cohort_key
-from med3d_contract.store import StoreError
 from med3d_contract.work import PreprocessedObject
 from med3d_pipeline.inference.latent_space import LatentSpace
 from med3d_pipeline.preprocessing.outline_pictures import OUTLINE, OutlinePicture
+from med3d_store.object_store import StoreError
 from med3d_worker.tensors import Store
 
 OUTLINE_RGB = (255, 170, 0)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from med3d_contract.client import ApiError, ApiUnavailable, Superseded
+from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.results import Provenance, Quality, Refusal, Result
 from med3d_contract.work import (
     Completed,

@@ -11,8 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from med3d_contract.client import ApiError, ApiUnavailable, Superseded
-from med3d_contract.store import ObjectDamagedError
+from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import (
     Completed,
     Failed,
@@ -26,6 +25,7 @@ from med3d_contract.work import (
     Release,
     WorkerIdentity,
 )
+from med3d_store.object_store import ObjectDamagedError
 from med3d_worker.faults import failure_of
 from med3d_worker.lease import LeaseKeeper
 from med3d_worker.outcomes import OutcomeDelivery

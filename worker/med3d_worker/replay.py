@@ -9,8 +9,8 @@ from pydantic import Field
 
 from med3d_contract.replay import StoredRun
 from med3d_contract.results import Frozen, Provenance, Refusal, Result, RunStatus
-from med3d_contract.store import StoreError
 from med3d_pipeline.bundle.reference_case import Tolerances, normalised_rmse
+from med3d_store.object_store import StoreError
 from med3d_worker.head_prediction import HeadToPredict, Predicts
 from med3d_worker.preparation import StudyRefused
 from med3d_worker.preprocess_stage import FetchesObjects, PreparesStudies, unpack_working_copy

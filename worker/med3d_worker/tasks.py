@@ -8,9 +8,9 @@ from celery import Celery
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
-from med3d_contract.client import ApiUnavailable
+from med3d_client.worker import ApiUnavailable
 from med3d_contract.queues import APPRAISE_STUDY, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
-from med3d_contract.store import StoreError
+from med3d_store.object_store import StoreError
 
 if TYPE_CHECKING:
     from med3d_worker.workplace import Workplace

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from med3d_contract.store import ObjectDamagedError, ObjectInfo, StoredObject
 from med3d_contract.work import PreprocessedObject
+from med3d_store.object_store import ObjectDamagedError, ObjectInfo, StoredObject
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from functools import partial
 
 import structlog
 
-from med3d_contract.client import ApiError, ApiUnavailable, Superseded, WorkerClient
-from med3d_contract.store import ObjectStore
+from med3d_client.worker import ApiError, ApiUnavailable, Superseded, WorkerClient
 from med3d_contract.work import WorkerHello, WorkerIdentity
+from med3d_store.object_store import ObjectStore
 from med3d_worker.appraisal import StudyAppraisal
 from med3d_worker.head_prediction import HeadPrediction
 from med3d_worker.loaded_model import LoadedModel, load_model

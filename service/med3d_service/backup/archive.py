@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from med3d_contract.results import Frozen
-from med3d_contract.store import file_sha256
+from med3d_store.object_store import file_sha256
 
 PARTIAL = ".partial-"
 

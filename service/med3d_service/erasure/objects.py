@@ -5,10 +5,10 @@ from collections.abc import Collection
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from med3d_contract.store import ObjectStore
 from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.intake.originals import original_key
 from med3d_service.tables import RunRow, StudyRow, UploadRow
+from med3d_store.object_store import ObjectStore
 
 
 def keys_of(session: Session, store: ObjectStore, study_ids: Collection[str]) -> list[str]:

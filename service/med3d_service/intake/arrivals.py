@@ -18,7 +18,6 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from med3d_contract.queues import CELERY_PRIORITY
-from med3d_contract.store import ObjectStore, StoreFullError
 from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.audit import AuditTrail
 from med3d_service.database import Database, db_now
@@ -38,6 +37,7 @@ from med3d_service.intake.settling import Completion, Settling
 from med3d_service.sealed import SealedReader
 from med3d_service.settings import Settings
 from med3d_service.working_copy.attributes import MALFORMED
+from med3d_store.object_store import ObjectStore, StoreFullError
 
 __all__ = ["Arrival", "Arrivals", "Arrived", "Completion", "InstanceRefused", "Readable", "Source", "StoreFull"]
 

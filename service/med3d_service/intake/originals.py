@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from med3d_contract.store import ObjectStore, StoredObject
 from med3d_service.sealed import SealedWriter
+from med3d_store.object_store import ObjectStore, StoredObject
 
 RESERVED_AT_ONCE = 64
 

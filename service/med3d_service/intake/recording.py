@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal, RunStatus
-from med3d_contract.store import ObjectStore
 from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
 from med3d_service.identifiers import IdentifierVault
@@ -20,6 +19,7 @@ from med3d_service.intake.receiving import ReceivedStudy
 from med3d_service.runs.starting import start_run
 from med3d_service.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.working_copy.states import CopyStatus
+from med3d_store.object_store import ObjectStore
 
 T = TypeVar("T")
 NO_IMAGES = Refusal(

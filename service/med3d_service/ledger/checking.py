@@ -7,7 +7,6 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from med3d_contract.store import ObjectStore
 from med3d_service.arrival_tables import ArrivedInstanceRow
 from med3d_service.database import Database, db_now
 from med3d_service.ledger.objects import check_objects
@@ -16,6 +15,7 @@ from med3d_service.ledger.rows import check_rows
 from med3d_service.ledger.tables import LedgerCheckRow
 from med3d_service.settings import Settings
 from med3d_service.tables import InstanceRow, RunRow, StudyRow
+from med3d_store.object_store import ObjectStore
 
 log = structlog.get_logger()
 SHORTEST_SLACK_S = 60.0

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from med3d_contract.store import ObjectStore
 from med3d_service.database import Database
 from med3d_service.delivery.destinations import Kind
 from med3d_service.identifiers import IdentifierVault
@@ -14,6 +13,7 @@ from med3d_service.reports.dicom_objects import NoDicomStudyError
 from med3d_service.reports.facts import FactsReader, ReportFacts
 from med3d_service.sealed import SealedReader, SealedWriter
 from med3d_service.settings import Settings
+from med3d_store.object_store import ObjectStore
 
 
 class ReportUnavailableError(Exception):

@@ -6,7 +6,6 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
-from med3d_contract.store import ObjectStore
 from med3d_contract.work import Preprocessed
 from med3d_service.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.cohorts.tables import FiguresRow
@@ -15,6 +14,7 @@ from med3d_service.erasure.objects import input_keys, tensor_keys
 from med3d_service.retention.tables import RemovalRow
 from med3d_service.tables import RunRow
 from med3d_service.working_copy.states import ANY, CopyStatus, move_copies
+from med3d_store.object_store import ObjectStore
 
 OF_WORKERS = ("tensors/", "pictures/")
 INPUT_REMOVED = "input_removed"

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.ages import read_age, storable_age
 from med3d_contract.results import Refusal
-from med3d_contract.store import ObjectDamagedError, ObjectMissingError
 from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
@@ -24,6 +23,7 @@ from med3d_service.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.working_copy.messages import Finding, Job, Limits, Member, Report
 from med3d_service.working_copy.sandbox import Sandbox
 from med3d_service.working_copy.states import TO_BE_COPIED, CopyStatus, move_copy
+from med3d_store.object_store import ObjectDamagedError, ObjectMissingError
 
 log = structlog.get_logger()
 MAX_TRIES = 3

@@ -3,7 +3,7 @@
 import pytest
 
 from factories.service_processes import Processes, new_database, postgresql
-from med3d_cli.cohorts_client import CohortsClient
+from med3d_client.cohorts import CohortsClient
 
 QUICK = {"MED3D_LEASE_S": "3", "MED3D_REDISPATCH_S": "1", "MED3D_SWEEP_S": "0.1"}
 

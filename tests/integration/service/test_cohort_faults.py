@@ -13,8 +13,8 @@ import redis
 from factories.processes import wait_until
 from factories.service import completed, preprocessed, worker
 from factories.uploads import nifti_file
-from med3d_cli.study_stream import Upload
-from med3d_contract.client import Superseded
+from med3d_client.study_stream import Upload
+from med3d_client.worker import Superseded
 from med3d_contract.cohorts import CohortDraft, NightSchedule
 
 WORKER = worker()

@@ -8,10 +8,10 @@ import pytest
 from factories.processes import wait_until
 from factories.service import completed, failed, preprocessed, worker
 from factories.uploads import nifti_file
-from med3d_cli.study_stream import Upload
-from med3d_contract.client import Superseded
+from med3d_client.study_stream import Upload
+from med3d_client.transport import Conflict
+from med3d_client.worker import Superseded
 from med3d_contract.cohorts import CohortDraft, ReprocessingRequest
-from med3d_contract.problems import Conflict
 from med3d_contract.results import BundleRef
 
 BUNDLE = BundleRef(name="cohort-bundle", version="1", digest="d" * 64)

@@ -10,7 +10,7 @@ import pytest
 from factories.processes import wait_until
 from factories.service import completed, preprocessed, worker
 from factories.uploads import BOUNDARY, CONTENT_TYPE, dicom_files, files_form, named, zip_of
-from med3d_contract.client import Superseded
+from med3d_client.worker import Superseded
 from med3d_contract.work import RunOutcome, StoredOutcomes
 
 WORKER = worker()

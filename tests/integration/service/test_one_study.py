@@ -14,7 +14,7 @@ from factories.processes import wait_until
 from factories.service import completed, failed, preprocessed, refused, worker
 from factories.uploads import dicom_files, named, tar_of, zip_of
 from factories.work import BUNDLE
-from med3d_contract.client import ApiError, Superseded
+from med3d_client.worker import ApiError, Superseded
 from med3d_contract.results import BundleRef
 from med3d_contract.work import Heartbeat, HeldAttempt
 from med3d_service.ledger import Ledger

@@ -15,7 +15,7 @@ from factories.processes import wait_until
 from factories.service import refused, worker
 from factories.service_processes import Processes, free_port
 from factories.uploads import dicom_files, named, nifti_file, tar_of, zip_of
-from med3d_contract.client import Superseded
+from med3d_client.worker import Superseded
 
 WORKER = worker()
 CANARY = "CANARYBIRD"

@@ -14,7 +14,7 @@ from factories.processes import wait_until
 from factories.service import migrated, worker
 from factories.service_processes import START_TIMEOUT_S, free_port, new_database, postgresql, valkey_server
 from factories.tls_front import tls_front
-from med3d_contract.client import ApiUnavailable, RetryPolicy, WorkerClient
+from med3d_client.worker import ApiUnavailable, RetryPolicy, WorkerClient
 from med3d_contract.results import RunStatus
 from med3d_contract.work import WorkerHello
 from med3d_service.database import Database

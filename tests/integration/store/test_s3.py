@@ -11,7 +11,7 @@ from factories.processes import wait_until
 from factories.service_processes import free_port
 from factories.tls_front import tls_front
 from factories.work import RECORD
-from med3d_contract.store import ObjectDamagedError, ObjectMissingError, ObjectStore, StoreError
+from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore, StoreError
 from med3d_worker.tensors import TensorCache, tensor_key
 
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from med3d_cli.bids_derivatives import COLUMNS, write_derivatives
+from med3d_cli.cohort.bids_derivatives import COLUMNS, write_derivatives
 from med3d_cli.errors import CommandError
 
 

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from factories.work import BUNDLE
-from med3d_cli.cohort_display import in_words, progress_panel
+from med3d_cli.cohort.cohort_display import in_words, progress_panel
 from med3d_contract.cohorts import CohortProgress, MemberCounts, ProblemCount, StageTime
 
 

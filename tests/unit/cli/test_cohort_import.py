@@ -2,13 +2,13 @@ import gzip
 
 import pytest
 
-from med3d_cli.cohort import night_of
-from med3d_cli.cohort_import import import_scans
+from med3d_cli.cohort.cohort_import import import_scans
+from med3d_cli.cohort.commands import night_of
 from med3d_cli.errors import CommandError
+from med3d_client.transport import ApiError, ApiUnavailable
 from med3d_contract.cohort_manifest import read_manifest
 from med3d_contract.cohorts import MembersAnswer
 from med3d_contract.identity import nifti_study_digest
-from med3d_contract.problems import ApiError, ApiUnavailable
 
 
 class MemoryCohorts:

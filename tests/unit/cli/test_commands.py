@@ -62,7 +62,7 @@ def test_a_path_that_does_not_exist_is_a_usage_error():
 def test_exit_codes_tell_refused_from_failed():
     from collections import Counter
 
-    from med3d_cli.analyse import exit_code
+    from med3d_cli.studies.analyse import exit_code
 
     assert exit_code(Counter({RunStatus.COMPLETED: 3})) == 0
     assert exit_code(Counter({RunStatus.COMPLETED: 3, RunStatus.REFUSED: 1})) == 3

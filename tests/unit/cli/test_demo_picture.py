@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from med3d_cli.demo import without_remote_fonts
+from med3d_cli.embedded.demo import without_remote_fonts
 
 
 def test_the_picture_loads_nothing_from_elsewhere() -> None:

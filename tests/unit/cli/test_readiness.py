@@ -1,8 +1,8 @@
 import httpx
 import pytest
 
+from med3d_cli.embedded.readiness import Readiness
 from med3d_cli.errors import CommandError
-from med3d_cli.readiness import Readiness
 
 OK, MISSING = {"ok": True, "why": None}, {"ok": False, "why": "none has said hello yet"}
 

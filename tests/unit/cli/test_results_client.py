@@ -5,9 +5,9 @@ import httpx
 import pytest
 
 from factories.runs import run_view
-from med3d_cli.results_client import ResultsClient, StudyOptions, server_sent_events
-from med3d_cli.study_stream import open_study
-from med3d_contract.problems import ApiError, ApiUnavailable, Conflict
+from med3d_client.results import ResultsClient, StudyOptions, server_sent_events
+from med3d_client.study_stream import open_study
+from med3d_client.transport import ApiError, ApiUnavailable, Conflict
 from med3d_contract.results import Priority, RunStatus, Sex
 
 

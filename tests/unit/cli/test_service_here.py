@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from factories.service import migrated, open_database
 from med3d_cli.errors import CommandError
-from med3d_cli.service_here import service_here
+from med3d_cli.operate.service_here import service_here
 from med3d_service.database import SchemaError, upgrade_schema
 from med3d_service.keys import SiteKeyMissingError
 from med3d_service.processes import migrate

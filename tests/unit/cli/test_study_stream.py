@@ -5,8 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from med3d_cli.errors import CommandError
-from med3d_cli.study_stream import ChunkReader, open_study, sent_suffix, study_files
+from med3d_client.study_stream import ChunkReader, UnsendableStudy, open_study, sent_suffix, study_files
 
 
 def packed(upload):
@@ -66,7 +65,10 @@ def test_a_single_file_is_sent_as_it_is(tmp_path):
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.touch(), lambda path: None])
 def test_nothing_to_send_is_said_before_anything_is_sent(tmp_path, make):
     make(tmp_path / "study")
-    with pytest.raises(CommandError, match=r"holds no files|is empty|does not exist"), open_study(tmp_path / "study"):
+    with (
+        pytest.raises(UnsendableStudy, match=r"holds no files|is empty|does not exist"),
+        open_study(tmp_path / "study"),
+    ):
         pass
 
 
@@ -75,7 +77,7 @@ def test_a_file_that_grows_while_it_is_sent_stops_the_upload(tmp_path):
     with open_study(tmp_path) as upload:
         upload.content.read(1)
         (tmp_path / "slice").write_bytes(b"x" * 11)
-        with pytest.raises(CommandError, match="changed while it was being sent"):
+        with pytest.raises(UnsendableStudy, match="changed while it was being sent"):
             upload.content.read()
 
 

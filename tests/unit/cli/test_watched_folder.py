@@ -6,7 +6,7 @@ import os
 import pytest
 
 from med3d_cli.errors import CommandError
-from med3d_cli.watched_folder import WatchedFolder
+from med3d_cli.studies.watched_folder import WatchedFolder
 
 
 class Clock:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from med3d_contract.store import InvalidKeyError, ObjectDamagedError, ObjectMissingError, ObjectStore, StoreError
+from med3d_store.object_store import InvalidKeyError, ObjectDamagedError, ObjectMissingError, ObjectStore, StoreError
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from factories.forgetful_disk import ForgetfulDisk, PowerLostError
 from factories.service import migrated
 from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from factories.work import BUNDLE
-from med3d_contract.store import ObjectMissingError, ObjectStore
 from med3d_service.audit import AuditTrail
 from med3d_service.bundles import register_bundles
 from med3d_service.database import Database
@@ -28,6 +27,7 @@ from med3d_service.intake.routing import EVERY_MR
 from med3d_service.keys import load_keys
 from med3d_service.ledger import Ledger
 from med3d_service.settings import Settings
+from med3d_store.object_store import ObjectMissingError, ObjectStore
 
 NUMBERS = st.integers(0, 5)
 MOMENTS = st.integers(0, 12)

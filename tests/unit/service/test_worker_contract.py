@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from factories.api import open_api
 from factories.service import add_run, completed, failed, preprocessed, refused, worker
-from med3d_contract.client import ApiError, Superseded, WorkerClient
+from med3d_client.worker import ApiError, Superseded, WorkerClient
 from med3d_contract.results import RunStatus
 from med3d_contract.work import Appraisal, Heartbeat, HeldAttempt, RunOutcome, StoredOutcomes, WorkerHello
 from med3d_service.access import Role

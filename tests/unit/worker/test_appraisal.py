@@ -8,9 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from factories.uploads import dicom_files
-from med3d_contract.client import ApiError, Superseded
-from med3d_contract.store import ObjectStore
+from med3d_client.worker import ApiError, Superseded
 from med3d_contract.work import AppraisalRequest
+from med3d_store.object_store import ObjectStore
 from med3d_worker.appraisal import StudyAppraisal
 from med3d_worker.scratch import Scratch
 

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from med3d_contract.client import ApiUnavailable, Superseded
+from med3d_client.worker import ApiUnavailable, Superseded
 from med3d_worker.lease import LeaseKeeper
 
 

@@ -4,7 +4,7 @@ from structlog.testing import capture_logs
 
 from factories.stores import MemoryStore
 from factories.work import PROVENANCE, FakeApi, result
-from med3d_contract.client import ApiError, ApiUnavailable
+from med3d_client.worker import ApiError, ApiUnavailable
 from med3d_contract.results import Failure
 from med3d_contract.work import Completed, Failed
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes

@@ -5,11 +5,11 @@ from structlog.testing import capture_logs
 from factories.models import LIMITS
 from factories.stores import MemoryStore
 from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, TIE, WORKER, FakeApi, predict_claim, result
-from med3d_contract.client import ApiError, ApiUnavailable
+from med3d_client.worker import ApiError, ApiUnavailable
 from med3d_contract.results import Reason
-from med3d_contract.store import StoreError
 from med3d_contract.work import StoredOutcomes
 from med3d_pipeline.errors import InferenceError
+from med3d_store.object_store import StoreError
 from med3d_worker.outcomes import OutcomeDelivery
 from med3d_worker.predict_stage import PredictStage
 from med3d_worker.tensors import TensorCache, TensorRecord

@@ -17,7 +17,7 @@ from factories.work import (
     FakeApi,
     preprocess_claim,
 )
-from med3d_contract.client import ApiError, ApiUnavailable, Superseded
+from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import PreprocessedObject, StoredOutcomes
 from med3d_pipeline.errors import InferenceError
 from med3d_pipeline.study.study import Acquisition, PatientAttributes

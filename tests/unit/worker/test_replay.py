@@ -11,9 +11,9 @@ from factories.stores import MemoryStore
 from factories.work import AGE, BUNDLE, PROVENANCE, QUALITY, RECORD, REFUSAL, SERIES, result, tar_of
 from med3d_contract.replay import StoredRun
 from med3d_contract.results import RunStatus
-from med3d_contract.store import ObjectDamagedError
 from med3d_contract.work import PreprocessedObject, Subject
 from med3d_pipeline.bundle.reference_case import Tolerances
+from med3d_store.object_store import ObjectDamagedError
 from med3d_worker.preparation import StudyRefused
 from med3d_worker.replay import Replay
 from med3d_worker.scratch import Scratch

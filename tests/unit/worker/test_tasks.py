@@ -1,9 +1,9 @@
 import pytest
 from celery.exceptions import Reject
 
-from med3d_contract.client import ApiUnavailable
+from med3d_client.worker import ApiUnavailable
 from med3d_contract.queues import PREDICT_QUEUE, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
-from med3d_contract.store import StoreError
+from med3d_store.object_store import StoreError
 from med3d_worker.app import UnfitReport, make_celery
 from med3d_worker.settings import WorkerSettings
 from med3d_worker.workplace import Workplace

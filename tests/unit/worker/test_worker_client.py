@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from med3d_contract.client import ApiError, ApiUnavailable, Superseded, WorkerClient
-from med3d_contract.problems import RetryPolicy
+from med3d_client.transport import RetryPolicy
+from med3d_client.worker import ApiError, ApiUnavailable, Superseded, WorkerClient
 from med3d_contract.results import BundleRef
 from med3d_contract.work import Heartbeat, HeldAttempt, WorkerHello, WorkerIdentity
 

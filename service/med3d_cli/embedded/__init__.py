@@ -1,0 +1,1 @@
+"""The whole service on one machine, under one supervisor, and its demonstration."""

@@ -1,0 +1,106 @@
+"""`med3d demo`: everything embedded, one study, its answer, and nothing left behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from med3d_cli.data_dir import DataDir
+from med3d_cli.errors import CommandError
+from med3d_cli.extras import extra, require_onnx_runtime
+
+READY = "med3d ready on "
+STOP_TIMEOUT_S = 12.0
+PICTURE_WIDTH = 100
+EXIT_TERMINATED = 128 + signal.SIGTERM
+
+
+def demo(
+    study: Annotated[
+        Path | None, typer.Option(exists=True, help="Your own folder or file. Default: an average head.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also save what is shown here, as SVG.")] = None,
+) -> None:
+    """Start the whole service on a temporary folder, send one study, show the answer and stop."""
+    from med3d_cli.studies.following import follow
+    from med3d_cli.studies.result_table import result_table
+    from med3d_client.results import ResultsClient, StudyOptions
+    from med3d_client.study_stream import open_study
+
+    require_onnx_runtime()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # so that SIGTERM, too, cleans up
+    console = Console(record=picture is not None, width=PICTURE_WIDTH if picture else None)
+    with tempfile.TemporaryDirectory(prefix="med3d-demo-") as folder:
+        path = study or _write_head(Path(folder) / "study", console)
+        data_dir = DataDir(Path(folder) / "data")
+        with _service(data_dir, console) as url:
+            client = ResultsClient(url, data_dir.api_key_file.read_text().strip())
+            with open_study(path) as upload:
+                submitted = client.submit(upload, StudyOptions())
+            console.print(f"POST /studies: run {submitted.run_id}", highlight=False)
+            run = follow(client, submitted.run_id, console)
+            console.print(result_table(f"run {run.run_id}", run))
+            client.close()
+            console.print("Stopping ...")
+    console.print("Stopped; nothing is left. For a service that stays: med3d serve")
+    if picture:
+        picture.write_text(without_remote_fonts(console.export_svg(title="make demo")), encoding="utf-8")
+    if run.result is None:
+        raise typer.Exit(1)
+
+
+def without_remote_fonts(svg: str) -> str:
+    """``svg`` with the reader's own monospaced font: a picture in a document loads nothing from elsewhere."""
+    return re.sub(r"@font-face\s*\{.*?\}", "", svg, flags=re.DOTALL)
+
+
+def _write_head(folder: Path, console: Console) -> Path:
+    with extra("worker"):
+        from med3d_cli.embedded.demo_head import average_head, write_mr_series
+    write_mr_series(average_head(), folder)
+    count = sum(1 for _ in folder.iterdir())
+    console.print(f"Wrote the average head of pydeface as a DICOM series of {count} slices.", highlight=False)
+    return folder
+
+
+@contextmanager
+def _service(data_dir: DataDir, console: Console) -> Iterator[str]:
+    """`med3d serve` as a child that does not outlive the demo; gives its URL once it is ready."""
+    from med3d_cli.embedded.system import python
+    from med3d_worker.tether import die_with_parent
+
+    here = os.getpid()
+    command = python("med3d_cli", "serve", "--data-dir", str(data_dir.root), "--port", "0")
+    process = subprocess.Popen(  # noqa: S603 - our own command line
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ) | {"MED3D_ALLOW_DEMONSTRATION_HEADS": "1"},
+        start_new_session=True,
+        preexec_fn=lambda: die_with_parent(here, signal.SIGTERM),  # noqa: PLW1509 - the demo has one thread here
+    )
+    assert process.stdout is not None
+    try:
+        with console.status("starting API, worker, courier, scheduler and broker"):
+            ready = next((line for line in process.stdout if line.startswith(READY)), None)
+        if ready is None:
+            raise CommandError("the service did not start; what it said stands above")
+        console.print(ready.strip(), highlight=False)
+        yield ready.removeprefix(READY).strip()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()  # its children are tethered to it
+            process.wait()
+        process.stdout.close()

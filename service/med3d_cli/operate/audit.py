@@ -1,0 +1,140 @@
+"""`med3d audit`: prove the trail, and hand it out."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from med3d_cli.errors import CommandError
+from med3d_cli.operate.service_here import DataDirHere, service_here
+
+if TYPE_CHECKING:
+    from med3d_service.audit.tables import AuditRow
+    from med3d_service.database import Database
+    from med3d_service.settings import Settings
+
+EXIT_BROKEN = 5
+FORMATS = ("json", "atna", "syslog")
+
+
+def audit_commands() -> typer.Typer:
+    """The group of commands."""
+    app = typer.Typer(help="The audit trail: who read or changed what, from where.", no_args_is_help=True)
+    app.command()(verify)
+    app.command()(export)
+    return app
+
+
+def verify(
+    noted: Annotated[
+        str | None, typer.Option(metavar="SEQ:MAC", help="An end that was noted before: it must still be in the trail.")
+    ] = None,
+    data_dir: DataDirHere = None,
+) -> None:
+    """Prove that no entry was changed, removed or added. Leaves with 5 where one was."""
+    with _trail(data_dir) as (database, settings):
+        from med3d_service.audit import AuditTrail, TrailBrokenError
+        from med3d_service.keys import load_keys
+
+        try:
+            end = AuditTrail(database, load_keys(settings).audit).verify(_noted(noted))
+        except TrailBrokenError as error:
+            raise CommandError(f"the audit trail was tampered with: {error}", EXIT_BROKEN) from error
+    typer.echo(f"{end.entries} entries, all as they were written")
+    typer.echo(f"end: {end.seq}:{end.mac}")
+
+
+def export(
+    form: Annotated[
+        str, typer.Option("--format", help="json (a line each), atna (XML, a line each) or syslog.")
+    ] = "json",
+    after: Annotated[int, typer.Option(min=0, help="Only entries behind this number.")] = 0,
+    syslog: Annotated[
+        str | None, typer.Option(metavar="URL", help="Send it there: udp://, tcp:// or tls://HOST.")
+    ] = None,
+    data_dir: DataDirHere = None,
+) -> None:
+    """Write the entries to stdout, or send them to a syslog receiver. That it was done becomes an entry, too."""
+    if form not in FORMATS:
+        raise CommandError(f"{form} is no format; there are {', '.join(FORMATS)}")
+    with _trail(data_dir) as (database, settings):
+        from med3d_service.audit import Action, AuditEvent, AuditTrail, command_line
+        from med3d_service.audit.trail import entries
+        from med3d_service.keys import load_keys
+
+        with database.read() as session:
+            sent = (
+                _send(entries(session, after), syslog, settings)
+                if syslog
+                else _print(entries(session, after), form, settings)
+            )
+        detail: dict[str, str | int] = {"entries": sent, "after": after, "to": "syslog" if syslog else "stdout"}
+        event = AuditEvent(command_line(), Action.AUDIT, object_kind="audit_trail", detail=detail)
+        AuditTrail(database, load_keys(settings).audit).record(event)
+    typer.echo(f"{sent} entries", err=True)
+
+
+def _print(rows: Iterator["AuditRow"], form: str, settings: "Settings") -> int:
+    from med3d_service.audit.atna import audit_message
+    from med3d_service.audit.forwarding import syslog_message
+
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - counted
+        if form == "json":
+            line = json.dumps(_as_dict(row)).encode()
+        elif form == "atna":
+            line = audit_message(row, source="med3d", site=settings.site)
+        else:
+            line = syslog_message(row, settings.site)
+        sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+    return count
+
+
+def _send(rows: Iterator["AuditRow"], url: str, settings: "Settings") -> int:
+    from med3d_service.audit.forwarding import syslog_message
+    from med3d_service.audit.syslog import SyslogReceiver
+
+    count = 0
+    try:
+        with SyslogReceiver(url, settings.audit_syslog_ca_file) as receiver:
+            for count, row in enumerate(rows, 1):  # noqa: B007 - counted
+                receiver.send(syslog_message(row, settings.site))
+    except (OSError, ValueError) as error:
+        raise CommandError(f"not sent to {url}: {error}") from error
+    return count
+
+
+def _as_dict(row: "AuditRow") -> dict[str, Any]:
+    columns = ("seq", "actor_kind", "actor", "role", "address", "action", "outcome", "object_kind", "object_id", "mac")
+    at = datetime.fromtimestamp(row.at, UTC).isoformat()
+    return {"at": at, **{name: getattr(row, name) for name in columns}, "detail": json.loads(row.detail)}
+
+
+@contextmanager
+def _trail(data_dir: Path | None) -> Iterator[tuple["Database", "Settings"]]:
+    settings = service_here(data_dir)
+    from med3d_service.database import Database
+
+    database = Database(settings.database)
+    try:
+        yield database, settings
+    finally:
+        database.close()
+
+
+def _noted(text: str | None) -> Any:
+    from med3d_service.audit.trail import TrailEnd
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+):([0-9a-f]{64})", text)
+    if found is None:
+        raise CommandError(f"{text} is no end of a trail: give it as `med3d audit verify` prints it")
+    return TrailEnd(int(found[1]), found[2], 0)

@@ -1,0 +1,109 @@
+"""`med3d backup` and `med3d restore`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from med3d_cli.data_dir import DataDir, default_data_dir
+from med3d_cli.errors import CommandError
+from med3d_cli.extras import extra
+from med3d_cli.operate.ledger import EXIT_OUT_OF_BALANCE, check_here, print_report
+from med3d_cli.operate.service_here import DataDirHere, service_here
+
+if TYPE_CHECKING:
+    from med3d_service.backup.backing_up import Told
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="Where backups lie; made where absent.")],
+    data_dir: DataDirHere = None,
+) -> None:
+    """Back up database and store while the service runs. Only what is new since the last backup is copied.
+
+    The keys stay out: keep site.key and identifier.keys elsewhere, for nothing opens the backup without them. Leaves
+    with 5 where the store lacks something that the database refers to.
+    """
+    settings = service_here(data_dir)
+    from med3d_service.backup import BackupError, back_up
+
+    try:
+        with _telling("backing up") as told:
+            name, summary = back_up(settings, folder.absolute(), told)
+    except BackupError as error:
+        raise CommandError(str(error)) from error
+    typer.echo(
+        f"backup {name}: {summary.objects} objects, {_megabytes(summary.object_bytes)}; "
+        f"copied {summary.copied_objects}, {_megabytes(summary.copied_bytes)}"
+    )
+    if not summary.is_complete:
+        for key in summary.missing:
+            typer.echo(f"missing or altered in the store: {key}", err=True)
+        raise typer.Exit(EXIT_OUT_OF_BALANCE)
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="As given to `med3d backup`.")],
+    data_dir: DataDirHere = None,
+    name: Annotated[str | None, typer.Option("--backup", help="Default: the newest.")] = None,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Only put back what the store has lost, beside the running service.")
+    ] = False,
+) -> None:
+    """Restore a backup on an empty machine, bring its schema to this version, and check the ledger.
+
+    First copy site.key (and identifier.keys, where there is one) into the data folder. Leaves with 5 where the ledger
+    does not balance.
+    """
+    if objects:
+        _put_back(folder, data_dir, name)
+        return
+    with extra("service"):
+        from med3d_service.backup import BackupError
+        from med3d_service.backup import restore as bring_back
+        from med3d_service.settings import Settings
+    here = DataDir((data_dir or default_data_dir()).absolute())
+    here.prepare()
+    settings = Settings(data_dir=here.root)
+    with here.locked():
+        try:
+            with _telling("restoring") as told:
+                summary = bring_back(settings, folder.absolute(), name, told)
+        except BackupError as error:
+            raise CommandError(str(error)) from error
+        typer.echo(f"restored the backup of {summary.made_at:%Y-%m-%d %H:%M} UTC: {summary.objects} objects")
+        report = check_here(settings, digests=True)
+    print_report(report, Console())
+    if not report.balances:
+        raise typer.Exit(EXIT_OUT_OF_BALANCE)
+
+
+def _put_back(folder: Path, data_dir: Path | None, name: str | None) -> None:
+    if name is not None:
+        raise CommandError("--objects looks through all backups: leave --backup out")
+    settings = service_here(data_dir)
+    from med3d_service.backup import BackupError, put_back_objects
+
+    try:
+        with _telling("putting back") as told:
+            done = put_back_objects(settings, folder.absolute(), told)
+    except BackupError as error:
+        raise CommandError(str(error)) from error
+    typer.echo(f"put back {done.objects} objects")
+    for key in done.in_no_backup:
+        typer.echo(f"in no backup: {key}", err=True)
+    if done.in_no_backup:
+        raise typer.Exit(EXIT_OUT_OF_BALANCE)
+
+
+@contextmanager
+def _telling(doing: str) -> Iterator["Told"]:
+    with Console(stderr=True).status(doing) as status:
+        yield lambda what, count: status.update(f"{doing}: {what}{f' {count}' if count else ''}")
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"

@@ -1,0 +1,165 @@
+"""`med3d keys ...`: the API keys of the service whose database the settings name."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from med3d_cli.errors import CommandError
+from med3d_cli.operate.service_here import DataDirHere, service_here
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from med3d_service.access.api_keys import MadeKey
+    from med3d_service.audit import AuditTrail
+    from med3d_service.database import Database
+
+ROLES = ("viewer", "submitter", "operator", "admin", "worker")
+UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
+
+Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="The 8 letters after m3d_, as `med3d keys list` shows.")]
+Out = Annotated[Path | None, typer.Option(help="Write the key there (0600, a new file) and do not show it.")]
+
+
+def key_commands() -> typer.Typer:
+    """The group of commands."""
+    app = typer.Typer(help="API keys: who may call this service, and as what.", no_args_is_help=True)
+    for command in (create, list_, rotate, revoke):
+        app.command(name=command.__name__.strip("_"))(command)
+    return app
+
+
+def create(
+    role: Annotated[str, typer.Option(help=" < ".join(ROLES[:4]) + ", or worker.")],
+    name: Annotated[str, typer.Option(help="What it is for; not a patient's name.")] = "",
+    clinical: Annotated[bool, typer.Option("--clinical", help="May see, and search by, what names a patient.")] = False,
+    site: Annotated[str, typer.Option(help="Sees and sends studies of this site alone. Default: sees all.")] = "*",
+    expires: Annotated[str | None, typer.Option(help="As in 12h, 90d, 52w. Default: never.")] = None,
+    out: Out = None,
+    data_dir: DataDirHere = None,
+) -> None:
+    """Make a key. It is shown once: the service keeps its digest."""
+    if role not in ROLES:
+        raise CommandError(f"{role} is no role; there are {', '.join(ROLES)}")
+    if role == "worker" and clinical:
+        raise CommandError("a worker never sees who a patient is: leave --clinical out")
+    valid_s = None if expires is None else _seconds(expires)
+    with _database(data_dir) as (database, trail):
+        from med3d_service.access import Grant, Role
+        from med3d_service.access.api_keys import create_key
+
+        with database.write() as session:
+            made = create_key(session, Grant(Role(role), clinical, site), name=name[:200], valid_s=valid_s)
+            _note(trail, session, made.prefix, "created", role=role, site=site, clinical=int(clinical))
+            _hand_over(made, out)
+
+
+def list_(data_dir: DataDirHere = None) -> None:
+    """Show all keys: prefix, role, site, and when each was made, last used, and ends."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("prefix", "role", "site", "name", "created", "last used", "ends"):
+        table.add_column(column, no_wrap=column == "prefix")
+    with _database(data_dir) as (database, _):
+        from med3d_service.access.api_keys import list_keys
+
+        with database.read() as session:
+            for key in list_keys(session):
+                role = f"{key.role} + clinical" if key.clinical else key.role
+                ends = f"revoked {_day(key.revoked_at)}" if key.revoked_at else _day(key.expires_at)
+                row = (key.prefix, role, key.site, key.name, _day(key.created_at), _day(key.last_used_at), ends)
+                table.add_row(*row)
+    Console().print(table)
+
+
+def rotate(
+    prefix: Prefix,
+    overlap: Annotated[str, typer.Option(help="So long the old one works beside the new one.")] = "24h",
+    out: Out = None,
+    data_dir: DataDirHere = None,
+) -> None:
+    """Make a key that may do the same; the old one ends after the overlap."""
+    overlap_s = _seconds(overlap)
+    with _database(data_dir) as (database, trail):
+        from med3d_service.access.api_keys import UnknownKeyError, rotate_key
+
+        try:
+            with database.write() as session:
+                made = rotate_key(session, prefix, overlap_s=overlap_s)
+                _note(trail, session, prefix, "rotated", successor=made.prefix, overlap_s=int(overlap_s))
+                _hand_over(made, out)
+        except UnknownKeyError as error:
+            raise _unknown(prefix) from error
+    typer.echo(f"{prefix} ends in {overlap}.", err=True)
+
+
+def revoke(prefix: Prefix, data_dir: DataDirHere = None) -> None:
+    """End a key now."""
+    with _database(data_dir) as (database, trail):
+        from med3d_service.access.api_keys import UnknownKeyError, revoke_key
+
+        try:
+            with database.write() as session:
+                revoke_key(session, prefix)
+                _note(trail, session, prefix, "revoked")
+        except UnknownKeyError as error:
+            raise _unknown(prefix) from error
+    typer.echo(f"{prefix} opens nothing any more.")
+
+
+@contextmanager
+def _database(data_dir: Path | None) -> Iterator[tuple["Database", "AuditTrail"]]:
+    settings = service_here(data_dir)
+    from med3d_service.audit import AuditTrail
+    from med3d_service.database import Database
+    from med3d_service.keys import load_keys
+
+    database = Database(settings.database)
+    try:
+        yield database, AuditTrail(database, load_keys(settings).audit)
+    finally:
+        database.close()
+
+
+def _note(trail: "AuditTrail", session: "Session", prefix: str, change: str, **detail: str | int) -> None:
+    from med3d_service.audit import Action, AuditEvent, command_line
+
+    said = AuditEvent(
+        command_line(), Action.SECURE, object_kind="key", object_id=prefix, detail={"change": change} | detail
+    )
+    trail.append(session, said)
+
+
+def _hand_over(made: "MadeKey", out: Path | None) -> None:
+    """Within the transaction: a key that could not be handed over was never made."""
+    if out is None:
+        typer.echo(made.text)
+        return
+    from med3d_service.keys import write_secret
+
+    try:
+        write_secret(out, made.text + "\n")
+    except OSError as error:
+        raise CommandError(f"{out} cannot be written ({error.strerror}); no key was made") from error
+    typer.echo(f"{made.prefix}: {out}")
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d{1,5})([hdw])", text)
+    if found is None:
+        raise CommandError(f"{text} is no time: write hours, days or weeks, as in 12h, 90d, 52w")
+    return float(int(found[1]) * UNITS_S[found[2]])
+
+
+def _day(at: float | None) -> str:
+    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _unknown(prefix: str) -> CommandError:
+    return CommandError(f"no key that works has the prefix {prefix}: see `med3d keys list`")

@@ -1,0 +1,1 @@
+"""Commands on studies: analyse, submit, follow, watch, and how answers are shown."""

@@ -1,0 +1,135 @@
+"""`med3d analyse`: inputs to answers on this machine, without a server."""
+
+import json
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from med3d_cli.errors import CommandError
+from med3d_cli.extras import extra, require_onnx_runtime
+from med3d_cli.studies.options import SERIES_HELP
+from med3d_contract.results import RunStatus
+
+if TYPE_CHECKING:
+    from med3d_worker.analysis import AnalysedInput, Analyser, Stated
+
+EXIT_REFUSED = 3
+EXIT_FAILED = 4
+
+
+def analyse(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            exists=True, help="Each a study: a folder, an archive (.zip, .tar[.gz]), a DICOM or NIfTI file."
+        ),
+    ],
+    age: Annotated[
+        float | None, typer.Option(min=0, max=120, help="At the scan, in years. Default: from the headers.")
+    ] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(help="Where all were scanned, as the model's card spells it; for models that correct for sites."),
+    ] = None,
+    series: Annotated[str | None, typer.Option(help=SERIES_HELP)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print an array with one object per input.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write one row per input to this file.")] = None,
+    bundle: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the model.")] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Write brain mask, affine and normalised volume to numbered folders here."),
+    ] = None,
+) -> None:
+    """Analyse studies here and now, without a server. A folder with its sub-folders is one study.
+
+    Goes on after a refused input. Leaves with 0 where every input has a result, 3 where one was refused, 4 where one
+    failed.
+    """
+    if as_json and csv:
+        raise CommandError("choose one of --json and --csv", exit_code=2)
+    analyser = open_analyser(bundle)
+    from med3d_worker.analysis import Stated
+
+    stderr = Console(stderr=True)
+    with ExitStack() as stack:
+        write = stack.enter_context(_csv_writer(csv)) if csv else None
+        reports = _analyse_all(analyser, paths, Stated(age, site, series), keep, write, stderr)
+    if as_json:
+        typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2, ensure_ascii=False))
+    elif csv is None:
+        _print_tables(reports)
+    if site is not None and any(report.result and not report.result.assessment.site_correction for report in reports):
+        stderr.print("--site has changed nothing: this model corrects for no sites", style="yellow")
+    counts = Counter(report.status for report in reports)
+    stderr.print(_summary(counts), highlight=False)
+    raise typer.Exit(exit_code(counts))
+
+
+def open_analyser(bundle: Path | None) -> "Analyser":
+    """The shipped model or the one in ``bundle``, verified. Raises CommandError where it cannot be used."""
+    with extra("worker"):
+        require_onnx_runtime()
+        from med3d_pipeline.errors import PipelineError
+        from med3d_worker.analysis import Analyser
+        from med3d_worker.loaded_model import load_model
+        from med3d_worker.logs import configure_logs
+        from med3d_worker.settings import BundleSettings
+    configure_logs("WARNING")
+    stated: dict[str, Any] = {} if bundle is None else {"bundle": bundle}
+    settings = BundleSettings(**stated)
+    try:
+        model = load_model(settings, prove=False)
+    except (PipelineError, ValueError, OSError) as error:
+        raise CommandError(str(error)) from error
+    return Analyser(model, allow_demonstration_heads=settings.allow_demonstration_heads)
+
+
+def _analyse_all(
+    analyser: "Analyser", paths: list[Path], stated: "Stated", keep: Path | None, write: Any, stderr: Console
+) -> list["AnalysedInput"]:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    reports = []
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        bar = progress.add_task("starting", total=len(paths))
+        for number, path in enumerate(paths, start=1):
+            analysis = analyser(path, stated, on_stage=lambda stage: progress.update(bar, description=stage))
+            reports.append(analysis.report)
+            if write:
+                write(analysis.report)
+            if keep and analysis.prepared:
+                from med3d_cli.studies.kept_images import keep_images
+
+                keep_images(analysis.prepared, keep / f"{number:04d}")
+            progress.advance(bar)
+    return reports
+
+
+def _csv_writer(path: Path) -> Any:
+    from med3d_cli.studies.csv_report import csv_report
+
+    return csv_report(path)
+
+
+def _print_tables(reports: list["AnalysedInput"]) -> None:
+    from med3d_cli.studies.result_table import result_table
+
+    console = Console()
+    for report in reports:
+        console.print(result_table(report.input, report))
+
+
+def _summary(counts: Counter[RunStatus]) -> str:
+    parts = [f"{counts[status]} {status.value}" for status in RunStatus if counts[status]]
+    return f"{counts.total()} {'input' if counts.total() == 1 else 'inputs'}: {', '.join(parts)}"
+
+
+def exit_code(counts: Counter[RunStatus]) -> int:
+    """0 where all are completed, 4 where one failed, else 3."""
+    if counts[RunStatus.FAILED]:
+        return EXIT_FAILED
+    return EXIT_REFUSED if counts[RunStatus.REFUSED] else 0

@@ -1,0 +1,98 @@
+"""A study as one readable stream: a single file as it is, a folder as a tar that is made while it is being sent."""
+
+import tarfile
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+CHUNK_BYTES = 256 * 1024
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+SENT_AS_THEY_ARE = (*NIFTI_SUFFIXES, ".zip", ".tar", ".tar.gz", ".tgz", ".dcm")
+
+
+class UnsendableStudy(Exception):  # noqa: N818 - a finding about what was to be sent
+    """There is nothing to send under a path, or it changed meanwhile; the message says which."""
+
+
+class Readable(Protocol):
+    """All that an upload needs of a file."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes; empty at the end."""
+        ...
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One part of the multipart form. ``name`` is ours: the sender's file names may hold a patient's."""
+
+    name: str
+    content: Readable
+
+
+@contextmanager
+def open_study(path: Path) -> Iterator[Upload]:
+    """Open ``path``, a file or a folder with its sub-folders, as one upload; UnsendableStudy where there is nothing."""
+    if path.is_dir():
+        files = study_files(path)
+        if not files:
+            raise UnsendableStudy(f"{path} holds no files")
+        with closing(tar_chunks(files)) as chunks:
+            yield Upload("study.tar", ChunkReader(chunks))
+        return
+    if not path.is_file():
+        raise UnsendableStudy(f"{path} does not exist")
+    if path.stat().st_size == 0:
+        raise UnsendableStudy(f"{path} is empty")
+    with path.open("rb") as file:
+        yield Upload(f"study{sent_suffix(path)}", file)
+
+
+def study_files(folder: Path) -> list[Path]:
+    """Every file under ``folder`` in a stable order; hidden ones and linked folders are left out."""
+    below = (found for found in folder.rglob("*") if found.is_file())
+    return sorted(found for found in below if not any(part.startswith(".") for part in found.relative_to(folder).parts))
+
+
+def sent_suffix(path: Path) -> str:
+    """The suffix that tells the API what a file is; one that is not known is sent as DICOM."""
+    return next((suffix for suffix in SENT_AS_THEY_ARE if path.name.lower().endswith(suffix)), ".dcm")
+
+
+def tar_chunks(files: list[Path]) -> Generator[bytes]:
+    """The bytes of a tar of ``files``, named by number. Raises UnsendableStudy when one changes meanwhile."""
+    for number, path in enumerate(files):
+        entry = tarfile.TarInfo(f"{number:06d}{sent_suffix(path)}")
+        entry.size = path.stat().st_size
+        entry.mode = 0o600
+        yield entry.tobuf(tarfile.USTAR_FORMAT)
+        sent = 0
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                sent += len(chunk)
+                yield chunk
+        if sent != entry.size:
+            raise UnsendableStudy(f"{path} changed while it was being sent; send the study again when it is complete")
+        yield bytes(-sent % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+class ChunkReader:
+    """Gives chunks of bytes the face of a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._left = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes (all of them when negative); empty at the end."""
+        while size < 0 or len(self._left) < size:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            self._left += chunk
+        cut = len(self._left) if size < 0 else size
+        given, self._left = self._left[:cut], self._left[cut:]
+        return given

@@ -1,0 +1,1 @@
+"""The object store that services and workers share."""
