@@ -23,7 +23,8 @@ GAP_TOLERANCE = 0.03  # of the slice step: what rounding of positions can do, an
 OFF_LINE_MM = 0.1
 MAX_DECIMALS = 4  # positions with more are not rounded in a way that shows
 MAX_ROUNDING = 0.25  # of the slice step: rounding beyond that could hide a missing slice
-ROUNDING_SLACK = 0.1  # the line through rounded places is a little off itself
+FLOAT_SLACK = 1e-6
+GOLDEN, BAND_STEPS = (5**0.5 - 1) / 2, 60
 MAX_TILT_DEG = 0.5
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -148,12 +149,30 @@ def _even_within(distances: Vectors, rounding_mm: float) -> bool:
 
     Only where that is so little of a step that a missing or shifted slice could not hide in it.
     """
-    places = np.arange(len(distances))
-    step, first = np.polyfit(places, distances, 1)
+    step, _ = np.polyfit(np.arange(len(distances)), distances, 1)
     if rounding_mm > MAX_ROUNDING * step:
         return False
-    residual = distances - first - step * places
-    return bool(np.ptp(residual) <= 2 * rounding_mm * (1 + ROUNDING_SLACK))
+    return _narrowest_band_mm(distances, float(step), rounding_mm) <= 2 * rounding_mm * (1 + FLOAT_SLACK)
+
+
+def _narrowest_band_mm(distances: Vectors, step: float, rounding_mm: float) -> float:
+    """Return the width of the narrowest band around a straight line that holds all distances.
+
+    The width is convex in the line's slope, which lies near ``step``: golden-section search.
+    """
+    places = np.arange(len(distances))
+
+    def width_mm(slope: float) -> float:
+        return float(np.ptp(distances - slope * places))
+
+    low, high = step - rounding_mm, step + rounding_mm
+    for _ in range(BAND_STEPS):
+        reach = GOLDEN * (high - low)
+        if width_mm(high - reach) <= width_mm(low + reach):
+            high = low + reach
+        else:
+            low = high - reach
+    return width_mm((low + high) / 2)
 
 
 def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
