@@ -44,7 +44,7 @@ class AnalysedInput(Frozen):
 class Stated:
     """What is told beside the files: age at the scan in years, the site as the model's training manifest spelt it.
 
-    series: the one to analyse, by its number, Series Instance UID or label.
+    series: the one to analyse, by its number, Series Instance UID or label, or by the name of its NIfTI file.
     """
 
     age_years: float | None = None

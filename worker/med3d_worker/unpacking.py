@@ -13,6 +13,8 @@ from med3d_contract.content import HEAD_BYTES, Content, sniff
 
 GIB = 1024**3
 SNIFFED_BYTES = 4096
+LONGEST_NAME_BYTES = 240
+_LABEL = re.compile(r"(?:^|[/\\_])((sub|ses)-[A-Za-z0-9]+)")  # of BIDS: whose head it is, and of which visit
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,16 @@ def unpacked(path: Path) -> Iterator[list[Path]]:
         return
     with tempfile.TemporaryDirectory(prefix="med3d-") as folder:  # mode 0700
         with ExitStack() as opened:
-            files = _UnpackedFiles(Path(folder), UnpackMeter(LocalLimits()), opened)
-            for archive in archives:
+            meter = UnpackMeter(LocalLimits())
+            for number, archive in enumerate(archives):
+                files = _UnpackedFiles(Path(folder, str(number)), archive.relative_to(path.parent), meter, opened)
                 packed = opened.enter_context(archive.open("rb"))
                 unpack(packed, archive.stat().st_size, _content(archive), files)
         yield [Path(folder)] if archives == [path] else [path, Path(folder)]
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
+    return sorted(found for found in (path.rglob("*") if path.is_dir() else [path]) if found.is_file())
 
 
 def _content(path: Path) -> Content:
@@ -55,21 +58,33 @@ def _content(path: Path) -> Content:
 
 
 class _UnpackedFiles:
-    """Files of archives, numbered; of their names only letters that no path is made of are kept."""
+    """Files of one archive, each in a folder of its own, so that no two meet and a name begins as it was given.
 
-    def __init__(self, folder: Path, meter: UnpackMeter, opened: ExitStack) -> None:
+    Of a sender's path the file's name is kept, as far as no path is made of it, and the last subject and session label.
+    """
+
+    def __init__(self, folder: Path, archive: Path, meter: UnpackMeter, opened: ExitStack) -> None:
         self.meter = meter
         self._folder = folder
+        self._archive = archive
         self._opened = opened  # closes what is under way when a refusal ends it
         self._count = 0
 
     def open_file(self, name: str) -> "_UnpackedFile":
         """Begin a file."""
         self._count += 1
-        kept = re.sub(r"[^A-Za-z0-9._-]", "", re.split(r"[/\\]", name)[-1])[-80:]
-        file = (self._folder / f"{self._count:05d}_{kept}").open("xb")
+        labels = {kind: label for label, kind in _LABEL.findall(f"{self._archive.as_posix()}/{name}")}
+        folder = self._folder.joinpath(f"{self._count:05d}", *(labels[kind] for kind in sorted(labels, reverse=True)))
+        folder.mkdir(parents=True)
+        file = (folder / _kept_name(name)).open("xb")
         self._opened.callback(file.close)
         return _UnpackedFile(file)
+
+
+def _kept_name(name: str) -> str:
+    letters = re.sub(r"[^\w .,()+=@-]", "", re.split(r"[/\\]", name)[-1])
+    kept = letters.encode()[-LONGEST_NAME_BYTES:].decode(errors="ignore")
+    return kept if kept.strip(" .") else "file"
 
 
 class _UnpackedFile:

@@ -36,7 +36,7 @@ def analyse(
         str | None,
         typer.Option(help="Where all were scanned, as the model's card spells it; for models that correct for sites."),
     ] = None,
-    series: Annotated[str | None, typer.Option(help=SERIES_HELP)] = None,
+    series: Annotated[str | None, typer.Option(help=f"{SERIES_HELP} A NIfTI file by its name, too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print an array with one object per input.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write one row per input to this file.")] = None,
     bundle: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the model.")] = None,

@@ -98,6 +98,25 @@ def test_several_heads_are_refused_but_one_may_be_chosen(tmp_path):
     assert load_series(study, by_hand.chosen).volume.shape == SHAPE
 
 
+@pytest.mark.parametrize("said", ["b_T1w.nii.gz", "B_t1w.nii.gz", "copy of b.nii"])
+def test_a_file_is_chosen_by_its_name_or_that_of_its_copy(tmp_path, said):
+    save(tmp_path / "x" / "a_T1w.nii.gz", head(1))
+    packed = save(tmp_path / "y" / "b_T1w.nii.gz", head(2))
+    (tmp_path / "copy of b.nii").write_bytes(gzip.decompress(packed.read_bytes()))
+    study = read_study([tmp_path])
+    chosen = select_series(study, said).chosen
+    np.testing.assert_array_equal(load_series(study, chosen).volume.voxels, head(2))
+    assert said not in chosen
+
+
+def test_a_name_that_two_files_have_chooses_neither(tmp_path):
+    for seed in (1, 2):
+        save(tmp_path / f"{seed}" / "T1w.nii.gz", head(seed))
+    with pytest.raises(InputRefused, match=r"^unknown_series: The study holds 2 files of that name") as refused:
+        select_series(read_study([tmp_path]), "T1w.nii.gz")
+    assert "T1w.nii" not in str(refused.value)
+
+
 @pytest.mark.parametrize("name", ["sub-01_T1w.nii.gz", "sub-01_ses-2_acq-x_T1w.nii.gz", "SUB-01_T1W.nii.gz"])
 def test_the_one_that_is_called_t1w_is_taken_and_this_is_said(tmp_path, name):
     save(tmp_path / "sub-01_FLAIR.nii.gz", head(1))

@@ -3,15 +3,18 @@
 import stat
 from pathlib import Path
 
+import nibabel as nib
 import pytest
 
 from factories.dicom_series import head_like, ras_affine, write_series
 from factories.uploads import gzipped, tar_entry, tar_of, zip_of
 from med3d_contract.archives import ARCHIVE_FAULTS, ArchiveRefused
-from med3d_pipeline.study.study import load_series, read_study
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.study.study import load_series, read_study, select_series
 from med3d_worker.unpacking import unpacked
 
 SHAPE = (8, 9, 6)
+AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))
 PACKINGS = {
     "study.zip": zip_of,
     "study.tar": tar_of,
@@ -94,7 +97,52 @@ def test_what_the_service_refuses_is_refused_and_leaves_nothing_behind(tmp_path,
     assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_names_keep_what_tells_a_t1w_and_nothing_that_is_a_path(tmp_path):
-    (tmp_path / "s.zip").write_bytes(zip_of({"anat/sub-01_T1w.nii.gz": b"x", "a b/M\u00fcller;.dcm": b"y"}))
+def test_names_are_kept_and_nothing_that_is_a_path_but_subject_and_session(tmp_path):
+    held = {"sub-9/ses-2/anat/sub-9_T1w.nii.gz": b"x", "a b/M\u00fcller;.dcm": b"y", "c/.;.": b"z"}
+    (tmp_path / "s.zip").write_bytes(zip_of(held))
     with unpacked(tmp_path / "s.zip") as (folder,):
-        assert sorted(path.name for path in folder.iterdir()) == ["00001_sub-01_T1w.nii.gz", "00002_Mller.dcm"]
+        found = sorted(path.relative_to(folder / "0").as_posix() for path in folder.rglob("*") if path.is_file())
+    assert found == ["00001/sub-9/ses-2/sub-9_T1w.nii.gz", "00002/M\u00fcller.dcm", "00003/file"]
+
+
+def test_a_long_name_keeps_its_end_and_its_subject(tmp_path):
+    (tmp_path / "s.zip").write_bytes(zip_of({"sub-7_" + 200 * "\u00fc" + "_T1w.nii": b"x"}))
+    with unpacked(tmp_path / "s.zip") as (folder,):
+        (found,) = (path for path in folder.rglob("*") if path.is_file())
+    assert found.parent.name == "sub-7"
+    assert found.name.endswith("\u00fc_T1w.nii")
+
+
+def code_of(path: Path) -> str:
+    with unpacked(path) as paths, pytest.raises(InputRefused) as refused:
+        select_series(read_study(paths))
+    return refused.value.code
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (("sub-01/anat/x_T1w.nii.gz", "sub-02/anat/y.nii.gz"), "several_patients"),
+        (("T1w.nii.gz", "FLAIR.nii.gz"), "several_images"),
+        (("a/T1w.nii.gz", "b/T1w.nii.gz"), "several_images"),
+    ],
+)
+def test_a_folder_and_its_archive_get_one_answer(tmp_path, names, code):
+    for seed, name in enumerate(names):
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.Nifti1Image(head_like((36, 40, 36), seed).astype("int16"), AFFINE).to_filename(path)
+    files = {name: (tmp_path / "folder" / name).read_bytes() for name in names}
+    (tmp_path / "s.zip").write_bytes(zip_of(files))
+    (tmp_path / "s.tar").write_bytes(tar_of(files))
+    assert [code_of(tmp_path / sent) for sent in ("folder", "s.zip", "s.tar")] == [code] * 3
+
+
+def test_two_archives_of_two_subjects_are_two_people(tmp_path):
+    for subject in ("01", "02"):
+        path = tmp_path / f"{subject}.nii"
+        nib.Nifti1Image(head_like((36, 40, 36), int(subject)).astype("int16"), AFFINE).to_filename(path)
+        archive = tmp_path / "sent" / f"sub-{subject}" / "scan.zip"
+        archive.parent.mkdir(parents=True)
+        archive.write_bytes(zip_of({"T1w.nii": path.read_bytes()}))
+    assert code_of(tmp_path / "sent") == "several_patients"

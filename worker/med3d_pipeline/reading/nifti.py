@@ -49,7 +49,7 @@ class NiftiFile:
 
     fault: why it is no usable volume; shape and affine are then best guesses.
     affine: (4, 4) float64, RAS+ mm, as Volume has it. shape: the three spatial axes. remark: what a person should know
-    where it is used.
+    where it is used. copies: files beside it that hold the same.
     """
 
     path: Path
@@ -57,6 +57,7 @@ class NiftiFile:
     affine: Affine | None
     fault: Fault | None
     remark: Reason | None = None
+    copies: tuple[Path, ...] = ()
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

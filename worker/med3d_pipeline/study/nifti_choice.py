@@ -49,11 +49,10 @@ def judge_together(files: Sequence[NiftiFile]) -> list[JudgedFile]:
 
 
 def _without_copies(files: Sequence[NiftiFile]) -> list[NiftiFile]:
-    by_content: dict[str, NiftiFile] = {}
+    by_content: dict[str, list[NiftiFile]] = {}
     for file in sorted(files, key=lambda file: not _T1W_NAME.search(file.path.name)):
-        by_content.setdefault(digest_content(file.path), file)
-    kept = list(by_content.values())
-    return [file for file in files if file in kept]
+        by_content.setdefault(digest_content(file.path), []).append(file)
+    return [replace(same[0], copies=tuple(copy.path for copy in same[1:])) for same in by_content.values()]
 
 
 def _looked_at(file: NiftiFile) -> NiftiFile:

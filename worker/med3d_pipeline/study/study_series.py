@@ -39,9 +39,10 @@ _SERIES_NUMBER = re.compile(r"(?:series )?([0-9]{1,10})")
 
 
 def find_series(study: Study, wanted: str) -> StudySeries:
-    """Return the series that a person means by its label, its series number or its Series Instance UID.
+    """Return the series that a person means by its label, number, Series Instance UID, or the name of a NIfTI file.
 
-    Upper and lower case are the same. Where several volumes share a number or UID, such as echoes, the best is meant.
+    Upper and lower case are the same. Where several volumes share a number or UID, such as echoes, the best is meant;
+    a file's name (without its folders) must be that of one image alone.
 
     Raises InputRefused with unknown_series.
     """
@@ -50,9 +51,13 @@ def find_series(study: Study, wanted: str) -> StudySeries:
         for series in best_first(study):
             if means(series, said):
                 return series
+    named = [series for series in study.series if _has_file_name(series, said)]
+    if len(named) == 1:
+        return named[0]
     raise InputRefused(
         "unknown_series",
-        "The study holds no such series. Choose one of those listed, by its number, Series Instance UID or label.",
+        f"The study holds {f'{len(named)} files of that name' if named else 'no such series'}. Choose one of those "
+        "listed, by its number, Series Instance UID or label, or a NIfTI file by its name.",
         {"candidates": listed_candidates(study)},
     )
 
@@ -68,6 +73,13 @@ def _has_number(series: StudySeries, said: str) -> bool:
 
 def _has_uid(series: StudySeries, said: str) -> bool:
     return not isinstance(series.source, NiftiFile) and any(plane.series_uid == said for plane in series.source)
+
+
+def _has_file_name(series: StudySeries, said: str) -> bool:
+    if not isinstance(series.source, NiftiFile):
+        return False
+    names = {path.name for path in (series.source.path, *series.source.copies)}
+    return said in {" ".join(name.split()).casefold() for name in names}
 
 
 def best_first(study: Study) -> Sequence[StudySeries]:
