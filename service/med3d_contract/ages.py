@@ -1,7 +1,7 @@
 """Chronological age at the scan, from what a study says of it, and why there is none where its sources are no use."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -16,6 +16,11 @@ DISAGREE = Reason(
     code="age_sources_disagree",
     sentence="Birth date and PatientAge tell ages that lie more than a year apart, so none was taken. "
     "Correct the patient's data at their source, or state the age when sending.",
+)
+IMAGES_DISAGREE = Reason(
+    code=DISAGREE.code,
+    sentence="The images tell ages that lie more than a year apart, so none was taken. "
+    "Send each study on its own, correct the patient's data at their source, or state the age when sending.",
 )
 UNUSABLE = "age_unusable"
 UNUSABLE_SENTENCE = (
@@ -110,6 +115,26 @@ def read_age(
 
 def _unusable(why: str) -> Reason:
     return Reason(code=UNUSABLE, sentence=UNUSABLE_SENTENCE.format(why=why))
+
+
+def agreed_age(readings: Iterable[AgeReading]) -> AgeReading:
+    """Give the one age that several images tell, the most exact of them; a doubt where it cannot be told.
+
+    Images that tell no age do not count. Where ages lie more than a year apart, or one image contradicts itself, none
+    is taken.
+    """
+    found = list(readings)
+    ages = sorted((one.age for one in found if one.age is not None), key=lambda age: (age.source, age.years))
+    doubts = sorted((one.doubt for one in found if one.doubt is not None), key=lambda doubt: (doubt.code, str(doubt)))
+    contradiction = next((doubt for doubt in doubts if doubt.code == DISAGREE.code), None)
+    if contradiction is not None:
+        return AgeReading(None, contradiction)
+    if not ages:
+        return AgeReading(None, doubts[0] if doubts else None)
+    years = [age.years for age in ages]
+    if max(years) - min(years) > ALLOWED_DISAGREEMENT_YEARS:
+        return AgeReading(None, IMAGES_DISAGREE)
+    return AgeReading(ages[0])
 
 
 def storable_age(reading: AgeReading) -> dict[str, Any] | None:

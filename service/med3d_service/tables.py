@@ -106,7 +106,8 @@ class StudyRow(Base):
     skipped_files: Mapped[int]
     stated_age: Mapped[float | None]
     stated_sex: Mapped[str | None] = mapped_column(String(1))
-    found_age: Mapped[dict[str, Any] | None]
+    found_age: Mapped[dict[str, Any] | None]  # what all images agree on
+    series_ages: Mapped[dict[str, Any] | None]  # the same of each series, by its stand-in UID
     found_sex: Mapped[str | None] = mapped_column(String(1))
     working_status: Mapped[str] = mapped_column(STATUS)  # CopyStatus; working_copy.states alone changes it
     working_priority: Mapped[int] = mapped_column(default=NO_RUN_WAITS)  # of the most urgent run that was asked for

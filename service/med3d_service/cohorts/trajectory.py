@@ -1,9 +1,9 @@
 """One subject over time: every visit's answer by one bundle, and what may be said of the change."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from sqlalchemy import Select, and_, select
@@ -16,7 +16,7 @@ from med3d_service.access import Caller
 from med3d_service.cohorts.agreement import NORMAL_95
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
 from med3d_service.identifiers import IdentifierVault
-from med3d_service.runs.views import bundle_ref, subject_of
+from med3d_service.runs.views import analysed_series, bundle_ref, subject_of
 from med3d_service.tables import BundleRow, IdentifierRow, RunRow, StudyRow
 from med3d_store.object_store import ObjectStore, StoreError
 
@@ -117,20 +117,20 @@ def trajectory(
     """
     current = answered_runs(caller, subject_id, bundle.digest).subquery()
     rows = session.execute(
-        select(StudyRow, FiguresRow, ScanFactsRow)
+        select(StudyRow, FiguresRow, ScanFactsRow, current.c.preprocessed)
         .join(current, current.c.study_id == StudyRow.id)
         .join(FiguresRow, FiguresRow.run_id == current.c.id)
         .outerjoin(ScanFactsRow, and_(ScanFactsRow.study_id == StudyRow.id))
         .order_by(StudyRow.seq)
     ).all()
-    scans = [(study, figures, facts) for study, figures, facts in rows]
-    basis, times = _times(session, vault, [study for study, _, _ in scans])
+    scans = [(study, figures, facts, _age(study, preprocessed)) for study, figures, facts, preprocessed in rows]
+    basis, times = _times(session, vault, [(study, age) for study, _, _, age in scans])
     order = sorted(range(len(scans)), key=lambda place: times[place])
     visits = []
     before: Scan | None = None
     for place in order:
-        study, figures, facts = scans[place]
-        visits.append(_visit(study, figures, facts, times[place], before))
+        study, figures, facts, age = scans[place]
+        visits.append(_visit(study, (figures, facts), times[place], age, before))
         before = figures, facts
     return Trajectory(
         subject_id=subject_id,
@@ -152,18 +152,25 @@ def stated_errors(store: ObjectStore, bundle_digest: str) -> dict[str, float]:
 
 
 def _times(
-    session: Session, vault: IdentifierVault, studies: Sequence[StudyRow]
+    session: Session, vault: IdentifierVault, scans: Sequence[tuple[StudyRow, float | None]]
 ) -> tuple[Literal["age", "study_date", "order"], list[float]]:
-    """Ages where all are known; else years since the first study date: how far apart, and not when."""
-    ages = [subject.age.years for study in studies if (subject := subject_of(study)).age is not None]
-    if len(ages) == len(studies):
+    """Ages of ``scans`` where all are known; else years since the first study date: how far apart, and not when."""
+    ages = [age for _, age in scans if age is not None]
+    if len(ages) == len(scans):
         return "age", ages
+    studies = [study for study, _ in scans]
     said = vault.read_all(session, [study.id for study in studies], "study_date")
     dates = [_date(said.get(study.id)) for study in studies]
     known = [date for date in dates if date is not None]
     if len(known) == len(studies):
         return "study_date", [round((date - min(known)).days / DAYS_PER_YEAR, 3) for date in known]
     return "order", [float(place) for place in range(len(studies))]
+
+
+def _age(study: StudyRow, preprocessed: Mapping[str, Any] | None) -> float | None:
+    """Return the subject's years at the scan that was analysed."""
+    age = subject_of(study, analysed_series(preprocessed)).age
+    return None if age is None else age.years
 
 
 def _date(text: str | None) -> datetime | None:
@@ -173,25 +180,24 @@ def _date(text: str | None) -> datetime | None:
         return None
 
 
-def _visit(study: StudyRow, figures: FiguresRow, facts: ScanFactsRow | None, time: float, before: Scan | None) -> Visit:
-    age = subject_of(study).age
-    known = figures.brain_age is not None and age is not None
+def _visit(study: StudyRow, scan: Scan, time: float, age: float | None, before: Scan | None) -> Visit:
+    figures, facts = scan
     return Visit(
         study_id=study.id,
         run_id=figures.run_id,
         visit=None if facts is None else facts.visit,
         time=time,
-        age=None if age is None else age.years,
+        age=age,
         brain_age=figures.brain_age,
         brain_age_interval=_interval(figures.brain_age_lower, figures.brain_age_upper),
-        gap=figures.brain_age - age.years if known else None,  # type: ignore[operator,union-attr]
+        gap=None if figures.brain_age is None or age is None else figures.brain_age - age,
         sdmt=figures.sdmt,
         sdmt_interval=_interval(figures.sdmt_lower, figures.sdmt_upper),
         sdmt_measured=None if facts is None else facts.sdmt,
         decision=figures.decision,
         code=figures.code,
         acquisition_known=figures.manufacturer is not None,
-        breaks=() if before is None else _breaks(before, (figures, facts)),
+        breaks=() if before is None else _breaks(before, scan),
     )
 
 

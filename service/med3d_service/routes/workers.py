@@ -105,11 +105,9 @@ def claim_preprocess(
         )
         handled(request, "run", [run.id for run in runs])
         studies = _studies_of(session, runs)
-        subjects = subjects_of(session, list(studies.values()))
+        subjects = subjects_of(session, runs, studies)
         bundle = bundle_ref(session.get_one(BundleRow, runs[0].bundle_digest))
-        claims = tuple(
-            _preprocess_claim(service, run, studies[run.study_id], subjects[run.study_id], bundle) for run in runs
-        )
+        claims = tuple(_preprocess_claim(service, run, studies[run.study_id], subjects[run.id], bundle) for run in runs)
     return PreprocessClaims(claims=claims)
 
 
@@ -178,10 +176,10 @@ def claim_predict(request: PredictClaimRequest, service: ServiceParts, _caller: 
     """Hand out up to ``limit`` preprocessed runs of one bundle; none is no error."""
     with service.database.write() as session:
         runs = transitions.claim_predict(session, request.worker, request.limit, service.leases)
-        subjects = subjects_of(session, list(_studies_of(session, runs).values()))
+        subjects = subjects_of(session, runs, _studies_of(session, runs))
         bundles = {digest: session.get_one(BundleRow, digest) for digest in {run.bundle_digest for run in runs}}
         claims = tuple(
-            _predict_claim(service, run, subjects[run.study_id], bundle_ref(bundles[run.bundle_digest])) for run in runs
+            _predict_claim(service, run, subjects[run.id], bundle_ref(bundles[run.bundle_digest])) for run in runs
         )
     return PredictClaims(claims=claims)
 

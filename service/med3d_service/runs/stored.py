@@ -26,7 +26,7 @@ def stored_run(session: Session, run_id: str) -> StoredRun:
             "bundle": bundle_ref(session.get_one(BundleRow, run.bundle_digest)),
             "working_copy": PreprocessedObject(key=study.working_key, sha256=study.working_sha256),
             "chosen_series": run.chosen_series or None,
-            "subject": subjects_of(session, [study])[study.id],
+            "subject": subjects_of(session, [run], {study.id: study})[run.id],
             "tensor": None if run.preprocessed is None else run.preprocessed["tensor"],
             "result": run.result,
             "refusal": run.refusal,

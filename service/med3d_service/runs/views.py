@@ -1,7 +1,8 @@
 """How runs are shown: a row of the database as the results API's words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -55,17 +56,37 @@ def run_view(run: RunRow, bundle: BundleRow) -> RunView:
     )
 
 
-def subject_of(study: StudyRow) -> Subject:
-    """Age and sex of a study: what the sender stated goes before what was found in the images."""
+def subject_of(study: StudyRow, series_uid: str | None = None) -> Subject:
+    """Age and sex of a study: what the sender stated goes before what was found in the images.
+
+    ``series_uid``: stand-in of the analysed series, whose own age is taken, for a study may hold several examinations.
+    Without it, or where ages were not kept by series, it is the age on which all images agree.
+    """
     sex = study.stated_sex or study.found_sex
-    found = read_age(stated_years=study.stated_age) if study.stated_age is not None else stored_age(study.found_age)
+    if study.stated_age is not None:
+        found = read_age(stated_years=study.stated_age)
+    else:
+        by_series = study.series_ages or {}
+        found = stored_age(by_series.get(series_uid or "", study.found_age))
     return Subject(age=found.age, age_doubt=found.doubt, sex=Sex(sex) if sex else None)
 
 
-def subjects_of(session: Session, studies: Sequence[StudyRow]) -> dict[str, Subject]:
-    """The same by study, with the site that an import's manifest names, for models that correct for sites."""
-    named = select(ScanFactsRow.study_id, ScanFactsRow.scan_site).where(
-        ScanFactsRow.study_id.in_([study.id for study in studies])
-    )
+def analysed_series(preprocessed: Mapping[str, Any] | None) -> str | None:
+    """Return the stand-in UID of the series that a run's preprocessing read; None before, and for NIfTI."""
+    source = (preprocessed or {}).get("source")
+    return source["series_uid"] if source else None
+
+
+def subjects_of(session: Session, runs: Sequence[RunRow], studies: Mapping[str, StudyRow]) -> dict[str, Subject]:
+    """The same by run, with the site that an import's manifest names, for models that correct for sites.
+
+    ``studies`` by their ids.
+    """
+    named = select(ScanFactsRow.study_id, ScanFactsRow.scan_site).where(ScanFactsRow.study_id.in_(list(studies)))
     sites: dict[str, str | None] = dict(iter(session.execute(named)))
-    return {study.id: subject_of(study).model_copy(update={"scan_site": sites.get(study.id)}) for study in studies}
+    return {
+        run.id: subject_of(studies[run.study_id], analysed_series(run.preprocessed)).model_copy(
+            update={"scan_site": sites.get(run.study_id)}
+        )
+        for run in runs
+    }

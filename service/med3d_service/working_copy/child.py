@@ -13,14 +13,18 @@ import resource
 import signal
 import sys
 import tarfile
+from collections import defaultdict
+from collections.abc import Iterable
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
+from med3d_contract.ages import AgeReading, agreed_age, read_age, storable_age
 from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_service.sealed import SealBrokenError, SealedReader
 from med3d_service.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
-from med3d_service.working_copy.messages import Finding, Job, Limits, Report
+from med3d_service.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Report
 from med3d_service.working_copy.mgh import clean_mgh
 from med3d_service.working_copy.nifti import UnreadableNiftiError, clean_nifti
 from med3d_service.working_copy.pseudonyms import Pseudonyms
@@ -128,8 +132,37 @@ class _Copier:
             return Report(finding=finding, skipped=skipped)
         if _are_several(self._identities):
             return Report(finding=Finding.SEVERAL_PATIENTS, skipped=skipped)
-        found = {} if self._identity is None else vars(self._identity)
-        return Report(finding=Finding.COPIED, copied=self._copied, skipped=skipped, uids=self._pseudonyms.uids, **found)
+        return Report(
+            finding=Finding.COPIED,
+            copied=self._copied,
+            skipped=skipped,
+            uids=self._pseudonyms.uids,
+            sex=_agreed_sex(self._identities),
+            **self._ages(),
+            **self._identifying(),
+        )
+
+    def _ages(self) -> dict[str, Any]:
+        """Read the age of every series, which are of several studies perhaps, and what all of them agree on."""
+        by_series: dict[str, list[AgeReading]] = defaultdict(list)
+        for one in self._identities:
+            by_series[one.series_uid].append(
+                read_age(birth_date=one.birth_date, study_date=one.study_date, patient_age=one.patient_age)
+            )
+        ages = {uid: agreed_age(readings) for uid, readings in by_series.items()}
+        stored = {self._pseudonyms.uid(uid): storable_age(age) for uid, age in ages.items() if uid}
+        return {"age": storable_age(agreed_age(ages.values())), "series_ages": stored}
+
+    def _identifying(self) -> dict[str, str]:
+        if self._identity is None:
+            return {}
+        return {name: getattr(self._identity, name) for name in IDENTIFYING}
+
+
+def _agreed_sex(identities: Iterable[Identity]) -> str:
+    """Return the sex that the images tell, empty where they contradict each other."""
+    told = {one.sex.upper() for one in identities} & {"F", "M"}
+    return told.pop() if len(told) == 1 else ""
 
 
 def _are_several(identities: set[Identity]) -> bool:

@@ -10,7 +10,6 @@ import structlog
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from med3d_contract.ages import read_age, storable_age
 from med3d_contract.results import Refusal
 from med3d_service.composition import Service
 from med3d_service.database import db_now
@@ -20,25 +19,13 @@ from med3d_service.runs.transitions import refuse_study
 from med3d_service.settings import GIB, Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.tables import InstanceRow, StudyRow, UploadRow
-from med3d_service.working_copy.messages import Finding, Job, Limits, Member, Report
+from med3d_service.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Member, Report
 from med3d_service.working_copy.sandbox import Sandbox
 from med3d_service.working_copy.states import TO_BE_COPIED, CopyStatus, move_copy
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError
 
 log = structlog.get_logger()
 MAX_TRIES = 3
-IDENTIFYING = (
-    "patient_id",
-    "patient_name",
-    "birth_date",
-    "study_date",
-    "accession_number",
-    "study_uid",
-    "study_time",
-    "study_id",
-    "referring_physician",
-    "issuer_of_patient_id",
-)
 
 REFUSALS = {
     Finding.NO_IMAGES: "The upload holds no images. Send the DICOM files of one MRI study, or one NIfTI volume.",
@@ -209,7 +196,6 @@ class Courier:
             log.info("working_copy_overtaken", study_id=study.study_id)
             return
         stored = self._service.store.put_file(f"working/{study.study_id}.tar", target)
-        found = read_age(birth_date=report.birth_date, study_date=report.study_date, patient_age=report.patient_age)
         with self._service.database.write() as session:
             ours = self._leave(
                 session,
@@ -217,8 +203,9 @@ class Courier:
                 CopyStatus.READY,
                 working_key=stored.key,
                 working_sha256=stored.sha256,
-                found_age=storable_age(found),
-                found_sex=report.sex if report.sex in {"F", "M"} else None,
+                found_age=report.age,
+                series_ages=report.series_ages or None,
+                found_sex=report.sex or None,
                 skipped_files=StudyRow.skipped_files + report.skipped,
             )
             if not ours:

@@ -44,6 +44,7 @@ _IDENTITY_KEYWORDS = {
     "study_id": "StudyID",
     "referring_physician": "ReferringPhysicianName",
     "issuer_of_patient_id": "IssuerOfPatientID",
+    "series_uid": "SeriesInstanceUID",
 }
 _IDENTITY_TAGS = tuple(tag_of(keyword) for keyword in _IDENTITY_KEYWORDS.values())
 _READ_TAGS: list[BaseTag | int] = [*RULES, *_IDENTITY_TAGS]
@@ -74,6 +75,7 @@ class Identity:
     study_id: str
     referring_physician: str
     issuer_of_patient_id: str
+    series_uid: str
 
 
 @contextmanager

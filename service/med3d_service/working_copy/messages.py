@@ -1,10 +1,25 @@
 """What the courier and its sandboxed child say to each other, as JSON over pipes."""
 
 from enum import StrEnum
+from typing import Any
 
 from pydantic import Field, SecretStr
 
 from med3d_contract.results import Frozen
+
+IDENTIFYING = (
+    "patient_id",
+    "patient_name",
+    "birth_date",
+    "study_date",
+    "accession_number",
+    "study_uid",
+    "study_time",
+    "study_id",
+    "referring_physician",
+    "issuer_of_patient_id",
+)
+"""What of a report identifies: it goes to the encrypted table alone."""
 
 
 class Limits(Frozen):
@@ -46,13 +61,16 @@ class Finding(StrEnum):
 
 
 class Report(Frozen):
-    """What the child found. Everything from ``patient_id`` on identifies and goes to the encrypted table alone."""
+    """What the child found. IDENTIFYING and ``uids`` go to the encrypted table alone."""
 
     finding: Finding
     copied: int = 0
     skipped: int = 0
     sex: str = ""
-    patient_age: str = ""
+    age: dict[str, Any] | None = Field(None, description="what the images agree on (med3d_contract.ages.storable_age)")
+    series_ages: dict[str, dict[str, Any] | None] = Field(
+        default_factory=dict, description="the same of each series, by its stand-in UID"
+    )
     birth_date: str = ""
     study_date: str = ""
     patient_id: str = ""

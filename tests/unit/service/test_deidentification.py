@@ -19,6 +19,7 @@ from pydicom.tag import Tag
 
 from factories.dicom_series import enhanced_dataset, head_like, ras_affine, slice_datasets
 from factories.uploads import dicom_files, gzipped, nifti_file
+from med3d_contract.ages import stored_age
 from med3d_service.sealed import SealedWriter
 from med3d_service.working_copy.child import copy_study
 from med3d_service.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
@@ -352,6 +353,39 @@ def test_two_studies_without_patient_ids_may_be_of_two_patients(tmp_path, header
         1, series="b", StudyInstanceUID="1.2.3", **({"PatientBirthDate": "19500101", "PatientSex": "F"} | header)
     )
     assert copy(tmp_path, first + second)[0].finding is finding
+
+
+PLACEHOLDER = {"PatientBirthDate": "19000101", "StudyDate": "20100723"}
+FORTY_FOUR = {"PatientBirthDate": "19660102", "StudyDate": "20100723", "PatientAge": "044Y"}
+OF_2005 = {"PatientBirthDate": "19660102", "StudyDate": "20050601", "StudyInstanceUID": "1.2.5"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "ages", "agreed"),
+    [
+        (OF_2005, FORTY_FOUR, [39.411, 44.553], "age_sources_disagree"),
+        (FORTY_FOUR | {"PatientBirthDate": "19310102", "PatientAge": None}, FORTY_FOUR, [79.554, 44.553],
+         "age_sources_disagree"),
+        (PLACEHOLDER, FORTY_FOUR, [None, 44.553], 44.553),
+        ({"PatientAge": "044Y"}, FORTY_FOUR, [44.5, 44.553], 44.553),
+        ({}, {}, [None, None], None),
+    ],
+)  # fmt: skip
+def test_every_series_keeps_its_own_age(tmp_path, first, second, ages, agreed):
+    silent = dict.fromkeys(("PatientBirthDate", "StudyDate", "PatientAge"))
+    files = dicom_files(2, **(silent | first)) + dicom_files(2, series="b", **(silent | second))
+    report, members = copy(tmp_path, files)
+    series = [str(pydicom.dcmread(io.BytesIO(members[f"0000{place}.dcm"])).SeriesInstanceUID) for place in (1, 3)]
+    assert [report.series_ages[uid] and report.series_ages[uid]["years"] for uid in series] == ages
+    overall = stored_age(report.age)
+    assert (overall.age and overall.age.years) == (agreed if isinstance(agreed, float) else None)
+    assert (overall.doubt and overall.doubt.code) == (agreed if isinstance(agreed, str) else None)
+    assert not any(part in str(report.series_ages) for part in ("1966", "1931", "2010", "2005")), "numbers, no dates"
+
+
+def test_a_sex_that_images_of_one_study_contradict_is_not_taken(tmp_path):
+    files = dicom_files(1, PatientSex="F") + dicom_files(1, series="b", PatientSex="M")
+    assert copy(tmp_path, files)[0].sex == ""
 
 
 @pytest.mark.parametrize("compressed", [False, True])

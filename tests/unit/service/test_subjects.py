@@ -2,9 +2,10 @@
 
 import pytest
 
-from med3d_contract.ages import read_age, storable_age
+from med3d_contract.ages import agreed_age, read_age, storable_age, stored_age
+from med3d_contract.work import Subject
 from med3d_pipeline.study.study import PatientAttributes
-from med3d_service.runs.views import subject_of
+from med3d_service.runs.views import analysed_series, subject_of
 from med3d_service.tables import StudyRow
 from med3d_worker.analysis import age_at_scan
 
@@ -30,3 +31,25 @@ def test_the_service_and_the_command_line_agree_on_the_age(header, stated):
 def test_an_age_kept_before_doubts_were_is_still_read():
     subject = subject_of(StudyRow(found_age={"years": 65.5, "source": "birth_date", "note": None}))
     assert (subject.age.years, subject.age_doubt) == (65.5, None)
+
+
+def test_the_age_is_that_of_the_analysed_series_and_not_of_another_examination():
+    ages = {
+        uid: storable_age(read_age(birth_date="19660102", study_date=date))
+        for uid, date in (("2.25.1", "20050601"), ("2.25.2", "20200601"))
+    }
+    doubt = storable_age(agreed_age(stored_age(age) for age in ages.values()))
+    study = StudyRow(found_age=doubt, series_ages=ages | {"2.25.3": None})
+    assert round(subject_of(study, "2.25.1").age.years) == 39
+    assert round(subject_of(study, "2.25.2").age.years) == 54
+    assert subject_of(study, "2.25.3") == Subject(age=None, sex=None), "as med3d analyse: the series does not tell"
+    assert subject_of(study).age_doubt.code == "age_sources_disagree"
+    assert subject_of(StudyRow(stated_age=50.0, series_ages=ages), "2.25.2").age.years == 50
+
+
+@pytest.mark.parametrize(
+    ("preprocessed", "uid"),
+    [(None, None), ({"source": None}, None), ({"source": {"series_uid": "2.25.1"}}, "2.25.1")],
+)
+def test_the_analysed_series_is_the_one_that_preprocessing_read(preprocessed, uid):
+    assert analysed_series(preprocessed) == uid

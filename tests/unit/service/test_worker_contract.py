@@ -9,7 +9,7 @@ from factories.api import open_api
 from factories.service import add_run, completed, failed, preprocessed, refused, worker
 from med3d_client.worker import ApiError, Superseded, WorkerClient
 from med3d_contract.results import RunStatus
-from med3d_contract.work import Appraisal, Heartbeat, HeldAttempt, RunOutcome, StoredOutcomes, WorkerHello
+from med3d_contract.work import Appraisal, Heartbeat, HeldAttempt, RunOutcome, SourceSeries, StoredOutcomes, WorkerHello
 from med3d_service.access import Role
 from med3d_service.cohorts.tables import ScanFactsRow
 from med3d_service.tables import RunRow, StudyRow
@@ -103,6 +103,20 @@ def test_both_claims_carry_the_site_that_a_manifest_names(api, client):
     client.preprocessed({run_id: preprocessed(claim.attempt)})
     (prediction,) = client.claim_predict(WORKER, 8).claims
     assert (claim.subject.scan_site, prediction.subject.scan_site) == ("HH", "HH")
+
+
+def test_the_predict_claim_carries_the_age_of_the_series_that_was_analysed(api, client):
+    run_id = add_run(api.service.database)
+    of_2005, of_2020 = ({"years": years, "source": "birth_date", "note": None} for years in (39.4, 54.4))
+    with api.service.database.write() as session:
+        study_id = session.scalars(select(RunRow.study_id).where(RunRow.id == run_id)).one()
+        ages = {"found_age": of_2005, "series_ages": {"2.25.5": of_2005, "2.25.6": of_2020}}
+        session.query(StudyRow).filter_by(id=study_id).update(ages)
+    claim = give_working_copy_and_claim(api, client, run_id)
+    source = SourceSeries(series_uid="2.25.6", sop_class_uid="1.2", instance_uids=("2.25.7",))
+    client.preprocessed({run_id: preprocessed(claim.attempt).model_copy(update={"source": source})})
+    (prediction,) = client.claim_predict(WORKER, 8).claims
+    assert prediction.subject.age.years == 54.4
 
 
 @pytest.mark.parametrize("made", [refused, lambda attempt: failed(attempt, retryable=False)])
