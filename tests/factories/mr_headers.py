@@ -130,6 +130,10 @@ NOT_T1_WEIGHTED: dict[str, dict[str, Any]] = {
     | {"RepetitionTime": 25, "EchoTime": 2.7, "FlipAngle": 20, "ScanOptions": ["FC_SLICE_AX_GEMS", "VASCTOF_GEMS"]},
     "time of flight, Siemens by its sequence": SIEMENS | GRADIENT
     | {"RepetitionTime": 21, "EchoTime": 3.6, "FlipAngle": 18, "SequenceName": "*fi3d1r"},
+    "time of flight, Philips by its rephased flow": PHILIPS
+    | GRADIENT | {"ScanOptions": "FC", "RepetitionTime": 23, "EchoTime": 3.45, "FlipAngle": 18},
+    "first echo of susceptibility imaging with rephased flow": PHILIPS
+    | GRADIENT | {"ScanOptions": "FC", "RepetitionTime": 31, "EchoTime": 7.2, "FlipAngle": 17},
     "susceptibility": GRADIENT | {"RepetitionTime": 28, "EchoTime": 20, "FlipAngle": 15},
     "balanced steady state": GRADIENT
     | {"SequenceVariant": ["SK", "SS"], "RepetitionTime": 4.5, "EchoTime": 2.2, "FlipAngle": 60},

@@ -73,6 +73,7 @@ DESCRIPTIONS = _words(
     segmentation aseg parcellation label labelmap recon cor sag tra ax axial coronal sagittal transverse
     3d 2d iso isotropic 1mm head brain skull wb whole fs fatsat fat sat water wm gm acc accelerated acq anat
     grappa arc ti tr te ns p2 p3 r2 uni inv1 inv2 den norm nd repeat rpt run1 run2 run 1 2 3 4
+    st1 st1w st2 st2w sflair sdwi
     """
 )
 DERIVATIONS = _words(

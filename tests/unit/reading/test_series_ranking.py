@@ -7,6 +7,8 @@ from pydicom.uid import JPEGBaseline8Bit
 from factories.dicom_series import head_like, ras_affine, save_all, slice_datasets, write_enhanced, write_series
 from factories.mr_headers import GRADIENT, NOT_T1_WEIGHTED, PHILIPS, SPIN, T1_WEIGHTED, UNSTATED_PREPARATION
 from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
+from med3d_pipeline.reading.dicom_plane import SequenceFacts
+from med3d_pipeline.reading.series_identity import image_fault
 from med3d_pipeline.study.study import read_study, select_series
 
 
@@ -64,6 +66,38 @@ def test_where_nothing_shows_inversion_a_description_of_a_rival_is_believed(tmp_
 @pytest.mark.parametrize("description", ["T1W 3D FFE", "t1_fl3d sag loc", "head", "3D SPGR pc", "AX T2 FLAIR survived"])
 def test_a_steady_state_scan_is_used_under_any_other_description(tmp_path, description):
     assert "T1w" in select_series(study_with(tmp_path, scan=STEADY_T1 | {"SeriesDescription": description})).chosen
+
+
+FLOW_COMPENSATED = [
+    PHILIPS | GRADIENT | {"ScanOptions": "FC", "RepetitionTime": 8.1, "EchoTime": 3.7, "FlipAngle": 8},
+    GRADIENT | {"ScanOptions": ["FC_FREQ_AX_GEMS"], "RepetitionTime": 9, "EchoTime": 3.5, "FlipAngle": 12},
+    GRADIENT | {"SequenceName": "*fl3d1r", "RepetitionTime": 11, "EchoTime": 4.6, "FlipAngle": 15},
+    GRADIENT | {"ScanOptions": "FC", "RepetitionTime": 25, "EchoTime": 4.6, "FlipAngle": 30},
+]
+
+
+@pytest.mark.parametrize("header", FLOW_COMPENSATED)
+def test_rephased_flow_alone_speaks_not_against_t1_weighting(tmp_path, header):
+    named = select_series(study_with(tmp_path / "a", scan=header | {"SeriesDescription": "sT1W_3D_TFE"}))
+    assert "T1w" in named.chosen
+    assert "contrast_unknown" not in codes_of(named)
+    silent = header | {"SeriesDescription": None, "ProtocolName": None}
+    assert "contrast_unknown" in codes_of(select_series(study_with(tmp_path / "b", scan=silent)))
+    study = study_with(tmp_path / "c", scan=header | {"SeriesDescription": "TOF"})
+    assert refusal_of_choice(study).code == "no_t1w_series"
+
+
+def test_where_the_modality_is_not_stated_the_class_of_the_images_decides(tmp_path):
+    assert "T1w" in select_series(study_with(tmp_path / "a", scan={"Modality": ""})).chosen
+    refusal = refusal_of_choice(study_with(tmp_path / "b", scan={"Modality": "CT"}))
+    assert refusal.code == "not_mr"
+
+
+def test_images_of_neither_modality_nor_class_are_refused_for_saying_nothing():
+    fault = image_fault(SequenceFacts(photometric="MONOCHROME2"))
+    assert fault is not None
+    assert fault.code == "not_mr"
+    assert "neither" in fault.reason
 
 
 def test_the_name_of_a_whole_examination_says_nothing_of_a_series_that_speaks_for_itself(tmp_path):

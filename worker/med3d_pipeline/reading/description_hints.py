@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 
 MOST_CHARACTERS, MOST_DERIVATION_CHARACTERS = 256, 2048  # far above what the standard allows; the rest is not read
+# Philips begins the names of its own protocols with an s: sT1W_3D_TFE, s3DI_MC_HR.
 _WORDS = {
-    "T1": r"t1(?:wi?|tfe|ce?|gd|km)?|\w*mprage|bravo|f?spgr|mp2rage|vibe",
-    "T2": r"t2w?(?! ?\*)|haste|ciss|fiesta",
-    "FLAIR": r"flair|tirm|dark",
+    "T1": r"s?t1(?:wi?|tfe|ce?|gd|km)?|\w*mprage|bravo|f?spgr|mp2rage|vibe",
+    "T2": r"s?t2w?(?! ?\*)|haste|ciss|fiesta",
+    "FLAIR": r"s?flair|tirm|dark",
     "PD": r"pd|pdw|proton",
-    "diffusion": r"dwi|dti|adc|trace|diff|diffusion|fa",
+    "diffusion": r"s?dwi|dti|adc|trace|diff|diffusion|fa",
     "susceptibility": r"swip?|swan|hemo|t2star|t2 ?\*|qsm|susc|susceptibility|venobold|fsbb|bsi",
     "angiography": r"tof|c?e?mra|mrv|\w*angio\w*|veno|venogram|venography|inhance|tricks|twist|pca?",
     "functional": r"bold|fmri|asl|perf|perfusion|rest",

@@ -4,7 +4,14 @@ import re
 
 from med3d_pipeline.reading.derivation import UNIFORM, derivation_fault
 from med3d_pipeline.reading.dicom_plane import SequenceFacts
-from med3d_pipeline.reading.mr_contrast import ContrastFinding, Weighting, is_prepared, is_spin_echo, judge_contrast
+from med3d_pipeline.reading.mr_contrast import (
+    LONGEST_ECHO_SPACING_MS,
+    ContrastFinding,
+    Weighting,
+    is_prepared,
+    is_spin_echo,
+    judge_contrast,
+)
 from med3d_pipeline.reading.refusals import Fault
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -73,6 +80,7 @@ _SEQUENCE_WORDS = {
     "b1map": "map of the transmit field",
 }
 _FLOW_COMPENSATED = re.compile(r"fl3d\d+r")  # Siemens: r for gradients that rephase flow
+LARGEST_INFLOW_FLIP_DEG = 25.0  # larger angles saturate the blood that flows in; T1-weighted anatomy takes 30 and more
 _DESCRIBED_RIVALS = ("calibration", "angiography", "susceptibility", "field map", "localizer")
 _DESCRIBED_CONTRADICTIONS = frozenset({"T2", "FLAIR", "PD", "diffusion", "functional"})
 
@@ -85,9 +93,16 @@ def image_fault(facts: SequenceFacts) -> Fault | None:
             "The images are secondary captures (screenshots or scanned film), not what the scanner measured. "
             "Send the original MR series from the scanner or the PACS.",
         )
-    if facts.modality != "MR" or (facts.sop_class and facts.sop_class not in MR_IMAGE_CLASSES):
+    other_class = bool(facts.sop_class) and facts.sop_class not in MR_IMAGE_CLASSES
+    if facts.modality not in {"MR", ""} or other_class:
         seen = f"The images are {_MODALITIES[facts.modality]}" if facts.modality in _MODALITIES else "The images are"
         return Fault("not_mr", f"{seen} not magnetic resonance. Send the T1-weighted MR scan of the head.")
+    if not facts.modality and not facts.sop_class:
+        return Fault(
+            "not_mr",
+            "The files name neither a modality nor a class of image, so nothing says that they are magnetic resonance. "
+            "Send the MR series from the scanner or the PACS, with Modality (0008,0060).",
+        )
     if (
         facts.samples_per_pixel != 1
         or not facts.photometric.startswith("MONOCHROME")
@@ -109,7 +124,17 @@ def sequence_identity(facts: SequenceFacts) -> ContrastFinding | None:
         return ContrastFinding(Weighting.OTHER, other)
     if facts.acquisition_contrast in {"T1", *_RELAXATION_CONTRASTS}:
         return _coded_relaxation(facts)
+    if _rephases_flow(facts) and "T1" not in facts.description_hints:
+        return _unsettled_by_flow(facts)
     return None
+
+
+def _unsettled_by_flow(facts: SequenceFacts) -> ContrastFinding:
+    """Leave to the voxels what times call T1 and no word does: angiography rephases flow, but so does some anatomy."""
+    physics = judge_contrast(facts)
+    if physics.weighting is not Weighting.T1:
+        return physics
+    return ContrastFinding(Weighting.UNKNOWN, f"{physics.reason}, flow-compensated as T1-weighted anatomy seldom is")
 
 
 def _coded_relaxation(facts: SequenceFacts) -> ContrastFinding:
@@ -158,16 +183,37 @@ def _other_by_sequence(facts: SequenceFacts) -> str | None:
 
 
 def _other_by_gradients(facts: SequenceFacts) -> str | None:
-    """Name what gradient echoes without inversion are for when they rephase flow or saturate bound water."""
-    if is_prepared(facts) or is_spin_echo(facts) or facts.acquisition_type == "2D":
-        return None
-    compensated = any(option.startswith(("FC", "FLOW")) for option in facts.scan_options)
-    coded = "GR" in facts.scanning_sequence and facts.acquisition_type == "3D"
-    if (compensated and coded) or _FLOW_COMPENSATED.match(facts.sequence_name):
-        return "flow-compensated 3D gradient echo: angiography or susceptibility imaging"
-    if "MTC" in facts.sequence_variant and coded:
+    """Name what gradient echoes without inversion are for when they saturate bound water, or rephase flow and await it.
+
+    Rephased flow alone tells nothing: T1-weighted anatomy can have it, too.
+    """
+    if _rephases_flow(facts) and _awaits_inflow(facts):
+        return f"flow-compensated 3D gradient echo with TR {facts.tr_ms:g} ms: angiography or susceptibility imaging"
+    if "MTC" in facts.sequence_variant and _is_steady_3d(facts) and _is_coded_3d_gradient(facts):
         return "3D gradient echo with magnetization transfer: angiography or a parameter map"
     return None
+
+
+def _is_steady_3d(facts: SequenceFacts) -> bool:
+    return not (is_prepared(facts) or is_spin_echo(facts)) and facts.acquisition_type != "2D"
+
+
+def _is_coded_3d_gradient(facts: SequenceFacts) -> bool:
+    return "GR" in facts.scanning_sequence and facts.acquisition_type == "3D"
+
+
+def _rephases_flow(facts: SequenceFacts) -> bool:
+    if not _is_steady_3d(facts):
+        return False
+    compensated = any(option.startswith(("FC", "FLOW")) for option in facts.scan_options)
+    return (compensated and _is_coded_3d_gradient(facts)) or _FLOW_COMPENSATED.match(facts.sequence_name) is not None
+
+
+def _awaits_inflow(facts: SequenceFacts) -> bool:
+    """Tell whether TR leaves blood the time to flow in, or veins to dephase, at an angle that does not saturate it."""
+    if facts.tr_ms is None or facts.tr_ms <= LONGEST_ECHO_SPACING_MS:
+        return False
+    return facts.flip_deg is None or facts.flip_deg <= LARGEST_INFLOW_FLIP_DEG
 
 
 def _other_by_description(facts: SequenceFacts) -> str | None:
