@@ -98,6 +98,77 @@ def test_several_heads_are_refused_but_one_may_be_chosen(tmp_path):
     assert load_series(study, by_hand.chosen).volume.shape == SHAPE
 
 
+def probabilities() -> np.ndarray:
+    return gaussian_filter(mask().astype(np.float32), 1.5)
+
+
+def scaled_head(percentile: float) -> np.ndarray:
+    grey = head(7).astype(np.float32)
+    return np.clip((grey - 10) / np.percentile(grey, percentile), 0, 1)
+
+
+def test_a_map_of_probabilities_beside_a_head_is_not_a_head(tmp_path):
+    save(tmp_path / "head.nii.gz", head())
+    save(tmp_path / "c1head.nii.gz", probabilities())
+    study = read_study([tmp_path])
+    selection = select_series(study)
+    np.testing.assert_array_equal(load_series(study, selection.chosen).volume.voxels, head())
+    assert [candidate.code for candidate in selection.candidates] == [None, "label_image"]
+
+
+@pytest.mark.parametrize("percentile", [95, 99, 100])
+def test_a_head_scaled_to_one_stays_a_head(tmp_path, percentile):
+    save(tmp_path / "head.nii.gz", head())
+    save(tmp_path / "scaled.nii.gz", scaled_head(percentile))
+    assert code_of(tmp_path) == "several_images"
+
+
+def test_maps_of_probabilities_alone_are_not_chosen_between(tmp_path):
+    save(tmp_path / "c1.nii.gz", probabilities())
+    save(tmp_path / "c2.nii.gz", probabilities()[::-1])
+    assert code_of(tmp_path) == "several_images"
+
+
+@pytest.mark.parametrize("tags", ["_defaced", "_brain", "_n4", "_desc-preproc", "_n4_brain"])
+def test_a_known_tag_may_follow_t1w(tmp_path, tags):
+    save(tmp_path / "sub-01_FLAIR.nii.gz", head(1))
+    save(tmp_path / f"sub-01_T1w{tags}.nii.gz", head(2))
+    study = read_study([tmp_path])
+    np.testing.assert_array_equal(load_series(study, select_series(study).chosen).volume.voxels, head(2))
+
+
+@pytest.mark.parametrize("tags", ["_mask", "_space-MNI", "_desc-brain_mask", "_desc-brainmask", "c", "_to_FLAIR"])
+def test_another_word_after_t1w_chooses_nothing(tmp_path, tags):
+    save(tmp_path / "sub-01_FLAIR.nii.gz", head(1))
+    save(tmp_path / f"sub-01_T1w{tags}.nii.gz", head(2))
+    assert code_of(tmp_path) == "several_images"
+
+
+def test_the_untouched_t1w_goes_before_the_tagged_one(tmp_path):
+    save(tmp_path / "sub-01_T1w_brain.nii.gz", head(1))
+    save(tmp_path / "sub-01_T1w.nii.gz", head(2))
+    study = read_study([tmp_path])
+    np.testing.assert_array_equal(load_series(study, select_series(study).chosen).volume.voxels, head(2))
+
+
+def test_where_the_names_tell_that_none_is_t1w_this_is_said(tmp_path):
+    save(tmp_path / "sub-01_FLAIR.nii.gz", head(1))
+    save(tmp_path / "sub-01_t2w_defaced.nii.gz", head(2))
+    with pytest.raises(InputRefused, match=r"^no_t1w_series: .*none of the 2 images .*\(FLAIR, T2w\)") as refused:
+        select_series(read_study([tmp_path]))
+    assert "ending in" not in refused.value.reason
+    assert select_series(read_study([tmp_path]), "sub-01_FLAIR.nii.gz").chosen
+    save(tmp_path / "x.nii.gz", head(3))
+    assert code_of(tmp_path) == "several_images"
+
+
+def test_of_a_freesurfer_folder_the_original_is_asked_for(tmp_path):
+    for seed, name in enumerate(("orig", "T1")):
+        nib.MGHImage(head(seed), AFFINE).to_filename(tmp_path / f"{name}.mgz")
+    with pytest.raises(InputRefused, match=r"^several_images: .*mri/orig\.mgz"):
+        select_series(read_study([tmp_path]))
+
+
 @pytest.mark.parametrize("said", ["b_T1w.nii.gz", "B_t1w.nii.gz", "copy of b.nii"])
 def test_a_file_is_chosen_by_its_name_or_that_of_its_copy(tmp_path, said):
     save(tmp_path / "x" / "a_T1w.nii.gz", head(1))

@@ -14,6 +14,7 @@ from med3d_pipeline.reading.dicom_plane import PatientAttributes, Plane
 from med3d_pipeline.reading.dicom_stacks import fingerprint, stacks_of_study
 from med3d_pipeline.reading.image_formats import unread_format
 from med3d_pipeline.reading.nifti import NiftiFile, first_bytes
+from med3d_pipeline.reading.refusals import first_fault
 from med3d_pipeline.reading.stack_geometry import assemble_stack
 from med3d_pipeline.study.acquisition import Acquisition, acquisition_of
 from med3d_pipeline.study.nifti_choice import JudgedFile, judge_together
@@ -188,7 +189,8 @@ def _nifti_appraisal(judged: JudgedFile) -> Appraisal:
     if fault is None:
         return replace(appraisal, review=tuple(review))
     reasons = (*appraisal.reasons, f"cannot be used ({fault.code}): {fault.reason}")
-    return replace(appraisal, fault=appraisal.fault or fault, reasons=reasons, review=tuple(review))
+    first = first_fault(filter(None, (appraisal.fault, fault)))
+    return replace(appraisal, fault=first, reasons=reasons, review=tuple(review))
 
 
 def _labelled(found: list[tuple[str, StudySeries]]) -> tuple[StudySeries, ...]:
