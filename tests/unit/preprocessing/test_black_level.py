@@ -52,6 +52,17 @@ def test_a_fill_value_far_below_is_no_signal_and_not_the_black(fill: float) -> N
     assert not found.volume.voxels[corners].any()
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("fill", [-20.0, -60.0, -500.0])
+def test_one_padded_slice_at_the_border_is_no_signal_whichever_way_it_lies(axis: int, fill: float) -> None:
+    head = scan()
+    voxels = head.voxels.copy()
+    np.moveaxis(voxels, axis, 0)[0] = fill
+    found = raise_to_black(changed(head, voxels))
+    assert found.black == 0
+    assert not np.moveaxis(found.volume.voxels, axis, 0)[0].any()
+
+
 def test_a_fill_value_in_the_midst_of_the_brightness_is_no_signal() -> None:
     """A brain that was scaled to mean 0 and deviation 1, with 0 around it."""
     head = scan()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from factories import heads
 from med3d_pipeline.preprocessing.brain_edge import zeros_beside_brain_cm2
@@ -33,6 +34,14 @@ def test_a_whole_head_in_air_has_no_zeros_beside_its_brain(head: Volume) -> None
 
 def test_an_extracted_brain_is_whole_though_zeros_are_all_around(head: Volume) -> None:
     assert measure(heads.phantom().voxels, head) < LOOKED_AT_CM2
+
+
+@pytest.mark.parametrize("margin_mm", [3, 6, 9])
+def test_a_brain_extracted_with_a_loose_mask_is_whole(head: Volume, margin_mm: int) -> None:
+    brain = heads.phantom().voxels > 0
+    loose = ndimage.binary_dilation(brain, iterations=margin_mm // 3)
+    image = np.where(loose, np.maximum(head.voxels, 10.0), 0)
+    assert zeros_beside_brain_cm2(Volume(image.astype(np.float32), head.affine), brain.astype(np.uint8)) < LOOKED_AT_CM2
 
 
 @pytest.mark.parametrize("extracted", [False, True])

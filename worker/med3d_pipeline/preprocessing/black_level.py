@@ -24,6 +24,7 @@ LEAST_FILL_CONTIGUITY = 0.8
 # In units of the contrast, the way from the darkest to the brightest of the voxels that are no fill: what counts as
 # dark, what as equally dark, and how far below a brain the value around it may lie.
 DARK, SAME, FARTHEST_BELOW = 0.1, 0.05, 1.5
+LEAST_BACKGROUND = 0.05  # of all voxels
 LEAST_AIR = 0.1  # an image with this share of dark voxels shows air; in a brain, fluid is less
 EDGE_MM = 3.0
 
@@ -108,8 +109,14 @@ def _most_frequent(ordered: Voxels) -> float:
 def _fills(sample: Voxels, value: float) -> bool:
     """Tell whether ``value`` was written where nothing was measured: often, and in one piece."""
     same = sample == np.float32(value)
+    if np.count_nonzero(same) < LEAST_FILL_SHARE * sample.size:
+        return False
+    return any(_in_one_piece(np.moveaxis(same, axis, 0)) for axis in range(3))
+
+
+def _in_one_piece(same: npt.NDArray[np.bool_]) -> bool:
     held, pairs = np.count_nonzero(same[1:]), np.count_nonzero(same[1:] & same[:-1])
-    return bool(held >= LEAST_FILL_SHARE * sample.size and pairs >= LEAST_FILL_CONTIGUITY * held)
+    return bool(held > 0 and pairs >= LEAST_FILL_CONTIGUITY * held)
 
 
 def _black(ordered: Voxels, fills: list[float]) -> float:
@@ -125,5 +132,7 @@ def _black(ordered: Voxels, fills: list[float]) -> float:
     contrast = brightest - darkest
     dark = np.searchsorted(others, np.float32(darkest + DARK * contrast)) / others.size
     above, below = (SAME, SAME) if dark > LEAST_AIR else (DARK, FARTHEST_BELOW)
-    near = [fill for fill in fills if -below * contrast <= fill - darkest <= above * contrast]
+    # A padded slice or two beside air are no background, however near their value is to it.
+    wide = [fill for fill in fills if np.count_nonzero(ordered == np.float32(fill)) >= LEAST_BACKGROUND * ordered.size]
+    near = [fill for fill in wide if -below * contrast <= fill - darkest <= above * contrast]
     return min(near, key=lambda fill: abs(fill - darkest), default=darkest)

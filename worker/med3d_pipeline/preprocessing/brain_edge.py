@@ -17,8 +17,9 @@ SAMPLING_MM = 2.0
 # Blocks of this size that are 0 throughout are no tissue: the skull is thinner or not as dark.
 BLOCK_MM = 6.0
 MARGIN_MM = 3 * BLOCK_MM
-# A brain with this share of its surface beside such blocks was extracted; what was cut off it shows as a flat end.
-LEAST_BARE = 0.5
+# An image that shows no more than this beyond the brain's surroundings, in units of the brain, is of one that was
+# extracted; what was cut off it shows as a flat end.
+MOST_BEYOND = 0.05
 # Over this length, less than the height of a gyrus, a brain that is whole narrows to nothing.
 STEP_MM = 3.0
 
@@ -26,18 +27,35 @@ STEP_MM = 3.0
 def zeros_beside_brain_cm2(native: Volume, mask: Mask) -> float:
     """Measure the area of the brain's surface beyond which the image was set to 0, cm2.
 
-    native: above its black. mask: (X, Y, Z) uint8, its brain. Where most of the surface lies so, the brain was
-    extracted, and only flat ends count: what the brain would still measure one step beyond its last slices.
+    native: above its black. mask: (X, Y, Z) uint8, its brain. Where little is shown beyond the brain it was extracted,
+    and only flat ends count: what the brain would still measure one step beyond its last slices.
     """
     image, brain = _sample_around(native, mask)
     coarse = coarsen(brain, BLOCK_MM)
     inside, blank = coarse.voxels > 0.5, coarsen(image, BLOCK_MM).voxels == 0
-    surface = bare = 0.0
-    for axis, face_cm2 in enumerate(_faces_cm2(coarse)):
-        ends, beside = _surface_along(inside, blank, axis)
-        surface += face_cm2 * ends
-        bare += face_cm2 * beside
-    return _flat_ends_cm2(brain) if bare > LEAST_BARE * surface else bare
+    if _is_extracted(inside, blank):
+        return _flat_ends_cm2(brain)
+    return float(sum(face * _bare_along(inside, blank, axis) for axis, face in enumerate(_faces_cm2(coarse))))
+
+
+def _is_extracted(inside: Flags, blank: Flags) -> bool:
+    """Tell whether the image shows next to nothing farther than two blocks from the brain: no face, neck or scalp.
+
+    A loose mask leaves fluid and skull around a brain that was extracted, and a blur smears it.
+    """
+    near = inside
+    for _ in range(2):
+        near = _grown(near)
+    return int((~blank & ~near).sum()) <= MOST_BEYOND * int(inside.sum())
+
+
+def _grown(flags: Flags) -> Flags:
+    """Return ``flags`` and their neighbours, corners included."""
+    for axis in range(3):
+        padded = np.pad(flags, [(1, 1) if other == axis else (0, 0) for other in range(3)])
+        moved = np.moveaxis(padded, axis, 0)
+        flags = np.moveaxis(moved[:-2] | moved[1:-1] | moved[2:], 0, axis)
+    return flags
 
 
 def _sample_around(native: Volume, mask: Mask) -> tuple[Volume, Volume]:
@@ -54,19 +72,17 @@ def _sample_around(native: Volume, mask: Mask) -> tuple[Volume, Volume]:
     return image, Volume(voxels=brain[box].astype(np.float32), affine=affine)
 
 
-def _surface_along(inside: Flags, blank: Flags, axis: int) -> tuple[int, int]:
-    """Count, in both directions of ``axis``, the blocks where the brain ends, and those of them beside a blank one.
+def _bare_along(inside: Flags, blank: Flags, axis: int) -> int:
+    """Count, in both directions of ``axis``, the blocks where the brain ends beside a blank one.
 
     The block just outside the brain may hold its edge, so the next one may be the blank one.
     """
-    ends = beside = 0
+    beside = 0
     width = [(2, 2) if other == axis else (0, 0) for other in range(3)]
     for step in (1, -1):
         here, empty = (np.moveaxis(np.pad(flags, width), axis, 0)[::step] for flags in (inside, blank))
-        last = here[:-2] & ~here[1:-1]
-        ends += int(last.sum())
-        beside += int((last & (empty[1:-1] | empty[2:])).sum())
-    return ends, beside
+        beside += int((here[:-2] & ~here[1:-1] & (empty[1:-1] | empty[2:])).sum())
+    return beside
 
 
 def _flat_ends_cm2(brain: Volume) -> float:

@@ -28,8 +28,10 @@ NOT_T1 = (
     "T2-weighted, FLAIR and proton-density images look so, and so do the brains of infants, for whom the model was "
     "not made. Send the T1-weighted series of the study."
 )
-# White matter darker than grey by this share: no T1-weighted head was measured below 0, cut or turned over as it was.
-CLEARLY_DARKER = -0.03
+# White matter darker than grey by this share: T1-weighted heads are above 0, even cut or turned over (-0.003).
+CLEARLY_DARKER = -0.01
+# Half a head is as alike the template as 0.86, a fruit 0.66.
+CLEARLY_UNLIKE = 0.8
 NO_HEAD = (
     "No brain in T1-weighted contrast was found where the image's orientation says that it is: the image shows "
     "something else, such as a phantom or another body part, or its axes are not those that the file states. Send a "
@@ -51,6 +53,8 @@ _VERDICTS = (
         "Slices in the middle of the head hold no signal at all: they were lost on the way, or filled with zeros. Send "
         "the complete series again.",
     ),
+    _Verdict("not_a_head", frozenset({"contrast_to_noise"}), NO_HEAD),
+    _Verdict("not_a_head", frozenset({"registration_similarity"}), NO_HEAD, only_below=CLEARLY_UNLIKE),
     _Verdict("not_t1_weighted_voxels", frozenset({"white_over_grey"}), NOT_T1, only_below=CLEARLY_DARKER),
     _Verdict(
         "brain_cut_off",
@@ -65,11 +69,7 @@ _VERDICTS = (
         "orientation was lost or changed in a conversion. Send the scanner's DICOM images, or convert them again and "
         "keep the orientation that they state.",
     ),
-    _Verdict(
-        "not_a_head",
-        frozenset({"template_overlap", "contrast_to_noise"}),
-        NO_HEAD,
-    ),
+    _Verdict("not_a_head", frozenset({"template_overlap"}), NO_HEAD),
     _Verdict("not_t1_weighted_voxels", frozenset({"white_over_grey", "tissue_correlation"}), NOT_T1),
     # After the contrast: a T2-weighted head is alike the template in shape alone, which another sentence explains.
     _Verdict("not_a_head", frozenset({"registration_similarity"}), NO_HEAD),
