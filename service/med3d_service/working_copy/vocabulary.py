@@ -4,6 +4,7 @@ A closed list is the only safe filter for free text: a name is not recognised, i
 """
 
 import re
+import unicodedata
 
 _WORD = re.compile(r"[A-Za-z0-9*.]+")
 _DESCRIPTION_WORD = re.compile(r"\+C\b|\bC\+|\bw/o\b|[A-Za-z0-9*.]+", re.IGNORECASE)
@@ -74,6 +75,10 @@ DESCRIPTIONS = _words(
     3d 2d iso isotropic 1mm head brain skull wb whole fs fatsat fat sat water wm gm acc accelerated acq anat
     grappa arc ti tr te ns p2 p3 r2 uni inv1 inv2 den norm nd repeat rpt run1 run2 run 1 2 3 4
     st1 st1w st2 st2w sflair sdwi
+    localis localiz lokalis lokaliz topogram pilot study plane planes plans 3pl 3plane 3planes triplane three tri pl
+    autoalign auto align reperage ubersicht uebersicht overview planning planung planungsscan
+    rt op stealth brainlab surgical surgery therapy radiotherapy treatment speeder speedermap senserefscan
+    3di s3di stof 3dtof 2dtof tof3d tof2d inflow motsa cow willis art arterial ven venous
     """
 )
 DERIVATIONS = _words(
@@ -87,7 +92,9 @@ DERIVATIONS = _words(
 )
 DERIVATION_CODES = frozenset(str(code) for code in range(113040, 113098))
 """What CID 7203 of PS3.16 lists, and its neighbours: codes of the standard, none of a site."""
-_STEMS = re.compile(r"scout|survey|locali[sz]er|scanogram|locator|planscan|smartbrain|angio|calib|fieldmap|mprage|gado")
+_STEMS = re.compile(
+    r"scout|survey|locali[sz]er|lo[ck]ali[sz]|scanogram|topogram|refscan|autoalign|ue?bersicht|locator|planscan|smartbrain|angio|calib|fieldmap|mprage|gado"
+)
 AGENTS = _words(
     "gd gad gado gadolinium gadovist gadavist dotarem magnevist omniscan prohance multihance gadobutrol clariscan"
 )
@@ -105,10 +112,15 @@ def known_words(text: str, vocabulary: frozenset[str]) -> str:
     return " ".join(word for word in _WORD.findall(text.replace("_", " ")) if word.casefold() in vocabulary)
 
 
+def _unaccented(text: str) -> str:
+    return "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+
+
 def known_description(text: str) -> str:
     """Keep the words that DESCRIPTIONS lists; of a compound such as ``AAHeadScout`` the listed stem."""
     kept = []
-    for word in _DESCRIPTION_WORD.findall(text.replace("_", " ")):
+    for found in _DESCRIPTION_WORD.findall(_unaccented(text).replace("_", " ")):
+        word = found.strip(".")
         stem = _STEMS.search(word.casefold())
         if word.casefold() in DESCRIPTIONS:
             kept.append(word)

@@ -56,6 +56,9 @@ STEADY_T1 = PHILIPS | GRADIENT | {"RepetitionTime": 9, "EchoTime": 3.5, "FlipAng
         "AAHead_Scout_64ch", "SmartBrain", "Survey_32ch_HeadCoil", "CoilSurvey", "3-plane loc", "Localiser", "T1 localizer",
         "Locator", "Scanogram", "Plan Scan", "ASSET calibration", "Calib_HeadCoil", "SENSE ref scan", "B1_map", "B1map_ns",
         "field map", "TOF 3D multi-slab", "3D MRA COW", "Angio art.", "CEMRA neck", "SWIp", "QSM gre", "t2* hemo",
+        "Lokalisierer 3D", "Localisateur", "localizador", "localizzatore", "REPERAGE 3D", "Repérage", "Pilot", "Topogram",
+        "3 PLANE", "3pl_loc", "AutoAlign_head", "SPEEDER Map", "SenseRefScan", "ref scan", "coil survey",
+        "planning", "Kopf_Planung", "s3DI_MC_HR", "3DTOF", "inflow", "Ax COW MOTSA", "3D ART", "VEN", "Brain Survey T1",
     ],
 )  # fmt: skip
 def test_where_nothing_shows_inversion_a_description_of_a_rival_is_believed(tmp_path, description):
@@ -63,7 +66,14 @@ def test_where_nothing_shows_inversion_a_description_of_a_rival_is_believed(tmp_
     assert refusal_of_choice(study).code == "no_t1w_series"
 
 
-@pytest.mark.parametrize("description", ["T1W 3D FFE", "t1_fl3d sag loc", "head", "3D SPGR pc", "AX T2 FLAIR survived"])
+@pytest.mark.parametrize(
+    "description",
+    [
+        "T1W 3D FFE", "t1_fl3d sag loc", "head", "3D SPGR pc", "AX T2 FLAIR survived", "MPRAGE localizer", "BRAVO survey",
+        "T1 3D Lokalisierer", "T1 pilot", "pilot study", "RT planning", "Stealth planning", "local head", "SmART head",
+        "venture", "SPGR motion MC", "multiplane", "OP-Planung",
+    ],
+)  # fmt: skip
 def test_a_steady_state_scan_is_used_under_any_other_description(tmp_path, description):
     assert "T1w" in select_series(study_with(tmp_path, scan=STEADY_T1 | {"SeriesDescription": description})).chosen
 

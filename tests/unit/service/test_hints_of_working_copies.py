@@ -20,7 +20,11 @@ DESCRIPTIONS = [
     "Scanogram", "Plan Scan", "ASSET calibration", "Calib_HeadCoil", "SENSE ref scan", "B1_map", "gre_field_mapping",
     "TOF_3D_multi-slab", "3D MRA", "Angiography", "CEMRA", "MRV 3D PCA", "SWIp", "QSM", "t2* hemo", "mocoMEMPRAGE RMS",
     "SAG 3D T1 +C", "T1 C+", "T1+C", "t1_post-Gd", "T1 w/o contrast", "T1 without Gd", "t1_ohne_KM", "t1 km", "T1ce",
-    "T1 MPRAGE nach Gadovist", "t1_mpr_sag_p2_iso", "reformatted", "T2 FLAIR dark", "sT1W_3D_TFE", "sT2W_TSE", "sFLAIR_long", "pd", "DWI b1000", "bold rest",
+    "T1 MPRAGE nach Gadovist", "t1_mpr_sag_p2_iso", "reformatted", "T2 FLAIR dark", "sT1W_3D_TFE", "sT2W_TSE", "sFLAIR_long",
+    "Lokalisierer 3D", "Localisateur", "localizador", "localizzatore", "Kopflokalisator", "Repérage", "Pilot", "Topogram",
+    "Übersicht", "3 PLANE", "3-plane loc", "3pl_loc", "3plane", "AutoAlign_head", "SPEEDER Map", "SenseRefScan", "CoilRefScan",
+    "ref scan", "coil survey", "Kopf_Planung", "planning", "s3DI_MC_HR", "3DTOF", "inflow art.", "COW MOTSA", "3D venous",
+    "T1 RT planning", "SAG T1 xyz 3D", "3D foo bar T1", "pd", "DWI b1000", "bold rest",
 ]  # fmt: skip
 
 

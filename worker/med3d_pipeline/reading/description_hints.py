@@ -1,6 +1,7 @@
 """Which known words a sender's descriptions contain: weak evidence. The descriptions themselves go no further."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 MOST_CHARACTERS, MOST_DERIVATION_CHARACTERS = 256, 2048  # far above what the standard allows; the rest is not read
@@ -12,12 +13,26 @@ _WORDS = {
     "PD": r"pd|pdw|proton",
     "diffusion": r"s?dwi|dti|adc|trace|diff|diffusion|fa",
     "susceptibility": r"swip?|swan|hemo|t2star|t2 ?\*|qsm|susc|susceptibility|venobold|fsbb|bsi",
-    "angiography": r"tof|c?e?mra|mrv|\w*angio\w*|veno|venogram|venography|inhance|tricks|twist|pca?",
+    "angiography": (
+        r"(?:[23]d)?s?tof(?:[23]d)?|s?3di|inflow|motsa|cow|willis|art|arterial|ven|venous|c?e?mra|mrv|\w*angio\w*"
+        r"|veno|venogram|venography|inhance|tricks|twist|pca?"
+    ),
     "functional": r"bold|fmri|asl|perf|perfusion|rest",
-    "scout": r"\w*(?:scout|survey|locali[sz]er|scanogram|locator|plan ?scan|smart ?brain)\w*|scano",
-    "localizer": r"loc",
-    "calibration": r"cal|\w*calib\w*|coil ?sens|sensitivity|ref ?scan|sense ?ref|ref sense|prescan|shim|shimming",
+    "scout": r"\w*(?:scout|survey|lo[ck]ali[sz]|scanogram|topogram|locator|plan ?scan|smart ?brain)\w*|scano",
+    "localizer": (
+        r"loc|pilot(?! ?study)|(?:3|three|tri) ?(?:pl|plane?s?)|auto ?align\w*|reperage|ue?bersicht\w*|overview"
+        # A scan for planning an operation or radiotherapy is no scout.
+        r"|(?<!rt )(?<!op )(?<!stealth )(?<!brainlab )(?<!surgical )(?<!surgery )(?<!therapy )(?<!treatment )"
+        r"(?:planning|planung(?:sscan)?)"
+    ),
+    "calibration": (
+        r"cal|\w*calib\w*|coil ?sens|sensitivity|\w*refscan\w*|ref scan|sense ?ref|ref sense|speeder ?map|prescan|shim"
+        r"|shimming"
+    ),
     "field map": r"\w*field ?map\w*|fmap|mapping|b[01] ?map|afi",
+    "anatomy": (  # what no scout is called
+        r"\w*mprage|bravo|f?spgr|mp2rage|3d(?![a-z0-9]).*(?<![a-z0-9])s?t1w?|s?t1w?(?![a-z0-9]).*(?<![a-z0-9])3d"
+    ),
     "mpr": r"mpr",
     "reformat": r"reformat|reformatted|multiplanar",
     "projection": r"mip|minip|pjn|vrt|projection",
@@ -85,4 +100,6 @@ def derivations_of(description: str, codes: Sequence[str]) -> frozenset[str]:
 
 
 def _plain(description: str, most: int) -> str:
-    return description[:most].lower().replace("_", " ").replace("-", " ")
+    unaccented = unicodedata.normalize("NFKD", description[:most])
+    text = "".join(each for each in unaccented if not unicodedata.combining(each))
+    return text.lower().replace("_", " ").replace("-", " ")

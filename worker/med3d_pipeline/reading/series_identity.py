@@ -219,13 +219,13 @@ def _awaits_inflow(facts: SequenceFacts) -> bool:
 def _other_by_description(facts: SequenceFacts) -> str | None:
     """Believe the description where parameters cannot tell: a gradient echo without inversion that no word calls T1.
 
-    Words for scouts stand above a T1 beside them. A description that also names what a gradient echo of short echo time
-    cannot be (T2, FLAIR) is another series' and is not believed.
+    Words for scouts stand above a T1 beside them, not above MPRAGE, BRAVO or a T1 in 3D. A description that also names
+    what a gradient echo of short echo time cannot be (T2, FLAIR) is another series' and is not believed.
     """
     if is_prepared(facts) or is_spin_echo(facts):
         return None
     hints = facts.description_hints
-    if "scout" in hints:
+    if "scout" in hints and "anatomy" not in hints:
         return "the description calls it a scout, and no inversion speaks for T1-weighted anatomy"
     if "T1" in hints or hints & _DESCRIBED_CONTRADICTIONS:
         return None

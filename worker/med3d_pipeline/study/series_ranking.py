@@ -25,7 +25,7 @@ _FINER = "Send the three-dimensional T1-weighted scan (about 1 mm) of the examin
 T1_POINTS = 60.0
 GOOD_CONTRAST = 0.13  # white over grey matter, as spoiled gradient echoes at their best angle have it
 UNKNOWN_CONTRAST_POINTS = 25.0
-_NO_CONTRASTS = frozenset({"T1", "contrast agent", "mpr", "reformat"})
+_NO_CONTRASTS = frozenset({"T1", "anatomy", "contrast agent", "mpr", "reformat"})
 
 
 @dataclass(frozen=True, slots=True)
