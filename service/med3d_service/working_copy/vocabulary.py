@@ -98,7 +98,22 @@ _STEMS = re.compile(
 AGENTS = _words(
     "gd gad gado gadolinium gadovist gadavist dotarem magnevist omniscan prohance multihance gadobutrol clariscan"
 )
-NO_AGENT = frozenset({"", "no", "none", "n/a", "na", "0"})
+NO_AGENT = _words(
+    """
+    no non none nil not n na without w/o wo o ohne kein keine keiner keines sans sin senza sem zonder aucun aucune pas
+    nessuno ninguno unknown unspecified undefined unbekannt inconnu desconocido sconosciuto off false null nein nee
+    saline nacl
+    """
+)
+"""Words that deny a contrast agent, or say that none is known."""
+_BESIDE_NO_AGENT = _words(
+    """
+    contrast agent agents media medium dye contraste contrasto kontrast kontrastmittel km mdc ce a d given administered
+    applied used injected injection injecte gegeben bolus iv i v ml cc mmol kg l de di of the was is any
+    gd gad gado gadolinium
+    """
+)
+_AGENT_WORD = re.compile(r"w/o\b|[^\W\d_]+|\d+(?:[.,]\d+)?")
 
 _FAMILIES = (
     "tfl|fl|spcir|spcr|spc|tseir|tse|tir|se|epse|epfid|epir|ep_b|ep|tfi|ci|fi|fm|swi|h|de|pc|re|gre|mpr|qfl|tgse"
@@ -141,7 +156,19 @@ def known_sequence(name: str) -> str:
 
 def known_agent(text: str) -> str:
     """Tell whether a contrast agent is stated, and no more."""
-    text = text.strip().casefold()
-    if text in NO_AGENT:
+    if denies_agent(text):
         return ""
     return "GADOLINIUM" if known_words(text, AGENTS) else "AGENT"
+
+
+def denies_agent(text: str) -> bool:
+    """Tell whether ContrastBolusAgent says in words that there was none or that none is known, or states a dose of 0.
+
+    The pipeline reads the originals' by the same words (med3d_pipeline.reading.agent_words).
+    """
+    found = _AGENT_WORD.findall(_unaccented(text).casefold())
+    doses = [float(each.replace(",", ".")) for each in found if each[0].isdigit()]
+    words = {each for each in found if each[0].isalpha()}
+    if doses:
+        return not any(doses)
+    return words <= NO_AGENT | _BESIDE_NO_AGENT and (not words or bool(words & NO_AGENT))

@@ -160,7 +160,7 @@ def test_other_descriptions_say_nothing_of_contrast_agent(tmp_path, description)
     assert select_series(study_with(tmp_path, scan={"SeriesDescription": description})).review_reasons == ()
 
 
-@pytest.mark.parametrize("agent", ["", "NO", "None", "n/a"])
+@pytest.mark.parametrize("agent", ["", "NO", "None", "n/a", "NO CONTRAST", "UNKNOWN", "ohne KM", "0 ml"])
 def test_words_for_no_contrast_agent_are_understood(tmp_path, agent):
     selection = select_series(study_with(tmp_path, scan={"ContrastBolusAgent": agent}))
     assert selection.review_reasons == ()

@@ -100,6 +100,9 @@ def derivations_of(description: str, codes: Sequence[str]) -> frozenset[str]:
 
 
 def _plain(description: str, most: int) -> str:
-    unaccented = unicodedata.normalize("NFKD", description[:most])
-    text = "".join(each for each in unaccented if not unicodedata.combining(each))
-    return text.lower().replace("_", " ").replace("-", " ")
+    return unaccented(description[:most]).lower().replace("_", " ").replace("-", " ")
+
+
+def unaccented(text: str) -> str:
+    """Return the letters without their accents and dots: ``Reperage`` for the French word."""
+    return "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))

@@ -6,6 +6,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID, ImplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from med3d_pipeline.reading import dicom_elements as element
+from med3d_pipeline.reading.agent_words import denies_agent
 from med3d_pipeline.reading.description_hints import derivations_of, hints_of
 from med3d_pipeline.reading.dicom_plane import SequenceFacts
 
@@ -16,7 +17,6 @@ _LOSSY_SYNTAXES = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLoss
 
 def sequence_facts(chain: Sequence[Dataset]) -> SequenceFacts:
     """Gather the facts from ``chain``; of data sets that state the same the first is believed."""
-    agent = element.text(chain, "ContrastBolusAgent").upper()
     return SequenceFacts(
         modality=element.text(chain, "Modality").upper(),
         sop_class=element.text(chain, "SOPClassUID"),
@@ -41,7 +41,7 @@ def sequence_facts(chain: Sequence[Dataset]) -> SequenceFacts:
         angiography=bool(element.flag(chain, "AngioFlag")) or _inflow(chain),
         volume_calculation=element.text(chain, "VolumeBasedCalculationTechnique").upper(),
         contrast_agent=bool(element.items(chain, "ContrastBolusAgentSequence"))
-        or agent not in {"", "NO", "NONE", "N/A", "NA", "0"},
+        or not denies_agent(element.text(chain, "ContrastBolusAgent")),
         description_hints=hints_of(element.text(chain, "SeriesDescription"), element.text(chain, "ProtocolName")),
         derivations=derivations_of(element.text(chain, "DerivationDescription"), _derivation_codes(chain)),
         lossy_compressed=element.text(chain, "LossyImageCompression") == "01" or _has_lossy_syntax(chain),
