@@ -222,6 +222,10 @@ def test_reports_and_directories_are_no_images(tmp_path):
         read_study([tmp_path])
     assert refused.value.code == "no_images"
     assert refused.value.details["ignored_files"] == 2
+    assert "it only lists the files of a disc. Send the whole disc" in refused.value.reason
+    (tmp_path / "preview.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(InputRefused, match=r"^unsupported_format: .*picture"):
+        read_study([tmp_path / "DICOMDIR"])
 
 
 def test_nothing_but_broken_dicom_is_an_unreadable_file(tmp_path):

@@ -133,3 +133,27 @@ def test_other_kinds_beside_a_series_are_clutter(tmp_path):
     (tmp_path / "preview.png").write_bytes(b"\x89PNG\r\n")
     study = read_study([tmp_path])
     assert load_series(study, select_series(study).chosen).volume.shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("../.git/annex/objects/x/MD5E-s87--0c3.nii.gz", r"git-annex.*git annex get"),
+        ("elsewhere.nii.gz", "link to a file that is not there"),
+    ],
+)
+@pytest.mark.parametrize("as_folder", [True, False], ids=["folder", "file"])
+def test_a_link_to_nothing_is_told_what_it_is(tmp_path, target, words, as_folder):
+    link = tmp_path / "sub-01_T1w.nii.gz"
+    link.symlink_to(target)
+    with pytest.raises(InputRefused, match=rf"^unsupported_format: .*{words}") as refused:
+        read_study([tmp_path if as_folder else link])
+    assert "0c3" not in refused.value.reason
+    write_series(tmp_path, head_like(SHAPE), AFFINE)
+    assert read_study([tmp_path]).ignored_files == 1
+
+
+def test_the_voxels_of_a_pair_without_their_header_are_told_what_they_are(tmp_path):
+    (tmp_path / "x.img").write_bytes(bytes(1000))
+    with pytest.raises(InputRefused, match=r"^unsupported_format: .*half of an Analyze or NIfTI pair.*Send"):
+        read_study([tmp_path / "x.img"])

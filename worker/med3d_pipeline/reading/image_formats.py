@@ -1,5 +1,6 @@
 """Files that hold an image of a kind that is not read here: named, so that the sender knows what to send instead."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 _FROM_SCANNER = "Send the scanner's DICOM images, or NIfTI (.nii.gz)"
@@ -34,6 +35,12 @@ _BY_NAME: dict[str, tuple[str, str]] = {
     ".zst": ("a file packed with Zstandard (.zst)", _UNPACK),
 }
 _ANALYZE_BYTES = 348
+_HALF_A_PAIR = ("an .img file without its header, half of an Analyze or NIfTI pair", _FROM_SCANNER)
+_ANNEX = "annex/objects/"
+ONLY_A_LIST = (
+    "The input holds a DICOMDIR and none of its images: it only lists the files of a disc. "
+    "Send the whole disc, with its folders."
+)
 
 
 def unread_format(path: Path, head: bytes) -> str | None:
@@ -41,8 +48,27 @@ def unread_format(path: Path, head: bytes) -> str | None:
 
     ``head``: the first bytes, inflated where the file is gzipped.
     """
-    seen = _seen(path, head)
-    return None if seen is None else f"The input holds {seen[0]}, which cannot be read here. {seen[1]}."
+    return ONLY_A_LIST if path.name.upper() == "DICOMDIR" else _sentence(_seen(path, head))
+
+
+def dangling_link(path: Path) -> str:
+    """Say of a link to nothing what it stands for, and what to do."""
+    if _ANNEX in path.readlink().as_posix():
+        return _said("a placeholder of git-annex in place of the image", "Fetch the content (git annex get)")
+    return _said("a link to a file that is not there", "Send the file that it stands for")
+
+
+def most_telling(sentences: Sequence[str]) -> str:
+    """Return the first sentence that names an image by itself: not a list of files, nor half of a pair."""
+    return min(sentences, key=(ONLY_A_LIST, _said(*_HALF_A_PAIR)).__contains__)
+
+
+def _said(what: str, instead: str) -> str:
+    return f"The input holds {what}, which cannot be read here. {instead}."
+
+
+def _sentence(seen: tuple[str, str] | None) -> str | None:
+    return None if seen is None else _said(*seen)
 
 
 def _seen(path: Path, head: bytes) -> tuple[str, str] | None:
@@ -56,6 +82,8 @@ def _seen(path: Path, head: bytes) -> tuple[str, str] | None:
             "an Analyze image (.hdr and .img; it does not say which side is left)",
             "Send the scanner's DICOM images, or NIfTI (.nii.gz) converted from them",
         )
+    if path.suffix.lower() == ".img":
+        return _HALF_A_PAIR
     return _BY_NAME.get(path.suffix.lower())
 
 

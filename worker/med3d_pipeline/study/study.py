@@ -12,7 +12,7 @@ from med3d_pipeline.reading.dicom_headers import NotAnImage, UnreadableDicom, re
 from med3d_pipeline.reading.dicom_pixels import read_stack, truncated
 from med3d_pipeline.reading.dicom_plane import PatientAttributes, Plane
 from med3d_pipeline.reading.dicom_stacks import fingerprint, stacks_of_study
-from med3d_pipeline.reading.image_formats import unread_format
+from med3d_pipeline.reading.image_formats import ONLY_A_LIST, dangling_link, most_telling, unread_format
 from med3d_pipeline.reading.nifti import NiftiFile, first_bytes
 from med3d_pipeline.reading.refusals import first_fault
 from med3d_pipeline.reading.stack_geometry import assemble_stack
@@ -131,23 +131,32 @@ def load_stack(planes: Sequence[Plane]) -> LoadedSeries:
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Regular files under ``paths``; linked folders are not entered, the Finder's ``._`` companions are skipped."""
+    """Regular files under ``paths``, and links to nothing, as git-annex leaves them.
+
+    Linked folders are not entered, the Finder's ``._`` companions are skipped.
+    """
     for path in paths:
         if path.is_dir():
             for folder, folders, names in os.walk(path):
                 folders.sort()
                 kept = sorted(name for name in names if not name.startswith("._"))
-                yield from (file for name in kept if (file := Path(folder, name)).is_file())
+                yield from (file for name in kept if (file := Path(folder, name)).is_file() or _leads_nowhere(file))
         elif path.name.upper() == "DICOMDIR" and path.is_file():
             yield from _files([path.absolute().parent])  # it lists the files of its folder
-        elif path.is_file():
+        elif path.is_file() or _leads_nowhere(path):
             yield path
         else:
             raise FileNotFoundError("an input is neither a file nor a folder")
 
 
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
 def _read_file(path: Path) -> list[Plane] | NiftiFile:
     """Read a file's header by what it holds. Raises NotAnImage, with a sentence on an image of another kind."""
+    if _leads_nowhere(path):
+        raise NotAnImage(dangling_link(path))
     head = first_bytes(path)
     if nifti.looks_like_nifti(path, head):
         return nifti.read_nifti_header(path)
@@ -219,7 +228,8 @@ def _nothing_found(ignored: int, unreadable: int, others: Sequence[str]) -> Inpu
             details,
         )
     if others:
-        return InputRefused("unsupported_format", others[0], details)
+        telling = most_telling(others)
+        return InputRefused("no_images" if telling == ONLY_A_LIST else "unsupported_format", telling, details)
     return InputRefused(
         "no_images", "Nothing in the input is a DICOM or NIfTI image. Send a T1-weighted head scan.", details
     )
