@@ -195,11 +195,34 @@ def test_a_missing_slice_does_not_hide_in_the_rounding(axes, missing):
     assert code_of(planes) in {"missing_slices", "uneven_spacing"}
 
 
-def test_positions_in_whole_millimetres_could_hide_anything():
-    assert code_of([plane_at((0, 0, round(index * 1.2))) for index in range(40)]) in {
-        "uneven_spacing",
-        "missing_slices",
-    }
+@pytest.mark.parametrize("step", [0.7, 1.2, 1.3, 1.5])
+def test_positions_in_whole_millimetres_could_hide_anything_and_this_is_said(step):
+    planes = [plane_at((0, 0, round(index * step))) for index in range(40)]
+    with pytest.raises(InputRefused, match=r"^uneven_spacing: .*in whole millimetres.*decimals"):
+        assemble_stack(planes)
+
+
+@pytest.mark.parametrize("step", [0.9, 1.0, 1.2])
+@pytest.mark.parametrize("turn", [(1, 0.2, 0.1, 0), (1, 0.1, -0.3, 0.2), (1, 0.5, 0.5, 0.5), (3, 1, 1, 0)])
+def test_an_oblique_stack_in_whole_millimetres_is_not_called_twice_there_or_cut_short(turn, step):
+    axes = rotation_from(np.array(turn))
+    turned = (*axes[:, 0], *axes[:, 1])
+    with pytest.raises(InputRefused, match=r"^uneven_spacing: .*in whole millimetres"):
+        assemble_stack([plane_at(np.round(index * step * axes[:, 2]), turned) for index in range(160)])
+
+
+@pytest.mark.parametrize(
+    ("places", "code"),
+    [
+        ([*range(20), *range(21, 40)], "missing_slices"),
+        ([*range(10), *range(15, 40)], "missing_slices"),
+        ([*range(40), 7], "duplicate_slices"),
+        (sorted([*range(40)] * 2), "duplicate_slices"),
+    ],
+    ids=["one missing", "five missing", "one twice", "all twice"],
+)
+def test_whole_millimetres_excuse_no_slice_too_few_or_too_many(places, code):
+    assert code_of([plane_at((0, 0, place)) for place in places]) == code
 
 
 def test_where_several_faults_meet_the_documented_order_decides():

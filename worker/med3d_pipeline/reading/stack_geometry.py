@@ -24,6 +24,9 @@ OFF_LINE_MM = 0.1
 MAX_DECIMALS = 4  # positions with more are not rounded in a way that shows
 MAX_ROUNDING = 0.25  # of the slice step: rounding beyond that could hide a missing slice
 FLOAT_SLACK = 1e-6
+WHOLE_MM_ROUNDING = 0.499  # or more: all positions are written in whole millimetres
+SEVERAL_GAPS = 2  # one uneven distance is a slice too few or too many
+MOST_AT_ONE_PLACE = 0.5  # of the distances: rounding leaves fewer, a second volume more
 GOLDEN, BAND_STEPS = (5**0.5 - 1) / 2, 60
 MAX_TILT_DEG = 0.5
 
@@ -72,7 +75,9 @@ def assemble_stack(planes: Sequence[Plane]) -> StackGeometry:
     order = np.lexsort((*positions.T, np.round(positions @ normal, 6)))
     positions = positions[order]
     rounding_mm = written_rounding_mm(positions)
-    _refuse_uneven_distances(positions @ normal, float(np.abs(normal).sum()) * rounding_mm)
+    along_normal_mm = float(np.abs(normal).sum()) * rounding_mm
+    _refuse_rounded_distances(positions @ normal, along_normal_mm)
+    _refuse_uneven_distances(positions @ normal, along_normal_mm)
     _refuse_off_line(positions, normal, rounding_mm)
     step = (positions[-1] - positions[0]) / (len(planes) - 1)
     refuse_interleaved([planes[index] for index in order], float(np.linalg.norm(step)))
@@ -175,6 +180,31 @@ def _narrowest_band_mm(distances: Vectors, step: float, rounding_mm: float) -> f
     return width_mm((low + high) / 2)
 
 
+def _refuse_rounded_distances(distances: Vectors, rounding_mm: float) -> None:
+    """Refuse distances that rounding to whole millimetres made uneven, which a missing slice could hide in."""
+    if len(distances) < MIN_SLICES or rounding_mm < WHOLE_MM_ROUNDING:
+        return
+    gaps = np.diff(distances)
+    step = float(gaps.mean())
+    uneven = np.count_nonzero(np.abs(gaps - np.median(gaps)) > GAP_TOLERANCE * step)
+    if (
+        uneven >= SEVERAL_GAPS
+        and np.mean(gaps <= SAME_PLACE_MM) <= MOST_AT_ONE_PLACE
+        and not _even_within(distances, rounding_mm)
+        and _narrowest_band_mm(distances, step, rounding_mm) <= 2 * rounding_mm * (1 + FLOAT_SLACK)
+    ):
+        raise _rounded_to_whole_millimetres()
+
+
+def _rounded_to_whole_millimetres() -> InputRefused:
+    return InputRefused(
+        "uneven_spacing",
+        "The positions of all slices are written in whole millimetres, and their distances are as uneven as such "
+        "rounding leaves them: whether a slice is missing cannot be told. "
+        "Send the series as the scanner wrote it, with the decimals of its positions.",
+    )
+
+
 def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
     gaps = np.diff(distances)
     apart = gaps[gaps > SAME_PLACE_MM]
@@ -216,7 +246,10 @@ def _refuse_off_line(positions: Vectors, normal: Vectors, rounding_mm: float) ->
     rounded_mm = 2 * rounding_mm * np.sqrt(3)  # this slice's rounding, and that of the ones that the line goes by
     length_mm = float(np.linalg.norm(step))
     allowed = max(OFF_LINE_MM, 0.05 * length_mm, min(rounded_mm, MAX_ROUNDING * length_mm))
-    if (np.linalg.norm(residual, axis=1) > allowed).any():
+    farthest_mm = float(np.linalg.norm(residual, axis=1).max())
+    if farthest_mm > allowed:
+        if rounding_mm >= WHOLE_MM_ROUNDING and farthest_mm <= rounded_mm:
+            raise _rounded_to_whole_millimetres()
         raise InputRefused(
             "uneven_spacing",
             "The slices do not lie behind one another on a straight line at even distances. "

@@ -229,7 +229,9 @@ def _nothing_found(ignored: int, unreadable: int, others: Sequence[str]) -> Inpu
         )
     if others:
         telling = most_telling(others)
-        return InputRefused("no_images" if telling == ONLY_A_LIST else "unsupported_format", telling, details)
+        if telling == ONLY_A_LIST:
+            return InputRefused("no_images", telling, details)
+        return InputRefused("unsupported_format", telling, details)
     return InputRefused(
         "no_images", "Nothing in the input is a DICOM or NIfTI image. Send a T1-weighted head scan.", details
     )
