@@ -23,13 +23,14 @@ from med3d_service.working_copy.pseudonyms import Pseudonyms
 from med3d_service.working_copy.vocabulary import (
     CODES,
     DERIVATION_CODES,
-    DERIVATIONS,
     MANUFACTURERS,
     MODELS,
     known_agent,
+    known_derivation,
     known_description,
     known_sequence,
     known_words,
+    option_stem,
 )
 
 
@@ -38,6 +39,7 @@ class Rule(Enum):
 
     NUMBER = auto()  # stays if it is a number
     CODE = auto()  # known codes stay, others become stand-ins
+    OPTION = auto()  # the same, and of others the stem that has a meaning
     UID = auto()  # becomes a stand-in
     CLASS_UID = auto()  # stays if DICOM defines it
     SEX = auto()  # stays if F, M or O
@@ -68,7 +70,7 @@ _KEYWORDS = {
         SeriesNumber InstanceNumber GantryDetectorTilt TriggerTime PixelPaddingValue PixelPaddingRangeLimit
     """,
     Rule.CODE: """
-        ImageType FrameType Modality ScanningSequence SequenceVariant ScanOptions MRAcquisitionType AngioFlag
+        ImageType FrameType Modality ScanningSequence SequenceVariant MRAcquisitionType AngioFlag
         PhotometricInterpretation BodyPartExamined PatientPosition InPlanePhaseEncodingDirection RescaleType
         PixelPresentation VolumetricProperties VolumeBasedCalculationTechnique ComplexImageComponent
         AcquisitionContrast EchoPulseSequence EchoPlanarPulseSequence InversionRecovery TimeOfFlightContrast
@@ -76,6 +78,7 @@ _KEYWORDS = {
         GeometryOfKSpaceTraversal RectilinearPhaseEncodeReordering DiffusionDirectionality DimensionOrganizationType
         LossyImageCompression StackID ResonantNucleus
     """,
+    Rule.OPTION: "ScanOptions",
     Rule.UID: "StudyInstanceUID SeriesInstanceUID SOPInstanceUID FrameOfReferenceUID",
     Rule.CLASS_UID: "SOPClassUID",
     Rule.SEX: "PatientSex",
@@ -201,15 +204,21 @@ def _code(text: str, pseudonyms: Pseudonyms) -> str:
     return text if known else pseudonyms.code(text)
 
 
+def _option(text: str, pseudonyms: Pseudonyms) -> str:
+    kept = _code(text, pseudonyms)
+    return kept if kept == text else option_stem(text) or kept
+
+
 _TEXT_RULES: Mapping[Rule, Callable[[str, Pseudonyms], str]] = {
     Rule.CODE: _code,
+    Rule.OPTION: _option,
     Rule.UID: lambda text, pseudonyms: pseudonyms.uid(text) if text else "",
     Rule.CLASS_UID: lambda text, pseudonyms: pseudonyms.class_uid(text),
     Rule.SEX: lambda text, _: text.upper() if text.upper() in {"F", "M", "O"} else "",
     Rule.MANUFACTURER: lambda text, _: known_words(text, MANUFACTURERS),
     Rule.MODEL: lambda text, _: known_words(text, MODELS),
     Rule.DESCRIPTION: lambda text, _: known_description(text),
-    Rule.DERIVATION: lambda text, _: known_words(text, DERIVATIONS),
+    Rule.DERIVATION: lambda text, _: known_derivation(text),
     Rule.CODE_VALUE: lambda text, _: text if text in DERIVATION_CODES else "",
     Rule.SEQUENCE_NAME: lambda text, _: known_sequence(text),
     Rule.AGENT: lambda text, _: known_agent(text),

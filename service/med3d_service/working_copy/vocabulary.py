@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 _WORD = re.compile(r"[A-Za-z0-9*.]+")
-_DESCRIPTION_WORD = re.compile(r"\+C\b|\bC\+|\bw/o\b|[A-Za-z0-9*.]+", re.IGNORECASE)
+_DESCRIPTION_WORD = re.compile(r"\+C\b|\bC\+|\bw/o\b|[A-Za-z0-9]+\*?|\*", re.IGNORECASE)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -16,7 +16,7 @@ def _words(text: str) -> frozenset[str]:
 
 CODES = _words(
     """
-    original derived primary secondary other none mixed unknown yes no y n ct mr pt nm us
+    original derived primary secondary other none mixed unknown yes no y n ct mr pt nm us xa cr dx seg
     m p r i se ffe ir gr ep rm fl m_ffe p_ffe r_ffe i_ffe m_se p_se r_se i_se m_ir p_ir r_ir i_ir w f ip op
     magnitude phase real imaginary norm nd dis2d dis3d mfsplit uni uni-den inv1 inv2 t1 t2 pd t1w t2w
     axial sagittal coronal localizer scout overview survey composed comp sum mean avg moco
@@ -26,7 +26,9 @@ CODES = _words(
     m_b0 m_b1 b0_map b1_map fat_fraction flip angle
     angio tof stack volume sampled distorted flow_encoded fluid_attenuated proton_density stir t2_star tagging
     temperature spectroscopy maximum_ip minimum_ip max_ip min_ip median_ip volume_render surface_render
-    gradient spin both 1d 2d 3d sk mtc ss trss sp mp osp per rg cg ppg fc pff pfp fs fcfreq_ax fcslice_ax
+    quantity std_deviation maximum minimum segmentation labelmap flow_comp
+    gradient spin both 1d 2d 3d sk mtc ss trss sp mp osp per rg cg ppg fc pff pfp fs
+    fc_freq_ax fc_slice_ax fcfreq_ax fcslice_ax fc_freq_ax_gems fc_slice_ax_gems fcfreq_ax_gems fcslice_ax_gems
     acc_gems edr_gems fast_gems vasctof_gems filtered_gems nphase_gems sat_gems fsa_gems pfse_gems multi_gems
     monochrome monochrome1 monochrome2 rgb ybr_full ybr_full_422 ybr_rct ybr_ict ybr_partial_420 color
     hu normalized brain head skull neck headneck cspine whole_body hfs hfp ffs ffp hfdr hfdl ffdr ffdl
@@ -60,10 +62,10 @@ DESCRIPTIONS = _words(
     """
     t1 t1w t1wi t1c t1ce t1gd t1km mprage memprage bravo spgr fspgr mp2rage vibe lava thrive t1tfe tfe tfl ffe flash
     mpr3d
-    t2 t2w haste ciss fiesta flair tirm dark pd pdw proton density space cube vista brainview
+    * t2 t2w haste ciss fiesta flair tirm dark pd pdw proton density space cube vista brainview
     dwi dti adc trace diff diffusion fa bold fmri asl perf perfusion rest
     swi swip swan hemo t2star t2* qsm susc susceptibility venobold fsbb bsi
-    tof mra cemra emra mrv angio veno venogram venography inhance tricks twist mip pc pca
+    tof mra cmra cemra emra mrv angio veno venogram venography inhance tricks twist mip pc pca
     loc localizer localiser scout survey aascout scanogram scano locator plan scan planscan smart brain smartbrain
     cal calib calibration coil sens coilsens sensitivity ref refscan sense senseref prescan shim shimming
     fieldmap fmap field map mapping b0 b1 b0map b1map afi gre se tse fse ir
@@ -79,14 +81,17 @@ DESCRIPTIONS = _words(
     autoalign auto align reperage ubersicht uebersicht overview planning planung planungsscan
     rt op stealth brainlab surgical surgery therapy radiotherapy treatment speeder speedermap senserefscan
     3di s3di stof 3dtof 2dtof tof3d tof2d inflow motsa cow willis art arterial ven venous
+    st1wi st1tfe st1c st1ce st1gd st1km stof2d stof3d 2dtof2d 2dtof3d 2dstof 2dstof2d 2dstof3d 3dtof2d 3dtof3d 3dstof
+    3dstof2d 3dstof3d 3plan 3plans threepl threeplan threeplane threeplanes threeplans tripl triplan triplanes
+    triplans
     """
 )
 DERIVATIONS = _words(
     """
-    reformat reformatted reformatting multiplanar multi planar curved mpr mip minip maximum minimum intensity projection
-    volume surface render rendered rendering vrt subtract subtracted subtraction difference segmentation segmented label
+    multiplanar multi planar curved mpr mip minip maximum minimum intensity projection
+    volume surface vrt difference segmentation segmented label
     map maps labelmap parcellation parametric quantitative relaxation perfusion diffusion velocity adc fa cbf cbv t1 t2
-    t2* r1 r2 r2* gradwarp grad warp n3 n4 scaled defac deface defaced defacing lossy lossless compression compressed
+    * t2* r1 r2 r2* gradwarp grad warp n3 n4 scaled lossy lossless compression compressed
     jpeg distortion correction corrected gradient bias field filter filtered normalized resampled average
     """
 )
@@ -95,6 +100,14 @@ DERIVATION_CODES = frozenset(str(code) for code in range(113040, 113098))
 _STEMS = re.compile(
     r"scout|survey|locali[sz]er|lo[ck]ali[sz]|scanogram|topogram|refscan|autoalign|ue?bersicht|locator|planscan|smartbrain|angio|calib|fieldmap|mprage|gado"
 )
+_OPTION_STEMS = {"FC": re.compile("FC"), "FLOW_COMP": re.compile("FLOW"), "TOF": re.compile(".*TOF")}
+"""Vendors end these as they like; the stem says what gradients or inflow do to the contrast."""
+_DERIVATION_STEMS = re.compile(r"(?:reformat|subtract|defac|render)(?=\w*$)", re.ASCII)
+_MAP = re.compile(
+    r"(?:parametric|quantitative|relaxation|perfusion|diffusion|velocity|adc|fa|cbf|cbv|[rt][12])\*?maps?", re.ASCII
+)
+_PHRASES = re.compile(r"plan scan|smart brain|field map|auto align")
+"""Of two words, and the second, too, may be part of a longer one."""
 AGENTS = _words(
     "gd gad gado gadolinium gadovist gadavist dotarem magnevist omniscan prohance multihance gadobutrol clariscan"
 )
@@ -131,16 +144,34 @@ def _unaccented(text: str) -> str:
     return "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
 
 
+def known_derivation(text: str) -> str:
+    """Keep the words that DERIVATIONS lists, maps in one word (``ADCmap``), and stems such as of ``reformation``."""
+    kept = []
+    for word in _DESCRIPTION_WORD.findall(text.replace("_", " ")):
+        plain = word.casefold()
+        stem = _DERIVATION_STEMS.match(plain)
+        if {plain, plain.strip("*")} & DERIVATIONS or _MAP.fullmatch(plain):
+            kept.append(word)
+        elif stem is not None:
+            kept.append(stem.group())
+    return " ".join(kept)
+
+
+def option_stem(text: str) -> str:
+    """Return what an unlisted ScanOptions value begins with or holds, of what has a meaning; else nothing."""
+    return next((stem for stem, pattern in _OPTION_STEMS.items() if pattern.match(text.upper())), "")
+
+
 def known_description(text: str) -> str:
     """Keep the words that DESCRIPTIONS lists; of a compound such as ``AAHeadScout`` the listed stem."""
     kept = []
-    for found in _DESCRIPTION_WORD.findall(_unaccented(text).replace("_", " ")):
-        word = found.strip(".")
+    for word in _DESCRIPTION_WORD.findall(_unaccented(text).replace("_", " ")):
         stem = _STEMS.search(word.casefold())
         if word.casefold() in DESCRIPTIONS:
             kept.append(word)
         elif stem is not None:
             kept.append(stem.group())
+    kept += _PHRASES.findall(re.sub("[_-]", " ", text.casefold()))
     return " ".join(kept)
 
 
