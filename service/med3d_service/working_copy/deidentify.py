@@ -1,5 +1,6 @@
 """One DICOM file in, its de-identified copy out: rebuilt from the allow-list, pixel data passed on byte for byte."""
 
+import hashlib
 import io
 import struct
 import warnings
@@ -114,10 +115,12 @@ class Deidentifier:
         if not pixels and "Rows" not in dataset:
             raise NotAnImageError
         identity = self._identity(dataset)
-        uids = [self._pseudonyms.class_uid(_text(dataset, "SOPClassUID")), _text(dataset, "SOPInstanceUID")]
-        if not all(uids):
+        class_uid = self._pseudonyms.class_uid(_stated(dataset, "SOPClassUID", "MediaStorageSOPClassUID"))
+        if not class_uid and not _text(dataset, "Modality") and not _text(dataset, "SeriesInstanceUID"):
             raise UnreadableError
-        head = file_head(uids[0], self._pseudonyms.uid(uids[1]), syntax)
+        # Some de-identifiers leave an image no UID of its own; its file needs one all the same.
+        instance_uid = _stated(dataset, "SOPInstanceUID", "MediaStorageSOPInstanceUID") or _uid_of_content(data)
+        head = file_head(class_uid, self._pseudonyms.uid(instance_uid), syntax)
         kept = [
             self._element(dataset, tag, implicit=implicit, little=little)
             for tag in sorted(map(int, dataset.keys()))
@@ -171,6 +174,15 @@ def _text(dataset: Dataset, keyword: str) -> str:
         return str(dataset.get(keyword, "") or "").strip()
     except MALFORMED_BYTES:
         return ""
+
+
+def _stated(dataset: FileDataset, keyword: str, keyword_of_file: str) -> str:
+    """Return what the data set states, else what group 0002 does."""
+    return _text(dataset, keyword) or _text(dataset.file_meta, keyword_of_file)
+
+
+def _uid_of_content(data: bytes) -> str:
+    return f"2.25.{int.from_bytes(hashlib.sha256(data).digest()[:16], 'big')}"
 
 
 def _syntax(dataset: FileDataset) -> UID:

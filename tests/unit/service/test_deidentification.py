@@ -20,6 +20,7 @@ from pydicom.tag import Tag
 from factories.dicom_series import enhanced_dataset, head_like, ras_affine, slice_datasets
 from factories.uploads import dicom_files, gzipped, nifti_file
 from med3d_contract.ages import stored_age
+from med3d_pipeline.reading.dicom_headers import read_planes
 from med3d_service.sealed import SealedWriter
 from med3d_service.working_copy.child import copy_study
 from med3d_service.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
@@ -282,6 +283,38 @@ def test_reports_and_directories_are_no_images():
         delattr(report, keyword)
     with pytest.raises(NotAnImageError):
         deidentified(report)
+
+
+def nameless(in_file_meta, in_data_set=None):
+    """Three slices whose SOP class and instance UIDs were taken out, of group 0002 as well or not."""
+    files = []
+    for data in dicom_files(3):
+        dataset = pydicom.dcmread(io.BytesIO(data))
+        del dataset.SOPInstanceUID
+        if in_data_set is None:
+            del dataset.SOPClassUID
+        if not in_file_meta:
+            del dataset.file_meta.MediaStorageSOPInstanceUID
+            del dataset.file_meta.MediaStorageSOPClassUID
+        buffer = io.BytesIO()
+        pydicom.dcmwrite(buffer, dataset, enforce_file_format=False)
+        files.append(buffer.getvalue())
+    return files
+
+
+@pytest.mark.parametrize("in_file_meta", [True, False])
+@pytest.mark.parametrize("in_data_set", [None, "the class"])
+def test_images_without_a_uid_of_their_own_are_read(tmp_path, in_file_meta, in_data_set):
+    files = nameless(in_file_meta, in_data_set)
+    report, members = copy(tmp_path, files)
+    assert (report.finding, report.copied, report.skipped) == (Finding.COPIED, 3, 0)
+    copies = [pydicom.dcmread(io.BytesIO(data)) for data in members.values()]
+    assert len({each.file_meta.MediaStorageSOPInstanceUID for each in copies}) == 3
+    originals = [pydicom.dcmread(io.BytesIO(data)) for data in files]
+    assert [each.pixel_array.tobytes() for each in copies] == [each.pixel_array.tobytes() for each in originals]
+    path = tmp_path / "one.dcm"
+    path.write_bytes(members["00001.dcm"])
+    assert len(read_planes(path)) == 1
 
 
 @settings(max_examples=150, deadline=None)
