@@ -80,6 +80,11 @@ DESCRIPTIONS = _words(
     localis localiz lokalis lokaliz topogram pilot study plane planes plans 3pl 3plane 3planes triplane three tri pl
     autoalign auto align reperage ubersicht uebersicht overview planning planung planungsscan
     rt op stealth brainlab surgical surgery therapy radiotherapy treatment speeder speedermap senserefscan
+    gdt1 gdt1w postgd postgad postgado postkm pregado nongado kmgabe mdc contraste contrasto kontrastmittelgabe
+    inj injection injecte injiziert iniezione vueway elucirem optimark primovist
+    o kein keine sin sem senza zonder avant prima antes de di
+    operat operation operative operativ surg treat treated treatments chemo chemotherapy radio radiation xrt srs therap
+    tx resection biopsy trauma process processing processed stroke implant implantation dbs partum ictal
     3di s3di stof 3dtof 2dtof tof3d tof2d inflow motsa cow willis art arterial ven venous
     st1wi st1tfe st1c st1ce st1gd st1km stof2d stof3d 2dtof2d 2dtof3d 2dstof 2dstof2d 2dstof3d 3dtof2d 3dtof3d 3dstof
     3dstof2d 3dstof3d 3plan 3plans threepl threeplan threeplane threeplanes threeplans tripl triplan triplanes
@@ -98,7 +103,8 @@ DERIVATIONS = _words(
 DERIVATION_CODES = frozenset(str(code) for code in range(113040, 113098))
 """What CID 7203 of PS3.16 lists, and its neighbours: codes of the standard, none of a site."""
 _STEMS = re.compile(
-    r"scout|survey|locali[sz]er|lo[ck]ali[sz]|scanogram|topogram|refscan|autoalign|ue?bersicht|locator|planscan|smartbrain|angio|calib|fieldmap|mprage|gado"
+    r"scout|survey|locali[sz]er|lo[ck]ali[sz]|scanogram|topogram|refscan|autoalign|ue?bersicht|locator"
+    r"|planscan|smartbrain|angio|calib|fieldmap|mprage|(?:pre|non|post)?gado|operat|surg|chemo|therap"
 )
 _OPTION_STEMS = {"FC": re.compile("FC"), "FLOW_COMP": re.compile("FLOW"), "TOF": re.compile(".*TOF")}
 """Vendors end these as they like; the stem says what gradients or inflow do to the contrast."""

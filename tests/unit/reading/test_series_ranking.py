@@ -140,7 +140,8 @@ def test_a_scan_after_contrast_agent_is_used_where_there_is_no_other_and_reviewe
 @pytest.mark.parametrize(
     "description",
     ["SAG 3D T1 +C", "T1+C", "T1 C+", "t1_mprage_post-Gd", "T1 MPRAGE GADO", "T1ce", "t1_km", "3D T1 mit KM", "T1 CE",
-     "t1 pre and post", "T1 Gadovist", "MPRAGE with contrast"],
+     "t1 pre and post", "T1 Gadovist", "MPRAGE with contrast", "T1_postGd", "T1 POSTGAD", "gdT1", "T1 con contraste", "T1 MDC",
+     "T1 nach Kontrastmittelgabe", "T1 avec injection", "T1 inject\u00e9", "T1 +Gd", "T1 post OP mit KM", "T1 post 5min"],
 )  # fmt: skip
 def test_a_description_that_speaks_of_contrast_agent_is_reviewed_and_the_other_scan_preferred(tmp_path, description):
     header = {"SeriesDescription": description}
@@ -154,6 +155,8 @@ def test_a_description_that_speaks_of_contrast_agent_is_reviewed_and_the_other_s
 @pytest.mark.parametrize(
     "description",
     ["t1_mprage_sag", "T1 without contrast", "T1 w/o Gd", "T1 pre-contrast", "t1_pre_gd", "T1 ohne KM", "non-contrast T1",
+     "T1 post op", "T1 post-op", "T1 post surgery", "T1 post treatment", "T1 post chemo", "T1 post radiotherapy", "T1 sin contraste",
+     "T1 post op\u00e9ratoire", "T1 senza mdc", "T1 sans injection de gadolinium", "T1 pregadolinium", "T1 o. KM",
      "T1 C-spine", "T1 posterior fossa", "T1 3D (enhanced conversion)"],
 )  # fmt: skip
 def test_other_descriptions_say_nothing_of_contrast_agent(tmp_path, description):

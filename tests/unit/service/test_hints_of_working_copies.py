@@ -24,6 +24,11 @@ DESCRIPTIONS = [
     "Lokalisierer 3D", "Localisateur", "localizador", "localizzatore", "Kopflokalisator", "Repérage", "Pilot", "Topogram",
     "Übersicht", "3 PLANE", "3-plane loc", "3pl_loc", "3plane", "AutoAlign_head", "SPEEDER Map", "SenseRefScan", "CoilRefScan",
     "ref scan", "coil survey", "Kopf_Planung", "planning", "s3DI_MC_HR", "3DTOF", "inflow art.", "COW MOTSA", "3D venous",
+    "T1 post op", "T1 post-op", "T1 post surgery", "T1 post surgical", "T1 post treatment", "T1 post chemotherapy",
+    "T1 post radiotherapy", "T1 post op\u00e9ratoire", "T1 post operatorio", "T1 post OP mit KM", "T1 post-processed",
+    "T1_postGd", "T1 POSTGAD", "gdT1", "T1 postgadolinium", "T1 pregadolinium", "T1 nach Kontrastmittelgabe", "T1 KM-Gabe",
+    "T1 con contraste", "T1 avec injection", "T1 inject\u00e9", "T1 sans injection de gadolinium", "T1 MDC",
+    "T1 senza mdc", "T1 sin contraste", "T1 +Gd", "T1 o. KM", "T1 keine KM",
     "T1 RT planning", "SAG T1 xyz 3D", "3D foo bar T1", "pd", "DWI b1000", "bold rest",
 ]  # fmt: skip
 

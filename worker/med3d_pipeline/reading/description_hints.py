@@ -7,7 +7,7 @@ from collections.abc import Sequence
 MOST_CHARACTERS, MOST_DERIVATION_CHARACTERS = 256, 2048  # far above what the standard allows; the rest is not read
 # Philips begins the names of its own protocols with an s: sT1W_3D_TFE, s3DI_MC_HR.
 _WORDS = {
-    "T1": r"s?t1(?:wi?|tfe|ce?|gd|km)?|\w*mprage|bravo|f?spgr|mp2rage|vibe",
+    "T1": r"s?t1(?:wi?|tfe|ce?|gd|km)?|gdt1w?|\w*mprage|bravo|f?spgr|mp2rage|vibe",
     "T2": r"s?t2w?(?! ?\*)|haste|ciss|fiesta",
     "FLAIR": r"s?flair|tirm|dark",
     "PD": r"pd|pdw|proton",
@@ -64,10 +64,21 @@ _CODES_BY_KIND = {
 }
 _KIND_OF_CODE = {code: kind for kind, codes in _CODES_BY_KIND.items() for code in codes.split()}
 
-_AGENT = r"gd|gad|gado\w*|dotarem|magnevist|omniscan|prohance|multihance|clariscan|ce|km|c|contrast|kontrast(?:mittel)?"
-_WITHOUT_AGENT = re.compile(rf"(?<![a-z0-9])(?:pre|non?|without|w/o|wo|ohne|sans|before|vor) ?(?:{_AGENT})(?![a-z0-9])")
+_AGENT = (
+    r"gd|gad|gado\w*|gadavist|dotarem|magnevist|omniscan|prohance|multihance|clariscan|vueway|elucirem|optimark|primovist"
+    r"|ce|km|kmgabe|mdc|contrast[eo]?|kontrast(?:mittel(?:gabe)?)?|inj|injection|injecte|injiziert|iniezione"
+)
+_DENIAL = r"pre|non?|without|w/o|wo|ohne|o|keine?|sans|sin|sem|senza|zonder|before|vor|avant|prima|antes"
+_WITHOUT_AGENT = re.compile(
+    rf"(?<![a-z0-9])(?:{_DENIAL})[. ]*(?:{_AGENT}|c)(?![a-z0-9])(?: (?:d[ei] )?(?:{_AGENT})(?![a-z0-9]))*"
+)
+# What "post" can follow that is no contrast agent.
+_AFTER_TREATMENT = re.compile(
+    r"(?<![a-z0-9])post (?:op\S*|surg\w*|treat\w*|chemo\w*|radi\w*|x?rt|srs|therap\w*|tx|resection"
+    r"|biopsy|trauma\w*|process\w*|stroke|implant\w*|dbs|partum|ictal)(?![a-z0-9])"
+)
 _WITH_AGENT = re.compile(
-    rf"(?<![a-z0-9])(?:{_AGENT.replace('|c|', '|')}|post|postcontrast|t1c|t1 ?(?:ce|gd|km)|c ?\+)(?![a-z0-9])"
+    rf"(?<![a-z0-9])(?:{_AGENT}|post|post(?:gd|gad|gado\w*|km|contrast)|t1c|t1 ?(?:ce|gd|km)|gdt1w?|c ?\+)(?![a-z0-9])"
     r"|\+ ?c(?![a-z0-9])"
 )
 
@@ -85,7 +96,7 @@ def hints_of(series: str, protocol: str = "") -> frozenset[str]:
 def _kinds(description: str) -> set[str]:
     text = _plain(description, MOST_CHARACTERS)
     found = {hint for hint, pattern in _PATTERNS.items() if pattern.search(text)}
-    if _WITH_AGENT.search(_WITHOUT_AGENT.sub(" ", text)):
+    if _WITH_AGENT.search(_AFTER_TREATMENT.sub(" ", _WITHOUT_AGENT.sub(" ", text))):
         found.add("contrast agent")
     return found
 
