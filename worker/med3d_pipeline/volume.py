@@ -47,3 +47,10 @@ class Volume:
         """Distance between voxel centres along each voxel axis, in millimetres."""
         x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
         return (float(x), float(y), float(z))
+
+    @property
+    def face_areas_cm2(self) -> tuple[float, float, float]:
+        """Area of a voxel's face across each voxel axis, in square centimetres."""
+        columns = self.affine[:3, :3].T
+        x, y, z = (float(np.linalg.norm(np.cross(columns[axis - 2], columns[axis - 1]))) / 100 for axis in range(3))
+        return (x, y, z)

@@ -35,7 +35,7 @@ def zeros_beside_brain_cm2(native: Volume, mask: Mask) -> float:
     inside, blank = coarse.voxels > 0.5, coarsen(image, BLOCK_MM).voxels == 0
     if _is_extracted(inside, blank):
         return _flat_ends_cm2(brain)
-    return float(sum(face * _bare_along(inside, blank, axis) for axis, face in enumerate(_faces_cm2(coarse))))
+    return float(sum(face * _bare_along(inside, blank, axis) for axis, face in enumerate(coarse.face_areas_cm2)))
 
 
 def _is_extracted(inside: Flags, blank: Flags) -> bool:
@@ -91,7 +91,7 @@ def _flat_ends_cm2(brain: Volume) -> float:
     Ends at the image's border are measured elsewhere (brain_at_edge_cm2 counts both).
     """
     area = 0.0
-    for axis, face_cm2 in enumerate(_faces_cm2(brain)):
+    for axis, face_cm2 in enumerate(brain.face_areas_cm2):
         slices = np.count_nonzero(brain.voxels, axis=_others(axis)) * face_cm2
         held = np.flatnonzero(slices)
         step = voxels_to_hold(STEP_MM, brain.spacing_mm[axis])
@@ -99,12 +99,6 @@ def _flat_ends_cm2(brain: Volume) -> float:
             if held[0] <= deeper <= held[-1] and 0 < end < len(slices) - 1:
                 area += max(0.0, float(2 * slices[end] - slices[deeper]))
     return area
-
-
-def _faces_cm2(volume: Volume) -> list[float]:
-    """Return the area of a voxel's face across each axis, cm2."""
-    columns = volume.affine[:3, :3].T
-    return [float(np.linalg.norm(np.cross(columns[axis - 2], columns[axis - 1]))) / 100 for axis in range(3)]
 
 
 def _others(axis: int) -> tuple[int, ...]:

@@ -56,9 +56,7 @@ def _areas_cm2(image: Volume, least: float) -> list[npt.NDArray[np.float64]]:
     shown = image.voxels > least
     columns = shown.sum(axis=2, dtype=np.int32)
     counts = (columns.sum(axis=1), columns.sum(axis=0), shown.reshape(-1, shown.shape[2]).sum(axis=0, dtype=np.int32))
-    x, y, z = (image.affine[:3, axis] for axis in range(3))
-    faces_mm2 = (np.linalg.norm(np.cross(first, second)) for first, second in ((y, z), (x, z), (x, y)))
-    return [count * (float(face) / 100) for count, face in zip(counts, faces_mm2, strict=True)]
+    return [count * face_cm2 for count, face_cm2 in zip(counts, image.face_areas_cm2, strict=True)]
 
 
 def _blank(areas_cm2: npt.NDArray[np.float64]) -> int:

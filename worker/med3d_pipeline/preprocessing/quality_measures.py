@@ -12,7 +12,7 @@ from med3d_pipeline.preprocessing.contrast import TemplateTissues, measure_contr
 from med3d_pipeline.preprocessing.registration import Alignment
 from med3d_pipeline.preprocessing.resampling import coarsen, sample_linear
 from med3d_pipeline.preprocessing.template import Template
-from med3d_pipeline.volume import Affine, Volume, Voxels
+from med3d_pipeline.volume import Volume, Voxels
 
 Flags = npt.NDArray[np.bool_]
 
@@ -65,7 +65,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
         "affine_determinant": float(np.linalg.det(linear)),
         "affine_anisotropy": float(stretch[0] / stretch[-1]),
         "template_outside_view": outside,
-        "brain_at_edge_cm2": _area_at_edge_cm2(evidence.mask, evidence.native.affine)
+        "brain_at_edge_cm2": _area_at_edge_cm2(evidence.native, evidence.mask)
         + zeros_beside_brain_cm2(evidence.native, evidence.mask),
         "signal_to_noise": signal,
         "contrast_to_noise": contrast,
@@ -85,13 +85,9 @@ def _against_template(evidence: QualityEvidence) -> tuple[float, float]:
     return 2 * both / (int(moved.sum()) + brain_voxels), float(unseen.mean())
 
 
-def _area_at_edge_cm2(mask: Mask, affine: Affine) -> float:
-    area = 0.0
-    for axis in range(3):
-        first, second = (affine[:3, other] for other in range(3) if other != axis)
-        face_cm2 = float(np.linalg.norm(np.cross(first, second))) / 100
-        area += face_cm2 * sum(np.count_nonzero(mask.take(end, axis=axis)) for end in (0, -1))
-    return float(area)
+def _area_at_edge_cm2(native: Volume, mask: Mask) -> float:
+    ends = [sum(np.count_nonzero(mask.take(end, axis=axis)) for end in (0, -1)) for axis in range(3)]
+    return float(sum(count * face_cm2 for count, face_cm2 in zip(ends, native.face_areas_cm2, strict=True)))
 
 
 def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:
