@@ -1,31 +1,25 @@
-"""The results API: put together here, served here."""
+"""The results API, put together."""
 
-import ctypes
-import gc
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import structlog
-import uvicorn
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from med3d_service.access import Viewer
 from med3d_service.access.callers import Gate
+from med3d_service.api.service import Service
 from med3d_service.audit.requests import RequestAudit
 from med3d_service.audit.routes import Unaudited
 from med3d_service.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
-from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.delivery.destinations import load_destinations
 from med3d_service.idempotency import Repetitions, describe_idempotency
-from med3d_service.logs import configure_logging
 from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, Problem, problems, render_problems
 from med3d_service.routes import (
@@ -50,12 +44,9 @@ from med3d_service.routes.conditional import describe_not_modified, with_etags
 from med3d_service.routes.headers import with_security_headers
 from med3d_service.routes.health import health_router
 from med3d_service.runs.transitions import grant_grace
-from med3d_service.settings import Settings
 from med3d_service.tables import BeatRow
 
 log = structlog.get_logger()
-STOP_S = 3
-M_ARENA_MAX, ARENAS = -8, 2  # mallopt(3)
 
 DESCRIPTION = """Brain age and estimated SDMT of T1-weighted head MRI, with intervals and reasons.
 
@@ -63,9 +54,9 @@ Research software, not a medical device. Every error is `application/problem+jso
 `remedy`. Send `Authorization: Bearer KEY` everywhere but on /healthz and /readyz."""
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Put the API together. The database's schema must be there (see processes.migrate)."""
-    service = Service.compose(settings)
+def build_app(service: Service) -> FastAPI:
+    """Put routes and what stands around them on the parts of the service."""
+    settings = service.settings
     app = FastAPI(
         title="InfoVAE-Med3D",
         version=version("infovae-med3d"),
@@ -172,43 +163,3 @@ def _beat(service: Service, stopped: threading.Event) -> None:
                 session.merge(BeatRow(process="api", beat_at=db_now()))
         except Exception as error:  # noqa: BLE001 - the edge of this thread: a database that is away comes back
             log.warning("beat_missed", kind=type(error).__name__)
-
-
-class _Server(uvicorn.Server):
-    """Ends like the other processes of the service: a signal that was heeded is not raised again."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        del sig, frame
-        self.should_exit = True
-
-
-def _share_arenas() -> None:
-    """Let threads share two arenas of glibc's malloc: with one each, pieces of uploads pile up in all of them."""
-    with suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
-
-
-def serve(settings: Settings, *, port: int, socket: Path | None) -> None:
-    """Run the API until SIGTERM or SIGINT; what is under way gets STOP_S seconds."""
-    configure_logging()
-    _share_arenas()
-    app = create_app(settings)
-    # Half a million objects of imports and schemas live as long as the process: looking through them at each full
-    # collection would hold up one request in a hundred for a tenth of a second.
-    gc.collect()
-    gc.freeze()
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=port,
-        uds=str(socket) if socket else None,
-        ssl_certfile=settings.tls_cert,
-        ssl_keyfile=None if settings.tls_key is None else str(settings.tls_key),
-        access_log=False,
-        log_config=None,
-        http="httptools",
-        server_header=False,
-        forwarded_allow_ips=settings.trusted_proxies,
-        timeout_graceful_shutdown=STOP_S,
-    )
-    _Server(config).run()

@@ -11,9 +11,11 @@ import structlog
 from sqlalchemy import select
 
 from med3d_service.arrival_tables import ArrivedInstanceRow
-from med3d_service.composition import Service
+from med3d_service.database import Database
 from med3d_service.intake.originals import original_key, upload_of
+from med3d_service.settings import Settings
 from med3d_service.tables import UploadRow
+from med3d_store.object_store import ObjectStore
 
 log = structlog.get_logger()
 LOOKED_UP_AT_ONCE = 500
@@ -39,8 +41,14 @@ class Leftovers:
     the store's, or jumps, an original that was stored a moment ago looks old, and would go before its row is committed.
     """
 
-    def __init__(self, service: Service, clock: Callable[[], float] = time.monotonic) -> None:
-        self._service = service
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        store: ObjectStore,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self._database, self._store = settings, database, store
         self._clock = clock
         self._since: dict[_Fragment | _Orphan, float] = {}
 
@@ -49,31 +57,31 @@ class Leftovers:
         now = self._clock()
         lying: Iterator[_Fragment | _Orphan] = islice(chain(self._fragments(), self._orphans()), MOST_WATCHED)
         self._since = {one: self._since.get(one, now) for one in lying}
-        old = [one for one, since in self._since.items() if now - since >= self._service.settings.leftover_s]
+        old = [one for one, since in self._since.items() if now - since >= self._settings.leftover_s]
         for one in old:
             if isinstance(one, _Fragment):
                 one.path.unlink(missing_ok=True)
             else:
-                self._service.store.delete(original_key(one.upload_id))
+                self._store.delete(original_key(one.upload_id))
             del self._since[one]
         if old:
             log.info("leftovers_removed", count=len(old))
         return len(old)
 
     def _fragments(self) -> Iterator[_Fragment]:
-        for path in self._service.settings.spool_dir.iterdir():
+        for path in self._settings.spool_dir.iterdir():
             with suppress(FileNotFoundError):  # its upload has ended meanwhile
                 if path.is_file():
                     yield _Fragment(path, path.stat().st_mtime_ns)
 
     def _orphans(self) -> Iterator[_Orphan]:
-        ids = (upload_of(stored.key) for stored in self._service.store.list("originals"))
+        ids = (upload_of(stored.key) for stored in self._store.list("originals"))
         while some := list(islice(ids, LOOKED_UP_AT_ONCE)):
             yield from map(_Orphan, sorted(self._unreferenced(some)))
 
     def _unreferenced(self, ids: list[str]) -> set[str]:
         """Those of ``ids`` that are neither of an upload nor of an instance that has arrived."""
-        with self._service.database.read() as session:
+        with self._database.read() as session:
             uploads = session.scalars(select(UploadRow.id).where(UploadRow.id.in_(ids))).all()
             arrived = session.scalars(
                 select(ArrivedInstanceRow.upload_id).where(ArrivedInstanceRow.upload_id.in_(ids))

@@ -31,13 +31,13 @@ def retention(
     What is not set is kept for ever. Nothing is removed of a study that has no answer yet or is being worked on.
     """
     settings = service_here(data_dir)
-    from med3d_service.composition import Service
+    from med3d_service.processes.composition import Essentials
     from med3d_service.retention import Retention
     from med3d_store.object_store import StoreError
 
-    service = Service.compose(settings)
+    parts = Essentials.open(settings)
     try:
-        kept = Retention(service)
+        kept = Retention(settings, parts.database, parts.store, parts.vault, parts.trail)
         _show(kept.due())
         if dry_run:
             typer.echo("Dry run: nothing was removed.")
@@ -46,7 +46,7 @@ def retention(
     except StoreError as error:
         raise CommandError(f"{error}; the service removes the rest when it can") from error
     finally:
-        service.close()
+        parts.close()
     typer.echo("Removed: " + (", ".join(f"{name} {count}" for name, count in removed.items()) or "nothing") + ".")
 
 

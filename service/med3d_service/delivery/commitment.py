@@ -5,7 +5,6 @@ peer opens, so the listener takes it. A transaction's UID follows from delivery 
 """
 
 from collections.abc import Iterable
-from typing import Protocol
 
 import structlog
 from pydicom.dataset import Dataset
@@ -28,14 +27,6 @@ COMMITTED, SOME_FAILED = 1, 2  # PS3.4 J.3.3, event type ID
 def transaction_uid(delivery_id: str, tries: int) -> str:
     """Of the request that the ``tries``-th sending of a delivery makes."""
     return own_uid(delivery_id, "commitment", str(tries))
-
-
-class TakesReports(Protocol):
-    """``Commitments``, or a test's stand-in."""
-
-    def report(self, calling_ae_title: str, event_type: int, report: Dataset) -> int:
-        """Take a report; the DIMSE status that answers it."""
-        ...
 
 
 class Commitments:

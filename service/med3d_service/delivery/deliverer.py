@@ -1,68 +1,27 @@
-"""The deliverer: one thread for each destination, so that one that hangs does not keep the others waiting."""
+"""Delivering to one destination, whatever protocol it speaks."""
 
 import threading
 from collections.abc import Callable, Mapping
 
 import structlog
 
-from med3d_service.audit import Action, AuditEvent
+from med3d_service.audit import Action, AuditEvent, AuditTrail
 from med3d_service.audit.events import process
-from med3d_service.composition import Service
+from med3d_service.database import Database
 from med3d_service.delivery import outbox
 from med3d_service.delivery.commitment import transaction_uid
-from med3d_service.delivery.destinations import Destination, Kind, Webhook, load_destinations
+from med3d_service.delivery.destinations import Destination, Kind, Webhook
 from med3d_service.delivery.dimse import DimseSender
 from med3d_service.delivery.outbox import Patience
 from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError, Sender
 from med3d_service.delivery.stow import StowSender
 from med3d_service.delivery.webhook import WebhookSender
-from med3d_service.logs import configure_logging
 from med3d_service.peers.configuration import DicomwebPeer
-from med3d_service.reports.library import ReportLibrary, ReportUnavailableError
+from med3d_service.reports.library import ReportUnavailableError
 from med3d_service.settings import Settings
-from med3d_service.stopping import StopSignal
 from med3d_service.tables import DeliveryRow
 
 log = structlog.get_logger()
-STOP_S = 4.0
-
-
-def run(settings: Settings) -> None:
-    """Plan and deliver until SIGTERM or SIGINT."""
-    configure_logging()
-    stop = StopSignal()
-    service = Service.compose(settings)
-    destinations = load_destinations(settings)
-    stopped = threading.Event()
-    threads = [
-        threading.Thread(
-            target=DestinationLoop(service, destination).run,
-            args=(stopped,),
-            name=destination.name,
-            daemon=True,  # a peer that hangs must not keep us: what is in hand is sent again
-        )
-        for destination in destinations
-    ]
-    for thread in threads:
-        thread.start()
-    log.info("deliverer_started", destinations=[destination.name for destination in destinations])
-    while not stop.wait(settings.deliverer_poll_s):
-        _planned(service, destinations)
-    stopped.set()
-    for thread in threads:
-        thread.join(STOP_S / len(threads))
-    log.info("deliverer_stopped")
-
-
-def _planned(service: Service, destinations: tuple[Destination, ...]) -> None:
-    try:
-        with service.database.read() as session:
-            if not outbox.has_answers(session):
-                return
-        with service.database.write() as session:
-            outbox.plan(session, destinations, Patience.of(service.settings))
-    except Exception:  # the edge: a database that is away comes back
-        log.exception("planning_failed")
 
 
 def sender_to(destination: Destination) -> Sender:
@@ -86,20 +45,22 @@ class DestinationLoop:
 
     def __init__(
         self,
-        service: Service,
+        settings: Settings,
+        database: Database,
+        trail: AuditTrail,
         destination: Destination,
+        contents: Callable[[str, Kind], bytes],
         *,
         sender: Sender | None = None,
-        contents: Callable[[str, Kind], bytes] | None = None,
     ) -> None:
-        self._database = service.database
-        self._trail = service.audit
+        self._database = database
+        self._trail = trail
         self._destination = destination.name
-        self._commitment_s = service.settings.delivery_commitment_s if destination.commitment else None
-        self._patience = Patience.of(service.settings)
-        self._poll_s = service.settings.deliverer_poll_s
+        self._contents = contents
+        self._commitment_s = settings.delivery_commitment_s if destination.commitment else None
+        self._patience = Patience.of(settings)
+        self._poll_s = settings.deliverer_poll_s
         self._sender = sender or sender_to(destination)
-        self._contents = contents or ReportLibrary(service).content
 
     def run(self, stopped: threading.Event) -> None:
         """Deliver until ``stopped``."""

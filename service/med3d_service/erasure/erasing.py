@@ -7,9 +7,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
-from med3d_service.audit import Action, Actor, AuditEvent
-from med3d_service.composition import Service
-from med3d_service.database import db_now
+from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
+from med3d_service.database import Database, db_now
 from med3d_service.erasure.objects import keys_of
 from med3d_service.erasure.rows import delete_rows, versions_of
 from med3d_service.erasure.tables import TombstoneRow
@@ -20,6 +19,7 @@ from med3d_service.pulls.tables import PullRow
 from med3d_service.pulls.wanted import Wanted
 from med3d_service.tables import RunRow, StudyRow
 from med3d_service.working_copy.states import CopyStatus
+from med3d_store.object_store import ObjectStore
 
 log = structlog.get_logger()
 IN_WORK = (RunStatus.PREPROCESSING, RunStatus.PREDICTING)
@@ -34,7 +34,16 @@ class Erased:
     objects: int
 
 
-def erase_study(service: Service, session: Session, study: StudyRow, actor: Actor, *, reason: str) -> Erased:
+def erase_study(
+    session: Session,
+    study: StudyRow,
+    actor: Actor,
+    *,
+    reason: str,
+    store: ObjectStore,
+    vault: IdentifierVault,
+    trail: AuditTrail,
+) -> Erased:
     """Erase in the caller's transaction; ``finish_erasures`` then removes the objects.
 
     Raises ServiceError("study_in_work") while a worker holds a stage: what it is about to write would be left behind.
@@ -46,11 +55,11 @@ def erase_study(service: Service, session: Session, study: StudyRow, actor: Acto
     )
     if session.scalars(in_work).first() or session.scalars(copying).first():
         raise ServiceError("study_in_work")
-    keys = keys_of(session, service.store, study_ids)
+    keys = keys_of(session, store, study_ids)
     runs = select(func.count()).select_from(RunRow).where(RunRow.study_id.in_(study_ids))
     erased = Erased(study_ids, session.execute(runs).scalar_one(), len(keys))
     now, site = session.execute(select(db_now())).scalar_one(), study.site
-    _delete_pulls(session, service.vault, study_ids, site)
+    _delete_pulls(session, vault, study_ids, site)
     delete_rows(session, study_ids)
     forget(session, study_ids)
     for study_id in study_ids:
@@ -68,20 +77,18 @@ def erase_study(service: Service, session: Session, study: StudyRow, actor: Acto
             )
         )
         detail: dict[str, str | int] = {"reason": reason, "runs": erased.runs, "objects": len(keys)}
-        service.audit.append(
-            session, AuditEvent(actor, Action.ERASE, object_kind="study", object_id=study_id, detail=detail)
-        )
+        trail.append(session, AuditEvent(actor, Action.ERASE, object_kind="study", object_id=study_id, detail=detail))
     return erased
 
 
-def finish_erasures(service: Service) -> int:
+def finish_erasures(database: Database, store: ObjectStore) -> int:
     """Remove the objects of what was erased; how many studies were finished. Safe to be broken off and repeated."""
-    with service.database.read() as session:
+    with database.read() as session:
         pending = session.scalars(select(TombstoneRow).where(TombstoneRow.finished_at.is_(None))).all()
     for tombstone in pending:
         for key in tombstone.objects:
-            service.store.delete(key)
-        with service.database.write() as session:
+            store.delete(key)
+        with database.write() as session:
             row = session.get_one(TombstoneRow, tombstone.study_id)
             row.objects, row.finished_at = [], db_now()
         log.info("erasure_finished", study_id=tombstone.study_id, objects=len(tombstone.objects))

@@ -10,7 +10,6 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode
 
-from med3d_service.delivery.commitment import TakesReports
 from med3d_service.intake.arrivals import Arrival, InstanceRefused, Readable, Source, StoreFull
 from med3d_service.intake.file_meta import file_head
 from med3d_service.listener import commands, negotiation, pdus
@@ -48,6 +47,14 @@ class ReceivesInstances(Protocol):
 
     def receive_instance(self, stream: Readable, source: Source) -> Arrival:
         """Take one DICOM file. Raises InstanceRefused, StoreFull."""
+        ...
+
+
+class TakesReports(Protocol):
+    """``delivery.commitment.Commitments``, or a test's stand-in."""
+
+    def report(self, calling_ae_title: str, event_type: int, report: Dataset) -> int:
+        """Take a report; the DIMSE status that answers it."""
         ...
 
 

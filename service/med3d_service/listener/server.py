@@ -1,4 +1,4 @@
-"""The listener's process: accepts connections and gives each association a thread."""
+"""The listener: accepts connections and gives each association a thread."""
 
 import socket
 import ssl
@@ -8,21 +8,16 @@ from pathlib import Path
 
 import structlog
 
-from med3d_service.composition import Service
-from med3d_service.delivery.commitment import Commitments
-from med3d_service.delivery.destinations import load_destinations
-from med3d_service.delivery.outbox import Patience
+from med3d_service.intake.arrivals import Arrivals
 from med3d_service.listener import pdus
 from med3d_service.listener.admission import AllowList, Caller
-from med3d_service.listener.association import BY_PRESENTATION, LOCAL_LIMIT, TRANSIENT, Association
+from med3d_service.listener.association import BY_PRESENTATION, LOCAL_LIMIT, TRANSIENT, Association, TakesReports
 from med3d_service.listener.counting import ExpectedCounts
 from med3d_service.listener.pdus import PduSocket
-from med3d_service.logs import configure_logging
+from med3d_service.peers import Peers
 from med3d_service.settings import Settings
-from med3d_service.stopping import StopSignal
 
 log = structlog.get_logger()
-ACCEPT_S = 0.2
 STOP_S = 1.5
 LAST_S = 1.0
 BACKLOG = 128
@@ -32,22 +27,8 @@ class ListenerError(ValueError):
     """The listener cannot start as it is set; the message says why."""
 
 
-def run(settings: Settings) -> None:
-    """Listen until SIGTERM or SIGINT. Raises ListenerError, OSError where the port is taken."""
-    configure_logging()
-    stop = StopSignal()
-    service = Service.compose(settings)
-    listener = Listener(settings, service)
-    log.info("listener_started", port=listener.port, tls=settings.dicom_tls_cert is not None)
-    while not stop.is_set:
-        listener.accept(ACCEPT_S)
-    listener.close()
-    service.close()
-    log.info("listener_stopped")
-
-
 def check_listener(settings: Settings) -> None:
-    """Raise what ``run`` would raise for settings that cannot be used."""
+    """Raise ListenerError or InvalidCallerError for settings that a listener cannot start with."""
     allow_list(settings)
     tls_context(settings)
 
@@ -79,11 +60,11 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 class Listener:
     """A listening socket and the associations that came of it."""
 
-    def __init__(self, settings: Settings, service: Service) -> None:
+    def __init__(self, settings: Settings, peers: Peers, arrivals: Arrivals, reports: TakesReports) -> None:
         self._settings = settings
-        self._arrivals = service.arrivals
-        self._counts = ExpectedCounts(service.peers, service.arrivals, settings.site)
-        self._reports = Commitments(service.database, load_destinations(settings), Patience.of(settings))
+        self._arrivals = arrivals
+        self._counts = ExpectedCounts(peers, arrivals, settings.site)
+        self._reports = reports
         self._allowed = allow_list(settings)
         self._tls = tls_context(settings)
         family = socket.AF_INET6 if ":" in settings.dicom_host else socket.AF_INET

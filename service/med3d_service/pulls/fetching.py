@@ -6,13 +6,13 @@ from typing import Protocol
 
 import structlog
 
-from med3d_service.composition import Service
-from med3d_service.intake.arrivals import Arrived, Source, StoreFull
+from med3d_service.intake.arrivals import Arrivals, Arrived, Source, StoreFull
 from med3d_service.intake.instance_headers import InstanceRefused
 from med3d_service.intake.instance_parts import InstanceParts, Receive, TakenPart
+from med3d_service.peers import Peers
 from med3d_service.peers.asking import FoundSeries, PeerError, PeerSource, peer_source
 from med3d_service.problems import ServiceError
-from med3d_service.pulls.line import SEARCH, ClaimedPull, Fetched, Origin
+from med3d_service.pulls.line import SEARCH, ClaimedPull, Fetched, Origin, PullLine
 
 log = structlog.get_logger()
 
@@ -36,8 +36,11 @@ class LostError(Exception):
 class Fetcher:
     """Works on pulls, one at a time; several fetchers may work side by side, in one process or in many."""
 
-    def __init__(self, service: Service, stopping: Stopping) -> None:
-        self._service = service
+    def __init__(
+        self, pulls: PullLine, peers: Peers, arrivals: Arrivals, stopping: Stopping, *, lease_s: float
+    ) -> None:
+        self._pulls, self._peers, self._arrivals = pulls, peers, arrivals
+        self._lease_s = lease_s
         self._stopping = stopping
 
     def fetch(self, pull: ClaimedPull) -> None:
@@ -46,24 +49,24 @@ class Fetcher:
         try:
             self._work_on(pull)
         except StoppedError:
-            self._service.pulls.give_back(pull)
+            self._pulls.give_back(pull)
         except LostError:
             log.warning("pull_lost", **said)
         except PeerError as error:
             log.warning("pull_not_done", code=error.code, **said)
-            self._service.pulls.failed(pull, error.code, error.reason, may_pass=error.may_pass)
+            self._pulls.failed(pull, error.code, error.reason, may_pass=error.may_pass)
         except ServiceError as error:  # no bundle yet, or one that the rules name and nobody carries
             log.warning("pull_not_done", code=error.code, **said)
-            self._service.pulls.failed(pull, error.code, error.detail, may_pass=True)
+            self._pulls.failed(pull, error.code, error.detail, may_pass=True)
         except Exception:
             log.exception("pull_failed", **said)  # the edge: what failed is tried again, and is seen
             broken = PeerError("internal_error")
-            self._service.pulls.failed(pull, broken.code, broken.reason, may_pass=broken.may_pass)
+            self._pulls.failed(pull, broken.code, broken.reason, may_pass=broken.may_pass)
         else:
             log.info("pull_done", **said)
 
     def _work_on(self, pull: ClaimedPull) -> None:
-        peer = peer_source(self._service.peers, pull.source, pull.peer)
+        peer = peer_source(self._peers, pull.source, pull.peer)
         try:
             if pull.kind == SEARCH:
                 self._search(pull, peer)
@@ -77,7 +80,7 @@ class Fetcher:
         if not found:
             raise PeerError("nothing_found")
         origin = Origin(site=pull.site, kind="request", source=pull.source, peer=pull.peer)
-        self._service.pulls.found(pull, origin, [study.study_uid for study in found])
+        self._pulls.found(pull, origin, [study.study_uid for study in found])
 
     def _fetch(self, pull: ClaimedPull, peer: PeerSource) -> None:
         study_uid = pull.wanted.study_uid
@@ -96,7 +99,7 @@ class Fetcher:
             taken += sum(part.arrival is not None and part.arrival.outcome is not Arrived.IGNORED for part in parts)
             if peer.delivers_to_listener:
                 taken += one.instances or 0
-        completion = self._service.arrivals.mark_complete(pull.site, study_uid)
+        completion = self._arrivals.mark_complete(pull.site, study_uid)
         fetched = Fetched(
             instances=taken,
             skipped_instances=skipped + refused,
@@ -104,13 +107,13 @@ class Fetcher:
             study_id=completion.study_id,
             run_id=completion.run_id,
         )
-        self._service.pulls.done(pull, fetched)
+        self._pulls.done(pull, fetched)
 
     def _fetch_series(
         self, pull: ClaimedPull, peer: PeerSource, study_uid: str, series: FoundSeries, keep: Callable[[], None]
     ) -> list[TakenPart]:
         source = Source(kind="pull", site=pull.site, peer=pull.peer)
-        instances = _Watched(lambda file: self._service.arrivals.receive_instance(file, source), keep)
+        instances = _Watched(lambda file: self._arrivals.receive_instance(file, source), keep)
         try:
             sent = peer.fetch_series(study_uid, series.series_uid, instances)
             parts = instances.finish()
@@ -127,7 +130,7 @@ class Fetcher:
 
     def _keeper(self, pull: ClaimedPull) -> Callable[[], None]:
         """Make what is called again and again during a long fetch: it renews the lease now and then."""
-        every_s = self._service.settings.pull_lease_s / 4
+        every_s = self._lease_s / 4
         last = time.monotonic()
 
         def keep() -> None:
@@ -136,7 +139,7 @@ class Fetcher:
                 raise StoppedError
             if time.monotonic() - last > every_s:
                 last = time.monotonic()
-                if not self._service.pulls.renew(pull):
+                if not self._pulls.renew(pull):
                     raise LostError
 
         return keep

@@ -8,11 +8,11 @@ import httpx
 import structlog
 from sqlalchemy.orm import Session
 
-from med3d_service.composition import Service
+from med3d_service.database import Database
 from med3d_service.peers.asking import PeerError
 from med3d_service.peers.configuration import DicomwebPeer
 from med3d_service.pulls.hooks import occasion_of
-from med3d_service.pulls.line import AT_ONCE, Origin
+from med3d_service.pulls.line import AT_ONCE, Origin, PullLine
 from med3d_service.pulls.tables import FollowedPeerRow
 from med3d_service.pulls.wanted import Wanted
 
@@ -30,10 +30,10 @@ class _Stable:
 class Follower:
     """Follows one Orthanc. The first look only notes where its log stands: what was there before was not ours to do."""
 
-    def __init__(self, service: Service, name: str, peer: DicomwebPeer) -> None:
+    def __init__(self, database: Database, pulls: PullLine, site: str, name: str, peer: DicomwebPeer) -> None:
         assert peer.orthanc is not None
         self.every_s = peer.orthanc.follow_changes_s
-        self._service = service
+        self._database, self._pulls, self._site = database, pulls, site
         self._name = name
         self._http = httpx.Client(
             base_url=peer.orthanc.base_url,
@@ -45,19 +45,19 @@ class Follower:
 
     def look(self) -> int:
         """Read what is new in the log; how many studies went into the line. Raises PeerError."""
-        with self._service.database.read() as session:
+        with self._database.read() as session:
             row = session.get(FollowedPeerRow, self._name)
             last_seq = None if row is None else row.last_seq
         newest = self._last_seq()
         if last_seq is None or newest < last_seq:  # a log that is shorter than what was read is another log
             last_seq = newest if last_seq is None else 0
-            with self._service.database.write() as session:
+            with self._database.write() as session:
                 session.merge(FollowedPeerRow(peer=self._name, last_seq=last_seq))
         asked = 0
         while last_seq < newest:
             page = self._get("/changes", since=last_seq, limit=PAGE)
             stable = [self._stable(change["ID"]) for change in _changes(page) if change["ChangeType"] == "StableStudy"]
-            with self._service.database.write() as session:
+            with self._database.write() as session:
                 asked += sum(self._ask(session, study) for study in stable if study is not None)
                 session.merge(FollowedPeerRow(peer=self._name, last_seq=_seq(page)))
             if page.get("Done") or _seq(page) <= last_seq:
@@ -91,10 +91,10 @@ class Follower:
         return _Stable(study_uid, str(study.get("LastUpdate", "")))
 
     def _ask(self, session: Session, study: _Stable) -> int:
-        origin = Origin(site=self._service.settings.site, kind="changes", source="dicomweb", peer=self._name)
+        origin = Origin(site=self._site, kind="changes", source="dicomweb", peer=self._name)
         occasion = occasion_of(study.study_uid, study.last_update)
         wanted = Wanted(study_uid=study.study_uid)
-        _, known = self._service.pulls.ask(session, origin, wanted, urgency=AT_ONCE, occasion=occasion)
+        _, known = self._pulls.ask(session, origin, wanted, urgency=AT_ONCE, occasion=occasion)
         return 0 if known else 1
 
     def _get(self, path: str, **query: str | int) -> dict[str, Any]:

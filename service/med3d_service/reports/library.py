@@ -25,7 +25,7 @@ class ReportUnavailableError(Exception):
 
 
 class Parts(Protocol):
-    """What of composition.Service is needed here."""
+    """What is needed here of the parts of a process."""
 
     @property
     def settings(self) -> Settings: ...

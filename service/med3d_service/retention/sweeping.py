@@ -9,10 +9,11 @@ import structlog
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from med3d_service.audit import Action, Actor, AuditEvent
+from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
 from med3d_service.audit.tables import AuditRow
-from med3d_service.composition import Service
-from med3d_service.erasure import erase_study
+from med3d_service.database import Database
+from med3d_service.erasure import Erased, erase_study
+from med3d_service.identifiers import IdentifierVault
 from med3d_service.problems import ServiceError
 from med3d_service.retention.due import (
     ENDED_AT,
@@ -23,7 +24,9 @@ from med3d_service.retention.due import (
     due_versions,
 )
 from med3d_service.retention.removing import finish, pending, remove_input, remove_latents, remove_tensors
+from med3d_service.settings import Settings
 from med3d_service.tables import RunRow, StudyRow
+from med3d_store.object_store import ObjectStore
 
 log = structlog.get_logger()
 DAY_S = 86400.0
@@ -45,14 +48,18 @@ class Due:
 class Retention:
     """The settings ``retain_*_days``, applied."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(
+        self, settings: Settings, database: Database, store: ObjectStore, vault: IdentifierVault, trail: AuditTrail
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._store, self._vault, self._trail = store, vault, trail
         self._swept_at = float("-inf")
 
     def due(self) -> tuple[Due, ...]:
         """What a sweep would remove now."""
         found = []
-        with self._service.database.read() as session:
+        with self._database.read() as session:
             for name in CLASSES:
                 days, before = self._limit(name)
                 row = (0, None) if before is None else session.execute(_overview(name, before)).one()
@@ -61,7 +68,7 @@ class Retention:
 
     def sweep_if_due(self) -> None:
         """Sweep once in ``retention_every_s``."""
-        if time.monotonic() - self._swept_at >= self._service.settings.retention_every_s:
+        if time.monotonic() - self._swept_at >= self._settings.retention_every_s:
             self._swept_at = time.monotonic()
             if removed := self.sweep():
                 log.info("retention_removed", **removed)
@@ -73,12 +80,12 @@ class Retention:
             _, before = self._limit(name)
             if before is not None and (count := self._remove(name, before)):
                 removed[name] = count
-        finish_removals(self._service)
+        finish_removals(self._database, self._store)
         return removed
 
     def _limit(self, name: str) -> tuple[float | None, float | None]:
-        days: float | None = getattr(self._service.settings, f"retain_{name}_days")
-        return days, None if days is None else self._service.database.now() - days * DAY_S
+        days: float | None = getattr(self._settings, f"retain_{name}_days")
+        return days, None if days is None else self._database.now() - days * DAY_S
 
     def _remove(self, name: str, before: float) -> int:
         if name == "audit":
@@ -93,7 +100,7 @@ class Retention:
         due = self._due_ids(name, before)
         for start in range(0, len(due), AT_ONCE):
             ids = due[start : start + AT_ONCE]
-            with self._service.database.write() as session:
+            with self._database.write() as session:
                 gone = step(session, ids, before)
                 if gone and name != "result":  # an erased study has an entry of its own
                     self._note(session, name, gone)
@@ -102,7 +109,7 @@ class Retention:
 
     def _due_ids(self, name: str, before: float) -> Sequence[str]:
         column, condition = _places(name, before)
-        with self._service.database.read() as session:
+        with self._database.read() as session:
             return session.scalars(select(column).where(condition)).all()
 
     def _inputs(self, session: Session, ids: Sequence[str], before: float) -> int:
@@ -132,14 +139,25 @@ class Retention:
                 continue
             study = session.scalars(select(StudyRow).where(StudyRow.id == study_id)).one()
             try:
-                gone.update(erase_study(self._service, session, study, OURSELVES, reason="retention").study_ids)
+                gone.update(self._erase(session, study).study_ids)
             except ServiceError:  # a worker has taken it in hand meanwhile
                 continue
         return len(gone)
 
+    def _erase(self, session: Session, study: StudyRow) -> Erased:
+        return erase_study(
+            session,
+            study,
+            OURSELVES,
+            reason="retention",
+            store=self._store,
+            vault=self._vault,
+            trail=self._trail,
+        )
+
     def _shorten_trail(self, before: float) -> int:
-        with self._service.database.write() as session:
-            gone = self._service.audit.drop_before(session, before)
+        with self._database.write() as session:
+            gone = self._trail.drop_before(session, before)
             if gone:
                 self._note(session, "audit", gone)
         return gone
@@ -147,18 +165,18 @@ class Retention:
     def _note(self, session: Session, name: str, count: int) -> None:
         action = Action.AUDIT if name == "audit" else Action.ERASE
         said = AuditEvent(OURSELVES, action, object_kind=name, detail={"reason": "retention", "count": count})
-        self._service.audit.append(session, said)
+        self._trail.append(session, said)
 
 
-def finish_removals(service: Service) -> int:
+def finish_removals(database: Database, store: ObjectStore) -> int:
     """Remove from the store what retention let go of; how many lists were worked off."""
     finished = 0
     while True:
-        with service.database.read() as session:
+        with database.read() as session:
             waiting = pending(session, AT_ONCE)
         for removal in waiting:
-            with service.database.write() as session:
-                finish(session, service.store, session.merge(removal, load=False))
+            with database.write() as session:
+                finish(session, store, session.merge(removal, load=False))
         finished += len(waiting)
         if len(waiting) < AT_ONCE:
             return finished

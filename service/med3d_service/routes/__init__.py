@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from med3d_service.composition import Service
+from med3d_service.api.service import Service
 
 
 def _service(request: Request) -> Service:

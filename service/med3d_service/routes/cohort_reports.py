@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from med3d_service.access import Caller, Viewer
+from med3d_service.api.service import Service
 from med3d_service.bundles import find_bundle
 from med3d_service.cohorts.diff import DEFAULT_GAP_YEARS, CohortDiff, cohort_diff, cohort_members
 from med3d_service.cohorts.diff_page import diff_page
@@ -15,7 +16,6 @@ from med3d_service.cohorts.export import Layout, as_csv, as_parquet, columns_of,
 from med3d_service.cohorts.members import find_cohort
 from med3d_service.cohorts.progress import latest_bundles
 from med3d_service.cohorts.tables import CohortRow
-from med3d_service.composition import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.cohorts import CohortId

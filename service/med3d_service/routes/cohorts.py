@@ -17,11 +17,11 @@ from med3d_contract.cohorts import (
 )
 from med3d_contract.results import Frozen
 from med3d_service.access import Caller, Submitter, Viewer
+from med3d_service.api.service import Service
 from med3d_service.bundles import find_bundle
 from med3d_service.cohorts import members
 from med3d_service.cohorts.tables import CohortRow
 from med3d_service.cohorts.views import cohort_view
-from med3d_service.composition import Service
 from med3d_service.intake.form import StudyForm, SubmittedFields
 from med3d_service.intake.limits import Limits, Meter
 from med3d_service.intake.receiving import ReceivedStudy

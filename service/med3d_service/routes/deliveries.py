@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from med3d_contract.results import Frozen
 from med3d_service.access import Caller, Operator, Viewer
-from med3d_service.composition import Service
+from med3d_service.api.service import Service
 from med3d_service.delivery import outbox
 from med3d_service.delivery.destinations import Kind
 from med3d_service.delivery.outbox import DeliveryStatus, Patience

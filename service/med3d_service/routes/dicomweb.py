@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from med3d_service.access import Caller, Submitter
+from med3d_service.api.service import Service
 from med3d_service.audit.routes import Receives
-from med3d_service.composition import Service
 from med3d_service.intake.arrivals import Arrived, InstanceRefused, Source, StoreFull
 from med3d_service.intake.instance_parts import InstanceParts, TakenPart
 from med3d_service.intake.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody

@@ -64,6 +64,8 @@ def erase(
         if study is None:
             raise ServiceError("unknown_study")
         require_unchanged(if_match, study_view(service, session, study))
-        erased = erase_study(service, session, study, actor, reason=reason)
-    background.add_task(finish_erasures, service)
+        erased = erase_study(
+            session, study, actor, reason=reason, store=service.store, vault=service.vault, trail=service.audit
+        )
+    background.add_task(finish_erasures, service.database, service.store)
     return ErasedView(study_ids=erased.study_ids, runs=erased.runs, objects=erased.objects)

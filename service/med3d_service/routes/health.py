@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from med3d_contract.results import Frozen
 from med3d_service.access import Viewer
+from med3d_service.api.service import Service
 from med3d_service.audit.routes import Unaudited
-from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, problems

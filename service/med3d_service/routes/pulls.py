@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from med3d_contract.results import Frozen
 from med3d_service.access import Caller, Viewer
-from med3d_service.composition import Service
+from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.pulls.line import ASKED, Origin
 from med3d_service.pulls.states import PullStatus

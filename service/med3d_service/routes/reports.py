@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from sqlalchemy import select
 
 from med3d_service.access import Caller, Clinical
-from med3d_service.composition import Service
+from med3d_service.api.service import Service
 from med3d_service.delivery.destinations import Kind
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.reports.library import ReportLibrary, ReportUnavailableError

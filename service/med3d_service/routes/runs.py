@@ -14,8 +14,8 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.results import Frozen, RunStatus, RunView
 from med3d_service.access import Caller, Operator, Viewer
+from med3d_service.api.service import Service
 from med3d_service.audit.requests import shown
-from med3d_service.composition import Service
 from med3d_service.dispatch import send_waiting
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples

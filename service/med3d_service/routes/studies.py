@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
 from med3d_service.access import Caller, Submitter, Viewer
+from med3d_service.api.service import Service
 from med3d_service.audit.requests import shown
 from med3d_service.audit.routes import Receives
 from med3d_service.bundles import find_bundle
-from med3d_service.composition import Service
 from med3d_service.dispatch import send_waiting
 from med3d_service.intake.form import StudyForm
 from med3d_service.intake.limits import Limits, Meter

@@ -29,11 +29,11 @@ from med3d_contract.work import (
     WorkerHello,
 )
 from med3d_service.access import Worker
+from med3d_service.api.service import Service
 from med3d_service.arrival_tables import AppraisalRow
 from med3d_service.audit.requests import handled
 from med3d_service.audit.routes import HandsOut, Unaudited
 from med3d_service.bundles import note_preprocessing, register_bundles
-from med3d_service.composition import Service
 from med3d_service.database import db_now
 from med3d_service.dispatch import send_waiting
 from med3d_service.problems import AUTH_CODES, ServiceError, problems

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,6 +12,7 @@ from med3d_contract.work import OUR_SURROUNDINGS, Completed, Failed, HeldAttempt
 from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves, now_of
 from med3d_service.runs.parking import may_still_get_t1, park_study
 from med3d_service.runs.states import AttemptEnding
+from med3d_service.settings import Settings
 from med3d_service.tables import AttemptRow, RunRow
 
 PREPROCESS, PREDICT = "preprocess", "predict"
@@ -34,6 +35,11 @@ class Leases:
 
     lease_s: float
     max_tries: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As the settings say."""
+        return cls(lease_s=settings.lease_s, max_tries=settings.max_tries)
 
 
 @dataclass(frozen=True, eq=False)

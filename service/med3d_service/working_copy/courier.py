@@ -11,18 +11,17 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
-from med3d_service.composition import Service
-from med3d_service.database import db_now
-from med3d_service.dispatch import send_waiting
-from med3d_service.logs import configure_logging
+from med3d_service.database import Database, db_now
+from med3d_service.dispatch import Broker, send_waiting
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.keys import SiteKeys
 from med3d_service.runs.transitions import refuse_study
 from med3d_service.settings import GIB, Settings
-from med3d_service.stopping import StopSignal
 from med3d_service.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Member, Report
 from med3d_service.working_copy.sandbox import Sandbox
 from med3d_service.working_copy.states import TO_BE_COPIED, CopyStatus, move_copy
-from med3d_store.object_store import ObjectDamagedError, ObjectMissingError
+from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore
 
 log = structlog.get_logger()
 MAX_TRIES = 3
@@ -48,27 +47,6 @@ class StudyToCopy:
     members: tuple[Member, ...]
 
 
-def run(settings: Settings) -> None:
-    """Copy studies until SIGTERM or SIGINT."""
-    configure_logging()
-    stop = StopSignal()
-    service = Service.compose(settings)
-    courier = Courier(service, sandbox_of(settings))
-    courier.sandbox.prepare()
-    log.info("courier_started")
-    while not stop.is_set:
-        try:
-            worked = courier.copy_next()
-        except Exception:  # the edge: what failed is tried again
-            log.exception("copying_failed")
-            worked = False
-        if not worked:
-            stop.wait(settings.courier_poll_s)
-    courier.sandbox.close()
-    service.close()
-    log.info("courier_stopped")
-
-
 def sandbox_of(settings: Settings) -> Sandbox:
     """Make a sandbox with the limits of the settings."""
     limits = Limits(
@@ -82,17 +60,28 @@ def sandbox_of(settings: Settings) -> Sandbox:
 class Courier:
     """Makes working copies one after the other; several couriers may work side by side."""
 
-    def __init__(self, service: Service, sandbox: Sandbox) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keys: SiteKeys,
+        database: Database,
+        store: ObjectStore,
+        vault: IdentifierVault,
+        broker: Broker,
+        sandbox: Sandbox,
+    ) -> None:
         self.sandbox = sandbox
-        self._service = service
+        self._settings, self._keys = settings, keys
+        self._database, self._store, self._vault = database, store, vault
+        self._broker = broker
 
     def copy_next(self) -> bool:
         """Make the working copy of one study; whether there was one to make."""
         study = self._claim()
         if study is None:
             return False
-        target = self._service.settings.spool_dir / f"{study.study_id}.working"
-        fetched = self._service.settings.spool_dir / f"{study.study_id}.originals"
+        target = self._settings.spool_dir / f"{study.study_id}.working"
+        fetched = self._settings.spool_dir / f"{study.study_id}.originals"
         shutil.rmtree(fetched, ignore_errors=True)
         try:
             report = self._copied(study, target, fetched)
@@ -106,12 +95,7 @@ class Courier:
         finally:
             target.unlink(missing_ok=True)
             shutil.rmtree(fetched, ignore_errors=True)
-        send_waiting(
-            self._service.database,
-            self._service.broker,
-            redispatch_s=self._service.settings.redispatch_s,
-            study_id=study.study_id,
-        )
+        send_waiting(self._database, self._broker, redispatch_s=self._settings.redispatch_s, study_id=study.study_id)
         self.sandbox.prepare()  # last: the next child's start would slow down what this study waits for
         return True
 
@@ -128,10 +112,10 @@ class Courier:
             StudyRow.working_status == CopyStatus.WAITING,
             (StudyRow.working_status == CopyStatus.COPYING) & (StudyRow.working_lease_until < db_now()),
         )
-        with self._service.database.read() as session:  # most looks find nothing and need no lock
+        with self._database.read() as session:  # most looks find nothing and need no lock
             if session.scalars(select(StudyRow.seq).where(waiting).limit(1)).first() is None:
                 return None
-        with self._service.database.write() as session:
+        with self._database.write() as session:
             query = select(StudyRow).where(waiting).order_by(StudyRow.working_priority, StudyRow.seq).limit(1)
             study = session.scalars(query.with_for_update(skip_locked=True)).first()
             if study is None:
@@ -147,18 +131,18 @@ class Courier:
                 TO_BE_COPIED,
                 CopyStatus.COPYING,
                 working_tries=StudyRow.working_tries + 1,
-                working_lease_until=db_now() + self._service.leases.lease_s,
+                working_lease_until=db_now() + self._settings.lease_s,
             )
             return _to_copy(session, study) if taken else None
 
     def _renew(self, study: StudyToCopy) -> bool:
         """Keep the study in hand; False where it is not in ours any more."""
-        until = db_now() + self._service.leases.lease_s
-        with self._service.database.write() as session:
+        until = db_now() + self._settings.lease_s
+        with self._database.write() as session:
             return self._leave(session, study, CopyStatus.COPYING, lease_until=until)
 
     def _give_back(self, study: StudyToCopy) -> None:
-        with self._service.database.write() as session:
+        with self._database.write() as session:
             self._leave(session, study, CopyStatus.WAITING, working_tries=StudyRow.working_tries - 1)
 
     @staticmethod
@@ -170,7 +154,7 @@ class Courier:
         )
 
     def _job(self, study: StudyToCopy, target: Path, fetched: Path) -> Job:
-        keys = self._service.keys
+        keys = self._keys
         target.unlink(missing_ok=True)
         return Job.model_validate(
             {
@@ -184,7 +168,7 @@ class Courier:
 
     def _container(self, upload: UploadRow, fetched: Path) -> Path:
         """In place where the store is a folder, for its seal is its own check; else fetched."""
-        store = self._service.store
+        store = self._store
         local = store.local_path(upload.key)
         if local is not None:
             return local
@@ -195,8 +179,8 @@ class Courier:
         if not self._renew(study):  # before the object of whoever overtook us is written over
             log.info("working_copy_overtaken", study_id=study.study_id)
             return
-        stored = self._service.store.put_file(f"working/{study.study_id}.tar", target)
-        with self._service.database.write() as session:
+        stored = self._store.put_file(f"working/{study.study_id}.tar", target)
+        with self._database.write() as session:
             ours = self._leave(
                 session,
                 study,
@@ -213,14 +197,14 @@ class Courier:
                 return
             for kind in IDENTIFYING:
                 if getattr(report, kind):
-                    self._service.vault.keep(session, study.study_id, kind, getattr(report, kind))
+                    self._vault.keep(session, study.study_id, kind, getattr(report, kind))
             if report.uids:
-                self._service.vault.keep(session, study.study_id, "uids", json.dumps(report.uids))
+                self._vault.keep(session, study.study_id, "uids", json.dumps(report.uids))
         log.info("working_copy_made", study_id=study.study_id, images=report.copied, skipped=report.skipped)
 
     def _refuse(self, study: StudyToCopy, finding: Finding) -> None:
         refusal = _refusal(finding)
-        with self._service.database.write() as session:
+        with self._database.write() as session:
             if not self._leave(session, study, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json")):
                 log.info("working_copy_overtaken", study_id=study.study_id)
                 return

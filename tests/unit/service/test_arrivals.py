@@ -11,10 +11,10 @@ from sqlalchemy import func, select
 from factories.arriving import SOURCE, Intake, saved, slices
 from factories.service import migrated
 from med3d_service.arrival_tables import ArrivedInstanceRow
-from med3d_service.composition import Service
 from med3d_service.intake.arrivals import InstanceRefused, StoreFull
 from med3d_service.leftovers import Leftovers
 from med3d_service.own_objects import own_uid
+from med3d_service.processes.api import compose
 from med3d_service.sealed import SealedReader
 from med3d_service.tables import InstanceRow, RunRow, StudyRow
 
@@ -218,11 +218,11 @@ def test_many_at_once_lose_and_double_nothing(intake):
 
 
 def test_the_sweep_keeps_what_has_arrived_and_removes_what_was_made_ahead_of_time(tmp_path):
-    service = Service.compose(migrated(tmp_path, leftover_s=0.0))
+    service = compose(migrated(tmp_path, leftover_s=0.0))
     for one in slices(3):
         service.arrivals.receive_instance(saved(one), SOURCE)
     reserved = sum(1 for _ in service.store.list("originals"))
-    assert Leftovers(service).remove() == reserved - 3
+    assert Leftovers(service.settings, service.database, service.store).remove() == reserved - 3
     assert {stored.size_bytes > 0 for stored in service.store.list("originals")} == {True}
     assert service.arrivals.receive_instance(saved(slices(4)[3]), SOURCE).outcome == "stored"
     service.close()

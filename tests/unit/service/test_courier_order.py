@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from factories.couriers import courier_of
 from factories.service import add_study, migrated
 from factories.work import BUNDLE
 from med3d_contract.results import Priority
 from med3d_service.bundles import register_bundles
-from med3d_service.composition import Service
+from med3d_service.processes.api import compose
 from med3d_service.runs.starting import start_run
 from med3d_service.tables import BundleRow, RunRow, StudyRow, UploadRow
-from med3d_service.working_copy.courier import Courier
 from med3d_service.working_copy.messages import Finding, Report
 from med3d_service.working_copy.states import ANY, TO_BE_COPIED, CopyStatus, move_copy
 
@@ -29,7 +29,7 @@ class RefusingSandbox:
 
 @pytest.fixture
 def service(tmp_path):
-    made = Service.compose(migrated(tmp_path))
+    made = compose(migrated(tmp_path))
     yield made
     made.close()
 
@@ -47,7 +47,7 @@ def test_a_stat_studys_copy_is_made_before_those_of_a_cohort_that_came_earlier(s
         start_run(session, studies[4], bundle, priority=Priority.STAT)
         ids = [study.id for study in studies]
 
-    courier = Courier(service, RefusingSandbox())
+    courier = courier_of(service, RefusingSandbox())
     order = []
     while courier.copy_next():
         with service.database.read() as session:
@@ -80,7 +80,7 @@ def test_a_courier_that_was_overtaken_neither_gives_its_copy_out_nor_refuses_the
         study = session.query(StudyRow).where(StudyRow.id == add_study(session, "waiting")).one()
         session.add(UploadRow(id=str(uuid.uuid4()), study_id=study.id, key="x", sha256="0" * 64, stored_bytes=1))
         start_run(session, study, session.get_one(BundleRow, BUNDLE.digest), priority=Priority.ROUTINE)
-    Courier(service, OvertakenSandbox(service.database, finding)).copy_next()
+    courier_of(service, OvertakenSandbox(service.database, finding)).copy_next()
     with service.database.read() as session:
         study, run = session.query(StudyRow).one(), session.query(RunRow).one()
     assert (study.working_status, study.digest, study.refusal) == (CopyStatus.COPYING, "e" * 64, None)
@@ -92,7 +92,7 @@ def test_a_courier_that_the_study_kills_each_time_refuses_it_after_three_tries(s
     with service.database.write() as session:
         study_id = add_study(session, "waiting")
     for number in range(1, 4):
-        courier = Courier(service, RefusingSandbox())
+        courier = courier_of(service, RefusingSandbox())
         assert courier._claim().study_id == study_id
         with service.database.write() as session:
             row = session.query(StudyRow).one()

@@ -5,25 +5,26 @@ import shutil
 import pytest
 from sqlalchemy import select
 
+from factories.couriers import courier_of
 from factories.service import migrated
 from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from factories.work import BUNDLE
 from med3d_service.bundles import register_bundles
-from med3d_service.composition import Service
 from med3d_service.intake.form import StudyForm
 from med3d_service.intake.limits import Limits, Meter
 from med3d_service.ledger import Ledger
 from med3d_service.leftovers import Leftovers
+from med3d_service.processes.api import compose
 from med3d_service.runs.starting import requeue
 from med3d_service.tables import RunRow, StudyRow, UploadRow
-from med3d_service.working_copy.courier import Courier, sandbox_of
+from med3d_service.working_copy.courier import sandbox_of
 
 STUDY = files_form(("study.zip", zip_of(named(dicom_files()))))
 
 
 @pytest.fixture
 def service(tmp_path):
-    made = Service.compose(migrated(tmp_path, leftover_s=0.0))
+    made = compose(migrated(tmp_path, leftover_s=0.0))
     with made.database.write() as session:
         register_bundles(session, [BUNDLE])
     yield made
@@ -32,7 +33,7 @@ def service(tmp_path):
 
 @pytest.fixture
 def courier(service):
-    made = Courier(service, sandbox_of(service.settings))
+    made = courier_of(service, sandbox_of(service.settings))
     yield made
     made.sandbox.close()
 
@@ -108,5 +109,5 @@ def test_a_study_whose_original_is_damaged_is_taken_once_more_when_it_is_sent_ag
     assert courier.copy_next()
     assert (working_copy(service), run_of(service, again.run_id).status) == ("ready", "queued")
     assert ledger(service) == {}
-    Leftovers(service).remove()
+    Leftovers(service.settings, service.database, service.store).remove()
     assert len(list(service.store.list("originals"))) == 1, "the damaged container went"

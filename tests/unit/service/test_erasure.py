@@ -136,9 +136,9 @@ def test_an_erasure_that_was_broken_off_is_finished_by_the_next_sweep(api):
     assert erase(api, ids["study_id"]).status_code == 200
     assert any(ids["run_id"] in key or ids["study_id"] in key for key in stored(api.service))
     store.delete = really_delete
-    assert finish_erasures(api.service) == 1
+    assert finish_erasures(api.service.database, api.service.store) == 1
     assert not any(ids["run_id"] in key or ids["study_id"] in key for key in stored(api.service))
-    assert finish_erasures(api.service) == 0
+    assert finish_erasures(api.service.database, api.service.store) == 0
 
 
 def test_a_study_that_a_worker_holds_waits_until_it_is_done(api):
@@ -194,7 +194,7 @@ def test_the_document_says_that_an_erasure_may_be_conditional(api):
 def test_what_a_worker_stores_for_a_study_that_was_erased_meanwhile_goes_too(api):
     service, ids, other = api.service, submitted(api, 1), submitted(api, 2)
     assert erase(api, ids["study_id"]).status_code == 200
-    finish_erasures(service)
+    finish_erasures(service.database, service.store)
 
     def late(tensor, pictures="pictures/p.json"):
         left = preprocessed(1).model_copy(
@@ -208,7 +208,7 @@ def test_what_a_worker_stores_for_a_study_that_was_erased_meanwhile_goes_too(api
             service.store.put(key, b"left")
         answer = api.request("PUT", "/worker/preprocessed", api.key(Role.WORKER), json=body)
         assert answer.json() == {"over": [ids["run_id"]]}
-        finish_removals(service)
+        finish_removals(service.database, service.store)
 
     late("tensors/of/the-erased.npz")
     assert not {one.key for one in service.store.list("tensors")} & {"tensors/of/the-erased.npz"}

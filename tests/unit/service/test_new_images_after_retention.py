@@ -1,12 +1,9 @@
 """Retention took a study's images, and then others of it come: what is new is an input of its own, what went is only known."""
 
-from dataclasses import replace
-
 import pytest
 
 from factories.arriving import slices
 from factories.examination_day import ExaminationDay
-from med3d_service.composition import Service
 from med3d_service.erasure.rows import versions_of
 from med3d_service.ledger import Ledger
 from med3d_service.retention import Retention
@@ -30,8 +27,8 @@ def day(tmp_path):
 
 def remove_inputs(day):
     settings = day.intake.settings.model_copy(update={"retain_input_days": A_MOMENT_DAYS})
-    service = replace(Service.compose(settings), database=day.intake.database, store=day.intake.store)
-    return Retention(service).sweep()
+    intake = day.intake
+    return Retention(settings, intake.database, intake.store, intake.vault, intake.trail).sweep()
 
 
 def balance(day):

@@ -1,7 +1,5 @@
 """Each class goes when its time is over, and nothing else does; nothing goes of what has no answer yet."""
 
-from dataclasses import replace
-
 import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
@@ -59,7 +57,7 @@ def age(api, ids, days):
 
 def retention(api, **days):
     settings = api.settings.model_copy(update={f"retain_{name}_days": kept for name, kept in days.items()})
-    return Retention(replace(api.service, settings=settings))
+    return Retention(settings, api.service.database, api.service.store, api.service.vault, api.service.audit)
 
 
 def stored(api, folder):

@@ -6,8 +6,8 @@ from sqlalchemy import select, update
 from factories.service import add_run, migrated
 from factories.work import BUNDLE
 from med3d_contract.results import BundleRef
-from med3d_service import scheduler
-from med3d_service.composition import Service
+from med3d_service.processes import scheduler
+from med3d_service.processes.api import compose
 from med3d_service.runs.stranded import NO_WORKER_CARRIES_IT
 from med3d_service.tables import RunEventRow, RunRow, WorkerRow
 
@@ -16,7 +16,7 @@ NEWER = BundleRef(name="other", version="2", digest="c" * 64)
 
 @pytest.fixture
 def service(tmp_path):
-    made = Service.compose(migrated(tmp_path))
+    made = compose(migrated(tmp_path))
     yield made
     made.close()
 
@@ -44,18 +44,18 @@ def stage(service, run_id):
 def test_a_run_whose_bundle_was_replaced_says_what_it_waits_for_and_goes_on_when_it_is_back(service):
     run_id = add_run(service.database)
     said_hello(service, NEWER)
-    assert scheduler.tell_stranded(service) == 1
+    assert scheduler.tell_stranded(service.database, service.settings.worker_silent_s) == 1
     assert stage(service, run_id) == NO_WORKER_CARRIES_IT
     said_hello(service, NEWER, BUNDLE)
-    assert scheduler.tell_stranded(service) == 0
+    assert scheduler.tell_stranded(service.database, service.settings.worker_silent_s) == 0
     assert stage(service, run_id) is None
 
 
 def test_it_is_told_once_in_the_run_s_events(service):
     run_id = add_run(service.database)
     said_hello(service, NEWER)
-    scheduler.tell_stranded(service)
-    scheduler.tell_stranded(service)
+    scheduler.tell_stranded(service.database, service.settings.worker_silent_s)
+    scheduler.tell_stranded(service.database, service.settings.worker_silent_s)
     with service.database.read() as session:
         told = session.scalars(select(RunEventRow.stage).where(RunEventRow.run_id == run_id)).all()
     assert told == [None, NO_WORKER_CARRIES_IT]
@@ -66,7 +66,7 @@ def test_a_run_that_some_worker_can_take_or_that_only_lacks_workers_says_nothing
     run_id = add_run(service.database)
     if bundles:
         said_hello(service, *bundles)
-    assert scheduler.tell_stranded(service) == 0
+    assert scheduler.tell_stranded(service.database, service.settings.worker_silent_s) == 0
     assert stage(service, run_id) is None
 
 
@@ -76,5 +76,5 @@ def test_workers_long_silent_carry_nothing(service):
     with service.database.write() as session:
         session.execute(update(WorkerRow).values(bundles=[BUNDLE.model_dump(mode="json")], worker_id="gone", seen_at=0))
     said_hello(service, NEWER)
-    scheduler.tell_stranded(service)
+    scheduler.tell_stranded(service.database, service.settings.worker_silent_s)
     assert stage(service, run_id) == NO_WORKER_CARRIES_IT

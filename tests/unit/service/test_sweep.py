@@ -8,16 +8,16 @@ from sqlalchemy import select, update
 
 from factories.service import LEASES, MemoryBroker, add_run, add_study, completed, migrated, preprocessed, worker
 from med3d_contract.work import RunOutcome, StoredOutcomes
-from med3d_service import scheduler
-from med3d_service.composition import Service
 from med3d_service.leftovers import Leftovers
+from med3d_service.processes import scheduler
+from med3d_service.processes.api import compose
 from med3d_service.runs import transitions
 from med3d_service.tables import BeatRow, RunRow, UploadRow
 
 
 @pytest.fixture
 def service(tmp_path):
-    made = Service.compose(migrated(tmp_path))
+    made = compose(migrated(tmp_path))
     yield made
     made.close()
 
@@ -61,7 +61,7 @@ def made_older(service, key, age_s):
 def test_a_stored_outcome_whose_message_was_lost_is_adopted_and_removed(service):
     run_id = run_in_prediction(service)
     key = put_outcome(service, run_id, 2)
-    assert scheduler.adopt_outcomes(service) == 1
+    assert scheduler.adopt_outcomes(service.database, service.store, service.leases) == 1
     assert status(service, run_id) == "completed"
     assert service.store.head(key) is None
 
@@ -69,16 +69,16 @@ def test_a_stored_outcome_whose_message_was_lost_is_adopted_and_removed(service)
 def test_a_fresh_outcome_is_left_to_the_worker_that_publishes_it(service):
     run_id = run_in_prediction(service)
     put_outcome(service, run_id, 2, age_s=0)
-    assert scheduler.adopt_outcomes(service) == 0
+    assert scheduler.adopt_outcomes(service.database, service.store, service.leases) == 0
     assert status(service, run_id) == "predicting"
 
 
 def test_settled_and_older_outcomes_are_only_removed(service):
     run_id = run_in_prediction(service)
     older = put_outcome(service, run_id, 1)
-    assert scheduler.adopt_outcomes(service) == 0
+    assert scheduler.adopt_outcomes(service.database, service.store, service.leases) == 0
     unknown = put_outcome(service, "no-such-run", 1)
-    assert scheduler.adopt_outcomes(service) == 0
+    assert scheduler.adopt_outcomes(service.database, service.store, service.leases) == 0
     assert (service.store.head(older), service.store.head(unknown)) == (None, None)
     assert status(service, run_id) == "predicting"
 
@@ -88,7 +88,7 @@ def test_an_unreadable_outcome_is_removed_and_the_stage_left_to_its_lease(servic
     key = f"results/{run_id}.2.json"
     service.store.put(key, b"{half")
     made_older(service, key, 60)
-    assert scheduler.adopt_outcomes(service) == 0
+    assert scheduler.adopt_outcomes(service.database, service.store, service.leases) == 0
     assert (service.store.head(key), status(service, run_id)) == (None, "predicting")
 
 
@@ -99,14 +99,14 @@ def test_a_lease_ends_only_while_the_api_could_have_renewed_it(service, api_sile
         session.execute(update(RunRow).values(lease_expires_at=0.0))
     if api_silent_s is not None:
         beat(service, api_silent_s)
-    scheduler.end_leases(service)
+    scheduler.end_leases(service.database, service.leases)
     assert status(service, run_id) == expected
 
 
 def leftovers_watched(service):
     """Leftovers, and the hand of their clock."""
     at = [0.0]
-    return Leftovers(service, clock=lambda: at[0]), at
+    return Leftovers(service.settings, service.database, service.store, clock=lambda: at[0]), at
 
 
 def lying_about(service):

@@ -89,41 +89,41 @@ def rotate_identifier_key(settings: Settings) -> "Rotated":
 
 def run_api(settings: Settings, *, port: int | None = None, socket: Path | None = None) -> None:
     """Serve the results API on ``settings.host`` and ``port`` (default: the settings'), or on a Unix socket."""
-    from med3d_service.app import serve
+    from med3d_service.processes.api import serve
 
     serve(settings, port=settings.port if port is None else port, socket=socket)
 
 
 def run_listener(settings: Settings) -> None:
     """Take DICOM instances by C-STORE."""
-    from med3d_service.listener.server import run
+    from med3d_service.processes.listener import run
 
     run(settings)
 
 
 def run_courier(settings: Settings) -> None:
     """Write de-identified working copies of the studies that have none."""
-    from med3d_service.working_copy.courier import run
+    from med3d_service.processes.courier import run
 
     run(settings)
 
 
 def run_scheduler(settings: Settings) -> None:
     """Return lost leases, send again what was lost, adopt stored outcomes, remove leftovers."""
-    from med3d_service.scheduler import run
+    from med3d_service.processes.scheduler import run
 
     run(settings)
 
 
 def run_fetcher(settings: Settings) -> None:
     """Fetch studies from the configured peers, and follow the changes of those that are Orthancs."""
-    from med3d_service.pulls.process import run
+    from med3d_service.processes.fetcher import run
 
     run(settings)
 
 
 def run_deliverer(settings: Settings) -> None:
     """Send answers to where the deliveries' file says."""
-    from med3d_service.delivery.deliverer import run
+    from med3d_service.processes.deliverer import run
 
     run(settings)

@@ -3,8 +3,9 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from pydantic import ValidationError
@@ -15,21 +16,22 @@ from med3d_contract.results import TERMINAL
 from med3d_contract.work import StoredOutcomes
 from med3d_service.audit.forwarding import keep_forwarding
 from med3d_service.cohorts.nights import tend_cohorts
-from med3d_service.composition import Service
-from med3d_service.database import db_now
-from med3d_service.dispatch import send_waiting
+from med3d_service.database import Database, db_now
+from med3d_service.dispatch import CeleryBroker, send_waiting
 from med3d_service.erasure import finish_erasures
 from med3d_service.intake.clock import StabilityClock
 from med3d_service.ledger import Ledger
 from med3d_service.leftovers import Leftovers
 from med3d_service.logs import configure_logging
+from med3d_service.processes.composition import Essentials
 from med3d_service.retention import Retention, finish_removals
+from med3d_service.runs.endings import Leases
 from med3d_service.runs.stranded import note_stranded
 from med3d_service.runs.transitions import lose_expired, store_all_outcomes
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.tables import BeatRow, RunRow
-from med3d_store.object_store import ObjectInfo, StoreError
+from med3d_store.object_store import ObjectInfo, ObjectStore, StoreError
 
 log = structlog.get_logger()
 
@@ -43,105 +45,103 @@ def run(settings: Settings) -> None:
     """Sweep until SIGTERM or SIGINT."""
     configure_logging()
     stop = StopSignal()
-    service = Service.compose(settings)
-    clock = StabilityClock(settings, service.database, service.broker, service.audit)
-    ledger = Ledger(settings, service.database, service.store)
-    retention = Retention(service)
-    leftovers = Leftovers(service)
+    parts = Essentials.open(settings)
+    broker = CeleryBroker(settings.broker_url.get_secret_value())
+    steps = _steps(settings, parts, broker)
+    leftovers = Leftovers(settings, parts.database, parts.store)
     last_leftovers = float("-inf")
     stopped = threading.Event()
     if settings.audit_syslog_url is not None:
-        forwarding = (service.database, settings, stopped)
+        forwarding = (parts.database, settings, stopped)
         threading.Thread(target=keep_forwarding, args=forwarding, name="audit", daemon=True).start()
     log.info("scheduler_started")
     while not stop.wait(settings.sweep_s):
-        _tried("outcomes", adopt_outcomes, service)
-        _tried("leases", end_leases, service)
-        for name, step in (
-            ("settling", clock.settle_due),
-            ("waits", clock.end_waits),
-            ("appraisals", clock.ask_for_appraisals),
-            ("late_instances", clock.conclude_late),
-            ("ledger", ledger.check_if_due),
-            ("retention", retention.sweep_if_due),
-        ):
+        for name, step in steps:
             _tried(name, step)
-        _tried("cohorts", tend, service)
-        _tried("dispatch", dispatch, service)
-        _tried("stranded", tell_stranded, service)
-        _tried("erasures", finish_erasures, service)
-        _tried("removals", finish_removals, service)
         if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
             last_leftovers = time.monotonic()
             _tried("leftovers", leftovers.remove)
     stopped.set()
-    service.close()
+    broker.close()
+    parts.close()
     log.info("scheduler_stopped")
 
 
-def _tried(name: str, step: Callable[..., object], *arguments: Service) -> None:
+def _steps(settings: Settings, parts: Essentials, broker: CeleryBroker) -> Sequence[tuple[str, Callable[[], object]]]:
+    """List the steps of one sweep by name, in their order."""
+    database, store = parts.database, parts.store
+    leases = Leases.of(settings)
+    clock = StabilityClock(settings, database, broker, parts.trail)
+    return (
+        ("outcomes", partial(adopt_outcomes, database, store, leases)),
+        ("leases", partial(end_leases, database, leases)),
+        ("settling", clock.settle_due),
+        ("waits", clock.end_waits),
+        ("appraisals", clock.ask_for_appraisals),
+        ("late_instances", clock.conclude_late),
+        ("ledger", Ledger(settings, database, store).check_if_due),
+        ("retention", Retention(settings, database, store, parts.vault, parts.trail).sweep_if_due),
+        ("cohorts", partial(tend_cohorts, database, settings.cohort_ahead)),
+        ("dispatch", partial(send_waiting, database, broker, redispatch_s=settings.redispatch_s)),
+        ("stranded", partial(tell_stranded, database, settings.worker_silent_s)),
+        ("erasures", partial(finish_erasures, database, store)),
+        ("removals", partial(finish_removals, database, store)),
+    )
+
+
+def _tried(name: str, step: Callable[[], object]) -> None:
     try:
-        step(*arguments)
+        step()
     except Exception:  # the edge: one step's trouble must not stop the others
         log.exception("sweep_failed", step=name)
 
 
-def tend(service: Service) -> int:
-    """Let cohorts begin, rest and go on by the clock, and feed those under way."""
-    return tend_cohorts(service.database, service.settings.cohort_ahead)
-
-
-def dispatch(service: Service) -> int:
-    """Send what waits and is in no queue."""
-    return send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s)
-
-
-def tell_stranded(service: Service) -> int:
+def tell_stranded(database: Database, worker_silent_s: float) -> int:
     """Let runs whose bundle no live worker carries say so."""
-    with service.database.write() as session:
-        found = note_stranded(session, service.settings.worker_silent_s)
+    with database.write() as session:
+        found = note_stranded(session, worker_silent_s)
     if found:
         log.warning("no_worker_carries_the_bundle", runs=found)
     return found
 
 
-def end_leases(service: Service) -> list[str]:
+def end_leases(database: Database, leases: Leases) -> list[str]:
     """Return runs of silent workers to wait, unless it was the API that was silent."""
-    with service.database.write() as session:
+    with database.write() as session:
         beat = session.get(BeatRow, "api")
         now = session.execute(select(db_now())).scalar_one()
         # Workers renew well before half a lease is over, so none ends before the API's absence is noticed.
-        if beat is None or now - beat.beat_at > service.leases.lease_s / 2:
+        if beat is None or now - beat.beat_at > leases.lease_s / 2:
             return []
-        lost = lose_expired(session, service.leases)
+        lost = lose_expired(session, leases)
     for run_id in lost:
         log.warning("lease_ended", run_id=run_id)
     return lost
 
 
-def adopt_outcomes(service: Service) -> int:
+def adopt_outcomes(database: Database, store: ObjectStore, leases: Leases) -> int:
     """Take outcomes from the store whose message was lost, and remove those that are settled; how many were taken."""
     adopted = 0
-    for stored in _older(service.store.list("results"), ADOPT_AFTER_S):
+    for stored in _older(store.list("results"), ADOPT_AFTER_S):
         with contextlib.suppress(StoreError):  # gone meanwhile
-            adopted += _adopt(service, stored.key)
+            adopted += _adopt(database, store, leases, stored.key)
     return adopted
 
 
-def _adopt(service: Service, key: str) -> int:
+def _adopt(database: Database, store: ObjectStore, leases: Leases, key: str) -> int:
     try:
-        stored = StoredOutcomes.model_validate_json(service.store.get(key)).outcomes
+        stored = StoredOutcomes.model_validate_json(store.get(key)).outcomes
     except ValidationError:
         log.warning("stored_outcome_unreadable", key=key)
-        service.store.delete(key)  # the leases run out, and the stages are done again
+        store.delete(key)  # the leases run out, and the stages are done again
         return 0
-    with service.database.write() as session:
+    with database.write() as session:
         unsettled = _unsettled(session, [one.run_id for one in stored])
         ended = {one.run_id: one.outcome for one in stored if one.run_id in unsettled}
-        adopted = ended.keys() - store_all_outcomes(session, ended, service.leases)
+        adopted = ended.keys() - store_all_outcomes(session, ended, leases)
     for run_id in adopted:
         log.info("outcome_adopted", run_id=run_id, attempt=ended[run_id].attempt)
-    service.store.delete(key)
+    store.delete(key)
     return len(adopted)
 
 

@@ -1,0 +1,42 @@
+"""What the API is made of; processes.api puts it together."""
+
+from dataclasses import dataclass
+
+from med3d_service.audit import AuditTrail
+from med3d_service.database import Database
+from med3d_service.dispatch import CeleryBroker
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.intake.arrivals import Arrivals
+from med3d_service.intake.recording import StudyRecorder
+from med3d_service.keys import SiteKeys
+from med3d_service.peers import Peers
+from med3d_service.pulls.hooks import Hooks
+from med3d_service.pulls.line import PullLine
+from med3d_service.runs.endings import Leases
+from med3d_service.settings import Settings
+from med3d_store.object_store import ObjectStore
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts that routes use."""
+
+    settings: Settings
+    keys: SiteKeys
+    database: Database
+    store: ObjectStore
+    broker: CeleryBroker
+    vault: IdentifierVault
+    recorder: StudyRecorder
+    arrivals: Arrivals
+    leases: Leases
+    peers: Peers
+    pulls: PullLine
+    hooks: Hooks
+    audit: AuditTrail
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self.arrivals.close()
+        self.broker.close()
+        self.database.close()

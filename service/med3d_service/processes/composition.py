@@ -1,0 +1,49 @@
+"""What every process of the service opens; each puts the parts that it needs on top of it."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from med3d_service.audit import AuditTrail
+from med3d_service.database import Database
+from med3d_service.identifiers import IdentifierVault
+from med3d_service.intake.arrivals import Arrivals
+from med3d_service.intake.routing import load_rules
+from med3d_service.keys import SiteKeys, load_keys
+from med3d_service.settings import Settings
+from med3d_store.object_store import ObjectStore
+
+
+@dataclass(frozen=True)
+class Essentials:
+    """Keys, database and store, and what seals and records what is in them."""
+
+    settings: Settings
+    keys: SiteKeys
+    database: Database
+    store: ObjectStore
+    vault: IdentifierVault
+    trail: AuditTrail
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Open what the settings name; nothing is connected to yet."""
+        keys = load_keys(settings)
+        database = Database(settings.database)
+        settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(
+            settings=settings,
+            keys=keys,
+            database=database,
+            store=ObjectStore.open(settings.store),
+            vault=IdentifierVault(keys),
+            trail=AuditTrail(database, keys.audit),
+        )
+
+    def arrivals(self) -> Arrivals:
+        """Open the way in for single instances, with the rules of the settings."""
+        rules = load_rules(self.settings.rules_file)
+        return Arrivals(self.settings, self.keys.originals, self.database, self.store, self.vault, rules, self.trail)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self.database.close()

@@ -1,0 +1,59 @@
+"""The deliverer: one thread for each destination, so that one that hangs does not keep the others waiting."""
+
+import threading
+
+import structlog
+
+from med3d_service.database import Database
+from med3d_service.delivery import outbox
+from med3d_service.delivery.deliverer import DestinationLoop
+from med3d_service.delivery.destinations import Destination, load_destinations
+from med3d_service.delivery.outbox import Patience
+from med3d_service.logs import configure_logging
+from med3d_service.processes.composition import Essentials
+from med3d_service.reports.library import ReportLibrary
+from med3d_service.settings import Settings
+from med3d_service.stopping import StopSignal
+
+log = structlog.get_logger()
+STOP_S = 4.0
+
+
+def run(settings: Settings) -> None:
+    """Plan and deliver until SIGTERM or SIGINT."""
+    configure_logging()
+    stop = StopSignal()
+    parts = Essentials.open(settings)
+    destinations = load_destinations(settings)
+    stopped = threading.Event()
+    threads = [
+        threading.Thread(
+            target=DestinationLoop(
+                settings, parts.database, parts.trail, destination, ReportLibrary(parts).content
+            ).run,
+            args=(stopped,),
+            name=destination.name,
+            daemon=True,  # a peer that hangs must not keep us: what is in hand is sent again
+        )
+        for destination in destinations
+    ]
+    for thread in threads:
+        thread.start()
+    log.info("deliverer_started", destinations=[destination.name for destination in destinations])
+    while not stop.wait(settings.deliverer_poll_s):
+        _plan(parts.database, destinations, Patience.of(settings))
+    stopped.set()
+    for thread in threads:
+        thread.join(STOP_S / len(threads))
+    log.info("deliverer_stopped")
+
+
+def _plan(database: Database, destinations: tuple[Destination, ...], patience: Patience) -> None:
+    try:
+        with database.read() as session:
+            if not outbox.has_answers(session):
+                return
+        with database.write() as session:
+            outbox.plan(session, destinations, patience)
+    except Exception:  # the edge: a database that is away comes back
+        log.exception("planning_failed")

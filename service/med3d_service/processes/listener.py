@@ -1,0 +1,33 @@
+"""The listener's process: DICOM instances by C-STORE, and the peers' reports on storage commitment."""
+
+import structlog
+
+from med3d_service.delivery.commitment import Commitments
+from med3d_service.delivery.destinations import load_destinations
+from med3d_service.delivery.outbox import Patience
+from med3d_service.listener.server import Listener
+from med3d_service.logs import configure_logging
+from med3d_service.peers import load_peers
+from med3d_service.processes.composition import Essentials
+from med3d_service.settings import Settings
+from med3d_service.stopping import StopSignal
+
+log = structlog.get_logger()
+ACCEPT_S = 0.2
+
+
+def run(settings: Settings) -> None:
+    """Listen until SIGTERM or SIGINT. Raises ListenerError, OSError where the port is taken."""
+    configure_logging()
+    stop = StopSignal()
+    parts = Essentials.open(settings)
+    peers, arrivals = load_peers(settings.peers_file), parts.arrivals()
+    reports = Commitments(parts.database, load_destinations(settings), Patience.of(settings))
+    listener = Listener(settings, peers, arrivals, reports)
+    log.info("listener_started", port=listener.port, tls=settings.dicom_tls_cert is not None)
+    while not stop.is_set:
+        listener.accept(ACCEPT_S)
+    listener.close()
+    arrivals.close()
+    parts.close()
+    log.info("listener_stopped")
