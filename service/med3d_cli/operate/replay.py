@@ -38,7 +38,7 @@ def replay(
         from med3d_pipeline.errors import PipelineError
         from med3d_service.database import Database
         from med3d_service.problems import ServiceError
-        from med3d_service.runs.stored import stored_run
+        from med3d_service.results.replay import stored_run
         from med3d_store.object_store import ObjectStore, StoreError
     try:
         with closing(Database(settings.database)) as database, database.read() as session:

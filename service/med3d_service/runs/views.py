@@ -1,17 +1,13 @@
 """How runs are shown: a row of the database as the results API's words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from med3d_contract.ages import read_age, stored_age
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import BundleRef, Priority, RunStatus, RunView, Sex
 from med3d_contract.work import Subject
-from med3d_service.cohorts.tables import ScanFactsRow
 from med3d_service.tables import BundleRow, RunRow, StudyRow
 
 PRIORITIES = {rank: priority for priority, rank in CELERY_PRIORITY.items()}
@@ -75,18 +71,3 @@ def analysed_series(preprocessed: Mapping[str, Any] | None) -> str | None:
     """Return the stand-in UID of the series that a run's preprocessing read; None before, and for NIfTI."""
     source = (preprocessed or {}).get("source")
     return source["series_uid"] if source else None
-
-
-def subjects_of(session: Session, runs: Sequence[RunRow], studies: Mapping[str, StudyRow]) -> dict[str, Subject]:
-    """The same by run, with the site that an import's manifest names, for models that correct for sites.
-
-    ``studies`` by their ids.
-    """
-    named = select(ScanFactsRow.study_id, ScanFactsRow.scan_site).where(ScanFactsRow.study_id.in_(list(studies)))
-    sites: dict[str, str | None] = dict(iter(session.execute(named)))
-    return {
-        run.id: subject_of(studies[run.study_id], analysed_series(run.preprocessed)).model_copy(
-            update={"scan_site": sites.get(run.study_id)}
-        )
-        for run in runs
-    }

@@ -5,9 +5,10 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.replay import StoredRun
 from med3d_contract.work import PreprocessedObject
+from med3d_service.cohorts.subjects import subjects_of
 from med3d_service.problems import ServiceError
 from med3d_service.runs.moves import ANSWERS
-from med3d_service.runs.views import bundle_ref, subjects_of
+from med3d_service.runs.views import bundle_ref
 from med3d_service.tables import BundleRow, RunRow, StudyRow
 
 

@@ -1,0 +1,1 @@
+"""Answers as others read them, and their way out."""
