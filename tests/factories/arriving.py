@@ -20,6 +20,7 @@ from med3d_service.intake.arrivals import Arrivals, Source
 from med3d_service.intake.routing import EVERY_MR
 from med3d_service.intake.settling import Settling
 from med3d_service.keys import load_keys
+from med3d_service.pulls.underway import is_being_pulled
 from med3d_store.object_store import ObjectStore
 
 SOURCE = Source("dimse", "default", "SCANNER")
@@ -53,10 +54,10 @@ class Intake:
         self.keys = load_keys(self.settings)
         self.vault = IdentifierVault(self.keys)
         self.trail = AuditTrail(self.database, self.keys.audit)
+        self.settling = Settling(self.settings, self.database, self.trail, is_being_pulled())
         self.arrivals = Arrivals(
-            self.settings, self.keys.originals, self.database, self.store, self.vault, self.rules, self.trail
+            self.settings, self.keys.originals, self.database, self.store, self.vault, self.rules, self.settling
         )
-        self.settling = Settling(self.settings, self.database, self.trail)
         with self.database.write() as session:
             register_bundles(session, [BUNDLE])
 

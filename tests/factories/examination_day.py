@@ -18,7 +18,7 @@ class ExaminationDay:
     def __init__(self, folder, **settings):
         self.intake = Intake(folder, {"quiet_s": 0.0} | settings)
         self.broker = MemoryBroker()
-        self.clock = StabilityClock(self.intake.settings, self.intake.database, self.broker, self.intake.trail)
+        self.clock = StabilityClock(self.intake.database, self.broker, self.intake.settling)
 
     def sweep(self):
         self.clock.settle_due()

@@ -19,7 +19,6 @@ from sqlalchemy.exc import OperationalError
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
-from med3d_service.audit import AuditTrail
 from med3d_service.database import Database, db_now
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.intake.arrival_journal import ArrivalJournal, Entry, Finding, Recorded
@@ -96,7 +95,7 @@ class Arrivals:
         store: ObjectStore,
         vault: IdentifierVault,
         rules: RoutingRules,
-        trail: AuditTrail,
+        settling: Settling,
     ) -> None:
         self._settings = settings
         self._key = originals_key
@@ -106,7 +105,7 @@ class Arrivals:
         self._rules = rules
         self._originals = Originals(store, settings.spool_dir, originals_key, settings.leftover_s)
         self._journal = ArrivalJournal(database)
-        self._settling = Settling(settings, database, trail)
+        self._settling = settling
 
     def receive_instance(self, stream: Readable | bytes, source: Source) -> Arrival:
         """Take one DICOM file (PS3.10 with group 0002). On return it is durable: file and row.

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal, RunStatus
 from med3d_service.arrival_tables import AppraisalRow, ArrivalRow
-from med3d_service.audit import AuditTrail
 from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
 from med3d_service.dispatch import Broker, BrokerAwayError
@@ -21,7 +20,6 @@ from med3d_service.runs.parking import unpark_study
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import supersede
 from med3d_service.runs.views import priority_of
-from med3d_service.settings import Settings
 from med3d_service.tables import BundleRow, RunRow, StudyRow
 from med3d_service.working_copy.states import LOOKED_AT, CopyStatus
 
@@ -35,10 +33,10 @@ IN_DOUBT = frozenset({INCONSISTENT, SEVERAL_PATIENTS})
 class StabilityClock:
     """Each method is one step of the sweep, and safe beside other schedulers."""
 
-    def __init__(self, settings: Settings, database: Database, broker: Broker, trail: AuditTrail) -> None:
+    def __init__(self, database: Database, broker: Broker, settling: Settling) -> None:
         self._database = database
         self._broker = broker
-        self._settling = Settling(settings, database, trail)
+        self._settling = settling
         self._held_up: set[str] = set()  # said once each, not every second
 
     def settle_due(self) -> int:

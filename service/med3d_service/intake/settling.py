@@ -23,8 +23,6 @@ from med3d_service.bundles import find_bundle
 from med3d_service.database import Database, db_now
 from med3d_service.intake.arrival_states import ArrivalStatus, mark_settled
 from med3d_service.intake.originals import original_key
-from med3d_service.pulls.states import OVER
-from med3d_service.pulls.tables import PullRow
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import refuse_study, supersede
 from med3d_service.settings import Settings
@@ -54,20 +52,18 @@ class Completion:
 class Settling:
     """Puts together what has arrived."""
 
-    def __init__(self, settings: Settings, database: Database, trail: AuditTrail) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, trail: AuditTrail, held_open: ColumnElement[bool]
+    ) -> None:
         self._settings = settings
         self._database = database
         self._trail = trail
+        self._held_open = held_open
+        """Says of an arrival's row that more of it is on its way, however quiet it is."""
 
     def due(self) -> list[str]:
         """Ids of the arrivals that are stable now and not yet settled."""
-        # A pull that was broken off and will go on is a pause of the peer, not the end of the study.
-        pulled = select(PullRow.id).where(
-            PullRow.site == ArrivalRow.site, PullRow.study_index == ArrivalRow.study_index, PullRow.status.not_in(OVER)
-        )
-        # What a C-MOVE brings comes through the listener, and is known by having begun after the pull was asked for.
-        brought = or_(ArrivalRow.source == "pull", ArrivalRow.first_at >= PullRow.created_at)
-        quiet = (ArrivalRow.last_at < db_now() - self._settings.quiet_s) & ~pulled.where(brought).exists()
+        quiet = (ArrivalRow.last_at < db_now() - self._settings.quiet_s) & ~self._held_open
         stable: ColumnElement[bool] = or_(
             quiet,
             ArrivalRow.whole_at >= ArrivalRow.last_at,

@@ -8,7 +8,9 @@ from med3d_service.database import Database
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.intake.arrivals import Arrivals
 from med3d_service.intake.routing import load_rules
+from med3d_service.intake.settling import Settling
 from med3d_service.keys import SiteKeys, load_keys
+from med3d_service.pulls.underway import is_being_pulled
 from med3d_service.settings import Settings
 from med3d_store.object_store import ObjectStore
 
@@ -39,10 +41,14 @@ class Essentials:
             trail=AuditTrail(database, keys.audit),
         )
 
+    def settling(self) -> Settling:
+        """Make what puts arrivals together; those that are still pulled wait."""
+        return Settling(self.settings, self.database, self.trail, is_being_pulled())
+
     def arrivals(self) -> Arrivals:
         """Open the way in for single instances, with the rules of the settings."""
-        rules = load_rules(self.settings.rules_file)
-        return Arrivals(self.settings, self.keys.originals, self.database, self.store, self.vault, rules, self.trail)
+        rules, settling = load_rules(self.settings.rules_file), self.settling()
+        return Arrivals(self.settings, self.keys.originals, self.database, self.store, self.vault, rules, settling)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -71,7 +71,7 @@ def _steps(settings: Settings, parts: Essentials, broker: CeleryBroker) -> Seque
     """List the steps of one sweep by name, in their order."""
     database, store = parts.database, parts.store
     leases = Leases.of(settings)
-    clock = StabilityClock(settings, database, broker, parts.trail)
+    clock = StabilityClock(database, broker, parts.settling())
     return (
         ("outcomes", partial(adopt_outcomes, database, store, leases)),
         ("leases", partial(end_leases, database, leases)),

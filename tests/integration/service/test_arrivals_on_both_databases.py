@@ -45,7 +45,7 @@ def test_what_comes_through_all_of_them_at_once_is_kept_once(intakes):
 
 def test_a_study_that_several_settle_at_once_gets_one_run(intakes):
     intakes[0].take(*slices(6))
-    clocks = [StabilityClock(one.settings, one.database, MemoryBroker(), one.trail) for one in intakes]
+    clocks = [StabilityClock(one.database, MemoryBroker(), one.settling) for one in intakes]
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda clock: clock.settle_due(), clocks))

@@ -24,8 +24,10 @@ from med3d_service.intake.form import StudyForm
 from med3d_service.intake.limits import Limits, Meter
 from med3d_service.intake.recording import StudyRecorder
 from med3d_service.intake.routing import EVERY_MR
+from med3d_service.intake.settling import Settling
 from med3d_service.keys import load_keys
 from med3d_service.ledger import Ledger
+from med3d_service.pulls.underway import is_being_pulled
 from med3d_service.settings import Settings
 from med3d_store.object_store import ObjectMissingError, ObjectStore
 
@@ -44,7 +46,8 @@ class Service:
         vault = IdentifierVault(keys)
         self.recorder = StudyRecorder(self.database, self.store, vault)
         trail = AuditTrail(self.database, keys.audit)
-        self.arrivals = Arrivals(self.settings, keys.originals, self.database, self.store, vault, EVERY_MR, trail)
+        settling = Settling(self.settings, self.database, trail, is_being_pulled())
+        self.arrivals = Arrivals(self.settings, keys.originals, self.database, self.store, vault, EVERY_MR, settling)
         self._key = keys.originals
         with self.database.write() as session:
             register_bundles(session, [BUNDLE])
