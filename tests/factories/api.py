@@ -12,10 +12,10 @@ from med3d_contract.cohorts import CohortDraft, MemberFilter
 from med3d_service.access import Grant
 from med3d_service.access.api_keys import create_key
 from med3d_service.cohorts.members import create_cohort
-from med3d_service.delivery.destinations import Kind
 from med3d_service.processes.api import create_app
 from med3d_service.pulls.line import ASKED, Origin
 from med3d_service.pulls.wanted import PullRequest
+from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.settings import Settings
 from med3d_service.tables import DeliveryRow, RunRow

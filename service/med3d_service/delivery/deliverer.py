@@ -10,7 +10,7 @@ from med3d_service.audit.events import process
 from med3d_service.database import Database
 from med3d_service.delivery import outbox
 from med3d_service.delivery.commitment import transaction_uid
-from med3d_service.delivery.destinations import Destination, Kind, Webhook
+from med3d_service.delivery.destinations import Destination, Webhook
 from med3d_service.delivery.dimse import DimseSender
 from med3d_service.delivery.outbox import Patience
 from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError, Sender
@@ -18,6 +18,7 @@ from med3d_service.delivery.stow import StowSender
 from med3d_service.delivery.webhook import WebhookSender
 from med3d_service.peers.configuration import DicomwebPeer
 from med3d_service.reports.library import ReportUnavailableError
+from med3d_service.results.kinds import Kind
 from med3d_service.settings import Settings
 from med3d_service.tables import DeliveryRow
 

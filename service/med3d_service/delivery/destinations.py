@@ -5,7 +5,6 @@
 
 import tomllib
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,19 +22,8 @@ from med3d_service.peers.configuration import (
     Tls,
     load_peers,
 )
+from med3d_service.results.kinds import Kind
 from med3d_service.settings import Settings
-
-
-class Kind(StrEnum):
-    """What can be sent of a run."""
-
-    SR = "sr"
-    PDF = "pdf"
-    SC = "sc"
-    EVENT = "event"
-
-
-DICOM_KINDS = frozenset({Kind.SR, Kind.PDF, Kind.SC})
 
 
 class PeerDelivery(Configured):

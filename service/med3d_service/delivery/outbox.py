@@ -16,14 +16,12 @@ from sqlalchemy.orm import Session
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority
 from med3d_service.database import db_now
-from med3d_service.delivery.destinations import DICOM_KINDS, Destination, Kind
-from med3d_service.own_objects import own_uid
+from med3d_service.delivery.destinations import Destination
 from med3d_service.problems import ServiceError
+from med3d_service.results.kinds import DICOM_KINDS, EVENTS, Kind, object_uid
 from med3d_service.settings import Settings
 from med3d_service.tables import DeliveryRow, IdentifierRow, OutboxRow, RunRow
 
-EVENTS = uuid.UUID("5b0f1a52-7a55-4d0e-9a3f-3a7a6f0c2d11")
-"""Name space of the ids of events and deliveries (UUID version 5)."""
 PLANNED_AT_ONCE = 100
 
 
@@ -60,11 +58,6 @@ class Patience:
     def pause_s(self, tries: int) -> float:
         """Seconds until the next try after that many."""
         return min(self.longest_s, self.first_s * 2.0 ** min(tries - 1, 30))
-
-
-def object_uid(run_id: str, kind: Kind) -> str:
-    """SOP Instance UID of a DICOM object, id of an event: the same for the same run and kind, for ever."""
-    return own_uid(run_id, kind) if kind in DICOM_KINDS else str(uuid.uuid5(EVENTS, f"{run_id}/{kind}"))
 
 
 def has_answers(session: Session) -> bool:

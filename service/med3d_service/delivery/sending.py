@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from med3d_service.delivery.destinations import Kind
+from med3d_service.results.kinds import Kind
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from med3d_service.peers.configuration import Peers
-
 MAX_FINDS = 100
 """A search that matches more studies is a mistake, and would keep a PACS busy for hours."""
 
@@ -85,15 +83,3 @@ class PeerSource(Protocol):
 
     def close(self) -> None:
         """End the connection."""
-
-
-def peer_source(peers: Peers, source: str, name: str) -> PeerSource:
-    """Open a configured peer by protocol and name. Raises PeerError("unknown_peer")."""
-    from med3d_service.peers.dicomweb import DicomwebSource
-    from med3d_service.peers.dimse import DimseSource
-
-    if source == "dicomweb" and name in peers.dicomweb:
-        return DicomwebSource(peers.dicomweb[name])
-    if source == "dimse" and name in peers.dimse:
-        return DimseSource(peers.dimse[name])
-    raise PeerError("unknown_peer")

@@ -10,7 +10,8 @@ from med3d_service.intake.arrivals import Arrivals, Arrived, Source, StoreFull
 from med3d_service.intake.instance_headers import InstanceRefused
 from med3d_service.intake.instance_parts import InstanceParts, Receive, TakenPart
 from med3d_service.peers import Peers
-from med3d_service.peers.asking import FoundSeries, PeerError, PeerSource, peer_source
+from med3d_service.peers.asking import FoundSeries, PeerError, PeerSource
+from med3d_service.peers.opening import peer_source
 from med3d_service.problems import ServiceError
 from med3d_service.pulls.line import SEARCH, ClaimedPull, Fetched, Origin, PullLine
 

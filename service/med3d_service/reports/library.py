@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Protocol
 
 from med3d_service.database import Database
-from med3d_service.delivery.destinations import Kind
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.keys import SiteKeys
 from med3d_service.reports.dicom_objects import NoDicomStudyError
 from med3d_service.reports.facts import FactsReader, ReportFacts
+from med3d_service.results.kinds import Kind, object_uid
 from med3d_service.sealed import SealedReader, SealedWriter
 from med3d_service.settings import Settings
 from med3d_store.object_store import ObjectStore
@@ -68,7 +68,6 @@ class ReportLibrary:
     def content(self, run_id: str, kind: Kind) -> bytes:
         """Return the DICOM file, or the JSON of the event. Raises ReportUnavailableError."""
         if kind is Kind.EVENT:
-            from med3d_service.delivery.outbox import object_uid
             from med3d_service.reports.event import event_json
 
             return event_json(self.facts(run_id), object_uid(run_id, kind))

@@ -7,9 +7,9 @@ from sqlalchemy import select
 
 from med3d_service.access import Caller, Clinical
 from med3d_service.api.service import Service
-from med3d_service.delivery.destinations import Kind
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.reports.library import ReportLibrary, ReportUnavailableError
+from med3d_service.results.kinds import Kind
 from med3d_service.routes import ServiceParts
 from med3d_service.tables import RunRow, StudyRow
 

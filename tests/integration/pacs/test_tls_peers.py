@@ -13,12 +13,12 @@ from factories.gateway import Gateway, files_of, new_study
 from factories.orthanc import PASSWORD, USER, Orthanc
 from factories.proxies import HttpsFront
 from factories.service_processes import free_port
-from med3d_service.delivery.destinations import Kind
 from med3d_service.delivery.dimse import DimseSender
 from med3d_service.delivery.sending import NotDeliveredError, Outgoing
 from med3d_service.delivery.stow import StowSender
 from med3d_service.peers import load_peers
 from med3d_service.peers.association import associate
+from med3d_service.results.kinds import Kind
 
 # pynetdicom drops, unclosed, a socket whose peer ended the handshake.
 pytestmark = pytest.mark.filterwarnings(

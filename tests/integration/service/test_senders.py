@@ -16,13 +16,13 @@ from factories.facts import facts
 from factories.processes import wait_until
 from factories.receivers import STORESCP, MoodyPeer, Storescp
 from factories.service_processes import free_port
-from med3d_service.delivery.destinations import Kind
 from med3d_service.delivery.dimse import DimseSender
 from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 from med3d_service.delivery.stow import StowSender
 from med3d_service.own_objects import own_uid
 from med3d_service.peers.configuration import DicomwebPeer, DimsePeer
 from med3d_service.reports.sr import structured_report
+from med3d_service.results.kinds import Kind
 
 # pynetdicom forgets the socket of a connection that failed; the collector closes it, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

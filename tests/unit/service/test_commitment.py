@@ -17,11 +17,12 @@ from med3d_service.delivery.commitment import (
     Commitments,
     transaction_uid,
 )
-from med3d_service.delivery.destinations import Destination, Kind
+from med3d_service.delivery.destinations import Destination
 from med3d_service.delivery.outbox import Patience
 from med3d_service.identifiers import IdentifierVault
 from med3d_service.keys import SiteKeys
 from med3d_service.peers.configuration import DimsePeer
+from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.tables import DeliveryRow
 

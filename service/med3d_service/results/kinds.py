@@ -1,0 +1,26 @@
+"""What can be sent of a run, and the identity that follows from run and kind."""
+
+import uuid
+from enum import StrEnum
+
+from med3d_service.own_objects import own_uid
+
+EVENTS = uuid.UUID("5b0f1a52-7a55-4d0e-9a3f-3a7a6f0c2d11")
+"""Name space of the ids of events and deliveries (UUID version 5)."""
+
+
+class Kind(StrEnum):
+    """What can be sent of a run."""
+
+    SR = "sr"
+    PDF = "pdf"
+    SC = "sc"
+    EVENT = "event"
+
+
+DICOM_KINDS = frozenset({Kind.SR, Kind.PDF, Kind.SC})
+
+
+def object_uid(run_id: str, kind: Kind) -> str:
+    """SOP Instance UID of a DICOM object, id of an event: the same for the same run and kind, for ever."""
+    return own_uid(run_id, kind) if kind in DICOM_KINDS else str(uuid.uuid5(EVENTS, f"{run_id}/{kind}"))
