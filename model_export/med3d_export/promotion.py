@@ -29,6 +29,7 @@ class KnownScanner:
 
     field_strength_t: float | None
     manufacturer: str | None
+    model: str | None = None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class FakeSession:
 class Scanner:
     field_strength_t: float | None = 3.0
     manufacturer: str | None = "Philips Medical Systems"
+    model: str | None = None
 
 
 def latent_space(subjects: int = 19, **changes: np.ndarray) -> LatentSpace:

@@ -30,6 +30,8 @@ class ReviewCode(StrEnum):
     DAMAGED_FILES = "damaged_files"
     OTHER_SERIES_DAMAGED = "other_series_damaged"
     UNUSUAL_MEASURE = "unusual_measure"
+    CALIBRATION_OTHER_SCANNER = "calibration_other_scanner"
+    CALIBRATION_EXPIRED = "calibration_expired"
     SITE_NOT_CORRECTED = "site_not_corrected"
     AGE_OUTSIDE_CALIBRATION = "age_outside_calibration"
     FIELD_STRENGTH_UNKNOWN = "field_strength_unknown"

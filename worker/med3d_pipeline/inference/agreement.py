@@ -6,7 +6,8 @@ import numpy as np
 
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.inference.encoder import Float32
-from med3d_pipeline.inference.prediction import Predictor, ScannerAttributes, SubjectAttributes
+from med3d_pipeline.inference.prediction import Predictor, SubjectAttributes
+from med3d_pipeline.inference.yardstick import ScannerAttributes
 from med3d_pipeline.reasons import Reason, ReviewCode
 
 

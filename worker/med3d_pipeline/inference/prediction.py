@@ -3,19 +3,28 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.inference.decision import (
+    Choice,
+    Unlikeness,
+    age_reasons,
+    not_calibrated,
+    out_of_distribution,
+    unlikeness_reasons,
+)
 from med3d_pipeline.inference.encoder import Float32, LatentEncoder
 from med3d_pipeline.inference.heads import RegressionHead
 from med3d_pipeline.inference.latent_space import LatentSpace
 from med3d_pipeline.inference.manifest import SIMULATED_LABELS, DecisionLimits
 from med3d_pipeline.inference.reconstruction import Reconstruction
 from med3d_pipeline.inference.site_shifts import Correction, SiteShifts
-from med3d_pipeline.reasons import Reason, ReviewCode
+from med3d_pipeline.inference.yardstick import ScannerAttributes, SiteYardstick, TrainingYardstick, Yardstick
+from med3d_pipeline.reasons import Reason
 
 SDMT_RANGE_POINTS = (0.0, 110.0)
 
@@ -27,18 +36,6 @@ class SubjectAttributes:
     age_years: float | None = None
     sex: str | None = None
     scan_site: str | None = None
-
-
-class ScannerAttributes(Protocol):
-    """What the decision asks of an acquisition; None where the headers do not say."""
-
-    @property
-    def field_strength_t(self) -> float | None:
-        """Tesla."""
-
-    @property
-    def manufacturer(self) -> str | None:
-        """As DICOM (0008,0070) has it."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,9 @@ class Prediction:
     """One subject's answer. Ages and gaps in years; ``gap`` = estimate - age, None where the age is unknown.
 
     latent: (d,) float32, without the site's shift where the bundle takes that out, as site_correction tells; None: it
-    takes out no site's. distance and percentile: see LatentSpace. reasons: why the decision is ``review``, empty
-    where it is ``accepted``.
+    takes out no site's. calibrated_for: the site whose own healthy heads brain age, gaps, intervals and distance are
+    held against; None: the training cohort. distance and percentile: see LatentSpace and SiteCalibration. reasons: why
+    the decision is ``review``, empty where it is ``accepted``.
     """
 
     brain_age: PointEstimate
@@ -96,6 +94,19 @@ class Prediction:
     decision: Literal["accepted", "review"]
     reasons: tuple[Reason, ...]
     site_correction: Correction | None = None
+    calibrated_for: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """What the networks say of one head, before anything is held against it.
+
+    latent: (d,) float32; estimate_years: the brain-age head's; reconstruction_error: None where the bundle cannot tell.
+    """
+
+    latent: npt.NDArray[np.float32]
+    estimate_years: float
+    reconstruction_error: float | None
 
 
 class Predictor:
@@ -111,6 +122,7 @@ class Predictor:
         limits: DecisionLimits,
         reconstruction: Reconstruction | None = None,
         site_shifts: SiteShifts | None = None,
+        sites: Sequence[SiteYardstick] = (),
     ) -> None:
         self._encoder = encoder
         self._brain_age = brain_age
@@ -120,6 +132,15 @@ class Predictor:
         self._limits = limits
         self._reconstruction = reconstruction
         self._site_shifts = site_shifts
+        self._training = TrainingYardstick(space, limits)
+        self._sites = tuple(sites)
+
+    def calibrated(self, sites: Sequence[SiteYardstick]) -> "Predictor":
+        """Return a predictor that holds each head against the first of ``sites`` that is for it, else the training."""
+        return Predictor(
+            self._encoder, self._brain_age, self._sdmt, self._sdmt_evidence, self._space, self._limits,
+            self._reconstruction, self._site_shifts, sites,
+        )  # fmt: skip
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -130,6 +151,21 @@ class Predictor:
     def space(self) -> LatentSpace:
         """The latent space that predictions are placed in."""
         return self._space
+
+    @property
+    def limits(self) -> DecisionLimits:
+        """Where a prediction stops to be accepted."""
+        return self._limits
+
+    def look(self, tensors: Float32) -> list[Sighting]:
+        """Tell of each of N tensors (N, X, Y, Z) float32 what the networks say, no site's share taken out.
+
+        Raises ValueError for another shape, InferenceError where a tensor, a latent or an estimate is not finite.
+        """
+        latents = self._encoder.encode(tensors)
+        ages = self._brain_age.estimate(latents)
+        errors = self._reconstruction_errors(tensors, latents)
+        return [Sighting(*found) for found in zip(latents, map(float, ages), errors, strict=True)]
 
     def predict(
         self,
@@ -146,55 +182,80 @@ class Predictor:
         a latent or an estimate is not finite.
         """
         earlier = review_reasons if review_reasons is not None else [()] * len(tensors)
+        chosen = [self._choose(subject, how) for _, subject, how in zip(tensors, subjects, acquisitions, strict=True)]
         seen = self._encoder.encode(tensors)
-        latents = self._without_sites(seen, subjects)
+        latents = self._without_sites(seen, [choice.shift_site for choice in chosen])
         ages = self._brain_age.estimate(latents)
         sdmt = self._sdmt.estimate(latents) if self._sdmt else np.full(len(latents), np.nan, np.float32)
         unlike = self._unlikeness(tensors, seen, latents)
         return [
-            self._answer(latent, float(age), float(points), strange, subject, acquisition, tuple(reasons))
-            for latent, age, points, strange, subject, acquisition, reasons in zip(
-                latents, ages, sdmt, unlike, subjects, acquisitions, earlier, strict=True
+            self._answer(latent, float(age), float(points), strange, subject, acquisition, choice, tuple(reasons))
+            for latent, age, points, strange, subject, acquisition, choice, reasons in zip(
+                latents, ages, sdmt, unlike, subjects, acquisitions, chosen, earlier, strict=True
             )
         ]
 
-    def _without_sites(self, latents: Float32, subjects: Sequence[SubjectAttributes]) -> Float32:
+    def _choose(self, subject: SubjectAttributes, acquisition: ScannerAttributes) -> Choice:
+        """Choose what to hold a head against, and tell why it is not the calibration of the site that was stated."""
+        reasons = []
+        for site in self._sites:
+            fitness = site.fitness(subject.scan_site, acquisition)
+            if fitness == "fits":
+                return Choice(site)
+            if fitness != "elsewhere":
+                reasons.append(not_calibrated(site, fitness))
+        if self._site_shifts is None:
+            return Choice(self._training, tuple(reasons))
+        stated = subject.scan_site
+        return Choice(
+            self._training,
+            (*reasons, *self._site_shifts.reasons(stated)),
+            stated,
+            self._site_shifts.correction(stated),
+        )
+
+    def _without_sites(self, latents: Float32, sites: Sequence[str | None]) -> Float32:
         if self._site_shifts is None or not len(latents):
             return latents
-        return self._site_shifts.corrected(latents, [subject.scan_site for subject in subjects])
+        return self._site_shifts.corrected(latents, sites)
 
-    def _unlikeness(self, tensors: Float32, seen: Float32, latents: Float32) -> list["_Unlikeness"]:
+    def _reconstruction_errors(self, tensors: Float32, seen: Float32) -> list[float | None]:
+        if self._reconstruction is None:
+            return [None] * len(seen)
+        return [float(error) for error in self._reconstruction.errors(tensors, seen)]
+
+    def _unlikeness(self, tensors: Float32, seen: Float32, latents: Float32) -> list[Unlikeness]:
         """Of latents without their sites; the decoder shows what the encoder has ``seen``."""
         distances = self._space.distance(latents)
-        errors = self._reconstruction.errors(tensors, seen) if self._reconstruction else [None] * len(latents)
-        return [
-            _Unlikeness(float(distance), None if error is None else float(error))
-            for distance, error in zip(distances, errors, strict=True)
-        ]
+        errors = self._reconstruction_errors(tensors, seen)
+        return [Unlikeness(float(distance), error) for distance, error in zip(distances, errors, strict=True)]
 
     def _answer(
         self,
         latent: npt.NDArray[np.float32],
         age_estimate: float,
         sdmt_estimate: float,
-        unlike: "_Unlikeness",
+        unlike: Unlikeness,
         subject: SubjectAttributes,
         acquisition: ScannerAttributes,
+        choice: Choice,
         reasons: tuple[Reason, ...],
     ) -> Prediction | InputRefused:
-        beyond = unlike.beyond(self._limits)
-        correction = None if self._site_shifts is None else self._site_shifts.correction(subject.scan_site)
+        beyond, held_against = unlike.beyond(self._limits), choice.yardstick
         if beyond:
-            return _out_of_distribution(beyond, correction)
+            return out_of_distribution(beyond, choice.correction)
+        age_years = held_against.age_years(age_estimate)
+        distance = float(held_against.distance(latent[None])[0])
+        percentile = held_against.percentile(distance)
         reasons = (
-            *([] if self._site_shifts is None else self._site_shifts.reasons(subject.scan_site)),
+            *choice.reasons,
             *reasons,
-            *self._age_reasons(age_estimate, subject.age_years),
-            *self._scanner_reasons(acquisition),
-            *self._unlikeness_reasons(unlike),
+            *age_reasons(held_against, age_years, subject.age_years),
+            *held_against.scanner_reasons(acquisition),
+            *unlikeness_reasons(held_against, percentile, unlike.reconstruction_error),
         )
-        brain_age = self._around(age_estimate, self._space.half_width(self._limits.interval_level))
-        gap, corrected = self._gaps(brain_age, subject.age_years)
+        brain_age = self._around(age_years, held_against.half_width(self._limits.interval_level))
+        gap, corrected = self._gaps(held_against, brain_age, subject.age_years)
         return Prediction(
             brain_age=brain_age,
             gap=gap,
@@ -202,11 +263,12 @@ class Predictor:
             sdmt=self._sdmt_estimate(sdmt_estimate),
             latent=latent,
             map=self._coordinates(latent),
-            distance=unlike.distance,
-            percentile=self._space.percentile(unlike.distance),
+            distance=distance,
+            percentile=percentile,
             decision="review" if reasons else "accepted",
             reasons=reasons,
-            site_correction=correction,
+            site_correction=choice.correction,
+            calibrated_for=held_against.calibrated_for,
         )
 
     def _around(self, estimate: float, half_width: float) -> PointEstimate:
@@ -214,15 +276,15 @@ class Predictor:
         return PointEstimate(estimate, PredictionInterval(level, estimate - half_width, estimate + half_width))
 
     def _gaps(
-        self, brain_age: PointEstimate, age_years: float | None
+        self, held_against: Yardstick, brain_age: PointEstimate, age_years: float | None
     ) -> tuple[PointEstimate | None, PointEstimate | None]:
         if age_years is None:
             return None, None
         gap = brain_age.estimate - age_years
         interval = brain_age.interval
         shifted = PredictionInterval(interval.level, interval.lower - age_years, interval.upper - age_years)
-        corrected = self._space.corrected_gap(gap, age_years)
-        half_width = self._space.corrected_half_width(self._limits.interval_level)
+        corrected = held_against.corrected_gap(gap, age_years)
+        half_width = held_against.corrected_half_width(self._limits.interval_level)
         return PointEstimate(gap, shifted), self._around(corrected, half_width)
 
     def _sdmt_estimate(self, points: float) -> SdmtEstimate | None:
@@ -247,84 +309,11 @@ class Predictor:
             pls_sdmt=_pair(space.pls_sdmt(row)) if space.has_sdmt else None,
         )
 
-    def _age_reasons(self, age_estimate: float, age_years: float | None) -> list[Reason]:
-        youngest, oldest = self._space.age_range_years
-        if age_years is not None and not youngest <= age_years <= oldest:
-            return [_age_reason("The subject's age", youngest, oldest)]
-        if age_years is None and not youngest <= age_estimate <= oldest:
-            return [_age_reason("The estimated age", youngest, oldest)]
-        return []
-
-    def _scanner_reasons(self, acquisition: ScannerAttributes) -> list[Reason]:
-        reasons = []
-        strengths = sorted(float(strength) for strength in self._space.field_strengths_t)
-        known = " or ".join(f"{strength:g} T" for strength in strengths)
-        found = acquisition.field_strength_t
-        if found is None:
-            sentence = f"The field strength is not stated; the interval was calibrated at {known} only."
-            reasons.append(Reason(ReviewCode.FIELD_STRENGTH_UNKNOWN, sentence))
-        elif not any(abs(found - strength) <= self._limits.field_strength_tolerance_t for strength in strengths):
-            sentence = f"The interval was calibrated at {known}, not {found:g} T."
-            reasons.append(Reason(ReviewCode.FIELD_STRENGTH_OUTSIDE_CALIBRATION, sentence))
-        vendors = [str(vendor) for vendor in self._space.vendors]
-        maker = (acquisition.manufacturer or "").upper()
-        if not any(vendor in maker for vendor in vendors):
-            what = "The scanner is another vendor's" if maker else "The scanner's vendor is not known"
-            sentence = f"{what}; the interval was calibrated on {', '.join(vendors)}."
-            reasons.append(Reason(ReviewCode.VENDOR_OUTSIDE_CALIBRATION, sentence))
-        return reasons
-
-    def _unlikeness_reasons(self, unlike: "_Unlikeness") -> list[Reason]:
-        limit, reasons = self._limits.review_percentile, []
-        than = f"than {limit:g} % of the subjects held out of training."
-        if self._space.percentile(unlike.distance) > limit:
-            sentence = f"The head lies farther from the training cohort {than}"
-            reasons.append(Reason(ReviewCode.FAR_FROM_TRAINING, sentence))
-        error = unlike.reconstruction_error
-        if error is not None and self._space.reconstruction_percentile(error) > limit:
-            sentence = f"The model's decoder shows this head less well {than}"
-            reasons.append(Reason(ReviewCode.POORLY_RECONSTRUCTED, sentence))
-        return reasons
-
-
-@dataclass(frozen=True)
-class _Unlikeness:
-    """How unlike the training heads one head is; reconstruction_error: None where the bundle cannot tell."""
-
-    distance: float
-    reconstruction_error: float | None
-
-    def beyond(self, limits: DecisionLimits) -> dict[str, float]:
-        """The first score beyond its limit, with the limit; empty where none is."""
-        scores = {
-            "distance": (self.distance, limits.refuse_distance),
-            "reconstruction_error": (self.reconstruction_error, limits.refuse_reconstruction_error),
-        }
-        for name, (found, limit) in scores.items():
-            if found is not None and limit is not None and found > limit:
-                return {name: round(found, 3), "limit": limit}
-        return {}
-
 
 def _within_sdmt(points: float) -> float:
     low, high = SDMT_RANGE_POINTS
     return min(max(points, low), high)
 
 
-def _age_reason(what: str, youngest: float, oldest: float) -> Reason:
-    sentence = f"{what} is outside {youngest:.0f} to {oldest:.0f} years, for which the interval was calibrated."
-    return Reason(ReviewCode.AGE_OUTSIDE_CALIBRATION, sentence)
-
-
 def _pair(coordinates: npt.NDArray[np.float64]) -> tuple[float, float]:
     return float(coordinates[0, 0]), float(coordinates[0, 1])
-
-
-def _out_of_distribution(beyond: dict[str, float], correction: Correction | None) -> InputRefused:
-    """``details`` tell what was done about the scan's site, where the bundle corrects for sites."""
-    return InputRefused(
-        "out_of_distribution",
-        "The head is unlike every head that the model has learned from, so a number would mean nothing. Check that the "
-        "series is a T1-weighted scan of a whole adult head without large lesions or implants.",
-        beyond if correction is None else {**beyond, "site_correction": correction},
-    )

@@ -1,0 +1,34 @@
+import pytest
+
+from factories.predictions import Scanner as Found
+from med3d_pipeline.calibration.scanner import Scanner, scanners_of
+
+PRISMA = Scanner(manufacturer="Siemens", model="Prisma", field_strength_t=3.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "named", "contradicted"),
+    [
+        (Found(2.89, "SIEMENS", "prisma "), True, False),
+        (Found(None, "Siemens", "Prisma"), True, False),
+        (Found(1.5, "Siemens", "Prisma"), False, True),
+        (Found(3.0, "Siemens", "Skyra"), False, True),
+        (Found(3.0, "GE", None), False, True),
+        (Found(3.0, "Siemens", None), False, False),
+        (Found(None, None, None), False, False),
+    ],
+)
+def test_a_scanner_is_known_by_maker_and_model_and_contradicted_by_any_of_three(found, named, contradicted):
+    assert (PRISMA.is_named_by(found), PRISMA.contradicts(found)) == (named, contradicted)
+
+
+def test_a_calibration_of_an_unknown_scanner_is_named_by_none_and_contradicted_by_none():
+    unknown = Scanner()
+    assert not unknown.is_named_by(Found(3.0, "Siemens", "Prisma"))
+    assert not unknown.contradicts(Found(3.0, "Siemens", "Prisma"))
+    assert unknown.in_words() == "scanner not told"
+
+
+def test_heads_tell_together_what_each_tells_in_part():
+    assert scanners_of([Found(None, "Siemens", None), Found(3.0, None, "Prisma")]) == [PRISMA]
+    assert scanners_of([]) == [Scanner()]

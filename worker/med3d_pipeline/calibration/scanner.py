@@ -1,0 +1,84 @@
+"""Which scanner a calibration is for."""
+
+from collections.abc import Iterable
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from med3d_pipeline.inference.yardstick import ScannerAttributes
+
+SAME_FIELD_T = 0.2
+
+
+class Scanner(BaseModel):
+    """Maker, model and field strength as DICOM headers have them; None where no calibration head told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    manufacturer: str | None = None
+    model: str | None = None
+    field_strength_t: float | None = None
+
+    @classmethod
+    def of(cls, acquisition: ScannerAttributes) -> Self:
+        """Read what ``acquisition`` tells."""
+        return cls(
+            manufacturer=_plain(acquisition.manufacturer) or None,
+            model=_plain(acquisition.model) or None,
+            field_strength_t=acquisition.field_strength_t,
+        )
+
+    @property
+    def is_known(self) -> bool:
+        """Maker and model are told: enough to know the scanner again."""
+        return self.manufacturer is not None and self.model is not None
+
+    def contradicts(self, acquisition: ScannerAttributes) -> bool:
+        """Tell whether ``acquisition`` names another maker, model or field strength; silence contradicts nothing."""
+        maker, model = _plain(acquisition.manufacturer), _plain(acquisition.model)
+        strengths = self.field_strength_t, acquisition.field_strength_t
+        return (
+            _differ(_folded(self.manufacturer), _folded(maker))
+            or _differ(_folded(self.model), _folded(model))
+            or (None not in strengths and abs((strengths[0] or 0.0) - (strengths[1] or 0.0)) > SAME_FIELD_T)
+        )
+
+    def is_named_by(self, acquisition: ScannerAttributes) -> bool:
+        """Tell whether the headers name this scanner, as far as it is known."""
+        told = Scanner.of(acquisition)
+        return self.is_known and told.is_known and not self.contradicts(acquisition)
+
+    def in_words(self) -> str:
+        """Return words such as ``Siemens Prisma, 3 T``; ``scanner not told`` where nothing is known."""
+        device = " ".join(part for part in (self.manufacturer, self.model) if part)
+        strength = "" if self.field_strength_t is None else f"{self.field_strength_t:g} T"
+        return ", ".join(part for part in (device, strength) if part) or "scanner not told"
+
+
+def scanners_of(acquisitions: Iterable[ScannerAttributes]) -> list[Scanner]:
+    """Return the scanners that differ, each with all that its heads told; one that tells nothing where none does."""
+    found: list[Scanner] = []
+    for acquisition in acquisitions:
+        known = next((one for one in found if not one.contradicts(acquisition)), None)
+        if known is None:
+            found.append(Scanner.of(acquisition))
+        else:
+            found[found.index(known)] = _merged(known, Scanner.of(acquisition))
+    return found or [Scanner()]
+
+
+def _merged(one: Scanner, other: Scanner) -> Scanner:
+    told = {name: value for name, value in other.model_dump().items() if value is not None}
+    return Scanner(**(told | one.model_dump(exclude_none=True)))
+
+
+def _plain(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def _folded(text: str | None) -> str:
+    return (text or "").casefold()
+
+
+def _differ(one: str, other: str) -> bool:
+    return bool(one) and bool(other) and one != other
