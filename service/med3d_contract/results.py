@@ -156,6 +156,12 @@ class Assessment(Frozen):
         None,
         description="whether what the scan's site adds to the latent was taken out; null: the model corrects for none",
     )
+    calibrated_for: str | None = Field(
+        None,
+        description="the site whose own healthy heads brain age, gaps, intervals and distance are held against; "
+        "null: the model's training cohort",
+    )
+    calibration_digest: str | None = Field(None, description="sha256 of that site's calibration file")
 
 
 class Result(Frozen):

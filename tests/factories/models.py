@@ -41,17 +41,18 @@ class CannedPreprocessor:
         )
 
 
-def loaded_model(preprocessor=None, preprocessing_digest="p" * 64, site_shifts=None):
+def loaded_model(preprocessor=None, preprocessing_digest="p" * 64, site_shifts=None, calibrations=()):
     """A model around ``preprocessor`` and the predictor of factories.predictions."""
     return LoadedModel(
         reference=BUNDLE,
         preprocessor=preprocessor or CannedPreprocessor(),
-        predictor=predictor(site_shifts=site_shifts),
+        predictor=predictor(site_shifts=site_shifts).calibrated(calibrations),
         quality_limits=LIMITS,
         providers=("FakeExecutionProvider",),
         preprocessing_digest=preprocessing_digest,
         software={"infovae-med3d": "0"},
         cohort=reference_cohort("cohort", latent_space()),
+        calibrations=calibrations,
     )
 
 

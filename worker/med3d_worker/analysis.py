@@ -67,6 +67,8 @@ class Analyser:
     """Analyses inputs one by one; a refused or broken one is reported like the others."""
 
     def __init__(self, model: LoadedModel, *, allow_demonstration_heads: bool) -> None:
+        self.sites = tuple(site.calibrated_for for site in model.calibrations)
+        """The sites that the model is calibrated for here."""
         self._prepare = StudyPreparation(model)
         self._predict = HeadPrediction(model.predictor, allow_demonstration_heads)
 

@@ -88,6 +88,8 @@ class HeadPrediction:
                 reasons=in_contract_terms(prediction.reasons),
                 out_of_distribution=OutOfDistribution(distance=prediction.distance, percentile=prediction.percentile),
                 site_correction=prediction.site_correction,
+                calibrated_for=prediction.calibrated_for,
+                calibration_digest=prediction.calibration_digest,
             ),
         )
 

@@ -10,9 +10,11 @@ import structlog
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import BundleRef
 from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.inference.prediction import Predictor
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.spec import QualityLimits
+from med3d_worker.calibrations import load_calibrations
 from med3d_worker.pictures import reference_cohort
 from med3d_worker.settings import BundleSettings
 
@@ -35,13 +37,14 @@ class LoadedModel:
     preprocessing_digest: str
     software: dict[str, str]
     cohort: ReferenceCohort
+    calibrations: tuple[CalibratedSite, ...] = ()
 
 
 def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
     """Open the bundle, verify digests and signature and, with ``prove``, run its reference case on this machine.
 
     Raises BundleError where files are missing or altered, no trusted key signed them and the settings ask for one, or
-    the reference case is off its tolerances.
+    the reference case is off its tolerances; CalibrationRefused where a site's calibration cannot be used.
     """
     bundle = Bundle.open(
         settings.bundle_dir,
@@ -57,15 +60,17 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
     if prove:
         report = bundle.run_reference_case()
         log.info("reference_case_passed", report=str(report))
+    calibrations = load_calibrations(settings, bundle)
     return LoadedModel(
         reference=BundleRef(name=bundle.name, version=bundle.version, digest=bundle.digest),
         preprocessor=bundle.preprocessor(),
-        predictor=bundle.predictor(),
+        predictor=bundle.predictor().calibrated(calibrations),
         quality_limits=bundle.quality_limits,
         providers=bundle.providers,
         preprocessing_digest=preprocessing_digest(bundle),
         software=software_versions(),
         cohort=reference_cohort(bundle.manifest.training_data.name, bundle.predictor().space, bundle.manifest.metrics),
+        calibrations=calibrations,
     )
 
 

@@ -26,6 +26,13 @@ class BundleSettings(BaseSettings):
         description="trusted public keys (PEM file, or folder of *.pub.pem) in place of those that the project ships",
     )
     allow_untrusted_bundle: bool = Field(False, description="load a bundle that no trusted key has signed")
+    calibration: Path | None = Field(
+        None, description="site_calibration.json of this site's scanner, or a folder of such files (*.json)"
+    )
+    calibration_keys: Path | None = Field(
+        None, description="public keys (PEM file, or folder of *.pub.pem and revoked.txt) that may sign calibrations"
+    )
+    allow_untrusted_calibration: bool = Field(False, description="load a calibration that no trusted key has signed")
     provider: str = Field("auto", description="auto, or of tensorrt, cuda, openvino, cpu those to try, by commas")
     gpu_device: int = Field(0, ge=0, description="which GPU")
     gpu_mem_limit_bytes: int | None = Field(None, ge=2**28, description="of each session's arena on the GPU")

@@ -37,7 +37,7 @@ class Workplace:
 
 
 def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], None]) -> Workplace:
-    """Load and check the model, connect, start saying hello. Raises BundleError, StoreError, OSError or ValueError."""
+    """Load and check the model, connect, start saying hello. Raises what makes it unfit."""
     scratch = Scratch(settings.scratch_dir)
     if reclaimed := scratch.reclaim():
         log.info("scratch_reclaimed", folders=reclaimed)

@@ -16,6 +16,7 @@ from med3d_cli.studies.options import SERIES_HELP
 from med3d_contract.results import RunStatus
 
 if TYPE_CHECKING:
+    from med3d_contract.results import Result
     from med3d_worker.analysis import AnalysedInput, Analyser, Stated
 
 EXIT_REFUSED = 3
@@ -40,6 +41,12 @@ def analyse(
     as_json: Annotated[bool, typer.Option("--json", help="Print an array with one object per input.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write one row per input to this file.")] = None,
     bundle: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the model.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Site calibration (med3d calibrate); all inputs are of its site."
+        ),
+    ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Write brain mask, affine and normalised volume to numbered folders here."),
@@ -52,26 +59,29 @@ def analyse(
     """
     if as_json and csv:
         raise CommandError("choose one of --json and --csv", exit_code=2)
-    analyser = open_analyser(bundle)
+    if calibration and site:
+        raise CommandError("choose one of --calibration and --site: a calibration is for its own site", exit_code=2)
+    analyser = open_analyser(bundle, calibration)
+    calibrated = analyser.sites[0] if calibration else None
     from med3d_worker.analysis import Stated
 
     stderr = Console(stderr=True)
     with ExitStack() as stack:
         write = stack.enter_context(_csv_writer(csv)) if csv else None
-        reports = _analyse_all(analyser, paths, Stated(age, site, series), keep, write, stderr)
+        reports = _analyse_all(analyser, paths, Stated(age, site or calibrated, series), keep, write, stderr)
     if as_json:
         typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2, ensure_ascii=False))
     elif csv is None:
         _print_tables(reports)
-    if site is not None and any(report.result and not report.result.assessment.site_correction for report in reports):
+    if site is not None and any(report.result and _ignores_site(report.result) for report in reports):
         stderr.print("--site has changed nothing: this model corrects for no sites", style="yellow")
     counts = Counter(report.status for report in reports)
     stderr.print(_summary(counts), highlight=False)
     raise typer.Exit(exit_code(counts))
 
 
-def open_analyser(bundle: Path | None) -> "Analyser":
-    """The shipped model or the one in ``bundle``, verified. Raises CommandError where it cannot be used."""
+def open_analyser(bundle: Path | None, calibration: Path | None = None) -> "Analyser":
+    """The shipped model or the one in ``bundle``, verified, with ``calibration``. Raises CommandError."""
     with extra("worker"):
         require_onnx_runtime()
         from med3d_pipeline.errors import PipelineError
@@ -80,7 +90,8 @@ def open_analyser(bundle: Path | None) -> "Analyser":
         from med3d_worker.logs import configure_logs
         from med3d_worker.settings import BundleSettings
     configure_logs("WARNING")
-    stated: dict[str, Any] = {} if bundle is None else {"bundle": bundle}
+    paths = {"bundle": bundle, "calibration": calibration}
+    stated: dict[str, Any] = {name: path for name, path in paths.items() if path is not None}
     settings = BundleSettings(**stated)
     try:
         model = load_model(settings, prove=False)
@@ -107,6 +118,10 @@ def _analyse_all(
                 keep_images(analysis.prepared, keep / f"{number:04d}")
             progress.advance(bar)
     return reports
+
+
+def _ignores_site(result: "Result") -> bool:
+    return not (result.assessment.site_correction or result.assessment.calibrated_for)
 
 
 def _csv_writer(path: Path) -> Any:

@@ -37,6 +37,7 @@ COLUMNS = (
     "reasons",
     "out_of_distribution_percentile",
     "site_correction",
+    "calibrated_for",
     "series",
     "quality_failed",
     "input_digest",
@@ -98,6 +99,7 @@ def _result_cells(result: Result) -> dict[str, Cell]:
         "reasons": " ".join(reason.sentence for reason in result.assessment.reasons),
         "out_of_distribution_percentile": result.assessment.out_of_distribution.percentile,
         "site_correction": result.assessment.site_correction,
+        "calibrated_for": result.assessment.calibrated_for,
     }
 
 

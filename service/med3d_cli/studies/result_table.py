@@ -82,14 +82,16 @@ def _result_rows(result: Result | None) -> list[Row]:
         return []
     assessment = result.assessment
     distribution = assessment.out_of_distribution
+    cohort = "the site's healthy heads" if assessment.calibrated_for else "held-out training subjects"
     return [
         *_brain_age_rows(result.brain_age),
+        *([("calibrated for", assessment.calibrated_for)] if assessment.calibrated_for else []),
         *_sdmt_rows(result.sdmt),
         ("decision", assessment.decision),
         *[("because" if number == 0 else "", str(reason)) for number, reason in enumerate(assessment.reasons)],
         (
-            "distance to cohort",
-            f"{distribution.distance:.2f} (percentile {distribution.percentile:.0f} of held-out training subjects)",
+            "distance to site" if assessment.calibrated_for else "distance to cohort",
+            f"{distribution.distance:.2f} (percentile {distribution.percentile:.0f} of {cohort})",
         ),
         *_site_rows(assessment.site_correction),
     ]

@@ -45,3 +45,9 @@ def test_what_was_done_about_the_site_has_a_column():
     assessment = result().assessment.model_copy(update={"site_correction": "unknown_site"})
     told = COMPLETED.model_copy(update={"result": result().model_copy(update={"assessment": assessment})})
     assert (csv_row(told)["site_correction"], csv_row(COMPLETED)["site_correction"]) == ("unknown_site", None)
+
+
+def test_the_site_that_an_answer_is_calibrated_for_has_a_column():
+    assessment = result().assessment.model_copy(update={"calibrated_for": "Ward 3"})
+    told = COMPLETED.model_copy(update={"result": result().model_copy(update={"assessment": assessment})})
+    assert (csv_row(told)["calibrated_for"], csv_row(COMPLETED)["calibrated_for"]) == ("Ward 3", None)

@@ -62,3 +62,11 @@ def test_what_was_done_about_the_site_is_shown(correction, words):
     assessment = result().assessment.model_copy(update={"site_correction": correction})
     assert words in shown(run_view(result=result().model_copy(update={"assessment": assessment})))
     assert words not in shown(run_view())
+
+
+def test_the_site_that_an_answer_is_calibrated_for_stands_with_its_interval():
+    assessment = result().assessment.model_copy(update={"calibrated_for": "Ward 3"})
+    found = shown(run_view(result=result().model_copy(update={"assessment": assessment})))
+    assert "Ward 3" in found
+    assert "of the site's healthy heads" in found
+    assert "Ward 3" not in shown(run_view())

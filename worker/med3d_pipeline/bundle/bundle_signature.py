@@ -48,6 +48,16 @@ class TrustedKeys:
             raise BundleError(f"no trusted key (*{PUBLIC_SUFFIX}) in {place}")
         return cls({file.name.removesuffix(PUBLIC_SUFFIX): _public_key(file) for file in files})
 
+    def signer(self, content: bytes, signature: bytes) -> str | None:
+        """The name of the key that made ``signature`` over ``content``; None where it is none of these."""
+        for name, key in self.keys.items():
+            try:
+                key.verify(signature, content)
+            except InvalidSignature:
+                continue
+            return name
+        return None
+
     def require(self, manifest: bytes, folder: Path) -> str:
         """The name of the key that signed ``manifest``, by the signature in ``folder``.
 
@@ -59,12 +69,9 @@ class TrustedKeys:
             raise BundleError(f"bundle_unsigned: the bundle has no {SIGNATURE}; {_WAY_OUT}") from error
         except OSError as error:
             raise BundleError(f"{SIGNATURE} of the bundle cannot be read: {error.strerror}") from error
-        for name, key in self.keys.items():
-            try:
-                key.verify(signature, manifest)
-            except InvalidSignature:
-                continue
-            return name
+        signer = self.signer(manifest, signature)
+        if signer is not None:
+            return signer
         known = ", ".join(self.keys)
         raise BundleError(
             f"bundle_signature_invalid: no trusted key ({known}) made the signature of {MANIFEST}; {_WAY_OUT}"
@@ -108,11 +115,21 @@ def read_signing_key(path: Path) -> Ed25519PrivateKey:
 
 def sign_bundle(folder: Path, key: Ed25519PrivateKey) -> Path:
     """Sign the manifest in ``folder``; an older signature is replaced whole. Raises OSError."""
-    signature = folder / SIGNATURE
-    aside = folder / f".{SIGNATURE}.part"
-    aside.write_bytes(key.sign((folder / MANIFEST).read_bytes()))
+    return sign_file(folder / MANIFEST, key)
+
+
+def sign_file(path: Path, key: Ed25519PrivateKey) -> Path:
+    """Sign ``path``'s bytes in a file of its name and ``.sig``; an older one is replaced whole. Raises OSError."""
+    signature = signature_path(path)
+    aside = path.with_name(f".{signature.name}.part")
+    aside.write_bytes(key.sign(path.read_bytes()))
     aside.replace(signature)
     return signature
+
+
+def signature_path(path: Path) -> Path:
+    """Where the signature of ``path`` lies."""
+    return path.with_name(f"{path.name}.sig")
 
 
 def _public_key(file: Path) -> Ed25519PublicKey:

@@ -5,7 +5,6 @@ from enum import StrEnum
 from typing import Any
 
 from med3d_pipeline.errors import PipelineError
-from med3d_pipeline.reasons import ReviewCode
 
 
 class CalibrationCode(StrEnum):
@@ -19,7 +18,6 @@ class CalibrationCode(StrEnum):
     BAD_NAME = "calibration_bad_name"
     UNREADABLE = "calibration_unreadable"
     OTHER_BUNDLE = "calibration_other_bundle"
-    EXPIRED = ReviewCode.CALIBRATION_EXPIRED.value
     REVOKED = "calibration_revoked"
     UNSIGNED = "calibration_unsigned"
     SIGNATURE_INVALID = "calibration_signature_invalid"

@@ -128,10 +128,14 @@ class SiteCalibration(_Part):
 
 
 class CalibratedSite:
-    """A calibration as a yardstick, in the latent space of its bundle. ``today``: the date, for tests."""
+    """A calibration as a yardstick, in the latent space of its bundle. digest: sha256 of its file; today: for tests."""
 
     def __init__(
-        self, calibration: SiteCalibration, space: LatentSpace, today: Callable[[], date] | None = None
+        self,
+        calibration: SiteCalibration,
+        space: LatentSpace,
+        today: Callable[[], date] | None = None,
+        digest: str | None = None,
     ) -> None:
         if len(calibration.latent_shift) != space.dimension:
             raise ValueError("the calibration's latent_shift has another dimension than the bundle's latents")
@@ -140,6 +144,7 @@ class CalibratedSite:
         self._today = today or _today
         self._shift = np.asarray(calibration.latent_shift, np.float32)
         self.calibrated_for = calibration.site
+        self.calibration_digest = digest
         self.whose = f"the healthy heads of {calibration.site}"
         self.review_percentile = round(100.0 * (1.0 - calibration.false_alarm_rate), 6)
         self.age_range_years = calibration.age_range_years

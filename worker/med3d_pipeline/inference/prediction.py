@@ -79,8 +79,8 @@ class Prediction:
 
     latent: (d,) float32, without the site's shift where the bundle takes that out, as site_correction tells; None: it
     takes out no site's. calibrated_for: the site whose own healthy heads brain age, gaps, intervals and distance are
-    held against; None: the training cohort. distance and percentile: see LatentSpace and SiteCalibration. reasons: why
-    the decision is ``review``, empty where it is ``accepted``.
+    held against, with the sha256 of its calibration file; None: the training cohort. distance and percentile: see
+    LatentSpace and SiteCalibration. reasons: why the decision is ``review``, empty where it is ``accepted``.
     """
 
     brain_age: PointEstimate
@@ -95,6 +95,7 @@ class Prediction:
     reasons: tuple[Reason, ...]
     site_correction: Correction | None = None
     calibrated_for: str | None = None
+    calibration_digest: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,6 +270,7 @@ class Predictor:
             reasons=reasons,
             site_correction=choice.correction,
             calibrated_for=held_against.calibrated_for,
+            calibration_digest=held_against.calibration_digest,
         )
 
     def _around(self, estimate: float, half_width: float) -> PointEstimate:

@@ -36,6 +36,10 @@ class Yardstick(Protocol):
         """The site whose own heads it is made of; None: the training cohort."""
 
     @property
+    def calibration_digest(self) -> str | None:
+        """sha256 of that calibration's file; None where there is none."""
+
+    @property
     def whose(self) -> str:
         """Whom a head is compared with, in words that follow "than 98 % of"."""
 
@@ -86,6 +90,7 @@ class TrainingYardstick:
     """The bundle's own."""
 
     calibrated_for = None
+    calibration_digest = None
     whose = "the subjects held out of training"
 
     def __init__(self, space: LatentSpace, limits: DecisionLimits) -> None:

@@ -1,0 +1,83 @@
+"""Which calibrations a process loads, and that its answers say so."""
+
+import pytest
+
+from factories.calibrations import DIGEST, calibration
+from factories.models import CannedPreprocessor, loaded_model, write_small_series
+from factories.predictions import latent_space, predictor, tensors
+from med3d_pipeline.bundle.bundle_signature import make_signing_key, read_signing_key
+from med3d_pipeline.calibration.files import write_calibration
+from med3d_pipeline.calibration.refusals import CalibrationRefused
+from med3d_pipeline.calibration.site_calibration import BundleName, CalibratedSite
+from med3d_worker.analysis import Analyser, Stated
+from med3d_worker.calibrations import load_calibrations
+from med3d_worker.settings import BundleSettings
+
+
+class ABundle:
+    digest = DIGEST
+
+    def predictor(self):
+        return predictor()
+
+
+@pytest.fixture
+def key(tmp_path):
+    make_signing_key(tmp_path / "hospital.pem")
+    return read_signing_key(tmp_path / "hospital.pem")
+
+
+def load(place, keys=None, **settings):
+    return load_calibrations(BundleSettings(calibration=place, calibration_keys=keys, **settings), ABundle())
+
+
+def of_another_bundle():
+    return calibration().model_copy(update={"bundle": BundleName(name="b", version="2", digest="e" * 64)})
+
+
+def test_without_a_setting_there_is_none():
+    assert load(None) == ()
+
+
+def test_a_signed_file_is_loaded_with_its_digest(tmp_path, key):
+    write_calibration(tmp_path / "site.json", calibration(), key)
+    (found,) = load(tmp_path / "site.json", tmp_path)
+    assert found.calibrated_for == "Ward 3"
+    assert len(found.calibration_digest) == 64
+
+
+def test_with_no_trusted_key_nothing_is_loaded_unless_that_is_allowed(tmp_path):
+    write_calibration(tmp_path / "site.json", calibration(), None)
+    with pytest.raises(CalibrationRefused, match=r"calibration_unsigned: .*MED3D_CALIBRATION_KEYS"):
+        load(tmp_path / "site.json")
+    assert len(load(tmp_path / "site.json", allow_untrusted_calibration=True)) == 1
+
+
+def test_a_file_of_another_model_is_refused_and_in_a_folder_passed_over(tmp_path, key):
+    folder = tmp_path / "calibrations"
+    folder.mkdir()
+    write_calibration(folder / "old.json", of_another_bundle(), key)
+    with pytest.raises(CalibrationRefused, match="calibration_other_bundle"):
+        load(folder / "old.json", tmp_path)
+    assert load(folder, tmp_path) == ()
+    write_calibration(folder / "a.json", calibration(site="A"), key)
+    write_calibration(folder / "b.json", calibration(site="B"), key)
+    assert [site.calibrated_for for site in load(folder, tmp_path)] == ["A", "B"]
+
+
+def test_an_empty_folder_is_no_calibration(tmp_path):
+    with pytest.raises(CalibrationRefused, match="no calibration"):
+        load(tmp_path, allow_untrusted_calibration=True)
+
+
+def test_an_answer_says_whose_calibration_it_has(tmp_path):
+    write_small_series(tmp_path)
+    site = CalibratedSite(calibration(), latent_space(), digest="c" * 64)
+    model = loaded_model(CannedPreprocessor(tensors([0.2, 0, 0, 0])[0]), calibrations=(site,))
+    analyse = Analyser(model, allow_demonstration_heads=False)
+    stated, other = (analyse(tmp_path, Stated(site=name)).report.result for name in ("Ward 3", None))
+    assert (stated.assessment.calibrated_for, stated.assessment.calibration_digest) == ("Ward 3", "c" * 64)
+    assert stated.brain_age.estimate == pytest.approx(46.0, abs=0.01)
+    assert other.assessment.calibrated_for is None
+    assert other.brain_age.estimate == pytest.approx(52.0)
+    assert analyse.sites == ("Ward 3",)

@@ -1,0 +1,132 @@
+"""A calibration on disk: site_calibration.json, its Ed25519 signature beside it, and what was withdrawn."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from med3d_pipeline.bundle.bundle_signature import TrustedKeys, sign_file, signature_path
+from med3d_pipeline.calibration.refusals import CalibrationCode, CalibrationRefused
+from med3d_pipeline.calibration.site_calibration import SiteCalibration
+
+REVOKED = "revoked.txt"
+"""Beside the trusted keys, for whoever can replace a calibration should not be able to bring one back."""
+_MOST_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class StoredCalibration:
+    """A calibration as read. digest: sha256 of its file; signed_by: None where no signature was asked for."""
+
+    calibration: SiteCalibration
+    digest: str
+    signed_by: str | None
+
+
+def write_calibration(path: Path, calibration: SiteCalibration, key: Ed25519PrivateKey | None) -> None:
+    """Write the file whole and sign it with ``key``; the signature of an older one goes first. Raises OSError."""
+    signature_path(path).unlink(missing_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(calibration.to_json(), encoding="utf-8")
+    aside.replace(path)
+    if key is not None:
+        sign_file(path, key)
+
+
+def read_calibration(path: Path, trusted: TrustedKeys | None, revoked: Collection[str] = ()) -> StoredCalibration:
+    """Read a calibration that one of the ``trusted`` keys signed; None: whoever made it.
+
+    revoked: digests of those that were withdrawn. Raises CalibrationRefused. One that has expired is read: answers
+    say so.
+    """
+    content = _content(path)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest in revoked:
+        raise CalibrationRefused(
+            CalibrationCode.REVOKED,
+            f"The calibration {path.name} has been withdrawn ({digest[:12]} in {REVOKED}). Calibrate the site anew.",
+        )
+    signed_by = None if trusted is None else _signer(path, content, trusted)
+    try:
+        calibration = SiteCalibration.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise CalibrationRefused(
+            CalibrationCode.UNREADABLE,
+            f"{path.name} is no site calibration of this release: {where}: {first['msg']}. Make it with med3d "
+            "calibrate.",
+        ) from error
+    return StoredCalibration(calibration, digest, signed_by)
+
+
+def require_bundle(calibration: SiteCalibration, bundle_digest: str) -> None:
+    """Raise CalibrationRefused where it was fitted to another bundle than the one in use."""
+    if calibration.bundle.digest == bundle_digest:
+        return
+    made = calibration.bundle
+    raise CalibrationRefused(
+        CalibrationCode.OTHER_BUNDLE,
+        f"The calibration for {calibration.site} was made with the model {made.name} {made.version} "
+        f"({made.digest[:12]}), not with the one in use ({bundle_digest[:12]}), whose estimates differ. Calibrate the "
+        "site with this model.",
+    )
+
+
+def read_revoked(keys: Path | None) -> frozenset[str]:
+    """Return the digests of ``revoked.txt`` in the folder of trusted keys: one a line, ``#`` begins a remark.
+
+    Raises CalibrationRefused where the list is there and cannot be read.
+    """
+    if keys is None:
+        return frozenset()
+    path = (keys if keys.is_dir() else keys.parent) / REVOKED
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CalibrationRefused(
+            CalibrationCode.UNREADABLE, f"{REVOKED} beside the trusted keys cannot be read. Mend or remove it."
+        ) from error
+    return frozenset(word for line in lines if (word := line.split("#")[0].strip().lower()))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise CalibrationRefused(
+            CalibrationCode.UNREADABLE, f"The calibration {path.name} cannot be read: {error.strerror}."
+        ) from error
+    if len(content) > _MOST_BYTES:
+        raise CalibrationRefused(CalibrationCode.UNREADABLE, f"{path.name} is too large for a site calibration.")
+    return content
+
+
+def _signer(path: Path, content: bytes, trusted: TrustedKeys) -> str:
+    signature = signature_path(path)
+    try:
+        found = trusted.signer(content, signature.read_bytes())
+    except OSError as error:
+        raise CalibrationRefused(
+            CalibrationCode.UNSIGNED,
+            f"The calibration {path.name} has no signature that can be read ({signature.name}). {_WAY_OUT}",
+        ) from error
+    if found is None:
+        raise CalibrationRefused(
+            CalibrationCode.SIGNATURE_INVALID,
+            f"No trusted key ({', '.join(trusted.keys)}) made the signature of {path.name}, or the file was changed "
+            f"since. {_WAY_OUT}",
+        )
+    return found
+
+
+_WAY_OUT = (
+    "Make it with med3d calibrate --key, trust its maker's key (MED3D_CALIBRATION_KEYS), or load it as it is "
+    "(MED3D_ALLOW_UNTRUSTED_CALIBRATION=true)."
+)

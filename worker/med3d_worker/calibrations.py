@@ -1,0 +1,58 @@
+"""The site calibrations that a process was told to use, read, verified and ready to be applied."""
+
+from pathlib import Path
+
+import structlog
+
+from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.bundle.bundle_signature import TrustedKeys
+from med3d_pipeline.calibration.files import StoredCalibration, read_calibration, read_revoked, require_bundle
+from med3d_pipeline.calibration.refusals import CalibrationCode, CalibrationRefused
+from med3d_pipeline.calibration.site_calibration import CalibratedSite
+from med3d_worker.settings import BundleSettings
+
+log = structlog.get_logger()
+
+
+def load_calibrations(settings: BundleSettings, bundle: Bundle) -> tuple[CalibratedSite, ...]:
+    """Read ``settings.calibration``: a file, or every ``*.json`` of a folder, in the order of their names.
+
+    A file must be for ``bundle``; of a folder those for other bundles are passed over, and logged. Raises
+    CalibrationRefused, BundleError where a trusted key cannot be read.
+    """
+    place = settings.calibration
+    if place is None:
+        return ()
+    trusted, revoked = _trusted(settings), read_revoked(settings.calibration_keys)
+    if not place.is_dir():
+        stored = read_calibration(place, trusted, revoked)
+        require_bundle(stored.calibration, bundle.digest)
+        return (_site(stored, bundle),)
+    found = [read_calibration(path, trusted, revoked) for path in sorted(place.glob("*.json"))]
+    if not found:
+        raise CalibrationRefused(CalibrationCode.UNREADABLE, f"There is no calibration (*.json) in {place.name}.")
+    return tuple(_site(stored, bundle) for stored in found if _is_for(stored, bundle))
+
+
+def _trusted(settings: BundleSettings) -> TrustedKeys | None:
+    if settings.allow_untrusted_calibration:
+        return None
+    if settings.calibration_keys is None:
+        raise CalibrationRefused(
+            CalibrationCode.UNSIGNED,
+            "No key is trusted to sign calibrations. Set MED3D_CALIBRATION_KEYS to the public key of whoever "
+            "calibrates this site, or load calibrations as they are (MED3D_ALLOW_UNTRUSTED_CALIBRATION=true).",
+        )
+    return TrustedKeys.read(Path(settings.calibration_keys))
+
+
+def _is_for(stored: StoredCalibration, bundle: Bundle) -> bool:
+    if stored.calibration.bundle.digest == bundle.digest:
+        return True
+    log.warning("calibration_of_another_bundle", calibration=stored.digest[:12], bundle=bundle.digest[:12])
+    return False
+
+
+def _site(stored: StoredCalibration, bundle: Bundle) -> CalibratedSite:
+    log.info("calibration_loaded", calibration=stored.digest[:12], signed_by=stored.signed_by)
+    return CalibratedSite(stored.calibration, bundle.predictor().space, digest=stored.digest)
