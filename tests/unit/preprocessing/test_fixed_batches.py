@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from med3d_pipeline.errors import DeviceMemoryError
+from med3d_pipeline.errors import DeviceMemoryError, InferenceError
 from med3d_pipeline.runtime.fixed_batches import FixedBatches
 
 
@@ -14,14 +14,14 @@ class Gpu:
 
     providers = ("CUDAExecutionProvider",)
 
-    def __init__(self, fits: int) -> None:
-        self.fits = fits
+    def __init__(self, fits: int, error: type[InferenceError] = DeviceMemoryError) -> None:
+        self.fits, self.error = fits, error
         self.shapes: list[tuple[int, ...]] = []
 
     def run(self, inputs):
         tensor = inputs["tensor"]
         if len(tensor) > self.fits:
-            raise DeviceMemoryError("no memory")
+            raise self.error("no memory")
         self.shapes.append(tensor.shape)
         return {"latent": tensor.reshape(len(tensor), -1)[:, :2] * 2}
 
@@ -52,6 +52,26 @@ def test_a_batch_without_memory_is_halved_and_stays_so() -> None:
     assert {shape[0] for shape in gpu.shapes} == {2}
 
 
-def test_a_device_without_memory_for_one_head_says_so() -> None:
-    with pytest.raises(DeviceMemoryError):
-        FixedBatches(Gpu(fits=0), 4).run({"tensor": heads(2)})
+def test_a_batch_that_fails_in_words_that_nobody_knows_is_halved_too() -> None:
+    gpu = Gpu(fits=3, error=InferenceError)
+    batches = FixedBatches(gpu, 8)
+    latents = batches.run({"tensor": heads(5)})["latent"]
+    assert batches.batch == 2
+    np.testing.assert_array_equal(latents, heads(5).reshape(5, -1)[:, :2] * 2)
+
+
+@pytest.mark.parametrize("error", [DeviceMemoryError, InferenceError])
+def test_one_head_that_fails_on_its_own_is_the_error_it_is(error: type[InferenceError]) -> None:
+    with pytest.raises(InferenceError) as caught:
+        FixedBatches(Gpu(fits=0, error=error), 4).run({"tensor": heads(2)})
+    assert type(caught.value) is error
+
+
+def test_a_fault_that_no_size_mends_leaves_the_size_as_it_was() -> None:
+    gpu = Gpu(fits=0, error=InferenceError)
+    batches = FixedBatches(gpu, 8)
+    with pytest.raises(InferenceError):
+        batches.run({"tensor": heads(8)})
+    gpu.fits = 8
+    batches.run({"tensor": heads(8)})
+    assert (batches.batch, gpu.shapes) == (8, [(8, 1, 2, 2, 2)])

@@ -1,12 +1,24 @@
 """Which ONNX Runtime computes, and what is said when it is not the one that was asked for."""
 
+import json
+import subprocess
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
 
 from factories.brain_networks import FakeRuntimeSession
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import BundleError, DeviceMemoryError, InferenceError
+from med3d_pipeline.runtime.gpu_libraries import (
+    load_gpu_libraries,
+    load_tensorrt_libraries,
+    missing_libraries_hint,
+)
+from med3d_pipeline.runtime.memory_faults import says_memory_ended
 from med3d_pipeline.runtime.onnx_sessions import (
+    BoundBuffers,
     OnnxSession,
     SessionOptions,
     first_that_computes,
@@ -110,19 +122,153 @@ def test_where_none_computes_each_is_told_with_its_reason() -> None:
         first_that_computes((TENSORRT, CUDA), Loads(computing=(), broken=(TENSORRT,)))
 
 
+ARENA = "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. "
+
+
 @pytest.mark.parametrize(
     "message",
     [
-        "bfc_arena.cc:376 AllocateRawInternal Failed to allocate memory for requested buffer of size 805306368",
-        "CUDA failure 2: out of memory ; GPU=0",
+        ARENA + "bfc_arena.cc:376 AllocateRawInternal Failed to allocate memory for requested buffer of size 805306368",
+        ARENA + "bfc_arena.cc:360 Available memory of 10926848 is smaller than requested bytes of 67108864",
+        "CUDA failure 2: out of memory ; GPU=0 ; expr=cudaMalloc((void**)&p, size)",
+        "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",
+        "CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED ; GPU=0",
+        "CUDNN failure 4002: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0",
+        "CudaMempoolArena::Alloc: cudaMallocFromPoolAsync failed: cudaErrorMemoryAllocation",
+        "Memory allocation failed. Size=805306368",
+        "TensorRT EP execution context enqueue failed: [resizingAllocator.cpp] Error Code 1: OutOfMemory",
+        "std::bad_alloc",
     ],
 )
-def test_a_device_without_memory_is_told_apart_from_other_faults(message: str) -> None:
+def test_memory_that_ended_is_told_apart_in_the_words_of_each_library(message: str) -> None:
     def fail(_: np.ndarray) -> np.ndarray:
         raise RuntimeError(message)
 
     with pytest.raises(DeviceMemoryError):
         OnnxSession(FakeRuntimeSession(fail)).run({"image": np.zeros(1, np.float32)})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA failure 216: device already in use ; GPU=0",
+        "CUDA failure 719: unspecified launch failure ; GPU=0",
+        "Got invalid dimensions for input: image for the following indices",
+    ],
+)
+def test_other_faults_are_not_called_memory(message: str) -> None:
+    assert not says_memory_ended(message)
+
+
+def run_with_arena(limit_mib: int, batch: int) -> dict[str, Any]:
+    """What a process of its own answers whose runtime has so much memory and no more, by its own arena's limit."""
+    done = subprocess.run(
+        [sys.executable, "-c", HALVES_IN_A_LIMITED_ARENA, str(limit_mib), str(batch)],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+HALVES_IN_A_LIMITED_ARENA = """
+import json, sys
+import numpy as np, onnxruntime as ort
+from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.errors import DeviceMemoryError
+from med3d_pipeline.runtime.fixed_batches import FixedBatches
+from med3d_pipeline.runtime.onnx_sessions import OnnxSession
+
+limit, batch = int(sys.argv[1]) * 2**20, int(sys.argv[2])
+place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": limit, "arena_extend_strategy": 1}))
+limited = ort.SessionOptions()
+limited.add_session_config_entry("session.use_env_allocators", "1")
+model, cpu = str(Bundle.default_path() / "encoder.onnx"), ["CPUExecutionProvider"]
+tight = OnnxSession(ort.InferenceSession(model, limited, providers=cpu))
+roomy = OnnxSession(ort.InferenceSession(model, providers=cpu))
+shape = Bundle.open(Bundle.default_path(), "cpu", verify=False).spec.shape
+tensors = np.random.default_rng(3).random((8, 1, *shape), dtype=np.float32)
+try:
+    tight.run({"tensor": np.zeros((batch, 1, *shape), np.float32)})
+    word = "fits"
+except DeviceMemoryError:
+    word = "memory"
+batches = FixedBatches(tight, batch)
+found, expected = (runs.run({"tensor": tensors})["latent"] for runs in (batches, roomy))
+print(json.dumps({"word": word, "batch": batches.batch, "off": float(np.abs(found - expected).max())}))
+"""
+
+
+def test_the_real_runtime_whose_memory_ends_is_understood_and_answers_in_smaller_batches() -> None:
+    """On the host's memory: the arena, its limit and its words are those of a GPU."""
+    said = run_with_arena(limit_mib=60, batch=32)
+    assert said["word"] == "memory"
+    assert 1 <= said["batch"] < 32
+    assert said["off"] < 1e-3
+
+
+class PrintsWhatIsMissing:
+    """Stands in for the module onnxruntime on a host without CUDA's libraries."""
+
+    def __init__(self, *missing: str) -> None:
+        self.missing, self.calls = missing, 0
+
+    def preload_dlls(self) -> None:
+        self.calls += 1
+        for name in self.missing:
+            print(f"Failed to load {name}: cannot open shared object file: No such file or directory")
+
+
+def test_cuda_s_libraries_are_loaded_once_and_the_missing_ones_named(capsys: pytest.CaptureFixture[str]) -> None:
+    runtime = PrintsWhatIsMissing("/env/nvidia/cu13/lib/libcublas.so.13", "libcublas.so.13", "libcurand.so.10")
+    assert [load_gpu_libraries(runtime) for _ in range(2)] == [("libcublas.so.13", "libcurand.so.10")] * 2
+    assert runtime.calls == 1
+    assert capsys.readouterr().out == ""  # where commands write their JSON
+
+
+def test_whoever_gets_no_gpu_is_told_which_libraries_are_missing_and_what_brings_them() -> None:
+    hint = missing_libraries_hint(load_gpu_libraries(PrintsWhatIsMissing("libcublas.so.13")))
+    with pytest.raises(BundleError, match=r"CUDA.* was asked for.*Not found: libcublas.so.13.*worker-gpu.*driver 580"):
+        first_that_computes((CUDA,), Loads(computing=()), hint)
+    assert missing_libraries_hint(load_gpu_libraries(PrintsWhatIsMissing())) == ""
+
+
+def test_tensorrt_s_wheel_is_loaded_where_it_is_installed() -> None:
+    def nowhere(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    asked: list[str] = []
+    assert load_tensorrt_libraries(asked.append)
+    assert asked == ["tensorrt_libs"]
+    assert not load_tensorrt_libraries(nowhere)
+
+
+class FullDevice:
+    """A runtime session whose device takes a batch of two and no more."""
+
+    def get_outputs(self) -> list[Any]:
+        return []
+
+    def io_binding(self) -> "FullDevice":
+        return self
+
+    def bind_ortvalue_input(self, _name: str, value: Any) -> None:
+        self.size = value.shape()[0]
+
+    def run_with_iobinding(self, _binding: Any) -> None:
+        if self.size > 2:
+            raise RuntimeError("Available memory of 0 is smaller than requested bytes of 1")
+
+    def copy_outputs_to_cpu(self) -> list[np.ndarray]:
+        return []
+
+
+def test_a_batch_that_does_not_fit_leaves_no_buffer_behind() -> None:
+    bound = BoundBuffers(FullDevice(), ("cpu", 0))
+    with pytest.raises(RuntimeError):
+        bound.run({"image": np.zeros((4, 2), np.float32)})
+    assert not bound._inputs
+    bound.run({"image": np.zeros((2, 2), np.float32)})
+    assert list(bound._inputs) == [("image", (2, 2))]
 
 
 def test_cuda_is_told_its_device_its_limit_and_not_to_double_its_arena() -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from med3d_pipeline.errors import DeviceMemoryError
+from med3d_pipeline.errors import InferenceError
 
 Float32 = npt.NDArray[np.float32]
 
@@ -19,13 +19,14 @@ class RunsBatches(Protocol):
         """What really computes."""
 
     def run(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
-        """Named inputs to named outputs; raises DeviceMemoryError."""
+        """Named inputs to named outputs; raises InferenceError."""
 
 
 class FixedBatches:
     """Runs any number of inputs (N, ...) in batches of exactly ``batch``, the last one filled up with zeros.
 
-    Where the device has no memory for a batch, batches are half as large from then on.
+    A batch that fails is run again in halves, whatever the runtime says of it: how it words that memory ended changes
+    with its version. A size at which batches are answered is kept; where a single input fails, size was not the cause.
     """
 
     def __init__(self, session: RunsBatches, batch: int) -> None:
@@ -43,23 +44,31 @@ class FixedBatches:
         return self._session.providers
 
     def run(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
-        """Named outputs (N, ...). Raises DeviceMemoryError when there is no memory for a single input."""
+        """Named outputs (N, ...). Raises the InferenceError of a single input that fails on its own."""
         count = len(next(iter(inputs.values())))
         parts: list[dict[str, Float32]] = []
         done = 0
         while done < count:
-            taken = min(self._batch, count - done)
-            part = {name: _filled_up(whole[done : done + taken], self._batch) for name, whole in inputs.items()}
+            outputs = self._run_halving({name: whole[done:] for name, whole in inputs.items()})
+            parts.append(outputs)
+            done += len(next(iter(outputs.values())))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _run_halving(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
+        """Outputs of the first inputs, as many as one batch takes."""
+        batch = self._batch
+        while True:
+            part = {name: _filled_up(whole[:batch], batch) for name, whole in inputs.items()}
             try:
                 outputs = self._session.run(part)
-            except DeviceMemoryError:
-                if self._batch == 1:
+            except InferenceError:
+                if batch == 1:
                     raise
-                self._batch //= 2
+                batch //= 2
                 continue
-            parts.append({name: output[:taken] for name, output in outputs.items()})
-            done += taken
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            self._batch = batch
+            taken = min(batch, len(next(iter(inputs.values()))))
+            return {name: output[:taken] for name, output in outputs.items()}
 
 
 def _filled_up(part: Float32, size: int) -> Float32:

@@ -12,6 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.errors import BundleError, DeviceMemoryError, InferenceError
+from med3d_pipeline.runtime.gpu_libraries import (
+    load_gpu_libraries,
+    load_tensorrt_libraries,
+    missing_libraries_hint,
+)
+from med3d_pipeline.runtime.memory_faults import says_memory_ended
 
 Tensor = npt.NDArray[np.float32]
 
@@ -37,8 +43,8 @@ _PROVIDER_NAMES: Mapping[str, str] = {
 _AUTO = ("cuda", "openvino", "cpu")
 """TensorRT only where it is asked for: its wheel names it even where its libraries are missing."""
 _ON_GPU = frozenset({_PROVIDER_NAMES["tensorrt"], _PROVIDER_NAMES["cuda"]})
-_NO_MEMORY = ("out of memory", "failed to allocate memory", "cuda failure 2", "cudaerrormemoryallocation")
-"""How ONNX Runtime's arena and CUDA say it, in lower case; there is no error code for it."""
+_ERRORS_ONLY = 3
+"""Of the runtime's log. Below it lie remarks on graphs, such as which operators a provider leaves to the CPU."""
 
 
 class OnnxSession:
@@ -73,7 +79,7 @@ class OnnxSession:
             else:
                 outputs = self._session.run(self._output_names, dict(inputs))
         except Exception as error:  # the runtime's exceptions share no base class
-            if any(sign in str(error).lower() for sign in _NO_MEMORY):
+            if says_memory_ended(str(error)):
                 raise DeviceMemoryError("the device has no memory left for this batch") from error
             raise InferenceError(f"ONNX Runtime failed on the input: {type(error).__name__}") from error
         return dict(zip(self._output_names, outputs, strict=True))
@@ -89,6 +95,14 @@ class BoundBuffers:
 
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Outputs in the session's order, in the host's memory."""
+        try:
+            return self._run_bound(inputs)
+        except Exception:
+            # A batch that did not fit leaves its buffers behind, and a smaller one needs that memory.
+            self._inputs.clear()
+            raise
+
+    def _run_bound(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         binding = self._session.io_binding()
         for name, tensor in inputs.items():
             binding.bind_ortvalue_input(name, self._filled(name, np.ascontiguousarray(tensor)))
@@ -164,10 +178,11 @@ def open_session(
     # Imported only now: with two wheels installed the import itself may fail, and the message above would be lost.
     import onnxruntime
 
+    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
+    settings.log_severity_level = _ERRORS_ONLY
     for axis, size in sizes.items():
         settings.add_free_dimension_override_by_name(axis, size)
     source = model if isinstance(model, bytes) else str(model)
@@ -177,13 +192,26 @@ def open_session(
         return onnxruntime.InferenceSession(source, settings, providers=chosen)
 
     names = resolve_providers(options.provider, tuple(onnxruntime.get_available_providers()))
-    session = first_that_computes(names, load)
+    session = first_that_computes(names, load, _prepare_gpu(onnxruntime, names))
     on_gpu = session.get_providers()[0] in _ON_GPU
     return OnnxSession(session, ("cuda", options.device) if on_gpu else None)
 
 
-def first_that_computes(names: Sequence[str], load: Callable[[str], Any]) -> Any:
-    """The session of the first provider that loads the network and really computes with it; BundleError for none."""
+def _prepare_gpu(runtime: Any, names: Sequence[str]) -> str:
+    """Load the libraries of the GPU providers among ``names``; a sentence on what is missing, or nothing."""
+    if not _ON_GPU.intersection(names):
+        return ""
+    missing = load_gpu_libraries(runtime)
+    if _PROVIDER_NAMES["tensorrt"] in names:
+        load_tensorrt_libraries()
+    return missing_libraries_hint(missing)
+
+
+def first_that_computes(names: Sequence[str], load: Callable[[str], Any], hint: str = "") -> Any:
+    """The session of the first provider that loads the network and really computes with it.
+
+    Raises BundleError for none, with each one's reason and ``hint``.
+    """
     faults = []
     for name in names:
         try:
@@ -197,7 +225,7 @@ def first_that_computes(names: Sequence[str], load: Callable[[str], Any]) -> Any
             faults.append(str(error))
             continue
         return session
-    raise BundleError(" ".join(faults))
+    raise BundleError(" ".join((*faults, hint)).strip())
 
 
 def resolve_providers(wanted: str, available: tuple[str, ...]) -> tuple[str, ...]:
