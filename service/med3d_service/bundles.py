@@ -9,9 +9,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef
-from med3d_service.database import db_now
 from med3d_service.problems import ServiceError
-from med3d_service.tables import BundleRow
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import BundleRow
 
 
 def read_bundle_dir(path: Path) -> BundleRef:

@@ -22,9 +22,9 @@ from med3d_contract.queues import (
     celery_settings,
 )
 from med3d_contract.results import Priority, RunStatus
-from med3d_service.database import Database, db_now
-from med3d_service.tables import RunRow, StudyRow
-from med3d_service.working_copy.states import CopyStatus
+from med3d_service.storage.copy_states import CopyStatus
+from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.tables import RunRow, StudyRow
 
 log = structlog.get_logger()
 QUEUE_OF = {RunStatus.QUEUED: PREPROCESS_QUEUE, RunStatus.PREPROCESSED: PREDICT_QUEUE}

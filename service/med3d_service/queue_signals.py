@@ -15,8 +15,8 @@ from med3d_contract.queues import COURIER_QUEUE, PREDICT_QUEUE, PREPROCESS_QUEUE
 from med3d_contract.results import RunStatus
 from med3d_service.runs.endings import PREDICT, PREPROCESS
 from med3d_service.runs.states import WORKED_ENDINGS
-from med3d_service.tables import AttemptRow, RunRow, StudyRow
-from med3d_service.working_copy.states import CopyStatus
+from med3d_service.storage.copy_states import CopyStatus
+from med3d_service.storage.tables import AttemptRow, RunRow, StudyRow
 
 MEASURED = 100
 """Endings of a stage over which its time is averaged."""

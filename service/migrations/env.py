@@ -1,19 +1,21 @@
-"""Alembic's entry: the connection comes from med3d_service.database, or from the settings on the command line."""
+"""Alembic's entry: the connection comes from storage.database, or from the settings on the command line."""
 
 from alembic import context
 from sqlalchemy import Connection
 
-from med3d_service import arrival_tables  # noqa: F401 - so that Base knows them
 from med3d_service.audit import tables as audit_tables  # noqa: F401 - so that Base knows them
 from med3d_service.cohorts import tables as cohort_tables  # noqa: F401 - so that Base knows them
-from med3d_service.database import Database
 from med3d_service.erasure import tables as erasure_tables  # noqa: F401 - so that Base knows them
-from med3d_service.idempotency import tables as idempotency_tables  # noqa: F401 - so that Base knows them
 from med3d_service.ledger import tables as ledger_tables  # noqa: F401 - so that Base knows them
 from med3d_service.pulls import tables as pull_tables  # noqa: F401 - so that Base knows them
 from med3d_service.retention import tables as retention_tables  # noqa: F401 - so that Base knows them
 from med3d_service.settings import Settings
-from med3d_service.tables import Base
+from med3d_service.storage import (
+    arrival_tables,  # noqa: F401 - so that Base knows them
+    repetition_tables,  # noqa: F401 - so that Base knows them
+)
+from med3d_service.storage.database import Database
+from med3d_service.storage.tables import Base
 
 
 def migrate(connection: Connection) -> None:

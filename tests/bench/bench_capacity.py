@@ -35,7 +35,7 @@ from med3d_cli.capacity.simulation import WORKERS, quantile, simulate
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, RunStatus
 from med3d_service.dispatch import LINES, MOST_LYING, CeleryBroker
-from med3d_service.tables import AttemptRow, RunRow, WorkerRow
+from med3d_service.storage.tables import AttemptRow, RunRow, WorkerRow
 
 AIM = 0.15
 LOAD = 0.8

@@ -22,9 +22,9 @@ from factories.orthanc import Orthanc
 from factories.processes import wait_until
 from factories.service_processes import free_port
 from factories.services import Service
-from med3d_service.database import Database
 from med3d_service.pulls.tables import PullRow
-from med3d_service.tables import AttemptRow, RunRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.tables import AttemptRow, RunRow
 
 LUA = Path(__file__).parents[2] / "deploy" / "orthanc" / "med3d.lua"
 STEPS = ("study fetched and durable", "run in the database", "working copy made, task sent", "run started")

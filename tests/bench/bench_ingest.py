@@ -29,7 +29,7 @@ from factories.listening import Listening
 from factories.orthanc import Orthanc
 from factories.processes import wait_until
 from factories.service_processes import free_port
-from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
+from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 
 SENDERS = 8
 INSTANCES_OF_A_SMALL_STUDY = 20

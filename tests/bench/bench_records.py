@@ -24,10 +24,10 @@ from factories.service import completed, failed, refused
 from factories.service_processes import Processes, new_database, postgresql
 from factories.work import BUNDLE, PROVENANCE, QUALITY, SERIES
 from med3d_service.bundles import register_bundles
-from med3d_service.database import Database
-from med3d_service.identifiers import IdentifierVault
-from med3d_service.keys import load_keys
-from med3d_service.tables import AttemptRow, IdentifierRow, RunEventRow, RunRow, StudyRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import load_keys
+from med3d_service.storage.tables import AttemptRow, IdentifierRow, RunEventRow, RunRow, StudyRow
 
 AIM_MS, METRICS_AIM_MS = 50, 20
 AT_ONCE = 1000

@@ -27,7 +27,7 @@ from factories.service_processes import Processes
 from factories.work import tar_of
 from med3d_contract.results import BundleRef
 from med3d_pipeline.bundle.bundle import Bundle
-from med3d_service.tables import AttemptRow, RunRow, WorkerRow
+from med3d_service.storage.tables import AttemptRow, RunRow, WorkerRow
 
 IDLE_S = 5.0
 

@@ -23,7 +23,7 @@ from factories.processes import family, wait_until
 from factories.service_processes import Processes, new_database, postgresql
 from med3d_contract.results import Priority
 from med3d_service.dispatch import CeleryBroker, send_waiting
-from med3d_service.tables import AttemptRow, RunEventRow, RunRow, WorkerRow
+from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow, WorkerRow
 
 MEBIBYTE = 2**20
 AIM_PER_S = 100.0

@@ -26,7 +26,7 @@ from chaos.faults import Harm, faults_of
 from chaos.senders import Senders
 from factories.disks import small_disk
 from med3d_service.ledger import Ledger
-from med3d_service.tables import AttemptRow, RunRow
+from med3d_service.storage.tables import AttemptRow, RunRow
 
 SETTLED_S = 240.0
 LOOK_EVERY_S = 0.25

@@ -21,9 +21,9 @@ from factories.processes import wait_until
 from factories.proxies import FaultyProxy
 from factories.service_processes import START_TIMEOUT_S, free_port, new_database
 from med3d_cli.embedded.system import valkey_server
-from med3d_service.database import Database
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database
 from med3d_store.object_store import ObjectStore
 from med3d_worker.tether import die_with_parent
 

@@ -20,7 +20,7 @@ from factories.service_processes import Processes
 from med3d_client.cohorts import CohortsClient
 from med3d_contract.cohorts import NightSchedule
 from med3d_pipeline.bundle.bundle import Bundle
-from med3d_service.tables import AttemptRow, RunRow, WorkerRow
+from med3d_service.storage.tables import AttemptRow, RunRow, WorkerRow
 
 pytestmark = [pytest.mark.e2e, pytest.mark.realdata, pytest.mark.long, pytest.mark.timeout(1500)]
 SHIFT_YEARS = 3.0

@@ -18,7 +18,7 @@ from med3d_service.pulls.wanted import PullRequest
 from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.settings import Settings
-from med3d_service.tables import DeliveryRow, RunRow
+from med3d_service.storage.tables import DeliveryRow, RunRow
 
 
 @dataclass

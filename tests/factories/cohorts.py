@@ -13,7 +13,7 @@ from med3d_service.bundles import note_preprocessing, register_bundles
 from med3d_service.cohorts import members
 from med3d_service.cohorts.tables import CohortMemberRow
 from med3d_service.runs import transitions
-from med3d_service.tables import RunRow
+from med3d_service.storage.tables import RunRow
 
 NEXT_BUNDLE = BundleRef(name="bundle", version="2", digest="c" * 64)
 CARRIES_BOTH = worker(bundles=(BUNDLE, NEXT_BUNDLE))

@@ -10,11 +10,11 @@ from factories.orthanc import PASSWORD, USER
 from factories.processes import wait_until
 from factories.service import worker
 from factories.service_processes import Processes
-from med3d_service.arrival_tables import ArrivalRow
-from med3d_service.database import Database
-from med3d_service.identifiers import IdentifierVault
-from med3d_service.keys import load_keys
 from med3d_service.pulls.tables import FollowedPeerRow
+from med3d_service.storage.arrival_tables import ArrivalRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import load_keys
 
 QUICK = {
     "MED3D_LEASE_S": "3",

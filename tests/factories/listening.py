@@ -7,10 +7,10 @@ from collections import Counter
 from sqlalchemy import select
 
 from factories.service_processes import Processes, free_port
-from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
-from med3d_service.identifiers import IdentifierVault
-from med3d_service.keys import load_keys
-from med3d_service.sealed import SealedReader
+from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import load_keys
+from med3d_service.storage.sealed import SealedReader
 
 
 class Listening(Processes):

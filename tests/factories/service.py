@@ -6,13 +6,13 @@ from factories.work import BUNDLE, PROVENANCE, QUALITY, SERIES, result
 from med3d_contract.results import Failure, Priority, Refusal
 from med3d_contract.work import Completed, Failed, Preprocessed, PreprocessedObject, Refused, WorkerIdentity
 from med3d_service.bundles import register_bundles
-from med3d_service.database import Database, upgrade_schema
 from med3d_service.dispatch import BrokerAwayError
-from med3d_service.keys import load_keys
 from med3d_service.runs.endings import Leases
 from med3d_service.runs.enqueuing import enqueue
 from med3d_service.settings import Settings
-from med3d_service.tables import StudyRow
+from med3d_service.storage.database import Database, upgrade_schema
+from med3d_service.storage.keys import load_keys
+from med3d_service.storage.tables import StudyRow
 
 LEASES = Leases(lease_s=60.0, max_tries=3)
 

@@ -20,9 +20,9 @@ from factories.processes import wait_until
 from med3d_cli.embedded.system import valkey_server
 from med3d_client.worker import WorkerClient
 from med3d_contract.work import WorkerHello
-from med3d_service.database import Database
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database
 from med3d_store.object_store import ObjectStore
 
 START_TIMEOUT_S = 90.0

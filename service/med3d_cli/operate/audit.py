@@ -16,8 +16,8 @@ from med3d_cli.operate.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
     from med3d_service.audit.tables import AuditRow
-    from med3d_service.database import Database
     from med3d_service.settings import Settings
+    from med3d_service.storage.database import Database
 
 EXIT_BROKEN = 5
 FORMATS = ("json", "atna", "syslog")
@@ -40,7 +40,7 @@ def verify(
     """Prove that no entry was changed, removed or added. Leaves with 5 where one was."""
     with _trail(data_dir) as (database, settings):
         from med3d_service.audit import AuditTrail, TrailBrokenError
-        from med3d_service.keys import load_keys
+        from med3d_service.storage.keys import load_keys
 
         try:
             end = AuditTrail(database, load_keys(settings).audit).verify(_noted(noted))
@@ -66,7 +66,7 @@ def export(
     with _trail(data_dir) as (database, settings):
         from med3d_service.audit import Action, AuditEvent, AuditTrail, command_line
         from med3d_service.audit.trail import entries
-        from med3d_service.keys import load_keys
+        from med3d_service.storage.keys import load_keys
 
         with database.read() as session:
             sent = (
@@ -120,7 +120,7 @@ def _as_dict(row: "AuditRow") -> dict[str, Any]:
 @contextmanager
 def _trail(data_dir: Path | None) -> Iterator[tuple["Database", "Settings"]]:
     settings = service_here(data_dir)
-    from med3d_service.database import Database
+    from med3d_service.storage.database import Database
 
     database = Database(settings.database)
     try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from med3d_service.access.api_keys import MadeKey
     from med3d_service.audit import AuditTrail
-    from med3d_service.database import Database
+    from med3d_service.storage.database import Database
 
 ROLES = ("viewer", "submitter", "operator", "admin", "worker")
 UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
@@ -117,8 +117,8 @@ def revoke(prefix: Prefix, data_dir: DataDirHere = None) -> None:
 def _database(data_dir: Path | None) -> Iterator[tuple["Database", "AuditTrail"]]:
     settings = service_here(data_dir)
     from med3d_service.audit import AuditTrail
-    from med3d_service.database import Database
-    from med3d_service.keys import load_keys
+    from med3d_service.storage.database import Database
+    from med3d_service.storage.keys import load_keys
 
     database = Database(settings.database)
     try:
@@ -141,7 +141,7 @@ def _hand_over(made: "MadeKey", out: Path | None) -> None:
     if out is None:
         typer.echo(made.text)
         return
-    from med3d_service.keys import write_secret
+    from med3d_service.storage.keys import write_secret
 
     try:
         write_secret(out, made.text + "\n")

@@ -38,8 +38,8 @@ def ledger(
 
 def check_here(settings: "Settings", *, digests: bool) -> "LedgerReport":
     """Check the ledger of the service on this machine."""
-    from med3d_service.database import Database
     from med3d_service.ledger import Ledger
+    from med3d_service.storage.database import Database
     from med3d_store.object_store import ObjectStore
 
     database = Database(settings.database)

@@ -36,9 +36,9 @@ def replay(
     with extra("service", "worker"):
         require_onnx_runtime()
         from med3d_pipeline.errors import PipelineError
-        from med3d_service.database import Database
         from med3d_service.problems import ServiceError
         from med3d_service.results.replay import stored_run
+        from med3d_service.storage.database import Database
         from med3d_store.object_store import ObjectStore, StoreError
     try:
         with closing(Database(settings.database)) as database, database.read() as session:

@@ -23,9 +23,9 @@ def service_here(data_dir: Path | None) -> "Settings":
     Raises CommandError where there is no database, it has another version's schema, or the site key is missing.
     """
     with extra("service"):
-        from med3d_service.database import SchemaError, require_schema
-        from med3d_service.keys import SiteKeyMissingError, require_site_key
         from med3d_service.settings import Settings
+        from med3d_service.storage.database import SchemaError, require_schema
+        from med3d_service.storage.keys import SiteKeyMissingError, require_site_key
     settings = Settings(data_dir=(data_dir or default_data_dir()).absolute())
     sqlite = settings.database.removeprefix("sqlite:///").split("?")[0]
     if settings.database.startswith("sqlite:") and not Path(sqlite).is_file():

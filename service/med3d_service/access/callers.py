@@ -12,10 +12,10 @@ from med3d_service.access.api_keys import MARK, USE_NOTED_EVERY_S, find_key, not
 from med3d_service.access.roles import CLINICAL, EVERY_SITE, Caller, Grant, Role
 from med3d_service.access.throttle import Throttle
 from med3d_service.access.tokens import TokenVerifier
-from med3d_service.database import Database
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
-from med3d_service.tables import ApiKeyRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.tables import ApiKeyRow
 
 log = structlog.get_logger()
 

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 
 from med3d_service.audit import AuditTrail
-from med3d_service.database import Database
 from med3d_service.dispatch import CeleryBroker
-from med3d_service.identifiers import IdentifierVault
 from med3d_service.intake.arrivals import Arrivals
 from med3d_service.intake.recording import StudyRecorder
-from med3d_service.keys import SiteKeys
 from med3d_service.peers import Peers
 from med3d_service.pulls.hooks import Hooks
 from med3d_service.pulls.line import PullLine
 from med3d_service.runs.endings import Leases
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import SiteKeys
 from med3d_store.object_store import ObjectStore
 
 

@@ -10,8 +10,8 @@ from med3d_service.audit.atna import audit_message
 from med3d_service.audit.syslog import SyslogReceiver, frame
 from med3d_service.audit.tables import AuditHeadRow, AuditRow
 from med3d_service.audit.trail import ONE, entries
-from med3d_service.database import Database
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database
 
 log = structlog.get_logger()
 AT_ONCE = 200

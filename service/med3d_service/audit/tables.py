@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from med3d_service.tables import DIGEST, STATUS, Base
+from med3d_service.storage.tables import DIGEST, STATUS, Base
 
 
 class AuditRow(Base):

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from med3d_service.audit.events import AuditEvent
 from med3d_service.audit.tables import AuditHeadRow, AuditRow
-from med3d_service.database import Database, db_now
+from med3d_service.storage.database import Database, db_now
 
 ROWS_AT_ONCE = 1000
 ONE = 1

@@ -14,8 +14,8 @@ from psycopg import sql
 from sqlalchemy import Connection, MetaData, create_engine, inspect, make_url, text
 
 from med3d_service.backup.archive import BackupError
-from med3d_service.database import Database, alembic_config
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database, alembic_config
 
 SQLITE_FILE, COPY_FOLDER = "database.sqlite", "database"
 PIECE_BYTES = 1 << 20

@@ -15,9 +15,9 @@ from med3d_service.cohorts.figures import draw_figures
 from med3d_service.cohorts.member_rows import Answer, Member, member_rows
 from med3d_service.cohorts.progress import current_runs
 from med3d_service.cohorts.tables import CohortRow
-from med3d_service.database import Database, db_now
 from med3d_service.runs.views import bundle_ref
-from med3d_service.tables import BundleRow
+from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.tables import BundleRow
 
 MOST_NAMED = 200
 DEFAULT_GAP_YEARS = 10.0

@@ -10,9 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_service.cohorts.member_rows import Answer, Member
-from med3d_service.identifiers import IdentifierVault
 from med3d_service.problems import ServiceError
-from med3d_service.tables import BundleRow, IdentifierRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.tables import BundleRow, IdentifierRow
 
 Layout = Literal["long", "wide"]
 Cell = str | float | None

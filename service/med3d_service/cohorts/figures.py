@@ -7,8 +7,8 @@ from sqlalchemy import Select, insert
 
 from med3d_contract.results import RunStatus
 from med3d_service.cohorts.tables import FiguresRow
-from med3d_service.database import Database
-from med3d_service.tables import RunRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.tables import RunRow
 
 AT_ONCE = 500
 ANSWERS = (RunStatus.COMPLETED, RunStatus.REFUSED)

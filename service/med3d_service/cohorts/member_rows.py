@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from med3d_service.cohorts.figures import joined_words
 from med3d_service.cohorts.tables import CohortMemberRow, FiguresRow, ScanFactsRow
-from med3d_service.tables import RunRow, StudyRow
+from med3d_service.storage.tables import RunRow, StudyRow
 
 AT_ONCE = 500
 DRAWN = tuple(name for name in FiguresRow.__table__.columns.keys() if name != "run_id")  # noqa: SIM118 - not a dict

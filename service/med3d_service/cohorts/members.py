@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from med3d_contract.cohorts import CohortDraft, MemberEntry, MemberFilter, MembersAnswer
 from med3d_service.access import Caller
 from med3d_service.cohorts.tables import CohortMemberRow, CohortRow, ScanFactsRow
-from med3d_service.database import db_now
-from med3d_service.identifiers import IdentifierVault
 from med3d_service.problems import ServiceError
-from med3d_service.tables import IdentifierRow, StudyRow
+from med3d_service.storage.database import db_now
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.tables import IdentifierRow, StudyRow
 
 FACTS = ("visit", "scan_site", "scanner", "sdmt")
 

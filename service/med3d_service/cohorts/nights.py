@@ -16,10 +16,10 @@ from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.members import count_members, join_by_filter
 from med3d_service.cohorts.night import Night, night_at
 from med3d_service.cohorts.tables import CohortRow, ReprocessingRow
-from med3d_service.database import Database
 from med3d_service.problems import ServiceError
 from med3d_service.runs.holding import hold
-from med3d_service.tables import BundleRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.tables import BundleRow
 
 log = structlog.get_logger()
 RESTING = (ReprocessingStatus.WAITING, ReprocessingStatus.PAUSED)

@@ -18,10 +18,10 @@ from med3d_service.bundles import find_bundle
 from med3d_service.cohorts.night import night_at
 from med3d_service.cohorts.tables import CohortMemberRow, CohortRow, ReprocessingRow
 from med3d_service.cohorts.views import schedule_of
-from med3d_service.database import db_now
 from med3d_service.runs.views import bundle_ref
-from med3d_service.tables import BundleRow, RunRow, StudyRow, WorkerRow
-from med3d_service.working_copy.states import TO_BE_COPIED
+from med3d_service.storage.copy_states import TO_BE_COPIED
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, WorkerRow
 
 RATE_OVER_S = 300.0
 NEWEST = 50

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from med3d_contract.cohorts import ReprocessingStatus, ReprocessingView
 from med3d_contract.results import TERMINAL, Priority, Refusal, RunStatus
 from med3d_service.cohorts.tables import CohortMemberRow, CohortRow, ReprocessingRow
-from med3d_service.database import db_now
 from med3d_service.problems import ServiceError
 from med3d_service.runs.endings import WAITING
 from med3d_service.runs.enqueuing import NewRun, enqueue_many
@@ -23,8 +22,9 @@ from med3d_service.runs.reuse import prepared_for
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import refuse_study
 from med3d_service.runs.views import bundle_ref, moment
-from med3d_service.tables import BundleRow, RunRow, StudyRow
-from med3d_service.working_copy.states import DECIDED, TO_BE_COPIED, CopyStatus
+from med3d_service.storage.copy_states import DECIDED, TO_BE_COPIED, CopyStatus
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 
 
 def begin(

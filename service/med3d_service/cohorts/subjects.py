@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.work import Subject
 from med3d_service.cohorts.tables import ScanFactsRow
 from med3d_service.runs.views import analysed_series, subject_of
-from med3d_service.tables import RunRow, StudyRow
+from med3d_service.storage.tables import RunRow, StudyRow
 
 
 def subjects_of(session: Session, runs: Sequence[RunRow], studies: Mapping[str, StudyRow]) -> dict[str, Subject]:

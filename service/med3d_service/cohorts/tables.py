@@ -1,11 +1,11 @@
-"""The tables of cohorts. Times as in med3d_service.tables; whose scan it is stays sealed with the identifiers."""
+"""The tables of cohorts. Times as in storage.tables; whose scan it is stays sealed with the identifiers."""
 
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from med3d_service.tables import DIGEST, ID, STATUS, Base
+from med3d_service.storage.tables import DIGEST, ID, STATUS, Base
 
 
 class CohortRow(Base):

@@ -15,9 +15,9 @@ from med3d_contract.results import BundleRef, Frozen
 from med3d_service.access import Caller
 from med3d_service.cohorts.agreement import NORMAL_95
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
-from med3d_service.identifiers import IdentifierVault
 from med3d_service.runs.views import analysed_series, bundle_ref, subject_of
-from med3d_service.tables import BundleRow, IdentifierRow, RunRow, StudyRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.tables import BundleRow, IdentifierRow, RunRow, StudyRow
 from med3d_store.object_store import ObjectStore, StoreError
 
 SUBJECT_KINDS = ("subject", "patient_id")

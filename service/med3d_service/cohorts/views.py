@@ -9,8 +9,8 @@ from med3d_contract.cohorts import CohortView, MemberFilter, NightSchedule
 from med3d_service.cohorts.members import count_members
 from med3d_service.cohorts.night import night_at
 from med3d_service.cohorts.tables import CohortRow
-from med3d_service.database import db_now
 from med3d_service.runs.views import moment
+from med3d_service.storage.database import db_now
 
 
 def schedule_of(cohort: CohortRow) -> NightSchedule | None:

@@ -7,7 +7,6 @@ import structlog
 
 from med3d_service.audit import Action, AuditEvent, AuditTrail
 from med3d_service.audit.events import process
-from med3d_service.database import Database
 from med3d_service.delivery import outbox
 from med3d_service.delivery.commitment import transaction_uid
 from med3d_service.delivery.destinations import Destination, Webhook
@@ -20,7 +19,8 @@ from med3d_service.peers.configuration import DicomwebPeer
 from med3d_service.reports.library import ReportUnavailableError
 from med3d_service.results.kinds import Kind
 from med3d_service.settings import Settings
-from med3d_service.tables import DeliveryRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.tables import DeliveryRow
 
 log = structlog.get_logger()
 

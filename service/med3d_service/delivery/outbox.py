@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority
-from med3d_service.database import db_now
 from med3d_service.delivery.destinations import Destination
 from med3d_service.problems import ServiceError
 from med3d_service.results.kinds import DICOM_KINDS, EVENTS, Kind, object_uid
 from med3d_service.settings import Settings
-from med3d_service.tables import DeliveryRow, IdentifierRow, OutboxRow, RunRow
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import DeliveryRow, IdentifierRow, OutboxRow, RunRow
 
 PLANNED_AT_ONCE = 100
 

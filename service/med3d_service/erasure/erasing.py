@@ -8,17 +8,17 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
 from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
-from med3d_service.database import Database, db_now
 from med3d_service.erasure.objects import keys_of
 from med3d_service.erasure.rows import delete_rows, versions_of
 from med3d_service.erasure.tables import TombstoneRow
-from med3d_service.idempotency.answers import forget
-from med3d_service.identifiers import IdentifierVault
 from med3d_service.problems import ServiceError
 from med3d_service.pulls.tables import PullRow
 from med3d_service.pulls.wanted import Wanted
-from med3d_service.tables import RunRow, StudyRow
-from med3d_service.working_copy.states import CopyStatus
+from med3d_service.storage.copy_states import CopyStatus
+from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.repetitions import forget
+from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_store.object_store import ObjectStore
 
 log = structlog.get_logger()

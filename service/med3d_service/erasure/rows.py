@@ -5,9 +5,9 @@ from collections.abc import Collection
 from sqlalchemy import ColumnElement, Table, delete, false, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from med3d_service.arrival_tables import ArrivalRow
 from med3d_service.cohorts import tables as cohort_tables  # noqa: F401 - so that Base knows all that refer to studies
-from med3d_service.tables import Base, InstanceRow, RunRow, StudyRow, UploadRow
+from med3d_service.storage.arrival_tables import ArrivalRow
+from med3d_service.storage.tables import Base, InstanceRow, RunRow, StudyRow, UploadRow
 
 STUDIES: Table = Base.metadata.tables["studies"]
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from med3d_service.tables import ID, STATUS, Base
+from med3d_service.storage.tables import ID, STATUS, Base
 
 
 class TombstoneRow(Base):

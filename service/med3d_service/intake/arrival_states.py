@@ -7,7 +7,7 @@ from types import MappingProxyType
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from med3d_service.arrival_tables import ArrivalRow
+from med3d_service.storage.arrival_tables import ArrivalRow
 
 
 class ArrivalStatus(StrEnum):

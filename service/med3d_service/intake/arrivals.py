@@ -18,9 +18,6 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from med3d_contract.queues import CELERY_PRIORITY
-from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
-from med3d_service.database import Database, db_now
-from med3d_service.identifiers import IdentifierVault
 from med3d_service.intake.arrival_journal import ArrivalJournal, Entry, Finding, Recorded
 from med3d_service.intake.identity import TailDigest
 from med3d_service.intake.instance_headers import (
@@ -33,8 +30,11 @@ from med3d_service.intake.instance_headers import (
 from med3d_service.intake.originals import Originals, original_key
 from med3d_service.intake.routing import RoutingRules
 from med3d_service.intake.settling import Completion, Settling
-from med3d_service.sealed import SealedReader
 from med3d_service.settings import Settings
+from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
+from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.sealed import SealedReader
 from med3d_service.working_copy.attributes import MALFORMED
 from med3d_store.object_store import ObjectStore, StoreFullError
 

@@ -8,9 +8,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal, RunStatus
-from med3d_service.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.bundles import find_bundle
-from med3d_service.database import Database, db_now
 from med3d_service.dispatch import Broker, BrokerAwayError
 from med3d_service.intake.arrival_journal import INCONSISTENT, SEVERAL_PATIENTS
 from med3d_service.intake.arrival_states import ArrivalStatus
@@ -20,8 +18,10 @@ from med3d_service.runs.parking import unpark_study
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import supersede
 from med3d_service.runs.views import priority_of
-from med3d_service.tables import BundleRow, RunRow, StudyRow
-from med3d_service.working_copy.states import LOOKED_AT, CopyStatus
+from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow
+from med3d_service.storage.copy_states import LOOKED_AT, CopyStatus
+from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 
 log = structlog.get_logger()
 APPRAISAL_PAUSE_S = 120.0

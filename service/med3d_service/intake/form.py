@@ -18,7 +18,7 @@ from med3d_service.intake.multipart import DamagedBodyError, MultipartBody, NotM
 from med3d_service.intake.receiving import IncomingFile, ReceivedStudy, StudyFiles
 from med3d_service.problems import ServiceError
 from med3d_service.runs.series_by_hand import LONGEST_SERIES
-from med3d_service.sealed import SealedReader, SealedWriter
+from med3d_service.storage.sealed import SealedReader, SealedWriter
 
 MAX_FIELD_BYTES = 1000
 _ARCHIVE_NAME = re.compile(r"\.(zip|tar|tgz|gz|7z|rar|bz2|xz)$", re.IGNORECASE)

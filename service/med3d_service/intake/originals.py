@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from med3d_service.sealed import SealedWriter
+from med3d_service.storage.sealed import SealedWriter
 from med3d_store.object_store import ObjectStore, StoredObject
 
 RESERVED_AT_ONCE = 64

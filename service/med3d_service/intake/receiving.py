@@ -9,7 +9,7 @@ from med3d_contract.identity import study_digest
 from med3d_service.intake.identity import Digester, InflatedDigest, Inflater, TailDigest
 from med3d_service.intake.limits import Meter
 from med3d_service.problems import ServiceError
-from med3d_service.sealed import SealedWriter
+from med3d_service.storage.sealed import SealedWriter
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Select, exists, literal, null, select
 
 from med3d_contract.results import TERMINAL, RunStatus
-from med3d_service.arrival_tables import ArrivalRow, ArrivedInstanceRow
-from med3d_service.database import Database
 from med3d_service.ledger.report import Tally
 from med3d_service.ledger.rows import ROWS_AT_ONCE
-from med3d_service.tables import RunRow, StudyRow, UploadRow
-from med3d_service.working_copy.states import CopyStatus
+from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
+from med3d_service.storage.copy_states import CopyStatus
+from med3d_service.storage.database import Database
+from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore
 
 

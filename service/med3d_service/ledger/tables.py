@@ -1,10 +1,10 @@
-"""The table of ledger checks. Times as in med3d_service.tables."""
+"""The table of ledger checks. Times as in med3d_service.storage.tables."""
 
 from typing import Any
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from med3d_service.tables import Base
+from med3d_service.storage.tables import Base
 
 
 class LedgerCheckRow(Base):

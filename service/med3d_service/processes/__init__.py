@@ -19,12 +19,12 @@ def migrate(settings: Settings) -> None:
 
     Raises ValueError for what the settings, the keys or the schema do not allow; its message says what to do.
     """
-    from med3d_service.database import upgrade_schema
     from med3d_service.delivery.destinations import load_destinations
     from med3d_service.intake.routing import load_rules
-    from med3d_service.keys import load_keys, require_site_key
     from med3d_service.listener.server import check_listener
     from med3d_service.peers import load_peers
+    from med3d_service.storage.database import upgrade_schema
+    from med3d_service.storage.keys import load_keys, require_site_key
 
     load_peers(settings.peers_file)  # a mistake is told before anything starts
     load_destinations(settings)
@@ -45,8 +45,8 @@ def expect_worker(settings: Settings, bundle_dir: Path) -> None:
     any more. ``settings.default_bundle`` goes before it. A bundle that cannot be read is left for the worker to tell.
     """
     from med3d_service.bundles import make_default, read_bundle_dir, register_bundles
-    from med3d_service.database import Database
-    from med3d_service.tables import BundleRow, WorkerRow
+    from med3d_service.storage.database import Database
+    from med3d_service.storage.tables import BundleRow, WorkerRow
 
     database = Database(settings.database)
     try:

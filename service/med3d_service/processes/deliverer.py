@@ -4,7 +4,6 @@ import threading
 
 import structlog
 
-from med3d_service.database import Database
 from med3d_service.delivery import outbox
 from med3d_service.delivery.deliverer import DestinationLoop
 from med3d_service.delivery.destinations import Destination, load_destinations
@@ -14,6 +13,7 @@ from med3d_service.processes.composition import Essentials
 from med3d_service.reports.library import ReportLibrary
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
+from med3d_service.storage.database import Database
 
 log = structlog.get_logger()
 STOP_S = 4.0

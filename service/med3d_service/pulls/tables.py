@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from med3d_service.tables import DIGEST, ID, STATUS, Base
+from med3d_service.storage.tables import DIGEST, ID, STATUS, Base
 
 
 class PullRow(Base):

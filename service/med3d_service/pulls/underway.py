@@ -2,9 +2,9 @@
 
 from sqlalchemy import ColumnElement, or_, select
 
-from med3d_service.arrival_tables import ArrivalRow
 from med3d_service.pulls.states import OVER
 from med3d_service.pulls.tables import PullRow
+from med3d_service.storage.arrival_tables import ArrivalRow
 
 
 def is_being_pulled() -> ColumnElement[bool]:

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from med3d_contract.pictures import BrainPictures, ReferenceCohort, reference_cohort_key
 from med3d_contract.results import BundleRef, Provenance, Quality, Reason, Refusal, Result, RunStatus, SeriesReport
 from med3d_contract.work import PreprocessedObject, SourceSeries
-from med3d_service.identifiers import IdentifierVault
 from med3d_service.runs.views import bundle_ref
-from med3d_service.tables import BundleRow, RunRow, StudyRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 from med3d_store.object_store import ObjectStore, StoreError
 
 log = structlog.get_logger()

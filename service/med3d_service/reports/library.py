@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from med3d_service.database import Database
-from med3d_service.identifiers import IdentifierVault
-from med3d_service.keys import SiteKeys
 from med3d_service.reports.dicom_objects import NoDicomStudyError
 from med3d_service.reports.facts import FactsReader, ReportFacts
 from med3d_service.results.kinds import Kind, object_uid
-from med3d_service.sealed import SealedReader, SealedWriter
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import SiteKeys
+from med3d_service.storage.sealed import SealedReader, SealedWriter
 from med3d_store.object_store import ObjectStore
 
 

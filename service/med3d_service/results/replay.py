@@ -9,7 +9,7 @@ from med3d_service.cohorts.subjects import subjects_of
 from med3d_service.problems import ServiceError
 from med3d_service.runs.moves import ANSWERS
 from med3d_service.runs.views import bundle_ref
-from med3d_service.tables import BundleRow, RunRow, StudyRow
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 
 
 def stored_run(session: Session, run_id: str) -> StoredRun:

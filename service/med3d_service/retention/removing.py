@@ -7,13 +7,13 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
 from med3d_contract.work import Preprocessed
-from med3d_service.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.cohorts.tables import FiguresRow
-from med3d_service.database import db_now
 from med3d_service.erasure.objects import input_keys, tensor_keys
 from med3d_service.retention.tables import RemovalRow
-from med3d_service.tables import RunRow
-from med3d_service.working_copy.states import ANY, CopyStatus, move_copies
+from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow
+from med3d_service.storage.copy_states import ANY, CopyStatus, move_copies
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import RunRow
 from med3d_store.object_store import ObjectStore
 
 OF_WORKERS = ("tensors/", "pictures/")

@@ -11,9 +11,7 @@ from sqlalchemy.orm import Session
 
 from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
 from med3d_service.audit.tables import AuditRow
-from med3d_service.database import Database
 from med3d_service.erasure import Erased, erase_study
-from med3d_service.identifiers import IdentifierVault
 from med3d_service.problems import ServiceError
 from med3d_service.retention.due import (
     ENDED_AT,
@@ -25,7 +23,9 @@ from med3d_service.retention.due import (
 )
 from med3d_service.retention.removing import finish, pending, remove_input, remove_latents, remove_tensors
 from med3d_service.settings import Settings
-from med3d_service.tables import RunRow, StudyRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_store.object_store import ObjectStore
 
 log = structlog.get_logger()

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from med3d_service.tables import Base
+from med3d_service.storage.tables import Base
 
 
 class RemovalRow(Base):

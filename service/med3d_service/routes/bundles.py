@@ -11,7 +11,7 @@ from med3d_service.audit.routes import Unaudited
 from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.runs.views import moment
-from med3d_service.tables import BundleRow
+from med3d_service.storage.tables import BundleRow
 
 router = APIRouter(tags=["bundles"], dependencies=[Unaudited])
 

@@ -19,7 +19,7 @@ from med3d_service.cohorts.tables import CohortRow
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.cohorts import CohortId
-from med3d_service.tables import BundleRow
+from med3d_service.storage.tables import BundleRow
 
 router = APIRouter(tags=["cohorts"])
 HTML, CSV, PARQUET = "text/html", "text/csv", "application/vnd.apache.parquet"

@@ -31,7 +31,7 @@ from med3d_service.routes.bodies import in_thread, read_body
 from med3d_service.routes.conditional import IfMatch, require_unchanged
 from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.routes.study_form import FORM, INTAKE_CODES
-from med3d_service.tables import StudyRow
+from med3d_service.storage.tables import StudyRow
 
 log = structlog.get_logger()
 router = APIRouter(tags=["cohorts"])

@@ -18,7 +18,7 @@ from med3d_service.results.kinds import Kind
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.runs.views import moment
-from med3d_service.tables import DeliveryRow, RunRow, StudyRow
+from med3d_service.storage.tables import DeliveryRow, RunRow, StudyRow
 
 router = APIRouter(tags=["deliveries"])
 

@@ -14,7 +14,7 @@ from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.conditional import IfMatch, require_unchanged
 from med3d_service.routes.studies import study_view
-from med3d_service.tables import StudyRow
+from med3d_service.storage.tables import StudyRow
 
 router = APIRouter(tags=["studies"])
 EXAMPLE = {"study_ids": [examples.STUDY_ID], "runs": 1, "objects": 5}

@@ -11,12 +11,12 @@ from med3d_contract.results import Frozen
 from med3d_service.access import Viewer
 from med3d_service.api.service import Service
 from med3d_service.audit.routes import Unaudited
-from med3d_service.database import db_now
 from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.routes import ServiceParts
 from med3d_service.runs.stranded import carried_bundles
-from med3d_service.tables import BundleRow, WorkerRow
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import BundleRow, WorkerRow
 
 log = structlog.get_logger()
 

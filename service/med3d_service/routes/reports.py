@@ -11,7 +11,7 @@ from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.results.kinds import Kind
 from med3d_service.routes import ServiceParts
-from med3d_service.tables import RunRow, StudyRow
+from med3d_service.storage.tables import RunRow, StudyRow
 
 router = APIRouter(tags=["reports"])
 FHIR = "application/fhir+json"

@@ -22,7 +22,7 @@ from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.runs.starting import requeue
 from med3d_service.runs.views import moment, run_view
-from med3d_service.tables import BundleRow, RunEventRow, RunRow, StudyRow
+from med3d_service.storage.tables import BundleRow, RunEventRow, RunRow, StudyRow
 
 log = structlog.get_logger()
 router = APIRouter(tags=["runs"])

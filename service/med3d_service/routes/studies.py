@@ -32,8 +32,8 @@ from med3d_service.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.runs.series_by_hand import LONGEST_SERIES, series_by_hand
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of
-from med3d_service.tables import BundleRow, RunRow, StudyRow
-from med3d_service.working_copy.states import CopyStatus
+from med3d_service.storage.copy_states import CopyStatus
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 
 log = structlog.get_logger()
 router = APIRouter(tags=["studies"])

@@ -13,7 +13,7 @@ from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves
 from med3d_service.runs.parking import may_still_get_t1, park_study
 from med3d_service.runs.states import AttemptEnding
 from med3d_service.settings import Settings
-from med3d_service.tables import AttemptRow, RunRow
+from med3d_service.storage.tables import AttemptRow, RunRow
 
 PREPROCESS, PREDICT = "preprocess", "predict"
 WAITING = {PREPROCESS: RunStatus.QUEUED, PREDICT: RunStatus.PREPROCESSED}

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, RunStatus
 from med3d_service.runs.moves import now_of, record_events
-from med3d_service.tables import RunRow
+from med3d_service.storage.tables import RunRow
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, RunStatus
 from med3d_service.runs.endings import WAITING
 from med3d_service.runs.moves import Move, make_moves, now_of
-from med3d_service.tables import RunRow
+from med3d_service.storage.tables import RunRow
 
 
 def waits_for(reprocessing_id: str) -> tuple[ColumnElement[bool], ...]:

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from med3d_contract.results import RunStatus
-from med3d_service.database import db_now
 from med3d_service.problems import ServiceError
 from med3d_service.runs.states import RUN_MOVES, AttemptEnding
-from med3d_service.tables import AttemptRow, OutboxRow, RunEventRow, RunRow
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import AttemptRow, OutboxRow, RunEventRow, RunRow
 
 ANSWERS = frozenset({RunStatus.COMPLETED, RunStatus.REFUSED})
 

@@ -4,10 +4,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.work import Refused
-from med3d_service.arrival_tables import ArrivalRow
-from med3d_service.database import db_now
-from med3d_service.tables import RunRow
-from med3d_service.working_copy.states import CopyStatus, move_copy
+from med3d_service.storage.arrival_tables import ArrivalRow
+from med3d_service.storage.copy_states import CopyStatus, move_copy
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import RunRow
 
 
 def may_still_get_t1(session: Session, run: RunRow, outcome: Refused) -> bool:

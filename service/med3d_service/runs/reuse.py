@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.work import Preprocessed
-from med3d_service.tables import BundleRow, RunRow
+from med3d_service.storage.tables import BundleRow, RunRow
 
 CARRIED = ("series", "quality", "source", "pictures")
 

@@ -13,8 +13,8 @@ from med3d_service.runs.enqueuing import enqueue
 from med3d_service.runs.reuse import prepared_for
 from med3d_service.runs.transitions import raise_priority, refuse_study
 from med3d_service.runs.views import priority_of
-from med3d_service.tables import BundleRow, RunRow, StudyRow
-from med3d_service.working_copy.states import CopyStatus, move_copy
+from med3d_service.storage.copy_states import CopyStatus, move_copy
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 
 FAULTS = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 REQUEUED = "requeued"

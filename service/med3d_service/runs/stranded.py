@@ -4,8 +4,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
-from med3d_service.database import db_now
-from med3d_service.tables import RunEventRow, RunRow, WorkerRow
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import RunEventRow, RunRow, WorkerRow
 
 NO_WORKER_CARRIES_IT = "waiting for a worker that carries this bundle"
 _WAITING = (RunStatus.QUEUED, RunStatus.PREPROCESSED)

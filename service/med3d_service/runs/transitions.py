@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import TERMINAL, Failure, Priority, Refusal, RunStatus
 from med3d_contract.work import HeldAttempt, Outcome, Preprocessed, WorkerIdentity
-from med3d_service.database import db_now
 from med3d_service.problems import ServiceError
 from med3d_service.runs.endings import (
     IN_WORK,
@@ -44,8 +43,9 @@ from med3d_service.runs.moves import (
     start_attempts,
 )
 from med3d_service.runs.states import AttemptEnding
-from med3d_service.tables import RunRow, StudyRow
-from med3d_service.working_copy.states import CopyStatus
+from med3d_service.storage.copy_states import CopyStatus
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import RunRow, StudyRow
 
 LOST_AT_ONCE = 500
 _SAME = {

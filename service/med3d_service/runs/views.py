@@ -8,7 +8,7 @@ from med3d_contract.ages import read_age, stored_age
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import BundleRef, Priority, RunStatus, RunView, Sex
 from med3d_contract.work import Subject
-from med3d_service.tables import BundleRow, RunRow, StudyRow
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 
 PRIORITIES = {rank: priority for priority, rank in CELERY_PRIORITY.items()}
 

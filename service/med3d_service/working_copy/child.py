@@ -22,7 +22,7 @@ from typing import Any
 
 from med3d_contract.ages import AgeReading, agreed_age, read_age, storable_age
 from med3d_contract.content import HEAD_BYTES, Content, sniff
-from med3d_service.sealed import SealBrokenError, SealedReader
+from med3d_service.storage.sealed import SealBrokenError, SealedReader
 from med3d_service.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
 from med3d_service.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Report
 from med3d_service.working_copy.mgh import clean_mgh

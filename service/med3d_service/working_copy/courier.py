@@ -11,16 +11,16 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
-from med3d_service.database import Database, db_now
 from med3d_service.dispatch import Broker, send_waiting
-from med3d_service.identifiers import IdentifierVault
-from med3d_service.keys import SiteKeys
 from med3d_service.runs.transitions import refuse_study
 from med3d_service.settings import GIB, Settings
-from med3d_service.tables import InstanceRow, StudyRow, UploadRow
+from med3d_service.storage.copy_states import TO_BE_COPIED, CopyStatus, move_copy
+from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import SiteKeys
+from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Member, Report
 from med3d_service.working_copy.sandbox import Sandbox
-from med3d_service.working_copy.states import TO_BE_COPIED, CopyStatus, move_copy
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore
 
 log = structlog.get_logger()

@@ -19,7 +19,7 @@ from factories.processes import wait_until
 from factories.service import worker
 from factories.uploads import named, zip_of
 from factories.work import BUNDLE
-from med3d_service.tables import AttemptRow, BeatRow, RunRow
+from med3d_service.storage.tables import AttemptRow, BeatRow, RunRow
 
 TESTS = Path(__file__).parent.parent.parent
 HOUR_S = 3600.0

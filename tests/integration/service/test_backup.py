@@ -13,9 +13,9 @@ from factories.examination_day import ExaminationDay
 from factories.service_processes import new_database
 from med3d_cli.main import make_app
 from med3d_service.backup import BackupArchive, BackupError, back_up, put_back_objects, restore
-from med3d_service.database import Database
 from med3d_service.ledger import Ledger
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database
 from med3d_store.object_store import ObjectStore
 
 T1, SCOUT = slices(4, series="t1"), slices(2, series="scout")

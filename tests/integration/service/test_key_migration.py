@@ -5,8 +5,8 @@ from alembic import command
 from sqlalchemy import text
 
 from factories.service_processes import new_database
-from med3d_service.database import Database, alembic_config
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database, alembic_config
 
 OLD = "INSERT INTO api_keys (prefix, key_sha256, scope, site, created_at) VALUES (:scope, '0', :scope, 'default', 0)"
 

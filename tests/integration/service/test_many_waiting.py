@@ -11,7 +11,7 @@ from factories.service_processes import START_TIMEOUT_S, Processes
 from factories.work import BUNDLE
 from med3d_contract.results import Priority
 from med3d_service.dispatch import MOST_LYING, CeleryBroker, send_waiting
-from med3d_service.tables import AttemptRow, RunEventRow, RunRow
+from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
 
 COHORT = MOST_LYING + 100
 """More than the queue holds at a time."""

@@ -18,7 +18,7 @@ from med3d_client.worker import ApiError, Superseded
 from med3d_contract.results import BundleRef
 from med3d_contract.work import Heartbeat, HeldAttempt
 from med3d_service.ledger import Ledger
-from med3d_service.tables import RunRow
+from med3d_service.storage.tables import RunRow
 
 WORKER = worker()
 

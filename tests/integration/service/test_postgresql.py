@@ -13,14 +13,14 @@ from factories.service import LEASES, add_run, migrated, preprocessed, refused, 
 from factories.service_processes import new_database
 from med3d_contract.results import RunStatus
 from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
-from med3d_service.database import Database, alembic_config
 from med3d_service.delivery import outbox
 from med3d_service.delivery.destinations import Destination, Webhook
 from med3d_service.delivery.outbox import Patience
 from med3d_service.problems import ServiceError
 from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
-from med3d_service.tables import AttemptRow, Base, DeliveryRow, RunRow
+from med3d_service.storage.database import Database, alembic_config
+from med3d_service.storage.tables import AttemptRow, Base, DeliveryRow, RunRow
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -17,9 +17,9 @@ from factories.tls_front import tls_front
 from med3d_client.worker import ApiUnavailable, RetryPolicy, WorkerClient
 from med3d_contract.results import RunStatus
 from med3d_contract.work import WorkerHello
-from med3d_service.database import Database
 from med3d_service.dispatch import BrokerAwayError, CeleryBroker
 from med3d_service.processes import ensure_api_key
+from med3d_service.storage.database import Database
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import JSON, Boolean, Float, Integer, LargeBinary, MetaData, delete, insert, select
 
 from factories.service_processes import new_database
-from med3d_service.database import Database, alembic_config, migrations_dir
+from med3d_service.storage.database import Database, alembic_config, migrations_dir
 
 REVISIONS = [
     script.revision for script in ScriptDirectory(str(migrations_dir())).walk_revisions() if not script.is_head

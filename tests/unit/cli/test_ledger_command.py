@@ -11,7 +11,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
 from med3d_service.ledger import ACCOUNTS
 from med3d_service.runs import transitions
-from med3d_service.tables import RunRow
+from med3d_service.storage.tables import RunRow
 
 
 def ledger(data_dir, *options):

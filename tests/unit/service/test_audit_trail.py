@@ -16,7 +16,7 @@ from med3d_service.audit.atna import audit_message
 from med3d_service.audit.forwarding import forward
 from med3d_service.audit.syslog import frame
 from med3d_service.audit.trail import entries
-from med3d_service.database import Database
+from med3d_service.storage.database import Database
 
 KEY = b"k" * 32
 WHO = Actor("key", "0a1b2c3d", "viewer", "192.0.2.7")

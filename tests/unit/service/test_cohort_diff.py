@@ -22,10 +22,10 @@ from med3d_service.cohorts.export import as_csv, as_parquet, columns_of, table_r
 from med3d_service.cohorts.figures import draw_figures
 from med3d_service.cohorts.svg import Chart, nice_ticks
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
-from med3d_service.identifiers import IdentifierVault
-from med3d_service.keys import load_keys
 from med3d_service.settings import Settings
-from med3d_service.tables import BundleRow, RunRow, StudyRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import load_keys
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 
 MEMBERS = 12
 

@@ -5,11 +5,11 @@ from factories.service import add_study, open_database
 from med3d_contract.cohorts import CohortDraft, MemberEntry, MemberFilter
 from med3d_service.cohorts import members
 from med3d_service.cohorts.tables import CohortMemberRow, ScanFactsRow
-from med3d_service.identifiers import IdentifierVault
-from med3d_service.keys import load_keys
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
-from med3d_service.tables import StudyRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import load_keys
+from med3d_service.storage.tables import StudyRow
 
 
 @pytest.fixture

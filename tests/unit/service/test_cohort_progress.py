@@ -5,10 +5,10 @@ from factories.service import LEASES, add_study, open_database
 from factories.work import BUNDLE
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.progress import cohort_progress
-from med3d_service.database import db_now
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
-from med3d_service.tables import BundleRow, WorkerRow
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import BundleRow, WorkerRow
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.nights import tend_cohorts
 from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.cohorts.tables import CohortRow, ReprocessingRow
-from med3d_service.tables import BundleRow
+from med3d_service.storage.tables import BundleRow
 
 SCHEDULE = NightSchedule(time_zone="Europe/Berlin")
 

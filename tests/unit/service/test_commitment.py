@@ -19,12 +19,12 @@ from med3d_service.delivery.commitment import (
 )
 from med3d_service.delivery.destinations import Destination
 from med3d_service.delivery.outbox import Patience
-from med3d_service.identifiers import IdentifierVault
-from med3d_service.keys import SiteKeys
 from med3d_service.peers.configuration import DimsePeer
 from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
-from med3d_service.tables import DeliveryRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import SiteKeys
+from med3d_service.storage.tables import DeliveryRow
 
 PATIENCE = Patience(first_s=1.0, longest_s=8.0, give_up_s=100.0, lease_s=30.0)
 ARCHIVE = Destination(

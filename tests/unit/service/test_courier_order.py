@@ -12,9 +12,9 @@ from med3d_contract.results import Priority
 from med3d_service.bundles import register_bundles
 from med3d_service.processes.api import compose
 from med3d_service.runs.starting import start_run
-from med3d_service.tables import BundleRow, RunRow, StudyRow, UploadRow
+from med3d_service.storage.copy_states import ANY, TO_BE_COPIED, CopyStatus, move_copy
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, UploadRow
 from med3d_service.working_copy.messages import Finding, Report
-from med3d_service.working_copy.states import ANY, TO_BE_COPIED, CopyStatus, move_copy
 
 
 class RefusingSandbox:

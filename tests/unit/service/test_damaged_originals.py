@@ -16,7 +16,7 @@ from med3d_service.ledger import Ledger
 from med3d_service.leftovers import Leftovers
 from med3d_service.processes.api import compose
 from med3d_service.runs.starting import requeue
-from med3d_service.tables import RunRow, StudyRow, UploadRow
+from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
 from med3d_service.working_copy.courier import sandbox_of
 
 STUDY = files_form(("study.zip", zip_of(named(dicom_files()))))

@@ -21,7 +21,7 @@ from factories.dicom_series import enhanced_dataset, head_like, ras_affine, slic
 from factories.uploads import dicom_files, gzipped, nifti_file
 from med3d_contract.ages import stored_age
 from med3d_pipeline.reading.dicom_headers import read_planes
-from med3d_service.sealed import SealedWriter
+from med3d_service.storage.sealed import SealedWriter
 from med3d_service.working_copy.child import copy_study
 from med3d_service.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
 from med3d_service.working_copy.messages import Finding, Job, Member

@@ -9,7 +9,7 @@ from med3d_contract.results import Priority
 from med3d_service import dispatch
 from med3d_service.dispatch import send_waiting
 from med3d_service.runs import transitions
-from med3d_service.tables import RunRow
+from med3d_service.storage.tables import RunRow
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from med3d_service.pulls.line import ASKED, Origin
 from med3d_service.pulls.wanted import PullRequest
 from med3d_service.retention import finish_removals
 from med3d_service.runs import transitions
-from med3d_service.tables import Base, RunRow, StudyRow
+from med3d_service.storage.tables import Base, RunRow, StudyRow
 
 TENSOR = "tensors/ab/abc.npz"
 PATIENCE = Patience(first_s=1.0, longest_s=8.0, give_up_s=100.0, lease_s=30.0)

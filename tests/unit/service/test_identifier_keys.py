@@ -12,13 +12,13 @@ from med3d_cli.data_dir import DataDir
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
 from med3d_service import key_rotation
-from med3d_service.database import Database
-from med3d_service.identifiers import IdentifierVault
 from med3d_service.key_rotation import rotate_identifier_key
-from med3d_service.keys import SiteKeys, identifier_keys_file, load_keys
 from med3d_service.pulls.tables import PullRow
 from med3d_service.settings import Settings
-from med3d_service.tables import IdentifierRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import SiteKeys, identifier_keys_file, load_keys
+from med3d_service.storage.tables import IdentifierRow
 
 KIND = "patient_id"
 

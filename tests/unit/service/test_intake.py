@@ -27,7 +27,7 @@ from factories.uploads import (
 from med3d_service.intake.form import StudyForm
 from med3d_service.intake.limits import Limits, Meter
 from med3d_service.problems import ServiceError
-from med3d_service.sealed import SealedReader
+from med3d_service.storage.sealed import SealedReader
 
 KEY = b"k" * 32
 MIB = 1024**2

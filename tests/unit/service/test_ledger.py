@@ -19,7 +19,7 @@ from med3d_service.ledger.tables import LedgerCheckRow
 from med3d_service.metrics import Metrics
 from med3d_service.runs import transitions
 from med3d_service.runs.enqueuing import enqueue
-from med3d_service.tables import AttemptRow, BundleRow, RunEventRow, RunRow, StudyRow
+from med3d_service.storage.tables import AttemptRow, BundleRow, RunEventRow, RunRow, StudyRow
 
 T1, LATE_T1 = slices(4, series="t1"), slices(5, series="another t1")
 SCOUT = slices(2, series="scout")

@@ -17,18 +17,18 @@ from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_
 from factories.work import BUNDLE
 from med3d_service.audit import AuditTrail
 from med3d_service.bundles import register_bundles
-from med3d_service.database import Database
-from med3d_service.identifiers import IdentifierVault
 from med3d_service.intake.arrivals import Arrivals
 from med3d_service.intake.form import StudyForm
 from med3d_service.intake.limits import Limits, Meter
 from med3d_service.intake.recording import StudyRecorder
 from med3d_service.intake.routing import EVERY_MR
 from med3d_service.intake.settling import Settling
-from med3d_service.keys import load_keys
 from med3d_service.ledger import Ledger
 from med3d_service.pulls.underway import is_being_pulled
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import load_keys
 from med3d_store.object_store import ObjectMissingError, ObjectStore
 
 NUMBERS = st.integers(0, 5)

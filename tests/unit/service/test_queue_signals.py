@@ -8,7 +8,7 @@ from sqlalchemy import update
 from factories.service import LEASES, add_run, completed, open_database, preprocessed, worker
 from med3d_service.queue_signals import FIRST_GUESS_S, desired_workers, queue_signals
 from med3d_service.runs import transitions
-from med3d_service.tables import AttemptRow, RunRow
+from med3d_service.storage.tables import AttemptRow, RunRow
 
 
 @pytest.fixture

@@ -20,8 +20,6 @@ from factories.stores import MemoryStore
 from factories.work import result
 from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt
 from med3d_pipeline.inference import manifest
-from med3d_service.identifiers import IdentifierVault
-from med3d_service.keys import SiteKeys
 from med3d_service.own_objects import own_uid
 from med3d_service.reports import codes
 from med3d_service.reports.charts import position_by_age
@@ -33,7 +31,9 @@ from med3d_service.reports.fhir import fhir_json
 from med3d_service.reports.page import page_pdf, readable_name
 from med3d_service.reports.sr import structured_report
 from med3d_service.runs import transitions
-from med3d_service.tables import RunRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import SiteKeys
+from med3d_service.storage.tables import RunRow
 
 DICOM = {"sr": structured_report, "pdf": encapsulated_pdf, "sc": secondary_capture}
 MEASURED = Sdmt(estimate=51.5, interval=Interval(level=0.9, lower=40, upper=63), evidence="measured SDMT of 900 people")

@@ -16,7 +16,7 @@ from med3d_service.dispatch import send_waiting
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
 from med3d_service.runs.holding import hold
-from med3d_service.tables import BundleRow, StudyRow, WorkerRow
+from med3d_service.storage.tables import BundleRow, StudyRow, WorkerRow
 
 
 @pytest.fixture

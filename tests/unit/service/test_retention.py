@@ -15,7 +15,7 @@ from med3d_service.audit.tables import AuditRow
 from med3d_service.ledger import Ledger
 from med3d_service.retention import Retention
 from med3d_service.runs import transitions
-from med3d_service.tables import RunRow, StudyRow
+from med3d_service.storage.tables import RunRow, StudyRow
 
 DAY_S = 86400.0
 

@@ -7,7 +7,7 @@ from factories.arriving import Intake, saved, slices
 from med3d_cli.main import make_app
 from med3d_service.intake.instance_headers import read_headers
 from med3d_service.intake.routing import EVERY_MR, InvalidRulesError, load_rules
-from med3d_service.tables import RunRow
+from med3d_service.storage.tables import RunRow
 
 RULES = """
 [[rule]]

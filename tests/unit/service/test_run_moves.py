@@ -9,7 +9,7 @@ from med3d_contract.results import BundleRef, Priority
 from med3d_contract.work import HeldAttempt
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
-from med3d_service.tables import AttemptRow, RunEventRow, RunRow
+from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
 
 OTHER_BUNDLE = BundleRef(name="other", version="2", digest="c" * 64)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from med3d_service import sealed
-from med3d_service.sealed import CHUNK_BYTES, SealBrokenError, SealedReader, SealedWriter
+from med3d_service.storage import sealed
+from med3d_service.storage.sealed import CHUNK_BYTES, SealBrokenError, SealedReader, SealedWriter
 
 KEY = b"k" * 32
 

@@ -10,7 +10,6 @@ import med3d_service
 from factories.service import LEASES, add_run, add_study, open_database, worker
 from factories.state_diagrams import DIAGRAMS, PAGE, with_diagrams
 from med3d_contract.results import RunStatus
-from med3d_service.arrival_tables import ArrivalRow
 from med3d_service.intake.arrival_states import ArrivalStatus, mark_settled
 from med3d_service.problems import ServiceError
 from med3d_service.pulls.line import _move
@@ -18,8 +17,9 @@ from med3d_service.pulls.states import PullStatus
 from med3d_service.runs import transitions
 from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves
 from med3d_service.runs.states import RUN_MOVES, AttemptEnding
-from med3d_service.tables import RunRow, StudyRow
-from med3d_service.working_copy.states import CopyStatus, move_copy
+from med3d_service.storage.arrival_tables import ArrivalRow
+from med3d_service.storage.copy_states import CopyStatus, move_copy
+from med3d_service.storage.tables import RunRow, StudyRow
 
 SERVICE = Path(med3d_service.__file__).parent
 
@@ -92,7 +92,7 @@ def test_of_two_that_settle_an_arrival_one_does(database):
 
 
 def test_nothing_else_writes_a_status_that_has_a_writer():
-    writers = {"working_status": {"states.py"}}
+    writers = {"working_status": {"copy_states.py"}}
     for module in sorted(SERVICE.rglob("*.py")):
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             targets = node.targets if isinstance(node, ast.Assign) else []

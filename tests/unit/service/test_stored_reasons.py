@@ -10,7 +10,7 @@ from med3d_contract.work import Preprocessed, StoredOutcomes
 from med3d_pipeline.reasons import ReviewCode
 from med3d_service.runs import transitions
 from med3d_service.runs.views import run_view
-from med3d_service.tables import BundleRow, RunRow
+from med3d_service.storage.tables import BundleRow, RunRow
 
 STORED = {
     "the series was chosen by hand": "chosen_by_hand",

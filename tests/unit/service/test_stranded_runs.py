@@ -9,7 +9,7 @@ from med3d_contract.results import BundleRef
 from med3d_service.processes import scheduler
 from med3d_service.processes.api import compose
 from med3d_service.runs.stranded import NO_WORKER_CARRIES_IT
-from med3d_service.tables import RunEventRow, RunRow, WorkerRow
+from med3d_service.storage.tables import RunEventRow, RunRow, WorkerRow
 
 NEWER = BundleRef(name="other", version="2", digest="c" * 64)
 

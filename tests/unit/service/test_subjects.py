@@ -6,7 +6,7 @@ from med3d_contract.ages import agreed_age, read_age, storable_age, stored_age
 from med3d_contract.work import Subject
 from med3d_pipeline.study.study import PatientAttributes
 from med3d_service.runs.views import analysed_series, subject_of
-from med3d_service.tables import StudyRow
+from med3d_service.storage.tables import StudyRow
 from med3d_worker.analysis import age_at_scan
 
 HEADERS = [

@@ -12,7 +12,7 @@ from med3d_service.leftovers import Leftovers
 from med3d_service.processes import scheduler
 from med3d_service.processes.api import compose
 from med3d_service.runs import transitions
-from med3d_service.tables import BeatRow, RunRow, UploadRow
+from med3d_service.storage.tables import BeatRow, RunRow, UploadRow
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from med3d_service.cohorts.figures import draw_figures
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
 from med3d_service.cohorts.trajectory import answered_runs, stated_errors, trajectory
 from med3d_service.cohorts.trajectory_chart import trajectory_svg
-from med3d_service.identifiers import IdentifierVault
-from med3d_service.keys import load_keys
 from med3d_service.settings import Settings
-from med3d_service.tables import BundleRow, StudyRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import load_keys
+from med3d_service.storage.tables import BundleRow, StudyRow
 from med3d_store.object_store import ObjectStore
 
 CALLER = Caller("key", "x", Role.VIEWER, clinical=False, site="default", every_site=False, address="local")

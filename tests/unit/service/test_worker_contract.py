@@ -12,7 +12,7 @@ from med3d_contract.results import RunStatus
 from med3d_contract.work import Appraisal, Heartbeat, HeldAttempt, RunOutcome, SourceSeries, StoredOutcomes, WorkerHello
 from med3d_service.access import Role
 from med3d_service.cohorts.tables import ScanFactsRow
-from med3d_service.tables import RunRow, StudyRow
+from med3d_service.storage.tables import RunRow, StudyRow
 
 WORKER = worker()
 

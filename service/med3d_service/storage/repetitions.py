@@ -7,9 +7,9 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from med3d_service.database import Database, db_now
-from med3d_service.idempotency.tables import RepetitionRow
 from med3d_service.problems import ServiceError
+from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.repetition_tables import RepetitionRow
 
 KEPT_S = 86400.0
 UNDER_WAY_S = 900.0

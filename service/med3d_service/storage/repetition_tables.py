@@ -3,7 +3,7 @@
 from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from med3d_service.tables import DIGEST, Base
+from med3d_service.storage.tables import DIGEST, Base
 
 
 class RepetitionRow(Base):

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
-from med3d_service.keys import SiteKeys
-from med3d_service.tables import IdentifierRow
+from med3d_service.storage.keys import SiteKeys
+from med3d_service.storage.tables import IdentifierRow
 
 NONCE_BYTES = 12
 INDEXED = frozenset({"patient_id", "accession_number", "study_uid", "subject"})

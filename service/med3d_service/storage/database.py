@@ -123,7 +123,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def migrations_dir() -> Path:
     """Find Alembic's folder: inside the package in a wheel, beside it in a checkout."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     packaged = here / "migrations"
     return packaged if packaged.is_dir() else here.parent / "migrations"
 

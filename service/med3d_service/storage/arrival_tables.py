@@ -1,9 +1,9 @@
-"""The tables of studies that arrive instance by instance, until they are stable. Times as in med3d_service.tables."""
+"""The tables of studies that arrive instance by instance, until they are stable. Times as in storage.tables."""
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from med3d_service.tables import DIGEST, ID, STATUS, Base
+from med3d_service.storage.tables import DIGEST, ID, STATUS, Base
 
 
 class ArrivalRow(Base):

@@ -109,7 +109,7 @@ class StudyRow(Base):
     found_age: Mapped[dict[str, Any] | None]  # what all images agree on
     series_ages: Mapped[dict[str, Any] | None]  # the same of each series, by its stand-in UID
     found_sex: Mapped[str | None] = mapped_column(String(1))
-    working_status: Mapped[str] = mapped_column(STATUS)  # CopyStatus; working_copy.states alone changes it
+    working_status: Mapped[str] = mapped_column(STATUS)  # CopyStatus; copy_states alone changes it
     working_priority: Mapped[int] = mapped_column(default=NO_RUN_WAITS)  # of the most urgent run that was asked for
     working_key: Mapped[str | None] = mapped_column(String(200))
     working_sha256: Mapped[str | None] = mapped_column(DIGEST)

@@ -15,7 +15,7 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from med3d_service.keys import derive
+from med3d_service.storage.keys import derive
 
 MAGIC = b"M3DSEAL1"
 SALT_BYTES = 16

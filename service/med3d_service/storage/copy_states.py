@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, update
 from sqlalchemy.orm import Session
 
-from med3d_service.tables import StudyRow
+from med3d_service.storage.tables import StudyRow
 
 
 class CopyStatus(StrEnum):

@@ -1,0 +1,1 @@
+"""Database, keys and sealed files: what everything else is kept in."""
