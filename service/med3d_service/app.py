@@ -11,11 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from med3d_service.access import Viewer
-from med3d_service.access.callers import Gate
 from med3d_service.api.service import Service
-from med3d_service.audit.requests import RequestAudit
-from med3d_service.audit.routes import Unaudited
 from med3d_service.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
 from med3d_service.delivery.destinations import load_destinations
 from med3d_service.idempotency import Repetitions, describe_idempotency
@@ -45,6 +41,10 @@ from med3d_service.routes.health import health_router
 from med3d_service.runs.transitions import grant_grace
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import BeatRow
+from med3d_service.trust.access import Viewer
+from med3d_service.trust.access.callers import Gate
+from med3d_service.trust.audit.requests import RequestAudit
+from med3d_service.trust.audit.routes import Unaudited
 
 log = structlog.get_logger()
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 
-from med3d_service.audit import Action, AuditEvent, AuditTrail, command_line
 from med3d_service.pulls.tables import PullRow
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import KEY_BYTES, identifier_keys, load_keys, write_identifier_keys
 from med3d_service.storage.tables import IdentifierRow
+from med3d_service.trust.audit import Action, AuditEvent, AuditTrail, command_line
 
 ROWS_AT_ONCE = 500
 

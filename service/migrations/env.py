@@ -3,7 +3,6 @@
 from alembic import context
 from sqlalchemy import Connection
 
-from med3d_service.audit import tables as audit_tables  # noqa: F401 - so that Base knows them
 from med3d_service.cohorts import tables as cohort_tables  # noqa: F401 - so that Base knows them
 from med3d_service.erasure import tables as erasure_tables  # noqa: F401 - so that Base knows them
 from med3d_service.ledger import tables as ledger_tables  # noqa: F401 - so that Base knows them
@@ -16,6 +15,7 @@ from med3d_service.storage import (
 )
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import Base
+from med3d_service.trust.audit import tables as audit_tables  # noqa: F401 - so that Base knows them
 
 
 def migrate(connection: Connection) -> None:

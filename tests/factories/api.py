@@ -9,8 +9,6 @@ from anyio.from_thread import start_blocking_portal
 from factories.service import LEASES, MemoryBroker, add_run, migrated, refused, worker
 from factories.work import BUNDLE
 from med3d_contract.cohorts import CohortDraft, MemberFilter
-from med3d_service.access import Grant
-from med3d_service.access.api_keys import create_key
 from med3d_service.cohorts.members import create_cohort
 from med3d_service.processes.api import create_app
 from med3d_service.pulls.line import ASKED, Origin
@@ -19,6 +17,8 @@ from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.settings import Settings
 from med3d_service.storage.tables import DeliveryRow, RunRow
+from med3d_service.trust.access import Grant
+from med3d_service.trust.access.api_keys import create_key
 
 
 @dataclass

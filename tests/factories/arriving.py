@@ -11,7 +11,6 @@ from sqlalchemy import select
 from factories.dicom_series import head_like, ras_affine, slice_datasets
 from factories.service import migrated
 from factories.work import BUNDLE
-from med3d_service.audit import AuditTrail
 from med3d_service.bundles import register_bundles
 from med3d_service.intake.arrivals import Arrivals, Source
 from med3d_service.intake.routing import EVERY_MR
@@ -21,6 +20,7 @@ from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
+from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectStore
 
 SOURCE = Source("dimse", "default", "SCANNER")

@@ -15,9 +15,9 @@ from med3d_cli.errors import CommandError
 from med3d_cli.operate.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
-    from med3d_service.audit.tables import AuditRow
     from med3d_service.settings import Settings
     from med3d_service.storage.database import Database
+    from med3d_service.trust.audit.tables import AuditRow
 
 EXIT_BROKEN = 5
 FORMATS = ("json", "atna", "syslog")
@@ -39,8 +39,8 @@ def verify(
 ) -> None:
     """Prove that no entry was changed, removed or added. Leaves with 5 where one was."""
     with _trail(data_dir) as (database, settings):
-        from med3d_service.audit import AuditTrail, TrailBrokenError
         from med3d_service.storage.keys import load_keys
+        from med3d_service.trust.audit import AuditTrail, TrailBrokenError
 
         try:
             end = AuditTrail(database, load_keys(settings).audit).verify(_noted(noted))
@@ -64,9 +64,9 @@ def export(
     if form not in FORMATS:
         raise CommandError(f"{form} is no format; there are {', '.join(FORMATS)}")
     with _trail(data_dir) as (database, settings):
-        from med3d_service.audit import Action, AuditEvent, AuditTrail, command_line
-        from med3d_service.audit.trail import entries
         from med3d_service.storage.keys import load_keys
+        from med3d_service.trust.audit import Action, AuditEvent, AuditTrail, command_line
+        from med3d_service.trust.audit.trail import entries
 
         with database.read() as session:
             sent = (
@@ -81,8 +81,8 @@ def export(
 
 
 def _print(rows: Iterator["AuditRow"], form: str, settings: "Settings") -> int:
-    from med3d_service.audit.atna import audit_message
-    from med3d_service.audit.forwarding import syslog_message
+    from med3d_service.trust.audit.atna import audit_message
+    from med3d_service.trust.audit.forwarding import syslog_message
 
     count = 0
     for count, row in enumerate(rows, 1):  # noqa: B007 - counted
@@ -98,8 +98,8 @@ def _print(rows: Iterator["AuditRow"], form: str, settings: "Settings") -> int:
 
 
 def _send(rows: Iterator["AuditRow"], url: str, settings: "Settings") -> int:
-    from med3d_service.audit.forwarding import syslog_message
-    from med3d_service.audit.syslog import SyslogReceiver
+    from med3d_service.trust.audit.forwarding import syslog_message
+    from med3d_service.trust.audit.syslog import SyslogReceiver
 
     count = 0
     try:
@@ -130,7 +130,7 @@ def _trail(data_dir: Path | None) -> Iterator[tuple["Database", "Settings"]]:
 
 
 def _noted(text: str | None) -> Any:
-    from med3d_service.audit.trail import TrailEnd
+    from med3d_service.trust.audit.trail import TrailEnd
 
     if text is None:
         return None

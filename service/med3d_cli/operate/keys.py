@@ -17,9 +17,9 @@ from med3d_cli.operate.service_here import DataDirHere, service_here
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from med3d_service.access.api_keys import MadeKey
-    from med3d_service.audit import AuditTrail
     from med3d_service.storage.database import Database
+    from med3d_service.trust.access.api_keys import MadeKey
+    from med3d_service.trust.audit import AuditTrail
 
 ROLES = ("viewer", "submitter", "operator", "admin", "worker")
 UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
@@ -52,8 +52,8 @@ def create(
         raise CommandError("a worker never sees who a patient is: leave --clinical out")
     valid_s = None if expires is None else _seconds(expires)
     with _database(data_dir) as (database, trail):
-        from med3d_service.access import Grant, Role
-        from med3d_service.access.api_keys import create_key
+        from med3d_service.trust.access import Grant, Role
+        from med3d_service.trust.access.api_keys import create_key
 
         with database.write() as session:
             made = create_key(session, Grant(Role(role), clinical, site), name=name[:200], valid_s=valid_s)
@@ -67,7 +67,7 @@ def list_(data_dir: DataDirHere = None) -> None:
     for column in ("prefix", "role", "site", "name", "created", "last used", "ends"):
         table.add_column(column, no_wrap=column == "prefix")
     with _database(data_dir) as (database, _):
-        from med3d_service.access.api_keys import list_keys
+        from med3d_service.trust.access.api_keys import list_keys
 
         with database.read() as session:
             for key in list_keys(session):
@@ -87,7 +87,7 @@ def rotate(
     """Make a key that may do the same; the old one ends after the overlap."""
     overlap_s = _seconds(overlap)
     with _database(data_dir) as (database, trail):
-        from med3d_service.access.api_keys import UnknownKeyError, rotate_key
+        from med3d_service.trust.access.api_keys import UnknownKeyError, rotate_key
 
         try:
             with database.write() as session:
@@ -102,7 +102,7 @@ def rotate(
 def revoke(prefix: Prefix, data_dir: DataDirHere = None) -> None:
     """End a key now."""
     with _database(data_dir) as (database, trail):
-        from med3d_service.access.api_keys import UnknownKeyError, revoke_key
+        from med3d_service.trust.access.api_keys import UnknownKeyError, revoke_key
 
         try:
             with database.write() as session:
@@ -116,9 +116,9 @@ def revoke(prefix: Prefix, data_dir: DataDirHere = None) -> None:
 @contextmanager
 def _database(data_dir: Path | None) -> Iterator[tuple["Database", "AuditTrail"]]:
     settings = service_here(data_dir)
-    from med3d_service.audit import AuditTrail
     from med3d_service.storage.database import Database
     from med3d_service.storage.keys import load_keys
+    from med3d_service.trust.audit import AuditTrail
 
     database = Database(settings.database)
     try:
@@ -128,7 +128,7 @@ def _database(data_dir: Path | None) -> Iterator[tuple["Database", "AuditTrail"]
 
 
 def _note(trail: "AuditTrail", session: "Session", prefix: str, change: str, **detail: str | int) -> None:
-    from med3d_service.audit import Action, AuditEvent, command_line
+    from med3d_service.trust.audit import Action, AuditEvent, command_line
 
     said = AuditEvent(
         command_line(), Action.SECURE, object_kind="key", object_id=prefix, detail={"change": change} | detail

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from med3d_service.audit import AuditTrail
 from med3d_service.dispatch import CeleryBroker
 from med3d_service.intake.arrivals import Arrivals
 from med3d_service.intake.recording import StudyRecorder
@@ -14,6 +13,7 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
+from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectStore
 
 

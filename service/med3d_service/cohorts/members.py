@@ -8,12 +8,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from med3d_contract.cohorts import CohortDraft, MemberEntry, MemberFilter, MembersAnswer
-from med3d_service.access import Caller
 from med3d_service.cohorts.tables import CohortMemberRow, CohortRow, ScanFactsRow
 from med3d_service.problems import ServiceError
 from med3d_service.storage.database import db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import IdentifierRow, StudyRow
+from med3d_service.trust.access import Caller
 
 FACTS = ("visit", "scan_site", "scanner", "sdmt")
 

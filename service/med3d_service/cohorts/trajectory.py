@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 from med3d_contract.ages import DAYS_PER_YEAR
 from med3d_contract.pictures import ReferenceCohort, reference_cohort_key
 from med3d_contract.results import BundleRef, Frozen
-from med3d_service.access import Caller
 from med3d_service.cohorts.agreement import NORMAL_95
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
 from med3d_service.runs.views import analysed_series, bundle_ref, subject_of
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import BundleRow, IdentifierRow, RunRow, StudyRow
+from med3d_service.trust.access import Caller
 from med3d_store.object_store import ObjectStore, StoreError
 
 SUBJECT_KINDS = ("subject", "patient_id")

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from med3d_service.audit import Action, AuditEvent, AuditTrail
-from med3d_service.audit.events import process
 from med3d_service.delivery import outbox
 from med3d_service.delivery.commitment import transaction_uid
 from med3d_service.delivery.destinations import Destination, Webhook
@@ -21,6 +19,8 @@ from med3d_service.results.kinds import Kind
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import DeliveryRow
+from med3d_service.trust.audit import Action, AuditEvent, AuditTrail
+from med3d_service.trust.audit.events import process
 
 log = structlog.get_logger()
 

@@ -7,7 +7,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
-from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
 from med3d_service.erasure.objects import keys_of
 from med3d_service.erasure.rows import delete_rows, versions_of
 from med3d_service.erasure.tables import TombstoneRow
@@ -19,6 +18,7 @@ from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.repetitions import forget
 from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 from med3d_store.object_store import ObjectStore
 
 log = structlog.get_logger()

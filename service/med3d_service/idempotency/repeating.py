@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from med3d_service.access import Caller
-from med3d_service.access.callers import Gate
 from med3d_service.problems import ServiceError, database_problem, problem_response, problems
 from med3d_service.storage.database import Database
 from med3d_service.storage.repetitions import Answer, claim, give_back, keep
+from med3d_service.trust.access import Caller
+from med3d_service.trust.access.callers import Gate
 
 HEADER = "idempotency-key"
 LONGEST_KEY = 200

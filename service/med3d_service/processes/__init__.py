@@ -66,8 +66,8 @@ def ensure_api_key(settings: Settings, kind: Literal["client", "clinical", "work
 
     ``client`` is an operator's key for the settings' site, ``clinical`` the same with the clinical grant.
     """
-    from med3d_service.access import Grant, Role
-    from med3d_service.access.api_keys import ensure_key_file
+    from med3d_service.trust.access import Grant, Role
+    from med3d_service.trust.access.api_keys import ensure_key_file
 
     role = Role.WORKER if kind == "worker" else Role.OPERATOR
     ensure_key_file(settings, Grant(role, clinical=kind == "clinical", site=settings.site), path)

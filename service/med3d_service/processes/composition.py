@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Self
 
-from med3d_service.audit import AuditTrail
 from med3d_service.intake.arrivals import Arrivals
 from med3d_service.intake.routing import load_rules
 from med3d_service.intake.settling import Settling
@@ -12,6 +11,7 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys, load_keys
+from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectStore
 
 

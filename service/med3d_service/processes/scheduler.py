@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import TERMINAL
 from med3d_contract.work import StoredOutcomes
-from med3d_service.audit.forwarding import keep_forwarding
 from med3d_service.cohorts.nights import tend_cohorts
 from med3d_service.dispatch import CeleryBroker, send_waiting
 from med3d_service.erasure import finish_erasures
@@ -31,6 +30,7 @@ from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import BeatRow, RunRow
+from med3d_service.trust.audit.forwarding import keep_forwarding
 from med3d_store.object_store import ObjectInfo, ObjectStore, StoreError
 
 log = structlog.get_logger()

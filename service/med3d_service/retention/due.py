@@ -6,11 +6,11 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import TERMINAL, RunStatus
-from med3d_service.audit.tables import AuditRow
 from med3d_service.erasure.rows import versions_of
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
+from med3d_service.trust.audit.tables import AuditRow
 
 ENDED_AT = func.coalesce(RunRow.finished_at, RunRow.created_at)
 

@@ -9,8 +9,6 @@ import structlog
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
-from med3d_service.audit.tables import AuditRow
 from med3d_service.erasure import Erased, erase_study
 from med3d_service.problems import ServiceError
 from med3d_service.retention.due import (
@@ -26,6 +24,8 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
+from med3d_service.trust.audit.tables import AuditRow
 from med3d_store.object_store import ObjectStore
 
 log = structlog.get_logger()

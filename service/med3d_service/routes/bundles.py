@@ -6,12 +6,12 @@ from fastapi import APIRouter
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
-from med3d_service.access import Viewer
-from med3d_service.audit.routes import Unaudited
 from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.runs.views import moment
 from med3d_service.storage.tables import BundleRow
+from med3d_service.trust.access import Viewer
+from med3d_service.trust.audit.routes import Unaudited
 
 router = APIRouter(tags=["bundles"], dependencies=[Unaudited])
 

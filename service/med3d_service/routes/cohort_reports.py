@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-from med3d_service.access import Caller, Viewer
 from med3d_service.api.service import Service
 from med3d_service.bundles import find_bundle
 from med3d_service.cohorts.diff import DEFAULT_GAP_YEARS, CohortDiff, cohort_diff, cohort_members
@@ -20,6 +19,7 @@ from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.cohorts import CohortId
 from med3d_service.storage.tables import BundleRow
+from med3d_service.trust.access import Caller, Viewer
 
 router = APIRouter(tags=["cohorts"])
 HTML, CSV, PARQUET = "text/html", "text/csv", "application/vnd.apache.parquet"

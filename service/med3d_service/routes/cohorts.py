@@ -16,7 +16,6 @@ from med3d_contract.cohorts import (
     MembersRequest,
 )
 from med3d_contract.results import Frozen
-from med3d_service.access import Caller, Submitter, Viewer
 from med3d_service.api.service import Service
 from med3d_service.bundles import find_bundle
 from med3d_service.cohorts import members
@@ -32,6 +31,7 @@ from med3d_service.routes.conditional import IfMatch, require_unchanged
 from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.storage.tables import StudyRow
+from med3d_service.trust.access import Caller, Submitter, Viewer
 
 log = structlog.get_logger()
 router = APIRouter(tags=["cohorts"])

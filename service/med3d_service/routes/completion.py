@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from med3d_contract.results import Frozen
-from med3d_service.access import Submitter
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.pulls.wanted import Uid
 from med3d_service.routes import ServiceParts, examples
+from med3d_service.trust.access import Submitter
 
 router = APIRouter(tags=["dicomweb"])
 EXAMPLE: dict[str, Any] = {"study_id": examples.STUDY_ID, "run_id": examples.RUN_ID}

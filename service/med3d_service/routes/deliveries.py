@@ -8,7 +8,6 @@ from pydantic import Field
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
-from med3d_service.access import Caller, Operator, Viewer
 from med3d_service.api.service import Service
 from med3d_service.delivery import outbox
 from med3d_service.delivery.outbox import DeliveryStatus, Patience
@@ -19,6 +18,7 @@ from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.runs.views import moment
 from med3d_service.storage.tables import DeliveryRow, RunRow, StudyRow
+from med3d_service.trust.access import Caller, Operator, Viewer
 
 router = APIRouter(tags=["deliveries"])
 

@@ -6,15 +6,15 @@ from fastapi import APIRouter, BackgroundTasks, Query
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
-from med3d_service.access import Admin
-from med3d_service.audit import Actor
-from med3d_service.audit.routes import RecordsItself
 from med3d_service.erasure import erase_study, finish_erasures
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.conditional import IfMatch, require_unchanged
 from med3d_service.routes.studies import study_view
 from med3d_service.storage.tables import StudyRow
+from med3d_service.trust.access import Admin
+from med3d_service.trust.audit import Actor
+from med3d_service.trust.audit.routes import RecordsItself
 
 router = APIRouter(tags=["studies"])
 EXAMPLE = {"study_ids": [examples.STUDY_ID], "runs": 1, "objects": 5}

@@ -8,15 +8,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import func, select
 
 from med3d_contract.results import Frozen
-from med3d_service.access import Viewer
 from med3d_service.api.service import Service
-from med3d_service.audit.routes import Unaudited
 from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.routes import ServiceParts
 from med3d_service.runs.stranded import carried_bundles
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import BundleRow, WorkerRow
+from med3d_service.trust.access import Viewer
+from med3d_service.trust.audit.routes import Unaudited
 
 log = structlog.get_logger()
 

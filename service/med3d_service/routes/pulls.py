@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
-from med3d_service.access import Caller, Viewer
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.pulls.line import ASKED, Origin
@@ -18,6 +17,7 @@ from med3d_service.pulls.views import PullView, pull_view
 from med3d_service.pulls.wanted import PullRequest
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
+from med3d_service.trust.access import Caller, Viewer
 
 router = APIRouter(tags=["pulls"])
 MAX_BODY_BYTES = 16 * 1024

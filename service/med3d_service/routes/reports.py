@@ -5,13 +5,13 @@ from collections.abc import Callable
 from fastapi import APIRouter, Response
 from sqlalchemy import select
 
-from med3d_service.access import Caller, Clinical
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.results.kinds import Kind
 from med3d_service.routes import ServiceParts
 from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.trust.access import Caller, Clinical
 
 router = APIRouter(tags=["reports"])
 FHIR = "application/fhir+json"

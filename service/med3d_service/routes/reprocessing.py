@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.cohorts import ReprocessingRequest, ReprocessingStatus, ReprocessingView
 from med3d_contract.results import Frozen
-from med3d_service.access import Caller, Submitter, Viewer
 from med3d_service.api.service import Service
 from med3d_service.bundles import find_bundle
 from med3d_service.cohorts import reprocessing
@@ -18,6 +17,7 @@ from med3d_service.cohorts.tables import ReprocessingRow
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.cohorts import CohortId
+from med3d_service.trust.access import Caller, Submitter, Viewer
 
 router = APIRouter(tags=["cohorts"])
 MOST_SHOWN = 50

@@ -13,9 +13,7 @@ from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.results import Frozen, RunStatus, RunView
-from med3d_service.access import Caller, Operator, Viewer
 from med3d_service.api.service import Service
-from med3d_service.audit.requests import shown
 from med3d_service.dispatch import send_waiting
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
@@ -23,6 +21,8 @@ from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.runs.starting import requeue
 from med3d_service.runs.views import moment, run_view
 from med3d_service.storage.tables import BundleRow, RunEventRow, RunRow, StudyRow
+from med3d_service.trust.access import Caller, Operator, Viewer
+from med3d_service.trust.audit.requests import shown
 
 log = structlog.get_logger()
 router = APIRouter(tags=["runs"])

@@ -14,10 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
-from med3d_service.access import Caller, Submitter, Viewer
 from med3d_service.api.service import Service
-from med3d_service.audit.requests import shown
-from med3d_service.audit.routes import Receives
 from med3d_service.bundles import find_bundle
 from med3d_service.dispatch import send_waiting
 from med3d_service.intake.form import StudyForm
@@ -34,6 +31,9 @@ from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
+from med3d_service.trust.access import Caller, Submitter, Viewer
+from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.routes import Receives
 
 log = structlog.get_logger()
 router = APIRouter(tags=["studies"])

@@ -28,10 +28,7 @@ from med3d_contract.work import (
     Subject,
     WorkerHello,
 )
-from med3d_service.access import Worker
 from med3d_service.api.service import Service
-from med3d_service.audit.requests import handled
-from med3d_service.audit.routes import HandsOut, Unaudited
 from med3d_service.bundles import note_preprocessing, register_bundles
 from med3d_service.cohorts.subjects import subjects_of
 from med3d_service.dispatch import send_waiting
@@ -44,6 +41,9 @@ from med3d_service.storage.arrival_tables import AppraisalRow
 from med3d_service.storage.copy_states import LOOKED_AT
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, WorkerRow
+from med3d_service.trust.access import Worker
+from med3d_service.trust.audit.requests import handled
+from med3d_service.trust.audit.routes import HandsOut, Unaudited
 
 
 async def _same_contract(request: Request) -> None:

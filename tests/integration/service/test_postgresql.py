@@ -12,7 +12,6 @@ from factories.run_machine import Runs
 from factories.service import LEASES, add_run, migrated, preprocessed, refused, worker
 from factories.service_processes import new_database
 from med3d_contract.results import RunStatus
-from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail
 from med3d_service.delivery import outbox
 from med3d_service.delivery.destinations import Destination, Webhook
 from med3d_service.delivery.outbox import Patience
@@ -21,6 +20,7 @@ from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.storage.database import Database, alembic_config
 from med3d_service.storage.tables import AttemptRow, Base, DeliveryRow, RunRow
+from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

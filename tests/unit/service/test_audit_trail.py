@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from factories.service import migrated
-from med3d_service.audit import Action, Actor, AuditEvent, AuditTrail, Outcome, TrailBrokenError
-from med3d_service.audit.atna import audit_message
-from med3d_service.audit.forwarding import forward
-from med3d_service.audit.syslog import frame
-from med3d_service.audit.trail import entries
 from med3d_service.storage.database import Database
+from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail, Outcome, TrailBrokenError
+from med3d_service.trust.audit.atna import audit_message
+from med3d_service.trust.audit.forwarding import forward
+from med3d_service.trust.audit.syslog import frame
+from med3d_service.trust.audit.trail import entries
 
 KEY = b"k" * 32
 WHO = Actor("key", "0a1b2c3d", "viewer", "192.0.2.7")

@@ -19,9 +19,9 @@ from med3d_contract.work import (
     StoredOutcomes,
     WorkerHello,
 )
-from med3d_service.access import Role
-from med3d_service.audit.trail import entries
 from med3d_service.routes.headers import SECURITY_HEADERS
+from med3d_service.trust.access import Role
+from med3d_service.trust.audit.trail import entries
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 
 from factories.api import open_api
 from factories.service import add_run
-from med3d_service.access import Role
 from med3d_service.storage.tables import RunRow
+from med3d_service.trust.access import Role
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from factories.api import open_api
 from factories.service import worker
 from factories.work import BUNDLE
 from med3d_contract.work import WorkerHello
-from med3d_service.access import Role
 from med3d_service.processes import expect_worker
+from med3d_service.trust.access import Role
 
 
 @pytest.fixture

@@ -10,8 +10,6 @@ from factories.arriving import Intake, saved, slices
 from factories.service import LEASES, completed, preprocessed, worker
 from factories.uploads import dicom_files
 from med3d_contract.work import PreprocessedObject, PreprocessedRuns
-from med3d_service.access import Role
-from med3d_service.audit.trail import entries
 from med3d_service.delivery import outbox
 from med3d_service.delivery.outbox import Patience
 from med3d_service.erasure import finish_erasures
@@ -22,6 +20,8 @@ from med3d_service.pulls.wanted import PullRequest
 from med3d_service.retention import finish_removals
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import Base, RunRow, StudyRow
+from med3d_service.trust.access import Role
+from med3d_service.trust.audit.trail import entries
 
 TENSOR = "tensors/ab/abc.npz"
 PATIENCE = Patience(first_s=1.0, longest_s=8.0, give_up_s=100.0, lease_s=30.0)

@@ -13,8 +13,6 @@ from sqlalchemy import text
 
 from factories.service import add_study, migrated, open_database
 from med3d_contract.results import BundleRef
-from med3d_service.access import Grant, Role
-from med3d_service.access.api_keys import create_key, ensure_key_file, find_key
 from med3d_service.bundles import find_bundle, read_bundle_dir, register_bundles
 from med3d_service.logs import frames_only
 from med3d_service.problems import CATALOGUE, TITLES, ServiceError
@@ -23,6 +21,8 @@ from med3d_service.storage.database import Database, alembic_config
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
 from med3d_service.storage.tables import ApiKeyRow
+from med3d_service.trust.access import Grant, Role
+from med3d_service.trust.access.api_keys import create_key, ensure_key_file, find_key
 
 # --- schema ---
 

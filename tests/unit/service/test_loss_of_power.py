@@ -15,7 +15,6 @@ from factories.forgetful_disk import ForgetfulDisk, PowerLostError
 from factories.service import migrated
 from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from factories.work import BUNDLE
-from med3d_service.audit import AuditTrail
 from med3d_service.bundles import register_bundles
 from med3d_service.intake.arrivals import Arrivals
 from med3d_service.intake.form import StudyForm
@@ -29,6 +28,7 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
+from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectMissingError, ObjectStore
 
 NUMBERS = st.integers(0, 5)

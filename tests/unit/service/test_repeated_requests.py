@@ -9,11 +9,11 @@ from sqlalchemy import text, update
 
 from factories.api import open_api
 from factories.uploads import dicom_files
-from med3d_service.access import Role
 from med3d_service.idempotency.repeating import RequestDigest
 from med3d_service.problems import ServiceError
 from med3d_service.storage.repetition_tables import RepetitionRow
 from med3d_service.storage.repetitions import claim, give_back
+from med3d_service.trust.access import Role
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_key_belongs_to_its_caller_and_its_address(api):
 
 
 def test_a_revoked_key_gets_no_answer_from_before(api):
-    from med3d_service.access.api_keys import revoke_key
+    from med3d_service.trust.access.api_keys import revoke_key
 
     key = api.key(Role.SUBMITTER)
     make_cohort(api, key)

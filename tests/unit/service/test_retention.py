@@ -9,13 +9,13 @@ from factories.service import LEASES, completed, preprocessed, worker
 from factories.uploads import dicom_files
 from med3d_cli.main import make_app
 from med3d_contract.work import PreprocessedObject
-from med3d_service.access import Role
-from med3d_service.audit import TrailBrokenError
-from med3d_service.audit.tables import AuditRow
 from med3d_service.ledger import Ledger
 from med3d_service.retention import Retention
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.trust.access import Role
+from med3d_service.trust.audit import TrailBrokenError
+from med3d_service.trust.audit.tables import AuditRow
 
 DAY_S = 86400.0
 

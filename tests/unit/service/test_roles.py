@@ -3,8 +3,8 @@
 import pytest
 
 from factories.api import open_api
-from med3d_service.access import Role
 from med3d_service.settings import Settings
+from med3d_service.trust.access import Role
 
 OPEN = {"/healthz", "/readyz", "/hooks/orthanc"}
 """Asked by load balancers, and by a hook that signs its calls. Every other route must state a role."""
@@ -45,7 +45,9 @@ def called(api, method, path, key):
 def test_every_route_states_exactly_one_role(api):
     for method, path, needs in routes(api):
         roles = [need for need in needs if need != CLINICAL]
-        assert len(roles) == (0 if path in OPEN else 1), f"{method} {path} must state its role (med3d_service.access)"
+        assert len(roles) == (0 if path in OPEN else 1), (
+            f"{method} {path} must state its role (med3d_service.trust.access)"
+        )
         assert set(roles) <= set(Role)
 
 

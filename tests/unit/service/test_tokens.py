@@ -8,10 +8,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 
 from factories.api import open_api
-from med3d_service.access.callers import Gate
-from med3d_service.access.tokens import ASK_AGAIN_S, KEPT_S, TokenVerifier
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
+from med3d_service.trust.access.callers import Gate
+from med3d_service.trust.access.tokens import ASK_AGAIN_S, KEPT_S, TokenVerifier
 
 ISSUER, AUDIENCE = "https://login.example.org/realms/hospital", "med3d"
 

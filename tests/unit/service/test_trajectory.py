@@ -9,7 +9,6 @@ from factories.cohorts import new_cohort, predict, prepare, runs_of
 from factories.service import open_database
 from factories.work import BUNDLE
 from med3d_contract.pictures import ReferenceCohort, reference_cohort_key
-from med3d_service.access import Caller, Role
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.figures import draw_figures
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
@@ -19,6 +18,7 @@ from med3d_service.settings import Settings
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
 from med3d_service.storage.tables import BundleRow, StudyRow
+from med3d_service.trust.access import Caller, Role
 from med3d_store.object_store import ObjectStore
 
 CALLER = Caller("key", "x", Role.VIEWER, clinical=False, site="default", every_site=False, address="local")

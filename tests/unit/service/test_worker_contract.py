@@ -10,9 +10,9 @@ from factories.service import add_run, completed, failed, preprocessed, refused,
 from med3d_client.worker import ApiError, Superseded, WorkerClient
 from med3d_contract.results import RunStatus
 from med3d_contract.work import Appraisal, Heartbeat, HeldAttempt, RunOutcome, SourceSeries, StoredOutcomes, WorkerHello
-from med3d_service.access import Role
 from med3d_service.cohorts.tables import ScanFactsRow
 from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.trust.access import Role
 
 WORKER = worker()
 

@@ -16,9 +16,9 @@ from typing import NoReturn
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from med3d_service.audit.events import AuditEvent
-from med3d_service.audit.tables import AuditHeadRow, AuditRow
 from med3d_service.storage.database import Database, db_now
+from med3d_service.trust.audit.events import AuditEvent
+from med3d_service.trust.audit.tables import AuditHeadRow, AuditRow
 
 ROWS_AT_ONCE = 1000
 ONE = 1

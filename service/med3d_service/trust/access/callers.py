@@ -8,14 +8,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 from sqlalchemy.exc import OperationalError
 from starlette.types import Scope
 
-from med3d_service.access.api_keys import MARK, USE_NOTED_EVERY_S, find_key, note_use
-from med3d_service.access.roles import CLINICAL, EVERY_SITE, Caller, Grant, Role
-from med3d_service.access.throttle import Throttle
-from med3d_service.access.tokens import TokenVerifier
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import ApiKeyRow
+from med3d_service.trust.access.api_keys import MARK, USE_NOTED_EVERY_S, find_key, note_use
+from med3d_service.trust.access.roles import CLINICAL, EVERY_SITE, Caller, Grant, Role
+from med3d_service.trust.access.throttle import Throttle
+from med3d_service.trust.access.tokens import TokenVerifier
 
 log = structlog.get_logger()
 

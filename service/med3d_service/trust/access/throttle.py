@@ -10,9 +10,9 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from med3d_service.access.roles import Caller, Role
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
+from med3d_service.trust.access.roles import Caller, Role
 
 BUSY_RETRY_S = 1.0
 

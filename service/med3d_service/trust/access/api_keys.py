@@ -9,11 +9,11 @@ from pathlib import Path
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from med3d_service.access.roles import Grant, Role
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.keys import write_secret
 from med3d_service.storage.tables import ApiKeyRow
+from med3d_service.trust.access.roles import Grant, Role
 
 MARK = "m3d_"
 USE_NOTED_EVERY_S = 60.0

@@ -16,9 +16,9 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from joserfc.jwt import JWTClaimsRegistry
 
-from med3d_service.access.roles import CLINICAL, EVERY_SITE, PEOPLE, Grant
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
+from med3d_service.trust.access.roles import CLINICAL, EVERY_SITE, PEOPLE, Grant
 
 log = structlog.get_logger()
 

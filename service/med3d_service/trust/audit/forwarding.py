@@ -6,12 +6,12 @@ import threading
 import structlog
 from sqlalchemy import select, update
 
-from med3d_service.audit.atna import audit_message
-from med3d_service.audit.syslog import SyslogReceiver, frame
-from med3d_service.audit.tables import AuditHeadRow, AuditRow
-from med3d_service.audit.trail import ONE, entries
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
+from med3d_service.trust.audit.atna import audit_message
+from med3d_service.trust.audit.syslog import SyslogReceiver, frame
+from med3d_service.trust.audit.tables import AuditHeadRow, AuditRow
+from med3d_service.trust.audit.trail import ONE, entries
 
 log = structlog.get_logger()
 AT_ONCE = 200

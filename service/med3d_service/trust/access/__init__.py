@@ -10,7 +10,7 @@
 ``caller.sees(StudyRow.site)`` belongs in every query: a caller sees the studies of its own site alone.
 """
 
-from med3d_service.access.callers import Admin, Clinical, Operator, Submitter, Viewer, Worker
-from med3d_service.access.roles import Caller, Grant, Role
+from med3d_service.trust.access.callers import Admin, Clinical, Operator, Submitter, Viewer, Worker
+from med3d_service.trust.access.roles import Caller, Grant, Role
 
 __all__ = ["Admin", "Caller", "Clinical", "Grant", "Operator", "Role", "Submitter", "Viewer", "Worker"]

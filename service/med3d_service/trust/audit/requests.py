@@ -11,11 +11,11 @@ from sqlalchemy.exc import OperationalError
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from med3d_service.access import Caller
-from med3d_service.audit.events import NOBODY, Action, Actor, AuditEvent, Outcome
-from med3d_service.audit.routes import action_of, leaves_no_entry
-from med3d_service.audit.trail import AuditTrail
 from med3d_service.problems import ServiceError, problem_response
+from med3d_service.trust.access import Caller
+from med3d_service.trust.audit.events import NOBODY, Action, Actor, AuditEvent, Outcome
+from med3d_service.trust.audit.routes import action_of, leaves_no_entry
+from med3d_service.trust.audit.trail import AuditTrail
 
 log = structlog.get_logger()
 

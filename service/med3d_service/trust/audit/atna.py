@@ -7,8 +7,8 @@ import ipaddress
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from med3d_service.audit.events import Action, Outcome
-from med3d_service.audit.tables import AuditRow
+from med3d_service.trust.audit.events import Action, Outcome
+from med3d_service.trust.audit.tables import AuditRow
 
 OURS = "99MED3D"
 EVENTS = {

@@ -8,7 +8,7 @@ A marker does nothing when it is called; it stands at the route, so that the rou
 from fastapi import Depends
 from starlette.types import Scope
 
-from med3d_service.audit.events import Action
+from med3d_service.trust.audit.events import Action
 
 
 async def _leaves_no_entry() -> None:
