@@ -12,7 +12,6 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from med3d_service.api.service import Service
-from med3d_service.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
 from med3d_service.delivery.destinations import load_destinations
 from med3d_service.idempotency import Repetitions, describe_idempotency
 from med3d_service.metrics import Metrics
@@ -38,6 +37,7 @@ from med3d_service.routes import (
 from med3d_service.routes.conditional import describe_not_modified, with_etags
 from med3d_service.routes.headers import with_security_headers
 from med3d_service.routes.health import health_router
+from med3d_service.runs.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
 from med3d_service.runs.transitions import grant_grace
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import BeatRow

@@ -23,7 +23,7 @@ from bench.measuring import machine, table
 from factories.service import completed, failed, refused
 from factories.service_processes import Processes, new_database, postgresql
 from factories.work import BUNDLE, PROVENANCE, QUALITY, SERIES
-from med3d_service.bundles import register_bundles
+from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys

@@ -22,7 +22,7 @@ from factories.fleets import add_waiting, worker_process
 from factories.processes import family, wait_until
 from factories.service_processes import Processes, new_database, postgresql
 from med3d_contract.results import Priority
-from med3d_service.dispatch import CeleryBroker, send_waiting
+from med3d_service.runs.dispatch import CeleryBroker, send_waiting
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow, WorkerRow
 
 MEBIBYTE = 2**20

@@ -9,10 +9,10 @@ from factories.work import BUNDLE, PROVENANCE, result
 from med3d_contract.cohorts import CohortDraft
 from med3d_contract.results import BundleRef, Failure, Refusal
 from med3d_contract.work import Completed, Failed, Refused
-from med3d_service.bundles import note_preprocessing, register_bundles
 from med3d_service.cohorts import members
 from med3d_service.cohorts.tables import CohortMemberRow
 from med3d_service.runs import transitions
+from med3d_service.runs.bundles import note_preprocessing, register_bundles
 from med3d_service.storage.tables import RunRow
 
 NEXT_BUNDLE = BundleRef(name="bundle", version="2", digest="c" * 64)

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from factories.work import BUNDLE, tar_of
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority
-from med3d_service.bundles import register_bundles
+from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.tables import RunEventRow, RunRow, StudyRow
 
 SMALL_COPY = tar_of({"000000.dcm": b"slice" * 1000})

@@ -5,8 +5,8 @@ import uuid
 from factories.work import BUNDLE, PROVENANCE, QUALITY, SERIES, result
 from med3d_contract.results import Failure, Priority, Refusal
 from med3d_contract.work import Completed, Failed, Preprocessed, PreprocessedObject, Refused, WorkerIdentity
-from med3d_service.bundles import register_bundles
-from med3d_service.dispatch import BrokerAwayError
+from med3d_service.runs.bundles import register_bundles
+from med3d_service.runs.dispatch import BrokerAwayError
 from med3d_service.runs.endings import Leases
 from med3d_service.runs.enqueuing import enqueue
 from med3d_service.settings import Settings

@@ -31,7 +31,7 @@ from factories.processes import family, wait_until_gone
 from factories.receivers import syslog_over_tls
 from factories.services import Service, write_small_head
 from med3d_contract.results import RunStatus
-from med3d_service.bundles import read_bundle_dir, register_bundles
+from med3d_service.runs.bundles import read_bundle_dir, register_bundles
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, alembic_config
 from med3d_service.trust.access import Role

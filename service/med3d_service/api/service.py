@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from med3d_service.dispatch import CeleryBroker
 from med3d_service.intake.arrivals import Arrivals
 from med3d_service.intake.recording import StudyRecorder
 from med3d_service.peers import Peers
 from med3d_service.pulls.hooks import Hooks
 from med3d_service.pulls.line import PullLine
+from med3d_service.runs.dispatch import CeleryBroker
 from med3d_service.runs.endings import Leases
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database

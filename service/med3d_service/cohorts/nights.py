@@ -11,12 +11,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.cohorts import NightSchedule, ReprocessingStatus
-from med3d_service.bundles import find_bundle
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.members import count_members, join_by_filter
 from med3d_service.cohorts.night import Night, night_at
 from med3d_service.cohorts.tables import CohortRow, ReprocessingRow
 from med3d_service.problems import ServiceError
+from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.holding import hold
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import BundleRow

@@ -14,10 +14,10 @@ from med3d_contract.cohorts import (
     StageTime,
 )
 from med3d_contract.results import RunStatus
-from med3d_service.bundles import find_bundle
 from med3d_service.cohorts.night import night_at
 from med3d_service.cohorts.tables import CohortMemberRow, CohortRow, ReprocessingRow
 from med3d_service.cohorts.views import schedule_of
+from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.views import bundle_ref
 from med3d_service.storage.copy_states import TO_BE_COPIED
 from med3d_service.storage.database import db_now

@@ -8,12 +8,12 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal, RunStatus
-from med3d_service.bundles import find_bundle
-from med3d_service.dispatch import Broker, BrokerAwayError
 from med3d_service.intake.arrival_journal import INCONSISTENT, SEVERAL_PATIENTS
 from med3d_service.intake.arrival_states import ArrivalStatus
 from med3d_service.intake.settling import Settling
 from med3d_service.problems import ServiceError
+from med3d_service.runs.bundles import find_bundle
+from med3d_service.runs.dispatch import Broker, BrokerAwayError
 from med3d_service.runs.parking import unpark_study
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import supersede

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 from med3d_contract.identity import study_digest
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal
-from med3d_service.bundles import find_bundle
 from med3d_service.intake.arrival_states import ArrivalStatus, mark_settled
 from med3d_service.intake.originals import original_key
+from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import refuse_study, supersede
 from med3d_service.settings import Settings

@@ -44,7 +44,7 @@ def expect_worker(settings: Settings, bundle_dir: Path) -> None:
     Else a service that was started again would count on the worker of before, or wait for a bundle that nobody carries
     any more. ``settings.default_bundle`` goes before it. A bundle that cannot be read is left for the worker to tell.
     """
-    from med3d_service.bundles import make_default, read_bundle_dir, register_bundles
+    from med3d_service.runs.bundles import make_default, read_bundle_dir, register_bundles
     from med3d_service.storage.database import Database
     from med3d_service.storage.tables import BundleRow, WorkerRow
 

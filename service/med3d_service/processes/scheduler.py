@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from med3d_contract.results import TERMINAL
 from med3d_contract.work import StoredOutcomes
 from med3d_service.cohorts.nights import tend_cohorts
-from med3d_service.dispatch import CeleryBroker, send_waiting
 from med3d_service.erasure import finish_erasures
 from med3d_service.intake.clock import StabilityClock
 from med3d_service.ledger import Ledger
@@ -23,6 +22,7 @@ from med3d_service.leftovers import Leftovers
 from med3d_service.logs import configure_logging
 from med3d_service.processes.composition import Essentials
 from med3d_service.retention import Retention, finish_removals
+from med3d_service.runs.dispatch import CeleryBroker, send_waiting
 from med3d_service.runs.endings import Leases
 from med3d_service.runs.stranded import note_stranded
 from med3d_service.runs.transitions import lose_expired, store_all_outcomes

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from med3d_service.api.service import Service
-from med3d_service.bundles import find_bundle
 from med3d_service.cohorts.diff import DEFAULT_GAP_YEARS, CohortDiff, cohort_diff, cohort_members
 from med3d_service.cohorts.diff_page import diff_page
 from med3d_service.cohorts.export import Layout, as_csv, as_parquet, columns_of, table_rows
@@ -18,6 +17,7 @@ from med3d_service.cohorts.tables import CohortRow
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.cohorts import CohortId
+from med3d_service.runs.bundles import find_bundle
 from med3d_service.storage.tables import BundleRow
 from med3d_service.trust.access import Caller, Viewer
 

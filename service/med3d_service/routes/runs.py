@@ -14,10 +14,10 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.results import Frozen, RunStatus, RunView
 from med3d_service.api.service import Service
-from med3d_service.dispatch import send_waiting
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
+from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.starting import requeue
 from med3d_service.runs.views import moment, run_view
 from med3d_service.storage.tables import BundleRow, RunEventRow, RunRow, StudyRow

@@ -15,8 +15,6 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
 from med3d_service.api.service import Service
-from med3d_service.bundles import find_bundle
-from med3d_service.dispatch import send_waiting
 from med3d_service.intake.form import StudyForm
 from med3d_service.intake.limits import Limits, Meter
 from med3d_service.intake.recording import RecordedStudy
@@ -26,6 +24,8 @@ from med3d_service.routes.bodies import in_thread, read_body
 from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.routes.pulls import PullTaken
 from med3d_service.routes.study_form import FORM, INTAKE_CODES
+from med3d_service.runs.bundles import find_bundle
+from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.series_by_hand import LONGEST_SERIES, series_by_hand
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of

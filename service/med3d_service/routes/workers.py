@@ -29,13 +29,13 @@ from med3d_contract.work import (
     WorkerHello,
 )
 from med3d_service.api.service import Service
-from med3d_service.bundles import note_preprocessing, register_bundles
 from med3d_service.cohorts.subjects import subjects_of
-from med3d_service.dispatch import send_waiting
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.retention import remove_of_erased
 from med3d_service.routes import ServiceParts
 from med3d_service.runs import transitions
+from med3d_service.runs.bundles import note_preprocessing, register_bundles
+from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.views import bundle_ref, priority_of
 from med3d_service.storage.arrival_tables import AppraisalRow
 from med3d_service.storage.copy_states import LOOKED_AT

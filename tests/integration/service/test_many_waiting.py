@@ -10,7 +10,7 @@ from factories.processes import wait_until
 from factories.service_processes import START_TIMEOUT_S, Processes
 from factories.work import BUNDLE
 from med3d_contract.results import Priority
-from med3d_service.dispatch import MOST_LYING, CeleryBroker, send_waiting
+from med3d_service.runs.dispatch import MOST_LYING, CeleryBroker, send_waiting
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
 
 COHORT = MOST_LYING + 100

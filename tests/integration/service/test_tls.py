@@ -17,8 +17,8 @@ from factories.tls_front import tls_front
 from med3d_client.worker import ApiUnavailable, RetryPolicy, WorkerClient
 from med3d_contract.results import RunStatus
 from med3d_contract.work import WorkerHello
-from med3d_service.dispatch import BrokerAwayError, CeleryBroker
 from med3d_service.processes import ensure_api_key
+from med3d_service.runs.dispatch import BrokerAwayError, CeleryBroker
 from med3d_service.storage.database import Database
 
 

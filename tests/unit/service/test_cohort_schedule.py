@@ -9,11 +9,11 @@ from factories.cohorts import NEXT_BUNDLE, add_members, new_cohort, predict, pre
 from factories.service import add_study, open_database
 from factories.work import BUNDLE
 from med3d_contract.cohorts import MemberFilter, NightSchedule
-from med3d_service.bundles import make_default
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.nights import tend_cohorts
 from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.cohorts.tables import CohortRow, ReprocessingRow
+from med3d_service.runs.bundles import make_default
 from med3d_service.storage.tables import BundleRow
 
 SCHEDULE = NightSchedule(time_zone="Europe/Berlin")

@@ -9,8 +9,8 @@ from factories.couriers import courier_of
 from factories.service import add_study, migrated
 from factories.work import BUNDLE
 from med3d_contract.results import Priority
-from med3d_service.bundles import register_bundles
 from med3d_service.processes.api import compose
+from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.starting import start_run
 from med3d_service.storage.copy_states import ANY, TO_BE_COPIED, CopyStatus, move_copy
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, UploadRow

@@ -6,9 +6,8 @@ from sqlalchemy import select, update
 from factories.service import LEASES, MemoryBroker, add_run, open_database, preprocessed, worker
 from med3d_contract.queues import RUNS_PER_PREDICT_TASK
 from med3d_contract.results import Priority
-from med3d_service import dispatch
-from med3d_service.dispatch import send_waiting
-from med3d_service.runs import transitions
+from med3d_service.runs import dispatch, transitions
+from med3d_service.runs.dispatch import send_waiting
 from med3d_service.storage.tables import RunRow
 
 

@@ -13,9 +13,9 @@ from sqlalchemy import text
 
 from factories.service import add_study, migrated, open_database
 from med3d_contract.results import BundleRef
-from med3d_service.bundles import find_bundle, read_bundle_dir, register_bundles
 from med3d_service.logs import frames_only
 from med3d_service.problems import CATALOGUE, TITLES, ServiceError
+from med3d_service.runs.bundles import find_bundle, read_bundle_dir, register_bundles
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, alembic_config
 from med3d_service.storage.identifiers import IdentifierVault

@@ -12,9 +12,9 @@ from med3d_contract.work import Failed
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.cohorts.tables import ReprocessingRow
-from med3d_service.dispatch import send_waiting
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
+from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.holding import hold
 from med3d_service.storage.tables import BundleRow, StudyRow, WorkerRow
 
