@@ -29,7 +29,7 @@ from factories.processes import wait_until
 from factories.senders import by_cstore, by_orthanc, by_stow
 from factories.service_processes import free_port
 from factories.services import Service, write_small_head
-from med3d_service.own_objects import own_uid
+from med3d_service.studies.own_objects import own_uid
 
 LUA = Path(__file__).parents[2] / "deploy" / "orthanc" / "med3d.lua"
 WAYS = ("C-STORE", "STOW-RS", "Orthanc's hook")

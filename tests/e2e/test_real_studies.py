@@ -13,7 +13,7 @@ import pypdfium2
 import pytest
 
 from factories.processes import wait_until
-from med3d_service.own_objects import own_uid
+from med3d_service.studies.own_objects import own_uid
 
 pytestmark = pytest.mark.realdata
 

@@ -11,15 +11,15 @@ from sqlalchemy import select
 from factories.dicom_series import head_like, ras_affine, slice_datasets
 from factories.service import migrated
 from factories.work import BUNDLE
-from med3d_service.intake.arrivals import Arrivals, Source
-from med3d_service.intake.routing import EVERY_MR
-from med3d_service.intake.settling import Settling
 from med3d_service.pulls.underway import is_being_pulled
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
+from med3d_service.studies.intake.arrivals import Arrivals, Source
+from med3d_service.studies.intake.routing import EVERY_MR
+from med3d_service.studies.intake.settling import Settling
 from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectStore
 

@@ -1,6 +1,6 @@
 """A courier without its process."""
 
-from med3d_service.working_copy.courier import Courier
+from med3d_service.studies.working_copy.courier import Courier
 
 
 def courier_of(service, sandbox):

@@ -6,10 +6,10 @@ from factories.arriving import Intake
 from factories.service import LEASES, MemoryBroker, completed, preprocessed, refused, worker
 from factories.work import BUNDLE
 from med3d_contract.work import Refused
-from med3d_service.intake.clock import StabilityClock
 from med3d_service.runs import transitions
 from med3d_service.storage.arrival_tables import AppraisalRow
 from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.studies.intake.clock import StabilityClock
 
 
 class ExaminationDay:

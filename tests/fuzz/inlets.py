@@ -8,13 +8,13 @@ from factories.uploads import CONTENT_TYPE, files_form
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.series_selection import select_series
 from med3d_pipeline.study.study import load_series, read_study
-from med3d_service.intake.form import StudyForm
-from med3d_service.intake.instance_headers import HEAD_BYTES, InstanceRefused, read_headers
-from med3d_service.intake.limits import Limits, Meter
 from med3d_service.problems import ServiceError
-from med3d_service.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
-from med3d_service.working_copy.nifti import UnreadableNiftiError, clean_nifti
-from med3d_service.working_copy.pseudonyms import Pseudonyms
+from med3d_service.studies.intake.form import StudyForm
+from med3d_service.studies.intake.instance_headers import HEAD_BYTES, InstanceRefused, read_headers
+from med3d_service.studies.intake.limits import Limits, Meter
+from med3d_service.studies.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
+from med3d_service.studies.working_copy.nifti import UnreadableNiftiError, clean_nifti
+from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 
 MIB = 1024**2
 LIMITS = Limits(upload_bytes=16 * MIB, unpacked_bytes=64 * MIB, unpack_ratio=50.0, files=1000)

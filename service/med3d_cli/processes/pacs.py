@@ -31,11 +31,11 @@ def listen(
     with extra("service"):
         from pydantic import ValidationError
 
-        from med3d_service.intake.routing import InvalidRulesError
         from med3d_service.listener.admission import InvalidCallerError
         from med3d_service.listener.server import ListenerError
         from med3d_service.processes import run_listener
         from med3d_service.settings import Settings
+        from med3d_service.studies.intake.routing import InvalidRulesError
     given: dict[str, Any] = {"dicom_host": host, "dicom_port": port, "dicom_allowed": tuple(allow) if allow else None}
     try:
         run_listener(Settings(**{name: value for name, value in given.items() if value is not None}))

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 from med3d_service.delivery import outbox
 from med3d_service.delivery.destinations import Destination
 from med3d_service.delivery.outbox import DeliveryStatus, Patience
-from med3d_service.own_objects import own_uid
 from med3d_service.peers.configuration import DimsePeer
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import DeliveryRow
+from med3d_service.studies.own_objects import own_uid
 
 log = structlog.get_logger()
 SUCCESS, NO_SUCH_EVENT_TYPE, NO_SUCH_OBJECT, INVALID = 0x0000, 0x0113, 0x0112, 0x0115

@@ -5,9 +5,9 @@ from collections.abc import Collection
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from med3d_service.intake.originals import original_key
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
+from med3d_service.studies.intake.originals import original_key
 from med3d_store.object_store import ObjectStore
 
 

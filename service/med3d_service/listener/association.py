@@ -10,8 +10,6 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode
 
-from med3d_service.intake.arrivals import Arrival, InstanceRefused, Readable, Source, StoreFull
-from med3d_service.intake.file_meta import file_head
 from med3d_service.listener import commands, negotiation, pdus
 from med3d_service.listener.admission import AllowList
 from med3d_service.listener.commands import Request
@@ -23,6 +21,8 @@ from med3d_service.listener.pdus import (
     ProtocolError,
     fragments,
 )
+from med3d_service.studies.file_meta import file_head
+from med3d_service.studies.intake.arrivals import Arrival, InstanceRefused, Readable, Source, StoreFull
 
 log = structlog.get_logger()
 

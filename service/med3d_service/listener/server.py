@@ -8,7 +8,6 @@ from pathlib import Path
 
 import structlog
 
-from med3d_service.intake.arrivals import Arrivals
 from med3d_service.listener import pdus
 from med3d_service.listener.admission import AllowList, Caller
 from med3d_service.listener.association import BY_PRESENTATION, LOCAL_LIMIT, TRANSIENT, Association, TakesReports
@@ -16,6 +15,7 @@ from med3d_service.listener.counting import ExpectedCounts
 from med3d_service.listener.pdus import PduSocket
 from med3d_service.peers import Peers
 from med3d_service.settings import Settings
+from med3d_service.studies.intake.arrivals import Arrivals
 
 log = structlog.get_logger()
 STOP_S = 1.5

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 
-from med3d_service.intake.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
 from med3d_service.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
 from med3d_service.peers.configuration import DicomwebPeer
+from med3d_service.studies.intake.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
 
 JSON_TYPE = "application/dicom+json"
 FILES = 'multipart/related; type="application/dicom"'

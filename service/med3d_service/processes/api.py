@@ -11,7 +11,6 @@ from fastapi import FastAPI
 
 from med3d_service.api.service import Service
 from med3d_service.app import build_app
-from med3d_service.intake.recording import StudyRecorder
 from med3d_service.logs import configure_logging
 from med3d_service.peers import load_peers
 from med3d_service.processes.composition import Essentials
@@ -20,6 +19,7 @@ from med3d_service.pulls.line import PullLine
 from med3d_service.runs.dispatch import CeleryBroker
 from med3d_service.runs.endings import Leases
 from med3d_service.settings import Settings
+from med3d_service.studies.intake.recording import StudyRecorder
 
 STOP_S = 3
 M_ARENA_MAX, ARENAS = -8, 2  # mallopt(3)

@@ -7,7 +7,7 @@ from med3d_service.processes.composition import Essentials
 from med3d_service.runs.dispatch import CeleryBroker
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
-from med3d_service.working_copy.courier import Courier, sandbox_of
+from med3d_service.studies.working_copy.courier import Courier, sandbox_of
 
 log = structlog.get_logger()
 

@@ -16,7 +16,6 @@ from med3d_contract.results import TERMINAL
 from med3d_contract.work import StoredOutcomes
 from med3d_service.cohorts.nights import tend_cohorts
 from med3d_service.erasure import finish_erasures
-from med3d_service.intake.clock import StabilityClock
 from med3d_service.ledger import Ledger
 from med3d_service.leftovers import Leftovers
 from med3d_service.logs import configure_logging
@@ -30,6 +29,7 @@ from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import BeatRow, RunRow
+from med3d_service.studies.intake.clock import StabilityClock
 from med3d_service.trust.audit.forwarding import keep_forwarding
 from med3d_store.object_store import ObjectInfo, ObjectStore, StoreError
 

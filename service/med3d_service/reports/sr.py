@@ -24,7 +24,6 @@ from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage
 
 from med3d_contract.results import Interval, Result, Sdmt
-from med3d_service.own_objects import own_uid
 from med3d_service.reports import codes
 from med3d_service.reports.dicom_objects import (
     MANUFACTURER,
@@ -36,6 +35,7 @@ from med3d_service.reports.dicom_objects import (
     study_of,
 )
 from med3d_service.reports.facts import ReportFacts
+from med3d_service.studies.own_objects import own_uid
 
 SR = "sr"
 DECIMALS = 2

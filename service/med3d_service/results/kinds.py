@@ -3,7 +3,7 @@
 import uuid
 from enum import StrEnum
 
-from med3d_service.own_objects import own_uid
+from med3d_service.studies.own_objects import own_uid
 
 EVENTS = uuid.UUID("5b0f1a52-7a55-4d0e-9a3f-3a7a6f0c2d11")
 """Name space of the ids of events and deliveries (UUID version 5)."""

@@ -20,9 +20,6 @@ from med3d_service.api.service import Service
 from med3d_service.cohorts import members
 from med3d_service.cohorts.tables import CohortRow
 from med3d_service.cohorts.views import cohort_view
-from med3d_service.intake.form import StudyForm, SubmittedFields
-from med3d_service.intake.limits import Limits, Meter
-from med3d_service.intake.receiving import ReceivedStudy
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.bodies import in_thread, read_body
@@ -31,6 +28,9 @@ from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.storage.tables import StudyRow
+from med3d_service.studies.intake.form import StudyForm, SubmittedFields
+from med3d_service.studies.intake.limits import Limits, Meter
+from med3d_service.studies.intake.receiving import ReceivedStudy
 from med3d_service.trust.access import Caller, Submitter, Viewer
 
 log = structlog.get_logger()

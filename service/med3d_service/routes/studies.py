@@ -15,9 +15,6 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
 from med3d_service.api.service import Service
-from med3d_service.intake.form import StudyForm
-from med3d_service.intake.limits import Limits, Meter
-from med3d_service.intake.recording import RecordedStudy
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples, pulls
 from med3d_service.routes.bodies import in_thread, read_body
@@ -26,11 +23,14 @@ from med3d_service.routes.pulls import PullTaken
 from med3d_service.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.dispatch import send_waiting
-from med3d_service.runs.series_by_hand import LONGEST_SERIES, series_by_hand
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
+from med3d_service.studies.intake.form import StudyForm
+from med3d_service.studies.intake.limits import Limits, Meter
+from med3d_service.studies.intake.recording import RecordedStudy
+from med3d_service.studies.series_by_hand import LONGEST_SERIES, series_by_hand
 from med3d_service.trust.access import Caller, Submitter, Viewer
 from med3d_service.trust.audit.requests import shown
 from med3d_service.trust.audit.routes import Receives

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from med3d_service.runs.series_by_hand import LONGEST_SERIES
+from med3d_service.studies.series_by_hand import LONGEST_SERIES
 
 INTAKE_CODES = (
     "malformed_upload", "empty_upload", "unsupported_file", "not_an_archive", "archive_encrypted", "archive_nested",

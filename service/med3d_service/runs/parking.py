@@ -21,7 +21,7 @@ def may_still_get_t1(session: Session, run: RunRow, outcome: Refused) -> bool:
 
 
 def park_study(session: Session, study_id: str) -> None:
-    """Hold the study's runs back until more has come or the wait is over (see intake.clock)."""
+    """Hold the study's runs back until more has come or the wait is over (see studies.intake.clock)."""
     move_copy(session, study_id, {CopyStatus.READY}, CopyStatus.PARKED)
 
 

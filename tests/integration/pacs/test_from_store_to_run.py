@@ -11,7 +11,7 @@ from factories.gateway import QUICK, Gateway, files_of, new_study, peers_file
 from factories.orthanc import Orthanc
 from factories.processes import wait_until
 from factories.service_processes import free_port
-from med3d_service.own_objects import own_uid
+from med3d_service.studies.own_objects import own_uid
 
 
 class Hospital(Gateway):

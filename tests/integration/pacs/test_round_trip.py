@@ -8,7 +8,7 @@ from pydicom import dcmread
 from factories.answers import claimed, complete
 from factories.gateway import files_of, new_study
 from factories.processes import wait_until
-from med3d_service.own_objects import is_own, own_uid
+from med3d_service.studies.own_objects import is_own, own_uid
 
 DELIVERIES = """
 [[deliver]]

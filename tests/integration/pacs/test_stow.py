@@ -10,7 +10,7 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom.uid import ExplicitVRLittleEndian
 
 from factories.gateway import files_of, new_study
-from med3d_service.own_objects import own_uid
+from med3d_service.studies.own_objects import own_uid
 
 URL = "/dicomweb/studies"
 BOUNDARY = "boundary-of-a-test"

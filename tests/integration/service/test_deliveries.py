@@ -22,7 +22,7 @@ from factories.receivers import MoodyPeer, Storescp, WebhookListener
 from factories.service import refused
 from factories.service_processes import Processes
 from factories.uploads import dicom_files, nifti_file
-from med3d_service.own_objects import is_own, own_uid
+from med3d_service.studies.own_objects import is_own, own_uid
 
 SECRET = "a-secret-of-a-test-that-is-long-enough"
 CANARY = "CANARYBIRD"

@@ -19,10 +19,10 @@ from factories.service_processes import free_port
 from med3d_service.delivery.dimse import DimseSender
 from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 from med3d_service.delivery.stow import StowSender
-from med3d_service.own_objects import own_uid
 from med3d_service.peers.configuration import DicomwebPeer, DimsePeer
 from med3d_service.reports.sr import structured_report
 from med3d_service.results.kinds import Kind
+from med3d_service.studies.own_objects import own_uid
 
 # pynetdicom forgets the socket of a connection that failed; the collector closes it, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -3,7 +3,7 @@
 import pytest
 
 from med3d_pipeline.reading.agent_words import denies_agent
-from med3d_service.working_copy.vocabulary import known_agent
+from med3d_service.studies.working_copy.vocabulary import known_agent
 
 NONE = [
     "", "NO", "None", "n/a", "NO CONTRAST", "none given", "Not given", "without contrast", "w/o", "UNKNOWN", "OFF", "-", "?", "N",

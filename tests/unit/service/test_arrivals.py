@@ -10,13 +10,13 @@ from sqlalchemy import func, select
 
 from factories.arriving import SOURCE, Intake, saved, slices
 from factories.service import migrated
-from med3d_service.intake.arrivals import InstanceRefused, StoreFull
 from med3d_service.leftovers import Leftovers
-from med3d_service.own_objects import own_uid
 from med3d_service.processes.api import compose
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
 from med3d_service.storage.sealed import SealedReader
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow
+from med3d_service.studies.intake.arrivals import InstanceRefused, StoreFull
+from med3d_service.studies.own_objects import own_uid
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.starting import start_run
 from med3d_service.storage.copy_states import ANY, TO_BE_COPIED, CopyStatus, move_copy
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, UploadRow
-from med3d_service.working_copy.messages import Finding, Report
+from med3d_service.studies.working_copy.messages import Finding, Report
 
 
 class RefusingSandbox:

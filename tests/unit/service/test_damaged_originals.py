@@ -9,15 +9,15 @@ from factories.couriers import courier_of
 from factories.service import migrated
 from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from factories.work import BUNDLE
-from med3d_service.intake.form import StudyForm
-from med3d_service.intake.limits import Limits, Meter
 from med3d_service.ledger import Ledger
 from med3d_service.leftovers import Leftovers
 from med3d_service.processes.api import compose
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.starting import requeue
 from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
-from med3d_service.working_copy.courier import sandbox_of
+from med3d_service.studies.intake.form import StudyForm
+from med3d_service.studies.intake.limits import Limits, Meter
+from med3d_service.studies.working_copy.courier import sandbox_of
 
 STUDY = files_form(("study.zip", zip_of(named(dicom_files()))))
 

@@ -22,11 +22,11 @@ from factories.uploads import dicom_files, gzipped, nifti_file
 from med3d_contract.ages import stored_age
 from med3d_pipeline.reading.dicom_headers import read_planes
 from med3d_service.storage.sealed import SealedWriter
-from med3d_service.working_copy.child import copy_study
-from med3d_service.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
-from med3d_service.working_copy.messages import Finding, Job, Member
-from med3d_service.working_copy.pseudonyms import Pseudonyms
-from med3d_service.working_copy.vocabulary import DESCRIPTIONS, known_agent, known_description, known_sequence
+from med3d_service.studies.working_copy.child import copy_study
+from med3d_service.studies.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
+from med3d_service.studies.working_copy.messages import Finding, Job, Member
+from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
+from med3d_service.studies.working_copy.vocabulary import DESCRIPTIONS, known_agent, known_description, known_sequence
 
 KEY = b"u" * 32
 CANARY = "CANARYBIRD"

@@ -11,9 +11,9 @@ from med3d_pipeline.reading.derivation import derivation_fault
 from med3d_pipeline.reading.description_hints import hints_of
 from med3d_pipeline.reading.dicom_headers import read_planes
 from med3d_pipeline.reading.series_identity import sequence_identity
-from med3d_service.working_copy.deidentify import Deidentifier
-from med3d_service.working_copy.pseudonyms import Pseudonyms
-from med3d_service.working_copy.vocabulary import known_description
+from med3d_service.studies.working_copy.deidentify import Deidentifier
+from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
+from med3d_service.studies.working_copy.vocabulary import known_description
 
 DESCRIPTIONS = [
     "AAHead_Scout_64ch-head-coil", "SmartBrain", "Survey_32ch_HeadCoil", "CoilSurvey", "3-plane loc", "localiser",

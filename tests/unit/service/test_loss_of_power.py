@@ -15,12 +15,6 @@ from factories.forgetful_disk import ForgetfulDisk, PowerLostError
 from factories.service import migrated
 from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from factories.work import BUNDLE
-from med3d_service.intake.arrivals import Arrivals
-from med3d_service.intake.form import StudyForm
-from med3d_service.intake.limits import Limits, Meter
-from med3d_service.intake.recording import StudyRecorder
-from med3d_service.intake.routing import EVERY_MR
-from med3d_service.intake.settling import Settling
 from med3d_service.ledger import Ledger
 from med3d_service.pulls.underway import is_being_pulled
 from med3d_service.runs.bundles import register_bundles
@@ -28,6 +22,12 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
+from med3d_service.studies.intake.arrivals import Arrivals
+from med3d_service.studies.intake.form import StudyForm
+from med3d_service.studies.intake.limits import Limits, Meter
+from med3d_service.studies.intake.recording import StudyRecorder
+from med3d_service.studies.intake.routing import EVERY_MR
+from med3d_service.studies.intake.settling import Settling
 from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectMissingError, ObjectStore
 

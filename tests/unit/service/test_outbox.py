@@ -14,13 +14,13 @@ from med3d_contract.results import Priority
 from med3d_service.delivery import outbox
 from med3d_service.delivery.destinations import Destination, Webhook
 from med3d_service.delivery.outbox import DeliveryStatus, Patience
-from med3d_service.own_objects import OWN_UID_ROOT, is_own, own_uid
 from med3d_service.problems import ServiceError
 from med3d_service.results.kinds import Kind, object_uid
 from med3d_service.runs import transitions
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import DeliveryRow, OutboxRow, RunRow
+from med3d_service.studies.own_objects import OWN_UID_ROOT, is_own, own_uid
 
 PATIENCE = Patience(first_s=1.0, longest_s=8.0, give_up_s=100.0, lease_s=30.0)
 VAULT = IdentifierVault(SiteKeys(b"o" * 32, b"i" * 32, b"b" * 32, b"u" * 32))

@@ -20,7 +20,6 @@ from factories.stores import MemoryStore
 from factories.work import result
 from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt
 from med3d_pipeline.inference import manifest
-from med3d_service.own_objects import own_uid
 from med3d_service.reports import codes
 from med3d_service.reports.charts import position_by_age
 from med3d_service.reports.dicom_objects import NoDicomStudyError
@@ -34,6 +33,7 @@ from med3d_service.runs import transitions
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import RunRow
+from med3d_service.studies.own_objects import own_uid
 
 DICOM = {"sr": structured_report, "pdf": encapsulated_pdf, "sc": secondary_capture}
 MEASURED = Sdmt(estimate=51.5, interval=Interval(level=0.9, lower=40, upper=63), evidence="measured SDMT of 900 people")

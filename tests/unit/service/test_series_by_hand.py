@@ -2,8 +2,8 @@
 
 import pytest
 
-from med3d_service.runs.series_by_hand import series_by_hand
-from med3d_service.working_copy.pseudonyms import Pseudonyms
+from med3d_service.studies.series_by_hand import series_by_hand
+from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 
 KEY = b"k" * 32
 UID = "1.3.12.2.1107.5.2.32.35113.20130717"

@@ -8,12 +8,12 @@ from factories.examination_day import ExaminationDay
 from factories.service import LEASES, refused, worker
 from factories.work import BUNDLE
 from med3d_contract.work import Refused
-from med3d_service.own_objects import own_uid
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.tables import BundleRow
+from med3d_service.studies.own_objects import own_uid
 
 
 @pytest.fixture

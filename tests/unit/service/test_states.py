@@ -10,7 +10,6 @@ import med3d_service
 from factories.service import LEASES, add_run, add_study, open_database, worker
 from factories.state_diagrams import DIAGRAMS, PAGE, with_diagrams
 from med3d_contract.results import RunStatus
-from med3d_service.intake.arrival_states import ArrivalStatus, mark_settled
 from med3d_service.problems import ServiceError
 from med3d_service.pulls.line import _move
 from med3d_service.pulls.states import PullStatus
@@ -20,6 +19,7 @@ from med3d_service.runs.states import RUN_MOVES, AttemptEnding
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.copy_states import CopyStatus, move_copy
 from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.studies.intake.arrival_states import ArrivalStatus, mark_settled
 
 SERVICE = Path(med3d_service.__file__).parent
 

@@ -9,8 +9,8 @@ from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.series_selection import select_series
 from med3d_pipeline.study.study import load_series, read_study
-from med3d_service.working_copy.deidentify import Deidentifier
-from med3d_service.working_copy.pseudonyms import Pseudonyms
+from med3d_service.studies.working_copy.deidentify import Deidentifier
+from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 
 pytestmark = pytest.mark.realdata
 

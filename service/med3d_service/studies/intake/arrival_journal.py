@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
-from med3d_service.intake.arrival_states import ArrivalStatus
 from med3d_service.storage.database import Database, db_now
+from med3d_service.studies.intake.arrival_states import ArrivalStatus
 
 MOST_AT_ONCE = 200
 TRIES = 3

@@ -19,8 +19,8 @@ from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
-from med3d_service.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Member, Report
-from med3d_service.working_copy.sandbox import Sandbox
+from med3d_service.studies.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Member, Report
+from med3d_service.studies.working_copy.sandbox import Sandbox
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore
 
 log = structlog.get_logger()

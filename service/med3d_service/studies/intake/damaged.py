@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
-from med3d_service.intake.receiving import ReceivedInstance
 from med3d_service.runs.endings import ORIGINAL_DAMAGED
 from med3d_service.runs.starting import look_again
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
+from med3d_service.studies.intake.receiving import ReceivedInstance
 
 
 def is_damaged(study: StudyRow) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 
-from med3d_service.working_copy.pseudonyms import Pseudonyms
+from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 
 LONGEST_SERIES = 300
 _NUMBER = re.compile(r"(?:series\s+)?0*([0-9]{1,10})", re.IGNORECASE)

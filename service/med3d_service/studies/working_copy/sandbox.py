@@ -11,12 +11,13 @@ from collections.abc import Callable
 import structlog
 from pydantic import ValidationError
 
-from med3d_service.working_copy.messages import Finding, Job, Limits, Report
+from med3d_service.studies.working_copy.messages import Finding, Job, Limits, Report
 
 log = structlog.get_logger()
 
 WAIT_S = 2.0
 CHILDREN_PER_STUDY = 2
+CHILD = "med3d_service.studies.working_copy.child"
 
 
 class DiskFaultError(Exception):
@@ -41,7 +42,7 @@ class Sandbox:
             self.close()
         if self._ready is None:
             self._ready = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-P", "-m", "med3d_service.working_copy.child", self._limits.model_dump_json()],
+                [sys.executable, "-P", "-m", CHILD, self._limits.model_dump_json()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # what a parser says may quote the data set

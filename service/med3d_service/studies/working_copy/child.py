@@ -23,11 +23,11 @@ from typing import Any
 from med3d_contract.ages import AgeReading, agreed_age, read_age, storable_age
 from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_service.storage.sealed import SealBrokenError, SealedReader
-from med3d_service.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
-from med3d_service.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Report
-from med3d_service.working_copy.mgh import clean_mgh
-from med3d_service.working_copy.nifti import UnreadableNiftiError, clean_nifti
-from med3d_service.working_copy.pseudonyms import Pseudonyms
+from med3d_service.studies.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
+from med3d_service.studies.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Report
+from med3d_service.studies.working_copy.mgh import clean_mgh
+from med3d_service.studies.working_copy.nifti import UnreadableNiftiError, clean_nifti
+from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 
 _DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 _PR_SET_PDEATHSIG = 1

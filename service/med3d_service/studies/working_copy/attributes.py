@@ -19,8 +19,8 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
-from med3d_service.working_copy.pseudonyms import Pseudonyms
-from med3d_service.working_copy.vocabulary import (
+from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
+from med3d_service.studies.working_copy.vocabulary import (
     CODES,
     DERIVATION_CODES,
     MANUFACTURERS,

@@ -18,24 +18,24 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from med3d_contract.queues import CELERY_PRIORITY
-from med3d_service.intake.arrival_journal import ArrivalJournal, Entry, Finding, Recorded
-from med3d_service.intake.identity import TailDigest
-from med3d_service.intake.instance_headers import (
+from med3d_service.settings import Settings
+from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
+from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.sealed import SealedReader
+from med3d_service.studies.intake.arrival_journal import ArrivalJournal, Entry, Finding, Recorded
+from med3d_service.studies.intake.identity import TailDigest
+from med3d_service.studies.intake.instance_headers import (
     HEAD_BYTES,
     InstanceHeaders,
     InstanceRefused,
     read_headers,
     skip_to_pixels,
 )
-from med3d_service.intake.originals import Originals, original_key
-from med3d_service.intake.routing import RoutingRules
-from med3d_service.intake.settling import Completion, Settling
-from med3d_service.settings import Settings
-from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
-from med3d_service.storage.database import Database, db_now
-from med3d_service.storage.identifiers import IdentifierVault
-from med3d_service.storage.sealed import SealedReader
-from med3d_service.working_copy.attributes import MALFORMED
+from med3d_service.studies.intake.originals import Originals, original_key
+from med3d_service.studies.intake.routing import RoutingRules
+from med3d_service.studies.intake.settling import Completion, Settling
+from med3d_service.studies.working_copy.attributes import MALFORMED
 from med3d_store.object_store import ObjectStore, StoreFullError
 
 __all__ = ["Arrival", "Arrivals", "Arrived", "Completion", "InstanceRefused", "Readable", "Source", "StoreFull"]

@@ -8,9 +8,6 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal, RunStatus
-from med3d_service.intake.arrival_journal import INCONSISTENT, SEVERAL_PATIENTS
-from med3d_service.intake.arrival_states import ArrivalStatus
-from med3d_service.intake.settling import Settling
 from med3d_service.problems import ServiceError
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.dispatch import Broker, BrokerAwayError
@@ -22,6 +19,9 @@ from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.storage.copy_states import LOOKED_AT, CopyStatus
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
+from med3d_service.studies.intake.arrival_journal import INCONSISTENT, SEVERAL_PATIENTS
+from med3d_service.studies.intake.arrival_states import ArrivalStatus
+from med3d_service.studies.intake.settling import Settling
 
 log = structlog.get_logger()
 APPRAISAL_PAUSE_S = 120.0

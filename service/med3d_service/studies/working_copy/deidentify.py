@@ -25,9 +25,9 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from med3d_service.intake.file_meta import file_head
-from med3d_service.working_copy.attributes import MALFORMED_BYTES, MAX_BINARY_BYTES, RULES, keep, tag_of
-from med3d_service.working_copy.pseudonyms import Pseudonyms
+from med3d_service.studies.file_meta import file_head
+from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, MAX_BINARY_BYTES, RULES, keep, tag_of
+from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 
 PIXEL_DATA = 0x7FE00010
 UNDEFINED_LENGTH = 0xFFFFFFFF

@@ -17,9 +17,9 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from med3d_contract.content import dataset_offset
-from med3d_service.intake.file_meta import read_file_meta
-from med3d_service.own_objects import is_own
-from med3d_service.working_copy.attributes import MALFORMED_BYTES, tag_of
+from med3d_service.studies.file_meta import read_file_meta
+from med3d_service.studies.own_objects import is_own
+from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, tag_of
 
 HEAD_BYTES = 1024 * 1024
 

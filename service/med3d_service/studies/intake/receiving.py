@@ -6,10 +6,10 @@ from pathlib import Path
 
 from med3d_contract.content import HEAD_BYTES, Content, dataset_offset, sniff
 from med3d_contract.identity import study_digest
-from med3d_service.intake.identity import Digester, InflatedDigest, Inflater, TailDigest
-from med3d_service.intake.limits import Meter
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedWriter
+from med3d_service.studies.intake.identity import Digester, InflatedDigest, Inflater, TailDigest
+from med3d_service.studies.intake.limits import Meter
 
 
 @dataclass(frozen=True)

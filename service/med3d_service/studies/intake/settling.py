@@ -17,8 +17,6 @@ from sqlalchemy.orm import Session
 from med3d_contract.identity import study_digest
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal
-from med3d_service.intake.arrival_states import ArrivalStatus, mark_settled
-from med3d_service.intake.originals import original_key
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import refuse_study, supersede
@@ -27,6 +25,8 @@ from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow, Arriv
 from med3d_service.storage.copy_states import ANY, CopyStatus, move_copy
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow, UploadRow
+from med3d_service.studies.intake.arrival_states import ArrivalStatus, mark_settled
+from med3d_service.studies.intake.originals import original_key
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 
 log = structlog.get_logger()

@@ -10,15 +10,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal, RunStatus
-from med3d_service.intake.damaged import is_damaged, replace_originals
-from med3d_service.intake.form import SubmittedFields
-from med3d_service.intake.receiving import ReceivedStudy
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.starting import start_run
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
+from med3d_service.studies.intake.damaged import is_damaged, replace_originals
+from med3d_service.studies.intake.form import SubmittedFields
+from med3d_service.studies.intake.receiving import ReceivedStudy
 from med3d_store.object_store import ObjectStore
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""Studies from their arrival to the de-identified working copy."""
