@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 
-from med3d_service.pulls.tables import PullRow
+from med3d_service.network.pulls.tables import PullRow
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault

@@ -22,7 +22,7 @@ from factories.orthanc import Orthanc
 from factories.processes import wait_until
 from factories.service_processes import free_port
 from factories.services import Service
-from med3d_service.pulls.tables import PullRow
+from med3d_service.network.pulls.tables import PullRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import AttemptRow, RunRow
 

@@ -10,9 +10,9 @@ from factories.service import LEASES, MemoryBroker, add_run, migrated, refused, 
 from factories.work import BUNDLE
 from med3d_contract.cohorts import CohortDraft, MemberFilter
 from med3d_service.cohorts.members import create_cohort
+from med3d_service.network.pulls.line import ASKED, Origin
+from med3d_service.network.pulls.wanted import PullRequest
 from med3d_service.processes.api import create_app
-from med3d_service.pulls.line import ASKED, Origin
-from med3d_service.pulls.wanted import PullRequest
 from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.settings import Settings

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from factories.dicom_series import head_like, ras_affine, slice_datasets
 from factories.service import migrated
 from factories.work import BUNDLE
-from med3d_service.pulls.underway import is_being_pulled
+from med3d_service.network.pulls.underway import is_being_pulled
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.database import Database

@@ -10,7 +10,7 @@ from factories.orthanc import PASSWORD, USER
 from factories.processes import wait_until
 from factories.service import worker
 from factories.service_processes import Processes
-from med3d_service.pulls.tables import FollowedPeerRow
+from med3d_service.network.pulls.tables import FollowedPeerRow
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from med3d_service.pulls.states import PULL_MOVES
+from med3d_service.network.pulls.states import PULL_MOVES
 from med3d_service.runs.states import RUN_MOVES
 from med3d_service.storage.copy_states import COPY_MOVES
 from med3d_service.studies.intake.arrival_states import ARRIVAL_MOVES

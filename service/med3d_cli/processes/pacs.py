@@ -31,8 +31,8 @@ def listen(
     with extra("service"):
         from pydantic import ValidationError
 
-        from med3d_service.listener.admission import InvalidCallerError
-        from med3d_service.listener.server import ListenerError
+        from med3d_service.network.listener.admission import InvalidCallerError
+        from med3d_service.network.listener.server import ListenerError
         from med3d_service.processes import run_listener
         from med3d_service.settings import Settings
         from med3d_service.studies.intake.routing import InvalidRulesError

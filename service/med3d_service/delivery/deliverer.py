@@ -13,7 +13,7 @@ from med3d_service.delivery.outbox import Patience
 from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError, Sender
 from med3d_service.delivery.stow import StowSender
 from med3d_service.delivery.webhook import WebhookSender
-from med3d_service.peers.configuration import DicomwebPeer
+from med3d_service.network.peers.configuration import DicomwebPeer
 from med3d_service.reports.library import ReportUnavailableError
 from med3d_service.results.kinds import Kind
 from med3d_service.settings import Settings

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.networks import HttpUrl
 
-from med3d_service.peers.configuration import (
+from med3d_service.network.peers.configuration import (
     ConfigurationError,
     Configured,
     DicomwebPeer,

@@ -10,9 +10,9 @@ from med3d_contract.results import RunStatus
 from med3d_service.erasure.objects import keys_of
 from med3d_service.erasure.rows import delete_rows, versions_of
 from med3d_service.erasure.tables import TombstoneRow
+from med3d_service.network.pulls.tables import PullRow
+from med3d_service.network.pulls.wanted import Wanted
 from med3d_service.problems import ServiceError
-from med3d_service.pulls.tables import PullRow
-from med3d_service.pulls.wanted import Wanted
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault

@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from med3d_service.api.service import Service
 from med3d_service.app import build_app
 from med3d_service.logs import configure_logging
-from med3d_service.peers import load_peers
+from med3d_service.network.peers import load_peers
+from med3d_service.network.pulls.hooks import Hooks
+from med3d_service.network.pulls.line import PullLine
 from med3d_service.processes.composition import Essentials
-from med3d_service.pulls.hooks import Hooks
-from med3d_service.pulls.line import PullLine
 from med3d_service.runs.dispatch import CeleryBroker
 from med3d_service.runs.endings import Leases
 from med3d_service.settings import Settings

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from med3d_service.pulls.underway import is_being_pulled
+from med3d_service.network.pulls.underway import is_being_pulled
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault

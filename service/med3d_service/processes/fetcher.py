@@ -7,12 +7,12 @@ from functools import partial
 import structlog
 
 from med3d_service.logs import configure_logging
-from med3d_service.peers import load_peers
-from med3d_service.peers.asking import PeerError
+from med3d_service.network.peers import load_peers
+from med3d_service.network.peers.asking import PeerError
+from med3d_service.network.pulls.fetching import Fetcher
+from med3d_service.network.pulls.following import Follower
+from med3d_service.network.pulls.line import ClaimedPull, PullLine
 from med3d_service.processes.composition import Essentials
-from med3d_service.pulls.fetching import Fetcher
-from med3d_service.pulls.following import Follower
-from med3d_service.pulls.line import ClaimedPull, PullLine
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 

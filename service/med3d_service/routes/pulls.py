@@ -9,12 +9,12 @@ from sqlalchemy import select
 
 from med3d_contract.results import Frozen
 from med3d_service.api.service import Service
+from med3d_service.network.pulls.line import ASKED, Origin
+from med3d_service.network.pulls.states import PullStatus
+from med3d_service.network.pulls.tables import PullRow
+from med3d_service.network.pulls.views import PullView, pull_view
+from med3d_service.network.pulls.wanted import PullRequest
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.pulls.line import ASKED, Origin
-from med3d_service.pulls.states import PullStatus
-from med3d_service.pulls.tables import PullRow
-from med3d_service.pulls.views import PullView, pull_view
-from med3d_service.pulls.wanted import PullRequest
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.trust.access import Caller, Viewer

@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 from factories.gateway import HOOK_SECRET, files_of, new_study
 from factories.orthanc import Orthanc
 from factories.processes import wait_until
-from med3d_service.pulls.hooks import signature
+from med3d_service.network.pulls.hooks import signature
 from med3d_service.studies.own_objects import own_uid
 
 DEPLOYED = Path(__file__).parents[3] / "deploy" / "orthanc"

@@ -19,7 +19,7 @@ from med3d_service.delivery.commitment import (
 )
 from med3d_service.delivery.destinations import Destination
 from med3d_service.delivery.outbox import Patience
-from med3d_service.peers.configuration import DimsePeer
+from med3d_service.network.peers.configuration import DimsePeer
 from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.storage.identifiers import IdentifierVault

@@ -15,8 +15,8 @@ from med3d_service.delivery.outbox import Patience
 from med3d_service.erasure import finish_erasures
 from med3d_service.erasure.rows import delete_rows, versions_of
 from med3d_service.erasure.tables import TombstoneRow
-from med3d_service.pulls.line import ASKED, Origin
-from med3d_service.pulls.wanted import PullRequest
+from med3d_service.network.pulls.line import ASKED, Origin
+from med3d_service.network.pulls.wanted import PullRequest
 from med3d_service.retention import finish_removals
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import Base, RunRow, StudyRow

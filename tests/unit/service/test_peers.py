@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from med3d_service.peers import ConfigurationError, load_peers
+from med3d_service.network.peers import ConfigurationError, load_peers
 from med3d_service.problems import ServiceError
 
 SECRET = "0123456789abcdef0123456789abcdef"

@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import select, update
 
 from factories.service import migrated
-from med3d_service.pulls.line import ASKED, AT_ONCE, Fetched, Origin, PullLine
-from med3d_service.pulls.tables import PullRow
-from med3d_service.pulls.wanted import StudyQuery, Wanted
+from med3d_service.network.pulls.line import ASKED, AT_ONCE, Fetched, Origin, PullLine
+from med3d_service.network.pulls.tables import PullRow
+from med3d_service.network.pulls.wanted import StudyQuery, Wanted
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys

@@ -10,9 +10,9 @@ import med3d_service
 from factories.service import LEASES, add_run, add_study, open_database, worker
 from factories.state_diagrams import DIAGRAMS, PAGE, with_diagrams
 from med3d_contract.results import RunStatus
+from med3d_service.network.pulls.line import _move
+from med3d_service.network.pulls.states import PullStatus
 from med3d_service.problems import ServiceError
-from med3d_service.pulls.line import _move
-from med3d_service.pulls.states import PullStatus
 from med3d_service.runs import transitions
 from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves
 from med3d_service.runs.states import RUN_MOVES, AttemptEnding

@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from med3d_service.pulls.states import IN_HAND, OVER, PULL_MOVES, PullStatus
-from med3d_service.pulls.tables import PullRow
-from med3d_service.pulls.wanted import Wanted
+from med3d_service.network.pulls.states import IN_HAND, OVER, PULL_MOVES, PullStatus
+from med3d_service.network.pulls.tables import PullRow
+from med3d_service.network.pulls.wanted import Wanted
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault

@@ -1,9 +1,9 @@
 """Opening a configured peer, whichever protocol it speaks."""
 
-from med3d_service.peers.asking import PeerError, PeerSource
-from med3d_service.peers.configuration import Peers
-from med3d_service.peers.dicomweb import DicomwebSource
-from med3d_service.peers.dimse import DimseSource
+from med3d_service.network.peers.asking import PeerError, PeerSource
+from med3d_service.network.peers.configuration import Peers
+from med3d_service.network.peers.dicomweb import DicomwebSource
+from med3d_service.network.peers.dimse import DimseSource
 
 
 def peer_source(peers: Peers, source: str, name: str) -> PeerSource:

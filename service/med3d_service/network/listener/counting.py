@@ -8,9 +8,9 @@ from typing import Protocol
 
 import structlog
 
-from med3d_service.peers import Peers
-from med3d_service.peers.asking import PeerError, PeerSource
-from med3d_service.peers.opening import peer_source
+from med3d_service.network.peers import Peers
+from med3d_service.network.peers.asking import PeerError, PeerSource
+from med3d_service.network.peers.opening import peer_source
 
 log = structlog.get_logger()
 MOST_WAITING = 1000

@@ -8,7 +8,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
-from med3d_service.peers.configuration import DimsePeer
+from med3d_service.network.peers.configuration import DimsePeer
 
 CONNECT_S = 10.0
 Handler = tuple[evt.EventType, Callable[[evt.Event], object]]

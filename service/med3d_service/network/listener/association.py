@@ -10,10 +10,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode
 
-from med3d_service.listener import commands, negotiation, pdus
-from med3d_service.listener.admission import AllowList
-from med3d_service.listener.commands import Request
-from med3d_service.listener.pdus import (
+from med3d_service.network.listener import commands, negotiation, pdus
+from med3d_service.network.listener.admission import AllowList
+from med3d_service.network.listener.commands import Request
+from med3d_service.network.listener.pdus import (
     ConnectionEndedError,
     Fragment,
     PduSocket,

@@ -11,11 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Frozen
-from med3d_service.peers import Peers
+from med3d_service.network.peers import Peers
+from med3d_service.network.pulls.line import AT_ONCE, Origin, PullLine
+from med3d_service.network.pulls.tables import HookCallRow
+from med3d_service.network.pulls.wanted import Uid, Wanted
 from med3d_service.problems import ServiceError
-from med3d_service.pulls.line import AT_ONCE, Origin, PullLine
-from med3d_service.pulls.tables import HookCallRow
-from med3d_service.pulls.wanted import Uid, Wanted
 from med3d_service.storage.database import Database, db_now
 
 Nonce = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{16,128}$")]

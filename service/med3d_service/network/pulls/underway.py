@@ -2,8 +2,8 @@
 
 from sqlalchemy import ColumnElement, or_, select
 
-from med3d_service.pulls.states import OVER
-from med3d_service.pulls.tables import PullRow
+from med3d_service.network.pulls.states import OVER
+from med3d_service.network.pulls.tables import PullRow
 from med3d_service.storage.arrival_tables import ArrivalRow
 
 

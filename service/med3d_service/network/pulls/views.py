@@ -6,8 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Frozen
-from med3d_service.pulls.states import PullStatus
-from med3d_service.pulls.tables import PullRow
+from med3d_service.network.pulls.states import PullStatus
+from med3d_service.network.pulls.tables import PullRow
 from med3d_service.runs.views import moment
 
 

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from med3d_service.listener.pdus import ProtocolError
+from med3d_service.network.listener.pdus import ProtocolError
 
 C_STORE_RQ, C_ECHO_RQ, N_EVENT_REPORT_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0100, 0x0FFF
 RESPONSE = 0x8000

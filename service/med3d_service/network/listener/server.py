@@ -8,12 +8,18 @@ from pathlib import Path
 
 import structlog
 
-from med3d_service.listener import pdus
-from med3d_service.listener.admission import AllowList, Caller
-from med3d_service.listener.association import BY_PRESENTATION, LOCAL_LIMIT, TRANSIENT, Association, TakesReports
-from med3d_service.listener.counting import ExpectedCounts
-from med3d_service.listener.pdus import PduSocket
-from med3d_service.peers import Peers
+from med3d_service.network.listener import pdus
+from med3d_service.network.listener.admission import AllowList, Caller
+from med3d_service.network.listener.association import (
+    BY_PRESENTATION,
+    LOCAL_LIMIT,
+    TRANSIENT,
+    Association,
+    TakesReports,
+)
+from med3d_service.network.listener.counting import ExpectedCounts
+from med3d_service.network.listener.pdus import PduSocket
+from med3d_service.network.peers import Peers
 from med3d_service.settings import Settings
 from med3d_service.studies.intake.arrivals import Arrivals
 

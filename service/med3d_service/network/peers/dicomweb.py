@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from med3d_service.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
-from med3d_service.peers.configuration import DicomwebPeer
+from med3d_service.network.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
+from med3d_service.network.peers.configuration import DicomwebPeer
 from med3d_service.studies.intake.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
 
 JSON_TYPE = "application/dicom+json"

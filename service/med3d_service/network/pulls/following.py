@@ -8,12 +8,12 @@ import httpx
 import structlog
 from sqlalchemy.orm import Session
 
-from med3d_service.peers.asking import PeerError
-from med3d_service.peers.configuration import DicomwebPeer
-from med3d_service.pulls.hooks import occasion_of
-from med3d_service.pulls.line import AT_ONCE, Origin, PullLine
-from med3d_service.pulls.tables import FollowedPeerRow
-from med3d_service.pulls.wanted import Wanted
+from med3d_service.network.peers.asking import PeerError
+from med3d_service.network.peers.configuration import DicomwebPeer
+from med3d_service.network.pulls.hooks import occasion_of
+from med3d_service.network.pulls.line import AT_ONCE, Origin, PullLine
+from med3d_service.network.pulls.tables import FollowedPeerRow
+from med3d_service.network.pulls.wanted import Wanted
 from med3d_service.storage.database import Database
 
 log = structlog.get_logger()

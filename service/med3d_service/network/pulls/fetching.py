@@ -6,11 +6,11 @@ from typing import Protocol
 
 import structlog
 
-from med3d_service.peers import Peers
-from med3d_service.peers.asking import FoundSeries, PeerError, PeerSource
-from med3d_service.peers.opening import peer_source
+from med3d_service.network.peers import Peers
+from med3d_service.network.peers.asking import FoundSeries, PeerError, PeerSource
+from med3d_service.network.peers.opening import peer_source
+from med3d_service.network.pulls.line import SEARCH, ClaimedPull, Fetched, Origin, PullLine
 from med3d_service.problems import ServiceError
-from med3d_service.pulls.line import SEARCH, ClaimedPull, Fetched, Origin, PullLine
 from med3d_service.studies.intake.arrivals import Arrivals, Arrived, Source, StoreFull
 from med3d_service.studies.intake.instance_headers import InstanceRefused
 from med3d_service.studies.intake.instance_parts import InstanceParts, Receive, TakenPart

@@ -1,6 +1,6 @@
 """The DICOM nodes that the service knows: configuration by name, never an address of a request."""
 
-from med3d_service.peers.configuration import (
+from med3d_service.network.peers.configuration import (
     ConfigurationError,
     DicomwebPeer,
     DimsePeer,

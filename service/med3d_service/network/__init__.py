@@ -1,0 +1,1 @@
+"""The DICOM nodes around the service: whom it knows, what it fetches, what it is sent."""
