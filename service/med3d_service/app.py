@@ -12,10 +12,10 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from med3d_service.api.service import Service
-from med3d_service.delivery.destinations import load_destinations
 from med3d_service.idempotency import Repetitions, describe_idempotency
 from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, Problem, problems, render_problems
+from med3d_service.results.delivery.destinations import load_destinations
 from med3d_service.routes import (
     bundles,
     cohort_progress,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from factories.answers import brain_pictures, cohort
 from factories.work import BUNDLE, PROVENANCE, QUALITY, SERIES, result
 from med3d_contract.results import Refusal
-from med3d_service.reports.facts import PatientIdentity, ReportFacts, SourceImages, StudyIdentity
+from med3d_service.results.reports.facts import PatientIdentity, ReportFacts, SourceImages, StudyIdentity
 
 PATIENT = PatientIdentity(patient_id="PAT-0042", issuer="HOSPITAL", name="Müller^Änne", birth_date="19701112", sex="F")
 STUDY = StudyIdentity(

@@ -19,9 +19,9 @@ def migrate(settings: Settings) -> None:
 
     Raises ValueError for what the settings, the keys or the schema do not allow; its message says what to do.
     """
-    from med3d_service.delivery.destinations import load_destinations
     from med3d_service.network.listener.server import check_listener
     from med3d_service.network.peers import load_peers
+    from med3d_service.results.delivery.destinations import load_destinations
     from med3d_service.storage.database import upgrade_schema
     from med3d_service.storage.keys import load_keys, require_site_key
     from med3d_service.studies.intake.routing import load_rules

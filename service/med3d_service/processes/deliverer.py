@@ -4,13 +4,13 @@ import threading
 
 import structlog
 
-from med3d_service.delivery import outbox
-from med3d_service.delivery.deliverer import DestinationLoop
-from med3d_service.delivery.destinations import Destination, load_destinations
-from med3d_service.delivery.outbox import Patience
 from med3d_service.logs import configure_logging
 from med3d_service.processes.composition import Essentials
-from med3d_service.reports.library import ReportLibrary
+from med3d_service.results.delivery import outbox
+from med3d_service.results.delivery.deliverer import DestinationLoop
+from med3d_service.results.delivery.destinations import Destination, load_destinations
+from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.reports.library import ReportLibrary
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.storage.database import Database

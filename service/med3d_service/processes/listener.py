@@ -2,13 +2,13 @@
 
 import structlog
 
-from med3d_service.delivery.commitment import Commitments
-from med3d_service.delivery.destinations import load_destinations
-from med3d_service.delivery.outbox import Patience
 from med3d_service.logs import configure_logging
 from med3d_service.network.listener.server import Listener
 from med3d_service.network.peers import load_peers
 from med3d_service.processes.composition import Essentials
+from med3d_service.results.delivery.commitment import Commitments
+from med3d_service.results.delivery.destinations import load_destinations
+from med3d_service.results.delivery.outbox import Patience
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 

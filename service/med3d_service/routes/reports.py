@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.results.kinds import Kind
+from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.routes import ServiceParts
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Caller, Clinical
@@ -48,7 +48,7 @@ def page(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
     """Read the page of an answered run."""
 
     def made(library: ReportLibrary) -> bytes:
-        from med3d_service.reports.page import page_pdf
+        from med3d_service.results.reports.page import page_pdf
 
         return page_pdf(library.facts(run_id))
 
@@ -66,7 +66,7 @@ def fhir(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
     """Read the FHIR resources of an answered run."""
 
     def made(library: ReportLibrary) -> bytes:
-        from med3d_service.reports.fhir import fhir_json
+        from med3d_service.results.reports.fhir import fhir_json
 
         return fhir_json(library.facts(run_id))
 

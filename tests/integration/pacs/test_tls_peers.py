@@ -13,11 +13,11 @@ from factories.gateway import Gateway, files_of, new_study
 from factories.orthanc import PASSWORD, USER, Orthanc
 from factories.proxies import HttpsFront
 from factories.service_processes import free_port
-from med3d_service.delivery.dimse import DimseSender
-from med3d_service.delivery.sending import NotDeliveredError, Outgoing
-from med3d_service.delivery.stow import StowSender
 from med3d_service.network.peers import load_peers
 from med3d_service.network.peers.association import associate
+from med3d_service.results.delivery.dimse import DimseSender
+from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing
+from med3d_service.results.delivery.stow import StowSender
 from med3d_service.results.kinds import Kind
 
 # pynetdicom drops, unclosed, a socket whose peer ended the handshake.

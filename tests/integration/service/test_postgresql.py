@@ -12,10 +12,10 @@ from factories.run_machine import Runs
 from factories.service import LEASES, add_run, migrated, preprocessed, refused, worker
 from factories.service_processes import new_database
 from med3d_contract.results import RunStatus
-from med3d_service.delivery import outbox
-from med3d_service.delivery.destinations import Destination, Webhook
-from med3d_service.delivery.outbox import Patience
 from med3d_service.problems import ServiceError
+from med3d_service.results.delivery import outbox
+from med3d_service.results.delivery.destinations import Destination, Webhook
+from med3d_service.results.delivery.outbox import Patience
 from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.storage.database import Database, alembic_config

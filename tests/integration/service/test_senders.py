@@ -16,12 +16,12 @@ from factories.facts import facts
 from factories.processes import wait_until
 from factories.receivers import STORESCP, MoodyPeer, Storescp
 from factories.service_processes import free_port
-from med3d_service.delivery.dimse import DimseSender
-from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
-from med3d_service.delivery.stow import StowSender
 from med3d_service.network.peers.configuration import DicomwebPeer, DimsePeer
-from med3d_service.reports.sr import structured_report
+from med3d_service.results.delivery.dimse import DimseSender
+from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
+from med3d_service.results.delivery.stow import StowSender
 from med3d_service.results.kinds import Kind
+from med3d_service.results.reports.sr import structured_report
 from med3d_service.studies.own_objects import own_uid
 
 # pynetdicom forgets the socket of a connection that failed; the collector closes it, and says so.

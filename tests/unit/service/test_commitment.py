@@ -6,8 +6,9 @@ from sqlalchemy import select
 
 from factories.service import LEASES, add_run, completed, open_database, preprocessed, worker
 from med3d_contract.results import Priority
-from med3d_service.delivery import outbox
-from med3d_service.delivery.commitment import (
+from med3d_service.network.peers.configuration import DimsePeer
+from med3d_service.results.delivery import outbox
+from med3d_service.results.delivery.commitment import (
     COMMITTED,
     INVALID,
     NO_SUCH_EVENT_TYPE,
@@ -17,9 +18,8 @@ from med3d_service.delivery.commitment import (
     Commitments,
     transaction_uid,
 )
-from med3d_service.delivery.destinations import Destination
-from med3d_service.delivery.outbox import Patience
-from med3d_service.network.peers.configuration import DimsePeer
+from med3d_service.results.delivery.destinations import Destination
+from med3d_service.results.delivery.outbox import Patience
 from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.storage.identifiers import IdentifierVault

@@ -20,15 +20,15 @@ from factories.stores import MemoryStore
 from factories.work import result
 from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt
 from med3d_pipeline.inference import manifest
-from med3d_service.reports import codes
-from med3d_service.reports.charts import position_by_age
-from med3d_service.reports.dicom_objects import NoDicomStudyError
-from med3d_service.reports.encapsulated import encapsulated_pdf, secondary_capture
-from med3d_service.reports.event import event_json
-from med3d_service.reports.facts import FactsReader, handed_on
-from med3d_service.reports.fhir import fhir_json
-from med3d_service.reports.page import page_pdf, readable_name
-from med3d_service.reports.sr import structured_report
+from med3d_service.results.reports import codes
+from med3d_service.results.reports.charts import position_by_age
+from med3d_service.results.reports.dicom_objects import NoDicomStudyError
+from med3d_service.results.reports.encapsulated import encapsulated_pdf, secondary_capture
+from med3d_service.results.reports.event import event_json
+from med3d_service.results.reports.facts import FactsReader, handed_on
+from med3d_service.results.reports.fhir import fhir_json
+from med3d_service.results.reports.page import page_pdf, readable_name
+from med3d_service.results.reports.sr import structured_report
 from med3d_service.runs import transitions
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys

@@ -51,7 +51,7 @@ class ReceivesInstances(Protocol):
 
 
 class TakesReports(Protocol):
-    """``delivery.commitment.Commitments``, or a test's stand-in."""
+    """``results.delivery.commitment.Commitments``, or a test's stand-in."""
 
     def report(self, calling_ae_title: str, event_type: int, report: Dataset) -> int:
         """Take a report; the DIMSE status that answers it."""

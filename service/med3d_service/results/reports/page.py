@@ -10,7 +10,7 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
 from med3d_contract.results import Interval, Quality, Result
-from med3d_service.reports.charts import (
+from med3d_service.results.reports.charts import (
     BOLD,
     FAINT,
     FONT,
@@ -21,8 +21,8 @@ from med3d_service.reports.charts import (
     draw_latent_map,
     position_by_age,
 )
-from med3d_service.reports.codes import RESEARCH_USE
-from med3d_service.reports.facts import PatientIdentity, ReportFacts
+from med3d_service.results.reports.codes import RESEARCH_USE
+from med3d_service.results.reports.facts import PatientIdentity, ReportFacts
 
 WIDTH, HEIGHT = A4
 MARGIN = 40.0

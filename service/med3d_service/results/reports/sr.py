@@ -24,8 +24,8 @@ from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage
 
 from med3d_contract.results import Interval, Result, Sdmt
-from med3d_service.reports import codes
-from med3d_service.reports.dicom_objects import (
+from med3d_service.results.reports import codes
+from med3d_service.results.reports.dicom_objects import (
     MANUFACTURER,
     as_file,
     identify,
@@ -34,7 +34,7 @@ from med3d_service.reports.dicom_objects import (
     series_uid,
     study_of,
 )
-from med3d_service.reports.facts import ReportFacts
+from med3d_service.results.reports.facts import ReportFacts
 from med3d_service.studies.own_objects import own_uid
 
 SR = "sr"

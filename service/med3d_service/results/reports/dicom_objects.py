@@ -8,8 +8,8 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from med3d_service.reports.codes import SCHEME, SCHEME_NAME
-from med3d_service.reports.facts import ReportFacts, StudyIdentity
+from med3d_service.results.reports.codes import SCHEME, SCHEME_NAME
+from med3d_service.results.reports.facts import ReportFacts, StudyIdentity
 from med3d_service.studies.own_objects import own_uid
 
 MANUFACTURER = "InfoVAE-Med3D"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import httpx
 
-from med3d_service.delivery.destinations import Webhook
-from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
+from med3d_service.results.delivery.destinations import Webhook
+from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 
 ID, SIGNATURE = "Med3d-Event-Id", "Med3d-Signature"
 _PASSING = frozenset({401, 403, 404, 408, 409, 423, 425, 429})

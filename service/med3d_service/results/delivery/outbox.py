@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority
-from med3d_service.delivery.destinations import Destination
 from med3d_service.problems import ServiceError
+from med3d_service.results.delivery.destinations import Destination
 from med3d_service.results.kinds import DICOM_KINDS, EVENTS, Kind, object_uid
 from med3d_service.settings import Settings
 from med3d_service.storage.database import db_now

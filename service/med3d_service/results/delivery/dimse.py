@@ -12,9 +12,9 @@ from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance  # type: ignore[attr-defined]
 
-from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 from med3d_service.network.peers.association import associate
 from med3d_service.network.peers.configuration import DimsePeer
+from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 
 SUCCESS = 0x0000
 WARNINGS = frozenset({0xB000, 0xB006, 0xB007})  # PS3.4 B.2.3: stored, with elements coerced or left out

@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
-from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 from med3d_service.network.peers.configuration import DicomwebPeer
+from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 
 _PASSING = frozenset({401, 403, 404, 408, 423, 425, 429})
 FAILED_SOP_SEQUENCE, FAILURE_REASON = "00081198", "00081197"

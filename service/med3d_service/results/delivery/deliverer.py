@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from med3d_service.delivery import outbox
-from med3d_service.delivery.commitment import transaction_uid
-from med3d_service.delivery.destinations import Destination, Webhook
-from med3d_service.delivery.dimse import DimseSender
-from med3d_service.delivery.outbox import Patience
-from med3d_service.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError, Sender
-from med3d_service.delivery.stow import StowSender
-from med3d_service.delivery.webhook import WebhookSender
 from med3d_service.network.peers.configuration import DicomwebPeer
-from med3d_service.reports.library import ReportUnavailableError
+from med3d_service.results.delivery import outbox
+from med3d_service.results.delivery.commitment import transaction_uid
+from med3d_service.results.delivery.destinations import Destination, Webhook
+from med3d_service.results.delivery.dimse import DimseSender
+from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError, Sender
+from med3d_service.results.delivery.stow import StowSender
+from med3d_service.results.delivery.webhook import WebhookSender
 from med3d_service.results.kinds import Kind
+from med3d_service.results.reports.library import ReportUnavailableError
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import DeliveryRow

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from med3d_contract.results import Estimate, Interval
-from med3d_service.reports.facts import ReportFacts
+from med3d_service.results.reports.facts import ReportFacts
 
 
 def event_json(facts: ReportFacts, event_id: str) -> bytes:

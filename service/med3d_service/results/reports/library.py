@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from med3d_service.reports.dicom_objects import NoDicomStudyError
-from med3d_service.reports.facts import FactsReader, ReportFacts
 from med3d_service.results.kinds import Kind, object_uid
+from med3d_service.results.reports.dicom_objects import NoDicomStudyError
+from med3d_service.results.reports.facts import FactsReader, ReportFacts
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
@@ -41,8 +41,8 @@ class Parts(Protocol):
 
 def _renderers() -> Mapping[Kind, Callable[[ReportFacts], bytes]]:
     """Import what draws and encodes only where it is needed: it takes a second."""
-    from med3d_service.reports.encapsulated import encapsulated_pdf, secondary_capture
-    from med3d_service.reports.sr import structured_report
+    from med3d_service.results.reports.encapsulated import encapsulated_pdf, secondary_capture
+    from med3d_service.results.reports.sr import structured_report
 
     return {Kind.SR: structured_report, Kind.PDF: encapsulated_pdf, Kind.SC: secondary_capture}
 
@@ -68,7 +68,7 @@ class ReportLibrary:
     def content(self, run_id: str, kind: Kind) -> bytes:
         """Return the DICOM file, or the JSON of the event. Raises ReportUnavailableError."""
         if kind is Kind.EVENT:
-            from med3d_service.reports.event import event_json
+            from med3d_service.results.reports.event import event_json
 
             return event_json(self.facts(run_id), object_uid(run_id, kind))
         key = f"reports/{run_id}/{kind}"

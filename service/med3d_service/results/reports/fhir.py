@@ -5,9 +5,9 @@ import uuid
 from typing import Any
 
 from med3d_contract.results import Estimate, Interval, Reason, Result
-from med3d_service.reports import codes
-from med3d_service.reports.facts import ReportFacts
 from med3d_service.results.kinds import EVENTS
+from med3d_service.results.reports import codes
+from med3d_service.results.reports.facts import ReportFacts
 
 Json = dict[str, Any]
 MEDIA_TYPE = "application/fhir+json"

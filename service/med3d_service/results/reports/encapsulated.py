@@ -5,10 +5,10 @@ from highdicom.sr import CodedConcept
 from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 
-from med3d_service.reports import codes
-from med3d_service.reports.dicom_objects import as_file, identify, own_scheme, patient_and_study
-from med3d_service.reports.facts import ReportFacts
-from med3d_service.reports.page import page_pdf
+from med3d_service.results.reports import codes
+from med3d_service.results.reports.dicom_objects import as_file, identify, own_scheme, patient_and_study
+from med3d_service.results.reports.facts import ReportFacts
+from med3d_service.results.reports.page import page_pdf
 
 PDF, SC = "pdf", "sc"
 TITLE = "Brain age analysis"
