@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_contract.results import RunStatus
-from med3d_service.ledger.report import ACCOUNTS
-from med3d_service.ledger.tables import LedgerCheckRow
+from med3d_service.custody.ledger.report import ACCOUNTS
+from med3d_service.custody.ledger.tables import LedgerCheckRow
 from med3d_service.runs.queue_signals import QueueSignal, queue_signals
 from med3d_service.runs.views import PRIORITIES
 from med3d_service.storage.database import Database, db_now

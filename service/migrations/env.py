@@ -4,10 +4,10 @@ from alembic import context
 from sqlalchemy import Connection
 
 from med3d_service.cohorts import tables as cohort_tables  # noqa: F401 - so that Base knows them
-from med3d_service.erasure import tables as erasure_tables  # noqa: F401 - so that Base knows them
-from med3d_service.ledger import tables as ledger_tables  # noqa: F401 - so that Base knows them
+from med3d_service.custody.erasure import tables as erasure_tables  # noqa: F401 - so that Base knows them
+from med3d_service.custody.ledger import tables as ledger_tables  # noqa: F401 - so that Base knows them
+from med3d_service.custody.retention import tables as retention_tables  # noqa: F401 - so that Base knows them
 from med3d_service.network.pulls import tables as pull_tables  # noqa: F401 - so that Base knows them
-from med3d_service.retention import tables as retention_tables  # noqa: F401 - so that Base knows them
 from med3d_service.settings import Settings
 from med3d_service.storage import (
     arrival_tables,  # noqa: F401 - so that Base knows them

@@ -25,7 +25,7 @@ from chaos.cluster import Cluster
 from chaos.faults import Harm, faults_of
 from chaos.senders import Senders
 from factories.disks import small_disk
-from med3d_service.ledger import Ledger
+from med3d_service.custody.ledger import Ledger
 from med3d_service.storage.tables import AttemptRow, RunRow
 
 SETTLED_S = 240.0

@@ -15,7 +15,7 @@ from med3d_cli.operate.ledger import EXIT_OUT_OF_BALANCE, check_here, print_repo
 from med3d_cli.operate.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
-    from med3d_service.backup.backing_up import Told
+    from med3d_service.custody.backup.backing_up import Told
 
 
 def backup(
@@ -28,7 +28,7 @@ def backup(
     with 5 where the store lacks something that the database refers to.
     """
     settings = service_here(data_dir)
-    from med3d_service.backup import BackupError, back_up
+    from med3d_service.custody.backup import BackupError, back_up
 
     try:
         with _telling("backing up") as told:
@@ -62,8 +62,8 @@ def restore(
         _put_back(folder, data_dir, name)
         return
     with extra("service"):
-        from med3d_service.backup import BackupError
-        from med3d_service.backup import restore as bring_back
+        from med3d_service.custody.backup import BackupError
+        from med3d_service.custody.backup import restore as bring_back
         from med3d_service.settings import Settings
     here = DataDir((data_dir or default_data_dir()).absolute())
     here.prepare()
@@ -85,7 +85,7 @@ def _put_back(folder: Path, data_dir: Path | None, name: str | None) -> None:
     if name is not None:
         raise CommandError("--objects looks through all backups: leave --backup out")
     settings = service_here(data_dir)
-    from med3d_service.backup import BackupError, put_back_objects
+    from med3d_service.custody.backup import BackupError, put_back_objects
 
     try:
         with _telling("putting back") as told:

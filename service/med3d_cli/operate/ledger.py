@@ -9,7 +9,7 @@ from rich.table import Table
 from med3d_cli.operate.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
-    from med3d_service.ledger import LedgerReport
+    from med3d_service.custody.ledger import LedgerReport
     from med3d_service.settings import Settings
 
 EXIT_OUT_OF_BALANCE = 5
@@ -38,7 +38,7 @@ def ledger(
 
 def check_here(settings: "Settings", *, digests: bool) -> "LedgerReport":
     """Check the ledger of the service on this machine."""
-    from med3d_service.ledger import Ledger
+    from med3d_service.custody.ledger import Ledger
     from med3d_service.storage.database import Database
     from med3d_store.object_store import ObjectStore
 
@@ -61,7 +61,7 @@ def print_report(report: "LedgerReport", console: Console) -> None:
     )
     if report.balances:
         return
-    from med3d_service.ledger import ACCOUNTS
+    from med3d_service.custody.ledger import ACCOUNTS
 
     table = Table(box=None, pad_edge=False)
     for name in ("code", "count", "what is not as it must be", "where"):

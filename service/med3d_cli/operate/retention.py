@@ -11,7 +11,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.operate.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
-    from med3d_service.retention import Due
+    from med3d_service.custody.retention import Due
 
 WHAT = {
     "input": "studies' originals and working copies",
@@ -31,8 +31,8 @@ def retention(
     What is not set is kept for ever. Nothing is removed of a study that has no answer yet or is being worked on.
     """
     settings = service_here(data_dir)
+    from med3d_service.custody.retention import Retention
     from med3d_service.processes.composition import Essentials
-    from med3d_service.retention import Retention
     from med3d_store.object_store import StoreError
 
     parts = Essentials.open(settings)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from med3d_service.settings import Settings
 
 if TYPE_CHECKING:  # what it needs is slow to import
-    from med3d_service.key_rotation import Rotated
+    from med3d_service.custody.key_rotation import Rotated
 
 
 def migrate(settings: Settings) -> None:
@@ -81,8 +81,8 @@ def ensure_api_keys(settings: Settings, folder: Path) -> None:
 
 
 def rotate_identifier_key(settings: Settings) -> "Rotated":
-    """Seal all identifiers under a new key; see med3d_service.key_rotation."""
-    from med3d_service.key_rotation import rotate_identifier_key as rotate
+    """Seal all identifiers under a new key; see med3d_service.custody.key_rotation."""
+    from med3d_service.custody.key_rotation import rotate_identifier_key as rotate
 
     return rotate(settings)
 

@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 from med3d_contract.results import TERMINAL
 from med3d_contract.work import StoredOutcomes
 from med3d_service.cohorts.nights import tend_cohorts
-from med3d_service.erasure import finish_erasures
-from med3d_service.ledger import Ledger
-from med3d_service.leftovers import Leftovers
+from med3d_service.custody.erasure import finish_erasures
+from med3d_service.custody.ledger import Ledger
+from med3d_service.custody.leftovers import Leftovers
+from med3d_service.custody.retention import Retention, finish_removals
 from med3d_service.logs import configure_logging
 from med3d_service.processes.composition import Essentials
-from med3d_service.retention import Retention, finish_removals
 from med3d_service.runs.dispatch import CeleryBroker, send_waiting
 from med3d_service.runs.endings import Leases
 from med3d_service.runs.stranded import note_stranded

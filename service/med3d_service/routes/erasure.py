@@ -6,7 +6,7 @@ from fastapi import APIRouter, BackgroundTasks, Query
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
-from med3d_service.erasure import erase_study, finish_erasures
+from med3d_service.custody.erasure import erase_study, finish_erasures
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.routes import ServiceParts, examples
 from med3d_service.routes.conditional import IfMatch, require_unchanged

@@ -12,8 +12,8 @@ from factories.arriving import slices
 from factories.examination_day import ExaminationDay
 from factories.service_processes import new_database
 from med3d_cli.main import make_app
-from med3d_service.backup import BackupArchive, BackupError, back_up, put_back_objects, restore
-from med3d_service.ledger import Ledger
+from med3d_service.custody.backup import BackupArchive, BackupError, back_up, put_back_objects, restore
+from med3d_service.custody.ledger import Ledger
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_store.object_store import ObjectStore

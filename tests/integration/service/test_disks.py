@@ -7,7 +7,7 @@ from factories.processes import wait_until
 from factories.service import worker
 from factories.service_processes import Processes
 from factories.uploads import dicom_files, named, zip_of
-from med3d_service.ledger import Ledger
+from med3d_service.custody.ledger import Ledger
 from med3d_store.object_store import ObjectDamagedError
 
 QUICK = {"MED3D_SWEEP_S": "0.1", "MED3D_REDISPATCH_S": "1"}

@@ -17,7 +17,7 @@ from factories.work import BUNDLE
 from med3d_client.worker import ApiError, Superseded
 from med3d_contract.results import BundleRef
 from med3d_contract.work import Heartbeat, HeldAttempt
-from med3d_service.ledger import Ledger
+from med3d_service.custody.ledger import Ledger
 from med3d_service.storage.tables import RunRow
 
 WORKER = worker()

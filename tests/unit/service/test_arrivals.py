@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from factories.arriving import SOURCE, Intake, saved, slices
 from factories.service import migrated
-from med3d_service.leftovers import Leftovers
+from med3d_service.custody.leftovers import Leftovers
 from med3d_service.processes.api import compose
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
 from med3d_service.storage.sealed import SealedReader

@@ -9,8 +9,8 @@ from factories.couriers import courier_of
 from factories.service import migrated
 from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from factories.work import BUNDLE
-from med3d_service.ledger import Ledger
-from med3d_service.leftovers import Leftovers
+from med3d_service.custody.ledger import Ledger
+from med3d_service.custody.leftovers import Leftovers
 from med3d_service.processes.api import compose
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.starting import requeue

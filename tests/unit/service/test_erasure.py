@@ -10,14 +10,14 @@ from factories.arriving import Intake, saved, slices
 from factories.service import LEASES, completed, preprocessed, worker
 from factories.uploads import dicom_files
 from med3d_contract.work import PreprocessedObject, PreprocessedRuns
-from med3d_service.erasure import finish_erasures
-from med3d_service.erasure.rows import delete_rows, versions_of
-from med3d_service.erasure.tables import TombstoneRow
+from med3d_service.custody.erasure import finish_erasures
+from med3d_service.custody.erasure.rows import delete_rows, versions_of
+from med3d_service.custody.erasure.tables import TombstoneRow
+from med3d_service.custody.retention import finish_removals
 from med3d_service.network.pulls.line import ASKED, Origin
 from med3d_service.network.pulls.wanted import PullRequest
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.outbox import Patience
-from med3d_service.retention import finish_removals
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import Base, RunRow, StudyRow
 from med3d_service.trust.access import Role

@@ -11,8 +11,8 @@ from factories.service import add_study, migrated
 from med3d_cli.data_dir import DataDir
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
-from med3d_service import key_rotation
-from med3d_service.key_rotation import rotate_identifier_key
+from med3d_service.custody import key_rotation
+from med3d_service.custody.key_rotation import rotate_identifier_key
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database

@@ -15,7 +15,7 @@ from factories.forgetful_disk import ForgetfulDisk, PowerLostError
 from factories.service import migrated
 from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from factories.work import BUNDLE
-from med3d_service.ledger import Ledger
+from med3d_service.custody.ledger import Ledger
 from med3d_service.network.pulls.underway import is_being_pulled
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.settings import Settings

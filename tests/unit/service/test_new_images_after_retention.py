@@ -4,9 +4,9 @@ import pytest
 
 from factories.arriving import slices
 from factories.examination_day import ExaminationDay
-from med3d_service.erasure.rows import versions_of
-from med3d_service.ledger import Ledger
-from med3d_service.retention import Retention
+from med3d_service.custody.erasure.rows import versions_of
+from med3d_service.custody.ledger import Ledger
+from med3d_service.custody.retention import Retention
 
 T1, SECOND_T1, FLAIR = slices(4, series="t1"), slices(5, series="second t1"), slices(6, series="flair")
 A_MOMENT_DAYS = 1e-9

@@ -9,8 +9,8 @@ from factories.service import LEASES, completed, preprocessed, worker
 from factories.uploads import dicom_files
 from med3d_cli.main import make_app
 from med3d_contract.work import PreprocessedObject
-from med3d_service.ledger import Ledger
-from med3d_service.retention import Retention
+from med3d_service.custody.ledger import Ledger
+from med3d_service.custody.retention import Retention
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Role

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from factories.service import LEASES, MemoryBroker, add_run, add_study, completed, migrated, preprocessed, worker
 from med3d_contract.work import RunOutcome, StoredOutcomes
-from med3d_service.leftovers import Leftovers
+from med3d_service.custody.leftovers import Leftovers
 from med3d_service.processes import scheduler
 from med3d_service.processes.api import compose
 from med3d_service.runs import transitions

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from med3d_contract.identity import study_digest
 from med3d_contract.results import TERMINAL, RunStatus
 from med3d_service.cohorts.tables import CohortMemberRow
-from med3d_service.ledger.report import Tally
+from med3d_service.custody.ledger.report import Tally
 from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import AttemptRow, InstanceRow, RunEventRow, RunRow, StudyRow

@@ -7,9 +7,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
-from med3d_service.erasure.objects import keys_of
-from med3d_service.erasure.rows import delete_rows, versions_of
-from med3d_service.erasure.tables import TombstoneRow
+from med3d_service.custody.erasure.objects import keys_of
+from med3d_service.custody.erasure.rows import delete_rows, versions_of
+from med3d_service.custody.erasure.tables import TombstoneRow
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.network.pulls.wanted import Wanted
 from med3d_service.problems import ServiceError

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import TERMINAL, RunStatus
-from med3d_service.erasure.rows import versions_of
+from med3d_service.custody.erasure.rows import versions_of
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.tables import RunRow, StudyRow, UploadRow

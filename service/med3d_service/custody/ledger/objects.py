@@ -11,8 +11,8 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Select, exists, literal, null, select
 
 from med3d_contract.results import TERMINAL, RunStatus
-from med3d_service.ledger.report import Tally
-from med3d_service.ledger.rows import ROWS_AT_ONCE
+from med3d_service.custody.ledger.report import Tally
+from med3d_service.custody.ledger.rows import ROWS_AT_ONCE
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.database import Database

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from med3d_service.backup.archive import BackupArchive, BackupSummary, Manifest
-from med3d_service.backup.snapshots import kind_of, revision_of, snapshot, tables_of
-from med3d_service.ledger.objects import referenced_objects
+from med3d_service.custody.backup.archive import BackupArchive, BackupSummary, Manifest
+from med3d_service.custody.backup.snapshots import kind_of, revision_of, snapshot, tables_of
+from med3d_service.custody.ledger.objects import referenced_objects
 from med3d_service.settings import Settings
 from med3d_service.storage.keys import SiteKeys, load_keys
 from med3d_store.object_store import ObjectInfo, ObjectMissingError, ObjectStore

@@ -9,9 +9,8 @@ import structlog
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from med3d_service.erasure import Erased, erase_study
-from med3d_service.problems import ServiceError
-from med3d_service.retention.due import (
+from med3d_service.custody.erasure import Erased, erase_study
+from med3d_service.custody.retention.due import (
     ENDED_AT,
     due_entries,
     due_latents,
@@ -19,7 +18,8 @@ from med3d_service.retention.due import (
     due_tensors,
     due_versions,
 )
-from med3d_service.retention.removing import finish, pending, remove_input, remove_latents, remove_tensors
+from med3d_service.custody.retention.removing import finish, pending, remove_input, remove_latents, remove_tensors
+from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault

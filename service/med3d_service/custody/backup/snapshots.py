@@ -13,7 +13,7 @@ from alembic import command
 from psycopg import sql
 from sqlalchemy import Connection, MetaData, create_engine, inspect, make_url, text
 
-from med3d_service.backup.archive import BackupError
+from med3d_service.custody.backup.archive import BackupError
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, alembic_config
 

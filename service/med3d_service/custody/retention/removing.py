@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from med3d_contract.results import Refusal
 from med3d_contract.work import Preprocessed
 from med3d_service.cohorts.tables import FiguresRow
-from med3d_service.erasure.objects import input_keys, tensor_keys
-from med3d_service.retention.tables import RemovalRow
+from med3d_service.custody.erasure.objects import input_keys, tensor_keys
+from med3d_service.custody.retention.tables import RemovalRow
 from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.storage.copy_states import ANY, CopyStatus, move_copies
 from med3d_service.storage.database import db_now

@@ -5,10 +5,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from med3d_service.backup.archive import BackupArchive, BackupError, BackupSummary, Manifest
-from med3d_service.backup.backing_up import Told, identifier_key_fingerprint, key_fingerprint
-from med3d_service.backup.snapshots import kind_of, put_back, require_empty
-from med3d_service.ledger.objects import lost_objects
+from med3d_service.custody.backup.archive import BackupArchive, BackupError, BackupSummary, Manifest
+from med3d_service.custody.backup.backing_up import Told, identifier_key_fingerprint, key_fingerprint
+from med3d_service.custody.backup.snapshots import kind_of, put_back, require_empty
+from med3d_service.custody.ledger.objects import lost_objects
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, upgrade_schema
 from med3d_service.storage.keys import load_keys

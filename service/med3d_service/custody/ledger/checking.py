@@ -7,10 +7,10 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from med3d_service.ledger.objects import check_objects
-from med3d_service.ledger.report import LedgerReport, Tally
-from med3d_service.ledger.rows import check_rows
-from med3d_service.ledger.tables import LedgerCheckRow
+from med3d_service.custody.ledger.objects import check_objects
+from med3d_service.custody.ledger.report import LedgerReport, Tally
+from med3d_service.custody.ledger.rows import check_rows
+from med3d_service.custody.ledger.tables import LedgerCheckRow
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
 from med3d_service.storage.database import Database, db_now

@@ -1,0 +1,1 @@
+"""Keeping what was entrusted, and letting it go: ledger, backup, erasure, retention, keys."""
