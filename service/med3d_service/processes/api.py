@@ -9,8 +9,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from med3d_service.api.app import build_app
 from med3d_service.api.service import Service
-from med3d_service.app import build_app
 from med3d_service.logs import configure_logging
 from med3d_service.network.peers import load_peers
 from med3d_service.network.pulls.hooks import Hooks

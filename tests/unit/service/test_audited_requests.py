@@ -19,7 +19,7 @@ from med3d_contract.work import (
     StoredOutcomes,
     WorkerHello,
 )
-from med3d_service.routes.headers import SECURITY_HEADERS
+from med3d_service.api.routes.headers import SECURITY_HEADERS
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.trail import entries
 

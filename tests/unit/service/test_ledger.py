@@ -13,10 +13,10 @@ from factories.examination_day import ExaminationDay
 from factories.processes import wait_until
 from factories.service import LEASES, add_run, add_study, completed, preprocessed, worker
 from med3d_contract.cohorts import ReprocessingStatus
+from med3d_service.api.metrics import Metrics
 from med3d_service.cohorts import reprocessing
 from med3d_service.custody.ledger import ACCOUNTS, Ledger
 from med3d_service.custody.ledger.tables import LedgerCheckRow
-from med3d_service.metrics import Metrics
 from med3d_service.runs import transitions
 from med3d_service.runs.enqueuing import enqueue
 from med3d_service.storage.tables import AttemptRow, BundleRow, RunEventRow, RunRow, StudyRow

@@ -9,7 +9,7 @@ from sqlalchemy import text, update
 
 from factories.api import open_api
 from factories.uploads import dicom_files
-from med3d_service.idempotency.repeating import RequestDigest
+from med3d_service.api.idempotency import RequestDigest
 from med3d_service.problems import ServiceError
 from med3d_service.storage.repetition_tables import RepetitionRow
 from med3d_service.storage.repetitions import claim, give_back

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.cohorts import CohortProgress, ReprocessingStatus
+from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.api.routes.cohorts import CohortId
 from med3d_service.api.service import Service
 from med3d_service.cohorts.members import find_cohort
 from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.problems import AUTH_CODES, problems
-from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.cohorts import CohortId
 from med3d_service.trust.access import Caller, Viewer
 
 router = APIRouter(tags=["cohorts"])

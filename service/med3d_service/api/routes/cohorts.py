@@ -16,16 +16,16 @@ from med3d_contract.cohorts import (
     MembersRequest,
 )
 from med3d_contract.results import Frozen
+from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.api.routes.bodies import in_thread, read_body
+from med3d_service.api.routes.conditional import IfMatch, require_unchanged
+from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
+from med3d_service.api.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.api.service import Service
 from med3d_service.cohorts import members
 from med3d_service.cohorts.tables import CohortRow
 from med3d_service.cohorts.views import cohort_view
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.bodies import in_thread, read_body
-from med3d_service.routes.conditional import IfMatch, require_unchanged
-from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
-from med3d_service.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.storage.tables import StudyRow
 from med3d_service.studies.intake.form import StudyForm, SubmittedFields

@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
+from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.problems import AUTH_CODES, problems
-from med3d_service.routes import ServiceParts, examples
 from med3d_service.runs.views import moment
 from med3d_service.storage.tables import BundleRow
 from med3d_service.trust.access import Viewer

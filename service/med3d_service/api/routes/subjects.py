@@ -6,11 +6,11 @@ from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import func, select
 
 from med3d_contract.results import Frozen
+from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.cohorts.figures import draw_figures
 from med3d_service.cohorts.trajectory import Trajectory, answered_runs, stated_errors, subject_studies, trajectory
 from med3d_service.cohorts.trajectory_chart import trajectory_svg
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts, examples
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.trust.access import Viewer
 

@@ -8,14 +8,14 @@ from pydantic import Field
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
+from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.outbox import DeliveryStatus, Patience
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import ANSWERED
-from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.runs.views import moment
 from med3d_service.storage.tables import DeliveryRow, RunRow, StudyRow
 from med3d_service.trust.access import Caller, Operator, Viewer

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from fastapi import APIRouter, Response
 from sqlalchemy import select
 
+from med3d_service.api.routes import ServiceParts
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
-from med3d_service.routes import ServiceParts
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Caller, Clinical
 

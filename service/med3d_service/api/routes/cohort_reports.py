@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
+from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.api.routes.cohorts import CohortId
 from med3d_service.api.service import Service
 from med3d_service.cohorts.diff import DEFAULT_GAP_YEARS, CohortDiff, cohort_diff, cohort_members
 from med3d_service.cohorts.diff_page import diff_page
@@ -15,8 +17,6 @@ from med3d_service.cohorts.members import find_cohort
 from med3d_service.cohorts.progress import latest_bundles
 from med3d_service.cohorts.tables import CohortRow
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.cohorts import CohortId
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.storage.tables import BundleRow
 from med3d_service.trust.access import Caller, Viewer

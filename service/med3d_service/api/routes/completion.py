@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from med3d_contract.results import Frozen
+from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.network.pulls.wanted import Uid
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts, examples
 from med3d_service.trust.access import Submitter
 
 router = APIRouter(tags=["dicomweb"])

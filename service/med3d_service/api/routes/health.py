@@ -8,10 +8,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import func, select
 
 from med3d_contract.results import Frozen
+from med3d_service.api.metrics import Metrics
+from med3d_service.api.routes import ServiceParts
 from med3d_service.api.service import Service
-from med3d_service.metrics import Metrics
 from med3d_service.problems import AUTH_CODES, problems
-from med3d_service.routes import ServiceParts
 from med3d_service.runs.stranded import carried_bundles
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import BundleRow, WorkerRow

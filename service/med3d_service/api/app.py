@@ -11,12 +11,9 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from med3d_service.api.service import Service
-from med3d_service.idempotency import Repetitions, describe_idempotency
-from med3d_service.metrics import Metrics
-from med3d_service.problems import AUTH_CODES, Problem, problems, render_problems
-from med3d_service.results.delivery.destinations import load_destinations
-from med3d_service.routes import (
+from med3d_service.api.idempotency import Repetitions, describe_idempotency
+from med3d_service.api.metrics import Metrics
+from med3d_service.api.routes import (
     bundles,
     cohort_progress,
     cohort_reports,
@@ -34,9 +31,12 @@ from med3d_service.routes import (
     subjects,
     workers,
 )
-from med3d_service.routes.conditional import describe_not_modified, with_etags
-from med3d_service.routes.headers import with_security_headers
-from med3d_service.routes.health import health_router
+from med3d_service.api.routes.conditional import describe_not_modified, with_etags
+from med3d_service.api.routes.headers import with_security_headers
+from med3d_service.api.routes.health import health_router
+from med3d_service.api.service import Service
+from med3d_service.problems import AUTH_CODES, Problem, problems, render_problems
+from med3d_service.results.delivery.destinations import load_destinations
 from med3d_service.runs.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
 from med3d_service.runs.transitions import grant_grace
 from med3d_service.storage.database import db_now

@@ -7,10 +7,10 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.api.routes.bodies import in_thread, read_body
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.bodies import in_thread, read_body
 from med3d_service.studies.intake.arrivals import Arrived, InstanceRefused, Source, StoreFull
 from med3d_service.studies.intake.instance_parts import InstanceParts, TakenPart
 from med3d_service.studies.intake.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody

@@ -14,13 +14,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
+from med3d_service.api.routes import ServiceParts, examples, pulls
+from med3d_service.api.routes.bodies import in_thread, read_body
+from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
+from med3d_service.api.routes.pulls import PullTaken
+from med3d_service.api.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts, examples, pulls
-from med3d_service.routes.bodies import in_thread, read_body
-from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
-from med3d_service.routes.pulls import PullTaken
-from med3d_service.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.starting import start_run

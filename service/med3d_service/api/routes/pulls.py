@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
+from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.service import Service
 from med3d_service.network.pulls.line import ASKED, Origin
 from med3d_service.network.pulls.states import PullStatus
@@ -15,8 +17,6 @@ from med3d_service.network.pulls.tables import PullRow
 from med3d_service.network.pulls.views import PullView, pull_view
 from med3d_service.network.pulls.wanted import PullRequest
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.trust.access import Caller, Viewer
 
 router = APIRouter(tags=["pulls"])

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.results import Frozen, RunStatus, RunView
+from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.starting import requeue
 from med3d_service.runs.views import moment, run_view

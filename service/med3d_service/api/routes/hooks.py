@@ -8,9 +8,9 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import StringConstraints
 
 from med3d_contract.results import Frozen
+from med3d_service.api.routes import ServiceParts
 from med3d_service.network.pulls.hooks import StableStudy
 from med3d_service.problems import ServiceError, problems
-from med3d_service.routes import ServiceParts
 
 log = structlog.get_logger()
 router = APIRouter(tags=["hooks"])

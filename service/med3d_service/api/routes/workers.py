@@ -28,11 +28,11 @@ from med3d_contract.work import (
     Subject,
     WorkerHello,
 )
+from med3d_service.api.routes import ServiceParts
 from med3d_service.api.service import Service
 from med3d_service.cohorts.subjects import subjects_of
 from med3d_service.custody.retention import remove_of_erased
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import note_preprocessing, register_bundles
 from med3d_service.runs.dispatch import send_waiting

@@ -9,13 +9,13 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.cohorts import ReprocessingRequest, ReprocessingStatus, ReprocessingView
 from med3d_contract.results import Frozen
+from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.api.routes.cohorts import CohortId
 from med3d_service.api.service import Service
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.members import find_cohort, join_by_filter
 from med3d_service.cohorts.tables import ReprocessingRow
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.routes import ServiceParts, examples
-from med3d_service.routes.cohorts import CohortId
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.trust.access import Caller, Submitter, Viewer
 
