@@ -321,7 +321,7 @@ def test_the_event_gives_each_reason_as_code_and_sentence():
 
 
 def test_every_code_is_in_the_documented_table():
-    table = (Path(__file__).parents[3] / "docs" / "codes.md").read_text()
+    table = (Path(__file__).parents[4] / "docs" / "codes.md").read_text()
     for code in codes.OWN_CODES:
         assert f"| `{code.value}` | {code.meaning} |" in table, code.value
 

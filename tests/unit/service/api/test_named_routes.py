@@ -8,7 +8,7 @@ import pytest
 
 from factories.api import empty_api
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PACKAGES = ("service/med3d_service", "service/med3d_contract", "service/med3d_cli", "worker/med3d_worker")
 OF_OTHER_SERVERS = {"dicomweb.py", "following.py", "stow.py", "asking.py"}
 """Modules of peers/, pulls/ and delivery/ that call an Orthanc or another DICOMweb server by its own paths."""
