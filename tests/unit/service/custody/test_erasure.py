@@ -1,7 +1,9 @@
 """Erasing a study: nothing of it is left in any table or in the store, whatever broke off in between."""
 
+import importlib
 import uuid
 
+import grimp
 import pytest
 from sqlalchemy import select
 
@@ -11,7 +13,7 @@ from factories.service import LEASES, completed, preprocessed, worker
 from factories.uploads import dicom_files
 from med3d_contract.work import PreprocessedObject, PreprocessedRuns
 from med3d_service.custody.erasure import finish_erasures
-from med3d_service.custody.erasure.rows import delete_rows, versions_of
+from med3d_service.custody.erasure.rows import STUDIES, _leads_to_studies, delete_rows, versions_of
 from med3d_service.custody.erasure.tables import TombstoneRow
 from med3d_service.custody.retention import finish_removals
 from med3d_service.network.pulls.line import ASKED, Origin
@@ -219,3 +221,19 @@ def test_what_a_worker_stores_for_a_study_that_was_erased_meanwhile_goes_too(api
     late(original)
     assert service.store.head(original) is not None, "a worker's word removes nothing else"
     assert api.request("GET", f"/studies/{other['study_id']}", api.key(Role.VIEWER)).status_code == 200
+
+
+def test_erasing_knows_every_table_that_refers_to_studies_whoever_else_is_there():
+    """In a process that has no use for a table nobody else imports it, and its rows would be left."""
+    graph = grimp.build_graph("med3d_service", cache_dir=None)
+    for module in graph.modules:
+        if module.endswith("tables"):
+            importlib.import_module(module)
+    known = graph.find_upstream_modules("med3d_service.custody.erasure.rows")
+    belonging = {
+        mapper.class_.__module__
+        for mapper in Base.registry.mappers
+        if mapper.local_table is not STUDIES and _leads_to_studies(mapper.local_table, frozenset())
+    }
+    assert belonging >= {"med3d_service.cohorts.tables", "med3d_service.storage.arrival_tables"}
+    assert belonging - known == set()
