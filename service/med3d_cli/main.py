@@ -23,6 +23,7 @@ from med3d_cli.operate.rules import rules_commands
 from med3d_cli.processes.pacs import pacs_commands
 from med3d_cli.processes.worker import worker
 from med3d_cli.studies.analyse import analyse
+from med3d_cli.studies.calibrate import calibrate
 from med3d_cli.studies.commands import requeue, runs, show, submit
 from med3d_cli.studies.watch import watch
 from med3d_client.study_stream import UnsendableStudy
@@ -39,7 +40,7 @@ def make_app() -> typer.Typer:
         add_completion=False,
     )
     app.callback()(_options)
-    plain = (serve, submit, runs, show, requeue, analyse, watch, worker, demo)
+    plain = (serve, submit, runs, show, requeue, analyse, calibrate, watch, worker, demo)
     for command in (*plain, ledger, backup, restore, replay, retention, capacity):
         app.command()(command)
     app.add_typer(audit_commands(), name="audit")

@@ -18,17 +18,17 @@ def bids_rows(dataset: Path) -> Iterator[ManifestRow]:
     several runs in one session the first by name is taken. Raises ManifestError that names each participant without an
     image, with the row.
     """
-    participants = _table(dataset / PARTICIPANTS_TSV)
+    participants = read_tsv(dataset / PARTICIPANTS_TSV)
     if not participants or "participant_id" not in participants[0]:
         raise ManifestError([f"row 1: {PARTICIPANTS_TSV} has no column participant_id, or no rows"])
     problems, found = [], []
     for number, record in enumerate(participants, start=2):
         name = record["participant_id"]
         subject = name if name.startswith("sub-") else f"sub-{name}"
-        images = _images(dataset / subject) if name else {}
+        images = t1w_images(dataset / subject) if name else {}
         if not images:
             problems.append(f"row {number}: {subject} has no anat/*_T1w.nii.gz")
-        ages = _session_ages(dataset / subject / f"{subject}_sessions.tsv")
+        ages = session_ages(dataset / subject / f"{subject}_sessions.tsv")
         for session, image in images.items():
             values = _values(record, subject, session if len(images) > 1 else "", image.relative_to(dataset))
             found.append(ManifestRow(number, values | ({"age": ages[session]} if ages.get(session) else {})))
@@ -37,7 +37,7 @@ def bids_rows(dataset: Path) -> Iterator[ManifestRow]:
     yield from found
 
 
-def _images(subject: Path) -> dict[str, Path]:
+def t1w_images(subject: Path) -> dict[str, Path]:
     """The first T1w image of each session; the session is "" where the dataset has none."""
     first: dict[str, Path] = {}
     folders = [("", subject), *((folder.name, folder) for folder in sorted(subject.glob("ses-*")))]
@@ -48,10 +48,11 @@ def _images(subject: Path) -> dict[str, Path]:
     return first
 
 
-def _session_ages(path: Path) -> dict[str, str]:
+def session_ages(path: Path) -> dict[str, str]:
+    """The age of each session that a sub-*_sessions.tsv tells; empty where there is no such file."""
     if not path.is_file():
         return {}
-    return {record.get("session_id", ""): record.get("age", "") for record in _table(path)}
+    return {record.get("session_id", ""): record.get("age", "") for record in read_tsv(path)}
 
 
 def _values(record: dict[str, str], subject: str, session: str, image: Path) -> dict[str, str | None]:
@@ -69,7 +70,7 @@ def _values(record: dict[str, str], subject: str, session: str, image: Path) -> 
     return values if site is None else values | {"site": site}
 
 
-def _table(path: Path) -> list[dict[str, str]]:
+def read_tsv(path: Path) -> list[dict[str, str]]:
     """Rows of a TSV by column; what BIDS calls "n/a" is empty."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, delimiter="\t", restval="")

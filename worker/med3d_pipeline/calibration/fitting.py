@@ -84,10 +84,10 @@ def fit_site(
     left_out: how many others there were that could not be used. Raises CalibrationRefused where the heads are too few,
     of too narrow ages, of several scanners, or their ages have nothing to do with the estimates.
     """
-    _check_name(site)
+    check_name(site)
     ages = np.array([head.age_years for head in heads])
     estimates = np.array([head.sighting.estimate_years for head in heads])
-    _check_number(len(heads), left_out)
+    check_number(len(heads), left_out)
     with_slope = _check_ages(ages, estimates)
     scanners = scanners_of([head.acquisition for head in heads])
     if len(scanners) > 1:
@@ -170,7 +170,8 @@ def _rounded(values: Floats, digits: int) -> tuple[float, ...]:
     return tuple(round(float(value), digits) for value in values)
 
 
-def _check_name(site: str) -> None:
+def check_name(site: str) -> None:
+    """Raise CalibrationRefused where ``site`` is no label."""
     try:
         TypeAdapter(SiteName).validate_python(site)
     except ValidationError as error:
@@ -181,7 +182,8 @@ def _check_name(site: str) -> None:
         ) from error
 
 
-def _check_number(count: int, left_out: int) -> None:
+def check_number(count: int, left_out: int) -> None:
+    """Raise CalibrationRefused where ``count`` heads are too few; ``left_out`` more cannot be used."""
     if count >= LEAST_HEADS:
         return
     others = f" ({left_out} more could not be used)" if left_out else ""

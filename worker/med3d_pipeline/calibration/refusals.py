@@ -31,3 +31,17 @@ class CalibrationRefused(PipelineError):  # noqa: N818 - a refusal is an answer,
         self.code = code
         self.reason = reason
         self.details = dict(details or {})
+
+
+def refuse_patients(groups: Mapping[str, int], healthy: int) -> None:
+    """Raise CalibrationRefused where heads are stated as other than healthy; groups: their words and numbers."""
+    if not groups:
+        return
+    told = ", ".join(f"{group} {count}" for group, count in sorted(groups.items()))
+    raise CalibrationRefused(
+        CalibrationCode.PATIENTS,
+        f"{sum(groups.values())} of {sum(groups.values()) + healthy} heads are stated as other than healthy ({told}). "
+        "What a disease does to the brain would be taken for the scanner's doing. Name the words that mean healthy "
+        "(--healthy), and the others are left out.",
+        {"groups": dict(groups), "healthy": healthy},
+    )

@@ -168,6 +168,12 @@ class Predictor:
         errors = self._reconstruction_errors(tensors, latents)
         return [Sighting(*found) for found in zip(latents, map(float, ages), errors, strict=True)]
 
+    def refusal(self, sighting: Sighting) -> InputRefused | None:
+        """Tell whether the head is beyond the bundle's limits, which no calibration moves."""
+        distance = float(self._space.distance(sighting.latent[None])[0])
+        beyond = Unlikeness(distance, sighting.reconstruction_error).beyond(self._limits)
+        return out_of_distribution(beyond, None) if beyond else None
+
     def predict(
         self,
         tensors: Float32,

@@ -1,0 +1,115 @@
+"""`med3d calibrate` around a model whose science is canned."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from factories.calibrations import CREATED, bearings, site_heads
+from factories.models import CannedPreprocessor, loaded_model
+from factories.predictions import latent_space, tensors
+from med3d_cli.errors import CommandError
+from med3d_cli.main import make_app
+from med3d_cli.studies.calibrate import Order, make_calibration
+from med3d_cli.studies.calibration_list import read_list
+from med3d_cli.studies.calibration_page import calibration_page
+from med3d_pipeline.bundle.bundle_signature import TrustedKeys, make_signing_key, read_signing_key
+from med3d_pipeline.calibration.files import read_calibration
+from med3d_pipeline.calibration.fitting import fit_site
+from med3d_pipeline.calibration.outlook import outlook
+from med3d_pipeline.calibration.site_calibration import CalibratedSite
+
+
+class HeadsInTurn(CannedPreprocessor):
+    """Each head another tensor; the model of factories.predictions makes 50 + 10 x years of its first value."""
+
+    def __init__(self, estimates):
+        super().__init__()
+        self.tensors = [tensors([(years - 50) / 10, 0.1 * (n % 3), 0, 0])[0] for n, years in enumerate(estimates)]
+
+    def __call__(self, volume, on_stage=lambda _: None):
+        self.tensor = self.tensors[self.calls]
+        self.overlap = 0.1 if self.calls in self.faulty else 0.95
+        return super().__call__(volume, on_stage)
+
+    faulty = frozenset()
+
+
+@pytest.fixture
+def heads(tmp_path):
+    """22 heads of 20 to 62 years, as files and a list."""
+    voxels = np.random.default_rng(0).integers(1, 900, (70, 80, 72)).astype(np.int16)
+    lines = ["path,age"]
+    for number in range(22):
+        nib.save(nib.Nifti1Image(voxels + number, np.diag([2.5, 2.5, 2.5, 1.0])), tmp_path / f"{number}.nii")
+        lines.append(f"{number}.nii,{20 + 2 * number}")
+    (tmp_path / "heads.csv").write_text("\n".join(lines))
+    return tmp_path / "heads.csv"
+
+
+def made(heads, faulty=(), key=None):
+    preprocessor = HeadsInTurn([20 + 2 * number + 5 for number in range(22)])
+    preprocessor.faulty = frozenset(faulty)
+    console = Console(record=True, width=300)
+    out = heads.parent / "site_calibration.json"
+    make_calibration(loaded_model(preprocessor), read_list(heads), Order("Ward 3", out, key, 365), console)
+    return out, console.export_text()
+
+
+def test_a_site_s_heads_become_a_signed_calibration_and_a_page(heads, tmp_path, capsys):
+    make_signing_key(tmp_path / "hospital.pem")
+    out, _ = made(heads, key=read_signing_key(tmp_path / "hospital.pem"))
+    found = read_calibration(out, TrustedKeys.read(tmp_path)).calibration
+    assert (found.site, found.heads, found.age_range_years) == ("Ward 3", 22, (20.0, 62.0))
+    assert CalibratedSite(found, latent_space()).age_years(45.0) == pytest.approx(40.0, abs=0.01)
+    shown = capsys.readouterr().out
+    assert "+5.0 years" in shown
+    assert "expected with 100 heads" in shown
+    page = (tmp_path / "site_calibration.html").read_text()
+    assert page.count("<svg") == 2
+    assert "Calibration for Ward 3" in page
+
+
+def test_heads_that_the_quality_gate_refuses_are_left_out_and_listed_with_their_rows(heads):
+    out, said = made(heads, faulty=[4, 7])
+    assert "left out: row 6: not_a_head:" in said
+    assert "left out: row 9: not_a_head:" in said
+    assert "NOT SIGNED" in said
+    found = read_calibration(out, None).calibration
+    assert (found.heads, found.left_out) == (20, 2)
+    assert "<td>not_a_head</td><td>2</td><td>6, 9</td>" in (heads.parent / "site_calibration.html").read_text()
+
+
+def test_too_few_that_pass_are_refused_and_nothing_is_written(heads):
+    with pytest.raises(CommandError, match=r"calibration_too_few_heads: There are 19 .* \(3 more") as refused:
+        made(heads, faulty=[1, 2, 3])
+    assert refused.value.exit_code == 3
+    assert not (heads.parent / "site_calibration.json").exists()
+
+
+def run(*arguments):
+    return CliRunner().invoke(make_app(), ["calibrate", *map(str, arguments)])
+
+
+def test_patients_are_refused_before_any_head_is_looked_at(heads, tmp_path):
+    text = heads.read_text().replace("path,age", "path,age,diagnosis").replace("\n", ",MS\n")
+    heads.write_text(text.replace("diagnosis,MS", "diagnosis") + ",MS")
+    done = run(heads, "--site", "Ward 3", "--out", tmp_path / "x.json")
+    assert str(done.exception).startswith("calibration_patients: 22 of 22 heads")
+    assert done.exception.exit_code == 3
+
+
+@pytest.mark.parametrize(("site", "code"), [("Ward 3", "calibration_too_few_heads"), ("<b>", "calibration_bad_name")])
+def test_what_no_look_can_mend_is_refused_at_once(tmp_path, site, code):
+    (tmp_path / "heads.csv").write_text("path,age\n")
+    done = run(tmp_path / "heads.csv", "--site", site, "--out", tmp_path / "x.json")
+    assert str(done.exception).startswith(code)
+
+
+def test_a_calibration_that_tells_little_says_so_on_its_page():
+    narrow = fit_site(site_heads(20, ages=(30, 40), noise=9.0), "Ward 3", bearings(), CREATED)
+    page = calibration_page(narrow, outlook(narrow, 0.9), 0.9, ())
+    assert "the offset alone was fitted" in page
+    assert "its numbers tell little of one person" in page
+    assert "<script" not in page

@@ -1,0 +1,91 @@
+import pytest
+
+from med3d_cli.errors import CommandError
+from med3d_cli.studies.calibration_list import read_list
+
+
+def bids(folder, participants, sessions=()):
+    """A dataset whose participants all have an image but sub-none."""
+    lines = [line.split(" ") for line in participants.splitlines()]
+    (folder / "participants.tsv").write_text("\n".join("\t".join(words) for words in lines) + "\n")
+    for name, *_ in lines[1:]:
+        if name != "sub-none":
+            for session in sessions or ("",):
+                place = folder / name / session / "anat"
+                place.mkdir(parents=True, exist_ok=True)
+                (place / f"{name}_T1w.nii.gz").touch()
+    return folder
+
+
+def csv(folder, text, *files):
+    for name in files:
+        (folder / name).touch()
+    path = folder / "heads.csv"
+    path.write_text(text)
+    return path
+
+
+def codes(found):
+    return [(one.row, one.code) for one in found.left_out]
+
+
+def test_a_bids_dataset_gives_one_head_a_person_with_the_age_of_its_session(tmp_path):
+    place = bids(tmp_path, "participant_id age\nsub-1 30\nsub-2 n/a\nsub-none 40", ("ses-1", "ses-2"))
+    (place / "sub-1" / "sub-1_sessions.tsv").write_text("session_id\tage\nses-1\t31.5\nses-2\t35\n")
+    found = read_list(place)
+    assert [(head.row, head.age_years, head.path.parts[-3]) for head in found.heads] == [
+        (2, 31.5, "ses-1"), (3, None, "ses-1"),
+    ]  # fmt: skip
+    assert codes(found) == [(4, "no_image")]
+
+
+def test_a_csv_gives_paths_beside_it_and_ages(tmp_path):
+    found = read_list(csv(tmp_path, 'path,age\na.nii,41\nb.nii,"42,5"\n', "a.nii", "b.nii"))
+    assert [(head.path.name, head.age_years) for head in found.heads] == [("a.nii", 41.0), ("b.nii", 42.5)]
+    assert found.left_out == ()
+
+
+def test_a_folder_with_participants_csv_is_read(tmp_path):
+    csv(tmp_path, "t1w,age\na.nii,41\n", "a.nii").rename(tmp_path / "participants.csv")
+    assert len(read_list(tmp_path).heads) == 1
+
+
+def test_other_groups_than_healthy_ones_are_counted_as_patients(tmp_path):
+    found = read_list(bids(tmp_path, "participant_id age Group\nsub-1 30 Control\nsub-2 31 depr\nsub-3 32 depr"))
+    assert (len(found.heads), found.patients) == (1, {"depr": 2})
+    assert codes(found) == [(3, "not_healthy"), (4, "not_healthy")]
+
+
+def test_the_words_that_mean_healthy_may_be_named_and_then_others_are_left_out(tmp_path):
+    place = bids(tmp_path, "participant_id age group\nsub-1 30 A\nsub-2 31 B\nsub-3 32 control")
+    found = read_list(place, ["a"])
+    assert ([head.row for head in found.heads], found.patients) == ([2], {})
+    assert codes(found) == [(3, "not_healthy"), (4, "not_healthy")]
+
+
+def test_a_row_without_a_group_among_others_that_have_one_is_left_out(tmp_path):
+    found = read_list(bids(tmp_path, "participant_id age group\nsub-1 30 control\nsub-2 31 n/a"))
+    assert codes(found) == [(3, "group_not_stated")]
+    assert codes(read_list(bids(tmp_path, "participant_id age group\nsub-1 30 n/a\nsub-2 31 n/a"))) == []
+
+
+def test_a_person_or_a_file_counts_once(tmp_path):
+    text = "path,age,participant_id\na.nii,41,P\nb.nii,41,P\n"
+    assert codes(read_list(csv(tmp_path, text, "a.nii", "b.nii"))) == [(3, "same_person")]
+    assert codes(read_list(csv(tmp_path, "path,age\na.nii,41\n./a.nii,41\n", "a.nii"))) == [(3, "same_person")]
+
+
+@pytest.mark.parametrize("age", ["old", "-3", "999", "nan"])
+def test_an_age_that_is_none_leaves_its_row_out(tmp_path, age):
+    assert codes(read_list(csv(tmp_path, f"path,age\na.nii,{age}\n", "a.nii"))) == [(2, "age_unusable")]
+
+
+def test_a_path_that_leads_to_nothing_leaves_its_row_out(tmp_path):
+    assert codes(read_list(csv(tmp_path, "path,age\ngone.nii,3\n,4\n"))) == [(2, "no_image"), (3, "no_image")]
+
+
+def test_what_is_no_list_is_one_clear_line(tmp_path):
+    with pytest.raises(CommandError, match=r"neither participants.tsv nor participants.csv"):
+        read_list(tmp_path)
+    with pytest.raises(CommandError, match="the column path is missing"):
+        read_list(csv(tmp_path, "age\n3\n"))
