@@ -79,6 +79,14 @@ class Cohort:
         """Points, 0 to 110; NaN where the test was not taken."""
         return np.array([subject.sdmt for subject in self.subjects])
 
+    def spread_over_ages(self, count: int) -> list[int]:
+        """Where the first scans of ``count`` people stand, from the youngest to the oldest in even steps of rank."""
+        first: dict[str, int] = {}
+        for place, subject in enumerate(self.subjects):
+            first.setdefault(subject.participant_id, place)
+        by_age = sorted(first.values(), key=lambda place: self.subjects[place].age_years)
+        return [by_age[rank] for rank in np.linspace(0, len(by_age) - 1, count).round().astype(int)]
+
     def digest(self) -> str:
         """sha256 of who is in it, whatever the order of rows: what a stored split belongs to."""
         said = sorted(f"{subject.participant_id}\t{subject.visit}" for subject in self.subjects)

@@ -1,4 +1,4 @@
-"""The ``med3d-export`` command: prepare, train, evaluate, compare, release, renew, promote."""
+"""The ``med3d-export`` command: prepare, train, evaluate, compare, release, renew, promote, repeatability."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from tqdm import tqdm
 
 from med3d_export.cohort import CohortError
 from med3d_export.comparison_run import ComparisonError
@@ -18,7 +19,10 @@ from med3d_export.promotion import PromotionError, put_in_place
 from med3d_export.promotion_run import compare_bundles
 from med3d_export.release import ReleaseError
 from med3d_export.renewal import renew_bundle
+from med3d_export.repeatability.scores import RepeatabilityError
+from med3d_export.repeatability.trial import chosen_heads, measure_repeatability
 from med3d_export.report.comparison_report import plan_text
+from med3d_export.report.repeatability_report import write_repeatability
 from med3d_export.report.shift_report import write_shifts
 from med3d_export.shift_trial import ShiftTrial
 from med3d_export.tensor_cache import default_cache
@@ -29,8 +33,8 @@ from med3d_pipeline.bundle.bundle_signature import SIGNATURE, read_signing_key, 
 from med3d_pipeline.errors import PipelineError
 
 KNOWN_FAULTS = (
-    CohortError, ComparisonError, ParityError, PipelineError, PromotionError, ReleaseError, RunIncomplete,
-    TrainingError, ValidationError,
+    CohortError, ComparisonError, ParityError, PipelineError, PromotionError, ReleaseError, RepeatabilityError,
+    RunIncomplete, TrainingError, ValidationError,
 )  # fmt: skip
 
 app = typer.Typer(no_args_is_help=True, help="Train the InfoVAE and release it as a bundle.", add_completion=False)
@@ -63,6 +67,13 @@ SigningKey = Annotated[
 Released = Annotated[Path, typer.Option("--released", help="folder of the bundle", exists=True, file_okay=False)]
 Version = Annotated[str, typer.Option("--version", help="version of the new bundle, such as 0.2.1")]
 Out = Annotated[Path, typer.Option("--out", help="folder of the bundle; must be empty or absent")]
+Measured = Annotated[Path, typer.Option("--bundle", help="folder of the bundle", exists=True, file_okay=False)]
+RepeatedHeads = Annotated[int, typer.Option("--heads", help="heads of the cohort, spread over the ages", min=3)]
+DicomStudies = Annotated[
+    list[Path] | None,
+    typer.Option("--study", help="folder of a DICOM study to ask about as well; repeatable", exists=True),
+]
+Pages = Annotated[Path, typer.Option("--out", help="folder that table, JSON and figure are written to")]
 
 
 @app.command()
@@ -162,6 +173,19 @@ def promote(
         typer.echo(f"{promotion.candidate} is in place")
         if not (in_place / SIGNATURE).exists():
             typer.echo("nobody has signed it, so workers refuse it: med3d bundle sign")
+
+
+@app.command()
+def repeatability(
+    bundle: Measured, data: Data, out: Pages, heads: RepeatedHeads = 24, study: DicomStudies = None, jobs: Jobs = 2
+) -> None:
+    """Ask a bundle about the same heads again, rewritten and as other scans would show them; tell SD and ICC."""
+    chosen = chosen_heads(data, heads, study or [])
+    with tqdm(total=len(chosen), desc="asking again", unit="head") as bar:
+        found = measure_repeatability(bundle, chosen, jobs, bar.update)
+    for score in found.together.values():
+        typer.echo(f"{score.group}: SD within a head {score.within_subject_sd_years:.3f} years, {score.heads} heads")
+    typer.echo(f"{write_repeatability(found, out)}")
 
 
 def _experiment(config: Path, data: Path, cache: Path | None, jobs: int) -> Experiment:

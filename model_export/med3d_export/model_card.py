@@ -16,6 +16,13 @@ SIMULATED_SDMT = (
     "The SDMT head learned from simulated labels: it demonstrates the path and says nothing about a person."
 )
 
+REPEATABILITY = """\
+## Repeatability
+
+How far the brain age of one person moves with noise, resolution and pose (SD within a head, ICC), and whether it moves
+with the way a scan is written down, is measured on a released bundle, this text included: `med3d-export repeatability`.
+The project's figures stand in docs/model/repeatability.md, with the digest of the bundle that they were made with."""
+
 UNKNOWN_SITES = """\
 A scan of **another site, or of none that is told, is not corrected and is worse off than with a model that corrects
 for none**: on phantoms of three sites, one left out at a time, the error rose from 7.94 to 11.05 years
@@ -73,6 +80,7 @@ def model_card(
         _groups(metrics),
         _sites(config, cohort, metrics),
         _intervals_and_images(metrics),
+        REPEATABILITY,
         _sdmt(sdmt_evidence, metrics),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits(sdmt_evidence)),
     )

@@ -55,12 +55,12 @@ class ShiftTrial:
         """Try every shift on ``heads`` subjects spread over the ages, then each study (by its name) as it is."""
         cohort, grid = self.experiment.cohort(), self.experiment.brain_grid()
         good = held_out_novelty(found)
-        rows = np.argsort(cohort.ages_years)[np.linspace(0, len(cohort) - 1, self.heads).round().astype(int)]
+        rows = cohort.spread_over_ages(self.heads)
         results = []
         for name in SHIFTS:
-            trials = [Trial(cohort.subjects[row].t1w, name, int(row)) for row in rows]
+            trials = [Trial(cohort.subjects[row].t1w, name, row) for row in rows]
             self._prepare(trials)
-            tried = [self._try(trial, _fold_of(found, int(row)), grid) for trial, row in zip(trials, rows, strict=True)]
+            tried = [self._try(trial, _fold_of(found, row), grid) for trial, row in zip(trials, rows, strict=True)]
             results.append(score_shift(name, tried, good))
             on_done(name)
         for name, folder in studies.items():

@@ -16,19 +16,29 @@ Shift = Callable[[Volume, Random], Volume]
 
 
 def rician_noise(head: Volume, random: Random) -> Volume:
-    """Noise with a sigma of 15 % of the 99th percentile on both channels of the magnitude image."""
-    sigma = 0.15 * float(np.percentile(head.voxels, 99))
+    """Noise with a sigma of 15 % of the 99th percentile."""
+    return with_rician_noise(head, 0.15, random)
+
+
+def with_rician_noise(head: Volume, share_of_signal: float, random: Random) -> Volume:
+    """Noise with a sigma of this share of the 99th percentile on both channels of the magnitude image."""
+    sigma = share_of_signal * float(np.percentile(head.voxels, 99))
     real, imaginary = random.normal(0.0, sigma, (2, *head.shape))
     return _with(head, np.hypot(head.voxels + real, imaginary))
 
 
 def bias_field(head: Volume, random: Random) -> Volume:
-    """Brightness that falls from one side to the other by a factor of 5, in a direction of chance."""
+    """Brightness that falls from one side to the other by a factor of 5."""
+    return with_gain_field(head, 5.0, random)
+
+
+def with_gain_field(head: Volume, ratio: float, random: Random) -> Volume:
+    """Brightness that falls from one side to the other by this factor, in a direction of chance."""
     direction = random.normal(size=3)
     direction /= np.linalg.norm(direction)
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in head.shape), indexing="ij")
     along = sum(part * axis for part, axis in zip(direction, axes, strict=True))
-    return _with(head, head.voxels * np.exp(0.5 * np.log(5.0) * along))
+    return _with(head, head.voxels * np.exp(0.5 * np.log(ratio) * along))
 
 
 def blur(head: Volume, _random: Random) -> Volume:
