@@ -51,7 +51,7 @@ def capacity(
     shape = DayShape(arrivals, stat_share, busy_share, busy_h=busy_hours, window_h=window_hours)
     night = arrivals == "night"
     target_s, share = (window_hours * 3600, 1.0) if night else (target_minutes * 60, 0.95)
-    gpu_s, study_bytes = (None if gpu is None else gpu / 1000), (None if study_mb is None else study_mb * 1e6)
+    gpu_s, study_bytes = _gpu_head_s(gpu, costs), (None if study_mb is None else study_mb * 1e6)
     prices = Prices(price_core_hour, price_gpu_hour, price_tb_month)
     try:
         with Console(stderr=True).status("simulating"):
@@ -87,12 +87,28 @@ def _show(plans: list[CapacityPlan], costs: MeasuredCosts, *, priced: bool) -> N
     console = Console()
     console.print(shown)
     if plans[0].demand.gpu_s is not None:
-        console.print(f"GPU: {1000 * plans[0].demand.gpu_s:g} ms for a head, as you said; no GPU has been measured.")
+        console.print(_gpu_line(plans[0].demand.gpu_s, costs))
+
+
+def _gpu_head_s(stated_ms: float | None, costs: MeasuredCosts) -> float | None:
+    """Seconds of a GPU for one head: as stated, else as the table has it, else None."""
+    if stated_ms is not None:
+        return stated_ms / 1000
+    return None if costs.gpu is None else costs.gpu.head_s
+
+
+def _gpu_line(head_s: float, costs: MeasuredCosts) -> str:
+    said = f"GPU: {1000 * head_s:g} ms for a head"
+    if costs.gpu is None:
+        return f"{said}, as you said; no GPU has been measured."
+    if costs.gpu.head_s != head_s:
+        return f"{said}, as you said; measured: {1000 * costs.gpu.head_s:g} ms ({costs.gpu.machine})."
+    return f"{said}, measured {costs.gpu.date}: {costs.gpu.machine}."
 
 
 def rows(plans: list[CapacityPlan], *, priced: bool) -> list[tuple[str, list[str]]]:
     """The table's rows: a name, and a cell for each plan."""
-    gpus = [("GPUs (by your time for a head)", [f"{made.gpus:,}" for made in plans])] if plans[0].gpus else []
+    gpus = [("GPUs (by the time for a head)", [f"{made.gpus:,}" for made in plans])] if plans[0].gpus else []
     money = [
         ("cost a month, workers always there", [f"{made.cost_month:,.0f}" for made in plans]),
         ("cost a month, workers only while they work", [f"{made.cost_month_if_scaled:,.0f}" for made in plans]),

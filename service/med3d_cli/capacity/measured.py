@@ -51,6 +51,24 @@ class MemoryBytes(_Table):
     worker: Bytes = Field(description="resident, with the model loaded")
 
 
+class GpuBatch(_Table):
+    """Encoding in batches of one size, the copies to and from the device included."""
+
+    heads: int = Field(gt=0)
+    head_s: Seconds
+
+
+class GpuCosts(_Table):
+    """Prediction on a GPU, as deploy/gpu-check measures it: with a date, a command and a machine of its own."""
+
+    date: str
+    command: str
+    machine: str
+    provider: str
+    head_s: Seconds = Field(description="from a tensor to an answer: encoder, decoder and heads, in batches")
+    encoding: tuple[GpuBatch, ...] = ()
+
+
 class Check(_Table):
     """A prediction beside a real run, from arrival to answer. Its studies are others than those of the costs."""
 
@@ -81,6 +99,7 @@ class MeasuredCosts(_Table):
     study: StudyBytes
     memory: MemoryBytes
     checked: tuple[Check, ...] = ()
+    gpu: GpuCosts | None = Field(None, description="where prediction is done on a GPU; None: by the workers")
 
 
 def shipped_costs() -> MeasuredCosts:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from factories.costs import COSTS
 from med3d_cli.capacity.day import DAY_S, OTHERS, STAT, DayShape, StudyTimes
-from med3d_cli.capacity.measured import shipped_costs
+from med3d_cli.capacity.measured import GpuCosts, shipped_costs
 from med3d_cli.capacity.picture import day_picture
 from med3d_cli.capacity.plan import Day, Demand, Prices, plan
 from med3d_cli.capacity.simulation import WORKERS, quantile, simulate
@@ -180,3 +180,13 @@ def test_the_shipped_table_was_measured_and_its_predictions_of_runs_at_once_held
         jobs = list(StudyTimes(times, costs.copy_s).jobs([(0.0, OTHERS)] * studies, copy_pool="couriers"))
         last = simulate(jobs, {"couriers": 1, WORKERS: workers}).last_end_s
         assert last == pytest.approx(recorded["last answered"].predicted_s, abs=0.06), "the simulator still says so"
+
+
+def test_a_gpu_that_was_measured_is_planned_with_unless_another_time_is_stated(tmp_path):
+    gpu = GpuCosts(date="2026-01-02", command="deploy/gpu-check", machine="a GPU", provider="cuda", head_s=0.02)
+    (tmp_path / "gpu.json").write_text(COSTS.model_copy(update={"gpu": gpu}).model_dump_json())
+    told = run("--studies-per-day", 100, "--measured", tmp_path / "gpu.json").stdout
+    assert "GPUs (by the time for a head)" in told
+    assert "GPU: 20 ms for a head, measured 2026-01-02: a GPU." in told
+    stated = run("--studies-per-day", 100, "--measured", tmp_path / "gpu.json", "--gpu", 12).stdout
+    assert "GPU: 12 ms for a head, as you said; measured: 20 ms (a GPU)." in stated

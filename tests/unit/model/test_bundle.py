@@ -2,12 +2,18 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from med3d_pipeline.bundle.bundle import REQUIRED, Bundle
+from med3d_pipeline.bundle.reference_case import ReferenceCase
 from med3d_pipeline.errors import BundleError
+from med3d_pipeline.inference.prediction import SubjectAttributes
+from med3d_pipeline.runtime.onnx_sessions import OnnxSession, SessionOptions, open_session
+from med3d_pipeline.study.acquisition import Acquisition
 
 SHIPPED = Path(__file__).parents[3] / "model_export" / "bundles" / "infovae-ixi-hh"
 
@@ -87,3 +93,35 @@ def test_a_manifest_without_a_part_is_refused(bundle_copy, name):
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path):
     with pytest.raises(BundleError, match=r"manifest\.json"):
         Bundle.open(tmp_path)
+
+
+class PlayedGpu:
+    """A session that computes on the CPU, calls itself a GPU and notes how many it was given at once."""
+
+    providers, on_gpu = ("CUDAExecutionProvider",), True
+
+    def __init__(self, session: OnnxSession, sizes: list[int]) -> None:
+        self._session, self._sizes = session, sizes
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self._sizes.append(len(next(iter(inputs.values()))))
+        return self._session.run(inputs)
+
+
+class BundleOnGpu(Bundle):
+    """Its networks compute on a GPU that is played."""
+
+    def _session(self, name: str) -> PlayedGpu:
+        sizes = self.__dict__.setdefault("sizes", {}).setdefault(name, [])
+        return PlayedGpu(open_session(self.path / name, SessionOptions(provider="cpu")), sizes)
+
+
+def test_encoder_and_decoder_run_in_the_batches_of_the_gpu_and_answer_as_without_one() -> None:
+    bundle = BundleOnGpu.open(SHIPPED, verify=False, gpu_batch=2)
+    tensors = np.stack([ReferenceCase.load(SHIPPED).tensor] * 3)
+    subjects, scans = [SubjectAttributes()] * 3, [Acquisition()] * 3
+    answers = bundle.predictor().predict(tensors, subjects, scans)
+    assert bundle.sizes == {"encoder.onnx": [2, 2], "decoder.onnx": [2, 2]}
+    (expected,) = Bundle.open(SHIPPED, "cpu", verify=False).predictor().predict(tensors[:1], subjects[:1], scans[:1])
+    for answer in answers:
+        assert answer.brain_age.estimate == pytest.approx(expected.brain_age.estimate, abs=1e-3)

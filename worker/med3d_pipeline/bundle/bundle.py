@@ -239,6 +239,10 @@ class Bundle:
     def _session(self, name: str) -> OnnxSession:
         return open_session(self.path / name, self._options)
 
+    def _batched_session(self, name: str) -> OnnxSession | FixedBatches:
+        session = self._session(name)
+        return FixedBatches(session, self._gpu_batch) if session.on_gpu else session
+
     def _head_session(self, name: str) -> OnnxSession:
         # Support vector regression is an operator that only ONNX Runtime's own CPU kernels know.
         return open_session(self.path / name, SessionOptions(provider="cpu", threads=1))
@@ -249,9 +253,7 @@ class Bundle:
 
     @cached_property
     def _encoder(self) -> LatentEncoder:
-        session = self._session("encoder.onnx")
-        runs = FixedBatches(session, self._gpu_batch) if session.on_gpu else session
-        return LatentEncoder(runs, self.spec.shape, self.manifest.latent_dimension)
+        return LatentEncoder(self._batched_session("encoder.onnx"), self.spec.shape, self.manifest.latent_dimension)
 
     @cached_property
     def _brain_age_head(self) -> RegressionHead:
@@ -282,4 +284,4 @@ class Bundle:
         """None where there is no decoder, or nothing to hold its errors against."""
         if DECODER not in self.manifest.files or not len(space.held_out_reconstruction_errors):
             return None
-        return Reconstruction(self._session(DECODER), brain_on_grid(self._assets.template(), self.spec))
+        return Reconstruction(self._batched_session(DECODER), brain_on_grid(self._assets.template(), self.spec))

@@ -1,0 +1,210 @@
+"""deploy/gpu-check on devices that are played: what it says of a sound one and of each fault."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from med3d_cli.capacity.measured import read_costs, shipped_costs
+from med3d_pipeline.errors import BundleError, DeviceMemoryError, InferenceError, PipelineError
+from med3d_pipeline.runtime.onnx_sessions import SessionOptions
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, DEPLOY / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up, and one script imports the other
+    spec.loader.exec_module(module)
+    return module
+
+
+host = script("gpu_check_host")
+check = script("gpu_check")
+
+SHAPE = (4, 4, 4)
+TENSOR_BYTES = 4 * 4**3
+
+
+@dataclass
+class Device:
+    """A GPU with so much memory; others may hold ``held`` of it. off: how far its answers are from the CPU's."""
+
+    memory: int = 2**40
+    held: int = 0
+    off: float = 0.0
+    obeys_limits: bool = True
+    error: type[InferenceError] = DeviceMemoryError
+    words: str = "no memory"
+    opened: list = field(default_factory=list)
+
+    def open(self, options: SessionOptions):
+        if options.provider == "tensorrt":
+            raise BundleError("cannot load the network with TensorrtExecutionProvider")
+        self.opened.append(options)
+        return Session(self, options)
+
+    @contextlib.contextmanager
+    def full(self):
+        self.held = self.memory
+        yield
+        self.held = 0
+
+    def encoding(self, **more):
+        options = SessionOptions(provider=more.pop("provider", "cuda"))
+        return check.Encoding(self.open, options, SHAPE, self.full, **more)
+
+
+@dataclass
+class Session:
+    device: Device
+    options: SessionOptions
+
+    @property
+    def on_gpu(self):
+        return self.options.provider == "cuda"
+
+    @property
+    def providers(self):
+        return ("CUDAExecutionProvider",) if self.on_gpu else ("CPUExecutionProvider",)
+
+    def run(self, inputs):
+        tensor = inputs["tensor"]
+        limit = self.options.gpu_mem_limit_bytes if self.device.obeys_limits else None
+        free = min(self.device.memory - self.device.held, limit or 2**60)
+        if self.on_gpu and tensor.nbytes > free:
+            raise self.device.error(self.device.words)
+        return {"latent": tensor.reshape(len(tensor), -1)[:, :3] + (self.device.off if self.on_gpu else 0)}
+
+
+def test_a_sound_device_is_right_and_quick_and_says_who_computes():
+    encoding = Device().encoding(batches=(1, 4))
+    assert encoding.provider() == "CUDAExecutionProvider"
+    assert "differ by at most 0.0e+00" in encoding.agreement()
+    assert list(encoding.speed()) == [1, 4]
+
+
+@pytest.mark.parametrize("off", [0.1, float("nan")])
+def test_a_device_that_computes_wrongly_is_found(off):
+    with pytest.raises(PipelineError, match="latents differ"):
+        Device(off=off).encoding().agreement()
+
+
+def test_batches_are_measured_up_to_the_first_that_does_not_fit():
+    assert list(Device(memory=4 * TENSOR_BYTES).encoding(batches=(1, 2, 4, 8, 16)).speed()) == [1, 2, 4]
+    with pytest.raises(PipelineError, match="single head"):
+        Device(memory=0).encoding().speed()
+
+
+@pytest.mark.parametrize("error", [DeviceMemoryError, InferenceError])
+def test_under_a_limit_batches_are_halved_in_whatever_words(error):
+    device = Device(error=error)
+    limited = device.encoding()
+    assert "same answers" in limited.memory_limit()
+    assert device.opened[-1].gpu_mem_limit_bytes == check.TIGHT_LIMIT_BYTES
+
+
+def test_a_limit_that_holds_nothing_back_is_a_fault():
+    with pytest.raises(PipelineError, match="no limit holds"):
+        Device(obeys_limits=False).encoding().memory_limit()
+
+
+def test_a_full_device_says_so_and_answers_again_when_it_is_free():
+    assert "said that memory ended; afterwards batches of 64" in Device().encoding().out_of_memory()
+
+
+def test_words_of_a_full_device_that_nobody_knows_are_told():
+    with pytest.raises(PipelineError, match="not understood: strange words"):
+        Device(error=InferenceError, words="strange words").encoding().out_of_memory()
+
+
+def test_where_no_gpu_computes_its_memory_is_left_out(capsys):
+    report = check.Report()
+    with report.check("memory limit") as say:
+        say(Device().encoding(provider="cpu").memory_limit())
+    assert capsys.readouterr().out == "left out  memory limit: no GPU computes here\n"
+    assert report.failed == 0
+
+
+def test_a_fault_is_counted_and_the_other_checks_go_on(capsys):
+    report = check.Report()
+    for off in (1.0, 0.0):
+        with report.check("beside the CPU") as say:
+            say(Device(off=off).encoding().agreement())
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("FAILED    beside the CPU")
+    assert second.startswith("ok        beside the CPU")
+    assert report.failed == 1
+
+
+def test_tensorrt_is_left_out_where_it_is_not_installed(capsys):
+    report = check.Report()
+    check.check_further(report, Device().encoding(provider="tensorrt"), Path("nowhere"), None)
+    assert capsys.readouterr().out.startswith("left out  tensorrt: cannot load the network")
+    assert report.failed == 0
+
+
+def test_memory_is_taken_in_ever_smaller_pieces_until_none_is_left():
+    free = 3 * host.LARGEST_PIECE_BYTES + 3 * host.SMALLEST_PIECE_BYTES
+
+    def take(size):
+        nonlocal free
+        if size > free:
+            raise RuntimeError("Available memory of 0 is smaller than requested bytes of 1")
+        free -= size
+        return size
+
+    assert sum(host.take_all(take)) == 3 * host.LARGEST_PIECE_BYTES + 3 * host.SMALLEST_PIECE_BYTES
+
+
+def test_a_device_is_full_while_its_holder_lives_and_a_holder_that_took_nothing_is_a_fault():
+    def holder(word):
+        return (sys.executable, "-c", f"import sys; print({word!r}, flush=True); sys.stdin.read()")
+
+    with host.FullDevice(0, holder(host.FULL)) as full:
+        assert full._holder.poll() is None
+    assert full._holder.poll() == 0
+    with pytest.raises(PipelineError, match="nothing could be taken"), host.FullDevice(0, holder(host.EMPTY)):
+        pass
+
+
+def test_the_table_is_one_that_capacity_reads(tmp_path):
+    host.write_costs(tmp_path / "gpu.json", "cuda", 0.003, {1: 0.001, 64: 0.00024})
+    costs = read_costs(tmp_path / "gpu.json")
+    assert (costs.gpu.head_s, costs.gpu.encoding[-1].heads) == (0.003, 64)
+    assert costs.model_copy(update={"gpu": None}) == shipped_costs()
+    with pytest.raises(PipelineError, match="cannot be written"):
+        host.write_costs(tmp_path / "no" / "gpu.json", "cuda", 0.003, {})
+
+
+def test_the_command_itself_passes_where_there_is_no_gpu(tmp_path, capsys):
+    table = tmp_path / "costs.json"
+    arguments = ["--provider", "auto", "--heads", "1", "--batches", "1", "--threads", "2", "--table", str(table)]
+    assert check.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "ok        auto, reference case" in said
+    assert "ok        end to end: 1 heads, 1 answered" in said
+    assert "FAILED" not in said
+    assert json.loads(table.read_text())["gpu"]["provider"] == "auto"
+    assert np.isfinite(read_costs(table).gpu.head_s)
+
+
+def test_a_folder_of_unpacked_packages_is_enough_from_wherever_it_is_called(tmp_path):
+    import onnxruntime
+
+    (tmp_path / "packages").symlink_to(Path(onnxruntime.__file__).parents[1])
+    environment = os.environ | {"MED3D_WHEELS": "packages", "MED3D_PYTHON": sys.executable, "PIP_NO_INDEX": "1"}
+    called = [str(DEPLOY / "gpu-check"), "--help"]
+    done = subprocess.run(
+        called, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--provider" in done.stdout
