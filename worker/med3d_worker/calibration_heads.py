@@ -11,6 +11,7 @@ from med3d_worker.faults import failure_of
 from med3d_worker.loaded_model import LoadedModel
 from med3d_worker.preparation import StudyPreparation, StudyRefused
 from med3d_worker.stage_clock import StageClock
+from med3d_worker.tensors import TensorCache
 from med3d_worker.unpacking import unpacked
 
 
@@ -31,8 +32,8 @@ NO_AGE = UnusableHead(
 class HeadReader:
     """Reads heads one by one, and refuses those that `med3d analyse` would refuse."""
 
-    def __init__(self, model: LoadedModel) -> None:
-        self._prepare = StudyPreparation(model)
+    def __init__(self, model: LoadedModel, tensors: TensorCache | None = None) -> None:
+        self._prepare = StudyPreparation(model, tensors)
         self._predictor = model.predictor
 
     def __call__(

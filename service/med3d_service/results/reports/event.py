@@ -37,6 +37,7 @@ def _brain_age(facts: ReportFacts) -> dict[str, Any] | None:
         "interval": _interval(age.interval),
         "gap": _estimate(age.gap),
         "gap_corrected": _estimate(age.gap_corrected),
+        "calibrated_for": facts.calibrated_for,
     }
 
 

@@ -82,6 +82,11 @@ class ReportFacts:
         return "refused" if self.result is None else self.result.assessment.decision
 
     @property
+    def calibrated_for(self) -> str | None:
+        """The site whose healthy heads the numbers are held against; None: the training cohort."""
+        return None if self.result is None else self.result.assessment.calibrated_for
+
+    @property
     def reasons(self) -> tuple[Reason, ...]:
         """Why a person should look, or why there is no number."""
         if self.result is not None:

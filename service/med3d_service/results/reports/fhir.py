@@ -118,6 +118,7 @@ def _conclusion(facts: ReportFacts) -> str:
         [
             f"{codes.DECISIONS[facts.decision].meaning}.",
             *(reason.sentence for reason in facts.reasons),
+            *([] if facts.calibrated_for is None else [f"Calibrated with healthy heads of {facts.calibrated_for}."]),
             codes.RESEARCH_USE,
         ]
     )
@@ -136,6 +137,9 @@ def _observations(facts: ReportFacts) -> list[Json]:
     for what, code, gap in gaps:
         if gap is not None:
             made.append(_observation(facts, what, code, gap.estimate, "years", "a", gap.interval))
+    if facts.calibrated_for is not None:
+        for one in made:
+            one["component"].append({"code": _own(codes.CALIBRATED_FOR), "valueString": facts.calibrated_for})
     made += _sdmt(facts, result)
     return made
 

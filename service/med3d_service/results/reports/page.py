@@ -190,7 +190,8 @@ def _position(result: Result, facts: ReportFacts) -> str:
     assert facts.cohort is not None
     position = position_by_age(result, facts.cohort)
     percentile = result.assessment.out_of_distribution.percentile
-    far = f"Distance from the training cohort: percentile {percentile:.0f}."
+    middle = "the training cohort" if facts.calibrated_for is None else f"healthy heads of {facts.calibrated_for}"
+    far = f"Distance from {_printable(middle)}: percentile {percentile:.0f}."
     name = _printable(facts.cohort.name)
     if position is None:
         return f"Red: this scan with its interval. Cohort: {name}. {far}"
@@ -252,7 +253,7 @@ def _footer(canvas: Canvas, facts: ReportFacts) -> None:
         RESEARCH_USE,
         f"Model {facts.bundle.name} {facts.bundle.version}, sha256 {facts.bundle.digest}",
         f"Run {facts.run_id}, {facts.answered_at:%Y-%m-%d %H:%M}; InfoVAE-Med3D {software}",
-        "The intervals are prediction intervals, calibrated on the reference cohort.",
+        f"The intervals are prediction intervals, calibrated on {_whose(facts)}.",
     ]
     canvas.setStrokeColor(FAINT)
     canvas.line(MARGIN, 68, RIGHT, 68)
@@ -260,6 +261,11 @@ def _footer(canvas: Canvas, facts: ReportFacts) -> None:
         canvas.setFillColor(INK if row == 0 else FAINT)
         canvas.setFont(BOLD if row == 0 else FONT, SMALL if row == 0 else 7)
         canvas.drawString(MARGIN, 56 - 11 * row, _fitting(line, 7, RIGHT - MARGIN))
+
+
+def _whose(facts: ReportFacts) -> str:
+    site = facts.calibrated_for
+    return "the reference cohort" if site is None else f"healthy heads of {_printable(site)}, as is the brain age"
 
 
 def _heading(canvas: Canvas, left: float, top: float, text: str) -> None:

@@ -134,7 +134,11 @@ def _group(facts: ReportFacts) -> MeasurementsAndQualitativeEvaluations:
         source_images=images,
     )
     group[0].ContentSequence.extend(
-        [*(_text(codes.REASON, str(reason)) for reason in facts.reasons), _text(codes.INTENDED_USE, codes.RESEARCH_USE)]
+        [
+            *(_text(codes.REASON, str(reason)) for reason in facts.reasons),
+            *([] if facts.calibrated_for is None else [_text(codes.CALIBRATED_FOR, facts.calibrated_for)]),
+            _text(codes.INTENDED_USE, codes.RESEARCH_USE),
+        ]
     )
     return group
 
@@ -157,7 +161,8 @@ def _measurements(result: Result) -> Iterator[Measurement]:
     if result.sdmt is not None:
         yield _sdmt(result.sdmt)
     percentile = result.assessment.out_of_distribution.percentile
-    yield Measurement(name=codes.OUT_OF_DISTRIBUTION, value=_rounded(percentile), unit=codes.PERCENT)
+    name = codes.OUT_OF_SITE if result.assessment.calibrated_for else codes.OUT_OF_DISTRIBUTION
+    yield Measurement(name=name, value=_rounded(percentile), unit=codes.PERCENT)
 
 
 def _sdmt(sdmt: Sdmt) -> Measurement:

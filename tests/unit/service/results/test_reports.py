@@ -68,6 +68,41 @@ def text_of(pdf):
         document.close()
 
 
+def calibrated_facts():
+    answer = result()
+    assessment = answer.assessment.model_copy(update={"calibrated_for": "Ward 3"})
+    return facts(result=answer.model_copy(update={"assessment": assessment}))
+
+
+# --- A site's calibration ---
+
+
+def test_every_report_says_whose_heads_the_interval_is_calibrated_with():
+    site, plain = calibrated_facts(), facts()
+    assert ("Site whose healthy heads the estimate was calibrated with", "Ward 3") in tree(
+        read(structured_report(site))
+    )
+    assert any(
+        "Ward 3" in str(part.get("valueString"))
+        for part in json.loads(fhir_json(site))["entry"][1]["resource"]["component"]
+    )
+    assert json.loads(event_json(site, "e"))["brain_age"]["calibrated_for"] == "Ward 3"
+    assert "calibrated on healthy heads of Ward 3" in text_of(page_pdf(site))
+    assert "calibrated on the reference cohort" in text_of(page_pdf(plain))
+    assert json.loads(event_json(plain, "e"))["brain_age"]["calibrated_for"] is None
+    assert "Ward 3" not in fhir_json(plain).decode()
+
+
+def test_the_percentile_among_a_site_s_heads_has_a_code_of_its_own():
+    names = [{name for name, *_ in tree(read(structured_report(one)))} for one in (calibrated_facts(), facts())]
+    site, training = codes.OUT_OF_SITE.meaning, codes.OUT_OF_DISTRIBUTION.meaning
+    assert [(site in found, training in found) for found in names] == [(True, False), (False, True)]
+
+
+def test_a_calibrated_report_is_valid_fhir():
+    Bundle.model_validate_json(fhir_json(calibrated_facts()))
+
+
 # --- DICOM ---
 
 
