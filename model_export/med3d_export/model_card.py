@@ -20,8 +20,8 @@ REPEATABILITY = """\
 ## Repeatability
 
 How far the brain age of one person moves with noise, resolution and pose (SD within a head, ICC), and whether it moves
-with the way a scan is written down, is measured on a released bundle, this text included: `med3d-export repeatability`.
-The project's figures stand in docs/model/repeatability.md, with the digest of the bundle that they were made with."""
+with the way a scan is written down, is measured once a bundle is released: `med3d-export repeatability`. The project's
+figures stand in docs/model/repeatability.md, with the digest of the bundle that they were made with."""
 
 UNKNOWN_SITES = """\
 A scan of **another site, or of none that is told, is not corrected and is worse off than with a model that corrects
