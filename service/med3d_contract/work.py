@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from med3d_contract.calibrations import CalibrationFile
 from med3d_contract.results import (
     BundleRef,
     ChronologicalAge,
@@ -163,12 +164,14 @@ class PredictClaim(Frozen):
     bundle: BundleRef
     subject: Subject
     preprocessed: Preprocessed
+    calibrations: tuple[str, ...] = Field((), description="digests of the site calibrations that the run may use")
 
 
 class PredictClaims(Frozen):
     """Up to ``limit`` claims of one bundle; empty when nothing waits."""
 
     claims: tuple[PredictClaim, ...]
+    calibrations: tuple[CalibrationFile, ...] = Field((), description="those that the claims name, each once")
 
 
 class HeldAttempt(Frozen):

@@ -59,7 +59,18 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "unknown_run": (404, "No run has this id.", "GET /runs lists the runs that this key may see."),
     "unknown_subject": (404, "No subject has this id or pseudonym.", "GET /subjects?participant_id=... finds its id."),
     "unknown_cohort": (404, "No cohort has this id or name.", "GET /cohorts lists the cohorts of this site."),
+    "unknown_calibration": (404, "No calibration has this digest.", "GET /calibrations lists those of this site."),
     "unknown_delivery": (404, "No delivery has this id.", "GET /deliveries lists the deliveries of this site."),
+    "calibration_withdrawn": (
+        409,
+        "This very calibration was withdrawn before.",
+        "Calibrate the scanner anew with 'med3d calibrate', and send that file.",
+    ),
+    "calibration_unreadable": (
+        422,
+        "The file is no site calibration that this release knows.",
+        "Send site_calibration.json as 'med3d calibrate' wrote it, and its .sig.",
+    ),
     "method_not_allowed": (405, "This address does not take this method.", "See GET /openapi.json."),
     "not_acceptable": (
         406,

@@ -16,9 +16,11 @@ from med3d_service.processes.api import create_app
 from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.settings import Settings
-from med3d_service.storage.tables import DeliveryRow, RunRow
+from med3d_service.storage.tables import CalibrationRow, DeliveryRow, RunRow
 from med3d_service.trust.access import Grant
 from med3d_service.trust.access.api_keys import create_key
+
+CALIBRATION_DIGEST = "ca" * 32
 
 
 @dataclass
@@ -73,6 +75,7 @@ def _one_of_each(service):
         transitions.store_outcome(session, run_id, refused(run.attempt), LEASES)
         study_id = session.query(RunRow).where(RunRow.id == run_id).one().study_id
         session.add(_delivery(run_id))
+        session.add(_calibration())
         wanted = PullRequest.model_validate({"source": "dicomweb", "peer": "archive", "accession": "A-1"})
         origin = Origin(site="default", kind="request", source="dicomweb", peer="archive")
         pull, _known = service.pulls.ask(session, origin, wanted.wanted(), urgency=ASKED)
@@ -85,9 +88,25 @@ def _one_of_each(service):
         "delivery_id": f"delivery-of-{run_id}"[:36],
         "pull_id": pull_id,
         "bundle_digest": BUNDLE.digest,
+        "calibration_digest": CALIBRATION_DIGEST,
         "cohort": cohort.id,
         "subject_id": service.vault.blind_index("subject", "S-1"),
     }
+
+
+def _calibration():
+    return CalibrationRow(
+        digest=CALIBRATION_DIGEST,
+        owner="default",
+        bundle_digest=BUNDLE.digest,
+        site="Ward 3",
+        heads=20,
+        expires="2027-03-01",
+        file=b"{}",
+        signature=bytes(64),
+        added_at=0.0,
+        withdrawn_at=None,
+    )
 
 
 def _delivery(run_id):

@@ -1,14 +1,25 @@
 """The site calibrations that a process was told to use, read, verified and ready to be applied."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
+from med3d_contract.calibrations import CalibrationFile
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.bundle.bundle_signature import TrustedKeys
-from med3d_pipeline.calibration.files import StoredCalibration, read_calibration, read_revoked, require_bundle
+from med3d_pipeline.calibration.files import (
+    StoredCalibration,
+    parse_calibration,
+    read_calibration,
+    read_revoked,
+    require_bundle,
+)
 from med3d_pipeline.calibration.refusals import CalibrationCode, CalibrationRefused
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
+from med3d_pipeline.errors import PipelineError
+from med3d_pipeline.inference.latent_space import LatentSpace
 from med3d_worker.settings import BundleSettings
 
 log = structlog.get_logger()
@@ -56,3 +67,46 @@ def _is_for(stored: StoredCalibration, bundle: Bundle) -> bool:
 def _site(stored: StoredCalibration, bundle: Bundle) -> CalibratedSite:
     log.info("calibration_loaded", calibration=stored.digest[:12], signed_by=stored.signed_by)
     return CalibratedSite(stored.calibration, bundle.predictor().space, digest=stored.digest)
+
+
+class OpensCalibrations(Protocol):
+    """``CalibrationShelf``, or a test's stand-in."""
+
+    def __call__(self, files: Iterable[CalibrationFile]) -> dict[str, CalibratedSite]:
+        """Those of ``files`` that may be used, by digest."""
+        ...
+
+
+class CalibrationShelf:
+    """Opens calibrations that come with claims, each once: the service keeps them, and only the worker trusts them.
+
+    One that no trusted key signed, that was withdrawn here, or that cannot be read is left out and logged: its runs
+    get the model's own answer, which says so by having no ``calibrated_for``.
+    """
+
+    def __init__(self, settings: BundleSettings, bundle_digest: str, space: LatentSpace) -> None:
+        self._settings = settings
+        self._bundle_digest = bundle_digest
+        self._space = space
+        self._opened: dict[str, CalibratedSite | None] = {}
+
+    def __call__(self, files: Iterable[CalibrationFile]) -> dict[str, CalibratedSite]:
+        """Open those that may be used, by digest."""
+        found = {}
+        for one in files:
+            if one.digest not in self._opened:
+                self._opened[one.digest] = self._open(one)
+            site = self._opened[one.digest]
+            if site is not None:
+                found[one.digest] = site
+        return found
+
+    def _open(self, one: CalibrationFile) -> CalibratedSite | None:
+        try:
+            trusted, revoked = _trusted(self._settings), read_revoked(self._settings.calibration_keys)
+            stored = parse_calibration(one.digest[:12], one.file, one.signature, trusted, revoked)
+            require_bundle(stored.calibration, self._bundle_digest)
+            return CalibratedSite(stored.calibration, self._space, digest=stored.digest)
+        except (PipelineError, ValueError) as error:
+            log.warning("calibration_not_used", calibration=one.digest[:12], because=str(error))
+            return None

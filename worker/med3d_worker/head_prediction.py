@@ -30,6 +30,7 @@ from med3d_pipeline.inference.prediction import (
     Predictor,
     SubjectAttributes,
 )
+from med3d_pipeline.inference.yardstick import SiteYardstick
 from med3d_pipeline.study.study import Acquisition
 from med3d_worker.review_reasons import in_contract_terms, in_pipeline_terms
 from med3d_worker.tensors import TensorRecord
@@ -37,12 +38,16 @@ from med3d_worker.tensors import TensorRecord
 
 @dataclass(frozen=True, eq=False)
 class HeadToPredict:
-    """A preprocessed head with what may be known of subject and scan, and why a person should look already."""
+    """A preprocessed head with what may be known of subject and scan, and why a person should look already.
+
+    sites: calibrations that came with the run.
+    """
 
     record: TensorRecord
     subject: Subject
     acquisition: Acquisition
     review_reasons: tuple[Reason, ...]
+    sites: tuple[SiteYardstick, ...] = ()
 
 
 class Predicts(Protocol):
@@ -67,6 +72,7 @@ class HeadPrediction:
             [_attributes(head.subject) for head in heads],
             [head.acquisition for head in heads],
             [in_pipeline_terms(_known_reasons(head)) for head in heads],
+            [head.sites for head in heads],
         )
         return [self._answer(prediction, head.subject.age) for prediction, head in zip(predictions, heads, strict=True)]
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
 from med3d_client.worker import ApiError, ApiUnavailable, Superseded
+from med3d_contract.calibrations import CalibrationFile
 from med3d_contract.results import Provenance, Quality, Refusal, Result
 from med3d_contract.work import (
     Completed,
@@ -20,8 +21,10 @@ from med3d_contract.work import (
     Refused,
     WorkerIdentity,
 )
+from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.preprocessing.spec import QualityLimits
+from med3d_worker.calibrations import OpensCalibrations
 from med3d_worker.faults import failure_of
 from med3d_worker.head_prediction import HeadToPredict, Predicts
 from med3d_worker.lease import LeaseKeeper
@@ -52,6 +55,13 @@ class PredictApi(Protocol):
         ...
 
 
+Sites = Mapping[str, CalibratedSite]
+
+
+def _none_opened(files: Iterable[CalibrationFile]) -> dict[str, CalibratedSite]:  # noqa: ARG001 - a stand-in
+    return {}
+
+
 @dataclass(frozen=True, eq=False)
 class _Ready:
     """A head that may be predicted. quality: where it was held against another bundle's limits before."""
@@ -74,6 +84,7 @@ class PredictStage:
     batch: int = 8
     heartbeat_s: float = 3.0
     pace: Pace = field(default_factory=Pace)
+    open_calibrations: OpensCalibrations = _none_opened
 
     def __call__(self) -> bool:
         """Claim what can be worked off soon, at least one batch; whether more may wait.
@@ -82,49 +93,53 @@ class PredictStage:
         """
         limit = max(self.batch, self.pace.limit)
         try:
-            claims = self.api.claim_predict(self.worker, limit).claims
+            claimed = self.api.claim_predict(self.worker, limit)
         except (Superseded, ApiUnavailable) as error:
             log.info("not_claimed", because=str(error))
             return False
         except ApiError as error:
             log.warning("claim_refused", code=error.code, because=str(error))
             return False
+        claims = claimed.claims
         if not claims:
             return False
+        sites = self.open_calibrations(claimed.calibrations)
         started = time.monotonic()
         attempts = {claim.run_id: claim.attempt for claim in claims}
         with LeaseKeeper(self.api, attempts, self.heartbeat_s) as lease:
             answers: dict[str, Completed | Refused] = {}
             for first in range(0, len(claims), self.batch):
-                answers |= self._batch(claims[first : first + self.batch], lease)
+                answers |= self._batch(claims[first : first + self.batch], sites, lease)
             self._deliver(claims, {run_id: one for run_id, one in answers.items() if not lease.is_over(run_id)})
         self.pace.took(len(claims), time.monotonic() - started)
         return True
 
-    def _batch(self, claims: Sequence[PredictClaim], lease: LeaseKeeper) -> dict[str, Completed | Refused]:
+    def _batch(
+        self, claims: Sequence[PredictClaim], sites: Sites, lease: LeaseKeeper
+    ) -> dict[str, Completed | Refused]:
         """Load, encode and answer as many as may be in memory at once."""
         ready: list[_Ready] = []
         answers: dict[str, Completed | Refused] = {}
         for claim in claims:
             with contextlib.suppress(Superseded):
                 lease.stage_teller(claim.run_id)("encoding and estimating")
-            match self._load(claim):
+            match self._load(claim, sites):
                 case _Ready() as one:
                     ready.append(one)
                 case Refused() as refused:
                     answers[claim.run_id] = refused
         return answers | self._predict(ready)
 
-    def _load(self, claim: PredictClaim) -> _Ready | Refused | None:
+    def _load(self, claim: PredictClaim, sites: Sites) -> _Ready | Refused | None:
         """A head to predict, or the answer that it is refused before; None where its fault has been told."""
         try:
             record = self.tensors.load(claim.preprocessed.tensor)
-            return self._judged(claim, record)
+            return self._judged(claim, record, sites)
         except Exception as error:  # noqa: BLE001 - the edge: this run's fault, whatever it was
             self._fault(claim, error)
             return None
 
-    def _judged(self, claim: PredictClaim, record: TensorRecord) -> _Ready | Refused:
+    def _judged(self, claim: PredictClaim, record: TensorRecord, sites: Sites) -> _Ready | Refused:
         """Hold a head that was preprocessed for another bundle against this one's limits."""
         known, quality = claim.preprocessed, None
         reasons = known.review_reasons
@@ -137,7 +152,8 @@ class PredictStage:
                 refusal = Refusal(code=code, reason=reason, details=details)
                 return _refused(claim, refusal, self._provenance(claim, {}), quality)
         acquisition = acquisition_of_fields(known.acquisition)
-        return _Ready(claim, HeadToPredict(record, claim.subject, acquisition, reasons), quality)
+        own_sites = tuple(sites[digest] for digest in claim.calibrations if digest in sites)
+        return _Ready(claim, HeadToPredict(record, claim.subject, acquisition, reasons, own_sites), quality)
 
     def _predict(self, ready: Sequence[_Ready]) -> dict[str, Completed | Refused]:
         if not ready:

@@ -12,6 +12,7 @@ from med3d_client.worker import ApiError, ApiUnavailable, Superseded, WorkerClie
 from med3d_contract.work import WorkerHello, WorkerIdentity
 from med3d_store.object_store import ObjectStore
 from med3d_worker.appraisal import StudyAppraisal
+from med3d_worker.calibrations import CalibrationShelf
 from med3d_worker.head_prediction import HeadPrediction
 from med3d_worker.loaded_model import LoadedModel, load_model
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
@@ -60,6 +61,7 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
         model.quality_limits,
         settings.predict_batch,
         settings.heartbeat_s,
+        open_calibrations=CalibrationShelf(settings, model.reference.digest, model.predictor.space),
     )
     hello = WorkerHello(worker=worker, queues=settings.queue_names)
     threading.Thread(target=_say_hello, args=(api, hello, settings.heartbeat_s), name="hello", daemon=True).start()

@@ -15,6 +15,7 @@ from med3d_service.api.idempotency import Repetitions, describe_idempotency
 from med3d_service.api.metrics import Metrics
 from med3d_service.api.routes import (
     bundles,
+    calibrations,
     cohort_progress,
     cohort_reports,
     cohorts,
@@ -99,6 +100,7 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
         reports.router,
         deliveries.router,
         bundles.router,
+        calibrations.router,
         workers.router,
         health_router(metrics),
     )

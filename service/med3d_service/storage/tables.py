@@ -68,6 +68,22 @@ class BundleRow(Base):
     preprocessing_digest: Mapped[str | None] = mapped_column(DIGEST)  # as the workers that carry it compute it
 
 
+class CalibrationRow(Base):
+    """A site's calibration, as it was sent: workers verify its signature, and nothing here vouches for it."""
+
+    __tablename__ = "calibrations"
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64), primary_key=True)  # the site of whose studies it may be used
+    bundle_digest: Mapped[str] = mapped_column(DIGEST, index=True)
+    site: Mapped[str] = mapped_column(String(64))  # the label that answers show
+    heads: Mapped[int]
+    expires: Mapped[str] = mapped_column(String(10))  # the last day, as 2027-01-31
+    file: Mapped[bytes] = mapped_column(LargeBinary)
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+    added_at: Mapped[float]
+    withdrawn_at: Mapped[float | None]
+
+
 class WorkerRow(Base):
     """A worker as it last introduced itself."""
 

@@ -122,3 +122,14 @@ def test_looking_gives_what_the_networks_say_before_anything_is_held_against_it(
 def test_a_calibration_for_latents_of_another_size_is_a_programming_error():
     with pytest.raises(ValueError, match="dimension"):
         CalibratedSite(calibration().model_copy(update={"latent_shift": (1.0,)}), latent_space())
+
+
+def test_a_calibration_that_comes_with_the_head_goes_before_the_predictor_s_own():
+    own = CalibratedSite(calibration(site="Ward 9"), latent_space(), lambda: TODAY)
+    subject = SubjectAttributes()
+    found = (
+        predictor()
+        .calibrated([site()])
+        .predict(tensors(OF_THE_SITE, OF_THE_SITE), [subject] * 2, [PRISMA] * 2, None, [(own,), ()])
+    )
+    assert [one.calibrated_for for one in found] == ["Ward 9", "Ward 3"]

@@ -1,16 +1,21 @@
 """Which calibrations a process loads, and that its answers say so."""
 
+import base64
+import hashlib
+
 import pytest
+from structlog.testing import capture_logs
 
 from factories.calibrations import DIGEST, calibration
 from factories.models import CannedPreprocessor, loaded_model, write_small_series
 from factories.predictions import latent_space, predictor, tensors
+from med3d_contract.calibrations import CalibrationFile
 from med3d_pipeline.bundle.bundle_signature import make_signing_key, read_signing_key
 from med3d_pipeline.calibration.files import write_calibration
 from med3d_pipeline.calibration.refusals import CalibrationRefused
 from med3d_pipeline.calibration.site_calibration import BundleName, CalibratedSite
 from med3d_worker.analysis import Analyser, Stated
-from med3d_worker.calibrations import load_calibrations
+from med3d_worker.calibrations import CalibrationShelf, load_calibrations
 from med3d_worker.settings import BundleSettings
 
 
@@ -81,3 +86,35 @@ def test_an_answer_says_whose_calibration_it_has(tmp_path):
     assert other.assessment.calibrated_for is None
     assert other.brain_age.estimate == pytest.approx(52.0)
     assert analyse.sites == ("Ward 3",)
+
+
+def sent(key, made=None):
+    """A calibration as it comes with a claim."""
+    content = (made or calibration()).to_json().encode()
+    parts = (base64.b64encode(part) for part in (content, key.sign(content)))
+    return CalibrationFile(
+        digest=hashlib.sha256(content).hexdigest(), **dict(zip(("file", "signature"), parts, strict=True))
+    )
+
+
+def shelf(keys=None, **settings):
+    return CalibrationShelf(BundleSettings(calibration_keys=keys, **settings), DIGEST, latent_space())
+
+
+def test_a_calibration_that_came_with_a_run_is_opened_once(tmp_path, key):
+    opens, one = shelf(tmp_path), sent(key)
+    first, again = opens([one]), opens([one])
+    assert first[one.digest] is again[one.digest]
+    assert (first[one.digest].calibrated_for, first[one.digest].calibration_digest) == ("Ward 3", one.digest)
+
+
+def test_one_that_no_key_here_vouches_for_is_left_out_and_logged(tmp_path, key):
+    one = sent(key)
+    (tmp_path / "other").mkdir()
+    make_signing_key(tmp_path / "other" / "stranger.pem")
+    with capture_logs() as logs:
+        assert shelf()([one]) == {}
+        assert shelf(tmp_path / "other")([one]) == {}
+        assert shelf(tmp_path)([sent(key, of_another_bundle())]) == {}
+    assert [log["event"] for log in logs] == ["calibration_not_used"] * 3
+    assert len(shelf(allow_untrusted_calibration=True)([one])) == 1

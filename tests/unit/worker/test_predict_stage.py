@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
@@ -182,3 +184,11 @@ def test_a_head_that_this_bundle_would_have_refused_is_refused_without_being_enc
     told = setting.stored("a")
     assert (told.refusal.code, told.quality.failed) == ("not_a_head", ("template_overlap",))
     assert told.provenance.bundle_digest == "b" * 64
+
+
+def test_a_run_is_predicted_with_the_calibrations_that_its_claim_names():
+    setting = Setting("a", "b")
+    setting.api.claims[1] = setting.api.claims[1].model_copy(update={"calibrations": ("c" * 64, "unknown")})
+    site = object()
+    dataclasses.replace(setting.stage, open_calibrations=lambda _files: {"c" * 64: site})()
+    assert [head.sites for head in setting.predicts.heads] == [(), (site,)]

@@ -43,13 +43,20 @@ def read_calibration(path: Path, trusted: TrustedKeys | None, revoked: Collectio
     say so.
     """
     content = _content(path)
+    return parse_calibration(path.name, content, None if trusted is None else _signature(path), trusted, revoked)
+
+
+def parse_calibration(
+    name: str, content: bytes, signature: bytes | None, trusted: TrustedKeys | None, revoked: Collection[str] = ()
+) -> StoredCalibration:
+    """Read the bytes of a calibration as ``read_calibration`` does; ``name`` is for its refusals."""
     digest = hashlib.sha256(content).hexdigest()
     if digest in revoked:
         raise CalibrationRefused(
             CalibrationCode.REVOKED,
-            f"The calibration {path.name} has been withdrawn ({digest[:12]} in {REVOKED}). Calibrate the site anew.",
+            f"The calibration {name} has been withdrawn ({digest[:12]} in {REVOKED}). Calibrate the site anew.",
         )
-    signed_by = None if trusted is None else _signer(path, content, trusted)
+    signed_by = None if trusted is None else _signer(name, content, signature or b"", trusted)
     try:
         calibration = SiteCalibration.model_validate_json(content)
     except ValidationError as error:
@@ -57,8 +64,7 @@ def read_calibration(path: Path, trusted: TrustedKeys | None, revoked: Collectio
         where = ".".join(map(str, first["loc"])) or "the file"
         raise CalibrationRefused(
             CalibrationCode.UNREADABLE,
-            f"{path.name} is no site calibration of this release: {where}: {first['msg']}. Make it with med3d "
-            "calibrate.",
+            f"{name} is no site calibration of this release: {where}: {first['msg']}. Make it with med3d calibrate.",
         ) from error
     return StoredCalibration(calibration, digest, signed_by)
 
@@ -108,19 +114,23 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _signer(path: Path, content: bytes, trusted: TrustedKeys) -> str:
+def _signature(path: Path) -> bytes:
     signature = signature_path(path)
     try:
-        found = trusted.signer(content, signature.read_bytes())
+        return signature.read_bytes()
     except OSError as error:
         raise CalibrationRefused(
             CalibrationCode.UNSIGNED,
             f"The calibration {path.name} has no signature that can be read ({signature.name}). {_WAY_OUT}",
         ) from error
+
+
+def _signer(name: str, content: bytes, signature: bytes, trusted: TrustedKeys) -> str:
+    found = trusted.signer(content, signature)
     if found is None:
         raise CalibrationRefused(
             CalibrationCode.SIGNATURE_INVALID,
-            f"No trusted key ({', '.join(trusted.keys)}) made the signature of {path.name}, or the file was changed "
+            f"No trusted key ({', '.join(trusted.keys)}) made the signature of {name}, or the file was changed "
             f"since. {_WAY_OUT}",
         )
     return found

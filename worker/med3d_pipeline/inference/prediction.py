@@ -180,16 +180,22 @@ class Predictor:
         subjects: Sequence[SubjectAttributes],
         acquisitions: Sequence[ScannerAttributes],
         review_reasons: Sequence[Sequence[Reason]] | None = None,
+        sites: Sequence[Sequence[SiteYardstick]] | None = None,
     ) -> list[Prediction | InputRefused]:
         """Answer for each of N tensors (N, X, Y, Z) float32.
 
-        ``review_reasons`` carries what is already known per subject, such as a tie between two series. One that lies
+        ``review_reasons`` carries what is already known per subject, such as a tie between two series; ``sites``
+        what a subject may be held against before the predictor's own sites. One that lies
         beyond the bundle's limits is answered by an InputRefused with code ``out_of_distribution`` in its place, so
         that it costs its neighbours nothing. Raises ValueError where the lengths differ, InferenceError where a tensor,
         a latent or an estimate is not finite.
         """
         earlier = review_reasons if review_reasons is not None else [()] * len(tensors)
-        chosen = [self._choose(subject, how) for _, subject, how in zip(tensors, subjects, acquisitions, strict=True)]
+        own_sites = sites if sites is not None else [()] * len(tensors)
+        chosen = [
+            self._choose(subject, how, (*own, *self._sites))
+            for _, subject, how, own in zip(tensors, subjects, acquisitions, own_sites, strict=True)
+        ]
         seen = self._encoder.encode(tensors)
         latents = self._without_sites(seen, [choice.shift_site for choice in chosen])
         ages = self._brain_age.estimate(latents)
@@ -202,10 +208,12 @@ class Predictor:
             )
         ]
 
-    def _choose(self, subject: SubjectAttributes, acquisition: ScannerAttributes) -> Choice:
+    def _choose(
+        self, subject: SubjectAttributes, acquisition: ScannerAttributes, sites: Sequence[SiteYardstick]
+    ) -> Choice:
         """Choose what to hold a head against, and tell why it is not the calibration of the site that was stated."""
         reasons = []
-        for site in self._sites:
+        for site in sites:
             fitness = site.fitness(subject.scan_site, acquisition)
             if fitness == "fits":
                 return Choice(site)

@@ -35,6 +35,7 @@ from med3d_service.custody.retention import remove_of_erased
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import note_preprocessing, register_bundles
+from med3d_service.runs.calibrations import calibrations_for
 from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.views import bundle_ref, priority_of
 from med3d_service.storage.arrival_tables import AppraisalRow
@@ -177,15 +178,20 @@ def claim_predict(request: PredictClaimRequest, service: ServiceParts, _caller: 
     """Hand out up to ``limit`` preprocessed runs of one bundle; none is no error."""
     with service.database.write() as session:
         runs = transitions.claim_predict(session, request.worker, request.limit, service.leases)
-        subjects = subjects_of(session, runs, _studies_of(session, runs))
+        studies = _studies_of(session, runs)
+        subjects = subjects_of(session, runs, studies)
+        usable, files = calibrations_for(session, runs, studies)
         bundles = {digest: session.get_one(BundleRow, digest) for digest in {run.bundle_digest for run in runs}}
         claims = tuple(
-            _predict_claim(service, run, subjects[run.id], bundle_ref(bundles[run.bundle_digest])) for run in runs
+            _predict_claim(service, run, subjects[run.id], bundle_ref(bundles[run.bundle_digest]), usable[run.id])
+            for run in runs
         )
-    return PredictClaims(claims=claims)
+    return PredictClaims(claims=claims, calibrations=files)
 
 
-def _predict_claim(service: Service, run: RunRow, subject: Subject, bundle: BundleRef) -> PredictClaim:
+def _predict_claim(
+    service: Service, run: RunRow, subject: Subject, bundle: BundleRef, calibrations: tuple[str, ...]
+) -> PredictClaim:
     return PredictClaim(
         run_id=run.id,
         study_id=run.study_id,
@@ -194,6 +200,7 @@ def _predict_claim(service: Service, run: RunRow, subject: Subject, bundle: Bund
         bundle=bundle,
         subject=subject,
         preprocessed=Preprocessed.model_validate(run.preprocessed),
+        calibrations=calibrations,
     )
 
 

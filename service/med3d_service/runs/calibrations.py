@@ -1,0 +1,103 @@
+"""Calibrations of sites: kept as they were sent, handed out with the runs of their own site, withdrawn by digest.
+
+The service does not verify them. Workers do, by keys that lie where they run, so that whoever may write into the
+database cannot shift a hospital's ages.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from med3d_contract.calibrations import CalibrationFile, CalibrationHeader, CalibrationUpload
+from med3d_service.problems import ServiceError
+from med3d_service.storage.database import db_now
+from med3d_service.storage.tables import BundleRow, CalibrationRow, RunRow, StudyRow
+from med3d_service.trust.access import Caller
+
+
+def add_calibration(session: Session, upload: CalibrationUpload, owner: str) -> tuple[CalibrationRow, bool]:
+    """Keep a calibration for the studies of ``owner``; whether it is new. The same again changes nothing.
+
+    Raises ServiceError: calibration_unreadable, unknown_bundle, calibration_withdrawn.
+    """
+    header = _header(upload.file)
+    digest = hashlib.sha256(upload.file).hexdigest()
+    known = session.get(CalibrationRow, (digest, owner))
+    if known is not None and known.withdrawn_at is not None:
+        raise ServiceError("calibration_withdrawn")
+    if known is not None:
+        return known, False
+    if session.get(BundleRow, header.bundle.digest) is None:
+        raise ServiceError("unknown_bundle", "The calibration was made with a model that this service does not know.")
+    row = CalibrationRow(
+        digest=digest,
+        owner=owner,
+        bundle_digest=header.bundle.digest,
+        site=header.site,
+        heads=header.heads,
+        expires=header.expires.isoformat(),
+        file=upload.file,
+        signature=upload.signature,
+        added_at=session.execute(select(db_now())).scalar_one(),
+    )
+    session.add(row)
+    session.flush()
+    return row, True
+
+
+def calibrations_of(session: Session, caller: Caller) -> Sequence[CalibrationRow]:
+    """Return those that the caller sees, the newest first; withdrawn ones, too."""
+    query = select(CalibrationRow).where(caller.sees(CalibrationRow.owner))
+    return session.scalars(query.order_by(CalibrationRow.added_at.desc(), CalibrationRow.digest)).all()
+
+
+def withdraw_calibration(session: Session, digest: str, caller: Caller) -> None:
+    """Hand it out no more; answers that were given keep its digest. Again is no error. Raises ServiceError."""
+    query = select(CalibrationRow).where(CalibrationRow.digest == digest, caller.sees(CalibrationRow.owner))
+    found = session.scalars(query.with_for_update()).all()
+    if not found:
+        raise ServiceError("unknown_calibration")
+    for row in found:
+        row.withdrawn_at = row.withdrawn_at or session.execute(select(db_now())).scalar_one()
+
+
+def calibrations_for(
+    session: Session, runs: Iterable[RunRow], studies: Mapping[str, StudyRow]
+) -> tuple[dict[str, tuple[str, ...]], tuple[CalibrationFile, ...]]:
+    """Return the digests that each run may use, by its id, and the files that they name.
+
+    The newest of a label first. Expired ones go along: answers say that they were not applied.
+    """
+    runs = list(runs)
+    query = select(CalibrationRow).where(
+        CalibrationRow.bundle_digest.in_({run.bundle_digest for run in runs}),
+        CalibrationRow.owner.in_({study.site for study in studies.values()}),
+        CalibrationRow.withdrawn_at.is_(None),
+    )
+    rows = session.scalars(query.order_by(CalibrationRow.added_at.desc(), CalibrationRow.digest)).all()
+    found = {
+        run.id: tuple(
+            row.digest
+            for row in rows
+            if row.owner == studies[run.study_id].site and row.bundle_digest == run.bundle_digest
+        )
+        for run in runs
+    }
+    files = {row.digest: _file(row) for row in rows}
+    return found, tuple(files.values())
+
+
+def _file(row: CalibrationRow) -> CalibrationFile:
+    file, signature = base64.b64encode(row.file), base64.b64encode(row.signature)
+    return CalibrationFile(digest=row.digest, file=file, signature=signature)
+
+
+def _header(content: bytes) -> CalibrationHeader:
+    try:
+        return CalibrationHeader.model_validate_json(content)
+    except ValidationError as error:
+        raise ServiceError("calibration_unreadable") from error

@@ -1,0 +1,127 @@
+"""Calibrations in the service: kept, listed, handed to workers with the runs of their own site, withdrawn."""
+
+import base64
+import hashlib
+import json
+
+import pytest
+from sqlalchemy import select
+
+from factories.api import empty_api
+from factories.service import LEASES, add_run, preprocessed, worker
+from factories.work import BUNDLE
+from med3d_contract.results import BundleRef
+from med3d_contract.work import PredictClaims
+from med3d_service.runs import transitions
+from med3d_service.runs.bundles import register_bundles
+from med3d_service.trust.access import Role
+from med3d_service.trust.audit.tables import AuditRow
+
+NEXT = BundleRef(name="bundle", version="2", digest="e" * 64)
+SIGNATURE = bytes(range(64))
+
+
+def file_of(site="Ward 3", bundle=BUNDLE, **more):
+    said = {"format": 1, "site": site, "bundle": {"digest": bundle.digest}, "heads": 24, "expires": "2027-03-01"}
+    return json.dumps(said | more).encode()
+
+
+def body(content, signature=SIGNATURE):
+    return {"file": base64.b64encode(content).decode(), "signature": base64.b64encode(signature).decode()}
+
+
+@pytest.fixture
+def api(tmp_path):
+    made = empty_api(tmp_path)
+    made.ids["run"] = add_run(made.service.database)
+    yield made
+    made.close()
+
+
+def send(api, content, key=None, **more):
+    return api.request("POST", "/calibrations", key or api.key(Role.OPERATOR), json=body(content, **more))
+
+
+def claimed(api):
+    """What a worker gets when the run waits for prediction."""
+    run_id = api.ids["run"]
+    with api.service.database.write() as session:
+        run = transitions.claim_preprocess(session, run_id, worker(), LEASES)
+        transitions.store_all_preprocessed(session, {run_id: preprocessed(run.attempt)})
+    wanted = {"worker": worker().model_dump(mode="json"), "limit": 4}
+    answer = api.request("POST", "/worker/claims/predict", api.key(Role.WORKER), json=wanted)
+    return PredictClaims.model_validate_json(answer.content)
+
+
+def test_a_calibration_is_kept_once_and_listed(api):
+    content = file_of()
+    first, again = send(api, content), send(api, content)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == again.json()
+    (listed,) = api.request("GET", "/calibrations", api.key(Role.VIEWER)).json()["items"]
+    assert listed == first.json()
+    assert (listed["digest"], listed["site"], listed["withdrawn_at"]) == (
+        hashlib.sha256(content).hexdigest(), "Ward 3", None,
+    )  # fmt: skip
+
+
+def test_it_goes_to_workers_with_the_runs_of_its_site_as_it_was_sent(api):
+    older, newer = file_of("Ward 3"), file_of("Ward 4")
+    digests = [send(api, content).json()["digest"] for content in (older, newer)]
+    found = claimed(api)
+    assert set(found.claims[0].calibrations) == set(digests)
+    (file,) = [one for one in found.calibrations if one.digest == digests[0]]
+    assert (file.file, file.signature) == (older, SIGNATURE)
+
+
+def test_those_of_another_hospital_or_of_another_model_do_not_go_along(api):
+    with api.service.database.write() as session:
+        register_bundles(session, [NEXT])
+    send(api, file_of(bundle=NEXT))
+    send(api, file_of("Elsewhere"), api.key(Role.OPERATOR, site="another hospital"))
+    found = claimed(api)
+    assert [claim.calibrations for claim in found.claims] == [()]
+
+
+def test_a_withdrawn_one_goes_to_nobody_and_cannot_come_back(api):
+    content = file_of()
+    digest = send(api, content).json()["digest"]
+    key = api.key(Role.OPERATOR)
+    assert api.request("DELETE", f"/calibrations/{digest}", key).status_code == 204
+    assert api.request("DELETE", f"/calibrations/{digest}", key).status_code == 204
+    assert claimed(api).calibrations == ()
+    again = send(api, content)
+    assert (again.status_code, again.json()["code"]) == (409, "calibration_withdrawn")
+    assert api.request("GET", "/calibrations", key).json()["items"][0]["withdrawn_at"] is not None
+
+
+def test_another_hospital_neither_sees_nor_withdraws_it(api):
+    digest = send(api, file_of()).json()["digest"]
+    foreign = api.key(Role.ADMIN, site="another hospital")
+    assert api.request("GET", "/calibrations", foreign).json()["items"] == []
+    assert api.request("DELETE", f"/calibrations/{digest}", foreign).json()["code"] == "unknown_calibration"
+
+
+def test_a_submitter_may_not_shift_ages(api):
+    assert send(api, file_of(), api.key(Role.SUBMITTER)).status_code == 403
+
+
+@pytest.mark.parametrize("content", [b"no json", b"{}", file_of(format=2), file_of(site="")])
+def test_what_is_no_calibration_is_refused(api, content):
+    answer = send(api, content)
+    assert (answer.status_code, answer.json()["code"]) == (422, "calibration_unreadable")
+
+
+def test_a_model_that_is_not_here_and_a_signature_of_another_length_are_refused(api):
+    assert send(api, file_of(bundle=NEXT)).json()["code"] == "unknown_bundle"
+    assert send(api, file_of(), signature=b"short").json()["code"] == "invalid_request"
+
+
+def test_adding_and_withdrawing_leave_an_entry_each_with_the_digest(api):
+    digest = send(api, file_of()).json()["digest"]
+    api.request("DELETE", f"/calibrations/{digest}", api.key(Role.OPERATOR))
+    with api.service.database.read() as session:
+        rows = session.scalars(select(AuditRow).order_by(AuditRow.seq)).all()
+    found = [(row.action, row.object_id) for row in rows if row.object_kind == "calibration"]
+    assert [object_id for _, object_id in found] == [digest, digest]
+    assert found[0][0] == "change"
