@@ -16,7 +16,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos field test test-long test-export lint bench bench-cohort bench-encoder bench-capacity bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies states-page clean
+.PHONY: help demo chaos field test test-long test-export lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ bench-cohort: $(VENV)/.dev ## a cohort cold and by a new encoder, workers beside
 
 bench-encoder: $(VENV)/.export ## the encoder beside the same network in torch, eager and compiled
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_encoder
+
+bench-calibration: $(VENV)/.dev ## what 20 heads of a new scanner are worth: 100 random splits of ds002748 (5 minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_calibration
 
 bench-pacs: $(VENV)/.dev ## ingest by C-STORE beside Orthanc and storescp, and from the hook to the run
 	@$(BIN)/python deploy/check_host.py test

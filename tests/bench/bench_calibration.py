@@ -107,6 +107,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="tensors are kept here, so that another model's trial takes seconds")
     parser.add_argument("--splits", type=int, default=100)
     given = parser.parse_args()
+    if given.data is None:
+        parser.error("name the folder of the sample data: --data, or MED3D_TEST_DATA")
     model = load_model(BundleSettings(), prove=False)
     heads = look_at(model, Path(given.data), given.cache)
     ages, estimates = (
