@@ -5,6 +5,7 @@ from pathlib import Path
 
 from med3d_cli.data_dir import DataDir, default_data_dir
 from med3d_cli.errors import CommandError
+from med3d_client.calibrations import CalibrationsClient
 from med3d_client.cohorts import CohortsClient
 from med3d_client.results import ResultsClient
 
@@ -17,6 +18,11 @@ def connect() -> ResultsClient:
 def connect_to_cohorts() -> CohortsClient:
     """The same service."""
     return CohortsClient(*_where())
+
+
+def connect_to_calibrations() -> CalibrationsClient:
+    """The same service."""
+    return CalibrationsClient(*_where())
 
 
 def _where() -> tuple[str, str]:

@@ -24,6 +24,7 @@ from med3d_cli.processes.pacs import pacs_commands
 from med3d_cli.processes.worker import worker
 from med3d_cli.studies.analyse import analyse
 from med3d_cli.studies.calibrate import calibrate
+from med3d_cli.studies.calibrations import calibrations_commands
 from med3d_cli.studies.commands import requeue, runs, show, submit
 from med3d_cli.studies.watch import watch
 from med3d_client.study_stream import UnsendableStudy
@@ -45,6 +46,7 @@ def make_app() -> typer.Typer:
         app.command()(command)
     app.add_typer(audit_commands(), name="audit")
     app.add_typer(bundle_commands(), name="bundle")
+    app.add_typer(calibrations_commands(), name="calibrations")
     app.add_typer(cohort_commands(), name="cohort")
     app.add_typer(identifier_key_commands(), name="identifier-key")
     app.add_typer(key_commands(), name="keys")

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from med3d_pipeline.bundle.bundle import Bundle
+    from med3d_pipeline.calibration.files import read_calibration
+    from med3d_pipeline.calibration.fitting import Bearings, CalibrationHead, fit_site
+    from med3d_pipeline.calibration.refusals import CalibrationRefused
+    from med3d_pipeline.calibration.site_calibration import CalibratedSite, SiteCalibration
     from med3d_pipeline.errors import BundleError, InferenceError, InputRefused, PipelineError
     from med3d_pipeline.inference.prediction import (
         PointEstimate,
@@ -30,8 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Acquisition",
+    "Bearings",
     "Bundle",
     "BundleError",
+    "CalibratedSite",
+    "CalibrationHead",
+    "CalibrationRefused",
     "InferenceError",
     "InputRefused",
     "LoadedSeries",
@@ -50,17 +58,24 @@ __all__ = [
     "ReviewCode",
     "SeriesCandidate",
     "SeriesSelection",
+    "SiteCalibration",
     "Study",
     "SubjectAttributes",
     "Volume",
+    "fit_site",
     "judge_quality",
     "load_series",
+    "read_calibration",
     "read_study",
     "select_series",
 ]
 
 _MODULES = {
     "bundle.bundle": ("Bundle",),
+    "calibration.files": ("read_calibration",),
+    "calibration.fitting": ("Bearings", "CalibrationHead", "fit_site"),
+    "calibration.refusals": ("CalibrationRefused",),
+    "calibration.site_calibration": ("CalibratedSite", "SiteCalibration"),
     "errors": ("BundleError", "InferenceError", "InputRefused", "PipelineError"),
     "inference.prediction": ("PointEstimate", "Prediction", "PredictionInterval", "Predictor", "SubjectAttributes"),
     "preprocessing.preprocess": ("Preprocessed", "Preprocessor"),

@@ -1,0 +1,66 @@
+"""`med3d calibrations`: the calibrations that the service hands to its workers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from med3d_cli.connection import connect_to_calibrations
+from med3d_cli.errors import CommandError
+from med3d_contract.calibrations import CalibrationView
+
+LEAST_CHARACTERS = 8
+
+
+def calibrations_commands() -> typer.Typer:
+    """`med3d calibrations` send, list, withdraw."""
+    group = typer.Typer(help="Site calibrations that the service hands to workers.", no_args_is_help=True)
+    group.command("send")(send)
+    group.command("list")(show)
+    group.command("withdraw")(withdraw)
+    return group
+
+
+def send(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file of `med3d calibrate --key`.")],
+) -> None:
+    """Send a signed calibration to the service, for all runs of your hospital that are predicted from now on."""
+    signature = file.with_name(f"{file.name}.sig")
+    try:
+        parts = file.read_bytes(), signature.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{file.name} or its signature {signature.name} cannot be read: {error.strerror}") from error
+    kept = connect_to_calibrations().send(*parts)
+    typer.echo(f"{kept.site}: calibration {kept.digest[:12]}, {kept.heads} heads, good until {kept.expires}")
+
+
+def show() -> None:
+    """List the calibrations of your hospital, the newest first."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("digest", "site", "model", "heads", "good until", "added", "withdrawn"):
+        table.add_column(name, no_wrap=True)
+    for one in connect_to_calibrations().all():
+        withdrawn = "" if one.withdrawn_at is None else f"{one.withdrawn_at:%Y-%m-%d}"
+        table.add_row(one.digest[:12], one.site, one.bundle_digest[:12], str(one.heads), str(one.expires),
+                      f"{one.added_at:%Y-%m-%d}", withdrawn)  # fmt: skip
+    Console().print(table)
+
+
+def withdraw(
+    digest: Annotated[
+        str, typer.Argument(help=f"The digest that `list` shows, or its first {LEAST_CHARACTERS} signs.")
+    ],
+) -> None:
+    """Withdraw a calibration for good. Answers that were given with it stay, and name it by its digest."""
+    client = connect_to_calibrations()
+    client.withdraw(_only_one(digest.lower(), client.all()))
+    typer.echo(f"calibration {digest[:12]} is withdrawn")
+
+
+def _only_one(beginning: str, known: tuple[CalibrationView, ...]) -> str:
+    found = {one.digest for one in known if one.digest.startswith(beginning)}
+    if len(beginning) < LEAST_CHARACTERS or len(found) != 1:
+        raise CommandError(f"{len(found)} calibrations have a digest that begins so; see `med3d calibrations list`")
+    return found.pop()
