@@ -12,7 +12,7 @@ from bench.scans import options, preprocessor, several_heads
 from factories.simple_itk_n4 import field_by_simple_itk
 from med3d_pipeline.preprocessing.bias_field import few_voxels
 from med3d_pipeline.preprocessing.brain_extraction import extract_brain
-from med3d_pipeline.preprocessing.n4 import estimate_log_field
+from med3d_pipeline.preprocessing.n4 import estimate_log_field, whole_grid
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.resampling import coarsen
@@ -25,10 +25,13 @@ def row(name: str, head: Volume, preprocess: Preprocessor, rounds: int) -> tuple
     working = coarsen(to_closest_ras(head), spec.working_grid_mm)
     near, share = preprocess.near_brain(working, extract_brain(working, preprocess.networks).share())
     few = few_voxels(near, share, spec.bias_field.grid_mm)
-    given = (few.voxels, few.mask, spec.bias_field.iterations, spec.bias_field.convergence)
-    where = tuple(np.arange(size, dtype=np.float64) for size in few.voxels.shape)
-    ours, theirs = alternating(lambda: estimate_log_field(*given), lambda: field_by_simple_itk(*given), rounds)
-    fields = [estimate_log_field(*given).at(where)[few.mask], field_by_simple_itk(*given)[few.mask]]
+    stop = (spec.bias_field.iterations, spec.bias_field.convergence)
+    given, where = (few.voxels, few.mask), tuple(np.arange(size, dtype=np.float64) for size in few.voxels.shape)
+    ours_given = (*given, whole_grid(few.voxels.shape), *stop)
+    ours, theirs = alternating(
+        lambda: estimate_log_field(*ours_given), lambda: field_by_simple_itk(*given, *stop), rounds
+    )
+    fields = [estimate_log_field(*ours_given).at(where)[few.mask], field_by_simple_itk(*given, *stop)[few.mask]]
     apart = np.abs(np.subtract(*(field - field.mean() for field in fields))).max()
     ratio = statistics.median(theirs) / statistics.median(ours)
     return name, spread(ours), spread(theirs), f"{ratio:.0f}x", f"{apart:.0e}"

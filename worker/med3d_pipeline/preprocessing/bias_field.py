@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from med3d_pipeline.preprocessing.n4 import estimate_log_field
+from med3d_pipeline.preprocessing.n4 import Domain, estimate_log_field
 from med3d_pipeline.preprocessing.resampling import coarsening_factors
 from med3d_pipeline.preprocessing.spec import BiasFieldSpec
 from med3d_pipeline.volume import Volume, Voxels
@@ -14,14 +14,17 @@ PURE_BRAIN = 0.9
 """Share of brain from which on a voxel tells something about the field."""
 DARKEST = 1e-3
 """Of the brightest voxel: N4 takes logarithms, so that no voxel may be zero or below."""
+DOMAIN_MM = 200.0
+"""The splines' length along each axis, about as long as a brain with its margin."""
 
 
 @dataclass(frozen=True, eq=False)
 class FewVoxels:
-    """What N4 looks at: voxels (X, Y, Z) float32 above 0, and those of them that are brain."""
+    """What N4 looks at: voxels (X, Y, Z) float32 above 0, those of them that are brain, and where the splines lie."""
 
     voxels: Voxels
     mask: npt.NDArray[np.bool_]
+    domain: Domain
 
 
 def correct_bias_field(head: Volume, brain_share: Volume, spec: BiasFieldSpec) -> Volume:
@@ -31,10 +34,9 @@ def correct_bias_field(head: Volume, brain_share: Volume, spec: BiasFieldSpec) -
     every voxel. Its geometric mean over the brain is one: the brain keeps its brightness.
     """
     few = few_voxels(head, brain_share, spec.grid_mm)
-    log_field = estimate_log_field(few.voxels, few.mask, spec.iterations, spec.convergence)
-    factors = coarsening_factors(head, spec.grid_mm)
+    log_field = estimate_log_field(few.voxels, few.mask, few.domain, spec.iterations, spec.convergence)
     i, j, k = (
-        (np.arange(size) - left_over(size, step) / 2) / step for size, step in zip(head.shape, factors, strict=True)
+        np.arange(size) / step for size, step in zip(head.shape, coarsening_factors(head, spec.grid_mm), strict=True)
     )
     field = log_field.at((i, j, k))
     field -= np.average(field, weights=brain_share.voxels)
@@ -45,21 +47,24 @@ def few_voxels(head: Volume, brain_share: Volume, grid_mm: float) -> FewVoxels:
     """One voxel of ``head`` in every ``grid_mm`` or so, and whether ``brain_share`` says that it is brain."""
     factors = coarsening_factors(head, grid_mm)
     # Single voxels, not their means: means would blur the tissues' peaks in the histogram, which N4 sharpens.
-    x, y, z = (every_so_many(size, step) for size, step in zip(head.shape, factors, strict=True))
+    x, y, z = (slice(None, None, step) for step in factors)
     taken = head.voxels[x, y, z]
-    return FewVoxels(np.maximum(taken, taken.max() * DARKEST), brain_share.voxels[x, y, z] > PURE_BRAIN)
+    return FewVoxels(
+        np.maximum(taken, taken.max() * DARKEST),
+        brain_share.voxels[x, y, z] > PURE_BRAIN,
+        domain_around(brain_share, factors),
+    )
 
 
-def every_so_many(size: int, step: int) -> slice:
-    """One voxel in ``step`` of ``size`` along an axis, as many to its low end as to its high end or one fewer."""
-    start = left_over(size, step) // 2
-    return slice(start, size - start, step)
+def domain_around(brain_share: Volume, factors: tuple[int, int, int]) -> Domain:
+    """DOMAIN_MM along each axis about the brain's centre of mass, in voxels of which ``factors`` make one.
 
-
-def left_over(size: int, step: int) -> int:
-    """How many voxels lie outside those that are taken, at both ends together.
-
-    Where the number is odd the field is laid half a voxel of the working grid (1 mm) beyond the voxels that it was
-    estimated from: their middle on the axis' middle. The tensors of released models were made so.
+    No single voxel of the mask moves it: a box around the mask would, and with its length the field.
     """
-    return size - 1 - step * (max(1, size // step) - 1)
+    spans = []
+    for axis, (step, spacing) in enumerate(zip(factors, brain_share.spacing_mm, strict=True)):
+        weights = brain_share.voxels.sum(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64)
+        centre = float((weights * np.arange(weights.size)).sum() / weights.sum())
+        length = DOMAIN_MM / spacing
+        spans.append(((centre - length / 2) / step, length / step))
+    return (spans[0], spans[1], spans[2])

@@ -19,6 +19,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Positions = tuple[Array, Array, Array]
+Domain = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+"""Where splines begin along each axis and how long they are, in voxels of a grid."""
 
 # What the papers leave open, as ITK's filter has it, which the project's tests hold this against.
 HISTOGRAM_BINS = 200
@@ -36,26 +38,23 @@ LEAST_DENSITY = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class SplineField:
-    """A smooth field over a grid of voxels: (A, B, C) control points of cubic B-splines, evenly over the grid's length.
-
-    shape: of the grid of voxels, whose first and last voxels are the ends of the splines' domain.
-    """
+    """A smooth field over a grid of voxels: (A, B, C) control points of cubic B-splines, evenly over their domain."""
 
     control_points: Array
-    shape: tuple[int, int, int]
+    domain: Domain
 
     def at(self, positions: Positions) -> Array:
-        """The field where the coordinates along the three axes (in voxels) cross; beyond the grid its edge goes on."""
+        """The field where coordinates along the three axes (in voxels) cross; beyond the domain its edge goes on."""
         bases = (
-            spline_basis(where, size, points)
-            for where, size, points in zip(positions, self.shape, self.control_points.shape, strict=True)
+            spline_basis(where, span, points)
+            for where, span, points in zip(positions, self.domain, self.control_points.shape, strict=True)
         )
         return expand(self.control_points, *bases)
 
     def refined(self) -> Self:
         """The same field by spans half as long."""
         halves = (halving(points) for points in self.control_points.shape)
-        return type(self)(expand(self.control_points, *halves), self.shape)
+        return type(self)(expand(self.control_points, *halves), self.domain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +71,11 @@ class SplineFit:
     weights: Array
 
     @classmethod
-    def over(cls, mask: BoolArray, points: tuple[int, ...]) -> Self:
-        """A fit of ``points`` control points along each axis of ``mask``."""
+    def over(cls, mask: BoolArray, domain: Domain, points: tuple[int, ...]) -> Self:
+        """A fit of ``points`` control points along each axis of ``domain`` to the voxels of ``mask``."""
         x, y, z = (
-            spline_basis(np.arange(size, dtype=np.float64), size, count)
-            for size, count in zip(mask.shape, points, strict=True)
+            spline_basis(np.arange(size, dtype=np.float64), span, count)
+            for size, span, count in zip(mask.shape, domain, points, strict=True)
         )
         bases = (x, y, z)
         weights = contract(mask.astype(np.float64), x**2, y**2, z**2)
@@ -96,8 +95,14 @@ class SplineFit:
         return expand(control_points, *self.bases)[self.mask]
 
 
+def whole_grid(shape: tuple[int, ...]) -> Domain:
+    """From the first voxel's centre to the last one's, as ITK's filter has it."""
+    x, y, z = ((0.0, float(max(size - 1, 1))) for size in shape)
+    return (x, y, z)
+
+
 def estimate_log_field(
-    voxels: npt.NDArray[np.float32], mask: BoolArray, iterations: tuple[int, ...], convergence: float
+    voxels: npt.NDArray[np.float32], mask: BoolArray, domain: Domain, iterations: tuple[int, ...], convergence: float
 ) -> SplineField:
     """Estimate the logarithm of the field that ``voxels`` (X, Y, Z, above 0) are multiplied by, from those in ``mask``.
 
@@ -106,13 +111,13 @@ def estimate_log_field(
     (coefficient of variation). A mask without contrast gives a field of nought.
     """
     seen = np.log(voxels[mask].astype(np.float64))
-    field = SplineField(np.zeros([SPLINE_ORDER + 1] * 3), (voxels.shape[0], voxels.shape[1], voxels.shape[2]))
+    field = SplineField(np.zeros([SPLINE_ORDER + 1] * 3), domain)
     if seen.size < 2 or not seen.max() > seen.min():
         return field
     for level, most in enumerate(iterations):
         if level > 0:
             field = field.refined()
-        field = _climb(field, seen, SplineFit.over(mask, field.control_points.shape), most, convergence)
+        field = _climb(field, seen, SplineFit.over(mask, domain, field.control_points.shape), most, convergence)
     return field
 
 
@@ -127,7 +132,7 @@ def _climb(field: SplineField, seen: Array, fit: SplineFit, most: int, convergen
         change = np.exp(before - values)
         if float(change.std(ddof=1) / change.mean()) <= convergence:
             break
-    return SplineField(points, field.shape)
+    return SplineField(points, field.domain)
 
 
 def sharpen(values: Array) -> Array:
@@ -176,13 +181,13 @@ def _filtered(signal: Array, spectrum: Array) -> Array:
     return np.asarray(np.fft.irfft(np.fft.rfft(signal) * spectrum, PADDED_BINS), dtype=np.float64)
 
 
-def spline_basis(positions: Array, size: int, points: int) -> Array:
-    """(positions, ``points``) weights of cubic B-spline control points at positions 0 to ``size`` - 1, in voxels.
+def spline_basis(positions: Array, span: tuple[float, float], points: int) -> Array:
+    """(positions, ``points``) weights of cubic B-spline control points at positions in voxels.
 
-    The domain is as long as ``size`` voxels' centres lie apart and has ``points`` - 3 spans.
+    The domain begins at ``span[0]``, is ``span[1]`` long and has ``points`` - 3 spans.
     """
-    spans, length = points - SPLINE_ORDER, max(size - 1, 1)
-    inside = np.clip(positions, 0.0, length - END_INSET)
+    spans, (start, length) = points - SPLINE_ORDER, span
+    inside = np.clip(positions - start, 0.0, length - END_INSET)
     distance = np.abs(inside[:, None] * (spans / length) - np.arange(points) + 1.0)
     near = (4.0 - 6.0 * distance**2 + 3.0 * distance**3) / 6.0
     far = np.maximum(2.0 - distance, 0.0) ** 3 / 6.0
