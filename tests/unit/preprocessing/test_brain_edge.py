@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from factories import heads
-from med3d_pipeline.preprocessing.brain_edge import zeros_beside_brain_cm2
+from med3d_pipeline.preprocessing.brain_edge import ZerosBesideBrain, find_zeros_beside_brain
 from med3d_pipeline.volume import Volume
 
 REFUSED_CM2 = 25.0
@@ -23,9 +23,15 @@ def head() -> Volume:
 
 
 def measure(image: np.ndarray, head: Volume) -> float:
+    """All area beside zeros, at the face or elsewhere."""
+    found = zeros(image, head)
+    return found.at_face_cm2 + found.elsewhere_cm2
+
+
+def zeros(image: np.ndarray, head: Volume) -> ZerosBesideBrain:
     """With the mask of a network that finds no brain where nothing is."""
     brain = (heads.phantom().voxels > 0) & (image > 0)
-    return zeros_beside_brain_cm2(Volume(image.astype(np.float32), head.affine), brain.astype(np.uint8))
+    return find_zeros_beside_brain(Volume(image.astype(np.float32), head.affine), brain.astype(np.uint8))
 
 
 def test_a_whole_head_in_air_has_no_zeros_beside_its_brain(head: Volume) -> None:
@@ -41,7 +47,8 @@ def test_a_brain_extracted_with_a_loose_mask_is_whole(head: Volume, margin_mm: i
     brain = heads.phantom().voxels > 0
     loose = ndimage.binary_dilation(brain, iterations=margin_mm // 3)
     image = np.where(loose, np.maximum(head.voxels, 10.0), 0)
-    assert zeros_beside_brain_cm2(Volume(image.astype(np.float32), head.affine), brain.astype(np.uint8)) < LOOKED_AT_CM2
+    found = find_zeros_beside_brain(Volume(image.astype(np.float32), head.affine), brain.astype(np.uint8))
+    assert found.elsewhere_cm2 < LOOKED_AT_CM2
 
 
 @pytest.mark.parametrize("extracted", [False, True])
@@ -76,4 +83,22 @@ def test_zeros_outside_the_head_and_a_speck_amid_them_change_nothing(head: Volum
 
 
 def test_a_mask_without_brain_has_no_surface(head: Volume) -> None:
-    assert zeros_beside_brain_cm2(head, np.zeros(head.shape, dtype=np.uint8)) == 0
+    assert find_zeros_beside_brain(head, np.zeros(head.shape, dtype=np.uint8)) == ZerosBesideBrain()
+
+
+def test_zeros_in_place_of_the_face_are_told_apart_from_a_cut(head: Volume) -> None:
+    brain = np.argwhere(heads.phantom().voxels > 0)
+    (_, front, _), (_, _, middle) = brain.max(axis=0), (brain.min(axis=0) + brain.max(axis=0)) // 2
+    image = head.voxels.copy()
+    image[:, front - 6 :, : middle - 4] = 0
+    found = zeros(image, head)
+    assert found.at_face_cm2 > REFUSED_CM2
+    assert found.elsewhere_cm2 == 0
+
+
+def test_a_head_cut_out_along_its_skull_has_its_whole_brain(head: Volume) -> None:
+    """Zeros 9 mm from the brain, which is more than fluid and less than the whole skull and scalp."""
+    brain = heads.phantom().voxels > 0
+    image = np.where(ndimage.binary_dilation(brain, iterations=3), head.voxels, 0)
+    scalp = np.indices(head.shape)[2] < np.argwhere(brain)[:, 2].min() + 10
+    assert measure(np.where(scalp, head.voxels, image), head) == 0

@@ -24,6 +24,7 @@ GOOD = {
     "affine_anisotropy": 1.1,
     "template_outside_view": 0.0,
     "brain_at_edge_cm2": 0.0,
+    "brain_at_removed_face_cm2": 0.0,
     "blank_slices_mm": 0.0,
     "signal_to_noise": 20.0,
     "contrast_to_noise": 9.0,

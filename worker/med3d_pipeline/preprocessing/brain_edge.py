@@ -4,6 +4,9 @@ Zeros stand where slices were lost or filled in, where a face was removed, aroun
 around a brain that was extracted. Above its black (``black_level``) they are exactly 0.
 """
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,22 +23,75 @@ MARGIN_MM = 3 * BLOCK_MM
 # An image that shows no more than this beyond the brain's surroundings, in units of the brain, is of one that was
 # extracted; what was cut off it shows as a flat end.
 MOST_BEYOND = 0.05
+# Of a block: where more than this is neither brain nor 0, skull or scalp lies beside the brain.
+MOST_SHOWN = 0.25
 # Over this length, less than the height of a gyrus, a brain that is whole narrows to nothing.
 STEP_MM = 3.0
 
 
-def zeros_beside_brain_cm2(native: Volume, mask: Mask) -> float:
-    """Measure the area of the brain's surface beyond which the image was set to 0, cm2.
+@dataclass(frozen=True)
+class ZerosBesideBrain:
+    """The area of a brain's surface, in cm2, beyond which the image was set to zero.
 
-    native: above its black. mask: (X, Y, Z) uint8, its brain. Where little is shown beyond the brain it was extracted,
-    and only flat ends count: what the brain would still measure one step beyond its last slices.
+    at_face_cm2: before the middle of the brain and below it, where a face was removed; elsewhere_cm2: all the rest.
+    """
+
+    at_face_cm2: float = 0.0
+    elsewhere_cm2: float = 0.0
+
+
+def find_zeros_beside_brain(native: Volume, mask: Mask) -> ZerosBesideBrain:
+    """Measure the area of the brain's surface beyond which the image was set to 0.
+
+    native: above its black, axes closest to RAS. mask: (X, Y, Z) uint8, its brain. Where little is shown beyond the
+    brain it was extracted, and only flat ends count: what the brain would still measure one step beyond its last
+    slices.
     """
     image, brain = _sample_around(native, mask)
-    coarse = coarsen(brain, BLOCK_MM)
-    inside, blank = coarse.voxels > 0.5, coarsen(image, BLOCK_MM).voxels == 0
-    if _is_extracted(inside, blank):
-        return _flat_ends_cm2(brain)
-    return float(sum(face * _bare_along(inside, blank, axis) for axis, face in enumerate(coarse.face_areas_cm2)))
+    if not brain.voxels.any():
+        return ZerosBesideBrain()
+    blocks = _Blocks.of(image, brain)
+    if _is_extracted(blocks.inside, blocks.blank):
+        return ZerosBesideBrain(elsewhere_cm2=_flat_ends_cm2(brain))
+    at_face = _at_face(blocks.inside)
+    near_face, elsewhere = 0.0, 0.0
+    for axis, face_cm2 in enumerate(blocks.face_areas_cm2):
+        bare = _bare_along(blocks, axis)
+        near_face += face_cm2 * int(bare[at_face].sum())
+        elsewhere += face_cm2 * int(bare[~at_face].sum())
+    return ZerosBesideBrain(near_face, elsewhere)
+
+
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """Blocks of BLOCK_MM: mostly brain; 0 throughout; mostly neither, such as skull, scalp or air with noise."""
+
+    inside: Flags
+    blank: Flags
+    other: Flags
+    face_areas_cm2: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, image: Volume, brain: Volume) -> Self:
+        coarse = coarsen(brain, BLOCK_MM)
+        beyond = Volume(((image.voxels > 0) & (brain.voxels == 0)).astype(np.float32), image.affine)
+        return cls(
+            coarse.voxels > 0.5,
+            coarsen(image, BLOCK_MM).voxels == 0,
+            coarsen(beyond, BLOCK_MM).voxels > MOST_SHOWN,
+            coarse.face_areas_cm2,
+        )
+
+
+def _at_face(inside: Flags) -> Flags:
+    """Blocks before and below the middle of the box around the brain."""
+    middles = []
+    for axis in (1, 2):
+        held = np.flatnonzero(inside.any(axis=_others(axis)))
+        middles.append((held[0] + held[-1]) / 2 if held.size else 0.0)
+    flags = np.zeros(inside.shape, dtype=np.bool_)
+    flags[:, int(middles[0]) + 1 :, : max(0, int(np.ceil(middles[1])))] = True
+    return flags
 
 
 def _is_extracted(inside: Flags, blank: Flags) -> bool:
@@ -72,17 +128,21 @@ def _sample_around(native: Volume, mask: Mask) -> tuple[Volume, Volume]:
     return image, Volume(voxels=brain[box].astype(np.float32), affine=affine)
 
 
-def _bare_along(inside: Flags, blank: Flags, axis: int) -> int:
-    """Count, in both directions of ``axis``, the blocks where the brain ends beside a blank one.
+def _bare_along(blocks: _Blocks, axis: int) -> npt.NDArray[np.intp]:
+    """Count at each block of the brain in how many directions along ``axis``, 0 to 2, it ends beside a blank one.
 
-    The block just outside the brain may hold its edge, so the next one may be the blank one.
+    The block just outside the brain may hold its edge, so the next one may be the blank one; one that shows skull or
+    scalp in between says that the brain had ended before.
     """
-    beside = 0
     width = [(2, 2) if other == axis else (0, 0) for other in range(3)]
+    counts = np.zeros(blocks.inside.shape, dtype=np.intp)
     for step in (1, -1):
-        here, empty = (np.moveaxis(np.pad(flags, width), axis, 0)[::step] for flags in (inside, blank))
-        beside += int((here[:-2] & ~here[1:-1] & (empty[1:-1] | empty[2:])).sum())
-    return beside
+        brain, blank, other = (
+            np.moveaxis(np.pad(flags, width), axis, 0)[::step] for flags in (blocks.inside, blocks.blank, blocks.other)
+        )
+        ends = brain[2:-2] & ~brain[3:-1] & (blank[3:-1] | (blank[4:] & ~other[3:-1]))
+        counts += np.moveaxis(ends[::step], 0, axis)
+    return counts
 
 
 def _flat_ends_cm2(brain: Volume) -> float:

@@ -2,7 +2,7 @@
 
 A correlation over the whole template counts the background, which is dark in every contrast: a FLAIR reaches 0.97. So
 the tissues are compared inside the brain, well away from its surface, where white matter is the brightest in T1
-contrast alone.
+contrast alone. What is as dark as fluid is left out: where ventricles have grown, the template shows white matter.
 """
 
 import math
@@ -49,10 +49,7 @@ def find_tissues(template: Template, spec: PreprocessSpec) -> TemplateTissues:
     )
     whole = to_image((brain > 0.5).astype(np.uint8), grid)
     inside = to_array(sitk.BinaryErode(whole, [round(SURFACE_MM / spec.spacing_mm)] * 3)) > 0
-    otsu = sitk.OtsuMultipleThresholdsImageFilter()
-    otsu.SetNumberOfThresholds(TISSUES - 1)
-    otsu.Execute(sitk.GetImageFromArray(brightness[inside][None]))
-    fluid_below, white_above = otsu.GetThresholds()
+    fluid_below, white_above = part_by_brightness(brightness[inside])
     white = inside & (brightness > white_above)
     return TemplateTissues(brightness, inside, inside & (brightness > fluid_below) & ~white, white)
 
@@ -64,10 +61,24 @@ def measure_contrast(tensor: Voxels, tissues: TemplateTissues) -> dict[str, floa
     percentile); 0.29 in the template itself, negative where grey matter is the brighter.
     tissue_correlation: of brightness with the template's over grey and white matter.
     """
-    low, high = (float(value) for value in np.percentile(tensor[tissues.inside], SPREAD_PERCENTILES))
+    inside = tensor[tissues.inside]
+    low, high = (float(value) for value in np.percentile(inside, SPREAD_PERCENTILES))
     if not high > low:
         return {"white_over_grey": math.nan, "tissue_correlation": math.nan}
-    white, grey = (float(np.median(tensor[tissue])) for tissue in (tissues.white, tissues.grey))
-    either = tissues.white | tissues.grey
+    darkest, _ = part_by_brightness(inside)
+    white, grey = (tissue & (tensor > darkest) for tissue in (tissues.white, tissues.grey))
+    if not (white.any() and grey.any()):
+        return {"white_over_grey": math.nan, "tissue_correlation": math.nan}
+    distance = float(np.median(tensor[white]) - np.median(tensor[grey]))
+    either = white | grey
     correlation = np.corrcoef(tensor[either], tissues.brightness[either])[0, 1]
-    return {"white_over_grey": (white - grey) / (high - low), "tissue_correlation": float(correlation)}
+    return {"white_over_grey": distance / (high - low), "tissue_correlation": float(correlation)}
+
+
+def part_by_brightness(voxels: Voxels) -> tuple[float, float]:
+    """Return the two thresholds of Otsu's method that part ``voxels`` (N,) in TISSUES."""
+    otsu = sitk.OtsuMultipleThresholdsImageFilter()
+    otsu.SetNumberOfThresholds(TISSUES - 1)
+    otsu.Execute(sitk.GetImageFromArray(voxels[None]))
+    low, high = otsu.GetThresholds()
+    return low, high

@@ -58,7 +58,7 @@ _VERDICTS = (
     _Verdict("not_t1_weighted_voxels", frozenset({"white_over_grey"}), NOT_T1, only_below=CLEARLY_DARKER),
     _Verdict(
         "brain_cut_off",
-        frozenset({"template_outside_view", "brain_at_edge_cm2"}),
+        frozenset({"template_outside_view", "brain_at_edge_cm2", "brain_at_removed_face_cm2"}),
         "Part of the brain lies outside the image, or was set to zero in it. Send a scan that covers the whole head, "
         "from the crown to below the cerebellum, as the scanner reconstructed it.",
     ),
@@ -96,6 +96,7 @@ _MEASURES = {
     "affine_anisotropy": ("unevenness of the scaling to the template", ""),
     "template_outside_view": ("share of the brain outside the image", ""),
     "brain_at_edge_cm2": ("area of brain at the image's edge", " cm\N{SUPERSCRIPT TWO}"),
+    "brain_at_removed_face_cm2": ("area of brain where the face was removed", " cm\N{SUPERSCRIPT TWO}"),
     "signal_to_noise": ("signal to noise", ""),
     "contrast_to_noise": ("contrast to noise", ""),
     "white_over_grey": ("brightness of white over grey matter", ""),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from med3d_pipeline.preprocessing.brain_edge import zeros_beside_brain_cm2
+from med3d_pipeline.preprocessing.brain_edge import find_zeros_beside_brain
 from med3d_pipeline.preprocessing.brain_extraction import Box, Mask
 from med3d_pipeline.preprocessing.contrast import TemplateTissues, measure_contrast
 from med3d_pipeline.preprocessing.registration import Alignment
@@ -16,6 +16,7 @@ from med3d_pipeline.volume import Volume, Voxels
 
 Flags = npt.NDArray[np.bool_]
 
+EDGE_MM = 2.0
 COMPARISON_GRID_MM = 3.0
 TRIM = 0.9
 AS_FINE = 0.01  # axes whose voxels differ by less than this share are equally fine: headers round
@@ -49,6 +50,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
     affine_determinant: template volume over native volume; affine_anisotropy: largest stretch over smallest.
     template_outside_view: share of the template's brain that lies outside the image.
     brain_at_edge_cm2: area of the brain mask on the image's outermost voxels, and beside what was set to 0.
+    brain_at_removed_face_cm2: the same before and below the middle of the brain, where a face was removed.
     signal_to_noise: median brightness of the brain over the noise; contrast_to_noise: the same with the distance
     between the quartiles, which lie in grey and in white matter.
     white_over_grey and tissue_correlation: see ``measure_contrast``.
@@ -58,6 +60,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
     voxel_mm3 = abs(np.linalg.det(evidence.native.affine[:3, :3]))
     signal, contrast = _over_noise(evidence.native, evidence.mask > 0)
     overlap, outside = _against_template(evidence)
+    zeros = find_zeros_beside_brain(evidence.native, evidence.mask)
     return {
         "brain_volume_ml": float(np.count_nonzero(evidence.mask) * voxel_mm3 / 1000),
         "template_overlap": overlap,
@@ -65,8 +68,8 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
         "affine_determinant": float(np.linalg.det(linear)),
         "affine_anisotropy": float(stretch[0] / stretch[-1]),
         "template_outside_view": outside,
-        "brain_at_edge_cm2": _area_at_edge_cm2(evidence.native, evidence.mask)
-        + zeros_beside_brain_cm2(evidence.native, evidence.mask),
+        "brain_at_edge_cm2": _area_at_edge_cm2(evidence.native, evidence.mask) + zeros.elsewhere_cm2,
+        "brain_at_removed_face_cm2": zeros.at_face_cm2,
         "signal_to_noise": signal,
         "contrast_to_noise": contrast,
         **measure_contrast(evidence.tensor, evidence.tissues),
@@ -86,8 +89,17 @@ def _against_template(evidence: QualityEvidence) -> tuple[float, float]:
 
 
 def _area_at_edge_cm2(native: Volume, mask: Mask) -> float:
-    ends = [sum(np.count_nonzero(mask.take(end, axis=axis)) for end in (0, -1)) for axis in range(3)]
-    return float(sum(count * face_cm2 for count, face_cm2 in zip(ends, native.face_areas_cm2, strict=True)))
+    """Measure the brain's area within EDGE_MM of the image's six sides.
+
+    Not on the outermost voxels alone: where their number is odd the working grid leaves out the last one, and so does
+    the mask that was found on it.
+    """
+    area = 0.0
+    for axis, (spacing, face_cm2) in enumerate(zip(native.spacing_mm, native.face_areas_cm2, strict=True)):
+        deep = max(1, int(EDGE_MM / spacing + 1e-3))
+        along = np.moveaxis(mask, axis, 0)
+        area += face_cm2 * sum(np.count_nonzero(end.any(axis=0)) for end in (along[:deep], along[-deep:]))
+    return float(area)
 
 
 def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NUMERICS_VERSION = 5
+NUMERICS_VERSION = 6
 """Raised whenever the code gives other numbers for the same spec. Part of the digest: no cached tensor outlives it."""
 
 
@@ -79,13 +79,14 @@ Limits = tuple[float | None, float | None]
 
 def _refuse() -> dict[str, Limits]:
     return {
-        "brain_volume_ml": (800.0, 2200.0),
+        "brain_volume_ml": (800.0, 2050.0),
         "template_overlap": (0.90, None),
         "registration_similarity": (0.90, None),
         "affine_determinant": (0.80, 2.30),
         "affine_anisotropy": (None, 1.50),
         "template_outside_view": (None, 0.05),
         "brain_at_edge_cm2": (None, 15.0),
+        "brain_at_removed_face_cm2": (None, 90.0),
         "blank_slices_mm": (None, 0.0),
         "signal_to_noise": (2.5, None),
         "contrast_to_noise": (1.7, None),
@@ -97,12 +98,13 @@ def _refuse() -> dict[str, Limits]:
 
 def _review() -> dict[str, Limits]:
     return {
-        "brain_volume_ml": (1000.0, 2000.0),
+        "brain_volume_ml": (1000.0, 1900.0),
         "template_overlap": (0.93, None),
         "registration_similarity": (0.94, None),
         "affine_anisotropy": (None, 1.35),
         "template_outside_view": (None, 0.01),
         "brain_at_edge_cm2": (None, 5.0),
+        "brain_at_removed_face_cm2": (None, 5.0),
         "signal_to_noise": (5.0, None),
         "contrast_to_noise": (3.0, None),
         "white_over_grey": (0.12, None),

@@ -44,6 +44,7 @@ _MEASURES = {
     "affine_anisotropy": ("unevenness of scaling", "", 2),
     "template_outside_view": ("brain outside the image", "", 3),
     "brain_at_edge_cm2": ("brain at the image's edge", "cm\N{SUPERSCRIPT TWO}", 1),
+    "brain_at_removed_face_cm2": ("brain at a removed face", "cm\N{SUPERSCRIPT TWO}", 1),
     "signal_to_noise": ("signal to noise", "", 1),
     "contrast_to_noise": ("contrast to noise", "", 1),
     "white_over_grey": ("white over grey matter", "", 2),
