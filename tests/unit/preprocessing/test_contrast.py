@@ -48,6 +48,18 @@ def test_only_t1_contrast_is_within_the_limits(
     assert within_limits(measure_contrast(with_brightness(labels, contrast), tissues)) == accepted
 
 
+@pytest.mark.parametrize("contrast", BRIGHTNESS)
+def test_grown_ventricles_do_not_turn_one_contrast_into_another(
+    tissues: TemplateTissues, labels: np.ndarray, contrast: str
+) -> None:
+    """A third of what is white matter in the template is fluid in this head, as in some old people's."""
+    away = np.sqrt(((np.indices(labels.shape).T - np.argwhere(tissues.white).mean(axis=0)) ** 2).sum(axis=-1)).T
+    reach = np.percentile(away[tissues.white], 33)
+    grown = np.where((away < reach) & (labels > 0), 1, labels)
+    measures = measure_contrast(with_brightness(grown, contrast), tissues)
+    assert within_limits(measures) == contrast.startswith("t1")
+
+
 @pytest.mark.parametrize("gamma", [0.5, 0.7, 1.5, 2.0])
 def test_a_monitor_s_gamma_does_not_turn_t1_contrast_into_another(
     tissues: TemplateTissues, labels: np.ndarray, gamma: float

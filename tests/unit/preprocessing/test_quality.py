@@ -152,6 +152,17 @@ def test_a_cut_through_the_brain_shows_as_area_at_the_edge_and_as_template_outsi
     assert measures["template_outside_view"] == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.parametrize("left_out", [0, 1, 3])
+def test_a_mask_that_ends_just_before_the_image_does_was_cut_off_too(left_out: int) -> None:
+    """Voxels of half a millimetre: four make one of the working grid, and up to three are left out of it."""
+    whole = brain_volume()
+    cut = heads.cut_off(whole, axis=2, keep=slice(0, whole.shape[2] // 2))
+    fine = Volume(cut.voxels, cut.affine @ np.diag([1, 1, 1 / 6, 1.0]))
+    mask = fine.voxels > 0
+    mask[:, :, mask.shape[2] - left_out :] = False
+    assert measured(fine, mask)["brain_at_edge_cm2"] > 100
+
+
 def test_the_noise_that_was_added_is_the_noise_that_is_measured() -> None:
     sigma = 4.0
     native = brain_volume(noise_sigma=sigma)

@@ -2,7 +2,8 @@
 
 A correlation over the whole template counts the background, which is dark in every contrast: a FLAIR reaches 0.97. So
 the tissues are compared inside the brain, well away from its surface, where white matter is the brightest in T1
-contrast alone. What is as dark as fluid is left out: where ventricles have grown, the template shows white matter.
+contrast alone. The correlation leaves out what is as dark as fluid: where ventricles have grown, the template shows
+white matter. The medians do not: in a T2-weighted image the darkest is white matter itself.
 """
 
 import math
@@ -59,20 +60,18 @@ def measure_contrast(tensor: Voxels, tissues: TemplateTissues) -> dict[str, floa
 
     white_over_grey: the medians' distance, white above grey, in units of the brain's range of brightness (5th to 95th
     percentile); 0.29 in the template itself, negative where grey matter is the brighter.
-    tissue_correlation: of brightness with the template's over grey and white matter.
+    tissue_correlation: of brightness with the template's over grey and white matter, but for the darkest third of
+    Otsu's parts.
     """
     inside = tensor[tissues.inside]
     low, high = (float(value) for value in np.percentile(inside, SPREAD_PERCENTILES))
     if not high > low:
         return {"white_over_grey": math.nan, "tissue_correlation": math.nan}
+    white, grey = (float(np.median(tensor[tissue])) for tissue in (tissues.white, tissues.grey))
     darkest, _ = part_by_brightness(inside)
-    white, grey = (tissue & (tensor > darkest) for tissue in (tissues.white, tissues.grey))
-    if not (white.any() and grey.any()):
-        return {"white_over_grey": math.nan, "tissue_correlation": math.nan}
-    distance = float(np.median(tensor[white]) - np.median(tensor[grey]))
-    either = white | grey
-    correlation = np.corrcoef(tensor[either], tissues.brightness[either])[0, 1]
-    return {"white_over_grey": distance / (high - low), "tissue_correlation": float(correlation)}
+    either = (tissues.white | tissues.grey) & (tensor > darkest)
+    correlation = np.corrcoef(tensor[either], tissues.brightness[either])[0, 1] if either.any() else math.nan
+    return {"white_over_grey": (white - grey) / (high - low), "tissue_correlation": float(correlation)}
 
 
 def part_by_brightness(voxels: Voxels) -> tuple[float, float]:
