@@ -19,10 +19,19 @@ FOLDERS: dict[str, tuple[tuple[Right, ...], str]] = {
     "dicom/siemens_enhanced_multiframe/6_anat-T1w_acq-tfl": ((number(15, 85),), "the other"),
     "dicom/siemens_2d_t1": ((refused("through_plane_too_coarse"),), "slices 4.8 mm apart"),
     "dicom/ge_fruit_not_a_head": ((NOT_A_HEAD,), "headers say T1w, the object is a fruit"),
-    "dicom/fragments/failing/gantrytilting": ((refused("gantry_tilt"),), "a stack that leans"),
-    "dicom/fragments/failing/slicecount": ((refused("missing_slices"),), "too few slices"),
-    "dicom/fragments/failing/sliceincrement": ((refused("missing_slices", "uneven_spacing"),), "gaps"),
-    "dicom/fragments/failing/sliceorientation": ((refused("mixed_orientation"),), "slices that face different ways"),
+    "dicom/fragments/failing/gantrytilting": ((refused("not_mr", "gantry_tilt"),), "a CT that leans"),
+    "dicom/fragments/failing/slicecount": (
+        (refused("insufficient_coverage", "missing_slices"),),
+        "four images of two series",
+    ),
+    "dicom/fragments/failing/sliceincrement": (
+        (refused("not_mr", "insufficient_coverage", "missing_slices", "uneven_spacing"),),
+        "pieces of CT with gaps, of three series",
+    ),
+    "dicom/fragments/failing/sliceorientation": (
+        (refused("no_t1w_series", "mixed_orientation"),),
+        "slices of a spin echo that face different ways",
+    ),
     "dicom/fragments/failing/notavolume": ((refused(),), "not a volume"),
     "nifti/head_with_mask/Scan1_T1.nii.gz": ((number(18, 90),), "a head of another scanner"),
     "nifti/head_with_mask/Scan1_T1_BRAINMASK.nii.gz": ((refused(),), "a mask is no head"),

@@ -3,6 +3,7 @@
 import doctest
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import nibabel as nib
@@ -23,6 +24,19 @@ def test_every_public_name_is_there(name: str) -> None:
 def test_another_name_is_an_error_that_says_it() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = med3d_pipeline.no_such_name
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("dicom_plane", "SequenceFacts"),
+        ("mr_contrast", "judge_contrast"),
+        ("series_identity", "sequence_identity"),
+        ("series_identity", "image_fault"),
+    ],
+)
+def test_scripts_written_for_0_2_0_find_how_headers_are_judged(module: str, name: str) -> None:
+    assert getattr(import_module(f"med3d_pipeline.{module}"), name).__module__ == f"med3d_pipeline.reading.{module}"
 
 
 def test_reading_loads_no_network_runtime() -> None:
