@@ -15,8 +15,6 @@ from med3d_pipeline.reading.stack_geometry import StackGeometry, assemble_stack
 from med3d_pipeline.reasons import Reason, ReviewCode
 
 MAX_SPACING_MM = 3.0
-# Thick slices with fine pixels keep an age within 3 years; voxels of 3 mm on every side moved it by 5.
-MAX_IN_PLANE_MM = 2.5
 SPACING_ROUNDING_MM = 0.0005
 MIN_EXTENT_MM = 100.0  # less than this along any axis cannot hold a brain
 GOOD_EXTENT_MM = 150.0
@@ -199,8 +197,8 @@ def _weigh_geometry(
     if through > MAX_SPACING_MM + SPACING_ROUNDING_MM:
         reason = f"The slices are {through:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. {_FINER}"
         tally.faults.append(Fault("through_plane_too_coarse", reason))
-    if in_plane > MAX_IN_PLANE_MM + SPACING_ROUNDING_MM:
-        reason = f"The pixels are {in_plane:.2f} mm apart; at most {MAX_IN_PLANE_MM:g} mm can be used. {_FINER}"
+    if in_plane > MAX_SPACING_MM + SPACING_ROUNDING_MM:
+        reason = f"The pixels are {in_plane:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. {_FINER}"
         tally.faults.append(Fault("in_plane_too_coarse", reason))
     coarsest, finest = max(spacing_mm), min(spacing_mm)
     share = min(max((MAX_SPACING_MM - coarsest) / (MAX_SPACING_MM - GOOD_SPACING_MM), 0.0), 1.0)
