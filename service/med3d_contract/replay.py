@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from med3d_contract.calibrations import CalibrationFile
 from med3d_contract.results import BundleRef, Frozen, Provenance, Refusal, Result, RunStatus
 from med3d_contract.work import PreprocessedObject, Subject
 
@@ -19,3 +20,6 @@ class StoredRun(Frozen):
     result: Result | None
     refusal: Refusal | None
     provenance: Provenance | None
+    calibration: CalibrationFile | None = Field(
+        None, description="the one that the result names, where the service has it; withdrawn ones, too"
+    )

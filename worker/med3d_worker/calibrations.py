@@ -1,6 +1,7 @@
 """The site calibrations that a process was told to use, read, verified and ready to be applied."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
@@ -84,10 +85,17 @@ class CalibrationShelf:
     get the model's own answer, which says so by having no ``calibrated_for``.
     """
 
-    def __init__(self, settings: BundleSettings, bundle_digest: str, space: LatentSpace) -> None:
+    def __init__(
+        self,
+        settings: BundleSettings,
+        bundle_digest: str,
+        space: LatentSpace,
+        today: Callable[[], date] | None = None,
+    ) -> None:
         self._settings = settings
         self._bundle_digest = bundle_digest
         self._space = space
+        self._today = today
         self._opened: dict[str, CalibratedSite | None] = {}
 
     def __call__(self, files: Iterable[CalibrationFile]) -> dict[str, CalibratedSite]:
@@ -106,7 +114,7 @@ class CalibrationShelf:
             trusted, revoked = _trusted(self._settings), read_revoked(self._settings.calibration_keys)
             stored = parse_calibration(one.digest[:12], one.file, one.signature, trusted, revoked)
             require_bundle(stored.calibration, self._bundle_digest)
-            return CalibratedSite(stored.calibration, self._space, digest=stored.digest)
+            return CalibratedSite(stored.calibration, self._space, self._today, stored.digest)
         except (PipelineError, ValueError) as error:
             log.warning("calibration_not_used", calibration=one.digest[:12], because=str(error))
             return None

@@ -1,7 +1,7 @@
 """Use case: derive a stored run again from its stored input, and say how far the answer is from the stored one."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from pydantic import Field
 from med3d_contract.replay import StoredRun
 from med3d_contract.results import Frozen, Provenance, Refusal, Result, RunStatus
 from med3d_pipeline.bundle.reference_case import Tolerances, normalised_rmse
+from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_store.object_store import StoreError
 from med3d_worker.head_prediction import HeadToPredict, Predicts
 from med3d_worker.preparation import StudyRefused
@@ -67,7 +68,10 @@ class _Again:
 
 @dataclass(frozen=True)
 class Replay:
-    """Derives runs again. ``prepare`` has no cache, so all is done anew; ``tensors`` gives the stored one."""
+    """Derives runs again. ``prepare`` has no cache, so all is done anew; ``tensors`` gives the stored one.
+
+    ``predict`` knows no site of its own; ``sites``: calibrations by digest, of which each run gets the one it had.
+    """
 
     prepare: PreparesStudies
     predict: Predicts
@@ -75,6 +79,7 @@ class Replay:
     store: FetchesObjects
     tensors: TensorCache
     scratch: Scratch
+    sites: Mapping[str, CalibratedSite] = field(default_factory=dict)
 
     def __call__(self, run: StoredRun) -> ReplayReport:
         """Do it again. Raises StoreError where the input is gone or altered, InferenceError where something broke."""
@@ -93,7 +98,9 @@ class Replay:
             study = self.prepare([folder], chosen=run.chosen_series, clock=clock, on_stage=lambda _stage: None)
         except StudyRefused as refused:
             return _Again(refused.refusal, None, refused.provenance)
-        head = HeadToPredict(study.record, run.subject, study.acquisition, study.review_reasons)
+        digest = _calibration(run.result)
+        sites = (self.sites[digest],) if digest in self.sites else ()
+        head = HeadToPredict(study.record, run.subject, study.acquisition, study.review_reasons, sites)
         return _Again(self.predict([head])[0], study.record, study.provenance)
 
     def _compared(self, run: StoredRun, again: _Again) -> Iterator[Compared]:
@@ -115,6 +122,8 @@ class Replay:
         if then.sdmt is not None and again.answer.sdmt is not None:
             scores = (then.sdmt.estimate, again.answer.sdmt.estimate)
             yield _within("SDMT (points)", *scores, self.tolerances.sdmt_points)
+        if _calibration(then) or _calibration(again.answer):
+            yield _equal("calibration", _calibration(then)[:12], _calibration(again.answer)[:12])
         yield _equal("decision", then.assessment.decision, again.answer.assessment.decision)
 
     def _stored_tensor(self, run: StoredRun) -> TensorRecord | None:
@@ -125,6 +134,10 @@ class Replay:
             return self.tensors.load(run.tensor)
         except StoreError:
             return None
+
+
+def _calibration(result: Result | None) -> str:
+    return "" if result is None else result.assessment.calibration_digest or ""
 
 
 def _equal(name: str, then: str, now: str) -> Compared:

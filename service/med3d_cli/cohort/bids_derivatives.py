@@ -39,6 +39,10 @@ COLUMNS: dict[str, dict[str, str | dict[str, str]]] = {
             "unknown_site": "not taken out, since the model has not learned this site's",
         },
     },
+    "calibrated_for": {
+        "Description": "Site whose own healthy heads brain age, gaps, interval and percentile are held against; n/a: "
+        "the training cohort"
+    },
     "bundle": {"Description": "Model bundle, name and version"},
 }
 

@@ -1,6 +1,7 @@
 """`med3d replay`: derive a stored answer again, and say what differs."""
 
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from med3d_cli.extras import extra, require_onnx_runtime
 from med3d_cli.operate.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
+    from med3d_contract.replay import StoredRun
     from med3d_store.object_store import ObjectStore
     from med3d_worker.replay import Replay, ReplayReport
 
@@ -44,7 +46,7 @@ def replay(
         with closing(Database(settings.database)) as database, database.read() as session:
             stored = stored_run(session, run_id)
         with Console(stderr=True).status("deriving it again"):
-            report = _open(ObjectStore.open(settings.store), settings.data_dir / "scratch", bundle)(stored)
+            report = _open(ObjectStore.open(settings.store), settings.data_dir / "scratch", bundle, stored)(stored)
     except ServiceError as error:
         raise CommandError(f"{error.detail} {error.remedy}") from error
     except (PipelineError, StoreError) as error:
@@ -54,8 +56,9 @@ def replay(
         raise typer.Exit(EXIT_DIFFERS)
 
 
-def _open(store: "ObjectStore", scratch: Path, bundle: Path | None) -> "Replay":
+def _open(store: "ObjectStore", scratch: Path, bundle: Path | None, stored: "StoredRun") -> "Replay":
     from med3d_pipeline.bundle.reference_case import ReferenceCase
+    from med3d_worker.calibrations import CalibrationShelf
     from med3d_worker.head_prediction import HeadPrediction
     from med3d_worker.loaded_model import load_model
     from med3d_worker.logs import configure_logs
@@ -69,13 +72,17 @@ def _open(store: "ObjectStore", scratch: Path, bundle: Path | None) -> "Replay":
     stated: dict[str, Any] = {} if bundle is None else {"bundle": bundle}
     settings = BundleSettings(**stated)
     model = load_model(settings, prove=False)
+    # What the run was held against then, whether or not it has expired or was withdrawn since.
+    shelf = CalibrationShelf(settings, model.reference.digest, model.predictor.space, lambda: date.min)
+    own = {site.calibration_digest: site for site in model.calibrations if site.calibration_digest}
     return Replay(
         StudyPreparation(model),
-        HeadPrediction(model.predictor, settings.allow_demonstration_heads),
+        HeadPrediction(model.predictor.calibrated(()), settings.allow_demonstration_heads),
         ReferenceCase.load(settings.bundle_dir).tolerances,
         store,
         TensorCache(store),
         Scratch(scratch),
+        own | shelf([] if stored.calibration is None else [stored.calibration]),
     )
 
 

@@ -22,11 +22,12 @@ DIGITS = 4
 OF_MEMBER = ("participant_id", "visit", "study_id", "age", "sex", "site", "scanner", "sdmt_measured")
 OF_ANSWER = (
     "status", "code", "brain_age", "brain_age_lower", "brain_age_upper", "gap", "gap_corrected", "sdmt", "sdmt_lower",
-    "sdmt_upper", "sdmt_evidence", "decision", "ood_percentile", "site_correction", "run_id",
+    "sdmt_upper", "sdmt_evidence", "decision", "ood_percentile", "site_correction",
+    "calibrated_for", "run_id",
 )  # fmt: skip
 TEXTS = frozenset(
     {"participant_id", "visit", "study_id", "sex", "site", "scanner", "bundle", "bundle_digest", "status", "code"}
-) | {"sdmt_evidence", "decision", "site_correction", "run_id"}
+) | {"sdmt_evidence", "decision", "site_correction", "calibrated_for", "run_id"}
 # What a spreadsheet would read as a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -109,6 +110,7 @@ def _of_answer(member: Member, answer: Answer) -> list[Cell]:
         figures["decision"],
         figures["percentile"],
         figures["site_correction"],
+        figures["calibrated_for"],
         answer.run_id,
     ]
     return [round(cell, DIGITS) if isinstance(cell, float) else cell for cell in cells]

@@ -64,6 +64,7 @@ def _figures(run: RunRow) -> dict[str, Any]:
         "sequence": _short(acquisition.get("sequence"), 200),
         "preprocessing_digest": (run.provenance or {}).get("preprocessing_digest"),
         "site_correction": (assessment or (run.refusal or {}).get("details") or {}).get("site_correction"),
+        "calibrated_for": _short(assessment.get("calibrated_for"), 64),
     }
 
 

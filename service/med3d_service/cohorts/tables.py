@@ -98,3 +98,4 @@ class FiguresRow(Base):
     sequence: Mapped[str | None] = mapped_column(String(200))
     preprocessing_digest: Mapped[str | None] = mapped_column(DIGEST)
     site_correction: Mapped[str | None] = mapped_column(STATUS)
+    calibrated_for: Mapped[str | None] = mapped_column(String(64))

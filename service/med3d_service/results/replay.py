@@ -1,12 +1,16 @@
 """An answered run with what it was made from, for `med3d replay`."""
 
+from typing import Any
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from med3d_contract.calibrations import CalibrationFile
 from med3d_contract.replay import StoredRun
 from med3d_contract.work import PreprocessedObject
 from med3d_service.cohorts.subjects import subjects_of
 from med3d_service.problems import ServiceError
+from med3d_service.runs.calibrations import stored_calibration
 from med3d_service.runs.moves import ANSWERS
 from med3d_service.runs.views import bundle_ref
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
@@ -32,5 +36,11 @@ def stored_run(session: Session, run_id: str) -> StoredRun:
             "result": run.result,
             "refusal": run.refusal,
             "provenance": run.provenance,
+            "calibration": None if run.result is None else _calibration(session, run.result, study),
         }
     )
+
+
+def _calibration(session: Session, result: dict[str, Any], study: StudyRow) -> CalibrationFile | None:
+    digest = (result.get("assessment") or {}).get("calibration_digest")
+    return None if digest is None else stored_calibration(session, digest, study.site)

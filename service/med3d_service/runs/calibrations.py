@@ -91,6 +91,12 @@ def calibrations_for(
     return found, tuple(files.values())
 
 
+def stored_calibration(session: Session, digest: str, owner: str) -> CalibrationFile | None:
+    """Return one as it was sent, also where it was withdrawn since; None where it never came this way."""
+    row = session.get(CalibrationRow, (digest, owner))
+    return None if row is None else _file(row)
+
+
 def _file(row: CalibrationRow) -> CalibrationFile:
     file, signature = base64.b64encode(row.file), base64.b64encode(row.signature)
     return CalibrationFile(digest=row.digest, file=file, signature=signature)

@@ -121,3 +121,25 @@ def test_an_altered_input_is_never_replayed(machine):
     machine.store.objects["working/s.tar"] = tar_of({"00001.dcm": b"other"})
     with pytest.raises(ObjectDamagedError):
         machine.replay()
+
+
+def of_a_site(answer, digest):
+    assessment = answer.assessment.model_copy(update={"calibrated_for": "Ward 3", "calibration_digest": digest})
+    return answer.model_copy(update={"assessment": assessment})
+
+
+def test_a_calibrated_run_is_derived_with_the_calibration_that_it_had(machine):
+    then, site, heads = of_a_site(result(), "c" * 64), object(), []
+    machine.answer = then
+
+    def predict(given):
+        heads.extend(given)
+        return [machine.answer]
+
+    parts = (machine.prepare, predict, TOLERANCES, machine.store, machine.tensors, machine.scratch)
+    run = machine.run.model_copy(update={"result": then})
+    assert Replay(*parts, {"c" * 64: site})(run).agrees
+    assert heads[0].sites == (site,)
+    machine.answer = result()
+    assert differing(Replay(*parts)(run)) == ["calibration"]
+    assert heads[1].sites == ()

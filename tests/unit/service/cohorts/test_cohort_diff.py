@@ -185,12 +185,18 @@ def test_figures_tell_of_the_site_from_an_answer_and_from_a_refusal(tmp_path):
     first, second, _ = (run.id for run in runs_of(database, BUNDLE))
     with database.write() as session:
         completed, refused = session.scalars(select(RunRow).order_by(RunRow.seq).limit(2))
-        completed.status, completed.result = "completed", {"assessment": {"site_correction": "applied"}}
+        completed.status, completed.result = (
+            "completed",
+            {"assessment": {"site_correction": "applied", "calibrated_for": "Ward 3"}},
+        )
         refused.status, refused.refusal = "refused", {"code": "x", "details": {"site_correction": "unknown_site"}}
     assert draw_figures(database, select(RunRow)) == 2
     with database.read() as session:
-        told = {row.run_id: row.site_correction for row in session.scalars(select(FiguresRow))}
-    assert told == {first: "applied", second: "unknown_site"}
+        rows = session.scalars(select(FiguresRow)).all()
+    assert {row.run_id: (row.site_correction, row.calibrated_for) for row in rows} == {
+        first: ("applied", "Ward 3"),
+        second: ("unknown_site", None),
+    }
     database.close()
 
 

@@ -14,6 +14,7 @@ from med3d_contract.results import BundleRef
 from med3d_contract.work import PredictClaims
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import register_bundles
+from med3d_service.runs.calibrations import stored_calibration
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.tables import AuditRow
 
@@ -125,3 +126,14 @@ def test_adding_and_withdrawing_leave_an_entry_each_with_the_digest(api):
     found = [(row.action, row.object_id) for row in rows if row.object_kind == "calibration"]
     assert [object_id for _, object_id in found] == [digest, digest]
     assert found[0][0] == "change"
+
+
+def test_a_replay_finds_the_calibration_of_its_answer_also_when_it_was_withdrawn(api):
+    content = file_of()
+    digest = send(api, content).json()["digest"]
+    api.request("DELETE", f"/calibrations/{digest}", api.key(Role.OPERATOR))
+    with api.service.database.read() as session:
+        found = stored_calibration(session, digest, "default")
+        assert found is not None
+        assert found.file == content
+        assert stored_calibration(session, digest, "another hospital") is None
