@@ -10,6 +10,8 @@ from med3d_contract.results import Frozen
 MOST_CHARACTERS = 2**18
 SIGNATURE_CHARACTERS = 88
 """Of 64 bytes in base64."""
+SITE_PATTERN = r"^[^\W_][\w .,()+/-]{0,63}$"
+"""A label without markup; the pipeline has the same."""
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -60,7 +62,7 @@ class CalibrationHeader(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: Literal[1]
-    site: Annotated[str, Field(min_length=1, max_length=64)]
+    site: Annotated[str, Field(pattern=SITE_PATTERN)]
     bundle: _BundleName
     heads: int = Field(ge=1)
     expires: date

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
 from med3d_cli.kept_file import save
 from med3d_cli.studies.calibration_list import HeadList, LeftOutHead, read_list
+from med3d_cli.studies.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -38,6 +39,9 @@ def calibrate(
     ],
     site: Annotated[str, typer.Option(help="Your label for the scanner; shown in answers, so it names nobody.")],
     out: Annotated[Path, typer.Option(dir_okay=False, help="The calibration; its page is beside it, ending in .html.")],
+    manufacturer: Annotated[str | None, typer.Option(help="Of heads that do not say, as DICOM has it.")] = None,
+    model: Annotated[str | None, typer.Option(help="The scanner's, likewise (ManufacturerModelName).")] = None,
+    field_strength: Annotated[float | None, typer.Option(min=0.01, max=20, help="Likewise, in tesla.")] = None,
     key: Annotated[
         Path | None,
         typer.Option(
@@ -57,23 +61,28 @@ def calibrate(
     """
     listed = read_list(heads, healthy or ())
     _check(listed, site)
-    order = Order(site, out, _read_key(key), valid_days)
+    scanner = ScannerFacts(manufacturer, model, field_strength)
+    order = Order(site, out, _read_key(key), valid_days, scanner)
     make_calibration(_load(bundle), listed, order, Console(stderr=True))
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made: for which site, where, signed by whom (None: nobody), for how long."""
+    """What is to be made: for which site, where, signed by whom (None: nobody), for how long.
+
+    scanner: of heads that tell none.
+    """
 
     site: str
     out: Path
     key: "Ed25519PrivateKey | None"
     valid_days: int
+    scanner: ScannerFacts = NOTHING_SAID
 
 
 def make_calibration(model: "LoadedModel", listed: HeadList, order: Order, console: Console) -> None:
     """Look at the heads, fit, and write the calibration and its page. Raises CommandError."""
-    usable, left_out = _look_at(model, listed, console)
+    usable, left_out = _look_at(model, listed, order.scanner, console)
     for one in left_out:
         console.print(f"left out: row {one.row}: {one.code}: {one.reason}", markup=False, highlight=False)
     with _refused_in_words():
@@ -131,7 +140,7 @@ def _check(listed: HeadList, site: str) -> None:
 
 
 def _look_at(
-    model: "LoadedModel", listed: HeadList, console: Console
+    model: "LoadedModel", listed: HeadList, scanner: ScannerFacts, console: Console
 ) -> tuple[list["CalibrationHead"], tuple[LeftOutHead, ...]]:
     from med3d_worker.calibration_heads import HeadReader, UnusableHead
 
@@ -141,7 +150,9 @@ def _look_at(
         bar = progress.add_task("starting", total=len(listed.heads))
         for head in listed.heads:
             try:
-                usable.append(read(head.path, head.age_years, lambda stage: progress.update(bar, description=stage)))
+                found = read(head.path, head.age_years, lambda stage: progress.update(bar, description=stage))
+                told = first_told(found.acquisition, sidecar_facts(head.path), scanner)
+                usable.append(replace(found, acquisition=told))
             except UnusableHead as unusable:
                 left_out.append(LeftOutHead(head.row, unusable.code, unusable.reason))
             progress.advance(bar)

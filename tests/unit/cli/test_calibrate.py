@@ -1,5 +1,7 @@
 """`med3d calibrate` around a model whose science is canned."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from med3d_cli.main import make_app
 from med3d_cli.studies.calibrate import Order, make_calibration
 from med3d_cli.studies.calibration_list import read_list
 from med3d_cli.studies.calibration_page import calibration_page
+from med3d_cli.studies.scanner_facts import ScannerFacts, sidecar_facts
 from med3d_pipeline.bundle.bundle_signature import TrustedKeys, make_signing_key, read_signing_key
 from med3d_pipeline.calibration.files import read_calibration
 from med3d_pipeline.calibration.fitting import fit_site
@@ -48,12 +51,12 @@ def heads(tmp_path):
     return tmp_path / "heads.csv"
 
 
-def made(heads, faulty=(), key=None):
+def made(heads, faulty=(), key=None, **order):
     preprocessor = HeadsInTurn([20 + 2 * number + 5 for number in range(22)])
     preprocessor.faulty = frozenset(faulty)
     console = Console(record=True, width=300)
     out = heads.parent / "site_calibration.json"
-    make_calibration(loaded_model(preprocessor), read_list(heads), Order("Ward 3", out, key, 365), console)
+    make_calibration(loaded_model(preprocessor), read_list(heads), Order("Ward 3", out, key, 365, **order), console)
     return out, console.export_text()
 
 
@@ -113,3 +116,30 @@ def test_a_calibration_that_tells_little_says_so_on_its_page():
     assert "the offset alone was fitted" in page
     assert "its numbers tell little of one person" in page
     assert "<script" not in page
+
+
+def test_nifti_heads_are_of_the_scanner_that_their_sidecars_tell(heads):
+    for number in range(22):
+        said = {"Manufacturer": "Siemens", "ManufacturersModelName": "Prisma", "MagneticFieldStrength": 3}
+        (heads.parent / f"{number}.json").write_text(json.dumps(said))
+    scanner = read_calibration(made(heads)[0], None).calibration.scanner
+    assert scanner.in_words() == "Siemens Prisma, 3 T"
+
+
+def test_or_of_the_one_that_is_stated_and_else_of_none(heads):
+    stated = made(heads, scanner=ScannerFacts("GE", "Signa", 1.5))[0]
+    assert read_calibration(stated, None).calibration.scanner.in_words() == "GE Signa, 1.5 T"
+    assert not read_calibration(made(heads)[0], None).calibration.scanner.is_known
+
+
+def test_heads_of_two_scanners_are_refused(heads):
+    (heads.parent / "3.json").write_text('{"Manufacturer": "GE"}')
+    with pytest.raises(CommandError, match="calibration_several_scanners"):
+        made(heads, scanner=ScannerFacts("Siemens", "Prisma", 3.0))
+
+
+@pytest.mark.parametrize("said", [b"", b"[]", b"{", b"\xff", b'{"Manufacturer": 3, "MagneticFieldStrength": "3"}'])
+def test_a_sidecar_that_says_nothing_usable_is_none(tmp_path, said):
+    (tmp_path / "a.json").write_bytes(said)
+    assert sidecar_facts(tmp_path / "a.nii.gz") == ScannerFacts()
+    assert sidecar_facts(tmp_path / "none.nii") == ScannerFacts()

@@ -107,7 +107,7 @@ def test_a_submitter_may_not_shift_ages(api):
     assert send(api, file_of(), api.key(Role.SUBMITTER)).status_code == 403
 
 
-@pytest.mark.parametrize("content", [b"no json", b"{}", file_of(format=2), file_of(site="")])
+@pytest.mark.parametrize("content", [b"no json", b"{}", file_of(format=2), file_of(site=""), file_of(site="[red]")])
 def test_what_is_no_calibration_is_refused(api, content):
     answer = send(api, content)
     assert (answer.status_code, answer.json()["code"]) == (422, "calibration_unreadable")

@@ -1,0 +1,68 @@
+"""Which scanner a NIfTI head is of, as the JSON file beside it or the caller says: the image itself does not."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+MOST_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class ScannerFacts:
+    """Maker, model and field strength (tesla) in DICOM's words; None where nobody says."""
+
+    manufacturer: str | None = None
+    model: str | None = None
+    field_strength_t: float | None = None
+
+
+class TellsScanner(Protocol):
+    """An acquisition."""
+
+    @property
+    def manufacturer(self) -> str | None: ...
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def field_strength_t(self) -> float | None: ...
+
+
+NOTHING_SAID = ScannerFacts()
+
+
+def sidecar_facts(image: Path) -> ScannerFacts:
+    """Read the BIDS sidecar of ``image`` (NAME.json beside NAME.nii.gz); one that cannot be read says nothing."""
+    path = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return NOTHING_SAID
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return NOTHING_SAID
+    if not isinstance(said, dict):
+        return NOTHING_SAID
+    return ScannerFacts(
+        _text(said.get("Manufacturer")),
+        _text(said.get("ManufacturersModelName")),
+        _number(said.get("MagneticFieldStrength")),
+    )
+
+
+def first_told(*sources: TellsScanner) -> ScannerFacts:
+    """Take each fact from the first source that tells it."""
+    return ScannerFacts(
+        next((one.manufacturer for one in sources if one.manufacturer), None),
+        next((one.model for one in sources if one.model), None),
+        next((one.field_strength_t for one in sources if one.field_strength_t is not None), None),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _number(value: Any) -> float | None:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return float(value) if known else None
