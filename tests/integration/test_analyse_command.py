@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import nibabel as nib
 import numpy as np
@@ -14,6 +15,12 @@ import pytest
 from factories.services import write_small_head
 from med3d_contract.results import RunView
 from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.bundle.bundle_signature import make_signing_key, read_signing_key
+from med3d_pipeline.calibration.files import write_calibration
+from med3d_pipeline.calibration.fitting import Bearings, CalibrationHead, fit_site
+from med3d_pipeline.calibration.site_calibration import BundleName
+from med3d_pipeline.inference.prediction import Sighting
+from med3d_pipeline.study.acquisition import Acquisition
 from med3d_worker.analysis import AnalysedInput
 
 
@@ -84,6 +91,34 @@ def test_the_stated_age_gives_a_gap(answered):
     age = json.loads(answered[0].stdout)[0]["result"]["brain_age"]
     assert age["chronological_age"] == {"years": 50.0, "source": "form", "note": None}
     assert age["gap"]["estimate"] == pytest.approx(age["estimate"] - 50)
+
+
+def a_calibration(folder):
+    """Of a made-up site whose heads are estimated ten years too old, signed; the file and the public key."""
+    bundle = Bundle.open(Bundle.default_path(), verify=False)
+    space, rng = bundle.predictor().space, np.random.default_rng(0)
+    latents = (space.distance_mean + rng.standard_normal((20, space.dimension))).astype(np.float32)
+    ages = np.linspace(20, 80, 20)
+    heads = [
+        CalibrationHead(Sighting(latent, float(age) + 10, 0.1), float(age), Acquisition())
+        for latent, age in zip(latents, ages, strict=True)
+    ]
+    name = BundleName(name=bundle.name, version=bundle.version, digest=bundle.digest)
+    made = fit_site(heads, "Ward 3", Bearings(name, space, bundle.manifest.decision), datetime.now(UTC).date())
+    make_signing_key(folder / "hospital.pem")
+    write_calibration(folder / "site.json", made.calibration, read_signing_key(folder / "hospital.pem"))
+    return folder / "site.json", folder / "hospital.pub.pem"
+
+
+def test_a_calibration_is_applied_where_its_key_is_trusted(head, answered, tmp_path, monkeypatch):
+    file, key = a_calibration(tmp_path)
+    assert "calibration_unsigned" in med3d("analyse", head, "--calibration", file).stderr
+    monkeypatch.setenv("MED3D_CALIBRATION_KEYS", str(key))
+    calibrated = json.loads(med3d("analyse", head, "--calibration", file, "--json").stdout)[0]["result"]
+    plain = json.loads(answered[0].stdout)[0]["result"]
+    assert calibrated["assessment"]["calibrated_for"] == "Ward 3"
+    assert plain["assessment"]["calibrated_for"] is None
+    assert calibrated["brain_age"]["estimate"] == pytest.approx(plain["brain_age"]["estimate"] - 10, abs=0.1)
 
 
 def test_simulated_labels_are_not_reported_unless_asked_for(answered):
