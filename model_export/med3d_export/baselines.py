@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from med3d_export.folds import Fold
-from med3d_export.heads import Groups, inner_splits, search_head
+from med3d_export.heads import Groups, LabelledLatents, inner_splits, search_head
 
 Floats = npt.NDArray[np.float64]
 Tensors = npt.NDArray[np.float32]
@@ -105,13 +105,9 @@ def voxel_components(tensors: Tensors, labels: Floats, folds: tuple[Fold, ...], 
         pca = PCA(count, svd_solver="full").fit(voxels[fold.training])
         scores = pca.transform(voxels).astype(np.float64)
         turned = scores @ np.linalg.qr(np.random.default_rng(inner.seed).normal(size=(count, count)))[0]
+        own = fold.training
         found = [
-            (
-                search_head(
-                    s[fold.training], labels[fold.training], inner.folds, inner.seed, inner.groups[fold.training]
-                ),
-                s,
-            )
+            (search_head(LabelledLatents(s[own], labels[own], inner.groups[own]), inner.folds, inner.seed), s)
             for s in (scores, turned)
         ]
         best, of_best = min(found, key=lambda pair: pair[0].inner_error)

@@ -164,7 +164,10 @@ def _fit(job: FitJob, data: FitData, on_epoch: OnEpoch) -> None:
     fitted = fit_autoencoder(own, targets, job.config, seed, lambda report: on_epoch(job.name, report), checkpoints)
     if job.fold is not None:
         start = partial(start_autoencoder, own, targets, job.config, seed)
-        place = FitPlace(job.seed, job.fold, job.candidate, job.training, job.test)
+        place = FitPlace(
+            job.seed, job.fold, job.candidate, job.training, job.test, job.config.augmentation,
+            job.config.evaluation.head_copies,
+        )  # fmt: skip
         observe_fold(fitted, start, data.tensors, place, data.grid).save(job.place)
     else:
         save_curve(fitted.curve, job.folder)

@@ -26,6 +26,7 @@ class EvaluationConfig(_Section):
     harmonisation: ``combat`` takes out of the latents what each site adds (see harmonisation.py), estimated anew from
     the training subjects of each fold; the bundle carries it.
     head_kernels: which the search of the support vector regressions may choose from.
+    head_copies: how many varied copies of each training head (the recipe's augmentation) they learn from beside it.
     age_bands_years: edges of the bands that coverage and the model card's errors are told apart by.
     """
 
@@ -38,6 +39,7 @@ class EvaluationConfig(_Section):
     volumes_csv: Path | None = None
     harmonisation: Literal["none", "combat"] = "none"
     head_kernels: tuple[Kernel, ...] = Field(default=KERNELS, min_length=1)
+    head_copies: int = Field(default=0, ge=0)
     age_bands_years: tuple[float, ...] = (20.0, 40.0, 60.0, 90.0)
 
 

@@ -9,13 +9,18 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from med3d_export.config import AugmentationConfig
 from med3d_export.evaluation.image_quality import ImageQuality, image_quality
 from med3d_export.folds import Indices
 from med3d_export.training import EpochReport, FittedAutoencoder, Tensors
+from med3d_export.varied_heads import Copies, encode_copies
 from med3d_export.whole_files import write_whole
 
 Floats = npt.NDArray[np.float64]
 EXAMPLES = 3
+TEST_COPIES = 2
+"""Varied copies of each test head."""
+OTHER_DRAWS = 7_919
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +36,11 @@ class FoldEvidence:
     """N subjects, T of them the fold's test subjects, d latent dimensions.
 
     training, test: rows. latents: (N, d) float32 of everyone by this fit's deterministic encoder. start_latents: the
-    same before the first step. quality: reconstructions of the test heads from the latent; mean_head: the same of the
-    training subjects' mean head in their place. relative_errors (T,): squared error over the mean head's. residuals
-    (T,): root mean square error inside the brain. slices (E, 2, X, Z): a coronal slice of the first test heads and of
-    their reconstructions.
+    same before the first step. copies, start_copies: (C, training, d), of varied copies of the training heads;
+    test_copies: (V, T, d), of the test heads as other scanners might have shown them. quality: reconstructions of the
+    test heads from the latent; mean_head: the same of the training subjects' mean head in their place. relative_errors
+    (T,): squared error over the mean head's. residuals (T,): root mean square error inside the brain. slices (E, 2, X,
+    Z): a coronal slice of the first test heads and of their reconstructions.
     """
 
     seed: int
@@ -44,6 +50,9 @@ class FoldEvidence:
     test: Indices
     latents: npt.NDArray[np.float32]
     start_latents: npt.NDArray[np.float32]
+    copies: Copies
+    start_copies: Copies
+    test_copies: Copies
     quality: ImageQuality
     mean_head: ImageQuality
     relative_errors: Floats
@@ -89,13 +98,15 @@ def evidence_name(seed: int, fold: int, candidate: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class FitPlace:
-    """Which fit it is and whom it tests."""
+    """Which fit it is and whom it tests; augmentation, copies: how the training heads are varied, and how often."""
 
     seed: int
     fold: int
     candidate: int
     training: Indices
     test: Indices
+    augmentation: AugmentationConfig
+    copies: int
 
 
 def observe_fold(
@@ -106,8 +117,10 @@ def observe_fold(
     grid: BrainGrid,
 ) -> FoldEvidence:
     """Ask a fit about everyone; ``start`` gives the same networks before the first step."""
-    heads = tensors[place.test]
+    heads, own = tensors[place.test], tensors[place.training]
+    before = start()
     latents = fitted.encode(tensors)
+    varied = (place.augmentation, place.copies, place.seed + place.fold)
     found = fitted.reconstruct(latents[place.test])
     mean = np.broadcast_to(tensors[place.training].mean(axis=0), heads.shape)
     squared = np.square(found - heads)
@@ -119,7 +132,13 @@ def observe_fold(
         training=place.training,
         test=place.test,
         latents=latents,
-        start_latents=start().encode(tensors),
+        start_latents=before.encode(tensors),
+        copies=encode_copies(fitted, own, *varied),
+        start_copies=encode_copies(before, own, *varied),
+        # Drawn from another seed than the copies that are learned from.
+        test_copies=encode_copies(
+            fitted, heads, place.augmentation, TEST_COPIES, place.seed + place.fold + OTHER_DRAWS
+        ),
         quality=image_quality(found, heads, grid.mask, grid.data_range),
         mean_head=image_quality(mean, heads, grid.mask, grid.data_range),
         relative_errors=(squared.sum(axis=(1, 2, 3)) / np.square(mean - heads).sum(axis=(1, 2, 3))).astype(np.float64),

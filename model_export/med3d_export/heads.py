@@ -1,7 +1,7 @@
 """StandardScaler and support vector regression on latents, the kernel chosen by inner cross-validation by subject."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -48,29 +48,39 @@ def inner_splits(
     return [tuple(split) for split in splitter.split(labels, labels, of_rows)]
 
 
+@dataclass(frozen=True, eq=False)
+class LabelledLatents:
+    """What a head learns from: latents (M, d), values (M,) and groups (M,), which say whose row each is."""
+
+    latents: Latents
+    values: Labels
+    groups: Groups
+
+    @classmethod
+    def of(cls, latents: Latents, copies: Latents, values: Labels, groups: Groups) -> Self:
+        """``latents`` (N, d) and varied ``copies`` (C, N, d) of the same rows, which keep their values and groups."""
+        rows = np.tile(np.arange(len(values)), len(copies) + 1)
+        return cls(np.concatenate([latents, *copies]), values[rows], groups[rows])
+
+
 def search_head(
-    latents: Latents,
-    labels: Labels,
-    inner_folds: int,
-    seed: int,
-    groups: Groups | None = None,
-    kernels: tuple[Kernel, ...] = KERNELS,
+    given: LabelledLatents, inner_folds: int, seed: int, kernels: tuple[Kernel, ...] = KERNELS
 ) -> HeadSearch:
-    """The head with the lowest mean absolute error over the inner folds, fitted to all of ``latents`` (N, d).
+    """The head with the lowest mean absolute error over the inner folds, fitted to all rows.
 
     The tube's half width is a hundredth of the labels' standard deviation: with a hundred subjects all should count.
-    groups: whose row each is, where subjects have several. Every objective and the voxel baseline go through this same
+    All rows of a subject lie in the same inner fold. Every objective and the voxel baseline go through this same
     search.
     """
-    tube = 0.01 * float(labels.std())
+    tube = 0.01 * float(given.values.std())
     pipeline = Pipeline([("scaler", StandardScaler()), ("svr", SVR(epsilon=tube, cache_size=100))])
     search = GridSearchCV(
         pipeline,
-        search_space(latents.shape[1], kernels),
+        search_space(given.latents.shape[1], kernels),
         scoring="neg_mean_absolute_error",
-        cv=inner_splits(labels, groups, inner_folds, seed),
+        cv=inner_splits(given.values, given.groups, inner_folds, seed),
     )
-    search.fit(latents, labels)
+    search.fit(given.latents, given.values)
     return HeadSearch(search.best_estimator_, -float(search.best_score_))
 
 

@@ -41,6 +41,7 @@ def manifest_metrics(
         "coverage_upper_95": coverage.upper,
         "coverage_level": coverage.level,
         "interval_half_width_years": coverage.half_width,
+        "brain_age_mae_varied_copies": float(np.nanmean(found.varied_age_error)),
         "reconstruction_error_share": latent.relative_error,
         "ssim_brain": latent.ssim_brain.value,
         "ssim_whole": latent.ssim_whole.value,

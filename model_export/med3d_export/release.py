@@ -14,7 +14,7 @@ from med3d_export.cohort import Cohort
 from med3d_export.config import TrainingConfig
 from med3d_export.evaluation.held_out import HeldOut, site_correction
 from med3d_export.evaluation.protocol import EvaluationReport
-from med3d_export.heads import search_head, without_support_vectors
+from med3d_export.heads import LabelledLatents, search_head, without_support_vectors
 from med3d_export.labels import Labels
 from med3d_export.latent_calibration import calibrated_space, decision_limits, false_alarms, without_traces
 from med3d_export.manifest_metrics import manifest_metrics
@@ -25,6 +25,7 @@ from med3d_export.reference_head import write_reference_input
 from med3d_export.tensor_cache import ASSET_FILES, read_volume
 from med3d_export.training import FittedAutoencoder, Tensors
 from med3d_export.training_run import FinalFit
+from med3d_export.varied_heads import Copies, encode_copies
 from med3d_pipeline.bundle.bundle import DECODER, Bundle
 from med3d_pipeline.bundle.reference_case import FOLDER as REFERENCE_FOLDER
 from med3d_pipeline.bundle.reference_case import ReferenceCase, Tolerances
@@ -82,10 +83,10 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     for name in (*ASSET_FILES, "preprocessing.json"):
         shutil.copyfile(source.assets / name, folder / name)
     fitted = source.final.fitted(source.config)
-    latents = _latents(source, fitted, folder)
+    latents, copies = _latents(source, fitted, folder)
     export_autoencoder(fitted, folder)
     parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
-    parity |= _release_heads(source, fitted, latents, folder)
+    parity |= _release_heads(source, fitted, latents, copies, folder)
     space = calibrated_space(source.config, source.labels, source.found, latents.astype(np.float64))
     if source.private:
         (folder / DECODER).unlink()
@@ -106,28 +107,33 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     return bundle
 
 
-def _latents(source: ReleaseInput, fitted: FittedAutoencoder, folder: Path) -> npt.NDArray[np.float32]:
-    """Everyone's latents (N, d) as heads and maps see them; what they were corrected for goes into the bundle."""
+def _latents(source: ReleaseInput, fitted: FittedAutoencoder, folder: Path) -> tuple[npt.NDArray[np.float32], Copies]:
+    """Everyone's latents (N, d) as heads and maps see them, and those of varied copies (C, N, d) for the heads.
+
+    What they were corrected for goes into the bundle.
+    """
+    config, sites = source.config, source.labels.sites
     latents = fitted.encode(source.tensors)
-    if source.config.evaluation.harmonisation == "none":
-        return latents
+    copies = encode_copies(fitted, source.tensors, config.augmentation, config.evaluation.head_copies, config.seed)
+    if config.evaluation.harmonisation == "none":
+        return latents, copies
     correction = site_correction(latents, source.labels, np.arange(len(latents)))
     correction.shifts_.save(folder / site_shifts.FILE)
-    return correction.transform(latents, source.labels.sites)
+    for number, copy in enumerate(copies):
+        copies[number] = correction.transform(copy, sites)
+    return correction.transform(latents, sites), copies
 
 
 def _release_heads(
-    source: ReleaseInput, fitted: FittedAutoencoder, latents: npt.NDArray[np.float32], folder: Path
+    source: ReleaseInput, fitted: FittedAutoencoder, latents: npt.NDArray[np.float32], copies: Copies, folder: Path
 ) -> dict[str, float]:
     """Fit heads to every labelled subject, write them, and check each alone and behind the exported encoder."""
     labels, settings = source.labels, source.config.evaluation
     parity = {}
     for name, values in (("brain_age", labels.ages_years), ("sdmt", labels.sdmt)):
         known, path = np.isfinite(values), folder / "heads" / f"{name}.onnx"
-        head = search_head(
-            latents[known], values[known], settings.inner_folds, source.config.seed, labels.subjects[known],
-            settings.head_kernels,
-        ).head  # fmt: skip
+        learned = LabelledLatents.of(latents[known], copies[:, known], values[known], labels.subjects[known])
+        head = search_head(learned, settings.inner_folds, source.config.seed, settings.head_kernels).head
         if source.private:
             head = without_support_vectors(head)
         export_head(head, latents.shape[1], path)

@@ -1,5 +1,6 @@
 """From the evidence of all fits to what subjects got from models that had not seen them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -13,9 +14,10 @@ from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.fold_evidence import FoldEvidence
 from med3d_export.folds import Fold, Indices
 from med3d_export.harmonisation import SiteCorrection
-from med3d_export.heads import HeadSearch, search_head
+from med3d_export.heads import HeadSearch, LabelledLatents, search_head
 from med3d_export.labels import Labels
 from med3d_export.latent_maps import shrunk_covariance
+from med3d_export.varied_heads import Copies
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,7 +27,8 @@ class HeldOut:
     """R repeats of the cross-validation, N subjects; arrays are (R, N) and NaN where a repeat did not test the subject.
 
     chosen: the evidence that the inner search kept, by repeat and fold. folds: by repeat, those that were tested.
-    age, start_age: estimates in years by the trained encoder and by the one before its first step. sdmt: points. woman:
+    age, start_age: estimates in years by the trained encoder and by the one before its first step. varied_age_error:
+    years, the mean absolute error over varied copies of the head. sdmt: points. woman:
     log odds. site: (R, N) texts, empty where not tested or where there is one site only. distance, neighbours,
     residual: how unlike the training subjects a head is, see ``novelty``. relative_error: of the reconstruction.
     """
@@ -34,6 +37,7 @@ class HeldOut:
     folds: tuple[tuple[Fold, ...], ...]
     age: Floats
     start_age: Floats
+    varied_age_error: Floats
     sdmt: Floats
     woman: Floats
     site: npt.NDArray[np.str_]
@@ -83,11 +87,22 @@ def _without_sites(one: FoldEvidence, labels: Labels, settings: EvaluationConfig
     """The same with latents that are corrected for sites, by what the fold's training subjects say of these."""
     if settings.harmonisation == "none":
         return one
+    own, test = labels.sites[one.training], labels.sites[one.test]
+    correction = site_correction(one.latents, labels, one.training)
+    of_start = site_correction(one.start_latents, labels, one.training)
     return replace(
         one,
-        latents=corrected_for_sites(one.latents, labels, one.training),
-        start_latents=corrected_for_sites(one.start_latents, labels, one.training),
+        latents=correction.transform(one.latents, labels.sites),
+        start_latents=of_start.transform(one.start_latents, labels.sites),
+        copies=_each(one.copies, lambda latents: correction.transform(latents, own)),
+        start_copies=_each(one.start_copies, lambda latents: of_start.transform(latents, own)),
+        test_copies=_each(one.test_copies, lambda latents: correction.transform(latents, test)),
     )
+
+
+def _each(copies: Copies, transform: Callable[[Copies], Copies]) -> Copies:
+    """``transform`` of every copy's latents (N, d)."""
+    return np.stack([transform(latents) for latents in copies]) if len(copies) else copies
 
 
 def corrected_for_sites(latents: npt.NDArray[np.float32], labels: Labels, own: Indices) -> npt.NDArray[np.float32]:
@@ -101,16 +116,20 @@ def site_correction(latents: npt.NDArray[np.float32], labels: Labels, own: Indic
 
 
 def _age_head(one: FoldEvidence, labels: Labels, settings: EvaluationConfig) -> HeadSearch:
-    return _head(one, one.latents, labels.ages_years, one.training, labels, settings)
+    return _head(one, one.latents, one.copies, labels.ages_years, labels, settings)
 
 
 def _head(
-    one: FoldEvidence, latents: npt.NDArray[np.float32], values: Floats, own: Indices, labels: Labels,
+    one: FoldEvidence, latents: npt.NDArray[np.float32], copies: Copies, values: Floats, labels: Labels,
     settings: EvaluationConfig,
 ) -> HeadSearch:  # fmt: skip
+    """The head that learns ``values`` (NaN: not known) of the fold's training subjects, and of their copies."""
+    known = np.isfinite(values[one.training])
+    own = one.training[known]
     return search_head(
-        latents[own], values[own], settings.inner_folds, one.seed, labels.subjects[own], settings.head_kernels
-    )
+        LabelledLatents.of(latents[own], copies[:, known], values[own], labels.subjects[own]),
+        settings.inner_folds, one.seed, settings.head_kernels,
+    )  # fmt: skip
 
 
 class _Rows:
@@ -118,7 +137,17 @@ class _Rows:
 
     def __init__(self, repeats: int, subjects: int) -> None:
         shape = (repeats, subjects)
-        plain = ("age", "start_age", "sdmt", "woman", "distance", "neighbours", "residual", "relative_error")
+        plain = (
+            "age",
+            "start_age",
+            "varied_age_error",
+            "sdmt",
+            "woman",
+            "distance",
+            "neighbours",
+            "residual",
+            "relative_error",
+        )
         self.arrays: dict[str, Any] = {name: np.full(shape, np.nan) for name in plain}
         self.arrays["site"] = np.full(shape, "", dtype="U64")
         for name in ("quality", "mean_head"):
@@ -131,8 +160,10 @@ class _Rows:
         inner = settings.inner_folds
         latents = one.latents.astype(np.float64)
         self._set("age", repeat, other, search.head.predict(one.latents[other]))
-        start = _head(one, one.start_latents, labels.ages_years, own, labels, settings).head
+        start = _head(one, one.start_latents, one.start_copies, labels.ages_years, labels, settings).head
         self._set("start_age", repeat, other, start.predict(one.start_latents[other]))
+        varied = [np.abs(search.head.predict(copy) - labels.ages_years[other]) for copy in one.test_copies]
+        self._set("varied_age_error", repeat, other, np.mean(varied, axis=0))
         self._sdmt(repeat, one, labels, settings)
         if len(np.unique(labels.sexes)) > 1:
             self._set("woman", repeat, other, woman_scores(latents, labels.sexes, groups, own, other, inner, seed))
@@ -150,7 +181,7 @@ class _Rows:
         known = labels.with_sdmt
         own, other = one.training[known[one.training]], one.test[known[one.test]]
         if len(own) >= 2 * settings.inner_folds and len(other):
-            head = _head(one, one.latents, labels.sdmt, own, labels, settings).head
+            head = _head(one, one.latents, one.copies, labels.sdmt, labels, settings).head
             self._set("sdmt", repeat, other, head.predict(one.latents[other]))
 
     def _set(self, name: str, repeat: int, rows: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> None:

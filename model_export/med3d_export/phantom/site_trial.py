@@ -12,7 +12,7 @@ from med3d_export.evaluation.held_out import corrected_for_sites
 from med3d_export.evaluation.probes import predicted_sites, site_accuracy
 from med3d_export.evaluation.uncertainty import Interval, PairedComparison, bootstrap_interval, compare_paired
 from med3d_export.folds import Fold, leave_one_site_out
-from med3d_export.heads import search_head
+from med3d_export.heads import LabelledLatents, search_head
 from med3d_export.labels import MEASURED_LABELS, Labels
 from med3d_export.phantom.cohort import phantom_cohort
 from med3d_export.phantom.factors import PhantomDesign, PhantomSite
@@ -98,7 +98,7 @@ def _estimates(
     for fold, plain in zip(folds, latents, strict=True):
         own, other = fold.training, fold.test
         seen = corrected_for_sites(plain, labels, own) if corrected else plain
-        head = search_head(seen[own], labels.ages_years[own], inner, seed, labels.subjects[own]).head
+        head = search_head(LabelledLatents(seen[own], labels.ages_years[own], labels.subjects[own]), inner, seed).head
         found.ages[other] = head.predict(seen[other])
         if set(labels.sites[other]) <= set(labels.sites[own]):
             wide = seen.astype(np.float64)

@@ -24,7 +24,7 @@ CONFIG = TrainingConfig.model_validate(
         "objective": {"a": 0.5, "l": 2.0, "decoder_sd": 0.1, "bank": 8},
         "optimiser": {"epochs": 2, "batch": 8, "learning_rate": 1e-3, "weight_decay": 0.01, "ema_decay": 0.5},
         "augmentation": {"rotation_deg": 0, "scale": 0, "shift_voxels": 0},
-        "evaluation": {"outer_folds": 2, "inner_folds": 3, "repeats": 2, "interval_level": 0.8},
+        "evaluation": {"outer_folds": 2, "inner_folds": 3, "repeats": 2, "interval_level": 0.8, "head_copies": 1},
         "comparison": {
             "variants": [
                 {"name": "infovae", "candidates": [{"a": 0.5, "l": 2.0, "decoder_sd": 0.1, "bank": 8}]},

@@ -1,0 +1,39 @@
+"""The same heads as other scanners might have shown them: the recipe's augmentation, drawn once per copy.
+
+Heads of the model that learn from such copies beside the true ones depend less on one scanner; asked about copies of
+subjects that they have not seen, they show how much they still do.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from med3d_export.augmentation import Augmentation
+from med3d_export.config import AugmentationConfig
+from med3d_export.training import FittedAutoencoder, Tensors
+
+BATCH = 16
+
+Copies = npt.NDArray[np.float32]
+"""(C, N, d) latents: of C copies of N heads."""
+
+
+def encode_copies(
+    fitted: FittedAutoencoder, tensors: Tensors, augmentation: AugmentationConfig, count: int, seed: int
+) -> Copies:
+    """Latents of ``count`` varied copies of ``tensors`` (N, X, Y, Z); the same seed gives the same copies."""
+    generator = torch.Generator().manual_seed(seed)
+    made = [fitted.encode(vary(tensors, augmentation, generator)) for _ in range(count)]
+    return np.stack(made) if made else np.empty((0, len(tensors), fitted.encoder.latent), dtype=np.float32)
+
+
+def vary(tensors: Tensors, augmentation: AugmentationConfig, generator: torch.Generator) -> Tensors:
+    """One varied copy of each of ``tensors``, nobody mixed with anybody."""
+    draw = Augmentation(augmentation)
+    with torch.no_grad():
+        parts = [
+            draw(torch.from_numpy(tensors[start : start + BATCH])[:, None], generator)[:, 0]
+            for start in range(0, len(tensors), BATCH)
+        ]
+    varied: Tensors = torch.cat(parts).numpy()
+    return varied
