@@ -1,7 +1,7 @@
 """One input from files to answer in this process: what `med3d analyse` does, with the worker's own steps."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from med3d_contract.ages import AgeReading, read_age
@@ -17,7 +17,9 @@ from med3d_contract.results import (
     SeriesReport,
     Sex,
 )
+from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts
 from med3d_contract.work import Subject
+from med3d_pipeline.reading.nifti import digest_file
 from med3d_pipeline.study.study import PatientAttributes
 from med3d_worker.faults import failure_of
 from med3d_worker.head_prediction import HeadPrediction, HeadToPredict
@@ -81,6 +83,8 @@ class Analyser:
         try:
             with unpacked(path) as paths:
                 prepared = self._prepare(paths, chosen=stated.series, clock=clock, on_stage=on_stage)
+                if self.sites:
+                    prepared = _with_scanner(prepared, paths)
             on_stage("predicting")
             report = self._report(str(path), prepared, stated, clock)
         except ArchiveRefused as refused:
@@ -115,6 +119,39 @@ class Analyser:
             quality=prepared.quality,
             provenance=prepared.provenance.model_copy(update={"timings_s": clock.timings_s}),
         )
+
+
+def _with_scanner(prepared: PreparedStudy, paths: Sequence[Path]) -> PreparedStudy:
+    """Return it with what the sidecar of the NIfTI that was taken says of the scanner, where its headers do not.
+
+    A calibration is for one scanner, and a NIfTI alone cannot contradict it.
+    """
+    if prepared.source is not None:
+        return prepared
+    told = first_told(prepared.acquisition, _beside_taken(prepared.provenance.input_digest, paths))
+    scanner = replace(
+        prepared.acquisition,
+        manufacturer=told.manufacturer,
+        model=told.model,
+        field_strength_t=told.field_strength_t,
+    )
+    return replace(prepared, acquisition=scanner)
+
+
+def _beside_taken(digest: str | None, paths: Sequence[Path]) -> ScannerFacts:
+    """Read the sidecar of the file with ``digest``: labels of series name no file."""
+    for image in _nifti_files(paths):
+        facts = sidecar_facts(image)
+        if facts != NOTHING_SAID and digest_file(image) == digest:
+            return facts
+    return NOTHING_SAID
+
+
+def _nifti_files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        for found in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if found.name.lower().endswith((".nii", ".nii.gz")) and found.is_file():
+                yield found
 
 
 def age_at_scan(patient: PatientAttributes, stated_years: float | None) -> AgeReading:

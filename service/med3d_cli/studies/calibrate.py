@@ -16,7 +16,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
 from med3d_cli.kept_file import save
 from med3d_cli.studies.calibration_list import HeadList, LeftOutHead, read_list
-from med3d_cli.studies.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts
+from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

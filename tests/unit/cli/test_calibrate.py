@@ -16,7 +16,7 @@ from med3d_cli.main import make_app
 from med3d_cli.studies.calibrate import Order, make_calibration
 from med3d_cli.studies.calibration_list import read_list
 from med3d_cli.studies.calibration_page import calibration_page
-from med3d_cli.studies.scanner_facts import ScannerFacts, sidecar_facts
+from med3d_contract.scanner_facts import ScannerFacts, sidecar_facts
 from med3d_pipeline.bundle.bundle_signature import TrustedKeys, make_signing_key, read_signing_key
 from med3d_pipeline.calibration.files import read_calibration
 from med3d_pipeline.calibration.fitting import fit_site

@@ -1,11 +1,16 @@
+import json
+
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 
+from factories.calibrations import calibration
 from factories.models import CannedPreprocessor, loaded_model, write_small_series
-from factories.predictions import tensors
+from factories.predictions import latent_space, tensors
 from med3d_contract.ages import AgeReading
 from med3d_contract.results import RunStatus
+from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.errors import InferenceError, InputRefused
 from med3d_pipeline.inference.site_shifts import SiteShifts
 from med3d_pipeline.study.study import PatientAttributes
@@ -118,3 +123,46 @@ def test_ages_that_disagree_give_no_gap_and_a_reason_for_review(tmp_path):
     assert result.brain_age.gap is None
     assert result.assessment.decision == "review"
     assert any(reason.code == "age_sources_disagree" for reason in result.assessment.reasons)
+
+
+def nifti(path, told=None):
+    """A small volume, and the sidecar that names its scanner."""
+    voxels = np.random.default_rng(0).integers(1, 900, (70, 80, 72)).astype(np.int16)
+    nib.save(nib.Nifti1Image(voxels, np.diag([2.5, 2.5, 2.5, 1.0])), path)
+    if told is not None:
+        path.with_name(path.name.split(".")[0] + ".json").write_text(json.dumps(told))
+
+
+def calibrated_answer(path, site="Ward 3"):
+    """The answer of a model that is calibrated for Ward 3, a Siemens Prisma of 3 T."""
+    model = loaded_model(
+        CannedPreprocessor(tensors([0.2, 0, 0, 0])[0]), calibrations=(CalibratedSite(calibration(), latent_space()),)
+    )
+    return Analyser(model, allow_demonstration_heads=False)(path, Stated(site=site)).report.result
+
+
+SIGNA = {"Manufacturer": "GE", "ManufacturersModelName": "Signa", "MagneticFieldStrength": 1.5}
+PRISMA = {"Manufacturer": "Siemens", "ManufacturersModelName": "Prisma", "MagneticFieldStrength": 3}
+
+
+@pytest.mark.parametrize("name", ["head.nii", "head.nii.gz"])
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_nifti_whose_sidecar_names_another_scanner_is_not_answered_by_the_calibration(tmp_path, name, folder):
+    nifti(tmp_path / name, SIGNA)
+    answer = calibrated_answer(tmp_path if folder else tmp_path / name)
+    assert answer.assessment.calibrated_for is None
+    assert answer.brain_age.estimate == pytest.approx(52.0)
+    assert answer.assessment.decision == "review"
+    assert "calibration_other_scanner" in {reason.code for reason in answer.assessment.reasons}
+
+
+def test_a_nifti_whose_sidecar_names_the_calibrated_scanner_is_calibrated_even_where_no_site_is_stated(tmp_path):
+    nifti(tmp_path / "head.nii", PRISMA)
+    for site in ("Ward 3", None):
+        assert calibrated_answer(tmp_path / "head.nii", site).assessment.calibrated_for == "Ward 3"
+
+
+def test_the_sidecar_of_the_file_that_is_taken_counts_and_no_other(tmp_path):
+    nifti(tmp_path / "head.nii")
+    (tmp_path / "other.json").write_text(json.dumps(SIGNA))
+    assert calibrated_answer(tmp_path / "head.nii").assessment.calibrated_for == "Ward 3"
