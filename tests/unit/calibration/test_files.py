@@ -90,6 +90,26 @@ def test_a_list_of_the_withdrawn_that_cannot_be_read_stops_all(keys):
         read_revoked(keys[1])
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["{digest}  site_calibration.json\n", "{digest} *site.json\r\n", "{digest} after the coil was changed",
+     "sha256:{digest}", "SHA256:{digest}\t# ward 3", "\ufeff{digest}\n", "\ufeff# withdrawn\n  {digest}"],
+)  # fmt: skip
+def test_a_digest_withdraws_however_its_line_is_written(written, keys, line):
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    (keys[1] / REVOKED).write_bytes(line.format(digest=digest).encode())
+    assert code(written, keys[1], read_revoked(keys[1])) == CalibrationCode.REVOKED
+
+
+@pytest.mark.parametrize("line", ["{short}", "ward_3.json  {digest}", "SHA256 (ward_3.json) = {digest}", "{digest}0"])
+def test_a_line_that_begins_with_no_digest_stops_all_and_is_named_by_its_number(keys, line):
+    text = line.format(digest="ab" * 32, short="ab" * 6)
+    (keys[1] / REVOKED).write_text(f"# withdrawn\n\n{'cd' * 32}\n{text}\n")
+    with pytest.raises(CalibrationRefused, match=r"^calibration_unreadable: Line 4 of revoked\.txt") as found:
+        read_revoked(keys[1])
+    assert text not in found.value.reason
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 5_000_000])
 def test_what_is_no_calibration_is_refused_in_one_sentence(tmp_path, content):
     path = tmp_path / "other.json"

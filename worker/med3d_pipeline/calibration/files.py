@@ -1,6 +1,7 @@
 """A calibration on disk: site_calibration.json, its Ed25519 signature beside it, and what was withdrawn."""
 
 import hashlib
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from med3d_pipeline.calibration.site_calibration import SiteCalibration
 REVOKED = "revoked.txt"
 """Beside the trusted keys, for whoever can replace a calibration should not be able to bring one back."""
 _MOST_BYTES = 4 * 2**20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -85,20 +87,36 @@ def require_bundle(calibration: SiteCalibration, bundle_digest: str) -> None:
 def read_revoked(keys: Path | None) -> frozenset[str]:
     """Return the digests of ``revoked.txt`` in the folder of trusted keys: one a line, ``#`` begins a remark.
 
-    Raises CalibrationRefused where the list is there and cannot be read.
+    A line may be as ``sha256sum`` writes it, or have ``sha256:`` before the digest. Raises CalibrationRefused where
+    the list is there and cannot be read, or a line begins with no digest: passed over, it would leave in use what
+    somebody withdrew.
     """
     if keys is None:
         return frozenset()
     path = (keys if keys.is_dir() else keys.parent) / REVOKED
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows' editors put a byte order mark first
     except FileNotFoundError:
         return frozenset()
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationRefused(
             CalibrationCode.UNREADABLE, f"{REVOKED} beside the trusted keys cannot be read. Mend or remove it."
         ) from error
-    return frozenset(word for line in lines if (word := line.split("#")[0].strip().lower()))
+    stated = ((number, line.split("#")[0].split()) for number, line in enumerate(lines, start=1))
+    return frozenset(_revoked_digest(number, words[0]) for number, words in stated if words)
+
+
+def _revoked_digest(line_number: int, word: str) -> str:
+    digest = word.casefold().removeprefix("sha256:")
+    if _SHA256.fullmatch(digest) is None:
+        raise CalibrationRefused(
+            CalibrationCode.UNREADABLE,
+            f"Line {line_number} of {REVOKED} beside the trusted keys does not begin with a sha256 (64 digits of 0-9 "
+            "and a-f), so it is not known what it withdraws. Write the line as sha256sum prints it, or # before a "
+            "remark.",
+            {"line": line_number},
+        )
+    return digest
 
 
 def _content(path: Path) -> bytes:
