@@ -10,7 +10,7 @@ from med3d_pipeline.preprocessing.contrast import find_tissues
 from med3d_pipeline.preprocessing.quality import QUALITY_CODES, judge_quality
 from med3d_pipeline.preprocessing.quality_measures import QualityEvidence, measure_quality
 from med3d_pipeline.preprocessing.registration import Alignment
-from med3d_pipeline.preprocessing.resampling import sample_linear
+from med3d_pipeline.preprocessing.resampling import coarsening_factors, sample_linear
 from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits
 from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.reasons import Reason, ReviewCode
@@ -152,15 +152,16 @@ def test_a_cut_through_the_brain_shows_as_area_at_the_edge_and_as_template_outsi
     assert measures["template_outside_view"] == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.parametrize("left_out", [0, 1, 3])
-def test_a_mask_that_ends_just_before_the_image_does_was_cut_off_too(left_out: int) -> None:
-    """Voxels of half a millimetre: four make one of the working grid, and up to three are left out of it."""
+@pytest.mark.parametrize("spacing_mm", [0.5, 0.7, 0.8, 1.0, 1.05, 1.2, 1.3, 2.0])
+def test_a_mask_that_ends_where_the_working_grid_does_was_cut_off_too(spacing_mm: float) -> None:
+    """Whatever is left over of the image beyond the last whole voxel of the working grid."""
     whole = brain_volume()
     cut = heads.cut_off(whole, axis=2, keep=slice(0, whole.shape[2] // 2))
-    fine = Volume(cut.voxels, cut.affine @ np.diag([1, 1, 1 / 6, 1.0]))
-    mask = fine.voxels > 0
-    mask[:, :, mask.shape[2] - left_out :] = False
-    assert measured(fine, mask)["brain_at_edge_cm2"] > 100
+    fine = Volume(cut.voxels, cut.affine @ np.diag([1, 1, spacing_mm / 3, 1.0]))
+    for left_out in range(coarsening_factors(fine, 2.0)[2]):
+        mask = fine.voxels > 0
+        mask[:, :, mask.shape[2] - left_out :] = False
+        assert measured(fine, mask)["brain_at_edge_cm2"] > 100
 
 
 def test_the_noise_that_was_added_is_the_noise_that_is_measured() -> None:

@@ -10,7 +10,7 @@ from med3d_pipeline.preprocessing.brain_edge import find_zeros_beside_brain
 from med3d_pipeline.preprocessing.brain_extraction import Box, Mask
 from med3d_pipeline.preprocessing.contrast import TemplateTissues, measure_contrast
 from med3d_pipeline.preprocessing.registration import Alignment
-from med3d_pipeline.preprocessing.resampling import coarsen, sample_linear
+from med3d_pipeline.preprocessing.resampling import coarsen, coarsening_factors, sample_linear
 from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Volume, Voxels
 
@@ -89,14 +89,14 @@ def _against_template(evidence: QualityEvidence) -> tuple[float, float]:
 
 
 def _area_at_edge_cm2(native: Volume, mask: Mask) -> float:
-    """Measure the brain's area within EDGE_MM of the image's six sides.
+    """Measure the brain's area within one voxel of a grid of EDGE_MM of the image's six sides.
 
-    Not on the outermost voxels alone: where their number is odd the working grid leaves out the last one, and so does
-    the mask that was found on it.
+    Not on the outermost voxels alone: the working grid leaves out what fills no whole voxel of it, and so does the mask
+    that was found on it.
     """
     area = 0.0
-    for axis, (spacing, face_cm2) in enumerate(zip(native.spacing_mm, native.face_areas_cm2, strict=True)):
-        deep = max(1, int(EDGE_MM / spacing + 1e-3))
+    sides = zip(coarsening_factors(native, EDGE_MM), native.face_areas_cm2, strict=True)
+    for axis, (deep, face_cm2) in enumerate(sides):
         along = np.moveaxis(mask, axis, 0)
         area += face_cm2 * sum(np.count_nonzero(end.any(axis=0)) for end in (along[:deep], along[-deep:]))
     return float(area)

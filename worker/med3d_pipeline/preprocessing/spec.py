@@ -98,7 +98,7 @@ def _refuse() -> dict[str, Limits]:
 
 def _review() -> dict[str, Limits]:
     return {
-        "brain_volume_ml": (1000.0, 1900.0),
+        "brain_volume_ml": (1000.0, 2000.0),
         "template_overlap": (0.93, None),
         "registration_similarity": (0.94, None),
         "affine_anisotropy": (None, 1.35),
