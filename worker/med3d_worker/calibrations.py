@@ -1,5 +1,6 @@
 """The site calibrations that a process was told to use, read, verified and ready to be applied."""
 
+import hashlib
 from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
@@ -82,7 +83,8 @@ class CalibrationShelf:
     """Opens calibrations that come with claims, each once: the service keeps them, and only the worker trusts them.
 
     One that no trusted key signed, that was withdrawn here, or that cannot be read is left out and logged: its runs
-    get the model's own answer, which says so by having no ``calibrated_for``.
+    get the model's own answer, which says so by having no ``calibrated_for``. It is tried again with the next claim,
+    for its signature may be another by then.
     """
 
     def __init__(
@@ -96,17 +98,16 @@ class CalibrationShelf:
         self._bundle_digest = bundle_digest
         self._space = space
         self._today = today
-        self._opened: dict[str, CalibratedSite | None] = {}
+        self._opened: dict[tuple[str, str], CalibratedSite] = {}  # by the digests of file and signature
 
     def __call__(self, files: Iterable[CalibrationFile]) -> dict[str, CalibratedSite]:
         """Open those that may be used, by digest."""
         found = {}
         for one in files:
-            if one.digest not in self._opened:
-                self._opened[one.digest] = self._open(one)
-            site = self._opened[one.digest]
+            key = (one.digest, hashlib.sha256(one.signature).hexdigest())
+            site = self._opened.get(key) or self._open(one)
             if site is not None:
-                found[one.digest] = site
+                found[one.digest] = self._opened[key] = site
         return found
 
     def _open(self, one: CalibrationFile) -> CalibratedSite | None:

@@ -20,17 +20,20 @@ from med3d_service.trust.access import Caller
 
 
 def add_calibration(session: Session, upload: CalibrationUpload, owner: str) -> tuple[CalibrationRow, bool]:
-    """Keep a calibration for the studies of ``owner``; whether it is new. The same again changes nothing.
+    """Keep a calibration for the studies of ``owner``; whether anything is new. The same again changes nothing.
 
+    A file that is known with another signature takes the one that comes now: whoever sent a wrong one can mend it.
     Raises ServiceError: calibration_unreadable, unknown_bundle, calibration_withdrawn.
     """
     header = _header(upload.file)
     digest = hashlib.sha256(upload.file).hexdigest()
-    known = session.get(CalibrationRow, (digest, owner))
+    known = session.get(CalibrationRow, (digest, owner), with_for_update=True)
     if known is not None and known.withdrawn_at is not None:
         raise ServiceError("calibration_withdrawn")
     if known is not None:
-        return known, False
+        is_signed_anew = known.signature != upload.signature
+        known.signature = upload.signature
+        return known, is_signed_anew
     if session.get(BundleRow, header.bundle.digest) is None:
         raise ServiceError("unknown_bundle", "The calibration was made with a model that this service does not know.")
     row = CalibrationRow(
@@ -87,8 +90,9 @@ def calibrations_for(
         )
         for run in runs
     }
-    files = {row.digest: _file(row) for row in rows}
-    return found, tuple(files.values())
+    # Two hospitals may have sent one file with different signatures: the wrong one must not stand for the right one.
+    files = {(row.digest, row.signature): row for row in rows}
+    return found, tuple(_file(row) for row in files.values())
 
 
 def stored_calibration(session: Session, digest: str, owner: str) -> CalibrationFile | None:

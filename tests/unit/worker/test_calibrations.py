@@ -11,7 +11,7 @@ from factories.models import CannedPreprocessor, loaded_model, write_small_serie
 from factories.predictions import latent_space, predictor, tensors
 from med3d_contract.calibrations import CalibrationFile
 from med3d_pipeline.bundle.bundle_signature import make_signing_key, read_signing_key
-from med3d_pipeline.calibration.files import write_calibration
+from med3d_pipeline.calibration.files import REVOKED, write_calibration
 from med3d_pipeline.calibration.refusals import CalibrationRefused
 from med3d_pipeline.calibration.site_calibration import BundleName, CalibratedSite
 from med3d_worker.analysis import Analyser, Stated
@@ -118,3 +118,28 @@ def test_one_that_no_key_here_vouches_for_is_left_out_and_logged(tmp_path, key):
         assert shelf(tmp_path)([sent(key, of_another_bundle())]) == {}
     assert [log["event"] for log in logs] == ["calibration_not_used"] * 3
     assert len(shelf(allow_untrusted_calibration=True)([one])) == 1
+
+
+def with_signature(one, signature):
+    return CalibrationFile(digest=one.digest, file=base64.b64encode(one.file), signature=base64.b64encode(signature))
+
+
+def test_the_right_signature_serves_after_a_wrong_one_and_beside_it(tmp_path, key):
+    opens, right = shelf(tmp_path), sent(key)
+    wrong = with_signature(right, bytes(64))
+    assert opens([wrong]) == {}
+    assert set(opens([right])) == {right.digest}
+    for both in ([wrong, right], [right, wrong]):
+        assert set(opens(both)) == {right.digest}
+    assert opens([wrong]) == {}
+
+
+def test_one_that_was_left_out_is_tried_again(tmp_path, key):
+    opens, one = shelf(tmp_path), sent(key)
+    withdrawn = tmp_path / REVOKED
+    withdrawn.write_text("which one?\n")
+    with capture_logs() as logs:
+        assert opens([one]) == {}
+    assert "Line 1 of revoked.txt" in logs[0]["because"]
+    withdrawn.unlink()
+    assert set(opens([one])) == {one.digest}

@@ -38,7 +38,8 @@ Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="sha256 of th
     )
     | {
         201: {
-            "description": "It goes to workers with the runs of the caller's site; 200 where it was known",
+            "description": "It goes to workers with the runs of the caller's site, with this signature from now on; "
+            "200 where both were known",
             "content": {"application/json": {"example": EXAMPLE}},
         }
     },

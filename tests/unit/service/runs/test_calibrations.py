@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
@@ -14,7 +15,7 @@ from med3d_contract.results import BundleRef
 from med3d_contract.work import PredictClaims
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import register_bundles
-from med3d_service.runs.calibrations import stored_calibration
+from med3d_service.runs.calibrations import calibrations_for, stored_calibration
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.tables import AuditRow
 
@@ -43,6 +44,12 @@ def send(api, content, key=None, **more):
     return api.request("POST", "/calibrations", key or api.key(Role.OPERATOR), json=body(content, **more))
 
 
+def audited(api):
+    with api.service.database.read() as session:
+        rows = session.scalars(select(AuditRow).order_by(AuditRow.seq)).all()
+    return [(row.action, row.object_id) for row in rows if row.object_kind == "calibration"]
+
+
 def claimed(api):
     """What a worker gets when the run waits for prediction."""
     run_id = api.ids["run"]
@@ -64,6 +71,33 @@ def test_a_calibration_is_kept_once_and_listed(api):
     assert (listed["digest"], listed["site"], listed["withdrawn_at"]) == (
         hashlib.sha256(content).hexdigest(), "Ward 3", None,
     )  # fmt: skip
+
+
+def test_the_right_signature_takes_the_place_of_a_wrong_one_and_is_audited(api):
+    content = file_of()
+    answers = [send(api, content, signature=one) for one in (bytes(64), SIGNATURE, SIGNATURE)]
+    assert [answer.status_code for answer in answers] == [201, 201, 200]
+    assert len({answer.text for answer in answers}) == 1
+    assert [(one.file, one.signature) for one in claimed(api).calibrations] == [(content, SIGNATURE)]
+    assert len(audited(api)) == 3
+
+
+def test_a_withdrawn_one_does_not_come_back_by_another_signature(api):
+    digest = send(api, file_of()).json()["digest"]
+    api.request("DELETE", f"/calibrations/{digest}", api.key(Role.OPERATOR))
+    assert send(api, file_of(), signature=bytes(64)).json()["code"] == "calibration_withdrawn"
+
+
+def test_another_hospital_s_wrong_signature_does_not_stand_for_this_one_s(api):
+    content = file_of()
+    digest = send(api, content).json()["digest"]
+    send(api, content, api.key(Role.OPERATOR, site="another hospital"), signature=bytes(64))
+    runs = [SimpleNamespace(id=name, study_id=name, bundle_digest=BUNDLE.digest) for name in "ab"]
+    studies = {name: SimpleNamespace(site=site) for name, site in (("a", "default"), ("b", "another hospital"))}
+    with api.service.database.read() as session:
+        found, files = calibrations_for(session, runs, studies)
+    assert found == {"a": (digest,), "b": (digest,)}
+    assert {(one.digest, one.signature) for one in files} == {(digest, SIGNATURE), (digest, bytes(64))}
 
 
 def test_it_goes_to_workers_with_the_runs_of_its_site_as_it_was_sent(api):
@@ -121,9 +155,7 @@ def test_a_model_that_is_not_here_and_a_signature_of_another_length_are_refused(
 def test_adding_and_withdrawing_leave_an_entry_each_with_the_digest(api):
     digest = send(api, file_of()).json()["digest"]
     api.request("DELETE", f"/calibrations/{digest}", api.key(Role.OPERATOR))
-    with api.service.database.read() as session:
-        rows = session.scalars(select(AuditRow).order_by(AuditRow.seq)).all()
-    found = [(row.action, row.object_id) for row in rows if row.object_kind == "calibration"]
+    found = audited(api)
     assert [object_id for _, object_id in found] == [digest, digest]
     assert found[0][0] == "change"
 
