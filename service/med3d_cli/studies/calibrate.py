@@ -15,7 +15,8 @@ from rich.table import Table
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
 from med3d_cli.kept_file import save
-from med3d_cli.studies.calibration_list import HeadList, LeftOutHead, read_list
+from med3d_cli.studies.calibration_groups import NOBODY_TOLD
+from med3d_cli.studies.calibration_list import HeadList, LeftOutHead, read_list, unusable_age
 from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts
 
 if TYPE_CHECKING:
@@ -59,11 +60,12 @@ def calibrate(
 
     Lists heads that cannot be used with their rows. Exits with status 3 where the others do not allow it.
     """
+    console = Console(stderr=True)
     listed = read_list(heads, healthy or ())
-    _check(listed, site)
+    _check(listed, site, console)
     scanner = ScannerFacts(manufacturer, model, field_strength)
     order = Order(site, out, _read_key(key), valid_days, scanner)
-    make_calibration(_load(bundle), listed, order, Console(stderr=True))
+    make_calibration(_load(bundle), listed, order, console)
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,17 @@ class Order:
 def make_calibration(model: "LoadedModel", listed: HeadList, order: Order, console: Console) -> None:
     """Look at the heads, fit, and write the calibration and its page. Raises CommandError."""
     usable, left_out = _look_at(model, listed, order.scanner, console)
-    for one in left_out:
-        console.print(f"left out: row {one.row}: {one.code}: {one.reason}", markup=False, highlight=False)
+    _tell_left_out([one for one in left_out if one not in listed.left_out], console)
     with _refused_in_words():
         fitted = _fit(model, usable, order, len(left_out))
     _write(order, fitted, model.predictor.limits.interval_level, left_out)
     if order.key is None:
         console.print("NOT SIGNED: workers load it only where untrusted calibrations are allowed", style="yellow")
+
+
+def _tell_left_out(left_out: "Sequence[LeftOutHead]", console: Console) -> None:
+    for one in left_out:
+        console.print(f"left out: row {one.row}: {one.code}: {one.reason}", markup=False, highlight=False)
 
 
 def _load(bundle: Path | None) -> "LoadedModel":
@@ -128,8 +134,11 @@ def _refused_in_words() -> Iterator[None]:
         raise CommandError(str(refused), exit_code=EXIT_REFUSED) from refused
 
 
-def _check(listed: HeadList, site: str) -> None:
-    """Refuse what is refused whatever the heads look like, before minutes go into looking."""
+def _check(listed: HeadList, site: str, console: Console) -> None:
+    """Refuse what is refused whatever the heads look like, before minutes go into looking; say first what was seen."""
+    _tell_left_out(listed.left_out, console)
+    if not listed.tells_health:
+        console.print(NOBODY_TOLD, style="yellow", markup=False, highlight=False)
     with extra("worker"):
         from med3d_pipeline.calibration.fitting import check_name, check_number
         from med3d_pipeline.calibration.refusals import refuse_patients
@@ -151,10 +160,15 @@ def _look_at(
         for head in listed.heads:
             try:
                 found = read(head.path, head.age_years, lambda stage: progress.update(bar, description=stage))
-                told = first_told(found.acquisition, sidecar_facts(head.path), scanner)
-                usable.append(replace(found, acquisition=told))
             except UnusableHead as unusable:
                 left_out.append(LeftOutHead(head.row, unusable.code, unusable.reason))
+            else:
+                told = first_told(found.acquisition, sidecar_facts(head.path), scanner)
+                outside = unusable_age(head.row, found.age_years)  # as the headers have it
+                if outside is None:
+                    usable.append(replace(found, acquisition=told))
+                else:
+                    left_out.append(outside)
             progress.advance(bar)
     return usable, tuple(sorted(left_out, key=lambda one: one.row))
 

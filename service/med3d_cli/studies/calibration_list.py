@@ -2,39 +2,35 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from med3d_cli.errors import CommandError
+from med3d_cli.studies.calibration_groups import filled_groups, healthy_words, other_than_healthy
 from med3d_contract.bids import PARTICIPANTS_TSV, read_tsv, session_ages, t1w_images
 from med3d_contract.cohort_manifest import MANIFEST_CSV, csv_rows
-from med3d_contract.manifest_row import ManifestError
+from med3d_contract.manifest_row import ManifestError, ManifestRow
 
 PATHS = ("path", "t1w", "file", "scan")
 PERSONS = ("participant_id", "participant", "subject", "subject_id")
-GROUPS = ("group", "diagnosis", "dx", "patient_group")
-HEALTHY = frozenset(
-    {"control", "controls", "ctrl", "con", "hc", "nc", "cn", "healthy", "healthy control", "healthy controls",
-     "healthy_control", "normal", "volunteer", "none", "no diagnosis"}
-)  # fmt: skip
-"""What people write in such a column of someone who is healthy, in small letters; others are named by --healthy."""
-MOST_YEARS = 120.0
+LEAST_YEARS, MOST_YEARS = 18.0, 100.0
+"""Adults, as the models have learned from; beyond 100 an age is a slip of the pen, or a birth date that was hidden."""
 
 
 @dataclass(frozen=True)
 class ListedHead:
-    """One row. age_years: None where the row does not say; group: "" where it does not."""
+    """One row. age_years: None where the row does not say; groups: what it says of the person's health, by column."""
 
     row: int
     path: Path
     age_years: float | None
-    group: str
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LeftOutHead:
-    """A row that takes no part: a code, and why."""
+    """A row that takes no part: a code, and why, without a word of the row's own: that may be anybody's name."""
 
     row: int
     code: str
@@ -43,11 +39,16 @@ class LeftOutHead:
 
 @dataclass(frozen=True)
 class HeadList:
-    """The rows that may take part, one a person, and those that may not. patients: other groups than healthy."""
+    """The rows that may take part, one a person, and those that may not.
+
+    patients: how many are stated as other than healthy, by where that is said. tells_health: a column says who is
+    healthy.
+    """
 
     heads: tuple[ListedHead, ...]
     left_out: tuple[LeftOutHead, ...]
     patients: Mapping[str, int]
+    tells_health: bool
 
 
 def read_list(place: Path, healthy: Collection[str] = ()) -> HeadList:
@@ -57,30 +58,71 @@ def read_list(place: Path, healthy: Collection[str] = ()) -> HeadList:
     ``participant_id`` and ``group`` or ``diagnosis``. healthy: the words of that column that mean so, in place of the
     usual ones; then all others are left out, and none is counted as a patient. Raises CommandError.
     """
-    try:
-        listed = list(_bids(place) if (place / PARTICIPANTS_TSV).is_file() else _csv(place))
-    except (ManifestError, OSError) as error:
-        raise CommandError(f"{place.name} cannot be read: {error}") from error
-    words = frozenset(word.strip().casefold() for word in healthy) or HEALTHY
-    tells_groups = any(isinstance(one, ListedHead) and one.group for one, _ in listed)
-    heads: list[ListedHead] = []
-    left_out: list[LeftOutHead] = []
-    patients: Counter[str] = Counter()
-    seen: set[str] = set()
+    listed = _read(place)
+    tells_health = any(isinstance(one, ListedHead) and one.groups for one, _ in listed)
+    if healthy and not tells_health:
+        raise CommandError(
+            f"--healthy names a word, and no column of {place.name} tells who is healthy; name it group or diagnosis"
+        )
+    sorting = _Sorting(healthy_words(healthy), tells_health)
     for one, person in listed:
+        sorting.take(one, person)
+    _require_ages(sorting.heads)
+    patients = {} if healthy else dict(sorting.patients)
+    return HeadList(tuple(sorting.heads), tuple(sorting.left_out), patients, tells_health)
+
+
+def unusable_age(row: int, years: float) -> LeftOutHead | None:
+    """Tell why a head of this age takes no part; None where it may."""
+    if LEAST_YEARS <= years <= MOST_YEARS:
+        return None
+    return LeftOutHead(
+        row, "age_unusable", f"The age is no number of years from {LEAST_YEARS:g} to {MOST_YEARS:g}, so no adult's."
+    )
+
+
+class _Sorting:
+    """Rows on their way to those that take part and those that do not."""
+
+    def __init__(self, words: Collection[str], tells_health: bool) -> None:
+        self.heads: list[ListedHead] = []
+        self.left_out: list[LeftOutHead] = []
+        self.patients: Counter[str] = Counter()
+        self._words = words
+        self._tells_health = tells_health
+        self._seen: set[str] = set()
+
+    def take(self, one: ListedHead | LeftOutHead, person: str) -> None:
+        """Sort one row; person: "" where the row names none."""
         if isinstance(one, LeftOutHead):
-            left_out.append(one)
-        elif tells_groups and not one.group:
-            left_out.append(LeftOutHead(one.row, "group_not_stated", "Others say a group, and this row does not."))
-        elif one.group and one.group.casefold() not in words:
-            patients[one.group] += 0 if healthy else 1
-            left_out.append(LeftOutHead(one.row, "not_healthy", f"The group is {one.group}."))
-        elif person in seen:
-            left_out.append(LeftOutHead(one.row, "same_person", "An earlier row is of the same person or file."))
+            self.left_out.append(one)
+            return
+        column = other_than_healthy(one.groups, self._words)
+        same = {f"file {one.path.resolve()}"} | ({f"person {_plain_id(person)}"} if person else set())
+        if self._tells_health and not one.groups:
+            self._leave_out(one, "group_not_stated", "Others say a group, and this row does not.")
+        elif column is not None:
+            self.patients[f"in the column {column}:"] += 1
+            self._leave_out(one, "not_healthy", f"The column {column} says something else than healthy.")
+        elif same & self._seen:
+            self._leave_out(one, "same_person", "An earlier row is of the same person or file.")
         else:
-            seen.add(person)
-            heads.append(one)
-    return HeadList(tuple(heads), tuple(left_out), {group: n for group, n in patients.items() if n})
+            self._seen |= same
+            self.heads.append(one)
+
+    def _leave_out(self, one: ListedHead, code: str, reason: str) -> None:
+        self.left_out.append(LeftOutHead(one.row, code, reason))
+
+
+def _read(place: Path) -> list[tuple[ListedHead | LeftOutHead, str]]:
+    try:
+        return list(_bids(place) if (place / PARTICIPANTS_TSV).is_file() else _csv(place))
+    except ManifestError as error:
+        raise CommandError(f"{place.name} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{place.name} cannot be read: it is not UTF-8 text") from error
+    except OSError as error:  # its own words would name a file, and so a person
+        raise CommandError(f"{place.name} cannot be read: {error.strerror}") from error
 
 
 def _bids(dataset: Path) -> Iterator[tuple[ListedHead | LeftOutHead, str]]:
@@ -94,7 +136,7 @@ def _bids(dataset: Path) -> Iterator[tuple[ListedHead | LeftOutHead, str]]:
             continue
         session, image = next(iter(images.items()))
         ages = session_ages(dataset / subject / f"{subject}_sessions.tsv")
-        yield _listed(number, image, ages.get(session) or record.get("age", ""), _first(record, GROUPS)), subject
+        yield _listed(number, image, ages.get(session) or _first(record, ("age",)), record), subject
 
 
 def _csv(place: Path) -> Iterator[tuple[ListedHead | LeftOutHead, str]]:
@@ -102,30 +144,53 @@ def _csv(place: Path) -> Iterator[tuple[ListedHead | LeftOutHead, str]]:
     if not path.is_file():
         raise ManifestError([f"there is neither {PARTICIPANTS_TSV} nor {MANIFEST_CSV}"])
     for row in csv_rows(path, ()):
-        record = {(column or "").strip().casefold(): (text or "").strip() for column, text in row.values.items()}
-        if not any(column in record for column in PATHS):
-            raise ManifestError(["row 1: the column path is missing"])
+        record = _cells(row)
         name = _first(record, PATHS)
         image = path.parent / name
-        if not name or not image.exists():
+        if not name or not _is_there(image):
             yield LeftOutHead(row.number, "no_image", "The path is empty or leads to nothing."), ""
             continue
-        yield (
-            _listed(row.number, image, record.get("age", ""), _first(record, GROUPS)),
-            (_first(record, PERSONS) or str(image.resolve())),
-        )
+        yield _listed(row.number, image, _first(record, ("age",)), record), _first(record, PERSONS)
 
 
-def _listed(row: int, image: Path, age: str, group: str) -> ListedHead | LeftOutHead:
-    if not age:
-        return ListedHead(row, image, None, group)
+def _cells(row: ManifestRow) -> dict[str, str]:
+    """Return a row's cells by column. Raises ManifestError where the columns are not those of such a list."""
+    columns = [column for column in row.values if column is not None]
+    if not any(column.strip().casefold() in PATHS for column in columns):
+        if any(";" in column for column in columns):
+            raise ManifestError(["row 1: semicolons stand between the columns; save it as a CSV with commas"])
+        raise ManifestError(["row 1: the column path is missing"])
+    if len(columns) < len(row.values):
+        raise ManifestError([f"row {row.number}: has more cells than columns; put a text with a comma into quotes"])
+    return {column.strip(): (text or "").strip() for column, text in row.values.items()}
+
+
+def _is_there(image: Path) -> bool:
+    try:
+        return image.exists()
+    except OSError:  # such as a name that is too long
+        return False
+
+
+def _listed(row: int, image: Path, age: str, record: Mapping[str, str]) -> ListedHead | LeftOutHead:
+    groups = filled_groups(record.items())
+    if not age or age.casefold() == "n/a":
+        return ListedHead(row, image, None, groups)
     try:
         years = float(age.replace(",", "."))
     except ValueError:
         years = math.nan
-    if not 0 <= years <= MOST_YEARS:
-        return LeftOutHead(row, "age_unusable", "The age is no number of years from 0 to 120.")
-    return ListedHead(row, image, years, group)
+    return unusable_age(row, years) or ListedHead(row, image, years, groups)
+
+
+def _require_ages(heads: Sequence[ListedHead]) -> None:
+    """Raise CommandError where reading the heads could tell no age either."""
+    if heads and all(head.age_years is None and head.path.name.endswith((".nii", ".nii.gz")) for head in heads):
+        raise CommandError("no row tells an age, and NIfTI files tell none: add a column age (years at the scan)")
+
+
+def _plain_id(person: str) -> str:
+    return person.casefold().removeprefix("sub-")
 
 
 def _first(record: Mapping[str, str], columns: tuple[str, ...]) -> str:

@@ -103,6 +103,15 @@ def test_patients_are_refused_before_any_head_is_looked_at(heads, tmp_path):
     assert done.exception.exit_code == 3
 
 
+def test_rows_that_are_left_out_are_listed_though_too_few_remain(heads, tmp_path):
+    heads.write_text(heads.read_text().replace("\n5.nii,", "\ngone.nii,").replace(",62", ",old").replace(",60", ",7"))
+    done = run(heads, "--site", "Ward 3", "--out", tmp_path / "x.json")
+    assert str(done.exception).startswith("calibration_too_few_heads: There are 19")
+    assert "left out: row 7: no_image" in done.stderr
+    assert "left out: row 22: age_unusable" in done.stderr
+    assert "no column tells who is healthy" in done.stderr
+
+
 @pytest.mark.parametrize(("site", "code"), [("Ward 3", "calibration_too_few_heads"), ("<b>", "calibration_bad_name")])
 def test_what_no_look_can_mend_is_refused_at_once(tmp_path, site, code):
     (tmp_path / "heads.csv").write_text("path,age\n")

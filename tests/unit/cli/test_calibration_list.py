@@ -52,7 +52,7 @@ def test_a_folder_with_participants_csv_is_read(tmp_path):
 
 def test_other_groups_than_healthy_ones_are_counted_as_patients(tmp_path):
     found = read_list(bids(tmp_path, "participant_id age Group\nsub-1 30 Control\nsub-2 31 depr\nsub-3 32 depr"))
-    assert (len(found.heads), found.patients) == (1, {"depr": 2})
+    assert (len(found.heads), found.patients) == (1, {"in the column Group:": 2})
     assert codes(found) == [(3, "not_healthy"), (4, "not_healthy")]
 
 
@@ -89,3 +89,64 @@ def test_what_is_no_list_is_one_clear_line(tmp_path):
         read_list(tmp_path)
     with pytest.raises(CommandError, match="the column path is missing"):
         read_list(csv(tmp_path, "age\n3\n"))
+
+
+@pytest.mark.parametrize("column", ["dx_group", "DX_GROUP", "condition", "diagnosis_group", "Patient group", "dx"])
+def test_a_column_of_any_usual_name_tells_who_is_healthy(tmp_path, column):
+    found = read_list(csv(tmp_path, f"path,age,{column}\na.nii,41,HC\nb.nii,42,Doe^John\n", "a.nii", "b.nii"))
+    assert ([head.row for head in found.heads], found.patients) == ([2], {f"in the column {column}:": 1})
+    assert "Doe" not in repr(found.left_out)
+
+
+def test_every_filled_column_must_say_healthy(tmp_path):
+    text = "path,age,group,diagnosis\na.nii,41,control,MS\nb.nii,42,control,n/a\nc.nii,43,control,none\n"
+    found = read_list(csv(tmp_path, text, "a.nii", "b.nii", "c.nii"))
+    assert ([head.row for head in found.heads], found.patients) == ([3, 4], {"in the column diagnosis:": 1})
+
+
+def test_a_word_that_means_healthy_without_a_column_for_it_is_an_error(tmp_path):
+    for text in ("path,age\na.nii,41\n", "path,age,group\na.nii,41,\n"):
+        with pytest.raises(CommandError, match=r"--healthy .* no column of heads\.csv tells who is healthy"):
+            read_list(csv(tmp_path, text, "a.nii"), ["control"])
+
+
+def test_it_is_known_whether_any_column_tells_who_is_healthy(tmp_path):
+    assert not read_list(csv(tmp_path, "path,age\na.nii,41\n", "a.nii")).tells_health
+    assert read_list(csv(tmp_path, "path,age,group\na.nii,41,hc\n", "a.nii")).tells_health
+
+
+def test_a_person_is_the_same_however_the_id_is_spelt(tmp_path):
+    text = "path,age,participant_id\na.nii,41,sub-P1\nb.nii,41,p1\nc.nii,41,SUB-p1\n"
+    assert codes(read_list(csv(tmp_path, text, "a.nii", "b.nii", "c.nii"))) == [(3, "same_person"), (4, "same_person")]
+
+
+def test_a_file_counts_once_under_whatever_ids_and_links(tmp_path):
+    (tmp_path / "link.nii").symlink_to(tmp_path / "a.nii")
+    text = "path,age,participant_id\na.nii,41,P\n./a.nii,41,Q\nlink.nii,41,R\n"
+    assert codes(read_list(csv(tmp_path, text, "a.nii"))) == [(3, "same_person"), (4, "same_person")]
+
+
+@pytest.mark.parametrize("age", ["17.9", "100.5", "0"])
+def test_only_adults_are_taken(tmp_path, age):
+    found = read_list(csv(tmp_path, f"path,age\na.nii,{age}\nb.nii,18\nc.nii,100\n", "a.nii", "b.nii", "c.nii"))
+    assert (codes(found), [head.row for head in found.heads]) == ([(2, "age_unusable")], [3, 4])
+    assert "18 to 100" in found.left_out[0].reason
+
+
+def test_niftis_without_any_age_are_refused_before_they_are_read(tmp_path):
+    with pytest.raises(CommandError, match="add a column age"):
+        read_list(csv(tmp_path, "path\na.nii\nb.nii.gz\n", "a.nii", "b.nii.gz"))
+    assert len(read_list(csv(tmp_path, "path\na.nii\nb.zip\n", "b.zip")).heads) == 2
+
+
+def test_semicolons_and_commas_of_another_country_are_told(tmp_path):
+    with pytest.raises(CommandError, match="semicolons stand between the columns"):
+        read_list(csv(tmp_path, "path;age\na.nii;42,5\n", "a.nii"))
+    with pytest.raises(CommandError, match="row 2: has more cells than columns"):
+        read_list(csv(tmp_path, "path,age\na.nii,42,5\n", "a.nii"))
+
+
+def test_no_error_repeats_what_a_cell_says(tmp_path):
+    found = read_list(csv(tmp_path, f"path,age\nDoe{'x' * 300}.nii,41\na.nii,Doe\n", "a.nii"))
+    assert codes(found) == [(2, "no_image"), (3, "age_unusable")]
+    assert "Doe" not in repr(found.left_out)
