@@ -7,8 +7,10 @@ database cannot shift a hospital's ages.
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Self
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -18,12 +20,42 @@ from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import BundleRow, CalibrationRow, RunRow, StudyRow
 from med3d_service.trust.access import Caller
 
+LEAST_HEADS = 20
+MOST_HEADS = 100_000
+FOR_WORKERS_ALONE = frozenset(
+    {"left_out", "age_range_years", "with_slope", "scanner", "age", "gap_bias", "residuals_years",
+     "corrected_residuals_years", "latent_shift", "distance", "reconstruction", "false_alarm_rate", "figures"}
+)  # fmt: skip
+"""The other fields of format 1: a name beside them is of no calibration, and no worker would read the file."""
+
+
+class _SentHeader(CalibrationHeader):
+    """The header of a file that is sent now."""
+
+    model_config = ConfigDict(extra="allow")
+
+    created: date
+    heads: int = Field(ge=LEAST_HEADS, le=MOST_HEADS)
+
+    @model_validator(mode="after")
+    def _is_of_format_1(self) -> Self:
+        if (self.model_extra or {}).keys() - FOR_WORKERS_ALONE:
+            raise ValueError("it has fields that no calibration has")
+        if self.created > self.expires:
+            raise ValueError("it expired before it was made")
+        return self
+
+
+class _Made(BaseModel):
+    created: date
+
 
 def add_calibration(session: Session, upload: CalibrationUpload, owner: str) -> tuple[CalibrationRow, bool]:
     """Keep a calibration for the studies of ``owner``; whether anything is new. The same again changes nothing.
 
     A file that is known with another signature takes the one that comes now: whoever sent a wrong one can mend it.
-    Raises ServiceError: calibration_unreadable, unknown_bundle, calibration_withdrawn.
+    Raises ServiceError: calibration_unreadable, unknown_bundle, calibration_withdrawn, invalid_request where it has
+    expired or is dated ahead.
     """
     header = _header(upload.file)
     digest = hashlib.sha256(upload.file).hexdigest()
@@ -36,6 +68,8 @@ def add_calibration(session: Session, upload: CalibrationUpload, owner: str) -> 
         return known, is_signed_anew
     if session.get(BundleRow, header.bundle.digest) is None:
         raise ServiceError("unknown_bundle", "The calibration was made with a model that this service does not know.")
+    now = session.execute(select(db_now())).scalar_one()
+    _require_current(header, datetime.fromtimestamp(now, UTC).date())
     row = CalibrationRow(
         digest=digest,
         owner=owner,
@@ -45,7 +79,7 @@ def add_calibration(session: Session, upload: CalibrationUpload, owner: str) -> 
         expires=header.expires.isoformat(),
         file=upload.file,
         signature=upload.signature,
-        added_at=session.execute(select(db_now())).scalar_one(),
+        added_at=now,
     )
     session.add(row)
     session.flush()
@@ -73,7 +107,8 @@ def calibrations_for(
 ) -> tuple[dict[str, tuple[str, ...]], tuple[CalibrationFile, ...]]:
     """Return the digests that each run may use, by its id, and the files that they name.
 
-    The newest of a label first. Expired ones go along: answers say that they were not applied.
+    The one made last comes first, of those of one day the one sent last: of two for a scanner, a worker takes the
+    first. Expired ones go along: answers say that they were not applied.
     """
     runs = list(runs)
     query = select(CalibrationRow).where(
@@ -81,7 +116,8 @@ def calibrations_for(
         CalibrationRow.owner.in_({study.site for study in studies.values()}),
         CalibrationRow.withdrawn_at.is_(None),
     )
-    rows = session.scalars(query.order_by(CalibrationRow.added_at.desc(), CalibrationRow.digest)).all()
+    by_sending = session.scalars(query.order_by(CalibrationRow.added_at.desc(), CalibrationRow.digest)).all()
+    rows = sorted(by_sending, key=_created, reverse=True)  # which leaves those of one day in their order
     found = {
         run.id: tuple(
             row.digest
@@ -106,8 +142,31 @@ def _file(row: CalibrationRow) -> CalibrationFile:
     return CalibrationFile(digest=row.digest, file=file, signature=signature)
 
 
-def _header(content: bytes) -> CalibrationHeader:
+def _created(row: CalibrationRow) -> date:
+    """Return the day it was made; of a row that does not say, one before all others."""
     try:
-        return CalibrationHeader.model_validate_json(content)
+        return _Made.model_validate_json(row.file).created
+    except ValidationError:
+        return date.min
+
+
+def _header(content: bytes) -> _SentHeader:
+    try:
+        return _SentHeader.model_validate_json(content)
     except ValidationError as error:
         raise ServiceError("calibration_unreadable") from error
+
+
+def _require_current(header: _SentHeader, today: date) -> None:
+    if header.expires < today:
+        raise ServiceError(
+            "invalid_request",
+            f"The calibration's last day was {header.expires}, so no scan would be answered with it. Calibrate the "
+            "scanner anew with 'med3d calibrate', and send that file.",
+        )
+    if header.created > today + timedelta(days=1):  # a day ahead is what a clock east of here may say
+        raise ServiceError(
+            "invalid_request",
+            f"The calibration is dated {header.created}, which is still to come. Set the clock of the machine that "
+            "made it, calibrate anew, and send that file.",
+        )

@@ -3,19 +3,24 @@
 import base64
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
 
 from factories.api import empty_api
+from factories.calibrations import calibration
 from factories.service import LEASES, add_run, preprocessed, worker
 from factories.work import BUNDLE
 from med3d_contract.results import BundleRef
 from med3d_contract.work import PredictClaims
+from med3d_pipeline.calibration import site_calibration
+from med3d_pipeline.calibration.site_calibration import BundleName, SiteCalibration
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import register_bundles
-from med3d_service.runs.calibrations import calibrations_for, stored_calibration
+from med3d_service.runs.calibrations import FOR_WORKERS_ALONE, LEAST_HEADS, calibrations_for, stored_calibration
+from med3d_service.storage.tables import CalibrationRow
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.tables import AuditRow
 
@@ -24,8 +29,15 @@ SIGNATURE = bytes(range(64))
 
 
 def file_of(site="Ward 3", bundle=BUNDLE, **more):
-    said = {"format": 1, "site": site, "bundle": {"digest": bundle.digest}, "heads": 24, "expires": "2027-03-01"}
+    said = {
+        "format": 1, "site": site, "bundle": {"digest": bundle.digest}, "heads": 24, "created": day(0),
+        "expires": day(300),
+    }  # fmt: skip
     return json.dumps(said | more).encode()
+
+
+def day(from_today):
+    return (datetime.now(UTC).date() + timedelta(days=from_today)).isoformat()
 
 
 def body(content, signature=SIGNATURE):
@@ -109,6 +121,25 @@ def test_it_goes_to_workers_with_the_runs_of_its_site_as_it_was_sent(api):
     assert (file.file, file.signature) == (older, SIGNATURE)
 
 
+def test_the_one_made_last_comes_first_whenever_it_was_sent(api):
+    made = {days: file_of(created=day(days)) for days in (0, -40, -20)}
+    same_day = file_of("Ward 4", created=day(-20))
+    sent = {days: send(api, content).json()["digest"] for days, content in made.items()}
+    sent_last = send(api, same_day).json()["digest"]
+    assert claimed(api).claims[0].calibrations == (sent[0], sent_last, sent[-20], sent[-40])
+
+
+def test_one_that_does_not_say_when_it_was_made_comes_last(api):
+    digest = send(api, file_of(created=day(-300))).json()["digest"]
+    with api.service.database.write() as session:
+        odd = CalibrationRow(
+            digest="0" * 64, owner="default", bundle_digest=BUNDLE.digest, site="Ward 3", heads=20,
+            expires=day(1), file=b"{}", signature=SIGNATURE, added_at=4e9, withdrawn_at=None,
+        )  # fmt: skip
+        session.add(odd)
+    assert claimed(api).claims[0].calibrations == (digest, "0" * 64)
+
+
 def test_those_of_another_hospital_or_of_another_model_do_not_go_along(api):
     with api.service.database.write() as session:
         register_bundles(session, [NEXT])
@@ -141,10 +172,39 @@ def test_a_submitter_may_not_shift_ages(api):
     assert send(api, file_of(), api.key(Role.SUBMITTER)).status_code == 403
 
 
-@pytest.mark.parametrize("content", [b"no json", b"{}", file_of(format=2), file_of(site=""), file_of(site="[red]")])
+@pytest.mark.parametrize(
+    "content",
+    [b"no json", b"{}", file_of(format=2), file_of(site=""), file_of(site="[red]"), file_of(heads=2**70),
+     file_of(heads=100_001), file_of(heads=19), file_of(note="x"), file_of(created=None), file_of(created=day(301))],
+)  # fmt: skip
 def test_what_is_no_calibration_is_refused(api, content):
     answer = send(api, content)
     assert (answer.status_code, answer.json()["code"]) == (422, "calibration_unreadable")
+
+
+def test_what_med3d_calibrate_writes_is_kept(api):
+    made = calibration().model_copy(update={"bundle": BundleName(name="b", version="1", digest=BUNDLE.digest)})
+    assert send(api, made.to_json().encode()).status_code == 201
+    assert FOR_WORKERS_ALONE | {"format", "site", "bundle", "created", "heads", "expires"} == set(
+        SiteCalibration.model_fields
+    )
+    assert LEAST_HEADS == site_calibration.LEAST_HEADS
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [({"created": day(-400), "expires": day(-1)}, f"last day was {day(-1)}"), ({"created": day(2)}, "still to come")],
+)
+def test_an_expired_one_and_one_dated_ahead_are_refused_in_words(api, days, said):
+    answer = send(api, file_of(**days))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert said in answer.json()["detail"]
+    assert "med3d calibrate" in answer.json()["detail"] or "calibrate anew" in answer.json()["detail"]
+
+
+def test_the_last_day_counts_and_so_does_a_clock_that_is_a_day_ahead(api):
+    assert send(api, file_of(created=day(-400), expires=day(0))).status_code == 201
+    assert send(api, file_of(created=day(1))).status_code == 201
 
 
 def test_a_model_that_is_not_here_and_a_signature_of_another_length_are_refused(api):
