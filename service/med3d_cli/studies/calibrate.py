@@ -11,12 +11,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
-from med3d_cli.kept_file import save
 from med3d_cli.studies.calibration_groups import NOBODY_TOLD
 from med3d_cli.studies.calibration_list import HeadList, LeftOutHead, read_list, unusable_age
+from med3d_cli.studies.calibration_out import check_out, write_all
+from med3d_cli.studies.calibration_site import check_site, one_spelling
+from med3d_contract.bids import PARTICIPANTS_TSV
+from med3d_contract.cohort_manifest import MANIFEST_CSV
 from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts
 
 if TYPE_CHECKING:
@@ -61,6 +65,8 @@ def calibrate(
     Lists heads that cannot be used with their rows. Exits with status 3 where the others do not allow it.
     """
     console = Console(stderr=True)
+    site = one_spelling(site)
+    check_out(out, _files_read(heads, key))
     listed = read_list(heads, healthy or ())
     _check(listed, site, console)
     scanner = ScannerFacts(manufacturer, model, field_strength)
@@ -88,7 +94,7 @@ def make_calibration(model: "LoadedModel", listed: HeadList, order: Order, conso
     _tell_left_out([one for one in left_out if one not in listed.left_out], console)
     with _refused_in_words():
         fitted = _fit(model, usable, order, len(left_out))
-    _write(order, fitted, model.predictor.limits.interval_level, left_out)
+    _write(order, fitted, model.predictor.limits.interval_level, left_out, console)
     if order.key is None:
         console.print("NOT SIGNED: workers load it only where untrusted calibrations are allowed", style="yellow")
 
@@ -96,6 +102,11 @@ def make_calibration(model: "LoadedModel", listed: HeadList, order: Order, conso
 def _tell_left_out(left_out: "Sequence[LeftOutHead]", console: Console) -> None:
     for one in left_out:
         console.print(f"left out: row {one.row}: {one.code}: {one.reason}", markup=False, highlight=False)
+
+
+def _files_read(heads: Path, key: Path | None) -> list[Path]:
+    lists = [heads / PARTICIPANTS_TSV, heads / MANIFEST_CSV] if heads.is_dir() else [heads]
+    return lists if key is None else [*lists, key]
 
 
 def _load(bundle: Path | None) -> "LoadedModel":
@@ -140,10 +151,10 @@ def _check(listed: HeadList, site: str, console: Console) -> None:
     if not listed.tells_health:
         console.print(NOBODY_TOLD, style="yellow", markup=False, highlight=False)
     with extra("worker"):
-        from med3d_pipeline.calibration.fitting import check_name, check_number
+        from med3d_pipeline.calibration.fitting import check_number
         from med3d_pipeline.calibration.refusals import refuse_patients
     with _refused_in_words():
-        check_name(site)
+        check_site(site)
         refuse_patients(listed.patients, len(listed.heads))
         check_number(len(listed.heads), len(listed.left_out))
 
@@ -184,20 +195,20 @@ def _fit(model: "LoadedModel", usable: "Sequence[CalibrationHead]", order: Order
     return fit_site(usable, order.site, bearings, today, left_out=left_out, valid_days=order.valid_days)
 
 
-def _write(order: Order, fitted: "FittedSite", level: float, left_out: Sequence[LeftOutHead]) -> None:
-    from med3d_cli.studies.calibration_page import calibration_page
-    from med3d_pipeline.calibration.files import write_calibration
+def _write(
+    order: Order, fitted: "FittedSite", level: float, left_out: "Sequence[LeftOutHead]", console: Console
+) -> None:
+    from med3d_cli.studies.calibration_page import calibration_page, cautions
     from med3d_pipeline.calibration.outlook import outlook
 
-    prospects, out = outlook(fitted, level), order.out
-    try:
-        write_calibration(out, fitted.calibration, order.key)
-    except OSError as error:
-        raise CommandError(f"{out} cannot be written: {error.strerror}") from error
-    Console().print(_table(fitted, prospects, level))
-    typer.echo(f"{out}")
+    prospects = outlook(fitted, level)
     page = calibration_page(fitted, prospects, level, left_out)
-    save(out.with_name(f"{out.name.removesuffix('.json')}.html"), [page.encode()])
+    written = write_all(order.out, fitted.calibration, order.key, page.encode())
+    Console().print(_table(fitted, prospects, level))
+    for caution in cautions(fitted):
+        console.print(caution, style="yellow", markup=False, highlight=False)
+    for path in written:
+        typer.echo(f"{path}")
 
 
 def _table(fitted: "FittedSite", prospects: "Sequence[Outlook]", level: float) -> Table:
@@ -205,7 +216,9 @@ def _table(fitted: "FittedSite", prospects: "Sequence[Outlook]", level: float) -
     title = (
         f"{made.site}: {made.heads} heads, {made.scanner.in_words()}, model {made.bundle.name} {made.bundle.version}"
     )
-    table = Table("", "without", "calibrated", title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        "", "without", "calibrated", title=Text(title, "table.title"), title_justify="left", box=None, pad_edge=False
+    )
     interval = f"interval ({100 * level:.0f} %), half width"
     rows = (
         ("mean error", figures.mean_error_before_years, figures.mean_error_after_years, "{:.1f} years"),

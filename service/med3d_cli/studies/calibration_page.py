@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from med3d_cli.studies.calibration_list import LeftOutHead
+from med3d_cli.studies.calibration_out import PAGE_TITLE
 from med3d_service.cohorts.svg import BLUE, GREY, RED, Chart, padded
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def calibration_page(
 ) -> str:
     """The page, which fetches nothing. Its points are persons' ages: it stays at the site."""
     made = fitted.calibration
-    title = escape(f"Calibration for {made.site}")
+    title = escape(f"{PAGE_TITLE}{made.site}")
     said = (
         f"{made.heads} healthy heads ({escape(made.scanner.in_words())}), {made.age_range_years[0]:.0f} to "
         f"{made.age_range_years[1]:.0f} years. Model {escape(made.bundle.name)} {escape(made.bundle.version)} "
@@ -51,7 +52,7 @@ def calibration_page(
         f'<h1>{title}</h1><p class="note">{said}</p>',
         "<h2>What it changes</h2>",
         _changes(fitted, level),
-        _cautions(fitted),
+        *(f'<p class="notable">{escape(sentence)}</p>' for sentence in cautions(fitted)),
         f'<div class="charts">{"".join(figures)}</div>',
         "<h2>What more heads would give</h2>",
         _prospects(prospects, level),
@@ -112,7 +113,8 @@ def _changes(fitted: "FittedSite", level: float) -> str:
     return _table(("", "model alone", "calibrated"), rows)
 
 
-def _cautions(fitted: "FittedSite") -> str:
+def cautions(fitted: "FittedSite") -> list[str]:
+    """Return what whoever uses the calibration should know of its weakness, in sentences."""
     found, made = fitted.left_out, fitted.calibration
     said = []
     if not made.with_slope:
@@ -123,7 +125,7 @@ def _cautions(fitted: "FittedSite") -> str:
             f"Guessing the mean age of these heads would be wrong by {guess:.1f} years, no more than the calibrated "
             "model: at this scanner, over these ages, its numbers tell little of one person."
         )
-    return "".join(f'<p class="notable">{escape(sentence)}</p>' for sentence in said)
+    return said
 
 
 def _prospects(prospects: "Sequence[Outlook]", level: float) -> str:

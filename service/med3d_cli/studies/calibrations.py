@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from med3d_cli.connection import connect_to_calibrations
@@ -43,7 +44,7 @@ def show() -> None:
         table.add_column(name, no_wrap=True)
     for one in connect_to_calibrations().all():
         withdrawn = "" if one.withdrawn_at is None else f"{one.withdrawn_at:%Y-%m-%d}"
-        table.add_row(one.digest[:12], one.site, one.bundle_digest[:12], str(one.heads), str(one.expires),
+        table.add_row(one.digest[:12], escape(one.site), one.bundle_digest[:12], str(one.heads), str(one.expires),
                       f"{one.added_at:%Y-%m-%d}", withdrawn)  # fmt: skip
     Console().print(table)
 

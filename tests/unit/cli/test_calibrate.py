@@ -15,6 +15,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
 from med3d_cli.studies.calibrate import Order, make_calibration
 from med3d_cli.studies.calibration_list import read_list
+from med3d_cli.studies.calibration_out import check_out
 from med3d_cli.studies.calibration_page import calibration_page
 from med3d_contract.scanner_facts import ScannerFacts, sidecar_facts
 from med3d_pipeline.bundle.bundle_signature import TrustedKeys, make_signing_key, read_signing_key
@@ -112,7 +113,14 @@ def test_rows_that_are_left_out_are_listed_though_too_few_remain(heads, tmp_path
     assert "no column tells who is healthy" in done.stderr
 
 
-@pytest.mark.parametrize(("site", "code"), [("Ward 3", "calibration_too_few_heads"), ("<b>", "calibration_bad_name")])
+@pytest.mark.parametrize(
+    ("site", "code"),
+    [
+        (" Ward  3 ", "calibration_too_few_heads"),
+        ("<b>", "calibration_bad_name"),
+        *((name, "calibration_bad_name") for name in ("P 12345", "Doe 1980-03-12", "Doe 12.3.80", "Doe 12 Mar 1980")),
+    ],
+)
 def test_what_no_look_can_mend_is_refused_at_once(tmp_path, site, code):
     (tmp_path / "heads.csv").write_text("path,age\n")
     done = run(tmp_path / "heads.csv", "--site", site, "--out", tmp_path / "x.json")
@@ -152,3 +160,54 @@ def test_a_sidecar_that_says_nothing_usable_is_none(tmp_path, said):
     (tmp_path / "a.json").write_bytes(said)
     assert sidecar_facts(tmp_path / "a.nii.gz") == ScannerFacts()
     assert sidecar_facts(tmp_path / "none.nii") == ScannerFacts()
+
+
+def test_words_in_square_brackets_are_shown_as_they_are(heads, capsys):
+    made(heads, scanner=ScannerFacts("GE", "Signa [/fit]", 1.5))
+    assert "[/fit]" in capsys.readouterr().out
+
+
+def test_cautions_of_the_page_are_said_on_the_console(heads):
+    lines = [line.split(",") for line in heads.read_text().splitlines()]
+    heads.write_text(
+        "\n".join([",".join(lines[0]), *(f"{path},{40 + n / 2}" for n, (path, _) in enumerate(lines[1:]))])
+    )
+    said = made(heads)[1]
+    assert "the offset alone was fitted" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a.txt", "must end in .json"),
+        ("gone/a.json", "does not exist"),
+        ("mine.json", "mine.json is there"),
+        ("page.json", "page.html is there"),
+        ("signed.json", "signed.json.sig is there"),
+        ("list.json", "would replace list.json"),
+        ("key.json", "would replace key.json"),
+    ],
+)
+def test_what_may_not_be_replaced_is_told_before_any_head_is_read(tmp_path, name, words):
+    kept = {"mine.json": "{}", "page.html": "<title>Mine</title>", "signed.json.sig": "x", "list.json": "path,age\n"}
+    for file, text in (kept | {"key.json": "no key"}).items():
+        (tmp_path / file).write_text(text)
+    arguments = ("--site", "Ward 3", "--out", tmp_path / name, "--key", tmp_path / "key.json")
+    done = run(tmp_path / "list.json", *arguments)
+    assert words in str(done.exception)
+    assert all((tmp_path / file).read_text() == text for file, text in kept.items())
+
+
+def test_a_calibration_of_ours_may_be_replaced_and_its_signature_goes(heads, tmp_path):
+    make_signing_key(tmp_path / "hospital.pem")
+    out, _ = made(heads, key=read_signing_key(tmp_path / "hospital.pem"))
+    check_out(out, [heads])
+    made(heads)
+    assert not (tmp_path / "site_calibration.json.sig").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_page_that_cannot_be_put_in_place_is_one_clear_line(heads):
+    (heads.parent / "site_calibration.html").mkdir()
+    with pytest.raises(CommandError, match="cannot be written"):
+        made(heads)

@@ -166,3 +166,10 @@ def test_the_sidecar_of_the_file_that_is_taken_counts_and_no_other(tmp_path):
     nifti(tmp_path / "head.nii")
     (tmp_path / "other.json").write_text(json.dumps(SIGNA))
     assert calibrated_answer(tmp_path / "head.nii").assessment.calibrated_for == "Ward 3"
+
+
+@pytest.mark.parametrize("spelt", ["ward 3", "Ward  3 "])
+def test_case_and_spaces_make_no_other_site(tmp_path, spelt):
+    nifti(tmp_path / "head.nii")
+    assert calibrated_answer(tmp_path / "head.nii", spelt).assessment.calibrated_for == "Ward 3"
+    assert calibrated_answer(tmp_path / "head.nii", "Ward 4").assessment.calibrated_for is None
