@@ -1,7 +1,7 @@
 """Healthy heads of a made-up site, and the calibration that comes of them."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from med3d_pipeline.calibration.site_calibration import BundleName
 from med3d_pipeline.inference.prediction import Sighting
 
 DIGEST = "d" * 64
-CREATED = date(2026, 3, 1)
+CREATED = datetime.now(UTC).date() - timedelta(days=30)
 PRISMA = Scanner(3.0, "Siemens", "Prisma")
 
 

@@ -1,11 +1,11 @@
 """Answers of a predictor that knows a site's calibration."""
 
-from datetime import date
+from datetime import timedelta
 
 import numpy as np
 import pytest
 
-from factories.calibrations import PRISMA, calibration, of_scanners, site_heads
+from factories.calibrations import CREATED, PRISMA, calibration, of_scanners, site_heads
 from factories.predictions import Scanner, latent_space, predictor, tensors
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.errors import InputRefused
@@ -15,7 +15,7 @@ from med3d_pipeline.inference.site_shifts import SiteShifts
 SILENT = Scanner(None, None, None)
 OF_THE_SITE = [3.0, 0.1, 0, 0]
 """A head where the site's lie; the bundle makes 80 years of it."""
-TODAY = date(2026, 6, 1)
+TODAY = CREATED + timedelta(days=90)
 
 
 def site(heads=None, today=TODAY, **options):
@@ -89,9 +89,9 @@ def test_a_calibration_of_heads_without_headers_is_for_the_stated_site_alone():
 
 
 def test_an_expired_calibration_is_not_applied_and_says_so():
-    found = answer([site(today=date(2027, 3, 2))])
+    found = answer([site(today=CREATED + timedelta(days=366))])
     assert (found.calibrated_for, codes(found)[0]) == (None, "calibration_expired")
-    assert answer([site(today=date(2027, 3, 1))]).calibrated_for == "Ward 3"
+    assert answer([site(today=CREATED + timedelta(days=365))]).calibrated_for == "Ward 3"
 
 
 def test_the_first_of_several_that_fits_is_taken():

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -122,13 +124,35 @@ def test_what_is_no_calibration_is_refused_in_one_sentence(tmp_path, content):
 
 @pytest.mark.parametrize(
     ("part", "value"),
-    [("residuals_years", [3.0, 1.0] * 10), ("residuals_years", [1.0]), ("site", "<script>"), ("heads", 19), ("x", 1)],
-)
+    [("residuals_years", [3.0, 1.0] * 10), ("residuals_years", [1.0]), ("site", "<script>"), ("heads", 19), ("x", 1),
+     ("age_range_years", [-1, 60]), ("age_range_years", [20, 121]), ("age_range_years", [60, 20]),
+     ("age_range_years", [math.nan, 60]), ("created", "9999-12-30")],
+)  # fmt: skip
 def test_a_file_that_contradicts_itself_is_refused(tmp_path, part, value):
     path = tmp_path / "odd.json"
     path.write_text(json.dumps(json.loads(calibration().to_json()) | {part: value}))
     with pytest.raises(CalibrationRefused, match=f"calibration_unreadable: .*{part}"):
         read_calibration(path, None)
+
+
+@pytest.mark.parametrize("line", ["age", "gap_bias"])
+@pytest.mark.parametrize(
+    "value", [{"lowest": 61.0, "highest": 60.0}, {"offset": 120.5}, {"offset": -1e6}, {"slope": 11.0}, {"slope": -11.0}]
+)
+def test_a_line_that_no_heads_could_give_is_refused(tmp_path, line, value):
+    written = json.loads(calibration().to_json())
+    written[line] |= value
+    path = tmp_path / "odd.json"
+    path.write_text(json.dumps(written))
+    with pytest.raises(CalibrationRefused, match=f"calibration_unreadable: .*{line}"):
+        read_calibration(path, None)
+
+
+def test_a_clock_that_is_a_day_ahead_made_a_calibration_still(tmp_path):
+    path = tmp_path / "site.json"
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    write_calibration(path, calibration().model_copy(update={"created": tomorrow}), None)
+    assert read_calibration(path, None).calibration.created == tomorrow
 
 
 def test_a_calibration_ends_with_its_model():

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -124,5 +125,5 @@ def test_the_file_holds_no_row_of_a_person():
     written = json.loads(found.to_json())
     assert SiteCalibration.model_validate(written) == found
     assert written["residuals_years"] == sorted(written["residuals_years"])
-    assert (written["heads"], written["left_out"], written["expires"]) == (25, 2, "2027-03-01")
+    assert (written["heads"], written["left_out"], written["expires"]) == (25, 2, str(CREATED + timedelta(days=365)))
     assert all(float(limit).is_integer() for limit in written["age_range_years"])

@@ -1,13 +1,13 @@
 """What a site's own heads change, as one file can say it, and as a yardstick for the site's other heads."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, field_validator, model_validator
 
 from med3d_pipeline.calibration.lines import Line
 from med3d_pipeline.calibration.scanner import Scanner
@@ -18,6 +18,10 @@ from med3d_pipeline.inference.yardstick import Fitness, ScannerAttributes
 from med3d_pipeline.reasons import Reason
 
 LEAST_HEADS = 20
+MOST_YEARS = 120.0
+"""An age beyond it is a slip, and no two ages differ by more."""
+MOST_SLOPE = 10.0
+"""Years a year. At an unknown site it is a few tenths (lines.PRIOR_SLOPE); so far beyond, it is a slip."""
 SiteName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .,()+/-]{0,63}$")]
 """A label that the site chooses: shown in answers, so no identifier of anybody."""
 
@@ -38,10 +42,16 @@ class FittedLine(_Part):
     """A Line in years."""
 
     centre: FiniteFloat
-    offset: FiniteFloat
-    slope: FiniteFloat
+    offset: float = Field(ge=-MOST_YEARS, le=MOST_YEARS)
+    slope: float = Field(ge=-MOST_SLOPE, le=MOST_SLOPE)
     lowest: FiniteFloat
     highest: FiniteFloat
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.lowest > self.highest:
+            raise ValueError("lowest must not lie above highest")
+        return self
 
     @classmethod
     def of(cls, line: Line) -> Self:
@@ -117,6 +127,20 @@ class SiteCalibration(_Part):
         if len(residuals) < LEAST_HEADS or list(residuals) != sorted(residuals) or residuals[0] < 0:
             raise ValueError(f"must be {LEAST_HEADS} or more absolute residuals in order of size")
         return residuals
+
+    @field_validator("age_range_years")
+    @classmethod
+    def _are_ages(cls, ages: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= ages[0] <= ages[1] <= MOST_YEARS:
+            raise ValueError(f"must be two ages of 0 to {MOST_YEARS:.0f} years, the lower first")
+        return ages
+
+    @field_validator("created")
+    @classmethod
+    def _is_made(cls, created: date) -> date:
+        if created > _today() + timedelta(days=1):  # a day ahead is what a clock further east may say
+            raise ValueError("lies in the future by more than a day")
+        return created
 
     def has_expired(self, today: date) -> bool:
         """Tell whether the day it is good until has passed."""
