@@ -32,9 +32,14 @@ class TellsScanner(Protocol):
 NOTHING_SAID = ScannerFacts()
 
 
+def sidecar_path(image: Path) -> Path:
+    """Where the BIDS sidecar of ``image`` lies."""
+    return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
 def sidecar_facts(image: Path) -> ScannerFacts:
     """Read the BIDS sidecar of ``image`` (NAME.json beside NAME.nii.gz); one that cannot be read says nothing."""
-    path = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    path = sidecar_path(image)
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return NOTHING_SAID

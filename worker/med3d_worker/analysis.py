@@ -17,7 +17,7 @@ from med3d_contract.results import (
     SeriesReport,
     Sex,
 )
-from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts
+from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts, sidecar_path
 from med3d_contract.work import Subject
 from med3d_pipeline.reading.nifti import digest_file
 from med3d_pipeline.study.study import PatientAttributes
@@ -152,9 +152,18 @@ def _beside_taken(digest: str | None, paths: Sequence[Path]) -> ScannerFacts:
     """Read the sidecar of the file with ``digest``: labels of series name no file."""
     for image in _nifti_files(paths):
         facts = sidecar_facts(image)
+        if facts == NOTHING_SAID:
+            facts = _of_same_name(image, paths)
         if facts != NOTHING_SAID and digest_file(image) == digest:
             return facts
     return NOTHING_SAID
+
+
+def _of_same_name(image: Path, paths: Sequence[Path]) -> ScannerFacts:
+    """Read the only sidecar of the study with the image's name: files of an archive lie each in its own folder."""
+    name = sidecar_path(image).name
+    found = [one for path in paths if path.is_dir() for one in path.rglob("*.json") if one.name == name]
+    return sidecar_facts(found[0].with_name(image.name)) if len(found) == 1 else NOTHING_SAID
 
 
 def _nifti_files(paths: Sequence[Path]) -> Iterator[Path]:

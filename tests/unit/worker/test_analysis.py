@@ -1,4 +1,5 @@
 import json
+import zipfile
 
 import nibabel as nib
 import numpy as np
@@ -173,3 +174,13 @@ def test_case_and_spaces_make_no_other_site(tmp_path, spelt):
     nifti(tmp_path / "head.nii")
     assert calibrated_answer(tmp_path / "head.nii", spelt).assessment.calibrated_for == "Ward 3"
     assert calibrated_answer(tmp_path / "head.nii", "Ward 4").assessment.calibrated_for is None
+
+
+def test_the_sidecar_in_an_archive_counts_as_one_beside_the_file(tmp_path):
+    nifti(tmp_path / "head.nii.gz", SIGNA)
+    with zipfile.ZipFile(tmp_path / "head.zip", "w") as packed:
+        for name in ("head.nii.gz", "head.json"):
+            packed.write(tmp_path / name, f"anat/{name}")
+    answer = calibrated_answer(tmp_path / "head.zip")
+    assert answer.assessment.calibrated_for is None
+    assert "calibration_other_scanner" in {reason.code for reason in answer.assessment.reasons}
