@@ -127,3 +127,9 @@ def test_the_file_holds_no_row_of_a_person():
     assert written["residuals_years"] == sorted(written["residuals_years"])
     assert (written["heads"], written["left_out"], written["expires"]) == (25, 2, str(CREATED + timedelta(days=365)))
     assert all(float(limit).is_integer() for limit in written["age_range_years"])
+
+
+@pytest.mark.parametrize("offset", [-121, 121])
+def test_a_correction_that_no_file_may_hold_is_refused_in_words(offset):
+    assert refused(site_heads(offset=offset)).code == CalibrationCode.AGES_UNRELATED
+    assert calibration(site_heads(offset=offset * 0.99)).age.offset == pytest.approx(-offset * 0.99, abs=0.01)

@@ -13,6 +13,8 @@ from med3d_pipeline.calibration.refusals import CalibrationCode, CalibrationRefu
 from med3d_pipeline.calibration.scanner import scanners_of
 from med3d_pipeline.calibration.site_calibration import (
     LEAST_HEADS,
+    MOST_SLOPE,
+    MOST_YEARS,
     BundleName,
     FitFigures,
     FittedLine,
@@ -95,6 +97,7 @@ def fit_site(
     age = fit_line(estimates, ages - estimates, with_slope=with_slope)
     brain_ages = estimates + _left_out_corrections(estimates, ages - estimates, with_slope=with_slope)
     bias, corrected = _gap_bias(ages, brain_ages - ages, bearings.space, with_slope=with_slope)
+    _check_lines(age, bias)
     latents = np.stack([head.sighting.latent for head in heads])
     found = LeftOut(ages, estimates, brain_ages, left_out_distances(latents, bearings.space))
     residuals = np.sort(np.abs(brain_ages - ages))
@@ -217,6 +220,18 @@ def _check_ages(ages: Floats, estimates: Floats) -> bool:
             {"correlation": round(r, 3)},
         )
     return True
+
+
+def _check_lines(*lines: Line) -> None:
+    """Raise CalibrationRefused where one corrects by more than any calibration may."""
+    if all(abs(line.offset) <= MOST_YEARS and abs(line.slope) <= MOST_SLOPE for line in lines):
+        return
+    raise CalibrationRefused(
+        CalibrationCode.AGES_UNRELATED,
+        f"The estimates lie so far from the ages that a correction of more than {MOST_YEARS:.0f} years, or of more "
+        f"than {MOST_SLOPE:.0f} years a year, would be needed. Look whether the ages are in years, and each stands "
+        "beside its own head.",
+    )
 
 
 def _several_scanners(names: list[str]) -> CalibrationRefused:
