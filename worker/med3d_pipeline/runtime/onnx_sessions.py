@@ -151,8 +151,8 @@ def require_one_runtime(wheels: tuple[str, ...]) -> None:
     """Raise BundleError, with the commands that mend it, unless exactly one ONNX Runtime wheel is installed."""
     if not wheels:
         raise BundleError(
-            "No ONNX Runtime is installed. Install the worker: pip install 'infovae-med3d[worker]' (CPU) or "
-            "pip install 'infovae-med3d[worker-gpu]' (NVIDIA GPU)."
+            'No ONNX Runtime is installed. Install the worker: pip install "infovae-med3d[worker]" (CPU) or '
+            'pip install "infovae-med3d[worker-gpu]" (NVIDIA GPU).'
         )
     if len(wheels) > 1:
         keep = next((w for w in ("onnxruntime-gpu", "onnxruntime-openvino") if w in wheels), wheels[0])
