@@ -103,15 +103,9 @@ class Analyser:
             report = AnalysedInput(input=str(path), status=RunStatus.FAILED, failure=failure_of(error))
         return Analysis(report, prepared)
 
-    def _spelt(self, site: str | None) -> str | None:
-        """Return a stated site as the calibration spells it: case and spaces make no other site."""
-        return site and next((one for one in self.sites if _folded(one) == _folded(site)), site)
-
     def _report(self, name: str, prepared: PreparedStudy, stated: Stated, clock: StageClock) -> AnalysedInput:
         found = age_at_scan(prepared.patient, stated.age_years)
-        subject = Subject(
-            age=found.age, age_doubt=found.doubt, sex=_sex(prepared.patient), scan_site=self._spelt(stated.site)
-        )
+        subject = Subject(age=found.age, age_doubt=found.doubt, sex=_sex(prepared.patient), scan_site=stated.site)
         head = HeadToPredict(prepared.record, subject, prepared.acquisition, prepared.review_reasons)
         with clock.measure("predicting"):
             answer = self._predict([head])[0]
@@ -125,10 +119,6 @@ class Analyser:
             quality=prepared.quality,
             provenance=prepared.provenance.model_copy(update={"timings_s": clock.timings_s}),
         )
-
-
-def _folded(site: str) -> str:
-    return " ".join(site.split()).casefold()
 
 
 def _with_scanner(prepared: PreparedStudy, paths: Sequence[Path]) -> PreparedStudy:

@@ -88,6 +88,10 @@ def test_a_calibration_of_heads_without_headers_is_for_the_stated_site_alone():
     assert answer([silent], stated="Ward 3").calibrated_for == "Ward 3"
 
 
+def test_case_and_spaces_make_no_other_site_for_whoever_asks():
+    assert answer(stated="ward  3 ").calibrated_for == "Ward 3"
+
+
 def test_an_expired_calibration_is_not_applied_and_says_so():
     found = answer([site(today=CREATED + timedelta(days=366))])
     assert (found.calibrated_for, codes(found)[0]) == (None, "calibration_expired")

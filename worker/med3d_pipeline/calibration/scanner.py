@@ -35,11 +35,10 @@ class Scanner(BaseModel):
 
     def contradicts(self, acquisition: ScannerAttributes) -> bool:
         """Tell whether ``acquisition`` names another maker, model or field strength; silence contradicts nothing."""
-        maker, model = _plain(acquisition.manufacturer), _plain(acquisition.model)
         strengths = self.field_strength_t, acquisition.field_strength_t
         return (
-            _differ(_folded(self.manufacturer), _folded(maker))
-            or _differ(_folded(self.model), _folded(model))
+            _differ(folded(self.manufacturer), folded(acquisition.manufacturer))
+            or _differ(folded(self.model), folded(acquisition.model))
             or (None not in strengths and abs((strengths[0] or 0.0) - (strengths[1] or 0.0)) > SAME_FIELD_T)
         )
 
@@ -76,8 +75,9 @@ def _plain(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def _folded(text: str | None) -> str:
-    return (text or "").casefold()
+def folded(text: str | None) -> str:
+    """Return a label as it is compared: case and spaces make no other one."""
+    return _plain(text).casefold()
 
 
 def _differ(one: str, other: str) -> bool:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, field_validator, model_validator
 
 from med3d_pipeline.calibration.lines import Line
-from med3d_pipeline.calibration.scanner import Scanner
+from med3d_pipeline.calibration.scanner import Scanner, folded
 from med3d_pipeline.calibration.spreads import LogSpread
 from med3d_pipeline.inference.latent_space import LatentSpace, conformal_quantile
 from med3d_pipeline.inference.manifest import Sha256
@@ -179,7 +179,7 @@ class CalibratedSite:
         Never one whose headers name another scanner, whatever is stated.
         """
         scanner = self._calibration.scanner
-        stated = stated_site is not None and stated_site == self._calibration.site
+        stated = stated_site is not None and folded(stated_site) == folded(self._calibration.site)
         if not stated and (stated_site is not None or not scanner.is_named_by(acquisition)):
             return "elsewhere"
         if scanner.contradicts(acquisition):

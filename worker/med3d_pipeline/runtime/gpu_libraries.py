@@ -49,6 +49,6 @@ def missing_libraries_hint(missing: tuple[str, ...]) -> str:
     if not missing:
         return ""
     return (
-        f"Not found: {', '.join(missing)}. pip install \"infovae-med3d[worker-gpu]\" brings CUDA 13 and cuDNN 9; the "
+        f'Not found: {", ".join(missing)}. pip install "infovae-med3d[worker-gpu]" brings CUDA 13 and cuDNN 9; the '
         "host needs NVIDIA's driver 580 or newer."
     )
