@@ -4,9 +4,10 @@ A stage is claimed (attempt number, lease), kept alive by heartbeats, and ended 
 carries the attempt: an answer of 409 means that a newer attempt exists and that this one may stop.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from med3d_contract.calibrations import CalibrationFile
 from med3d_contract.results import (
@@ -24,7 +25,7 @@ from med3d_contract.results import (
     Sex,
 )
 
-CONTRACT_VERSION = 6
+CONTRACT_VERSION = 7
 
 MOST_AT_ONCE = 64
 """Runs that one call may speak of."""
@@ -113,19 +114,50 @@ class PreprocessedObject(Frozen):
     sha256: str
 
 
-class Preprocessed(Frozen):
-    """What a preprocess stage leaves: the run moves to ``preprocessed``."""
+class Findings(Frozen):
+    """What a stage found out beside its answer, as far as it came: the columns of a run with these names."""
 
-    attempt: AttemptNumber
-    tensor: PreprocessedObject
+    series: SeriesReport | None = None
+    quality: Quality | None = None
+    provenance: Provenance | None = None
+    source: SourceSeries | None = Field(None, description="None for NIfTI, which has no instances")
+    pictures: PreprocessedObject | None = Field(None, description="med3d_contract.pictures.BrainPictures as JSON")
+
+
+class PreparedFindings(Findings):
+    """What is known of every head that has a tensor."""
+
     series: SeriesReport
     quality: Quality
+    provenance: Provenance
+
+
+class TellsFindings(Frozen):
+    """An end of a stage, with what was found by then.
+
+    Contract version 6 wrote the findings side by side with the rest; rows and stored outcomes of its time are read.
+    """
+
+    attempt: AttemptNumber
+    findings: Findings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_6(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or "findings" in value:
+            return value
+        findings = {name: value[name] for name in Findings.model_fields if name in value}
+        return {name: told for name, told in value.items() if name not in findings} | {"findings": findings}
+
+
+class Preprocessed(TellsFindings):
+    """What a preprocess stage leaves: the run moves to ``preprocessed``."""
+
+    findings: PreparedFindings
+    tensor: PreprocessedObject
     acquisition: dict[str, str | float | None] = Field(description="field strength, manufacturer, model; no identifier")
     review_reasons: tuple[Reason, ...] = Field(description="why a person should look, known before prediction")
     series_reasons: tuple[Reason, ...] = Field((), description="those of them that hold for any bundle: of the series")
-    provenance: Provenance
-    source: SourceSeries | None = Field(None, description="None for NIfTI, which has no instances")
-    pictures: PreprocessedObject | None = Field(None, description="med3d_contract.pictures.BrainPictures as JSON")
 
 
 class PreprocessedRuns(Frozen):
@@ -194,40 +226,30 @@ class Release(Frozen):
     held: tuple[HeldAttempt, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
-class Completed(Frozen):
-    """The run ends with a result."""
+class Completed(TellsFindings):
+    """The run ends with a result. ``findings``: what has changed since preprocessing; what is None stays as it was."""
 
     outcome: Literal["completed"] = "completed"
-    attempt: AttemptNumber
     result: Result
-    provenance: Provenance
-    quality: Quality | None = Field(None, description="where measures were held against another bundle's limits before")
 
 
-class Refused(Frozen):
+class Refused(TellsFindings):
     """The run ends with reasons and without a number."""
 
     outcome: Literal["refused"] = "refused"
-    attempt: AttemptNumber
     refusal: Refusal
-    series: SeriesReport | None
-    quality: Quality | None
-    provenance: Provenance | None
-    source: SourceSeries | None = None
-    pictures: PreprocessedObject | None = None
 
 
 OUR_SURROUNDINGS = frozenset({"disk_full", "store_unavailable", "api_unavailable"})
 """Codes of failures that are not the run's doing: they pass, and use up none of the run's tries."""
 
 
-class Failed(Frozen):
+class Failed(TellsFindings):
     """The attempt ends with a fault; retryable ones go back to the last waiting state while attempts are left."""
 
     outcome: Literal["failed"] = "failed"
-    attempt: AttemptNumber
+    findings: Findings = Findings()
     failure: Failure
-    provenance: Provenance | None = None
 
 
 Outcome = Annotated[Completed | Refused | Failed, Field(discriminator="outcome")]

@@ -8,7 +8,7 @@ from factories.service import LEASES, add_study, preprocessed, worker
 from factories.work import BUNDLE, PROVENANCE, result
 from med3d_contract.cohorts import CohortDraft
 from med3d_contract.results import BundleRef, Failure, Refusal
-from med3d_contract.work import Completed, Failed, Refused
+from med3d_contract.work import Completed, Failed, Findings, Refused
 from med3d_service.cohorts import members
 from med3d_service.cohorts.tables import CohortMemberRow
 from med3d_service.runs import transitions
@@ -56,8 +56,8 @@ def predict(database, outcome_of, limit=64, identity=CARRIES_BOTH):
 
 def _outcome(run, said):
     if isinstance(said, float):
-        return Completed(attempt=run.attempt, result=result(said), provenance=PROVENANCE)
+        return Completed(attempt=run.attempt, result=result(said), findings=Findings(provenance=PROVENANCE))
     if said.startswith("broken"):
         return Failed(attempt=run.attempt, failure=Failure(code=said, reason="Broken.", retryable=False))
     refusal = Refusal(code=said, reason="No.")
-    return Refused(attempt=run.attempt, refusal=refusal, series=None, quality=None, provenance=None)
+    return Refused(attempt=run.attempt, refusal=refusal, findings=Findings())

@@ -5,7 +5,6 @@ from sqlalchemy import select
 from factories.arriving import Intake
 from factories.service import LEASES, MemoryBroker, completed, preprocessed, refused, worker
 from factories.work import BUNDLE
-from med3d_contract.work import Refused
 from med3d_service.runs import transitions
 from med3d_service.storage.arrival_tables import AppraisalRow
 from med3d_service.storage.tables import RunRow, StudyRow
@@ -53,8 +52,7 @@ class ExaminationDay:
         with self.intake.database.write() as session:
             attempt = transitions.claim_preprocess(session, run.id, worker(bundles=(BUNDLE,)), LEASES).attempt
             if not finds_t1:
-                outcome = refused(attempt, "no_t1w_series")
-                nothing = Refused(**{**dict(outcome), "series": None})
+                nothing = refused(attempt, "no_t1w_series", series=None)
                 transitions.store_outcome(session, run.id, nothing, LEASES)
                 return
             transitions.store_preprocessed(session, run.id, preprocessed(attempt))

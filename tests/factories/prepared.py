@@ -1,6 +1,6 @@
 """A prepared study as workers' stand-ins for the science give it."""
 
-from factories.work import PROVENANCE, QUALITY, SERIES
+from factories.work import FINDINGS, PROVENANCE
 from med3d_pipeline.study.study import Acquisition, PatientAttributes
 from med3d_worker.preparation import PreparedStudy
 
@@ -11,13 +11,9 @@ def prepared_study(record, stored=None, provenance=PROVENANCE):
         record=record,
         stored=stored,
         images=None,
-        series=SERIES,
-        quality=QUALITY,
+        findings=FINDINGS.model_copy(update={"provenance": provenance}),
         acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
         patient=PatientAttributes(),
         review_reasons=(),
         series_reasons=(),
-        provenance=provenance,
-        source=None,
-        pictures=None,
     )

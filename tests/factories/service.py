@@ -2,9 +2,9 @@
 
 import uuid
 
-from factories.work import BUNDLE, PROVENANCE, QUALITY, SERIES, result
+from factories.work import BUNDLE, FINDINGS, PROVENANCE, result
 from med3d_contract.results import Failure, Priority, Refusal
-from med3d_contract.work import Completed, Failed, Preprocessed, PreprocessedObject, Refused, WorkerIdentity
+from med3d_contract.work import Completed, Failed, Findings, Preprocessed, PreprocessedObject, Refused, WorkerIdentity
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.dispatch import BrokerAwayError
 from med3d_service.runs.endings import Leases
@@ -63,28 +63,26 @@ def add_run(database, priority=Priority.ROUTINE, working_status="ready", bundle=
         return enqueue(session, study_id, bundle.digest, run_id=str(uuid.uuid4()), priority=priority).id
 
 
-def preprocessed(attempt):
-    """What a preprocess stage leaves."""
+def preprocessed(attempt, **findings):
+    """What a preprocess stage leaves; ``findings`` differ from the usual ones."""
     return Preprocessed(
         attempt=attempt,
         tensor=PreprocessedObject(key="tensors/x.npz", sha256="0" * 64),
-        series=SERIES,
-        quality=QUALITY,
+        findings=FINDINGS.model_copy(update=findings),
         acquisition={},
         review_reasons=(),
-        provenance=PROVENANCE,
     )
 
 
 def completed(attempt):
     """A result."""
-    return Completed(attempt=attempt, result=result(), provenance=PROVENANCE)
+    return Completed(attempt=attempt, result=result(), findings=Findings(provenance=PROVENANCE))
 
 
-def refused(attempt, code="not_a_head"):
-    """A refusal."""
+def refused(attempt, code="not_a_head", **findings):
+    """A refusal; ``findings`` differ from the usual ones."""
     refusal = Refusal(code=code, reason="This is no head.")
-    return Refused(attempt=attempt, refusal=refusal, series=SERIES, quality=QUALITY, provenance=PROVENANCE)
+    return Refused(attempt=attempt, refusal=refusal, findings=FINDINGS.model_copy(update=findings))
 
 
 def failed(attempt, retryable, code="out_of_memory"):

@@ -29,6 +29,7 @@ from med3d_contract.results import (
 from med3d_contract.work import (
     PredictClaim,
     PredictClaims,
+    PreparedFindings,
     PreprocessClaim,
     PreprocessClaims,
     Preprocessed,
@@ -54,6 +55,7 @@ PROVENANCE = Provenance(
     providers=("CPUExecutionProvider",),
     timings_s={"reading headers": 0.5},
 )
+FINDINGS = PreparedFindings(series=SERIES, quality=QUALITY, provenance=PROVENANCE)
 AGE = ChronologicalAge(years=50.0, source="form")
 
 
@@ -124,11 +126,9 @@ def predict_claim(tensors, run_id="run-1", record=RECORD):
         preprocessed=Preprocessed(
             attempt=1,
             tensor=stored,
-            series=SERIES,
-            quality=QUALITY,
+            findings=FINDINGS,
             acquisition={"manufacturer": "SIEMENS", "field_strength_t": 3.0},
             review_reasons=(),
-            provenance=PROVENANCE,
         ),
     )
 

@@ -95,9 +95,9 @@ class Analyser:
                 input=str(path),
                 status=RunStatus.REFUSED,
                 refusal=refused.refusal,
-                series=refused.series,
-                quality=refused.quality,
-                provenance=refused.provenance,
+                series=refused.findings.series,
+                quality=refused.findings.quality,
+                provenance=refused.findings.provenance,
             )
         except Exception as error:  # noqa: BLE001 - the edge: the next input must not suffer
             report = AnalysedInput(input=str(path), status=RunStatus.FAILED, failure=failure_of(error))
@@ -115,9 +115,9 @@ class Analyser:
             status=RunStatus.COMPLETED if completed else RunStatus.REFUSED,
             refusal=None if isinstance(answer, Result) else answer,
             result=answer if isinstance(answer, Result) else None,
-            series=prepared.series,
-            quality=prepared.quality,
-            provenance=prepared.provenance.model_copy(update={"timings_s": clock.timings_s}),
+            series=prepared.findings.series,
+            quality=prepared.findings.quality,
+            provenance=prepared.findings.provenance.model_copy(update={"timings_s": clock.timings_s}),
         )
 
 
@@ -126,9 +126,9 @@ def _with_scanner(prepared: PreparedStudy, paths: Sequence[Path]) -> PreparedStu
 
     A calibration is for one scanner, and a NIfTI alone cannot contradict it.
     """
-    if prepared.source is not None:
+    if prepared.findings.source is not None:
         return prepared
-    told = first_told(prepared.acquisition, _beside_taken(prepared.provenance.input_digest, paths))
+    told = first_told(prepared.acquisition, _beside_taken(prepared.findings.provenance.input_digest, paths))
     scanner = replace(
         prepared.acquisition,
         manufacturer=told.manufacturer,

@@ -14,6 +14,7 @@ from med3d_contract.results import Provenance, Quality, Refusal, Result
 from med3d_contract.work import (
     Completed,
     Failed,
+    Findings,
     Heartbeat,
     Outcome,
     PredictClaim,
@@ -143,7 +144,7 @@ class PredictStage:
         """Hold a head that was preprocessed for another bundle against this one's limits."""
         known, quality = claim.preprocessed, None
         reasons = known.review_reasons
-        if known.provenance.bundle_digest != claim.bundle.digest:
+        if known.findings.provenance.bundle_digest != claim.bundle.digest:
             verdict = judge_quality(record.measures, self.quality_limits)
             quality = quality_report(record.measures, self.quality_limits.refuse, verdict.failed)
             reasons = (*known.series_reasons, *in_contract_terms(verdict.review_reasons))
@@ -174,7 +175,7 @@ class PredictStage:
         }
 
     def _provenance(self, claim: PredictClaim, timings_s: dict[str, float]) -> Provenance:
-        before = claim.preprocessed.provenance
+        before = claim.preprocessed.findings.provenance
         return before.model_copy(
             update={
                 "timings_s": before.timings_s | timings_s,
@@ -200,20 +201,13 @@ def _outcome(
 ) -> Completed | Refused:
     if isinstance(answer, Refusal):
         return _refused(claim, answer, provenance, quality)
-    return Completed(attempt=claim.attempt, result=answer, provenance=provenance, quality=quality)
+    return Completed(attempt=claim.attempt, result=answer, findings=Findings(provenance=provenance, quality=quality))
 
 
 def _refused(claim: PredictClaim, refusal: Refusal, provenance: Provenance, quality: Quality | None) -> Refused:
-    known = claim.preprocessed
-    return Refused(
-        attempt=claim.attempt,
-        refusal=refusal,
-        series=known.series,
-        quality=quality or known.quality,
-        provenance=provenance,
-        source=known.source,
-        pictures=known.pictures,
-    )
+    known = claim.preprocessed.findings
+    findings = known.model_copy(update={"provenance": provenance, "quality": quality or known.quality})
+    return Refused(attempt=claim.attempt, refusal=refusal, findings=findings)
 
 
 def _joined(before: Provenance, worker: WorkerIdentity) -> tuple[str, ...]:

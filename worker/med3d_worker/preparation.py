@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from med3d_contract.results import Provenance, Quality, Reason, Refusal, SeriesCandidate, SeriesReport
-from med3d_contract.work import PreprocessedObject, SourceSeries
+from med3d_contract.results import Provenance, Reason, Refusal, SeriesCandidate, SeriesReport
+from med3d_contract.work import Findings, PreparedFindings, PreprocessedObject
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.inference.agreement import PreparedHead, contradiction
 from med3d_pipeline.preprocessing.preprocess import Preprocessed
@@ -32,22 +32,17 @@ class PreparedStudy:
     """A tensor and what belongs to it.
 
     stored: where the tensor lies, None without a cache. images: what preprocessing made on the way (brain mask, native
-    affine), None where the tensor came from the cache. source: the instances that were read, None for NIfTI. pictures:
-    where the slices with the brain's outline lie, None where nobody keeps them.
+    affine), None where the tensor came from the cache.
     """
 
     record: TensorRecord
     stored: PreprocessedObject | None
     images: Preprocessed | None
-    series: SeriesReport
-    quality: Quality
+    findings: PreparedFindings
     acquisition: Acquisition
     patient: PatientAttributes
     review_reasons: tuple[Reason, ...]
     series_reasons: tuple[Reason, ...]
-    provenance: Provenance
-    source: SourceSeries | None
-    pictures: PreprocessedObject | None
 
     def acquisition_fields(self) -> dict[str, str | float | None]:
         """The acquisition as the contract carries it."""
@@ -55,24 +50,12 @@ class PreparedStudy:
 
 
 class StudyRefused(Exception):  # noqa: N818 - an answer, not a fault
-    """No number for this study; series, quality and provenance as far as they were known by then."""
+    """No number for this study, and what was known of it by then."""
 
-    def __init__(
-        self,
-        refusal: Refusal,
-        series: SeriesReport | None,
-        quality: Quality | None,
-        provenance: Provenance,
-        source: SourceSeries | None = None,
-        pictures: PreprocessedObject | None = None,
-    ) -> None:
+    def __init__(self, refusal: Refusal, findings: Findings) -> None:
         super().__init__(refusal.code)
         self.refusal = refusal
-        self.series = series
-        self.quality = quality
-        self.provenance = provenance
-        self.source = source
-        self.pictures = pictures
+        self.findings = findings
 
 
 MOST_TAKEN = 3
@@ -145,15 +128,17 @@ class _Preparing:
             record=series.record,
             stored=series.stored,
             images=series.images,
-            series=self._report(study, series.label),
-            quality=series.quality,
+            findings=PreparedFindings(
+                series=self._report(study, series.label),
+                quality=series.quality,
+                provenance=self._provenance(series),
+                source=series.source,
+                pictures=series.pictures,
+            ),
             acquisition=series.acquisition,
             patient=series.patient,
             review_reasons=(*series_reasons, *contradiction, *series.review_reasons),
             series_reasons=series_reasons,
-            provenance=self._provenance(series),
-            source=series.source,
-            pictures=series.pictures,
         )
 
     def _contradiction(self, study: Study, taken: OneSeries) -> list[Reason]:
@@ -189,8 +174,15 @@ class _Preparing:
         refusal = Refusal(code=refused.code, reason=refused.reason, details=dict(refused.details))
         first = self._first
         if first is None:
-            return StudyRefused(refusal, report, None, self._provenance(None))
-        return StudyRefused(refusal, report, first.quality, self._provenance(first), first.source, first.pictures)
+            return StudyRefused(refusal, Findings(series=report, provenance=self._provenance(None)))
+        findings = Findings(
+            series=report,
+            quality=first.quality,
+            provenance=self._provenance(first),
+            source=first.source,
+            pictures=first.pictures,
+        )
+        return StudyRefused(refusal, findings)
 
     def _report(self, study: Study, chosen: str) -> SeriesReport:
         return SeriesReport(

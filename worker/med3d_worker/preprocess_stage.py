@@ -168,19 +168,15 @@ class PreprocessStage:
             try:
                 study = self.prepare([folder], chosen=claim.chosen_series, clock=clock, on_stage=on_stage)
             except StudyRefused as refused:
-                return _refused(claim, refused)
+                return Refused(attempt=claim.attempt, refusal=refused.refusal, findings=refused.findings)
         assert study.stored is not None, "the stage's preparation keeps tensors in the store"
         return Preprocessed(
             attempt=claim.attempt,
             tensor=study.stored,
-            series=study.series,
-            quality=study.quality,
+            findings=study.findings,
             acquisition=study.acquisition_fields(),
             review_reasons=study.review_reasons,
             series_reasons=study.series_reasons,
-            provenance=study.provenance,
-            source=study.source,
-            pictures=study.pictures,
         )
 
     def _report(
@@ -215,15 +211,3 @@ class PreprocessStage:
 
     def _fault(self, claim: PreprocessClaim, error: BaseException) -> None:
         self.delivery.fault(claim.run_id, Failed(attempt=claim.attempt, failure=failure_of(error)))
-
-
-def _refused(claim: PreprocessClaim, refused: StudyRefused) -> Refused:
-    return Refused(
-        attempt=claim.attempt,
-        refusal=refused.refusal,
-        series=refused.series,
-        quality=refused.quality,
-        provenance=refused.provenance,
-        source=refused.source,
-        pictures=refused.pictures,
-    )

@@ -97,11 +97,13 @@ class Replay:
         try:
             study = self.prepare([folder], chosen=run.chosen_series, clock=clock, on_stage=lambda _stage: None)
         except StudyRefused as refused:
-            return _Again(refused.refusal, None, refused.provenance)
+            made_by = refused.findings.provenance
+            assert made_by is not None, "a preparation says what made its answer, a refusal, too"
+            return _Again(refused.refusal, None, made_by)
         digest = _calibration(run.result)
         sites = (self.sites[digest],) if digest in self.sites else ()
         head = HeadToPredict(study.record, run.subject, study.acquisition, study.review_reasons, sites)
-        return _Again(self.predict([head])[0], study.record, study.provenance)
+        return _Again(self.predict([head])[0], study.record, study.findings.provenance)
 
     def _compared(self, run: StoredRun, again: _Again) -> Iterator[Compared]:
         now = RunStatus.COMPLETED if isinstance(again.answer, Result) else RunStatus.REFUSED

@@ -117,13 +117,13 @@ def trajectory(
     """
     current = answered_runs(caller, subject_id, bundle.digest).subquery()
     rows = session.execute(
-        select(StudyRow, FiguresRow, ScanFactsRow, current.c.preprocessed)
+        select(StudyRow, FiguresRow, ScanFactsRow, current.c.source)
         .join(current, current.c.study_id == StudyRow.id)
         .join(FiguresRow, FiguresRow.run_id == current.c.id)
         .outerjoin(ScanFactsRow, and_(ScanFactsRow.study_id == StudyRow.id))
         .order_by(StudyRow.seq)
     ).all()
-    scans = [(study, figures, facts, _age(study, preprocessed)) for study, figures, facts, preprocessed in rows]
+    scans = [(study, figures, facts, _age(study, source)) for study, figures, facts, source in rows]
     basis, times = _times(session, vault, [(study, age) for study, _, _, age in scans])
     order = sorted(range(len(scans)), key=lambda place: times[place])
     visits = []
@@ -167,9 +167,9 @@ def _times(
     return "order", [float(place) for place in range(len(studies))]
 
 
-def _age(study: StudyRow, preprocessed: Mapping[str, Any] | None) -> float | None:
+def _age(study: StudyRow, source: Mapping[str, Any] | None) -> float | None:
     """Return the subject's years at the scan that was analysed."""
-    age = subject_of(study, analysed_series(preprocessed)).age
+    age = subject_of(study, analysed_series(source)).age
     return None if age is None else age.years
 
 

@@ -121,8 +121,8 @@ def by_fault(
 def what_was_left(preprocessed: Preprocessed) -> dict[str, Any]:
     """Columns of a run that preprocessing fills."""
     whole = preprocessed.model_dump(mode="json")
-    parts = {name: whole[name] for name in ("series", "quality", "provenance", "source", "pictures")}
-    return {"preprocessed": whole, "tries": 0, "dispatched_at": None} | parts
+    findings = preprocessed.findings.model_dump(mode="json")
+    return {"preprocessed": whole, "tries": 0, "dispatched_at": None} | findings
 
 
 def by_outcome(session: Session, run: RunRow, attempt: AttemptRow, outcome: Outcome, leases: Leases) -> Ending | None:
@@ -148,6 +148,5 @@ def by_outcome(session: Session, run: RunRow, attempt: AttemptRow, outcome: Outc
 
 def _reported(outcome: Completed | Refused | Failed) -> dict[str, Any]:
     """What the outcome tells beside its answer, as far as it does: what is there already is not wiped."""
-    names = ("series", "quality", "provenance", "source", "pictures")
-    reported = {name: getattr(outcome, name, None) for name in names}
-    return {name: value.model_dump(mode="json") for name, value in reported.items() if value is not None}
+    told = outcome.findings.model_dump(mode="json")
+    return {name: value for name, value in told.items() if value is not None}

@@ -12,7 +12,8 @@ from med3d_service.storage.tables import RunRow
 
 def may_still_get_t1(session: Session, run: RunRow, outcome: Refused) -> bool:
     """Whether no series was usable, and the study arrives by itself and may still get one."""
-    if run.chosen_series or (outcome.series is not None and outcome.series.chosen is not None):
+    series = outcome.findings.series
+    if run.chosen_series or (series is not None and series.chosen is not None):
         return False
     waits = select(ArrivalRow.id).where(
         ArrivalRow.study_id == run.study_id, ArrivalRow.final_at.is_(None), ArrivalRow.wait_until > db_now()

@@ -6,10 +6,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from med3d_contract.work import Preprocessed
+from med3d_contract.work import Findings, Preprocessed
 from med3d_service.storage.tables import BundleRow, RunRow
-
-CARRIED = ("series", "quality", "source", "pictures")
 
 
 def prepared_for(
@@ -36,16 +34,17 @@ def prepared_for(
     found = {}
     for run in session.scalars(earlier):
         known = Preprocessed.model_validate(run.preprocessed)
-        if known.provenance.preprocessing_digest == bundle.preprocessing_digest:
+        if known.findings.provenance.preprocessing_digest == bundle.preprocessing_digest:
             found[run.study_id] = _columns(run, known)
     return found
 
 
 def _columns(run: RunRow, known: Preprocessed) -> dict[str, Any]:
     # The seconds that it took are the earlier run's, and no part of this one's.
-    provenance = known.provenance.model_copy(update={"timings_s": {}})
-    carried = known.model_copy(update={"provenance": provenance})
-    return {name: getattr(run, name) for name in CARRIED} | {
+    provenance = known.findings.provenance.model_copy(update={"timings_s": {}})
+    findings = known.findings.model_copy(update={"provenance": provenance})
+    carried = known.model_copy(update={"findings": findings})
+    return {name: getattr(run, name) for name in Findings.model_fields} | {
         "preprocessed": carried.model_dump(mode="json"),
         "provenance": provenance.model_dump(mode="json"),
     }

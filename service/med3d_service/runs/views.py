@@ -67,7 +67,6 @@ def subject_of(study: StudyRow, series_uid: str | None = None) -> Subject:
     return Subject(age=found.age, age_doubt=found.doubt, sex=Sex(sex) if sex else None)
 
 
-def analysed_series(preprocessed: Mapping[str, Any] | None) -> str | None:
+def analysed_series(source: Mapping[str, Any] | None) -> str | None:
     """Return the stand-in UID of the series that a run's preprocessing read; None before, and for NIfTI."""
-    source = (preprocessed or {}).get("source")
     return source["series_uid"] if source else None

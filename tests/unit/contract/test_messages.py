@@ -1,15 +1,53 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from factories.work import FINDINGS, REFUSAL, result
 from med3d_contract.queues import CELERY_PRIORITY, HARD_TIME_LIMIT_S, celery_settings
 from med3d_contract.results import Failure, Priority, RunStatus
-from med3d_contract.work import Failed, Outcome, RunOutcome, StoredOutcomes
+from med3d_contract.work import (
+    Completed,
+    Failed,
+    Findings,
+    Outcome,
+    Preprocessed,
+    PreprocessedObject,
+    Refused,
+    RunOutcome,
+    StoredOutcomes,
+)
 
 
 def test_stored_outcomes_survive_the_way_through_json():
     failed = Failed(attempt=2, failure=Failure(code="out_of_memory", reason="no memory left"))
     stored = StoredOutcomes(outcomes=(RunOutcome(run_id="run-1", outcome=failed),))
     assert StoredOutcomes.model_validate_json(stored.model_dump_json()) == stored
+
+
+def as_version_6(told):
+    """Write the findings side by side with the rest."""
+    words = told.model_dump(mode="json")
+    return words | words.pop("findings")
+
+
+def test_stage_ends_of_contract_version_6_are_read_as_they_were_meant():
+    tensor = PreprocessedObject(key="tensors/x.npz", sha256="0" * 64)
+    left = Preprocessed(attempt=1, findings=FINDINGS, tensor=tensor, acquisition={}, review_reasons=())
+    assert Preprocessed.model_validate(as_version_6(left)) == left
+    provenance, quality = FINDINGS.provenance, FINDINGS.quality
+    ends = [
+        Refused(attempt=1, refusal=REFUSAL, findings=Findings(**dict(FINDINGS))),
+        Refused(attempt=1, refusal=REFUSAL, findings=Findings(provenance=provenance)),
+        Completed(attempt=2, result=result(), findings=Findings(provenance=provenance, quality=quality)),
+        Failed(attempt=2, failure=Failure(code="out_of_memory", reason="no memory left")),
+    ]
+    for end in ends:
+        assert TypeAdapter(Outcome).validate_python(as_version_6(end)) == end
+
+
+def test_findings_told_twice_are_not_accepted():
+    told = Refused(attempt=1, refusal=REFUSAL, findings=Findings()).model_dump(mode="json")
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Refused.model_validate(told | {"quality": None})
 
 
 def test_an_unknown_outcome_or_field_is_not_accepted():

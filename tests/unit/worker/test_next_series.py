@@ -66,11 +66,11 @@ def codes(prepared):
 @pytest.mark.parametrize(("first", "code"), [(NO_HEAD, "not_a_head"), ((0.2, 50), "not_a_head")])
 def test_where_the_first_series_is_refused_the_next_is_taken_and_both_verdicts_are_told(study, first, code):
     prepared = prepare(study, first, (0.95, 50))
-    assert prepared.series.chosen.startswith("series 2:")
-    assert prepared.quality.failed == ()
+    assert prepared.findings.series.chosen.startswith("series 2:")
+    assert prepared.findings.quality.failed == ()
     assert codes(prepared) == ["earlier_series_unusable"]
     assert f"({code}; series 1: 3D T1w" in prepared.review_reasons[0].sentence
-    refused = next(one for one in prepared.series.candidates if one.label.startswith("series 1:"))
+    refused = next(one for one in prepared.findings.series.candidates if one.label.startswith("series 1:"))
     assert refused.reasons[-1].startswith(f"cannot be used ({code})")
 
 
@@ -86,7 +86,7 @@ def test_a_series_that_cannot_be_decoded_gives_way_to_the_next(study, tmp_path):
         dataset.save_as(damaged / path.name)
     preparation = StudyPreparation(loaded_model())
     prepared = preparation([damaged, study / "2"], chosen=None, clock=StageClock(), on_stage=lambda _: None)
-    assert prepared.series.chosen.startswith("series 2:")
+    assert prepared.findings.series.chosen.startswith("series 2:")
     assert "undecodable_pixel_data" in prepared.review_reasons[0].sentence
 
 
@@ -94,8 +94,8 @@ def test_three_series_are_taken_and_the_first_speaks_for_a_study_without_any(stu
     with pytest.raises(StudyRefused) as caught:
         prepare(study, (0.2, 50), NO_HEAD, NO_HEAD, (0.95, 50), series=(1, 2, 3, 4))
     refused = caught.value
-    assert refused.series.chosen.startswith("series 1:")
-    assert refused.quality.failed == ("template_overlap",)
+    assert refused.findings.series.chosen.startswith("series 1:")
+    assert refused.findings.quality.failed == ("template_overlap",)
     assert [tried["label"][:9] for tried in refused.refusal.details["also_tried"]] == ["series 2:", "series 3:"]
     assert refused.refusal.reason.endswith("2 more cannot be used (not_a_head).")
 
@@ -117,18 +117,18 @@ def test_two_good_series_that_contradict_each_other_are_for_a_person_to_look_at(
 @pytest.mark.parametrize("second", [(0.95, 52), (0.2, 75), NO_HEAD])
 def test_series_that_agree_or_are_not_good_contradict_nothing(study, second):
     prepared = prepare(study, (0.95, 50), second)
-    assert prepared.series.chosen.startswith("series 1:")
+    assert prepared.findings.series.chosen.startswith("series 1:")
     assert codes(prepared) == ["series_tie"]
 
 
 def test_only_what_is_answered_with_is_kept_in_the_store(study):
     store = MemoryStore()
     prepared = prepare(study, (0.2, 50), (0.95, 50), store=store)
-    assert set(store.objects) == {prepared.stored.key, prepared.pictures.key}
+    assert set(store.objects) == {prepared.stored.key, prepared.findings.pictures.key}
 
 
 def test_a_refusal_keeps_the_pictures_of_the_series_that_speaks(study):
     store = MemoryStore()
     with pytest.raises(StudyRefused) as caught:
         prepare(study, (0.2, 50), (0.2, 50), store=store)
-    assert set(store.objects) == {caught.value.pictures.key}
+    assert set(store.objects) == {caught.value.findings.pictures.key}

@@ -6,10 +6,10 @@ from factories.stores import MemoryStore
 from factories.work import PROVENANCE, FakeApi, result
 from med3d_client.worker import ApiError, ApiUnavailable
 from med3d_contract.results import Failure
-from med3d_contract.work import Completed, Failed
+from med3d_contract.work import Completed, Failed, Findings
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
 
-COMPLETED = Completed(attempt=3, result=result(), provenance=PROVENANCE)
+COMPLETED = Completed(attempt=3, result=result(), findings=Findings(provenance=PROVENANCE))
 FAILED = Failed(attempt=3, failure=Failure(code="out_of_memory", reason="no memory", retryable=True))
 
 

@@ -96,11 +96,11 @@ def test_preparation_keeps_pictures_beside_the_tensor_and_finds_them_again(tmp_p
 
     first, second = prepared(), prepared()
     assert preprocessor.calls == 1
-    assert first.pictures == second.pictures
-    kept = BrainPictures.model_validate_json(store.get(first.pictures.key, first.pictures.sha256))
+    assert first.findings.pictures == second.findings.pictures
+    kept = BrainPictures.model_validate_json(store.get(first.findings.pictures.key, first.findings.pictures.sha256))
     assert [one.plane for one in kept.pictures] == ["axial", "coronal", "sagittal"]
-    store.objects[first.pictures.key] = b"damaged"
-    assert prepared().pictures == first.pictures
+    store.objects[first.findings.pictures.key] = b"damaged"
+    assert prepared().findings.pictures == first.findings.pictures
     assert preprocessor.calls == 2
 
 
@@ -109,8 +109,8 @@ def test_preparation_names_the_instances_that_it_read(tmp_path):
     study = StudyPreparation(loaded_model())(
         [tmp_path / "series"], chosen=None, clock=StageClock(), on_stage=lambda _: None
     )
-    assert len(study.source.instance_uids) == len(list((tmp_path / "series").iterdir()))
-    assert study.source.sop_class_uid == "1.2.840.10008.5.1.4.1.1.4"
+    assert len(study.findings.source.instance_uids) == len(list((tmp_path / "series").iterdir()))
+    assert study.findings.source.sop_class_uid == "1.2.840.10008.5.1.4.1.1.4"
 
 
 def test_the_cohort_is_published_once_with_what_was_estimated_for_each_subject_held_out():

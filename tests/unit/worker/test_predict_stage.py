@@ -84,7 +84,7 @@ def test_a_run_that_is_handed_out_alone_is_followed_by_the_next_one():
 def test_timings_and_providers_of_both_stages_are_kept():
     setting = Setting("a")
     setting.stage()
-    provenance = setting.stored("a").provenance
+    provenance = setting.stored("a").findings.provenance
     assert provenance.timings_s.keys() == {"reading headers", "predicting"}
     assert provenance.input_digest == PROVENANCE.input_digest
 
@@ -93,7 +93,7 @@ def test_out_of_distribution_is_refused_with_series_and_quality():
     setting = Setting("a", "b", answers=[REFUSAL, result()])
     setting.stage()
     refused = setting.stored("a")
-    assert (refused.refusal, refused.series, refused.quality) == (REFUSAL, SERIES, QUALITY)
+    assert (refused.refusal, refused.findings.series, refused.findings.quality) == (REFUSAL, SERIES, QUALITY)
     assert setting.stored("b").outcome == "completed"
 
 
@@ -155,12 +155,13 @@ def reused(setting, **measures):
     (claim,) = setting.api.claims
     known = claim.preprocessed
     record = TensorRecord(np.ones((2, 2, 2), np.float32), np.eye(4), measures)
+    of_another_bundle = known.findings.provenance.model_copy(update={"bundle_digest": "0" * 64})
     changed = known.model_copy(
         update={
             "tensor": setting.tensors.keep("tensors/a.npz", record),
             "review_reasons": (TIE, Reason(code="unusual_measure", sentence="What the other bundle thought.")),
             "series_reasons": (TIE,),
-            "provenance": known.provenance.model_copy(update={"bundle_digest": "0" * 64}),
+            "findings": known.findings.model_copy(update={"provenance": of_another_bundle}),
         }
     )
     setting.api.claims = [claim.model_copy(update={"preprocessed": changed})]
@@ -173,7 +174,7 @@ def test_a_head_that_was_preprocessed_for_another_bundle_is_held_against_this_on
     (head,) = setting.predicts.heads
     assert head.review_reasons[0] == TIE
     assert "overlap with the template is 0.85" in head.review_reasons[1].sentence
-    assert setting.stored("a").quality.limits == {"template_overlap": (0.8, None)}
+    assert setting.stored("a").findings.quality.limits == {"template_overlap": (0.8, None)}
 
 
 def test_a_head_that_this_bundle_would_have_refused_is_refused_without_being_encoded():
@@ -182,8 +183,8 @@ def test_a_head_that_this_bundle_would_have_refused_is_refused_without_being_enc
     setting.stage()
     assert setting.predicts.batches == []
     told = setting.stored("a")
-    assert (told.refusal.code, told.quality.failed) == ("not_a_head", ("template_overlap",))
-    assert told.provenance.bundle_digest == "b" * 64
+    assert (told.refusal.code, told.findings.quality.failed) == ("not_a_head", ("template_overlap",))
+    assert told.findings.provenance.bundle_digest == "b" * 64
 
 
 def test_a_run_is_predicted_with_the_calibrations_that_its_claim_names():

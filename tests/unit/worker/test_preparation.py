@@ -30,13 +30,13 @@ def prepare(model, path, cache=None, chosen=None, stages=None):
 def test_a_series_becomes_a_tensor_with_series_quality_and_provenance(series):
     stages = []
     study = prepare(loaded_model(), series, stages=stages)
-    assert study.series.chosen == study.series.candidates[0].label
-    assert study.quality.measures["template_overlap"] == 0.95
-    assert study.quality.limits == {"template_overlap": (0.8, None)}
-    assert study.provenance.preprocessing_digest == "p" * 64
+    assert study.findings.series.chosen == study.findings.series.candidates[0].label
+    assert study.findings.quality.measures["template_overlap"] == 0.95
+    assert study.findings.quality.limits == {"template_overlap": (0.8, None)}
+    assert study.findings.provenance.preprocessing_digest == "p" * 64
     assert stages == ["reading headers", "reading the series", "brain extraction"]
-    assert study.provenance.timings_s.keys() == set(stages)
-    assert study.provenance.timings_s["brain extraction"] == 1.25
+    assert study.findings.provenance.timings_s.keys() == set(stages)
+    assert study.findings.provenance.timings_s["brain extraction"] == 1.25
     assert study.stored is None
     assert study.images is not None
 
@@ -48,7 +48,7 @@ def test_a_head_that_was_preprocessed_before_is_not_preprocessed_again(series):
     assert preprocessor.calls == 1
     assert first.stored == second.stored
     np.testing.assert_array_equal(second.record.tensor, first.record.tensor)
-    assert second.quality == first.quality
+    assert second.findings.quality == first.findings.quality
 
 
 def test_another_preprocessing_does_not_reuse_the_tensor(series):
@@ -66,7 +66,7 @@ def test_a_cached_head_is_judged_by_todays_limits(series):
     object.__setattr__(model, "quality_limits", stricter)
     with pytest.raises(StudyRefused) as caught:
         prepare(model, series, cache)
-    assert caught.value.quality.failed == ("template_overlap",)
+    assert caught.value.findings.quality.failed == ("template_overlap",)
     assert preprocessor.calls == 1
 
 
@@ -74,15 +74,15 @@ def test_a_quality_refusal_carries_series_quality_and_provenance(series):
     with pytest.raises(StudyRefused) as caught:
         prepare(loaded_model(CannedPreprocessor(overlap=0.2)), series)
     refused = caught.value
-    assert refused.quality.failed == ("template_overlap",)
-    assert refused.series.chosen is not None
-    assert refused.provenance.input_digest is not None
+    assert refused.findings.quality.failed == ("template_overlap",)
+    assert refused.findings.series.chosen is not None
+    assert refused.findings.provenance.input_digest is not None
 
 
 def test_a_measure_between_the_limits_is_for_review(series):
     study = prepare(loaded_model(CannedPreprocessor(overlap=0.85)), series)
     assert len(study.review_reasons) == 1
-    assert study.quality.failed == ()
+    assert study.findings.quality.failed == ()
 
 
 def test_a_refusal_inside_preprocessing_keeps_its_code(series):
@@ -90,21 +90,21 @@ def test_a_refusal_inside_preprocessing_keeps_its_code(series):
     with pytest.raises(StudyRefused) as caught:
         prepare(loaded_model(CannedPreprocessor(refusal=refusal)), series)
     assert (caught.value.refusal.code, caught.value.refusal.details) == ("no_brain", {"voxels": 3})
-    assert caught.value.quality is None
+    assert caught.value.findings.quality is None
 
 
 def test_a_series_chosen_by_hand_that_does_not_exist_is_refused_with_the_candidates(series):
     with pytest.raises(StudyRefused) as caught:
         prepare(loaded_model(), series, chosen="series 99")
     assert caught.value.refusal.code == "unknown_series"
-    assert len(caught.value.series.candidates) == 1
+    assert len(caught.value.findings.series.candidates) == 1
 
 
 def test_a_folder_without_images_is_refused_before_anything_is_known(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(StudyRefused) as caught:
         prepare(loaded_model(), tmp_path)
-    assert (caught.value.refusal.code, caught.value.series) == ("no_images", None)
+    assert (caught.value.refusal.code, caught.value.findings.series) == ("no_images", None)
 
 
 def test_what_could_not_be_measured_is_null_in_json():

@@ -7,11 +7,9 @@ from structlog.testing import capture_logs
 
 from factories.stores import MemoryStore
 from factories.work import (
-    PROVENANCE,
-    QUALITY,
+    FINDINGS,
     RECORD,
     REFUSAL,
-    SERIES,
     TIE,
     WORKER,
     FakeApi,
@@ -32,15 +30,11 @@ PREPARED = PreparedStudy(
     record=RECORD,
     stored=STORED,
     images=None,
-    series=SERIES,
-    quality=QUALITY,
+    findings=FINDINGS,
     acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
     patient=PatientAttributes(),
     review_reasons=(TIE,),
     series_reasons=(TIE,),
-    provenance=PROVENANCE,
-    source=None,
-    pictures=None,
 )
 
 
@@ -80,7 +74,7 @@ def test_a_prepared_study_is_reported_with_its_tensor_and_reasons(parts):
     api = FakeApi(preprocess_claim(parts.store, files={"000000.dcm": b"one", "000001.dcm": b"two"}))
     parts.stage(api, PREPARED)("run-1")
     told = api.prepared["run-1"]
-    assert (told.attempt, told.tensor, told.series, told.quality) == (1, STORED, SERIES, QUALITY)
+    assert (told.attempt, told.tensor, told.findings) == (1, STORED, FINDINGS)
     assert told.review_reasons == told.series_reasons == (TIE,)
     assert told.acquisition["field_strength_t"] == 3.0
     assert parts.prepares.seen == {"000000.dcm": b"one", "000001.dcm": b"two"}
@@ -94,10 +88,10 @@ def test_nothing_of_the_study_stays_on_disk(parts, tmp_path):
 
 def test_a_refusal_is_stored_before_it_is_published(parts):
     api = FakeApi(preprocess_claim(parts.store))
-    parts.stage(api, StudyRefused(REFUSAL, SERIES, QUALITY, PROVENANCE))("run-1")
+    parts.stage(api, StudyRefused(REFUSAL, FINDINGS))("run-1")
     (stored,) = StoredOutcomes.model_validate_json(parts.store.objects["results/run-1.1.json"]).outcomes
     assert stored.outcome.refusal == REFUSAL
-    assert (stored.outcome.series, stored.outcome.quality) == (SERIES, QUALITY)
+    assert dict(stored.outcome.findings) == dict(FINDINGS)
     assert parts.sent == [("run-1", 1)]
     assert api.ended == {}
 

@@ -8,7 +8,7 @@ import pytest
 
 from factories.prepared import prepared_study
 from factories.stores import MemoryStore
-from factories.work import AGE, BUNDLE, PROVENANCE, QUALITY, RECORD, REFUSAL, SERIES, result, tar_of
+from factories.work import AGE, BUNDLE, FINDINGS, PROVENANCE, RECORD, REFUSAL, result, tar_of
 from med3d_contract.replay import StoredRun
 from med3d_contract.results import RunStatus
 from med3d_contract.work import PreprocessedObject, Subject
@@ -93,7 +93,7 @@ def test_another_tensor_is_told(machine):
 
 
 def test_a_run_that_is_refused_now_differs_and_a_refusal_that_is_one_again_agrees(machine):
-    machine.prepared = StudyRefused(REFUSAL, SERIES, QUALITY, PROVENANCE)
+    machine.prepared = StudyRefused(REFUSAL, FINDINGS)
     assert differing(machine.replay()) == ["status", "refusal"]
     assert machine.replay(status=RunStatus.REFUSED, result=None, refusal=REFUSAL).agrees
 

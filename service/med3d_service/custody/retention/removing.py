@@ -53,7 +53,8 @@ def remove_of_erased(session: Session, run_ids: Collection[str], left: Mapping[s
     if not run_ids:
         return
     erased = set(run_ids) - set(session.scalars(select(RunRow.id).where(RunRow.id.in_(run_ids))))
-    stored = {one.key for run_id in erased for one in (left[run_id].tensor, left[run_id].pictures) if one is not None}
+    objects = [one for run_id in erased for one in (left[run_id].tensor, left[run_id].findings.pictures)]
+    stored = {one.key for one in objects if one is not None}
     ours = {key for key in stored if key.startswith(OF_WORKERS)}  # a worker's word removes nothing else
     if ours:
         tensor = RunRow.preprocessed["tensor"]["key"].as_string()

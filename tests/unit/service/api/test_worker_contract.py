@@ -114,7 +114,7 @@ def test_the_predict_claim_carries_the_age_of_the_series_that_was_analysed(api, 
         session.query(StudyRow).filter_by(id=study_id).update(ages)
     claim = give_working_copy_and_claim(api, client, run_id)
     source = SourceSeries(series_uid="2.25.6", sop_class_uid="1.2", instance_uids=("2.25.7",))
-    client.preprocessed({run_id: preprocessed(claim.attempt).model_copy(update={"source": source})})
+    client.preprocessed({run_id: preprocessed(claim.attempt, source=source)})
     (prediction,) = client.claim_predict(WORKER, 8).claims
     assert prediction.subject.age.years == 54.4
 

@@ -152,7 +152,7 @@ def test_a_new_bundle_begins_at_prediction_where_it_preprocesses_alike(database)
     feed(database, cohort)
     runs = runs_of(database, NEXT_BUNDLE)
     assert [run.status for run in runs] == ["preprocessed"] * 2
-    assert runs[0].preprocessed["provenance"]["timings_s"] == {}
+    assert runs[0].preprocessed["findings"]["provenance"]["timings_s"] == {}
     predict(database, lambda run: 60.0)
     assert [run.status for run in runs_of(database, NEXT_BUNDLE)] == ["completed"] * 2
     assert [run.status for run in runs_of(database)] == ["completed"] * 2, "the old answers stay"

@@ -199,11 +199,8 @@ def test_what_a_worker_stores_for_a_study_that_was_erased_meanwhile_goes_too(api
     finish_erasures(service.database, service.store)
 
     def late(tensor, pictures="pictures/p.json"):
-        left = preprocessed(1).model_copy(
-            update={
-                "tensor": PreprocessedObject(key=tensor, sha256="0" * 64),
-                "pictures": PreprocessedObject(key=pictures, sha256="0" * 64),
-            }
+        left = preprocessed(1, pictures=PreprocessedObject(key=pictures, sha256="0" * 64)).model_copy(
+            update={"tensor": PreprocessedObject(key=tensor, sha256="0" * 64)}
         )
         body = PreprocessedRuns(runs={ids["run_id"]: left}).model_dump(mode="json")
         for key in (tensor, pictures):

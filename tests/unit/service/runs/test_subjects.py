@@ -48,8 +48,8 @@ def test_the_age_is_that_of_the_analysed_series_and_not_of_another_examination()
 
 
 @pytest.mark.parametrize(
-    ("preprocessed", "uid"),
-    [(None, None), ({"source": None}, None), ({"source": {"series_uid": "2.25.1"}}, "2.25.1")],
+    ("source", "uid"),
+    [(None, None), ({"series_uid": "2.25.1", "sop_class_uid": "1.2", "instance_uids": ["2.25.2"]}, "2.25.1")],
 )
-def test_the_analysed_series_is_the_one_that_preprocessing_read(preprocessed, uid):
-    assert analysed_series(preprocessed) == uid
+def test_the_analysed_series_is_the_one_that_preprocessing_read(source, uid):
+    assert analysed_series(source) == uid

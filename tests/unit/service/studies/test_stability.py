@@ -7,7 +7,6 @@ from factories.arriving import slices
 from factories.examination_day import ExaminationDay
 from factories.service import LEASES, refused, worker
 from factories.work import BUNDLE
-from med3d_contract.work import Refused
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.arrival_tables import ArrivalRow
@@ -79,8 +78,7 @@ def test_a_t1_that_comes_while_the_worker_finds_none_gets_a_run_in_place_of_the_
         transitions.claim_preprocess(session, run.id, worker(bundles=(BUNDLE,)), LEASES)
     day.arrive(*T1)
     with day.intake.database.write() as session:
-        nothing = Refused(**{**dict(refused(1, "no_t1w_series")), "series": None})
-        transitions.store_outcome(session, run.id, nothing, LEASES)
+        transitions.store_outcome(session, run.id, refused(1, "no_t1w_series", series=None), LEASES)
     day.copy()
     day.appraise(of_2=[], of_6=["t1"])
     assert day.statuses() == ["cancelled", "queued"]
