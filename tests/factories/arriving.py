@@ -17,9 +17,9 @@ from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
-from med3d_service.studies.intake.arrivals import Arrivals, Source
-from med3d_service.studies.intake.routing import EVERY_MR
-from med3d_service.studies.intake.settling import Settling
+from med3d_service.studies.arrivals.arrivals import Arrivals, Source
+from med3d_service.studies.arrivals.routing import EVERY_MR
+from med3d_service.studies.arrivals.settling import Settling
 from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectStore
 

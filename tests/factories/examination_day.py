@@ -8,7 +8,7 @@ from factories.work import BUNDLE
 from med3d_service.runs import transitions
 from med3d_service.storage.arrival_tables import AppraisalRow
 from med3d_service.storage.tables import RunRow, StudyRow
-from med3d_service.studies.intake.clock import StabilityClock
+from med3d_service.studies.arrivals.clock import StabilityClock
 
 
 class ExaminationDay:

@@ -9,9 +9,9 @@ from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.series_selection import select_series
 from med3d_pipeline.study.study import load_series, read_study
 from med3d_service.problems import ServiceError
-from med3d_service.studies.intake.form import StudyForm
-from med3d_service.studies.intake.instance_headers import HEAD_BYTES, InstanceRefused, read_headers
-from med3d_service.studies.intake.limits import Limits, Meter
+from med3d_service.studies.dicom_instances.instance_headers import HEAD_BYTES, InstanceRefused, read_headers
+from med3d_service.studies.uploads.form import StudyForm
+from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
 from med3d_service.studies.working_copy.nifti import UnreadableNiftiError, clean_nifti
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms

@@ -13,8 +13,8 @@ from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 
 if TYPE_CHECKING:
-    from med3d_service.studies.intake.instance_headers import InstanceHeaders
-    from med3d_service.studies.intake.routing import RoutingRules, Verdict
+    from med3d_service.studies.arrivals.routing import RoutingRules, Verdict
+    from med3d_service.studies.dicom_instances.instance_headers import InstanceHeaders
 
 
 @dataclass
@@ -42,7 +42,7 @@ def try_rules(
     """Say for each series in FOLDER what would happen, by which rule, and why not by those before it."""
     with extra("service"):
         from med3d_service.settings import Settings
-        from med3d_service.studies.intake.routing import InvalidRulesError, load_rules
+        from med3d_service.studies.arrivals.routing import InvalidRulesError, load_rules
     try:
         loaded = load_rules(rules or Settings().rules_file)
     except InvalidRulesError as error:
@@ -58,7 +58,7 @@ def try_rules(
 
 
 def _judged(folder: Path, rules: "RoutingRules", ae_title: str) -> tuple[list[_Series], dict[str, int]]:
-    from med3d_service.studies.intake.instance_headers import HEAD_BYTES, InstanceRefused, read_headers
+    from med3d_service.studies.dicom_instances.instance_headers import HEAD_BYTES, InstanceRefused, read_headers
 
     series: dict[tuple[str, str, str], _Series] = {}
     refused: dict[str, int] = {}

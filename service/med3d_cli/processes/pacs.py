@@ -35,7 +35,7 @@ def listen(
         from med3d_service.network.listener.server import ListenerError
         from med3d_service.processes import run_listener
         from med3d_service.settings import Settings
-        from med3d_service.studies.intake.routing import InvalidRulesError
+        from med3d_service.studies.arrivals.routing import InvalidRulesError
     given: dict[str, Any] = {"dicom_host": host, "dicom_port": port, "dicom_allowed": tuple(allow) if allow else None}
     try:
         run_listener(Settings(**{name: value for name, value in given.items() if value is not None}))

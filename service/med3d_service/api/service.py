@@ -11,8 +11,8 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
-from med3d_service.studies.intake.arrivals import Arrivals
-from med3d_service.studies.intake.recording import StudyRecorder
+from med3d_service.studies.arrivals.arrivals import Arrivals
+from med3d_service.studies.uploads.recording import StudyRecorder
 from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectStore
 

@@ -24,7 +24,7 @@ def migrate(settings: Settings) -> None:
     from med3d_service.results.delivery.destinations import load_destinations
     from med3d_service.storage.database import upgrade_schema
     from med3d_service.storage.keys import load_keys, require_site_key
-    from med3d_service.studies.intake.routing import load_rules
+    from med3d_service.studies.arrivals.routing import load_rules
 
     load_peers(settings.peers_file)  # a mistake is told before anything starts
     load_destinations(settings)

@@ -19,7 +19,7 @@ from med3d_service.processes.composition import Essentials
 from med3d_service.runs.dispatch import CeleryBroker
 from med3d_service.runs.endings import Leases
 from med3d_service.settings import Settings
-from med3d_service.studies.intake.recording import StudyRecorder
+from med3d_service.studies.uploads.recording import StudyRecorder
 
 STOP_S = 3
 M_ARENA_MAX, ARENAS = -8, 2  # mallopt(3)

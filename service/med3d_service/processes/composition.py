@@ -8,9 +8,9 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys, load_keys
-from med3d_service.studies.intake.arrivals import Arrivals
-from med3d_service.studies.intake.routing import load_rules
-from med3d_service.studies.intake.settling import Settling
+from med3d_service.studies.arrivals.arrivals import Arrivals
+from med3d_service.studies.arrivals.routing import load_rules
+from med3d_service.studies.arrivals.settling import Settling
 from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectStore
 

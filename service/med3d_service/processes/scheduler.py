@@ -29,7 +29,7 @@ from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import BeatRow, RunRow
-from med3d_service.studies.intake.clock import StabilityClock
+from med3d_service.studies.arrivals.clock import StabilityClock
 from med3d_service.trust.audit.forwarding import keep_forwarding
 from med3d_store.object_store import ObjectInfo, ObjectStore, StoreError
 

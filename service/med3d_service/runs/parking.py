@@ -22,7 +22,7 @@ def may_still_get_t1(session: Session, run: RunRow, outcome: Refused) -> bool:
 
 
 def park_study(session: Session, study_id: str) -> None:
-    """Hold the study's runs back until more has come or the wait is over (see studies.intake.clock)."""
+    """Hold the study's runs back until more has come or the wait is over (see studies.arrivals.clock)."""
     move_copy(session, study_id, {CopyStatus.READY}, CopyStatus.PARKED)
 
 

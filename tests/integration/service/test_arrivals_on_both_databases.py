@@ -10,7 +10,7 @@ from factories.service import MemoryBroker
 from factories.service_processes import new_database
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow, UploadRow
-from med3d_service.studies.intake.clock import StabilityClock
+from med3d_service.studies.arrivals.clock import StabilityClock
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

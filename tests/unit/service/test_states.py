@@ -19,7 +19,7 @@ from med3d_service.runs.states import RUN_MOVES, AttemptEnding
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.copy_states import CopyStatus, move_copy
 from med3d_service.storage.tables import RunRow, StudyRow
-from med3d_service.studies.intake.arrival_states import ArrivalStatus, mark_settled
+from med3d_service.studies.arrivals.states import ArrivalStatus, mark_settled
 
 SERVICE = Path(med3d_service.__file__).parent
 

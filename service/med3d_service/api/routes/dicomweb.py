@@ -11,10 +11,10 @@ from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.routes.bodies import in_thread, read_body
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.studies.intake.arrivals import Arrived, InstanceRefused, Source, StoreFull
-from med3d_service.studies.intake.instance_parts import InstanceParts, TakenPart
-from med3d_service.studies.intake.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
-from med3d_service.studies.intake.store_answer import store_answer, store_status
+from med3d_service.studies.arrivals.arrivals import Arrived, InstanceRefused, Source, StoreFull
+from med3d_service.studies.arrivals.instance_parts import InstanceParts, TakenPart
+from med3d_service.studies.arrivals.store_answer import store_answer, store_status
+from med3d_service.studies.dicom_instances.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
 from med3d_service.trust.access import Caller, Submitter
 from med3d_service.trust.audit.routes import Receives
 

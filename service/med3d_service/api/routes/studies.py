@@ -27,10 +27,10 @@ from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
-from med3d_service.studies.intake.form import StudyForm
-from med3d_service.studies.intake.limits import Limits, Meter
-from med3d_service.studies.intake.recording import RecordedStudy
 from med3d_service.studies.series_by_hand import LONGEST_SERIES, series_by_hand
+from med3d_service.studies.uploads.form import StudyForm
+from med3d_service.studies.uploads.limits import Limits, Meter
+from med3d_service.studies.uploads.recording import RecordedStudy
 from med3d_service.trust.access import Caller, Submitter, Viewer
 from med3d_service.trust.audit.requests import shown
 from med3d_service.trust.audit.routes import Receives

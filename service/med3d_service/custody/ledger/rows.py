@@ -14,7 +14,7 @@ from med3d_service.custody.ledger.report import Tally
 from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import AttemptRow, InstanceRow, RunEventRow, RunRow, StudyRow
-from med3d_service.studies.intake.arrival_states import ArrivalStatus
+from med3d_service.studies.arrivals.states import ArrivalStatus
 
 ROWS_AT_ONCE = 1000
 WAITING = (RunStatus.QUEUED, RunStatus.PREPROCESSED)

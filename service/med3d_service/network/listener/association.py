@@ -21,8 +21,8 @@ from med3d_service.network.listener.pdus import (
     ProtocolError,
     fragments,
 )
+from med3d_service.studies.arrivals.arrivals import Arrival, InstanceRefused, Readable, Source, StoreFull
 from med3d_service.studies.file_meta import file_head
-from med3d_service.studies.intake.arrivals import Arrival, InstanceRefused, Readable, Source, StoreFull
 
 log = structlog.get_logger()
 

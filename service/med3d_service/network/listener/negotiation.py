@@ -16,7 +16,7 @@ from pynetdicom.presentation import PresentationContext, build_context, negotiat
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from med3d_service.network.listener.pdus import ANNOUNCED_BYTES, ProtocolError
-from med3d_service.studies.intake.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
+from med3d_service.studies.dicom_instances.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 IMPLEMENTATION_VERSION = "MED3D"

@@ -21,7 +21,7 @@ from med3d_service.network.listener.counting import ExpectedCounts
 from med3d_service.network.listener.pdus import PduSocket
 from med3d_service.network.peers import Peers
 from med3d_service.settings import Settings
-from med3d_service.studies.intake.arrivals import Arrivals
+from med3d_service.studies.arrivals.arrivals import Arrivals
 
 log = structlog.get_logger()
 STOP_S = 1.5

@@ -13,7 +13,7 @@ import httpx
 
 from med3d_service.network.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
 from med3d_service.network.peers.configuration import DicomwebPeer
-from med3d_service.studies.intake.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
+from med3d_service.studies.dicom_instances.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
 
 JSON_TYPE = "application/dicom+json"
 FILES = 'multipart/related; type="application/dicom"'

@@ -13,7 +13,7 @@ from pynetdicom.presentation import PresentationContext
 from med3d_service.network.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
 from med3d_service.network.peers.association import associate
 from med3d_service.network.peers.configuration import DimsePeer
-from med3d_service.studies.intake.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
+from med3d_service.studies.dicom_instances.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
 
 STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
 OTHER_CLASSES = (

@@ -11,9 +11,9 @@ from med3d_service.network.peers.asking import FoundSeries, PeerError, PeerSourc
 from med3d_service.network.peers.opening import peer_source
 from med3d_service.network.pulls.line import SEARCH, ClaimedPull, Fetched, Origin, PullLine
 from med3d_service.problems import ServiceError
-from med3d_service.studies.intake.arrivals import Arrivals, Arrived, Source, StoreFull
-from med3d_service.studies.intake.instance_headers import InstanceRefused
-from med3d_service.studies.intake.instance_parts import InstanceParts, Receive, TakenPart
+from med3d_service.studies.arrivals.arrivals import Arrivals, Arrived, Source, StoreFull
+from med3d_service.studies.arrivals.instance_parts import InstanceParts, Receive, TakenPart
+from med3d_service.studies.dicom_instances.instance_headers import InstanceRefused
 
 log = structlog.get_logger()
 

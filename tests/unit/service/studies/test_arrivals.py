@@ -15,7 +15,7 @@ from med3d_service.processes.api import compose
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
 from med3d_service.storage.sealed import SealedReader
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow
-from med3d_service.studies.intake.arrivals import InstanceRefused, StoreFull
+from med3d_service.studies.arrivals.arrivals import InstanceRefused, StoreFull
 from med3d_service.studies.own_objects import own_uid
 
 

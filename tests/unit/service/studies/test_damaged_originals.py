@@ -15,8 +15,8 @@ from med3d_service.processes.api import compose
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.starting import requeue
 from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
-from med3d_service.studies.intake.form import StudyForm
-from med3d_service.studies.intake.limits import Limits, Meter
+from med3d_service.studies.uploads.form import StudyForm
+from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.working_copy.courier import sandbox_of
 
 STUDY = files_form(("study.zip", zip_of(named(dicom_files()))))

@@ -26,8 +26,8 @@ from factories.uploads import (
 )
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedReader
-from med3d_service.studies.intake.form import StudyForm
-from med3d_service.studies.intake.limits import Limits, Meter
+from med3d_service.studies.uploads.form import StudyForm
+from med3d_service.studies.uploads.limits import Limits, Meter
 
 KEY = b"k" * 32
 MIB = 1024**2

@@ -22,12 +22,12 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
-from med3d_service.studies.intake.arrivals import Arrivals
-from med3d_service.studies.intake.form import StudyForm
-from med3d_service.studies.intake.limits import Limits, Meter
-from med3d_service.studies.intake.recording import StudyRecorder
-from med3d_service.studies.intake.routing import EVERY_MR
-from med3d_service.studies.intake.settling import Settling
+from med3d_service.studies.arrivals.arrivals import Arrivals
+from med3d_service.studies.arrivals.routing import EVERY_MR
+from med3d_service.studies.arrivals.settling import Settling
+from med3d_service.studies.uploads.form import StudyForm
+from med3d_service.studies.uploads.limits import Limits, Meter
+from med3d_service.studies.uploads.recording import StudyRecorder
 from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectMissingError, ObjectStore
 

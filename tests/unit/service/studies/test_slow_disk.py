@@ -11,7 +11,7 @@ from anyio.from_thread import start_blocking_portal
 
 from factories.api import open_api
 from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
-from med3d_service.studies.intake.recording import StudyRecorder
+from med3d_service.studies.uploads.recording import StudyRecorder
 from med3d_service.trust.access import Role
 from med3d_store.object_store import ObjectStore
 

@@ -19,9 +19,9 @@ from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.storage.copy_states import LOOKED_AT, CopyStatus
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
-from med3d_service.studies.intake.arrival_journal import INCONSISTENT, SEVERAL_PATIENTS
-from med3d_service.studies.intake.arrival_states import ArrivalStatus
-from med3d_service.studies.intake.settling import Settling
+from med3d_service.studies.arrivals.journal import INCONSISTENT, SEVERAL_PATIENTS
+from med3d_service.studies.arrivals.settling import Settling
+from med3d_service.studies.arrivals.states import ArrivalStatus
 
 log = structlog.get_logger()
 APPRAISAL_PAUSE_S = 120.0

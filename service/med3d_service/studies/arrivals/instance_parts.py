@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
+from med3d_service.studies.arrivals.arrivals import Arrival
 from med3d_service.studies.file_meta import FileMeta, read_file_meta
-from med3d_service.studies.intake.arrivals import Arrival
 
 WHOLE_BYTES = 1024 * 1024
 """An instance up to this size is held in memory and handed over whole; a larger one is handed over as it streams."""

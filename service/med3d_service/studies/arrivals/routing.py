@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from med3d_contract.ages import chronological_age
 from med3d_contract.results import Priority
-from med3d_service.studies.intake.instance_headers import InstanceHeaders
+from med3d_service.studies.dicom_instances.instance_headers import InstanceHeaders
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")]

@@ -9,7 +9,7 @@ from med3d_service.runs.endings import ORIGINAL_DAMAGED
 from med3d_service.runs.starting import look_again
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
-from med3d_service.studies.intake.receiving import ReceivedInstance
+from med3d_service.studies.uploads.receiving import ReceivedInstance
 
 
 def is_damaged(study: StudyRow) -> bool:

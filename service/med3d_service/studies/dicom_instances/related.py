@@ -5,7 +5,7 @@ from typing import Protocol
 
 from python_multipart.multipart import parse_options_header
 
-from med3d_service.studies.intake.multipart import DamagedBodyError, MultipartBody, NotMultipartError, content_type
+from med3d_service.studies.multipart import DamagedBodyError, MultipartBody, NotMultipartError, content_type
 
 __all__ = ["DamagedBodyError", "NotRelatedError", "OtherPartError", "RelatedBody"]
 

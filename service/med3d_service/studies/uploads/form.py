@@ -15,10 +15,10 @@ from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_contract.results import Priority, Sex
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedReader, SealedWriter
-from med3d_service.studies.intake.limits import Meter, archive_faults_told
-from med3d_service.studies.intake.multipart import DamagedBodyError, MultipartBody, NotMultipartError, content_type
-from med3d_service.studies.intake.receiving import IncomingFile, ReceivedStudy, StudyFiles
+from med3d_service.studies.multipart import DamagedBodyError, MultipartBody, NotMultipartError, content_type
 from med3d_service.studies.series_by_hand import LONGEST_SERIES
+from med3d_service.studies.uploads.limits import Meter, archive_faults_told
+from med3d_service.studies.uploads.receiving import IncomingFile, ReceivedStudy, StudyFiles
 
 MAX_FIELD_BYTES = 1000
 _ARCHIVE_NAME = re.compile(r"\.(zip|tar|tgz|gz|7z|rar|bz2|xz)$", re.IGNORECASE)

@@ -8,8 +8,8 @@ from med3d_contract.content import HEAD_BYTES, Content, dataset_offset, sniff
 from med3d_contract.identity import study_digest
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedWriter
-from med3d_service.studies.intake.identity import Digester, InflatedDigest, Inflater, TailDigest
-from med3d_service.studies.intake.limits import Meter
+from med3d_service.studies.identity import Digester, InflatedDigest, Inflater, TailDigest
+from med3d_service.studies.uploads.limits import Meter
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
 from med3d_service.storage.database import Database, db_now
-from med3d_service.studies.intake.arrival_states import ArrivalStatus
+from med3d_service.studies.arrivals.states import ArrivalStatus
 
 MOST_AT_ONCE = 200
 TRIES = 3

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from med3d_service.studies.intake.arrivals import InstanceRefused, StoreFull
-from med3d_service.studies.intake.instance_parts import TakenPart
+from med3d_service.studies.arrivals.arrivals import InstanceRefused, StoreFull
+from med3d_service.studies.arrivals.instance_parts import TakenPart
 
 STORED, PARTLY_STORED, NONE_STORED = 200, 202, 409
 

@@ -23,18 +23,18 @@ from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.sealed import SealedReader
-from med3d_service.studies.intake.arrival_journal import ArrivalJournal, Entry, Finding, Recorded
-from med3d_service.studies.intake.identity import TailDigest
-from med3d_service.studies.intake.instance_headers import (
+from med3d_service.studies.arrivals.journal import ArrivalJournal, Entry, Finding, Recorded
+from med3d_service.studies.arrivals.originals import Originals, original_key
+from med3d_service.studies.arrivals.routing import RoutingRules
+from med3d_service.studies.arrivals.settling import Completion, Settling
+from med3d_service.studies.dicom_instances.instance_headers import (
     HEAD_BYTES,
     InstanceHeaders,
     InstanceRefused,
     read_headers,
     skip_to_pixels,
 )
-from med3d_service.studies.intake.originals import Originals, original_key
-from med3d_service.studies.intake.routing import RoutingRules
-from med3d_service.studies.intake.settling import Completion, Settling
+from med3d_service.studies.identity import TailDigest
 from med3d_service.studies.working_copy.attributes import MALFORMED
 from med3d_store.object_store import ObjectStore, StoreFullError
 
