@@ -11,6 +11,8 @@ from med3d_contract.results import ChronologicalAge, Reason
 DAYS_PER_YEAR = 365.25
 OLDEST_YEARS = 120.0
 ALLOWED_DISAGREEMENT_YEARS = 1.0
+LEAP_DAYS_YEARS = 2 / DAYS_PER_YEAR
+"""What a span of whole calendar years may lack when its days are counted: seven years hold one leap day, or none."""
 
 DISAGREE = Reason(
     code="age_sources_disagree",
@@ -157,7 +159,7 @@ def _agreed(born: _Source, told: _Source) -> AgeReading:
     assert born.lowest is not None
     assert told.lowest is not None
     too_old = born.lowest - told.highest >= ALLOWED_DISAGREEMENT_YEARS
-    too_young = told.lowest - born.highest > ALLOWED_DISAGREEMENT_YEARS
+    too_young = told.lowest - born.highest > ALLOWED_DISAGREEMENT_YEARS + LEAP_DAYS_YEARS
     if too_old or too_young:
         return AgeReading(None, DISAGREE)
     born_exactly = born.lowest == born.highest

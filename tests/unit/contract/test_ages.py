@@ -1,7 +1,7 @@
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from med3d_contract.ages import AgeReading, chronological_age, read_age, storable_age, stored_age
@@ -135,6 +135,8 @@ def test_sources_that_lie_more_than_a_year_apart_give_no_age_and_a_reason(birth_
 
 
 @given(born=ANY_DAY, days=st.integers(1, 43000), late=st.integers(-1, 1))
+@example(born=date(2001, 1, 1), days=2556, late=1)  # seven years with one leap day: 6.998 of 365.25 days
+@example(born=date(1896, 3, 1), days=2921, late=1)  # eight years without any
 def test_an_age_as_a_scanner_writes_it_agrees_with_the_birth_date_it_came_from(born, days, late):
     scanned = born + timedelta(days=days)
     completed = scanned.year - born.year - ((scanned.month, scanned.day) < (born.month, born.day))
