@@ -28,7 +28,8 @@ from med3d_service.cohorts.views import cohort_view
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.storage.tables import StudyRow
-from med3d_service.studies.uploads.form import StudyForm, SubmittedFields
+from med3d_service.studies.uploads.fields import SubmittedFields
+from med3d_service.studies.uploads.form import StudyForm
 from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.uploads.receiving import ReceivedStudy
 from med3d_service.trust.access import Caller, Submitter, Viewer

@@ -1,9 +1,11 @@
 """One upload on its way to the store: files are told apart, digested and sealed into one container, as they come."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from med3d_contract.archives import FileSink
 from med3d_contract.content import HEAD_BYTES, Content, dataset_offset, sniff
 from med3d_contract.identity import study_digest
 from med3d_service.problems import ServiceError
@@ -53,9 +55,9 @@ class StudyFiles:
             raise ServiceError("mixed_upload")
         self._instances.setdefault(instance.digest, instance)
 
-    def open_file(self, name: str) -> "IncomingFile":  # noqa: ARG002 - names are the sender's word
-        """Begin a file of an archive."""
-        return IncomingFile(self)
+    def open_file(self, name: str) -> "JudgedFile":  # noqa: ARG002 - names are the sender's word
+        """Begin a file of an archive. What it holds may be no archive: ServiceError("archive_nested")."""
+        return JudgedFile(self._begin_member)
 
     def skip(self, digest: str) -> None:
         """Count a file that is no image."""
@@ -81,31 +83,89 @@ class StudyFiles:
         """Leave nothing behind."""
         self.writer.discard()
 
+    def _begin_member(self, content: Content, head: bytes) -> FileSink:
+        if content.is_archive or content is Content.OTHER_ARCHIVE:
+            raise ServiceError("archive_nested")
+        return begin_image(self, content, head)
 
-class IncomingFile:
-    """One file on its way into ``StudyFiles``: it is judged by its first HEAD_BYTES, then passed on."""
 
-    def __init__(self, files: StudyFiles) -> None:
-        self._files = files
-        self._head: bytearray | None = bytearray()
-        self._digester: Digester = TailDigest()
-        self._inflater: Inflater | None = None
-        self._kind: str | None = None
-        self._offset_bytes = files.writer.size_bytes
+class JudgedFile:
+    """A file that is held back until its first HEAD_BYTES tell what it is, and then goes on to where such belong.
+
+    ``begin`` opens that place and takes the head.
+    """
+
+    def __init__(self, begin: Callable[[Content, bytes], FileSink]) -> None:
+        self._begin = begin
+        self._head = bytearray()
+        self._sink: FileSink | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing of it has come yet."""
+        return self._sink is None and not self._head
 
     def write(self, data: bytes) -> None:
-        """Take the next piece. Raises ServiceError("archive_nested") for an archive."""
-        if self._head is None:
-            self._take(data)
+        """Take the next piece. Raises what ``begin`` and its place raise."""
+        if self._sink is not None:
+            self._sink.write(data)
             return
         self._head += data
         if len(self._head) >= HEAD_BYTES:
-            self._judge()
+            self._sink = self._judge()
 
     def close(self) -> None:
         """End the file."""
-        if self._head is not None:
-            self._judge()
+        (self._sink or self._judge()).close()
+
+    def _judge(self) -> FileSink:
+        head = bytes(self._head)
+        self._head.clear()
+        return self._begin(sniff(head), head)
+
+
+def begin_image(files: StudyFiles, content: Content, head: bytes) -> "ImageFile":
+    """Begin a file that is no archive with its first bytes; one that is no image either is digested and skipped."""
+    count = files.meter.count_unpacked
+    inflater, kind = None, None
+    digester: Digester = TailDigest()
+    if content is Content.DICOM_GZ:  # what it holds is kept, so that it is the same instance as unpacked
+        inflater = Inflater(count)
+        head = b"".join(inflater.pieces(head))
+    if content in {Content.DICOM, Content.DICOM_GZ}:
+        kind, digester = "dicom", TailDigest(dataset_offset(head) or 0)
+    elif content in {Content.NIFTI, Content.MGH}:
+        kind = "nifti"
+    elif content in {Content.NIFTI_GZ, Content.MGH_GZ}:
+        kind, digester = "nifti", InflatedDigest(count)
+    image = ImageFile(files, kind, digester, inflater)
+    image.keep(head)
+    return image
+
+
+class ImageFile:
+    """One file on its way into ``StudyFiles``. ``kind``: see ReceivedInstance; None where it is no image."""
+
+    def __init__(self, files: StudyFiles, kind: str | None, digester: Digester, inflater: Inflater | None) -> None:
+        self._files = files
+        self._kind = kind
+        self._digester = digester
+        self._inflater = inflater
+        self._offset_bytes = files.writer.size_bytes
+
+    def write(self, data: bytes) -> None:
+        """Take the next piece as it was sent."""
+        for piece in self._inflater.pieces(data) if self._inflater is not None else (data,):
+            self.keep(piece)
+
+    def keep(self, data: bytes) -> None:
+        """Take the next piece as it is kept."""
+        self._digester.update(data)
+        if self._kind is not None:
+            self._files.writer.write(data)
+
+    def close(self) -> None:
+        """End the file."""
         if self._inflater is not None:
             self._inflater.finish()
         digest = self._digester.finish()
@@ -114,28 +174,3 @@ class IncomingFile:
             return
         size_bytes = self._files.writer.size_bytes - self._offset_bytes
         self._files.take(ReceivedInstance(digest, self._kind, self._offset_bytes, size_bytes))
-
-    def _judge(self) -> None:
-        head, self._head = bytes(self._head or b""), None
-        content = sniff(head)
-        if content.is_archive or content is Content.OTHER_ARCHIVE:
-            raise ServiceError("archive_nested")
-        if content is Content.DICOM_GZ:  # what it holds is kept, so that it is the same instance as unpacked
-            self._inflater = Inflater(self._files.meter.count_unpacked)
-            head = b"".join(self._inflater.pieces(head))
-        if content in {Content.DICOM, Content.DICOM_GZ}:
-            self._kind, self._digester = "dicom", TailDigest(dataset_offset(head) or 0)
-        elif content in {Content.NIFTI, Content.MGH}:
-            self._kind = "nifti"
-        elif content in {Content.NIFTI_GZ, Content.MGH_GZ}:
-            self._kind, self._digester = "nifti", InflatedDigest(self._files.meter.count_unpacked)
-        self._pass_on(head)
-
-    def _take(self, data: bytes) -> None:
-        for piece in self._inflater.pieces(data) if self._inflater is not None else (data,):
-            self._pass_on(piece)
-
-    def _pass_on(self, data: bytes) -> None:
-        self._digester.update(data)
-        if self._kind is not None:
-            self._files.writer.write(data)

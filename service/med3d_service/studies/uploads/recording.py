@@ -17,7 +17,7 @@ from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.studies.uploads.damaged import is_damaged, replace_originals
-from med3d_service.studies.uploads.form import SubmittedFields
+from med3d_service.studies.uploads.fields import SubmittedFields
 from med3d_service.studies.uploads.receiving import ReceivedStudy
 from med3d_store.object_store import ObjectStore
 

@@ -24,10 +24,12 @@ from factories.uploads import (
     tar_of,
     zip_of,
 )
+from med3d_contract.content import HEAD_BYTES, Content
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedReader
 from med3d_service.studies.uploads.form import StudyForm
 from med3d_service.studies.uploads.limits import Limits, Meter
+from med3d_service.studies.uploads.receiving import JudgedFile
 
 KEY = b"k" * 32
 MIB = 1024**2
@@ -411,3 +413,35 @@ def test_more_files_than_a_study_has_are_refused(tmp_path, packing):
         "parts": lambda: list(many.items()),
     }[packing]()
     assert refusal(tmp_path, files_form(*files)) == "too_many_files"
+
+
+class Kept:
+    """Where a judged file goes: remembers what it got."""
+
+    def __init__(self):
+        self.judged = []
+        self.data = b""
+        self.closed = False
+
+    def begin(self, content, head):
+        self.judged.append(content)
+        self.data += head
+        return self
+
+    def write(self, data):
+        self.data += data
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("size_bytes", [0, 5, HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 1, 3 * HEAD_BYTES])
+def test_a_file_is_judged_once_by_its_head_and_goes_on_whole(size_bytes):
+    kept, data = Kept(), b"PK\x03\x04" + bytes(size_bytes)
+    file = JudgedFile(kept.begin)
+    assert file.is_empty
+    for first in range(0, len(data), 1000):
+        file.write(data[first : first + 1000])
+    assert not file.is_empty
+    file.close()
+    assert (kept.judged, kept.data, kept.closed) == ([Content.ZIP], data, True)

@@ -1,0 +1,78 @@
+"""The files of a form, each judged once: an archive is spooled and unpacked at its end, an image goes on at once."""
+
+import io
+import re
+import secrets
+from functools import partial
+from pathlib import Path
+
+from med3d_contract.archives import FileSink, unpack
+from med3d_contract.content import Content
+from med3d_service.problems import ServiceError
+from med3d_service.storage.sealed import SealedReader, SealedWriter
+from med3d_service.studies.uploads.limits import Meter, archive_faults_told
+from med3d_service.studies.uploads.receiving import JudgedFile, ReceivedStudy, StudyFiles, begin_image
+
+_ARCHIVE_NAME = re.compile(r"\.(zip|tar|tgz|gz|7z|rar|bz2|xz)$", re.IGNORECASE)
+
+
+class _SpooledArchive:
+    """An archive on its way: it waits on the disk, sealed, and is unpacked at its end."""
+
+    def __init__(self, spool_dir: Path, key: bytes, content: Content, files: StudyFiles) -> None:
+        self._key = key
+        self._content = content
+        self._files = files
+        self._spooled = SealedWriter(spool_dir / f"{secrets.token_hex(16)}.archive", key)
+        self.write = self._spooled.write
+        self.discard = self._spooled.discard
+
+    def close(self) -> None:
+        self._spooled.close()
+        sealed = SealedReader(self._spooled.path, self._key)
+        with io.BufferedReader(sealed, 1 << 16) as archive, archive_faults_told():
+            unpack(archive, self._spooled.size_bytes, self._content, self._files)
+        self.discard()
+
+
+class FormFiles:
+    """The ``files`` parts of one form. ``finish`` refuses a form of which nothing was recognised."""
+
+    def __init__(self, spool_dir: Path, key: bytes, meter: Meter) -> None:
+        self._spool_dir = spool_dir
+        self._key = key
+        self._files = StudyFiles(spool_dir, key, meter)
+        self._archive: _SpooledArchive | None = None
+        self._recognised = False  # a part that is DICOM, NIfTI or an archive
+        self._unknown_codes: list[str] = []
+
+    def open_part(self, file_name: str) -> JudgedFile:
+        """Begin a part. Raises ServiceError("too_many_files")."""
+        self._files.meter.count_file()
+        unknown_code = "not_an_archive" if _ARCHIVE_NAME.search(file_name) else "unsupported_file"
+        return JudgedFile(partial(self._begin, unknown_code))
+
+    def finish(self) -> ReceivedStudy:
+        """Seal the container. Raises ServiceError: unsupported_file, not_an_archive, empty_upload."""
+        if self._unknown_codes and not self._recognised:
+            raise ServiceError(self._unknown_codes[0])
+        return self._files.finish()
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._files.discard()
+        if self._archive is not None:
+            self._archive.discard()
+
+    def _begin(self, unknown_code: str, content: Content, head: bytes) -> FileSink:
+        if content is Content.OTHER_ARCHIVE:
+            raise ServiceError("unsupported_file")
+        if content is Content.OTHER:
+            self._unknown_codes.append(unknown_code)
+        else:
+            self._recognised = True
+        if not content.is_archive:
+            return begin_image(self._files, content, head)
+        self._archive = _SpooledArchive(self._spool_dir, self._key, content, self._files)
+        self._archive.write(head)
+        return self._archive
