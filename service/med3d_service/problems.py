@@ -131,6 +131,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "attempt_over": (409, "This attempt is over: its lease ended or a newer one exists.", "Stop work on this attempt."),
     "upload_too_large": (413, "The upload is larger than this service takes.", "Send one study per request, packed."),
     "not_multipart": (415, "The body is not multipart/form-data.", "Send the study as multipart field 'files'."),
+    "pull_sent_to_studies": (
+        415,
+        "This route takes images; what to fetch from a peer was asked for here until version 0.2.",
+        "Send the same JSON to POST /pulls.",
+    ),
     "malformed_store": (400, "The multipart body is damaged, empty or ends early.", "Send the whole request again."),
     "not_multipart_related": (
         415,

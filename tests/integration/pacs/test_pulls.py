@@ -146,9 +146,9 @@ def test_a_request_that_means_nothing_or_names_an_address_is_refused(beside_ward
 
 def test_a_body_that_is_no_json_is_refused(beside_ward):
     headers = {"Content-Type": "application/json"}
-    answer = beside_ward.client.post("/studies", content=b"{", headers=headers)
+    answer = beside_ward.client.post("/pulls", content=b"{", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
-    large = beside_ward.client.post("/studies", content=b" " * 100_000, headers=headers)
+    large = beside_ward.client.post("/pulls", content=b" " * 100_000, headers=headers)
     assert (large.status_code, large.json()["code"]) == (413, "upload_too_large")
 
 

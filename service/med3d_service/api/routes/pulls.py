@@ -1,8 +1,9 @@
-"""Pulls: asking for one (by POST /studies with JSON), listing, reading."""
+"""Pulls: asking for one, listing, reading."""
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from sqlalchemy import select
@@ -17,7 +18,8 @@ from med3d_service.network.pulls.tables import PullRow
 from med3d_service.network.pulls.views import PullView, pull_view
 from med3d_service.network.pulls.wanted import PullRequest
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.trust.access import Caller, Viewer
+from med3d_service.trust.access import Caller, Submitter, Viewer
+from med3d_service.trust.audit.requests import shown
 
 router = APIRouter(tags=["pulls"])
 MAX_BODY_BYTES = 16 * 1024
@@ -26,6 +28,10 @@ BODY: dict[str, Any] = {
     "schema": PullRequest.model_json_schema(ref_template="#/components/schemas/{model}"),
     "example": {"source": "dicomweb", "peer": "archive", "accession": "A-2026-0042"},
 }
+
+
+def _example(value: Any, description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"example": value}}}
 
 
 class PullLinks(Frozen):
@@ -49,7 +55,31 @@ class PullPage(Frozen):
     next_cursor: str | None
 
 
-async def read_pull_request(request: Request) -> PullRequest:
+@router.post(
+    "/pulls",
+    status_code=202,
+    summary="Have studies fetched from a peer",
+    responses=problems("unknown_peer", "upload_too_large", *AUTH_CODES)
+    | {
+        200: {"model": PullTaken} | _example(examples.PULL_TAKEN, "Such a pull waits already: its id"),
+        202: _example(examples.PULL_TAKEN, "They will be fetched"),
+    },
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": BODY}}},
+)
+async def ask_for_pull(request: Request, response: Response, service: ServiceParts, caller: Submitter) -> PullTaken:
+    """Fetch a study, or the studies that a search finds, from a peer that the operator has configured.
+
+    It is done in the background, and each study is run when it has come.
+    """
+    wanted = await _read_request(request)
+    pull, known = await to_thread.run_sync(_ask_for, service, caller, wanted)
+    response.status_code = 200 if known else 202
+    response.headers["Location"] = pull.links.pull
+    shown(request, "pull", [pull.pull_id])
+    return pull
+
+
+async def _read_request(request: Request) -> PullRequest:
     """Read and judge the JSON body. Raises RequestValidationError, ServiceError("upload_too_large")."""
     body = bytearray()
     async for data in request.stream():
@@ -62,7 +92,7 @@ async def read_pull_request(request: Request) -> PullRequest:
         raise RequestValidationError(error.errors(include_url=False, include_input=False)) from error
 
 
-def ask_for(service: Service, caller: Caller, wanted: PullRequest) -> tuple[PullTaken, bool]:
+def _ask_for(service: Service, caller: Caller, wanted: PullRequest) -> tuple[PullTaken, bool]:
     """Put a pull into the line; returns it and whether it waited there already. Raises ServiceError("unknown_peer")."""
     if wanted.source == "dicomweb":
         service.peers.dicomweb_peer(wanted.peer)
@@ -80,12 +110,7 @@ def ask_for(service: Service, caller: Caller, wanted: PullRequest) -> tuple[Pull
     "/pulls",
     summary="List pulls, newest first",
     responses=problems("invalid_cursor", *AUTH_CODES)
-    | {
-        200: {
-            "description": "A page of pulls",
-            "content": {"application/json": {"example": {"items": [examples.PULL], "next_cursor": None}}},
-        }
-    },
+    | {200: _example({"items": [examples.PULL], "next_cursor": None}, "A page of pulls")},
 )
 def list_pulls(service: ServiceParts, caller: Viewer, limit: Limit = 50, cursor: Cursor = None) -> PullPage:
     """List what was asked for; the finds of a search stand within it."""
@@ -100,8 +125,7 @@ def list_pulls(service: ServiceParts, caller: Viewer, limit: Limit = 50, cursor:
 @router.get(
     "/pulls/{pull_id}",
     summary="Read a pull",
-    responses=problems("unknown_pull", *AUTH_CODES)
-    | {200: {"description": "The pull", "content": {"application/json": {"example": examples.PULL}}}},
+    responses=problems("unknown_pull", *AUTH_CODES) | {200: _example(examples.PULL, "The pull")},
 )
 def read_pull(pull_id: str, service: ServiceParts, caller: Viewer) -> PullView:
     """Read one pull: where it stands, why it waits, and its studies."""

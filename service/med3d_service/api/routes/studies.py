@@ -7,17 +7,15 @@ from typing import Annotated, Any
 
 import anyio
 import structlog
-from anyio import to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
 from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
-from med3d_service.api.routes import ServiceParts, examples, pulls
+from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.routes.bodies import in_thread, read_body
 from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
-from med3d_service.api.routes.pulls import PullTaken
 from med3d_service.api.routes.study_form import FORM, INTAKE_CODES
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
@@ -108,45 +106,28 @@ def _example(value: Any, description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"example": value}}}
 
 
-def _examples(description: str, **values: Any) -> dict[str, Any]:
-    shown = {name: {"value": value} for name, value in values.items()}
-    return {"description": description, "content": {"application/json": {"examples": shown}}}
-
-
 @router.post(
     "/studies",
     status_code=202,
     dependencies=[Receives],
-    summary="Send a study, or have one fetched from a peer",
-    responses=problems(*INTAKE_CODES, "unknown_peer", *AUTH_CODES)
+    summary="Send a study",
+    responses=problems(*INTAKE_CODES, "pull_sent_to_studies", *AUTH_CODES)
     | {
-        200: {"model": Submitted | PullTaken}
-        | _examples("Known already: the same ids", study=examples.SUBMITTED, pull=examples.PULL_TAKEN),
-        202: _examples(
-            "The study is on disk and its run waits, or it will be fetched",
-            study=examples.SUBMITTED,
-            pull=examples.PULL_TAKEN,
-        ),
+        200: {"model": Submitted} | _example(examples.SUBMITTED, "Known already: the same ids"),
+        202: _example(examples.SUBMITTED, "The study is on disk and its run waits"),
     },
-    openapi_extra={"requestBody": FORM | {"content": FORM["content"] | {"application/json": pulls.BODY}}},
+    openapi_extra={"requestBody": FORM},
 )
 async def submit_study(
     request: Request, response: Response, service: ServiceParts, caller: Submitter, background: BackgroundTasks
-) -> Submitted | PullTaken:
+) -> Submitted:
     """Take one study. Once this has answered, a loss of power does not lose it.
 
     The same files again (packed otherwise, renamed, in another order) find the same study; ``age``, ``sex``,
     ``subject`` and a more urgent ``priority`` are then updated.
-
-    With a JSON body the study is fetched from a peer that the operator has configured, in the background.
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() == "application/json":
-        wanted = await pulls.read_pull_request(request)
-        pull, pull_known = await to_thread.run_sync(pulls.ask_for, service, caller, wanted)
-        response.status_code = 200 if pull_known else 202
-        response.headers["Location"] = pull.links.pull
-        shown(request, "pull", [pull.pull_id])
-        return pull
+        raise ServiceError("pull_sent_to_studies")
     recorded = await _receive(request, service, caller)
     links = Links(
         study=f"/studies/{recorded.study_id}",
