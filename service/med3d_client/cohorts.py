@@ -101,7 +101,7 @@ class CohortsClient:
                     if progress.status not in UNDER_WAY:
                         return
             except httpx.TransportError:
-                self._sleep(self._retries.delay_s(failures))
+                self._sleep(self._retries.backoff.jittered_s(failures))
         raise ApiUnavailable(f"the progress of {cohort} broke off {self._retries.attempts} times")
 
     def _events(self, cohort: str, bundle: str | None) -> Iterator[dict[str, Any]]:

@@ -115,7 +115,7 @@ class ResultsClient:
                     last_id = event.get("id", last_id)
                     yield event
             except httpx.TransportError:
-                self._sleep(self._retries.delay_s(failures))
+                self._sleep(self._retries.backoff.jittered_s(failures))
             if self.run(run_id).status.is_terminal:
                 return
         raise ApiUnavailable(f"the events of run {run_id} broke off {self._retries.attempts} times")

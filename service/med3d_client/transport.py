@@ -1,6 +1,5 @@
 """How the HTTP clients speak to the results API: what can go wrong, and how often it is tried again."""
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx
+
+from med3d_contract.backoff import Backoff
 
 Sleep = Callable[[float], None]
 
@@ -34,18 +35,15 @@ class Conflict(ApiError):  # noqa: N818 - the caller's word for it, as HTTP's
     """HTTP 409: what was asked for does not go with what is there, such as a second cohort of one name."""
 
 
+BETWEEN_REQUESTS = Backoff(first_s=0.25, longest_s=4.0)
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Bounded exponential backoff with jitter: at most ``attempts`` requests, at most ``longest_s`` between two."""
+    """At most ``attempts`` requests, with jittered pauses between them."""
 
     attempts: int = 4
-    first_s: float = 0.25
-    longest_s: float = 4.0
-
-    def delay_s(self, failures: int) -> float:
-        """Seconds to wait after that many failures in a row."""
-        longest_s = min(self.longest_s, self.first_s * 2.0 ** (failures - 1))
-        return random.uniform(0.5, 1.0) * longest_s  # noqa: S311 - jitter is no secret
+    backoff: Backoff = BETWEEN_REQUESTS
 
 
 def request_with_retries(
@@ -67,7 +65,7 @@ def request_with_retries(
     fault = "no answer"
     for failures in range(policy.attempts):
         if failures:
-            sleep(policy.delay_s(failures))
+            sleep(policy.backoff.jittered_s(failures))
         try:
             response = client.request(method, path, json=json, content=content, params=params)
         except httpx.TransportError as error:

@@ -9,13 +9,14 @@ from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from med3d_client.worker import ApiUnavailable
+from med3d_contract.backoff import Backoff
 from med3d_contract.queues import APPRAISE_STUDY, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
 from med3d_store.object_store import StoreError
 
 if TYPE_CHECKING:
     from med3d_worker.workplace import Workplace
 
-LONGEST_PUBLISH_PAUSE_S = 60
+PUBLISH_BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
 
 
 def register_tasks(app: Celery, workplace: "Callable[[], Workplace | None]") -> None:
@@ -47,5 +48,5 @@ def register_tasks(app: Celery, workplace: "Callable[[], Workplace | None]") -> 
         try:
             here().publish(run_id, attempt)
         except (ApiUnavailable, StoreError) as error:
-            pause_s = min(LONGEST_PUBLISH_PAUSE_S, 2**self.request.retries)
+            pause_s = PUBLISH_BACKOFF.pause_s(self.request.retries + 1)
             raise self.retry(exc=error, countdown=pause_s) from error

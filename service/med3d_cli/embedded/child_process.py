@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from med3d_contract.backoff import Backoff
+
 LOG_BYTES = 5_000_000
 LOG_LINES_REMEMBERED = 12
 STEADY_S = 30.0
 """A process that ran for so long has started well: its earlier deaths no longer count."""
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 8.0
+BACKOFF = Backoff(first_s=0.5, longest_s=8.0)
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,7 @@ class ChildProcess:
         self._end_family()
         ran_s = time.monotonic() - self._started_at
         self.deaths = 1 if ran_s > STEADY_S else self.deaths + 1
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (self.deaths - 1))
-        self._start_again_at = time.monotonic() + pause_s
+        self._start_again_at = time.monotonic() + BACKOFF.pause_s(self.deaths)
         return code
 
     def ask_to_stop(self) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from factories.run_machine import Runs
 from factories.service import LEASES, add_run, migrated, preprocessed, refused, worker
 from factories.service_processes import new_database
+from med3d_contract.backoff import Backoff
 from med3d_contract.results import RunStatus
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery import outbox
@@ -96,7 +97,7 @@ def test_of_many_workers_that_claim_batches_at_once_each_run_goes_to_one(databas
 
 
 def test_of_many_senders_that_claim_deliveries_at_once_each_gets_another(database):
-    patience = Patience(first_s=1.0, longest_s=8.0, give_up_s=100.0, lease_s=30.0)
+    patience = Patience(Backoff(first_s=1.0, longest_s=8.0), give_up_s=100.0, lease_s=30.0)
     hook = Webhook.model_validate({"url": "http://127.0.0.1:9/", "secret": {"env": "PATH"}})
     target = Destination(name="webhook:his", kinds=frozenset({Kind.EVENT}), cohort=True, peer=hook)
     for run_id in [add_run(database) for _ in range(8)]:

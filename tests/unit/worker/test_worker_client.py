@@ -1,9 +1,6 @@
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from med3d_client.transport import RetryPolicy
 from med3d_client.worker import ApiError, ApiUnavailable, Superseded, WorkerClient
 from med3d_contract.results import BundleRef
 from med3d_contract.work import Heartbeat, HeldAttempt, WorkerHello, WorkerIdentity
@@ -108,9 +105,3 @@ def test_signs_of_life_are_tried_once_because_the_next_follows(call):
     with pytest.raises(ApiUnavailable):
         say()
     assert len(api.requests) == 1
-
-
-@given(failures=st.integers(1, 50))
-def test_pauses_are_positive_and_bounded(failures):
-    policy = RetryPolicy(first_s=0.25, longest_s=4.0)
-    assert 0 < policy.delay_s(failures) <= 4.0

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from med3d_contract.backoff import Backoff
 from med3d_service.network.pulls.states import IN_HAND, OVER, PULL_MOVES, PullStatus
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.network.pulls.wanted import Wanted
@@ -68,6 +69,7 @@ class PullLine:
         self._database = database
         self._vault = vault
         self._settings = settings
+        self._backoff = Backoff(settings.pull_first_s, settings.pull_longest_s)
 
     def ask(
         self, session: Session, origin: Origin, wanted: Wanted, *, urgency: int, occasion: str | None = None
@@ -195,7 +197,7 @@ class PullLine:
 
     def failed(self, pull: ClaimedPull, code: str, reason: str, *, may_pass: bool) -> None:
         """The pull did not work: it waits for its next try, or is over."""
-        pause_s = min(self._settings.pull_first_s * 2 ** min(pull.tries - 1, 30), self._settings.pull_longest_s)
+        pause_s = self._backoff.pause_s(pull.tries)
         fault = {"code": code, "reason": reason}
         with self._database.write() as session:
             now, give_up_at = session.execute(select(db_now(), PullRow.give_up_at).where(PullRow.id == pull.id)).one()

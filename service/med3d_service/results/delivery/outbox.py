@@ -13,6 +13,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
+from med3d_contract.backoff import Backoff
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority
 from med3d_service.problems import ServiceError
@@ -38,10 +39,9 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a delivery is tried: pauses double from ``first_s`` to ``longest_s`` until ``give_up_s`` are over."""
+    """How long a delivery is tried: with the pauses of ``backoff``, until ``give_up_s`` are over."""
 
-    first_s: float
-    longest_s: float
+    backoff: Backoff
     give_up_s: float
     lease_s: float
 
@@ -49,15 +49,10 @@ class Patience:
     def of(cls, settings: Settings) -> Self:
         """As the settings say."""
         return cls(
-            first_s=settings.delivery_first_s,
-            longest_s=settings.delivery_longest_s,
+            backoff=Backoff(settings.delivery_first_s, settings.delivery_longest_s),
             give_up_s=settings.delivery_give_up_s,
             lease_s=settings.delivery_lease_s,
         )
-
-    def pause_s(self, tries: int) -> float:
-        """Seconds until the next try after that many."""
-        return min(self.longest_s, self.first_s * 2.0 ** min(tries - 1, 30))
 
 
 def has_answers(session: Session) -> bool:
@@ -183,7 +178,7 @@ def postponed(session: Session, taken: DeliveryRow, fault: str, patience: Patien
     now = session.execute(select(db_now())).scalar_one()
     if now >= taken.give_up_at:
         return dead(session, taken, fault)
-    pause_s = patience.pause_s(taken.tries)
+    pause_s = patience.backoff.pause_s(taken.tries)
     _settle(session, taken, status=DeliveryStatus.WAITING, next_try_at=now + pause_s, lease_until=None, fault=fault)
     return DeliveryStatus.WAITING
 

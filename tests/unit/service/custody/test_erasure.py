@@ -11,6 +11,7 @@ from factories.api import open_api
 from factories.arriving import Intake, saved, slices
 from factories.service import LEASES, completed, preprocessed, worker
 from factories.uploads import dicom_files
+from med3d_contract.backoff import Backoff
 from med3d_contract.work import PreprocessedObject, PreprocessedRuns
 from med3d_service.custody.erasure import finish_erasures
 from med3d_service.custody.erasure.rows import STUDIES, _leads_to_studies, delete_rows, versions_of
@@ -26,7 +27,7 @@ from med3d_service.trust.access import Role
 from med3d_service.trust.audit.trail import entries
 
 TENSOR = "tensors/ab/abc.npz"
-PATIENCE = Patience(first_s=1.0, longest_s=8.0, give_up_s=100.0, lease_s=30.0)
+PATIENCE = Patience(Backoff(first_s=1.0, longest_s=8.0), give_up_s=100.0, lease_s=30.0)
 REMEMBERED = {"tombstones", "audit_trail"}
 
 

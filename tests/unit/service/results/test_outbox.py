@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import select, update
 
 from factories.service import LEASES, add_run, completed, failed, open_database, preprocessed, refused, worker
+from med3d_contract.backoff import Backoff
 from med3d_contract.results import Priority
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery import outbox
@@ -22,7 +23,7 @@ from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import DeliveryRow, OutboxRow, RunRow
 from med3d_service.studies.own_objects import OWN_UID_ROOT, is_own, own_uid
 
-PATIENCE = Patience(first_s=1.0, longest_s=8.0, give_up_s=100.0, lease_s=30.0)
+PATIENCE = Patience(Backoff(first_s=1.0, longest_s=8.0), give_up_s=100.0, lease_s=30.0)
 VAULT = IdentifierVault(SiteKeys(b"o" * 32, b"i" * 32, b"b" * 32, b"u" * 32))
 HOOK = Webhook.model_validate({"url": "http://127.0.0.1:9/", "secret": {"env": "PATH"}})
 
@@ -178,10 +179,6 @@ def test_a_delivery_whose_sender_was_lost_is_taken_again_and_the_lost_one_has_no
     with database.write() as session:
         outbox.delivered(session, second)
     assert rows(database)[0].status == DeliveryStatus.DELIVERED
-
-
-def test_pauses_double_up_to_the_longest():
-    assert [PATIENCE.pause_s(tries) for tries in (1, 2, 3, 4, 5, 99)] == [1, 2, 4, 8, 8, 8]
 
 
 def test_a_fault_that_may_pass_is_tried_again_after_its_pause_until_patience_ends(database):
