@@ -57,7 +57,7 @@ lint: $(VENV)/.dev ## formatting, lint, types, import boundaries, dependencies, 
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
 	@$(BIN)/hadolint deploy/*/Dockerfile
-	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml deploy/compose.pacs.yaml
 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test

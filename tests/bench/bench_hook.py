@@ -18,7 +18,7 @@ from sqlalchemy import select
 from bench.measuring import machine, table
 from factories.arriving import saved
 from factories.gateway import HOOK_SECRET, peers_file
-from factories.orthanc import Orthanc
+from factories.orthanc import HOOK_SCRIPT, Orthanc
 from factories.processes import wait_until
 from factories.service_processes import free_port
 from factories.services import Service
@@ -26,7 +26,6 @@ from med3d_service.network.pulls.tables import PullRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import AttemptRow, RunRow
 
-LUA = Path(__file__).parents[2] / "deploy" / "orthanc" / "med3d.lua"
 STEPS = ("study fetched and durable", "run in the database", "working copy made, task sent", "run started")
 AIM_S = 1.0
 
@@ -79,7 +78,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         root, port = Path(folder), free_port()
         hook = {"Url": f"http://127.0.0.1:{port}/hooks/orthanc", "Peer": "ward", "Secret": "${MED3D_HOOK_SECRET}"}
-        ward = Orthanc(root / "ward", lua=[LUA], environment={"MED3D_HOOK_SECRET": HOOK_SECRET}, Med3d=hook).start()
+        ward = Orthanc(
+            root / "ward", lua=[HOOK_SCRIPT], environment={"MED3D_HOOK_SECRET": HOOK_SECRET}, Med3d=hook
+        ).start()
         os.environ["MED3D_PEERS_FILE"] = str(peers_file(root, ward, follow_changes_s=60))
         service = Service(root)
         try:

@@ -24,14 +24,13 @@ import pydicom
 from bench.measuring import machine, table
 from factories.gateway import HOOK_SECRET, peers_file
 from factories.kills import EVERYBODY, GATEWAY, Killing, KillPlan
-from factories.orthanc import Orthanc
+from factories.orthanc import HOOK_SCRIPT, Orthanc
 from factories.processes import wait_until
 from factories.senders import by_cstore, by_orthanc, by_stow
 from factories.service_processes import free_port
 from factories.services import Service, write_small_head
 from med3d_service.studies.own_objects import own_uid
 
-LUA = Path(__file__).parents[2] / "deploy" / "orthanc" / "med3d.lua"
 WAYS = ("C-STORE", "STOW-RS", "Orthanc's hook")
 WITHIN_S = 12.0
 """Kills fall into this time from the start of a round: arrival, quiet period, copy, analysis, delivery."""
@@ -65,7 +64,7 @@ class Gateway:
         port, self.dicom_port = free_port(), free_port()
         hook = {"Url": f"http://127.0.0.1:{port}/hooks/orthanc", "Peer": "ward", "Secret": "${MED3D_HOOK_SECRET}"}
         secret = {"MED3D_HOOK_SECRET": HOOK_SECRET}
-        self.ward = Orthanc(root / "ward", lua=[LUA], environment=secret, Med3d=hook).start()
+        self.ward = Orthanc(root / "ward", lua=[HOOK_SCRIPT], environment=secret, Med3d=hook).start()
         (root / "deliveries.toml").write_text('[[deliver]]\npeer = "ward"\nprotocol = "dimse"\nkinds = ["sr"]\n')
         os.environ.update(
             SETTINGS,

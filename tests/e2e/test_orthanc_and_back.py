@@ -2,14 +2,13 @@
 
 import io
 import subprocess
-from pathlib import Path
 
 import httpx
 import pydicom
 import pytest
 
 from factories.gateway import HOOK_SECRET, peers_file
-from factories.orthanc import Orthanc
+from factories.orthanc import HOOK_SCRIPT, Orthanc
 from factories.processes import wait_until
 from factories.senders import by_cstore, by_stow
 from factories.service_processes import free_port
@@ -17,7 +16,6 @@ from factories.services import Service, write_small_head
 from med3d_service.studies.own_objects import own_uid
 
 pytestmark = pytest.mark.realdata
-HOOK = Path(__file__).parents[2] / "deploy" / "orthanc" / "med3d.lua"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +23,7 @@ def ward(tmp_path_factory):
     port = free_port()
     hook = {"Url": f"http://127.0.0.1:{port}/hooks/orthanc", "Peer": "ward", "Secret": "${MED3D_HOOK_SECRET}"}
     secret = {"MED3D_HOOK_SECRET": HOOK_SECRET}
-    made = Orthanc(tmp_path_factory.mktemp("ward"), lua=[HOOK], environment=secret, Med3d=hook).start()
+    made = Orthanc(tmp_path_factory.mktemp("ward"), lua=[HOOK_SCRIPT], environment=secret, Med3d=hook).start()
     made.service_port = port
     yield made
     made.close()

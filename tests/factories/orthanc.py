@@ -12,10 +12,12 @@ import pytest
 
 from factories.processes import wait_until
 from factories.service_processes import free_port
+from med3d_cli.processes import orthanc as orthanc_hook
 from med3d_worker.tether import die_with_parent
 
 BINARY = Path("/usr/sbin/Orthanc")
 DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+HOOK_SCRIPT = Path(orthanc_hook.__file__).parent / "med3d.lua"
 STABLE_AGE_S = 3
 USER, PASSWORD = "med3d", "a-password-of-a-test"
 

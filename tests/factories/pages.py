@@ -70,3 +70,14 @@ def unknown_words(command):
         group = group.commands[name]
     known = {option for one in group.params for option in (*one.opts, *one.secondary_opts)}
     return [word for word in words if word.startswith("--") and word.split("=")[0] not in known | {"--help"}]
+
+
+def blocks(page, language):
+    """The page's fenced blocks of one language, each with the heading above it."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL)
+    return [Command(page, _heading_of(page, block), block) for block in found]
+
+
+def _heading_of(page, block):
+    above = text_of(page).split(block)[0]
+    return re.findall(r"^#+ (.*)$", above, re.MULTILINE)[-1]

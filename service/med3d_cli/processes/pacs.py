@@ -1,4 +1,4 @@
-"""`med3d pacs`: the DICOM listener."""
+"""`med3d pacs`: the DICOM listener, and what an Orthanc beside us needs."""
 
 from typing import Annotated, Any
 
@@ -6,14 +6,15 @@ import typer
 
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
+from med3d_cli.processes.orthanc.command import orthanc_config
 from med3d_cli.processes.worker import EXIT_UNFIT
 
 
 def pacs_commands() -> typer.Typer:
-    """`med3d pacs listen`."""
-    group = typer.Typer(help="DICOM nodes: take what they send.", no_args_is_help=True)
-    group.callback()(lambda: None)
+    """`med3d pacs listen` and `med3d pacs orthanc-config`."""
+    group = typer.Typer(help="DICOM nodes: take what they send, and set them up.", no_args_is_help=True)
     group.command()(listen)
+    group.command("orthanc-config")(orthanc_config)
     return group
 
 

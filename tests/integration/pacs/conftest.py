@@ -1,14 +1,10 @@
 """The service's processes beside real peers."""
 
-from pathlib import Path
-
 import pytest
 
 from factories.gateway import AE_TITLE, HOOK_SECRET, Gateway, peers_file
-from factories.orthanc import Orthanc
+from factories.orthanc import HOOK_SCRIPT, Orthanc
 from factories.service_processes import free_port
-
-HOOK = Path(__file__).parents[3] / "deploy" / "orthanc" / "med3d.lua"
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +14,7 @@ def ward(tmp_path_factory):
     hook = {"Url": f"http://127.0.0.1:{port}/hooks/orthanc", "Peer": "ward", "Secret": "${MED3D_HOOK_SECRET}"}
     made = Orthanc(
         tmp_path_factory.mktemp("ward"),
-        lua=[HOOK],
+        lua=[HOOK_SCRIPT],
         environment={"MED3D_HOOK_SECRET": HOOK_SECRET},
         Med3d=hook,
         DicomModalities={"med3d": [AE_TITLE, "127.0.0.1", dicom_port]},

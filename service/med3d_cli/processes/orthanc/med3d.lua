@@ -3,7 +3,8 @@
 -- Needs Lua 5.3 or later (Orthanc has it). The call is signed (HMAC-SHA256 of the body, RFC 2104) and cannot be played
 -- again (timestamp and nonce). One that is lost is no harm: the service also reads Orthanc's log of changes.
 --
--- In Orthanc's configuration:  "LuaScripts": ["/etc/orthanc/med3d.lua"],
+-- In Orthanc's configuration (`med3d pacs orthanc-config` makes both):
+--   "LuaScripts": ["/etc/orthanc/med3d.lua"],
 --   "Med3d": {"Url": "http://127.0.0.1:8000/hooks/orthanc", "Peer": "ward", "Secret": "${MED3D_HOOK_SECRET}"}
 
 -- SHA-256 (FIPS 180-4). Orthanc's Lua has no digest of its own.

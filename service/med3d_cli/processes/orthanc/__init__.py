@@ -1,0 +1,1 @@
+"""What an Orthanc needs beside its own configuration: found, shown and made by `med3d pacs orthanc-config`."""
