@@ -3,7 +3,6 @@
 import json
 import time
 import uuid
-from pathlib import Path
 
 import httpx
 import pytest
@@ -11,12 +10,11 @@ from pydantic import SecretStr
 from pydicom.uid import generate_uid
 
 from factories.gateway import HOOK_SECRET, files_of, new_study
-from factories.orthanc import Orthanc
+from factories.orthanc import HOOK_SCRIPT, Orthanc
 from factories.processes import wait_until
 from med3d_service.network.pulls.hooks import signature
 from med3d_service.studies.own_objects import own_uid
 
-DEPLOYED = Path(__file__).parents[3] / "deploy" / "orthanc"
 # Of a clock that is wrong: by more than the tests take between being collected and being run.
 A_DAY_S = 86_400
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -59,8 +57,13 @@ def test_our_own_report_that_comes_back_to_the_peer_opens_no_run(beside_ward, wa
     report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = own_uid("sr", run_id)
     ward.add(*files_of([report]))
     wait_until(lambda: len(pulls_of(beside_ward, run_id)) == 2, "the hook of the study with its report")
+    wait_until(lambda: all(one["status"] == "done" for one in pulls_of(beside_ward, run_id)), "the end of the pulls")
     assert beside_ward.runs() == runs
     assert beside_ward.run_of(study[0].StudyInstanceUID) == run_id
+    said = [json.loads(line) for line in (beside_ward.data_dir / "fetcher.log").read_text().splitlines()]
+    again = pulls_of(beside_ward, run_id)[0]["pull_id"]
+    known = [line["instances"] for line in said if line["event"] == "series_known" and line["pull_id"] == again]
+    assert known == [3]  # the images were not fetched a second time
 
 
 def test_a_hook_that_nobody_heard_is_made_up_for_by_the_log_of_changes(beside_ward, ward):
@@ -99,21 +102,6 @@ def test_the_peer_sends_by_stow_rs_as_well(beside_ward, ward):
     assert beside_ward.arrival(study[0].StudyInstanceUID).instances == 6
     # Its hook comes once it is stable; later tests count pulls and must not count this one.
     pulled(beside_ward, beside_ward.run_of(study[0].StudyInstanceUID))
-
-
-def test_the_configuration_that_is_shipped_is_one_that_orthanc_starts_with(tmp_path):
-    shipped = (DEPLOYED / "med3d.json").read_text().replace("/etc/orthanc/med3d.lua", str(DEPLOYED / "med3d.lua"))
-    orthanc = Orthanc(tmp_path / "orthanc", environment={"MED3D_HOOK_SECRET": HOOK_SECRET, "MED3D_API_KEY": "key"})
-    own = {name: value for name, value in orthanc.settings().items() if f'"{name}"' not in shipped}
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc" / "med3d.json").write_text(shipped)
-    (tmp_path / "etc" / "orthanc.json").write_text(json.dumps(own))
-    orthanc.start(tmp_path / "etc")
-    try:
-        assert orthanc.rest.get("/dicom-web/servers").json() == ["med3d"]
-        assert "dicom-web" in orthanc.rest.get("/plugins").json()
-    finally:
-        orthanc.close()
 
 
 # --- calls that are not the hook's ---
@@ -168,7 +156,7 @@ def test_a_call_that_is_not_the_hooks_opens_nothing(beside_ward, arguments, stat
 
 def test_an_orthanc_that_has_another_secret_opens_nothing(beside_ward, tmp_path):
     hook = {"Url": f"{beside_ward.url}/hooks/orthanc", "Peer": "ward", "Secret": HOOK_SECRET[::-1]}
-    impostor = Orthanc(tmp_path / "impostor", lua=[DEPLOYED / "med3d.lua"], Med3d=hook).start()
+    impostor = Orthanc(tmp_path / "impostor", lua=[HOOK_SCRIPT], Med3d=hook).start()
     try:
         study = new_study(2)
         impostor.add(*files_of(study))

@@ -105,6 +105,19 @@ def test_what_is_not_analysed_fails_by_itself_with_its_reason(gateway):
     assert reasons(answer, NAMELESS) == [0xC000]
 
 
+def test_a_store_to_a_study_takes_instances_of_that_study_alone(gateway):
+    study, (stranger,) = new_study(2), new_study(1)
+    address = f"{URL}/{study[0].StudyInstanceUID}"
+    body, kind = related(*files_of([*study, stranger])), {"Content-Type": RELATED}
+    answer = gateway.client.post(address, content=body, headers=kind)
+    assert answer.status_code == 202
+    assert sops(answer, REFERENCED) == [one.SOPInstanceUID for one in study]
+    assert (sops(answer, FAILED), reasons(answer, FAILED)) == ([stranger.SOPInstanceUID], [0xA900])
+    assert gateway.arrival(stranger.StudyInstanceUID) is None
+    none = gateway.client.post(f"{URL}/1.2.x", content=body, headers=kind)
+    assert (none.status_code, none.json()["code"]) == (422, "invalid_request")
+
+
 def test_where_nothing_was_taken_the_answer_is_a_conflict(gateway):
     (computed,) = new_study(1)
     computed.SOPClassUID = computed.file_meta.MediaStorageSOPClassUID = CT

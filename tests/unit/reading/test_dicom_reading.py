@@ -1,14 +1,17 @@
 import random
 import struct
+from base64 import b64decode
 from contextlib import suppress
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     RLELossless,
@@ -27,6 +30,11 @@ from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.study import load_series, read_study, select_series
 
 SHAPE = (16, 18, 12)
+HTJ2K_8_BY_8 = (  # row + 9 column, modulo 200, + 100; by OpenJPH 0.26
+    "/0//UQApQAAAAAAIAAAACAAAAAAAAAAAAAAACAAAAAgAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQ"
+    "kJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAEwAAf+TwAAlBwUHdAAAAMAAEsAAEoDQAId0APgAR3QAwAATQAASAMb8AAJ0"
+    "APoHUwDAACeAAEoAAKCnwnUA8MA6lAD/2Q=="
+)
 AFFINE = ras_affine((1.0, 1.25, 1.5), (-20.0, 10.0, 35.0))
 
 
@@ -95,6 +103,18 @@ def test_lossless_compression_is_read(tmp_path, syntax):
     for dataset in datasets:
         dataset.compress(syntax, generate_instance_uid=False)
     np.testing.assert_array_equal(load_only(*save_all(tmp_path, datasets)).volume.voxels, voxels)
+
+
+def test_high_throughput_jpeg_2000_is_read(tmp_path):
+    datasets = slice_datasets(head_like((8, 8, 5)), AFFINE)
+    for dataset in datasets:
+        dataset.Rows = dataset.Columns = 8
+        dataset.file_meta.TransferSyntaxUID = HTJ2KLossless
+        dataset.PixelData = encapsulate([b64decode(HTJ2K_8_BY_8)])
+        dataset["PixelData"].VR = "OB"
+    voxels = load_only(*save_all(tmp_path, datasets)).volume.voxels
+    rows_and_columns = np.add.outer(np.arange(8), np.arange(8) * 9) % 200 + 100
+    np.testing.assert_array_equal(voxels, np.dstack([rows_and_columns.T] * 5))
 
 
 @pytest.mark.parametrize("prefix_bytes", [132, "whole file meta"])

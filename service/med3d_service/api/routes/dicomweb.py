@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.routes.bodies import in_thread, read_body
 from med3d_service.api.service import Service
+from med3d_service.network.pulls.wanted import Uid
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.studies.arrivals.arrivals import Arrived, InstanceRefused, Source, StoreFull
 from med3d_service.studies.arrivals.instance_parts import InstanceParts, TakenPart
@@ -55,12 +56,11 @@ def _answers(*statuses: tuple[int, str, Any]) -> dict[int | str, dict[str, Any]]
     }
 
 
-@router.post(
-    "/dicomweb/studies",
-    dependencies=[Receives],
-    summary="Store instances (STOW-RS)",
-    response_class=DicomJson,
-    responses=problems(
+_STORES: dict[str, Any] = {
+    "status_code": 200,
+    "dependencies": [Receives],
+    "response_class": DicomJson,
+    "responses": problems(
         "malformed_store", "not_acceptable", "upload_too_large", "not_multipart_related", "store_busy", *AUTH_CODES
     )
     | _answers(
@@ -68,17 +68,32 @@ def _answers(*statuses: tuple[int, str, Any]) -> dict[int | str, dict[str, Any]]
         (202, "Some instances are on disk; see the Failed SOP Sequence", examples.STORED_SOME),
         (409, "No instance was taken; see the Failed SOP Sequence", examples.STORED_NONE),
     ),
-    openapi_extra={"requestBody": BODY},
-)
+    "openapi_extra": {"requestBody": BODY},
+}
+
+
+@router.post("/dicomweb/studies", summary="Store instances (STOW-RS)", **_STORES)
 async def store_instances(request: Request, service: ServiceParts, caller: Submitter) -> DicomJson:
     """Take instances. Those that the answer references are on disk and recorded: a loss of power does not lose them.
 
     A study is analysed when no more of it has come for a while, however many requests it was spread over. The same
     instance again is taken again and changes nothing.
     """
+    return await _store(request, service, caller, "")
+
+
+@router.post("/dicomweb/studies/{study_uid}", summary="Store instances of one study (STOW-RS)", **_STORES)
+async def store_instances_of_study(
+    request: Request, service: ServiceParts, caller: Submitter, study_uid: Uid
+) -> DicomJson:
+    """Take instances of this study, as POST /dicomweb/studies does; those of another one are not taken."""
+    return await _store(request, service, caller, study_uid)
+
+
+async def _store(request: Request, service: Service, caller: Caller, study_uid: str) -> DicomJson:
     if not _accepts_json(request):
         raise ServiceError("not_acceptable")
-    parts = await _take(request, service, caller)
+    parts = await _take(request, service, caller, study_uid)
     if not parts:
         raise ServiceError("malformed_store", "The body holds no instance.")
     status = store_status(parts)
@@ -93,8 +108,8 @@ def _accepts_json(request: Request) -> bool:
     return any(kind.split(";")[0].strip().lower() in _ACCEPTABLE for kind in accepted.split(","))
 
 
-async def _take(request: Request, service: Service, caller: Caller) -> list[TakenPart]:
-    source = Source(kind="stow", site=caller.site, peer=caller.name, address=caller.address)
+async def _take(request: Request, service: Service, caller: Caller, study_uid: str) -> list[TakenPart]:
+    source = Source("stow", caller.site, caller.name, caller.address, only_study_uid=study_uid)
     parts = InstanceParts(lambda file: service.arrivals.receive_instance(file, source))
     try:
         body = RelatedBody(request.headers.get("content-type", ""), parts)

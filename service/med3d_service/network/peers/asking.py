@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 MAX_FINDS = 100
 """A search that matches more studies is a mistake, and would keep a PACS busy for hours."""
@@ -83,3 +83,14 @@ class PeerSource(Protocol):
 
     def close(self) -> None:
         """End the connection."""
+
+
+@runtime_checkable
+class ListsInstances(Protocol):
+    """A peer that tells cheaply which instances a series has. C-FIND on images is slow with many archives."""
+
+    def list_instances(self, study_uid: str, series_uid: str) -> list[str]:
+        """The SOP Instance UIDs of a series. Raises PeerError."""
+
+    def fetch_instance(self, study_uid: str, series_uid: str, sop_uid: str, instances: Instances) -> None:
+        """Fetch one instance. Raises PeerError."""

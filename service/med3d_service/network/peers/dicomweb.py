@@ -22,8 +22,10 @@ MAX_ANSWER_BYTES = 64 * 1024**2
 CONNECT_S = 10.0
 PIECE_BYTES = 1024 * 1024
 
-STUDY_UID, SERIES_UID, MODALITY = "0020000D", "0020000E", "00080060"
+STUDY_UID, SERIES_UID, SOP_UID, MODALITY = "0020000D", "0020000E", "00080018", "00080060"
 INSTANCES_OF_STUDY, INSTANCES_OF_SERIES = "00201208", "00201209"
+Query = Mapping[str, str | list[str]]
+"""A key with several values goes out once with each: a percent-encoded comma separates nothing for some peers."""
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -55,7 +57,7 @@ class DicomwebSource:
 
     def list_series(self, study_uid: str) -> list[FoundSeries]:
         """List the series of a study. Raises PeerError."""
-        query = {"includefield": f"{MODALITY},{INSTANCES_OF_SERIES}"}
+        query = {"includefield": [MODALITY, INSTANCES_OF_SERIES]}
         return [
             FoundSeries(_uid(item, SERIES_UID), str(_value(item, MODALITY) or ""), _count(item, INSTANCES_OF_SERIES))
             for item in self._search(f"/studies/{study_uid}/series", query)
@@ -63,11 +65,21 @@ class DicomwebSource:
 
     def fetch_series(self, study_uid: str, series_uid: str, instances: Instances) -> int:
         """Fetch a series as the peer keeps it; how many instances came. Raises PeerError."""
+        return self._fetch(f"/studies/{study_uid}/series/{series_uid}", instances)
+
+    def _fetch(self, path: str, instances: Instances) -> int:
         counted = _Counted(instances)
-        path = f"/studies/{study_uid}/series/{series_uid}"
         if not self._stream(path, ANY_SYNTAX, counted) and not self._stream(path, FILES, counted):
             raise PeerError("peer_rejects")
         return counted.instances
+
+    def list_instances(self, study_uid: str, series_uid: str) -> list[str]:
+        """List the SOP Instance UIDs of a series. Raises PeerError."""
+        return [_uid(item, SOP_UID) for item in self._search(f"/studies/{study_uid}/series/{series_uid}/instances", {})]
+
+    def fetch_instance(self, study_uid: str, series_uid: str, sop_uid: str, instances: Instances) -> None:
+        """Fetch one instance as the peer keeps it. Raises PeerError."""
+        self._fetch(f"/studies/{study_uid}/series/{series_uid}/instances/{sop_uid}", instances)
 
     def close(self) -> None:
         """Close the connections."""
@@ -86,7 +98,7 @@ class DicomwebSource:
             return True
 
     @contextmanager
-    def _answer(self, path: str, accept: str, query: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
+    def _answer(self, path: str, accept: str, query: Query | None = None) -> Iterator[httpx.Response]:
         """GET; who hangs up before the answer has not answered, also one that does not like our certificate."""
         request = self._http.build_request("GET", path, params=query, headers={"Accept": accept})
         try:
@@ -96,7 +108,7 @@ class DicomwebSource:
         with closing(response), _faults_told():
             yield response
 
-    def _search(self, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+    def _search(self, path: str, query: Query) -> list[dict[str, Any]]:
         with self._answer(path, JSON_TYPE, query) as response:
             if response.status_code == 204:
                 return []

@@ -6,14 +6,16 @@ from typing import Protocol
 
 import structlog
 
+from med3d_contract.content import dataset_offset
 from med3d_service.network.peers import Peers
-from med3d_service.network.peers.asking import FoundSeries, PeerError, PeerSource
+from med3d_service.network.peers.asking import FoundSeries, ListsInstances, PeerError, PeerSource
 from med3d_service.network.peers.opening import peer_source
 from med3d_service.network.pulls.line import SEARCH, ClaimedPull, Fetched, Origin, PullLine
 from med3d_service.problems import ServiceError
 from med3d_service.studies.arrivals.arrivals import Arrivals, Arrived, Source, StoreFull
 from med3d_service.studies.arrivals.instance_parts import InstanceParts, Receive, TakenPart
-from med3d_service.studies.dicom_instances.instance_headers import InstanceRefused
+from med3d_service.studies.dicom_instances.instance_headers import HEAD_BYTES, InstanceRefused
+from med3d_service.studies.identity import TailDigest
 
 log = structlog.get_logger()
 
@@ -38,9 +40,17 @@ class Fetcher:
     """Works on pulls, one at a time; several fetchers may work side by side, in one process or in many."""
 
     def __init__(
-        self, pulls: PullLine, peers: Peers, arrivals: Arrivals, stopping: Stopping, *, lease_s: float
+        self,
+        pulls: PullLine,
+        peers: Peers,
+        arrivals: Arrivals,
+        stopping: Stopping,
+        *,
+        lease_s: float,
+        opened: Callable[[Peers, str, str], PeerSource] = peer_source,
     ) -> None:
         self._pulls, self._peers, self._arrivals = pulls, peers, arrivals
+        self._opened = opened
         self._lease_s = lease_s
         self._stopping = stopping
 
@@ -67,7 +77,7 @@ class Fetcher:
             log.info("pull_done", **said)
 
     def _work_on(self, pull: ClaimedPull) -> None:
-        peer = peer_source(self._peers, pull.source, pull.peer)
+        peer = self._opened(self._peers, pull.source, pull.peer)
         try:
             if pull.kind == SEARCH:
                 self._search(pull, peer)
@@ -95,6 +105,11 @@ class Fetcher:
         keep = self._keeper(pull)
         for one in wanted:
             keep()
+            known = self._known_instances(pull, peer, study_uid, one)
+            if known:
+                taken += known
+                log.info("series_known", pull_id=pull.id, instances=known)
+                continue
             parts = self._fetch_series(pull, peer, study_uid, one, keep)
             refused += sum(isinstance(part.error, InstanceRefused) for part in parts)
             taken += sum(part.arrival is not None and part.arrival.outcome is not Arrived.IGNORED for part in parts)
@@ -109,6 +124,22 @@ class Fetcher:
             run_id=completion.run_id,
         )
         self._pulls.done(pull, fetched)
+
+    def _known_instances(self, pull: ClaimedPull, peer: PeerSource, study_uid: str, series: FoundSeries) -> int:
+        """How many instances the series has where all of them are here already, as the peer has them; else 0.
+
+        A study also becomes stable at its peer when our own results join it. Each instance must be known by its UID,
+        and the first byte by byte: a study whose patient was corrected keeps its UIDs, and is fetched again.
+        """
+        if not isinstance(peer, ListsInstances) or not self._arrivals.knows(pull.site, study_uid):
+            return 0
+        sop_uids = peer.list_instances(study_uid, series.series_uid)
+        if not sop_uids or not self._arrivals.knows(pull.site, study_uid, sop_uids):
+            return 0
+        digest = _Digest()
+        peer.fetch_instance(study_uid, series.series_uid, sop_uids[0], digest)
+        unchanged = self._arrivals.knows(pull.site, study_uid, sop_uids[:1], digest.finish())
+        return len(sop_uids) if unchanged else 0
 
     def _fetch_series(
         self, pull: ClaimedPull, peer: PeerSource, study_uid: str, series: FoundSeries, keep: Callable[[], None]
@@ -162,3 +193,31 @@ class _Watched(InstanceParts):
         """Take a whole instance."""
         self._keep()
         super().take(file)
+
+
+class _Digest:
+    """Digests one instance as intake does, and keeps nothing of it."""
+
+    def __init__(self) -> None:
+        self._file = bytearray()
+
+    def begin(self) -> None:
+        """Start the instance."""
+        self._file.clear()
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of it."""
+        self._file += data
+
+    def end(self) -> None:
+        """End it."""
+
+    def take(self, file: bytes) -> None:
+        """Take it whole."""
+        self._file[:] = file
+
+    def finish(self) -> str:
+        """The digest of its data set."""
+        digester = TailDigest(dataset_offset(bytes(self._file[:HEAD_BYTES])) or 0)
+        digester.update(bytes(self._file))
+        return digester.finish()

@@ -8,7 +8,7 @@ import hashlib
 import io
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -57,12 +57,16 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """Where an instance comes from. ``peer``: the calling AE title or the peer's name, which routing rules ask for."""
+    """Where an instance comes from. ``peer``: the calling AE title or the peer's name, which routing rules ask for.
+
+    ``only_study_uid``: the study that the sender says all of it is of; empty where it says nothing.
+    """
 
     kind: str  # dimse, stow, orthanc, pull, folder
     site: str
     peer: str = ""
     address: str = ""
+    only_study_uid: str = field(default="", repr=False)
 
 
 class Arrived(StrEnum):
@@ -117,6 +121,8 @@ class Arrivals:
             file = io.BytesIO(stream) if isinstance(stream, bytes) else stream
             head = file.read(HEAD_BYTES)
             headers = read_headers(head)
+            if source.only_study_uid not in {"", headers.study_uid}:
+                raise InstanceRefused("other_study")
             if not headers.is_input:
                 return Arrival(Arrived.IGNORED, None)
             return replace(self._recorded(self._stored(head, file, headers, source)), study_uid=headers.study_uid)
@@ -141,6 +147,20 @@ class Arrivals:
             index = self._vault.blind_index("study_uid", study_uid)
             query = select(ArrivalRow).where(ArrivalRow.site == site, ArrivalRow.study_index == index)
             return session.scalars(query).one_or_none()
+
+    def knows(self, site: str, study_uid: str, sop_uids: Sequence[str] = (), digest: str | None = None) -> bool:
+        """Whether these instances are here, as ``digest`` says where given, and nothing of their study is at fault."""
+        row = self.status(site, study_uid)
+        if row is None or row.fault is not None:
+            return False
+        wanted = {self._vault.blind_index("sop_uid", one) for one in sop_uids}
+        with self._database.read() as session:
+            here = select(ArrivedInstanceRow.sop_index, ArrivedInstanceRow.digest).where(
+                ArrivedInstanceRow.arrival_id == row.id
+            )
+            rows = session.execute(here).all()
+        found = {sop_index for sop_index, held in rows if digest in {None, held}}
+        return wanted <= found
 
     def close(self) -> None:
         """Leave no file behind that was made ahead of time."""

@@ -59,11 +59,14 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.81",
     "1.2.840.10008.1.2.4.90",  # JPEG 2000 lossless
     "1.2.840.10008.1.2.4.91",
+    "1.2.840.10008.1.2.4.201",  # HTJ2K lossless
+    "1.2.840.10008.1.2.4.202",  # HTJ2K lossless, ordered for progressive display
+    "1.2.840.10008.1.2.4.203",  # HTJ2K
     "1.2.840.10008.1.2.5",  # RLE
     "1.2.840.10008.1.2.4.50",  # JPEG baseline
     "1.2.840.10008.1.2.4.51",
 )
-"""What the pipeline reads. A lossy original is the sender's choice; its study says so in the result's quality."""
+"""What the pipeline reads. A lossy original is the sender's choice; its study says so (lossy_compression)."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LAST_TAG = 0x0020000E
@@ -90,6 +93,7 @@ REFUSALS = {
     "invalid_uid": "A UID of the data set is none: up to 64 digits and dots.",
     "unsupported_sop_class": "Objects of this SOP class are not analysed. Send MR images.",
     "unsupported_transfer_syntax": "This transfer syntax is not read. Send the images uncompressed.",
+    "other_study": "The instance is of another study than the one that the address names.",
     "instance_too_large": "The instance is larger than this service takes.",
 }
 

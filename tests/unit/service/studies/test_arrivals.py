@@ -5,7 +5,14 @@ import threading
 
 import pytest
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    HTJ2K,
+    DeflatedExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+)
 from sqlalchemy import func, select
 
 from factories.arriving import SOURCE, Intake, saved, slices
@@ -123,6 +130,15 @@ def test_every_encoding_tells_its_uids(intake, syntax):
     one.file_meta.TransferSyntaxUID = syntax
     assert intake.take(saved(one)) == ["stored"]
     assert intake.row().instances == 1
+
+
+@pytest.mark.parametrize("syntax", [HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K])
+def test_high_throughput_jpeg_2000_is_taken(intake, syntax):
+    one = slices(1)[0]
+    one.file_meta.TransferSyntaxUID = syntax
+    one.PixelData = encapsulate([b"\xff\x4f\xff\x51"])
+    one["PixelData"].VR = "OB"
+    assert intake.take(saved(one)) == ["stored"]
 
 
 def test_an_unknown_transfer_syntax_or_class_is_refused(intake):
