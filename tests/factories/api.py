@@ -84,6 +84,7 @@ def _one_of_each(service):
         cohort = create_cohort(session, "default", CohortDraft(name="walked", member_filter=MemberFilter()))
     return {
         "study_id": study_id,
+        "study_uid": "1.2.3",
         "run_id": run_id,
         "delivery_id": f"delivery-of-{run_id}"[:36],
         "pull_id": pull_id,
