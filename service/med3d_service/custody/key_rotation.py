@@ -4,9 +4,12 @@ The blind index keeps its key, which opens nothing: HMACs cannot be made anew wi
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.settings import Settings
@@ -17,6 +20,7 @@ from med3d_service.storage.tables import IdentifierRow
 from med3d_service.trust.audit import Action, AuditEvent, AuditTrail, command_line
 
 ROWS_AT_ONCE = 500
+Row = TypeVar("Row", IdentifierRow, PullRow)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def rotate_identifier_key(settings: Settings) -> Rotated:
     keys = load_keys(settings)
     database = Database(settings.database)
     try:
-        rows = _seal_anew(database, IdentifierVault(keys))
+        rows = _seal_all_anew(database, IdentifierVault(keys))
         AuditTrail(database, keys.audit).record(
             AuditEvent(
                 command_line(), Action.SECURE, object_kind="identifier_key", detail={"change": "rotated", "rows": rows}
@@ -54,35 +58,28 @@ def rotate_identifier_key(settings: Settings) -> Rotated:
     return Rotated(rows, old_keys_removed=not given)
 
 
-def _seal_anew(database: Database, vault: IdentifierVault) -> int:
-    """In short transactions, so that intake need not wait where it runs."""
+def _seal_all_anew(database: Database, vault: IdentifierVault) -> int:
+    def seal_pull(pull: PullRow) -> None:
+        pull.wanted = vault.seal(vault.unseal(pull.wanted, pull.id), pull.id)
+
+    return _seal_anew(database, IdentifierRow, IdentifierRow.id, vault.renew) + _seal_anew(
+        database, PullRow, PullRow.seq, seal_pull
+    )
+
+
+def _seal_anew(
+    database: Database, table: type[Row], number: InstrumentedAttribute[int], seal: Callable[[Row], None]
+) -> int:
+    """Seal all rows in short transactions, so that intake need not wait where it runs; return how many there were."""
     done, last = 0, 0
     while True:
         with database.write() as session:
-            rows = session.scalars(
-                select(IdentifierRow).where(IdentifierRow.id > last).order_by(IdentifierRow.id).limit(ROWS_AT_ONCE)
-            ).all()
+            rows = session.scalars(select(table).where(number > last).order_by(number).limit(ROWS_AT_ONCE)).all()
             for row in rows:
-                vault.renew(row)
-                last = row.id
+                seal(row)
+                last = getattr(row, number.key)
             done += len(rows)
         if len(rows) < ROWS_AT_ONCE:
-            break
-    return done + _seal_pulls_anew(database, vault)
-
-
-def _seal_pulls_anew(database: Database, vault: IdentifierVault) -> int:
-    done, last = 0, 0
-    while True:
-        with database.write() as session:
-            pulls = session.scalars(
-                select(PullRow).where(PullRow.seq > last).order_by(PullRow.seq).limit(ROWS_AT_ONCE)
-            ).all()
-            for pull in pulls:
-                pull.wanted = vault.seal(vault.unseal(pull.wanted, pull.id), pull.id)
-                last = pull.seq
-            done += len(pulls)
-        if len(pulls) < ROWS_AT_ONCE:
             return done
 
 
