@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from med3d_cli.errors import CommandError
+from med3d_cli.extras import extra
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,23 +25,20 @@ def page_path(out: Path) -> Path:
     return out.with_name(f"{out.name.removesuffix('.json')}.html")
 
 
-def signature_beside(out: Path) -> Path:
-    """Where the signature of the calibration ``out`` lies."""
-    return out.with_name(f"{out.name}.sig")
-
-
 def check_out(out: Path, kept: Iterable[Path]) -> None:
     """Raise CommandError where the calibration could not be written, or would replace what is no older one.
 
     kept: files that are read, which nothing may replace.
     """
+    with extra("worker"):
+        from med3d_pipeline.bundle.bundle_signature import signature_path
     if out.suffix != ".json" or out.name == ".json":
         raise CommandError("--out must end in .json, such as site_calibration.json", exit_code=2)
     if not out.parent.is_dir():
         raise CommandError(f"the folder of {out.name} (--out) does not exist; make it first")
     if not os.access(out.parent, os.W_OK):
         raise CommandError(f"the folder of {out.name} (--out) cannot be written to")
-    written = (out, signature_beside(out), page_path(out))
+    written = (out, signature_path(out), page_path(out))
     read = {path.resolve() for path in kept}
     for path in written:
         if path.resolve() in read:
@@ -53,6 +51,7 @@ def check_out(out: Path, kept: Iterable[Path]) -> None:
 
 def write_all(out: Path, calibration: "SiteCalibration", key: "Ed25519PrivateKey | None", page: bytes) -> list[Path]:
     """Write and sign aside, then put calibration, signature and page in place; return them. Raises CommandError."""
+    from med3d_pipeline.bundle.bundle_signature import signature_path
     from med3d_pipeline.calibration.files import write_calibration
 
     try:
@@ -60,10 +59,8 @@ def write_all(out: Path, calibration: "SiteCalibration", key: "Ed25519PrivateKey
             aside = Path(folder, out.name)
             write_calibration(aside, calibration, key)
             page_path(aside).write_bytes(page)
-            signature_beside(out).unlink(missing_ok=True)  # an older one's; in between workers load neither
-            written = [
-                path for path in (out, signature_beside(out), page_path(out)) if Path(folder, path.name).exists()
-            ]
+            signature_path(out).unlink(missing_ok=True)  # an older one's; in between workers load neither
+            written = [path for path in (out, signature_path(out), page_path(out)) if Path(folder, path.name).exists()]
             for path in written:
                 Path(folder, path.name).replace(path)
     except OSError as error:

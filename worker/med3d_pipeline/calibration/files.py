@@ -29,11 +29,12 @@ class StoredCalibration:
 
 
 def write_calibration(path: Path, calibration: SiteCalibration, key: Ed25519PrivateKey | None) -> None:
-    """Write the file whole and sign it with ``key``; the signature of an older one goes first. Raises OSError."""
+    """Write the file and sign it with ``key``; the signature of an older one goes first. Raises OSError.
+
+    Where somebody may read it meanwhile, write it aside.
+    """
     signature_path(path).unlink(missing_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(calibration.to_json(), encoding="utf-8")
-    aside.replace(path)
+    path.write_text(calibration.to_json(), encoding="utf-8")
     if key is not None:
         sign_file(path, key)
 
