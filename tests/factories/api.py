@@ -102,6 +102,7 @@ def _calibration():
         bundle_digest=BUNDLE.digest,
         site="Ward 3",
         heads=20,
+        created="2026-03-01",
         expires="2027-03-01",
         file=b"{}",
         signature=bytes(64),

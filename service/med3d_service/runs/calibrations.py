@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -46,10 +46,6 @@ class _SentHeader(CalibrationHeader):
         return self
 
 
-class _Made(BaseModel):
-    created: date
-
-
 def add_calibration(session: Session, upload: CalibrationUpload, owner: str) -> tuple[CalibrationRow, bool]:
     """Keep a calibration for the studies of ``owner``; whether anything is new. The same again changes nothing.
 
@@ -76,6 +72,7 @@ def add_calibration(session: Session, upload: CalibrationUpload, owner: str) -> 
         bundle_digest=header.bundle.digest,
         site=header.site,
         heads=header.heads,
+        created=header.created.isoformat(),
         expires=header.expires.isoformat(),
         file=upload.file,
         signature=upload.signature,
@@ -111,13 +108,16 @@ def calibrations_for(
     first. Expired ones go along: answers say that they were not applied.
     """
     runs = list(runs)
-    query = select(CalibrationRow).where(
-        CalibrationRow.bundle_digest.in_({run.bundle_digest for run in runs}),
-        CalibrationRow.owner.in_({study.site for study in studies.values()}),
-        CalibrationRow.withdrawn_at.is_(None),
+    query = (
+        select(CalibrationRow)
+        .where(
+            CalibrationRow.bundle_digest.in_({run.bundle_digest for run in runs}),
+            CalibrationRow.owner.in_({study.site for study in studies.values()}),
+            CalibrationRow.withdrawn_at.is_(None),
+        )
+        .order_by(CalibrationRow.created.desc(), CalibrationRow.added_at.desc(), CalibrationRow.digest)
     )
-    by_sending = session.scalars(query.order_by(CalibrationRow.added_at.desc(), CalibrationRow.digest)).all()
-    rows = sorted(by_sending, key=_created, reverse=True)  # which leaves those of one day in their order
+    rows = session.scalars(query).all()
     found = {
         run.id: tuple(
             row.digest
@@ -140,14 +140,6 @@ def stored_calibration(session: Session, digest: str, owner: str) -> Calibration
 def _file(row: CalibrationRow) -> CalibrationFile:
     file, signature = base64.b64encode(row.file), base64.b64encode(row.signature)
     return CalibrationFile(digest=row.digest, file=file, signature=signature)
-
-
-def _created(row: CalibrationRow) -> date:
-    """Return the day it was made; of a row that does not say, one before all others."""
-    try:
-        return _Made.model_validate_json(row.file).created
-    except ValidationError:
-        return date.min
 
 
 def _header(content: bytes) -> _SentHeader:

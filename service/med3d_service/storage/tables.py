@@ -77,7 +77,8 @@ class CalibrationRow(Base):
     bundle_digest: Mapped[str] = mapped_column(DIGEST, index=True)
     site: Mapped[str] = mapped_column(String(64))  # the label that answers show
     heads: Mapped[int]
-    expires: Mapped[str] = mapped_column(String(10))  # the last day, as 2027-01-31
+    created: Mapped[str] = mapped_column(String(10))  # the day it was made, as 2027-01-31
+    expires: Mapped[str] = mapped_column(String(10))  # the last day
     file: Mapped[bytes] = mapped_column(LargeBinary)
     signature: Mapped[bytes] = mapped_column(LargeBinary)
     added_at: Mapped[float]

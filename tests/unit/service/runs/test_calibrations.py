@@ -134,7 +134,7 @@ def test_one_that_does_not_say_when_it_was_made_comes_last(api):
     with api.service.database.write() as session:
         odd = CalibrationRow(
             digest="0" * 64, owner="default", bundle_digest=BUNDLE.digest, site="Ward 3", heads=20,
-            expires=day(1), file=b"{}", signature=SIGNATURE, added_at=4e9, withdrawn_at=None,
+            created="", expires=day(1), file=b"{}", signature=SIGNATURE, added_at=4e9, withdrawn_at=None,
         )  # fmt: skip
         session.add(odd)
     assert claimed(api).claims[0].calibrations == (digest, "0" * 64)

@@ -27,6 +27,26 @@ from med3d_service.trust.access.api_keys import create_key, ensure_key_file, fin
 # --- schema ---
 
 
+def test_an_upgrade_reads_when_a_calibration_was_made_out_of_its_file_once(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/med3d.sqlite")
+    with database.engine.connect() as connection:
+        command.upgrade(alembic_config(connection), "0021")
+    files = {"a": b'{"created": "2026-03-01", "heads": 20}', "b": b"no json", "c": b'{"created": null}'}
+    columns = {"site": "Ward 3", "heads": 20, "expires": "2027-01-01", "signature": b"s", "added_at": 1.0}
+    with database.engine.begin() as connection:
+        for digest, file in files.items():
+            for owner in ("here", "there"):
+                row = columns | {"digest": digest, "owner": owner, "bundle_digest": "d", "file": file}
+                names = ", ".join(row)
+                insert = f"INSERT INTO calibrations ({names}) VALUES ({', '.join(f':{name}' for name in row)})"
+                connection.execute(text(insert), row)
+    with database.engine.connect() as connection:
+        command.upgrade(alembic_config(connection), "head")
+        found = set(connection.execute(text("SELECT digest, created FROM calibrations")))
+    assert found == {("a", "2026-03-01"), ("b", ""), ("c", "")}
+    database.close()
+
+
 def test_the_migrations_make_the_schema_that_the_code_expects(tmp_path):
     database = open_database(tmp_path)
     with database.engine.connect() as connection:
