@@ -2,13 +2,18 @@
 
 import logging
 import sys
+import threading
+import time
 import traceback
 import warnings
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 MAX_FRAMES = 20
+TOLD_EVERY_S = 10.0
 
 
 def frames_only(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -51,3 +56,25 @@ def configure_logging() -> None:
         logging.getLogger(quoting).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
     logging.getLogger("uvicorn.access").disabled = True
+
+
+class Tally:
+    """Counts what anybody may cause, so that a flood of it makes one line in TOLD_EVERY_S and not one each.
+
+    The first is told at once; those that follow are told with the first one after the pause.
+    """
+
+    def __init__(self, event: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._event, self._clock = event, clock
+        self._lock, self._counts = threading.Lock(), Counter[str]()
+        self._told_at = float("-inf")
+
+    def count(self, what: str) -> None:
+        """Count one more of ``what``."""
+        with self._lock:
+            self._counts[what] += 1
+            if self._clock() - self._told_at < TOLD_EVERY_S:
+                return
+            self._told_at, counts = self._clock(), dict(self._counts)
+            self._counts.clear()
+        structlog.get_logger().warning(self._event, **counts)

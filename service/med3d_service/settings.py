@@ -68,6 +68,13 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(12_000, description="of one key or token, in one API process; 0: no limit")
     parallel_requests: int = Field(64, description="of one key or token at once, in one API process; 0: no limit")
     failed_keys_per_minute: int = Field(60, description="keys that open nothing, from one address; then it gets 429")
+    connections: int = Field(1024, ge=8, description="open at once; when full, who has shown no key makes room")
+    connections_per_address: int = Field(256, ge=1, description="of one address; trusted proxies have no such limit")
+    head_s: float = Field(10.0, gt=0, description="a request whose head is not whole after so long is ended")
+    body_grace_s: float = Field(10.0, gt=0, description="so long a body may keep us waiting, and longer as it comes")
+    body_bytes_per_s: float = Field(8192.0, gt=0, description="each so many bytes of a body are a second of waiting")
+    body_longest_s: float = Field(3600.0, gt=0, description="longest that one body may keep us waiting in all")
+    answer_stall_s: float = Field(60.0, gt=0, description="an answer of which nothing is taken for so long is ended")
     trusted_proxies: str = Field("", description="addresses whose X-Forwarded-For is believed, by commas")
 
     audit_syslog_url: str | None = Field(

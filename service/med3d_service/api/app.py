@@ -1,7 +1,7 @@
 """The results API, put together."""
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -10,7 +10,9 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 
+from med3d_service.api.door import Door, describe_bodies
 from med3d_service.api.idempotency import Repetitions, describe_idempotency
 from med3d_service.api.metrics import Metrics
 from med3d_service.api.routes import (
@@ -70,14 +72,16 @@ def build_app(service: Service) -> FastAPI:
     app.state.destinations = load_destinations(settings)
     app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
     metrics = Metrics(service.database, settings.worker_silent_s, settings.scale_target_s)
+    routers = _routers(metrics)
     app.add_middleware(with_etags)
-    app.add_middleware(Repetitions(service.database, gate, settings.max_upload_bytes).watch)
+    app.add_middleware(Repetitions(service.database, settings.max_upload_bytes).watch)
+    app.add_middleware(Door(settings, lambda: _routes_of(app, routers)).watch)
     app.add_middleware(gate.throttle.watch)
     app.add_middleware(RequestAudit(service.audit).watch)
     app.add_middleware(metrics.watch)
     app.add_middleware(with_security_headers)
     render_problems(app)
-    for router in _routers(metrics):
+    for router in routers:
         app.include_router(router)
     _describe(app)
     return app
@@ -106,6 +110,12 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
     )
 
 
+def _routes_of(app: FastAPI, routers: Sequence[APIRouter]) -> list[APIRoute]:
+    """All routes, in the order in which they are tried."""
+    found = [route for router in routers for route in router.routes]
+    return [route for route in (*found, *app.router.routes) if isinstance(route, APIRoute)]
+
+
 def _describe(app: FastAPI) -> None:
     """Serve the OpenAPI document, with Problem among its schemas."""
     generate = app.openapi
@@ -114,6 +124,7 @@ def _describe(app: FastAPI) -> None:
         document = generate()
         describe_not_modified(document)
         describe_idempotency(document)
+        describe_bodies(document)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas.setdefault("Problem", Problem.model_json_schema(ref_template="#/components/schemas/{model}"))
         return document

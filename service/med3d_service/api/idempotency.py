@@ -15,7 +15,6 @@ from med3d_service.problems import ServiceError, database_problem, problem_respo
 from med3d_service.storage.database import Database
 from med3d_service.storage.repetitions import Answer, claim, give_back, keep
 from med3d_service.trust.access import Caller
-from med3d_service.trust.access.callers import Gate
 
 HEADER = "idempotency-key"
 LONGEST_KEY = 200
@@ -50,10 +49,10 @@ class RequestDigest:
 
 
 class Repetitions:
-    """Wraps the API. Whom the gate does not know, the API itself turns away."""
+    """Wraps the routes, behind the door that finds the caller."""
 
-    def __init__(self, database: Database, gate: Gate, largest_body: int) -> None:
-        self._database, self._gate, self._largest_body = database, gate, largest_body
+    def __init__(self, database: Database, largest_body: int) -> None:
+        self._database, self._largest_body = database, largest_body
 
     def watch(self, app: ASGIApp) -> ASGIApp:
         """Wrap ``app``."""
@@ -63,9 +62,8 @@ class Repetitions:
             if HEADER not in headers:
                 await app(scope, receive, send)
                 return
-            try:
-                caller = await to_thread.run_sync(self._gate.who_calls, scope, headers.get("authorization", ""))
-            except ServiceError:
+            caller: Caller | None = scope.get("state", {}).get("caller")
+            if caller is None:
                 await app(scope, receive, send)
                 return
             try:
@@ -74,9 +72,8 @@ class Repetitions:
                 if first is None:
                     await self._do(app, scope, receive, send, key)
                 else:
-                    await self._repeat(first, caller, scope, receive, send)
+                    await self._repeat(first, scope, receive, send)
             except (ServiceError, OperationalError) as error:
-                scope.setdefault("state", {})["caller"] = caller
                 told = error if isinstance(error, ServiceError) else database_problem(error)
                 await problem_response(told)(scope, receive, send)
 
@@ -106,7 +103,7 @@ class Repetitions:
                 with CancelScope(shield=True):
                     await to_thread.run_sync(give_back, self._database, key)
 
-    async def _repeat(self, first: Answer, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _repeat(self, first: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         """Read what is asked, and give the first answer where it is the same."""
         digest, size = RequestDigest(Headers(scope=scope).get("content-type", "")), 0
         async for piece in Request(scope, receive).stream():
@@ -116,8 +113,6 @@ class Repetitions:
             digest.update(piece)
         if digest.hexdigest() != first.request_sha256:
             raise ServiceError("key_of_another_request")
-        self._gate.throttle.admit(caller, scope)
-        scope.setdefault("state", {})["caller"] = caller
         location = {} if first.location is None else {"Location": first.location}
         response = Response(first.body, first.status, location, media_type=first.content_type)
         await response(scope, receive, send)

@@ -10,6 +10,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from med3d_service.api.app import build_app
+from med3d_service.api.door.connections import Room
+from med3d_service.api.door.protocol import bounded_protocol
 from med3d_service.api.service import Service
 from med3d_service.logs import configure_logging
 from med3d_service.network.peers import load_peers
@@ -75,6 +77,7 @@ def serve(settings: Settings, *, port: int, socket: Path | None) -> None:
     # collection would hold up one request in a hundred for a tenth of a second.
     gc.collect()
     gc.freeze()
+    room = Room.of(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -84,7 +87,9 @@ def serve(settings: Settings, *, port: int, socket: Path | None) -> None:
         ssl_keyfile=None if settings.tls_key is None else str(settings.tls_key),
         access_log=False,
         log_config=None,
-        http="httptools",
+        http=bounded_protocol(settings, room),
+        ws="none",
+        backlog=room.backlog,
         server_header=False,
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=STOP_S,

@@ -16,6 +16,7 @@ from med3d_contract.cohorts import (
     MembersRequest,
 )
 from med3d_contract.results import Frozen
+from med3d_service.api.door import ReadsAsItComes
 from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.routes.bodies import in_thread, read_body
 from med3d_service.api.routes.conditional import IfMatch, require_unchanged
@@ -137,6 +138,7 @@ def add_members(cohort: CohortId, wanted: MembersRequest, service: ServiceParts,
 @router.post(
     "/cohorts/{cohort}/studies",
     status_code=201,
+    dependencies=[ReadsAsItComes],
     summary="Send a study into a cohort",
     responses=problems("unknown_cohort", *INTAKE_CODES, *AUTH_CODES)
     | {

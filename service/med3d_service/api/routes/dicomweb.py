@@ -7,6 +7,7 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from med3d_service.api.door import ReadsAsItComes
 from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.routes.bodies import in_thread, read_body
 from med3d_service.api.service import Service
@@ -58,7 +59,7 @@ def _answers(*statuses: tuple[int, str, Any]) -> dict[int | str, dict[str, Any]]
 
 _STORES: dict[str, Any] = {
     "status_code": 200,
-    "dependencies": [Receives],
+    "dependencies": [Receives, ReadsAsItComes],
     "response_class": DicomJson,
     "responses": problems(
         "malformed_store", "not_acceptable", "upload_too_large", "not_multipart_related", "store_busy", *AUTH_CODES

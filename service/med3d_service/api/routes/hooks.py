@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import StringConstraints
 
 from med3d_contract.results import Frozen
+from med3d_service.api.door import ReadsAsItComes
 from med3d_service.api.routes import ServiceParts
 from med3d_service.network.pulls.hooks import StableStudy
 from med3d_service.problems import ServiceError, problems
@@ -47,8 +48,9 @@ class Heeded(Frozen):
 @router.post(
     "/hooks/orthanc",
     status_code=202,
+    dependencies=[ReadsAsItComes],
     summary="A study is stable in a peer that is an Orthanc",
-    responses=problems("hook_not_signed", "hook_stale", "hook_replayed", "upload_too_large")
+    responses=problems("hook_not_signed", "hook_stale", "hook_replayed", "upload_too_large", "too_many_requests")
     | {200: {"model": Heeded, "description": "This state of the study was known"}},
     openapi_extra={"requestBody": BODY},
 )
@@ -68,6 +70,8 @@ async def orthanc_hook(
     try:
         pull_id, known = await to_thread.run_sync(service.hooks.heed, x_med3d_peer, x_med3d_signature, bytes(body))
     except ServiceError as error:
+        if error.status == 401:
+            request.app.state.gate.throttle.note_failure(request.client.host if request.client else "local")
         log.warning("hook_refused", code=error.code)  # Orthanc tells nobody of the answer
         raise
     log.info("hook_heeded", pull_id=pull_id, known=known)

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
+from med3d_service.api.door import ReadsAsItComes
 from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.routes.bodies import in_thread, read_body
 from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
@@ -109,7 +110,7 @@ def _example(value: Any, description: str) -> dict[str, Any]:
 @router.post(
     "/studies",
     status_code=202,
-    dependencies=[Receives],
+    dependencies=[Receives, ReadsAsItComes],
     summary="Send a study",
     responses=problems(*INTAKE_CODES, "pull_sent_to_studies", *AUTH_CODES)
     | {

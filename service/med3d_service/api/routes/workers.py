@@ -28,6 +28,7 @@ from med3d_contract.work import (
     Subject,
     WorkerHello,
 )
+from med3d_service.api.door import takes_up_to
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.service import Service
 from med3d_service.cohorts.subjects import subjects_of
@@ -63,6 +64,8 @@ async def _same_contract(request: Request) -> None:
 
 router = APIRouter(prefix="/worker", tags=["worker"])
 SameContract = Depends(_same_contract)
+InBulk = takes_up_to(32 * 1024 * 1024)
+"""64 runs in one call, each with up to half a megabyte: a UID for every instance that was read, or 512 coordinates."""
 
 
 @router.post(
@@ -233,7 +236,7 @@ def release(
     return Over(over=frozenset(over))
 
 
-@router.put("/preprocessed", summary="End preprocess stages", responses=problems(*AUTH_CODES))
+@router.put("/preprocessed", dependencies=[InBulk], summary="End preprocess stages", responses=problems(*AUTH_CODES))
 def preprocessed(
     done: PreprocessedRuns, request: Request, service: ServiceParts, _caller: Worker, background: BackgroundTasks
 ) -> Over:
@@ -246,7 +249,7 @@ def preprocessed(
     return Over(over=frozenset(over))
 
 
-@router.put("/outcomes", summary="End attempts", responses=problems(*AUTH_CODES))
+@router.put("/outcomes", dependencies=[InBulk], summary="End attempts", responses=problems(*AUTH_CODES))
 def outcomes(ended: StoredOutcomes, request: Request, service: ServiceParts, _caller: Worker) -> Over:
     """Take the answers of attempts. The same again is no error."""
     handled(request, "run", {one.run_id for one in ended.outcomes})
@@ -258,6 +261,7 @@ def outcomes(ended: StoredOutcomes, request: Request, service: ServiceParts, _ca
 @router.put(
     "/runs/{run_id}/outcome",
     status_code=204,
+    dependencies=[InBulk],
     summary="End an attempt",
     responses=problems("unknown_run", "attempt_over", *AUTH_CODES),
 )

@@ -1,9 +1,11 @@
 """From the Authorization header to a caller with a role: the types by which routes say whom they take."""
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, get_type_hints
 
 import structlog
 from fastapi import Request, Security
+from fastapi.params import Security as SecurityMark
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from sqlalchemy.exc import OperationalError
 from starlette.types import Scope
@@ -44,7 +46,7 @@ class Gate:
         return self._made("key", key.prefix, Grant(Role(key.role), key.clinical, key.site), address)
 
     def who_calls(self, scope: Scope, authorization: str) -> Caller:
-        """Find who calls, for what is done before a route is. Raises as ``caller`` does."""
+        """Find who calls, by the request's scope and its Authorization header. Raises as ``caller`` does."""
         scheme, _, credentials = authorization.partition(" ")
         client = scope.get("client")
         bearer = credentials.strip() if scheme.lower() == "bearer" else None
@@ -71,25 +73,32 @@ _bearer = HTTPBearer(auto_error=False, description="An API key or an OpenID Conn
 def _admitted(
     needs: SecurityScopes,
     request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],  # for the OpenAPI document
 ) -> Caller:
-    """Let in who has the role (and the grant) that the route states."""
-    gate: Gate = request.app.state.gate
-    address = request.client.host if request.client else "local"
-    try:
-        caller = gate.caller(None if credentials is None else credentials.credentials, address)
-    except ServiceError as error:
-        if error.status == 401:
-            gate.throttle.note_failure(address)
-        raise
-    request.state.caller = caller
-    gate.throttle.admit(caller, request.scope)
-    for need in needs.scopes:
+    """Give the caller whom the door found. It has judged by the same words; a route is not left to the door alone."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is None:
+        raise ServiceError("missing_key")
+    require(caller, needs.scopes)
+    return caller
+
+
+def require(caller: Caller, needs: Sequence[str]) -> None:
+    """Let pass who has the role (and the grant) of ``needs``. Raises ServiceError("wrong_scope")."""
+    for need in needs:
         if need == CLINICAL and not caller.clinical:
             raise ServiceError("wrong_scope", "This shows who a patient is, which takes the clinical grant.")
         if need != CLINICAL and not caller.role.covers(Role(need)):
             raise ServiceError("wrong_scope", f"This takes the role {need}; the caller's is {caller.role}.")
-    return caller
+
+
+def needs_of(endpoint: Callable[..., object]) -> tuple[str, ...] | None:
+    """Read from a route's parameters which role and grant it takes; None where it takes anybody."""
+    for hint in get_type_hints(endpoint, include_extras=True).values():
+        for mark in getattr(hint, "__metadata__", ()):
+            if isinstance(mark, SecurityMark) and mark.dependency is _admitted:
+                return tuple(mark.scopes or ())
+    return None
 
 
 Viewer = Annotated[Caller, Security(_admitted, scopes=[Role.VIEWER])]

@@ -1,0 +1,85 @@
+"""The body of one request on its way in: whole or in pieces, and never slower than is bearable."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope
+
+from med3d_service.problems import ServiceError
+from med3d_service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a sender may keep us waiting: ``grace_s``, a second more for each ``bytes_per_s``, ``longest_s`` in all.
+
+    Only waiting counts: what we do with a piece is not the sender's time.
+    """
+
+    grace_s: float
+    bytes_per_s: float
+    longest_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Pace":
+        """Take it from the settings."""
+        return cls(settings.body_grace_s, settings.body_bytes_per_s, settings.body_longest_s)
+
+    def allowed_s(self, size_bytes: int) -> float:
+        """Seconds of waiting that so many bytes have earned."""
+        return min(self.longest_s, self.grace_s + size_bytes / self.bytes_per_s)
+
+
+class IncomingBody:
+    """Stands between a request's ``receive`` and the API. ``has_ended``: no more of the body is to come."""
+
+    def __init__(self, scope: Scope, receive: Receive, pace: Pace) -> None:
+        headers = Headers(scope=scope)
+        self.stated_bytes = int(headers.get("content-length", "0"))  # digits alone: the parser has seen to it
+        self.has_ended = not self.stated_bytes and "transfer-encoding" not in headers
+        self._receive, self._pace = receive, pace
+        self._size_bytes, self._waited_s = 0, 0.0
+        self._whole: bytes | None = None
+
+    async def receive(self) -> Message:
+        """Give the next message. Raises ServiceError("request_too_slow")."""
+        if self._whole is not None:
+            body, self._whole = self._whole, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        if self.has_ended:
+            return await self._receive()
+        return await self._next()
+
+    async def read_whole(self, most_bytes: int) -> None:
+        """Read all of it, to be given in one piece. Raises ServiceError, and ClientDisconnect of who hangs up."""
+        if self.stated_bytes > most_bytes:
+            raise ServiceError("body_too_large", _too_large(most_bytes))
+        whole = bytearray()
+        while not self.has_ended:
+            message = await self._next()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            whole += message.get("body", b"")
+            if len(whole) > most_bytes:
+                raise ServiceError("body_too_large", _too_large(most_bytes))
+        self._whole = bytes(whole)
+
+    async def _next(self) -> Message:
+        left_s = self._pace.allowed_s(self._size_bytes) - self._waited_s
+        asked_at = time.monotonic()
+        try:
+            async with asyncio.timeout(left_s):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise ServiceError("request_too_slow") from error
+        self._waited_s += time.monotonic() - asked_at
+        self._size_bytes += len(message.get("body", b""))
+        self.has_ended = not message.get("more_body", False)
+        return message
+
+
+def _too_large(most_bytes: int) -> str:
+    return f"The body is larger than the {most_bytes // 1024} KiB that this route takes."

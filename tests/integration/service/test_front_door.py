@@ -1,0 +1,185 @@
+"""What somebody without a key can do to a real API process: little, and it costs little."""
+
+import socket
+import time
+
+import httpx
+import psutil
+import pytest
+
+from factories.floods import flood
+from factories.service_processes import Processes
+from med3d_service.api.door.protocol import LARGEST_HEAD, MOST_HEADERS
+
+MIB = 1024 * 1024
+QUICK = {"MED3D_HEAD_S": "1.5", "MED3D_BODY_GRACE_S": "1", "MED3D_SWEEP_S": "0.1"}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    made = Processes(tmp_path_factory.mktemp("data"), **QUICK)
+    yield made.start("broker", "api")
+    made.close()
+
+
+def connected(service):
+    return socket.create_connection(("127.0.0.1", service.port), timeout=30)
+
+
+def answer_of(connection):
+    """All that comes until the end, by whichever way it ends."""
+    said = b""
+    try:
+        while piece := connection.recv(65536):
+            said += piece
+    except ConnectionError:
+        pass
+    return said
+
+
+def sent(connection, pieces):
+    """Send as far as it is taken."""
+    try:
+        for piece in pieces:
+            connection.sendall(piece)
+    except ConnectionError:
+        pass
+
+
+def status(answer):
+    return answer.split(b"\r\n")[0].split(b" ")[1] if answer else b""
+
+
+def memory_mib(service):
+    return psutil.Process(service.running["api"].pid).memory_info().rss / MIB
+
+
+def log_bytes(service):
+    return (service.data_dir / "api.log").stat().st_size
+
+
+def test_sixty_mib_of_nested_json_without_a_key_are_not_read(service):
+    before_mib, began = memory_mib(service), time.monotonic()
+    with connected(service) as connection:
+        head = b"POST /cohorts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        sent(connection, [head % (60 * MIB), *[b"[" * MIB] * 30, *[b"]" * MIB] * 30])
+        answer = answer_of(connection)
+    assert status(answer) == b"401"
+    assert b"missing_key" in answer
+    assert service.client.get("/healthz").status_code == 200
+    assert time.monotonic() - began < 4
+    assert memory_mib(service) - before_mib < 60
+
+
+def test_a_header_without_an_end_is_cut_off(service):
+    before_mib, began = memory_mib(service), time.monotonic()
+    with connected(service) as connection:
+        sent(connection, [b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ", *[b"a" * MIB] * 200])
+        answer = answer_of(connection)
+    assert time.monotonic() - began < 4
+    assert status(answer) == b"431"
+    assert b"headers_too_large" in answer
+    assert memory_mib(service) - before_mib < 30
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([(f"x-{n}", "1") for n in range(MOST_HEADERS - 8)], 200),
+        ([(f"x-{n}", "1") for n in range(MOST_HEADERS + 1)], 431),
+        ([("x-large", "a" * (LARGEST_HEAD - 2000))], 200),
+        ([("x-large", "a" * LARGEST_HEAD)], 431),
+    ],
+)
+def test_so_many_and_so_large_headers_are_taken_and_no_more(service, headers, expected):
+    answer = httpx.get(f"{service.url}/healthz", headers=headers)
+    assert answer.status_code == expected
+
+
+def test_what_is_no_http_is_answered_and_does_not_fill_the_log(service):
+    before = log_bytes(service)
+    for _ in range(200):
+        with connected(service) as connection:
+            sent(connection, [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"])
+            assert status(answer_of(connection)) == b"400"
+    assert log_bytes(service) - before < 2000
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
+def test_who_never_ends_a_head_is_not_waited_for(service, begun):
+    with connected(service) as connection:
+        began = time.monotonic()
+        sent(connection, [begun])
+        answer_of(connection)
+        assert time.monotonic() - began < 5
+
+
+def test_who_stops_sending_a_body_is_told(service):
+    head = (
+        f"POST /cohorts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key}\r\n"
+        "Content-Type: {kind}\r\nContent-Length: 1000\r\n\r\n"
+    )
+    for path, kind in (("/cohorts", "application/json"), ("/studies", "multipart/form-data; boundary=b")):
+        with connected(service) as connection:
+            sent(connection, [head.replace("/cohorts", path).replace("{kind}", kind).encode() + b"--b\r\n"])
+            answer = answer_of(connection)
+        assert status(answer) == b"408", answer
+        assert b"request_too_slow" in answer
+
+
+def test_json_is_one_mib_at_most_and_more_is_not_waited_for(service):
+    large = b'{"name": "' + b"a" * MIB + b'"}'
+    assert service.client.post("/cohorts", content=large).json()["code"] == "body_too_large"
+    chunked = service.client.post("/cohorts", content=iter([large[: MIB // 2]] * 3))
+    assert (chunked.status_code, chunked.json()["code"]) == (413, "body_too_large")
+    assert service.client.post("/cohorts", content=b'{"name": "' + b"a" * 1000 + b'"}').status_code == 422
+
+
+def test_two_thousand_that_say_nothing_and_two_hundred_that_never_stop_shut_nobody_out(service):
+    before = log_bytes(service)
+    with flood(service.port, idle=2000, flooding=200):
+        took_s = []
+        for number in range(10):
+            began = time.monotonic()
+            answer = httpx.post(
+                f"{service.url}/cohorts",
+                headers={"Authorization": f"Bearer {service.key}"},
+                json={"name": f"flooded-{number}"},
+                timeout=30,
+            )
+            took_s.append(time.monotonic() - began)
+            assert answer.status_code == 201, answer.text
+            time.sleep(0.3)
+    assert max(took_s) < 2, took_s
+    assert log_bytes(service) - before < 20_000
+
+
+def test_who_is_known_keeps_the_place_that_a_flood_wants(tmp_path):
+    service = Processes(tmp_path, **QUICK, MED3D_CONNECTIONS="40", MED3D_CONNECTIONS_PER_ADDRESS="20").start(
+        "broker", "api"
+    )
+    try:
+        head = f"POST /studies HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key}\r\n"
+        kind = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 100\r\n\r\n"
+        with connected(service) as uploading:
+            sent(uploading, [(head + kind).encode()])
+            time.sleep(0.2)
+            strangers = [connected(service) for _ in range(60)]
+            sent(uploading, [b"--b--\r\n" + b" " * 93])
+            assert status(answer_of(uploading)) == b"422", "it was read to its end"
+            ended = sum(_has_ended(stranger) for stranger in strangers)
+            assert ended >= 40, "the first ones made room for those who came after"
+            for stranger in strangers:
+                stranger.close()
+    finally:
+        service.close()
+
+
+def _has_ended(connection):
+    connection.settimeout(0.05)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
