@@ -123,6 +123,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The run's images were no DICOM, so there is no study to file an object in.",
         "Take /runs/{id}/report.pdf or /runs/{id}/fhir.",
     ),
+    "several_patients": (
+        409,
+        "The images of the study name several patients: there is none to file an answer for.",
+        "Read /studies/{id}/patients; correct the study at the PACS, and send all of it again.",
+    ),
     "not_requeueable": (
         409,
         "Only a run that has failed or was cancelled, and that no other run stands for, can be requeued.",

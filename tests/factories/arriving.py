@@ -9,7 +9,7 @@ from pydicom.filewriter import dcmwrite
 from sqlalchemy import select
 
 from factories.dicom_series import head_like, ras_affine, slice_datasets
-from factories.service import migrated
+from factories.service import MemoryBroker, migrated
 from factories.work import BUNDLE
 from med3d_service.network.pulls.underway import is_being_pulled
 from med3d_service.runs.bundles import register_bundles
@@ -58,6 +58,7 @@ class Intake:
         self.arrivals = Arrivals(
             self.settings, self.keys.originals, self.database, self.store, self.vault, self.rules, self.settling
         )
+        self.broker = MemoryBroker()
         with self.database.write() as session:
             register_bundles(session, [BUNDLE])
 

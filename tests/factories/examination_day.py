@@ -5,6 +5,7 @@ from sqlalchemy import select
 from factories.arriving import Intake
 from factories.service import LEASES, MemoryBroker, completed, preprocessed, refused, worker
 from factories.work import BUNDLE
+from med3d_contract.results import Refusal
 from med3d_service.runs import transitions
 from med3d_service.storage.arrival_tables import AppraisalRow
 from med3d_service.storage.tables import RunRow, StudyRow
@@ -34,6 +35,10 @@ class ExaminationDay:
         """The courier makes the working copies that are due."""
         with self.intake.database.write() as session:
             for study in session.scalars(select(StudyRow).where(StudyRow.working_status == "waiting")):
+                if study.refusal is not None:
+                    study.working_status = "refused"
+                    transitions.refuse_study(session, study.id, Refusal.model_validate(study.refusal))
+                    continue
                 study.working_status, study.working_key = "ready", "working/x.tar"
                 study.working_sha256 = study.digest
         self.sweep()

@@ -26,6 +26,7 @@ from med3d_service.api.routes import (
     dicomweb,
     erasure,
     hooks,
+    patients,
     pulls,
     reports,
     reprocessing,
@@ -90,6 +91,7 @@ def build_app(service: Service) -> FastAPI:
 def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
     return (
         studies.router,
+        patients.router,
         erasure.router,
         subjects.router,
         dicomweb.router,

@@ -29,6 +29,7 @@ class ArrivalRow(Base):
     final_at: Mapped[float | None]  # somebody said that nothing else will come, a usable T1 neither
     wait_until: Mapped[float | None]  # how long it may wait for a usable T1
     fault: Mapped[str | None] = mapped_column(String(64))  # inconsistent_study, several_patients
+    repair_from: Mapped[float | None]  # at fault: what comes after this may be the study corrected
     study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id"), index=True)  # the version that has the run
     late_study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id"))  # a later one, while it has none
     run_id: Mapped[str | None] = mapped_column(ID)
@@ -43,6 +44,7 @@ class ArrivedInstanceRow(Base):
     arrival_id: Mapped[str] = mapped_column(ForeignKey("arrivals.id"), primary_key=True)
     digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
     sop_index: Mapped[str] = mapped_column(DIGEST)
+    patient_index: Mapped[str | None] = mapped_column(DIGEST)
     upload_id: Mapped[str] = mapped_column(ID, unique=True)
     stored_sha256: Mapped[str] = mapped_column(DIGEST)
     stored_bytes: Mapped[int] = mapped_column(BigInteger)
@@ -51,6 +53,7 @@ class ArrivedInstanceRow(Base):
     priority: Mapped[int | None]
     bundle: Mapped[str | None] = mapped_column(String(300))
     arrived_at: Mapped[float]
+    seen_at: Mapped[float | None]  # sent once more, while its study was at fault
 
 
 class AppraisalRow(Base):

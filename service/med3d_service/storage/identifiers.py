@@ -30,18 +30,19 @@ class IdentifierVault:
         """HMAC-SHA256 of the identifier, blanks and case evened out: equal identifiers meet, nothing can be read."""
         return hmac.new(self._index_key, f"{kind}\0{text.strip().casefold()}".encode(), hashlib.sha256).hexdigest()
 
-    def keep(self, session: Session, study_id: str, kind: str, text: str) -> None:
-        """Keep an identifier of a study in place of the one of this kind, if any."""
+    def keep(self, session: Session, study_id: str, kind: str, *texts: str) -> None:
+        """Keep an identifier of a study in place of what there is of this kind; several where the images contradict."""
         session.execute(delete(IdentifierRow).where(IdentifierRow.study_id == study_id, IdentifierRow.kind == kind))
-        nonce = os.urandom(NONCE_BYTES)
-        session.add(
-            IdentifierRow(
-                study_id=study_id,
-                kind=kind,
-                blind_index=self.blind_index(kind, text) if kind in INDEXED else None,
-                ciphertext=nonce + self._cipher.encrypt(nonce, text.encode(), _bound_to(study_id, kind)),
+        for text in texts:
+            nonce = os.urandom(NONCE_BYTES)
+            session.add(
+                IdentifierRow(
+                    study_id=study_id,
+                    kind=kind,
+                    blind_index=self.blind_index(kind, text) if kind in INDEXED else None,
+                    ciphertext=nonce + self._cipher.encrypt(nonce, text.encode(), _bound_to(study_id, kind)),
+                )
             )
-        )
 
     def read(self, session: Session, study_id: str, kind: str) -> str | None:
         """Read an identifier of a study."""

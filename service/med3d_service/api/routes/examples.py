@@ -11,6 +11,13 @@ LINKS = {
     "events": f"/runs/{RUN_ID}/events",
 }
 
+STUDY_PATIENTS = {
+    "study_id": STUDY_ID,
+    "items": [
+        {"patient_id": "P-1", "name": "Doe^Jane", "birth_date": "19700102"},
+        {"patient_id": "P-2", "name": "Roe^Richard", "birth_date": "19651130"},
+    ],
+}
 SUBMITTED: dict[str, Any] = {"study_id": STUDY_ID, "run_id": RUN_ID, "status": "queued", "links": LINKS}
 
 RUN: dict[str, Any] = {

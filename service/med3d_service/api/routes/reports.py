@@ -26,7 +26,7 @@ def _described(media_type: str, description: str) -> dict[str, object]:
     "/runs/{run_id}/sr",
     summary="A run's answer as DICOM SR",
     response_class=Response,
-    responses=problems("unknown_run", "not_answered", "no_dicom_study", *AUTH_CODES)
+    responses=problems("unknown_run", "not_answered", "no_dicom_study", "several_patients", *AUTH_CODES)
     | {200: _described("application/dicom", "Comprehensive 3D SR (TID 1500), the very object that peers are sent")},
 )
 def structured_report(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
@@ -59,7 +59,7 @@ def page(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
     "/runs/{run_id}/fhir",
     summary="A run's answer as FHIR R4",
     response_class=Response,
-    responses=problems("unknown_run", "not_answered", *AUTH_CODES)
+    responses=problems("unknown_run", "not_answered", "several_patients", *AUTH_CODES)
     | {200: _described(FHIR, "Bundle of DiagnosticReport, Observations, Device and Provenance")},
 )
 def fhir(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
@@ -68,7 +68,7 @@ def fhir(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
     def made(library: ReportLibrary) -> bytes:
         from med3d_service.results.reports.fhir import fhir_json
 
-        return fhir_json(library.facts(run_id))
+        return fhir_json(library.facts_of_one_patient(run_id))
 
     return _private(_made(service, caller, run_id, made), FHIR, f"{run_id}.json")
 

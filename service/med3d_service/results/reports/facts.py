@@ -15,6 +15,7 @@ from med3d_contract.work import PreprocessedObject, SourceSeries
 from med3d_service.runs.views import bundle_ref
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
+from med3d_service.studies.working_copy.messages import PATIENTS, NamedPatient
 from med3d_store.object_store import ObjectStore, StoreError
 
 log = structlog.get_logger()
@@ -58,6 +59,7 @@ class ReportFacts:
     """One answered run. ``result`` is without estimates of demonstration heads: those are never handed on.
 
     study: None where the images were no DICOM. predecessor: id of the answered run that this one supersedes.
+    patients: all whom the images name where they are several, else empty; the run is refused, and filed for nobody.
     """
 
     run_id: str
@@ -73,6 +75,7 @@ class ReportFacts:
     study: StudyIdentity | None
     source: SourceImages | None
     predecessor: str | None
+    patients: tuple[PatientIdentity, ...] = ()
     pictures: BrainPictures | None = None
     cohort: ReferenceCohort | None = None
 
@@ -112,6 +115,7 @@ class FactsReader:
         if found is None or found[0].status not in ANSWERED:
             return None
         run, study, bundle = found
+        everyone = patients_of(session, self._vault, study)
         assert run.finished_at is not None
         return ReportFacts(
             run_id=run.id,
@@ -123,7 +127,8 @@ class FactsReader:
             series=None if run.series is None else SeriesReport.model_validate(run.series),
             quality=None if run.quality is None else Quality.model_validate(run.quality),
             provenance=None if run.provenance is None else Provenance.model_validate(run.provenance),
-            patient=self._patient(session, study),
+            patient=_patient(session, self._vault, study),
+            patients=everyone if len(everyone) > 1 else (),
             study=self._study(session, study),
             source=self._source(session, run),
             predecessor=_predecessor(session, run.id),
@@ -133,15 +138,6 @@ class FactsReader:
 
     def _identifier(self, session: Session, study_id: str, kind: str) -> str:
         return self._vault.read(session, study_id, kind) or ""
-
-    def _patient(self, session: Session, study: StudyRow) -> PatientIdentity:
-        return PatientIdentity(
-            patient_id=self._identifier(session, study.id, "patient_id"),
-            issuer=self._identifier(session, study.id, "issuer_of_patient_id"),
-            name=self._identifier(session, study.id, "patient_name"),
-            birth_date=self._identifier(session, study.id, "birth_date"),
-            sex=study.found_sex or "",
-        )
 
     def _study(self, session: Session, study: StudyRow) -> StudyIdentity | None:
         study_uid = self._identifier(session, study.id, "study_uid")
@@ -186,6 +182,29 @@ class FactsReader:
             return ReferenceCohort.model_validate_json(self._store.get(reference_cohort_key(bundle_digest)))
         except (StoreError, ValidationError):
             return None  # an older worker's bundle: the page goes without
+
+
+def patients_of(session: Session, vault: IdentifierVault, study: StudyRow) -> tuple[PatientIdentity, ...]:
+    """The patient whom a study's images name; all of them where they are several, none where they name nobody."""
+    several = vault.read(session, study.id, PATIENTS)
+    if several is not None:
+        named = [NamedPatient.model_validate(one) for one in json.loads(several)]
+        return tuple(PatientIdentity(one.patient_id, "", one.name, one.birth_date) for one in named)
+    one = _patient(session, vault, study)
+    return (one,) if one.patient_id or one.name or one.birth_date else ()
+
+
+def _patient(session: Session, vault: IdentifierVault, study: StudyRow) -> PatientIdentity:
+    def identifier(kind: str) -> str:
+        return vault.read(session, study.id, kind) or ""
+
+    return PatientIdentity(
+        patient_id=identifier("patient_id"),
+        issuer=identifier("issuer_of_patient_id"),
+        name=identifier("patient_name"),
+        birth_date=identifier("birth_date"),
+        sex=study.found_sex or "",
+    )
 
 
 def handed_on(result: Result | None) -> Result | None:

@@ -17,7 +17,7 @@ from med3d_store.object_store import ObjectStore
 
 
 class ReportUnavailableError(Exception):
-    """There is no such report of this run. ``code``: not_answered or no_dicom_study."""
+    """There is no such report of this run. ``code``: not_answered, no_dicom_study or several_patients."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -65,6 +65,13 @@ class ReportLibrary:
             raise ReportUnavailableError("not_answered")
         return facts
 
+    def facts_of_one_patient(self, run_id: str) -> ReportFacts:
+        """Gather the facts of what is filed under a patient. Raises ReportUnavailableError."""
+        facts = self.facts(run_id)
+        if facts.patients:
+            raise ReportUnavailableError("several_patients")
+        return facts
+
     def content(self, run_id: str, kind: Kind) -> bytes:
         """Return the DICOM file, or the JSON of the event. Raises ReportUnavailableError."""
         if kind is Kind.EVENT:
@@ -76,7 +83,7 @@ class ReportLibrary:
         if kept is not None:
             return kept
         try:
-            made = _renderers()[kind](self.facts(run_id))
+            made = _renderers()[kind](self.facts_of_one_patient(run_id))
         except NoDicomStudyError as error:
             raise ReportUnavailableError("no_dicom_study") from error
         self._keep(key, made)

@@ -224,11 +224,9 @@ class Arrivals:
             recorded = self._journal.record(entry)
             while recorded.finding is Finding.SAME_UID:
                 told_apart = self._told_apart(entry, recorded)
-                if len(told_apart) < len(recorded.rivals):
-                    recorded = replace(recorded, finding=Finding.KNOWN)  # sent anew with other headers
-                else:
-                    entry = replace(entry, told_apart=entry.told_apart | told_apart)
-                    recorded = self._journal.record(entry)
+                same = {digest for digest, _ in recorded.rivals} - told_apart
+                entry = replace(entry, told_apart=entry.told_apart | told_apart, same_pixels=entry.same_pixels | same)
+                recorded = self._journal.record(entry)
         except OperationalError as error:
             if _is_full(error):  # then it surely is not committed; else it may be, and the sweep finds out
                 self._originals.remove(entry.upload_id)

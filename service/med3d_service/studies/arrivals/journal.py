@@ -24,7 +24,10 @@ INCONSISTENT, SEVERAL_PATIENTS = "inconsistent_study", "several_patients"
 
 @dataclass(frozen=True)
 class Entry:
-    """One instance that lies in the store. ``told_apart``: stored instances of its SOP UID that have other pixels."""
+    """One instance that lies in the store.
+
+    ``told_apart`` and ``same_pixels``: digests of stored instances of its SOP UID that have other pixels, or the same.
+    """
 
     site: str
     source: str
@@ -40,6 +43,7 @@ class Entry:
     priority: int | None
     bundle: str | None
     told_apart: frozenset[str] = frozenset()
+    same_pixels: frozenset[str] = frozenset()
     sender: str = ""  # for the audit trail
 
     @property
@@ -135,10 +139,14 @@ class ArrivalJournal:
                 for key in sorted({entry.study for entry in entries})  # the same order for all: nobody waits in a ring
             }
             answers = [studies[entry.study].judge(connection, entry, now) for entry in entries]
-            rows = [row for study in studies.values() for row in study.rows]
-            if rows:
-                connection.execute(_ADD_INSTANCE, rows)
-                connection.execute(_CHANGE_STUDY, [study.changes(now) for study in studies.values() if study.rows])
+            for statement, rows in (
+                (_SEE_INSTANCE, [row for study in studies.values() for row in study.seen]),
+                (_REPLACE_INSTANCE, [row for study in studies.values() for row in study.replaced]),
+                (_ADD_INSTANCE, [row for study in studies.values() for row in study.rows]),
+                (_CHANGE_STUDY, [study.changes(now) for study in studies.values() if study.rows or study.seen]),
+            ):
+                if rows:
+                    connection.execute(statement, rows)
             return answers
 
 
@@ -151,6 +159,9 @@ class _Study:
         self._fault = fault
         self._added: list[tuple[str, str, str]] = []
         self.rows: list[dict[str, Any]] = []
+        self.seen: list[dict[str, Any]] = []
+        """Known instances that came again while the study is at fault."""
+        self.replaced: list[dict[str, Any]] = []
 
     @classmethod
     def found_or_made(cls, connection: Connection, entry: Entry, now: float) -> "_Study":
@@ -169,17 +180,32 @@ class _Study:
         """Say what comes of an entry, and note its row where it is new."""
         known = self._known(connection, entry)
         if any(digest == entry.digest for digest, _, _ in known):
+            if self._fault is not None:
+                self.seen.append(self._named(entry.digest) | {"now": now, "patient_index": entry.patient_index})
             return Recorded(Finding.KNOWN, self._id)
         rivals = [(digest, upload_id) for digest, sop_index, upload_id in known if sop_index == entry.sop_index]
-        unseen = tuple(rival for rival in rivals if rival[0] not in entry.told_apart)
+        unseen = tuple(rival for rival in rivals if rival[0] not in entry.told_apart | entry.same_pixels)
         if unseen:
             return Recorded(Finding.SAME_UID, self._id, rivals=unseen)
-        fault = INCONSISTENT if rivals else self._other_patient(entry)
+        replaced = [digest for digest, _ in rivals if digest in entry.same_pixels]
+        if replaced and self._fault is None:
+            return Recorded(Finding.KNOWN, self._id)  # sent anew with other headers
+        self._replace(replaced)
+        fault = INCONSISTENT if len(replaced) < len(rivals) else self._other_patient(entry)
         self._fault = self._fault or fault
         self._added.append((entry.digest, entry.sop_index, entry.upload_id))
         row = {name: getattr(entry, name) for name in _OF_THE_ENTRY}
         self.rows.append(row | {"arrival_id": self._id, "arrived_at": now})
         return Recorded(Finding.NEW, self._id, fault)
+
+    def _named(self, digest: str) -> dict[str, Any]:
+        return {"arrival_id": self._id, "digest": digest}
+
+    def _replace(self, digests: Sequence[str]) -> None:
+        """Let the corrected instance of a study at fault take the place of the one with its UID and pixels."""
+        self.replaced += [self._named(digest) for digest in digests]
+        self._added = [one for one in self._added if one[0] not in digests]
+        self.rows = [row for row in self.rows if row["digest"] not in digests]
 
     def changes(self, now: float) -> dict[str, Any]:
         """What the study's row becomes."""
@@ -187,7 +213,7 @@ class _Study:
             "id": self._id,
             "status": ArrivalStatus.RECEIVING.value,
             "now": now,
-            "more": len(self.rows),
+            "more": len(self.rows) - len(self.replaced),
             "patient_index": self._patient_index,
             "fault": self._fault,
         }
@@ -209,6 +235,7 @@ class _Study:
 _OF_THE_ENTRY = (
     "digest",
     "sop_index",
+    "patient_index",
     "upload_id",
     "stored_sha256",
     "stored_bytes",
@@ -234,7 +261,12 @@ _FIND_INSTANCES = text(
     "WHERE arrival_id = :arrival_id AND (digest = :digest OR sop_index = :sop_index)"
 )
 _ADD_INSTANCE = text(
-    "INSERT INTO arrived_instances (arrival_id, digest, sop_index, upload_id, stored_sha256, stored_bytes, size_bytes, "
-    "rule, priority, bundle, arrived_at) VALUES (:arrival_id, :digest, :sop_index, :upload_id, :stored_sha256, "
-    ":stored_bytes, :size_bytes, :rule, :priority, :bundle, :arrived_at)"
+    "INSERT INTO arrived_instances (arrival_id, digest, sop_index, patient_index, upload_id, stored_sha256, "
+    "stored_bytes, size_bytes, rule, priority, bundle, arrived_at) VALUES (:arrival_id, :digest, :sop_index, "
+    ":patient_index, :upload_id, :stored_sha256, :stored_bytes, :size_bytes, :rule, :priority, :bundle, :arrived_at)"
 )
+_SEE_INSTANCE = text(
+    "UPDATE arrived_instances SET seen_at = :now, patient_index = :patient_index "
+    "WHERE arrival_id = :arrival_id AND digest = :digest"
+)
+_REPLACE_INSTANCE = text("DELETE FROM arrived_instances WHERE arrival_id = :arrival_id AND digest = :digest")

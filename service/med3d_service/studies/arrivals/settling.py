@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import ColumnElement, insert, or_, select
+from sqlalchemy import ColumnElement, distinct, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.identity import study_digest
@@ -19,14 +19,16 @@ from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.starting import start_run
-from med3d_service.runs.transitions import refuse_study, supersede
+from med3d_service.runs.transitions import supersede
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.copy_states import ANY, CopyStatus, move_copy
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow, UploadRow
 from med3d_service.studies.arrivals.originals import original_key
+from med3d_service.studies.arrivals.repairing import standing_after_repair
 from med3d_service.studies.arrivals.states import ArrivalStatus, mark_settled
+from med3d_service.studies.counting import in_words
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 
 log = structlog.get_logger()
@@ -34,9 +36,9 @@ MOST_IN_A_QUERY = 500
 Rows = Sequence[ArrivedInstanceRow]
 REFUSALS = {
     "inconsistent_study": "Two instances have one SOP Instance UID but different pixels. Find out at the PACS which of "
-    "them is right, and send the study again.",
-    "several_patients": "Instances of one Study Instance UID name more than one patient. Correct the study at the PACS "
-    "and send it again.",
+    "them is right, and send all of the study again.",
+    "several_patients": "The images of this study name {patients} patients under one Study Instance UID. Correct the "
+    "study at the PACS, and send all of it again: it then takes the place of this one.",
 }
 
 
@@ -92,6 +94,8 @@ class Settling:
             return Completion(arrival.id, arrival.study_id, arrival.run_id)
 
     def _settled(self, session: Session, arrival: ArrivalRow) -> None:
+        if arrival.fault is not None and not _repair(session, arrival):
+            arrival.repair_from = session.execute(select(db_now())).scalar_one()
         rows = session.scalars(
             select(ArrivedInstanceRow).where(
                 ArrivedInstanceRow.arrival_id == arrival.id,
@@ -103,11 +107,9 @@ class Settling:
             return
         digest = study_digest(row.digest for row in rows)
         current = None if arrival.study_id is None else _study(session, arrival.study_id)
-        if current is None:
-            study = self._found_or_made(session, arrival, digest, rows)
-            arrival.study_id = study.id
-            arrival.wait_until = session.execute(select(db_now())).scalar_one() + self._settings.t1_wait_s
-            arrival.run_id = self._run(session, study, rows).id
+        mended = arrival.fault is None and current is not None and _is_at_fault(current)
+        if current is None or mended:
+            self._stand_for(session, arrival, digest, rows)
         elif (late := _late_version(session, arrival)) is not None:
             if late.digest != digest:
                 self._extended(session, arrival, late, ANY, digest, rows)
@@ -116,13 +118,22 @@ class Settling:
         elif not self._extended(session, arrival, current, {CopyStatus.PARKED}, digest, rows):
             self._add_late(session, arrival, digest, rows)
 
+    def _stand_for(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> None:
+        """Let a study of these instances stand for the arrival, with a run; one at fault before it is superseded."""
+        study, before = self._found_or_made(session, arrival, digest, rows), arrival.study_id
+        run = self._run(session, study, rows)
+        if before is not None:
+            supersede(session, before, run)
+        arrival.study_id, arrival.late_study_id, arrival.run_id = study.id, None, run.id
+        arrival.wait_until = session.execute(select(db_now())).scalar_one() + self._settings.t1_wait_s
+
     def _found_or_made(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> StudyRow:
         """The study of just these instances, by whatever way it came."""
         query = select(StudyRow).where(StudyRow.site == arrival.site, StudyRow.digest == digest)
         found = session.scalars(query).one_or_none()
         if found is not None:
             return found
-        refusal = _fault_of(arrival)
+        refusal = _fault_of(session, arrival)
         study = StudyRow(
             id=str(uuid.uuid4()),
             site=arrival.site,
@@ -130,7 +141,7 @@ class Settling:
             created_at=session.execute(select(db_now())).scalar_one(),
             files=len(rows),
             skipped_files=0,
-            working_status=CopyStatus.WAITING if refusal is None else CopyStatus.REFUSED,
+            working_status=CopyStatus.WAITING,  # at fault, too: a courier reads whose the images are, and refuses it
             working_tries=0,
             refusal=None if refusal is None else refusal.model_dump(mode="json"),
         )
@@ -162,12 +173,12 @@ class Settling:
             supersede(session, study.id, run)
             arrival.run_id = run.id
             return True
-        refusal = _fault_of(arrival)
+        refusal = _fault_of(session, arrival)
         moved = move_copy(
             session,
             study.id,
             before,
-            CopyStatus.WAITING if refusal is None else CopyStatus.REFUSED,
+            CopyStatus.WAITING,
             digest=digest,
             files=len(rows),
             working_tries=0,
@@ -176,8 +187,6 @@ class Settling:
         if not moved:
             return False
         _add_instances(session, study.id, rows)
-        if refusal is not None:
-            refuse_study(session, study.id, refusal)
         appraisal = session.get(AppraisalRow, study.id)
         if appraisal is not None:
             appraisal.eligible, appraisal.sent_at, appraisal.tries = None, None, 0
@@ -215,11 +224,39 @@ def _study(session: Session, study_id: str) -> StudyRow:
 def _late_version(session: Session, arrival: ArrivalRow) -> StudyRow | None:
     """The version that waits for its verdict, unless its images are gone."""
     late = None if arrival.late_study_id is None else _study(session, arrival.late_study_id)
+    if late is not None and arrival.fault is None and _is_at_fault(late):  # it was corrected before it was looked at
+        arrival.late_study_id = late = None
     return None if late is None or late.input_removed_at is not None else late
 
 
-def _fault_of(arrival: ArrivalRow) -> Refusal | None:
-    return None if arrival.fault is None else Refusal(code=arrival.fault, reason=REFUSALS[arrival.fault])
+def _fault_of(session: Session, arrival: ArrivalRow) -> Refusal | None:
+    if arrival.fault is None:
+        return None
+    counted = select(func.count(distinct(ArrivedInstanceRow.patient_index)))
+    patients = session.execute(counted.where(ArrivedInstanceRow.arrival_id == arrival.id)).scalar_one()
+    return Refusal(code=arrival.fault, reason=REFUSALS[arrival.fault].format(patients=in_words(patients)))
+
+
+def _is_at_fault(study: StudyRow) -> bool:
+    return study.refusal is not None and study.refusal["code"] in REFUSALS
+
+
+def _repair(session: Session, arrival: ArrivalRow) -> bool:
+    """Take the fault from an arrival that was sent again as corrected, and what is not of it any more."""
+    rows = session.scalars(select(ArrivedInstanceRow).where(ArrivedInstanceRow.arrival_id == arrival.id)).all()
+    standing = standing_after_repair(rows, arrival.repair_from or 0.0)
+    if standing is None:
+        return False
+    kept = {row.digest for row in standing}
+    for row in rows:
+        if row.digest not in kept:
+            session.delete(row)
+    session.flush()
+    arrival.fault = arrival.repair_from = None
+    arrival.instances = len(standing)
+    arrival.patient_index = next((row.patient_index for row in standing if row.patient_index), None)
+    log.info("arrival_repaired", arrival_id=arrival.id, instances=len(standing))
+    return True
 
 
 def _add_instances(session: Session, study_id: str, rows: Rows) -> None:

@@ -24,12 +24,13 @@ from med3d_contract.ages import AgeReading, agreed_age, read_age, storable_age
 from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_service.storage.sealed import SealBrokenError, SealedReader
 from med3d_service.studies.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
-from med3d_service.studies.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Report
+from med3d_service.studies.working_copy.messages import IDENTIFYING, Finding, Job, Limits, NamedPatient, Report
 from med3d_service.studies.working_copy.mgh import clean_mgh
 from med3d_service.studies.working_copy.nifti import UnreadableNiftiError, clean_nifti
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 
 _DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+MOST_PATIENTS = 20
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -131,7 +132,8 @@ class _Copier:
             finding = Finding.UNREADABLE_FILE if self._unreadable else Finding.NO_IMAGES
             return Report(finding=finding, skipped=skipped)
         if _are_several(self._identities):
-            return Report(finding=Finding.SEVERAL_PATIENTS, skipped=skipped)
+            named = {"patients": _named(self._identities), **self._identifying()}
+            return Report(finding=Finding.SEVERAL_PATIENTS, skipped=skipped, **named)
         return Report(
             finding=Finding.COPIED,
             copied=self._copied,
@@ -175,6 +177,15 @@ def _are_several(identities: set[Identity]) -> bool:
     sexes = {one.sex.upper() for one in identities} & {"F", "M"}
     born = {one.birth_date for one in identities if one.birth_date}
     return len({one.study_uid for one in identities}) > 1 and (len(sexes) > 1 or len(born) > 1)
+
+
+def _named(identities: set[Identity]) -> tuple[NamedPatient, ...]:
+    """The patients that the images name, in a stable order; a few of them where a whole archive was sent."""
+    told = {(one.patient_id, one.patient_name, one.birth_date) for one in identities}
+    return tuple(
+        NamedPatient(patient_id=patient_id, name=name, birth_date=born)
+        for patient_id, name, born in sorted(told)[:MOST_PATIENTS]
+    )
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

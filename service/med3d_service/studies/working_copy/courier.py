@@ -19,7 +19,8 @@ from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
-from med3d_service.studies.working_copy.messages import IDENTIFYING, Finding, Job, Limits, Member, Report
+from med3d_service.studies.counting import in_words
+from med3d_service.studies.working_copy.messages import IDENTIFYING, PATIENTS, Finding, Job, Limits, Member, Report
 from med3d_service.studies.working_copy.sandbox import Sandbox
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore
 
@@ -33,18 +34,19 @@ REFUSALS = {
         "What the service stored of this study is damaged or gone. "
         "The operator brings it back from a backup and requeues the run; or export the study anew and send it again."
     ),
-    Finding.SEVERAL_PATIENTS: "The upload holds images of more than one patient. Send one study at a time.",
+    Finding.SEVERAL_PATIENTS: "The upload holds images of {patients} patients. Send one study at a time.",
 }
 
 
 @dataclass(frozen=True)
 class StudyToCopy:
-    """A study in the courier's hands until its lease ends."""
+    """A study in the courier's hands until its lease ends. ``refusal``: what was found at fault as it arrived."""
 
     study_id: str
     digest: str
     uploads: tuple[UploadRow, ...]
     members: tuple[Member, ...]
+    refusal: Refusal | None = None
 
 
 def sandbox_of(settings: Settings) -> Sandbox:
@@ -85,10 +87,10 @@ class Courier:
         shutil.rmtree(fetched, ignore_errors=True)
         try:
             report = self._copied(study, target, fetched)
-            if report.finding is Finding.COPIED:
+            if report.finding is Finding.COPIED and study.refusal is None:
                 self._keep(study, report, target)
             else:
-                self._refuse(study, report.finding)
+                self._refuse(study, report)
         except Exception:
             self._give_back(study)  # store or disk failed us, not the study
             raise
@@ -121,7 +123,7 @@ class Courier:
             if study is None:
                 return None
             if study.working_tries >= MAX_TRIES:  # it takes the courier with it each time
-                refusal = _refusal(Finding.UNREADABLE_FILE)
+                refusal = _preset(study) or _refusal(Report(finding=Finding.UNREADABLE_FILE))
                 move_copy(session, study.id, TO_BE_COPIED, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json"))
                 refuse_study(session, study.id, refusal)
                 return None
@@ -195,19 +197,28 @@ class Courier:
             if not ours:
                 log.info("working_copy_overtaken", study_id=study.study_id)
                 return
-            for kind in IDENTIFYING:
-                if getattr(report, kind):
-                    self._vault.keep(session, study.study_id, kind, getattr(report, kind))
+            self._keep_identity(session, study, report)
             if report.uids:
                 self._vault.keep(session, study.study_id, "uids", json.dumps(report.uids))
         log.info("working_copy_made", study_id=study.study_id, images=report.copied, skipped=report.skipped)
 
-    def _refuse(self, study: StudyToCopy, finding: Finding) -> None:
-        refusal = _refusal(finding)
+    def _keep_identity(self, session: Session, study: StudyToCopy, report: Report) -> None:
+        for kind in IDENTIFYING:
+            if getattr(report, kind):
+                self._vault.keep(session, study.study_id, kind, getattr(report, kind))
+        if report.patients:  # found by each of their ids, and named to those who may
+            named = [patient.model_dump() for patient in report.patients]
+            self._vault.keep(session, study.study_id, PATIENTS, json.dumps(named))
+            ids = sorted({patient.patient_id for patient in report.patients} - {""})
+            self._vault.keep(session, study.study_id, "patient_id", *ids)
+
+    def _refuse(self, study: StudyToCopy, report: Report) -> None:
+        refusal = study.refusal or _refusal(report)
         with self._database.write() as session:
             if not self._leave(session, study, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json")):
                 log.info("working_copy_overtaken", study_id=study.study_id)
                 return
+            self._keep_identity(session, study, report)
             refuse_study(session, study.study_id, refusal)
         log.info("study_refused", study_id=study.study_id, code=refusal.code)
 
@@ -226,8 +237,15 @@ def _to_copy(session: Session, study: StudyRow) -> StudyToCopy:
         Member(container=places[row.upload_id], kind=row.kind, offset_bytes=row.offset_bytes, size_bytes=row.size_bytes)
         for row, _ in found
     )
-    return StudyToCopy(study.id, study.digest, tuple(uploads.values()), members)
+    return StudyToCopy(study.id, study.digest, tuple(uploads.values()), members, _preset(study))
 
 
-def _refusal(finding: Finding) -> Refusal:
-    return Refusal(code=finding.value, reason=REFUSALS[finding])
+def _preset(study: StudyRow) -> Refusal | None:
+    """What was found at fault as the study arrived: the courier reads whose it is, and refuses it."""
+    return None if study.refusal is None else Refusal.model_validate(study.refusal)
+
+
+def _refusal(report: Report) -> Refusal:
+    ids = {patient.patient_id.casefold() for patient in report.patients} - {""}
+    count = len(ids) if len(ids) > 1 else len(report.patients)
+    return Refusal(code=report.finding.value, reason=REFUSALS[report.finding].format(patients=in_words(count)))

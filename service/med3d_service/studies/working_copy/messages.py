@@ -20,6 +20,8 @@ IDENTIFYING = (
     "issuer_of_patient_id",
 )
 """What of a report identifies: it goes to the encrypted table alone."""
+PATIENTS = "patients"
+"""The identifier that holds all patients of a study whose images name several, as JSON."""
 
 
 class Limits(Frozen):
@@ -60,8 +62,19 @@ class Finding(StrEnum):
     DISK_FAULT = "disk_fault"  # the disk failed the child: says nothing about the study
 
 
+class NamedPatient(Frozen):
+    """One of several patients that the images of a study name, as they name them."""
+
+    patient_id: str = Field("", repr=False)
+    name: str = Field("", repr=False)
+    birth_date: str = Field("", repr=False)
+
+
 class Report(Frozen):
-    """What the child found. IDENTIFYING and ``uids`` go to the encrypted table alone."""
+    """What the child found. IDENTIFYING, ``patients`` and ``uids`` go to the encrypted table alone.
+
+    patients: all of them where they are several, else empty.
+    """
 
     finding: Finding
     copied: int = 0
@@ -81,4 +94,5 @@ class Report(Frozen):
     study_id: str = ""
     referring_physician: str = ""
     issuer_of_patient_id: str = ""
+    patients: tuple[NamedPatient, ...] = ()
     uids: dict[str, str] = Field(default_factory=dict, description="stand-in -> original")

@@ -79,8 +79,8 @@ def test_the_same_sop_uid_with_other_pixels_is_kept_and_the_run_refused(intake):
     assert intake.take(one, changed, changed) == ["stored", "conflict", "known"]
     intake.arrivals.mark_complete("default", "1.2.3")
 
-    [run] = rows(intake, RunRow)
-    assert (run.status, run.refusal["code"]) == ("refused", "inconsistent_study")
+    [study] = rows(intake, StudyRow)
+    assert study.refusal["code"] == "inconsistent_study"
     assert len(rows(intake, InstanceRow)) == 2
 
 
@@ -91,8 +91,9 @@ def test_two_patients_under_one_study_uid_are_refused(intake):
     assert intake.take(first, second) == ["stored", "conflict"]
     intake.arrivals.mark_complete("default", "1.2.3")
 
-    [run] = rows(intake, RunRow)
-    assert run.refusal["code"] == "several_patients"
+    [study] = rows(intake, StudyRow)
+    assert study.refusal["code"] == "several_patients"
+    assert "name two patients" in study.refusal["reason"]
 
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])

@@ -172,5 +172,6 @@ def test_other_pixels_under_a_known_uid_put_the_answer_in_doubt(day):
     changed = slices(4, series="t1")[0]
     changed.PixelData = bytes(len(changed.PixelData))
     assert day.arrive(changed) == ["conflict"]
+    day.copy()
     first, second = day.runs()
     assert (first.superseded_by, second.status, second.refusal["code"]) == (second.id, "refused", "inconsistent_study")
