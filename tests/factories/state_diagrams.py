@@ -4,12 +4,19 @@ import re
 from pathlib import Path
 
 from med3d_service.network.pulls.states import PULL_MOVES
+from med3d_service.results.delivery.states import DELIVERY_MOVES
 from med3d_service.runs.states import RUN_MOVES
 from med3d_service.storage.copy_states import COPY_MOVES
 from med3d_service.studies.arrivals.states import ARRIVAL_MOVES
 
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"
-DIAGRAMS = {"A run": RUN_MOVES, "A working copy": COPY_MOVES, "An arrival": ARRIVAL_MOVES, "A pull": PULL_MOVES}
+DIAGRAMS = {
+    "A run": RUN_MOVES,
+    "A working copy": COPY_MOVES,
+    "An arrival": ARRIVAL_MOVES,
+    "A pull": PULL_MOVES,
+    "A delivery": DELIVERY_MOVES,
+}
 """By the heading under which each stands."""
 
 

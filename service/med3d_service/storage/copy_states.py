@@ -5,9 +5,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
+from med3d_service.storage.leases import move_rows
 from med3d_service.storage.tables import StudyRow
 
 
@@ -97,15 +98,8 @@ def move_copies(
     **values: Any,
 ) -> int:
     """``move_copy`` for several studies; how many were moved."""
-    for status in before:
-        assert to in COPY_MOVES[status], f"no working copy goes from {status} to {to}"
-    session.flush()
-    moved = (
-        update(StudyRow)
-        .where(StudyRow.id.in_(study_ids), StudyRow.working_status.in_(before), *only)
-        .values(working_status=to, **values)
-    )
-    count = session.connection().execute(moved).rowcount
+    ours = StudyRow.id.in_(study_ids), *only
+    count = move_rows(session, StudyRow.working_status, COPY_MOVES, set(before), to, *ours, **values)
     for row in list(session):
         if isinstance(row, StudyRow) and row.id in study_ids:
             session.expire(row)  # read anew where somebody goes on with it

@@ -13,12 +13,14 @@ from med3d_contract.results import RunStatus
 from med3d_service.network.pulls.line import _move
 from med3d_service.network.pulls.states import PullStatus
 from med3d_service.problems import ServiceError
+from med3d_service.results.delivery import outbox
+from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.runs import transitions
 from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves
 from med3d_service.runs.states import RUN_MOVES, AttemptEnding
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.copy_states import CopyStatus, move_copy
-from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.storage.tables import DeliveryRow, RunRow, StudyRow
 from med3d_service.studies.arrivals.states import ArrivalStatus, mark_settled
 
 SERVICE = Path(med3d_service.__file__).parent
@@ -72,6 +74,19 @@ def test_a_working_copy_moves_only_as_the_table_says_and_only_from_where_it_stan
         assert not move_copy(session, study_id, {CopyStatus.WAITING}, CopyStatus.COPYING, StudyRow.digest == "other")
         assert move_copy(session, study_id, {CopyStatus.WAITING}, CopyStatus.COPYING, working_tries=7)
         assert (study.working_status, study.working_tries) == (CopyStatus.COPYING, 7), "read anew by who holds the row"
+
+
+def test_a_dead_delivery_is_not_delivered_before_somebody_sends_it_again(database):
+    run_id = add_run(database)
+    with database.write() as session:
+        session.add(
+            DeliveryRow(id="d", run_id=run_id, kind="sr", destination="webhook:his", object_uid="x", status="dead", tries=1,
+                        created_at=0.0, next_try_at=0.0, give_up_at=0.0)
+        )  # fmt: skip
+        row = session.query(DeliveryRow).one()
+        with pytest.raises(AssertionError, match="dead to delivered"):
+            outbox.delivered(session, row)
+        assert row.status == DeliveryStatus.DEAD
 
 
 def test_a_pull_moves_only_as_the_table_says():

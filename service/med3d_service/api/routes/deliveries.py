@@ -13,7 +13,8 @@ from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.delivery import outbox
-from med3d_service.results.delivery.outbox import DeliveryStatus, Patience
+from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import ANSWERED
 from med3d_service.runs.views import moment

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,12 +19,19 @@ from med3d_service.network.pulls.wanted import Wanted
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.leases import WorkTable, move_rows
 
 STUDY, SEARCH = "study", "search"
 AT_ONCE, ASKED, FOUND = 0, 1, 2
 """Urgencies: a study that has just become stable, one that somebody asked for, one of a search's many."""
 PULLS_PER_PEER = 2
 _LOOK_AT = 100
+_TABLE = WorkTable(
+    PullRow,
+    waits=(PullRow.status == PullStatus.WAITING) & (PullRow.next_try_at <= db_now()),
+    in_hand=PullRow.status.in_(IN_HAND),
+    lease_until=PullRow.lease_until,
+)
 
 
 @dataclass(frozen=True)
@@ -136,15 +143,12 @@ class PullLine:
 
     def claim(self) -> ClaimedPull | None:
         """Take the most urgent pull that is due. No peer is asked for more than PULLS_PER_PEER at once."""
-        lost = PullRow.status.in_(IN_HAND) & (PullRow.lease_until < db_now())
-        due = or_((PullRow.status == PullStatus.WAITING) & (PullRow.next_try_at <= db_now()), lost)
-        with self._database.read() as session:  # most looks find nothing and need no lock
-            if session.scalars(select(PullRow.seq).where(due).limit(1)).first() is None:
+        with self._database.read() as session:
+            if not _TABLE.has_due(session):
                 return None
         with self._database.write() as session:
-            query = select(PullRow).where(due).order_by(PullRow.urgency, PullRow.seq).limit(_LOOK_AT)
             busy = self._busy(session)
-            for pull in session.scalars(query.with_for_update(skip_locked=True)):
+            for pull in _TABLE.lock_due(session, order=(PullRow.urgency, PullRow.seq), limit=_LOOK_AT):
                 if busy.get((pull.source, pull.peer), 0) < PULLS_PER_PEER:
                     return self._take(session, pull)
         return None
@@ -241,8 +245,4 @@ def _move(
 
     Raises AssertionError for a move that PULL_MOVES does not know.
     """
-    assert to in PULL_MOVES[before], f"no pull goes from {before} to {to}"
-    session.flush()
-    here = PullRow.id == pull_id, PullRow.status == before, *only
-    statement = update(PullRow).where(*here).values(status=to, **values).execution_options(synchronize_session=False)
-    return session.connection().execute(statement).rowcount == 1
+    return move_rows(session, PullRow.status, PULL_MOVES, {before}, to, PullRow.id == pull_id, *only, **values) == 1

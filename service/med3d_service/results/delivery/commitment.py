@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from med3d_service.network.peers.configuration import DimsePeer
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.destinations import Destination
-from med3d_service.results.delivery.outbox import DeliveryStatus, Patience
+from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import DeliveryRow
 from med3d_service.studies.own_objects import own_uid

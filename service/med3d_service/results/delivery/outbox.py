@@ -7,10 +7,9 @@ deliveries. What is sent has an identity that follows from run and kind, so that
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.backoff import Backoff
@@ -18,23 +17,22 @@ from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery.destinations import Destination
+from med3d_service.results.delivery.states import DELIVERY_MOVES, TO_BE_SENT, DeliveryStatus
 from med3d_service.results.kinds import DICOM_KINDS, EVENTS, Kind, object_uid
 from med3d_service.settings import Settings
 from med3d_service.storage.database import db_now
+from med3d_service.storage.leases import WorkTable, move_rows
 from med3d_service.storage.tables import DeliveryRow, IdentifierRow, OutboxRow, RunRow
 
 PLANNED_AT_ONCE = 100
 
 
-class DeliveryStatus(StrEnum):
-    """Where a delivery stands. ``dead`` waits for a person."""
-
-    WAITING = "waiting"
-    SENDING = "sending"
-    STORED = "stored"
-    """The peer has it and was asked to commit itself to keep it; its report is awaited."""
-    DELIVERED = "delivered"
-    DEAD = "dead"
+_TABLE = WorkTable(
+    DeliveryRow,
+    waits=DeliveryRow.status.in_(TO_BE_SENT) & (DeliveryRow.next_try_at <= db_now()),
+    in_hand=DeliveryRow.status == DeliveryStatus.SENDING,
+    lease_until=DeliveryRow.lease_until,
+)
 
 
 @dataclass(frozen=True)
@@ -114,43 +112,24 @@ def _delivery(run_id: str, kind: Kind, destination: str, now: float, patience: P
 
 def claim(session: Session, destination: str, patience: Patience) -> DeliveryRow | None:
     """Take the delivery to ``destination`` that is due longest, also one whose sender was lost; None where none is."""
-    row = session.scalars(
-        select(DeliveryRow)
-        .where(DeliveryRow.destination == destination, _due())
-        .order_by(DeliveryRow.next_try_at, DeliveryRow.seq)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
-    if row is None:
-        return None
-    now = session.execute(select(db_now())).scalar_one()
-    row.status, row.lease_until, row.tries = DeliveryStatus.SENDING, now + patience.lease_s, row.tries + 1
-    session.flush()
-    return row
+    order = (DeliveryRow.next_try_at, DeliveryRow.seq)
+    for row in _TABLE.lock_due(session, DeliveryRow.destination == destination, order=order):
+        lease_until = db_now() + patience.lease_s
+        _settle(session, row, DeliveryStatus.SENDING, lease_until=lease_until, tries=DeliveryRow.tries + 1)
+        session.refresh(row)
+        return row
+    return None
 
 
 def is_due(session: Session, destination: str) -> bool:
     """Tell whether there is something to claim, without a lock."""
-    return (
-        session.scalars(select(DeliveryRow.seq).where(DeliveryRow.destination == destination, _due()).limit(1)).first()
-        is not None
-    )
-
-
-def _due() -> ColumnElement[bool]:
-    return or_(
-        and_(
-            DeliveryRow.status.in_((DeliveryStatus.WAITING, DeliveryStatus.STORED)),
-            DeliveryRow.next_try_at <= db_now(),
-        ),
-        and_(DeliveryRow.status == DeliveryStatus.SENDING, DeliveryRow.lease_until < db_now()),
-    )
+    return _TABLE.has_due(session, DeliveryRow.destination == destination)
 
 
 def delivered(session: Session, taken: DeliveryRow) -> None:
     """Note that the destination has it. What else waits for that destination is due now: it is back."""
     now = session.execute(select(db_now())).scalar_one()
-    _settle(session, taken, status=DeliveryStatus.DELIVERED, ended_at=now, lease_until=None, fault=None)
+    _settle(session, taken, DeliveryStatus.DELIVERED, ended_at=now, lease_until=None, fault=None)
     session.execute(
         update(DeliveryRow)
         .where(
@@ -169,7 +148,7 @@ def stored(session: Session, taken: DeliveryRow, commitment_s: float) -> Deliver
     now = session.execute(select(db_now())).scalar_one()
     if now >= taken.give_up_at:
         return dead(session, taken, "peer_failed:no_commitment")
-    _settle(session, taken, status=DeliveryStatus.STORED, next_try_at=now + commitment_s, lease_until=None, fault=None)
+    _settle(session, taken, DeliveryStatus.STORED, next_try_at=now + commitment_s, lease_until=None, fault=None)
     return DeliveryStatus.STORED
 
 
@@ -179,21 +158,21 @@ def postponed(session: Session, taken: DeliveryRow, fault: str, patience: Patien
     if now >= taken.give_up_at:
         return dead(session, taken, fault)
     pause_s = patience.backoff.pause_s(taken.tries)
-    _settle(session, taken, status=DeliveryStatus.WAITING, next_try_at=now + pause_s, lease_until=None, fault=fault)
+    _settle(session, taken, DeliveryStatus.WAITING, next_try_at=now + pause_s, lease_until=None, fault=fault)
     return DeliveryStatus.WAITING
 
 
 def dead(session: Session, taken: DeliveryRow, fault: str) -> DeliveryStatus:
     """Note a fault that no repetition mends."""
     now = session.execute(select(db_now())).scalar_one()
-    _settle(session, taken, status=DeliveryStatus.DEAD, ended_at=now, lease_until=None, fault=fault)
+    _settle(session, taken, DeliveryStatus.DEAD, ended_at=now, lease_until=None, fault=fault)
     return DeliveryStatus.DEAD
 
 
-def _settle(session: Session, taken: DeliveryRow, **values: Any) -> None:
+def _settle(session: Session, taken: DeliveryRow, to: DeliveryStatus, **values: Any) -> None:
     """Compare-and-set on status and try: a sender that was thought lost says nothing about the next one's."""
-    here = (DeliveryRow.id == taken.id, DeliveryRow.status == taken.status, DeliveryRow.tries == taken.tries)
-    session.execute(update(DeliveryRow).where(*here).values(**values).execution_options(synchronize_session=False))
+    ours = DeliveryRow.id == taken.id, DeliveryRow.tries == taken.tries
+    move_rows(session, DeliveryRow.status, DELIVERY_MOVES, {DeliveryStatus(taken.status)}, to, *ours, **values)
 
 
 def retry(session: Session, delivery_id: str, patience: Patience) -> DeliveryRow:
@@ -203,7 +182,7 @@ def retry(session: Session, delivery_id: str, patience: Patience) -> DeliveryRow
         raise ServiceError("unknown_delivery")
     if row.status != DeliveryStatus.SENDING:
         now = session.execute(select(db_now())).scalar_one()
-        row.status, row.ended_at, row.next_try_at = DeliveryStatus.WAITING, None, now
-        row.give_up_at = now + patience.give_up_s
-        session.flush()
+        give_up_at = now + patience.give_up_s
+        _settle(session, row, DeliveryStatus.WAITING, ended_at=None, next_try_at=now, give_up_at=give_up_at)
+        session.refresh(row)
     return row

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from med3d_service.storage.arrival_tables import ArrivalRow
+from med3d_service.storage.leases import move_rows
 
 
 class ArrivalStatus(StrEnum):
@@ -30,12 +30,7 @@ ARRIVAL_MOVES: Mapping[ArrivalStatus, frozenset[ArrivalStatus]] = MappingProxyTy
 
 def mark_settled(session: Session, arrival: ArrivalRow) -> bool:
     """Settle an arrival that is still receiving; False where another was first."""
-    session.flush()
-    settled = (
-        update(ArrivalRow)
-        .where(ArrivalRow.id == arrival.id, ArrivalRow.status == ArrivalStatus.RECEIVING)
-        .values(status=ArrivalStatus.SETTLED)
-    )
-    count = session.connection().execute(settled).rowcount
+    here, ours = {ArrivalStatus.RECEIVING}, ArrivalRow.id == arrival.id
+    count = move_rows(session, ArrivalRow.status, ARRIVAL_MOVES, here, ArrivalStatus.SETTLED, ours)
     session.refresh(arrival)
     return count == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
@@ -18,6 +18,7 @@ from med3d_service.storage.copy_states import TO_BE_COPIED, CopyStatus, move_cop
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
+from med3d_service.storage.leases import WorkTable
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.studies.counting import in_words
 from med3d_service.studies.working_copy.messages import IDENTIFYING, PATIENTS, Finding, Job, Limits, Member, Report
@@ -26,6 +27,12 @@ from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, Obj
 
 log = structlog.get_logger()
 MAX_TRIES = 3
+_TABLE = WorkTable(
+    StudyRow,
+    waits=StudyRow.working_status == CopyStatus.WAITING,
+    in_hand=StudyRow.working_status == CopyStatus.COPYING,
+    lease_until=StudyRow.working_lease_until,
+)
 
 REFUSALS = {
     Finding.NO_IMAGES: "The upload holds no images. Send the DICOM files of one MRI study, or one NIfTI volume.",
@@ -110,16 +117,11 @@ class Courier:
 
     def _claim(self) -> StudyToCopy | None:
         """Take the most urgent study that waits, or whose courier was lost; of equals the oldest."""
-        waiting = or_(
-            StudyRow.working_status == CopyStatus.WAITING,
-            (StudyRow.working_status == CopyStatus.COPYING) & (StudyRow.working_lease_until < db_now()),
-        )
-        with self._database.read() as session:  # most looks find nothing and need no lock
-            if session.scalars(select(StudyRow.seq).where(waiting).limit(1)).first() is None:
+        with self._database.read() as session:
+            if not _TABLE.has_due(session):
                 return None
         with self._database.write() as session:
-            query = select(StudyRow).where(waiting).order_by(StudyRow.working_priority, StudyRow.seq).limit(1)
-            study = session.scalars(query.with_for_update(skip_locked=True)).first()
+            study = next(iter(_TABLE.lock_due(session, order=(StudyRow.working_priority, StudyRow.seq))), None)
             if study is None:
                 return None
             if study.working_tries >= MAX_TRIES:  # it takes the courier with it each time

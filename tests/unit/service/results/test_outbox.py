@@ -15,7 +15,8 @@ from med3d_contract.results import Priority
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.destinations import Destination, Webhook
-from med3d_service.results.delivery.outbox import DeliveryStatus, Patience
+from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.results.kinds import Kind, object_uid
 from med3d_service.runs import transitions
 from med3d_service.storage.identifiers import IdentifierVault
