@@ -72,7 +72,7 @@ def answered(processes, *, sdmt=None, brain_age=52.0, header=None, files=None, *
 def complete(processes, ids, attempt, *, sdmt=None, brain_age=52.0):
     """End a run whose preprocess stage was claimed as ``attempt`` with a result."""
     source, pictures = source_of(processes, ids["study_id"]), keep_pictures(processes.store)
-    known = preprocessed(attempt).model_copy(update={"source": source, "pictures": pictures})
+    known = preprocessed(attempt, source=source, pictures=pictures)
     processes.worker.preprocessed({ids["run_id"]: known})
     (predict,) = processes.claim_predict(WORKER, 1)
     answer = result(brain_age).model_copy(update={"sdmt": sdmt})
