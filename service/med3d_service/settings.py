@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     dicom_associations: int = Field(64, description="open at the same time")
 
     max_instance_bytes: int = Field(2 * GIB, description="of one DICOM instance that arrives by itself")
-    reserve_bytes: int = Field(512 * MIB, description="single instances are turned away while less than this is free")
+    reserve_bytes: int = Field(512 * MIB, description="images are turned away while less than this is free")
     rules_file: Path | None = Field(None, description="TOML with the routing rules; default: every MR image is wanted")
     quiet_s: float = Field(60.0, description="a study is stable when nothing came for so long")
     t1_wait_s: float = Field(7200.0, description="so long a stable study without a usable T1 waits for one")

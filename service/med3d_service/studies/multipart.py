@@ -7,6 +7,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 Options = Mapping[bytes, bytes]
+MOST_HEADERS, LARGEST_HEADER = 16, 4096
+"""Of one part; a header of a part names a file or a type."""
 
 
 class NotMultipartError(Exception):
@@ -15,6 +17,10 @@ class NotMultipartError(Exception):
 
 class DamagedBodyError(Exception):
     """The body is not multipart, or it ended before its closing boundary."""
+
+
+class TooManyPartsError(DamagedBodyError):
+    """The body has more parts than anybody has files, or more of what is none."""
 
 
 class Parts(Protocol):
@@ -41,8 +47,8 @@ def content_type(header: str, wanted: bytes) -> Options:
 class MultipartBody:
     """Takes the body piece by piece. Raises NotMultipartError at once, and what ``parts`` raises."""
 
-    def __init__(self, boundary: bytes, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, boundary: bytes, parts: Parts, most_parts: int) -> None:
+        self._parts, self._most_parts, self._begun = parts, most_parts, 0
         self._ended = False
         self._headers: dict[bytes, bytes] = {}
         self._name, self._value = bytearray(), bytearray()
@@ -50,7 +56,7 @@ class MultipartBody:
             self._parser = MultipartParser(
                 boundary,
                 {
-                    "on_part_begin": self._headers.clear,
+                    "on_part_begin": self._begin_part,
                     "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
                     "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
                     "on_header_end": self._end_header,
@@ -59,6 +65,8 @@ class MultipartBody:
                     "on_part_end": parts.end,
                     "on_end": self._end,
                 },
+                max_header_count=MOST_HEADERS,
+                max_header_size=LARGEST_HEADER,
             )
         except FormParserError as error:
             raise NotMultipartError from error
@@ -74,6 +82,12 @@ class MultipartBody:
         """End the body. Raises DamagedBodyError where it is not whole."""
         if not self._ended:
             raise DamagedBodyError
+
+    def _begin_part(self) -> None:
+        self._headers.clear()
+        self._begun += 1
+        if self._begun > self._most_parts:
+            raise TooManyPartsError
 
     def _end_header(self) -> None:
         self._headers[bytes(self._name).lower()] = bytes(self._value)

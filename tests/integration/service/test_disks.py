@@ -10,7 +10,7 @@ from factories.uploads import dicom_files, named, zip_of
 from med3d_service.custody.ledger import Ledger
 from med3d_store.object_store import ObjectDamagedError
 
-QUICK = {"MED3D_SWEEP_S": "0.1", "MED3D_REDISPATCH_S": "1"}
+QUICK = {"MED3D_SWEEP_S": "0.1", "MED3D_REDISPATCH_S": "1", "MED3D_RESERVE_BYTES": "0"}
 
 
 @pytest.fixture

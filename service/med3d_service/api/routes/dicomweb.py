@@ -1,5 +1,6 @@
 """STOW-RS: instances come over HTTP as they would over C-STORE (PS3.18 10.5)."""
 
+from collections import Counter
 from typing import Any
 
 import anyio
@@ -16,7 +17,13 @@ from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.studies.arrivals.arrivals import Arrived, InstanceRefused, Source, StoreFull
 from med3d_service.studies.arrivals.instance_parts import InstanceParts, TakenPart
 from med3d_service.studies.arrivals.store_answer import store_answer, store_status
-from med3d_service.studies.dicom_instances.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
+from med3d_service.studies.dicom_instances.related import (
+    DamagedBodyError,
+    NotRelatedError,
+    OtherPartError,
+    RelatedBody,
+    TooManyPartsError,
+)
 from med3d_service.trust.access import Caller, Submitter
 from med3d_service.trust.audit.routes import Receives
 
@@ -62,7 +69,13 @@ _STORES: dict[str, Any] = {
     "dependencies": [Receives, ReadsAsItComes],
     "response_class": DicomJson,
     "responses": problems(
-        "malformed_store", "not_acceptable", "upload_too_large", "not_multipart_related", "store_busy", *AUTH_CODES
+        "malformed_store",
+        "too_many_files",
+        "not_acceptable",
+        "upload_too_large",
+        "not_multipart_related",
+        "store_busy",
+        *AUTH_CODES,
     )
     | _answers(
         (200, "All instances are on disk", examples.STORED_ALL),
@@ -113,12 +126,14 @@ async def _take(request: Request, service: Service, caller: Caller, study_uid: s
     source = Source("stow", caller.site, caller.name, caller.address, only_study_uid=study_uid)
     parts = InstanceParts(lambda file: service.arrivals.receive_instance(file, source))
     try:
-        body = RelatedBody(request.headers.get("content-type", ""), parts)
+        body = RelatedBody(request.headers.get("content-type", ""), parts, service.settings.max_files)
         await read_body(request, service.settings.max_upload_bytes, body.write)
         body.finish()
         return await in_thread(request, parts.finish)
     except (NotRelatedError, OtherPartError) as error:
         raise ServiceError("not_multipart_related") from error
+    except TooManyPartsError as error:
+        raise ServiceError("too_many_files", "The body holds too many parts, or too many that are no DICOM.") from error
     except DamagedBodyError as error:
         raise ServiceError("malformed_store") from error
     finally:
@@ -128,8 +143,8 @@ async def _take(request: Request, service: Service, caller: Caller, study_uid: s
 
 def _log(parts: list[TakenPart]) -> None:
     broken = [part.error for part in parts if not isinstance(part.error, InstanceRefused | StoreFull | None)]
-    for error in broken:
-        log.error("instance_not_taken", kind=type(error).__name__)
+    for kind, count in Counter(type(error).__name__ for error in broken).items():
+        log.error("instances_not_taken", kind=kind, count=count)
     outcomes = [part.arrival.outcome for part in parts if part.arrival is not None]
     log.info(
         "instances_stowed", **{str(kind): outcomes.count(kind) for kind in Arrived}, refused=len(parts) - len(outcomes)

@@ -20,6 +20,8 @@ FILES = 'multipart/related; type="application/dicom"'
 ANY_SYNTAX = f"{FILES}; transfer-syntax=*"
 MAX_ANSWER_BYTES = 64 * 1024**2
 CONNECT_S = 10.0
+MOST_INSTANCES = 50_000
+"""Of one answer of a peer."""
 PIECE_BYTES = 1024 * 1024
 
 STUDY_UID, SERIES_UID, SOP_UID, MODALITY = "0020000D", "0020000E", "00080018", "00080060"
@@ -91,7 +93,7 @@ class DicomwebSource:
             if response.status_code == 406:
                 return False
             _check(response)
-            body = RelatedBody(response.headers.get("content-type", ""), parts)
+            body = RelatedBody(response.headers.get("content-type", ""), parts, MOST_INSTANCES)
             for piece in response.iter_bytes(PIECE_BYTES):
                 body.write(piece)
             body.finish()

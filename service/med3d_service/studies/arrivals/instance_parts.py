@@ -8,12 +8,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
+from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_service.studies.arrivals.arrivals import Arrival
 from med3d_service.studies.file_meta import FileMeta, read_file_meta
+from med3d_service.studies.multipart import TooManyPartsError
 
 WHOLE_BYTES = 1024 * 1024
 """An instance up to this size is held in memory and handed over whole; a larger one is handed over as it streams."""
 PARALLEL = 8
+MOST_STRAYS = 100
+"""Parts that are no DICOM are told one by one; a stream of more of them is none of instances."""
 _PIECES_AHEAD = 4
 
 Receive = Callable[[BinaryIO | bytes], Arrival]
@@ -84,7 +88,7 @@ class InstanceParts:
     """
 
     def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+        self._receive, self._strays = receive, 0
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="instance")
         self._places = threading.BoundedSemaphore(PARALLEL)
         self._taken: list[tuple[FileMeta, Future[Arrival]]] = []
@@ -104,7 +108,7 @@ class InstanceParts:
         self._whole += data
         if len(self._whole) > WHOLE_BYTES:
             self._growing, head, self._whole = _GrowingInstance(), bytes(self._whole), None
-            self._submit(read_file_meta(head), self._growing)
+            self._submit(self._look_at(head), self._growing)
             self._growing.put(head)
 
     def end(self) -> None:
@@ -114,11 +118,11 @@ class InstanceParts:
             self._growing = None
         elif self._whole is not None:
             file, self._whole = bytes(self._whole), None
-            self._submit(read_file_meta(file), file)
+            self._submit(self._look_at(file), file)
 
     def take(self, file: bytes) -> None:
         """Take a whole instance at once."""
-        self._submit(read_file_meta(file), file)
+        self._submit(self._look_at(file), file)
 
     def finish(self) -> list[TakenPart]:
         """Wait for all; every error is told, none raised."""
@@ -136,6 +140,14 @@ class InstanceParts:
             self._growing.break_off()
             self._growing = None
         self._pool.shutdown(wait=True)
+
+    def _look_at(self, head: bytes) -> FileMeta:
+        """Read what a file says that it is. Raises TooManyPartsError where many were no DICOM: each costs a thread."""
+        if sniff(head[:HEAD_BYTES]) not in {Content.DICOM, Content.DICOM_GZ}:
+            self._strays += 1
+            if self._strays > MOST_STRAYS:
+                raise TooManyPartsError
+        return read_file_meta(head)
 
     def _submit(self, meta: FileMeta, file: bytes | _GrowingInstance) -> None:
         self._places.acquire()  # the sender waits rather than we fill up

@@ -5,9 +5,15 @@ from typing import Protocol
 
 from python_multipart.multipart import parse_options_header
 
-from med3d_service.studies.multipart import DamagedBodyError, MultipartBody, NotMultipartError, content_type
+from med3d_service.studies.multipart import (
+    DamagedBodyError,
+    MultipartBody,
+    NotMultipartError,
+    TooManyPartsError,
+    content_type,
+)
 
-__all__ = ["DamagedBodyError", "NotRelatedError", "OtherPartError", "RelatedBody"]
+__all__ = ["DamagedBodyError", "NotRelatedError", "OtherPartError", "RelatedBody", "TooManyPartsError"]
 
 DICOM_TYPE = b"application/dicom"
 
@@ -36,12 +42,12 @@ class Files(Protocol):
 class RelatedBody:
     """Cuts a body into its files. Raises NotRelatedError at once, DamagedBodyError and OtherPartError as it goes."""
 
-    def __init__(self, header: str, files: Files) -> None:
+    def __init__(self, header: str, files: Files, most_files: int) -> None:
         try:
             options = content_type(header, b"multipart/related")
             if options.get(b"type", DICOM_TYPE).lower() != DICOM_TYPE:
                 raise NotRelatedError
-            self._body = MultipartBody(options[b"boundary"], _DicomParts(files))
+            self._body = MultipartBody(options[b"boundary"], _DicomParts(files), most_files)
         except NotMultipartError as error:
             raise NotRelatedError from error
 

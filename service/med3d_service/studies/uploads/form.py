@@ -7,7 +7,13 @@ from pathlib import Path
 from python_multipart.multipart import parse_options_header
 
 from med3d_service.problems import ServiceError
-from med3d_service.studies.multipart import DamagedBodyError, MultipartBody, NotMultipartError, content_type
+from med3d_service.studies.multipart import (
+    DamagedBodyError,
+    MultipartBody,
+    NotMultipartError,
+    TooManyPartsError,
+    content_type,
+)
 from med3d_service.studies.uploads.fields import SubmittedFields, parse_fields
 from med3d_service.studies.uploads.form_files import FormFiles
 from med3d_service.studies.uploads.limits import Meter
@@ -68,12 +74,15 @@ class StudyForm:
             boundary = content_type(header, b"multipart/form-data")[b"boundary"]
             self._files = FormFiles(spool_dir, key, meter)
             self._parts = _FormParts(self._files)
-            self._body = MultipartBody(boundary, self._parts)
+            self._meter = meter
+            most_parts = meter.limits.files + len(SubmittedFields.__dataclass_fields__)
+            self._body = MultipartBody(boundary, self._parts, most_parts)
         except NotMultipartError as error:
             raise ServiceError("not_multipart") from error
 
     def write(self, data: bytes) -> None:
         """Take the next piece of the body."""
+        self._meter.require_room()
         with _damage_told():
             self._body.write(data)
 
@@ -92,5 +101,7 @@ class StudyForm:
 def _damage_told() -> Iterator[None]:
     try:
         yield
+    except TooManyPartsError as error:
+        raise ServiceError("too_many_files") from error
     except DamagedBodyError as error:
         raise ServiceError("malformed_upload") from error
