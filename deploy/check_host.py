@@ -28,6 +28,7 @@ def missing_for_test() -> list[str]:
         "orthanc-dicomweb": Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so").exists(),
         "dcmtk": Path("/usr/bin/storescu").exists(),
         "dicom3tools": shutil.which("dciodvfy") is not None,
+        "fonts-wqy-zenhei": Path("/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc").exists(),
         "iproute2": shutil.which("ip") is not None,
     }
     return [package for package, there in found.items() if not there]

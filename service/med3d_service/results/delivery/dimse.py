@@ -8,6 +8,7 @@ import io
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance  # type: ignore[attr-defined]
@@ -37,7 +38,7 @@ class DimseSender:
         dataset = dcmread(io.BytesIO(outgoing.content))
         association = self._associate(dataset)
         try:
-            self._judge(association.send_c_store(dataset))
+            self._judge(association.send_c_store(_as_accepted(dataset, association)))
             if self._commitment:
                 self._ask_to_keep(association, dataset, outgoing.transaction_uid)
         except (ValueError, RuntimeError, AttributeError) as error:  # the peer went away between two calls
@@ -50,8 +51,11 @@ class DimseSender:
         """Nothing stays open."""
 
     def _associate(self, dataset: Dataset) -> Association:
-        context = build_context(dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.TransferSyntaxUID)
+        sop_class, syntax = dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.TransferSyntaxUID
+        context = build_context(sop_class, syntax)
         wanted = [context]
+        if syntax.is_compressed:  # for peers that take pictures uncompressed alone
+            wanted.append(build_context(sop_class, ExplicitVRLittleEndian))
         if self._commitment:
             wanted.append(build_context(StorageCommitmentPushModel))
         association = associate(self._peer, wanted)
@@ -91,6 +95,17 @@ class DimseSender:
         if status in FINAL_CODES or any(first <= status < first + 0x100 for first in FINAL[:1]) or status >= FINAL[1]:
             raise RefusedByPeerError(f"refused:{code}")
         raise NotDeliveredError(f"peer_failed:{code}")
+
+
+def _as_accepted(dataset: Dataset, association: Association) -> Dataset:
+    """The object as it was made; decompressed where the peer does not take it so."""
+    made = dataset.file_meta.TransferSyntaxUID
+    accepted = {
+        one.transfer_syntax[0] for one in association.accepted_contexts if one.abstract_syntax == dataset.SOPClassUID
+    }
+    if made not in accepted:
+        dataset.decompress(generate_instance_uid=False)  # the same object, written otherwise
+    return dataset
 
 
 def _status(answer: Dataset) -> int:

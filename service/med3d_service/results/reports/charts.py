@@ -8,11 +8,11 @@ from reportlab.pdfgen.canvas import Canvas
 
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import Latent, Result
+from med3d_service.results.reports.lettering import FONT, number
 
 INK, FAINT, PAPER = HexColor("#1d2733"), HexColor("#66727f"), HexColor("#ffffff")
 THIS = HexColor("#c8102e")
 YOUNG, OLD = HexColor("#9ecae1"), HexColor("#08306b")
-FONT, BOLD = "Helvetica", "Helvetica-Bold"
 SMALL = 7.0
 WITHIN_YEARS = 7.5
 
@@ -139,8 +139,8 @@ def _axes(canvas: Canvas, frame: Frame, across: str, up: str, *, ticks: bool) ->
         canvas.line(x, frame.bottom, x, frame.bottom - 2)
         canvas.line(frame.left, y, frame.left - 2, y)
         if value % 20 == 0:
-            canvas.drawCentredString(x, frame.bottom - 9, f"{value:.0f}")
-            canvas.drawRightString(frame.left - 4, y - 2.4, f"{value:.0f}")
+            canvas.drawCentredString(x, frame.bottom - 9, number(value, 0))
+            canvas.drawRightString(frame.left - 4, y - 2.4, number(value, 0))
         value += 10
 
 
@@ -148,7 +148,7 @@ def _legend(canvas: Canvas, frame: Frame, youngest: float, oldest: float) -> Non
     canvas.setFont(FONT, SMALL)
     left, top = frame.left + frame.width - 76, frame.bottom - 11
     canvas.setFillColor(INK)
-    canvas.drawRightString(left - 2, top, f"{youngest:.0f}")
+    canvas.drawRightString(left - 2, top, number(youngest, 0))
     for step in range(30):
         canvas.setFillColor(linearlyInterpolatedColor(YOUNG, OLD, 0, 29, step))
         canvas.rect(left + step * 1.3, top, 1.4, 5, stroke=0, fill=1)

@@ -95,12 +95,12 @@ def own_scheme() -> Dataset:
     return item
 
 
-def as_file(dataset: Dataset) -> bytes:
-    """Write a DICOM file (PS3.10), explicit VR little endian; the same data set gives the same bytes."""
+def as_file(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
+    """Write a DICOM file (PS3.10), its data set in explicit VR little endian; the same gives the same bytes."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = syntax
     meta.ImplementationClassUID = IMPLEMENTATION_UID
     meta.ImplementationVersionName = "MED3D"
     bare = Dataset()

@@ -3,7 +3,9 @@
 import pypdfium2
 from highdicom.sr import CodedConcept
 from pydicom import Dataset
-from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
+from pydicom.encaps import encapsulate
+from pydicom.pixels.encoders.base import RLELosslessEncoder
+from pydicom.uid import EncapsulatedPDFStorage, RLELossless, SecondaryCaptureImageStorage
 
 from med3d_service.results.reports import codes
 from med3d_service.results.reports.dicom_objects import as_file, identify, own_scheme, patient_and_study
@@ -36,7 +38,7 @@ def encapsulated_pdf(facts: ReportFacts) -> bytes:
 
 
 def secondary_capture(facts: ReportFacts) -> bytes:
-    """Write the page as Secondary Capture (PS3.3 A.8.1), RGB. Raises NoDicomStudyError."""
+    """Write the page as Secondary Capture (PS3.3 A.8.1), RGB, RLE-compressed. Raises NoDicomStudyError."""
     dataset = patient_and_study(facts)
     identify(dataset, facts, SC, SecondaryCaptureImageStorage, "OT")
     dataset.SeriesDescription = TITLE
@@ -49,9 +51,26 @@ def secondary_capture(facts: ReportFacts) -> bytes:
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
     dataset.Rows, dataset.Columns = height, width
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-    dataset.PixelData = pixels + b"\0" * (len(pixels) % 2)
+    dataset.PixelData = encapsulate([_run_lengths(pixels, width, height)])
     dataset["PixelData"].VR = "OB"
-    return as_file(dataset)
+    return as_file(dataset, RLELossless)
+
+
+def _run_lengths(pixels: bytes, width: int, height: int) -> bytes:
+    """Compress without loss (PS3.5 annex G): a page is white for the most part, and every viewer reads this."""
+    return RLELosslessEncoder.encode(
+        pixels,
+        encoding_plugin="pydicom",
+        rows=height,
+        columns=width,
+        samples_per_pixel=3,
+        planar_configuration=0,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        bits_stored=8,
+        pixel_representation=0,
+        number_of_frames=1,
+    )
 
 
 def page_pixels(document: bytes) -> tuple[bytes, int, int]:

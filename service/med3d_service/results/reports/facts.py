@@ -1,6 +1,8 @@
 """Everything that a report of one run may say, gathered in one place; each format only chooses and arranges."""
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,10 +17,11 @@ from med3d_contract.work import PreprocessedObject, SourceSeries
 from med3d_service.runs.views import bundle_ref
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
-from med3d_service.studies.working_copy.messages import PATIENTS, NamedPatient
+from med3d_service.studies.working_copy.messages import PATIENTS, SERIES_DESCRIPTIONS, NamedPatient
 from med3d_store.object_store import ObjectStore, StoreError
 
 log = structlog.get_logger()
+_SERIES_NUMBER = re.compile(r"series (\d+)\b")
 ANSWERED = frozenset({RunStatus.COMPLETED, RunStatus.REFUSED})
 
 
@@ -59,6 +62,7 @@ class ReportFacts:
     """One answered run. ``result`` is without estimates of demonstration heads: those are never handed on.
 
     study: None where the images were no DICOM. predecessor: id of the answered run that this one supersedes.
+    replaces_at: when that was answered. descriptions: the scanner's own, by series number.
     patients: all whom the images name where they are several, else empty; the run is refused, and filed for nobody.
     """
 
@@ -76,8 +80,15 @@ class ReportFacts:
     source: SourceImages | None
     predecessor: str | None
     patients: tuple[PatientIdentity, ...] = ()
+    replaces_at: datetime | None = None
+    descriptions: Mapping[str, str] = field(default_factory=dict, repr=False)
     pictures: BrainPictures | None = None
     cohort: ReferenceCohort | None = None
+
+    def described(self, label: str) -> str:
+        """What the scanner calls the series of one of our labels; empty where it is not known for sure."""
+        found = _SERIES_NUMBER.match(label)
+        return "" if found is None else self.descriptions.get(found[1], "")
 
     @property
     def decision(self) -> str:
@@ -115,12 +126,13 @@ class FactsReader:
         if found is None or found[0].status not in ANSWERED:
             return None
         run, study, bundle = found
+        older = _predecessor(session, run.id)
         everyone = patients_of(session, self._vault, study)
         assert run.finished_at is not None
         return ReportFacts(
             run_id=run.id,
             study_id=run.study_id,
-            answered_at=datetime.fromtimestamp(run.finished_at).astimezone(),
+            answered_at=_moment(run.finished_at),
             bundle=bundle_ref(bundle),
             result=handed_on(None if run.result is None else Result.model_validate(run.result)),
             refusal=None if run.refusal is None else Refusal.model_validate(run.refusal),
@@ -131,7 +143,9 @@ class FactsReader:
             patients=everyone if len(everyone) > 1 else (),
             study=self._study(session, study),
             source=self._source(session, run),
-            predecessor=_predecessor(session, run.id),
+            predecessor=None if older is None else older.id,
+            replaces_at=None if older is None or older.finished_at is None else _moment(older.finished_at),
+            descriptions=json.loads(self._identifier(session, study.id, SERIES_DESCRIPTIONS) or "{}"),
             pictures=self._pictures(run),
             cohort=self._cohort(run.bundle_digest),
         )
@@ -214,7 +228,11 @@ def handed_on(result: Result | None) -> Result | None:
     return result.model_copy(update={"sdmt": None})
 
 
-def _predecessor(session: Session, run_id: str) -> str | None:
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds).astimezone()
+
+
+def _predecessor(session: Session, run_id: str) -> RunRow | None:
     """The nearest answered run in the chain of those that ``run_id`` supersedes."""
     seen = {run_id}
     while True:
@@ -224,6 +242,6 @@ def _predecessor(session: Session, run_id: str) -> str | None:
         if older is None or older.id in seen:
             return None
         if older.status in ANSWERED:
-            return older.id
+            return older
         seen.add(older.id)
         run_id = older.id

@@ -140,6 +140,7 @@ class _Copier:
             skipped=skipped,
             uids=self._pseudonyms.uids,
             sex=_agreed_sex(self._identities),
+            series_descriptions=_descriptions(self._identities),
             **self._ages(),
             **self._identifying(),
         )
@@ -159,6 +160,15 @@ class _Copier:
         if self._identity is None:
             return {}
         return {name: getattr(self._identity, name) for name in IDENTIFYING}
+
+
+def _descriptions(identities: Iterable[Identity]) -> dict[str, str]:
+    """What the scanner calls each series, by number; none where a number has several names."""
+    told: dict[str, set[str]] = defaultdict(set)
+    for one in identities:
+        if one.series_number.isdecimal() and one.series_description:
+            told[str(int(one.series_number))].add(one.series_description)
+    return {number: names.pop() for number, names in sorted(told.items()) if len(names) == 1}
 
 
 def _agreed_sex(identities: Iterable[Identity]) -> str:

@@ -21,7 +21,16 @@ from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.leases import WorkTable
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.studies.counting import in_words
-from med3d_service.studies.working_copy.messages import IDENTIFYING, PATIENTS, Finding, Job, Limits, Member, Report
+from med3d_service.studies.working_copy.messages import (
+    IDENTIFYING,
+    PATIENTS,
+    SERIES_DESCRIPTIONS,
+    Finding,
+    Job,
+    Limits,
+    Member,
+    Report,
+)
 from med3d_service.studies.working_copy.sandbox import Sandbox
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore
 
@@ -208,6 +217,8 @@ class Courier:
         for kind in IDENTIFYING:
             if getattr(report, kind):
                 self._vault.keep(session, study.study_id, kind, getattr(report, kind))
+        if report.series_descriptions:
+            self._vault.keep(session, study.study_id, SERIES_DESCRIPTIONS, json.dumps(report.series_descriptions))
         if report.patients:  # found by each of their ids, and named to those who may
             named = [patient.model_dump() for patient in report.patients]
             self._vault.keep(session, study.study_id, PATIENTS, json.dumps(named))

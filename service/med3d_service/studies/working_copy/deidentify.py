@@ -46,6 +46,8 @@ _IDENTITY_KEYWORDS = {
     "referring_physician": "ReferringPhysicianName",
     "issuer_of_patient_id": "IssuerOfPatientID",
     "series_uid": "SeriesInstanceUID",
+    "series_number": "SeriesNumber",
+    "series_description": "SeriesDescription",
 }
 _IDENTITY_TAGS = tuple(tag_of(keyword) for keyword in _IDENTITY_KEYWORDS.values())
 _READ_TAGS: list[BaseTag | int] = [*RULES, *_IDENTITY_TAGS]
@@ -77,6 +79,8 @@ class Identity:
     referring_physician: str
     issuer_of_patient_id: str
     series_uid: str
+    series_number: str
+    series_description: str
 
 
 @contextmanager

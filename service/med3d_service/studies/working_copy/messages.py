@@ -20,6 +20,8 @@ IDENTIFYING = (
     "issuer_of_patient_id",
 )
 """What of a report identifies: it goes to the encrypted table alone."""
+SERIES_DESCRIPTIONS = "series_descriptions"
+"""The identifier that holds what the scanner calls its series, by number, as JSON."""
 PATIENTS = "patients"
 """The identifier that holds all patients of a study whose images name several, as JSON."""
 
@@ -95,4 +97,7 @@ class Report(Frozen):
     referring_physician: str = ""
     issuer_of_patient_id: str = ""
     patients: tuple[NamedPatient, ...] = ()
+    series_descriptions: dict[str, str] = Field(
+        default_factory=dict, repr=False, description="by series number, where all images of that number agree"
+    )
     uids: dict[str, str] = Field(default_factory=dict, description="stand-in -> original")
