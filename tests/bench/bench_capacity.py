@@ -82,7 +82,7 @@ def ran(files, count, moments=None):
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as fleet:
         processes = Processes(Path(folder))
         fleet.callback(processes.close)
-        database = processes.database()
+        database = processes.open_database()
         fleet.callback(database.close)
         processes.start("broker", "api", "courier", "scheduler")
         without = redis_bytes(processes)

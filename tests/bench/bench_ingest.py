@@ -53,7 +53,7 @@ class Ours:
         return self.count(ArrivedInstanceRow)
 
     def count(self, rows):
-        database = self.listening.database()
+        database = self.listening.open_database()
         with database.read() as session:
             found = session.scalar(select(func.count()).select_from(rows))
         database.close()

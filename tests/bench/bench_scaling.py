@@ -83,7 +83,7 @@ def workers(files, count):
     copies = [tar_of({f"head-{n}.nii.gz": path.read_bytes()}) for n, path in enumerate(files)]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as fleet:
         processes = Processes(Path(folder))
-        database = processes.database()
+        database = processes.open_database()
         fleet.callback(processes.close)
         fleet.callback(database.close)
         processes.start("broker", "api")

@@ -94,7 +94,7 @@ def rss(pid):
 def measure(folder, studies, workers, run_ms, **environment):
     """Run it once; the watch, and the moments of all results."""
     processes = Processes(folder, **environment)
-    database = processes.database()
+    database = processes.open_database()
     try:
         processes.start("broker", "api")
         add_waiting(processes, studies)

@@ -58,7 +58,7 @@ class Night:
         )  # fmt: skip
         self.processes.start("api", "courier", "scheduler")
         self.cohorts = CohortsClient(self.processes.url, self.processes.key)
-        self.database = self.processes.database()
+        self.database = self.processes.open_database()
 
     def worker(self, host, bundle):
         """A worker knows broker, API, store and its key, and nothing else."""

@@ -6,6 +6,7 @@ import io
 import struct
 import tarfile
 import zlib
+from typing import IO, cast
 
 from pydicom import dcmread
 
@@ -54,7 +55,7 @@ def submitted(processes, header=None, files=None, **fields):
 def source_of(processes, study_id):
     """The stand-ins of all instances of the working copy, as a worker that read them all."""
     with tarfile.open(fileobj=io.BytesIO(processes.store.get(f"working/{study_id}.tar"))) as tar:
-        images = [dcmread(tar.extractfile(member)) for member in tar]
+        images = [dcmread(cast("IO[bytes]", tar.extractfile(member))) for member in tar]
     return SourceSeries(
         series_uid=images[0].SeriesInstanceUID,
         sop_class_uid=images[0].SOPClassUID,

@@ -5,6 +5,7 @@ from functools import partial
 
 import httpx
 from anyio.from_thread import start_blocking_portal
+from fastapi import FastAPI
 
 from factories.service import LEASES, MemoryBroker, add_run, migrated, refused, worker
 from factories.work import BUNDLE
@@ -27,10 +28,10 @@ CALIBRATION_DIGEST = "ca" * 32
 class Api:
     """An app and the ids of one refused run's study, run, delivery and pull, of the settings' site."""
 
-    app: object
+    app: FastAPI
     client: httpx.AsyncClient
     settings: Settings
-    ids: dict
+    ids: dict[str, str]
 
     @property
     def service(self):
@@ -60,12 +61,12 @@ def open_api(data_dir, **settings):
 
 def empty_api(data_dir, **settings):
     """An API on an empty database."""
-    settings = migrated(data_dir, **settings)
-    app = create_app(settings)
+    made = migrated(data_dir, **settings)
+    app = create_app(made)
     app.state.service = replace(app.state.service, broker=MemoryBroker())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url="http://med3d")
-    return Api(app, client, settings, {})
+    return Api(app, client, made, {})
 
 
 def _one_of_each(service):

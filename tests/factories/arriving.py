@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
@@ -18,7 +19,7 @@ from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
 from med3d_service.studies.arrivals.arrivals import Arrivals, Source
-from med3d_service.studies.arrivals.routing import EVERY_MR
+from med3d_service.studies.arrivals.routing import EVERY_MR, RoutingRules
 from med3d_service.studies.arrivals.settling import Settling
 from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectStore
@@ -44,8 +45,8 @@ class Intake:
     """Arrivals on a database and a store of their own."""
 
     folder: Path
-    settings_given: dict = field(default_factory=dict)
-    rules: object = EVERY_MR
+    settings_given: dict[str, Any] = field(default_factory=dict)
+    rules: RoutingRules = EVERY_MR
 
     def __post_init__(self):
         self.settings = migrated(self.folder, **self.settings_given)

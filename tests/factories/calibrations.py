@@ -25,7 +25,7 @@ def site_heads(
 ):
     """Heads whose estimates are slope (age - middle) + middle + offset + noise, in latents about ``shift``."""
     rng = np.random.default_rng(seed)
-    known = np.linspace(*ages, count)
+    known = np.linspace(ages[0], ages[1], count)
     middle = known.mean()
     estimates = middle + slope * (known - middle) + offset + noise * rng.standard_normal(count)
     latents = np.asarray(shift, np.float32) + 0.3 * rng.standard_normal((count, DIMENSION)).astype(np.float32)

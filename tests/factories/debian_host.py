@@ -70,7 +70,7 @@ class DebianHost:
         ready, here = folder / "ready", os.getpid()
         set_up = SET_UP.format(writable=" ".join(WRITABLE), ready=ready)
         apart = ("--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
-        self._holder = subprocess.Popen(
+        self._holder: subprocess.Popen[str] = subprocess.Popen(
             ["unshare", *apart, "bash", "-euc", set_up],
             stderr=subprocess.PIPE,
             text=True,
@@ -78,8 +78,12 @@ class DebianHost:
         )
         wait_until(lambda: ready.exists() or self._holder.poll() is not None, "the host's set-up")
         if self._holder.poll() is not None:
-            pytest.skip(f"no host of its own can be made here: {self._holder.stderr.read().strip()}")
+            pytest.skip(f"no host of its own can be made here: {self._said()}")
         (self._init,) = psutil.Process(self._holder.pid).children()
+
+    def _said(self):
+        assert self._holder.stderr is not None
+        return self._holder.stderr.read().strip()
 
     def _command(self, script):
         enter = ["nsenter", "--target", str(self._init.pid), "--mount", "--net", "--pid"]
@@ -123,6 +127,7 @@ class DebianHost:
         self._init.kill()  # and the kernel ends all that ran below it
         for process in (*self._begun, self._holder):
             process.wait(20)
+        assert self._holder.stderr is not None
         self._holder.stderr.close()
 
 

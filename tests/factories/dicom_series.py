@@ -62,7 +62,7 @@ def slice_datasets(voxels: np.ndarray, affine: np.ndarray, **header: Any) -> lis
         _fill(dataset, MPRAGE | header)
         dataset.ImageOrientationPatient = _decimal([*_unit(across), *_unit(down)])
         dataset.ImagePositionPatient = _decimal(origin + index * step)
-        dataset.PixelSpacing = _decimal([np.linalg.norm(down), np.linalg.norm(across)])
+        dataset.PixelSpacing = _decimal([float(np.linalg.norm(down)), float(np.linalg.norm(across))])
         set_pixels(dataset, voxels[:, :, index])
         _fill(dataset, header)  # the test's word is the last one, on geometry and pixels too
         datasets.append(dataset)
@@ -104,7 +104,7 @@ def enhanced_dataset(
     timing = _item(RepetitionTime=values["RepetitionTime"], FlipAngle=values["FlipAngle"])
     modifier = _item(InversionRecovery="YES", InversionTimes=values["InversionTime"])
     orientation = _item(ImageOrientationPatient=_decimal([*_unit(across), *_unit(down)]))
-    measures = _item(PixelSpacing=_decimal([np.linalg.norm(down), np.linalg.norm(across)]))
+    measures = _item(PixelSpacing=_decimal([float(np.linalg.norm(down)), float(np.linalg.norm(across))]))
     dataset.SharedFunctionalGroupsSequence = Items(
         [
             _item(
@@ -192,7 +192,7 @@ def _lps(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
+    return np.asarray(vector / np.linalg.norm(vector))
 
 
 def _decimal(values: Iterable[float]) -> list[str]:

@@ -23,7 +23,7 @@ def add_waiting(processes, count, priority=Priority.COHORT, bundle=BUNDLE, worki
     ``working_copies`` are tars, taken in turn.
     """
     copies = [processes.store.put(f"working/copy-{n}.tar", data) for n, data in enumerate(working_copies)]
-    database = processes.database()
+    database = processes.open_database()
     with database.write() as session:
         register_bundles(session, [bundle])
     now = database.now()

@@ -35,7 +35,8 @@ async def _ask_for_ever(port, answers):
 
 
 async def _flood(port, idle, flooding):
-    kept, answers = [], Counter()
+    kept: list[asyncio.StreamWriter] = []
+    answers: Counter[str] = Counter()
     for begin in range(0, idle, 100):
         await asyncio.gather(*(_idle(port, kept) for _ in range(begin, min(idle, begin + 100))))
     asking = [asyncio.create_task(_ask_for_ever(port, answers)) for _ in range(flooding)]
@@ -51,6 +52,7 @@ def flood(port, idle, flooding):
     """Flood the API on ``port`` while the block runs."""
     command = [sys.executable, "-m", "factories.floods", str(port), str(idle), str(flooding)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="tests")
+    assert process.stdout is not None
     try:
         assert process.stdout.readline() == "up\n"
         yield process

@@ -14,12 +14,13 @@ class PowerLostError(BaseException):
 class _Now:
     """What the folder ``top`` looks like to those who run: by inode, for names come and go."""
 
-    entries: dict
-    contents: dict
+    entries: dict[int, dict[str, int]]
+    contents: dict[int, bytes]
 
     @classmethod
     def of(cls, top):
-        entries, contents = {}, {}
+        entries: dict[int, dict[str, int]] = {}
+        contents: dict[int, bytes] = {}
         for folder, folders, files in os.walk(top):
             here = Path(folder)
             entries[here.stat().st_ino] = {name: (here / name).stat().st_ino for name in folders + files}

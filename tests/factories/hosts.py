@@ -91,7 +91,17 @@ def data_host(host, folder):
     shutil.chown(data, "postgres", "postgres")
     binaries, as_postgres = found[-1].parent, ["runuser", "-u", "postgres", "--"]
     try:
-        initdb = [binaries / "initdb", "-D", data / "db", "-U", "med3d", "--auth=trust", "-E", "UTF8", "--no-sync"]
+        initdb = [
+            str(binaries / "initdb"),
+            "-D",
+            str(data / "db"),
+            "-U",
+            "med3d",
+            "--auth=trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
         subprocess.run([*as_postgres, *initdb], check=True, capture_output=True, cwd=data)
         with (data / "db" / "pg_hba.conf").open("a") as rules:
             rules.write(f"host all all {NETWORK}.0/24 trust\n")

@@ -37,14 +37,14 @@ class Listening(Processes):
 
     def rows(self):
         """All recorded instances."""
-        database = self.database()
+        database = self.open_database()
         with database.read() as session:
             found = session.scalars(select(ArrivedInstanceRow)).all()
         database.close()
         return found
 
     def arrivals(self):
-        database = self.database()
+        database = self.open_database()
         with database.read() as session:
             found = session.scalars(select(ArrivalRow)).all()
         database.close()
@@ -55,7 +55,9 @@ class Listening(Processes):
         key = load_keys(self.settings).originals
         files = []
         for row in self.rows():
-            with SealedReader(self.store.local_path(f"originals/{row.upload_id}"), key) as reader:
+            path = self.store.local_path(f"originals/{row.upload_id}")
+            assert path is not None
+            with SealedReader(path, key) as reader:
                 files.append(reader.read(-1))
                 assert len(files[-1]) == row.size_bytes
         return files

@@ -1,5 +1,7 @@
 """A loaded model whose science is canned, and a small MR series on disk: for tests of what goes on around the science."""
 
+from typing import cast
+
 import numpy as np
 
 from factories.predictions import GRID, latent_space, predictor
@@ -7,7 +9,7 @@ from factories.work import BUNDLE
 from med3d_cli.embedded.demo_head import write_mr_series
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
-from med3d_pipeline.preprocessing.preprocess import Preprocessed
+from med3d_pipeline.preprocessing.preprocess import Preprocessed, Preprocessor
 from med3d_pipeline.preprocessing.spec import QualityLimits
 from med3d_pipeline.volume import Volume
 from med3d_worker.loaded_model import LoadedModel
@@ -42,10 +44,10 @@ class CannedPreprocessor:
 
 
 def loaded_model(preprocessor=None, preprocessing_digest="p" * 64, site_shifts=None, calibrations=()):
-    """A model around ``preprocessor`` and the predictor of factories.predictions."""
+    """A model around ``preprocessor``, or what stands in for one, and the predictor of factories.predictions."""
     return LoadedModel(
         reference=BUNDLE,
-        preprocessor=preprocessor or CannedPreprocessor(),
+        preprocessor=cast("Preprocessor", preprocessor or CannedPreprocessor()),
         predictor=predictor(site_shifts=site_shifts).calibrated(calibrations),
         quality_limits=LIMITS,
         providers=("FakeExecutionProvider",),

@@ -86,6 +86,7 @@ class Orthanc:
         return made | self._configuration
 
     def _answers(self):
+        assert self.process is not None
         assert self.process.poll() is None, self.log()[-2000:]
         try:
             return self.rest.get("/system").status_code == 200
@@ -113,6 +114,7 @@ class Orthanc:
     @contextmanager
     def frozen(self):
         """It keeps its connections and says nothing."""
+        assert self.process is not None, "it does not run"
         suspended = psutil.Process(self.process.pid)
         suspended.suspend()
         try:

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -95,6 +96,7 @@ class MoodyPeer:
         self.server = self.entity.start_server(
             ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
         )
+        assert self.server is not None
         self.port = self.server.server_address[1]
 
     def _store(self, event):
@@ -104,6 +106,7 @@ class MoodyPeer:
 
     def stop(self):
         self.hold.set()
+        assert self.server is not None
         self.server.shutdown()
         self.server.server_close()
 
@@ -117,7 +120,7 @@ class WebhookListener:
 
     def __init__(self, *statuses):
         self.statuses = deque(statuses)
-        self.calls = []
+        self.calls: list[Any] = []
         listener = self
 
         class Handler(BaseHTTPRequestHandler):

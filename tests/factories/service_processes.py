@@ -10,6 +10,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -19,7 +20,7 @@ import redis
 from factories.processes import wait_until
 from med3d_cli.embedded.system import valkey_server
 from med3d_client.worker import WorkerClient
-from med3d_contract.work import WorkerHello
+from med3d_contract.work import PredictClaim, WorkerHello
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
@@ -49,9 +50,9 @@ def postgresql(certificates=None, *, fsync=False):
     binaries, port = found[-1].parent, free_port()
     folder = Path(tempfile.mkdtemp(prefix="med3d-postgresql-"))
     shutil.chown(folder, "postgres", "postgres")
-    account = {"user": "postgres", "group": "postgres", "cwd": folder}
+    account: dict[str, Any] = {"user": "postgres", "group": "postgres", "cwd": folder}
     subprocess.run(
-        [binaries / "initdb", "-D", folder / "data", "-U", "med3d", "--auth=trust", "-E", "UTF8", "--no-sync"],
+        [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", "med3d", "--auth=trust", "-E", "UTF8", "--no-sync"],
         check=True, stdout=subprocess.DEVNULL, **account,
     )  # fmt: skip
     options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
@@ -59,11 +60,11 @@ def postgresql(certificates=None, *, fsync=False):
     if certificates is not None:
         options += _tls_alone(folder, certificates)
     server = subprocess.Popen(
-        [binaries / "postgres", "-D", folder / "data", "-p", str(port), *options],
+        [str(binaries / "postgres"), "-D", str(folder / "data"), "-p", str(port), *options],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **account,
     )  # fmt: skip
     try:
-        ready = [binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-U", "med3d"]
+        ready = [str(binaries / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-U", "med3d"]
         wait_until(
             lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, "PostgreSQL's start"
         )
@@ -179,7 +180,7 @@ class Processes:
 
     def claim_predict(self, identity, count):
         """Claim the predict stage of so many runs; PostgreSQL passes over what the dispatcher is marking just then."""
-        claims = []
+        claims: list[PredictClaim] = []
 
         def all_claimed():
             claims.extend(self.worker.claim_predict(identity, count - len(claims)).claims)
@@ -206,5 +207,6 @@ class Processes:
         with redis.Redis(unix_socket_path=f"{self.socket_dir}/broker.sock") as broker:
             return sum(broker.llen(queue if rank == 0 else f"{queue}:{rank}") for rank in range(10))
 
-    def database(self):
+    def open_database(self):
+        """Open it; whoever asked closes it."""
         return Database(self.settings.database)

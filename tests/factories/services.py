@@ -41,8 +41,8 @@ class Service:
         self.data_dir = DataDir(data_dir or root / "data")
         self.faults = root / "faults"
         self.faults.mkdir()
-        self.process = None
-        self.client = None
+        self._process: subprocess.Popen[str] | None = None
+        self._client: ResultsClient | None = None
 
     def start(self, port=0):
         environment = dict(os.environ) | {
@@ -54,7 +54,7 @@ class Service:
         here = os.getpid()
         where = ("--data-dir", str(self.data_dir.root), "--port", str(port))
         command = [sys.executable, "-m", "med3d_cli", "serve", *where]
-        self.process = subprocess.Popen(
+        self._process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -62,10 +62,24 @@ class Service:
             env=environment,
             preexec_fn=lambda: die_with_parent(here),  # noqa: PLW1509 - tests run on one thread
         )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
         line = self.process.stdout.readline()
         assert line.startswith(READY), self.process.stderr.read()
         key = self.data_dir.api_key_file.read_text().strip()
-        self.client = ResultsClient(line.removeprefix(READY).strip(), key)
+        self._client = ResultsClient(line.removeprefix(READY).strip(), key)
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """The supervisor; there is one from the start on."""
+        assert self._process is not None, "not started"
+        return self._process
+
+    @property
+    def client(self) -> ResultsClient:
+        """Who asks the API."""
+        assert self._client is not None, "not started"
+        return self._client
 
     def everyone(self):
         return family(self.process.pid)
@@ -80,15 +94,16 @@ class Service:
 
     def end(self):
         """Whatever state it is in: gone afterwards."""
-        if self.process is None:
+        if self._process is None:
             return
         everyone = self.everyone()
         if self.process.poll() is None:
             self.process.kill()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        for said in (self.process.stdout, self.process.stderr):
+            assert said is not None
+            said.close()
         self.process.wait()
-        if self.client is not None:  # it never got as far as to listen
+        if self._client is not None:  # it never got as far as to listen
             self.client.close()
         wait_until_gone(everyone)
 

@@ -1,6 +1,7 @@
 """Draws docs/states.md from the tables of allowed moves; ``python -m factories.state_diagrams`` writes it anew."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 from med3d_service.network.pulls.states import PULL_MOVES
@@ -29,12 +30,17 @@ def drawn(moves):
     return "\n".join([*lines, "```"])
 
 
+def _put_behind(diagram, found):
+    return found[1] + diagram
+
+
 def with_diagrams(text):
     """The page with every diagram as the code has it."""
     for heading, moves in DIAGRAMS.items():
         pattern = rf"(## {heading}\n.*?)```mermaid\n.*?```"
         assert re.search(pattern, text, re.DOTALL), heading
-        text = re.sub(pattern, lambda found, moves=moves: found[1] + drawn(moves), text, count=1, flags=re.DOTALL)
+        diagram = drawn(moves)
+        text = re.sub(pattern, partial(_put_behind, diagram), text, count=1, flags=re.DOTALL)
     return text
 
 

@@ -1,6 +1,7 @@
 """DICOM studies written to a folder and read again: what the reader and the series ranking make of them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ HEAD_SHAPE = (36, 40, 36)
 HEAD_AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))
 
 
-def study_with(folder: Path, shape: tuple[int, int, int] = HEAD_SHAPE, **series: dict) -> Study:
+def study_with(folder: Path, shape: tuple[int, int, int] = HEAD_SHAPE, **series: dict[str, Any]) -> Study:
     """A study of one series per header, numbered from 1 unless the header says otherwise."""
     for number, (name, header) in enumerate(series.items(), start=1):
         write_series(

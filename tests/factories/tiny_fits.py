@@ -3,6 +3,7 @@
 import resource
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from med3d_export.training import EpochReport, FittedAutoencoder, Targets, Train
 SUBJECTS = 12
 
 
-def recipe(**sections: dict) -> TrainingConfig:
-    whole = {
+def recipe(**sections: dict[str, Any]) -> TrainingConfig:
+    whole: dict[str, Any] = {
         "name": "tiny", "version": "0", "seed": 5, "threads": 1,
         "network": {"encoder_channels": [4, 8], "decoder_channels": [4, 8], "linear_rank": 4, "latent": 8},
         "objective": {"a": 0.5, "l": 2.0, "decoder_sd": 0.1, "bank": 8},

@@ -22,6 +22,7 @@ def tls_front(port, certificates):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-m", "factories.tls_front", *words]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
     try:
         yield int(process.stdout.readline())
     finally:

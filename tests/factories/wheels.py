@@ -46,7 +46,7 @@ class FreshEnvironment:
 
     def pip(self, *arguments):
         """Run pip with the caller's own settings and cache; fail with what it said."""
-        command = [self.bin / "python", "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
+        command = [str(self.bin / "python"), "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=_outside(dict(os.environ)))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -54,7 +54,7 @@ class FreshEnvironment:
     def run(self, name, *arguments):
         """Run a command of the environment as a user would who has nothing else."""
         environment = _outside(dict(os.environ)) | {"HOME": str(self.home), "COLUMNS": "200", "TMPDIR": str(self.home)}
-        command = [self.bin / name, *map(str, arguments)]
+        command = [str(self.bin / name), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=self.elsewhere)
 
 
@@ -88,7 +88,8 @@ def interpreter(version: str) -> Path | None:
     """A Python of this version, from PATH or pyenv; None where there is none that runs."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     on_path = shutil.which(f"python{version}")
-    for python in (*([on_path] if on_path else []), *sorted(pyenv.glob(f"{version}.*/bin/python"))):
+    here: list[str | Path] = [on_path] if on_path else []
+    for python in [*here, *sorted(pyenv.glob(f"{version}.*/bin/python"))]:
         if subprocess.run([python, "--version"], capture_output=True, check=False).returncode == 0:
             return Path(python)
     return None

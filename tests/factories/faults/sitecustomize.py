@@ -9,10 +9,12 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 
 def _functions_on_the_stack() -> set[str]:
-    frame, names = sys._getframe(2), set()
+    frame: FrameType | None = sys._getframe(2)
+    names: set[str] = set()
     while frame is not None:
         names |= {frame.f_code.co_name, frame.f_code.co_qualname}
         frame = frame.f_back
@@ -20,7 +22,7 @@ def _functions_on_the_stack() -> set[str]:
 
 
 def _install(folder: Path) -> None:
-    def hook(event: str, arguments: tuple) -> None:
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event != "open" or not isinstance(arguments[0], str):
             return
         for fault in folder.iterdir():

@@ -69,7 +69,7 @@ def send(service, number):
 
 def let_an_hour_pass(service):
     """Set back what the database holds of the time since."""
-    database = service.database()
+    database = service.open_database()
     with database.write() as session:
         session.execute(update(RunRow).values(lease_expires_at=RunRow.lease_expires_at - HOUR_S))
         session.execute(update(BeatRow).values(beat_at=BeatRow.beat_at - HOUR_S))
@@ -78,7 +78,7 @@ def let_an_hour_pass(service):
 
 def claims(service):
     """How often each stage of each run was claimed: (run, stage) of every claim."""
-    database = service.database()
+    database = service.open_database()
     with database.read() as session:
         found = session.execute(select(AttemptRow.run_id, AttemptRow.stage)).all()
     database.close()

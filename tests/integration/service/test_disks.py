@@ -48,7 +48,7 @@ def readiness(service):
 
 
 def assert_whole(service):
-    database = service.database()
+    database = service.open_database()
     assert Ledger(service.settings, database, service.store).check(digests=True).balances
     database.close()
 

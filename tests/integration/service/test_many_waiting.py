@@ -20,7 +20,7 @@ COHORT = MOST_LYING + 100
 @pytest.fixture
 def night(tmp_path):
     processes = Processes(tmp_path, MED3D_LEASE_S="5", MED3D_SWEEP_S="0.2")
-    database = processes.database()
+    database = processes.open_database()
     try:
         processes.start("broker", "api", "scheduler")
         yield Night(processes, database, add_waiting(processes, COHORT))

@@ -177,7 +177,7 @@ def test_a_run_under_way_is_not_requeued_and_an_unknown_one_is_not_found(service
 def test_the_ledger_balances_beside_the_running_service_on_both_databases(service):
     run_id = send(service).json()["run_id"]
     claim(service, run_id)
-    database = service.database()
+    database = service.open_database()
     report = Ledger(service.settings, database, service.store).check(digests=True)
     assert report.runs > 0
     assert set(report.counts) <= {"tensor_missing"}, report  # the tests of this module name tensors that nobody made
