@@ -132,7 +132,7 @@ audit-dependencies: $(VENV)/.demo ## known vulnerabilities of what is installed 
 	@$(BIN)/python deploy/audit_dependencies.py
 
 states-page: $(VENV)/.dev ## draw docs/states.md anew from the tables of allowed moves
-	@PYTHONPATH=tests $(BIN)/python -m factories.state_diagrams
+	@PYTHONPATH=tests $(BIN)/python -m rig.service.state_diagrams
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

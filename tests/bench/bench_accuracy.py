@@ -10,9 +10,9 @@ import numpy as np
 from bench.measuring import machine, table
 from bench.scans import options, preprocessor, several_heads
 from bench.slow_reference import normalised_rmse, slow_reference, worst_corner_mm
-from factories import heads
 from med3d_pipeline.preprocessing.preprocess import Preprocessed, Preprocessor
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 AFFINE_AIM_MM, TENSOR_AIM, HALF_AIM = 1.0, 0.02, 0.01
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from bench.measuring import alternating, machine, spread, table
 from bench.scans import options, preprocessor, several_heads
-from factories.simple_itk_n4 import field_by_simple_itk
 from med3d_pipeline.preprocessing.bias_field import few_voxels
 from med3d_pipeline.preprocessing.brain_extraction import extract_brain
 from med3d_pipeline.preprocessing.n4 import estimate_log_field, whole_grid
@@ -17,6 +16,7 @@ from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.resampling import coarsen
 from med3d_pipeline.volume import Volume
+from rig.science.simple_itk_n4 import field_by_simple_itk
 
 
 def row(name: str, head: Volume, preprocess: Preprocessor, rounds: int) -> tuple[str, ...]:

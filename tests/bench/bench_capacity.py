@@ -25,9 +25,6 @@ from sqlalchemy import select
 
 from bench.measuring import machine, table
 from bench.tables_of import database_bytes, number_of
-from factories.fleets import worker_process
-from factories.processes import family, wait_until
-from factories.service_processes import Processes
 from med3d_cli.capacity import measured
 from med3d_cli.capacity.day import OTHERS, SEED, StudyTimes
 from med3d_cli.capacity.measured import Check, MeasuredCosts, MemoryBytes, StudyBytes, WorkerSeconds
@@ -36,6 +33,9 @@ from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, RunStatus
 from med3d_service.runs.dispatch import LINES, MOST_LYING, CeleryBroker
 from med3d_service.storage.tables import AttemptRow, RunRow, WorkerRow
+from rig.processes.fleets import worker_process
+from rig.processes.service import Processes
+from rig.processes.waiting import family, wait_until
 
 AIM = 0.15
 LOAD = 0.8

@@ -15,8 +15,6 @@ import time
 from pathlib import Path
 
 from bench.measuring import machine, table
-from factories.bundles import SHIFTED_VERSION, shifted_bundle
-from factories.services import Service
 from med3d_cli.cohort.cohort_import import import_scans
 from med3d_client.cohorts import CohortsClient
 from med3d_contract.cohort_manifest import read_manifest
@@ -25,6 +23,8 @@ from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.inference.prediction import SubjectAttributes
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.study.study import load_series, read_study, select_series
+from rig.processes.embedded import Service
+from rig.science.bundles import SHIFTED_VERSION, shifted_bundle
 
 THREADS = 2
 

@@ -16,15 +16,15 @@ from pydicom.uid import generate_uid
 from sqlalchemy import select
 
 from bench.measuring import machine, table
-from factories.arriving import saved
-from factories.gateway import HOOK_SECRET, peers_file
-from factories.orthanc import HOOK_SCRIPT, Orthanc
-from factories.processes import wait_until
-from factories.service_processes import free_port
-from factories.services import Service
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import AttemptRow, RunRow
+from rig.peers.orthanc import HOOK_SCRIPT, Orthanc
+from rig.processes.embedded import Service
+from rig.processes.gateway import HOOK_SECRET, peers_file
+from rig.processes.service import free_port
+from rig.processes.waiting import wait_until
+from rig.service.arriving import saved
 
 STEPS = ("study fetched and durable", "run in the database", "working copy made, task sent", "run started")
 AIM_S = 1.0

@@ -23,13 +23,13 @@ import pydicom
 from sqlalchemy import func, select
 
 from bench.measuring import machine, spread, table
-from factories import dcmtk
-from factories.arriving import saved, slices
-from factories.listening import Listening
-from factories.orthanc import Orthanc
-from factories.processes import wait_until
-from factories.service_processes import free_port
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
+from rig.peers import dcmtk
+from rig.peers.orthanc import Orthanc
+from rig.processes.listening import Listening
+from rig.processes.service import free_port
+from rig.processes.waiting import wait_until
+from rig.service.arriving import saved, slices
 
 SENDERS = 8
 INSTANCES_OF_A_SMALL_STUDY = 20

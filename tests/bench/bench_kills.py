@@ -22,14 +22,14 @@ import httpx
 import pydicom
 
 from bench.measuring import machine, table
-from factories.gateway import HOOK_SECRET, peers_file
-from factories.kills import EVERYBODY, GATEWAY, Killing, KillPlan
-from factories.orthanc import HOOK_SCRIPT, Orthanc
-from factories.processes import wait_until
-from factories.senders import by_cstore, by_orthanc, by_stow
-from factories.service_processes import free_port
-from factories.services import Service, write_small_head
 from med3d_service.studies.own_objects import own_uid
+from rig.faults.kills import EVERYBODY, GATEWAY, Killing, KillPlan
+from rig.peers.orthanc import HOOK_SCRIPT, Orthanc
+from rig.peers.senders import by_cstore, by_orthanc, by_stow
+from rig.processes.embedded import Service, write_small_head
+from rig.processes.gateway import HOOK_SECRET, peers_file
+from rig.processes.service import free_port
+from rig.processes.waiting import wait_until
 
 WAYS = ("C-STORE", "STOW-RS", "Orthanc's hook")
 WITHIN_S = 12.0

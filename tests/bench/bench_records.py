@@ -20,14 +20,14 @@ from pathlib import Path
 from sqlalchemy import insert
 
 from bench.measuring import machine, table
-from factories.service import completed, failed, refused
-from factories.service_processes import Processes, new_database, postgresql
-from factories.work import BUNDLE, PROVENANCE, QUALITY, SERIES
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
 from med3d_service.storage.tables import AttemptRow, IdentifierRow, RunEventRow, RunRow, StudyRow
+from rig.processes.service import Processes, new_database, postgresql
+from rig.service.parts import completed, failed, refused
+from rig.service.work import BUNDLE, PROVENANCE, QUALITY, SERIES
 
 AIM_MS, METRICS_AIM_MS = 50, 20
 AT_ONCE = 1000

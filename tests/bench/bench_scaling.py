@@ -21,13 +21,13 @@ from sqlalchemy import select
 
 from bench.measuring import machine, table
 from bench.tables_of import database_bytes, number_of
-from factories.fleets import add_waiting, worker_process
-from factories.processes import wait_until
-from factories.service_processes import Processes
-from factories.work import tar_of
 from med3d_contract.results import BundleRef
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_service.storage.tables import AttemptRow, RunRow, WorkerRow
+from rig.processes.fleets import add_waiting, worker_process
+from rig.processes.service import Processes
+from rig.processes.waiting import wait_until
+from rig.service.work import tar_of
 
 IDLE_S = 5.0
 

@@ -18,12 +18,12 @@ import redis
 from sqlalchemy import func, select
 
 from bench.measuring import machine, table
-from factories.fleets import add_waiting, worker_process
-from factories.processes import family, wait_until
-from factories.service_processes import Processes, new_database, postgresql
 from med3d_contract.results import Priority
 from med3d_service.runs.dispatch import CeleryBroker, send_waiting
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow, WorkerRow
+from rig.processes.fleets import add_waiting, worker_process
+from rig.processes.service import Processes, new_database, postgresql
+from rig.processes.waiting import family, wait_until
 
 MEBIBYTE = 2**20
 AIM_PER_S = 100.0
@@ -102,7 +102,9 @@ def measure(folder, studies, workers, run_ms, **environment):
             hands = {}
             for number in range(workers):
                 name = f"worker-{number}"
-                hands[name] = fleet.enter_context(worker_process(processes, name, "factories.stub_worker", str(run_ms)))
+                hands[name] = fleet.enter_context(
+                    worker_process(processes, name, "rig.processes.stub_worker", str(run_ms))
+                )
             wait_until(lambda: alive(database) >= workers, "the workers", 60)
             watch = Watch(processes, database)
             processes.start("scheduler")

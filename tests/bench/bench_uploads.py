@@ -22,9 +22,9 @@ from pathlib import Path
 import psutil
 
 from bench.measuring import machine, spread, table
-from factories.service import worker
-from factories.service_processes import Processes
-from factories.uploads import CONTENT_TYPE, dicom_files, files_form
+from rig.dicom.uploads import CONTENT_TYPE, dicom_files, files_form
+from rig.processes.service import Processes
+from rig.service.parts import worker
 
 MEMORY_AIM_MB, TIMES_AIM = 300, 2.0
 PIECE_BYTES = 1 << 20

@@ -4,12 +4,12 @@ import argparse
 import os
 from pathlib import Path
 
-from factories import heads
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 from med3d_pipeline.study.study import load_series, read_study, select_series
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 MPRAGE = "dicom/siemens_trio_study/t1_MPRAGEcr_noGRAPPA_19"
 ENHANCED = "dicom/siemens_enhanced_multiframe/5_anat-T1w_acq-tfl"

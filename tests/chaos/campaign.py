@@ -24,9 +24,9 @@ from sqlalchemy.exc import DBAPIError
 from chaos.cluster import Cluster
 from chaos.faults import Harm, faults_of
 from chaos.senders import Senders
-from factories.disks import small_disk
 from med3d_service.custody.ledger import Ledger
 from med3d_service.storage.tables import AttemptRow, RunRow
+from rig.faults.disks import small_disk
 
 SETTLED_S = 240.0
 LOOK_EVERY_S = 0.25

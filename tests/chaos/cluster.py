@@ -17,15 +17,15 @@ from pathlib import Path
 import httpx
 import psutil
 
-from factories.processes import wait_until
-from factories.proxies import FaultyProxy
-from factories.service_processes import START_TIMEOUT_S, free_port, new_database
 from med3d_cli.embedded.system import valkey_server
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_store.object_store import ObjectStore
 from med3d_worker.tether import die_with_parent
+from rig.peers.proxies import FaultyProxy
+from rig.processes.service import START_TIMEOUT_S, free_port, new_database
+from rig.processes.waiting import wait_until
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 TESTS = Path(__file__).parent.parent
@@ -196,7 +196,7 @@ class Cluster:
             given = ("--port", "0", "--save", "", "--unixsocket", self._socket_dir / "broker.sock")
             return [valkey_server(), *given, "--dir", self._socket_dir, "--loglevel", "warning"]
         if name == "worker":
-            return [sys.executable, "-m", "factories.quick_worker"]
+            return [sys.executable, "-m", "rig.processes.quick_worker"]
         return [sys.executable, "-P", "-m", "med3d_service", name]
 
     def _environment(self, name):
@@ -221,7 +221,7 @@ class Cluster:
                 "FAKETIME_CACHE_DURATION": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "PYTHONPATH": os.pathsep.join(
-                    filter(None, (str(TESTS / "factories/clocks"), environment.get("PYTHONPATH")))
+                    filter(None, (str(TESTS / "rig/faults/clocks"), environment.get("PYTHONPATH")))
                 ),
             }
         return environment

@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from factories.disks import fill
+from rig.faults.disks import fill
 
 JUMP_S = 7200
 LONGEST_ROUND_S = 4.0

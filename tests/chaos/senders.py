@@ -10,9 +10,9 @@ import httpx
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pynetdicom import AE
 
-from factories.arriving import saved, slices
-from factories.quick_worker import spell
-from factories.uploads import named, zip_of
+from rig.dicom.uploads import named, zip_of
+from rig.processes.quick_worker import spell
+from rig.service.arriving import saved, slices
 
 ACKNOWLEDGED = {200, 202}
 NUMBERS = count(1000)

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from factories.receivers import Storescp
+from rig.peers.receivers import Storescp
 
 READY_WITHIN_S = 120
 ANSWER_WITHIN_S = 180

@@ -4,10 +4,10 @@ import pytest
 
 from chaos.campaign import Campaign, is_good
 from chaos.senders import images
-from factories.arriving import saved
-from factories.processes import wait_until
-from factories.quick_worker import POISON
-from factories.uploads import named, zip_of
+from rig.dicom.uploads import named, zip_of
+from rig.processes.quick_worker import POISON
+from rig.processes.waiting import wait_until
+from rig.service.arriving import saved
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from factories.bundles import SHIFTED_VERSION, shifted_bundle
-from factories.hosts import HERE, data_host, hosts
-from factories.processes import wait_until
-from factories.service_processes import Processes
 from med3d_client.cohorts import CohortsClient
 from med3d_contract.cohorts import NightSchedule
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_service.storage.tables import AttemptRow, RunRow, WorkerRow
+from rig.processes.hosts import HERE, data_host, hosts
+from rig.processes.service import Processes
+from rig.processes.waiting import wait_until
+from rig.science.bundles import SHIFTED_VERSION, shifted_bundle
 
 pytestmark = [pytest.mark.e2e, pytest.mark.realdata, pytest.mark.long, pytest.mark.timeout(1500)]
 SHIFT_YEARS = 3.0

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from factories.services import write_small_head
-from factories.wheels import BAITS, CHECKOUT, FreshEnvironment, build_distributions, interpreter
+from rig.processes.embedded import write_small_head
+from rig.processes.wheels import BAITS, CHECKOUT, FreshEnvironment, build_distributions, interpreter
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -11,16 +11,16 @@ import pydicom
 import pytest
 import yaml
 
-from factories import dcmtk
-from factories.debian_host import DebianHost, changed_configuration
-from factories.pages import ROOT, blocks
-from factories.processes import wait_until
-from factories.services import write_small_head
 from med3d_service.network.peers import load_peers
 from med3d_service.results.delivery.destinations import load_destinations
 from med3d_service.results.delivery.webhook import signature
 from med3d_service.settings import Settings
 from med3d_service.studies.own_objects import is_own
+from rig.peers import dcmtk
+from rig.processes.debian_host import DebianHost, changed_configuration
+from rig.processes.embedded import write_small_head
+from rig.processes.pages import ROOT, blocks
+from rig.processes.waiting import wait_until
 
 pytestmark = [pytest.mark.realdata, pytest.mark.timeout(420)]
 IN, OUT = "docs/pacs.md", "docs/results-out.md"

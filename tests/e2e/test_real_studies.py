@@ -12,8 +12,8 @@ import pydicom
 import pypdfium2
 import pytest
 
-from factories.processes import wait_until
 from med3d_service.studies.own_objects import own_uid
+from rig.processes.waiting import wait_until
 
 pytestmark = pytest.mark.realdata
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import psutil
 from pydicom import config as pydicom_config
 
-from factories.listening import Listening
 from fuzz.streams import CALLING, PIECE_BYTES, Pdus, Spoilt, record, spoil
+from rig.processes.listening import Listening
 
 IDLE_S = 1.0
 HANG_S = 20.0

@@ -4,7 +4,6 @@ import io
 import tempfile
 from pathlib import Path
 
-from factories.uploads import CONTENT_TYPE, files_form
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.series_selection import select_series
 from med3d_pipeline.study.study import load_series, read_study
@@ -15,6 +14,7 @@ from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
 from med3d_service.studies.working_copy.nifti import UnreadableNiftiError, clean_nifti
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
+from rig.dicom.uploads import CONTENT_TYPE, files_form
 
 MIB = 1024**2
 LIMITS = Limits(upload_bytes=16 * MIB, unpacked_bytes=64 * MIB, unpack_ratio=50.0, files=1000)

@@ -20,8 +20,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from factories.arriving import saved, slices
 from fuzz.mutations import NASTY
+from rig.service.arriving import saved, slices
 
 CALLING = "SCANNER"
 LARGEST_BYTES = 400_000

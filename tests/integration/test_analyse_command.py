@@ -12,7 +12,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from factories.services import write_small_head
 from med3d_contract.results import RunView
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.bundle.bundle_signature import make_signing_key, read_signing_key
@@ -22,6 +21,7 @@ from med3d_pipeline.calibration.site_calibration import BundleName
 from med3d_pipeline.inference.prediction import Sighting
 from med3d_pipeline.study.acquisition import Acquisition
 from med3d_worker.analysis import AnalysedInput
+from rig.processes.embedded import write_small_head
 
 
 def med3d(*arguments):

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from factories.processes import family, wait_until, wait_until_gone
-from factories.services import write_small_head
+from rig.processes.embedded import write_small_head
+from rig.processes.waiting import family, wait_until, wait_until_gone
 
 pytestmark = pytest.mark.timeout(240)
 

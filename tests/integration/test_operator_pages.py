@@ -15,9 +15,16 @@ import pytest
 from alembic import command as alembic
 from sqlalchemy import text
 
-from factories import dcmtk
-from factories.api import empty_api
-from factories.pages import (
+from med3d_contract.results import RunStatus
+from med3d_service.runs.bundles import read_bundle_dir, register_bundles
+from med3d_service.settings import Settings
+from med3d_service.storage.database import Database, alembic_config
+from med3d_service.trust.access import Role
+from med3d_worker.settings import WorkerSettings
+from rig.peers import dcmtk
+from rig.peers.receivers import syslog_over_tls
+from rig.processes.embedded import Service, write_small_head
+from rig.processes.pages import (
     ALL,
     OPERATORS,
     ROOT,
@@ -27,15 +34,8 @@ from factories.pages import (
     mentioned_settings,
     unknown_words,
 )
-from factories.processes import family, wait_until_gone
-from factories.receivers import syslog_over_tls
-from factories.services import Service, write_small_head
-from med3d_contract.results import RunStatus
-from med3d_service.runs.bundles import read_bundle_dir, register_bundles
-from med3d_service.settings import Settings
-from med3d_service.storage.database import Database, alembic_config
-from med3d_service.trust.access import Role
-from med3d_worker.settings import WorkerSettings
+from rig.processes.waiting import family, wait_until_gone
+from rig.service.api import empty_api
 
 pytestmark = pytest.mark.timeout(240)
 BUNDLE = ROOT / "model_export/bundles/infovae-ixi-hh"

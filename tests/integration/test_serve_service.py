@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from factories.processes import living, wait_until, wait_until_gone
-from factories.services import Service
 from med3d_contract.results import RunStatus
+from rig.processes.embedded import Service
+from rig.processes.waiting import living, wait_until, wait_until_gone
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from factories.processes import family, living, wait_until, wait_until_gone
+from rig.processes.waiting import family, living, wait_until, wait_until_gone
 
 STEADY = "import time; print('steady', flush=True); time.sleep(600)"
 STUBBORN = (

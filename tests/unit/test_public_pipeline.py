@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import med3d_pipeline
-from factories import heads
+from rig.science import heads
 
 PAGE = Path(__file__).parents[2] / "docs" / "library.md"
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from factories.gateway import AE_TITLE, HOOK_SECRET, Gateway, peers_file
-from factories.orthanc import HOOK_SCRIPT, Orthanc
-from factories.service_processes import free_port
+from rig.peers.orthanc import HOOK_SCRIPT, Orthanc
+from rig.processes.gateway import AE_TITLE, HOOK_SECRET, Gateway, peers_file
+from rig.processes.service import free_port
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from factories.answers import claimed, complete
-from factories.gateway import files_of, new_study
-from factories.processes import wait_until
+from rig.processes.gateway import files_of, new_study
+from rig.processes.waiting import wait_until
+from rig.service.answers import claimed, complete
 
 DELIVERIES = """
 [[deliver]]

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from factories.gateway import Gateway, files_of, new_study, peers_file
-from factories.orthanc import Orthanc
-from factories.processes import wait_until
-from factories.proxies import CuttingProxy
+from rig.peers.orthanc import Orthanc
+from rig.peers.proxies import CuttingProxy
+from rig.processes.gateway import Gateway, files_of, new_study, peers_file
+from rig.processes.waiting import wait_until
 
 SOURCES = ("dicomweb", "dimse")
 SLICES = 12

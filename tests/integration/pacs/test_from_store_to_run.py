@@ -6,12 +6,12 @@ import time
 import pytest
 from pydicom.uid import Comprehensive3DSRStorage
 
-from factories import dcmtk
-from factories.gateway import QUICK, Gateway, files_of, new_study, peers_file
-from factories.orthanc import Orthanc
-from factories.processes import wait_until
-from factories.service_processes import free_port
 from med3d_service.studies.own_objects import own_uid
+from rig.peers import dcmtk
+from rig.peers.orthanc import Orthanc
+from rig.processes.gateway import QUICK, Gateway, files_of, new_study, peers_file
+from rig.processes.service import free_port
+from rig.processes.waiting import wait_until
 
 
 class Hospital(Gateway):

@@ -11,12 +11,12 @@ from contextlib import suppress
 import pytest
 from pydicom.uid import MPEG2MPML
 
-from factories import dcmtk
-from factories.arriving import saved, slices
-from factories.dcmtk import SUCCESS
-from factories.disks import small_disk
-from factories.listening import Listening
-from factories.processes import wait_until
+from rig.faults.disks import small_disk
+from rig.peers import dcmtk
+from rig.peers.dcmtk import SUCCESS
+from rig.processes.listening import Listening
+from rig.processes.waiting import wait_until
+from rig.service.arriving import saved, slices
 
 HEADER = {"PatientID": "SECRET-4711", "PatientName": "SECRET^JANE", "StudyInstanceUID": "1.2.3"}
 

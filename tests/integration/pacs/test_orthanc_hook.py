@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 from pydicom.uid import generate_uid
 
-from factories.gateway import HOOK_SECRET, files_of, new_study
-from factories.orthanc import HOOK_SCRIPT, Orthanc
-from factories.processes import wait_until
 from med3d_service.network.pulls.hooks import signature
 from med3d_service.studies.own_objects import own_uid
+from rig.peers.orthanc import HOOK_SCRIPT, Orthanc
+from rig.processes.gateway import HOOK_SECRET, files_of, new_study
+from rig.processes.waiting import wait_until
 
 # Of a clock that is wrong: by more than the tests take between being collected and being run.
 A_DAY_S = 86_400

@@ -3,8 +3,8 @@
 import pytest
 from pydicom.uid import generate_uid
 
-from factories.gateway import AE_TITLE, files_of, new_study
-from factories.processes import wait_until
+from rig.processes.gateway import AE_TITLE, files_of, new_study
+from rig.processes.waiting import wait_until
 
 SOURCES = ("dicomweb", "dimse")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from factories.gateway import Gateway, files_of, new_study, peers_file
-from factories.service_processes import new_database, postgresql
+from rig.processes.gateway import Gateway, files_of, new_study, peers_file
+from rig.processes.service import new_database, postgresql
 
 
 @pytest.fixture(scope="module")

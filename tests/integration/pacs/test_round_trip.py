@@ -5,10 +5,10 @@ import io
 import pytest
 from pydicom import dcmread
 
-from factories.answers import claimed, complete
-from factories.gateway import files_of, new_study
-from factories.processes import wait_until
 from med3d_service.studies.own_objects import is_own, own_uid
+from rig.processes.gateway import files_of, new_study
+from rig.processes.waiting import wait_until
+from rig.service.answers import claimed, complete
 
 DELIVERIES = """
 [[deliver]]

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from factories.processes import wait_until
 from fuzz.associations import IDLE_S, Target, kept_seeds, run, speak
 from fuzz.streams import Spoilt, pdus_of, spoil
+from rig.processes.waiting import wait_until
 
 CALLING_AE_TITLE = slice(26, 42)
 

@@ -9,8 +9,8 @@ import pytest
 from dicomweb_client.api import DICOMwebClient
 from pydicom.uid import ExplicitVRLittleEndian
 
-from factories.gateway import files_of, new_study
 from med3d_service.studies.own_objects import own_uid
+from rig.processes.gateway import files_of, new_study
 
 URL = "/dicomweb/studies"
 BOUNDARY = "boundary-of-a-test"

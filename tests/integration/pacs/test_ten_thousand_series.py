@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from factories import dcmtk
-from factories.arriving import saved, slices
-from factories.gateway import Gateway
-from factories.processes import wait_until
-from factories.service_processes import free_port
+from rig.peers import dcmtk
+from rig.processes.gateway import Gateway
+from rig.processes.service import free_port
+from rig.processes.waiting import wait_until
+from rig.service.arriving import saved, slices
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 SERIES, SENDERS = 10_000, 8

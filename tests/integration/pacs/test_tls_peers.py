@@ -7,18 +7,18 @@ from pydicom.uid import generate_uid
 from pynetdicom import build_context
 from pynetdicom.sop_class import Verification
 
-from factories import dcmtk
-from factories.arriving import saved
-from factories.gateway import Gateway, files_of, new_study
-from factories.orthanc import PASSWORD, USER, Orthanc
-from factories.proxies import HttpsFront
-from factories.service_processes import free_port
 from med3d_service.network.peers import load_peers
 from med3d_service.network.peers.association import associate
 from med3d_service.results.delivery.dimse import DimseSender
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing
 from med3d_service.results.delivery.stow import StowSender
 from med3d_service.results.kinds import Kind
+from rig.peers import dcmtk
+from rig.peers.orthanc import PASSWORD, USER, Orthanc
+from rig.peers.proxies import HttpsFront
+from rig.processes.gateway import Gateway, files_of, new_study
+from rig.processes.service import free_port
+from rig.service.arriving import saved
 
 # pynetdicom drops, unclosed, a socket whose peer ended the handshake.
 pytestmark = pytest.mark.filterwarnings(

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from factories.gateway import files_of, new_study
-from factories.processes import wait_until
-from factories.uploads import named, zip_of
+from rig.dicom.uploads import named, zip_of
+from rig.processes.gateway import files_of, new_study
+from rig.processes.waiting import wait_until
 
 
 class Watcher:

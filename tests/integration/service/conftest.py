@@ -2,8 +2,8 @@
 
 import pytest
 
-from factories.service_processes import Processes, new_database, postgresql
 from med3d_client.cohorts import CohortsClient
+from rig.processes.service import Processes, new_database, postgresql
 
 QUICK = {"MED3D_LEASE_S": "3", "MED3D_REDISPATCH_S": "1", "MED3D_SWEEP_S": "0.1"}
 

@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import select, update
 
 from chaos.senders import images
-from factories.arriving import saved
-from factories.processes import wait_until
-from factories.service import worker
-from factories.uploads import named, zip_of
-from factories.work import BUNDLE
 from med3d_service.storage.tables import AttemptRow, BeatRow, RunRow
+from rig.dicom.uploads import named, zip_of
+from rig.processes.waiting import wait_until
+from rig.service.arriving import saved
+from rig.service.parts import worker
+from rig.service.work import BUNDLE
 
 TESTS = Path(__file__).parent.parent.parent
 HOUR_S = 3600.0
@@ -54,7 +54,7 @@ def quick_worker(service, held, tmp_path):
     log = tmp_path / "worker.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "factories.quick_worker"],
+            [sys.executable, "-m", "rig.processes.quick_worker"],
             env=environment, stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
     yield log

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select
 
-from factories.arriving import Intake, saved, slices
-from factories.service import MemoryBroker
-from factories.service_processes import new_database
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow, UploadRow
 from med3d_service.studies.arrivals.clock import StabilityClock
+from rig.processes.service import new_database
+from rig.service.arriving import Intake, saved, slices
+from rig.service.parts import MemoryBroker
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import MetaData, select
 from typer.testing import CliRunner
 
-from factories.arriving import slices
-from factories.examination_day import ExaminationDay
-from factories.service_processes import new_database
 from med3d_cli.main import make_app
 from med3d_service.custody.backup import BackupArchive, BackupError, back_up, put_back_objects, restore
 from med3d_service.custody.ledger import Ledger
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_store.object_store import ObjectStore
+from rig.processes.service import new_database
+from rig.service.arriving import slices
+from rig.service.examination_day import ExaminationDay
 
 T1, SCOUT = slices(4, series="t1"), slices(2, series="scout")
 

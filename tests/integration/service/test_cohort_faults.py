@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from factories.processes import wait_until
-from factories.service import completed, preprocessed, worker
-from factories.uploads import nifti_file
 from med3d_client.study_stream import Upload
 from med3d_client.worker import Superseded
 from med3d_contract.cohorts import CohortDraft, NightSchedule
+from rig.dicom.uploads import nifti_file
+from rig.processes.waiting import wait_until
+from rig.service.parts import completed, preprocessed, worker
 
 WORKER = worker()
 MEMBERS = 4

@@ -5,14 +5,14 @@ import uuid
 
 import pytest
 
-from factories.processes import wait_until
-from factories.service import completed, failed, preprocessed, worker
-from factories.uploads import nifti_file
 from med3d_client.study_stream import Upload
 from med3d_client.transport import Conflict
 from med3d_client.worker import Superseded
 from med3d_contract.cohorts import CohortDraft, ReprocessingRequest
 from med3d_contract.results import BundleRef
+from rig.dicom.uploads import nifti_file
+from rig.processes.waiting import wait_until
+from rig.service.parts import completed, failed, preprocessed, worker
 
 BUNDLE = BundleRef(name="cohort-bundle", version="1", digest="d" * 64)
 NEXT = BundleRef(name="cohort-bundle", version="2", digest="e" * 64)

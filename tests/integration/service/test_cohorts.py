@@ -5,12 +5,12 @@ import uuid
 
 import pytest
 
-from factories.service import worker
-from factories.uploads import nifti_file
 from med3d_cli.cohort.cohort_import import import_scans
 from med3d_client.transport import ApiError, Conflict
 from med3d_contract.cohort_manifest import read_manifest
 from med3d_contract.cohorts import CohortDraft, MemberFilter, NightSchedule
+from rig.dicom.uploads import nifti_file
+from rig.service.parts import worker
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from types import SimpleNamespace
 import pytest
 from pydicom import dcmread
 
-from factories.answers import PATIENT, WORKER, answered, claimed, refused_run, simulated_sdmt
-from factories.orthanc import PASSWORD, USER, Orthanc
-from factories.processes import wait_until
-from factories.receivers import MoodyPeer, Storescp, WebhookListener
-from factories.service import refused
-from factories.service_processes import Processes
-from factories.uploads import dicom_files, nifti_file
 from med3d_service.studies.own_objects import is_own, own_uid
+from rig.dicom.uploads import dicom_files, nifti_file
+from rig.peers.orthanc import PASSWORD, USER, Orthanc
+from rig.peers.receivers import MoodyPeer, Storescp, WebhookListener
+from rig.processes.service import Processes
+from rig.processes.waiting import wait_until
+from rig.service.answers import PATIENT, WORKER, answered, claimed, refused_run, simulated_sdmt
+from rig.service.parts import refused
 
 SECRET = "a-secret-of-a-test-that-is-long-enough"
 CANARY = "CANARYBIRD"

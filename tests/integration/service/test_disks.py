@@ -2,13 +2,13 @@
 
 import pytest
 
-from factories.disks import fill, make_read_only, small_disk
-from factories.processes import wait_until
-from factories.service import worker
-from factories.service_processes import Processes
-from factories.uploads import dicom_files, named, zip_of
 from med3d_service.custody.ledger import Ledger
 from med3d_store.object_store import ObjectDamagedError
+from rig.dicom.uploads import dicom_files, named, zip_of
+from rig.faults.disks import fill, make_read_only, small_disk
+from rig.processes.service import Processes
+from rig.processes.waiting import wait_until
+from rig.service.parts import worker
 
 QUICK = {"MED3D_SWEEP_S": "0.1", "MED3D_REDISPATCH_S": "1", "MED3D_RESERVE_BYTES": "0"}
 

@@ -7,11 +7,11 @@ import time
 import psutil
 import pytest
 
-from factories.processes import wait_until
-from factories.service import completed, preprocessed, worker
-from factories.uploads import BOUNDARY, CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from med3d_client.worker import Superseded
 from med3d_contract.work import RunOutcome, StoredOutcomes
+from rig.dicom.uploads import BOUNDARY, CONTENT_TYPE, dicom_files, files_form, named, zip_of
+from rig.processes.waiting import wait_until
+from rig.service.parts import completed, preprocessed, worker
 
 WORKER = worker()
 

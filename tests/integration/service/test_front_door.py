@@ -7,9 +7,9 @@ import httpx
 import psutil
 import pytest
 
-from factories.floods import flood
-from factories.service_processes import Processes
 from med3d_service.api.door.protocol import LARGEST_HEAD, MOST_HEADERS
+from rig.processes.floods import flood
+from rig.processes.service import Processes
 
 MIB = 1024 * 1024
 QUICK = {"MED3D_HEAD_S": "1.5", "MED3D_BODY_GRACE_S": "1", "MED3D_SWEEP_S": "0.1"}

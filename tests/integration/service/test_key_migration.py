@@ -4,9 +4,9 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from factories.service_processes import new_database
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, alembic_config
+from rig.processes.service import new_database
 
 OLD = "INSERT INTO api_keys (prefix, key_sha256, scope, site, created_at) VALUES (:scope, '0', :scope, 'default', 0)"
 

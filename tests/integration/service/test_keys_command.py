@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from factories.service import open_database
+from rig.service.parts import open_database
 
 
 def med3d_service(*words: str, data_dir: Path) -> int:

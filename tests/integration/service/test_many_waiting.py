@@ -5,13 +5,13 @@ import signal
 import pytest
 from sqlalchemy import func, select
 
-from factories.fleets import add_waiting, worker_process
-from factories.processes import wait_until
-from factories.service_processes import START_TIMEOUT_S, Processes
-from factories.work import BUNDLE
 from med3d_contract.results import Priority
 from med3d_service.runs.dispatch import MOST_LYING, CeleryBroker, send_waiting
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
+from rig.processes.fleets import add_waiting, worker_process
+from rig.processes.service import START_TIMEOUT_S, Processes
+from rig.processes.waiting import wait_until
+from rig.service.work import BUNDLE
 
 COHORT = MOST_LYING + 100
 """More than the queue holds at a time."""
@@ -34,7 +34,7 @@ class Night:
         self.processes, self.database, self.cohort = processes, database, cohort
 
     def worker(self, name, run_ms):
-        return worker_process(self.processes, name, "factories.stub_worker", str(run_ms), MED3D_HEARTBEAT_S="1")
+        return worker_process(self.processes, name, "rig.processes.stub_worker", str(run_ms), MED3D_HEARTBEAT_S="1")
 
     def done(self):
         with self.database.read() as session:

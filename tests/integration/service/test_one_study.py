@@ -10,15 +10,15 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from factories.processes import wait_until
-from factories.service import completed, failed, preprocessed, refused, worker
-from factories.uploads import dicom_files, named, tar_of, zip_of
-from factories.work import BUNDLE
 from med3d_client.worker import ApiError, Superseded
 from med3d_contract.results import BundleRef
 from med3d_contract.work import Heartbeat, HeldAttempt
 from med3d_service.custody.ledger import Ledger
 from med3d_service.storage.tables import RunRow
+from rig.dicom.uploads import dicom_files, named, tar_of, zip_of
+from rig.processes.waiting import wait_until
+from rig.service.parts import completed, failed, preprocessed, refused, worker
+from rig.service.work import BUNDLE
 
 WORKER = worker()
 

@@ -8,9 +8,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import select
 
-from factories.run_machine import Runs
-from factories.service import LEASES, add_run, migrated, preprocessed, refused, worker
-from factories.service_processes import new_database
 from med3d_contract.backoff import Backoff
 from med3d_contract.results import RunStatus
 from med3d_service.problems import ServiceError
@@ -22,6 +19,9 @@ from med3d_service.runs import transitions
 from med3d_service.storage.database import Database, alembic_config
 from med3d_service.storage.tables import AttemptRow, Base, DeliveryRow, RunRow
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
+from rig.processes.service import new_database
+from rig.service.parts import LEASES, add_run, migrated, preprocessed, refused, worker
+from rig.service.run_machine import Runs
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from factories import dcmtk
-from factories.processes import wait_until
-from factories.service import refused, worker
-from factories.service_processes import Processes, free_port
-from factories.uploads import dicom_files, named, nifti_file, tar_of, zip_of
 from med3d_client.worker import Superseded
+from rig.dicom.uploads import dicom_files, named, nifti_file, tar_of, zip_of
+from rig.peers import dcmtk
+from rig.processes.service import Processes, free_port
+from rig.processes.waiting import wait_until
+from rig.service.parts import refused, worker
 
 WORKER = worker()
 CANARY = "CANARYBIRD"

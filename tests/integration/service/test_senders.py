@@ -11,11 +11,6 @@ import pytest
 from pydicom.uid import MRImageStorage
 from pynetdicom import AE, evt
 
-from factories.dcmtk import certificates
-from factories.facts import facts
-from factories.processes import wait_until
-from factories.receivers import STORESCP, MoodyPeer, Storescp
-from factories.service_processes import free_port
 from med3d_service.network.peers.configuration import DicomwebPeer, DimsePeer
 from med3d_service.results.delivery.dimse import DimseSender
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
@@ -23,6 +18,11 @@ from med3d_service.results.delivery.stow import StowSender
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.sr import structured_report
 from med3d_service.studies.own_objects import own_uid
+from rig.peers.dcmtk import certificates
+from rig.peers.receivers import STORESCP, MoodyPeer, Storescp
+from rig.processes.service import free_port
+from rig.processes.waiting import wait_until
+from rig.service.facts import facts
 
 # pynetdicom forgets the socket of a connection that failed; the collector closes it, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

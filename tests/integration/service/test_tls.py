@@ -9,17 +9,17 @@ import httpx
 import psycopg
 import pytest
 
-from factories import dcmtk
-from factories.processes import wait_until
-from factories.service import migrated, worker
-from factories.service_processes import START_TIMEOUT_S, free_port, new_database, postgresql, valkey_server
-from factories.tls_front import tls_front
 from med3d_client.worker import ApiUnavailable, RetryPolicy, WorkerClient
 from med3d_contract.results import RunStatus
 from med3d_contract.work import WorkerHello
 from med3d_service.processes import ensure_api_key
 from med3d_service.runs.dispatch import BrokerAwayError, CeleryBroker
 from med3d_service.storage.database import Database
+from rig.peers import dcmtk
+from rig.processes.service import START_TIMEOUT_S, free_port, new_database, postgresql, valkey_server
+from rig.processes.tls_front import tls_front
+from rig.processes.waiting import wait_until
+from rig.service.parts import migrated, worker
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import JSON, Boolean, Float, Integer, LargeBinary, MetaData, delete, insert, select
 
-from factories.service_processes import new_database
 from med3d_service.storage.database import Database, alembic_config, migrations_dir
+from rig.processes.service import new_database
 
 REVISIONS = [
     script.revision for script in ScriptDirectory(str(migrations_dir())).walk_revisions() if not script.is_head

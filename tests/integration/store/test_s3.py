@@ -6,13 +6,13 @@ import sys
 import httpx
 import pytest
 
-from factories import dcmtk
-from factories.processes import wait_until
-from factories.service_processes import free_port
-from factories.tls_front import tls_front
-from factories.work import RECORD
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore, StoreError
 from med3d_worker.tensors import TensorCache, tensor_key
+from rig.peers import dcmtk
+from rig.processes.service import free_port
+from rig.processes.tls_front import tls_front
+from rig.processes.waiting import wait_until
+from rig.service.work import RECORD
 
 
 @pytest.fixture(scope="module")

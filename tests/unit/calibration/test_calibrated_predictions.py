@@ -5,12 +5,12 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from factories.calibrations import CREATED, PRISMA, calibration, of_scanners, site_heads
-from factories.predictions import Scanner, latent_space, predictor, tensors
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.inference.prediction import SubjectAttributes
 from med3d_pipeline.inference.site_shifts import SiteShifts
+from rig.science.calibrations import CREATED, PRISMA, calibration, of_scanners, site_heads
+from rig.science.predictions import Scanner, latent_space, predictor, tensors
 
 SILENT = Scanner(None, None, None)
 OF_THE_SITE = [3.0, 0.1, 0, 0]

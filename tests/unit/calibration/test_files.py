@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from factories.calibrations import DIGEST, calibration
 from med3d_pipeline.bundle.bundle_signature import TrustedKeys, make_signing_key, read_signing_key
 from med3d_pipeline.calibration.files import (
     REVOKED,
@@ -18,6 +17,7 @@ from med3d_pipeline.calibration.files import (
     write_calibration,
 )
 from med3d_pipeline.calibration.refusals import CalibrationCode, CalibrationRefused
+from rig.science.calibrations import DIGEST, calibration
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factories.calibrations import CREATED, PRISMA, bearings, calibration, of_scanners, site_heads
-from factories.predictions import LIMITS, Scanner, latent_space
 from med3d_pipeline.calibration.fitting import fit_site, left_out_distances
 from med3d_pipeline.calibration.refusals import CalibrationCode, CalibrationRefused
 from med3d_pipeline.calibration.site_calibration import CalibratedSite, SiteCalibration
+from rig.science.calibrations import CREATED, PRISMA, bearings, calibration, of_scanners, site_heads
+from rig.science.predictions import LIMITS, Scanner, latent_space
 
 
 def refused(heads, site="Ward 3", **options):

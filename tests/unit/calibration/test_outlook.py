@@ -1,6 +1,6 @@
-from factories.calibrations import CREATED, bearings, site_heads
 from med3d_pipeline.calibration.fitting import fit_site
 from med3d_pipeline.calibration.outlook import outlook
+from rig.science.calibrations import CREATED, bearings, site_heads
 
 
 def fitted(**how):

@@ -1,7 +1,7 @@
 import pytest
 
-from factories.predictions import Scanner as Found
 from med3d_pipeline.calibration.scanner import Scanner, scanners_of
+from rig.science.predictions import Scanner as Found
 
 PRISMA = Scanner(manufacturer="Siemens", model="Prisma", field_strength_t=3.0)
 

@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from factories.service import migrated, open_database
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
 from med3d_cli.operate.audit import EXIT_BROKEN
+from rig.service.parts import migrated, open_database
 
 
 def med3d(tmp_path, *words):

@@ -8,9 +8,6 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from factories.calibrations import CREATED, bearings, site_heads
-from factories.models import CannedPreprocessor, loaded_model
-from factories.predictions import latent_space, tensors
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
 from med3d_cli.studies.calibrate import Order, make_calibration
@@ -23,10 +20,13 @@ from med3d_pipeline.calibration.files import read_calibration
 from med3d_pipeline.calibration.fitting import fit_site
 from med3d_pipeline.calibration.outlook import outlook
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
+from rig.science.calibrations import CREATED, bearings, site_heads
+from rig.science.models import CannedPreprocessor, loaded_model
+from rig.science.predictions import latent_space, tensors
 
 
 class HeadsInTurn(CannedPreprocessor):
-    """Each head another tensor; the model of factories.predictions makes 50 + 10 x years of its first value."""
+    """Each head another tensor; the model of rig.science.predictions makes 50 + 10 x years of its first value."""
 
     def __init__(self, estimates):
         super().__init__()

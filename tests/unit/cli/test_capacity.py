@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from factories.costs import COSTS
 from med3d_cli.capacity.day import DAY_S, OTHERS, STAT, DayShape, StudyTimes
 from med3d_cli.capacity.measured import GpuCosts, shipped_costs
 from med3d_cli.capacity.picture import day_picture
 from med3d_cli.capacity.plan import Day, Demand, Prices, plan
 from med3d_cli.capacity.simulation import WORKERS, quantile, simulate
 from med3d_cli.main import make_app
+from rig.service.costs import COSTS
 
 OFFICE, NIGHT = DayShape(), DayShape("night")
 NOTHING = Prices()

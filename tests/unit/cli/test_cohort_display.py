@@ -3,9 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
-from factories.work import BUNDLE
 from med3d_cli.cohort.cohort_display import in_words, progress_panel
 from med3d_contract.cohorts import CohortProgress, MemberCounts, ProblemCount, StageTime
+from rig.service.work import BUNDLE
 
 
 def shown(**changed):

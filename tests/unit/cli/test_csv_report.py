@@ -2,11 +2,11 @@ import csv
 
 import pytest
 
-from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, result
 from med3d_cli.errors import CommandError
 from med3d_cli.studies.csv_report import COLUMNS, csv_report, csv_row
 from med3d_contract.results import RunStatus
 from med3d_worker.analysis import AnalysedInput
+from rig.service.work import PROVENANCE, QUALITY, REFUSAL, SERIES, result
 
 KNOWN = {"series": SERIES, "quality": QUALITY, "provenance": PROVENANCE}
 COMPLETED = AnalysedInput(input="a, b.nii", status=RunStatus.COMPLETED, result=result(), **KNOWN)

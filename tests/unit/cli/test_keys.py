@@ -3,10 +3,10 @@ import stat
 import pytest
 from typer.testing import CliRunner
 
-from factories.service import open_database
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
 from med3d_service.trust.access.api_keys import find_key
+from rig.service.parts import open_database
 
 
 def keys(tmp_path, *words):

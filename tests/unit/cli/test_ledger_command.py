@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
 
-from factories.service import LEASES, add_run, open_database, worker
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
 from med3d_service.custody.ledger import ACCOUNTS
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import RunRow
+from rig.service.parts import LEASES, add_run, open_database, worker
 
 
 def ledger(data_dir, *options):

@@ -1,10 +1,10 @@
 import pytest
 from rich.console import Console
 
-from factories.runs import run_view
-from factories.work import REFUSAL, result
 from med3d_cli.studies.result_table import result_table
 from med3d_contract.results import Failure, Quality, RunStatus, Sdmt
+from rig.service.runs import run_view
+from rig.service.work import REFUSAL, result
 
 
 def shown(run):

@@ -4,11 +4,11 @@ from email.parser import BytesParser
 import httpx
 import pytest
 
-from factories.runs import run_view
 from med3d_client.results import ResultsClient, StudyOptions, server_sent_events
 from med3d_client.study_stream import open_study
 from med3d_client.transport import ApiError, ApiUnavailable, Conflict
 from med3d_contract.results import Priority, RunStatus, Sex
+from rig.service.runs import run_view
 
 
 class Api:

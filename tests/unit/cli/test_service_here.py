@@ -3,12 +3,12 @@
 import pytest
 from sqlalchemy import text
 
-from factories.service import migrated, open_database
 from med3d_cli.errors import CommandError
 from med3d_cli.operate.service_here import service_here
 from med3d_service.processes import migrate
 from med3d_service.storage.database import SchemaError, upgrade_schema
 from med3d_service.storage.keys import SiteKeyMissingError
+from rig.service.parts import migrated, open_database
 
 
 def of_revision(data_dir, revision):

@@ -1,7 +1,6 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from factories.work import FINDINGS, REFUSAL, result
 from med3d_contract.queues import CELERY_PRIORITY, HARD_TIME_LIMIT_S, celery_settings
 from med3d_contract.results import Failure, Priority, RunStatus
 from med3d_contract.work import (
@@ -15,6 +14,7 @@ from med3d_contract.work import (
     RunOutcome,
     StoredOutcomes,
 )
+from rig.service.work import FINDINGS, REFUSAL, result
 
 
 def test_stored_outcomes_survive_the_way_through_json():

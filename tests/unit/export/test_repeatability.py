@@ -11,7 +11,6 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
-from factories.heads import phantom
 from med3d_export.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.main import KNOWN_FAULTS, app
 from med3d_export.repeatability.agreement import agreement_icc, within_subject_sd, within_subject_sd_interval
@@ -28,6 +27,7 @@ from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.registration import centre_of_mass
 from med3d_pipeline.preprocessing.resampling import resample
 from med3d_pipeline.volume import Volume
+from rig.science.heads import phantom
 
 # Shrout and Fleiss (1979), table 2: six targets rated by four judges.
 SHROUT_FLEISS = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)

@@ -8,7 +8,6 @@ import torch
 from pydantic import ValidationError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from factories.tiny_fits import SUBJECTS, fit, fit_on_a_small_disk, labelled, people, recipe, tensors
 from med3d_export.training import (
     EpochReport,
     FittedAutoencoder,
@@ -20,6 +19,7 @@ from med3d_export.training import (
 )
 from med3d_export.training.batches import EpochOrder, set_apart
 from med3d_export.training.label_heads import LabelHeads
+from rig.science.tiny_fits import SUBJECTS, fit, fit_on_a_small_disk, labelled, people, recipe, tensors
 
 
 def same_weights(one: FittedAutoencoder, other: FittedAutoencoder) -> bool:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factories.predictions import latent_space
 from med3d_pipeline.errors import BundleError
 from med3d_pipeline.inference.latent_space import LatentSpace, conformal_quantile
+from rig.science.predictions import latent_space
 
 
 def test_what_was_saved_is_what_is_loaded(tmp_path):

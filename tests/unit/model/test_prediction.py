@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factories.predictions import GRID, LIMITS, Scanner, latent_space, predictor, tensors
 from med3d_pipeline.errors import InferenceError, InputRefused
 from med3d_pipeline.inference.prediction import Prediction, SubjectAttributes
 from med3d_pipeline.reasons import Reason, ReviewCode
+from rig.science.predictions import GRID, LIMITS, Scanner, latent_space, predictor, tensors
 
 PHILIPS_3T = Scanner()
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from factories.predictions import Scanner, predictor, tensors
 from med3d_pipeline.errors import BundleError
 from med3d_pipeline.inference.prediction import SubjectAttributes
 from med3d_pipeline.inference.site_shifts import SiteShifts
 from med3d_pipeline.reasons import Reason
+from rig.science.predictions import Scanner, predictor, tensors
 
 SHIFTS = SiteShifts(np.array(["A", "B"]), np.array([[0, 0, 0, 0], [0.5, 0.25, 0, 0]], np.float32))
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factories import heads
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.black_level import raise_to_black, require_measured
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 
 def scan(seed: int = 3) -> Volume:

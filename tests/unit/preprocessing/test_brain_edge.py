@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from factories import heads
 from med3d_pipeline.preprocessing.brain_edge import ZerosBesideBrain, find_zeros_beside_brain
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 REFUSED_CM2 = 25.0
 LOOKED_AT_CM2 = 8.0

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from factories import heads
-from factories.brain_networks import blind_networks, brightness_networks
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.brain_extraction import (
     BOX_GRID,
@@ -16,6 +14,8 @@ from med3d_pipeline.preprocessing.brain_extraction import (
     whole_brain,
 )
 from med3d_pipeline.volume import Volume
+from rig.science import heads
+from rig.science.brain_networks import blind_networks, brightness_networks
 
 
 def ball(size: int = 48, radius: float = 13, centre: tuple[float, float, float] = (20, 25, 27)) -> Volume:

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factories import heads
-from factories.tissues import BRIGHTNESS, tissue_labels, tissue_template, with_brightness
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.preprocessing.contrast import TemplateTissues, find_tissues, measure_contrast
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits
 from med3d_pipeline.volume import Volume
+from rig.science import heads
+from rig.science.tissues import BRIGHTNESS, tissue_labels, tissue_template, with_brightness
 
 SPEC = PreprocessSpec()
 

@@ -8,7 +8,6 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factories import heads
 from med3d_pipeline.preprocessing.itk_images import affine_of, image_of, to_array, to_image, to_transform
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import box_around, crop
@@ -23,6 +22,7 @@ from med3d_pipeline.preprocessing.resampling import (
     voxels_to_hold,
 )
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 orders = st.permutations([0, 1, 2]).map(tuple)
 flips = st.tuples(st.booleans(), st.booleans(), st.booleans())

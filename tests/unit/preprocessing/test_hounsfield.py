@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from factories import heads
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.hounsfield import refuse_hounsfield_units
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 
 def computed_tomography(padding: float | None = None) -> Volume:

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factories import heads
 from med3d_pipeline.preprocessing.image_content import find_content
 from med3d_pipeline.preprocessing.preprocess import crop
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 
 def scan(air: float = 0.0) -> Volume:

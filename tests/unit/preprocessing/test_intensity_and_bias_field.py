@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factories import heads
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
 from med3d_pipeline.preprocessing.intensity import scale_robustly
 from med3d_pipeline.preprocessing.spec import BiasFieldSpec, IntensitySpec
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 
 def tissue() -> tuple[np.ndarray, np.ndarray]:

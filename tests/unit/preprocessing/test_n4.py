@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factories import heads
-from factories.simple_itk_n4 import field_by_simple_itk
 from med3d_pipeline.preprocessing.bias_field import DOMAIN_MM, correct_bias_field, few_voxels
 from med3d_pipeline.preprocessing.n4 import (
     SplineField,
@@ -22,6 +20,8 @@ from med3d_pipeline.preprocessing.n4 import (
 from med3d_pipeline.preprocessing.resampling import coarsen
 from med3d_pipeline.preprocessing.spec import BiasFieldSpec
 from med3d_pipeline.volume import Volume
+from rig.science import heads
+from rig.science.simple_itk_n4 import field_by_simple_itk
 
 ITERATIONS, CONVERGENCE = (50, 50, 50), 1e-3
 

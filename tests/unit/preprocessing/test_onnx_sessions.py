@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from factories.brain_networks import FakeRuntimeSession
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import BundleError, DeviceMemoryError, InferenceError
 from med3d_pipeline.runtime.gpu_libraries import (
@@ -29,6 +28,7 @@ from med3d_pipeline.runtime.onnx_sessions import (
     require_provider,
     resolve_providers,
 )
+from rig.science.brain_networks import FakeRuntimeSession
 
 TENSORRT = "TensorrtExecutionProvider"
 OPENVINO, CUDA, CPU = "OpenVINOExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"

@@ -6,8 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from factories import heads
-from factories.brain_networks import blind_networks, brightness_networks
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.brain_extraction import BrainNetworks
 from med3d_pipeline.preprocessing.preprocess import Preprocessed, Preprocessor
@@ -15,6 +13,8 @@ from med3d_pipeline.preprocessing.quality_measures import QualityEvidence
 from med3d_pipeline.preprocessing.spec import BiasFieldSpec, PreprocessSpec, QualityLimits
 from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Volume
+from rig.science import heads
+from rig.science.brain_networks import blind_networks, brightness_networks
 
 # Quick settings: what is tested is how the steps fit, not how well N4 does.
 SPEC = PreprocessSpec(shape=(32, 32, 32), spacing_mm=6.0, bias_field=BiasFieldSpec(grid_mm=12.0, iterations=(5,)))

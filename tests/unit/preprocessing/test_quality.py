@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from factories import heads
 from med3d_pipeline.preprocessing.contrast import find_tissues
 from med3d_pipeline.preprocessing.quality import QUALITY_CODES, judge_quality
 from med3d_pipeline.preprocessing.quality_measures import QualityEvidence, measure_quality
@@ -15,6 +14,7 @@ from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits
 from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 GOOD = {
     "brain_volume_ml": 1450.0,

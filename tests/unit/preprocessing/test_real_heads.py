@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factories import heads
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.black_level import raise_to_black
@@ -16,6 +15,7 @@ from med3d_pipeline.preprocessing.preprocess import Preprocessed, crop
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.study.study import load_series, read_study
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 Judge = Callable[[Volume], str]
 

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factories import heads
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.registration import AffineRegistration
 from med3d_pipeline.preprocessing.resampling import sample_linear
 from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits, RegistrationSpec
 from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.volume import Volume
+from rig.science import heads
 
 
 @pytest.fixture(scope="module")

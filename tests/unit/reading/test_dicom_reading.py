@@ -17,7 +17,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from factories.dicom_series import (
+from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.study.study import load_series, read_study, select_series
+from rig.dicom.series import (
     head_like,
     ras_affine,
     save_all,
@@ -25,9 +27,7 @@ from factories.dicom_series import (
     slice_datasets,
     write_series,
 )
-from factories.studies_on_disk import load_only, refusal_of_reading
-from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.study.study import load_series, read_study, select_series
+from rig.dicom.studies_on_disk import load_only, refusal_of_reading
 
 SHAPE = (16, 18, 12)
 HTJ2K_8_BY_8 = (  # row + 9 column, modulo 200, + 100; by OpenJPH 0.26

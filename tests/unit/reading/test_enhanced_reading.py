@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from factories.dicom_series import enhanced_dataset, head_like, legacy_converted_dataset, ras_affine, write_enhanced
-from factories.mr_headers import NOT_T1_WEIGHTED, T1_WEIGHTED
-from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, load_only, refusal_of_choice, refusal_of_reading
 from med3d_pipeline.study.study import load_series, read_study, select_series
+from rig.dicom.mr_headers import NOT_T1_WEIGHTED, T1_WEIGHTED
+from rig.dicom.series import enhanced_dataset, head_like, legacy_converted_dataset, ras_affine, write_enhanced
+from rig.dicom.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, load_only, refusal_of_choice, refusal_of_reading
 
 SHAPE = (16, 18, 12)
 AFFINE = ras_affine((1.0, 1.25, 1.5), (-20.0, 10.0, 35.0))

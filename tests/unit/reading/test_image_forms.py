@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from factories.dicom_series import head_like, ras_affine, write_enhanced, write_series
-from factories.studies_on_disk import load_only, refusal_of_reading
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.study import load_series, read_study, select_series
+from rig.dicom.series import head_like, ras_affine, write_enhanced, write_series
+from rig.dicom.studies_on_disk import load_only, refusal_of_reading
 
 SHAPE = (36, 40, 36)
 AFFINE = ras_affine((3, 3, 3), (-54, -60, -54), np.eye(3)[:, [1, 2, 0]] * [1, -1, 1])

@@ -8,9 +8,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless, generate_uid
 from scipy.ndimage import zoom
 
-from factories.dicom_series import head_like, ras_affine, save_all, set_pixels, slice_datasets
-from factories.studies_on_disk import load_only, refusal_of_reading
 from med3d_pipeline.study.study import load_series, read_study, select_series
+from rig.dicom.series import head_like, ras_affine, save_all, set_pixels, slice_datasets
+from rig.dicom.studies_on_disk import load_only, refusal_of_reading
 
 SHAPE = (36, 40, 36)
 AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))

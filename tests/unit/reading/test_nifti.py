@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factories.dicom_series import head_like, ras_affine, write_series
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.study import load_series, read_study, select_series
+from rig.dicom.series import head_like, ras_affine, write_series
 
 AFFINE = ras_affine((4, 3, 5), (-60, -80, -50), np.eye(3)[:, [1, 0, 2]] * [1, -1, 1])
 ONE_MM = ras_affine((1, 1, 1), (-80, -100, -70))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from factories.dicom_series import enhanced_dataset, head_like, ras_affine, save_all, slice_datasets
-from factories.studies_on_disk import load_only
+from rig.dicom.series import enhanced_dataset, head_like, ras_affine, save_all, slice_datasets
+from rig.dicom.studies_on_disk import load_only
 
 SHAPE = (16, 18, 12)
 AFFINE = ras_affine((3, 3, 3))

@@ -4,12 +4,12 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
-from factories.dicom_series import head_like, ras_affine, save_all, slice_datasets, write_enhanced, write_series
-from factories.mr_headers import GRADIENT, NOT_T1_WEIGHTED, PHILIPS, SPIN, T1_WEIGHTED, UNSTATED_PREPARATION
-from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
 from med3d_pipeline.reading.dicom_plane import SequenceFacts
 from med3d_pipeline.reading.series_identity import image_fault
 from med3d_pipeline.study.study import read_study, select_series
+from rig.dicom.mr_headers import GRADIENT, NOT_T1_WEIGHTED, PHILIPS, SPIN, T1_WEIGHTED, UNSTATED_PREPARATION
+from rig.dicom.series import head_like, ras_affine, save_all, slice_datasets, write_enhanced, write_series
+from rig.dicom.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
 
 
 def codes_of(selection):

@@ -3,11 +3,11 @@
 import pytest
 from pydicom import dcmread
 
-from factories.dicom_series import head_like, ras_affine, save_all, slice_datasets, write_series
-from factories.mr_headers import NOT_T1_WEIGHTED, T1_WEIGHTED
-from factories.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.study import load_series, read_study, select_series
+from rig.dicom.mr_headers import NOT_T1_WEIGHTED, T1_WEIGHTED
+from rig.dicom.series import head_like, ras_affine, save_all, slice_datasets, write_series
+from rig.dicom.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
 
 
 def test_the_whole_exam_ends_in_its_mprage(tmp_path):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from factories.dicom_series import head_like, ras_affine, write_series
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.label_images import label_fault
 from med3d_pipeline.study.study import load_series, read_study, select_series
+from rig.dicom.series import head_like, ras_affine, write_series
 
 AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))
 SHAPE = (36, 40, 36)

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 import med3d_service
-from factories.service import LEASES, add_run, add_study, open_database, worker
-from factories.state_diagrams import DIAGRAMS, PAGE, with_diagrams
 from med3d_contract.results import RunStatus
 from med3d_service.network.pulls.line import _move
 from med3d_service.network.pulls.states import PullStatus
@@ -22,6 +20,8 @@ from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.copy_states import CopyStatus, move_copy
 from med3d_service.storage.tables import DeliveryRow, RunRow, StudyRow
 from med3d_service.studies.arrivals.states import ArrivalStatus, mark_settled
+from rig.service.parts import LEASES, add_run, add_study, open_database, worker
+from rig.service.state_diagrams import DIAGRAMS, PAGE, with_diagrams
 
 SERVICE = Path(med3d_service.__file__).parent
 

@@ -6,9 +6,6 @@ import numpy as np
 import pydicom
 import pytest
 
-from factories.calibrations import calibration
-from factories.models import CannedPreprocessor, loaded_model, write_small_series
-from factories.predictions import latent_space, tensors
 from med3d_contract.ages import AgeReading
 from med3d_contract.results import RunStatus
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
@@ -16,6 +13,9 @@ from med3d_pipeline.errors import InferenceError, InputRefused
 from med3d_pipeline.inference.site_shifts import SiteShifts
 from med3d_pipeline.study.study import PatientAttributes
 from med3d_worker.analysis import Analyser, Stated, age_at_scan
+from rig.science.calibrations import calibration
+from rig.science.models import CannedPreprocessor, loaded_model, write_small_series
+from rig.science.predictions import latent_space, tensors
 
 
 @pytest.fixture(scope="module")

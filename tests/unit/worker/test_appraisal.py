@@ -7,12 +7,12 @@ import pydicom
 import pytest
 from structlog.testing import capture_logs
 
-from factories.uploads import dicom_files
 from med3d_client.worker import ApiError, Superseded
 from med3d_contract.work import AppraisalRequest
 from med3d_store.object_store import ObjectStore
 from med3d_worker.appraisal import StudyAppraisal
 from med3d_worker.scratch import Scratch
+from rig.dicom.uploads import dicom_files
 
 
 class Api:

@@ -6,9 +6,6 @@ import hashlib
 import pytest
 from structlog.testing import capture_logs
 
-from factories.calibrations import DIGEST, calibration
-from factories.models import CannedPreprocessor, loaded_model, write_small_series
-from factories.predictions import latent_space, predictor, tensors
 from med3d_contract.calibrations import CalibrationFile
 from med3d_pipeline.bundle.bundle_signature import make_signing_key, read_signing_key
 from med3d_pipeline.calibration.files import REVOKED, write_calibration
@@ -17,6 +14,9 @@ from med3d_pipeline.calibration.site_calibration import BundleName, CalibratedSi
 from med3d_worker.analysis import Analyser, Stated
 from med3d_worker.calibrations import CalibrationShelf, load_calibrations
 from med3d_worker.settings import BundleSettings
+from rig.science.calibrations import DIGEST, calibration
+from rig.science.models import CannedPreprocessor, loaded_model, write_small_series
+from rig.science.predictions import latent_space, predictor, tensors
 
 
 class ABundle:

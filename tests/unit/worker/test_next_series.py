@@ -5,14 +5,14 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
 
-from factories.models import CannedPreprocessor, loaded_model, write_small_series
-from factories.predictions import GRID
-from factories.stores import MemoryStore
 from med3d_pipeline.errors import InputRefused
 from med3d_worker.pictures import PictureStore
 from med3d_worker.preparation import StudyPreparation, StudyRefused
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache
+from rig.science.models import CannedPreprocessor, loaded_model, write_small_series
+from rig.science.predictions import GRID
+from rig.service.stores import MemoryStore
 
 NO_HEAD = InputRefused("not_a_head", "This is no head. Send a head.")
 
@@ -29,7 +29,7 @@ class InTurn(CannedPreprocessor):
         self.refusal = answer if isinstance(answer, InputRefused) else None
         self.overlap, years = answer if isinstance(answer, tuple) else (0.95, 50)
         self.tensor = np.zeros(GRID, np.float32)
-        self.tensor.flat[0] = (years - 50) / 10  # what the predictor of factories.predictions makes an age of
+        self.tensor.flat[0] = (years - 50) / 10  # what the predictor of rig.science.predictions makes an age of
         return super().__call__(volume, on_stage)
 
 

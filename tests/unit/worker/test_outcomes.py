@@ -2,12 +2,12 @@ import pytest
 from kombu.exceptions import OperationalError
 from structlog.testing import capture_logs
 
-from factories.stores import MemoryStore
-from factories.work import PROVENANCE, FakeApi, result
 from med3d_client.worker import ApiError, ApiUnavailable
 from med3d_contract.results import Failure
 from med3d_contract.work import Completed, Failed, Findings
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
+from rig.service.stores import MemoryStore
+from rig.service.work import PROVENANCE, FakeApi, result
 
 COMPLETED = Completed(attempt=3, result=result(), findings=Findings(provenance=PROVENANCE))
 FAILED = Failed(attempt=3, failure=Failure(code="out_of_memory", reason="no memory", retryable=True))

@@ -5,9 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factories.models import CannedPreprocessor, loaded_model, write_small_series
-from factories.predictions import latent_space
-from factories.stores import MemoryStore
 from med3d_contract.pictures import BrainPictures, ReferenceCohort, reference_cohort_key
 from med3d_pipeline.errors import InferenceError
 from med3d_pipeline.preprocessing.outline_pictures import OUTLINE, outline_pictures
@@ -16,6 +13,9 @@ from med3d_worker.pictures import PictureStore, as_png, publish_cohort, referenc
 from med3d_worker.preparation import StudyPreparation
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache
+from rig.science.models import CannedPreprocessor, loaded_model, write_small_series
+from rig.science.predictions import latent_space
+from rig.service.stores import MemoryStore
 
 
 def head_with_marks():

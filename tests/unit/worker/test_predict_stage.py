@@ -4,9 +4,6 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from factories.models import LIMITS
-from factories.stores import MemoryStore
-from factories.work import PROVENANCE, QUALITY, REFUSAL, SERIES, TIE, WORKER, FakeApi, predict_claim, result
 from med3d_client.worker import ApiError, ApiUnavailable
 from med3d_contract.results import Reason
 from med3d_contract.work import StoredOutcomes
@@ -15,6 +12,9 @@ from med3d_store.object_store import StoreError
 from med3d_worker.outcomes import OutcomeDelivery
 from med3d_worker.predict_stage import PredictStage
 from med3d_worker.tensors import TensorCache, TensorRecord
+from rig.science.models import LIMITS
+from rig.service.stores import MemoryStore
+from rig.service.work import PROVENANCE, QUALITY, REFUSAL, SERIES, TIE, WORKER, FakeApi, predict_claim, result
 
 
 class Predicts:

@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 
-from factories.models import LIMITS, CannedPreprocessor, loaded_model, write_small_series
-from factories.stores import MemoryStore
 from med3d_pipeline.errors import InputRefused
 from med3d_worker.one_series import quality_report
 from med3d_worker.preparation import (
@@ -13,6 +11,8 @@ from med3d_worker.preparation import (
 )
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache
+from rig.science.models import LIMITS, CannedPreprocessor, loaded_model, write_small_series
+from rig.service.stores import MemoryStore
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,6 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from factories.stores import MemoryStore
-from factories.work import (
-    FINDINGS,
-    RECORD,
-    REFUSAL,
-    TIE,
-    WORKER,
-    FakeApi,
-    preprocess_claim,
-)
 from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import PreprocessedObject, StoredOutcomes
 from med3d_pipeline.errors import InferenceError
@@ -24,6 +14,16 @@ from med3d_worker.pace import Pace
 from med3d_worker.preparation import PreparedStudy, StudyRefused
 from med3d_worker.preprocess_stage import PreprocessStage, unpack_flat
 from med3d_worker.scratch import Scratch
+from rig.service.stores import MemoryStore
+from rig.service.work import (
+    FINDINGS,
+    RECORD,
+    REFUSAL,
+    TIE,
+    WORKER,
+    FakeApi,
+    preprocess_claim,
+)
 
 STORED = PreprocessedObject(key="tensors/x.npz", sha256="0" * 64)
 PREPARED = PreparedStudy(

@@ -6,9 +6,6 @@ import hashlib
 import numpy as np
 import pytest
 
-from factories.prepared import prepared_study
-from factories.stores import MemoryStore
-from factories.work import AGE, BUNDLE, FINDINGS, PROVENANCE, RECORD, REFUSAL, result, tar_of
 from med3d_contract.replay import StoredRun
 from med3d_contract.results import RunStatus
 from med3d_contract.work import PreprocessedObject, Subject
@@ -18,6 +15,9 @@ from med3d_worker.preparation import StudyRefused
 from med3d_worker.replay import Replay
 from med3d_worker.scratch import Scratch
 from med3d_worker.tensors import TensorCache
+from rig.service.prepared import prepared_study
+from rig.service.stores import MemoryStore
+from rig.service.work import AGE, BUNDLE, FINDINGS, PROVENANCE, RECORD, REFUSAL, result, tar_of
 
 TOLERANCES = Tolerances(tensor_nrmse=0.01, latent_nrmse=0.01, brain_age_years=0.1, sdmt_points=0.1)
 

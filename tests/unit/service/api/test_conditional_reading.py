@@ -2,10 +2,10 @@
 
 import pytest
 
-from factories.api import open_api
-from factories.service import add_run
 from med3d_service.storage.tables import RunRow
 from med3d_service.trust.access import Role
+from rig.service.api import open_api
+from rig.service.parts import add_run
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy import select
 
-from factories.api import open_api
-from factories.service import add_run, worker
 from med3d_contract.work import CONTRACT_VERSION
 from med3d_service.storage.tables import RunRow, WorkerRow
 from med3d_service.trust.access import Role
+from rig.service.api import open_api
+from rig.service.parts import add_run, worker
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
-from factories.api import open_api
 from med3d_service.api.door.bodies import IncomingBody, Pace
 from med3d_service.api.door.connections import OTHER_DESCRIPTORS, Places, Room
 from med3d_service.api.door.marks import LARGEST_JSON
@@ -15,6 +14,7 @@ from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.trail import entries
+from rig.service.api import open_api
 
 BAD_JSON = b'{"name": '
 

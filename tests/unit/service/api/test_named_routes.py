@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from factories.api import empty_api
+from rig.service.api import empty_api
 
 ROOT = Path(__file__).parents[4]
 PACKAGES = ("service/med3d_service", "service/med3d_contract", "service/med3d_cli", "worker/med3d_worker")

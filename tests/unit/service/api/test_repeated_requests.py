@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text, update
 
-from factories.api import open_api
-from factories.uploads import dicom_files
 from med3d_service.api.idempotency import RequestDigest
 from med3d_service.problems import ServiceError
 from med3d_service.storage.repetition_tables import RepetitionRow
 from med3d_service.storage.repetitions import claim, give_back
 from med3d_service.trust.access import Role
+from rig.dicom.uploads import dicom_files
+from rig.service.api import open_api
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import pytest
 
-from factories.api import open_api
 from med3d_service.settings import Settings
 from med3d_service.trust.access import Role
+from rig.service.api import open_api
 
 OPEN = {"/healthz", "/readyz", "/hooks/orthanc"}
 """Asked by load balancers, and by a hook that signs its calls. Every other route must state a role."""
@@ -33,7 +33,7 @@ def routes(api):
 
 
 def filled(api, path):
-    """The path with the ids of what the database holds. A parameter that is new here belongs into factories.api."""
+    """The path with the ids of what the database holds. A parameter that is new here belongs into rig.service.api."""
     return path.format(**api.ids)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from factories.api import open_api
 from med3d_service.trust.access import Role
+from rig.service.api import open_api
 
 WANTED = {"source": "dicomweb", "peer": "archive", "accession": "A-1"}
 

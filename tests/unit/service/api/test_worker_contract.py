@@ -5,14 +5,14 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from sqlalchemy import select
 
-from factories.api import open_api
-from factories.service import add_run, completed, failed, preprocessed, refused, worker
 from med3d_client.worker import ApiError, Superseded, WorkerClient
 from med3d_contract.results import RunStatus
 from med3d_contract.work import Appraisal, Heartbeat, HeldAttempt, RunOutcome, SourceSeries, StoredOutcomes, WorkerHello
 from med3d_service.cohorts.tables import ScanFactsRow
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Role
+from rig.service.api import open_api
+from rig.service.parts import add_run, completed, failed, preprocessed, refused, worker
 
 WORKER = worker()
 

@@ -12,9 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select, update
 
-from factories.cohorts import NEXT_BUNDLE, new_cohort, predict, prepare, runs_of
-from factories.service import open_database
-from factories.work import BUNDLE
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.diff import cohort_diff, cohort_members
 from med3d_service.cohorts.diff_page import diff_page
@@ -26,6 +23,9 @@ from med3d_service.settings import Settings
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
+from rig.service.cohorts import NEXT_BUNDLE, new_cohort, predict, prepare, runs_of
+from rig.service.parts import open_database
+from rig.service.work import BUNDLE
 
 MEMBERS = 12
 

@@ -1,7 +1,6 @@
 import pytest
 from sqlalchemy import select
 
-from factories.service import add_study, open_database
 from med3d_contract.cohorts import CohortDraft, MemberEntry, MemberFilter
 from med3d_service.cohorts import members
 from med3d_service.cohorts.tables import CohortMemberRow, ScanFactsRow
@@ -10,6 +9,7 @@ from med3d_service.settings import Settings
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
 from med3d_service.storage.tables import StudyRow
+from rig.service.parts import add_study, open_database
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 import pytest
 
-from factories.cohorts import CARRIES_BOTH, NEXT_BUNDLE, add_members, new_cohort, predict, prepare, runs_of
-from factories.service import LEASES, add_study, open_database
-from factories.work import BUNDLE
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import BundleRow, WorkerRow
+from rig.service.cohorts import CARRIES_BOTH, NEXT_BUNDLE, add_members, new_cohort, predict, prepare, runs_of
+from rig.service.parts import LEASES, add_study, open_database
+from rig.service.work import BUNDLE
 
 
 @pytest.fixture

@@ -5,9 +5,6 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import delete, select
 
-from factories.cohorts import NEXT_BUNDLE, add_members, new_cohort, predict, prepare, runs_of
-from factories.service import add_study, open_database
-from factories.work import BUNDLE
 from med3d_contract.cohorts import MemberFilter, NightSchedule
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.nights import tend_cohorts
@@ -15,6 +12,9 @@ from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.cohorts.tables import CohortRow, ReprocessingRow
 from med3d_service.runs.bundles import make_default
 from med3d_service.storage.tables import BundleRow
+from rig.service.cohorts import NEXT_BUNDLE, add_members, new_cohort, predict, prepare, runs_of
+from rig.service.parts import add_study, open_database
+from rig.service.work import BUNDLE
 
 SCHEDULE = NightSchedule(time_zone="Europe/Berlin")
 

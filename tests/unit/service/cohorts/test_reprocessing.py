@@ -3,9 +3,6 @@
 import pytest
 from sqlalchemy import update
 
-from factories.cohorts import CARRIES_BOTH, NEXT_BUNDLE, add_members, new_cohort, predict, prepare, runs_of
-from factories.service import LEASES, MemoryBroker, add_study, open_database, preprocessed, worker
-from factories.work import BUNDLE
 from med3d_contract.cohorts import ReprocessingStatus
 from med3d_contract.results import Failure, Priority
 from med3d_contract.work import Failed
@@ -17,6 +14,9 @@ from med3d_service.runs import transitions
 from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.holding import hold
 from med3d_service.storage.tables import BundleRow, StudyRow, WorkerRow
+from rig.service.cohorts import CARRIES_BOTH, NEXT_BUNDLE, add_members, new_cohort, predict, prepare, runs_of
+from rig.service.parts import LEASES, MemoryBroker, add_study, open_database, preprocessed, worker
+from rig.service.work import BUNDLE
 
 
 @pytest.fixture

@@ -5,9 +5,6 @@ from xml.etree import ElementTree as ET
 import pytest
 from sqlalchemy import select, update
 
-from factories.cohorts import new_cohort, predict, prepare, runs_of
-from factories.service import open_database
-from factories.work import BUNDLE
 from med3d_contract.pictures import ReferenceCohort, reference_cohort_key
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.figures import draw_figures
@@ -20,6 +17,9 @@ from med3d_service.storage.keys import load_keys
 from med3d_service.storage.tables import BundleRow, StudyRow
 from med3d_service.trust.access import Caller, Role
 from med3d_store.object_store import ObjectStore
+from rig.service.cohorts import new_cohort, predict, prepare, runs_of
+from rig.service.parts import open_database
+from rig.service.work import BUNDLE
 
 CALLER = Caller("key", "x", Role.VIEWER, clinical=False, site="default", every_site=False, address="local")
 

@@ -7,10 +7,6 @@ import grimp
 import pytest
 from sqlalchemy import select
 
-from factories.api import open_api
-from factories.arriving import Intake, saved, slices
-from factories.service import LEASES, completed, preprocessed, worker
-from factories.uploads import dicom_files
 from med3d_contract.backoff import Backoff
 from med3d_contract.work import PreprocessedObject, PreprocessedRuns
 from med3d_service.custody.erasure import finish_erasures
@@ -25,6 +21,10 @@ from med3d_service.runs import transitions
 from med3d_service.storage.tables import Base, RunRow, StudyRow
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.trail import entries
+from rig.dicom.uploads import dicom_files
+from rig.service.api import open_api
+from rig.service.arriving import Intake, saved, slices
+from rig.service.parts import LEASES, completed, preprocessed, worker
 
 TENSOR = "tensors/ab/abc.npz"
 PATIENCE = Patience(Backoff(first_s=1.0, longest_s=8.0), give_up_s=100.0, lease_s=30.0)

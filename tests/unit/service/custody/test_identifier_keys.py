@@ -7,7 +7,6 @@ from cryptography.exceptions import InvalidTag
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from factories.service import add_study, migrated
 from med3d_cli.data_dir import DataDir
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
@@ -19,6 +18,7 @@ from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys, identifier_keys_file, load_keys
 from med3d_service.storage.tables import IdentifierRow
+from rig.service.parts import add_study, migrated
 
 KIND = "patient_id"
 

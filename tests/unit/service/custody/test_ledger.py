@@ -7,11 +7,6 @@ import pytest
 from prometheus_client import generate_latest
 from sqlalchemy import select, text, update
 
-from factories.arriving import slices
-from factories.cohorts import new_cohort
-from factories.examination_day import ExaminationDay
-from factories.processes import wait_until
-from factories.service import LEASES, add_run, add_study, completed, preprocessed, worker
 from med3d_contract.cohorts import ReprocessingStatus
 from med3d_service.api.metrics import Metrics
 from med3d_service.cohorts import reprocessing
@@ -20,6 +15,11 @@ from med3d_service.custody.ledger.tables import LedgerCheckRow
 from med3d_service.runs import transitions
 from med3d_service.runs.enqueuing import enqueue
 from med3d_service.storage.tables import AttemptRow, BundleRow, RunEventRow, RunRow, StudyRow
+from rig.processes.waiting import wait_until
+from rig.service.arriving import slices
+from rig.service.cohorts import new_cohort
+from rig.service.examination_day import ExaminationDay
+from rig.service.parts import LEASES, add_run, add_study, completed, preprocessed, worker
 
 T1, LATE_T1 = slices(4, series="t1"), slices(5, series="another t1")
 SCOUT = slices(2, series="scout")

@@ -2,11 +2,11 @@
 
 import pytest
 
-from factories.arriving import slices
-from factories.examination_day import ExaminationDay
 from med3d_service.custody.erasure.rows import versions_of
 from med3d_service.custody.ledger import Ledger
 from med3d_service.custody.retention import Retention
+from rig.service.arriving import slices
+from rig.service.examination_day import ExaminationDay
 
 T1, SECOND_T1, FLAIR = slices(4, series="t1"), slices(5, series="second t1"), slices(6, series="flair")
 A_MOMENT_DAYS = 1e-9

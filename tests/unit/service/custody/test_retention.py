@@ -4,9 +4,6 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
 
-from factories.api import open_api
-from factories.service import LEASES, completed, preprocessed, worker
-from factories.uploads import dicom_files
 from med3d_cli.main import make_app
 from med3d_contract.work import PreprocessedObject
 from med3d_service.custody.ledger import Ledger
@@ -16,6 +13,9 @@ from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit import TrailBrokenError
 from med3d_service.trust.audit.tables import AuditRow
+from rig.dicom.uploads import dicom_files
+from rig.service.api import open_api
+from rig.service.parts import LEASES, completed, preprocessed, worker
 
 DAY_S = 86400.0
 

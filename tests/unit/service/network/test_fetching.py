@@ -6,7 +6,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from factories.arriving import Intake, saved, slices
 from med3d_service.network.peers import Peers
 from med3d_service.network.peers.asking import FoundSeries
 from med3d_service.network.peers.configuration import DicomwebPeer
@@ -14,6 +13,7 @@ from med3d_service.network.peers.dicomweb import INSTANCES_OF_SERIES, MODALITY, 
 from med3d_service.network.pulls.fetching import Fetcher
 from med3d_service.network.pulls.line import ASKED, Origin, PullLine
 from med3d_service.network.pulls.wanted import Wanted
+from rig.service.arriving import Intake, saved, slices
 
 WARD = Origin(site="default", kind="request", source="dicomweb", peer="ward")
 STUDY = "1.2.3"

@@ -3,13 +3,13 @@
 import pytest
 from sqlalchemy import select, update
 
-from factories.service import migrated
 from med3d_service.network.pulls.line import ASKED, AT_ONCE, Fetched, Origin, PullLine
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.network.pulls.wanted import StudyQuery, Wanted
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
+from rig.service.parts import migrated
 
 WARD = Origin(site="default", kind="request", source="dicomweb", peer="ward")
 ARCHIVE = Origin(site="default", kind="request", source="dimse", peer="archive")

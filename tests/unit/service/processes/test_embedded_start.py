@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from factories.api import open_api
-from factories.service import worker
-from factories.work import BUNDLE
 from med3d_contract.work import WorkerHello
 from med3d_service.processes import expect_worker
 from med3d_service.trust.access import Role
+from rig.service.api import open_api
+from rig.service.parts import worker
+from rig.service.work import BUNDLE
 
 
 @pytest.fixture

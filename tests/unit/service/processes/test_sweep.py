@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from factories.service import LEASES, MemoryBroker, add_run, add_study, completed, migrated, preprocessed, worker
 from med3d_contract.work import RunOutcome, StoredOutcomes
 from med3d_service.custody.leftovers import Leftovers
 from med3d_service.processes import scheduler
 from med3d_service.processes.api import compose
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import BeatRow, RunRow, UploadRow
+from rig.service.parts import LEASES, MemoryBroker, add_run, add_study, completed, migrated, preprocessed, worker
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import select
 
-from factories.service import LEASES, add_run, completed, open_database, preprocessed, worker
 from med3d_contract.backoff import Backoff
 from med3d_contract.results import Priority
 from med3d_service.network.peers.configuration import DimsePeer
@@ -26,6 +25,7 @@ from med3d_service.runs import transitions
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import DeliveryRow
+from rig.service.parts import LEASES, add_run, completed, open_database, preprocessed, worker
 
 PATIENCE = Patience(Backoff(first_s=1.0, longest_s=8.0), give_up_s=100.0, lease_s=30.0)
 ARCHIVE = Destination(

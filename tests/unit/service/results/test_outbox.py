@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import select, update
 
-from factories.service import LEASES, add_run, completed, failed, open_database, preprocessed, refused, worker
 from med3d_contract.backoff import Backoff
 from med3d_contract.results import Priority
 from med3d_service.problems import ServiceError
@@ -23,6 +22,7 @@ from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import DeliveryRow, OutboxRow, RunRow
 from med3d_service.studies.own_objects import OWN_UID_ROOT, is_own, own_uid
+from rig.service.parts import LEASES, add_run, completed, failed, open_database, preprocessed, refused, worker
 
 PATIENCE = Patience(Backoff(first_s=1.0, longest_s=8.0), give_up_s=100.0, lease_s=30.0)
 VAULT = IdentifierVault(SiteKeys(b"o" * 32, b"i" * 32, b"b" * 32, b"u" * 32))

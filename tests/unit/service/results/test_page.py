@@ -12,8 +12,6 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import RLELossless
 
-from factories.facts import PATIENT, STUDY, facts, refused_facts
-from factories.work import QUALITY, result
 from med3d_contract.results import (
     ChronologicalAge,
     Estimate,
@@ -28,6 +26,8 @@ from med3d_service.results.reports.encapsulated import page_pixels, secondary_ca
 from med3d_service.results.reports.lettering import CJK_FILES, number, wrapped
 from med3d_service.results.reports.page import page_pdf
 from med3d_service.results.reports.page_answer import FONT, readable_name
+from rig.service.facts import PATIENT, STUDY, facts, refused_facts
+from rig.service.work import QUALITY, result
 
 MEASURES = {
     "brain_volume_ml": 1203.4, "template_overlap": 0.93, "registration_similarity": 0.81, "affine_determinant": 1.12,

@@ -13,11 +13,6 @@ from fhir.resources.R4B.bundle import Bundle
 from pydicom import dcmread
 from sqlalchemy import update
 
-from factories.answers import simulated_sdmt
-from factories.facts import PATIENT, SOURCE, STUDY, facts, refused_facts
-from factories.service import LEASES, add_run, open_database, refused, worker
-from factories.stores import MemoryStore
-from factories.work import result
 from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt
 from med3d_pipeline.inference import manifest
 from med3d_service.results.reports import codes
@@ -34,6 +29,11 @@ from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import RunRow
 from med3d_service.studies.own_objects import own_uid
+from rig.service.answers import simulated_sdmt
+from rig.service.facts import PATIENT, SOURCE, STUDY, facts, refused_facts
+from rig.service.parts import LEASES, add_run, open_database, refused, worker
+from rig.service.stores import MemoryStore
+from rig.service.work import result
 
 DICOM = {"sr": structured_report, "pdf": encapsulated_pdf, "sc": secondary_capture}
 MEASURED = Sdmt(estimate=51.5, interval=Interval(level=0.9, lower=40, upper=63), evidence="measured SDMT of 900 people")

@@ -9,10 +9,6 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
-from factories.api import empty_api
-from factories.calibrations import calibration
-from factories.service import LEASES, add_run, preprocessed, worker
-from factories.work import BUNDLE
 from med3d_contract.results import BundleRef
 from med3d_contract.work import PredictClaims
 from med3d_pipeline.calibration import site_calibration
@@ -23,6 +19,10 @@ from med3d_service.runs.calibrations import FOR_WORKERS_ALONE, LEAST_HEADS, cali
 from med3d_service.storage.tables import CalibrationRow
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.tables import AuditRow
+from rig.science.calibrations import calibration
+from rig.service.api import empty_api
+from rig.service.parts import LEASES, add_run, preprocessed, worker
+from rig.service.work import BUNDLE
 
 NEXT = BundleRef(name="bundle", version="2", digest="e" * 64)
 SIGNATURE = bytes(range(64))

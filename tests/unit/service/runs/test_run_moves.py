@@ -3,13 +3,13 @@
 import pytest
 from sqlalchemy import select, update
 
-from factories.service import LEASES, add_run, completed, failed, open_database, preprocessed, refused, worker
-from factories.work import BUNDLE
 from med3d_contract.results import BundleRef, Priority
 from med3d_contract.work import HeldAttempt
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
+from rig.service.parts import LEASES, add_run, completed, failed, open_database, preprocessed, refused, worker
+from rig.service.work import BUNDLE
 
 OTHER_BUNDLE = BundleRef(name="other", version="2", digest="c" * 64)
 

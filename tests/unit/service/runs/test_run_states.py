@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-from factories.run_machine import Runs
-from factories.service import open_database
+from rig.service.parts import open_database
+from rig.service.run_machine import Runs
 
 
 class RunsOnSqlite(Runs):

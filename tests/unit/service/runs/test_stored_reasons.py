@@ -3,14 +3,14 @@
 import pytest
 from sqlalchemy import select, update
 
-from factories.service import LEASES, add_run, completed, open_database, preprocessed, worker
-from factories.work import result
 from med3d_contract.results import Reason, Result
 from med3d_contract.work import Preprocessed, StoredOutcomes
 from med3d_pipeline.reasons import ReviewCode
 from med3d_service.runs import transitions
 from med3d_service.runs.views import run_view
 from med3d_service.storage.tables import BundleRow, RunRow
+from rig.service.parts import LEASES, add_run, completed, open_database, preprocessed, worker
+from rig.service.work import result
 
 STORED = {
     "the series was chosen by hand": "chosen_by_hand",

@@ -11,7 +11,6 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from factories.service import add_study, migrated, open_database
 from med3d_contract.results import BundleRef
 from med3d_service.logs import frames_only
 from med3d_service.problems import CATALOGUE, TITLES, ServiceError
@@ -23,6 +22,7 @@ from med3d_service.storage.keys import load_keys
 from med3d_service.storage.tables import ApiKeyRow
 from med3d_service.trust.access import Grant, Role
 from med3d_service.trust.access.api_keys import create_key, ensure_key_file, find_key
+from rig.service.parts import add_study, migrated, open_database
 
 # --- schema ---
 

@@ -15,8 +15,6 @@ from pydicom.uid import (
 )
 from sqlalchemy import func, select
 
-from factories.arriving import SOURCE, Intake, saved, slices
-from factories.service import migrated
 from med3d_service.custody.leftovers import Leftovers
 from med3d_service.processes.api import compose
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
@@ -24,6 +22,8 @@ from med3d_service.storage.sealed import SealedReader
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow
 from med3d_service.studies.arrivals.arrivals import InstanceRefused, StoreFull
 from med3d_service.studies.own_objects import own_uid
+from rig.service.arriving import SOURCE, Intake, saved, slices
+from rig.service.parts import migrated
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factories.dicom_series import head_like, ras_affine, slice_datasets
-from factories.mr_headers import GRADIENT
 from med3d_pipeline.reading import derivation, description_hints, dicom_facts, mr_contrast, series_identity
 from med3d_pipeline.reading.dicom_headers import read_planes
 from med3d_pipeline.study import acquisition, series_ranking
 from med3d_service.studies.working_copy.deidentify import Deidentifier, tolerant_reading
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from med3d_service.studies.working_copy.vocabulary import known_derivation, known_description
+from rig.dicom.mr_headers import GRADIENT
+from rig.dicom.series import head_like, ras_affine, slice_datasets
 
 READERS = (derivation, dicom_facts, mr_contrast, series_identity, acquisition, series_ranking)
 _CODE = re.compile(r"[A-Z][A-Z0-9_*/ -]*")

@@ -5,9 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from factories.couriers import courier_of
-from factories.service import add_study, migrated
-from factories.work import BUNDLE
 from med3d_contract.results import Priority
 from med3d_service.processes.api import compose
 from med3d_service.runs.bundles import register_bundles
@@ -15,6 +12,9 @@ from med3d_service.runs.starting import start_run
 from med3d_service.storage.copy_states import ANY, TO_BE_COPIED, CopyStatus, move_copy
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, UploadRow
 from med3d_service.studies.working_copy.messages import Finding, Report
+from rig.service.couriers import courier_of
+from rig.service.parts import add_study, migrated
+from rig.service.work import BUNDLE
 
 
 class RefusingSandbox:

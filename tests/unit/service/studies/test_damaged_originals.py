@@ -5,10 +5,6 @@ import shutil
 import pytest
 from sqlalchemy import select
 
-from factories.couriers import courier_of
-from factories.service import migrated
-from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
-from factories.work import BUNDLE
 from med3d_service.custody.ledger import Ledger
 from med3d_service.custody.leftovers import Leftovers
 from med3d_service.processes.api import compose
@@ -18,6 +14,10 @@ from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
 from med3d_service.studies.uploads.form import StudyForm
 from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.working_copy.courier import sandbox_of
+from rig.dicom.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
+from rig.service.couriers import courier_of
+from rig.service.parts import migrated
+from rig.service.work import BUNDLE
 
 STUDY = files_form(("study.zip", zip_of(named(dicom_files()))))
 

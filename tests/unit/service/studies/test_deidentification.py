@@ -17,8 +17,6 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
-from factories.dicom_series import enhanced_dataset, head_like, ras_affine, slice_datasets
-from factories.uploads import dicom_files, gzipped, nifti_file
 from med3d_contract.ages import stored_age
 from med3d_pipeline.reading.dicom_headers import read_planes
 from med3d_service.storage.sealed import SealedWriter
@@ -27,6 +25,8 @@ from med3d_service.studies.working_copy.deidentify import Deidentifier, NotAnIma
 from med3d_service.studies.working_copy.messages import Finding, Job, Member
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from med3d_service.studies.working_copy.vocabulary import DESCRIPTIONS, known_agent, known_description, known_sequence
+from rig.dicom.series import enhanced_dataset, head_like, ras_affine, slice_datasets
+from rig.dicom.uploads import dicom_files, gzipped, nifti_file
 
 KEY = b"u" * 32
 CANARY = "CANARYBIRD"

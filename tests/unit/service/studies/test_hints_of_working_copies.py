@@ -5,8 +5,6 @@ import io
 import pytest
 from pydicom.dataset import Dataset
 
-from factories.dicom_series import head_like, legacy_converted_dataset, ras_affine, slice_datasets
-from factories.mr_headers import GRADIENT
 from med3d_pipeline.reading.derivation import derivation_fault
 from med3d_pipeline.reading.description_hints import hints_of
 from med3d_pipeline.reading.dicom_headers import read_planes
@@ -14,6 +12,8 @@ from med3d_pipeline.reading.series_identity import sequence_identity
 from med3d_service.studies.working_copy.deidentify import Deidentifier
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from med3d_service.studies.working_copy.vocabulary import known_description
+from rig.dicom.mr_headers import GRADIENT
+from rig.dicom.series import head_like, legacy_converted_dataset, ras_affine, slice_datasets
 
 DESCRIPTIONS = [
     "AAHead_Scout_64ch-head-coil", "SmartBrain", "Survey_32ch_HeadCoil", "CoilSurvey", "3-plane loc", "localiser",

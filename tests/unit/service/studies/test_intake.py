@@ -12,7 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factories.uploads import (
+from med3d_contract.content import HEAD_BYTES, Content
+from med3d_service.problems import ServiceError
+from med3d_service.storage.sealed import SealedReader
+from med3d_service.studies.uploads.form import StudyForm
+from med3d_service.studies.uploads.limits import Limits, Meter
+from med3d_service.studies.uploads.receiving import JudgedFile
+from rig.dicom.uploads import (
     CONTENT_TYPE,
     dicom_files,
     files_form,
@@ -24,12 +30,6 @@ from factories.uploads import (
     tar_of,
     zip_of,
 )
-from med3d_contract.content import HEAD_BYTES, Content
-from med3d_service.problems import ServiceError
-from med3d_service.storage.sealed import SealedReader
-from med3d_service.studies.uploads.form import StudyForm
-from med3d_service.studies.uploads.limits import Limits, Meter
-from med3d_service.studies.uploads.receiving import JudgedFile
 
 KEY = b"k" * 32
 MIB = 1024**2

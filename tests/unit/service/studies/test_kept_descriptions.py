@@ -6,10 +6,10 @@ import tarfile
 
 from sqlalchemy import select
 
-from factories.arriving import Intake, slices
-from factories.couriers import courier_of
 from med3d_service.storage.tables import StudyRow
 from med3d_service.studies.working_copy.courier import sandbox_of
+from rig.service.arriving import Intake, slices
+from rig.service.couriers import courier_of
 
 NAME = "t1 of Doe, Jane"
 

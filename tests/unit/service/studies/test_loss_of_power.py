@@ -10,11 +10,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from factories.arriving import SOURCE, saved, slices
-from factories.forgetful_disk import ForgetfulDisk, PowerLostError
-from factories.service import migrated
-from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
-from factories.work import BUNDLE
 from med3d_service.custody.ledger import Ledger
 from med3d_service.network.pulls.underway import is_being_pulled
 from med3d_service.runs.bundles import register_bundles
@@ -30,6 +25,11 @@ from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.uploads.recording import StudyRecorder
 from med3d_service.trust.audit import AuditTrail
 from med3d_store.object_store import ObjectMissingError, ObjectStore
+from rig.dicom.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
+from rig.faults.forgetful_disk import ForgetfulDisk, PowerLostError
+from rig.service.arriving import SOURCE, saved, slices
+from rig.service.parts import migrated
+from rig.service.work import BUNDLE
 
 NUMBERS = st.integers(0, 5)
 MOMENTS = st.integers(0, 12)

@@ -4,13 +4,13 @@ import time
 
 import pytest
 
-from factories.uploads import BOUNDARY, CONTENT_TYPE, dicom_files, files_form, zip_of
 from med3d_service.problems import ServiceError
 from med3d_service.studies.arrivals.instance_parts import MOST_STRAYS, InstanceParts
 from med3d_service.studies.dicom_instances.related import DamagedBodyError, RelatedBody, TooManyPartsError
 from med3d_service.studies.multipart import LARGEST_HEADER, MOST_HEADERS
 from med3d_service.studies.uploads.form import StudyForm
 from med3d_service.studies.uploads.limits import LOOKED_EVERY_BYTES, Limits, Meter
+from rig.dicom.uploads import BOUNDARY, CONTENT_TYPE, dicom_files, files_form, zip_of
 
 MIB = 1024**2
 LIMITS = Limits(upload_bytes=64 * MIB, unpacked_bytes=256 * MIB, unpack_ratio=1e6, files=1000)

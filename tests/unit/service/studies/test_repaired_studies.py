@@ -5,13 +5,13 @@ import json
 import pytest
 from sqlalchemy import select
 
-from factories.arriving import Intake, slices
-from factories.couriers import courier_of
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import patients_of
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.studies.working_copy.courier import sandbox_of
+from rig.service.arriving import Intake, slices
+from rig.service.couriers import courier_of
 
 ACCESSION = {"AccessionNumber": "A-7", "PatientName": "Doe^Jane", "PatientBirthDate": "19700102"}
 

@@ -3,11 +3,11 @@
 import pytest
 from typer.testing import CliRunner
 
-from factories.arriving import Intake, saved, slices
 from med3d_cli.main import make_app
 from med3d_service.storage.tables import RunRow
 from med3d_service.studies.arrivals.routing import EVERY_MR, InvalidRulesError, load_rules
 from med3d_service.studies.dicom_instances.instance_headers import read_headers
+from rig.service.arriving import Intake, saved, slices
 
 RULES = """
 [[rule]]

@@ -9,11 +9,11 @@ import pytest
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
-from factories.api import open_api
-from factories.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from med3d_service.studies.uploads.recording import StudyRecorder
 from med3d_service.trust.access import Role
 from med3d_store.object_store import ObjectStore
+from rig.dicom.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
+from rig.service.api import open_api
 
 SYNC_S = 1.0
 

@@ -3,16 +3,16 @@
 import pytest
 from sqlalchemy import delete, select
 
-from factories.arriving import slices
-from factories.examination_day import ExaminationDay
-from factories.service import LEASES, refused, worker
-from factories.work import BUNDLE
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.tables import BundleRow
 from med3d_service.studies.own_objects import own_uid
+from rig.service.arriving import slices
+from rig.service.examination_day import ExaminationDay
+from rig.service.parts import LEASES, refused, worker
+from rig.service.work import BUNDLE
 
 
 @pytest.fixture

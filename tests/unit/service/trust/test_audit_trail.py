@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from factories.service import migrated
 from med3d_service.storage.database import Database
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail, Outcome, TrailBrokenError
 from med3d_service.trust.audit.atna import audit_message
 from med3d_service.trust.audit.forwarding import forward
 from med3d_service.trust.audit.syslog import frame
 from med3d_service.trust.audit.trail import entries
+from rig.service.parts import migrated
 
 KEY = b"k" * 32
 WHO = Actor("key", "0a1b2c3d", "viewer", "192.0.2.7")

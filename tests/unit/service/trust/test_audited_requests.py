@@ -6,8 +6,6 @@ import sqlite3
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from factories.api import open_api
-from factories.service import add_run, preprocessed, refused, worker
 from med3d_contract.work import (
     ClaimRequest,
     Heartbeat,
@@ -22,6 +20,8 @@ from med3d_contract.work import (
 from med3d_service.api.routes.headers import SECURITY_HEADERS
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.trail import entries
+from rig.service.api import open_api
+from rig.service.parts import add_run, preprocessed, refused, worker
 
 
 @pytest.fixture

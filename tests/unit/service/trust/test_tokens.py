@@ -7,11 +7,11 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 
-from factories.api import open_api
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.trust.access.callers import Gate
 from med3d_service.trust.access.tokens import ASK_AGAIN_S, KEPT_S, TokenVerifier
+from rig.service.api import open_api
 
 ISSUER, AUDIENCE = "https://login.example.org/realms/hospital", "med3d"
 

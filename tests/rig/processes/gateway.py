@@ -1,0 +1,143 @@
+"""The service's processes with peers around them, and studies that nobody has seen before."""
+
+import uuid
+
+from pydicom.uid import generate_uid
+from sqlalchemy import select
+
+from med3d_service.network.pulls.tables import FollowedPeerRow
+from med3d_service.storage.arrival_tables import ArrivalRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import load_keys
+from rig.peers.orthanc import PASSWORD, USER
+from rig.processes.service import Processes
+from rig.processes.waiting import wait_until
+from rig.service.arriving import saved, slices
+from rig.service.parts import worker
+
+QUICK = {
+    "MED3D_LEASE_S": "3",
+    "MED3D_SWEEP_S": "0.1",
+    "MED3D_REDISPATCH_S": "1",
+    "MED3D_QUIET_S": "2",
+    "MED3D_T1_WAIT_S": "5",
+    "MED3D_PULL_FIRST_S": "0.2",
+    "MED3D_PULL_LONGEST_S": "1",
+}
+
+HOOK_SECRET = "the-secret-of-a-hook-in-a-test-0123456789"
+AE_TITLE = "MED3D"
+
+
+def peers_file(folder, orthanc, *, http_port=None, dicom_port=None, follow_changes_s=2.0, timeout_s=5.0):
+    """A peers' file with ``orthanc`` as "ward" by DICOMweb and DIMSE, and as "mover" by C-MOVE.
+
+    The ports may be those of a proxy before it.
+    """
+    (folder / "ward.password").write_text(PASSWORD + "\n")
+    (folder / "hook.secret").write_text(HOOK_SECRET + "\n")
+    path = folder / "peers.toml"
+    path.write_text(f"""
+[dicomweb.ward]
+url = "http://127.0.0.1:{http_port or orthanc.http_port}/dicom-web/"
+user = "{USER}"
+password = {{file = "ward.password"}}
+timeout_s = {timeout_s}
+[dicomweb.ward.orthanc]
+rest_url = "{orthanc.url}"
+hook_secret = {{file = "hook.secret"}}
+follow_changes_s = {follow_changes_s}
+
+[dimse.ward]
+host = "127.0.0.1"
+port = {dicom_port or orthanc.dicom_port}
+ae_title = "{orthanc.ae_title}"
+calling_ae_title = "{AE_TITLE}"
+timeout_s = {timeout_s}
+
+[dimse.mover]
+host = "127.0.0.1"
+port = {dicom_port or orthanc.dicom_port}
+ae_title = "{orthanc.ae_title}"
+calling_ae_title = "{AE_TITLE}"
+retrieve = "c-move"
+timeout_s = {timeout_s}
+""")
+    return path
+
+
+def new_study(count=4, **header):
+    """Data sets of one small MR series of a study of its own; its UID is ``[0].StudyInstanceUID``."""
+    return slices(count, series=uuid.uuid4().hex, **({"StudyInstanceUID": generate_uid()} | header))
+
+
+def files_of(datasets):
+    """The files as bytes."""
+    return [saved(dataset) for dataset in datasets]
+
+
+class Gateway(Processes):
+    """API, courier and scheduler that are patient for seconds only; a bundle is known to them."""
+
+    def __init__(self, data_dir, **environment):
+        super().__init__(data_dir, **(QUICK | environment))
+        self.database = Database(self.settings.database)
+        self._vault = IdentifierVault(load_keys(self.settings))
+
+    def begin(self, *names):
+        """Start everything that takes studies in, and ``names``."""
+        try:
+            self.start("broker", "api", "courier", "scheduler", *names)
+            self.hello(worker())
+        except BaseException:
+            self.close()  # nobody else has it yet
+            raise
+        return self
+
+    def close(self):
+        super().close()
+        self.database.close()
+
+    def arrival(self, study_uid):
+        """What has arrived under a StudyInstanceUID; None where nothing has."""
+        index = self._vault.blind_index("study_uid", study_uid)
+        with self.database.read() as session:
+            return session.scalars(select(ArrivalRow).where(ArrivalRow.study_index == index)).one_or_none()
+
+    def run_of(self, study_uid, timeout_s=30.0):
+        """The id of a study's run, once it has one."""
+        return wait_until(
+            lambda: (found := self.arrival(study_uid)) is not None and found.run_id, "a run of the study", timeout_s
+        )
+
+    def runs(self):
+        """Ids of all runs."""
+        return {run["run_id"] for run in self.client.get("/runs", params={"limit": 200}).json()["items"]}
+
+    def pull(self, **wanted):
+        """POST /pulls; the answer."""
+        return self.client.post("/pulls", json=wanted)
+
+    def pull_view(self, pull_id):
+        return self.client.get(f"/pulls/{pull_id}").raise_for_status().json()
+
+    def wait_for_pull(self, pull_id, *statuses, timeout_s=30.0):
+        """A pull once it has one of ``statuses``, else once it is over."""
+        wanted = statuses or ("done", "failed")
+        return wait_until(
+            lambda: (view := self.pull_view(pull_id))["status"] in wanted and view,
+            f"a pull's {' or '.join(wanted)}; it is {self.pull_view(pull_id)}",
+            timeout_s,
+        )
+
+    def pulls(self, **having):
+        """The pulls whose view has these values, newest first."""
+        items = self.client.get("/pulls", params={"limit": 200}).json()["items"]
+        return [pull for pull in items if having.items() <= pull.items()]
+
+    def followed(self, peer):
+        """How far a peer's log of changes has been read."""
+        with self.database.read() as session:
+            row = session.get(FollowedPeerRow, peer)
+            return -1 if row is None else row.last_seq

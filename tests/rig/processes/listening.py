@@ -1,0 +1,72 @@
+"""The listener as a process of its own, and what it has in store and database."""
+
+import json
+import signal
+from collections import Counter
+
+from sqlalchemy import select
+
+from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import load_keys
+from med3d_service.storage.sealed import SealedReader
+from rig.processes.service import Processes, free_port
+
+
+class Listening(Processes):
+    """Only the listener is started: nothing else is needed to take instances."""
+
+    def __init__(self, data_dir, **environment):
+        self.dicom_port = free_port()
+        data_dir.mkdir(parents=True, exist_ok=True)
+        given = {"MED3D_DICOM_PORT": str(self.dicom_port), "MED3D_DICOM_ALLOWED": "SCANNER@127.0.0.1"} | environment
+        super().__init__(data_dir, **given)
+
+    def begin(self):
+        return self.start("listener")
+
+    def kill(self):
+        """SIGKILL, as a loss of the process at any moment is."""
+        self.stop("listener", signal.SIGKILL)
+
+    def log(self):
+        return (self.data_dir / "listener.log").read_text()
+
+    def events(self):
+        return Counter(json.loads(line)["event"] for line in self.log().splitlines())
+
+    def rows(self):
+        """All recorded instances."""
+        database = self.open_database()
+        with database.read() as session:
+            found = session.scalars(select(ArrivedInstanceRow)).all()
+        database.close()
+        return found
+
+    def arrivals(self):
+        database = self.open_database()
+        with database.read() as session:
+            found = session.scalars(select(ArrivalRow)).all()
+        database.close()
+        return found
+
+    def read_all(self):
+        """The bytes of every recorded instance; raises where one is not whole."""
+        key = load_keys(self.settings).originals
+        files = []
+        for row in self.rows():
+            path = self.store.local_path(f"originals/{row.upload_id}")
+            assert path is not None
+            with SealedReader(path, key) as reader:
+                files.append(reader.read(-1))
+                assert len(files[-1]) == row.size_bytes
+        return files
+
+    def index(self, kind, text):
+        return IdentifierVault(load_keys(self.settings)).blind_index(kind, text)
+
+    def unrecorded(self):
+        """Files with content in the store or the spool that no row refers to."""
+        recorded = {f"originals/{row.upload_id}" for row in self.rows()}
+        kept = {stored.key for stored in self.store.list("originals") if stored.size_bytes > 0}
+        return (kept - recorded) | {path.name for path in self.settings.spool_dir.iterdir()}

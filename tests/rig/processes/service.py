@@ -1,0 +1,212 @@
+"""The service's real processes for tests: API, courier and scheduler, on SQLite or Debian's PostgreSQL, and a broker."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import redis
+
+from med3d_cli.embedded.system import valkey_server
+from med3d_client.worker import WorkerClient
+from med3d_contract.work import PredictClaim, WorkerHello
+from med3d_service.processes import ensure_api_key, migrate
+from med3d_service.settings import Settings
+from med3d_service.storage.database import Database
+from med3d_store.object_store import ObjectStore
+from rig.processes.waiting import wait_until
+
+START_TIMEOUT_S = 90.0
+"""Many processes that start at once on a busy machine take their time."""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def postgresql(certificates=None, *, fsync=False):
+    """Debian's PostgreSQL on a free port, as user postgres; its URL. Skips where it cannot be.
+
+    With ``certificates`` it takes TCP connections over TLS alone.
+    """
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
+    if os.geteuid() != 0:
+        pytest.skip("PostgreSQL is started as user postgres, which takes root")
+    binaries, port = found[-1].parent, free_port()
+    folder = Path(tempfile.mkdtemp(prefix="med3d-postgresql-"))
+    shutil.chown(folder, "postgres", "postgres")
+    account: dict[str, Any] = {"user": "postgres", "group": "postgres", "cwd": folder}
+    subprocess.run(
+        [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", "med3d", "--auth=trust", "-E", "UTF8", "--no-sync"],
+        check=True, stdout=subprocess.DEVNULL, **account,
+    )  # fmt: skip
+    options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
+    options += [] if fsync else ["-c", "fsync=off"]
+    if certificates is not None:
+        options += _tls_alone(folder, certificates)
+    server = subprocess.Popen(
+        [str(binaries / "postgres"), "-D", str(folder / "data"), "-p", str(port), *options],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **account,
+    )  # fmt: skip
+    try:
+        ready = [str(binaries / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-U", "med3d"]
+        wait_until(
+            lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0, "PostgreSQL's start"
+        )
+        yield f"postgresql://med3d@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)  # fast shutdown
+        server.wait(timeout=20)
+        shutil.rmtree(folder)
+
+
+def _tls_alone(folder, certificates):
+    for name in ("listener.pem", "listener.key"):
+        shutil.copyfile(certificates / name, folder / name)
+        shutil.chown(folder / name, "postgres", "postgres")
+        (folder / name).chmod(0o600)
+    (folder / "data" / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
+    files = {"ssl_cert_file": folder / "listener.pem", "ssl_key_file": folder / "listener.key"}
+    return ["-c", "ssl=on", *(word for name, path in files.items() for word in ("-c", f"{name}={path}"))]
+
+
+def new_database(url):
+    """An empty database in a running PostgreSQL; its URL."""
+    name = f"test_{os.urandom(6).hex()}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return url.rsplit("/", 1)[0] + f"/{name}"
+
+
+class Processes:
+    """API, courier, scheduler and broker on one data folder. Each can be started, stopped and killed by name."""
+
+    def __init__(self, data_dir, **environment):
+        self.data_dir = data_dir
+        self.port = int(environment.get("MED3D_PORT", 0)) or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.socket_dir = Path(tempfile.mkdtemp(prefix="med3d-"))  # the path of a socket must be short
+        self.environment = {
+            "MED3D_DATA_DIR": str(data_dir),
+            "MED3D_PORT": str(self.port),
+            "MED3D_BROKER_URL": f"redis+socket://{self.socket_dir}/broker.sock",
+            **environment,
+        }
+        self.running = {}
+        self.settings = Settings(
+            **{name.removeprefix("MED3D_").lower(): value for name, value in self.environment.items()}
+        )
+        migrate(self.settings)
+        self.store = ObjectStore.open(self.settings.store)
+        self.key, self.worker_key, self.clinical_key = (self._key(scope) for scope in ("client", "worker", "clinical"))
+        self.client = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30)
+        clinical = {"Authorization": f"Bearer {self.clinical_key}"}
+        self.clinical = httpx.Client(base_url=self.url, headers=clinical, timeout=30)
+        self.worker = WorkerClient(self.url, self.worker_key)
+
+    def _key(self, scope):
+        ensure_api_key(self.settings, scope, self.data_dir / f"{scope}.key")
+        return (self.data_dir / f"{scope}.key").read_text().strip()
+
+    def start(self, *names):
+        """Start what is named and wait until it has started."""
+        for name in names:
+            command = [sys.executable, "-P", "-m", "med3d_service", name]
+            if name == "broker":
+                command = [
+                    *(valkey_server(), "--port", "0", "--save", ""),
+                    *("--unixsocket", self.socket_dir / "broker.sock", "--dir", self.socket_dir),
+                ]
+            log = (self.data_dir / f"{name}.log").open("wb")
+            self.running[name] = subprocess.Popen(
+                command, env=os.environ | self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+            log.close()
+        for name in names:
+            if name == "api":
+                wait_until(self._answers, "the API's start", START_TIMEOUT_S)
+            elif name != "broker":
+                wait_until(lambda name=name: self._has_started(name), f"the start of the {name}", START_TIMEOUT_S)
+        return self
+
+    def _has_started(self, name):
+        said = [json.loads(line) for line in (self.data_dir / f"{name}.log").read_text().splitlines()]
+        return any(line["event"] == f"{name}_started" for line in said)
+
+    def _answers(self):
+        try:
+            return self.client.get("/healthz").status_code == 200
+        except httpx.TransportError:
+            assert self.running["api"].poll() is None, (self.data_dir / "api.log").read_text()
+            return False
+
+    def stop(self, name, number=signal.SIGTERM):
+        """Send a signal and wait for the end; its exit code."""
+        process = self.running.pop(name)
+        process.send_signal(number)
+        return process.wait(timeout=15)
+
+    def close(self):
+        self.client.close()
+        self.clinical.close()
+        self.worker.close()
+        for name in list(self.running):
+            self.stop(name, signal.SIGKILL)
+        shutil.rmtree(self.socket_dir)
+
+    def hello(self, identity):
+        """Let a worker introduce itself, so that there is a bundle."""
+        self.worker.hello(WorkerHello(worker=identity, queues=("preprocess", "predict", "publish")))
+
+    def submit(self, *files, **fields):
+        """POST /studies; the answer."""
+        parts = [("files", (name, data)) for name, data in files]
+        return self.client.post("/studies", files=parts, data={name: str(value) for name, value in fields.items()})
+
+    def claim_predict(self, identity, count):
+        """Claim the predict stage of so many runs; PostgreSQL passes over what the dispatcher is marking just then."""
+        claims: list[PredictClaim] = []
+
+        def all_claimed():
+            claims.extend(self.worker.claim_predict(identity, count - len(claims)).claims)
+            return len(claims) == count
+
+        wait_until(all_claimed, f"{count} claims for prediction")
+        return claims
+
+    def run(self, run_id):
+        return self.client.get(f"/runs/{run_id}").raise_for_status().json()
+
+    def study(self, study_id):
+        return self.client.get(f"/studies/{study_id}").raise_for_status().json()
+
+    def working_copy(self, study_id):
+        """Wait until the courier is done with a study."""
+        return wait_until(
+            lambda: (found := self.study(study_id))["working_copy"] in {"ready", "refused"} and found,
+            "the working copy",
+        )
+
+    def tasks(self, queue="preprocess"):
+        """How many tasks lie in a queue, of all priorities."""
+        with redis.Redis(unix_socket_path=f"{self.socket_dir}/broker.sock") as broker:
+            return sum(broker.llen(queue if rank == 0 else f"{queue}:{rank}") for rank in range(10))
+
+    def open_database(self):
+        """Open it; whoever asked closes it."""
+        return Database(self.settings.database)

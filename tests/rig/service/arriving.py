@@ -1,0 +1,85 @@
+"""Instances that arrive one by one, without a process: the parts of the service on a folder."""
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.filewriter import dcmwrite
+from sqlalchemy import select
+
+from med3d_service.network.pulls.underway import is_being_pulled
+from med3d_service.runs.bundles import register_bundles
+from med3d_service.storage.arrival_tables import ArrivalRow
+from med3d_service.storage.database import Database
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.keys import load_keys
+from med3d_service.studies.arrivals.arrivals import Arrivals, Source
+from med3d_service.studies.arrivals.routing import EVERY_MR, RoutingRules
+from med3d_service.studies.arrivals.settling import Settling
+from med3d_service.trust.audit import AuditTrail
+from med3d_store.object_store import ObjectStore
+from rig.dicom.series import head_like, ras_affine, slice_datasets
+from rig.service.parts import MemoryBroker, migrated
+from rig.service.work import BUNDLE
+
+SOURCE = Source("dimse", "default", "SCANNER")
+
+
+def saved(dataset):
+    """A data set as a file."""
+    buffer = io.BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def slices(count=4, series="series", **header):
+    """Data sets of one small series; every one of them can be changed before it is saved."""
+    header = {"PatientID": "P-1", "StudyInstanceUID": "1.2.3"} | header
+    return slice_datasets(head_like((8, 8, count)), ras_affine(), series=series, **header)
+
+
+@dataclass
+class Intake:
+    """Arrivals on a database and a store of their own."""
+
+    folder: Path
+    settings_given: dict[str, Any] = field(default_factory=dict)
+    rules: RoutingRules = EVERY_MR
+
+    def __post_init__(self):
+        self.settings = migrated(self.folder, **self.settings_given)
+        self.database = Database(self.settings.database)
+        self.store = ObjectStore.open(self.settings.store)
+        self.keys = load_keys(self.settings)
+        self.vault = IdentifierVault(self.keys)
+        self.trail = AuditTrail(self.database, self.keys.audit)
+        self.settling = Settling(self.settings, self.database, self.trail, is_being_pulled())
+        self.arrivals = Arrivals(
+            self.settings, self.keys.originals, self.database, self.store, self.vault, self.rules, self.settling
+        )
+        self.broker = MemoryBroker()
+        with self.database.write() as session:
+            register_bundles(session, [BUNDLE])
+
+    def take(self, *datasets, source=SOURCE):
+        """The outcomes, as words."""
+        return [
+            str(self.arrivals.receive_instance(saved(one) if isinstance(one, Dataset) else one, source).outcome)
+            for one in datasets
+        ]
+
+    def row(self, study_uid="1.2.3"):
+        return self.arrivals.status("default", study_uid)
+
+    def row_of_arrival(self, session):
+        """The one arrival that there is, to be changed."""
+        return session.scalars(select(ArrivalRow)).one()
+
+    def originals(self):
+        """How many instances are kept; files that were made ahead of time are empty."""
+        return sum(stored.size_bytes > 0 for stored in self.store.list("originals"))
+
+    def spooled(self):
+        return list(self.settings.spool_dir.iterdir())

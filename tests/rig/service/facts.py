@@ -1,0 +1,47 @@
+"""Facts of answered runs for tests of reports."""
+
+from datetime import UTC, datetime
+
+from med3d_contract.results import Refusal
+from med3d_service.results.reports.facts import PatientIdentity, ReportFacts, SourceImages, StudyIdentity
+from rig.service.answers import brain_pictures, cohort
+from rig.service.work import BUNDLE, PROVENANCE, QUALITY, SERIES, result
+
+PATIENT = PatientIdentity(patient_id="PAT-0042", issuer="HOSPITAL", name="Müller^Änne", birth_date="19701112", sex="F")
+STUDY = StudyIdentity(
+    study_uid="1.2.3.4.5",
+    study_date="20200723",
+    study_time="081501",
+    study_id="77",
+    accession_number="ACC-77",
+    referring_physician="Referrer^Rita",
+)
+SOURCE = SourceImages("1.2.3.4.6", "1.2.840.10008.5.1.4.1.1.4", tuple(f"1.2.3.4.7.{number}" for number in range(5)))
+
+
+def facts(**changes):
+    """A completed run of a DICOM study."""
+    fields = {
+        "run_id": "c0b6e1ce-0a5e-4b61-8f1e-5a2b4e7d3c22",
+        "study_id": "5a1f6a52-7c39-4e3e-9f0c-2f8f1f0d9a11",
+        "answered_at": datetime(2026, 1, 5, 9, 30, tzinfo=UTC),
+        "bundle": BUNDLE,
+        "result": result(),
+        "refusal": None,
+        "series": SERIES,
+        "quality": QUALITY,
+        "provenance": PROVENANCE,
+        "patient": PATIENT,
+        "study": STUDY,
+        "source": SOURCE,
+        "predecessor": None,
+        "pictures": brain_pictures(),
+        "cohort": cohort(),
+    }
+    return ReportFacts(**(fields | changes))
+
+
+def refused_facts(**changes):
+    """A refused run of a DICOM study of which no series was read."""
+    refusal = Refusal(code="no_t1w_series", reason="No series is T1-weighted. Send an MPRAGE.")
+    return facts(**({"result": None, "refusal": refusal, "source": None, "pictures": None, "quality": None} | changes))

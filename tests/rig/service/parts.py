@@ -1,0 +1,115 @@
+"""Parts of the service for tests that need no process: a database, recorded studies, a broker in memory."""
+
+import uuid
+
+from med3d_contract.results import Failure, Priority, Refusal
+from med3d_contract.work import Completed, Failed, Findings, Preprocessed, PreprocessedObject, Refused, WorkerIdentity
+from med3d_service.runs.bundles import register_bundles
+from med3d_service.runs.dispatch import BrokerAwayError
+from med3d_service.runs.endings import Leases
+from med3d_service.runs.enqueuing import enqueue
+from med3d_service.settings import Settings
+from med3d_service.storage.database import Database, upgrade_schema
+from med3d_service.storage.keys import load_keys
+from med3d_service.storage.tables import StudyRow
+from rig.service.work import BUNDLE, FINDINGS, PROVENANCE, result
+
+LEASES = Leases(lease_s=60.0, max_tries=3)
+
+
+def migrated(data_dir, **settings):
+    """Settings whose database has its schema, and whose site key is there."""
+    made = Settings(data_dir=data_dir, **settings)
+    made.spool_dir.mkdir(parents=True, exist_ok=True)
+    load_keys(made)
+    upgrade_schema(made)
+    return made
+
+
+def open_database(data_dir, **settings):
+    """A database with its schema."""
+    return Database(migrated(data_dir, **settings).database)
+
+
+def worker(name="worker-1", bundles=(BUNDLE,)):
+    """A worker that carries BUNDLE."""
+    return WorkerIdentity(worker_id=name, software={}, providers=(), bundles=bundles)
+
+
+def add_study(session, working_status="ready"):
+    """A study as the courier left it; its id."""
+    study = StudyRow(
+        id=str(uuid.uuid4()),
+        site="default",
+        digest=uuid.uuid4().hex * 2,
+        created_at=0.0,
+        files=1,
+        skipped_files=0,
+        working_status=working_status,
+        working_key="working/x.tar",
+        working_sha256="0" * 64,
+        working_tries=0,
+    )
+    session.add(study)
+    session.flush()
+    return study.id
+
+
+def add_run(database, priority=Priority.ROUTINE, working_status="ready", bundle=BUNDLE):
+    """A queued run of a new study; its id."""
+    with database.write() as session:
+        register_bundles(session, [bundle])
+        study_id = add_study(session, working_status)
+        return enqueue(session, study_id, bundle.digest, run_id=str(uuid.uuid4()), priority=priority).id
+
+
+def preprocessed(attempt, **findings):
+    """What a preprocess stage leaves; ``findings`` differ from the usual ones."""
+    return Preprocessed(
+        attempt=attempt,
+        tensor=PreprocessedObject(key="tensors/x.npz", sha256="0" * 64),
+        findings=FINDINGS.model_copy(update=findings),
+        acquisition={},
+        review_reasons=(),
+    )
+
+
+def completed(attempt):
+    """A result."""
+    return Completed(attempt=attempt, result=result(), findings=Findings(provenance=PROVENANCE))
+
+
+def refused(attempt, code="not_a_head", **findings):
+    """A refusal; ``findings`` differ from the usual ones."""
+    refusal = Refusal(code=code, reason="This is no head.")
+    return Refused(attempt=attempt, refusal=refusal, findings=FINDINGS.model_copy(update=findings))
+
+
+def failed(attempt, retryable, code="out_of_memory"):
+    """A fault."""
+    return Failed(attempt=attempt, failure=Failure(code=code, reason="A reason.", retryable=retryable))
+
+
+class MemoryBroker:
+    """Remembers what was sent; ``away`` makes it a broker that is down."""
+
+    def __init__(self):
+        self.sent = []
+        self.away = False
+        self.in_queue = 0
+
+    def send(self, run_id, status, priority):
+        self.check()
+        self.sent.append((run_id, str(status), priority))
+
+    def send_appraisal(self, study_id):
+        self.check()
+        self.sent.append((study_id, "appraisal", 3))
+
+    def lying(self, status, priority):
+        self.check()
+        return self.in_queue
+
+    def check(self):
+        if self.away:
+            raise BrokerAwayError("gone")

@@ -1,0 +1,19 @@
+"""A prepared study as workers' stand-ins for the science give it."""
+
+from med3d_pipeline.study.study import Acquisition, PatientAttributes
+from med3d_worker.preparation import PreparedStudy
+from rig.service.work import FINDINGS, PROVENANCE
+
+
+def prepared_study(record, stored=None, provenance=PROVENANCE):
+    """Of the shared series and quality. ``stored``: where its tensor lies."""
+    return PreparedStudy(
+        record=record,
+        stored=stored,
+        images=None,
+        findings=FINDINGS.model_copy(update={"provenance": provenance}),
+        acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
+        patient=PatientAttributes(),
+        review_reasons=(),
+        series_reasons=(),
+    )
