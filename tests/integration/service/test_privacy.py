@@ -174,5 +174,5 @@ def test_the_encrypted_table_is_where_the_identifiers_are(service):
     database.close()
     assert kinds == {
         *("patient_id", "patient_name", "birth_date", "study_date", "accession_number", "study_uid", "uids"),
-        *("study_id", "referring_physician"),
+        *("study_id", "referring_physician", "study_attributes", "series_descriptions"),
     }

@@ -15,6 +15,15 @@ STUDY = StudyIdentity(
     study_id="77",
     accession_number="ACC-77",
     referring_physician="Referrer^Rita",
+    attributes={
+        "study_description": "MR Schädel nativ",
+        "institution_name": "Haus Süd",
+        "patient_age": "049Y",
+        "other_patient_ids": "OLD-7",
+        "requesting_physician": "Ward^Seven",
+        "requested_procedure": "MRI head",
+        "timezone_offset": "+0200",
+    },
 )
 SOURCE = SourceImages("1.2.3.4.6", "1.2.840.10008.5.1.4.1.1.4", tuple(f"1.2.3.4.7.{number}" for number in range(5)))
 

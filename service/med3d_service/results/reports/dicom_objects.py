@@ -2,6 +2,7 @@
 
 import io
 import re
+from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 
 from pydicom import Dataset
@@ -13,10 +14,22 @@ from med3d_service.results.reports.facts import ReportFacts, StudyIdentity
 from med3d_service.studies.own_objects import own_uid
 
 MANUFACTURER = "InfoVAE-Med3D"
+SERIES_DESCRIPTION = "Brain age analysis"
 IMPLEMENTATION_UID = UID(own_uid("implementation"))
 SERIES_NUMBERS = {"sr": 9901, "pdf": 9902, "sc": 9903}
 UTF8 = "ISO_IR 192"
 _DATE = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
+_OFFSET = re.compile(r"[+-](0[0-9]|1[0-4])[0-5][0-9]")
+_ANY = re.compile(r".+", re.DOTALL)
+_STUDY_ATTRIBUTES = {
+    "study_description": ("StudyDescription", _ANY),
+    "institution_name": ("InstitutionName", _ANY),
+    "patient_age": ("PatientAge", re.compile(r"[0-9]{3}[DWMY]")),
+    "other_patient_ids": ("OtherPatientIDs", _ANY),
+    "requesting_physician": ("RequestingPhysician", _ANY),
+    "requested_procedure": ("RequestedProcedureDescription", _ANY),
+}
+"""A PACS takes what it shows of a study from the object that comes first, which may be ours."""
 _TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9](\.[0-9]{1,6})?)?)?")
 
 
@@ -51,6 +64,15 @@ def patient_and_study(facts: ReportFacts) -> Dataset:
     return dataset
 
 
+def _times_of(facts: ReportFacts) -> datetime:
+    """When the answer was made, in the time zone that the images state, else in the service's."""
+    stated = "" if facts.study is None else facts.study.attributes.get("timezone_offset", "")
+    if not _OFFSET.fullmatch(stated):
+        return facts.answered_at
+    minutes = int(stated[1:3]) * 60 + int(stated[3:])
+    return facts.answered_at.astimezone(timezone(timedelta(minutes=-minutes if stated[0] == "-" else minutes)))
+
+
 def _if_valid(pattern: re.Pattern[str], text: str) -> str:
     """Leave out a date or time that DICOM could not hold: what is no date says nothing."""
     return text if pattern.fullmatch(text) else ""
@@ -62,23 +84,30 @@ def series_uid(run_id: str, kind: str) -> str:
 
 
 def identify(dataset: Dataset, facts: ReportFacts, kind: str, sop_class_uid: str, modality: str) -> None:
-    """Fill SOP Common, series and equipment. Times are those of the answer: made again, the object is the same."""
+    """Fill SOP Common, study, series, equipment. Times are those of the answer: made again, the object is the same."""
     dataset.SOPClassUID = sop_class_uid
     dataset.SOPInstanceUID = own_uid(facts.run_id, kind)
     dataset.SeriesInstanceUID = series_uid(facts.run_id, kind)
     dataset.SeriesNumber = SERIES_NUMBERS[kind]
     dataset.InstanceNumber = 1
+    dataset.SeriesDescription = SERIES_DESCRIPTION
     dataset.Modality = modality
     dataset.Manufacturer = MANUFACTURER
     dataset.ManufacturerModelName = facts.bundle.name
     dataset.DeviceSerialNumber = facts.bundle.digest[:16]
     dataset.SoftwareVersions = [version("infovae-med3d"), f"bundle {facts.bundle.version}"]
+    dataset.ContentQualification = "RESEARCH"
+    for name, (keyword, pattern) in _STUDY_ATTRIBUTES.items():
+        if pattern.fullmatch(value := study_of(facts).attributes.get(name, "")):
+            setattr(dataset, keyword, value)
     stamp(dataset, facts)
 
 
 def stamp(dataset: Dataset, facts: ReportFacts) -> None:
     """Set every time of making to that of the answer."""
-    date, time = facts.answered_at.strftime("%Y%m%d"), facts.answered_at.strftime("%H%M%S")
+    at = _times_of(facts)
+    date, time = at.strftime("%Y%m%d"), at.strftime("%H%M%S")
+    dataset.TimezoneOffsetFromUTC = at.strftime("%z")
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = date, time
     dataset.SeriesDate, dataset.SeriesTime = date, time
     dataset.ContentDate, dataset.ContentTime = date, time

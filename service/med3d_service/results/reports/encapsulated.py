@@ -21,7 +21,6 @@ def encapsulated_pdf(facts: ReportFacts) -> bytes:
     """Write the page as Encapsulated PDF (PS3.3 A.45.1). Raises NoDicomStudyError."""
     dataset = patient_and_study(facts)
     identify(dataset, facts, PDF, EncapsulatedPDFStorage, "DOC")
-    dataset.SeriesDescription = TITLE
     dataset.ConversionType = "WSD"
     dataset.BurnedInAnnotation = "YES"
     dataset.AcquisitionDateTime = ""
@@ -41,7 +40,6 @@ def secondary_capture(facts: ReportFacts) -> bytes:
     """Write the page as Secondary Capture (PS3.3 A.8.1), RGB, RLE-compressed. Raises NoDicomStudyError."""
     dataset = patient_and_study(facts)
     identify(dataset, facts, SC, SecondaryCaptureImageStorage, "OT")
-    dataset.SeriesDescription = TITLE
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.ConversionType = "WSD"
     dataset.BurnedInAnnotation = "YES"

@@ -17,7 +17,7 @@ from med3d_contract.work import PreprocessedObject, SourceSeries
 from med3d_service.runs.views import bundle_ref
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
-from med3d_service.studies.working_copy.messages import PATIENTS, SERIES_DESCRIPTIONS, NamedPatient
+from med3d_service.studies.working_copy.messages import PATIENTS, SERIES_DESCRIPTIONS, STUDY_ATTRIBUTES, NamedPatient
 from med3d_store.object_store import ObjectStore, StoreError
 
 log = structlog.get_logger()
@@ -38,7 +38,10 @@ class PatientIdentity:
 
 @dataclass(frozen=True)
 class StudyIdentity:
-    """The study that a report is filed in, as the original images have it; DICOM DA, TM, SH and PN as text."""
+    """The study that a report is filed in, as the original images have it; DICOM DA, TM, SH and PN as text.
+
+    attributes: what else a PACS shows of a study (messages.STUDY_LEVEL), as far as all images agree.
+    """
 
     study_uid: str = field(repr=False)
     study_date: str = field(repr=False)
@@ -46,6 +49,7 @@ class StudyIdentity:
     study_id: str = field(repr=False)
     accession_number: str = field(repr=False)
     referring_physician: str = field(repr=False)
+    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ class FactsReader:
             study_id=self._identifier(session, study.id, "study_id"),
             accession_number=self._identifier(session, study.id, "accession_number"),
             referring_physician=self._identifier(session, study.id, "referring_physician"),
+            attributes=json.loads(self._identifier(session, study.id, STUDY_ATTRIBUTES) or "{}"),
         )
 
     def _source(self, session: Session, run: RunRow) -> SourceImages | None:

@@ -24,7 +24,15 @@ from med3d_contract.ages import AgeReading, agreed_age, read_age, storable_age
 from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_service.storage.sealed import SealBrokenError, SealedReader
 from med3d_service.studies.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
-from med3d_service.studies.working_copy.messages import IDENTIFYING, Finding, Job, Limits, NamedPatient, Report
+from med3d_service.studies.working_copy.messages import (
+    IDENTIFYING,
+    STUDY_LEVEL,
+    Finding,
+    Job,
+    Limits,
+    NamedPatient,
+    Report,
+)
 from med3d_service.studies.working_copy.mgh import clean_mgh
 from med3d_service.studies.working_copy.nifti import UnreadableNiftiError, clean_nifti
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
@@ -141,6 +149,7 @@ class _Copier:
             uids=self._pseudonyms.uids,
             sex=_agreed_sex(self._identities),
             series_descriptions=_descriptions(self._identities),
+            study_attributes=self._study_attributes(),
             **self._ages(),
             **self._identifying(),
         )
@@ -155,6 +164,11 @@ class _Copier:
         ages = {uid: agreed_age(readings) for uid, readings in by_series.items()}
         stored = {self._pseudonyms.uid(uid): storable_age(age) for uid, age in ages.items() if uid}
         return {"age": storable_age(agreed_age(ages.values())), "series_ages": stored}
+
+    def _study_attributes(self) -> dict[str, str]:
+        """What all images agree on; an age or a description that differs is no study's."""
+        told = {name: {getattr(one, name) for one in self._identities} - {""} for name in STUDY_LEVEL}
+        return {name: values.pop() for name, values in told.items() if len(values) == 1}
 
     def _identifying(self) -> dict[str, str]:
         if self._identity is None:

@@ -25,6 +25,7 @@ from med3d_service.studies.working_copy.messages import (
     IDENTIFYING,
     PATIENTS,
     SERIES_DESCRIPTIONS,
+    STUDY_ATTRIBUTES,
     Finding,
     Job,
     Limits,
@@ -217,8 +218,10 @@ class Courier:
         for kind in IDENTIFYING:
             if getattr(report, kind):
                 self._vault.keep(session, study.study_id, kind, getattr(report, kind))
-        if report.series_descriptions:
-            self._vault.keep(session, study.study_id, SERIES_DESCRIPTIONS, json.dumps(report.series_descriptions))
+        told = {SERIES_DESCRIPTIONS: report.series_descriptions, STUDY_ATTRIBUTES: report.study_attributes}
+        for kind, texts in told.items():
+            if texts:
+                self._vault.keep(session, study.study_id, kind, json.dumps(texts))
         if report.patients:  # found by each of their ids, and named to those who may
             named = [patient.model_dump() for patient in report.patients]
             self._vault.keep(session, study.study_id, PATIENTS, json.dumps(named))

@@ -48,6 +48,12 @@ _IDENTITY_KEYWORDS = {
     "series_uid": "SeriesInstanceUID",
     "series_number": "SeriesNumber",
     "series_description": "SeriesDescription",
+    "study_description": "StudyDescription",
+    "institution_name": "InstitutionName",
+    "other_patient_ids": "OtherPatientIDs",
+    "requesting_physician": "RequestingPhysician",
+    "requested_procedure": "RequestedProcedureDescription",
+    "timezone_offset": "TimezoneOffsetFromUTC",
 }
 _IDENTITY_TAGS = tuple(tag_of(keyword) for keyword in _IDENTITY_KEYWORDS.values())
 _READ_TAGS: list[BaseTag | int] = [*RULES, *_IDENTITY_TAGS]
@@ -81,6 +87,12 @@ class Identity:
     series_uid: str
     series_number: str
     series_description: str
+    study_description: str
+    institution_name: str
+    other_patient_ids: str
+    requesting_physician: str
+    requested_procedure: str
+    timezone_offset: str
 
 
 @contextmanager

@@ -20,6 +20,17 @@ IDENTIFYING = (
     "issuer_of_patient_id",
 )
 """What of a report identifies: it goes to the encrypted table alone."""
+STUDY_ATTRIBUTES = "study_attributes"
+"""The identifier that holds what a PACS shows of the whole study (STUDY_LEVEL), as JSON."""
+STUDY_LEVEL = (
+    "study_description",
+    "institution_name",
+    "patient_age",
+    "other_patient_ids",
+    "requesting_physician",
+    "requested_procedure",
+    "timezone_offset",
+)
 SERIES_DESCRIPTIONS = "series_descriptions"
 """The identifier that holds what the scanner calls its series, by number, as JSON."""
 PATIENTS = "patients"
@@ -97,6 +108,7 @@ class Report(Frozen):
     referring_physician: str = ""
     issuer_of_patient_id: str = ""
     patients: tuple[NamedPatient, ...] = ()
+    study_attributes: dict[str, str] = Field(default_factory=dict, repr=False, description="those of STUDY_LEVEL")
     series_descriptions: dict[str, str] = Field(
         default_factory=dict, repr=False, description="by series number, where all images of that number agree"
     )

@@ -127,7 +127,28 @@ def test_an_object_is_filed_with_the_patient_and_the_study(kind):
     assert (dataset.PatientID, dataset.IssuerOfPatientID, dataset.PatientSex) == ("PAT-0042", "HOSPITAL", "F")
     assert (dataset.StudyInstanceUID, dataset.AccessionNumber) == (STUDY.study_uid, STUDY.accession_number)
     assert dataset.SOPInstanceUID == own_uid(facts().run_id, kind)
-    assert (dataset.ContentDate, dataset.ContentTime[:6]) == ("20260105", "093000")
+    assert (dataset.ContentDate, dataset.ContentTime[:6], dataset.TimezoneOffsetFromUTC) == (
+        "20260105", "113000", "+0200",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DICOM)
+def test_a_pacs_finds_in_an_object_what_it_shows_of_the_study(kind):
+    dataset = read(DICOM[kind](facts()))
+    assert (dataset.StudyDescription, dataset.InstitutionName, dataset.PatientAge) == (
+        "MR Schädel nativ", "Haus Süd", "049Y",
+    )  # fmt: skip
+    assert (dataset.OtherPatientIDs, dataset.RequestedProcedureDescription) == ("OLD-7", "MRI head")
+    assert str(dataset.RequestingPhysician) == "Ward^Seven"
+    assert (dataset.SeriesDescription, dataset.ContentQualification) == ("Brain age analysis", "RESEARCH")
+
+
+@pytest.mark.parametrize("kind", DICOM)
+def test_without_a_time_zone_of_the_images_times_are_the_services(kind):
+    plain = facts(study=dataclasses.replace(STUDY, attributes={"patient_age": "49", "timezone_offset": "MEZ"}))
+    dataset = read(DICOM[kind](plain))
+    assert (dataset.ContentTime[:6], dataset.TimezoneOffsetFromUTC) == ("093000", "+0000")
+    assert "PatientAge" not in dataset
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ def test_descriptions_are_kept_by_number_where_they_agree(tmp_path):
     courier = courier_of(intake, sandbox_of(intake.settings))
     try:
         intake.take(
-            *slices(3, series="t1", SeriesNumber=19, SeriesDescription=NAME),
+            *slices(
+                3, series="t1", SeriesNumber=19, SeriesDescription=NAME, StudyDescription="MR head", PatientAge="049Y"
+            ),
             *slices(2, series="a", SeriesNumber=3, SeriesDescription="scout"),
             *slices(2, series="b", SeriesNumber=3, SeriesDescription="another"),
         )
@@ -27,6 +29,8 @@ def test_descriptions_are_kept_by_number_where_they_agree(tmp_path):
         assert courier.copy_next()
         with intake.database.read() as session:
             study = session.scalars(select(StudyRow)).one()
+            attributes = json.loads(intake.vault.read(session, study.id, "study_attributes"))
+            assert attributes.items() >= {"study_description": "MR head", "patient_age": "049Y"}.items()
             assert json.loads(intake.vault.read(session, study.id, "series_descriptions")) == {"19": NAME}
         copy = io.BytesIO(intake.store.get(study.working_key))
     finally:
