@@ -1,0 +1,72 @@
+"""`med3d pacs check` and `echo` with real peers: each thing is OK, or a sentence that says what to do."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from factories.gateway import peers_file
+from factories.orthanc import Orthanc
+from factories.receivers import Storescp
+from factories.service_processes import free_port
+
+
+@pytest.fixture(scope="module")
+def pacs(tmp_path_factory):
+    made = Orthanc(tmp_path_factory.mktemp("pacs")).start()
+    yield made
+    made.close()
+
+
+def med3d(*words, peers, **environment):
+    """(exit status, what it said)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "med3d_cli", "pacs", *words], capture_output=True, text=True, check=False, timeout=120,
+        env=os.environ | {"MED3D_PEERS_FILE": str(peers), "COLUMNS": "300"} | environment,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_peer_that_does_everything_is_ok(pacs, tmp_path):
+    peers = peers_file(tmp_path, pacs)
+    deliveries = tmp_path / "deliveries.toml"
+    text = '[[deliver]]\npeer = "ward"\nprotocol = "dimse"\nkinds = ["sr"]\ncommitment = true\n'
+    deliveries.write_text(text)
+    status, said = med3d("check", peers=peers, MED3D_DELIVERIES_FILE=str(deliveries))
+    assert status == 0, said
+    for line in (
+        "dimse:ward  association: OK", "dimse:ward  C-ECHO: OK", "dimse:ward  C-FIND: OK", "dimse:ward  C-GET: OK",
+        "dimse:ward  storage commitment: OK", "dimse:mover  C-MOVE: OK", "dicomweb:ward  QIDO-RS: OK",
+        "dicomweb:ward  Orthanc's log of changes: OK",
+    ):  # fmt: skip
+        assert line in said
+    assert med3d("echo", "ward", peers=peers) == (0, "dimse:ward  C-ECHO: OK\n")
+
+
+def test_a_peer_without_query_and_retrieve_answers_and_is_no_fault(tmp_path):
+    (tmp_path / "received").mkdir()
+    receiver = Storescp(tmp_path / "received").start()
+    peers = tmp_path / "peers.toml"
+    peers.write_text(f'[dimse.pacs]\nhost = "127.0.0.1"\nport = {receiver.port}\nae_title = "RECEIVER"\n')
+    try:
+        status, said = med3d("check", "pacs", peers=peers)
+    finally:
+        receiver.stop()
+    assert status == 0, said
+    assert "C-ECHO: OK" in said
+    assert "C-FIND: answers, and does not offer C-FIND" in said
+    assert "does not answer" not in said
+
+
+def test_what_is_wrong_is_told_with_what_to_do(pacs, tmp_path):
+    peers = peers_file(tmp_path, pacs, dicom_port=free_port())
+    (tmp_path / "ward.password").write_text("wrong\n")
+    status, said = med3d("check", "ward", peers=peers)
+    assert status == 1
+    assert "association: does not answer at 127.0.0.1" in said
+    assert "QIDO-RS: answers, and does not let us in" in said
+    assert "log of changes: does not let us read it" in said
+    assert med3d("echo", "nobody", peers=peers)[0] == 1
+    status, said = med3d("check", peers=tmp_path / "none.toml")
+    assert status != 0
+    assert "cannot be read" in said
