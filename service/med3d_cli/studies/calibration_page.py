@@ -2,65 +2,44 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from med3d_cli.studies.calibration_list import LeftOutHead
 from med3d_cli.studies.calibration_out import PAGE_TITLE
+from med3d_service.cohorts.sheets import drawn, render_sheet
 from med3d_service.cohorts.svg import BLUE, GREY, RED, Chart, padded
 
 if TYPE_CHECKING:
     from med3d_pipeline.calibration.fitting import FittedSite
     from med3d_pipeline.calibration.outlook import Outlook
-
-STYLE = """
-body { font: 15px/1.45 Helvetica, Arial, sans-serif; color: #1d2733; max-width: 62rem;
-  margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem; margin-bottom: 0.2rem } h2 { font-size: 1.15rem; margin-top: 1.6rem }
-table { border-collapse: collapse; margin: 0.6rem 0 } th, td { text-align: right; padding: 0.2rem 1.2rem 0.2rem 0 }
-th { font-weight: 600; border-bottom: 1px solid #66727f } td:first-child, th:first-child { text-align: left }
-.note { color: #66727f; font-size: 0.9rem } .notable { color: #c8102e }
-.charts { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0; width: 460px }
-figcaption { font-size: 0.9rem; color: #66727f }
-"""
-KEEP_HERE = (
-    "The points are the ages of persons: keep this page at the site. The calibration itself holds no row of any person."
-)
+Row = tuple[str, ...]
 
 
 def calibration_page(
     fitted: "FittedSite", prospects: "Sequence[Outlook]", level: float, left_out: Sequence[LeftOutHead]
 ) -> str:
-    """The page, which fetches nothing. Its points are persons' ages: it stays at the site."""
-    made = fitted.calibration
-    title = escape(f"{PAGE_TITLE}{made.site}")
-    said = (
-        f"{made.heads} healthy heads ({escape(made.scanner.in_words())}), {made.age_range_years[0]:.0f} to "
-        f"{made.age_range_years[1]:.0f} years. Model {escape(made.bundle.name)} {escape(made.bundle.version)} "
-        f"({made.bundle.digest[:12]}). Made {made.created}, good until {made.expires}. Research use; not a medical "
-        "device."
-    )
-    figures = (
-        _figure(
-            estimates_chart(fitted), "Grey: the model alone. Blue: calibrated, each head by the others. Dashed: equal."
+    """Render the page, which fetches nothing. Its points are persons' ages: it stays at the site."""
+    return render_sheet(
+        "calibration.html",
+        package="med3d_cli.studies",
+        title=f"{PAGE_TITLE}{fitted.calibration.site}",
+        made=fitted.calibration,
+        changes=_changes(fitted, level),
+        cautions=cautions(fitted),
+        charts=(
+            drawn(
+                estimates_chart(fitted),
+                "Grey: the model alone. Blue: calibrated, each head by the others. Dashed: equal.",
+            ),
+            drawn(
+                prospects_chart(prospects, level),
+                "Expected of new heads of this scanner, by drawing sites like this one.",
+            ),
         ),
-        _figure(
-            prospects_chart(prospects, level), "Expected of new heads of this scanner, by drawing sites like this one."
-        ),
+        half_width=_half_width(level),
+        prospects=_prospects(prospects),
+        left_out=_left_out(left_out),
     )
-    parts = (
-        f'<h1>{title}</h1><p class="note">{said}</p>',
-        "<h2>What it changes</h2>",
-        _changes(fitted, level),
-        *(f'<p class="notable">{escape(sentence)}</p>' for sentence in cautions(fitted)),
-        f'<div class="charts">{"".join(figures)}</div>',
-        "<h2>What more heads would give</h2>",
-        _prospects(prospects, level),
-        _left_out(left_out),
-        f'<p class="note">{KEEP_HERE}</p>',
-    )
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
 
 def estimates_chart(fitted: "FittedSite") -> str:
@@ -95,14 +74,14 @@ def prospects_chart(prospects: "Sequence[Outlook]", level: float) -> str:
     return chart.svg("Expected error and interval by number of heads")
 
 
-def _changes(fitted: "FittedSite", level: float) -> str:
+def _changes(fitted: "FittedSite", level: float) -> Sequence[Row]:
     made, figures = fitted.calibration, fitted.calibration.figures
     slope = f"{1 + made.age.slope:.2f}" if made.with_slope else "1"
-    rows = (
+    return (
         ("mean error", f"{figures.mean_error_before_years:.1f} years", f"{figures.mean_error_after_years:.1f} years"),
         ("bias", f"{figures.bias_before_years:+.1f} years", f"{figures.bias_after_years:+.1f} years"),
         (
-            f"half width of the {100 * level:.0f} % interval",
+            _half_width(level),
             f"{figures.half_width_before_years:.1f} years",
             f"{figures.half_width_after_years:.1f} years",
         ),
@@ -110,7 +89,6 @@ def _changes(fitted: "FittedSite", level: float) -> str:
         (f"added at {made.age.centre:.0f} years", "0", f"{made.age.offset:+.1f} years"),
         ("years of age for a year of the estimate", "1", slope),
     )
-    return _table(("", "model alone", "calibrated"), rows)
 
 
 def cautions(fitted: "FittedSite") -> list[str]:
@@ -128,8 +106,12 @@ def cautions(fitted: "FittedSite") -> list[str]:
     return said
 
 
-def _prospects(prospects: "Sequence[Outlook]", level: float) -> str:
-    rows = tuple(
+def _half_width(level: float) -> str:
+    return f"half width of the {100 * level:.0f} % interval"
+
+
+def _prospects(prospects: "Sequence[Outlook]") -> Sequence[Row]:
+    return tuple(
         (
             str(one.heads),
             f"{one.mean_error_years:.1f} years ({one.error_low_years:.1f} to {one.error_high_years:.1f})",
@@ -137,32 +119,11 @@ def _prospects(prospects: "Sequence[Outlook]", level: float) -> str:
         )
         for one in prospects
     )
-    note = (
-        "Drawn from the fit of these heads, so it is as good as that: a guess where they are few, and silent about "
-        "heads of another kind. In brackets: eight of ten sets of heads."
-    )
-    return (
-        _table(("heads", "mean error", f"half width of the {100 * level:.0f} % interval"), rows)
-        + f'<p class="note">{note}</p>'
-    )
 
 
-def _left_out(left_out: Sequence[LeftOutHead]) -> str:
-    if not left_out:
-        return ""
+def _left_out(left_out: Sequence[LeftOutHead]) -> Sequence[Row]:
     counts = Counter(one.code for one in left_out)
-    rows = tuple(
+    return tuple(
         (code, str(count), ", ".join(str(one.row) for one in left_out if one.code == code))
         for code, count in counts.items()
     )
-    return "<h2>Heads left out</h2>" + _table(("why", "heads", "rows of the list"), rows)
-
-
-def _figure(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
