@@ -128,6 +128,7 @@ class Settings(BaseSettings):
     scale_target_s: float = Field(
         600.0, gt=0, description="what waits shall be worked off within so long: med3d_queue_desired_workers"
     )
+    ready_fresh_s: float = Field(2.0, ge=0, description="/readyz looks at the parts no more often than this")
     worker_silent_s: float = Field(20.0, description="a worker not heard of for so long is not alive")
 
     ledger_every_s: float = Field(86400.0, description="pause between checks of the ledger; 0: none by itself")

@@ -1,7 +1,9 @@
 """The object store that the service and its workers share: a local folder (file://) or S3 (s3://), over obstore.
 
 A local write is in place only when it is whole and on disk: written aside, fsync'ed, renamed, and the folders fsync'ed.
-Keys are plain relative paths; what would leave the store is refused. A digest given to a read is checked.
+A local store carries a marker with an id of its own: a folder that vanished, is not mounted or is another one is never
+taken for it, nor made anew. Keys are plain relative paths; what would leave the store is refused. A digest given to a
+read is checked.
 """
 
 import errno
@@ -18,36 +20,37 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
-import obstore.exceptions
 import obstore.store
+
+from med3d_store.errors import (
+    InvalidKeyError,
+    ObjectDamagedError,
+    ObjectMissingError,
+    StoreAwayError,
+    StoreChangedError,
+    StoreError,
+    StoreFullError,
+    translated,
+)
+from med3d_store.marker import MARKER, make_folder, read_marker, write_marker
+
+__all__ = [
+    "InvalidKeyError",
+    "ObjectDamagedError",
+    "ObjectInfo",
+    "ObjectMissingError",
+    "ObjectStore",
+    "StoreAwayError",
+    "StoreChangedError",
+    "StoreError",
+    "StoreFullError",
+    "StoredObject",
+    "checked_key",
+    "file_sha256",
+]
 
 CHUNK_BYTES = 1024 * 1024
 _ASIDE = ".aside"
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-class StoreError(Exception):
-    """The store cannot give or take an object."""
-
-
-class InvalidKeyError(StoreError):
-    """A key that is no plain relative path."""
-
-
-class ObjectMissingError(StoreError):
-    """No object has this key."""
-
-
-class StoreAwayError(StoreError):
-    """The store does not do what is asked of it now: read-only, out of reach, too slow."""
-
-
-class StoreFullError(StoreAwayError):
-    """No room is left in the store."""
-
-
-class ObjectDamagedError(StoreError):
-    """The bytes read do not have the digest they were stored with."""
 
 
 @dataclass(frozen=True)
@@ -72,23 +75,9 @@ def checked_key(key: str) -> str:
     """Return ``key``. Raises InvalidKeyError unless it is a relative path of printable ASCII without ``..``."""
     parts = key.split("/")
     printable = key.isascii() and key.isprintable() and "\\" not in key
-    if not printable or any(part in {"", ".", "..", _ASIDE} for part in parts):
+    if not printable or key == MARKER or any(part in {"", ".", "..", _ASIDE} for part in parts):
         raise InvalidKeyError("an object key is a relative path of printable ASCII without '.' and '..'")
     return key
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Say in our words what the backend says. A missing object is a FileNotFoundError to it, too."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ObjectMissingError("the store holds no such object") from error
-    except (obstore.exceptions.BaseError, OSError) as error:
-        number = getattr(error, "errno", None)
-        full = number in _FULL or any(f"(os error {code})" in str(error) for code in _FULL)
-        kind = StoreFullError if full else StoreAwayError
-        raise kind("no room is left in the store" if full else "the store cannot be used now") from error
 
 
 def _sync(path: Path) -> None:
@@ -106,38 +95,99 @@ def file_sha256(path: Path) -> str:
 
 
 class ObjectStore:
-    """Objects by key. Made by ``ObjectStore.open``; safe to share between threads."""
+    """Objects by key. Made by ``ObjectStore.open`` or ``make``; safe to share between threads."""
 
-    def __init__(self, backend: Any, root: Path | None, sync: Callable[[Path], None]) -> None:
-        self._backend = backend
+    def __init__(
+        self, backend: Any, root: Path | None, sync: Callable[[Path], None], expected: Callable[[], str | None]
+    ) -> None:
+        self._opened = backend  # None of a local store whose folder is not there yet
         self._sync = sync
+        self._expected, self._identity = expected, ""
         self._root = root  # of a local store, whose writes are fsync'ed
         self._made: set[Path] = set()  # folders known to be on disk
 
     @classmethod
-    def open(cls, url: str, *, sync: Callable[[Path], None] = _sync, **options: Any) -> "ObjectStore":
-        """Open ``file:///folder`` (made where absent) or ``s3://bucket/prefix``. ``sync`` is fsync of a file or folder.
+    def open(
+        cls,
+        url: str,
+        *,
+        sync: Callable[[Path], None] = _sync,
+        expected: Callable[[], str | None] = lambda: None,
+        **options: Any,
+    ) -> "ObjectStore":
+        """Open ``file:///folder`` or ``s3://bucket/prefix``. ``sync`` is fsync of a file or folder.
 
-        ``options`` go to obstore (``config``, ``client_options``); S3 credentials are read from the environment as in
-        every AWS client. Raises StoreError for another scheme.
+        A folder that is not there is no fault yet, but each use is until it comes. ``expected`` says whose marker it
+        must carry, if that is known; else it is the one that is found first. ``options`` go to obstore (``config``,
+        ``client_options``); S3 credentials are read from the environment as in every AWS client.
+        Raises StoreError for another scheme.
         """
         parts = urlsplit(url)
         if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path:
-            root = Path(unquote(parts.path))
-            made = [folder for folder in (root, *root.parents) if not folder.exists()]
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in (root, *made):
-                with suppress(PermissionError):  # of a folder that is somebody else's
-                    sync(folder.parent)
-            return cls(obstore.store.LocalStore(prefix=root), root, sync)
+            return cls(None, Path(unquote(parts.path)), sync, expected)
         if parts.scheme == "s3":
-            return cls(obstore.store.from_url(url, **options), None, sync)
+            return cls(obstore.store.from_url(url, **options), None, sync, expected)
         raise StoreError(f"a store is file:///folder or s3://bucket/prefix, not {parts.scheme}://")
+
+    @classmethod
+    def make(cls, url: str, *, sync: Callable[[Path], None] = _sync, **options: Any) -> "ObjectStore":
+        """Open a store as ``open`` does, and make its folder and its marker where there are none."""
+        made, store = uuid.uuid4().hex, cls.open(url, sync=sync, **options)
+        if (root := store.local_root) is not None:
+            make_folder(root, sync)
+            with translated():
+                write_marker(root, made, sync)
+        elif store.identity() is None:
+            with translated():
+                obstore.put(store._backend, MARKER, made.encode())  # noqa: SLF001 - its own
+        return store
+
+    @property
+    def local_root(self) -> Path | None:
+        """The folder of a local store; None for a store that is elsewhere."""
+        return self._root
+
+    @property
+    def _backend(self) -> Any:
+        if self._opened is None:
+            assert self._root is not None
+            if not self._root.is_dir():
+                raise StoreChangedError("the store's folder is not there")
+            self._opened = obstore.store.LocalStore(prefix=self._root)
+        return self._opened
+
+    def identity(self) -> str | None:
+        """The id in the store's marker; None where there is no marker. Raises StoreError."""
+        if self._root is None:
+            try:
+                with translated():
+                    return bytes(obstore.get(self._backend, MARKER).bytes()).decode("ascii", "replace").strip()
+            except ObjectMissingError:
+                return None
+        return read_marker(self._root)
+
+    def is_empty(self) -> bool:
+        """Whether no object is there."""
+        if self._root is not None and not self._root.is_dir():
+            return True
+        with translated():
+            names = (meta["path"] for batch in obstore.list(self._backend) for meta in batch)
+            return all(name == MARKER for name in names)
+
+    def _require_same(self) -> None:
+        """Raise StoreChangedError where the folder is not the store that it was. Of S3 only ``check`` looks."""
+        if self._root is None:
+            return
+        found = self.identity()
+        self._identity = self._identity or self._expected() or found or ""
+        if not self._root.is_dir() or (found or "") != self._identity:
+            raise StoreChangedError("where the store was there is none, or another one")
 
     def put(self, key: str, data: bytes) -> StoredObject:
         """Store ``data`` under ``key``, in place of what was there."""
         stored = StoredObject(checked_key(key), hashlib.sha256(data).hexdigest(), len(data))
-        with _translated():
+        self._require_same()
+        with translated():
             if self._root is None:
                 obstore.put(self._backend, key, data)
                 return stored
@@ -152,7 +202,8 @@ class ObjectStore:
         A caller that digested the bytes as it wrote them passes ``sha256``, which spares reading them again.
         """
         stored = StoredObject(checked_key(key), sha256 or file_sha256(path), path.stat().st_size)
-        with _translated():
+        self._require_same()
+        with translated():
             if self._root is None:
                 obstore.put(self._backend, key, path)
                 path.unlink()
@@ -186,6 +237,7 @@ class ObjectStore:
         if self._root is None:
             return None
         paths = [self._root / checked_key(key) for key in keys]
+        self._require_same()
         for folder in sorted({path.parent for path in paths}):
             self._make_folder(folder)
         for path in paths:
@@ -226,10 +278,10 @@ class ObjectStore:
     def stream(self, key: str, sha256: str | None = None) -> Iterator[bytes]:
         """Yield the object in pieces; ObjectDamagedError comes after the last one, so use nothing before the end."""
         digest = hashlib.sha256()
-        with _translated():
+        with self._missing_judged(), translated():
             pieces = iter(obstore.get(self._backend, checked_key(key)).stream(min_chunk_size=CHUNK_BYTES))
         while True:
-            with _translated():
+            with translated():
                 piece = next(pieces, None)
             if piece is None:
                 break
@@ -257,22 +309,33 @@ class ObjectStore:
     def head(self, key: str) -> ObjectInfo | None:
         """Size and time of an object; None where there is none."""
         try:
-            with _translated():
+            with self._missing_judged(), translated():
                 return _info(obstore.head(self._backend, checked_key(key)))
         except ObjectMissingError:
             return None
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
-        with suppress(ObjectMissingError), _translated():
+        with suppress(ObjectMissingError), self._missing_judged(), translated():
             obstore.delete(self._backend, checked_key(key))
 
     def list(self, prefix: str | None = None) -> Iterator[ObjectInfo]:
         """Objects below the folder ``prefix``, or all of them, in no order."""
-        with _translated():
+        self._require_same()
+        with translated():
             for batch in obstore.list(self._backend, None if prefix is None else checked_key(prefix)):
                 for meta in batch:
-                    yield _info(meta)
+                    if meta["path"] != MARKER:
+                        yield _info(meta)
+
+    @contextmanager
+    def _missing_judged(self) -> Iterator[None]:
+        """Tell an object that is missing from a store that is."""
+        try:
+            yield
+        except ObjectMissingError:
+            self._require_same()
+            raise
 
     def check(self) -> None:
         """Write, read and delete a small object. Raises what goes wrong: a full or read-only disk, no connection."""

@@ -41,7 +41,7 @@ class Figures(NamedTuple):
 
 def look_at(model: LoadedModel, data: Path, cache: Path | None) -> list[CalibrationHead]:
     """The usable heads of ds002748; all of its people are taken, those with a mild depression, too."""
-    tensors = TensorCache(ObjectStore.open(cache.as_uri())) if cache else None
+    tensors = TensorCache(ObjectStore.make(cache.as_uri())) if cache else None
     read, heads = HeadReader(model, tensors), []
     for listed in read_list(data / "ds002748", ["control", "depr"]).heads:
         try:

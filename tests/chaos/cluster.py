@@ -130,7 +130,7 @@ class Cluster:
         migrate(self.settings)
         for kind in ("client", "worker"):
             ensure_api_key(self.settings, kind, self.data_dir / f"{kind}.key")
-        self.store = ObjectStore.open(self.settings.store)
+        self.store = ObjectStore.make(self.settings.store)
         self.database = Database(self.settings.database)
         headers = {"Authorization": f"Bearer {(self.data_dir / 'client.key').read_text().strip()}"}
         self.client = httpx.Client(

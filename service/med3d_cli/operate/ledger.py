@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from med3d_cli.errors import CommandError
 from med3d_cli.operate.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
@@ -40,12 +41,15 @@ def check_here(settings: "Settings", *, digests: bool) -> "LedgerReport":
     """Check the ledger of the service on this machine."""
     from med3d_service.custody.ledger import Ledger
     from med3d_service.storage.database import Database
-    from med3d_store.object_store import ObjectStore
+    from med3d_service.storage.store_identity import open_store
+    from med3d_store.object_store import StoreError
 
     database = Database(settings.database)
     try:
         with Console(stderr=True).status("checking the ledger"):
-            return Ledger(settings, database, ObjectStore.open(settings.store)).check(digests=digests)
+            return Ledger(settings, database, open_store(settings, database)).check(digests=digests)
+    except StoreError as error:
+        raise CommandError(str(error)) from error
     finally:
         database.close()
 

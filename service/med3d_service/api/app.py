@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from med3d_service.api.door import Door, describe_bodies
 from med3d_service.api.idempotency import Repetitions, describe_idempotency
 from med3d_service.api.metrics import Metrics
+from med3d_service.api.readiness import Probe, look_at
 from med3d_service.api.routes import (
     bundles,
     calibrations,
@@ -70,6 +71,7 @@ def build_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.state.gate = gate = Gate(service.database, settings)
+    app.state.probe = Probe(lambda: look_at(app.state.service), settings.ready_fresh_s)
     app.state.destinations = load_destinations(settings)
     app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
     metrics = Metrics(service.database, settings.worker_silent_s, settings.scale_target_s)

@@ -4,7 +4,7 @@ They return after a clean stop (under 5 s) and expect ``migrate`` to have been c
 api|courier|scheduler|migrate|keys`` calls the same functions with settings from the environment.
 """
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,8 +22,9 @@ def migrate(settings: Settings) -> None:
     from med3d_service.network.listener.server import check_listener
     from med3d_service.network.peers import load_peers
     from med3d_service.results.delivery.destinations import load_destinations
-    from med3d_service.storage.database import upgrade_schema
+    from med3d_service.storage.database import Database, upgrade_schema
     from med3d_service.storage.keys import load_keys, require_site_key
+    from med3d_service.storage.store_identity import establish_store
     from med3d_service.studies.arrivals.routing import load_rules
 
     load_peers(settings.peers_file)  # a mistake is told before anything starts
@@ -36,6 +37,9 @@ def migrate(settings: Settings) -> None:
         require_site_key(settings)
     load_keys(settings)
     upgrade_schema(settings)
+    if settings.store.startswith("file:"):  # of another store the API sees to it, as soon as it can be reached
+        with closing(Database(settings.database)) as database:
+            establish_store(settings, database)
 
 
 def expect_worker(settings: Settings, bundle_dir: Path) -> None:

@@ -8,6 +8,7 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys, load_keys
+from med3d_service.storage.store_identity import open_store
 from med3d_service.studies.arrivals.arrivals import Arrivals
 from med3d_service.studies.arrivals.routing import load_rules
 from med3d_service.studies.arrivals.settling import Settling
@@ -36,7 +37,7 @@ class Essentials:
             settings=settings,
             keys=keys,
             database=database,
-            store=ObjectStore.open(settings.store),
+            store=open_store(settings, database),
             vault=IdentifierVault(keys),
             trail=AuditTrail(database, keys.audit),
         )

@@ -106,6 +106,15 @@ class BeatRow(Base):
     beat_at: Mapped[float]
 
 
+class StoreIdentityRow(Base):
+    """The one store that this database belongs to, by the id in its marker."""
+
+    __tablename__ = "store_identity"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    store_id: Mapped[str] = mapped_column(ID)
+    recorded_at: Mapped[float]
+
+
 class StudyRow(Base):
     """A study. ``digest`` is over the set of its instances' digests: the study's identity within one site."""
 

@@ -47,6 +47,7 @@ class Machine:
             }
         database.close()
         store = ObjectStore.open(self.settings.store)
+        rows.pop("store_identity")  # the store on another machine is another one
         objects = {one.key: store.get(one.key) for one in store.list() if one.size_bytes}
         return rows, objects
 

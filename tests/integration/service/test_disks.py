@@ -10,7 +10,7 @@ from rig.processes.service import Processes
 from rig.processes.waiting import wait_until
 from rig.service.parts import worker
 
-QUICK = {"MED3D_SWEEP_S": "0.1", "MED3D_REDISPATCH_S": "1", "MED3D_RESERVE_BYTES": "0"}
+QUICK = {"MED3D_SWEEP_S": "0.1", "MED3D_REDISPATCH_S": "1", "MED3D_RESERVE_BYTES": "0", "MED3D_READY_FRESH_S": "0"}
 
 
 @pytest.fixture

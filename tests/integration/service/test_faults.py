@@ -103,7 +103,7 @@ def test_a_broker_that_is_away_fails_no_sender_and_gets_the_task_when_it_is_back
     assert taken.status_code == 202
     assert time.monotonic() - started < 5
     service.working_copy(taken.json()["study_id"])
-    assert service.client.get("/readyz").json()["broker"]["ok"] is False
+    wait_until(lambda: not service.client.get("/readyz").json()["broker"]["ok"], "the news of the broker")
     service.start("broker")
     wait_until(lambda: _tasks(service) == 1, "the task after the broker's return")
 

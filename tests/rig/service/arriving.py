@@ -51,7 +51,7 @@ class Intake:
     def __post_init__(self):
         self.settings = migrated(self.folder, **self.settings_given)
         self.database = Database(self.settings.database)
-        self.store = ObjectStore.open(self.settings.store)
+        self.store = ObjectStore.make(self.settings.store)
         self.keys = load_keys(self.settings)
         self.vault = IdentifierVault(self.keys)
         self.trail = AuditTrail(self.database, self.keys.audit)

@@ -1,6 +1,7 @@
 """Parts of the service for tests that need no process: a database, recorded studies, a broker in memory."""
 
 import uuid
+from contextlib import closing
 
 from med3d_contract.results import Failure, Priority, Refusal
 from med3d_contract.work import Completed, Failed, Findings, Preprocessed, PreprocessedObject, Refused, WorkerIdentity
@@ -11,6 +12,7 @@ from med3d_service.runs.enqueuing import enqueue
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, upgrade_schema
 from med3d_service.storage.keys import load_keys
+from med3d_service.storage.store_identity import establish_store
 from med3d_service.storage.tables import StudyRow
 from rig.service.work import BUNDLE, FINDINGS, PROVENANCE, result
 
@@ -23,6 +25,8 @@ def migrated(data_dir, **settings):
     made.spool_dir.mkdir(parents=True, exist_ok=True)
     load_keys(made)
     upgrade_schema(made)
+    with closing(Database(made.database)) as database:
+        establish_store(made, database)
     return made
 
 

@@ -35,7 +35,7 @@ class Api:
 @pytest.fixture
 def appraise(tmp_path):
     """Give the eligible series of files."""
-    store = ObjectStore.open((tmp_path / "store").as_uri())
+    store = ObjectStore.make((tmp_path / "store").as_uri())
 
     def of(files):
         buffer = io.BytesIO()

@@ -12,6 +12,7 @@ from med3d_service.custody.ledger.objects import lost_objects
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, upgrade_schema
 from med3d_service.storage.keys import load_keys
+from med3d_service.storage.store_identity import record_store
 from med3d_store.object_store import ObjectStore
 
 
@@ -35,7 +36,7 @@ def restore(
     require_empty(settings)
     _require_keys(settings, summary)
     settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = ObjectStore.open(settings.store)
+    store = ObjectStore.make(settings.store)
     with closing(Manifest(archive.folder(name) / "manifest.sqlite")) as manifest:
         for count, (key, _size_bytes, sha256) in enumerate(manifest, start=1):
             _copy(archive, store, settings.spool_dir, key, sha256)
@@ -43,6 +44,8 @@ def restore(
     told("database", 0)
     put_back(settings, archive.folder(name), summary.revision, summary.tables)
     upgrade_schema(settings)
+    with closing(Database(settings.database)) as database:
+        record_store(store, database)
     return summary
 
 
@@ -59,11 +62,13 @@ def put_back_objects(settings: Settings, folder: Path, told: Told = lambda _what
 
     Raises BackupError where there is no backup, or it is damaged itself.
     """
-    archive, store, database = BackupArchive(folder), ObjectStore.open(settings.store), Database(settings.database)
+    archive, database = BackupArchive(folder), Database(settings.database)
     if not archive.names():
         raise BackupError(f"{folder} holds no whole backup")
     count, in_no_backup = 0, []
     try:
+        store = ObjectStore.make(settings.store)  # where the whole store was lost, this is the hand that makes it anew
+        record_store(store, database)
         for lost in lost_objects(database, store):
             if not archive.pooled(lost.sha256).is_file():
                 in_no_backup += [lost.key] if lost.is_missed(database) else []

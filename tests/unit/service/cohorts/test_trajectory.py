@@ -160,7 +160,7 @@ def test_who_sees_another_site_sees_nobody_here(person):
 
 
 def test_the_test_retest_error_comes_from_the_bundle_by_way_of_its_workers(tmp_path):
-    store = ObjectStore.open(f"file://{tmp_path}/store")
+    store = ObjectStore.make(f"file://{tmp_path}/store")
     assert stated_errors(store, "b" * 64) == {}
     cohort = ReferenceCohort(name="x", ages=(), brain_ages=(), pls_age=(), within_subject_sd={"brain_age": 1.5})
     store.put(reference_cohort_key("b" * 64), cohort.model_dump_json().encode())

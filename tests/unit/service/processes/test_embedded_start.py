@@ -14,7 +14,7 @@ from rig.service.work import BUNDLE
 
 @pytest.fixture
 def api(tmp_path):
-    made = open_api(tmp_path / "data")
+    made = open_api(tmp_path / "data", ready_fresh_s=0)
     yield made
     made.close()
 

@@ -37,8 +37,7 @@ def disk():
 @pytest.fixture
 def api(tmp_path, disk):
     made = open_api(tmp_path)
-    store = ObjectStore.open(made.settings.store)
-    slow = ObjectStore(store._backend, store.local_path("x").parent, disk.sync)  # open() would sync, too
+    slow = ObjectStore.open(made.settings.store, sync=disk.sync)
     service = made.service
     made.app.state.service = replace(service, store=slow, recorder=StudyRecorder(service.database, slow, service.vault))
     yield made
