@@ -111,7 +111,8 @@ class Settings(BaseSettings):
     dicom_tls_key: Path | None = None
     dicom_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")
     dicom_idle_s: float = Field(60.0, description="an association on which nothing comes for so long is ended")
-    dicom_associations: int = Field(64, description="open at the same time")
+    dicom_associations: int = Field(64, ge=1, description="open at the same time")
+    dicom_associations_per_address: int = Field(32, ge=1, description="of one address at the same time")
 
     max_instance_bytes: int = Field(2 * GIB, description="of one DICOM instance that arrives by itself")
     reserve_bytes: int = Field(512 * MIB, description="images are turned away while less than this is free")

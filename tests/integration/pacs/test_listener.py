@@ -11,6 +11,7 @@ from contextlib import suppress
 import pytest
 from pydicom.uid import MPEG2MPML
 
+from med3d_service.network.listener.places import ARTIM_S
 from rig.faults.disks import small_disk
 from rig.peers import dcmtk
 from rig.peers.dcmtk import SUCCESS
@@ -252,6 +253,33 @@ def test_more_associations_than_allowed_are_told_to_come_back(listening):
     one = listening(MED3D_DICOM_ASSOCIATIONS="1")
     with socket.create_connection(("127.0.0.1", one.dicom_port), timeout=10):
         wait_until(lambda: "Local Limit Exceeded" in dcmtk.echo(one.dicom_port)[1], "the rejection")
+    wait_until(lambda: dcmtk.echo(one.dicom_port)[0], "room for another association")
+
+
+def silent(one, count, address):
+    """Connections from ``address`` on which nothing is said."""
+    where = ("127.0.0.1", one.dicom_port)
+    return [socket.create_connection(where, timeout=10, source_address=(address, 0)) for _ in range(count)]
+
+
+def test_silent_connections_of_strangers_and_of_one_address_hold_up_nobody(listening):
+    one = listening(MED3D_DICOM_ALLOWED="SCANNER@127.0.0.1,*@127.0.0.8/29")
+    held = silent(one, 100, "127.0.0.2") + silent(one, 100, "127.0.0.9") + silent(one, 100, "127.0.0.10")
+    assert dcmtk.echo(one.dicom_port)[0]
+    for connection in held:
+        connection.close()
+    assert one.events()["associations_rejected"] <= 3, "one line in ten seconds, not one each"
+
+
+def test_who_talks_too_slowly_to_ask_for_an_association_is_cut_off(listening):
+    one = listening(MED3D_DICOM_ASSOCIATIONS="1")
+    with socket.create_connection(("127.0.0.1", one.dicom_port), timeout=1) as connection:
+        began = time.monotonic()
+        with suppress(OSError):
+            for byte in struct.pack(">BxI", 1, 200) + bytes(200):
+                connection.sendall(bytes([byte]))
+                time.sleep(0.3)
+        assert ARTIM_S - 1 < time.monotonic() - began < ARTIM_S + 5
     wait_until(lambda: dcmtk.echo(one.dicom_port)[0], "room for another association")
 
 

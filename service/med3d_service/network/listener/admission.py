@@ -1,6 +1,6 @@
 """Who may open an association: AE titles and the addresses they call from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -37,11 +37,20 @@ class AllowList:
 
     def admits(self, ae_title: str, address: str) -> bool:
         """Whether this AE title may call from this address."""
+        return any(fnmatchcase(ae_title, caller.ae_title) for caller in self._from(address))
+
+    def admits_address(self, address: str) -> bool:
+        """Whether anybody may call from this address: known before a word is said."""
+        return any(True for _ in self._from(address))
+
+    def names_address(self, address: str) -> bool:
+        """Whether this very address is listed, not just a network that it is in."""
+        return any(caller.network.num_addresses == 1 for caller in self._from(address))
+
+    def _from(self, address: str) -> Iterator[Caller]:
         found = ip_address(address)
         if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
             found = found.ipv4_mapped
-        return any(
-            fnmatchcase(ae_title, caller.ae_title) and found in caller.network
-            for caller in self.callers
-            if caller.network.version == found.version
+        return (
+            caller for caller in self.callers if caller.network.version == found.version and found in caller.network
         )

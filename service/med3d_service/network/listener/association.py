@@ -92,6 +92,7 @@ class Association:
         reports: TakesReports,
         site: str,
         stopping: Callable[[], bool],
+        opened: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._address = address
@@ -99,7 +100,7 @@ class Association:
         self._arrivals = arrivals
         self._reports = reports
         self._site = site
-        self._stopping = stopping
+        self._stopping, self._opened = stopping, opened
         self._source = Source("dimse", site)
         self._contexts: Mapping[int, tuple[str, str]] = {}
         self._incoming: Iterator[Fragment] = iter(())
@@ -143,6 +144,7 @@ class Association:
         agreed = negotiation.agree(asked)
         self._contexts = agreed.contexts
         self._source = Source("dimse", self._site, asked.calling_ae_title, self._address)
+        self._opened()
         self._connection.send(agreed.acceptance)
         return True
 

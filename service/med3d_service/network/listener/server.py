@@ -8,17 +8,22 @@ from pathlib import Path
 
 import structlog
 
+from med3d_service.logs import Tally
 from med3d_service.network.listener import pdus
 from med3d_service.network.listener.admission import AllowList, Caller
 from med3d_service.network.listener.association import (
     BY_PRESENTATION,
+    BY_USER,
+    CALLER_UNKNOWN,
     LOCAL_LIMIT,
+    PERMANENT,
     TRANSIENT,
     Association,
     TakesReports,
 )
 from med3d_service.network.listener.counting import ExpectedCounts
 from med3d_service.network.listener.pdus import PduSocket
+from med3d_service.network.listener.places import Places
 from med3d_service.network.peers import Peers
 from med3d_service.settings import Settings
 from med3d_service.studies.arrivals.arrivals import Arrivals
@@ -76,8 +81,8 @@ class Listener:
         family = socket.AF_INET6 if ":" in settings.dicom_host else socket.AF_INET
         self._socket = socket.create_server((settings.dicom_host, settings.dicom_port), family=family, backlog=BACKLOG)
         self._stopped = threading.Event()
-        self._lock = threading.Lock()
-        self._open: dict[threading.Thread, socket.socket] = {}
+        self._places = Places(settings, self._allowed)
+        self._refused = Tally("associations_rejected")
 
     @property
     def port(self) -> int:
@@ -86,6 +91,8 @@ class Listener:
 
     def accept(self, timeout_s: float) -> None:
         """Take one connection, if one comes in time."""
+        for _ in range(self._places.cut_off_overdue()):
+            self._refused.count("no_request_in_time")
         self._socket.settimeout(timeout_s)
         try:
             connection, address = self._socket.accept()
@@ -94,17 +101,22 @@ class Listener:
         thread = threading.Thread(
             target=self._serve, args=(connection, str(address[0])), name="association", daemon=True
         )
-        with self._lock:
-            full = len(self._open) >= self._settings.dicom_associations
-            if not full:
-                self._open[thread] = connection
-        if full:
-            log.warning("association_rejected", reason="local_limit", address=str(address[0]))
-            with suppress(OSError):
-                connection.sendall(pdus.reject(TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT))
-            connection.close()
-            return
-        thread.start()
+        because = self._places.take(thread, connection, str(address[0]))
+        if because is None:
+            thread.start()
+        else:
+            self._reject(connection, because)
+
+    def _reject(self, connection: socket.socket, because: str) -> None:
+        """Tell who has no place, without waiting for the request; what cannot be sent at once is not sent."""
+        self._refused.count(because)
+        unknown = because == "address_unknown"
+        words = (PERMANENT, BY_USER, CALLER_UNKNOWN) if unknown else (TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT)
+        with suppress(OSError):
+            connection.setblocking(False)
+            connection.send(pdus.reject(*words))
+            connection.shutdown(socket.SHUT_WR)
+        connection.close()
 
     def _serve(self, connection: socket.socket, address: str) -> None:
         ended, instances = "not_tls", 0
@@ -113,8 +125,7 @@ class Listener:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
-                with self._lock:
-                    self._open[threading.current_thread()] = connection
+                self._places.replace(connection)
             association = Association(
                 PduSocket(connection, self._settings.dicom_idle_s),
                 address,
@@ -123,6 +134,7 @@ class Listener:
                 self._reports,
                 self._settings.site,
                 self._stopped.is_set,
+                self._places.opened,
             )
             ended = association.run()
             instances = association.instances
@@ -133,8 +145,7 @@ class Listener:
             log.exception("association_broke")
         finally:
             connection.close()
-            with self._lock:
-                self._open.pop(threading.current_thread(), None)
+            self._places.leave()
         log.info("association_ended", how=ended, instances=instances)
 
     def close(self) -> None:
@@ -142,17 +153,9 @@ class Listener:
         self._stopped.set()
         self._socket.close()
         self._counts.close()
-        threads = self._threads()
+        threads = self._places.threads()
         for thread in threads:
             thread.join(STOP_S / len(threads))
-        with self._lock:
-            left = list(self._open.values())
-        for connection in left:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        self._places.cut_off_all()
         for thread in threads:
             thread.join(LAST_S / len(threads))
-
-    def _threads(self) -> list[threading.Thread]:
-        with self._lock:
-            return list(self._open)

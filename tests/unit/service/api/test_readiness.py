@@ -5,7 +5,6 @@ import threading
 
 import pytest
 
-from rig.service.api import open_api
 from med3d_service.api.readiness import OK, STUCK_S, Probe, Readiness
 from med3d_service.processes import migrate
 from med3d_service.settings import Settings
@@ -13,6 +12,7 @@ from med3d_service.storage.database import Database
 from med3d_service.storage.store_identity import establish_store, record_store, recorded_identity
 from med3d_service.storage.tables import StoreIdentityRow
 from med3d_store.object_store import ObjectStore
+from rig.service.api import open_api
 
 READY = Readiness(ready=True, database=OK, broker=OK, store=OK, worker=OK)
 
