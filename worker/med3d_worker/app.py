@@ -16,6 +16,7 @@ from med3d_contract.results import Priority
 from med3d_pipeline.errors import PipelineError
 from med3d_store.object_store import StoreError
 from med3d_worker.logs import configure_logs
+from med3d_worker.messages import use_careful_transport
 from med3d_worker.settings import WorkerSettings
 from med3d_worker.tasks import register_tasks
 from med3d_worker.tether import die_with_parent
@@ -87,6 +88,7 @@ class ChildProcess:
 
 def make_celery(settings: WorkerSettings, workplace: "Callable[[], Workplace | None]") -> Celery:
     """The Celery application with the worker's tasks, which work with what ``workplace`` gives in each child."""
+    use_careful_transport()
     app = Celery("med3d_worker")
     app.conf.update(celery_settings(settings.broker_url.get_secret_value()))
     app.conf.update(
