@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import pytest
-from factories.gateway import peers_file
-from factories.orthanc import Orthanc
-from factories.receivers import Storescp
-from factories.service_processes import free_port
+
+from rig.peers.orthanc import Orthanc
+from rig.peers.receivers import Storescp
+from rig.processes.gateway import peers_file
+from rig.processes.service import free_port
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,11 @@ import io
 import struct
 import tarfile
 import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from rig.dicom.series import head_like, ras_affine, slice_datasets
 
@@ -14,19 +17,25 @@ BOUNDARY = "boundary-of-a-test"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
 
-def dicom_files(slices=4, series="series", **header):
+def dicom_files(slices: int = 4, series: str = "series", **header: Any) -> list[bytes]:
     """The slices of one small series as bytes (synthetic)."""
     voxels = head_like((8, 8, slices))
     return [_saved(dataset) for dataset in slice_datasets(voxels, ras_affine(), series=series, **header)]
 
 
-def _saved(dataset):
+def _saved(dataset: Dataset) -> bytes:
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def nifti_file(shape=(4, 5, 6), text=b"", extension=b"", trailing=b"", order="<"):
+def nifti_file(
+    shape: tuple[int, int, int] = (4, 5, 6),
+    text: bytes = b"",
+    extension: bytes = b"",
+    trailing: bytes = b"",
+    order: str = "<",
+) -> bytes:
     """A NIfTI-1 image of uint8 ones whose text fields hold ``text``."""
     header = bytearray(348)
     offset = 352 + len(extension)
@@ -46,7 +55,7 @@ def nifti_file(shape=(4, 5, 6), text=b"", extension=b"", trailing=b"", order="<"
     )
 
 
-def zip_of(files, **options):
+def zip_of(files: Mapping[str, bytes], **options: Any) -> bytes:
     """A .zip of name -> bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, **options) as archive:
@@ -55,7 +64,7 @@ def zip_of(files, **options):
     return buffer.getvalue()
 
 
-def tar_of(files, mode="w"):
+def tar_of(files: Mapping[str, bytes | tarfile.TarInfo], mode: Literal["w", "w:gz"] = "w") -> bytes:
     """A .tar of name -> bytes, or of name -> TarInfo for what is no regular file."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as archive:
@@ -69,7 +78,7 @@ def tar_of(files, mode="w"):
     return buffer.getvalue()
 
 
-def tar_entry(name, kind, linkname=""):
+def tar_entry(name: str, kind: bytes, linkname: str = "") -> tarfile.TarInfo:
     """A link, a device, a pipe."""
     entry = tarfile.TarInfo(name)
     entry.type = kind
@@ -77,17 +86,17 @@ def tar_entry(name, kind, linkname=""):
     return entry
 
 
-def gzipped(data):
+def gzipped(data: bytes) -> bytes:
     """The bytes as .gz."""
     return gzip.compress(data, 1)
 
 
-def named(files, suffix=".dcm"):
+def named(files: Sequence[bytes], suffix: str = ".dcm") -> dict[str, bytes]:
     """Files by number, as an archive holds them."""
     return {f"study/{index:03d}{suffix}": data for index, data in enumerate(files)}
 
 
-def multipart(parts):
+def multipart(parts: Iterable[tuple[str, str | None, bytes]]) -> bytes:
     """The body of a form: (name, file name or None, bytes) each."""
     body = b""
     for name, file_name, data in parts:
@@ -96,9 +105,7 @@ def multipart(parts):
     return body + f"--{BOUNDARY}--\r\n".encode()
 
 
-def files_form(*files, **fields):
+def files_form(*files: tuple[str, bytes], **fields: object) -> bytes:
     """A form with ``files`` parts, (file name, bytes) each, and text fields."""
-    return multipart(
-        [("files", name, data) for name, data in files]
-        + [(name, None, str(value).encode()) for name, value in fields.items()]
-    )
+    parts: list[tuple[str, str | None, bytes]] = [("files", name, data) for name, data in files]
+    return multipart(parts + [(name, None, str(value).encode()) for name, value in fields.items()])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import struct
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,7 @@ RHO = b"\n\x03rho="
 """The SVR's intercept in the ONNX file: AttributeProto with the name "rho", then its float (onnx.proto)."""
 
 
-def shifted_bundle(folder, years, version=SHIFTED_VERSION):
+def shifted_bundle(folder: Path, years: float, version: str = SHIFTED_VERSION) -> Path:
     """The released bundle in ``folder``, of another version, with every brain age ``years`` higher; its folder.
 
     Nobody has signed it: a worker needs MED3D_ALLOW_UNTRUSTED_BUNDLE.

@@ -1,12 +1,16 @@
 """Healthy heads of a made-up site, and the calibration that comes of them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 
 from med3d_pipeline.calibration.fitting import Bearings, CalibrationHead, fit_site
-from med3d_pipeline.calibration.site_calibration import BundleName
+from med3d_pipeline.calibration.site_calibration import BundleName, SiteCalibration
+from med3d_pipeline.inference.latent_space import LatentSpace
+from med3d_pipeline.inference.manifest import DecisionLimits
 from med3d_pipeline.inference.prediction import Sighting
 from rig.science.predictions import DIMENSION, LIMITS, Scanner, latent_space
 
@@ -15,14 +19,22 @@ CREATED = datetime.now(UTC).date() - timedelta(days=30)
 PRISMA = Scanner(3.0, "Siemens", "Prisma")
 
 
-def bearings(space=None, limits=LIMITS):
+def bearings(space: LatentSpace | None = None, limits: DecisionLimits = LIMITS) -> Bearings:
     """The bundle of rig.science.predictions."""
     return Bearings(BundleName(name="bundle", version="1", digest=DIGEST), space or latent_space(), limits)
 
 
 def site_heads(
-    count=20, *, offset=6.0, noise=0.0, ages=(20.0, 60.0), slope=1.0, shift=(3.0, 0, 0, 0), scanner=PRISMA, seed=0
-):
+    count: int = 20,
+    *,
+    offset: float = 6.0,
+    noise: float = 0.0,
+    ages: tuple[float, float] = (20.0, 60.0),
+    slope: float = 1.0,
+    shift: Sequence[float] = (3.0, 0, 0, 0),
+    scanner: Scanner = PRISMA,
+    seed: int = 0,
+) -> list[CalibrationHead]:
     """Heads whose estimates are slope (age - middle) + middle + offset + noise, in latents about ``shift``."""
     rng = np.random.default_rng(seed)
     known = np.linspace(ages[0], ages[1], count)
@@ -35,11 +47,13 @@ def site_heads(
     ]
 
 
-def calibration(heads=None, site="Ward 3", **options):
+def calibration(
+    heads: Sequence[CalibrationHead] | None = None, site: str = "Ward 3", **options: Any
+) -> SiteCalibration:
     """A fitted calibration of ``site``."""
     return fit_site(heads or site_heads(), site, bearings(), CREATED, **options).calibration
 
 
-def of_scanners(heads, *scanners):
+def of_scanners(heads: Sequence[CalibrationHead], *scanners: Scanner) -> list[CalibrationHead]:
     """The heads, acquired on ``scanners`` in turn."""
     return [replace(head, acquisition=scanners[number % len(scanners)]) for number, head in enumerate(heads)]

@@ -1,11 +1,16 @@
 """A loaded model whose science is canned, and a small MR series on disk: for tests of what goes on around the science."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from med3d_cli.embedded.demo_head import write_mr_series
+from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.inference.site_shifts import SiteShifts
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import Preprocessed, Preprocessor
 from med3d_pipeline.preprocessing.spec import QualityLimits
@@ -21,13 +26,18 @@ LIMITS = QualityLimits(refuse={"template_overlap": (0.8, None)}, review={"templa
 class CannedPreprocessor:
     """Gives the tensor and measures that the test chose; counts how often it was asked."""
 
-    def __init__(self, tensor=None, overlap=0.95, refusal: InputRefused | None = None):
+    def __init__(
+        self,
+        tensor: npt.NDArray[np.float32] | None = None,
+        overlap: float = 0.95,
+        refusal: InputRefused | None = None,
+    ) -> None:
         self.tensor = np.zeros(GRID, np.float32) if tensor is None else tensor
         self.overlap = overlap
         self.refusal = refusal
         self.calls = 0
 
-    def __call__(self, volume, on_stage=lambda _: None):
+    def __call__(self, volume: Volume, on_stage: Callable[[str], None] = lambda _: None) -> Preprocessed:
         self.calls += 1
         on_stage("brain extraction")
         if self.refusal:
@@ -43,7 +53,12 @@ class CannedPreprocessor:
         )
 
 
-def loaded_model(preprocessor=None, preprocessing_digest="p" * 64, site_shifts=None, calibrations=()):
+def loaded_model(
+    preprocessor: Callable[..., Preprocessed] | None = None,
+    preprocessing_digest: str = "p" * 64,
+    site_shifts: SiteShifts | None = None,
+    calibrations: tuple[CalibratedSite, ...] = (),
+) -> LoadedModel:
     """A model around ``preprocessor``, or what stands in for one, and the predictor of rig.science.predictions."""
     return LoadedModel(
         reference=BUNDLE,
@@ -58,7 +73,7 @@ def loaded_model(preprocessor=None, preprocessing_digest="p" * 64, site_shifts=N
     )
 
 
-def write_small_series(folder):
+def write_small_series(folder: Path) -> None:
     """A smooth block of the size of a head at 2.5 mm, as a classic MR series."""
     axes = [np.linspace(-1, 1, count) for count in (70, 88, 88)]
     x, y, z = np.meshgrid(*axes, indexing="ij")

@@ -2,6 +2,7 @@
 
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,16 @@ def labelled(count: int = SUBJECTS) -> Targets:
     return Targets(values, weights, ("squared", "logistic"), np.arange(count) % 2, 0.1, people(count))
 
 
-def fit(config: TrainingConfig, folder: Path | None = None, on_epoch=None, seed: int = 1) -> FittedAutoencoder:
+def fit(
+    config: TrainingConfig,
+    folder: Path | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    seed: int = 1,
+) -> FittedAutoencoder:
     return fit_autoencoder(tensors(), labelled(), config, seed, on_epoch, folder)
 
 
-def fit_on_a_small_disk(folder: Path, answers) -> None:
+def fit_on_a_small_disk(folder: Path, answers: Any) -> None:
     """The first checkpoint fits, then files may grow no further than half of it."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 

@@ -104,7 +104,7 @@ def grey_png(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def brain_pictures():
+def brain_pictures() -> BrainPictures:
     """Three small pictures."""
     return BrainPictures(
         pictures=tuple(
@@ -125,7 +125,7 @@ def keep_pictures(store):
     return PreprocessedObject(key="pictures/x.json", sha256=hashlib.sha256(data).hexdigest())
 
 
-def cohort():
+def cohort() -> ReferenceCohort:
     """A cohort of people from 20 to 79 whose brains are as old as they are, give or take five years."""
     ages = tuple(float(age) for age in range(20, 80))
     return ReferenceCohort(

@@ -1,6 +1,7 @@
 """Facts of answered runs for tests of reports."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from med3d_contract.results import Refusal
 from med3d_service.results.reports.facts import PatientIdentity, ReportFacts, SourceImages, StudyIdentity
@@ -28,9 +29,9 @@ STUDY = StudyIdentity(
 SOURCE = SourceImages("1.2.3.4.6", "1.2.840.10008.5.1.4.1.1.4", tuple(f"1.2.3.4.7.{number}" for number in range(5)))
 
 
-def facts(**changes):
+def facts(**changes: Any) -> ReportFacts:
     """A completed run of a DICOM study."""
-    fields = {
+    fields: dict[str, Any] = {
         "run_id": "c0b6e1ce-0a5e-4b61-8f1e-5a2b4e7d3c22",
         "study_id": "5a1f6a52-7c39-4e3e-9f0c-2f8f1f0d9a11",
         "answered_at": datetime(2026, 1, 5, 9, 30, tzinfo=UTC),
@@ -50,7 +51,7 @@ def facts(**changes):
     return ReportFacts(**(fields | changes))
 
 
-def refused_facts(**changes):
+def refused_facts(**changes: Any) -> ReportFacts:
     """A refused run of a DICOM study of which no series was read."""
     refusal = Refusal(code="no_t1w_series", reason="No series is T1-weighted. Send an MPRAGE.")
     return facts(**({"result": None, "refusal": refusal, "source": None, "pictures": None, "quality": None} | changes))

@@ -2,9 +2,22 @@
 
 import uuid
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
-from med3d_contract.results import Failure, Priority, Refusal
-from med3d_contract.work import Completed, Failed, Findings, Preprocessed, PreprocessedObject, Refused, WorkerIdentity
+from sqlalchemy.orm import Session
+
+from med3d_contract.results import BundleRef, Failure, Priority, Refusal, RunStatus
+from med3d_contract.work import (
+    Completed,
+    Failed,
+    Findings,
+    PreparedFindings,
+    Preprocessed,
+    PreprocessedObject,
+    Refused,
+    WorkerIdentity,
+)
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.dispatch import BrokerAwayError
 from med3d_service.runs.endings import Leases
@@ -19,7 +32,7 @@ from rig.service.work import BUNDLE, FINDINGS, PROVENANCE, result
 LEASES = Leases(lease_s=60.0, max_tries=3)
 
 
-def migrated(data_dir, **settings):
+def migrated(data_dir: Path, **settings: Any) -> Settings:
     """Settings whose database has its schema, and whose site key is there."""
     made = Settings(data_dir=data_dir, **settings)
     made.spool_dir.mkdir(parents=True, exist_ok=True)
@@ -30,17 +43,17 @@ def migrated(data_dir, **settings):
     return made
 
 
-def open_database(data_dir, **settings):
+def open_database(data_dir: Path, **settings: Any) -> Database:
     """A database with its schema."""
     return Database(migrated(data_dir, **settings).database)
 
 
-def worker(name="worker-1", bundles=(BUNDLE,)):
+def worker(name: str = "worker-1", bundles: tuple[BundleRef, ...] = (BUNDLE,)) -> WorkerIdentity:
     """A worker that carries BUNDLE."""
     return WorkerIdentity(worker_id=name, software={}, providers=(), bundles=bundles)
 
 
-def add_study(session, working_status="ready"):
+def add_study(session: Session, working_status: str = "ready") -> str:
     """A study as the courier left it; its id."""
     study = StudyRow(
         id=str(uuid.uuid4()),
@@ -59,7 +72,12 @@ def add_study(session, working_status="ready"):
     return study.id
 
 
-def add_run(database, priority=Priority.ROUTINE, working_status="ready", bundle=BUNDLE):
+def add_run(
+    database: Database,
+    priority: Priority = Priority.ROUTINE,
+    working_status: str = "ready",
+    bundle: BundleRef = BUNDLE,
+) -> str:
     """A queued run of a new study; its id."""
     with database.write() as session:
         register_bundles(session, [bundle])
@@ -67,29 +85,29 @@ def add_run(database, priority=Priority.ROUTINE, working_status="ready", bundle=
         return enqueue(session, study_id, bundle.digest, run_id=str(uuid.uuid4()), priority=priority).id
 
 
-def preprocessed(attempt, **findings):
+def preprocessed(attempt: int, **findings: Any) -> Preprocessed:
     """What a preprocess stage leaves; ``findings`` differ from the usual ones."""
     return Preprocessed(
         attempt=attempt,
         tensor=PreprocessedObject(key="tensors/x.npz", sha256="0" * 64),
-        findings=FINDINGS.model_copy(update=findings),
+        findings=PreparedFindings(**(dict(FINDINGS) | findings)),
         acquisition={},
         review_reasons=(),
     )
 
 
-def completed(attempt):
+def completed(attempt: int) -> Completed:
     """A result."""
     return Completed(attempt=attempt, result=result(), findings=Findings(provenance=PROVENANCE))
 
 
-def refused(attempt, code="not_a_head", **findings):
+def refused(attempt: int, code: str = "not_a_head", **findings: Any) -> Refused:
     """A refusal; ``findings`` differ from the usual ones."""
     refusal = Refusal(code=code, reason="This is no head.")
-    return Refused(attempt=attempt, refusal=refusal, findings=FINDINGS.model_copy(update=findings))
+    return Refused(attempt=attempt, refusal=refusal, findings=Findings(**(dict(FINDINGS) | findings)))
 
 
-def failed(attempt, retryable, code="out_of_memory"):
+def failed(attempt: int, retryable: bool, code: str = "out_of_memory") -> Failed:
     """A fault."""
     return Failed(attempt=attempt, failure=Failure(code=code, reason="A reason.", retryable=retryable))
 
@@ -97,23 +115,23 @@ def failed(attempt, retryable, code="out_of_memory"):
 class MemoryBroker:
     """Remembers what was sent; ``away`` makes it a broker that is down."""
 
-    def __init__(self):
-        self.sent = []
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str, int]] = []
         self.away = False
         self.in_queue = 0
 
-    def send(self, run_id, status, priority):
+    def send(self, run_id: str, status: RunStatus, priority: int) -> None:
         self.check()
         self.sent.append((run_id, str(status), priority))
 
-    def send_appraisal(self, study_id):
+    def send_appraisal(self, study_id: str) -> None:
         self.check()
         self.sent.append((study_id, "appraisal", 3))
 
-    def lying(self, status, priority):
+    def lying(self, status: RunStatus, priority: int) -> int:
         self.check()
         return self.in_queue
 
-    def check(self):
+    def check(self) -> None:
         if self.away:
             raise BrokerAwayError("gone")

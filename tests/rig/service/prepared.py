@@ -1,11 +1,16 @@
 """A prepared study as workers' stand-ins for the science give it."""
 
+from med3d_contract.results import Provenance
+from med3d_contract.work import PreprocessedObject
 from med3d_pipeline.study.study import Acquisition, PatientAttributes
 from med3d_worker.preparation import PreparedStudy
+from med3d_worker.tensors import TensorRecord
 from rig.service.work import FINDINGS, PROVENANCE
 
 
-def prepared_study(record, stored=None, provenance=PROVENANCE):
+def prepared_study(
+    record: TensorRecord, stored: PreprocessedObject | None = None, provenance: Provenance = PROVENANCE
+) -> PreparedStudy:
     """Of the shared series and quality. ``stored``: where its tensor lies."""
     return PreparedStudy(
         record=record,

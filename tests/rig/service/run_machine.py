@@ -1,11 +1,14 @@
 """The state machine of runs under random orders of events, for any database."""
 
+from collections.abc import Callable
+from typing import Any
+
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from sqlalchemy import select, update
 
 from med3d_contract.results import RunStatus
-from med3d_contract.work import HeldAttempt
+from med3d_contract.work import HeldAttempt, Outcome
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
@@ -63,13 +66,13 @@ class Runs(RuleBasedStateMachine):
 
     @rule(claim=claims, kind=st.sampled_from(["completed", "refused", "retryable", "final"]))
     def say_outcome(self, claim, kind):
-        outcome = {
+        outcomes: dict[str, Outcome] = {
             "completed": completed(claim[1]),
             "refused": refused(claim[1]),
             "retryable": failed(claim[1], retryable=True),
             "final": failed(claim[1], retryable=False),
-        }[kind]
-        self._say(lambda session: transitions.store_outcome(session, claim[0], outcome, LEASES))
+        }
+        self._say(lambda session: transitions.store_outcome(session, claim[0], outcomes[kind], LEASES))
 
     @rule(claim=claims)
     def say_heartbeat(self, claim):
@@ -83,8 +86,10 @@ class Runs(RuleBasedStateMachine):
 
     @rule(said=st.lists(claims, min_size=1, max_size=3), kind=st.sampled_from(["preprocessed", "completed", "refused"]))
     def say_several_at_once(self, said, kind):
-        what = {"preprocessed": preprocessed, "completed": completed, "refused": refused}[kind]
-        ended = {run_id: what(attempt) for run_id, attempt in said}
+        said_of: dict[str, Callable[[int], Any]] = {
+            "preprocessed": preprocessed, "completed": completed, "refused": refused,
+        }  # fmt: skip
+        ended = {run_id: said_of[kind](attempt) for run_id, attempt in said}
         with self.database.write() as session:
             if kind == "preprocessed":
                 over = transitions.store_all_preprocessed(session, ended)

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import tarfile
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,8 @@ from med3d_contract.results import (
     SeriesReport,
 )
 from med3d_contract.work import (
+    Heartbeat,
+    Outcome,
     PredictClaim,
     PredictClaims,
     PreparedFindings,
@@ -34,10 +38,13 @@ from med3d_contract.work import (
     PreprocessClaims,
     Preprocessed,
     PreprocessedObject,
+    Release,
+    StoredOutcomes,
     Subject,
     WorkerIdentity,
 )
-from med3d_worker.tensors import TensorRecord
+from med3d_worker.tensors import TensorCache, TensorRecord
+from rig.service.stores import MemoryStore
 
 BUNDLE = BundleRef(name="bundle", version="1", digest="b" * 64)
 WORKER = WorkerIdentity(
@@ -59,7 +66,7 @@ FINDINGS = PreparedFindings(series=SERIES, quality=QUALITY, provenance=PROVENANC
 AGE = ChronologicalAge(years=50.0, source="form")
 
 
-def result(brain_age=52.0):
+def result(brain_age: float = 52.0) -> Result:
     interval = Interval(level=0.9, lower=brain_age - 8, upper=brain_age + 8)
     gap = Estimate(estimate=brain_age - 50, interval=Interval(level=0.9, lower=-6, upper=10))
     return Result(
@@ -80,7 +87,7 @@ TIE = Reason(code="series_tie", sentence="2 series are equally suitable; the fir
 REFUSAL = Refusal(code="not_a_head", reason="This is no head. Send one.")
 
 
-def tar_of(files):
+def tar_of(files: Mapping[str, bytes]) -> bytes:
     """A tar of name -> bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -91,7 +98,9 @@ def tar_of(files):
     return buffer.getvalue()
 
 
-def preprocess_claim(store, run_id="run-1", files=None, sha256=None):
+def preprocess_claim(
+    store: MemoryStore, run_id: str = "run-1", files: Mapping[str, bytes] | None = None, sha256: str | None = None
+) -> PreprocessClaim:
     """A claim whose working copy lies in ``store``."""
     data = tar_of(files or {"000000.dcm": b"slice"})
     store.objects[f"working/{run_id}.tar"] = data
@@ -112,7 +121,7 @@ def preprocess_claim(store, run_id="run-1", files=None, sha256=None):
 RECORD = TensorRecord(np.ones((2, 2, 2), np.float32), np.eye(4), {"overlap": 0.93})
 
 
-def predict_claim(tensors, run_id="run-1", record=RECORD):
+def predict_claim(tensors: TensorCache, run_id: str = "run-1", record: TensorRecord | None = RECORD) -> PredictClaim:
     """A claim whose tensor is kept by ``tensors``; without a record its object is missing."""
     key = f"tensors/{run_id}.npz"
     stored = tensors.keep(key, record) if record else PreprocessedObject(key=key, sha256="0" * 64)
@@ -136,17 +145,17 @@ def predict_claim(tensors, run_id="run-1", record=RECORD):
 class FakeApi:
     """The worker's side of the results API: gives the claims that it was made with, remembers what it is told."""
 
-    def __init__(self, *claims):
-        self.claims = list(claims)
-        self.stages = []
-        self.released = []
-        self.prepared = {}
-        self.ended = {}
+    def __init__(self, *claims: Any) -> None:
+        self.claims: list[Any] = list(claims)
+        self.stages: list[str | None] = []
+        self.released: list[str] = []
+        self.prepared: dict[str, Preprocessed] = {}
+        self.ended: dict[str, Outcome] = {}
         self.outcomes_put = 0
-        self.fault = None
-        self.over = set()
+        self.fault: Exception | None = None
+        self.over: set[str] = set()
 
-    def claim_preprocess(self, run_id, worker, limit=1):
+    def claim_preprocess(self, run_id: str, worker: WorkerIdentity, limit: int = 1) -> PreprocessClaims:
         self._fail()
         found = [claim for claim in self.claims if claim.run_id == run_id]
         if not found:
@@ -156,36 +165,36 @@ class FakeApi:
         self.claims = [claim for claim in self.claims if claim not in taken]
         return PreprocessClaims(claims=tuple(taken))
 
-    def claim_predict(self, worker, limit):
+    def claim_predict(self, worker: WorkerIdentity, limit: int) -> PredictClaims:
         self._fail()
         taken, self.claims = self.claims[:limit], self.claims[limit:]
         return PredictClaims(claims=tuple(taken))
 
-    def heartbeat(self, heartbeat):
+    def heartbeat(self, heartbeat: Heartbeat) -> frozenset[str]:
         self.stages += [one.stage for one in heartbeat.held]
         return frozenset(self.over)
 
-    def release(self, release):
+    def release(self, release: Release) -> frozenset[str]:
         self.released += [one.run_id for one in release.held]
         return frozenset()
 
-    def preprocessed(self, runs):
+    def preprocessed(self, runs: Mapping[str, Preprocessed]) -> frozenset[str]:
         self._fail()
         self.prepared |= runs
         return frozenset()
 
-    def outcomes(self, ended):
+    def outcomes(self, ended: StoredOutcomes) -> frozenset[str]:
         self._fail()
         self.outcomes_put += 1
         self.ended |= {one.run_id: one.outcome for one in ended.outcomes if one.run_id not in self.over}
         return frozenset(self.over & {one.run_id for one in ended.outcomes})
 
-    def outcome(self, run_id, outcome):
+    def outcome(self, run_id: str, outcome: Outcome) -> None:
         self._fail()
         if run_id in self.over:
             raise Superseded("over")
         self.ended[run_id] = outcome
 
-    def _fail(self):
+    def _fail(self) -> None:
         if self.fault:
             raise self.fault
