@@ -4,6 +4,7 @@
 ``python -m med3d_service rotate-identifier-key`` seals the identifiers under a new key, while nothing else runs.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +23,8 @@ PROCESSES = {
 
 
 def main() -> int:
-    """Run what the command line names."""
+    """Run what the command line names. What it writes is for its own user and group (0640, 0750 at most)."""
+    os.umask(0o027)
     match sys.argv[1:]:
         case ["migrate"]:
             try:

@@ -5,8 +5,10 @@ secrets); its last line break does not count.
 """
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -19,6 +21,18 @@ from pydantic_settings import (
 
 GIB = 1024**3
 MIB = 1024**2
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the way can read or change what is said: HTTPS, or this very machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return True
+    host = parts.hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -86,6 +100,7 @@ class Settings(BaseSettings):
     oidc_audience: str | None = Field(None, description="whom those tokens must be for; goes with the issuer")
     oidc_jwks_url: str | None = Field(None, description="default: as the issuer's discovery document says")
     oidc_ca_file: str | None = Field(None, description="PEM of who signed the issuer's certificate")
+    oidc_allow_insecure: bool = Field(False, description="take keys of an issuer by http://, from whoever answers")
     oidc_roles_claim: str = Field("roles", description="claim with the roles; dots lead into objects")
     oidc_role_prefix: str = Field("", description="what the roles' names begin with in that claim")
     oidc_site_claim: str | None = Field(None, description="claim with the site whose studies are seen; default: all")
@@ -186,6 +201,14 @@ class Settings(BaseSettings):
     def _issuer_with_audience(self) -> "Settings":
         if (self.oidc_issuer is None) != (self.oidc_audience is None):
             raise ValueError("oidc_issuer and oidc_audience go together: no token that is for others opens this")
+        return self
+
+    @model_validator(mode="after")
+    def _issuer_by_tls(self) -> "Settings":
+        for name in ("oidc_issuer", "oidc_jwks_url"):
+            url = getattr(self, name)
+            if url is not None and not self.oidc_allow_insecure and not is_private(url):
+                raise ValueError(f"{name} is http://: whoever is on the way could make tokens; oidc_allow_insecure")
         return self
 
     @property

@@ -1,5 +1,6 @@
 """`med3d serve`: the whole service on this machine."""
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +36,7 @@ def run_service(data_dir: DataDir, port: int, dicom_port: int | None, *, verbose
     from med3d_cli.embedded.readiness import Readiness
     from med3d_cli.embedded.supervisor import Supervisor
 
+    os.umask(0o027)  # of all processes that follow: nobody else on this machine reads what they write
     data_dir = DataDir(data_dir.root.absolute())
     data_dir.prepare()
     with ExitStack() as stack:

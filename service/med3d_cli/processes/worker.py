@@ -1,5 +1,6 @@
 """`med3d worker`: take tasks from the queues until told to stop."""
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +32,7 @@ def worker(
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise CommandError(f"{f'MED3D_{name}: ' if name else ''}{first['msg']}") from error
     try:
+        os.umask(0o027)
         code = run_worker(settings, log_level=log_level.upper())
     except WorkerUnfit as unfit:
         raise CommandError(str(unfit), EXIT_UNFIT if unfit.lasting else 1) from unfit

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from med3d_cli.errors import CommandError
 from med3d_contract.results import Estimate, Interval, Result
+from med3d_contract.spreadsheets import safe_text
 
 if TYPE_CHECKING:
     from med3d_worker.analysis import AnalysedInput
@@ -58,10 +59,14 @@ def csv_report(path: Path) -> Iterator[Callable[["AnalysedInput"], None]]:
         writer.writeheader()
 
         def write(report: "AnalysedInput") -> None:
-            writer.writerow(csv_row(report))
+            writer.writerow({name: _safe(cell) for name, cell in csv_row(report).items()})
             file.flush()
 
         yield write
+
+
+def _safe(cell: Cell) -> Cell:
+    return safe_text(cell) if isinstance(cell, str) else cell
 
 
 def csv_row(report: "AnalysedInput") -> dict[str, Cell]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from med3d_contract.spreadsheets import safe_text
 from med3d_service.cohorts.member_rows import Answer, Member
 from med3d_service.problems import ServiceError
 from med3d_service.storage.identifiers import IdentifierVault
@@ -28,8 +29,6 @@ OF_ANSWER = (
 TEXTS = frozenset(
     {"participant_id", "visit", "study_id", "sex", "site", "scanner", "bundle", "bundle_digest", "status", "code"}
 ) | {"sdmt_evidence", "decision", "site_correction", "calibrated_for", "run_id"}
-# What a spreadsheet would read as a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def columns_of(layout: Layout, bundles: Sequence[BundleRow]) -> list[str]:
@@ -133,7 +132,7 @@ def _named(bundle: BundleRow) -> str:
 
 
 def _safe(cell: Cell) -> Cell:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    return safe_text(cell) if isinstance(cell, str) else cell
 
 
 def _taken(buffer: io.StringIO) -> bytes:

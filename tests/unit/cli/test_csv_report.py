@@ -25,6 +25,15 @@ def test_rows_come_back_as_written(tmp_path):
     assert (second["status"], second["code"], second["brain_age_years"]) == ("refused", "not_a_head", "")
 
 
+@pytest.mark.parametrize("name", ['=HYPERLINK("http://x")', "+1", "-1", "@x", "\tx"])
+def test_no_name_is_a_formula_to_a_spreadsheet(tmp_path, name):
+    path = tmp_path / "out.csv"
+    with csv_report(path) as write:
+        write(AnalysedInput(input=name, status=RunStatus.COMPLETED, result=result(), **KNOWN))
+    [row] = csv.DictReader(path.read_text().splitlines())
+    assert row["input"] == f"'{name}"
+
+
 def test_a_row_is_on_disk_as_soon_as_it_is_written(tmp_path):
     with csv_report(tmp_path / "out.csv") as write:
         write(COMPLETED)

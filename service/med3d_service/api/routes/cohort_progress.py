@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.cohorts import CohortProgress, ReprocessingStatus
-from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.api.routes import ServiceParts, examples, goes_on
 from med3d_service.api.routes.cohorts import CohortId
 from med3d_service.api.service import Service
 from med3d_service.cohorts.members import find_cohort
@@ -65,7 +65,7 @@ async def _events(
     request: Request, service: Service, caller: Caller, cohort: str, progress: CohortProgress
 ) -> AsyncIterator[ServerSentEvent]:
     sent = None
-    while not await request.is_disconnected():
+    while await goes_on(request):
         if progress != sent:
             yield ServerSentEvent(data=progress.model_dump_json(), event="progress")
             sent = progress

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.results import Frozen, RunStatus, RunView
-from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.api.routes import ServiceParts, examples, goes_on
 from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
@@ -146,7 +146,7 @@ async def follow_run(
 
 
 async def _events(request: Request, service: Service, run_id: str, seen: int) -> AsyncIterator[ServerSentEvent]:
-    while not await request.is_disconnected():
+    while await goes_on(request):
         events, over = await to_thread.run_sync(_events_after, service, run_id, seen)
         for event in events:
             seen = event.seq

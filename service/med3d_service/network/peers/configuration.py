@@ -27,6 +27,7 @@ from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic.networks import HttpUrl
 
 from med3d_service.problems import ServiceError
+from med3d_service.settings import is_private
 
 MIN_SECRET_CHARACTERS = 32
 P = TypeVar("P")
@@ -128,6 +129,7 @@ class DicomwebPeer(Configured):
     password: Secret | None = None
     bearer: Secret | None = None
     tls: Tls | None = None
+    allow_insecure: bool = False
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
     orthanc: OrthancHooks | None = None
 
@@ -144,6 +146,8 @@ class DicomwebPeer(Configured):
             raise ValueError("user and password go together")
         if self.user is not None and self.bearer is not None:
             raise ValueError("either user and password or bearer, not both")
+        if (self.user or self.bearer) and not self.allow_insecure and not is_private(str(self.url)):
+            raise ValueError("the password or bearer would go in the clear: use https://, or say allow_insecure = true")
         return self
 
     @property

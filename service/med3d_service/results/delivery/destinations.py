@@ -23,7 +23,7 @@ from med3d_service.network.peers.configuration import (
     load_peers,
 )
 from med3d_service.results.kinds import Kind
-from med3d_service.settings import Settings
+from med3d_service.settings import Settings, is_private
 
 
 class PeerDelivery(Configured):
@@ -44,6 +44,7 @@ class Webhook(Configured):
     secret: SigningSecret
     cohort: bool = False
     tls: Tls | None = None
+    allow_insecure: bool = False
     timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
 
     @field_validator("url")
@@ -52,6 +53,12 @@ class Webhook(Configured):
         if url.username or url.password or url.fragment:
             raise ValueError("the URL holds credentials or a fragment; the signature says who calls")
         return url
+
+    @model_validator(mode="after")
+    def _by_tls(self) -> "Webhook":
+        if not self.allow_insecure and not is_private(str(self.url)):
+            raise ValueError("answers would go in the clear: use https://, or say allow_insecure = true")
+        return self
 
 
 class DeliveryTables(Configured):

@@ -52,6 +52,14 @@ class Gate:
         bearer = credentials.strip() if scheme.lower() == "bearer" else None
         return self.caller(bearer, client[0] if client else "local")
 
+    def still_admits(self, scope: Scope, authorization: str) -> bool:
+        """Whether the key or token of a request that goes on and on still opens something, to the same caller."""
+        try:
+            known: Caller = scope["state"]["caller"]
+            return self.who_calls(scope, authorization) == known
+        except ServiceError as error:
+            return error.status != 401  # an issuer that is away has revoked nothing
+
     def _made(self, kind: str, name: str, grant: Grant, address: str) -> Caller:
         every_site = grant.site == EVERY_SITE
         site = self._own_site if every_site else grant.site

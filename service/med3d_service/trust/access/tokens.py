@@ -139,7 +139,7 @@ class TokenVerifier:
         if self._site_claim is None:
             return Grant(roles[-1], CLINICAL in named, EVERY_SITE)
         site = _at(claims, self._site_claim)
-        if not isinstance(site, str) or not site:
+        if not isinstance(site, str) or not site.strip() or site == EVERY_SITE:
             raise ServiceError("wrong_scope", f"The token's claim '{self._site_claim}' names no site.")
         return Grant(roles[-1], CLINICAL in named, site)
 

@@ -15,6 +15,7 @@ password = {file = "archive.password"}
 
 [dicomweb.ward]
 url = "http://orthanc.example.org:8042/dicom-web"
+allow_insecure = true
 bearer = {env = "WARD_TOKEN"}
 [dicomweb.ward.orthanc]
 rest_url = "http://orthanc.example.org:8042/"
@@ -41,6 +42,17 @@ def written(tmp_path, monkeypatch):
         return path
 
     return write
+
+
+@pytest.mark.parametrize("way_in", ['user = "a"\npassword = {env = "WARD_TOKEN"}', 'bearer = {env = "WARD_TOKEN"}'])
+def test_a_password_goes_in_the_clear_only_where_that_is_meant(written, way_in):
+    table = '[dicomweb.ward]\nurl = "ADDRESS"\n' + way_in + "\n"
+    with pytest.raises(ConfigurationError, match="allow_insecure"):
+        load_peers(written(table.replace("ADDRESS", "http://orthanc.example.org")))
+    for taken in ("https://orthanc.example.org", "http://127.0.0.1:8042"):
+        assert load_peers(written(table.replace("ADDRESS", taken))).dicomweb_peer("ward")
+    assert load_peers(written(table.replace("ADDRESS", "http://orthanc.example.org") + "allow_insecure = true\n"))
+    assert load_peers(written('[dicomweb.ward]\nurl = "http://orthanc.example.org"\n')), "nothing secret is sent"
 
 
 def test_without_a_file_there_are_no_peers():

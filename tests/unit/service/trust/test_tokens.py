@@ -149,3 +149,19 @@ def test_tokens_and_keys_open_the_same_routes(issuer, tmp_path):
     refused = api.request("GET", "/runs", issuer.sign(aud="others"))
     assert (refused.status_code, refused.json()["code"]) == (401, "invalid_token")
     api.close()
+
+
+@pytest.mark.parametrize("site", ["*", "", "  ", None, ["north"], 7])
+def test_what_names_every_site_is_no_site(issuer, site):
+    judge = verifier(issuer, oidc_site_claim="site")
+    with pytest.raises(ServiceError, match="wrong_scope"):
+        judge.verify(issuer.sign(site=site))
+    assert judge.verify(issuer.sign(site="north")).grant.site == "north"
+
+
+def test_an_issuer_in_the_clear_is_a_mistake_unless_it_is_meant():
+    for told in ({"oidc_issuer": "http://login.example.org"}, {"oidc_issuer": ISSUER, "oidc_jwks_url": "http://x.org"}):
+        with pytest.raises(ValueError, match="oidc_allow_insecure"):
+            Settings(oidc_audience=AUDIENCE, **told)
+        assert Settings(oidc_audience=AUDIENCE, oidc_allow_insecure=True, **told).oidc_issuer
+    assert Settings(oidc_audience=AUDIENCE, oidc_issuer="http://127.0.0.1:8080").oidc_issuer
