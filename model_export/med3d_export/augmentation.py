@@ -80,7 +80,10 @@ class _Draws:
         gamma = (self._symmetric((count, 1, 1, 1, 1), self.config.log_gamma)).exp()
         gain = (self._symmetric((count, 1, 1, 1, 1), self.config.log_gain)).exp()
         varied = gain * varied.clamp_min(1e-6).pow(gamma) * self._shading(tensor)
-        noise = self.config.noise_sd * torch.randn(tensor.shape, generator=self.generator, device=tensor.device)
+        strength = self._uniform((count, 1, 1, 1, 1)) if self.config.noise_varies else 1.0
+        noise = (
+            self.config.noise_sd * strength * torch.randn(tensor.shape, generator=self.generator, device=tensor.device)
+        )
         return torch.where(brain, varied + noise, torch.zeros((), device=tensor.device))
 
     def _shading(self, tensor: Tensor) -> Tensor:

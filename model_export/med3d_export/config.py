@@ -41,7 +41,11 @@ class SupervisionConfig(Section):
 
 
 class AugmentationConfig(Section):
-    """Reaches of the uniform draws; 0 switches one off. ``log_`` reaches are of the natural logarithm."""
+    """Reaches of the uniform draws; 0 switches one off. ``log_`` reaches are of the natural logarithm.
+
+    sharpness: share of the difference from a blurred head that is added or taken away. noise_varies: noise of any
+    strength up to noise_sd, not of that alone.
+    """
 
     flip_probability: float = Field(default=0.5, ge=0, le=1)
     rotation_deg: NotNegative = 4.0
@@ -52,12 +56,15 @@ class AugmentationConfig(Section):
     log_gain: NotNegative = 0.1
     log_shading: NotNegative = 0.05
     noise_sd: NotNegative = 0.02
+    noise_varies: bool = False
     mixup: float = Field(default=0.0, ge=0, le=1)
 
 
 class OptimiserConfig(Section):
     """AdamW with a linear warm-up and a cosine to zero; ``epochs`` passes over the training subjects.
 
+    linear_share: of the learning rate, for what starts in closed form (its weights are small and where they should be:
+    steps of one size with the convolutions' would scatter them); 0 keeps it as it starts.
     held_out_fraction: share of the training subjects that a fit sets apart to watch its loss on. patience: epochs
     without a lower held-out loss after which it stops and takes the best epoch's weights; 0: it never does.
     """
@@ -65,6 +72,7 @@ class OptimiserConfig(Section):
     epochs: int = Field(ge=1)
     batch: int = Field(ge=1)
     learning_rate: Positive
+    linear_share: float = Field(default=1.0, ge=0, le=1)
     weight_decay: NotNegative
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     gradient_clip: Positive = 1.0
@@ -119,6 +127,12 @@ class TrainingConfig(Section):
     decision: DecisionConfig = DecisionConfig()
     phantom: PhantomConfig = PhantomConfig()
     population: PopulationConfig
+
+    @model_validator(mode="after")
+    def _heads_know_where_local_codes_begin(self) -> Self:
+        if self.evaluation.whole_codes not in {0, self.network.linear_rank}:
+            raise ValueError("evaluation.whole_codes is 0 or network.linear_rank: where the local codes begin")
+        return self
 
     def with_objective(self, objective: ObjectiveConfig) -> Self:
         """The same recipe with another objective."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from med3d_export.heads import KERNELS, Kernel
+from med3d_export.heads import ANY_HEAD, KERNELS, HeadSpace, Kernel
 
 Positive = Annotated[float, Field(gt=0)]
 Scope = Literal["all-folds", "first-fold"]
@@ -27,6 +27,9 @@ class EvaluationConfig(_Section):
     the training subjects of each fold; the bundle carries it.
     head_kernels: which the search of the support vector regressions may choose from.
     head_copies: how many varied copies of each training head (the recipe's augmentation) they learn from beside it.
+    head_copy_weight: what a copy counts against a true head.
+    whole_codes: how many of the latent's first numbers are of the whole head (``linear_rank``); those of single cubes,
+    which follow, then weigh one of head_local_weights; 0: all weigh the same. head_costs: of the linear kernel.
     age_bands_years: edges of the bands that coverage and the model card's errors are told apart by.
     """
 
@@ -40,7 +43,16 @@ class EvaluationConfig(_Section):
     harmonisation: Literal["none", "combat"] = "none"
     head_kernels: tuple[Kernel, ...] = Field(default=KERNELS, min_length=1)
     head_copies: int = Field(default=0, ge=0)
+    head_copy_weight: Positive = 1.0
+    whole_codes: int = Field(default=0, ge=0)
+    head_local_weights: tuple[Positive, ...] = Field(default=ANY_HEAD.local_weights, min_length=1)
+    head_costs: tuple[Positive, ...] = Field(default=ANY_HEAD.costs, min_length=1)
     age_bands_years: tuple[float, ...] = (20.0, 40.0, 60.0, 90.0)
+
+    @property
+    def head_space(self) -> HeadSpace:
+        """What the search of the support vector regressions may choose from."""
+        return HeadSpace(self.head_kernels, self.whole_codes, self.head_local_weights, self.head_costs)
 
 
 class VariantConfig(_Section):

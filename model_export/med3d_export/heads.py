@@ -19,6 +19,7 @@ KERNELS: tuple[Kernel, ...] = ("linear", "rbf")
 
 # Per label: half widths of the tube and costs in the label's own unit, so that years and points are searched alike.
 _COSTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+_LINEAR_COSTS = tuple(cost / 10 for cost in _COSTS)
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,60 @@ class HeadSearch:
     inner_error: float
 
 
-def search_space(dimension: int, kernels: tuple[Kernel, ...] = KERNELS) -> list[dict[str, list[object]]]:
-    """Of each kernel; gamma in multiples of 1 / d, the scale of squared distances of standardised latents."""
-    gammas = [factor / dimension for factor in (0.03, 0.1, 0.3, 1.0)]
-    by_kernel: dict[Kernel, dict[str, list[object]]] = {
-        "linear": {"svr__kernel": ["linear"], "svr__C": [cost / 10 for cost in _COSTS]},
-        "rbf": {"svr__kernel": ["rbf"], "svr__C": [cost * 100 for cost in _COSTS[2:]], "svr__gamma": list(gammas)},
-    }
-    return [by_kernel[kernel] for kernel in kernels]
+class CodeScaler(StandardScaler):
+    """Standardises, then multiplies the numbers after the first ``whole_codes`` by ``local_weight``.
+
+    Hundreds of numbers that each speak of one cube would drown those that speak of the whole head where a label is
+    spread over all of it, and are what counts where it is not.
+    """
+
+    def __init__(self, whole_codes: int = 0, local_weight: float = 1.0) -> None:
+        super().__init__()
+        self.whole_codes, self.local_weight = whole_codes, local_weight
+
+    def fit(self, latents: Latents, values: object = None, sample_weight: object = None) -> Self:
+        """Take means and deviations."""
+        super().fit(latents, values, sample_weight)
+        if self.whole_codes:
+            self.scale_[self.whole_codes :] /= self.local_weight
+        return self
+
+    def plain(self) -> StandardScaler:
+        """The same as a StandardScaler, which every reader knows."""
+        scaler = StandardScaler()
+        names = ("mean_", "var_", "scale_", "n_features_in_", "n_samples_seen_")
+        scaler.__dict__.update({name: getattr(self, name) for name in names})
+        return scaler
+
+
+@dataclass(frozen=True)
+class HeadSpace:
+    """What the search may choose from. whole_codes: see CodeScaler; 0: all latents weigh alike.
+
+    costs: of the linear kernel, in the label's unit; one cost and one weight leave nothing to choose. An encoder whose
+    latents are whitened puts its own training heads at the same distance from each other, and a search among them
+    would choose by noise: then both are fixed by the recipe.
+    """
+
+    kernels: tuple[Kernel, ...] = KERNELS
+    whole_codes: int = 0
+    local_weights: tuple[float, ...] = (1.0, 0.3, 0.1)
+    costs: tuple[float, ...] = _LINEAR_COSTS
+
+    def grid(self, dimension: int) -> list[dict[str, list[object]]]:
+        """Of each kernel; gamma in multiples of 1 / d, the scale of squared distances of standardised latents."""
+        gammas = [factor / dimension for factor in (0.03, 0.1, 0.3, 1.0)]
+        by_kernel: dict[Kernel, dict[str, list[object]]] = {
+            "linear": {"svr__kernel": ["linear"], "svr__C": list(self.costs)},
+            "rbf": {"svr__kernel": ["rbf"], "svr__C": [cost * 100 for cost in _COSTS[2:]], "svr__gamma": list(gammas)},
+        }
+        weights: dict[str, list[object]] = (
+            {"scaler__local_weight": list(self.local_weights)} if self.whole_codes else {}
+        )
+        return [by_kernel[kernel] | weights for kernel in self.kernels]
+
+
+ANY_HEAD = HeadSpace()
 
 
 def inner_splits(
@@ -50,38 +97,56 @@ def inner_splits(
 
 @dataclass(frozen=True, eq=False)
 class LabelledLatents:
-    """What a head learns from: latents (M, d), values (M,) and groups (M,), which say whose row each is."""
+    """What a head learns from: latents (M, d), values (M,), groups (M,), which say whose row each is, weights (M,).
+
+    A true head weighs 1; a varied copy less: it says that a scanner does not change an age, and should not outvote what
+    the scanner at hand shows.
+    """
 
     latents: Latents
     values: Labels
     groups: Groups
+    weights: Labels
 
     @classmethod
-    def of(cls, latents: Latents, copies: Latents, values: Labels, groups: Groups) -> Self:
+    def alike(cls, latents: Latents, values: Labels, groups: Groups) -> Self:
+        """Of true heads alone."""
+        return cls(latents, values, groups, np.ones(len(values)))
+
+    @classmethod
+    def of(cls, latents: Latents, copies: Latents, values: Labels, groups: Groups, copy_weight: float = 1.0) -> Self:
         """``latents`` (N, d) and varied ``copies`` (C, N, d) of the same rows, which keep their values and groups."""
         rows = np.tile(np.arange(len(values)), len(copies) + 1)
-        return cls(np.concatenate([latents, *copies]), values[rows], groups[rows])
+        weights = np.where(np.arange(len(rows)) < len(values), 1.0, copy_weight)
+        return cls(np.concatenate([latents, *copies]), values[rows], groups[rows], weights)
 
 
-def search_head(
-    given: LabelledLatents, inner_folds: int, seed: int, kernels: tuple[Kernel, ...] = KERNELS
-) -> HeadSearch:
+def search_head(given: LabelledLatents, inner_folds: int, seed: int, space: HeadSpace = ANY_HEAD) -> HeadSearch:
     """The head with the lowest mean absolute error over the inner folds, fitted to all rows.
 
     The tube's half width is a hundredth of the labels' standard deviation: with a hundred subjects all should count.
-    All rows of a subject lie in the same inner fold. Every objective and the voxel baseline go through this same
-    search.
+    All rows of a subject lie in the same inner fold; the error is that of true heads. Every objective and
+    the voxel baseline go through this same search.
     """
     tube = 0.01 * float(given.values.std())
-    pipeline = Pipeline([("scaler", StandardScaler()), ("svr", SVR(epsilon=tube, cache_size=100))])
+    pipeline = Pipeline([("scaler", CodeScaler(space.whole_codes)), ("svr", SVR(epsilon=tube, cache_size=100))])
     search = GridSearchCV(
         pipeline,
-        search_space(given.latents.shape[1], kernels),
+        space.grid(given.latents.shape[1]),
         scoring="neg_mean_absolute_error",
-        cv=inner_splits(given.values, given.groups, inner_folds, seed),
+        cv=_judged_by_true_heads(inner_splits(given.values, given.groups, inner_folds, seed), given.weights),
     )
-    search.fit(given.latents, given.values)
-    return HeadSearch(search.best_estimator_, -float(search.best_score_))
+    search.fit(given.latents, given.values, scaler__sample_weight=given.weights, svr__sample_weight=given.weights)
+    best = search.best_estimator_
+    head = Pipeline([("scaler", best.named_steps["scaler"].plain()), ("svr", best.named_steps["svr"])])
+    return HeadSearch(head, -float(search.best_score_))
+
+
+def _judged_by_true_heads(
+    splits: list[tuple[npt.NDArray[np.int64], ...]], weights: Labels
+) -> list[tuple[npt.NDArray[np.int64], ...]]:
+    """The same splits without varied copies among those that are tested."""
+    return [(training, test[weights[test] == weights.max()]) for training, test in splits]
 
 
 def without_support_vectors(head: Pipeline) -> Pipeline:

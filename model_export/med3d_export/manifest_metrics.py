@@ -76,8 +76,14 @@ def _scores(prefix: str, scores: RegressionScores) -> dict[str, float]:
 
 
 def _by_group(found: HeldOut, labels: Labels, config: EvaluationConfig) -> dict[str, float]:
-    """MAE per age band and per sex, of groups with anybody in them."""
+    """MAE per age band, sex and, of several, site, of groups with anybody in them; the mean gap of each site."""
     errors, ages, edges = absolute_errors(found.age, labels.ages_years), labels.ages_years, config.age_bands_years
     groups = {f"{low:g}_to_{high:g}": (ages >= low) & (ages < high) for low, high in pairwise(edges)}
     groups |= {name: labels.sexes == sex for name, sex in (("women", "F"), ("men", "M"))}
-    return {f"brain_age_mae_{name}": float(np.nanmean(errors[held])) for name, held in groups.items() if held.any()}
+    sites = np.unique(labels.sites)
+    if len(sites) > 1:
+        groups |= {f"site_{name}": labels.sites == name for name in sites}
+    found_in = {f"brain_age_mae_{name}": float(np.nanmean(errors[held])) for name, held in groups.items() if held.any()}
+    gaps = np.nanmean(found.age, axis=0) - labels.ages_years
+    biases = {f"brain_age_bias_site_{name}": float(np.nanmean(gaps[labels.sites == name])) for name in sites}
+    return found_in | (biases if len(sites) > 1 else {})

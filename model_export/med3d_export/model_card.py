@@ -109,8 +109,18 @@ def _training(config: TrainingConfig, minutes: float) -> str:
 
 Objective: {objective}. {config.optimiser.epochs} epochs of AdamW, averaged weights.
 {_supervision(config)}
-The released latent is the posterior's mean, averaged over the head and its mirror image. All {fits} fits together took
+The released latent is the posterior's mean{_start(config)}. All {fits} fits together took
 {minutes:.0f} minutes."""
+
+
+def _start(config: TrainingConfig) -> str:
+    network = config.network
+    if not network.linear_rank:
+        return ", averaged over the head and its mirror image"
+    local = f" and {network.local_codes} of its cubes" if network.local_codes else ""
+    return f""". Both networks start in closed form: {network.linear_rank} whitened codes of the whole
+head{local}, from the training heads and {network.start_copies} varied copies of each, which
+the support vector regressions learn from, too ({config.evaluation.head_copies})"""
 
 
 def _cross_validation(config: TrainingConfig, m: dict[str, float]) -> str:
@@ -143,17 +153,33 @@ the true age and must not be compared with the rows above it."""
 
 def _groups(m: dict[str, float]) -> str:
     prefix = "brain_age_mae_"
-    skipped = {"lower_95", "upper_95"}
+    skipped = {"lower_95", "upper_95", "varied_copies"}
     found = {key.removeprefix(prefix): value for key, value in m.items() if key.startswith(prefix)}
     rows = "\n".join(f"| {_group(name)} | {value:.2f} |" for name, value in found.items() if name not in skipped)
-    return f"""## By age and sex
+    shares = (
+        f"""
+
+Varied copies of held-out heads, as other scanners might have shown them (the recipe's augmentation): MAE
+{m["brain_age_mae_varied_copies"]:.2f} years."""
+        if "brain_age_mae_varied_copies" in m
+        else ""
+    )
+    return f"""## By age, sex and site
 
 | | MAE, years |
 |---|---|
-{rows}"""
+{rows}{shares}{_biases(m)}"""
+
+
+def _biases(m: dict[str, float]) -> str:
+    prefix = "brain_age_bias_site_"
+    found = [f"{key.removeprefix(prefix)} {value:+.1f}" for key, value in m.items() if key.startswith(prefix)]
+    return f"\n\nMean of estimate minus age, years, by site: {', '.join(found)}." if found else ""
 
 
 def _group(name: str) -> str:
+    if name.startswith("site_"):
+        return name.removeprefix("site_")
     return name.replace("_", " ") + (" years" if "_to_" in name else "")
 
 

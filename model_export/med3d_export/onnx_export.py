@@ -12,6 +12,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.pipeline import Pipeline
 
 from med3d_export.training import FittedAutoencoder, Tensors
+from med3d_export.training.fitted import LEAST_HALVED
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions, open_session
 
 OPSET = 17
@@ -24,14 +25,20 @@ class ParityError(Exception):
     """An exported file does not compute what training computed; the message says by how much."""
 
 
-def export_autoencoder(fitted: FittedAutoencoder, folder: Path) -> None:
-    """Write encoder.onnx (``tensor`` to ``latent``) and decoder.onnx (``latent`` to ``tensor``), batch size free."""
+def export_autoencoder(fitted: FittedAutoencoder, folder: Path, *, half_weights: bool = False) -> None:
+    """Write encoder.onnx (``tensor`` to ``latent``) and decoder.onnx (``latent`` to ``tensor``), batch size free.
+
+    half_weights: large ones as 16-bit floats, which loses nothing of what FittedAutoencoder.in_half gives.
+    """
     latents = torch.zeros(2, fitted.encoder.latent)
     with torch.no_grad():
         tensors = torch.zeros_like(fitted.decoder(latents))
     encoder = fitted.deterministic_encoder()
     _export_torch(encoder, tensors, folder / "encoder.onnx", "tensor", "latent")
     _export_torch(fitted.decoder, latents, folder / "decoder.onnx", "latent", "tensor")
+    if half_weights:
+        store_in_half(folder / "encoder.onnx")
+        store_in_half(folder / "decoder.onnx")
 
 
 def _export_torch(network: torch.nn.Module, example: torch.Tensor, path: Path, taken: str, given: str) -> None:
@@ -47,6 +54,26 @@ def _export_torch(network: torch.nn.Module, example: torch.Tensor, path: Path, t
         dynamo=False,
         external_data=False,
     )
+
+
+def store_in_half(path: Path) -> None:
+    """Keep large weights of the file as 16-bit floats, half the bytes; whoever opens it widens them once.
+
+    Weights that 16 bits hold exactly (FittedAutoencoder.in_half) come back as they were.
+    """
+    model = onnx.load(path)
+    graph, casts = model.graph, []
+    for weight in graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.size >= LEAST_HALVED:
+            name = weight.name
+            weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+            casts.append(onnx.helper.make_node("Cast", [weight.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
 
 
 def export_head(head: Pipeline, dimension: int, path: Path) -> None:

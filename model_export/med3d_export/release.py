@@ -20,7 +20,13 @@ from med3d_export.latent_calibration import calibrated_space, decision_limits, f
 from med3d_export.manifest_metrics import manifest_metrics
 from med3d_export.model_card import BUNDLE_LICENCE, licence_text, limits, model_card, notice_text
 from med3d_export.monai_metadata import monai_metadata
-from med3d_export.onnx_export import check_autoencoder, check_chain, check_head, export_autoencoder, export_head
+from med3d_export.onnx_export import (
+    check_autoencoder,
+    check_chain,
+    check_head,
+    export_autoencoder,
+    export_head,
+)
 from med3d_export.reference_head import write_reference_input
 from med3d_export.tensor_cache import ASSET_FILES, read_volume
 from med3d_export.training import FittedAutoencoder, Tensors
@@ -82,9 +88,11 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     (folder / "heads").mkdir(parents=True, exist_ok=True)
     for name in (*ASSET_FILES, "preprocessing.json"):
         shutil.copyfile(source.assets / name, folder / name)
-    fitted = source.final.fitted(source.config)
+    fitted, in_half = source.final.fitted(source.config), source.config.network.half_weights
+    if in_half:
+        fitted = fitted.in_half()
     latents, copies = _latents(source, fitted, folder)
-    export_autoencoder(fitted, folder)
+    export_autoencoder(fitted, folder, half_weights=in_half)
     parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
     parity |= _release_heads(source, fitted, latents, copies, folder)
     space = calibrated_space(source.config, source.labels, source.found, latents.astype(np.float64))
@@ -132,9 +140,11 @@ def _release_heads(
     parity = {}
     for name, values in (("brain_age", labels.ages_years), ("sdmt", labels.sdmt)):
         known, path = np.isfinite(values), folder / "heads" / f"{name}.onnx"
-        learned = LabelledLatents.of(latents[known], copies[:, known], values[known], labels.subjects[known])
-        head = search_head(learned, settings.inner_folds, source.config.seed, settings.head_kernels).head
-        if source.private:
+        learned = LabelledLatents.of(
+            latents[known], copies[:, known], values[known], labels.subjects[known], settings.head_copy_weight
+        )
+        head = search_head(learned, settings.inner_folds, source.config.seed, settings.head_space).head
+        if head.named_steps["svr"].kernel == "linear":
             head = without_support_vectors(head)
         export_head(head, latents.shape[1], path)
         parity[f"parity_{name}"] = check_head(head, path, latents)

@@ -125,10 +125,10 @@ def _head(
 ) -> HeadSearch:  # fmt: skip
     """The head that learns ``values`` (NaN: not known) of the fold's training subjects, and of their copies."""
     known = np.isfinite(values[one.training])
-    own = one.training[known]
+    own, weight = one.training[known], settings.head_copy_weight
     return search_head(
-        LabelledLatents.of(latents[own], copies[:, known], values[own], labels.subjects[own]),
-        settings.inner_folds, one.seed, settings.head_kernels,
+        LabelledLatents.of(latents[own], copies[:, known], values[own], labels.subjects[own], weight),
+        settings.inner_folds, one.seed, settings.head_space,
     )  # fmt: skip
 
 

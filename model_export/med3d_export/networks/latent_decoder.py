@@ -3,10 +3,11 @@
 from torch import Tensor
 
 from med3d_export.networks.difference import Difference
+from med3d_export.networks.posterior import PosteriorEncoder
 
 
 class LatentDecoder(Difference):
     """From latents (N, latent) to tensors (N, 1, X, Y, Z)."""
 
-    def start_from(self, latents: Tensor, images: Tensor) -> None:
-        """Set the weights by the training heads (N, 1, X, Y, Z) and their latents (N, latent) where it can."""
+    def start_from(self, encoder: PosteriorEncoder, latents: Tensor, images: Tensor) -> None:
+        """Set the weights where it can: by the encoder, or the training heads (N, 1, X, Y, Z) and their latents."""

@@ -24,17 +24,22 @@ class LinearPath(nn.Module):
         self.to_latent = nn.Linear(config.linear_rank, config.latent, bias=False)
         nn.init.orthogonal_(self.to_latent.weight)
 
+    def views(self, tensor: Tensor, difference: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG002 - the other path's
+        """Local contrast of heads (N, 1, X, Y, Z)."""
+        return (self.contrast(tensor),)
+
     def forward(self, contrast: Tensor) -> Tensor:
         """Latents (N, latent) of what ``contrast`` gives (N, features)."""
         latent: Tensor = self.to_latent(self.to_rank(contrast))
         return latent
 
-    def start_from(self, images: Tensor) -> None:
-        """Take the principal directions of the training heads (N, 1, X, Y, Z).
+    def start_from(self, heads: tuple[Tensor, Tensor], varied: tuple[Tensor, Tensor]) -> None:  # noqa: ARG002
+        """Take the principal directions of the training heads (N, 1, X, Y, Z); their copies have no part in them.
 
         The latent's average variance becomes 1/2. A rotation spreads the components over all dimensions, so that
         standardising each keeps distances.
         """
+        images = heads[0]
         with torch.no_grad():
             self.contrast.start_from(images)
             contrast = self.contrast(images)

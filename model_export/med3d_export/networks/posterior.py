@@ -30,8 +30,8 @@ class PosteriorEncoder(Difference, ABC):
     def log_variance_of(self, views: tuple[Tensor, ...]) -> Tensor:
         """The posterior's log variance (N, latent) before it is held in LOG_VARIANCE_RANGE."""
 
-    def start_from(self, images: Tensor) -> None:
-        """Set the weights by the training heads (N, 1, X, Y, Z) where the encoder can."""
+    def start_from(self, images: Tensor, varied: Tensor) -> None:
+        """Set the weights by the training heads (N, 1, X, Y, Z) and varied copies (C * N, ...) where it can."""
 
     def forward(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, each (N, latent); the log variance is held within LOG_VARIANCE_RANGE."""

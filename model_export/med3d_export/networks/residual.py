@@ -1,7 +1,7 @@
 """Our own backbone, of MONAI's blocks: residual encoder, resize-convolution decoder."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -10,11 +10,13 @@ from monai.networks.blocks.segresnet_block import ResBlock
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from med3d_export.networks.code_path import CodePath
 from med3d_export.networks.config import NetworkConfig
 from med3d_export.networks.difference import HeadStatistics
 from med3d_export.networks.latent_decoder import LatentDecoder
 from med3d_export.networks.linear_path import LinearPath
 from med3d_export.networks.linear_reconstruction import LinearReconstruction
+from med3d_export.networks.local_codes import LocalReconstruction
 from med3d_export.networks.posterior import PosteriorEncoder, start_small_variance
 
 _ACTIVATION = ("LeakyReLU", {"negative_slope": 0.1})
@@ -41,7 +43,7 @@ class Stages(nn.Sequential):
 class ResidualEncoder(PosteriorEncoder):
     """The mean is the sum of a residual convolutional path and, where ``linear_rank`` is above 0, a linear one.
 
-    Beside a linear path, which starts at principal components, the convolutional one starts at zero.
+    Beside a linear path, which starts in closed form, the convolutional one starts at zero.
     """
 
     def __init__(self, heads: HeadStatistics, config: NetworkConfig) -> None:
@@ -56,35 +58,40 @@ class ResidualEncoder(PosteriorEncoder):
         size = channels[-1] * math.prod(coarse_shape(heads.mean_head.shape, len(channels)))
         self.to_mean, self.to_log_variance = nn.Linear(size, config.latent), nn.Linear(size, config.latent)
         start_small_variance(self.to_log_variance)
-        self.linear: LinearPath | None = None
+        self.linear: LinearPath | CodePath | None = None
         if config.linear_rank:
             nn.init.zeros_(self.to_mean.weight)
             nn.init.zeros_(self.to_mean.bias)
-            self.linear = LinearPath(heads.mean_head, config)
+            self.linear = (CodePath if config.local_codes else LinearPath)(heads.mean_head, config)
 
     def views(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        """Convolutional features and, for the linear path, local contrast."""
-        features = self.features(self.difference(tensor)).flatten(1)
-        return (features,) if self.linear is None else (features, self.linear.contrast(tensor))
+        """Convolutional features and what the linear path looks at."""
+        difference = self.difference(tensor)
+        features = self.features(difference).flatten(1)
+        return (features,) if self.linear is None else (features, *self.linear.views(tensor, difference))
 
     def mean_of(self, views: tuple[Tensor, ...]) -> Tensor:
         """The sum of both paths."""
         mean: Tensor = self.to_mean(views[0])
-        return mean if self.linear is None else mean + self.linear(views[1])
+        return mean if self.linear is None else mean + self.linear(*views[1:])
 
     def log_variance_of(self, views: tuple[Tensor, ...]) -> Tensor:
         """By the convolutional path alone."""
         log_variance: Tensor = self.to_log_variance(views[0])
         return log_variance
 
-    def start_from(self, images: Tensor) -> None:
-        """The linear path at the principal components of the training heads."""
+    def linear_parameters(self) -> Iterator[nn.Parameter]:
+        """Of the linear path."""
+        return iter(()) if self.linear is None else self.linear.parameters()
+
+    def start_from(self, images: Tensor, varied: Tensor) -> None:
+        """The linear path at the principal components of the training heads, and of their varied copies with codes."""
         if self.linear is not None:
-            self.linear.start_from(images)
+            self.linear.start_from((images, self.difference(images)), (varied, self.difference(varied)))
 
 
 class ResizeDecoder(LatentDecoder):
-    """Resize-convolutions and, where ``linear_decoder_rank`` is above 0, a linear path beside them.
+    """Resize-convolutions and beside them, where the recipe has one, a linear path.
 
     Transposed convolutions would leave a checkerboard (Odena et al., Distill 2016).
     """
@@ -99,10 +106,11 @@ class ResizeDecoder(LatentDecoder):
         stages = [nn.Sequential(_residual(a), _doubled(a, b, config)) for a, b in pairwise(backwards)]
         finest = nn.Sequential(nn.LeakyReLU(0.1), _doubled(backwards[-1], 1, config))
         self.image = Stages([*stages, finest], config)
-        self.linear: LinearReconstruction | None = None
-        if config.linear_decoder_rank:
+        self.linear: LinearReconstruction | LocalReconstruction | None = None
+        if config.local_codes or config.linear_decoder_rank:
             _silence(finest)
-            self.linear = LinearReconstruction(heads.mean_head, config)
+            kind = LocalReconstruction if config.local_codes else LinearReconstruction
+            self.linear = kind(heads.mean_head, config)
 
     def forward(self, latent: Tensor) -> Tensor:
         """The reconstruction on the preprocessing grid."""
@@ -110,10 +118,16 @@ class ResizeDecoder(LatentDecoder):
         image = self.image(coarse)
         return self.head(image if self.linear is None else image + self.linear(latent))
 
-    def start_from(self, latents: Tensor, images: Tensor) -> None:
-        """The linear path at the ridge regression of the training heads on their latents."""
-        if self.linear is not None:
+    def linear_parameters(self) -> Iterator[nn.Parameter]:
+        """Of the linear path."""
+        return iter(()) if self.linear is None else self.linear.parameters()
+
+    def start_from(self, encoder: PosteriorEncoder, latents: Tensor, images: Tensor) -> None:
+        """The linear path at the cubes' components that ``encoder`` has, or at the ridge regression on the latents."""
+        if isinstance(self.linear, LinearReconstruction):
             self.linear.start_from(latents, self.difference(images))
+        elif self.linear is not None and isinstance(encoder, ResidualEncoder) and isinstance(encoder.linear, CodePath):
+            self.linear.start_from(encoder.linear.local)
 
 
 def coarse_shape(grid: Sequence[int], halvings: int) -> tuple[int, int, int]:

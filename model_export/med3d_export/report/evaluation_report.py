@@ -79,12 +79,14 @@ def _figures(source: ReportInput, folder: Path) -> dict[str, Path]:
 
 def _opening(source: ReportInput) -> str:
     report, config = source.report, source.config
+    fixed = len(config.head_costs) == 1 and config.head_kernels == ("linear",)
+    settings = "fixed by the recipe" if fixed else f"chosen in {config.inner_folds} inner folds by subject"
     return f"""# Evaluation of {report.method.name}
 
 The encoder is **{report.method.kind}**. {report.subjects} scans, {SPLITS[config.split]},
 {len(report.seeds)} repeats with seeds {", ".join(map(str, report.seeds))}; fitted:
 {SCOPES[report.scope]}. In every fold encoder, scaler and support vector regression are fitted anew to the training
-subjects; the regression's settings are chosen in {config.inner_folds} inner folds by subject. No subject is tested by a
+subjects; the regression's settings are {settings}. No subject is tested by a
 model that has seen it.
 
 **Detectable difference, fixed before any trained row was looked at:** {report.detectable_years:.2f} years of mean

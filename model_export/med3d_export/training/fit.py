@@ -22,6 +22,7 @@ from med3d_export.networks import HeadStatistics
 from med3d_export.training.batches import Batches, set_apart
 from med3d_export.training.callbacks import NO_ROOM, AveragedWeights, BestAveragedWeights, WholeCheckpoints, write_whole
 from med3d_export.training.fitted import FittedAutoencoder
+from med3d_export.training.randomness import Purpose, generator
 from med3d_export.training.task import HELD_OUT_TOTAL, AutoencoderTask
 from med3d_export.training.values import EpochReport, Targets, Tensors, TrainingError
 
@@ -29,6 +30,7 @@ LAST = "last.ckpt"
 DONE = "fitted.pt"
 """Averaged weights and loss curve of a fit that has come to its end."""
 RECIPE = "recipe.sha256"
+START_BATCH = 16
 OnEpoch = Callable[[EpochReport], None]
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
 
@@ -83,11 +85,20 @@ def _start(tensors: Tensors, targets: Targets, config: TrainingConfig, seed: int
     task = AutoencoderTask(config, HeadStatistics.of(images), labels, seed)
     # Channels last halves the time of a step on CPUs; the values are the same.
     task = task.to(memory_format=torch.channels_last_3d)
-    task.encoder.start_from(images)
+    task.encoder.start_from(images, _varied(task, images, config.network.start_copies, seed))
     own_latents = FittedAutoencoder(task.encoder, task.decoder, ()).encode(images[:, 0].numpy())
-    task.decoder.start_from(torch.from_numpy(own_latents), images)
+    task.decoder.start_from(task.encoder, torch.from_numpy(own_latents), images)
     apart = (_images(tensors, watched), targets.at(watched))
     return task, Batches(images, labels, apart, config.optimiser.batch, seed)
+
+
+def _varied(task: AutoencoderTask, images: Tensor, copies: int, seed: int) -> Tensor:
+    """Varied copies (copies * N, 1, X, Y, Z), all of the first draw before the second."""
+    made = [images[:0]]
+    for copy in range(copies):
+        chance = generator(seed, Purpose.START, copy, 0, images.device)
+        made += [task.augmentation(part, chance) for part in images.split(START_BATCH)]
+    return torch.cat(made)
 
 
 def _images(tensors: Tensors, rows: np.ndarray) -> Tensor:

@@ -1,5 +1,6 @@
 """What a fit leaves: networks in eval mode, and their weights as plain arrays."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from med3d_export.networks.posterior import PosteriorEncoder
 from med3d_export.objectives import Posterior
 from med3d_export.training.values import EpochReport, Tensors
 
+LEAST_HALVED = 1024
+"""Weights of fewer numbers than this are not worth storing with 16 bits."""
 Latents = npt.NDArray[np.float32]
 Weights = dict[str, dict[str, npt.NDArray[np.float32]]]
 """Of ``encoder`` and ``decoder``: parameter and buffer name to values."""
@@ -31,6 +34,15 @@ class FittedAutoencoder:
     def deterministic_encoder(self) -> nn.Module:
         """What is released: (N, 1, X, Y, Z) to latents (N, latent)."""
         return SymmetricMean(self.encoder).eval()
+
+    def in_half(self) -> "FittedAutoencoder":
+        """The same with large weights as 16-bit floats hold them: what a bundle stores."""
+        networks = copy.deepcopy((self.encoder, self.decoder))
+        with torch.no_grad():
+            for values in (value for network in networks for value in network.state_dict().values()):
+                if values.dtype == torch.float32 and values.numel() >= LEAST_HALVED:
+                    values.copy_(values.half().float())
+        return FittedAutoencoder(*networks, self.curve)
 
     def encode(self, tensors: Tensors, batch: int = 16) -> Latents:
         """Deterministic latents (N, latent) float32, as the released encoder gives them."""

@@ -14,6 +14,7 @@ class Purpose(IntEnum):
     AUGMENTATION = 3
     HELD_OUT = 4
     SET_APART = 5
+    START = 6
 
 
 def derived_seed(seed: int, purpose: Purpose, step: int = 0, rank: int = 0) -> int:

@@ -40,10 +40,19 @@ class AutoencoderTask(LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a linear warm-up and a cosine to zero, stepped with the optimiser."""
         settings = self.config.optimiser
-        optimiser = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        linear = {id(parameter) for parameter in self._linear_parameters()}
+        groups = [
+            {"params": [p for p in self.parameters() if id(p) not in linear]},
+            {"params": self._linear_parameters(), "lr": settings.linear_share * settings.learning_rate},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         factor = warm_cosine(int(self.trainer.estimated_stepping_batches), settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _linear_parameters(self) -> list[nn.Parameter]:
+        """What starts in closed form."""
+        return [*self.encoder.linear_parameters(), *self.decoder.linear_parameters()]
 
     def training_step(self, batch: Batch, _number: int) -> Tensor:
         """The objective on an augmented batch. Raises TrainingError where it is not finite."""

@@ -77,7 +77,7 @@ def test_outside_the_half_box_there_is_nothing():
 def test_the_latent_starts_with_an_average_variance_of_one_half():
     training, _ = smooth_heads(30, seed=1, noise=0.3)
     encoder = build_encoder(config(latent=96), HeadStatistics.of(training))
-    encoder.start_from(training)
+    encoder.start_from(training, training[:0])
     with torch.no_grad():
         latents = SymmetricMean(encoder).eval()(training)
     assert float((latents - latents.mean(dim=0)).square().sum(dim=1).mean()) / 96 == pytest.approx(0.5, rel=0.05)
@@ -101,10 +101,10 @@ def test_the_decoder_starts_by_telling_new_heads_apart_by_their_latents():
     heads = HeadStatistics.of(training)
     section = config(linear_rank=4, linear_decoder_rank=3)
     encoder, decoder = build_encoder(section, heads), build_decoder(section, heads)
-    encoder.start_from(training)
+    encoder.start_from(training, training[:0])
     encode = SymmetricMean(encoder).eval()
     with torch.no_grad():
-        decoder.start_from(encode(training), training)
+        decoder.start_from(encoder, encode(training), training)
         error = (decoder(encode(new)) - new).square().mean()
         of_the_mean_head = (heads.mean_head - new).square().mean()
     # The hyperbolic tangent bends what would be straight, and half the grid blunts the stripes' edges.

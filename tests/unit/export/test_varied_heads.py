@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from med3d_export.config import AugmentationConfig
-from med3d_export.heads import LabelledLatents, inner_splits, search_head
+from med3d_export.heads import HeadSpace, LabelledLatents, inner_splits, search_head
 from med3d_export.varied_heads import encode_copies, vary
 
 SCANNERS = AugmentationConfig(log_gamma=0.3, noise_sd=0.05)
@@ -70,6 +70,8 @@ def test_a_head_that_learned_from_copies_trusts_what_scanners_leave_alone(kernel
     copies = np.stack([other_scanner(latents[own]) for _ in range(3)])
     errors = []
     for learned in (np.empty((0, 120, 2)), copies):
-        head = search_head(LabelledLatents.of(latents[own], learned, ages[own], people), 3, 1, (kernel,)).head
+        head = search_head(
+            LabelledLatents.of(latents[own], learned, ages[own], people), 3, 1, HeadSpace((kernel,))
+        ).head
         errors.append(np.abs(head.predict(other_scanner(latents[test])) - ages[test]).mean())
     assert errors[1] < 0.6 * errors[0]

@@ -1,0 +1,56 @@
+"""Whitened codes of the head and of its cubes beside the convolutions, in closed form from the training heads."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from med3d_export.networks.config import NetworkConfig
+from med3d_export.networks.local_codes import LocalCodes
+from med3d_export.networks.whitening import principal_directions, unseen_scale, whitening
+from med3d_export.networks.whole_view import WholeView
+
+
+class CodePath(nn.Module):
+    """``linear_rank`` codes of the whole head, ``local_codes`` of its cubes, and zeros for what is left of the latent.
+
+    With a hundred subjects closed forms are hard to beat, so training starts there. All codes are whitened, and heads
+    that the fit has not seen have an average variance of 1 in them, as the prior has.
+    """
+
+    def __init__(self, mean_head: Tensor, config: NetworkConfig) -> None:
+        super().__init__()
+        self.view = WholeView(mean_head)
+        self.whole = nn.Linear(self.view.size, config.linear_rank)
+        self.local = LocalCodes(mean_head, config)
+        self.left = config.latent - config.linear_rank - config.local_codes
+
+    def views(self, tensor: Tensor, difference: Tensor) -> tuple[Tensor, ...]:
+        """Of heads (N, 1, X, Y, Z) and their differences from the mean head: what ``forward`` takes."""
+        return self.view(tensor), self.local(difference)
+
+    def forward(self, whole: Tensor, local: Tensor) -> Tensor:
+        """Latents (N, latent)."""
+        codes = torch.cat([self.whole(whole), self.local.to_latent(local)], dim=1)
+        return functional.pad(codes, [0, self.left])
+
+    def start_from(self, heads: tuple[Tensor, Tensor], varied: tuple[Tensor, Tensor]) -> None:
+        """Take the training heads and varied copies of them, each with differences; all (N, 1, X, Y, Z)."""
+        with torch.no_grad():
+            self.view.start_from(heads[0])
+            seen, more = self.view.of(heads[0]), self.view.of(varied[0])
+            scale = unseen_scale(self._fitted, seen, more)
+            self._fitted(seen, more)
+            self.whole.weight.mul_(scale)
+            self.whole.bias.mul_(scale)
+            self.local.start_from(heads[1], varied[1])
+
+    def _fitted(self, seen: Tensor, more: Tensor) -> nn.Linear:
+        """Whitened principal components: directions of heads and copies, so that a scanner's ways are among them."""
+        mean = seen.mean(dim=0)
+        directions, _ = principal_directions(torch.cat([seen, more]) - mean, self.whole.out_features)
+        codes = (seen - mean) @ directions.T
+        weight = whitening(codes).T @ directions
+        self.whole.weight.zero_()
+        self.whole.weight[: len(weight)] = weight
+        self.whole.bias.copy_(-self.whole.weight @ mean)
+        return self.whole

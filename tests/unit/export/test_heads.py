@@ -1,0 +1,59 @@
+"""The search of the support vector regression."""
+
+import numpy as np
+import pytest
+
+from med3d_export.heads import CodeScaler, HeadSpace, LabelledLatents, search_head
+
+pytestmark = pytest.mark.export
+WHOLE = 2
+
+
+def given(local: bool) -> LabelledLatents:
+    """Values that two numbers of the whole head say with noise, or one of thirty local ones."""
+    rng = np.random.default_rng(3)
+    latents = rng.normal(size=(60, 32))
+    values = latents[:, 20] if local else latents[:, 0] + latents[:, 1]
+    people = np.array([f"s{number}" for number in range(60)])
+    return LabelledLatents.alike(latents, 10 * values + rng.normal(size=60), people)
+
+
+def weight_of(latents: LabelledLatents) -> float:
+    """What the search gave the local numbers, against those of the whole head: from the scales that it left."""
+    scales = search_head(latents, 5, seed=1, space=HeadSpace(("linear",), WHOLE)).head.named_steps["scaler"].scale_
+    return float(np.median(scales[:WHOLE] / latents.latents[:, :WHOLE].std(axis=0))) / float(
+        np.median(scales[WHOLE:] / latents.latents[:, WHOLE:].std(axis=0))
+    )
+
+
+def test_the_search_gives_local_numbers_little_weight_where_the_whole_head_says_it_all():
+    assert weight_of(given(local=False)) == pytest.approx(0.1, rel=0.01)
+
+
+def test_the_search_leaves_local_numbers_their_weight_where_one_of_them_says_it():
+    assert weight_of(given(local=True)) == pytest.approx(1.0, rel=0.01)
+
+
+def test_a_plain_scaler_does_what_the_weighting_one_did():
+    latents = given(local=False).latents
+    scaler = CodeScaler(WHOLE, 0.3).fit(latents)
+    np.testing.assert_allclose(scaler.plain().transform(latents), scaler.transform(latents))
+    assert scaler.transform(latents)[:, WHOLE:].std() == pytest.approx(0.3)
+
+
+def test_without_codes_of_the_whole_head_nothing_is_weighed():
+    assert all("scaler__local_weight" not in space for space in HeadSpace().grid(8))
+
+
+def test_copies_of_little_weight_hardly_move_what_true_heads_say():
+    """Copies whose values say the opposite: with little weight the heads win, with full weight nobody does."""
+    rng = np.random.default_rng(5)
+    latents = rng.normal(size=(40, 4))
+    people = np.array([f"s{number}" for number in range(40)])
+    slopes = []
+    for weight in (0.01, 1.0):
+        given = LabelledLatents.of(latents, -latents[None], 5 * latents[:, 0], people, weight)
+        head = search_head(given, 4, seed=1, space=HeadSpace(("linear",))).head
+        slopes.append(float(head.predict(np.array([[1.0, 0, 0, 0]]))[0] - head.predict(np.zeros((1, 4)))[0]))
+    assert slopes[0] == pytest.approx(5.0, abs=0.5)
+    assert abs(slopes[1]) < 1.0
