@@ -8,6 +8,7 @@ key of a file is derived from the site's key and the file's random salt, so a no
 import hashlib
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -65,8 +66,9 @@ class SealedWriter:
         self._file.close()
 
     def discard(self) -> None:
-        """Remove the file."""
-        self._file.close()
+        """Remove the file, also where closing it says once more that the disk is full."""
+        with suppress(OSError):
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
     @property

@@ -85,3 +85,12 @@ def test_another_key_opens_nothing(tmp_path):
     seal(tmp_path / "x", b"data")
     with pytest.raises(SealBrokenError):
         unseal(tmp_path / "x", b"l" * 32)
+
+
+def test_a_file_on_a_full_disk_is_removed_though_closing_it_fails(tmp_path):
+    path = tmp_path / "original"
+    path.symlink_to("/dev/full")
+    writer = SealedWriter(path, KEY, flags=0)
+    writer.write(b"what still waits in the buffer")
+    writer.discard()
+    assert not path.is_symlink()
