@@ -169,7 +169,13 @@ def test_versions_that_share_instances_go_together(tmp_path):
         assert versions_of(session, study_id) == versions_of(session, other.id) == {study_id, other.id}
         delete_rows(session, {study_id, other.id})
     left = everything_in(intake.database)
-    assert {name for name, rows in left.items() if rows} <= {"bundles", "audit_head", "beats", "ledger_checks"}
+    assert {name for name, rows in left.items() if rows} <= {
+        "bundles",
+        "audit_head",
+        "beats",
+        "ledger_checks",
+        "store_identity",
+    }
     intake.arrivals.close()
     intake.database.close()
 
