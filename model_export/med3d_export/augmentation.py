@@ -12,6 +12,8 @@ from torch import Generator, Tensor
 
 from med3d_export.config import AugmentationConfig
 
+BATCH = 16
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -35,6 +37,12 @@ class Augmentation:
             return tensor, partner, own
         share = own.view(-1, 1, 1, 1, 1)
         return share * tensor + (1.0 - share) * tensor[partner], partner, own
+
+
+def vary_some_at_a_time(images: Tensor, augmentation: Augmentation, generator: Generator) -> Tensor:
+    """One varied copy of each of ``images`` (N, 1, X, Y, Z), nobody mixed with anybody."""
+    with torch.no_grad():
+        return torch.cat([augmentation(part, generator) for part in images.split(BATCH)])
 
 
 @dataclass(frozen=True)

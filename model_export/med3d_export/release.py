@@ -20,13 +20,7 @@ from med3d_export.latent_calibration import calibrated_space, decision_limits, f
 from med3d_export.manifest_metrics import manifest_metrics
 from med3d_export.model_card import BUNDLE_LICENCE, licence_text, limits, model_card, notice_text
 from med3d_export.monai_metadata import monai_metadata
-from med3d_export.onnx_export import (
-    check_autoencoder,
-    check_chain,
-    check_head,
-    export_autoencoder,
-    export_head,
-)
+from med3d_export.onnx_export import check_autoencoder, check_chain, check_head, export_autoencoder, export_head
 from med3d_export.reference_head import write_reference_input
 from med3d_export.tensor_cache import ASSET_FILES, read_volume
 from med3d_export.training import FittedAutoencoder, Tensors

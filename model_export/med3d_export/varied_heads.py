@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from med3d_export.augmentation import Augmentation
+from med3d_export.augmentation import Augmentation, vary_some_at_a_time
 from med3d_export.config import AugmentationConfig
 from med3d_export.training import FittedAutoencoder, Tensors
-
-BATCH = 16
 
 Copies = npt.NDArray[np.float32]
 """(C, N, d) latents: of C copies of N heads."""
@@ -29,11 +27,6 @@ def encode_copies(
 
 def vary(tensors: Tensors, augmentation: AugmentationConfig, generator: torch.Generator) -> Tensors:
     """One varied copy of each of ``tensors``, nobody mixed with anybody."""
-    draw = Augmentation(augmentation)
-    with torch.no_grad():
-        parts = [
-            draw(torch.from_numpy(tensors[start : start + BATCH])[:, None], generator)[:, 0]
-            for start in range(0, len(tensors), BATCH)
-        ]
-    varied: Tensors = torch.cat(parts).numpy()
+    images = torch.from_numpy(tensors)[:, None]
+    varied: Tensors = vary_some_at_a_time(images, Augmentation(augmentation), generator)[:, 0].numpy()
     return varied

@@ -77,9 +77,7 @@ class BlockGrid:
             slice(before, before + side.stop - side.start)
             for (before, _), side in zip(self._margins(), self.box.sides, strict=True)
         ]
-        around = [(s.start, size - s.stop) for s, size in zip(self.box.sides, self.box.grid, strict=True)]
-        cut = whole[:, None, inner[0], inner[1], inner[2]]
-        return functional.pad(cut, [margin for margins in around[::-1] for margin in margins])
+        return self.box.paste(whole[:, None, inner[0], inner[1], inner[2]])
 
     def _margins(self) -> list[tuple[int, int]]:
         covered = [count * self.step + self.size - self.step for count in self.counts]

@@ -1,12 +1,14 @@
 """Whitened codes of the head and of its cubes beside the convolutions, in closed form from the training heads."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from med3d_export.networks.config import NetworkConfig
 from med3d_export.networks.local_codes import LocalCodes
-from med3d_export.networks.whitening import principal_directions, unseen_scale, whitening
+from med3d_export.networks.whitening import fit_for_unseen, principal_directions, whitening
 from med3d_export.networks.whole_view import WholeView
 
 
@@ -33,16 +35,13 @@ class CodePath(nn.Module):
         codes = torch.cat([self.whole(whole), self.local.to_latent(local)], dim=1)
         return functional.pad(codes, [0, self.left])
 
-    def start_from(self, heads: tuple[Tensor, Tensor], varied: tuple[Tensor, Tensor]) -> None:
-        """Take the training heads and varied copies of them, each with differences; all (N, 1, X, Y, Z)."""
+    def start_from(self, heads: Tensor, varied: Tensor, difference: Callable[[Tensor], Tensor]) -> None:
+        """Take the training heads and varied copies of them, (N, 1, X, Y, Z); ``difference``: from the mean head."""
         with torch.no_grad():
-            self.view.start_from(heads[0])
-            seen, more = self.view.of(heads[0]), self.view.of(varied[0])
-            scale = unseen_scale(self._fitted, seen, more)
-            self._fitted(seen, more)
-            self.whole.weight.mul_(scale)
-            self.whole.bias.mul_(scale)
-            self.local.start_from(heads[1], varied[1])
+            self.view.start_from(heads)
+            seen, more = self.view.of(heads), self.view.of(varied)
+            fit_for_unseen(self._fitted, self.whole, seen, more)
+            self.local.start_from(difference(heads), difference(varied))
 
     def _fitted(self, seen: Tensor, more: Tensor) -> nn.Linear:
         """Whitened principal components: directions of heads and copies, so that a scanner's ways are among them."""

@@ -61,5 +61,9 @@ class HalfBox:
         across = (self.sides[0].stop - self.sides[0].start) // 2
         whole = torch.cat([half, half[:, :, : across // 2].flip(2)], dim=2)
         fine = functional.interpolate(whole, scale_factor=2.0, mode="trilinear", align_corners=False)
+        return self.paste(fine)
+
+    def paste(self, cut: Tensor) -> Tensor:
+        """Images (N, C, X, Y, Z) of what ``cut`` gives, 0 outside the box."""
         around = [(side.start, size - side.stop) for side, size in zip(self.sides, self.grid, strict=True)]
-        return functional.pad(fine, [margin for margins in around[::-1] for margin in margins])
+        return functional.pad(cut, [margin for margins in around[::-1] for margin in margins])

@@ -1,6 +1,7 @@
 """A linear view of the head beside the convolutions, which starts at the training heads' principal components."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from scipy.linalg import hadamard
@@ -33,25 +34,24 @@ class LinearPath(nn.Module):
         latent: Tensor = self.to_latent(self.to_rank(contrast))
         return latent
 
-    def start_from(self, heads: tuple[Tensor, Tensor], varied: tuple[Tensor, Tensor]) -> None:  # noqa: ARG002
+    def start_from(self, heads: Tensor, varied: Tensor, difference: Callable[[Tensor], Tensor]) -> None:  # noqa: ARG002
         """Take the principal directions of the training heads (N, 1, X, Y, Z); their copies have no part in them.
 
         The latent's average variance becomes 1/2. A rotation spreads the components over all dimensions, so that
         standardising each keeps distances.
         """
-        images = heads[0]
         with torch.no_grad():
-            self.contrast.start_from(images)
-            contrast = self.contrast(images)
+            self.contrast.start_from(heads)
+            contrast = self.contrast(heads)
             mean = contrast.mean(dim=0)
             _, singular, directions = torch.linalg.svd(contrast - mean, full_matrices=False)
             # Centred heads span one dimension fewer than there are heads.
-            kept = min(self.to_rank.out_features, len(images) - 1)
+            kept = min(self.to_rank.out_features, len(heads) - 1)
             self.to_rank.weight.zero_()
             self.to_rank.weight[:kept] = directions[:kept]
             self.to_rank.bias.copy_(-(self.to_rank.weight @ mean))
             latent = self.to_latent.out_features
-            scale = (0.5 * latent * len(images) / singular[:kept].square().sum()).sqrt()
+            scale = (0.5 * latent * len(heads) / singular[:kept].square().sum()).sqrt()
             columns = min(kept, latent)
             self.to_latent.weight.zero_()
             self.to_latent.weight[:, :columns] = scale * spread_evenly(latent, columns)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from med3d_export.networks.blocks import BlockGrid
 from med3d_export.networks.config import NetworkConfig
 from med3d_export.networks.half_box import HalfBox
-from med3d_export.networks.whitening import principal_directions, unseen_scale, whitening
+from med3d_export.networks.whitening import fit_for_unseen, principal_directions, whitening
 
 MOST_OF_A_CUBE = 64
 
@@ -57,10 +57,7 @@ class LocalCodes(CubeBases):
     def start_from(self, heads: Tensor, varied: Tensor) -> None:
         """Take components and whitening from the differences (N, 1, X, Y, Z) of heads and of their varied copies."""
         with torch.no_grad():
-            scale = unseen_scale(self._fitted, heads, varied)
-            self._fitted(heads, varied)
-            self.to_latent.weight.mul_(scale)
-            self.to_latent.bias.mul_(scale)
+            fit_for_unseen(self._fitted, self.to_latent, heads, varied)
 
     def encode(self, differences: Tensor) -> Tensor:
         """Latents (M, K) of many differences, some at a time."""

@@ -1,7 +1,7 @@
 """Our own backbone, of MONAI's blocks: residual encoder, resize-convolution decoder."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -87,7 +87,7 @@ class ResidualEncoder(PosteriorEncoder):
     def start_from(self, images: Tensor, varied: Tensor) -> None:
         """The linear path at the principal components of the training heads, and of their varied copies with codes."""
         if self.linear is not None:
-            self.linear.start_from((images, self.difference(images)), (varied, self.difference(varied)))
+            self.linear.start_from(images, varied, self.difference)
 
 
 class ResizeDecoder(LatentDecoder):
@@ -122,10 +122,10 @@ class ResizeDecoder(LatentDecoder):
         """Of the linear path."""
         return iter(()) if self.linear is None else self.linear.parameters()
 
-    def start_from(self, encoder: PosteriorEncoder, latents: Tensor, images: Tensor) -> None:
+    def start_from(self, encoder: PosteriorEncoder, encode: Callable[[], Tensor], images: Tensor) -> None:
         """The linear path at the cubes' components that ``encoder`` has, or at the ridge regression on the latents."""
         if isinstance(self.linear, LinearReconstruction):
-            self.linear.start_from(latents, self.difference(images))
+            self.linear.start_from(encode(), self.difference(images))
         elif self.linear is not None and isinstance(encoder, ResidualEncoder) and isinstance(encoder.linear, CodePath):
             self.linear.start_from(encoder.linear.local)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 SHRINKAGE = 0.3
 """Of correlations towards none: with fewer heads than codes the smallest ones are noise. Of 0.02, 0.1, 0.3 and 0.5
@@ -59,3 +59,11 @@ def unseen_scale(fit: Fit, heads: Tensor, varied: Tensor) -> float:
     encode = fit(heads[~apart], varied[own_copies])
     square = float(encode(heads[apart]).square().mean())
     return square**-0.5 if square > 0 else 1.0
+
+
+def fit_for_unseen(fit: Fit, layer: nn.Linear, heads: Tensor, varied: Tensor) -> None:
+    """Have ``fit`` set ``layer`` by all heads, then scale it so that unseen ones have an average square of 1 in it."""
+    scale = unseen_scale(fit, heads, varied)
+    fit(heads, varied)
+    layer.weight.mul_(scale)
+    layer.bias.mul_(scale)

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from med3d_export.augmentation import vary_some_at_a_time
 from med3d_export.config import TrainingConfig
 from med3d_export.networks import HeadStatistics
 from med3d_export.training.batches import Batches, set_apart
@@ -30,7 +31,6 @@ LAST = "last.ckpt"
 DONE = "fitted.pt"
 """Averaged weights and loss curve of a fit that has come to its end."""
 RECIPE = "recipe.sha256"
-START_BATCH = 16
 OnEpoch = Callable[[EpochReport], None]
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
 
@@ -86,8 +86,8 @@ def _start(tensors: Tensors, targets: Targets, config: TrainingConfig, seed: int
     # Channels last halves the time of a step on CPUs; the values are the same.
     task = task.to(memory_format=torch.channels_last_3d)
     task.encoder.start_from(images, _varied(task, images, config.network.start_copies, seed))
-    own_latents = FittedAutoencoder(task.encoder, task.decoder, ()).encode(images[:, 0].numpy())
-    task.decoder.start_from(task.encoder, torch.from_numpy(own_latents), images)
+    started = FittedAutoencoder(task.encoder, task.decoder, ())
+    task.decoder.start_from(task.encoder, lambda: torch.from_numpy(started.encode(images[:, 0].numpy())), images)
     apart = (_images(tensors, watched), targets.at(watched))
     return task, Batches(images, labels, apart, config.optimiser.batch, seed)
 
@@ -97,7 +97,7 @@ def _varied(task: AutoencoderTask, images: Tensor, copies: int, seed: int) -> Te
     made = [images[:0]]
     for copy in range(copies):
         chance = generator(seed, Purpose.START, copy, 0, images.device)
-        made += [task.augmentation(part, chance) for part in images.split(START_BATCH)]
+        made.append(vary_some_at_a_time(images, task.augmentation, chance))
     return torch.cat(made)
 
 

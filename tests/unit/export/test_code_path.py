@@ -120,7 +120,7 @@ def test_the_decoder_starts_by_telling_new_heads_apart_by_their_latents():
     section = config(linear_rank=4, local_codes=24, latent=28, cube_voxels=10, cube_step=8)
     encoder, decoder = build_encoder(section, heads), build_decoder(section, heads)
     encoder.start_from(training, training[:0])
-    decoder.start_from(encoder, latents_of(encoder, training), training)
+    decoder.start_from(encoder, lambda: latents_of(encoder, training), training)
     with torch.no_grad():
         error = (decoder(latents_of(encoder, new)) - new).square().mean()
         of_the_mean_head = (heads.mean_head - new).square().mean()

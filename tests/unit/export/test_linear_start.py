@@ -104,7 +104,7 @@ def test_the_decoder_starts_by_telling_new_heads_apart_by_their_latents():
     encoder.start_from(training, training[:0])
     encode = SymmetricMean(encoder).eval()
     with torch.no_grad():
-        decoder.start_from(encoder, encode(training), training)
+        decoder.start_from(encoder, lambda: encode(training), training)
         error = (decoder(encode(new)) - new).square().mean()
         of_the_mean_head = (heads.mean_head - new).square().mean()
     # The hyperbolic tangent bends what would be straight, and half the grid blunts the stripes' edges.
