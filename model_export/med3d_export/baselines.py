@@ -107,7 +107,7 @@ def voxel_components(tensors: Tensors, labels: Floats, folds: tuple[Fold, ...], 
         turned = scores @ np.linalg.qr(np.random.default_rng(inner.seed).normal(size=(count, count)))[0]
         own = fold.training
         found = [
-            (search_head(LabelledLatents.alike(s[own], labels[own], inner.groups[own]), inner.folds, inner.seed), s)
+            (search_head(LabelledLatents(s[own], labels[own], inner.groups[own]), inner.folds, inner.seed), s)
             for s in (scores, turned)
         ]
         best, of_best = min(found, key=lambda pair: pair[0].inner_error)

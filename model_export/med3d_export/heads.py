@@ -100,22 +100,19 @@ class LabelledLatents:
     """What a head learns from: latents (M, d), values (M,), groups (M,), which say whose row each is, weights (M,).
 
     A true head weighs 1; a varied copy less: it says that a scanner does not change an age, and should not outvote what
-    the scanner at hand shows.
+    the scanner at hand shows. None: all are true heads, and no sum is weighted.
     """
 
     latents: Latents
     values: Labels
     groups: Groups
-    weights: Labels
-
-    @classmethod
-    def alike(cls, latents: Latents, values: Labels, groups: Groups) -> Self:
-        """Of true heads alone."""
-        return cls(latents, values, groups, np.ones(len(values)))
+    weights: Labels | None = None
 
     @classmethod
     def of(cls, latents: Latents, copies: Latents, values: Labels, groups: Groups, copy_weight: float = 1.0) -> Self:
         """``latents`` (N, d) and varied ``copies`` (C, N, d) of the same rows, which keep their values and groups."""
+        if not len(copies):
+            return cls(latents, values, groups)
         rows = np.tile(np.arange(len(values)), len(copies) + 1)
         weights = np.where(np.arange(len(rows)) < len(values), 1.0, copy_weight)
         return cls(np.concatenate([latents, *copies]), values[rows], groups[rows], weights)
@@ -143,9 +140,11 @@ def search_head(given: LabelledLatents, inner_folds: int, seed: int, space: Head
 
 
 def _judged_by_true_heads(
-    splits: list[tuple[npt.NDArray[np.int64], ...]], weights: Labels
+    splits: list[tuple[npt.NDArray[np.int64], ...]], weights: Labels | None
 ) -> list[tuple[npt.NDArray[np.int64], ...]]:
     """The same splits without varied copies among those that are tested."""
+    if weights is None:
+        return splits
     return [(training, test[weights[test] == weights.max()]) for training, test in splits]
 
 

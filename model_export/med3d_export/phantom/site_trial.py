@@ -98,9 +98,7 @@ def _estimates(
     for fold, plain in zip(folds, latents, strict=True):
         own, other = fold.training, fold.test
         seen = corrected_for_sites(plain, labels, own) if corrected else plain
-        head = search_head(
-            LabelledLatents.alike(seen[own], labels.ages_years[own], labels.subjects[own]), inner, seed
-        ).head
+        head = search_head(LabelledLatents(seen[own], labels.ages_years[own], labels.subjects[own]), inner, seed).head
         found.ages[other] = head.predict(seen[other])
         if set(labels.sites[other]) <= set(labels.sites[own]):
             wide = seen.astype(np.float64)

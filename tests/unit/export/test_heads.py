@@ -15,7 +15,7 @@ def given(local: bool) -> LabelledLatents:
     latents = rng.normal(size=(60, 32))
     values = latents[:, 20] if local else latents[:, 0] + latents[:, 1]
     people = np.array([f"s{number}" for number in range(60)])
-    return LabelledLatents.alike(latents, 10 * values + rng.normal(size=60), people)
+    return LabelledLatents(latents, 10 * values + rng.normal(size=60), people)
 
 
 def weight_of(latents: LabelledLatents) -> float:
