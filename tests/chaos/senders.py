@@ -8,8 +8,10 @@ from itertools import count
 
 import httpx
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
-from pynetdicom import AE
+from pynetdicom import build_context
 
+from med3d_service.network.peers.association import associated
+from med3d_service.network.peers.configuration import DimsePeer
 from rig.dicom.uploads import named, zip_of
 from rig.processes.quick_worker import spell
 from rig.service.arriving import saved, slices
@@ -74,14 +76,16 @@ class Senders:
     def _store(self, number):
         study_uid = generate_uid()
         left = images(number, study_uid)
+        peer = DimsePeer(
+            host="127.0.0.1",
+            port=self._cluster.proxies["sender-listener"].port,
+            ae_title="MED3D",
+            calling_ae_title="SENDER",
+            timeout_s=3,
+        )
         for tries in _until_late():
-            ae = AE("SENDER")
-            ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 3
-            ae.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
-            association = ae.associate("127.0.0.1", self._cluster.proxies["sender-listener"].port, ae_title="MED3D")
-            if association.is_established:
+            with associated(peer, [build_context(MRImageStorage, ExplicitVRLittleEndian)]) as association:
                 left = [one for one in left if not _stored(association, one)]
-                association.release() if association.is_established else association.abort()
             if not left:
                 return Sent(number, "dimse", study_uid, tries)
         raise TimeoutError("C-STORE was not acknowledged")

@@ -1,5 +1,9 @@
 """TLS towards a real Orthanc that takes nothing else: pulls, moves and deliveries."""
 
+import gc
+import socket
+import threading
+import warnings
 from contextlib import closing
 
 import pytest
@@ -8,7 +12,8 @@ from pynetdicom import build_context
 from pynetdicom.sop_class import Verification
 
 from med3d_service.network.peers import load_peers
-from med3d_service.network.peers.association import associate
+from med3d_service.network.peers.association import associated
+from med3d_service.network.peers.configuration import DimsePeer
 from med3d_service.results.delivery.dimse import DimseSender
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing
 from med3d_service.results.delivery.stow import StowSender
@@ -121,10 +126,29 @@ def test_where_one_side_does_not_trust_the_other_nothing_is_fetched(service, sou
 
 @pytest.mark.parametrize("nobody", ["impostor", "stranger"])
 def test_a_refused_association_keeps_no_socket_open(peers, nobody):
-    association = associate(load_peers(peers).dimse[nobody], [build_context(Verification)])
-    assert not association.is_established
+    with associated(load_peers(peers).dimse[nobody], [build_context(Verification)]) as association:
+        assert not association.is_established
     left = association.dul.socket.socket
     assert left is None or left.fileno() == -1
+
+
+def test_a_peer_that_hangs_up_at_once_leaves_no_socket_to_the_garbage_collector():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up():
+            listening.accept()[0].close()
+
+        ended = threading.Thread(target=hang_up)
+        ended.start()
+        peer = DimsePeer(host="127.0.0.1", port=listening.getsockname()[1], ae_title="GONE", timeout_s=5)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", ResourceWarning)
+            with associated(peer, [build_context(Verification)]) as association:
+                assert not association.is_established
+            ended.join()
+            del association
+            gc.collect()
+    assert [str(one.message) for one in told] == []
 
 
 @pytest.mark.parametrize(("way", "table"), [(DimseSender, "dimse"), (StowSender, "dicomweb")])

@@ -1,7 +1,9 @@
 """Associations with peers as an SCU, as the peers' file has them: titles, TLS, and no silence that is not bounded."""
 
 import logging
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
@@ -17,52 +19,52 @@ Handler = tuple[evt.EventType, Callable[[evt.Event], object]]
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 
 
-def associate(
+@contextmanager
+def associated(
     peer: DimsePeer,
     contexts: list[PresentationContext],
     *,
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     handlers: Sequence[Handler] = (),
-) -> Association:
-    """Ask the peer for an association; whether there is one, ``is_established`` says. A refused one keeps no socket."""
+) -> Iterator[Association]:
+    """Ask the peer for an association; whether there is one, ``is_established`` says. At the end it is released.
+
+    The library shuts a socket down before it closes it, which fails where the peer has already gone (as it has when it
+    refuses our certificate after our side of the TLS 1.3 handshake), and then leaves it open: so it is closed here.
+    """
     entity = AE(ae_title=peer.calling_ae_title)
     entity.maximum_pdu_size = 0
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_s
     entity.connection_timeout = min(CONNECT_S, peer.timeout_s)
+    opened: list[socket.socket] = []
     association = entity.associate(
         peer.host,
         peer.port,
         contexts=contexts,
         ae_title=peer.ae_title,
         ext_neg=list(roles),
-        evt_handlers=[_bounded_by(peer.timeout_s), *handlers],
+        evt_handlers=[_bounded_by(peer.timeout_s, opened), *handlers],
         tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
     )
-    if not association.is_established:
-        _close(association)
-    return association
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+        for connection in opened:
+            connection.close()
 
 
-def _close(association: Association) -> None:
-    """Close what the library leaves to the garbage collector.
-
-    It shuts down before it closes, which fails where the peer has already gone, as it has when it refuses our
-    certificate after our side of the TLS 1.3 handshake.
-    """
-    left = association.dul.socket
-    if left is not None and left.socket is not None:
-        left.socket.close()
-
-
-def _bounded_by(timeout_s: float) -> Handler:
+def _bounded_by(timeout_s: float, opened: list[socket.socket]) -> Handler:
     """Let no read or write wait longer in the middle of a PDU either: the library's timeouts count between messages.
 
-    It takes a socket's timeout for the end of the connection, which ends the association.
+    It takes a socket's timeout for the end of the connection, which ends the association. The socket joins ``opened``.
     """
 
-    def opened(event: evt.Event) -> None:
+    def note(event: evt.Event) -> None:
         connection = event.assoc.dul.socket
         if connection is not None and connection.socket is not None:
             connection.socket.settimeout(timeout_s)
+            opened.append(connection.socket)
 
-    return (evt.EVT_CONN_OPEN, opened)
+    return (evt.EVT_CONN_OPEN, note)

@@ -10,7 +10,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from med3d_service.network.peers.asking import PeerError
-from med3d_service.network.peers.association import associate
+from med3d_service.network.peers.association import associated
 from med3d_service.network.peers.configuration import DicomwebPeer, DimsePeer, Peers
 from med3d_service.network.peers.dicomweb import DicomwebSource
 from med3d_service.network.peers.dimse import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
@@ -42,18 +42,14 @@ def check_peers(peers: Peers, only: str | None = None, committing: Sequence[str]
 
 def echo(name: str, peer: DimsePeer) -> Finding:
     """C-ECHO alone."""
-    association = associate(peer, [build_context(Verification)])
-    try:
+    with associated(peer, [build_context(Verification)]) as association:
         return Finding(name, "C-ECHO", _fault_of(peer, association) or _echoed(association))
-    finally:
-        _release(association)
 
 
 def _check_dimse(name: str, peer: DimsePeer, *, commitment: bool) -> Iterator[Finding]:
     retrieve, word = (STUDY_ROOT_MOVE, "C-MOVE") if peer.retrieve == "c-move" else (STUDY_ROOT_GET, "C-GET")
     wanted = [Verification, STUDY_ROOT_FIND, retrieve, *([StorageCommitmentPushModel] if commitment else [])]
-    association = associate(peer, [build_context(one) for one in wanted])
-    try:
+    with associated(peer, [build_context(one) for one in wanted]) as association:
         fault = _fault_of(peer, association)
         if fault:
             yield Finding(name, "association", fault)
@@ -67,8 +63,6 @@ def _check_dimse(name: str, peer: DimsePeer, *, commitment: bool) -> Iterator[Fi
         if commitment:
             lacking = "storage commitment: take `commitment` out of its delivery"
             yield Finding(name, "storage commitment", _offered(association, StorageCommitmentPushModel, lacking))
-    finally:
-        _release(association)
 
 
 def _fault_of(peer: DimsePeer, association: Association) -> str:
@@ -115,11 +109,6 @@ def _status(ask: Callable[[], Dataset]) -> int | None:
 def _offered(association: Association, sop_class_uid: str, lacking: str) -> str:
     offered = any(one.abstract_syntax == sop_class_uid for one in association.accepted_contexts)
     return "" if offered else f"answers, and does not offer {lacking}"
-
-
-def _release(association: Association) -> None:
-    if association.is_established:
-        association.release()
 
 
 _DICOMWEB_FAULTS = {

@@ -11,7 +11,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from med3d_service.network.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
-from med3d_service.network.peers.association import associate
+from med3d_service.network.peers.association import associated
 from med3d_service.network.peers.configuration import DimsePeer
 from med3d_service.studies.dicom_instances.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
 
@@ -116,20 +116,15 @@ class DimseSource:
 
     @contextmanager
     def _association(self, contexts: list[PresentationContext], taken: "_Taken | None" = None) -> Iterator[Association]:
-        if taken is None:
-            association = associate(self._peer, contexts)
-        else:
-            roles = [build_role(uid, scp_role=True) for uid in (*INPUT_CLASSES, *OTHER_CLASSES)]
-            association = associate(self._peer, contexts, roles=roles, handlers=[(evt.EVT_C_STORE, taken.store)])
-        if not association.is_established:
-            raise PeerError("peer_denied" if association.is_rejected else "peer_unreachable")
-        try:
-            yield association
-        except (ValueError, RuntimeError) as error:  # no context was accepted, or the peer went away in between
-            raise PeerError("peer_failed") from error
-        finally:
-            if association.is_established:
-                association.release()
+        roles = [] if taken is None else [build_role(uid, scp_role=True) for uid in (*INPUT_CLASSES, *OTHER_CLASSES)]
+        handlers = [] if taken is None else [(evt.EVT_C_STORE, taken.store)]
+        with associated(self._peer, contexts, roles=roles, handlers=handlers) as association:
+            if not association.is_established:
+                raise PeerError("peer_denied" if association.is_rejected else "peer_unreachable")
+            try:
+                yield association
+            except (ValueError, RuntimeError) as error:  # no context was accepted, or the peer went away in between
+                raise PeerError("peer_failed") from error
 
 
 class _Taken:

@@ -11,9 +11,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import build_context
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance  # type: ignore[attr-defined]
 
-from med3d_service.network.peers.association import associate
+from med3d_service.network.peers.association import associated
 from med3d_service.network.peers.configuration import DimsePeer
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 
@@ -36,40 +37,26 @@ class DimseSender:
     def send(self, outgoing: Outgoing) -> None:
         """Send the object; the peer has it when its answer is success or a warning, and then is asked to keep it."""
         dataset = dcmread(io.BytesIO(outgoing.content))
-        association = self._associate(dataset)
-        try:
-            self._judge(association.send_c_store(_as_accepted(dataset, association)))
-            if self._commitment:
-                self._ask_to_keep(association, dataset, outgoing.transaction_uid)
-        except (ValueError, RuntimeError, AttributeError) as error:  # the peer went away between two calls
-            raise NotDeliveredError(f"peer_away:{type(error).__name__}") from error
-        finally:
-            if association.is_established:
-                association.release()
+        with associated(self._peer, self._contexts_for(dataset)) as association:
+            _check_accepted(association, dataset.file_meta.MediaStorageSOPClassUID)
+            try:
+                self._judge(association.send_c_store(_as_accepted(dataset, association)))
+                if self._commitment:
+                    self._ask_to_keep(association, dataset, outgoing.transaction_uid)
+            except (ValueError, RuntimeError, AttributeError) as error:  # the peer went away between two calls
+                raise NotDeliveredError(f"peer_away:{type(error).__name__}") from error
 
     def close(self) -> None:
         """Nothing stays open."""
 
-    def _associate(self, dataset: Dataset) -> Association:
+    def _contexts_for(self, dataset: Dataset) -> list[PresentationContext]:
         sop_class, syntax = dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.TransferSyntaxUID
-        context = build_context(sop_class, syntax)
-        wanted = [context]
+        wanted = [build_context(sop_class, syntax)]
         if syntax.is_compressed:  # for peers that take pictures uncompressed alone
             wanted.append(build_context(sop_class, ExplicitVRLittleEndian))
         if self._commitment:
             wanted.append(build_context(StorageCommitmentPushModel))
-        association = associate(self._peer, wanted)
-        accepted = any(one.abstract_syntax == context.abstract_syntax for one in association.accepted_contexts)
-        if association.is_established and accepted:
-            return association
-        if association.is_rejected:
-            raise NotDeliveredError("peer_rejected_association")
-        answered = association.is_established or association.rejected_contexts
-        if association.is_established:
-            association.release()
-        if answered and not accepted:
-            raise RefusedByPeerError("refused:sop_class_not_accepted")
-        raise NotDeliveredError("peer_away:no_association")
+        return wanted
 
     @staticmethod
     def _ask_to_keep(association: Association, dataset: Dataset, transaction_uid: str) -> None:
@@ -95,6 +82,17 @@ class DimseSender:
         if status in FINAL_CODES or any(first <= status < first + 0x100 for first in FINAL[:1]) or status >= FINAL[1]:
             raise RefusedByPeerError(f"refused:{code}")
         raise NotDeliveredError(f"peer_failed:{code}")
+
+
+def _check_accepted(association: Association, sop_class: str) -> None:
+    """Raise NotDeliveredError where the peer does not answer, RefusedByPeerError where it takes no such objects."""
+    if association.is_rejected:
+        raise NotDeliveredError("peer_rejected_association")
+    if not association.is_established and not association.rejected_contexts:
+        raise NotDeliveredError("peer_away:no_association")
+    accepted = any(one.abstract_syntax == sop_class for one in association.accepted_contexts)
+    if not (association.is_established and accepted):
+        raise RefusedByPeerError("refused:sop_class_not_accepted")
 
 
 def _as_accepted(dataset: Dataset, association: Association) -> Dataset:
