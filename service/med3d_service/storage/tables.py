@@ -140,6 +140,7 @@ class StudyRow(Base):
     working_key: Mapped[str | None] = mapped_column(String(200))
     working_sha256: Mapped[str | None] = mapped_column(DIGEST)
     working_lease_until: Mapped[float | None]
+    working_claim: Mapped[int] = mapped_column(default=0)  # counts up for ever: the fence of who took it before
     working_tries: Mapped[int]
     refusal: Mapped[dict[str, Any] | None]
     input_removed_at: Mapped[float | None]  # by retention: its images are gone, its answers are not

@@ -21,6 +21,7 @@ from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.leases import WorkTable
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.studies.counting import in_words
+from med3d_service.studies.working_copy.holding import Hold, OvertakenError
 from med3d_service.studies.working_copy.messages import (
     IDENTIFYING,
     PATIENTS,
@@ -57,9 +58,13 @@ REFUSALS = {
 
 @dataclass(frozen=True)
 class StudyToCopy:
-    """A study in the courier's hands until its lease ends. ``refusal``: what was found at fault as it arrived."""
+    """A study in the courier's hands until its lease ends. ``refusal``: what was found at fault as it arrived.
+
+    ``claim`` is the fence: who has an older one says nothing any more.
+    """
 
     study_id: str
+    claim: int
     digest: str
     uploads: tuple[UploadRow, ...]
     members: tuple[Member, ...]
@@ -99,18 +104,19 @@ class Courier:
         study = self._claim()
         if study is None:
             return False
-        target = self._settings.spool_dir / f"{study.study_id}.working"
-        fetched = self._settings.spool_dir / f"{study.study_id}.originals"
-        shutil.rmtree(fetched, ignore_errors=True)
+        self._remove_files(study.study_id)  # of a courier that was killed; one that lives has lost the study
+        name = f"{study.study_id}.{study.claim}"
+        target, fetched = self._settings.spool_dir / f"{name}.working", self._settings.spool_dir / f"{name}.originals"
         try:
-            report = self._copied(study, target, fetched)
-            if report.finding is Finding.COPIED and study.refusal is None:
-                self._keep(study, report, target)
-            else:
-                self._refuse(study, report)
+            with Hold(lambda: self._renew(study), self._settings.lease_s / 4) as hold:
+                report = self._copied(study, target, fetched, hold)
+                self._end(study, report, target)
+        except OvertakenError:
+            self._let_go(study)
         except Exception:
-            self._give_back(study)  # store or disk failed us, not the study
-            raise
+            if self._give_back(study):
+                raise  # store or disk failed us, not the study
+            self._let_go(study)
         finally:
             target.unlink(missing_ok=True)
             shutil.rmtree(fetched, ignore_errors=True)
@@ -118,12 +124,25 @@ class Courier:
         self.sandbox.prepare()  # last: the next child's start would slow down what this study waits for
         return True
 
-    def _copied(self, study: StudyToCopy, target: Path, fetched: Path) -> Report:
+    def _copied(self, study: StudyToCopy, target: Path, fetched: Path, hold: Hold) -> Report:
         try:
             job = self._job(study, target, fetched)
         except (ObjectDamagedError, ObjectMissingError):
             return Report(finding=Finding.ORIGINAL_DAMAGED)
-        return self.sandbox.run(job, lambda: self._renew(study))
+        return self.sandbox.run(job, hold.check)
+
+    def _end(self, study: StudyToCopy, report: Report, target: Path) -> None:
+        if report.finding is Finding.COPIED and study.refusal is None:
+            self._keep(study, report, target)
+        else:
+            self._refuse(study, report)
+
+    def _remove_files(self, study_id: str) -> None:
+        for left in self._settings.spool_dir.glob(f"{study_id}.*"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
     def _claim(self) -> StudyToCopy | None:
         """Take the most urgent study that waits, or whose courier was lost; of equals the oldest."""
@@ -144,6 +163,7 @@ class Courier:
                 study.id,
                 TO_BE_COPIED,
                 CopyStatus.COPYING,
+                working_claim=StudyRow.working_claim + 1,
                 working_tries=StudyRow.working_tries + 1,
                 working_lease_until=db_now() + self._settings.lease_s,
             )
@@ -155,16 +175,24 @@ class Courier:
         with self._database.write() as session:
             return self._leave(session, study, CopyStatus.COPYING, lease_until=until)
 
-    def _give_back(self, study: StudyToCopy) -> None:
+    def _give_back(self, study: StudyToCopy) -> bool:
         with self._database.write() as session:
-            self._leave(session, study, CopyStatus.WAITING, working_tries=StudyRow.working_tries - 1)
+            return self._leave(session, study, CopyStatus.WAITING, working_tries=StudyRow.working_tries - 1)
+
+    def _let_go(self, study: StudyToCopy) -> None:
+        """Give the try back to who has the study now: our lease ran out, but we lived, and the study harmed nobody."""
+        log.info("working_copy_overtaken", study_id=study.study_id)
+        counted = StudyRow.digest == study.digest, StudyRow.working_claim > study.claim, StudyRow.working_tries > 0
+        with self._database.write() as session:
+            for here in TO_BE_COPIED:
+                move_copy(session, study.study_id, {here}, here, *counted, working_tries=StudyRow.working_tries - 1)
 
     @staticmethod
     def _leave(session: Session, study: StudyToCopy, to: CopyStatus, *, lease_until: Any = None, **values: Any) -> bool:
-        """Move a study that is still in our hands as we took it; False where more of it has come since."""
-        unchanged = StudyRow.digest == study.digest
+        """Move a study that is still in our hands as we took it; False where another has it, or more of it has come."""
+        ours = StudyRow.digest == study.digest, StudyRow.working_claim == study.claim
         return move_copy(
-            session, study.study_id, {CopyStatus.COPYING}, to, unchanged, working_lease_until=lease_until, **values
+            session, study.study_id, {CopyStatus.COPYING}, to, *ours, working_lease_until=lease_until, **values
         )
 
     def _job(self, study: StudyToCopy, target: Path, fetched: Path) -> Job:
@@ -191,8 +219,7 @@ class Courier:
 
     def _keep(self, study: StudyToCopy, report: Report, target: Path) -> None:
         if not self._renew(study):  # before the object of whoever overtook us is written over
-            log.info("working_copy_overtaken", study_id=study.study_id)
-            return
+            raise OvertakenError
         stored = self._store.put_file(f"working/{study.study_id}.tar", target)
         with self._database.write() as session:
             ours = self._leave(
@@ -207,8 +234,7 @@ class Courier:
                 skipped_files=StudyRow.skipped_files + report.skipped,
             )
             if not ours:
-                log.info("working_copy_overtaken", study_id=study.study_id)
-                return
+                raise OvertakenError
             self._keep_identity(session, study, report)
             if report.uids:
                 self._vault.keep(session, study.study_id, "uids", json.dumps(report.uids))
@@ -232,8 +258,7 @@ class Courier:
         refusal = study.refusal or _refusal(report)
         with self._database.write() as session:
             if not self._leave(session, study, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json")):
-                log.info("working_copy_overtaken", study_id=study.study_id)
-                return
+                raise OvertakenError
             self._keep_identity(session, study, report)
             refuse_study(session, study.study_id, refusal)
         log.info("study_refused", study_id=study.study_id, code=refusal.code)
@@ -253,7 +278,7 @@ def _to_copy(session: Session, study: StudyRow) -> StudyToCopy:
         Member(container=places[row.upload_id], kind=row.kind, offset_bytes=row.offset_bytes, size_bytes=row.size_bytes)
         for row, _ in found
     )
-    return StudyToCopy(study.id, study.digest, tuple(uploads.values()), members, _preset(study))
+    return StudyToCopy(study.id, study.working_claim, study.digest, tuple(uploads.values()), members, _preset(study))
 
 
 def _preset(study: StudyRow) -> Refusal | None:
