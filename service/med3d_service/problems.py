@@ -118,6 +118,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Try again when its run waits or has ended; that is a matter of seconds.",
     ),
     "not_answered": (409, "The run has no answer to report (yet).", "Follow the run; reports exist once it has ended."),
+    "report_damaged": (
+        500,
+        "The report that is stored of this run is not the one that was made; it is not shown.",
+        "Tell the operator: 'med3d ledger --digests' says what else is, 'med3d restore BACKUPS --objects' mends it.",
+    ),
     "no_dicom_study": (
         409,
         "The run's images were no DICOM, so there is no study to file an object in.",

@@ -31,7 +31,7 @@ def by_c_store(data: bytes, _folder: Path) -> str:
 
 def by_post(data: bytes, folder: Path) -> str:
     """POST /studies: sniffed, unpacked, sealed."""
-    form = StudyForm(CONTENT_TYPE, folder, b"k" * 32, Meter(LIMITS))
+    form = StudyForm(CONTENT_TYPE, folder, b"k" * 32, "default", Meter(LIMITS))
     try:
         form.write(files_form(("study", data)))
         form.finish()

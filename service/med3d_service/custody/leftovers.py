@@ -14,7 +14,7 @@ from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import UploadRow
-from med3d_service.studies.arrivals.originals import original_key, upload_of
+from med3d_service.studies.original_names import original_key, upload_of
 from med3d_store.object_store import ObjectStore
 
 log = structlog.get_logger()

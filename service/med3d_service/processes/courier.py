@@ -18,7 +18,16 @@ def run(settings: Settings) -> None:
     stop = StopSignal()
     parts = Essentials.open(settings)
     broker = CeleryBroker(settings.broker_url.get_secret_value())
-    courier = Courier(settings, parts.keys, parts.database, parts.store, parts.vault, broker, sandbox_of(settings))
+    courier = Courier(
+        settings,
+        parts.keys,
+        parts.database,
+        parts.store,
+        parts.vault,
+        parts.trail,
+        broker,
+        sandbox_of(settings),
+    )
     courier.sandbox.prepare()
     log.info("courier_started")
     while not stop.is_set:

@@ -1,5 +1,8 @@
 """Sealed files: a plaintext stream as AES-256-GCM chunks, readable at any place, and impossible to cut or reorder.
 
+A file opens only under the name that it was sealed with (``ObjectName``): it cannot stand in for another one. Files of
+the first format carry no name; they are read only where their digest is known, and is theirs.
+
 Layout: magic (8), salt (16), chunks. A chunk is up to 1 MiB of plaintext, encrypted, and its 16-byte tag; its nonce is
 its number and whether it is the last (the STREAM construction: Hoang, Reyhanitabar, Rogaway, Vizar, CRYPTO 2015). The
 key of a file is derived from the site's key and the file's random salt, so a nonce never meets the same key twice.
@@ -9,6 +12,7 @@ import hashlib
 import io
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +22,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from med3d_service.storage.keys import derive
 
-MAGIC = b"M3DSEAL1"
+MAGIC = b"M3DSEAL2"
+NAMELESS_MAGIC = b"M3DSEAL1"
+"""Of files that releases up to 0.2.0 sealed: their chunks are bound to each other, and to no name."""
 SALT_BYTES = 16
 HEADER_BYTES = len(MAGIC) + SALT_BYTES
 TAG_BYTES = 16
@@ -29,6 +35,19 @@ class SealBrokenError(Exception):
     """The file was altered or cut, or another site's key sealed it."""
 
 
+@dataclass(frozen=True)
+class ObjectName:
+    """What a sealed file is, where it lies and whose it is: it opens as nothing else."""
+
+    kind: str  # original, report, or archive (which waits in the spool)
+    key: str  # in the store
+    site: str
+
+    def bound(self) -> bytes:
+        """The name as associated data of every chunk."""
+        return b"\0".join((MAGIC, self.kind.encode(), self.key.encode(), self.site.encode()))
+
+
 def _nonce(number: int, last: bool) -> bytes:
     return number.to_bytes(11, "big") + (b"\1" if last else b"\0")
 
@@ -36,9 +55,9 @@ def _nonce(number: int, last: bool) -> bytes:
 class SealedWriter:
     """Writes one sealed file. ``sha256`` is the digest of the file as it lies on disk, complete after ``close``."""
 
-    def __init__(self, path: Path, key: bytes, flags: int = os.O_CREAT | os.O_EXCL) -> None:
+    def __init__(self, path: Path, key: bytes, name: ObjectName, flags: int = os.O_CREAT | os.O_EXCL) -> None:
         """Open ``path``, a new file unless ``flags`` say otherwise. Raises OSError."""
-        self.path = path
+        self.path, self._bound = path, name.bound()
         self.size_bytes = 0  # of the plaintext so far
         self._file = os.fdopen(os.open(path, os.O_WRONLY | flags, 0o600), "wb")
         salt = os.urandom(SALT_BYTES)
@@ -77,7 +96,7 @@ class SealedWriter:
         return self._digest.hexdigest()
 
     def _seal(self, plaintext: bytes, *, last: bool) -> None:
-        self._put(self._cipher.encrypt(_nonce(self._number, last), plaintext, MAGIC))
+        self._put(self._cipher.encrypt(_nonce(self._number, last), plaintext, self._bound))
         self._number += 1
 
     def _put(self, data: bytes) -> None:
@@ -86,17 +105,34 @@ class SealedWriter:
 
 
 class SealedReader(io.RawIOBase):
-    """Reads a sealed file's plaintext, seekable. Raises SealBrokenError on the first chunk that is not as written."""
+    """Reads a sealed file's plaintext, seekable. Raises SealBrokenError on the first chunk that is not as written.
 
-    def __init__(self, path: Path, key: bytes) -> None:
+    ``sha256``: the file's recorded digest, which is compared first; None where it lies here since a moment ago.
+    """
+
+    def __init__(self, path: Path, key: bytes, name: ObjectName, sha256: str | None) -> None:
         super().__init__()
         self._file = path.open("rb")
-        body = path.stat().st_size - HEADER_BYTES
-        header = self._file.read(HEADER_BYTES)
-        if len(header) != HEADER_BYTES or not header.startswith(MAGIC) or body < TAG_BYTES:
+        try:
+            self._open(key, name, sha256)
+        except BaseException:
             self._file.close()
+            raise
+
+    def _open(self, key: bytes, name: ObjectName, sha256: str | None) -> None:
+        if sha256 is not None:  # through the descriptor that is read afterwards: what is renamed to its place is not
+            if hashlib.file_digest(self._file, "sha256").hexdigest() != sha256:
+                raise SealBrokenError("not the file that was recorded")
+            self._file.seek(0)
+        body = os.fstat(self._file.fileno()).st_size - HEADER_BYTES
+        header = self._file.read(HEADER_BYTES)
+        magic, salt = header[: len(MAGIC)], header[len(MAGIC) :]
+        if len(header) != HEADER_BYTES or magic not in {MAGIC, NAMELESS_MAGIC} or body < TAG_BYTES:
             raise SealBrokenError("not a sealed file")
-        self._cipher = AESGCM(derive(key, "sealed-file", header[len(MAGIC) :]))
+        if magic == NAMELESS_MAGIC and sha256 is None:
+            raise SealBrokenError("sealed without a name, and no digest says that it is this one")
+        self._bound = name.bound() if magic == MAGIC else NAMELESS_MAGIC
+        self._cipher = AESGCM(derive(key, "sealed-file", salt))
         self._chunks = -(-body // (CHUNK_BYTES + TAG_BYTES))
         self.size_bytes = body - self._chunks * TAG_BYTES
         self._at = 0
@@ -137,7 +173,7 @@ class SealedReader(io.RawIOBase):
             self._file.seek(HEADER_BYTES + number * (CHUNK_BYTES + TAG_BYTES))
             sealed = self._file.read(CHUNK_BYTES + TAG_BYTES)
             try:
-                plaintext = self._cipher.decrypt(_nonce(number, number == self._chunks - 1), sealed, MAGIC)
+                plaintext = self._cipher.decrypt(_nonce(number, number == self._chunks - 1), sealed, self._bound)
             except InvalidTag as error:
                 raise SealBrokenError(f"chunk {number} is not as it was written") from error
             self._held = (number, plaintext)

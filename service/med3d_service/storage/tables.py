@@ -261,6 +261,17 @@ class RunEventRow(Base):
     code: Mapped[str | None] = mapped_column(String(64))
 
 
+class ReportRow(Base):
+    """A DICOM object that was made of a run, where it lies sealed, and the digest of the file that lies there."""
+
+    __tablename__ = "reports"
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(STATUS, primary_key=True)  # sr, pdf, sc
+    key: Mapped[str] = mapped_column(String(200))
+    sha256: Mapped[str] = mapped_column(DIGEST)
+    stored_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
 class OutboxRow(Base):
     """An answer that was stored and not yet looked at by the deliverer: written in the answer's own transaction."""
 

@@ -10,6 +10,7 @@ from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
 from med3d_service.storage.sealed import SealedReader
+from med3d_service.studies.original_names import original_name
 from rig.processes.service import Processes, free_port
 
 
@@ -57,7 +58,7 @@ class Listening(Processes):
         for row in self.rows():
             path = self.store.local_path(f"originals/{row.upload_id}")
             assert path is not None
-            with SealedReader(path, key) as reader:
+            with SealedReader(path, key, original_name(row.upload_id, self.settings.site), row.stored_sha256) as reader:
                 files.append(reader.read(-1))
                 assert len(files[-1]) == row.size_bytes
         return files

@@ -156,6 +156,7 @@ async def send_study(
         request.headers.get("content-type", ""),
         service.settings.spool_dir,
         service.keys.originals,
+        site,
         Meter(Limits.of(service.settings)),
     )
     try:

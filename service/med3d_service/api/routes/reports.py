@@ -9,6 +9,7 @@ from med3d_service.api.routes import ServiceParts
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.kinds import Kind
+from med3d_service.results.reports.kept import ReportDamagedError
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Caller, Clinical
@@ -26,7 +27,9 @@ def _described(media_type: str, description: str) -> dict[str, object]:
     "/runs/{run_id}/sr",
     summary="A run's answer as DICOM SR",
     response_class=Response,
-    responses=problems("unknown_run", "not_answered", "no_dicom_study", "several_patients", *AUTH_CODES)
+    responses=problems(
+        "unknown_run", "not_answered", "no_dicom_study", "several_patients", "report_damaged", *AUTH_CODES
+    )
     | {200: _described("application/dicom", "Comprehensive 3D SR (TID 1500), the very object that peers are sent")},
 )
 def structured_report(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
@@ -84,7 +87,7 @@ def _made(service: Service, caller: Caller, run_id: str, make: Callable[[ReportL
         raise ServiceError("unknown_run")
     try:
         return make(ReportLibrary(service))
-    except ReportUnavailableError as error:
+    except (ReportUnavailableError, ReportDamagedError) as error:
         raise ServiceError(error.code) from error
 
 

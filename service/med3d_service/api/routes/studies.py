@@ -151,7 +151,7 @@ async def _receive(request: Request, service: Service, caller: Caller) -> Record
     """Read the body piece by piece, working on each in a thread; a sender that hangs up leaves nothing behind."""
     limits = Limits.of(service.settings)
     content_type = request.headers.get("content-type", "")
-    form = StudyForm(content_type, service.settings.spool_dir, service.keys.originals, Meter(limits))
+    form = StudyForm(content_type, service.settings.spool_dir, service.keys.originals, caller.site, Meter(limits))
     try:
         await read_body(request, limits.upload_bytes, form.write)
         fields, received = await in_thread(request, form.finish)

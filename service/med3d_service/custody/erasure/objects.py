@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
-from med3d_service.studies.arrivals.originals import original_key
+from med3d_service.studies.original_names import original_key
 from med3d_store.object_store import ObjectStore
 
 

@@ -16,7 +16,7 @@ from med3d_service.custody.ledger.rows import ROWS_AT_ONCE
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.database import Database
-from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
+from med3d_service.storage.tables import ReportRow, RunRow, StudyRow, UploadRow
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore
 
 
@@ -67,6 +67,12 @@ def _accounts() -> tuple[_Account, ...]:
             ),
         ),
         _Account(
+            "report_missing",
+            "report_altered",
+            ReportRow.key.expression,
+            select(ReportRow.key, ReportRow.key, ReportRow.stored_bytes, ReportRow.sha256),
+        ),
+        _Account(
             "tensor_missing",
             "tensor_missing",
             RunRow.id.expression,
@@ -110,7 +116,7 @@ def lost_objects(database: Database, store: ObjectStore) -> Iterator[LostObject]
 def check_objects(database: Database, store: ObjectStore, spool_dir: Path, tally: Tally, *, digests: bool) -> None:
     """Note what is missing or has another size; with ``digests`` every object is read. A suspect is seen twice."""
     with _Inventory(spool_dir) as stored:
-        for prefix in ("originals", "working", "tensors"):
+        for prefix in ("originals", "working", "tensors", "reports"):
             stored.add(store, prefix)
         for account in _accounts():
             for code, subject in _faults(database, store, stored, account, digests=digests):

@@ -30,6 +30,8 @@ ACCOUNTS: Mapping[str, str] = {
     "original_altered": "an original in the store has another size or digest than it was stored with",
     "working_copy_missing": "the store does not hold the working copy of a study that is still to be worked on",
     "working_copy_altered": "a working copy in the store has another digest than it was stored with",
+    "report_missing": "the store does not hold a report that was made of a run",
+    "report_altered": "a report in the store has another size or digest than it was stored with",
     "tensor_missing": "the store does not hold the tensor of a run that waits for its prediction",
 }
 

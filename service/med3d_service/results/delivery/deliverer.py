@@ -15,6 +15,7 @@ from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, 
 from med3d_service.results.delivery.stow import StowSender
 from med3d_service.results.delivery.webhook import WebhookSender
 from med3d_service.results.kinds import Kind
+from med3d_service.results.reports.kept import ReportDamagedError
 from med3d_service.results.reports.library import ReportUnavailableError
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
@@ -87,10 +88,16 @@ class DestinationLoop:
         self._try(taken)
         return True
 
+    def _content(self, taken: DeliveryRow) -> bytes:
+        try:
+            return self._contents(taken.run_id, Kind(taken.kind))
+        except ReportDamagedError as error:  # until it is brought back
+            raise NotDeliveredError(error.code) from error
+
     def _try(self, taken: DeliveryRow) -> None:
         said: Mapping[str, object] = {"delivery_id": taken.id, "run_id": taken.run_id, "kind": taken.kind}
         try:
-            content = self._contents(taken.run_id, Kind(taken.kind))
+            content = self._content(taken)
             asked = transaction_uid(taken.id, taken.tries)
             self._sender.send(Outgoing(Kind(taken.kind), taken.object_uid, content, asked))
         except (RefusedByPeerError, ReportUnavailableError) as error:

@@ -22,9 +22,9 @@ from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
-from med3d_service.storage.sealed import SealedReader
+from med3d_service.storage.sealed import SealBrokenError, SealedReader
 from med3d_service.studies.arrivals.journal import ArrivalJournal, Entry, Finding, Recorded
-from med3d_service.studies.arrivals.originals import Originals, original_key
+from med3d_service.studies.arrivals.originals import Originals
 from med3d_service.studies.arrivals.routing import RoutingRules
 from med3d_service.studies.arrivals.settling import Completion, Settling
 from med3d_service.studies.dicom_instances.instance_headers import (
@@ -35,6 +35,7 @@ from med3d_service.studies.dicom_instances.instance_headers import (
     skip_to_pixels,
 )
 from med3d_service.studies.identity import TailDigest
+from med3d_service.studies.original_names import original_key, original_name
 from med3d_service.studies.working_copy.attributes import MALFORMED
 from med3d_store.object_store import ObjectStore, StoreFullError
 
@@ -190,7 +191,7 @@ class Arrivals:
 
     def _stored(self, head: bytes, file: Readable, headers: InstanceHeaders, source: Source) -> Entry:
         """Seal the instance and have it in the store."""
-        with self._originals.sealing() as original:
+        with self._originals.sealing(source.site) as original:
             digester = TailDigest(headers.dataset_offset)
             piece = head
             while piece:
@@ -239,11 +240,12 @@ class Arrivals:
 
     def _told_apart(self, entry: Entry, recorded: Recorded) -> frozenset[str]:
         """Digests of those rivals that have other pixels; those that retention removed pass for the same."""
-        ours = self._pixel_digest(entry.upload_id)
+        ours = self._pixel_digest(entry.upload_id, entry.site, entry.stored_sha256)
         return frozenset(
             digest
             for digest, upload_id in recorded.rivals
-            if not self._is_removed(upload_id) and (ours is None or self._pixel_digest(upload_id) != ours)
+            if not self._is_removed(upload_id)
+            and (ours is None or self._kept_pixel_digest(upload_id, entry.site) != ours)
         )
 
     def _is_removed(self, upload_id: str) -> bool:
@@ -258,18 +260,24 @@ class Arrivals:
             )
             return session.scalars(query).first() is not None
 
-    def _pixel_digest(self, upload_id: str) -> str | None:
-        """Digest an original from its pixel data on; None where it cannot be found."""
+    def _kept_pixel_digest(self, upload_id: str, site: str) -> str | None:
+        with self._database.read() as session:
+            query = select(ArrivedInstanceRow.stored_sha256).where(ArrivedInstanceRow.upload_id == upload_id)
+            sha256 = session.scalars(query).first()
+        return None if sha256 is None else self._pixel_digest(upload_id, site, sha256)
+
+    def _pixel_digest(self, upload_id: str, site: str, sha256: str) -> str | None:
+        """Digest an original from its pixel data on; None where it cannot be found, or is not what was stored."""
         fetched = self._settings.spool_dir / f"{secrets.token_hex(16)}.compared"
         path = self._store.local_path(original_key(upload_id))
         try:
             if path is None:
                 path = self._store.fetch(original_key(upload_id), fetched)
-            with SealedReader(path, self._key) as reader:
+            with SealedReader(path, self._key, original_name(upload_id, site), sha256) as reader:
                 file = io.BufferedReader(reader, HEAD_BYTES)
                 skip_to_pixels(file)
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        except (InstanceRefused, *MALFORMED):
+        except (InstanceRefused, SealBrokenError, *MALFORMED):
             return None
         finally:
             fetched.unlink(missing_ok=True)

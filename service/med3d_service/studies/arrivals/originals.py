@@ -11,19 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from med3d_service.storage.sealed import SealedWriter
+from med3d_service.studies.original_names import original_key, original_name
 from med3d_store.object_store import ObjectStore, StoredObject
 
 RESERVED_AT_ONCE = 64
-
-
-def original_key(upload_id: str) -> str:
-    """The object key of one sealed container."""
-    return f"originals/{upload_id}"
-
-
-def upload_of(key: str) -> str:
-    """The upload id of an object key."""
-    return key.removeprefix("originals/")
 
 
 @dataclass(frozen=True)
@@ -57,14 +48,16 @@ class Originals:
         self._places: deque[_Place] = deque()
 
     @contextmanager
-    def sealing(self) -> Iterator[SealedOriginal]:
-        """Give a writer for one instance; what is not stored in the block leaves nothing behind."""
+    def sealing(self, site: str) -> Iterator[SealedOriginal]:
+        """Give a writer for one instance of ``site``; what is not stored in the block leaves nothing behind."""
         place = self._place()
         if place is None:
             path, upload_id = self._spool_dir / f"{secrets.token_hex(16)}.instance", str(uuid.uuid4())
-            original = SealedOriginal(upload_id, SealedWriter(path, self._key))
+            writer = SealedWriter(path, self._key, original_name(upload_id, site))
         else:
-            original = SealedOriginal(place.upload_id, SealedWriter(place.path, self._key, flags=0))
+            upload_id = place.upload_id
+            writer = SealedWriter(place.path, self._key, original_name(upload_id, site), flags=0)
+        original = SealedOriginal(upload_id, writer)
         try:
             yield original
         except BaseException:

@@ -25,10 +25,10 @@ from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow, Arriv
 from med3d_service.storage.copy_states import ANY, CopyStatus, move_copy
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow, UploadRow
-from med3d_service.studies.arrivals.originals import original_key
 from med3d_service.studies.arrivals.repairing import standing_after_repair
 from med3d_service.studies.arrivals.states import ArrivalStatus, mark_settled
 from med3d_service.studies.counting import in_words
+from med3d_service.studies.original_names import original_key
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 
 log = structlog.get_logger()

@@ -66,13 +66,13 @@ class _FormParts:
 class StudyForm:
     """Takes the body piece by piece; ``finish`` gives the fields and the received study, ``discard`` leaves nothing.
 
-    Raises ServiceError as soon as something is wrong.
+    ``site``: whose study it is; it is sealed as that. Raises ServiceError as soon as something is wrong.
     """
 
-    def __init__(self, header: str, spool_dir: Path, key: bytes, meter: Meter) -> None:
+    def __init__(self, header: str, spool_dir: Path, key: bytes, site: str, meter: Meter) -> None:
         try:
             boundary = content_type(header, b"multipart/form-data")[b"boundary"]
-            self._files = FormFiles(spool_dir, key, meter)
+            self._files = FormFiles(spool_dir, key, site, meter)
             self._parts = _FormParts(self._files)
             self._meter = meter
             most_parts = meter.limits.files + len(SubmittedFields.__dataclass_fields__)

@@ -9,7 +9,7 @@ from pathlib import Path
 from med3d_contract.archives import FileSink, unpack
 from med3d_contract.content import Content
 from med3d_service.problems import ServiceError
-from med3d_service.storage.sealed import SealedReader, SealedWriter
+from med3d_service.storage.sealed import ObjectName, SealedReader, SealedWriter
 from med3d_service.studies.uploads.limits import Meter, archive_faults_told
 from med3d_service.studies.uploads.receiving import JudgedFile, ReceivedStudy, StudyFiles, begin_image
 
@@ -23,13 +23,15 @@ class _SpooledArchive:
         self._key = key
         self._content = content
         self._files = files
-        self._spooled = SealedWriter(spool_dir / f"{secrets.token_hex(16)}.archive", key)
+        path = spool_dir / f"{secrets.token_hex(16)}.archive"
+        self._name = ObjectName("archive", path.name, site="")
+        self._spooled = SealedWriter(path, key, self._name)
         self.write = self._spooled.write
         self.discard = self._spooled.discard
 
     def close(self) -> None:
         self._spooled.close()
-        sealed = SealedReader(self._spooled.path, self._key)
+        sealed = SealedReader(self._spooled.path, self._key, self._name, sha256=None)
         with io.BufferedReader(sealed, 1 << 16) as archive, archive_faults_told():
             unpack(archive, self._spooled.size_bytes, self._content, self._files)
         self.discard()
@@ -38,10 +40,10 @@ class _SpooledArchive:
 class FormFiles:
     """The ``files`` parts of one form. ``finish`` refuses a form of which nothing was recognised."""
 
-    def __init__(self, spool_dir: Path, key: bytes, meter: Meter) -> None:
+    def __init__(self, spool_dir: Path, key: bytes, site: str, meter: Meter) -> None:
         self._spool_dir = spool_dir
         self._key = key
-        self._files = StudyFiles(spool_dir, key, meter)
+        self._files = StudyFiles(spool_dir, key, site, meter)
         self._archive: _SpooledArchive | None = None
         self._recognised = False  # a part that is DICOM, NIfTI or an archive
         self._unknown_codes: list[str] = []

@@ -1,6 +1,7 @@
 """One upload on its way to the store: files are told apart, digested and sealed into one container, as they come."""
 
 import secrets
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from med3d_contract.identity import study_digest
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedWriter
 from med3d_service.studies.identity import Digester, InflatedDigest, Inflater, TailDigest
+from med3d_service.studies.original_names import original_name
 from med3d_service.studies.uploads.limits import Meter
 
 
@@ -26,8 +28,9 @@ class ReceivedInstance:
 
 @dataclass(frozen=True)
 class ReceivedStudy:
-    """A whole upload, sealed in ``container`` on the local disk."""
+    """A whole upload, sealed in ``container`` on the local disk, under the name of ``upload_id``."""
 
+    upload_id: str
     digest: str
     instances: tuple[ReceivedInstance, ...]
     files: int
@@ -39,9 +42,11 @@ class ReceivedStudy:
 class StudyFiles:
     """The files of one upload. Non-images are skipped and counted; they are part of no study."""
 
-    def __init__(self, spool_dir: Path, key: bytes, meter: Meter) -> None:
+    def __init__(self, spool_dir: Path, key: bytes, site: str, meter: Meter) -> None:
         self.meter = meter
-        self.writer = SealedWriter(spool_dir / f"{secrets.token_hex(16)}.upload", key)
+        self._upload_id = str(uuid.uuid4())
+        name = original_name(self._upload_id, site)
+        self.writer = SealedWriter(spool_dir / f"{secrets.token_hex(16)}.upload", key, name)
         self._instances: dict[str, ReceivedInstance] = {}
         self._skipped: list[str] = []
         self._files = 0
@@ -70,6 +75,7 @@ class StudyFiles:
             raise ServiceError("empty_upload")
         self.writer.close()
         return ReceivedStudy(
+            upload_id=self._upload_id,
             # An upload without a single image is a study, too: it will be refused, and sent again it is the same.
             digest=study_digest(self._instances or self._skipped),
             instances=tuple(self._instances.values()),

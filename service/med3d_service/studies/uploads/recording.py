@@ -16,6 +16,7 @@ from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
+from med3d_service.studies.original_names import original_key
 from med3d_service.studies.uploads.damaged import is_damaged, replace_originals
 from med3d_service.studies.uploads.fields import SubmittedFields
 from med3d_service.studies.uploads.receiving import ReceivedStudy
@@ -93,9 +94,9 @@ class StudyRecorder:
     def _store_originals(self, received: ReceivedStudy) -> UploadRow | None:
         if not received.instances:
             return None
-        upload_id = str(uuid.uuid4())
-        stored = self._store.put_file(f"originals/{upload_id}", received.container, sha256=received.container_sha256)
-        return UploadRow(id=upload_id, key=stored.key, sha256=stored.sha256, stored_bytes=stored.size_bytes)
+        key = original_key(received.upload_id)
+        stored = self._store.put_file(key, received.container, sha256=received.container_sha256)
+        return UploadRow(id=received.upload_id, key=stored.key, sha256=stored.sha256, stored_bytes=stored.size_bytes)
 
     def _insert(self, session: Session, site: str, received: ReceivedStudy, upload: UploadRow | None) -> StudyRow:
         now = session.execute(select(db_now())).scalar_one()

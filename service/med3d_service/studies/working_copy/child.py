@@ -23,6 +23,7 @@ from typing import Any
 from med3d_contract.ages import AgeReading, agreed_age, read_age, storable_age
 from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_service.storage.sealed import SealBrokenError, SealedReader
+from med3d_service.studies.original_names import original_name
 from med3d_service.studies.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
 from med3d_service.studies.working_copy.messages import (
     IDENTIFYING,
@@ -82,8 +83,10 @@ def copy_study(job: Job) -> Report:
     key = bytes.fromhex(job.container_key.get_secret_value())
     with tarfile.open(job.target, "w") as tar:
         for number, members in groupby(job.members, attrgetter("container")):
-            with SealedReader(Path(job.containers[number]), key) as container:
-                buffered = io.BufferedReader(container, 1 << 20)
+            container = job.containers[number]
+            name = original_name(container.upload_id, container.site)
+            with SealedReader(Path(container.path), key, name, container.sha256) as sealed:
+                buffered = io.BufferedReader(sealed, 1 << 20)
                 for member in members:
                     buffered.seek(member.offset_bytes)
                     data = buffered.read(member.size_bytes)

@@ -27,6 +27,7 @@ from med3d_service.studies.working_copy.messages import (
     PATIENTS,
     SERIES_DESCRIPTIONS,
     STUDY_ATTRIBUTES,
+    Container,
     Finding,
     Job,
     Limits,
@@ -34,6 +35,8 @@ from med3d_service.studies.working_copy.messages import (
     Report,
 )
 from med3d_service.studies.working_copy.sandbox import Sandbox
+from med3d_service.trust.audit import AuditTrail
+from med3d_service.trust.audit.alerts import alert
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore
 
 log = structlog.get_logger()
@@ -65,6 +68,7 @@ class StudyToCopy:
 
     study_id: str
     claim: int
+    site: str
     digest: str
     uploads: tuple[UploadRow, ...]
     members: tuple[Member, ...]
@@ -91,13 +95,14 @@ class Courier:
         database: Database,
         store: ObjectStore,
         vault: IdentifierVault,
+        trail: AuditTrail,
         broker: Broker,
         sandbox: Sandbox,
     ) -> None:
         self.sandbox = sandbox
         self._settings, self._keys = settings, keys
         self._database, self._store, self._vault = database, store, vault
-        self._broker = broker
+        self._trail, self._broker = trail, broker
 
     def copy_next(self) -> bool:
         """Make the working copy of one study; whether there was one to make."""
@@ -200,7 +205,7 @@ class Courier:
         target.unlink(missing_ok=True)
         return Job.model_validate(
             {
-                "containers": [str(self._container(upload, fetched)) for upload in study.uploads],
+                "containers": [self._container(study, upload, fetched) for upload in study.uploads],
                 "container_key": keys.originals.hex(),
                 "uid_key": keys.uids.hex(),
                 "members": study.members,
@@ -208,14 +213,13 @@ class Courier:
             }
         )
 
-    def _container(self, upload: UploadRow, fetched: Path) -> Path:
-        """In place where the store is a folder, for its seal is its own check; else fetched."""
-        store = self._store
-        local = store.local_path(upload.key)
-        if local is not None:
-            return local
-        fetched.mkdir(mode=0o700, exist_ok=True)
-        return store.fetch(upload.key, fetched / upload.id, upload.sha256)
+    def _container(self, study: StudyToCopy, upload: UploadRow, fetched: Path) -> Container:
+        """In place where the store is a folder, else fetched; the child holds it against the name and the digest."""
+        path = self._store.local_path(upload.key)
+        if path is None:
+            fetched.mkdir(mode=0o700, exist_ok=True)
+            path = self._store.fetch(upload.key, fetched / upload.id, upload.sha256)
+        return Container(path=str(path), upload_id=upload.id, site=study.site, sha256=upload.sha256)
 
     def _keep(self, study: StudyToCopy, report: Report, target: Path) -> None:
         if not self._renew(study):  # before the object of whoever overtook us is written over
@@ -261,6 +265,8 @@ class Courier:
                 raise OvertakenError
             self._keep_identity(session, study, report)
             refuse_study(session, study.study_id, refusal)
+            if report.finding is Finding.ORIGINAL_DAMAGED:
+                alert(self._trail, session, "courier", report.finding, "study", study.study_id)
         log.info("study_refused", study_id=study.study_id, code=refusal.code)
 
 
@@ -278,7 +284,15 @@ def _to_copy(session: Session, study: StudyRow) -> StudyToCopy:
         Member(container=places[row.upload_id], kind=row.kind, offset_bytes=row.offset_bytes, size_bytes=row.size_bytes)
         for row, _ in found
     )
-    return StudyToCopy(study.id, study.working_claim, study.digest, tuple(uploads.values()), members, _preset(study))
+    return StudyToCopy(
+        study.id,
+        study.working_claim,
+        study.site,
+        study.digest,
+        uploads=tuple(uploads.values()),
+        members=members,
+        refusal=_preset(study),
+    )
 
 
 def _preset(study: StudyRow) -> Refusal | None:

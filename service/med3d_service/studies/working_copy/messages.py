@@ -54,10 +54,19 @@ class Member(Frozen):
     size_bytes: int
 
 
+class Container(Frozen):
+    """A sealed container of originals: where it lies here, the name that it opens under, and its recorded digest."""
+
+    path: str
+    upload_id: str
+    site: str
+    sha256: str
+
+
 class Job(Frozen):
     """One study to copy. The keys travel through the pipe alone, never by command line or environment."""
 
-    containers: tuple[str, ...]
+    containers: tuple[Container, ...]
     container_key: SecretStr
     uid_key: SecretStr
     members: tuple[Member, ...]

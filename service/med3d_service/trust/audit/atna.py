@@ -22,11 +22,13 @@ EVENTS = {
     Action.ENTER: ("110114", "User Authentication", "E"),
     Action.SECURE: ("110113", "Security Alert", "E"),
     Action.AUDIT: ("110101", "Audit Log Used", "R"),
+    Action.ALERT: ("110113", "Security Alert", "E"),
 }
 TYPES = {
     # CID 401
     Action.ENTER: ("110122", "Login"),
     Action.SECURE: ("110137", "User Security Attributes Changed"),
+    Action.ALERT: ("110135", "Object Security Attributes Changed"),
 }
 OUTCOMES = {Outcome.DONE: "0", Outcome.FAILED: "4", Outcome.DENIED: "8"}
 """EventOutcomeIndicator: success, minor failure (to be repeated), serious failure (turned away)."""

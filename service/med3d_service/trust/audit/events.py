@@ -23,6 +23,8 @@ class Action(StrEnum):
     """Keys and grants were changed."""
     AUDIT = "audit"
     """The trail itself was exported or shortened."""
+    ALERT = "alert"
+    """What is stored is not what was written."""
 
 
 class Outcome(StrEnum):

@@ -21,6 +21,7 @@ from med3d_service.storage.arrival_tables import ArrivedInstanceRow
 from med3d_service.storage.sealed import SealedReader
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow
 from med3d_service.studies.arrivals.arrivals import InstanceRefused, StoreFull
+from med3d_service.studies.original_names import original_name
 from med3d_service.studies.own_objects import own_uid
 from rig.service.arriving import SOURCE, Intake, saved, slices
 from rig.service.parts import migrated
@@ -46,7 +47,9 @@ def test_an_instance_is_kept_sealed_and_can_be_read_back(intake):
     [row] = rows(intake, ArrivedInstanceRow)
     path = intake.store.local_path(f"originals/{row.upload_id}")
     assert b"DICM" not in path.read_bytes()
-    with SealedReader(path, intake.keys.originals) as reader:
+    with SealedReader(
+        path, intake.keys.originals, original_name(row.upload_id, "default"), row.stored_sha256
+    ) as reader:
         assert reader.read(row.size_bytes + 1) == file
     assert intake.spooled() == []
 

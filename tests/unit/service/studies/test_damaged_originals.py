@@ -1,21 +1,26 @@
 """What the store holds of a study has been altered or has gone: a fault with a name, and two ways to mend it."""
 
+import hashlib
 import shutil
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from med3d_service.custody.ledger import Ledger
 from med3d_service.custody.leftovers import Leftovers
 from med3d_service.processes.api import compose
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.starting import requeue
+from med3d_service.storage.sealed import SealedReader
 from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
+from med3d_service.studies.original_names import original_name
 from med3d_service.studies.uploads.form import StudyForm
 from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.working_copy.courier import sandbox_of
+from med3d_service.trust.audit.tables import AuditRow
 from rig.dicom.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from rig.service.couriers import courier_of
+from rig.service.earlier import sealed_nameless
 from rig.service.parts import migrated
 from rig.service.work import BUNDLE
 
@@ -38,11 +43,11 @@ def courier(service):
     made.sandbox.close()
 
 
-def send(service):
+def send(service, body=STUDY):
     form = StudyForm(
-        CONTENT_TYPE, service.settings.spool_dir, service.keys.originals, Meter(Limits.of(service.settings))
+        CONTENT_TYPE, service.settings.spool_dir, service.keys.originals, "default", Meter(Limits.of(service.settings))
     )
-    form.write(STUDY)
+    form.write(body)
     taken = service.recorder.record("default", *form.finish())
     form.discard()
     return taken
@@ -111,3 +116,73 @@ def test_a_study_whose_original_is_damaged_is_taken_once_more_when_it_is_sent_ag
     assert ledger(service) == {}
     Leftovers(service.settings, service.database, service.store).remove()
     assert len(list(service.store.list("originals"))) == 1, "the damaged container went"
+
+
+# --- swapped ---
+
+OTHER = files_form(("study.zip", zip_of(named(dicom_files(series="other", PatientID="P-2", StudyInstanceUID="1.2.9")))))
+
+
+def uploads(service):
+    with service.database.read() as session:
+        return list(session.scalars(select(UploadRow).order_by(UploadRow.id)))
+
+
+def path_of(service, upload):
+    return service.store.local_path(upload.key)
+
+
+def swap(service):
+    first, second = (path_of(service, upload) for upload in uploads(service))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def record_what_lies_there(service):
+    """What a writer of the database would do for the store's."""
+    with service.database.write() as session:
+        for upload in uploads(service):
+            sha256 = hashlib.sha256(path_of(service, upload).read_bytes()).hexdigest()
+            session.execute(update(UploadRow).where(UploadRow.id == upload.id).values(sha256=sha256))
+
+
+def as_earlier_releases_sealed(service):
+    key = service.keys.originals
+    for upload in uploads(service):
+        path = path_of(service, upload)
+        with SealedReader(path, key, original_name(upload.id, "default"), upload.sha256) as reader:
+            plaintext = reader.readall()
+        sealed_nameless(path, plaintext, key)
+    record_what_lies_there(service)
+
+
+def test_two_swapped_originals_never_reach_a_worker(service, courier):
+    runs = [send(service).run_id, send(service, OTHER).run_id]
+    swap(service)
+    record_what_lies_there(service)
+    while courier.copy_next():
+        pass
+    assert [run_of(service, run_id).failure["code"] for run_id in runs] == ["original_damaged"] * 2
+    assert list(service.store.list("working")) == []
+    with service.database.read() as session:
+        alerts = session.scalars(select(AuditRow.detail).where(AuditRow.action == "alert")).all()
+    assert alerts == ['{"code":"original_damaged"}'] * 2
+
+
+def test_originals_of_an_earlier_release_are_copied_as_long_as_they_are_the_recorded_ones(service, courier):
+    runs = [send(service).run_id, send(service, OTHER).run_id]
+    as_earlier_releases_sealed(service)
+    while courier.copy_next():
+        pass
+    assert [run_of(service, run_id).status for run_id in runs] == ["queued"] * 2
+    assert len(list(service.store.list("working"))) == 2
+
+
+def test_swapped_originals_of_an_earlier_release_are_not_the_recorded_ones(service, courier):
+    runs = [send(service).run_id, send(service, OTHER).run_id]
+    as_earlier_releases_sealed(service)
+    swap(service)
+    while courier.copy_next():
+        pass
+    assert [run_of(service, run_id).failure["code"] for run_id in runs] == ["original_damaged"] * 2

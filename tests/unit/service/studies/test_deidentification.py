@@ -20,9 +20,10 @@ from pydicom.tag import Tag
 from med3d_contract.ages import stored_age
 from med3d_pipeline.reading.dicom_headers import read_planes
 from med3d_service.storage.sealed import SealedWriter
+from med3d_service.studies.original_names import original_name
 from med3d_service.studies.working_copy.child import copy_study
 from med3d_service.studies.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
-from med3d_service.studies.working_copy.messages import Finding, Job, Member
+from med3d_service.studies.working_copy.messages import Container, Finding, Job, Member
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from med3d_service.studies.working_copy.vocabulary import DESCRIPTIONS, known_agent, known_description, known_sequence
 from rig.dicom.series import enhanced_dataset, head_like, ras_affine, slice_datasets
@@ -337,7 +338,7 @@ FILE = dicom_files(1)[0]
 
 def copy(tmp_path, files, kind="dicom"):
     """Run a job as the child does; its report and the tar's members."""
-    writer = SealedWriter(tmp_path / "container", KEY)
+    writer = SealedWriter(tmp_path / "container", KEY, original_name("1", "here"))
     members = []
     for data in files:
         members.append(Member(kind=kind, offset_bytes=writer.size_bytes, size_bytes=len(data)))
@@ -345,7 +346,11 @@ def copy(tmp_path, files, kind="dicom"):
     writer.close()
     target = tmp_path / "copy.tar"
     job = Job(
-        containers=(str(writer.path),), container_key=KEY.hex(), uid_key=KEY.hex(), members=members, target=str(target)
+        containers=(Container(path=str(writer.path), upload_id="1", site="here", sha256=writer.sha256),),
+        container_key=KEY.hex(),
+        uid_key=KEY.hex(),
+        members=members,
+        target=str(target),
     )
     report = copy_study(job)
     if not target.exists():

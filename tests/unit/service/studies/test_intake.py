@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from med3d_contract.content import HEAD_BYTES, Content
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedReader
+from med3d_service.studies.original_names import original_name
 from med3d_service.studies.uploads.form import StudyForm
 from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.uploads.receiving import JudgedFile
@@ -38,7 +39,7 @@ SMALL = Limits(upload_bytes=64 * MIB, unpacked_bytes=256 * MIB, unpack_ratio=50.
 
 def receive(spool_dir, body, limits=SMALL, piece_bytes=1 << 20):
     """Run a body through a form; the fields and the study."""
-    form = StudyForm(CONTENT_TYPE, spool_dir, KEY, Meter(limits))
+    form = StudyForm(CONTENT_TYPE, spool_dir, KEY, "default", Meter(limits))
     try:
         for start in range(0, len(body), piece_bytes):
             form.write(body[start : start + piece_bytes])
@@ -61,7 +62,7 @@ def study_of(spool_dir, *files, **fields):
 
 def stored(study):
     """The originals, as they can be read back."""
-    with SealedReader(study.container, KEY) as container:
+    with SealedReader(study.container, KEY, original_name(study.upload_id, "default"), None) as container:
         plaintext = io.BufferedReader(container).read()
     return [plaintext[one.offset_bytes : one.offset_bytes + one.size_bytes] for one in study.instances]
 
@@ -113,7 +114,7 @@ def test_files_that_are_no_images_are_counted_and_not_kept(tmp_path):
     files = named(dicom_files(2)) | {"README.txt": b"hello", "study/.DS_Store": b"\0" * 50}
     study = study_of(tmp_path, ("s.zip", zip_of(files)))
     assert (study.files, study.skipped_files, len(study.instances)) == (4, 2, 2)
-    with SealedReader(study.container, KEY) as container:
+    with SealedReader(study.container, KEY, original_name(study.upload_id, "default"), None) as container:
         assert b"hello" not in io.BufferedReader(container).read()
 
 
@@ -125,7 +126,7 @@ def test_an_archive_without_images_is_a_study_without_instances(tmp_path):
 def test_nothing_of_the_originals_lies_readable_on_the_disk(tmp_path):
     secret = "DOE^JANE-SECRET"
     files = dicom_files(2, PatientName=secret)
-    form = StudyForm(CONTENT_TYPE, tmp_path, KEY, Meter(SMALL))
+    form = StudyForm(CONTENT_TYPE, tmp_path, KEY, "default", Meter(SMALL))
     form.write(files_form(("jane.zip", zip_of(named(files))))[:-40])
     on_disk = b"".join(path.read_bytes() + path.name.encode() for path in tmp_path.iterdir())
     assert on_disk
@@ -317,14 +318,14 @@ def test_ages_from_0_to_120_are_taken(tmp_path, age):
 @pytest.mark.parametrize("content_type", ["", "application/json", "multipart/form-data", "multipart/mixed; boundary=x"])
 def test_a_body_that_is_no_form_is_refused_before_it_is_read(tmp_path, content_type):
     with pytest.raises(ServiceError) as caught:
-        StudyForm(content_type, tmp_path, KEY, Meter(SMALL))
+        StudyForm(content_type, tmp_path, KEY, "default", Meter(SMALL))
     assert caught.value.code == "not_multipart"
 
 
 def test_a_zip_bomb_is_stopped_by_its_ratio_long_before_it_is_unpacked(tmp_path):
     bomb = zip_of({"a.dcm": DICOM[:132] + bytes(80 * MIB)})
     counted = Meter(SMALL)
-    form = StudyForm(CONTENT_TYPE, tmp_path, KEY, counted)
+    form = StudyForm(CONTENT_TYPE, tmp_path, KEY, "default", counted)
     with pytest.raises(ServiceError) as caught:
         form.write(files_form(("a.zip", bomb)))
     form.discard()
@@ -397,7 +398,7 @@ def test_a_hundred_thousand_entries_are_refused_by_their_count_alone(tmp_path):
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 100, 100, len(directory), 0, 0)  # it says 100
     body = files_form(("a.zip", b"PK\x03\x04" + bytes(26) + directory + end))
     meter = Meter(Limits(64 * MIB, 256 * MIB, 50.0, 50_000))
-    form = StudyForm(CONTENT_TYPE, tmp_path, KEY, meter)
+    form = StudyForm(CONTENT_TYPE, tmp_path, KEY, "default", meter)
     with pytest.raises(ServiceError) as caught:
         form.write(body)
     form.discard()

@@ -53,7 +53,7 @@ class Service:
             register_bundles(session, [BUNDLE])
 
     def post(self, number):
-        form = StudyForm(CONTENT_TYPE, self.settings.spool_dir, self._key, Meter(Limits.of(self.settings)))
+        form = StudyForm(CONTENT_TYPE, self.settings.spool_dir, self._key, "default", Meter(Limits.of(self.settings)))
         form.write(files_form(("study.zip", zip_of(named(dicom_files(series=f"posted-{number}"))))))
         return self.recorder.record("default", *form.finish()).study_id
 

@@ -28,7 +28,7 @@ def named(name):
 
 def in_form(tmp_path, body, limits=LIMITS):
     """What a form says of a body."""
-    form = StudyForm(CONTENT_TYPE, tmp_path, b"k" * 32, Meter(limits))
+    form = StudyForm(CONTENT_TYPE, tmp_path, b"k" * 32, "default", Meter(limits))
     try:
         for start in range(0, len(body), MIB):
             form.write(body[start : start + MIB])
@@ -116,7 +116,7 @@ def test_an_archive_that_is_unpacked_leaves_it_alone_too(tmp_path):
                 raise ServiceError("disk_full")
 
     archive = zip_of({"large": bytes(2 * LOOKED_EVERY_BYTES)})
-    form = StudyForm(CONTENT_TYPE, tmp_path, b"k" * 32, FillsUp(LIMITS))
+    form = StudyForm(CONTENT_TYPE, tmp_path, b"k" * 32, "default", FillsUp(LIMITS))
     with pytest.raises(ServiceError, match="disk_full"):
         form.write(files_form(("a.zip", archive)))
     form.discard()
