@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.reading.code_streams import FrameSize, declared_size
 from med3d_pipeline.reading.dicom_elements import MALFORMED
 from med3d_pipeline.reading.dicom_files import TooLargeError, data_set_start, read_dicom
 from med3d_pipeline.reading.dicom_headers import tolerant_reading
@@ -60,8 +62,8 @@ def read_stack(planes: Sequence[Plane], geometry: StackGeometry) -> tuple[Volume
     instance belong to the stack, their numbers count too. Padded pixels (PixelPaddingValue) hold the lowest value that
     any other pixel of the volume has: nothing was measured there.
 
-    Raises InputRefused with too_large, no_pixel_data, truncated_pixel_data, undecodable_pixel_data or
-    several_acquisitions.
+    Raises InputRefused with too_large, no_pixel_data, truncated_pixel_data, undecodable_pixel_data,
+    compressed_size_disagrees or several_acquisitions.
     """
     columns, rows, slices = geometry.shape
     if columns * rows * slices > MAX_VOXELS:
@@ -137,11 +139,31 @@ def _decode(data: bytes, frames: Sequence[int]) -> Iterator[_Pixels]:
         if "PixelData" not in dataset or not dataset.PixelData:
             raise InputRefused("no_pixel_data", "The images hold no pixel data. Send the complete images.")
         padding = stored_padding(dataset)
-        decoder = get_decoder(_transfer_syntax(dataset))
+        syntax = _transfer_syntax(dataset)
+        _require_stated_size(dataset, syntax, frames)
+        decoder = get_decoder(syntax)
         for pixels, _ in decoder.iter_array(dataset, indices=list(frames), raw=True):
             yield _Pixels(pixels, padding)
     except (*MALFORMED, RuntimeError) as error:
         raise undecodable() from error
+
+
+def _require_stated_size(dataset: FileDataset, syntax: UID, frames: Sequence[int]) -> None:
+    """Raise InputRefused where a compressed frame declares another size than the header: before any codec sees it."""
+    stated = FrameSize(dataset.Columns, dataset.Rows, dataset.get("SamplesPerPixel") or 1)
+    if stated.columns * stated.rows * stated.samples > MAX_VOXELS:
+        raise _too_large_image()
+    if not syntax.is_encapsulated:
+        return
+    offsets = None
+    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
+        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    count = int(dataset.get("NumberOfFrames") or 1)
+    for frame in frames:
+        stream = get_frame(dataset.PixelData, frame, number_of_frames=count, extended_offsets=offsets)
+        declared = declared_size(stream, syntax, stated)
+        if declared != stated:
+            raise _size_disagrees(declared, stated)
 
 
 def _transfer_syntax(dataset: FileDataset) -> UID:
@@ -172,6 +194,26 @@ def _rescaled(pixels: _Pixels, plane: Plane) -> np.ndarray:
     if plane.rescale_intercept != 0:
         values += np.float32(plane.rescale_intercept)
     return values
+
+
+def _too_large_image() -> InputRefused:
+    return InputRefused(
+        "too_large",
+        f"One image has more than {MAX_VOXELS // 10**6} million pixels. Send a head scan at its usual resolution.",
+    )
+
+
+def _size_disagrees(declared: FrameSize, stated: FrameSize) -> InputRefused:
+    return InputRefused(
+        "compressed_size_disagrees",
+        f"The compressed pixel data of at least one image is {_described(declared)} by its own header, and "
+        f"{_described(stated)} by the DICOM header; it was not decoded. Export the series again from the PACS, best "
+        "uncompressed.",
+    )
+
+
+def _described(size: FrameSize) -> str:
+    return f"{size.columns} x {size.rows} pixels" + (f" of {size.samples} samples" if size.samples != 1 else "")
 
 
 def truncated() -> InputRefused:

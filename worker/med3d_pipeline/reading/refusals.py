@@ -25,6 +25,7 @@ READING_CODES: tuple[str, ...] = (
     "no_pixel_data",
     "truncated_pixel_data",
     "undecodable_pixel_data",
+    "compressed_size_disagrees",
     "too_large",
     "series_uid_per_slice",
     "invalid_geometry",
