@@ -14,7 +14,7 @@ from med3d_service.custody.ledger import ACCOUNTS, Ledger
 from med3d_service.custody.ledger.tables import LedgerCheckRow
 from med3d_service.runs import transitions
 from med3d_service.runs.enqueuing import enqueue
-from med3d_service.storage.tables import AttemptRow, BundleRow, RunEventRow, RunRow, StudyRow
+from med3d_service.storage.tables import AttemptRow, BundleRow, ReportRow, RunEventRow, RunRow, StudyRow
 from rig.processes.waiting import wait_until
 from rig.service.arriving import slices
 from rig.service.cohorts import new_cohort
@@ -207,8 +207,21 @@ def test_a_tensor_that_a_run_waits_with_is_missed(books):
     assert books.check().balances
 
 
+def test_a_report_that_is_gone_or_was_altered_is_found(books):
+    run_id = add_run(books.database, working_status="waiting")
+    stored = books.store.put(f"reports/{run_id}/sr.1", b"sealed")
+    with books.database.write() as session:
+        row = {"run_id": run_id, "kind": "sr", "key": stored.key, "sha256": stored.sha256, "stored_bytes": 6}
+        session.add(ReportRow(**row))
+    assert books.check(digests=True).counts.keys() & {"report_missing", "report_altered"} == set()
+    books.store.put(stored.key, b"other!")
+    assert books.check(digests=True).counts["report_altered"] == 1
+    books.store.delete(stored.key)
+    assert books.check().counts["report_missing"] == 1
+
+
 def test_every_code_has_its_test():
-    by_the_store = {code for code in ACCOUNTS if code.startswith(("original", "working_copy", "tensor"))}
+    by_the_store = {code for code in ACCOUNTS if code.startswith(("original", "working_copy", "tensor", "report"))}
     assert FAULTS.keys() | by_the_store == ACCOUNTS.keys()
 
 
