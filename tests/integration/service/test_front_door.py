@@ -7,7 +7,7 @@ import httpx
 import psutil
 import pytest
 
-from med3d_service.api.door.protocol import LARGEST_HEAD, MOST_HEADERS
+from med3d_service.api.door.protocol import LARGEST_HEAD, MOST_AHEAD, MOST_HEADERS
 from rig.processes.floods import flood
 from rig.processes.service import Processes
 
@@ -133,6 +133,51 @@ def test_json_is_one_mib_at_most_and_more_is_not_waited_for(service):
     chunked = service.client.post("/cohorts", content=iter([large[: MIB // 2]] * 3))
     assert (chunked.status_code, chunked.json()["code"]) == (413, "body_too_large")
     assert service.client.post("/cohorts", content=b'{"name": "' + b"a" * 1000 + b'"}').status_code == 422
+
+
+def whole_post(name, key, wish=""):
+    body = b'{"name": "%s"}' % name.encode()
+    head = f"POST /cohorts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n{wish}"
+    kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return (head + kind).encode(), body
+
+
+def test_a_wish_for_another_protocol_costs_a_request_nothing(service):
+    wish = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+    with connected(service) as connection:  # as Java's client asks, twice on one connection, the second in pieces
+        sent(connection, [b"".join(whole_post("wished-1", service.key, wish))])
+        sent(connection, whole_post("wished-2", service.key, wish))
+        sent(connection, [b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
+        answer = answer_of(connection)
+    assert [answer.count(b"HTTP/1.1 %d" % status) for status in (201, 200, 422)] == [2, 1, 0], answer
+    assert {"wished-1", "wished-2"} <= {one["name"] for one in service.client.get("/cohorts").json()["items"]}
+
+
+def test_a_wish_for_another_protocol_gets_past_no_bound(service):
+    wish = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    with connected(service) as connection:
+        sent(connection, [b"GET /healthz HTTP/1.1\r\n", wish, b"X-Long: " + b"a" * (LARGEST_HEAD + 1) + b"\r\n\r\n"])
+        assert status(answer_of(connection)) == b"431"
+    with connected(service) as connection:
+        sent(connection, [b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"])
+        assert status(answer_of(connection)) == b"400"
+
+
+@pytest.mark.parametrize("wish", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"])
+def test_some_requests_may_be_sent_ahead_but_not_thousands(service, wish):
+    one = b"GET /healthz HTTP/1.1\r\n" + wish + b"\r\n"
+    last = b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"
+    with connected(service) as connection:
+        sent(connection, [one * MOST_AHEAD + last])
+        assert answer_of(connection).count(b"HTTP/1.1 200") == MOST_AHEAD + 1
+    before_mib = memory_mib(service)
+    connections = [connected(service) for _ in range(20)]
+    for connection in connections:
+        sent(connection, [one * (200_000 // len(one))])
+    for connection in connections:
+        answer_of(connection)
+        connection.close()
+    assert memory_mib(service) - before_mib < 30
 
 
 def test_two_thousand_that_say_nothing_and_two_hundred_that_never_stop_shut_nobody_out(service):

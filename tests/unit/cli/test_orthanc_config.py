@@ -132,7 +132,10 @@ def test_the_peers_table_is_of_this_orthanc(folder, tmp_path):
         ({"a.json": '{"Med3d": {}}'}, "defines Med3d"),
         ({"a.json": '{"Name": '}, "not JSON as Orthanc reads it"),
         ({"a.json": "[]"}, "not JSON as Orthanc reads it"),
-        ({"a.json": '{"LuaScripts": "own.lua"}'}, "LuaScripts"),
+        ({"a.json": '{"LuaScripts": "own.lua"}'}, "LuaScripts in .* is no list"),
+        ({"a.json": '{"LuaScripts": null}'}, "LuaScripts in .* is no list"),
+        ({"a.json": '{"DicomWeb": "on"}'}, "DicomWeb in .* is no section"),
+        ({"a.json": '{"LuaScripts": [], "LuaScripts": ["own.lua"]}'}, "stands there twice"),
     ],
 )
 def test_what_cannot_be_changed_is_told(tmp_path, files, words):
@@ -164,3 +167,49 @@ def test_comments_keep_their_places():
     assert read_object(DEBIAN)["Name"] == "Orthanc /* not a remark */ // nor this"
     with pytest.raises(NotJsonError):
         put_into_list('{"a": 1}', "b", "c")
+
+
+def test_line_ends_marks_and_bytes_of_another_encoding_stay_as_they_are(folder):
+    text = DEBIAN.replace("PLUGINS", str(folder.parent / "plugins")).replace("\n", "\r\n")
+    before = b"\xef\xbb\xbf" + text.encode().replace(b"Orthanc /*", b"Kreiskrankenhaus M\xfcnster /*")
+    (folder / "orthanc.json").write_bytes(before)
+    write(folder)
+    inserted = f' "{folder / "med3d.lua"}"'.encode()
+    assert (folder / "orthanc.json").read_bytes().replace(inserted, b"") == before
+    assert (folder / "orthanc.json.before-med3d").read_bytes() == before
+
+
+def test_a_link_stays_a_link_and_its_file_is_changed(folder):
+    kept = folder.parent / "kept-elsewhere.json"
+    (folder / "orthanc.json").rename(kept)
+    (folder / "orthanc.json").symlink_to(kept)
+    write(folder)
+    assert (folder / "orthanc.json").is_symlink()
+    assert read_object(kept.read_text())["LuaScripts"] == [str(folder / "med3d.lua")]
+
+
+def test_what_is_kept_of_before_is_for_no_more_eyes_than_it_was(folder):
+    (folder / "orthanc.json").chmod(0o640)
+    write(folder)
+    for name in ("orthanc.json", "orthanc.json.before-med3d"):
+        assert (folder / name).stat().st_mode & 0o777 == 0o640, name
+
+
+def test_commas_after_last_items_and_folders_that_end_in_json_stop_nothing(folder):
+    (folder / "more.json").write_text('{"Name2": ", ]", "Peers": {"a": [1, 2, // last\n ], },}')
+    (folder / "old.json").mkdir()
+    (folder / "orthanc.json").write_text('{"LuaScripts": ["own.lua", ], "Plugins": [],}')
+    write(folder)
+    found = read_object((folder / "orthanc.json").read_text())
+    assert found["LuaScripts"] == [str(folder / "med3d.lua"), "own.lua"]
+
+
+def test_a_name_that_the_peers_file_cannot_hold_is_told(folder):
+    with pytest.raises(CommandError, match="no name for the peers' file"):
+        orthanc_config(folder, peer="my ward", secret_file=folder.parent / "hook.secret", systemd=folder)
+
+
+def test_a_file_of_ours_that_cannot_be_read_is_told(folder):
+    (folder / "med3d.env").mkdir()
+    with pytest.raises(CommandError, match=r"med3d\.env cannot be read"):
+        orthanc_config(folder, secret_file=folder.parent / "hook.secret", systemd=folder.parent / "systemd")

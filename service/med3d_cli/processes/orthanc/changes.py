@@ -12,10 +12,16 @@ from typing import Any
 
 from med3d_cli.errors import CommandError
 from med3d_cli.processes.orthanc.commented_json import NotJsonError, put_into_list, read_object
+from med3d_cli.processes.orthanc.exact_files import read_exactly
 
 OURS, SCRIPT, SECRET_FILE, DROP_IN = "med3d.json", "med3d.lua", "med3d.env", "med3d.conf"
 HOOK_VARIABLE = "MED3D_HOOK_SECRET"
 DICOMWEB_PLUGIN = "libOrthancDicomWeb.so"
+_KINDS: dict[str, tuple[type, str]] = {
+    "LuaScripts": (list, "list of scripts"),
+    "Plugins": (list, "list of files and folders"),
+    "DicomWeb": (dict, "section"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,23 +58,33 @@ def read_configuration(folder: Path) -> Configuration:
     if not folder.is_dir():
         raise CommandError(f"{folder} is no folder; Debian's Orthanc is configured in /etc/orthanc")
     for path in sorted(folder.glob("*.json")):
+        if path.is_dir():
+            continue
         try:
-            text = path.read_text()
+            text = read_exactly(path)
             settings = read_object(text)
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise CommandError(f"{path} cannot be read ({type(error).__name__}); try as root") from error
         except NotJsonError as error:
             raise CommandError(f"{path} is not JSON as Orthanc reads it: {error}") from error
         found.texts[path] = text
-        if path.name == OURS:
-            continue
-        for key in settings.keys() & found.defined_in.keys():
-            raise CommandError(f"{path} and {found.defined_in[key]} both define {key}: Orthanc does not start so")
-        found.settings.update(settings)
-        found.defined_in.update(dict.fromkeys(settings, path))
+        if path.name != OURS:
+            _take(found, path, settings)
     if "Med3d" in found.defined_in:
         raise CommandError(f"{found.defined_in['Med3d']} defines Med3d; take it out there, {OURS} is to hold it")
     return found
+
+
+def _take(found: Configuration, path: Path, settings: dict[str, Any]) -> None:
+    """Add the settings of one file. Raises CommandError for what Orthanc does not start with."""
+    for key in settings.keys() & found.defined_in.keys():
+        raise CommandError(f"{path} and {found.defined_in[key]} both define {key}: Orthanc does not start so")
+    for key in settings.keys() & _KINDS.keys():
+        kind, words = _KINDS[key]
+        if not isinstance(settings[key], kind):
+            raise CommandError(f"{key} in {path} is no {words}; make it one")
+    found.settings.update(settings)
+    found.defined_in.update(dict.fromkeys(settings, path))
 
 
 def changes_of(found: Configuration, hook: Hook) -> list[Change]:
@@ -85,7 +101,7 @@ def changes_of(found: Configuration, hook: Hook) -> list[Change]:
         try:
             wanted[lists_scripts] = put_into_list(found.texts[lists_scripts], "LuaScripts", str(script))
         except NotJsonError as error:
-            raise CommandError(f"LuaScripts in {lists_scripts} is no list of scripts; make it one") from error
+            raise CommandError(f"LuaScripts in {lists_scripts} cannot be added to: {error}") from error
     if "Plugins" not in found.defined_in:
         ours["Plugins"] = ["/usr/share/orthanc/plugins/"]
     wanted[found.folder / OURS] = json.dumps(ours, indent=2) + "\n"
@@ -93,9 +109,18 @@ def changes_of(found: Configuration, hook: Hook) -> list[Change]:
 
 
 def differing(wanted: dict[Path, str], *, secret: bool = False) -> list[Change]:
-    """Of files and their texts, those that are not there or not so."""
-    held = {path: path.read_text() if path.exists() else "" for path in wanted}
+    """Of files and their texts, those that are not there or not so. Raises CommandError."""
+    held = {path: _held(path) for path in wanted}
     return [Change(path, held[path], text, secret) for path, text in wanted.items() if held[path] != text]
+
+
+def _held(path: Path) -> str:
+    try:
+        return read_exactly(path)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read ({type(error).__name__}); try as root") from error
 
 
 def warnings_of(found: Configuration) -> list[str]:

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +20,11 @@ from med3d_cli.processes.orthanc.changes import (
     secret_changes,
     warnings_of,
 )
+from med3d_cli.processes.orthanc.exact_files import keep_before, write_in_place
 
 MIN_SECRET_CHARACTERS = 32
+PEER = re.compile(r"[A-Za-z0-9_-]+")
+"""A name that can stand in the peers' file as it is."""
 
 
 def orthanc_config(
@@ -34,6 +38,8 @@ def orthanc_config(
     systemd: Annotated[Path, typer.Option(help="Where systemd looks for drop-ins.")] = Path("/etc/systemd/system"),
 ) -> None:
     """Let an Orthanc call the hook: adds files of our own, and our script to the list of its scripts."""
+    if not PEER.fullmatch(peer):
+        raise CommandError(f"--peer {peer!r} is no name for the peers' file: letters, digits, - and _")
     hook, found = Hook(url.rstrip("/"), peer), read_configuration(folder.absolute())
     made = changes_of(found, hook)
     if write:
@@ -65,22 +71,13 @@ def _secret(path: Path) -> str:
 
 
 def _write(changes: list[Change]) -> None:
-    """Write each file beside its place, then into it; what was there before stays as NAME.before-med3d."""
+    """Write each file; what was there before stays as NAME.before-med3d."""
     for change in changes:
         path = change.path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            mode = path.stat().st_mode & 0o7777 if path.exists() else 0o600 if change.secret else 0o644
             if path.exists() and not change.secret:
-                path.with_name(f"{path.name}.before-med3d").write_text(change.before)
-            aside = path.with_name(f".{path.name}.part")
-            aside.unlink(missing_ok=True)
-            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-                os.fchmod(file.fileno(), mode)
-                if path.exists():
-                    os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
-                file.write(change.after)
-            aside.replace(path)
+                keep_before(path)
+            write_in_place(path, change.after, 0o600 if change.secret else 0o644)
         except OSError as error:
             raise CommandError(f"{path} cannot be written: {os.strerror(error.errno or 0)}; try as root") from error
         typer.echo(f"{path}")
@@ -94,7 +91,7 @@ def _show(change: Change) -> None:
     if change.path.suffix == ".lua":
         return
     lines = difflib.unified_diff(change.before.splitlines(), change.after.splitlines(), n=1, lineterm="")
-    typer.echo("\n".join(list(lines)[2:]))
+    typer.echo("\n".join(list(lines)[2:]).encode("utf-8", "replace").decode())
 
 
 def _say_what_is_left(made: list[Change], write: bool) -> None:

@@ -22,12 +22,18 @@ MOST_HEADERS = 100
 LARGEST_HEAD = 64 * 1024
 LARGEST_READ = 256 * 1024
 """What asyncio hands over at once: a header that is not whole is looked at after this much more."""
+MOST_AHEAD = 16
+"""Requests that may be sent before those before them are answered: 256 KiB of heads are 10,000 of them."""
 LINGER_S = 2.0
 LARGEST_REST = 16 * 1024 * 1024
 """So long, and so much, is read and thrown away of a request that was answered early, so that its answer arrives."""
 
 
 class _HeadTooLargeError(Exception):
+    """Raised through the parser."""
+
+
+class _TooFarAheadError(Exception):
     """Raised through the parser."""
 
 
@@ -85,15 +91,41 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._throw_away(data)
             return
         self._unset_keepalive_if_required()
+        left = data
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._bounds.tally.count("upgrade_ignored")
+            while left:
+                left = self._parse(left)
         except httptools.HttpParserError as error:
-            too_large = isinstance(error.__context__, _HeadTooLargeError)
-            self._refuse("headers_too_large" if too_large else "malformed_request")
+            self._end_after(error.__context__)
             return
         self._look_at_head(len(data))
+
+    def _parse(self, data: bytes) -> bytes:
+        """Parse ``data``; return what is to be parsed after it. Raises HttpParserError."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as wish:
+            if self.parser.get_method() == b"CONNECT":
+                raise httptools.HttpParserError("a tunnel is asked for") from None
+            return self._without_upgrade() + data[wish.args[0] :]
+        return b""
+
+    def _without_upgrade(self) -> bytes:
+        """Write the head again without its wish for another protocol, for a parser that was not told of it.
+
+        Java's client wishes for HTTP/2 with each request in the clear, and for the parser no body follows a wish.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        kept = [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        return b"\r\n".join((method + b" " + self.url + b" HTTP/" + version, *kept, b"", b""))
+
+    def _end_after(self, cause: BaseException | None) -> None:
+        if isinstance(cause, _TooFarAheadError):  # an answer may be under way: another one would come into it
+            self._bounds.tally.count("too_far_ahead")
+            self.transport.abort()
+        else:
+            self._refuse("headers_too_large" if isinstance(cause, _HeadTooLargeError) else "malformed_request")
 
     def _look_at_head(self, read_bytes: int) -> None:
         """Bound a header that is not whole yet, and the time until the head is."""
@@ -109,6 +141,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        if len(self.pipeline) >= MOST_AHEAD:
+            raise _TooFarAheadError
         super().on_message_begin()
         self._head_bytes, self._head_read, self._in_head = 0, 0, True
 
@@ -125,11 +159,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise _HeadTooLargeError
 
     def on_headers_complete(self) -> None:
-        """Hand the request over."""
+        """Hand the request over, unless it is parsed again without its wish for another protocol."""
+        if self.parser.should_upgrade():
+            return
         self._in_head = False
         self._stop_timer()
         self.scope["extensions"] = {CONNECTION: {"connection": self}}
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that no more of the body comes."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Be as unknown as before; and take no further request where this one was answered early."""
