@@ -10,9 +10,12 @@ from med3d_client.cohorts import CohortsClient
 from med3d_client.results import ResultsClient
 
 
-def connect() -> ResultsClient:
-    """MED3D_URL and MED3D_API_KEY (or MED3D_API_KEY_FILE), else the service that `med3d serve` runs for this user."""
-    return ResultsClient(*_where())
+def connect(*, clinical: bool = False) -> ResultsClient:
+    """MED3D_URL and MED3D_API_KEY (or MED3D_API_KEY_FILE), else the service that `med3d serve` runs for this user.
+
+    clinical: by the key of that service which may see who a patient is.
+    """
+    return ResultsClient(*_where(clinical=clinical))
 
 
 def connect_to_cohorts() -> CohortsClient:
@@ -25,9 +28,9 @@ def connect_to_calibrations() -> CalibrationsClient:
     return CalibrationsClient(*_where())
 
 
-def _where() -> tuple[str, str]:
+def _where(*, clinical: bool = False) -> tuple[str, str]:
     data_dir = DataDir(default_data_dir())
-    return _url(data_dir), _key(data_dir)
+    return _url(data_dir), _key(data_dir.clinical_key_file if clinical else data_dir.api_key_file)
 
 
 def _url(data_dir: DataDir) -> str:
@@ -42,10 +45,10 @@ def _url(data_dir: DataDir) -> str:
         ) from error
 
 
-def _key(data_dir: DataDir) -> str:
+def _key(file: Path) -> str:
     if stated := os.environ.get("MED3D_API_KEY"):
         return stated
-    path = Path(os.environ.get("MED3D_API_KEY_FILE") or data_dir.api_key_file)
+    path = Path(os.environ.get("MED3D_API_KEY_FILE") or file)
     try:
         return path.read_text().strip()
     except OSError as error:

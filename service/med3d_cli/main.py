@@ -26,6 +26,7 @@ from med3d_cli.studies.analyse import analyse
 from med3d_cli.studies.calibrate import calibrate
 from med3d_cli.studies.calibrations import calibrations_commands
 from med3d_cli.studies.commands import requeue, runs, show, submit
+from med3d_cli.studies.sign_in import sign_in
 from med3d_cli.studies.watch import watch
 from med3d_client.study_stream import UnsendableStudy
 from med3d_client.transport import ApiError, ApiUnavailable
@@ -44,6 +45,7 @@ def make_app() -> typer.Typer:
     plain = (serve, submit, runs, show, requeue, analyse, calibrate, watch, worker, demo)
     for command in (*plain, ledger, backup, restore, replay, retention, capacity):
         app.command()(command)
+    app.command(name="sign-in")(sign_in)
     app.add_typer(audit_commands(), name="audit")
     app.add_typer(bundle_commands(), name="bundle")
     app.add_typer(calibrations_commands(), name="calibrations")

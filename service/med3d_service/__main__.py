@@ -11,8 +11,16 @@ from pathlib import Path
 from med3d_service import processes
 from med3d_service.settings import Settings
 
+
+def run_api(settings: Settings) -> None:
+    """Serve the API, and the pages on top of it."""
+    from med3d_pages import front
+
+    processes.run_api(settings, front())
+
+
 PROCESSES = {
-    "api": processes.run_api,
+    "api": run_api,
     "courier": processes.run_courier,
     "listener": processes.run_listener,
     "scheduler": processes.run_scheduler,

@@ -23,6 +23,21 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     # code: (status, what is wrong, what to do)
     "missing_key": (401, "No API key was sent.", "Send the header 'Authorization: Bearer KEY'."),
     "invalid_key": (401, "The API key is unknown, expired or revoked.", "Ask the operator for a valid key."),
+    "session_over": (
+        401,
+        "The session has ended: it was not used for too long, signed out, or its key was revoked.",
+        "Sign in again, by a new link of 'med3d sign-in' or with an API key.",
+    ),
+    "link_spent": (
+        401,
+        "The link was used before, or is older than an hour.",
+        "Make a new one with 'med3d sign-in', or sign in with an API key.",
+    ),
+    "not_from_our_page": (
+        403,
+        "The request came with a session's cookie, but not from a page of this service.",
+        "Open the page again and send its form from there; programs send an API key in place of a cookie.",
+    ),
     "hook_not_signed": (
         401,
         "The hook's call is not signed with the secret of a configured peer.",
@@ -122,6 +137,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         500,
         "The report that is stored of this run is not the one that was made; it is not shown.",
         "Tell the operator: 'med3d ledger --digests' says what else is, 'med3d restore BACKUPS --objects' mends it.",
+    ),
+    "no_pictures": (
+        404,
+        "The run has no pictures: no brain was looked for (yet), or they were removed when their time was over.",
+        "Read the run: its refusal says what was seen; a run of the same study by hand makes pictures anew.",
     ),
     "no_dicom_study": (
         409,
@@ -232,7 +252,15 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
 }
 
 
-AUTH_CODES = ("missing_key", "invalid_key", "invalid_token", "wrong_scope", "too_many_requests")
+AUTH_CODES = (
+    "missing_key",
+    "invalid_key",
+    "invalid_token",
+    "session_over",
+    "wrong_scope",
+    "not_from_our_page",
+    "too_many_requests",
+)
 """What every route that takes a role may answer."""
 
 

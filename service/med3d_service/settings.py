@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(12_000, description="of one key or token, in one API process; 0: no limit")
     parallel_requests: int = Field(64, description="of one key or token at once, in one API process; 0: no limit")
     failed_keys_per_minute: int = Field(60, description="keys that open nothing, from one address; then it gets 429")
+    session_idle_s: float = Field(3600.0, gt=0, description="a browser not used for so long must sign in again")
+    session_longest_s: float = Field(12 * 3600.0, gt=0, description="after so long it must sign in again in any case")
     connections: int = Field(1024, ge=8, description="open at once; when full, who has shown no key makes room")
     connections_per_address: int = Field(256, ge=1, description="of one address; trusted proxies have no such limit")
     head_s: float = Field(10.0, gt=0, description="a request whose head is not whole after so long is ended")

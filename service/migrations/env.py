@@ -15,6 +15,7 @@ from med3d_service.storage import (
 )
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import Base
+from med3d_service.trust.access import session_tables  # noqa: F401 - so that Base knows them
 from med3d_service.trust.audit import tables as audit_tables  # noqa: F401 - so that Base knows them
 
 

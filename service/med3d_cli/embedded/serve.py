@@ -55,6 +55,7 @@ def run_service(data_dir: DataDir, port: int, dicom_port: int | None, *, verbose
             typer.echo(f"med3d ready on {url}")
             typer.echo(f"API key: {data_dir.api_key_file}")
             typer.echo(f"DICOM listener on port {dicom_port}")
+            typer.echo(f"Pages: {_link(url, data_dir)} (once, within an hour; another one: med3d sign-in)")
 
         def say(line: str) -> None:
             typer.echo(line, err=True)
@@ -62,3 +63,17 @@ def run_service(data_dir: DataDir, port: int, dicom_port: int | None, *, verbose
         specs = system.process_specs(data_dir, settings, broker_socket)
         supervisor = Supervisor(specs, system.STOP_ORDER, data_dir.logs, echo=verbose)
         supervisor.run(Readiness(url, on_ready, say))
+
+
+def _link(url: str, data_dir: DataDir) -> str:
+    """An address that signs the user of this machine in, with all that their keys may."""
+    from med3d_client.results import ResultsClient
+    from med3d_client.transport import ApiError, ApiUnavailable
+
+    client = ResultsClient(url, data_dir.clinical_key_file.read_text().strip())
+    try:
+        return client.sign_in_link()
+    except (ApiError, ApiUnavailable):  # a full disk: the pages take a key, too
+        return f"{url}/ui"
+    finally:
+        client.close()

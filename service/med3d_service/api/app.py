@@ -1,8 +1,9 @@
 """The results API, put together."""
 
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +12,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.types import ASGIApp
 
 from med3d_service.api.door import Door, describe_bodies
 from med3d_service.api.idempotency import Repetitions, describe_idempotency
@@ -27,7 +29,9 @@ from med3d_service.api.routes import (
     dicomweb,
     erasure,
     hooks,
+    identity,
     patients,
+    pictures,
     pulls,
     reports,
     reprocessing,
@@ -59,7 +63,18 @@ Research software, not a medical device. Every error is `application/problem+jso
 `remedy`. Send `Authorization: Bearer KEY` everywhere but on /healthz and /readyz."""
 
 
-def build_app(service: Service) -> FastAPI:
+@dataclass(frozen=True)
+class Front:
+    """What is served beside the API by the same process, behind the same door: its routes, and what wraps all answers.
+
+    Its routes say ``include_in_schema=False``.
+    """
+
+    routers: tuple[APIRouter, ...]
+    watch: Callable[[ASGIApp], ASGIApp]
+
+
+def build_app(service: Service, front: Front | None = None) -> FastAPI:
     """Put routes and what stands around them on the parts of the service."""
     settings = service.settings
     app = FastAPI(
@@ -75,13 +90,15 @@ def build_app(service: Service) -> FastAPI:
     app.state.destinations = load_destinations(settings)
     app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
     metrics = Metrics(service.database, settings.worker_silent_s, settings.scale_target_s)
-    routers = _routers(metrics)
+    routers = (*_routers(metrics), *(() if front is None else front.routers))
     app.add_middleware(with_etags)
     app.add_middleware(Repetitions(service.database, settings.max_upload_bytes).watch)
     app.add_middleware(Door(settings, lambda: _routes_of(app, routers)).watch)
     app.add_middleware(gate.throttle.watch)
     app.add_middleware(RequestAudit(service.audit).watch)
     app.add_middleware(metrics.watch)
+    if front is not None:
+        app.add_middleware(front.watch)
     app.add_middleware(with_security_headers)
     render_problems(app)
     for router in routers:
@@ -101,11 +118,13 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
         pulls.router,
         hooks.router,
         runs.router,
+        identity.router,
         cohorts.router,
         reprocessing.router,
         cohort_progress.router,
         cohort_reports.router,
         reports.router,
+        pictures.router,
         deliveries.router,
         bundles.router,
         calibrations.router,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from med3d_service.settings import Settings
 
 if TYPE_CHECKING:  # what it needs is slow to import
+    from med3d_service.api.app import Front
     from med3d_service.custody.key_rotation import Rotated
 
 
@@ -91,11 +92,16 @@ def rotate_identifier_key(settings: Settings) -> "Rotated":
     return rotate(settings)
 
 
-def run_api(settings: Settings, *, port: int | None = None, socket: Path | None = None) -> None:
-    """Serve the results API on ``settings.host`` and ``port`` (default: the settings'), or on a Unix socket."""
+def run_api(
+    settings: Settings, front: "Front | None" = None, *, port: int | None = None, socket: Path | None = None
+) -> None:
+    """Serve the results API on ``settings.host`` and ``port`` (default: the settings'), or on a Unix socket.
+
+    ``front`` is served beside it.
+    """
     from med3d_service.processes.api import serve
 
-    serve(settings, port=settings.port if port is None else port, socket=socket)
+    serve(settings, front, port=settings.port if port is None else port, socket=socket)
 
 
 def run_listener(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from med3d_service.api.app import build_app
+from med3d_service.api.app import Front, build_app
 from med3d_service.api.door.connections import Room
 from med3d_service.api.door.protocol import bounded_protocol
 from med3d_service.api.service import Service
@@ -49,9 +49,9 @@ def compose(settings: Settings) -> Service:
     )
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, front: Front | None = None) -> FastAPI:
     """Make the API. The database's schema must be there (see processes.migrate)."""
-    return build_app(compose(settings))
+    return build_app(compose(settings), front)
 
 
 class _Server(uvicorn.Server):
@@ -68,11 +68,11 @@ def _share_arenas() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
-def serve(settings: Settings, *, port: int, socket: Path | None) -> None:
+def serve(settings: Settings, front: Front | None, *, port: int, socket: Path | None) -> None:
     """Run the API until SIGTERM or SIGINT; what is under way gets STOP_S seconds."""
     configure_logging()
     _share_arenas()
-    app = create_app(settings)
+    app = create_app(settings, front)
     # Half a million objects of imports and schemas live as long as the process: looking through them at each full
     # collection would hold up one request in a hundred for a tenth of a second.
     gc.collect()

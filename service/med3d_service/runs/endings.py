@@ -129,7 +129,8 @@ def by_outcome(session: Session, run: RunRow, attempt: AttemptRow, outcome: Outc
     """What an outcome makes of its run; None where its stage cannot bring such a thing."""
     match outcome:
         case Completed() if attempt.stage == PREDICT:
-            values = {"result": outcome.result.model_dump(mode="json")} | _reported(outcome)
+            answer = {"result": outcome.result.model_dump(mode="json"), "decision": outcome.result.assessment.decision}
+            values = answer | _reported(outcome)
             return Ending(attempt, Move(run, RunStatus.COMPLETED, values), AttemptEnding.COMPLETED)
         case Completed():
             return None

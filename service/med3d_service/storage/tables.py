@@ -197,6 +197,7 @@ class RunRow(Base):
         Index("ix_runs_status_seq", "status", "seq"),
         Index("ix_runs_study", "study_id"),
         Index("ix_runs_status_priority_created", "status", "priority", "created_at"),
+        Index("ix_runs_decision_seq", "decision", "seq"),
         Index("ix_runs_line", "status", "priority", "dispatched_at", "seq"),
     )
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -229,6 +230,7 @@ class RunRow(Base):
     source: Mapped[dict[str, Any] | None]
     pictures: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
+    decision: Mapped[str | None] = mapped_column(STATUS)  # of the result: accepted or review
     tensor_removed_at: Mapped[float | None]  # by retention
 
 

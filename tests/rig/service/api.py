@@ -8,6 +8,7 @@ from anyio.from_thread import start_blocking_portal
 from fastapi import FastAPI
 
 from med3d_contract.cohorts import CohortDraft, MemberFilter
+from med3d_pages import front
 from med3d_service.cohorts.members import create_cohort
 from med3d_service.network.pulls.line import ASKED, Origin
 from med3d_service.network.pulls.wanted import PullRequest
@@ -62,7 +63,7 @@ def open_api(data_dir, **settings):
 def empty_api(data_dir, **settings):
     """An API on an empty database."""
     made = migrated(data_dir, **settings)
-    app = create_app(made)
+    app = create_app(made, front())
     app.state.service = replace(app.state.service, broker=MemoryBroker())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url="http://med3d")
@@ -87,6 +88,7 @@ def _one_of_each(service):
         "study_id": study_id,
         "study_uid": "1.2.3",
         "run_id": run_id,
+        "plane": "axial",
         "delivery_id": f"delivery-of-{run_id}"[:36],
         "pull_id": pull_id,
         "bundle_digest": BUNDLE.digest,

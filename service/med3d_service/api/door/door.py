@@ -18,6 +18,7 @@ from med3d_service.api.door.marks import largest_body
 from med3d_service.problems import ServiceError, database_problem, problem_response
 from med3d_service.settings import Settings
 from med3d_service.trust.access.callers import Gate, needs_of, require
+from med3d_service.trust.access.own_pages import require_paid_token
 
 CONNECTION = "med3d.connection"
 """Name of the ASGI extension by which the door speaks to the connection that a request came over."""
@@ -43,6 +44,11 @@ class Entrance:
     route: APIRoute | None
     needs: tuple[str, ...] | None
     largest: int | None
+
+    @property
+    def marks(self) -> frozenset[object]:
+        """What the route says of itself among its ``dependencies``."""
+        return frozenset(one.dependency for one in self.route.dependencies) if self.route else frozenset()
 
 
 NOWHERE = Entrance(None, (), None)
@@ -86,6 +92,7 @@ class Door:
             scope["route"] = entrance.route  # for the audit trail and the metrics of whom we turn away
         if entrance.needs is not None:
             await _admit(scope, entrance.needs)
+            require_paid_token(scope, entrance.marks)
         if entrance.largest is not None and not body.has_ended:
             await body.read_whole(entrance.largest)
 

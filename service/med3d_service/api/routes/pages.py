@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 def newest_first(query: Select[*T], seq: InstrumentedAttribute[int], limit: int, cursor: str | None) -> Select[*T]:
     """The rows of a page, and one more where there is a next page. Raises ServiceError("invalid_cursor")."""
-    before = _decode(cursor)
+    before = place_of(cursor)
     if before is not None:
         query = query.where(seq < before)
     return query.order_by(seq.desc()).limit(limit + 1)
@@ -26,15 +26,15 @@ def newest_first(query: Select[*T], seq: InstrumentedAttribute[int], limit: int,
 
 def cut(rows: Sequence[R], limit: int, seq: Callable[[R], int]) -> tuple[Sequence[R], str | None]:
     """The page of what ``newest_first`` found, and the cursor of the next page."""
-    return rows[:limit], _encode(seq(rows[limit - 1])) if len(rows) > limit else None
+    return rows[:limit], cursor_behind(seq(rows[limit - 1])) if len(rows) > limit else None
 
 
-def _encode(seq: int) -> str:
+def cursor_behind(seq: int) -> str:
     """Make the cursor of the page behind item ``seq``."""
     return base64.urlsafe_b64encode(str(seq).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str | None) -> int | None:
+def place_of(cursor: str | None) -> int | None:
     """Read a cursor. Raises ServiceError("invalid_cursor")."""
     if cursor is None:
         return None

@@ -14,7 +14,6 @@ INK, FAINT, PAPER = HexColor("#1d2733"), HexColor("#66727f"), HexColor("#ffffff"
 THIS = HexColor("#c8102e")
 YOUNG, OLD = HexColor("#9ecae1"), HexColor("#08306b")
 SMALL = 7.0
-WITHIN_YEARS = 7.5
 
 Point = tuple[float, float]
 
@@ -86,22 +85,6 @@ def draw_latent_map(
         _dot(canvas, frame.at(point), colour, 1.8)
     _dot(canvas, frame.at(here), THIS, 3.2)
     _legend(canvas, frame, youngest, oldest)
-
-
-def position_by_age(result: Result, cohort: ReferenceCohort) -> tuple[int, int] | None:
-    """(how many of the cohort are of about this age, per cent of them with a lower brain age); None without an age."""
-    age = result.brain_age.chronological_age
-    if age is None:
-        return None
-    peers = [
-        estimate
-        for years, estimate in zip(cohort.ages, cohort.brain_ages, strict=True)
-        if abs(years - age.years) <= WITHIN_YEARS
-    ]
-    if not peers:
-        return None
-    lower = sum(estimate < result.brain_age.estimate for estimate in peers)
-    return len(peers), round(100 * lower / len(peers))
 
 
 def _padded(values: Sequence[float]) -> Point:

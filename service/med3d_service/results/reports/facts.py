@@ -150,8 +150,8 @@ class FactsReader:
             predecessor=None if older is None else older.id,
             replaces_at=None if older is None or older.finished_at is None else _moment(older.finished_at),
             descriptions=json.loads(self._identifier(session, study.id, SERIES_DESCRIPTIONS) or "{}"),
-            pictures=self._pictures(run),
-            cohort=self._cohort(run.bundle_digest),
+            pictures=read_pictures(self._store, run),
+            cohort=read_cohort(self._store, run.bundle_digest),
         )
 
     def _identifier(self, session: Session, study_id: str, kind: str) -> str:
@@ -186,21 +186,25 @@ class FactsReader:
             instance_uids=tuple(originals[uid] for uid in found.instance_uids),
         )
 
-    def _pictures(self, run: RunRow) -> BrainPictures | None:
-        if run.pictures is None:
-            return None
-        stored = PreprocessedObject.model_validate(run.pictures)
-        try:
-            return BrainPictures.model_validate_json(self._store.get(stored.key, stored.sha256))
-        except (StoreError, ValidationError) as error:
-            log.warning("pictures_unreadable", run_id=run.id, kind=type(error).__name__)
-            return None
 
-    def _cohort(self, bundle_digest: str) -> ReferenceCohort | None:
-        try:
-            return ReferenceCohort.model_validate_json(self._store.get(reference_cohort_key(bundle_digest)))
-        except (StoreError, ValidationError):
-            return None  # an older worker's bundle: the page goes without
+def read_pictures(store: ObjectStore, run: RunRow) -> BrainPictures | None:
+    """Read the slices through a run's brain; None where there are none (any more)."""
+    if run.pictures is None:
+        return None
+    stored = PreprocessedObject.model_validate(run.pictures)
+    try:
+        return BrainPictures.model_validate_json(store.get(stored.key, stored.sha256))
+    except (StoreError, ValidationError) as error:
+        log.warning("pictures_unreadable", run_id=run.id, kind=type(error).__name__)
+        return None
+
+
+def read_cohort(store: ObjectStore, bundle_digest: str) -> ReferenceCohort | None:
+    """Read the cohort that a bundle was calibrated on."""
+    try:
+        return ReferenceCohort.model_validate_json(store.get(reference_cohort_key(bundle_digest)))
+    except (StoreError, ValidationError):
+        return None  # an older worker's bundle: the page goes without
 
 
 def patients_of(session: Session, vault: IdentifierVault, study: StudyRow) -> tuple[PatientIdentity, ...]:

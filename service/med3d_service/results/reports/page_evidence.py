@@ -11,11 +11,10 @@ from med3d_contract.results import Quality, Result, SeriesCandidate
 from med3d_service.results.reports.charts import (
     FAINT,
     INK,
-    WITHIN_YEARS,
     draw_age_chart,
     draw_latent_map,
-    position_by_age,
 )
+from med3d_service.results.reports.cohort_position import WITHIN_YEARS, position_by_age
 from med3d_service.results.reports.facts import ReportFacts
 from med3d_service.results.reports.lettering import BOLD, FONT, draw_text, number, width_of, wrapped
 from med3d_service.results.reports.page_answer import BODY, COLOURS, MARGIN, RIGHT, SMALL, WIDTH

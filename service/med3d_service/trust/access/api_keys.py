@@ -79,7 +79,7 @@ def find_key(database: Database, text: str) -> ApiKeyRow | None:
     with database.read() as session:
         key = session.get(ApiKeyRow, parts[1])
         now = session.execute(select(db_now())).scalar_one()
-    if key is None or not hmac.compare_digest(key.key_sha256, _digest(text)) or not _works(key, now):
+    if key is None or not hmac.compare_digest(key.key_sha256, _digest(text)) or not is_valid(key, now):
         return None
     return key
 
@@ -113,12 +113,13 @@ def ensure_key_file(settings: Settings, grant: Grant, path: Path) -> None:
 def _working(session: Session, prefix: str) -> tuple[ApiKeyRow, float]:
     key = session.get(ApiKeyRow, prefix)
     now = session.execute(select(db_now())).scalar_one()
-    if key is None or not _works(key, now):
+    if key is None or not is_valid(key, now):
         raise UnknownKeyError(prefix)
     return key, now
 
 
-def _works(key: ApiKeyRow, now: float) -> bool:
+def is_valid(key: ApiKeyRow, now: float) -> bool:
+    """Return whether a key is neither revoked nor expired."""
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
 
 

@@ -15,7 +15,9 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import ApiKeyRow
 from med3d_service.trust.access.api_keys import MARK, USE_NOTED_EVERY_S, find_key, note_use
-from med3d_service.trust.access.roles import CLINICAL, EVERY_SITE, Caller, Grant, Role
+from med3d_service.trust.access.own_pages import require_own_page
+from med3d_service.trust.access.roles import CLINICAL, EVERY_SITE, SESSION, Caller, Grant, Role
+from med3d_service.trust.access.sessions import Sessions, cookie_of
 from med3d_service.trust.access.throttle import Throttle
 from med3d_service.trust.access.tokens import TokenVerifier
 
@@ -31,6 +33,7 @@ class Gate:
             tokens = TokenVerifier(settings)
         self._tokens = tokens
         self.throttle = Throttle(settings)
+        self.sessions = Sessions(database, settings)
 
     def caller(self, credentials: str | None, address: str) -> Caller:
         """Find who holds a key or a token. Raises ServiceError: missing_key, invalid_key, and as TokenVerifier."""
@@ -46,11 +49,22 @@ class Gate:
         return self._made("key", key.prefix, Grant(Role(key.role), key.clinical, key.site), address)
 
     def who_calls(self, scope: Scope, authorization: str) -> Caller:
-        """Find who calls, by the request's scope and its Authorization header. Raises as ``caller`` does."""
+        """Find who calls: by the Authorization header, else by the session's cookie.
+
+        Raises as ``caller`` does; session_over where a cookie opens nothing; not_from_our_page.
+        """
         scheme, _, credentials = authorization.partition(" ")
         client = scope.get("client")
-        bearer = credentials.strip() if scheme.lower() == "bearer" else None
-        return self.caller(bearer, client[0] if client else "local")
+        address = client[0] if client else "local"
+        cookie = None if authorization else cookie_of(scope)
+        if cookie is None:
+            return self.caller(credentials.strip() if scheme.lower() == "bearer" else None, address)
+        opened = self.sessions.find(cookie)
+        require_own_page(scope, opened.form_token)
+        scope.setdefault("state", {})["form_token"] = opened.form_token
+        key = opened.key
+        name = f"{key.prefix}.{opened.id}"
+        return self._made(SESSION, name, Grant(Role(key.role), key.clinical, key.site), address)
 
     def still_admits(self, scope: Scope, authorization: str) -> bool:
         """Whether the key or token of a request that goes on and on still opens something, to the same caller."""

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 EVERY_SITE = "*"
+SESSION = "session"
 
 
 class Role(StrEnum):
@@ -42,9 +43,12 @@ class Grant:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls. ``name`` is a key's prefix or a token's subject; ``site`` is where what the caller sends belongs."""
+    """Who calls. ``site`` is where what the caller sends belongs.
 
-    kind: str  # key or token
+    name: a key's prefix, a token's subject, or of a session its key's prefix, a dot and the session's id.
+    """
+
+    kind: str  # key, token or session
     name: str
     role: Role
     clinical: bool

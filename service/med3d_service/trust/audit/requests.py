@@ -43,9 +43,12 @@ class _Audited:
         return found
 
 
-def shown(request: Request, kind: str, ids: Sequence[str], *, sought: Sequence[str] = ()) -> None:
-    """Say what a list shows, newest first; ``sought`` names the kinds of identifiers that were searched by."""
-    request.state.audited = _Audited(kind, tuple(ids), tuple(sought))
+def shown(request: Request, kind: str, ids: Sequence[str], *, sought: Sequence[str] = (), each: bool = False) -> None:
+    """Say what a list shows, newest first; ``sought`` names the kinds of identifiers that were searched by.
+
+    each: every id is recorded, for the list says who the patients are.
+    """
+    request.state.audited = _Audited(kind, tuple(ids), tuple(sought), each)
 
 
 def handled(request: Request, kind: str, ids: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import update
 from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt
 from med3d_pipeline.inference import manifest
 from med3d_service.results.reports import codes
-from med3d_service.results.reports.charts import position_by_age
+from med3d_service.results.reports.cohort_position import position_by_age
 from med3d_service.results.reports.dicom_objects import NoDicomStudyError
 from med3d_service.results.reports.encapsulated import encapsulated_pdf, secondary_capture
 from med3d_service.results.reports.event import event_json

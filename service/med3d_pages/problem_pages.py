@@ -1,0 +1,65 @@
+"""What goes wrong under /ui is shown as a page; who is not signed in is asked to."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from med3d_pages.rendering import PREFIX, render
+from med3d_service.problems import MEDIA_TYPE
+
+
+def with_problem_pages(app: ASGIApp) -> ASGIApp:
+    """Wrap ``app``: problem+json under /ui becomes a page of the same status. What programs ask for stays as it is."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _is_page(scope["path"]):
+            await app(scope, receive, send)
+            return
+        start: Message | None = None
+        body = bytearray()
+
+        async def holding_send(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start" and _is_problem(message):
+                start = message
+            elif start is None:
+                await send(message)
+            else:
+                body.extend(message.get("body", b""))
+                if not message.get("more_body", False):
+                    answer = _page(Request(scope), start["status"], json.loads(bytes(body)))
+                    _keep_close(start, answer)
+                    await answer(scope, receive, send)
+
+        await app(scope, receive, holding_send)
+
+    return wrapped
+
+
+def _is_page(path: str) -> bool:
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
+
+
+def _is_problem(start: Message) -> bool:
+    return Headers(raw=start["headers"]).get("content-type", "").startswith(MEDIA_TYPE)
+
+
+def _keep_close(start: Message, answer: Response) -> None:
+    if Headers(raw=start["headers"]).get("connection") == "close":
+        answer.headers["connection"] = "close"
+
+
+def _page(request: Request, status: int, problem: Mapping[str, Any]) -> Response:
+    if status == 401:
+        query = request.url.query
+        target = request.url.path + (f"?{query}" if query else "")
+        over = "&over=1" if problem["code"] == "session_over" else ""
+        to = quote(target, safe="") if request.method == "GET" else quote(PREFIX, safe="")
+        return RedirectResponse(f"{PREFIX}/sign-in?to={to}{over}", 303, {"Cache-Control": "no-store"})
+    return render(request, "problem.html", status=status, problem=problem)

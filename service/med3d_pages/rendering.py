@@ -1,0 +1,145 @@
+"""From a template and its values to an answer: escaped, of one language, with the headers that a page needs."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from med3d_pages import numbers
+from med3d_pages.texts import Catalogue, preferred
+from med3d_service.studies.finding import readable_name
+from med3d_service.trust.access import Caller, Role
+
+PREFIX = "/ui"
+STATIC = Path(__file__).parent / "static"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",  # with none at all, browsers would not say which site a form is sent from
+    "Cache-Control": "private, no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """Render a template. It finds texts under ``t``, who looks under ``caller`` (None: nobody is signed in)."""
+    texts = texts_for(request)
+    state = request.scope.get("state", {})
+    caller: Caller | None = state.get("caller")
+    given = {
+        "t": texts,
+        "caller": caller,
+        "may": may_of(caller),
+        "form_token": state.get("form_token", ""),
+        "here": request.url.path,
+        "refresh_s": None,
+        **values,
+    }
+    return HTMLResponse(environment().get_template(template).render(given), status, HEADERS)
+
+
+def texts_for(request: Request) -> Catalogue:
+    """Choose the language of an answer."""
+    return preferred(request.headers.get("accept-language", ""))
+
+
+class May:
+    """What the caller may do, as templates ask: ``may.submit``."""
+
+    def __init__(self, caller: Caller | None) -> None:
+        self._caller = caller
+        self.submit = self._covers(Role.SUBMITTER)
+        self.operate = self._covers(Role.OPERATOR)
+        self.identify = caller is not None and caller.clinical
+
+    def _covers(self, wanted: Role) -> bool:
+        return self._caller is not None and self._caller.role.covers(wanted)
+
+
+def may_of(caller: Caller | None) -> May:
+    """Say what a caller may do."""
+    return May(caller)
+
+
+@lru_cache
+def environment() -> Environment:
+    """Make the templates' environment. A value that is missing is an error."""
+    made = Environment(
+        loader=PackageLoader("med3d_pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals |= {"asset": asset_url, "ui": PREFIX, "nav_names": nav_names, "zone": zone}
+    made.filters |= {
+        "years": numbers.years,
+        "signed": numbers.signed,
+        "plain": numbers.plain,
+        "interval": numbers.interval,
+        "percent": numbers.percent,
+        "moment": moment,
+        "second": second,
+        "day": day,
+        "person": person,
+        "listed": listed,
+        "short": short_id,
+        "ago": numbers.duration,
+    }
+    return made
+
+
+@lru_cache
+def asset_url(name: str) -> str:
+    """Return the address of a file of ours; it changes with the content, so that browsers may keep it for ever."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:16]
+    return f"{PREFIX}/static/{digest}/{name}"
+
+
+def moment(at: datetime | None) -> str:
+    """Write a time on the service's clock, such as 2026-01-05 09:30."""
+    return "\N{EN DASH}" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M}"
+
+
+def second(at: datetime) -> str:
+    """Write a time to the second."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def day(text: str) -> str:
+    """Write a DICOM date (PS3.5 6.2 DA) with its dashes; what is none stays as it is."""
+    return f"{text[:4]}-{text[4:6]}-{text[6:8]}" if len(text) == 8 and text.isdecimal() else text
+
+
+def person(name: str) -> str:
+    """Write a DICOM name (PS3.5 6.2 PN), its first group, as "Family, Given"."""
+    return readable_name(name)
+
+
+def listed(values: Mapping[str, str]) -> str:
+    """Write names with their values on one line."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def zone() -> str:
+    """Write the zone of the service's clock, such as UTC+01:00."""
+    offset = f"{datetime.now().astimezone():%z}".replace("-", numbers.MINUS)
+    return f"UTC{offset[:3]}:{offset[3:5]}"
+
+
+def nav_names(may: May) -> tuple[str, ...]:
+    """Name the pages that the caller's role has."""
+    del may
+    return ("worklist",)
+
+
+def short_id(text: str) -> str:
+    """Write the beginning of an id of ours, enough to tell it by."""
+    return text[:8]

@@ -1,0 +1,50 @@
+"""The page of one run: its answer and why to believe it, or why there is none and what would help."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from med3d_pages.bars import age_bar
+from med3d_pages.rendering import PREFIX, render, texts_for
+from med3d_pages.result_view import arithmetic, chart, measures
+from med3d_service.api.routes import ServiceParts
+from med3d_service.problems import ServiceError
+from med3d_service.results.cases import Case, read_case
+from med3d_service.runs.worklist import Shown
+from med3d_service.trust.access import Viewer
+from med3d_service.trust.audit.requests import shown
+
+router = APIRouter(include_in_schema=False)
+FOLLOWED_EVERY_S = 2
+PLANES = ("axial", "coronal", "sagittal")
+
+
+@router.get(f"{PREFIX}/runs/{{run_id}}")
+def show_run(request: Request, run_id: str, service: ServiceParts, caller: Viewer) -> HTMLResponse:
+    """Show one run."""
+    case = read_case(service, caller, run_id)
+    if case is None:
+        raise ServiceError("unknown_run")
+    shown(request, "run", [run_id])
+    return run_page(request, case)
+
+
+def run_page(request: Request, case: Case, *, status: int = 200, problem: str | None = None) -> HTMLResponse:
+    """Render the page of a case; ``problem`` says what of a form that was sent is to be mended."""
+    texts, run = texts_for(request), case.listed.run
+    result = run.result
+    return render(
+        request,
+        "run.html",
+        status=status,
+        case=case,
+        listed=case.listed,
+        run=run,
+        problem=problem,
+        state=case.listed.shown,
+        planes=PLANES if case.has_pictures else (),
+        bar=None if result is None else age_bar(result.brain_age, texts),
+        arithmetic=None if result is None else arithmetic(result.brain_age),
+        measures=() if run.quality is None else measures(run.quality, texts),
+        chart=chart(case, texts),
+        refresh_s=FOLLOWED_EVERY_S if case.listed.shown is Shown.WAITING else None,
+    )

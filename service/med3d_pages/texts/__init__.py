@@ -1,0 +1,90 @@
+"""What pages say: one catalogue for each language, a TOML file of texts by key.
+
+English is complete by definition; another language holds the same keys, which a test sees to. What would
+help against a refusal (``remedy.CODE``) stands in docs/refusals.md and nowhere else; the wheel carries that page.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+DEFAULT = "en"
+REFUSALS = "refusals.md"
+_ROW = re.compile(r"^\| `(\w+)` \| .*? \| (.*?) \|$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The texts of one language by key, such as ``worklist.title``."""
+
+    language: str
+    texts: Mapping[str, str]
+
+    def __call__(self, key: str, **values: object) -> str:
+        """Return a text with its values filled in. Raises KeyError for a key that there is not."""
+        return self.texts[key].format(**values) if values else self.texts[key]
+
+    def counted(self, key: str, count: int) -> str:
+        """Return the text for one, or for another number of things."""
+        return self(f"{key}.{'one' if count == 1 else 'other'}", count=count)
+
+    def named(self, kind: str, name: str) -> str:
+        """Return what a thing of a kind is called; its own name where the catalogue does not know it."""
+        return self.texts.get(f"{kind}.{name}", name)
+
+    def maybe(self, key: str) -> str | None:
+        """Return a text that need not be there."""
+        return self.texts.get(key)
+
+
+@lru_cache
+def catalogue(language: str) -> Catalogue:
+    """Read the catalogue of a language: all of its files together."""
+    texts: dict[str, str] = {}
+    for path in sorted((HERE / language).glob("*.toml")):
+        texts |= _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+    texts |= {f"remedy.{code}": text for code, text in remedies(language).items()}
+    return Catalogue(language, texts)
+
+
+@lru_cache
+def languages() -> tuple[str, ...]:
+    """Return the languages that there are, the default one first."""
+    found = sorted(path.name for path in HERE.iterdir() if path.is_dir() and any(path.glob("*.toml")))
+    return (DEFAULT, *(one for one in found if one != DEFAULT))
+
+
+def preferred(accept_language: str) -> Catalogue:
+    """Choose the catalogue that a browser's Accept-Language (RFC 9110 12.5.4) likes best among those there are."""
+    wanted: list[tuple[float, str]] = []
+    for part in accept_language.split(",")[:20]:
+        tag, _, weight = part.strip().partition(";q=")
+        try:
+            wanted.append((-float(weight or 1), tag.split("-")[0].lower()))
+        except ValueError:
+            continue
+    for _, language in sorted(wanted):
+        if language in languages():
+            return catalogue(language)
+    return catalogue(DEFAULT)
+
+
+def remedies(language: str) -> Mapping[str, str]:
+    """Read what to send instead, by the code of a refusal, out of the page that documents them; none without a page."""
+    packaged, beside = HERE / language / REFUSALS, HERE.parents[2] / "docs" / REFUSALS
+    page = packaged if packaged.exists() or language != DEFAULT else beside
+    if not page.exists():
+        return {}
+    return {code: re.sub("[`*]", "", text) for code, text in _ROW.findall(page.read_text(encoding="utf-8"))}
+
+
+def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in tree.items():
+        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": str(value)}
+    return found

@@ -1,0 +1,44 @@
+"""The slices that show whether a run's brain was found, as PNG: pixels of a head, which take the clinical grant."""
+
+import base64
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from sqlalchemy import select
+
+from med3d_service.api.routes import ServiceParts
+from med3d_service.problems import AUTH_CODES, ServiceError, problems
+from med3d_service.results.reports.facts import read_pictures
+from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.trust.access import Clinical
+
+router = APIRouter(tags=["reports"])
+
+
+@router.get(
+    "/runs/{run_id}/pictures/{plane}",
+    summary="A slice through a run's brain",
+    response_class=Response,
+    responses=problems("unknown_run", "no_pictures", *AUTH_CODES)
+    | {
+        200: {
+            "description": "PNG in radiological view (the patient's right is left), with the outline of the brain",
+            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+def read_picture(
+    run_id: str, plane: Literal["axial", "coronal", "sagittal"], service: ServiceParts, caller: Clinical
+) -> Response:
+    """Read one of the three slices through the brain as it was found, of a refused run, too."""
+    with service.database.read() as session:
+        seen = select(RunRow).join(StudyRow, StudyRow.id == RunRow.study_id)
+        run = session.scalars(seen.where(RunRow.id == run_id, caller.sees(StudyRow.site))).first()
+    if run is None:
+        raise ServiceError("unknown_run")
+    found = read_pictures(service.store, run)
+    for picture in () if found is None else found.pictures:
+        if picture.plane == plane:
+            content = base64.b64decode(picture.png_base64)
+            return Response(content, media_type="image/png", headers={"Cache-Control": "private, no-store"})
+    raise ServiceError("no_pictures")

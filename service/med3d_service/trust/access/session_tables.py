@@ -1,0 +1,30 @@
+"""The tables of what opens the pages: sessions of browsers, and the one-time links that begin them."""
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from med3d_service.storage.tables import DIGEST, Base
+
+
+class SessionRow(Base):
+    """A browser that signed in. It may do what its key may, and for no longer; the cookie's secret is kept nowhere."""
+
+    __tablename__ = "sessions"
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    secret_sha256: Mapped[str] = mapped_column(DIGEST)
+    key_prefix: Mapped[str] = mapped_column(ForeignKey("api_keys.prefix"), index=True)
+    created_at: Mapped[float]
+    used_at: Mapped[float]  # to the minute
+    expires_at: Mapped[float]
+    ended_at: Mapped[float | None]  # signed out
+
+
+class SignInLinkRow(Base):
+    """A link that opens one session of the key that it was made by."""
+
+    __tablename__ = "sign_in_links"
+    code_sha256: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    key_prefix: Mapped[str] = mapped_column(ForeignKey("api_keys.prefix"), index=True)
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    used_at: Mapped[float | None]

@@ -1,0 +1,196 @@
+"""What the pages show to whom: lists, answers, refusals, and nothing that a sender wrote as markup."""
+
+import json
+import re
+
+import pytest
+from sqlalchemy import update
+
+from med3d_contract.results import Priority
+from med3d_pages import front
+from med3d_pages.numbers import MINUS
+from med3d_pages.rendering import HEADERS
+from med3d_service.runs import transitions
+from med3d_service.runs.enqueuing import enqueue
+from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.trust.access import Role
+from med3d_service.trust.access.callers import needs_of
+from med3d_service.trust.audit.trail import entries
+from rig.service.parts import LEASES, add_run, add_study, completed, preprocessed, refused, worker
+from rig.service.work import BUNDLE
+
+MARKUP = "<script>alert('x')</script>"
+OPEN = {"/", "/ui", "/ui/sign-in", "/ui/enter", "/ui/static/{digest}/{name}"}
+
+
+def answered(api, **identifiers):
+    """The id of a run with a number, of a study with these identifiers."""
+    run_id = add_run(api.service.database)
+    with api.service.database.write() as session:
+        first = transitions.claim_preprocess(session, run_id, worker(), LEASES)
+        transitions.store_preprocessed(session, run_id, preprocessed(first.attempt))
+        (second,) = transitions.claim_predict(session, worker(), 1, LEASES)
+        transitions.store_outcome(session, run_id, completed(second.attempt), LEASES)
+        study_id = session.query(RunRow).where(RunRow.id == run_id).one().study_id
+        for kind, text in identifiers.items():
+            api.service.vault.keep(session, study_id, kind, text)
+    return run_id
+
+
+def site_of(api, run_id, site):
+    with api.service.database.write() as session:
+        study_id = session.query(RunRow).where(RunRow.id == run_id).one().study_id
+        session.execute(update(StudyRow).where(StudyRow.id == study_id).values(site=site))
+
+
+@pytest.fixture(scope="module")
+def run_id(api):
+    return answered(api, subject="S-77", patient_name="Doe^Jane", patient_id="P-77")
+
+
+def test_every_page_states_a_role_or_is_one_of_the_few_that_are_open():
+    walked = 0
+    for router in front().routers:
+        for route in router.routes:
+            needs = needs_of(route.endpoint)
+            is_open = route.path in OPEN
+            assert (needs is None) is is_open, route.path
+            assert not route.include_in_schema
+            walked += 1
+    assert walked > 8
+
+
+def test_pages_allow_no_script_or_style_but_their_own(browser, run_id):
+    browser.sign_in(clinical=True)
+    for path in ("/ui/worklist", f"/ui/runs/{run_id}", "/ui/account", "/ui/runs/none", "/ui/sign-in"):
+        page = browser.get(path)
+        assert page.headers["content-security-policy"] == HEADERS["Content-Security-Policy"]
+        assert "unsafe" not in page.headers["content-security-policy"]
+        assert page.headers["cache-control"] == "private, no-store"
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script>|javascript:", page.text), path
+
+
+def test_a_worklist_shows_numbers_with_intervals_and_refusals_with_their_codes(browser, run_id, api):
+    browser.sign_in()
+    page = browser.get("/ui/worklist").text
+    assert "S-77" in page
+    assert "<strong>52.0</strong>" in page
+    assert "44.0 to 60.0" in page
+    assert 'aria-label="Brain age 52.0 years' in page
+    assert "not_a_head" in page
+
+
+def test_who_a_patient_is_is_shown_with_the_clinical_grant_alone_and_each_look_recorded(browser, run_id, api):
+    browser.sign_in()
+    for path in ("/ui/worklist", f"/ui/runs/{run_id}", "/ui/worklist?q=P-77"):
+        assert "Doe" not in browser.get(path).text
+        assert "P-77 " not in browser.get(path).text
+    assert run_id not in browser.get("/ui/worklist?q=P-77").text
+    clinical = type(browser)(api)
+    clinical.sign_in(clinical=True)
+    assert "Doe, Jane" in clinical.get("/ui/worklist").text
+    with api.service.database.read() as session:
+        assert run_id in json.loads(list(entries(session))[-1].detail)["ids"]
+    assert run_id in clinical.get("/ui/worklist?q=P-77").text
+    with api.service.database.read() as session:
+        entry = list(entries(session))[-1]
+    assert (entry.action, entry.object_id) == ("search", run_id)
+    assert json.loads(entry.detail)["sought"] == "accession_number patient_id study_uid subject"
+    assert "Doe, Jane" in clinical.get(f"/ui/runs/{run_id}").text
+    with api.service.database.read() as session:
+        entry = list(entries(session))[-1]
+    assert (entry.actor_kind, entry.action, entry.object_id) == ("session", "read", run_id)
+
+
+@pytest.mark.parametrize(
+    ("query", "finds"),
+    [("show=review", True), ("show=refused", False), ("q=S-77", True), ("q=S-78", False), ("since=2020-01-01", True),
+     ("since=2999-01-01", False), ("until=1999-01-01", False), ("sender=SCANNER", False), ("show=nonsense&since=x", True)],
+)  # fmt: skip
+def test_the_address_filters_the_list(browser, run_id, query, finds):
+    browser.sign_in()
+    assert (run_id in browser.get(f"/ui/worklist?{query}").text) is finds
+
+
+def test_a_long_list_goes_on_page_by_page(browser, api):
+    with api.service.database.write() as session:
+        for number in range(60):
+            enqueue(session, add_study(session), BUNDLE.digest, run_id=f"paged-{number}", priority=Priority.ROUTINE)
+    browser.sign_in()
+    first = browser.get("/ui/worklist?show=waiting").text
+    older = re.search(r'rel="next" href="([^"]+)"', first)[1].replace("&amp;", "&")
+    assert "show=waiting" in older
+    second = browser.get(older).text
+    on_first, on_second = (set(re.findall(r"/ui/runs/(paged-\d+)", page)) for page in (first, second))
+    assert (len(on_first), len(on_second), on_first & on_second) == (50, 10, set())
+    assert browser.get("/ui/worklist?cursor=x").status_code == 422
+
+
+def test_a_page_of_an_answer_shows_arithmetic_that_adds_up(browser, run_id):
+    browser.sign_in()
+    page = browser.get(f"/ui/runs/{run_id}").text
+    assert f"brain age 52.0 {MINUS} age 50.0 = gap +2.0" in page
+    assert "Another vendor." in page
+    assert "vendor_outside_calibration" in page
+    assert "overlap</th>" in page
+    assert "at least 0.80" in page
+    assert "reading headers" in page
+
+
+def test_a_page_of_a_refusal_says_what_was_seen_and_what_would_help(browser, api):
+    browser.sign_in()
+    page = browser.get(f"/ui/runs/{api.ids['run_id']}").text
+    assert "This is no head." in page
+    assert "What would help: send" in page
+    assert "a T1-weighted scan of a whole head" in page
+    assert "There is no picture" in page
+
+
+def test_what_a_sender_wrote_is_text_and_never_markup(browser, api):
+    hostile = answered(api, subject=MARKUP, patient_name=f"{MARKUP}^x", series_descriptions=json.dumps({"1": MARKUP}))
+    odd = add_run(api.service.database)
+    with api.service.database.write() as session:
+        run = transitions.claim_preprocess(session, odd, worker(), LEASES)
+        transitions.store_outcome(session, odd, refused(run.attempt, code=MARKUP), LEASES)
+    browser.sign_in(clinical=True)
+    for path in (
+        "/ui/worklist",
+        f"/ui/worklist?q={MARKUP}",
+        f"/ui/runs/{hostile}",
+        f"/ui/runs/{odd}",
+        "/ui/runs/<script>",
+    ):
+        page = browser.get(path).text
+        assert "<script>alert" not in page
+        assert "/ui/runs/<script>" not in page
+    assert "&lt;script&gt;alert" in browser.get(f"/ui/runs/{hostile}").text
+
+
+def test_two_sites_do_not_see_each_other(browser, api, run_id):
+    theirs = answered(api, subject="S-theirs")
+    site_of(api, theirs, "another hospital")
+    here, there = browser, type(browser)(api)
+    here.sign_in(site="default")
+    there.sign_in(site="another hospital")
+    for one, own, other in ((here, run_id, theirs), (there, theirs, run_id)):
+        listed = one.get("/ui/worklist?show=review").text
+        assert (own in listed, other in listed) == (True, False)
+        assert one.get(f"/ui/runs/{own}").status_code == 200
+        missing = one.get(f"/ui/runs/{other}")
+        assert (missing.status_code, "unknown_run" in missing.text) == (404, True)
+
+
+def test_what_went_wrong_is_a_page_with_its_code_and_what_would_help(browser):
+    browser.sign_in(Role.VIEWER)
+    page = browser.get("/ui/nothing")
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "not_found" in page.text
+
+
+def test_files_are_kept_under_an_address_that_changes_with_them(browser):
+    page = browser.get("/ui/sign-in").text
+    address = re.search(r'href="(/ui/static/\w+/pages\.css)"', page)[1]
+    sent = browser.get(address)
+    assert sent.headers["content-type"].startswith("text/css")
+    assert "immutable" in sent.headers["cache-control"]
+    assert browser.get("/ui/static/0000/pages.css").status_code != 200

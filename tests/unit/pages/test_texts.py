@@ -1,0 +1,63 @@
+"""The catalogue of texts: each one is used, each language has all of them, and remedies are those of docs/refusals.md."""
+
+import re
+from pathlib import Path
+
+from med3d_pages import rendering
+from med3d_pages.texts import DEFAULT, catalogue, languages, preferred, remedies
+
+ROOT = Path(__file__).parents[3]
+PAGES = ROOT / "service" / "med3d_pages"
+BUILT = ("signin.error.", "remedy.", "measure.", "role.", "state.", "stage.", "nav.", "decision.", "pictures.")
+"""Keys that are put together from a word of the data: their group is used as a whole."""
+
+
+def used():
+    """Every text of the templates and the code, as it may be a key."""
+    sources = [*PAGES.rglob("*.html"), *PAGES.rglob("*.py")]
+    return set(re.findall(r"[\"']([a-z_.]+)[\"']", "\n".join(one.read_text() for one in sources)))
+
+
+def test_every_text_is_used():
+    keys = {key for key in catalogue(DEFAULT).texts if not key.startswith(BUILT)}
+    plural = {key.removesuffix(".one").removesuffix(".other") for key in keys}
+    sources = used()
+    assert {
+        key
+        for key in plural
+        if key not in sources and not any(key.startswith(f"{one}") for one in sources if one.endswith("."))
+    } == set()
+
+
+def test_every_key_in_a_template_has_its_text():
+    texts = catalogue(DEFAULT).texts
+    for template in (PAGES / "templates").glob("*.html"):
+        for key in re.findall(r"\bt\(\"([a-z_.]+)\"\s*[,)]", template.read_text()):
+            assert key in texts, (template.name, key)
+
+
+def test_every_language_has_every_text_with_the_same_values():
+    default = catalogue(DEFAULT).texts
+    for language in languages():
+        texts = catalogue(language).texts
+        assert texts.keys() == default.keys()
+        for key, text in texts.items():
+            assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", default[key])), key
+
+
+def test_what_would_help_stands_in_the_page_that_documents_refusals():
+    said = remedies(DEFAULT)
+    assert len(said) > 40
+    assert said["secondary_capture"] == "the scanner's original images"
+    assert not any(mark in text for text in said.values() for mark in "`*|")
+    assert remedies("xx") == {}
+
+
+def test_the_language_is_the_one_that_the_browser_likes_best_of_those_there_are():
+    for header in ("", "en", "xx, en;q=0.5", "en-GB,de;q=0.1", "q=;;,", "*"):
+        assert preferred(header).language == DEFAULT
+
+
+def test_templates_can_all_be_read():
+    for template in rendering.environment().list_templates():
+        rendering.environment().get_template(template)
