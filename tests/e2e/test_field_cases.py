@@ -17,8 +17,18 @@ GUARDED = frozenset(
 )  # fmt: skip
 
 
-def test_pictures_from_the_field_get_a_right_answer():
+def guarded():
     cases = [case for case in own_cases() if case.name in GUARDED]
     assert len(cases) == len(GUARDED)
-    rows = run(cases, Room(data=None, scripts=None, head=None), processes=2)
+    return cases
+
+
+def test_pictures_from_the_field_get_a_right_answer():
+    rows = run(guarded(), Room(data=None, scripts=None, head=None), processes=2)
+    assert [f"{row.name}: wanted {row.wanted}, got {row.got}" for row in rows if not row.right] == []
+
+
+@pytest.mark.long
+def test_the_service_gives_the_answer_that_analyse_gives():
+    rows = run(guarded(), Room(data=None, scripts=None, head=None), processes=2, both_ways=True)
     assert [f"{row.name}: wanted {row.wanted}, got {row.got}" for row in rows if not row.right] == []

@@ -1,9 +1,10 @@
 """Pictures from the field, each analysed and held against the answers that are right.
 
-    PYTHONPATH=tests python -m field.run [--only WORD] [--processes 2]
+    PYTHONPATH=tests python -m field.run [--only WORD] [--processes 2] [--both-ways]
 
 Sample data lie in MED3D_TEST_DATA, scripts that write what users reported in MED3D_FIELD_CASES; without them their cases are
-left out, and that is said. Exits with status 1 where an answer is wrong.
+left out, and that is said. With --both-ways each is sent through a whole service, too, and its answer held against the
+one of `med3d analyse`. Exits with status 1 where an answer is wrong.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from field.reported_dicom import reported_dicom
 from field.reported_nifti import reported_nifti
 from field.sample_data import sample_data
 from field.scripts import without_answer
+from field.service_way import answers_by_service, compared
 from field.tables import Row, age_rows, header_rows
 from med3d_cli.studies.analyse import open_analyser
 from med3d_pipeline.study.study import load_series, read_study, select_series
@@ -88,15 +90,20 @@ def chosen_cases(cases: Sequence[Case], word: str) -> list[Case]:
     return [case for case in cases if case in wanted or case.name in bases]
 
 
+def by_name(answers: Sequence[list[tuple[str, Answer, float]]]) -> dict[str, Answer]:
+    """Every input's answer by its name."""
+    return {name: answer for of_case in answers for name, answer, _ in of_case}
+
+
 def judged(cases: Sequence[Case], answers: Sequence[list[tuple[str, Answer, float]]]) -> list[Row]:
     """Hold every answer against its right ones."""
-    by_name = {name: answer for of_case in answers for name, answer, _ in of_case}
+    others = by_name(answers)
     return [
         Row(
             name,
             " or ".join(map(str, case.right)),
             str(answer),
-            any(right.fits(answer, by_name) for right in case.right),
+            any(right.fits(answer, others) for right in case.right),
             seconds,
         )
         for case, of_case in zip(cases, answers, strict=True)
@@ -104,14 +111,23 @@ def judged(cases: Sequence[Case], answers: Sequence[list[tuple[str, Answer, floa
     ]
 
 
-def run(cases: Sequence[Case], room: Room, processes: int) -> list[Row]:
-    """All of them, in as many processes."""
+def run(cases: Sequence[Case], room: Room, processes: int, *, both_ways: bool = False) -> list[Row]:
+    """All of them, in as many processes; both_ways: by the service, too."""
+    answers = analysed(cases, room, processes)
+    rows = judged(cases, answers)
+    if both_ways:
+        rows += compared(by_name(answers), by_name(answers_by_service(cases, room, processes)))
+    return rows
+
+
+def analysed(cases: Sequence[Case], room: Room, processes: int) -> list[list[tuple[str, Answer, float]]]:
+    """The answers of `med3d analyse`."""
     with ProcessPoolExecutor(processes, initializer=begin, initargs=(room,)) as pool:
         answers = []
         for found in pool.map(answers_to, cases):
             answers.append(found)
             print(*(f"{name}: {answer}" for name, answer, _ in found), sep="\n", file=sys.stderr, flush=True)
-        return judged(cases, answers)
+    return answers
 
 
 def show(rows: Sequence[Row]) -> None:
@@ -129,6 +145,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="cases whose name has this word")
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--both-ways", action="store_true", help="by the whole service, too, and compare")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="field-") as folder:
         room = room_of(os.environ.get("MED3D_TEST_DATA"), os.environ.get("MED3D_FIELD_CASES"), Path(folder))
@@ -136,7 +153,7 @@ def main() -> int:
             if there is None:
                 print(f"{name} names no folder: its cases are left out")
         cases = all_cases(room)
-        rows = run(chosen_cases(cases, asked.only), room, asked.processes)
+        rows = run(chosen_cases(cases, asked.only), room, asked.processes, both_ways=asked.both_ways)
         tables = age_rows()
         if room.scripts is not None:
             tables += header_rows(room.scripts)

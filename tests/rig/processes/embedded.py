@@ -44,12 +44,13 @@ class Service:
         self._process: subprocess.Popen[str] | None = None
         self._client: ResultsClient | None = None
 
-    def start(self, port=0):
+    def start(self, port=0, **settings):
         environment = dict(os.environ) | {
             "PYTHONPATH": os.pathsep.join(filter(None, (str(FAULTS), os.environ.get("PYTHONPATH")))),
             "MED3D_TEST_FAULTS": str(self.faults),
             "MED3D_LEASE_S": "5",
             "MED3D_HEARTBEAT_S": "1",
+            **settings,
         }
         here = os.getpid()
         where = ("--data-dir", str(self.data_dir.root), "--port", str(port))
