@@ -26,6 +26,7 @@ def test_whatever_is_killed_paused_or_cut_every_acknowledged_study_is_answered_o
     assert is_good(report), report
 
 
+@pytest.mark.long
 def test_a_study_that_kills_its_worker_three_times_has_failed_and_its_neighbours_are_answered(campaign):
     poison = zip_of(named([saved(one) for one in images(POISON, "1.2.666")]))
     run_id = campaign.cluster.client.post("/studies", files=[("files", ("poison.zip", poison))]).json()["run_id"]

@@ -112,7 +112,7 @@ def test_the_installed_wheel_says_what_its_demonstration_lacks_and_then_shows_it
     assert list(installed.home.iterdir()) == []
 
 
-@pytest.mark.parametrize("extra", ["parquet", "worker-gpu"])
+@pytest.mark.parametrize("extra", ["parquet", pytest.param("worker-gpu", marks=pytest.mark.long)])
 def test_an_extra_that_is_too_large_to_install_resolves(installed, built, extra):
     assert "Would install" in installed.pip("install", "--dry-run", f"{built.wheel}[{extra}]")
 

@@ -75,8 +75,8 @@ def test_the_command_line_finds_the_service_by_its_data_folder(service):
     ("variant", "function", "part"),
     [
         pytest.param(2, "TensorCache.keep", "", id="while the tensor is stored"),
-        pytest.param(3, "answer", ".aside", id="while the answer is stored"),
-        pytest.param(4, "answer", "results/", id="when the answer is stored but not published"),
+        pytest.param(3, "answer", ".aside", id="while the answer is stored", marks=pytest.mark.long),
+        pytest.param(4, "answer", "results/", id="when the answer is stored but not published", marks=pytest.mark.long),
     ],
 )
 def test_a_worker_child_that_is_killed_costs_no_run(service, variant, function, part):
@@ -88,6 +88,7 @@ def test_a_worker_child_that_is_killed_costs_no_run(service, variant, function, 
     assert_completed_once(service, run_id)
 
 
+@pytest.mark.long
 def test_a_worker_child_that_is_killed_in_the_middle_of_the_science_costs_no_run(service):
     run_id = service.submit(5)
     wait_until(
@@ -97,6 +98,7 @@ def test_a_worker_child_that_is_killed_in_the_middle_of_the_science_costs_no_run
     assert assert_completed_once(service, run_id).attempt > 1
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_as_a_whole_costs_no_run(service):
     run_id = service.submit(6)
     wait_until(lambda: service.client.run(run_id).status is RunStatus.PREPROCESSING, "work", timeout_s=60)

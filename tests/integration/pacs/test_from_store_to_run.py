@@ -113,6 +113,7 @@ def test_a_pacs_says_how_many_it_holds_and_what_we_made_comes_back_without_a_loo
         pacs.close()
 
 
+@pytest.mark.long
 def test_a_study_waits_for_its_peers_count_no_longer_than_it_is_quiet(tmp_path_factory, tmp_path):
     pacs = Orthanc(tmp_path_factory.mktemp("pacs"), ae_title="SCANNER")  # configured, and down
     hospital = Hospital(tmp_path_factory.mktemp("data"), pacs, **QUICK).begin("listener")

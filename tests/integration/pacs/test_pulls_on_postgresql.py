@@ -17,6 +17,7 @@ def service(ward, tmp_path_factory):
         made.close()
 
 
+@pytest.mark.long
 def test_many_pulls_at_once_are_each_done_once_and_a_killed_fetcher_loses_none(service, ward):
     studies = [new_study(6) for _ in range(8)]
     asked = []

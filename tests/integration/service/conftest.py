@@ -25,6 +25,14 @@ def shared_processes(request, tmp_path_factory):
     made.close()
 
 
+@pytest.fixture(scope="module")
+def standing_processes(tmp_path_factory):
+    """Broker, API, courier and scheduler on SQLite for the tests of one module."""
+    made = Processes(tmp_path_factory.mktemp("data"), **QUICK)
+    yield made.start("broker", "api", "courier", "scheduler")
+    made.close()
+
+
 @pytest.fixture
 def processes(tmp_path):
     """Processes of one test's own, to be killed as it likes; nothing runs yet."""

@@ -93,6 +93,7 @@ def answer(service, run_id):
     )
 
 
+@pytest.mark.long
 def test_results_api_down_for_an_hour(service, quick_worker, held):
     runs = {send(service, number): number for number in NUMBERS}
     in_hand = wait_until(

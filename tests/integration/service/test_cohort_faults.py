@@ -61,6 +61,7 @@ def work_through(service, count):
     return done
 
 
+@pytest.mark.long
 def test_a_night_goes_on_where_it_was_when_redis_restarts_empty_in_its_middle(service, cohorts):
     name = cohorts.create(CohortDraft(name=f"c-{uuid.uuid4().hex[:12]}", schedule=night_around_now())).name
     for _ in range(MEMBERS):

@@ -6,6 +6,7 @@ import time
 
 import psutil
 import pytest
+from pydicom.uid import generate_uid
 
 from med3d_client.worker import Superseded
 from med3d_contract.work import RunOutcome, StoredOutcomes
@@ -16,15 +17,24 @@ from rig.service.parts import completed, preprocessed, worker
 WORKER = worker()
 
 
+@pytest.fixture(scope="module")
+def standing(standing_processes):
+    """The service for what leaves it as it was, or mends what it broke."""
+    standing_processes.hello(WORKER)
+    return standing_processes
+
+
 @pytest.fixture
 def service(processes):
+    """The service of one test's own, with nothing in its queue."""
     processes.start("broker", "api", "courier", "scheduler")
     processes.hello(WORKER)
     return processes
 
 
-def send(service, **header):
-    return service.submit(("study.zip", zip_of(named(dicom_files(**header)))))
+def send(service):
+    """Send a study that nobody has sent before."""
+    return service.submit(("study.zip", zip_of(named(dicom_files(StudyInstanceUID=generate_uid())))))
 
 
 def claim(service, run_id):
@@ -57,43 +67,43 @@ def everything(connection):
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_a_sender_that_hangs_up_half_way_leaves_nothing(service):
+def test_a_sender_that_hangs_up_half_way_leaves_nothing(standing):
     body = files_form(("study.zip", zip_of(named(dicom_files(40)))))
-    connection = raw_request(service, body[: len(body) // 2], len(body))
-    wait_until(lambda: left_behind(service), "the begin of the upload")
+    connection = raw_request(standing, body[: len(body) // 2], len(body))
+    wait_until(lambda: left_behind(standing), "the begin of the upload")
     connection.close()
-    wait_until(lambda: not left_behind(service), "the removal of the fragment")
-    assert service.client.get("/studies").json()["items"] == []
-    assert not list(service.store.list("originals"))
+    wait_until(lambda: not left_behind(standing), "the removal of the fragment")
+    assert standing.client.get("/studies").json()["items"] == []
+    assert not list(standing.store.list("originals"))
 
 
-def test_a_file_over_the_limit_is_refused_before_it_has_been_sent(service):
-    with raw_request(service, b"--" + BOUNDARY.encode(), length=5 * 1024**3) as connection:
+def test_a_file_over_the_limit_is_refused_before_it_has_been_sent(standing):
+    with raw_request(standing, b"--" + BOUNDARY.encode(), length=5 * 1024**3) as connection:
         answer = everything(connection)  # a few bytes of five GiB were sent
     assert b" 413 " in answer.split(b"\r\n")[0]
     assert b"upload_too_large" in answer
 
 
-def test_a_stranger_is_turned_away_before_the_body_is_read(service):
-    with raw_request(service, b"--", length=10**9, key="m3d_00000000_wrong") as connection:
+def test_a_stranger_is_turned_away_before_the_body_is_read(standing):
+    with raw_request(standing, b"--", length=10**9, key="m3d_00000000_wrong") as connection:
         assert b" 401 " in everything(connection).split(b"\r\n")[0]
 
 
-def test_a_refused_upload_leaves_nothing(service):
-    answer = service.submit(("a.zip", zip_of({"../a": b"x"})))
+def test_a_refused_upload_leaves_nothing(standing):
+    answer = standing.submit(("a.zip", zip_of({"../a": b"x"})))
     assert (answer.status_code, answer.json()["code"]) == (422, "archive_unsafe_path")
     assert answer.json()["remedy"]
-    assert left_behind(service) == []
+    assert left_behind(standing) == []
 
 
-def test_a_worker_that_falls_silent_loses_the_run_to_another(service):
-    ids = send(service).json()
-    claim(service, ids["run_id"])
-    again = claim(service, ids["run_id"])  # once the lease of 3 s has ended
+def test_a_worker_that_falls_silent_loses_the_run_to_another(standing):
+    ids = send(standing).json()
+    claim(standing, ids["run_id"])
+    again = claim(standing, ids["run_id"])  # once the lease of 3 s has ended
     assert again.attempt == 2
     with pytest.raises(Superseded):
-        service.worker.outcome(ids["run_id"], completed(1))
-    assert service.run(ids["run_id"])["attempt"] == 2
+        standing.worker.outcome(ids["run_id"], completed(1))
+    assert standing.run(ids["run_id"])["attempt"] == 2
 
 
 def test_a_broker_that_is_away_fails_no_sender_and_gets_the_task_when_it_is_back(service):
@@ -137,32 +147,32 @@ def test_a_queue_that_nobody_drains_does_not_grow(service):
         time.sleep(0.2)
 
 
-def test_a_result_whose_message_was_lost_is_adopted_from_the_store(service):
-    ids = send(service).json()
-    claimed = claim(service, ids["run_id"])
-    service.worker.preprocessed({ids["run_id"]: preprocessed(claimed.attempt)})
-    (prediction,) = service.claim_predict(WORKER, 1)
+def test_a_result_whose_message_was_lost_is_adopted_from_the_store(standing):
+    ids = send(standing).json()
+    claimed = claim(standing, ids["run_id"])
+    standing.worker.preprocessed({ids["run_id"]: preprocessed(claimed.attempt)})
+    (prediction,) = standing.claim_predict(WORKER, 1)
     stored = StoredOutcomes(outcomes=(RunOutcome(run_id=ids["run_id"], outcome=completed(prediction.attempt)),))
     key = f"results/{ids['run_id']}.{prediction.attempt}.json"
-    service.store.put(key, stored.model_dump_json().encode())
-    wait_until(lambda: service.run(ids["run_id"])["status"] == "completed", "the adoption")
-    wait_until(lambda: service.store.head(key) is None, "the removal of the settled outcome")
+    standing.store.put(key, stored.model_dump_json().encode())
+    wait_until(lambda: standing.run(ids["run_id"])["status"] == "completed", "the adoption")
+    wait_until(lambda: standing.store.head(key) is None, "the removal of the settled outcome")
 
 
-def test_a_copying_child_that_was_killed_while_it_waited_costs_no_study(service):
-    (child,) = wait_until(psutil.Process(service.running["courier"].pid).children, "the child that is kept ready")
+def test_a_copying_child_that_was_killed_while_it_waited_costs_no_study(standing):
+    (child,) = wait_until(psutil.Process(standing.running["courier"].pid).children, "the child that is kept ready")
     child.kill()
-    study_id = send(service).json()["study_id"]
-    assert service.working_copy(study_id)["working_copy"] == "ready"
+    study_id = send(standing).json()["study_id"]
+    assert standing.working_copy(study_id)["working_copy"] == "ready"
 
 
-def test_a_courier_that_is_killed_is_replaced_and_the_copy_made_once(service):
-    service.running["courier"].send_signal(signal.SIGSTOP)
-    ids = send(service).json()
-    service.stop("courier", signal.SIGKILL)
-    service.start("courier")
-    assert service.working_copy(ids["study_id"])["working_copy"] == "ready"
-    assert claim(service, ids["run_id"]).attempt == 1
+def test_a_courier_that_is_killed_is_replaced_and_the_copy_made_once(standing):
+    standing.running["courier"].send_signal(signal.SIGSTOP)
+    ids = send(standing).json()
+    standing.stop("courier", signal.SIGKILL)
+    standing.start("courier")
+    assert standing.working_copy(ids["study_id"])["working_copy"] == "ready"
+    assert claim(standing, ids["run_id"]).attempt == 1
 
 
 def test_an_acknowledged_study_survives_the_death_of_every_process(service):
@@ -174,14 +184,14 @@ def test_an_acknowledged_study_survives_the_death_of_every_process(service):
     assert claim(service, ids["run_id"]).run_id == ids["run_id"]
 
 
-def test_no_lease_ends_while_the_api_is_away(service):
-    ids = send(service).json()
-    claimed = claim(service, ids["run_id"])
-    service.stop("api", signal.SIGKILL)
+def test_no_lease_ends_while_the_api_is_away(standing):
+    ids = send(standing).json()
+    claimed = claim(standing, ids["run_id"])
+    standing.stop("api", signal.SIGKILL)
     time.sleep(4)  # longer than the lease: this is the absence itself
-    service.start("api")
-    service.worker.preprocessed({ids["run_id"]: preprocessed(claimed.attempt)})
-    assert service.run(ids["run_id"])["attempt"] == 1
+    standing.start("api")
+    standing.worker.preprocessed({ids["run_id"]: preprocessed(claimed.attempt)})
+    assert standing.run(ids["run_id"])["attempt"] == 1
 
 
 def test_every_process_stops_cleanly_within_five_seconds_even_with_a_reader_of_events(service):

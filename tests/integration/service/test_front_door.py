@@ -180,6 +180,7 @@ def test_some_requests_may_be_sent_ahead_but_not_thousands(service, wish):
     assert memory_mib(service) - before_mib < 30
 
 
+@pytest.mark.long
 def test_two_thousand_that_say_nothing_and_two_hundred_that_never_stop_shut_nobody_out(service):
     before = log_bytes(service)
     with flood(service.port, idle=2000, flooding=200):

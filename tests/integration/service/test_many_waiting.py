@@ -81,6 +81,7 @@ def test_a_stat_study_behind_a_cohort_starts_when_the_task_in_hand_is_done_on_ev
         assert len(before) <= 1, f"{len(before)} claims of the {stage} stage came between"
 
 
+@pytest.mark.long
 def test_workers_that_join_and_are_killed_in_the_middle_lose_and_double_nothing(night):
     with night.worker("first", run_ms=5) as first:
         wait_until(lambda: night.done() > 0, "the first result", START_TIMEOUT_S)

@@ -40,16 +40,20 @@ def test_every_route_keeps_to_its_description(service, document):
     schema.config.update(base_url=service.url, request_timeout=60)
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) > 15
+    examples = 8 if service.settings.database_url is None else 3  # what the database makes of them is the same twice
     for operation in operations:
         if operation.path not in SKIPPED:
-            try_out(operation, service.worker_key if operation.path.startswith("/worker") else service.clinical_key)
+            key = service.worker_key if operation.path.startswith("/worker") else service.clinical_key
+            try_out(operation, key, examples)
 
 
-def try_out(operation, key):
+def try_out(operation, key, examples):
     """Send what the description allows."""
 
     # The same examples each time: a change is judged by what it does, not by luck.
-    @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    )
     @given(case=operation.as_strategy())
     def answers_as_described(case):
         case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=CHECKS)
