@@ -44,7 +44,8 @@ from med3d_service.api.routes.conditional import describe_not_modified, with_eta
 from med3d_service.api.routes.headers import with_security_headers
 from med3d_service.api.routes.health import health_router
 from med3d_service.api.service import Service
-from med3d_service.problems import AUTH_CODES, Problem, problems, render_problems
+from med3d_service.problem_answers import render_problems
+from med3d_service.problems import AUTH_CODES, Problem, problems
 from med3d_service.results.delivery.destinations import load_destinations
 from med3d_service.runs.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
 from med3d_service.runs.transitions import grant_grace

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from med3d_service.problems import ServiceError, database_problem, problem_response, problems
+from med3d_service.problem_answers import problem_response
+from med3d_service.problems import ServiceError, database_problem, problems
 from med3d_service.storage.database import Database
 from med3d_service.storage.repetitions import Answer, claim, give_back, keep
 from med3d_service.trust.access import Caller

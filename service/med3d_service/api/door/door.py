@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_service.api.door.bodies import IncomingBody, Pace
 from med3d_service.api.door.marks import largest_body
-from med3d_service.problems import ServiceError, database_problem, problem_response
+from med3d_service.problem_answers import problem_response
+from med3d_service.problems import ServiceError, database_problem
 from med3d_service.settings import Settings
 from med3d_service.trust.access.callers import Gate, needs_of, require
 from med3d_service.trust.access.own_pages import require_paid_token

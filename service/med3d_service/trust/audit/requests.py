@@ -11,7 +11,8 @@ from sqlalchemy.exc import OperationalError
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from med3d_service.problems import ServiceError, problem_response
+from med3d_service.problem_answers import problem_response
+from med3d_service.problems import ServiceError
 from med3d_service.trust.access import Caller
 from med3d_service.trust.audit.events import NOBODY, Action, Actor, AuditEvent, Outcome
 from med3d_service.trust.audit.routes import action_of, leaves_no_entry
