@@ -239,6 +239,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "no_parquet": (501, "This service cannot write Parquet.", "Ask for CSV, or install the extra 'parquet'."),
     "unavailable": (503, "The service cannot reach its database or store now.", "Try again in a minute."),
     "store_busy": (503, "No room is left for instances.", "Send them again later; the operator must make room."),
+    "bundle_forged": (
+        503,
+        "The row of this model, or which one is the default, was changed past the service.",
+        "Tell the operator: the audit trail has the alert; a start with MED3D_DEFAULT_BUNDLE names the default anew.",
+    ),
     "no_bundle": (503, "No model bundle is known yet.", "Try again when a worker has started."),
     "disk_full": (507, "The service has no room left.", "Try again later; the operator must make room."),
 }

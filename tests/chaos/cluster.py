@@ -20,7 +20,7 @@ import psutil
 from med3d_cli.embedded.system import valkey_server
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
-from med3d_service.storage.database import Database
+from med3d_service.storage.opening import open_database
 from med3d_store.object_store import ObjectStore
 from med3d_worker.tether import die_with_parent
 from rig.peers.proxies import FaultyProxy
@@ -131,7 +131,7 @@ class Cluster:
         for kind in ("client", "worker"):
             ensure_api_key(self.settings, kind, self.data_dir / f"{kind}.key")
         self.store = ObjectStore.make(self.settings.store)
-        self.database = Database(self.settings.database)
+        self.database = open_database(self.settings)
         headers = {"Authorization": f"Bearer {(self.data_dir / 'client.key').read_text().strip()}"}
         self.client = httpx.Client(
             base_url=f"http://127.0.0.1:{self.proxies['client-api'].port}", headers=headers, timeout=20.0

@@ -28,6 +28,7 @@ def audit_commands() -> typer.Typer:
     app = typer.Typer(help="The audit trail: who read or changed what, from where.", no_args_is_help=True)
     app.command()(verify)
     app.command()(export)
+    app.command()(renew_counter)
     return app
 
 
@@ -37,15 +38,24 @@ def verify(
     ] = None,
     data_dir: DataDirHere = None,
 ) -> None:
-    """Prove that no entry was changed, removed or added. Leaves with 5 where one was."""
+    """Prove that no entry was changed, removed or added, nor an older trail put back. Leaves with 5 where one was."""
     with _trail(data_dir) as (database, settings):
         from med3d_service.storage.keys import load_keys
+        from med3d_service.storage.sealed_counter import CounterBrokenError
         from med3d_service.trust.audit import AuditTrail, TrailBrokenError
+        from med3d_service.trust.establishing import CounterMissingError, prove_trail
 
+        trail, guard = AuditTrail(database, load_keys(settings).audit), database.guard
+        assert guard is not None
         try:
-            end = AuditTrail(database, load_keys(settings).audit).verify(_noted(noted))
+            end = prove_trail(database, guard, trail, _noted(noted))
         except TrailBrokenError as error:
             raise CommandError(f"the audit trail was tampered with: {error}", EXIT_BROKEN) from error
+        except (CounterMissingError, CounterBrokenError) as error:
+            raise CommandError(str(error), EXIT_BROKEN) from error
+        restored = guard.counter.read().restored
+    for backup in restored:
+        typer.echo(f"restored: {backup}")
     typer.echo(f"{end.entries} entries, all as they were written")
     typer.echo(f"end: {end.seq}:{end.mac}")
 
@@ -78,6 +88,23 @@ def export(
         event = AuditEvent(command_line(), Action.AUDIT, object_kind="audit_trail", detail=detail)
         AuditTrail(database, load_keys(settings).audit).record(event)
     typer.echo(f"{sent} entries", err=True)
+
+
+def renew_counter(data_dir: DataDirHere = None) -> None:
+    """Make the sealed counter (trust.sealed) anew where it was lost for good. That becomes an alert, and stays one.
+
+    Lists the keys that work by their rows: those that were revoked since an older database was put back are among them.
+    """
+    with _trail(data_dir) as (database, settings):
+        from med3d_service.storage.keys import load_keys
+        from med3d_service.trust.audit import AuditTrail
+        from med3d_service.trust.establishing import renew_counter as renew
+
+        assert database.guard is not None
+        working = renew(database, database.guard, AuditTrail(database, load_keys(settings).audit))
+    typer.echo("the sealed counter begins anew; revoke what should not work:")
+    for prefix in working:
+        typer.echo(f"works: {prefix}")
 
 
 def _print(rows: Iterator["AuditRow"], form: str, settings: "Settings") -> int:
@@ -120,9 +147,9 @@ def _as_dict(row: "AuditRow") -> dict[str, Any]:
 @contextmanager
 def _trail(data_dir: Path | None) -> Iterator[tuple["Database", "Settings"]]:
     settings = service_here(data_dir)
-    from med3d_service.storage.database import Database
+    from med3d_service.storage.opening import open_database
 
-    database = Database(settings.database)
+    database = open_database(settings)
     try:
         yield database, settings
     finally:

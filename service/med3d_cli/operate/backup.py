@@ -16,6 +16,7 @@ from med3d_cli.operate.service_here import DataDirHere, service_here
 
 if TYPE_CHECKING:
     from med3d_service.custody.backup.backing_up import Told
+    from med3d_service.trust.establishing import Revived
 
 
 def backup(
@@ -71,14 +72,27 @@ def restore(
     with here.locked():
         try:
             with _telling("restoring") as told:
-                summary = bring_back(settings, folder.absolute(), name, told)
+                restored = bring_back(settings, folder.absolute(), name, told)
         except BackupError as error:
             raise CommandError(str(error)) from error
+        summary = restored.summary
         typer.echo(f"restored the backup of {summary.made_at:%Y-%m-%d %H:%M} UTC: {summary.objects} objects")
+        _print_keys(restored.revived)
         report = check_here(settings, digests=True)
     print_report(report, Console())
     if not report.balances:
         raise typer.Exit(EXIT_OUT_OF_BALANCE)
+
+
+def _print_keys(revived: "Revived") -> None:
+    for prefix in revived.kept_ended:
+        typer.echo(f"ended since the backup, and stays so: key {prefix}")
+    if not revived.counter_was_here:
+        typer.echo(
+            "the sealed counter (trust.sealed) was not in the data folder: keys revoked since the backup work again"
+        )
+        for prefix in revived.working:
+            typer.echo(f"works again: key {prefix}; if it was revoked, `med3d keys revoke {prefix}`")
 
 
 def _put_back(folder: Path, data_dir: Path | None, name: str | None) -> None:

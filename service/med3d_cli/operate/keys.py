@@ -67,12 +67,15 @@ def list_(data_dir: DataDirHere = None) -> None:
     for column in ("prefix", "role", "site", "name", "created", "last used", "ends"):
         table.add_column(column, no_wrap=column == "prefix")
     with _database(data_dir) as (database, _):
+        from med3d_service.storage.guard import is_genuine
         from med3d_service.trust.access.api_keys import list_keys
 
         with database.read() as session:
             for key in list_keys(session):
                 role = f"{key.role} + clinical" if key.clinical else key.role
                 ends = f"revoked {_day(key.revoked_at)}" if key.revoked_at else _day(key.expires_at)
+                if not is_genuine(session, key):
+                    ends = "opens nothing: changed past the service"
                 row = (key.prefix, role, key.site, key.name, _day(key.created_at), _day(key.last_used_at), ends)
                 table.add_row(*row)
     Console().print(table)
@@ -116,11 +119,11 @@ def revoke(prefix: Prefix, data_dir: DataDirHere = None) -> None:
 @contextmanager
 def _database(data_dir: Path | None) -> Iterator[tuple["Database", "AuditTrail"]]:
     settings = service_here(data_dir)
-    from med3d_service.storage.database import Database
     from med3d_service.storage.keys import load_keys
+    from med3d_service.storage.opening import open_database
     from med3d_service.trust.audit import AuditTrail
 
-    database = Database(settings.database)
+    database = open_database(settings)
     try:
         yield database, AuditTrail(database, load_keys(settings).audit)
     finally:

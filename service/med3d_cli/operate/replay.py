@@ -40,11 +40,18 @@ def replay(
         from med3d_pipeline.errors import PipelineError
         from med3d_service.problems import ServiceError
         from med3d_service.results.replay import stored_run
-        from med3d_service.storage.database import Database
+        from med3d_service.storage.keys import load_keys
+        from med3d_service.storage.opening import open_database
+        from med3d_service.trust.audit import Action, AuditEvent, AuditTrail, command_line
         from med3d_store.object_store import ObjectStore, StoreError
     try:
-        with closing(Database(settings.database)) as database, database.read() as session:
-            stored = stored_run(session, run_id)
+        with closing(open_database(settings)) as database:
+            with database.read() as session:
+                stored = stored_run(session, run_id)
+            event = AuditEvent(
+                command_line(), Action.READ, object_kind="run", object_id=run_id, detail={"by": "replay"}
+            )
+            AuditTrail(database, load_keys(settings).audit).record(event)
         with Console(stderr=True).status("deriving it again"):
             report = _open(ObjectStore.open(settings.store), settings.data_dir / "scratch", bundle, stored)(stored)
     except ServiceError as error:

@@ -53,8 +53,10 @@ from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import BeatRow
 from med3d_service.trust.access import Viewer
 from med3d_service.trust.access.callers import Gate
+from med3d_service.trust.audit.life import audited_life
 from med3d_service.trust.audit.requests import RequestAudit
 from med3d_service.trust.audit.routes import Unaudited
+from med3d_service.trust.establishing import require_counter
 
 log = structlog.get_logger()
 
@@ -173,18 +175,23 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     stopped = threading.Event()
     await to_thread.run_sync(_start, service)
+    life = audited_life(service.audit, "api")
+    await to_thread.run_sync(life.__enter__)
     beating = threading.Thread(target=_beat, args=(service, stopped), name="beat", daemon=True)
     beating.start()
     log.info("api_started")
     yield
     stopped.set()
     await to_thread.run_sync(beating.join)
+    await to_thread.run_sync(life.__exit__, None, None, None)
     service.close()
     log.info("api_stopped")
 
 
 def _start(service: Service) -> None:
     """Register the bundles of the settings, and give leases the time that workers could not renew them."""
+    if service.database.guard is not None:
+        require_counter(service.database, service.database.guard, service.audit)
     with service.database.write() as session:
         register_bundles(session, [read_bundle_dir(path) for path in service.settings.bundle_dirs])
         if service.settings.default_bundle is not None:

@@ -25,8 +25,11 @@ def migrate(settings: Settings) -> None:
     from med3d_service.results.delivery.destinations import load_destinations
     from med3d_service.storage.database import Database, upgrade_schema
     from med3d_service.storage.keys import load_keys, require_site_key
+    from med3d_service.storage.opening import guard_for, open_database
     from med3d_service.storage.store_identity import establish_store
     from med3d_service.studies.arrivals.routing import load_rules
+    from med3d_service.trust.audit import AuditTrail
+    from med3d_service.trust.establishing import establish_trust
 
     load_peers(settings.peers_file)  # a mistake is told before anything starts
     load_destinations(settings)
@@ -36,8 +39,11 @@ def migrate(settings: Settings) -> None:
     settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.database_url is None and (settings.data_dir / "med3d.sqlite").exists():
         require_site_key(settings)
-    load_keys(settings)
+    keys = load_keys(settings)
     upgrade_schema(settings)
+    guard = guard_for(settings, keys)
+    with closing(open_database(settings, keys, guard)) as database:
+        establish_trust(database, guard, AuditTrail(database, keys.audit))
     if settings.store.startswith("file:"):  # of another store the API sees to it, as soon as it can be reached
         with closing(Database(settings.database)) as database:
             establish_store(settings, database)
@@ -50,10 +56,10 @@ def expect_worker(settings: Settings, bundle_dir: Path) -> None:
     any more. ``settings.default_bundle`` goes before it. A bundle that cannot be read is left for the worker to tell.
     """
     from med3d_service.runs.bundles import make_default, read_bundle_dir, register_bundles
-    from med3d_service.storage.database import Database
+    from med3d_service.storage.opening import open_database
     from med3d_service.storage.tables import BundleRow, WorkerRow
 
-    database = Database(settings.database)
+    database = open_database(settings)
     try:
         with database.write() as session:
             session.query(WorkerRow).delete()

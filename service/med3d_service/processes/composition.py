@@ -8,11 +8,13 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys, load_keys
+from med3d_service.storage.opening import guard_for, open_database
 from med3d_service.storage.store_identity import open_store
 from med3d_service.studies.arrivals.arrivals import Arrivals
 from med3d_service.studies.arrivals.routing import load_rules
 from med3d_service.studies.arrivals.settling import Settling
 from med3d_service.trust.audit import AuditTrail
+from med3d_service.trust.audit.alerts import record_alert
 from med3d_store.object_store import ObjectStore
 
 
@@ -31,7 +33,10 @@ class Essentials:
     def open(cls, settings: Settings) -> Self:
         """Open what the settings name; nothing is connected to yet."""
         keys = load_keys(settings)
-        database = Database(settings.database)
+        guard = guard_for(settings, keys)
+        database = open_database(settings, keys, guard)
+        trail = AuditTrail(database, keys.audit)
+        guard.forged = lambda kind, row_id: record_alert(trail, "guard", "row_forged", kind, row_id)
         settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(
             settings=settings,
@@ -39,7 +44,7 @@ class Essentials:
             database=database,
             store=open_store(settings, database),
             vault=IdentifierVault(keys),
-            trail=AuditTrail(database, keys.audit),
+            trail=trail,
         )
 
     def settling(self) -> Settling:

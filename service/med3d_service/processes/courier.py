@@ -8,6 +8,7 @@ from med3d_service.runs.dispatch import CeleryBroker
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.studies.working_copy.courier import Courier, sandbox_of
+from med3d_service.trust.audit.life import audited_life
 
 log = structlog.get_logger()
 
@@ -30,14 +31,15 @@ def run(settings: Settings) -> None:
     )
     courier.sandbox.prepare()
     log.info("courier_started")
-    while not stop.is_set:
-        try:
-            worked = courier.copy_next()
-        except Exception:  # the edge: what failed is tried again
-            log.exception("copying_failed")
-            worked = False
-        if not worked:
-            stop.wait(settings.courier_poll_s)
+    with audited_life(parts.trail, "courier"):
+        while not stop.is_set:
+            try:
+                worked = courier.copy_next()
+            except Exception:  # the edge: what failed is tried again
+                log.exception("copying_failed")
+                worked = False
+            if not worked:
+                stop.wait(settings.courier_poll_s)
     courier.sandbox.close()
     broker.close()
     parts.close()

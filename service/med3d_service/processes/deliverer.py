@@ -14,6 +14,7 @@ from med3d_service.results.reports.library import ReportLibrary
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.storage.database import Database
+from med3d_service.trust.audit.life import audited_life
 
 log = structlog.get_logger()
 STOP_S = 4.0
@@ -40,8 +41,9 @@ def run(settings: Settings) -> None:
     for thread in threads:
         thread.start()
     log.info("deliverer_started", destinations=[destination.name for destination in destinations])
-    while not stop.wait(settings.deliverer_poll_s):
-        _plan(parts.database, destinations, Patience.of(settings))
+    with audited_life(parts.trail, "deliverer"):
+        while not stop.wait(settings.deliverer_poll_s):
+            _plan(parts.database, destinations, Patience.of(settings))
     stopped.set()
     for thread in threads:
         thread.join(STOP_S / len(threads))

@@ -15,6 +15,7 @@ from med3d_service.network.pulls.line import ClaimedPull, PullLine
 from med3d_service.processes.composition import Essentials
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
+from med3d_service.trust.audit.life import audited_life
 
 log = structlog.get_logger()
 FETCHERS = 4
@@ -37,8 +38,9 @@ def run(settings: Settings) -> None:
     for thread in threads:
         thread.start()
     log.info("fetcher_started", peers=len(peers.dicomweb) + len(peers.dimse), followed=len(followers))
-    while not stop.wait(1.0):
-        pass
+    with audited_life(parts.trail, "fetcher"):
+        while not stop.wait(1.0):
+            pass
     for thread in threads:
         thread.join(timeout=2.0)  # one that waits for a silent peer is left behind: its lease ends
     for follower in followers:

@@ -3,6 +3,7 @@
 import structlog
 
 from med3d_service.logs import configure_logging
+from med3d_service.network.listener.rejections import Rejections
 from med3d_service.network.listener.server import Listener
 from med3d_service.network.peers import load_peers
 from med3d_service.processes.composition import Essentials
@@ -11,6 +12,7 @@ from med3d_service.results.delivery.destinations import load_destinations
 from med3d_service.results.delivery.outbox import Patience
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
+from med3d_service.trust.audit.life import audited_life
 
 log = structlog.get_logger()
 ACCEPT_S = 0.2
@@ -23,11 +25,12 @@ def run(settings: Settings) -> None:
     parts = Essentials.open(settings)
     peers, arrivals = load_peers(settings.peers_file), parts.arrivals()
     reports = Commitments(parts.database, load_destinations(settings), Patience.of(settings))
-    listener = Listener(settings, peers, arrivals, reports)
+    listener = Listener(settings, peers, arrivals, reports, Rejections(parts.trail))
     log.info("listener_started", port=listener.port, tls=settings.dicom_tls_cert is not None)
-    while not stop.is_set:
-        listener.accept(ACCEPT_S)
-    listener.close()
+    with audited_life(parts.trail, "listener"):
+        while not stop.is_set:
+            listener.accept(ACCEPT_S)
+        listener.close()
     arrivals.close()
     parts.close()
     log.info("listener_stopped")

@@ -31,6 +31,8 @@ from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import BeatRow, RunRow
 from med3d_service.studies.arrivals.clock import StabilityClock
 from med3d_service.trust.audit.forwarding import keep_forwarding
+from med3d_service.trust.audit.life import audited_life
+from med3d_service.trust.establishing import note_trail
 from med3d_store.object_store import ObjectInfo, ObjectStore, StoreError
 
 log = structlog.get_logger()
@@ -52,15 +54,17 @@ def run(settings: Settings) -> None:
     last_leftovers = float("-inf")
     stopped = threading.Event()
     if settings.audit_syslog_url is not None:
-        forwarding = (parts.database, settings, stopped)
+        forwarding = (parts.database, settings, parts.trail, stopped)
         threading.Thread(target=keep_forwarding, args=forwarding, name="audit", daemon=True).start()
     log.info("scheduler_started")
-    while not stop.wait(settings.sweep_s):
-        for name, step in steps:
-            _tried(name, step)
-        if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
-            last_leftovers = time.monotonic()
-            _tried("leftovers", leftovers.remove)
+    with audited_life(parts.trail, "scheduler"):
+        while not stop.wait(settings.sweep_s):
+            for name, step in steps:
+                _tried(name, step)
+            if time.monotonic() - last_leftovers >= LEFTOVERS_EVERY_S:
+                last_leftovers = time.monotonic()
+                _tried("leftovers", leftovers.remove)
+    _tried("counter", partial(keep_count, parts))
     stopped.set()
     broker.close()
     parts.close()
@@ -86,7 +90,14 @@ def _steps(settings: Settings, parts: Essentials, broker: CeleryBroker) -> Seque
         ("stranded", partial(tell_stranded, database, settings.worker_silent_s)),
         ("erasures", partial(finish_erasures, database, store)),
         ("removals", partial(finish_removals, database, store)),
+        ("counter", partial(keep_count, parts)),
     )
+
+
+def keep_count(parts: Essentials) -> None:
+    """Note where the audit trail ends, outside the database."""
+    if parts.database.guard is not None:
+        note_trail(parts.database, parts.database.guard, parts.trail)
 
 
 def _tried(name: str, step: Callable[[], object]) -> None:

@@ -5,12 +5,13 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef
 from med3d_service.problems import ServiceError
 from med3d_service.storage.database import db_now
+from med3d_service.storage.guard import after_commit, guard_of, is_genuine
 from med3d_service.storage.tables import BundleRow
 
 
@@ -40,6 +41,8 @@ def register_bundles(session: Session, refs: Iterable[BundleRef]) -> None:
             )
         )
         session.flush()
+        if not has_default:
+            _note_default(session, ref.digest)
         known.add(ref.digest)
         has_default = True
 
@@ -52,7 +55,9 @@ def note_preprocessing(session: Session, digests: Mapping[str, str]) -> None:
 
 def make_default(session: Session, bundle: BundleRow) -> None:
     """Let runs use ``bundle`` where none is asked for."""
-    session.execute(update(BundleRow).values(is_default=BundleRow.digest == bundle.digest))
+    for row in session.scalars(select(BundleRow)):
+        row.is_default = row.digest == bundle.digest
+    _note_default(session, bundle.digest)
 
 
 def find_bundle(session: Session, wanted: str | None) -> BundleRow:
@@ -64,7 +69,7 @@ def find_bundle(session: Session, wanted: str | None) -> BundleRow:
         default = session.scalars(select(BundleRow).where(BundleRow.is_default)).first()
         if default is None:
             raise ServiceError("no_bundle")
-        return default
+        return _required_genuine(session, default)
     name, _, version = wanted.partition("@")
     query = select(BundleRow).where((BundleRow.digest == wanted) | (BundleRow.name == name))
     if version:
@@ -72,4 +77,22 @@ def find_bundle(session: Session, wanted: str | None) -> BundleRow:
     found = session.scalars(query.order_by(BundleRow.is_default.desc(), BundleRow.first_seen_at.desc())).first()
     if found is None:
         raise ServiceError("unknown_bundle")
+    if not is_genuine(session, found):
+        raise ServiceError("bundle_forged")
     return found
+
+
+def _required_genuine(session: Session, default: BundleRow) -> BundleRow:
+    """Return the default if the service made it so last. Raises ServiceError("bundle_forged")."""
+    guard = guard_of(session)
+    if guard is None:
+        return default
+    chosen = guard.counter.read().default_bundle
+    if guard.is_genuine(default) and chosen in {"", default.digest}:
+        return default
+    guard.note_forged("bundle", default.digest)
+    raise ServiceError("bundle_forged")
+
+
+def _note_default(session: Session, digest: str) -> None:
+    after_commit(session, lambda counter: counter.choose_bundle(digest))

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.calibrations import CalibrationFile, CalibrationHeader, CalibrationUpload
 from med3d_service.problems import ServiceError
 from med3d_service.storage.database import db_now
+from med3d_service.storage.guard import guard_of, is_genuine
 from med3d_service.storage.tables import BundleRow, CalibrationRow, RunRow, StudyRow
 from med3d_service.trust.access import Caller
 
@@ -56,7 +57,7 @@ def add_calibration(session: Session, upload: CalibrationUpload, owner: str) -> 
     header = _header(upload.file)
     digest = hashlib.sha256(upload.file).hexdigest()
     known = session.get(CalibrationRow, (digest, owner), with_for_update=True)
-    if known is not None and known.withdrawn_at is not None:
+    if known is not None and (known.withdrawn_at is not None or not _may_be_used(session, known)):
         raise ServiceError("calibration_withdrawn")
     if known is not None:
         is_signed_anew = known.signature != upload.signature
@@ -97,6 +98,8 @@ def withdraw_calibration(session: Session, digest: str, caller: Caller) -> None:
         raise ServiceError("unknown_calibration")
     for row in found:
         row.withdrawn_at = row.withdrawn_at or session.execute(select(db_now())).scalar_one()
+        if (guard := guard_of(session)) is not None:
+            guard.counter.withdraw(_named(row), row.withdrawn_at)
 
 
 def calibrations_for(
@@ -117,7 +120,7 @@ def calibrations_for(
         )
         .order_by(CalibrationRow.created.desc(), CalibrationRow.added_at.desc(), CalibrationRow.digest)
     )
-    rows = session.scalars(query).all()
+    rows = [row for row in session.scalars(query) if _may_be_used(session, row)]
     found = {
         run.id: tuple(
             row.digest
@@ -134,7 +137,22 @@ def calibrations_for(
 def stored_calibration(session: Session, digest: str, owner: str) -> CalibrationFile | None:
     """Return one as it was sent, also where it was withdrawn since; None where it never came this way."""
     row = session.get(CalibrationRow, (digest, owner))
-    return None if row is None else _file(row)
+    return None if row is None or not is_genuine(session, row) else _file(row)
+
+
+def _named(row: CalibrationRow) -> str:
+    return f"{row.digest}@{row.owner}"
+
+
+def _may_be_used(session: Session, row: CalibrationRow) -> bool:
+    """Whether the service wrote the row so, and has not withdrawn it since."""
+    guard = guard_of(session)
+    if guard is None:
+        return True
+    if _named(row) in guard.counter.read().withdrawn:
+        guard.note_forged("calibration", row.digest)
+        return False
+    return guard.is_genuine(row)
 
 
 def _file(row: CalibrationRow) -> CalibrationFile:

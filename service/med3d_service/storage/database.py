@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Double, Engine, create_engine, event, make_url, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.expression import FunctionElement
 
 from med3d_service.settings import Settings
@@ -18,6 +18,8 @@ from med3d_service.settings import Settings
 if TYPE_CHECKING:  # Alembic is slow to import, and only migrations need it
     from alembic.config import Config
     from alembic.script import ScriptDirectory
+
+    from med3d_service.storage.guard import Guard
 
 BUSY_TIMEOUT_MS = 10_000
 SQLITE_SYNCHRONOUS = frozenset({"FULL", "NORMAL"})
@@ -46,23 +48,41 @@ def _postgresql_now(_element: Any, _compiler: Any, **_kw: Any) -> str:
 
 
 class Database:
-    """One pool of connections. ``read`` and ``write`` are the only ways to a session."""
+    """One pool of connections. ``read`` and ``write`` are the only ways to a session.
 
-    def __init__(self, url: str) -> None:
+    Who reads or writes rows that grant or prove gives a ``guard`` (``open_database``); without one nothing is judged.
+    """
+
+    def __init__(self, url: str, guard: "Guard | None" = None) -> None:
         self.engine = _engine(url)
         self._writing = self.engine.execution_options(med3d_write=True)
+        self.guard = guard
+        self._session = sessionmaker(expire_on_commit=False, info={"guard": guard})
+        if guard is not None:
+            event.listen(self._session, "before_flush", guard.seal_changes)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a transaction that changes nothing."""
-        with Session(self.engine, expire_on_commit=False) as session:
-            yield session
+        try:
+            with self._session(bind=self.engine) as session:
+                yield session
+        finally:
+            self._tell()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open one transaction, committed at the end of the block and rolled back on any error."""
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
-            yield session
+        try:
+            with self._session(bind=self._writing) as session, session.begin():
+                yield session
+        finally:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell of forged rows that were met, now that no transaction is open."""
+        if self.guard is not None:
+            self.guard.tell()
 
     @contextmanager
     def write_rows(self) -> Iterator[Connection]:

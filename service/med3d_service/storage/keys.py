@@ -29,6 +29,8 @@ class SiteKeys:
     blind_index: bytes = field(repr=False)
     uids: bytes = field(repr=False)
     audit: bytes = field(default=b"", repr=False)
+    rows: bytes = field(default=b"", repr=False)
+    counter: bytes = field(default=b"", repr=False)
     older_identifiers: tuple[bytes, ...] = field(default=(), repr=False)
 
 
@@ -59,6 +61,8 @@ def load_keys(settings: Settings) -> SiteKeys:
         blind_index=derive(secret, "blind-index"),
         uids=derive(secret, "uids"),
         audit=derive(secret, "audit"),
+        rows=derive(secret, "rows"),
+        counter=derive(secret, "counter"),
     )
 
 

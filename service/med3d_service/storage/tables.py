@@ -3,7 +3,7 @@
 Times are seconds since 1970 (UTC) by the database's own clock, so that leases do not depend on the machines' clocks.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
@@ -40,10 +40,25 @@ class Base(DeclarativeBase):
     type_annotation_map = {float: Double, dict[str, Any]: JSON(none_as_null=True), list[Any]: JSON(none_as_null=True)}  # noqa: RUF012
 
 
-class ApiKeyRow(Base):
+class SealedRow:
+    """A row that grants or proves: an HMAC is over the columns that count, the first of them its id (storage.guard).
+
+    Columns that are left out grant nothing. ``SEALED_AS`` is what entries of the audit trail call it.
+    """
+
+    SEALED_AS: ClassVar[str]
+    SEALED_COLUMNS: ClassVar[tuple[str, ...]]
+    seal: Mapped[str | None] = mapped_column(DIGEST)
+
+
+class ApiKeyRow(SealedRow, Base):
     """A key that may call the API, by its digest: the key itself is shown once and kept nowhere."""
 
     __tablename__ = "api_keys"
+    SEALED_AS = "key"
+    SEALED_COLUMNS = (
+        "prefix", "key_sha256", "name", "role", "clinical", "site", "created_at", "expires_at", "revoked_at",
+    )  # fmt: skip
     prefix: Mapped[str] = mapped_column(String(12), primary_key=True)
     key_sha256: Mapped[str] = mapped_column(DIGEST)
     name: Mapped[str] = mapped_column(String(200))  # what it is for, in the operator's words
@@ -56,10 +71,12 @@ class ApiKeyRow(Base):
     last_used_at: Mapped[float | None]
 
 
-class BundleRow(Base):
+class BundleRow(SealedRow, Base):
     """A model bundle that some worker carries or an operator listed."""
 
     __tablename__ = "bundles"
+    SEALED_AS = "bundle"
+    SEALED_COLUMNS = ("digest", "name", "version", "first_seen_at", "is_default", "preprocessing_digest")
     digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     version: Mapped[str] = mapped_column(String(64))
@@ -68,10 +85,15 @@ class BundleRow(Base):
     preprocessing_digest: Mapped[str | None] = mapped_column(DIGEST)  # as the workers that carry it compute it
 
 
-class CalibrationRow(Base):
+class CalibrationRow(SealedRow, Base):
     """A site's calibration, as it was sent: workers verify its signature, and nothing here vouches for it."""
 
     __tablename__ = "calibrations"
+    SEALED_AS = "calibration"
+    SEALED_COLUMNS = (
+        "digest", "owner", "bundle_digest", "site", "heads", "created", "expires", "file", "signature", "added_at",
+        "withdrawn_at",
+    )  # fmt: skip
     digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
     owner: Mapped[str] = mapped_column(String(64), primary_key=True)  # the site of whose studies it may be used
     bundle_digest: Mapped[str] = mapped_column(DIGEST, index=True)

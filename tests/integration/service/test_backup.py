@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import threading
+from contextlib import closing
 
 import pytest
 from sqlalchemy import MetaData, select
@@ -13,10 +14,14 @@ from med3d_service.custody.backup import BackupArchive, BackupError, back_up, pu
 from med3d_service.custody.ledger import Ledger
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
+from med3d_service.storage.opening import open_database
+from med3d_service.trust.access import Grant, Role
+from med3d_service.trust.access.api_keys import create_key, find_key, revoke_key
 from med3d_store.object_store import ObjectStore
 from rig.processes.service import new_database
 from rig.service.arriving import slices
 from rig.service.examination_day import ExaminationDay
+from rig.service.parts import migrated
 
 T1, SCOUT = slices(4, series="t1"), slices(2, series="scout")
 
@@ -48,6 +53,8 @@ class Machine:
         database.close()
         store = ObjectStore.open(self.settings.store)
         rows.pop("store_identity")  # the store on another machine is another one
+        rows.pop("audit_head")
+        self.trail = rows.pop("audit_trail")  # it goes on with the restore
         objects = {one.key: store.get(one.key) for one in store.list() if one.size_bytes}
         return rows, objects
 
@@ -87,6 +94,8 @@ def test_a_restore_on_an_empty_machine_finds_every_result_and_every_digest(new_m
     bring_the_keys(old, new)
     restore(new.settings, tmp_path / "backups")
     assert new.content() == old.content()
+    assert new.trail[: len(old.trail)] == old.trail
+    assert [("'restore'" in row) for row in new.trail[len(old.trail) :]] == [True]
     assert new.balances()
     new.day = ExaminationDay(new.settings.data_dir, **new.given)
     assert new.day.statuses() == ["completed"]
@@ -236,3 +245,24 @@ def test_the_commands_back_up_and_restore_and_check_the_ledger(sqlite_machine, t
     assert "objects" in med3d("backup", folder, "--data-dir", str(sqlite_machine.settings.data_dir))
     bring_the_keys(sqlite_machine, new)
     assert "The ledger balances" in med3d("restore", folder, "--data-dir", str(tmp_path / "new"))
+
+
+def test_a_key_that_was_revoked_after_the_backup_stays_so_where_the_sealed_counter_is_brought_along(tmp_path):
+    old, new, bare = (Machine(tmp_path / name, None) for name in ("old", "new", "bare"))
+    migrated(old.settings.data_dir)
+    with closing(open_database(old.settings)) as database:
+        with database.write() as session:
+            kept, revoked = (create_key(session, Grant(Role.VIEWER)) for _ in range(2))
+        back_up(old.settings, tmp_path / "backups")
+        with database.write() as session:
+            revoke_key(session, revoked.prefix)
+    for machine in (new, bare):
+        bring_the_keys(old, machine)
+    shutil.copy(old.settings.data_dir / "trust.sealed", new.settings.data_dir)
+    told = restore(new.settings, tmp_path / "backups").revived
+    assert (told.kept_ended, told.working, told.counter_was_here) == ((revoked.prefix,), (kept.prefix,), True)
+    told = restore(bare.settings, tmp_path / "backups").revived
+    assert (set(told.working), told.counter_was_here) == ({kept.prefix, revoked.prefix}, False)
+    with closing(open_database(new.settings)) as database:
+        assert find_key(database, kept.text) is not None
+        assert find_key(database, revoked.text) is None

@@ -17,17 +17,20 @@ from med3d_service.results.delivery.outbox import Patience
 from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.storage.database import Database, alembic_config
+from med3d_service.storage.keys import derive
 from med3d_service.storage.tables import AttemptRow, Base, DeliveryRow, RunRow
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 from rig.processes.service import new_database
 from rig.service.parts import LEASES, add_run, migrated, preprocessed, refused, worker
 from rig.service.run_machine import Runs
 
+SITE_KEY = "6b" * 32
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request, tmp_path):
     url = None if request.param == "sqlite" else new_database(request.getfixturevalue("postgresql_url"))
-    opened = Database(migrated(tmp_path, database_url=url).database)
+    opened = Database(migrated(tmp_path, database_url=url, site_key=SITE_KEY).database)
     yield opened
     opened.close()
 
@@ -127,7 +130,9 @@ def test_of_many_senders_that_claim_deliveries_at_once_each_gets_another(databas
 
 
 def test_several_processes_write_one_audit_trail_that_proves_itself_meanwhile(database):
-    trails = [AuditTrail(database, b"k" * 32) for _ in range(4)]  # each process has its own
+    trails = [
+        AuditTrail(database, derive(bytes.fromhex(SITE_KEY), "audit")) for _ in range(4)
+    ]  # each process has its own
 
     def write(number):
         for count in range(15):

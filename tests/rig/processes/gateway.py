@@ -7,9 +7,9 @@ from sqlalchemy import select
 
 from med3d_service.network.pulls.tables import FollowedPeerRow
 from med3d_service.storage.arrival_tables import ArrivalRow
-from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
+from med3d_service.storage.opening import open_database
 from rig.peers.orthanc import PASSWORD, USER
 from rig.processes.service import Processes
 from rig.processes.waiting import wait_until
@@ -82,7 +82,7 @@ class Gateway(Processes):
 
     def __init__(self, data_dir, **environment):
         super().__init__(data_dir, **(QUICK | environment))
-        self.database = Database(self.settings.database)
+        self.database = open_database(self.settings)
         self._vault = IdentifierVault(load_keys(self.settings))
 
     def begin(self, *names):

@@ -22,7 +22,7 @@ from med3d_client.worker import WorkerClient
 from med3d_contract.work import PredictClaim, WorkerHello
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
-from med3d_service.storage.database import Database
+from med3d_service.storage.opening import open_database
 from med3d_store.object_store import ObjectStore
 from rig.processes.waiting import wait_until
 
@@ -209,4 +209,4 @@ class Processes:
 
     def open_database(self):
         """Open it; whoever asked closes it."""
-        return Database(self.settings.database)
+        return open_database(self.settings)

@@ -12,9 +12,9 @@ from sqlalchemy import select
 from med3d_service.network.pulls.underway import is_being_pulled
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.arrival_tables import ArrivalRow
-from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
+from med3d_service.storage.opening import open_database
 from med3d_service.studies.arrivals.arrivals import Arrivals, Source
 from med3d_service.studies.arrivals.routing import EVERY_MR, RoutingRules
 from med3d_service.studies.arrivals.settling import Settling
@@ -50,7 +50,7 @@ class Intake:
 
     def __post_init__(self):
         self.settings = migrated(self.folder, **self.settings_given)
-        self.database = Database(self.settings.database)
+        self.database = open_database(self.settings)
         self.store = ObjectStore.make(self.settings.store)
         self.keys = load_keys(self.settings)
         self.vault = IdentifierVault(self.keys)

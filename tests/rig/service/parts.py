@@ -25,8 +25,12 @@ from med3d_service.runs.enqueuing import enqueue
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, upgrade_schema
 from med3d_service.storage.keys import load_keys
+from med3d_service.storage.opening import guard_for
+from med3d_service.storage.opening import open_database as guarded
 from med3d_service.storage.store_identity import establish_store
 from med3d_service.storage.tables import StudyRow
+from med3d_service.trust.audit import AuditTrail
+from med3d_service.trust.establishing import establish_trust
 from rig.service.work import BUNDLE, FINDINGS, PROVENANCE, result
 
 LEASES = Leases(lease_s=60.0, max_tries=3)
@@ -36,16 +40,18 @@ def migrated(data_dir: Path, **settings: Any) -> Settings:
     """Settings whose database has its schema, and whose site key is there."""
     made = Settings(data_dir=data_dir, **settings)
     made.spool_dir.mkdir(parents=True, exist_ok=True)
-    load_keys(made)
+    keys = load_keys(made)
     upgrade_schema(made)
-    with closing(Database(made.database)) as database:
+    guard = guard_for(made, keys)
+    with closing(guarded(made, keys, guard)) as database:
         establish_store(made, database)
+        establish_trust(database, guard, AuditTrail(database, keys.audit))
     return made
 
 
 def open_database(data_dir: Path, **settings: Any) -> Database:
     """A database with its schema."""
-    return Database(migrated(data_dir, **settings).database)
+    return guarded(migrated(data_dir, **settings))
 
 
 def worker(name: str = "worker-1", bundles: tuple[BundleRef, ...] = (BUNDLE,)) -> WorkerIdentity:

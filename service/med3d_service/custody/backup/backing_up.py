@@ -13,7 +13,9 @@ from med3d_service.custody.backup.archive import BackupArchive, BackupSummary, M
 from med3d_service.custody.backup.snapshots import kind_of, revision_of, snapshot, tables_of
 from med3d_service.custody.ledger.objects import referenced_objects
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database
 from med3d_service.storage.keys import SiteKeys, load_keys
+from med3d_service.trust.audit import Action, AuditEvent, AuditTrail, command_line
 from med3d_store.object_store import ObjectInfo, ObjectMissingError, ObjectStore
 
 PASSING = ("checks/", ".aside/")
@@ -32,6 +34,7 @@ def back_up(settings: Settings, folder: Path, told: Told = lambda _what, _count:
     with ExitStack() as stack:
         partial = stack.enter_context(archive.new())
         earlier = archive.names()
+        _note(settings, keys)
         told("database", 0)
         made_at = datetime.now(UTC)
         connection = stack.enter_context(snapshot(settings, partial))
@@ -62,6 +65,13 @@ def back_up(settings: Settings, folder: Path, told: Told = lambda _what, _count:
         connection.close()
         manifest.close()
         return archive.settle(partial, summary), summary
+
+
+def _note(settings: Settings, keys: SiteKeys) -> None:
+    """Before the database is copied, so that the backup itself says that it was made."""
+    with closing(Database(settings.database)) as database:
+        event = AuditEvent(command_line(), Action.BACKUP, object_kind="database")
+        AuditTrail(database, keys.audit).record(event)
 
 
 def key_fingerprint(keys: SiteKeys) -> str:

@@ -12,13 +12,16 @@ from med3d_service.custody.ledger.objects import lost_objects
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, upgrade_schema
 from med3d_service.storage.keys import load_keys
+from med3d_service.storage.opening import guard_for, open_database
 from med3d_service.storage.store_identity import record_store
+from med3d_service.trust.audit import AuditTrail
+from med3d_service.trust.establishing import Revived, revive
 from med3d_store.object_store import ObjectStore
 
 
 def restore(
     settings: Settings, folder: Path, name: str | None = None, told: Told = lambda _what, _count: None
-) -> BackupSummary:
+) -> "Restored":
     """Bring back the backup ``name`` (default: the newest) and upgrade its schema to this version.
 
     Raises BackupError where there is a database already, a key is missing or another one, or the backup is damaged.
@@ -44,9 +47,20 @@ def restore(
     told("database", 0)
     put_back(settings, archive.folder(name), summary.revision, summary.tables)
     upgrade_schema(settings)
-    with closing(Database(settings.database)) as database:
+    keys = load_keys(settings)
+    guard = guard_for(settings, keys)
+    with closing(open_database(settings, keys, guard)) as database:
         record_store(store, database)
-    return summary
+        revived = revive(database, guard, AuditTrail(database, keys.audit), name)
+    return Restored(summary, revived)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was brought back, and which keys open something now."""
+
+    summary: BackupSummary
+    revived: Revived
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from med3d_service.network.listener.association import (
 from med3d_service.network.listener.counting import ExpectedCounts
 from med3d_service.network.listener.pdus import PduSocket
 from med3d_service.network.listener.places import Places
+from med3d_service.network.listener.rejections import Rejections
 from med3d_service.network.peers import Peers
 from med3d_service.settings import Settings
 from med3d_service.studies.arrivals.arrivals import Arrivals
@@ -71,8 +72,11 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 class Listener:
     """A listening socket and the associations that came of it."""
 
-    def __init__(self, settings: Settings, peers: Peers, arrivals: Arrivals, reports: TakesReports) -> None:
+    def __init__(
+        self, settings: Settings, peers: Peers, arrivals: Arrivals, reports: TakesReports, rejections: Rejections
+    ) -> None:
         self._settings = settings
+        self._rejections = rejections
         self._arrivals = arrivals
         self._counts = ExpectedCounts(peers, arrivals, settings.site)
         self._reports = reports
@@ -106,6 +110,7 @@ class Listener:
             thread.start()
         else:
             self._reject(connection, because)
+            self._rejections.note(because, str(address[0]))
 
     def _reject(self, connection: socket.socket, because: str) -> None:
         """Tell who has no place, without waiting for the request; what cannot be sent at once is not sent."""
@@ -137,10 +142,13 @@ class Listener:
                 self._places.opened,
             )
             ended = association.run()
+            if ended == "rejected":
+                self._rejections.note("caller_unknown", address, association.calling_ae_title)
             instances = association.instances
             self._counts.ask(association.calling_ae_title, frozenset(association.study_uids))
         except OSError:  # of the handshake
             log.warning("association_rejected", reason="tls", address=address)
+            self._rejections.note("tls", address)
         except Exception:  # the edge of this thread
             log.exception("association_broke")
         finally:

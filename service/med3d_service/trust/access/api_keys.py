@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.guard import guard_of, is_genuine
 from med3d_service.storage.keys import write_secret
+from med3d_service.storage.opening import open_database
 from med3d_service.storage.tables import ApiKeyRow
 from med3d_service.trust.access.roles import Grant, Role
 
@@ -57,6 +59,7 @@ def rotate_key(session: Session, prefix: str, *, overlap_s: float) -> MadeKey:
     valid_s = None if old.expires_at is None else old.expires_at - old.created_at
     made = create_key(session, Grant(Role(old.role), old.clinical, old.site), name=old.name, valid_s=valid_s)
     old.expires_at = min(now + overlap_s, old.expires_at or float("inf"))
+    _note_end(session, prefix, old.expires_at)
     return made
 
 
@@ -64,6 +67,7 @@ def revoke_key(session: Session, prefix: str) -> None:
     """End a key now. Raises UnknownKeyError."""
     key, now = _working(session, prefix)
     key.revoked_at = now
+    _note_end(session, prefix, now)
 
 
 def list_keys(session: Session) -> list[ApiKeyRow]:
@@ -79,8 +83,8 @@ def find_key(database: Database, text: str) -> ApiKeyRow | None:
     with database.read() as session:
         key = session.get(ApiKeyRow, parts[1])
         now = session.execute(select(db_now())).scalar_one()
-    if key is None or not hmac.compare_digest(key.key_sha256, _digest(text)) or not is_valid(key, now):
-        return None
+        if key is None or not hmac.compare_digest(key.key_sha256, _digest(text)) or not is_valid(session, key, now):
+            return None
     return key
 
 
@@ -93,7 +97,7 @@ def note_use(database: Database, prefix: str) -> None:
 
 def ensure_key_file(settings: Settings, grant: Grant, path: Path) -> None:
     """Leave a working key of ``grant`` in ``path`` (0600): what lies there if it works, else a new one."""
-    database = Database(settings.database)
+    database = open_database(settings)
     try:
         if path.exists():
             key = find_key(database, path.read_text().strip())
@@ -113,14 +117,27 @@ def ensure_key_file(settings: Settings, grant: Grant, path: Path) -> None:
 def _working(session: Session, prefix: str) -> tuple[ApiKeyRow, float]:
     key = session.get(ApiKeyRow, prefix)
     now = session.execute(select(db_now())).scalar_one()
-    if key is None or not is_valid(key, now):
+    if key is None or not is_valid(session, key, now):
         raise UnknownKeyError(prefix)
     return key, now
 
 
-def is_valid(key: ApiKeyRow, now: float) -> bool:
-    """Return whether a key is neither revoked nor expired."""
-    return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
+def is_valid(session: Session, key: ApiKeyRow, now: float) -> bool:
+    """Return whether the key opens anything: by its row, if the service wrote it, and by the sealed counter."""
+    if not is_genuine(session, key) or key.revoked_at is not None:
+        return False
+    guard = guard_of(session)
+    ended_at = None if guard is None else guard.counter.read().ended_keys.get(key.prefix)
+    if guard is not None and ended_at is not None and (key.expires_at is None or key.expires_at > ended_at):
+        guard.note_forged("key", key.prefix)  # an older row was put back
+    return all(at is None or at > now for at in (key.expires_at, ended_at))
+
+
+def _note_end(session: Session, prefix: str, at: float) -> None:
+    """Before the row says so: what is broken off in between has ended, too."""
+    guard = guard_of(session)
+    if guard is not None:
+        guard.counter.end_key(prefix, at)
 
 
 def _digest(text: str) -> str:

@@ -19,6 +19,7 @@ from starlette.types import Scope
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.guard import is_genuine
 from med3d_service.storage.tables import ApiKeyRow
 from med3d_service.trust.access.api_keys import find_key, is_valid
 from med3d_service.trust.access.roles import Role
@@ -63,9 +64,11 @@ class Sessions:
             row = session.get(SessionRow, session_id)
             key = None if row is None else session.get(ApiKeyRow, row.key_prefix)
             now = session.execute(select(db_now())).scalar_one()
-        known = row is not None and hmac.compare_digest(row.secret_sha256, _digest(secret))
-        if row is None or key is None or not known or not self._lives(row, now) or not is_valid(key, now):
-            raise ServiceError("session_over")
+            known = row is not None and hmac.compare_digest(row.secret_sha256, _digest(secret))
+            if row is None or key is None or not known or not self._lives(row, now):
+                raise ServiceError("session_over")
+            if not is_genuine(session, row) or not is_valid(session, key, now):
+                raise ServiceError("session_over")
         if now - row.used_at >= USE_NOTED_EVERY_S:
             self._note_use(row.id)
         return OpenSession(row.id, key, form_token_of(secret))
@@ -90,8 +93,9 @@ class Sessions:
             spent = session.execute(
                 update(SignInLinkRow).where(*fresh).values(used_at=now).returning(SignInLinkRow.key_prefix)
             ).scalar_one_or_none()
+            link = session.get(SignInLinkRow, _digest(code))
             key = None if spent is None else session.get(ApiKeyRow, spent)
-            if key is None or not is_valid(key, now):
+            if link is None or key is None or not is_genuine(session, link) or not is_valid(session, key, now):
                 raise ServiceError("link_spent")
             return self._begun(session, key)
 

@@ -22,12 +22,18 @@ EVENTS = {
     Action.ENTER: ("110114", "User Authentication", "E"),
     Action.SECURE: ("110113", "Security Alert", "E"),
     Action.AUDIT: ("110101", "Audit Log Used", "R"),
+    Action.START: ("110100", "Application Activity", "E"),
+    Action.STOP: ("110100", "Application Activity", "E"),
+    Action.BACKUP: ("110106", "Export", "R"),
+    Action.RESTORE: ("110107", "Import", "C"),
     Action.ALERT: ("110113", "Security Alert", "E"),
 }
 TYPES = {
     # CID 401
     Action.ENTER: ("110122", "Login"),
     Action.SECURE: ("110137", "User Security Attributes Changed"),
+    Action.START: ("110120", "Application Start"),
+    Action.STOP: ("110121", "Application Stop"),
     Action.ALERT: ("110135", "Object Security Attributes Changed"),
 }
 OUTCOMES = {Outcome.DONE: "0", Outcome.FAILED: "4", Outcome.DENIED: "8"}

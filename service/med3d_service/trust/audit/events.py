@@ -23,6 +23,11 @@ class Action(StrEnum):
     """Keys and grants were changed."""
     AUDIT = "audit"
     """The trail itself was exported or shortened."""
+    START = "start"
+    STOP = "stop"
+    """A process of the service began, and ended as it should."""
+    BACKUP = "backup"
+    RESTORE = "restore"
     ALERT = "alert"
     """What is stored is not what was written."""
 

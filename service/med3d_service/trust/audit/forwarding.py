@@ -4,34 +4,31 @@ import socket
 import threading
 
 import structlog
-from sqlalchemy import select, update
 
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.trust.audit.atna import audit_message
 from med3d_service.trust.audit.syslog import SyslogReceiver, frame
-from med3d_service.trust.audit.tables import AuditHeadRow, AuditRow
-from med3d_service.trust.audit.trail import ONE, entries
+from med3d_service.trust.audit.tables import AuditRow
+from med3d_service.trust.audit.trail import AuditTrail, entries
 
 log = structlog.get_logger()
 AT_ONCE = 200
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 
 
-def forward(database: Database, settings: Settings) -> int:
+def forward(database: Database, settings: Settings, trail: AuditTrail) -> int:
     """Send what has not been sent, at most AT_ONCE entries; how many. Raises OSError where the receiver is away."""
     assert settings.audit_syslog_url is not None
     with database.read() as session:
-        sent = session.execute(select(AuditHeadRow.forwarded_seq)).scalar_one()
-        rows = list(entries(session, after=sent, limit=AT_ONCE))
+        rows = list(entries(session, after=trail.forwarded(session), limit=AT_ONCE))
     if not rows:
         return 0
     with SyslogReceiver(settings.audit_syslog_url, settings.audit_syslog_ca_file) as receiver:
         for row in rows:
             receiver.send(syslog_message(row, settings.site))
     with database.write() as session:
-        values = update(AuditHeadRow).where(AuditHeadRow.id == ONE).values(forwarded_seq=rows[-1].seq)
-        session.execute(values)
+        trail.note_forwarded(session, rows[-1].seq)
     return len(rows)
 
 
@@ -41,12 +38,12 @@ def syslog_message(row: AuditRow, site: str) -> bytes:
     return frame(audit_message(row, source=f"med3d@{host}", site=site), row.at, host)
 
 
-def keep_forwarding(database: Database, settings: Settings, stopped: threading.Event) -> None:
+def keep_forwarding(database: Database, settings: Settings, trail: AuditTrail, stopped: threading.Event) -> None:
     """Forward until ``stopped``; a receiver that is away is asked again after pauses that double."""
     pause_s = FIRST_PAUSE_S
     while not stopped.wait(pause_s):
         try:
-            while forward(database, settings) == AT_ONCE and not stopped.is_set():
+            while forward(database, settings, trail) == AT_ONCE and not stopped.is_set():
                 pass
             pause_s = FIRST_PAUSE_S
         except Exception as error:  # noqa: BLE001 - the edge of this thread: the receiver comes back

@@ -35,4 +35,5 @@ class AuditHeadRow(Base):
     last_seq: Mapped[int] = mapped_column(BigInteger)
     last_mac: Mapped[str] = mapped_column(DIGEST)
     seal: Mapped[str] = mapped_column(DIGEST)
-    forwarded_seq: Mapped[int] = mapped_column(BigInteger)  # sent to the syslog receiver; not sealed
+    forwarded_seq: Mapped[int] = mapped_column(BigInteger)  # sent to the syslog receiver
+    counter: Mapped[int] = mapped_column(BigInteger, default=0)  # the sealed counter's number when it was last noted

@@ -1,8 +1,8 @@
 """Appending to the trail and proving it: a chain of HMAC-SHA256, under a key that derives from the site key.
 
 Who can write to the database but has not the site key can neither change, remove, add nor reorder entries unnoticed.
-Putting back an older state of the whole trail is noticed by its last entry having been noted elsewhere (``end``), which
-the syslog receiver does for every entry.
+Putting back an older state of the whole trail is noticed by its last entry having been noted elsewhere: in the sealed
+counter (trust.establishing), by hand, and by the syslog receiver for every entry.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
+import structlog
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
@@ -20,6 +20,7 @@ from med3d_service.storage.database import Database, db_now
 from med3d_service.trust.audit.events import AuditEvent
 from med3d_service.trust.audit.tables import AuditHeadRow, AuditRow
 
+log = structlog.get_logger()
 ROWS_AT_ONCE = 1000
 ONE = 1
 
@@ -54,6 +55,7 @@ class AuditTrail:
     def __init__(self, database: Database, key: bytes) -> None:
         self._database, self._key = database, key
         self._waiting: list[_Waiting] = []
+        self._forwarded_here = 0
         self._lock, self._turn = threading.Lock(), threading.Lock()
 
     def record(self, event: AuditEvent) -> None:
@@ -82,18 +84,48 @@ class AuditTrail:
     def append(self, session: Session, *events: AuditEvent) -> None:
         """Add entries in the caller's transaction: what is undone with it was not done."""
         head = self._locked_head(session)
+        sealed = self._is_sealed(head)
         now = session.execute(select(db_now())).scalar_one()
         for event in events:
             row = _row(event, head.last_seq + 1, now)
             row.mac = self._mac(head.last_mac, row)
             session.add(row)
             head.last_seq, head.last_mac = row.seq, row.mac
-        head.seal = self._seal(head)
+        self._seal_again(head, sealed=sealed)
         session.flush()
+
+    def end(self, session: Session) -> TrailEnd:
+        """Read where the trail ends now."""
+        head = session.get_one(AuditHeadRow, ONE)
+        return TrailEnd(head.last_seq, head.last_mac, head.last_seq - head.first_seq + 1)
+
+    def noted_number(self, session: Session) -> int:
+        """Read the sealed counter's number as the trail knows it; 0 before there was one."""
+        return session.get_one(AuditHeadRow, ONE).counter
+
+    def note_number(self, session: Session, number: int) -> None:
+        """Let the trail know the sealed counter's number: an older counter is noticed."""
+        head = self._locked_head(session)
+        sealed = self._is_sealed(head)
+        head.counter = max(number, head.counter)
+        self._seal_again(head, sealed=sealed)
+
+    def forwarded(self, session: Session) -> int:
+        """Read up to which entry the receiver has them; where the head was changed, what this process has sent."""
+        head = session.get_one(AuditHeadRow, ONE)
+        return head.forwarded_seq if self._is_sealed(head) else self._forwarded_here
+
+    def note_forwarded(self, session: Session, seq: int) -> None:
+        """Note that the receiver has all entries up to ``seq``."""
+        head = self._locked_head(session)
+        sealed = self._is_sealed(head)
+        head.forwarded_seq = self._forwarded_here = seq
+        self._seal_again(head, sealed=sealed)
 
     def drop_before(self, session: Session, at: float) -> int:
         """Remove entries that are older than ``at``; the rest goes on proving itself. Returns how many went."""
         head = self._locked_head(session)
+        sealed = self._is_sealed(head)
         kept = select(func.min(AuditRow.seq)).where(AuditRow.at >= at)
         first = session.execute(kept).scalar_one()
         first = head.last_seq + 1 if first is None else first
@@ -102,30 +134,33 @@ class AuditTrail:
             return 0
         gone = session.execute(delete(AuditRow).where(AuditRow.seq < first)).rowcount  # type: ignore[attr-defined]
         head.first_seq, head.first_mac = first, before.mac
-        head.seal = self._seal(head)
+        self._seal_again(head, sealed=sealed)
         return int(gone)
 
-    def verify(self, noted: TrailEnd | None = None) -> TrailEnd:
-        """Prove every entry; ``noted`` must be among them. Raises TrailBrokenError."""
+    def verify(self, *noted: TrailEnd) -> TrailEnd:
+        """Prove every entry; those that were ``noted`` must be among them. Raises TrailBrokenError."""
         with self._database.read() as session:
             _see_one_moment(session)
             head = session.get(AuditHeadRow, ONE)
             if head is None:
                 raise TrailBrokenError(0, "the trail's head is gone")
-            never_used = (head.first_seq, head.last_seq, head.seal) == (1, 0, "")
-            if not never_used and not hmac.compare_digest(head.seal, self._seal(head)):
+            if not self._is_sealed(head):
                 raise TrailBrokenError(head.last_seq, "the trail's head was changed")
-            expected, mac, met = head.first_seq, head.first_mac, noted is None or noted.seq < head.first_seq
+            expected, mac = head.first_seq, head.first_mac
+            unmet = {one.seq: one.mac for one in noted if one.seq >= head.first_seq}
             for row in entries(session):
                 if row.seq != expected:
                     raise TrailBrokenError(expected, "it is missing, or one stands in its place")
                 mac = self._checked(row, mac)
                 expected += 1
-                met = met or (noted is not None and (noted.seq, noted.mac) == (row.seq, row.mac))
+                if unmet.get(row.seq) == row.mac:
+                    del unmet[row.seq]
             if (expected - 1, mac) != (head.last_seq, head.last_mac):
                 raise TrailBrokenError(expected, "the end of the trail is missing")
-            if not met:
-                _not_met(noted)
+            if unmet:
+                raise TrailBrokenError(
+                    min(unmet), "it is not the one that was noted: an older state of the trail was put back"
+                )
         return TrailEnd(head.last_seq, head.last_mac, head.last_seq - head.first_seq + 1)
 
     def _checked(self, row: AuditRow, before: str) -> str:
@@ -141,8 +176,19 @@ class AuditTrail:
         said = [before, row.seq, row.at, row.actor_kind, row.actor, row.role, row.address, row.action, row.outcome]
         return self._hmac("entry", [*said, row.object_kind, row.object_id, row.detail])
 
-    def _seal(self, head: AuditHeadRow) -> str:
-        return self._hmac("head", [head.first_seq, head.first_mac, head.last_seq, head.last_mac])
+    def _is_sealed(self, head: AuditHeadRow) -> bool:
+        if (head.first_seq, head.last_seq, head.seal, head.forwarded_seq, head.counter) == (1, 0, "", 0, 0):
+            return True  # never used
+        if hmac.compare_digest(head.seal, self._hmac("sealed head", _said_of(head))):
+            return True
+        # Releases up to 0.2.0 sealed less, and had no counter.
+        return head.counter == 0 and hmac.compare_digest(head.seal, self._hmac("head", _said_of(head)[:4]))
+
+    def _seal_again(self, head: AuditHeadRow, *, sealed: bool) -> None:
+        """Seal what the head says now; one that was changed past us goes on showing that it was."""
+        if not sealed:
+            log.error("integrity_alert", code="trail_head_changed", object_kind="audit_trail")
+        head.seal = self._hmac("sealed head" if sealed else "changed head", _said_of(head))
 
     def _hmac(self, kind: str, values: Sequence[object]) -> str:
         text = json.dumps([kind, *values], ensure_ascii=True, separators=(",", ":"))
@@ -184,6 +230,5 @@ def _storable(text: str, longest: int) -> str:
     return text.encode("ascii", "backslashreplace").decode().replace("\0", "\\0")[:longest]
 
 
-def _not_met(noted: TrailEnd | None) -> NoReturn:
-    assert noted is not None
-    raise TrailBrokenError(noted.seq, "it is not the one that was noted: an older state of the trail was put back")
+def _said_of(head: AuditHeadRow) -> list[object]:
+    return [head.first_seq, head.first_mac, head.last_seq, head.last_mac, head.forwarded_seq, head.counter]

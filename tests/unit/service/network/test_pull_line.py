@@ -6,9 +6,10 @@ from sqlalchemy import select, update
 from med3d_service.network.pulls.line import ASKED, AT_ONCE, Fetched, Origin, PullLine
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.network.pulls.wanted import StudyQuery, Wanted
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
+from med3d_service.storage.opening import open_database
 from rig.service.parts import migrated
 
 WARD = Origin(site="default", kind="request", source="dicomweb", peer="ward")
@@ -21,7 +22,7 @@ class Line(PullLine):
 
     def __init__(self, folder, **settings):
         made = migrated(folder, **settings)
-        self.database = Database(made.database)
+        self.database = open_database(made)
         super().__init__(self.database, IdentifierVault(load_keys(made)), made)
 
     def want(self, study_uid, origin=WARD, urgency=ASKED, occasion=None):

@@ -1,33 +1,19 @@
 """Reports that were made: shown as they were made, of this very run, or not at all."""
 
 import hashlib
-import io
 import threading
 
 import pytest
-from pydicom import Dataset, dcmwrite
-from pydicom.uid import ExplicitVRLittleEndian
 from sqlalchemy import select, update
 
-from med3d_service.results.kinds import Kind, object_uid
+from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.kept import KeptReports, ReportDamagedError
 from med3d_service.storage.tables import ReportRow, RunRow, StudyRow
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.tables import AuditRow
 from rig.service.api import empty_api
-from rig.service.earlier import sealed_nameless
+from rig.service.earlier import report_of, sealed_nameless
 from rig.service.parts import add_run
-
-
-def report_of(run_id):
-    """A file that says whose it is, as each DICOM object of ours does."""
-    dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.88.34", object_uid(run_id, Kind.SR)
-    dataset.ensure_file_meta()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    buffer = io.BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 class Shelf:

@@ -14,9 +14,9 @@ from med3d_service.custody.ledger import Ledger
 from med3d_service.network.pulls.underway import is_being_pulled
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.settings import Settings
-from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
+from med3d_service.storage.opening import open_database
 from med3d_service.studies.arrivals.arrivals import Arrivals
 from med3d_service.studies.arrivals.routing import EVERY_MR
 from med3d_service.studies.arrivals.settling import Settling
@@ -41,7 +41,7 @@ class Service:
     def __init__(self, data_dir, disk):
         self.settings = Settings(data_dir=data_dir, store_url=f"file://{disk.top}/store")
         keys = load_keys(self.settings)
-        self.database = Database(self.settings.database)
+        self.database = open_database(self.settings)
         self.store = ObjectStore.make(self.settings.store, sync=disk.sync)
         vault = IdentifierVault(keys)
         self.recorder = StudyRecorder(self.database, self.store, vault)

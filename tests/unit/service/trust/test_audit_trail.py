@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from med3d_service.storage.database import Database
+from med3d_service.storage.keys import derive
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail, Outcome, TrailBrokenError
 from med3d_service.trust.audit.atna import audit_message
 from med3d_service.trust.audit.forwarding import forward
@@ -18,7 +19,8 @@ from med3d_service.trust.audit.syslog import frame
 from med3d_service.trust.audit.trail import entries
 from rig.service.parts import migrated
 
-KEY = b"k" * 32
+SITE_KEY = "6b" * 32
+KEY = derive(bytes.fromhex(SITE_KEY), "audit")
 WHO = Actor("key", "0a1b2c3d", "viewer", "192.0.2.7")
 COLUMNS = ("at", "actor_kind", "actor", "role", "address", "action", "outcome", "object_kind", "object_id", "detail", "mac")  # fmt: skip
 
@@ -29,7 +31,7 @@ def event(number=0, action=Action.READ, **more):
 
 @pytest.fixture
 def database(tmp_path):
-    opened = Database(migrated(tmp_path).database)
+    opened = Database(migrated(tmp_path, site_key=SITE_KEY).database)
     yield opened
     opened.close()
 
@@ -47,7 +49,10 @@ def change(database, statement, **values):
 def refill(database, count):
     """A trail of ``count`` entries in place of whatever there was."""
     change(database, "DELETE FROM audit_trail")
-    change(database, "UPDATE audit_head SET first_seq = 1, first_mac = '', last_seq = 0, last_mac = '', seal = ''")
+    change(
+        database,
+        "UPDATE audit_head SET first_seq = 1, first_mac = '', last_seq = 0, last_mac = '', seal = '', counter = 0",
+    )
     trail = AuditTrail(database, KEY)
     with database.write() as session:
         trail.append(session, *(event(number) for number in range(count)))
@@ -116,7 +121,7 @@ def test_a_trail_that_was_written_anew_without_the_key_is_found(database, trail)
         trail.record(event(number))
     refill_key = AuditTrail(database, b"another key")
     change(database, "DELETE FROM audit_trail")
-    change(database, "UPDATE audit_head SET last_seq = 0, last_mac = '', seal = ''")
+    change(database, "UPDATE audit_head SET last_seq = 0, last_mac = '', seal = '', counter = 0")
     refill_key.record(event())
     with pytest.raises(TrailBrokenError, match="head was changed"):
         trail.verify()
@@ -240,16 +245,16 @@ class Receiver:
 
 def test_entries_go_to_the_syslog_receiver_once_and_in_order(database, trail, tmp_path):
     receiver = Receiver()
-    given_ = migrated(tmp_path, audit_syslog_url=receiver.url)
+    given_ = migrated(tmp_path, site_key=SITE_KEY, audit_syslog_url=receiver.url)
     for number in range(3):
         trail.record(event(number))
-    assert forward(database, given_) == 3
-    assert forward(database, given_) == 0
+    assert forward(database, given_, trail) == 3
+    assert forward(database, given_, trail) == 0
     received = receiver.received()
     assert [f"run-{number}".encode() in message for number, message in enumerate(received)] == [True] * 3
     trail.record(event())
     with pytest.raises(OSError):
-        forward(database, given_)  # it is gone
+        forward(database, given_, trail)  # it is gone
     second = Receiver()
-    assert forward(database, migrated(tmp_path, audit_syslog_url=second.url)) == 1
+    assert forward(database, migrated(tmp_path, site_key=SITE_KEY, audit_syslog_url=second.url), trail) == 1
     assert len(second.received()) == 1
