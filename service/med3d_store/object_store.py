@@ -51,6 +51,8 @@ __all__ = [
 
 CHUNK_BYTES = 1024 * 1024
 _ASIDE = ".aside"
+_NO_MARKER_DOES = "/"
+"""No id, so that a folder without a marker is not what is looked for."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,16 @@ class ObjectStore:
     """Objects by key. Made by ``ObjectStore.open`` or ``make``; safe to share between threads."""
 
     def __init__(
-        self, backend: Any, root: Path | None, sync: Callable[[Path], None], expected: Callable[[], str | None]
+        self,
+        backend: Any,
+        root: Path | None,
+        sync: Callable[[Path], None],
+        expected: Callable[[], str | None],
     ) -> None:
         self._opened = backend  # None of a local store whose folder is not there yet
         self._sync = sync
         self._expected, self._identity = expected, ""
+        self._unmarked = ""  # what a folder without a marker must show to be used
         self._root = root  # of a local store, whose writes are fsync'ed
         self._made: set[Path] = set()  # folders known to be on disk
 
@@ -128,6 +135,16 @@ class ObjectStore:
         if parts.scheme == "s3":
             return cls(obstore.store.from_url(url, **options), None, sync, expected)
         raise StoreError(f"a store is file:///folder or s3://bucket/prefix, not {parts.scheme}://")
+
+    @classmethod
+    def join(cls, url: str) -> "ObjectStore":
+        """Open a store that another process has made: a folder without a marker is none, whatever lies in it.
+
+        It holds on to the marker that it sees first. Raises StoreError for another scheme.
+        """
+        store = cls.open(url)
+        store._unmarked = _NO_MARKER_DOES  # noqa: SLF001 - its own
+        return store
 
     @classmethod
     def make(cls, url: str, *, sync: Callable[[Path], None] = _sync, **options: Any) -> "ObjectStore":
@@ -179,9 +196,10 @@ class ObjectStore:
         if self._root is None:
             return
         found = self.identity()
-        self._identity = self._identity or self._expected() or found or ""
-        if not self._root.is_dir() or (found or "") != self._identity:
+        known = self._identity or self._expected() or found or self._unmarked
+        if not self._root.is_dir() or (found or "") != known:
             raise StoreChangedError("where the store was there is none, or another one")
+        self._identity = known
 
     def put(self, key: str, data: bytes) -> StoredObject:
         """Store ``data`` under ``key``, in place of what was there."""

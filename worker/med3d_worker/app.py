@@ -14,7 +14,7 @@ from celery import Celery, signals
 from med3d_contract.queues import CELERY_PRIORITY, PUBLISH_RESULT, celery_settings
 from med3d_contract.results import Priority
 from med3d_pipeline.errors import PipelineError
-from med3d_store.object_store import StoreError
+from med3d_store.object_store import StoreAwayError, StoreError
 from med3d_worker.logs import configure_logs
 from med3d_worker.messages import use_careful_transport
 from med3d_worker.settings import WorkerSettings
@@ -65,6 +65,13 @@ def _open_workplace(settings: WorkerSettings, send_publish: SendPublish) -> "Wor
     return open_workplace(settings, send_publish)
 
 
+def is_lasting(error: Exception) -> bool:
+    """Whether a worker that cannot start for ``error`` need not be started again; a store that is away comes back."""
+    if isinstance(error, StoreAwayError):
+        return False
+    return isinstance(error, (PipelineError, StoreError, OSError, ValueError))
+
+
 @dataclass
 class ChildProcess:
     """What a child of the pool holds: filled after the fork, empty in the parent."""
@@ -81,8 +88,7 @@ class ChildProcess:
         try:
             self.workplace = self.opens(self.settings.of_process(_place_in_pool()), partial(_send_publish, app))
         except Exception as error:  # noqa: BLE001 - the edge: Celery would log it and let the child take work
-            lasting = isinstance(error, (PipelineError, StoreError, OSError, ValueError))
-            self.unfit.write(str(error) or type(error).__name__, lasting=lasting)
+            self.unfit.write(str(error) or type(error).__name__, lasting=is_lasting(error))
             os.kill(self.parent_pid, signal.SIGTERM)
 
 

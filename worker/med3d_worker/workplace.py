@@ -45,7 +45,7 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     model = load_model(settings)
     worker = _identity(model)
     api = WorkerClient(settings.api_url, settings.key())
-    store = ObjectStore.open(settings.store_url)
+    store = ObjectStore.join(settings.store_url)
     tensors = TensorCache(store)
     delivery = OutcomeDelivery(api, store, send_publish)
     publish_cohort(store, model.reference.digest, model.cohort)

@@ -42,8 +42,9 @@ def replay(
         from med3d_service.results.replay import stored_run
         from med3d_service.storage.keys import load_keys
         from med3d_service.storage.opening import open_database
+        from med3d_service.storage.store_identity import open_store
         from med3d_service.trust.audit import Action, AuditEvent, AuditTrail, command_line
-        from med3d_store.object_store import ObjectStore, StoreError
+        from med3d_store.object_store import StoreError
     try:
         with closing(open_database(settings)) as database:
             with database.read() as session:
@@ -52,8 +53,9 @@ def replay(
                 command_line(), Action.READ, object_kind="run", object_id=run_id, detail={"by": "replay"}
             )
             AuditTrail(database, load_keys(settings).audit).record(event)
-        with Console(stderr=True).status("deriving it again"):
-            report = _open(ObjectStore.open(settings.store), settings.data_dir / "scratch", bundle, stored)(stored)
+            with Console(stderr=True).status("deriving it again"):
+                store = open_store(settings, database)
+                report = _open(store, settings.data_dir / "scratch", bundle, stored)(stored)
     except ServiceError as error:
         raise CommandError(f"{error.detail} {error.remedy}") from error
     except (PipelineError, StoreError) as error:

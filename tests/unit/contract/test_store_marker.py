@@ -56,6 +56,18 @@ def test_to_open_a_store_makes_nothing(folder, tmp_path):
     assert store.get("a/b") == b"x"
 
 
+def test_who_joins_a_store_takes_no_folder_without_a_marker_for_it(folder, tmp_path):
+    folder.mkdir()  # a mount point
+    store = ObjectStore.join(folder.as_uri())
+    for name, use in uses(store, tmp_path).items():
+        with pytest.raises(StoreChangedError):
+            use()
+        assert list(folder.iterdir()) == [], name
+    ObjectStore.make(folder.as_uri())  # it is mounted
+    store.put("a/b", b"x")
+    assert store.get("a/b") == b"x"
+
+
 @pytest.mark.parametrize("left", ["nothing", "an empty folder", "another store"])
 def test_a_store_that_went_away_is_used_no_more_until_it_is_back(store, folder, tmp_path, left):
     store.put("a/b", b"x")

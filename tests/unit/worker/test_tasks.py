@@ -3,8 +3,8 @@ from celery.exceptions import Reject
 
 from med3d_client.worker import ApiUnavailable
 from med3d_contract.queues import PREDICT_QUEUE, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
-from med3d_store.object_store import StoreError
-from med3d_worker.app import UnfitReport, make_celery
+from med3d_store.object_store import StoreAwayError, StoreChangedError, StoreError, StoreFullError
+from med3d_worker.app import UnfitReport, is_lasting, make_celery
 from med3d_worker.settings import WorkerSettings
 from med3d_worker.workplace import Workplace
 
@@ -91,6 +91,14 @@ def test_an_unfit_report_crosses_over_whole_or_cut_but_never_broken():
     report.write("é" * 5000, lasting=False)
     assert str(report.read()).startswith("é" * 2000)
     assert not report.read().lasting
+
+
+@pytest.mark.parametrize(("error", "lasting"), [
+    (StoreError("a store is file:///folder or s3://bucket/prefix"), True), (ValueError("bad"), True),
+    (StoreChangedError("not mounted"), False), (StoreFullError("full"), False), (StoreAwayError("away"), False),
+])  # fmt: skip
+def test_a_store_that_is_away_as_a_worker_starts_comes_back(error, lasting):
+    assert is_lasting(error) is lasting
 
 
 def test_a_worker_without_a_key_says_which_setting_is_missing():

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from med3d_service.custody.backup.archive import BackupArchive, BackupSummary, Manifest
+from med3d_service.custody.backup.archive import BackupArchive, BackupError, BackupSummary, Manifest
 from med3d_service.custody.backup.snapshots import kind_of, revision_of, snapshot, tables_of
 from med3d_service.custody.ledger.objects import referenced_objects
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.keys import SiteKeys, load_keys
+from med3d_service.storage.opening import open_database
+from med3d_service.storage.store_identity import open_store, recorded_identity, require_recorded
 from med3d_service.trust.audit import Action, AuditEvent, AuditTrail, command_line
-from med3d_store.object_store import ObjectInfo, ObjectMissingError, ObjectStore
+from med3d_store.object_store import ObjectInfo, ObjectMissingError, ObjectStore, StoreAwayError, StoreChangedError
 
 PASSING = ("checks/", ".aside/")
 """Objects that readiness leaves for a moment, and those that are being written."""
@@ -27,10 +29,25 @@ Told = Callable[[str, int], None]
 def back_up(settings: Settings, folder: Path, told: Told = lambda _what, _count: None) -> tuple[str, BackupSummary]:
     """Add a backup to ``folder``, while the service runs; its name, and what it holds.
 
-    What an earlier backup there holds unchanged is not copied again. Raises BackupError.
+    What an earlier backup there holds unchanged is not copied again. Raises BackupError, also where the store is not
+    there: an empty mount point is no store, and its backup would look whole.
     """
-    archive, store = BackupArchive(folder), ObjectStore.open(settings.store)
     keys = load_keys(settings)
+    with closing(open_database(settings, keys)) as database:
+        try:
+            store = open_store(settings, database)
+            if recorded_identity(database) is not None:
+                require_recorded(store, database)
+            return _back_up(settings, keys, BackupArchive(folder), store, told)
+        except StoreChangedError as error:
+            raise BackupError(f"nothing was backed up: {error}. Mount it, or mend MED3D_STORE_URL") from error
+        except StoreAwayError as error:
+            raise BackupError(f"nothing was backed up: {error}") from error
+
+
+def _back_up(
+    settings: Settings, keys: SiteKeys, archive: BackupArchive, store: ObjectStore, told: Told
+) -> tuple[str, BackupSummary]:
     with ExitStack() as stack:
         partial = stack.enter_context(archive.new())
         earlier = archive.names()

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+IPV4_BITS_BEFORE = 96
+"""Bits of an IPv4-mapped address (RFC 4291) before those of the IPv4 address."""
+
 
 class InvalidCallerError(ValueError):
     """An entry of the allow-list cannot be read."""
@@ -24,9 +27,17 @@ class Caller:
         if not at or not 1 <= len(ae_title) <= 16:
             raise InvalidCallerError(f"{text!r} is not of the form AE_TITLE@ADDRESS or AE_TITLE@NETWORK/BITS")
         try:
-            return cls(ae_title, ip_network(address, strict=False))
+            return cls(ae_title, _as_ipv4(ip_network(address, strict=False)))
         except ValueError as error:
             raise InvalidCallerError(f"{text!r}: {error}") from error
+
+
+def _as_ipv4(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Write an IPv4-mapped network (::ffff:10.0.0.0/104) as what it means: callers are looked up so."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < IPV4_BITS_BEFORE:
+        return network
+    return IPv4Network((mapped, network.prefixlen - IPV4_BITS_BEFORE))
 
 
 @dataclass(frozen=True)

@@ -129,8 +129,9 @@ class Listener:
             connection.settimeout(self._settings.dicom_idle_s)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-                self._places.replace(connection)
+                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                self._places.replace(connection)  # before the handshake: who does not end it in time is cut off, too
+                connection.do_handshake()
             association = Association(
                 PduSocket(connection, self._settings.dicom_idle_s),
                 address,

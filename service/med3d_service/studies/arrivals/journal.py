@@ -138,6 +138,7 @@ class ArrivalJournal:
                 key: _Study.found_or_made(connection, next(entry for entry in entries if entry.study == key), now)
                 for key in sorted({entry.study for entry in entries})  # the same order for all: nobody waits in a ring
             }
+            now = connection.execute(_NOW).scalar_one()  # a study may have been settled while we waited for its row
             answers = [studies[entry.study].judge(connection, entry, now) for entry in entries]
             for statement, rows in (
                 (_SEE_INSTANCE, [row for study in studies.values() for row in study.seen]),

@@ -1,5 +1,7 @@
 """Places at the DICOM listener: by address at accept, bounded for each, some kept for those who are listed by name."""
 
+import socket
+import ssl
 import threading
 from dataclasses import dataclass, field
 
@@ -7,7 +9,11 @@ import pytest
 
 from med3d_service.network.listener.admission import AllowList, Caller
 from med3d_service.network.listener.places import ARTIM_S, Places
+from med3d_service.network.listener.server import Listener
+from med3d_service.network.peers import Peers
 from med3d_service.settings import Settings
+from rig.peers.dcmtk import certificates
+from rig.processes.waiting import wait_until
 
 
 class Clock:
@@ -77,6 +83,31 @@ def test_a_place_that_was_left_is_free():
     assert hall.take("10.0.0.1") == ["address_limit"]
     hall.places.leave()
     assert hall.take("10.0.0.1") == [None]
+
+
+def test_an_ipv4_address_that_is_listed_as_ipv6_is_that_address():
+    allowed = AllowList([Caller.parse("SCANNER@::ffff:10.0.0.1"), Caller.parse("*@::ffff:10.1.0.0/112")])
+    for address in ("10.0.0.1", "::ffff:10.0.0.1"):
+        assert allowed.names_address(address)
+    assert (allowed.admits("SCANNER", "10.1.2.3"), allowed.admits("SCANNER", "10.2.0.1")) == (True, False)
+    assert AllowList([Caller.parse("*@::/0")]).admits_address("fe80::1")
+
+
+def test_a_tls_handshake_that_does_not_end_in_time_is_cut_off(tmp_path):
+    keys, clock = certificates(tmp_path), Clock()
+    files = {"cert": "listener.pem", "key": "listener.key", "client_ca": "ca.pem"}
+    settings = Settings(dicom_port=0, **{f"dicom_tls_{name}": keys / file for name, file in files.items()})
+    listener = Listener(settings, Peers(), arrivals=None, reports=None)  # nobody gets as far as to send
+    listener._places = Places(settings, AllowList([Caller.parse("*@127.0.0.1")]), clock)
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as silent:
+        listener.accept(10)
+        (thread,) = listener._places.threads()
+        wait_until(lambda: isinstance(listener._places._held[thread].connection, ssl.SSLSocket), "TLS")
+        clock.now = ARTIM_S
+        listener.accept(0.01)
+        assert silent.recv(1) == b""
+        wait_until(lambda: not thread.is_alive(), "the end of its thread")
+    listener.close()
 
 
 @pytest.mark.parametrize(("address", "known", "named"), [
