@@ -145,6 +145,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The images of the study name several patients: there is none to file an answer for.",
         "Read /studies/{id}/patients; correct the study at the PACS, and send all of it again.",
     ),
+    "identity_corrected": (
+        409,
+        "The patient of this study was corrected at the PACS: another study holds its images now.",
+        "Read GET /studies/{id}: corrected_by names that study; its run has the answer under the new identity.",
+    ),
     "not_requeueable": (
         409,
         "Only a run that has failed or was cancelled, and that no other run stands for, can be requeued.",

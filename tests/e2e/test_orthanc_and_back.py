@@ -7,7 +7,7 @@ import httpx
 import pydicom
 import pytest
 
-from med3d_service.studies.own_objects import own_uid
+from med3d_service.studies.own_objects import is_own, own_uid
 from rig.peers.orthanc import HOOK_SCRIPT, Orthanc
 from rig.peers.senders import by_cstore, by_stow
 from rig.processes.embedded import Service, write_small_head
@@ -106,6 +106,59 @@ def test_a_study_that_comes_directly_is_answered_in_orthanc_as_well(service, war
     report = pydicom.dcmread(io.BytesIO(ward.rest.get(f"/instances/{came}/file").content))
     (run,) = [run for run in service.client.runs(limit=20) if own_uid(run.run_id, "sr") == report.SOPInstanceUID]
     assert brain_ages(report) == [pytest.approx(run.result.brain_age.estimate, abs=0.005)]
+
+
+KEEP_UIDS = {"Keep": ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]}
+
+
+def test_a_patient_corrected_in_orthanc_leaves_nothing_under_the_old_name(service, ward, tmp_path):
+    """Corrected twice: under the same UIDs, and with UIDs of its own, which Orthanc gives unless it is told not to."""
+    folder = write_small_head(tmp_path / "head", variant=40)
+    for path in folder.iterdir():
+        image = pydicom.dcmread(path)
+        image.PatientID, image.PatientName, image.PatientBirthDate = "WRONG-1", "Wrong^Wanda", "19400101"
+        image.save_as(path)
+    storescu(ward.dicom_port, ward.ae_title, folder)
+    reports = [wait_until(lambda: new_report(ward, "WRONG-1", []), "the first report", 120)]
+
+    for before, patient_id, how in (("WRONG-1", "RIGHT-2", KEEP_UIDS), ("RIGHT-2", "OTHER-3", {})):
+        modify(ward, before, patient_id, how)
+        new = wait_until(lambda to=patient_id: new_report(ward, to, reports), f"the report of {patient_id}", 120)
+        assert predecessor_of(new) == reports[-1].SOPInstanceUID
+        reports.append(new)
+
+    with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {service.key}"}) as api:
+        deliveries = {one["object_uid"]: one for one in api.get("/deliveries", params={"limit": 50}).json()["items"]}
+        for old in reports[:-1]:
+            again = api.post(f"/deliveries/{deliveries[old.SOPInstanceUID]['delivery_id']}/retry")
+            assert (again.status_code, again.json()["code"]) == (409, "identity_corrected")
+    for gone in ("WRONG-1", "RIGHT-2"):
+        assert ward.rest.post("/tools/find", json={"Level": "Instance", "Query": {"PatientID": gone}}).json() == []
+
+
+def modify(ward, before, patient_id, how):
+    """Correct the patient of what Orthanc holds under ``before``, and remove that."""
+    (found,) = ward.rest.post("/tools/find", json={"Level": "Patient", "Query": {"PatientID": before}}).json()
+    corrected = {"Replace": {"PatientID": patient_id, "PatientName": f"{patient_id}^Rita"}, "Force": True}
+    body = corrected | how | {"KeepSource": False, "Synchronous": True}
+    ward.rest.post(f"/patients/{found}/modify", json=body, timeout=60).raise_for_status()
+
+
+def new_report(ward, patient_id, known):
+    """The SR of ours that Orthanc holds for a patient, besides those that are known; None where there is none."""
+    asked = {"Level": "Instance", "Query": {"PatientID": patient_id, "Modality": "SR"}}
+    for found in ward.rest.post("/tools/find", json=asked).json():
+        report = pydicom.dcmread(io.BytesIO(ward.rest.get(f"/instances/{found}/file").content))
+        if is_own(report.SOPInstanceUID) and report.SOPInstanceUID not in {one.SOPInstanceUID for one in known}:
+            return report
+    return None
+
+
+def predecessor_of(report):
+    """The SOP Instance UID of the report that this one stands for."""
+    (study,) = report.PredecessorDocumentsSequence
+    (series,) = study.ReferencedSeriesSequence
+    return series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
 
 
 def brain_ages(report):

@@ -138,7 +138,12 @@ def _members(session: Session, row: ReprocessingRow, run_is: ColumnElement[bool]
         select(StudyRow)
         .join(CohortMemberRow, CohortMemberRow.study_id == StudyRow.id)
         .outerjoin(RunRow, current)
-        .where(CohortMemberRow.cohort_id == row.cohort_id, StudyRow.working_status.in_(DECIDED), run_is)
+        .where(
+            CohortMemberRow.cohort_id == row.cohort_id,
+            StudyRow.working_status.in_(DECIDED),
+            StudyRow.corrected_by.is_(None),
+            run_is,
+        )
         .order_by(StudyRow.seq)
         .limit(limit)
     )

@@ -49,7 +49,7 @@ class Essentials:
 
     def settling(self) -> Settling:
         """Make what puts arrivals together; those that are still pulled wait."""
-        return Settling(self.settings, self.database, self.trail, is_being_pulled())
+        return Settling(self.settings, self.database, self.vault, self.trail, is_being_pulled())
 
     def arrivals(self) -> Arrivals:
         """Open the way in for single instances, with the rules of the settings."""

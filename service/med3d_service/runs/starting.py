@@ -40,8 +40,10 @@ def start_run(
     """Find or make the run of ``study`` by ``bundle``; one that waits becomes as urgent as asked.
 
     With ``after_fault`` a run that ended in a fault is superseded by a new one, whose first event says that it was
-    requeued; an answer never is.
+    requeued; an answer never is. Raises ServiceError("identity_corrected") for a study that was withdrawn.
     """
+    if study.corrected_by is not None:
+        raise ServiceError("identity_corrected")
     current = session.scalars(
         select(RunRow).where(
             RunRow.study_id == study.id,

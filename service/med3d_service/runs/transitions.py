@@ -36,7 +36,6 @@ from med3d_service.runs.moves import (
     Move,
     attempts_of,
     compare_and_set,
-    end_attempts,
     make_moves,
     now_of,
     record_events,
@@ -262,30 +261,6 @@ def raise_priority(session: Session, run_id: str, priority: Priority) -> bool:
         .execution_options(synchronize_session=False)
     )
     return session.connection().execute(raised).rowcount == 1
-
-
-def supersede(session: Session, study_id: str, successor: RunRow) -> None:
-    """Let ``successor`` stand for the runs of ``study_id`` by its bundle; those that have not ended are cancelled."""
-    current = (
-        select(RunRow)
-        .where(
-            RunRow.study_id == study_id,
-            RunRow.bundle_digest == successor.bundle_digest,
-            RunRow.superseded_by.is_(None),
-            RunRow.id != successor.id,
-        )
-        .with_for_update()
-    )
-    runs = session.scalars(current).all()
-    open_still = [run for run in runs if not RunStatus(run.status).is_terminal]
-    in_work = {run.id: run.attempt for run in open_still if run.status in IN_WORK.values()}
-    attempts = attempts_of(session, in_work) if in_work else {}
-    now = now_of(session)
-    make_moves(session, [Move(run, RunStatus.CANCELLED, code="superseded") for run in open_still], now)
-    end_attempts(session, [(attempt, AttemptEnding.SUPERSEDED) for attempt in attempts.values()], now)
-    for run in runs:
-        run.superseded_by = successor.id
-    session.flush()
 
 
 # --- the steps of a move ---

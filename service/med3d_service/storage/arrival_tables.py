@@ -30,6 +30,7 @@ class ArrivalRow(Base):
     wait_until: Mapped[float | None]  # how long it may wait for a usable T1
     fault: Mapped[str | None] = mapped_column(String(64))  # inconsistent_study, several_patients
     repair_from: Mapped[float | None]  # at fault: what comes after this may be the study corrected
+    corrected_at: Mapped[float | None]  # its patient was corrected, and it was not settled since: nothing goes out
     study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id"), index=True)  # the version that has the run
     late_study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id"))  # a later one, while it has none
     run_id: Mapped[str | None] = mapped_column(ID)
@@ -54,6 +55,17 @@ class ArrivedInstanceRow(Base):
     bundle: Mapped[str | None] = mapped_column(String(300))
     arrived_at: Mapped[float]
     seen_at: Mapped[float | None]  # sent once more, while its study was at fault
+    identity_index: Mapped[str | None] = mapped_column(DIGEST)  # of the patient's attributes as the instance has them
+
+
+class RetiredIdentityRow(Base):
+    """Who the patient of an arriving study is not any more: what comes under that identity again comes late."""
+
+    __tablename__ = "retired_identities"
+    arrival_id: Mapped[str] = mapped_column(ForeignKey("arrivals.id"), primary_key=True)
+    identity_index: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    retired_at: Mapped[float]
+    corrected_by: Mapped[str] = mapped_column(String(100))  # AE title or peer; it alone may take its correction back
 
 
 class AppraisalRow(Base):

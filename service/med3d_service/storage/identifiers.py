@@ -15,6 +15,8 @@ from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import IdentifierRow
 
 NONCE_BYTES = 12
+FORMER = "former_"
+"""Before the kind of an identifier that a correction has replaced: kept, found by nobody."""
 INDEXED = frozenset({"patient_id", "accession_number", "study_uid", "subject"})
 
 
@@ -54,6 +56,22 @@ class IdentifierVault:
             select(IdentifierRow).where(IdentifierRow.study_id.in_(study_ids), IdentifierRow.kind == kind)
         )
         return {row.study_id: self.opened(row) for row in rows}
+
+    def retire(self, session: Session, study_id: str, kept: Collection[str] = ("subject",)) -> None:
+        """Keep a study's identifiers as former ones: encrypted, not found, and not read as what they were.
+
+        kept: those that stay, for they are not the images'.
+        """
+        rows = select(IdentifierRow).where(
+            IdentifierRow.study_id == study_id,
+            IdentifierRow.kind.not_in(kept),
+            IdentifierRow.kind.not_like(f"{FORMER}%"),
+        )
+        for row in session.scalars(rows).all():
+            text, nonce = self.opened(row), os.urandom(NONCE_BYTES)
+            row.kind, row.blind_index = FORMER + row.kind, None
+            row.ciphertext = nonce + self._cipher.encrypt(nonce, text.encode(), _bound_to(study_id, row.kind))
+        session.flush()
 
     def renew(self, row: IdentifierRow) -> None:
         """Encrypt a row again under the newest key."""

@@ -143,12 +143,14 @@ class StudyRow(Base):
     __tablename__ = "studies"
     __table_args__ = (
         UniqueConstraint("site", "digest"),
+        Index("ix_studies_pixels", "site", "pixel_digest"),
         Index("ix_studies_to_copy", "working_status", "working_priority", "seq"),
     )
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(ID, unique=True)
     site: Mapped[str] = mapped_column(String(64))
     digest: Mapped[str] = mapped_column(DIGEST)
+    pixel_digest: Mapped[str | None] = mapped_column(DIGEST)  # of what its images show, whatever their UIDs
     created_at: Mapped[float]
     files: Mapped[int]
     skipped_files: Mapped[int]
@@ -166,6 +168,9 @@ class StudyRow(Base):
     working_tries: Mapped[int]
     refusal: Mapped[dict[str, Any] | None]
     input_removed_at: Mapped[float | None]  # by retention: its images are gone, its answers are not
+    corrected_by: Mapped[str | None] = mapped_column(
+        ID
+    )  # the study that holds the same images of the patient corrected
 
 
 class UploadRow(Base):
@@ -254,6 +259,7 @@ class RunRow(Base):
     result: Mapped[dict[str, Any] | None]
     decision: Mapped[str | None] = mapped_column(STATUS)  # of the result: accepted or review
     tensor_removed_at: Mapped[float | None]  # by retention
+    withdrawn_at: Mapped[float | None]  # its patient was corrected: nothing of it goes out any more
 
 
 class AttemptRow(Base):

@@ -55,7 +55,7 @@ class Intake:
         self.keys = load_keys(self.settings)
         self.vault = IdentifierVault(self.keys)
         self.trail = AuditTrail(self.database, self.keys.audit)
-        self.settling = Settling(self.settings, self.database, self.trail, is_being_pulled())
+        self.settling = Settling(self.settings, self.database, self.vault, self.trail, is_being_pulled())
         self.arrivals = Arrivals(
             self.settings, self.keys.originals, self.database, self.store, self.vault, self.rules, self.settling
         )

@@ -107,7 +107,7 @@ def list_deliveries(
     "/deliveries/{delivery_id}/retry",
     status_code=202,
     summary="Send again",
-    responses=problems("unknown_delivery", *AUTH_CODES)
+    responses=problems("unknown_delivery", "identity_corrected", *AUTH_CODES)
     | {202: {"description": "It is due now", "content": {"application/json": {"example": EXAMPLE}}}},
 )
 def retry(delivery_id: str, service: ServiceParts, caller: Operator) -> DeliveryView:
@@ -128,7 +128,7 @@ def retry(delivery_id: str, service: ServiceParts, caller: Operator) -> Delivery
     "/runs/{run_id}/deliveries",
     status_code=202,
     summary="Deliver a run",
-    responses=problems("unknown_run", "not_answered", *AUTH_CODES)
+    responses=problems("unknown_run", "not_answered", "identity_corrected", *AUTH_CODES)
     | {
         202: {
             "description": "How many deliveries were added; those that were there stay as they are",

@@ -55,6 +55,7 @@ STUDY: dict[str, Any] = {
     "age": {"years": 63.4, "source": "form", "note": None},
     "sex": "F",
     "working_copy": "ready",
+    "corrected_by": None,
     "runs": [{"run_id": RUN_ID, "status": "refused", "bundle": BUNDLE, "chosen_series": None, "superseded": False}],
 }
 

@@ -28,7 +28,13 @@ def _described(media_type: str, description: str) -> dict[str, object]:
     summary="A run's answer as DICOM SR",
     response_class=Response,
     responses=problems(
-        "unknown_run", "not_answered", "no_dicom_study", "several_patients", "report_damaged", *AUTH_CODES
+        "unknown_run",
+        "not_answered",
+        "identity_corrected",
+        "no_dicom_study",
+        "several_patients",
+        "report_damaged",
+        *AUTH_CODES,
     )
     | {200: _described("application/dicom", "Comprehensive 3D SR (TID 1500), the very object that peers are sent")},
 )
@@ -42,7 +48,7 @@ def structured_report(run_id: str, service: ServiceParts, caller: Clinical) -> R
     "/runs/{run_id}/report.pdf",
     summary="A run's answer as one page",
     response_class=Response,
-    responses=problems("unknown_run", "not_answered", *AUTH_CODES)
+    responses=problems("unknown_run", "not_answered", "identity_corrected", *AUTH_CODES)
     | {
         200: _described("application/pdf", "Numbers with intervals, the reference cohort, the brain's outline, quality")
     },
@@ -62,7 +68,7 @@ def page(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
     "/runs/{run_id}/fhir",
     summary="A run's answer as FHIR R4",
     response_class=Response,
-    responses=problems("unknown_run", "not_answered", "several_patients", *AUTH_CODES)
+    responses=problems("unknown_run", "not_answered", "identity_corrected", "several_patients", *AUTH_CODES)
     | {200: _described(FHIR, "Bundle of DiagnosticReport, Observations, Device and Provenance")},
 )
 def fhir(run_id: str, service: ServiceParts, caller: Clinical) -> Response:

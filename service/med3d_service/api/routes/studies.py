@@ -68,7 +68,10 @@ class StudyRun(Frozen):
 
 
 class StudyView(Frozen):
-    """A study. ``working_copy``: parked where it holds no usable T1-weighted series yet and may still get one."""
+    """A study. ``working_copy``: parked where it holds no usable T1-weighted series yet and may still get one.
+
+    ``corrected_by``: its patient was corrected, and this study holds the images now.
+    """
 
     study_id: str
     created_at: datetime
@@ -78,6 +81,7 @@ class StudyView(Frozen):
     age: ChronologicalAge | None
     sex: Sex | None
     working_copy: CopyStatus
+    corrected_by: str | None
     runs: tuple[StudyRun, ...]
 
 
@@ -212,7 +216,7 @@ def read_study(study_id: str, service: ServiceParts, caller: Viewer) -> StudyVie
     "/studies/{study_id}/runs",
     status_code=202,
     summary="Run a study again",
-    responses=problems("unknown_study", "unknown_bundle", "no_bundle", *AUTH_CODES)
+    responses=problems("unknown_study", "unknown_bundle", "no_bundle", "identity_corrected", *AUTH_CODES)
     | {
         200: {"model": Submitted} | _example(examples.SUBMITTED, "There is such a run: its ids"),
         202: _example(examples.SUBMITTED, "A new run waits"),
@@ -297,5 +301,6 @@ def _study_view(study: StudyRow, pseudonym: str | None, runs: Sequence[StudyRun]
         age=subject.age,
         sex=subject.sex,
         working_copy=CopyStatus(study.working_status),
+        corrected_by=study.corrected_by,
         runs=tuple(runs),
     )

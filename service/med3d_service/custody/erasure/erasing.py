@@ -15,7 +15,7 @@ from med3d_service.network.pulls.wanted import Wanted
 from med3d_service.problems import ServiceError
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.database import Database, db_now
-from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.identifiers import FORMER, IdentifierVault
 from med3d_service.storage.repetitions import forget
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
@@ -101,7 +101,8 @@ def _delete_pulls(session: Session, vault: IdentifierVault, study_ids: tuple[str
         (kind, text.strip())
         for study_id in study_ids
         for kind in ("study_uid", "accession_number", "patient_id")
-        if (text := vault.read(session, study_id, kind)) is not None
+        for before in ("", FORMER)
+        if (text := vault.read(session, study_id, before + kind)) is not None
     }
     doomed = []
     for pull in session.scalars(select(PullRow).where(PullRow.site == site)):

@@ -83,9 +83,13 @@ class DestinationLoop:
                 return False
         with self._database.write() as session:
             taken = outbox.claim(session, self._destination, self._patience)
+            hindrance = None if taken is None else outbox.hindrance(session, taken.run_id)
         if taken is None:
             return False
-        self._try(taken)
+        if hindrance is None:
+            self._try(taken)
+        else:
+            self._hold(taken, hindrance)
         return True
 
     def _content(self, taken: DeliveryRow) -> bytes:
@@ -93,6 +97,15 @@ class DestinationLoop:
             return self._contents(taken.run_id, Kind(taken.kind))
         except ReportDamagedError as error:  # until it is brought back
             raise NotDeliveredError(error.code) from error
+
+    def _hold(self, taken: DeliveryRow, hindrance: str) -> None:
+        """Send nothing of a patient who was, or is being, corrected."""
+        with self._database.write() as session:
+            if hindrance == outbox.WITHDRAWN:
+                outbox.dead(session, taken, hindrance)
+            else:
+                outbox.postponed(session, taken, hindrance, self._patience)
+        log.info("delivery_held", fault=hindrance, delivery_id=taken.id, run_id=taken.run_id, kind=taken.kind)
 
     def _try(self, taken: DeliveryRow) -> None:
         said: Mapping[str, object] = {"delivery_id": taken.id, "run_id": taken.run_id, "kind": taken.kind}

@@ -20,11 +20,13 @@ from med3d_service.results.delivery.destinations import Destination
 from med3d_service.results.delivery.states import DELIVERY_MOVES, TO_BE_SENT, DeliveryStatus
 from med3d_service.results.kinds import DICOM_KINDS, EVENTS, Kind, object_uid
 from med3d_service.settings import Settings
+from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.database import db_now
 from med3d_service.storage.leases import WorkTable, move_rows
 from med3d_service.storage.tables import DeliveryRow, IdentifierRow, OutboxRow, RunRow
 
 PLANNED_AT_ONCE = 100
+WITHDRAWN, IN_CORRECTION = "identity_corrected", "identity_in_correction"
 
 
 _TABLE = WorkTable(
@@ -64,6 +66,9 @@ def plan(session: Session, destinations: Sequence[Destination], patience: Patien
     planned = 0
     for answer in session.scalars(waiting).all():
         run = session.scalars(select(RunRow).where(RunRow.id == answer.run_id)).one()
+        if run.withdrawn_at is not None:
+            session.delete(answer)
+            continue
         cohort = run.priority == CELERY_PRIORITY[Priority.COHORT]
         planned += plan_run(session, run, [one for one in destinations if one.cohort or not cohort], patience)
         session.delete(answer)
@@ -75,7 +80,10 @@ def plan_run(session: Session, run: RunRow, destinations: Sequence[Destination],
     """Add what is missing of a run's deliveries; how many were added.
 
     DICOM objects only where the study came as DICOM, for they belong into it.
+    Raises ServiceError("identity_corrected").
     """
+    if run.withdrawn_at is not None:
+        raise ServiceError("identity_corrected")
     if not destinations:
         return 0
     is_dicom = session.scalars(
@@ -124,6 +132,18 @@ def claim(session: Session, destination: str, patience: Patience) -> DeliveryRow
 def is_due(session: Session, destination: str) -> bool:
     """Tell whether there is something to claim, without a lock."""
     return _TABLE.has_due(session, DeliveryRow.destination == destination)
+
+
+def hindrance(session: Session, run_id: str) -> str | None:
+    """Say why nothing of a run may go out now.
+
+    identity_corrected: never again; identity_in_correction: not before the images that are coming have been looked at.
+    """
+    run = session.scalars(select(RunRow).where(RunRow.id == run_id)).one()
+    if run.withdrawn_at is not None:
+        return WITHDRAWN
+    comes = (ArrivalRow.study_id == run.study_id) & ArrivalRow.corrected_at.is_not(None)
+    return None if session.scalars(select(ArrivalRow.id).where(comes)).first() is None else IN_CORRECTION
 
 
 def delivered(session: Session, taken: DeliveryRow) -> None:
@@ -176,10 +196,15 @@ def _settle(session: Session, taken: DeliveryRow, to: DeliveryStatus, **values: 
 
 
 def retry(session: Session, delivery_id: str, patience: Patience) -> DeliveryRow:
-    """Let a delivery that is dead, delivered or waiting go (again) at once. Raises ServiceError: unknown_delivery."""
+    """Let a delivery that is dead, delivered or waiting go (again) at once.
+
+    Raises ServiceError: unknown_delivery, identity_corrected.
+    """
     row = session.scalars(select(DeliveryRow).where(DeliveryRow.id == delivery_id).with_for_update()).one_or_none()
     if row is None:
         raise ServiceError("unknown_delivery")
+    if hindrance(session, row.run_id) == WITHDRAWN:
+        raise ServiceError(WITHDRAWN)
     if row.status != DeliveryStatus.SENDING:
         now = session.execute(select(db_now())).scalar_one()
         give_up_at = now + patience.give_up_s

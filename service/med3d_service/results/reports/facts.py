@@ -15,7 +15,7 @@ from med3d_contract.pictures import BrainPictures, ReferenceCohort, reference_co
 from med3d_contract.results import BundleRef, Provenance, Quality, Reason, Refusal, Result, RunStatus, SeriesReport
 from med3d_contract.work import PreprocessedObject, SourceSeries
 from med3d_service.runs.views import bundle_ref
-from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.identifiers import FORMER, IdentifierVault
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 from med3d_service.studies.working_copy.messages import PATIENTS, SERIES_DESCRIPTIONS, STUDY_ATTRIBUTES, NamedPatient
 from med3d_store.object_store import ObjectStore, StoreError
@@ -66,7 +66,8 @@ class ReportFacts:
     """One answered run. ``result`` is without estimates of demonstration heads: those are never handed on.
 
     study: None where the images were no DICOM. predecessor: id of the answered run that this one supersedes.
-    replaces_at: when that was answered. descriptions: the scanner's own, by series number.
+    replaces_at: when that was answered. replaces_study_uid: the study that it was filed in.
+    descriptions: the scanner's own, by series number.
     patients: all whom the images name where they are several, else empty; the run is refused, and filed for nobody.
     """
 
@@ -85,6 +86,7 @@ class ReportFacts:
     predecessor: str | None
     patients: tuple[PatientIdentity, ...] = ()
     replaces_at: datetime | None = None
+    replaces_study_uid: str = field(default="", repr=False)
     descriptions: Mapping[str, str] = field(default_factory=dict, repr=False)
     pictures: BrainPictures | None = None
     cohort: ReferenceCohort | None = None
@@ -149,6 +151,7 @@ class FactsReader:
             source=self._source(session, run),
             predecessor=None if older is None else older.id,
             replaces_at=None if older is None or older.finished_at is None else _moment(older.finished_at),
+            replaces_study_uid="" if older is None else self._filed_in(session, older.study_id),
             descriptions=json.loads(self._identifier(session, study.id, SERIES_DESCRIPTIONS) or "{}"),
             pictures=read_pictures(self._store, run),
             cohort=read_cohort(self._store, run.bundle_digest),
@@ -156,6 +159,12 @@ class FactsReader:
 
     def _identifier(self, session: Session, study_id: str, kind: str) -> str:
         return self._vault.read(session, study_id, kind) or ""
+
+    def _filed_in(self, session: Session, study_id: str) -> str:
+        """The study that objects of an earlier run went to, also where its patient was corrected since."""
+        return self._identifier(session, study_id, "study_uid") or self._identifier(
+            session, study_id, f"{FORMER}study_uid"
+        )
 
     def _study(self, session: Session, study: StudyRow) -> StudyIdentity | None:
         study_uid = self._identifier(session, study.id, "study_uid")

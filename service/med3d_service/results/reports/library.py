@@ -2,14 +2,21 @@
 
 from collections.abc import Callable, Mapping
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from med3d_service.results.kinds import Kind, object_uid
 from med3d_service.results.reports.dicom_objects import NoDicomStudyError
 from med3d_service.results.reports.facts import FactsReader, ReportFacts
 from med3d_service.results.reports.kept import KeptReports, Parts
+from med3d_service.storage.tables import RunRow
 
 
 class ReportUnavailableError(Exception):
-    """There is no such report of this run. ``code``: not_answered, no_dicom_study or several_patients."""
+    """There is no such report of this run.
+
+    ``code``: not_answered, no_dicom_study, several_patients or identity_corrected.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -33,8 +40,9 @@ class ReportLibrary:
         self._kept = KeptReports(parts)
 
     def facts(self, run_id: str) -> ReportFacts:
-        """Gather what reports of a run may say. Raises ReportUnavailableError("not_answered")."""
+        """Gather what reports of a run may say. Raises ReportUnavailableError: not_answered, identity_corrected."""
         with self._database.read() as session:
+            _require_standing(session, run_id)
             facts = self._reader.read(session, run_id)
         if facts is None:
             raise ReportUnavailableError("not_answered")
@@ -53,6 +61,8 @@ class ReportLibrary:
             from med3d_service.results.reports.event import event_json
 
             return event_json(self.facts(run_id), object_uid(run_id, kind))
+        with self._database.read() as session:
+            _require_standing(session, run_id)
         kept = self._kept.find(run_id, kind)
         if kept is not None:
             return kept
@@ -61,3 +71,9 @@ class ReportLibrary:
         except NoDicomStudyError as error:
             raise ReportUnavailableError("no_dicom_study") from error
         return self._kept.keep(run_id, kind, made)
+
+
+def _require_standing(session: Session, run_id: str) -> None:
+    withdrawn = session.scalars(select(RunRow.withdrawn_at).where(RunRow.id == run_id)).first()
+    if withdrawn is not None:  # what was made of it names who the patient is not
+        raise ReportUnavailableError("identity_corrected")

@@ -89,7 +89,7 @@ def _predecessor(facts: ReportFacts) -> list[Dataset] | None:
     older.SOPClassUID = Comprehensive3DSRStorage
     older.SOPInstanceUID = own_uid(facts.predecessor, SR)
     older.SeriesInstanceUID = series_uid(facts.predecessor, SR)
-    older.StudyInstanceUID = study_of(facts).study_uid
+    older.StudyInstanceUID = facts.replaces_study_uid or study_of(facts).study_uid
     return [older]
 
 

@@ -4,9 +4,7 @@ A study that arrives so is put together when it is stable (intake.settling); unt
 """
 
 import errno
-import hashlib
 import io
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
+import structlog
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
@@ -22,8 +21,9 @@ from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
-from med3d_service.storage.sealed import SealBrokenError, SealedReader
-from med3d_service.studies.arrivals.journal import ArrivalJournal, Entry, Finding, Recorded
+from med3d_service.studies.arrivals.comparing import Comparison, identity_index
+from med3d_service.studies.arrivals.entries import Entry, Finding
+from med3d_service.studies.arrivals.journal import ArrivalJournal
 from med3d_service.studies.arrivals.originals import Originals
 from med3d_service.studies.arrivals.routing import RoutingRules
 from med3d_service.studies.arrivals.settling import Completion, Settling
@@ -32,13 +32,11 @@ from med3d_service.studies.dicom_instances.instance_headers import (
     InstanceHeaders,
     InstanceRefused,
     read_headers,
-    skip_to_pixels,
 )
 from med3d_service.studies.identity import TailDigest
-from med3d_service.studies.original_names import original_key, original_name
-from med3d_service.studies.working_copy.attributes import MALFORMED
 from med3d_store.object_store import ObjectStore, StoreFullError
 
+log = structlog.get_logger()
 __all__ = ["Arrival", "Arrivals", "Arrived", "Completion", "InstanceRefused", "Readable", "Source", "StoreFull"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -110,6 +108,7 @@ class Arrivals:
         self._rules = rules
         self._originals = Originals(store, settings.spool_dir, originals_key, settings.leftover_s)
         self._journal = ArrivalJournal(database)
+        self._comparison = Comparison(database, store, vault, settings.spool_dir, originals_key)
         self._settling = settling
 
     def receive_instance(self, stream: Readable | bytes, source: Source) -> Arrival:
@@ -217,6 +216,8 @@ class Arrivals:
             rule=None if rule is None else rule.name,
             priority=None if rule is None else CELERY_PRIORITY[rule.priority],
             bundle=None if rule is None else rule.bundle,
+            identity_index=identity_index(self._vault, headers),
+            peer=source.peer,
             sender=f"{source.peer}@{source.address}"[:100],
         )
 
@@ -224,63 +225,19 @@ class Arrivals:
         try:
             recorded = self._journal.record(entry)
             while recorded.finding is Finding.SAME_UID:
-                told_apart = self._told_apart(entry, recorded)
-                same = {digest for digest, _ in recorded.rivals} - told_apart
-                entry = replace(entry, told_apart=entry.told_apart | told_apart, same_pixels=entry.same_pixels | same)
+                entry = self._comparison.compared(entry, recorded.rivals)
                 recorded = self._journal.record(entry)
         except OperationalError as error:
             if _is_full(error):  # then it surely is not committed; else it may be, and the sweep finds out
                 self._originals.remove(entry.upload_id)
             raise
+        if recorded.is_stale:
+            log.info("stale_identity", arrival_id=recorded.arrival_id, sender=entry.sender)
         if recorded.finding is Finding.KNOWN:
             self._originals.remove(entry.upload_id)
             return Arrival(Arrived.KNOWN, recorded.arrival_id)
         outcome = Arrived.STORED if recorded.fault is None else Arrived.CONFLICT
         return Arrival(outcome, recorded.arrival_id, recorded.fault)
-
-    def _told_apart(self, entry: Entry, recorded: Recorded) -> frozenset[str]:
-        """Digests of those rivals that have other pixels; those that retention removed pass for the same."""
-        ours = self._pixel_digest(entry.upload_id, entry.site, entry.stored_sha256)
-        return frozenset(
-            digest
-            for digest, upload_id in recorded.rivals
-            if not self._is_removed(upload_id)
-            and (ours is None or self._kept_pixel_digest(upload_id, entry.site) != ours)
-        )
-
-    def _is_removed(self, upload_id: str) -> bool:
-        with self._database.read() as session:
-            query = (
-                select(ArrivalRow.id)
-                .join(ArrivedInstanceRow, ArrivedInstanceRow.arrival_id == ArrivalRow.id)
-                .where(
-                    ArrivedInstanceRow.upload_id == upload_id,
-                    ArrivedInstanceRow.arrived_at <= ArrivalRow.input_removed_at,
-                )
-            )
-            return session.scalars(query).first() is not None
-
-    def _kept_pixel_digest(self, upload_id: str, site: str) -> str | None:
-        with self._database.read() as session:
-            query = select(ArrivedInstanceRow.stored_sha256).where(ArrivedInstanceRow.upload_id == upload_id)
-            sha256 = session.scalars(query).first()
-        return None if sha256 is None else self._pixel_digest(upload_id, site, sha256)
-
-    def _pixel_digest(self, upload_id: str, site: str, sha256: str) -> str | None:
-        """Digest an original from its pixel data on; None where it cannot be found, or is not what was stored."""
-        fetched = self._settings.spool_dir / f"{secrets.token_hex(16)}.compared"
-        path = self._store.local_path(original_key(upload_id))
-        try:
-            if path is None:
-                path = self._store.fetch(original_key(upload_id), fetched)
-            with SealedReader(path, self._key, original_name(upload_id, site), sha256) as reader:
-                file = io.BufferedReader(reader, HEAD_BYTES)
-                skip_to_pixels(file)
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except (InstanceRefused, SealBrokenError, *MALFORMED):
-            return None
-        finally:
-            fetched.unlink(missing_ok=True)
 
 
 @contextmanager

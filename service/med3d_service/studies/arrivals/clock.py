@@ -13,7 +13,7 @@ from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.dispatch import Broker, BrokerAwayError
 from med3d_service.runs.parking import unpark_study
 from med3d_service.runs.starting import start_run
-from med3d_service.runs.transitions import supersede
+from med3d_service.runs.superseding import supersede
 from med3d_service.runs.views import priority_of
 from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.storage.copy_states import LOOKED_AT, CopyStatus

@@ -6,68 +6,20 @@ rows as for one. So whoever comes while a commit is under way waits, and the nex
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
 from med3d_service.storage.database import Database, db_now
+from med3d_service.studies.arrivals.entries import Entry, Finding, Recorded, Rival
 from med3d_service.studies.arrivals.states import ArrivalStatus
 
 MOST_AT_ONCE = 200
 TRIES = 3
 INCONSISTENT, SEVERAL_PATIENTS = "inconsistent_study", "several_patients"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One instance that lies in the store.
-
-    ``told_apart`` and ``same_pixels``: digests of stored instances of its SOP UID that have other pixels, or the same.
-    """
-
-    site: str
-    source: str
-    study_index: str
-    patient_index: str | None
-    sop_index: str
-    digest: str
-    upload_id: str
-    stored_sha256: str
-    stored_bytes: int
-    size_bytes: int
-    rule: str | None
-    priority: int | None
-    bundle: str | None
-    told_apart: frozenset[str] = frozenset()
-    same_pixels: frozenset[str] = frozenset()
-    sender: str = ""  # for the audit trail
-
-    @property
-    def study(self) -> tuple[str, str]:
-        """What tells its study from others."""
-        return self.site, self.study_index
-
-
-class Finding(StrEnum):
-    """What came of an entry."""
-
-    NEW = "new"
-    KNOWN = "known"
-    SAME_UID = "same_uid"  # not recorded: the caller must compare the pixels first
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """``rivals``: (digest, upload id) of the instances of the same SOP UID that must be compared with."""
-
-    finding: Finding
-    arrival_id: str
-    fault: str | None = None
-    rivals: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(eq=False)
@@ -143,6 +95,8 @@ class ArrivalJournal:
             for statement, rows in (
                 (_SEE_INSTANCE, [row for study in studies.values() for row in study.seen]),
                 (_REPLACE_INSTANCE, [row for study in studies.values() for row in study.replaced]),
+                (_REVIVE_IDENTITY, [row for study in studies.values() for row in study.revived]),
+                (_RETIRE_IDENTITY, [row for study in studies.values() for row in study.retired.values()]),
                 (_ADD_INSTANCE, [row for study in studies.values() for row in study.rows]),
                 (_CHANGE_STUDY, [study.changes(now) for study in studies.values() if study.rows or study.seen]),
             ):
@@ -154,15 +108,21 @@ class ArrivalJournal:
 class _Study:
     """A study's row, locked while the transaction lasts, and what the batch adds to it."""
 
-    def __init__(self, arrival_id: str, patient_index: str | None, fault: str | None) -> None:
+    def __init__(
+        self, arrival_id: str, patient_index: str | None, fault: str | None, corrected_at: float | None
+    ) -> None:
         self._id = arrival_id
         self._patient_index = patient_index
         self._fault = fault
-        self._added: list[tuple[str, str, str]] = []
+        self._corrected_at = corrected_at
+        self._added: list[Rival] = []
         self.rows: list[dict[str, Any]] = []
         self.seen: list[dict[str, Any]] = []
         """Known instances that came again while the study is at fault."""
         self.replaced: list[dict[str, Any]] = []
+        self.retired: dict[str, dict[str, Any]] = {}
+        """By index: identities that instances were corrected from."""
+        self.revived: list[dict[str, Any]] = []
 
     @classmethod
     def found_or_made(cls, connection: Connection, entry: Entry, now: float) -> "_Study":
@@ -175,26 +135,30 @@ class _Study:
         connection.execute(
             _ADD_STUDY, key | made | {"status": ArrivalStatus.RECEIVING.value, "sender": entry.sender, "now": now}
         )
-        return cls(str(made["id"]), entry.patient_index, None)
+        return cls(str(made["id"]), entry.patient_index, None, None)
 
     def judge(self, connection: Connection, entry: Entry, now: float) -> Recorded:
         """Say what comes of an entry, and note its row where it is new."""
         known = self._known(connection, entry)
-        if any(digest == entry.digest for digest, _, _ in known):
+        if any(one.digest == entry.digest for one in known):
             if self._fault is not None:
                 self.seen.append(self._named(entry.digest) | {"now": now, "patient_index": entry.patient_index})
             return Recorded(Finding.KNOWN, self._id)
-        rivals = [(digest, upload_id) for digest, sop_index, upload_id in known if sop_index == entry.sop_index]
-        unseen = tuple(rival for rival in rivals if rival[0] not in entry.told_apart | entry.same_pixels)
+        rivals = [one for one in known if one.sop_index == entry.sop_index]
+        unseen = tuple(rival for rival in rivals if rival.digest not in entry.told_apart | entry.same_pixels)
         if unseen:
             return Recorded(Finding.SAME_UID, self._id, rivals=unseen)
-        replaced = [digest for digest, _ in rivals if digest in entry.same_pixels]
-        if replaced and self._fault is None:
-            return Recorded(Finding.KNOWN, self._id)  # sent anew with other headers
+        replaced = [rival.digest for rival in rivals if rival.digest in entry.same_pixels]
+        former = {entry.corrects[digest] for digest in replaced if digest in entry.corrects}
+        if replaced and self._is_stale(connection, entry):
+            return Recorded(Finding.KNOWN, self._id, is_stale=True)
+        if replaced and not former and self._fault is None:
+            return Recorded(Finding.KNOWN, self._id)  # sent anew with other headers, and of the same patient
         self._replace(replaced)
+        self._retire(former, entry, now)
         fault = INCONSISTENT if len(replaced) < len(rivals) else self._other_patient(entry)
         self._fault = self._fault or fault
-        self._added.append((entry.digest, entry.sop_index, entry.upload_id))
+        self._added.append(Rival(entry.digest, entry.sop_index, entry.upload_id, entry.identity_index))
         row = {name: getattr(entry, name) for name in _OF_THE_ENTRY}
         self.rows.append(row | {"arrival_id": self._id, "arrived_at": now})
         return Recorded(Finding.NEW, self._id, fault)
@@ -205,8 +169,25 @@ class _Study:
     def _replace(self, digests: Sequence[str]) -> None:
         """Let the corrected instance of a study at fault take the place of the one with its UID and pixels."""
         self.replaced += [self._named(digest) for digest in digests]
-        self._added = [one for one in self._added if one[0] not in digests]
+        self._added = [one for one in self._added if one.digest not in digests]
         self.rows = [row for row in self.rows if row["digest"] not in digests]
+
+    def _is_stale(self, connection: Connection, entry: Entry) -> bool:
+        """Whether an entry is under an identity that somebody else has corrected since: it comes late."""
+        if not entry.corrects or entry.identity_index is None:
+            return False
+        asked = {"arrival_id": self._id, "identity_index": entry.identity_index}
+        rows = [self.retired.get(entry.identity_index), *connection.execute(_FIND_RETIRED, asked).mappings()]
+        return any(row is not None and row["corrected_by"] != entry.peer for row in rows)
+
+    def _retire(self, former: Iterable[str], entry: Entry, now: float) -> None:
+        """Note that the patient is not any more who they were."""
+        for index in former:
+            self._corrected_at = now
+            row = {"arrival_id": self._id, "identity_index": index}
+            self.revived += [row, row | {"identity_index": entry.identity_index}]
+            self.retired[index] = row | {"now": now, "corrected_by": entry.peer[:100]}
+            self.retired.pop(entry.identity_index or "", None)
 
     def changes(self, now: float) -> dict[str, Any]:
         """What the study's row becomes."""
@@ -217,17 +198,18 @@ class _Study:
             "more": len(self.rows) - len(self.replaced),
             "patient_index": self._patient_index,
             "fault": self._fault,
+            "corrected_at": self._corrected_at,
         }
 
-    def _known(self, connection: Connection, entry: Entry) -> Sequence[tuple[str, str, str]]:
-        """(digest, SOP index, upload id) of what is recorded, or about to be, and may be the same."""
+    def _known(self, connection: Connection, entry: Entry) -> Sequence[Rival]:
+        """What is recorded, or about to be, and may be the same."""
         asked = {"arrival_id": self._id, "digest": entry.digest, "sop_index": entry.sop_index}
-        rows = [(row[0], row[1], row[2]) for row in connection.execute(_FIND_INSTANCES, asked)]
-        return rows + [one for one in self._added if one[0] == entry.digest or one[1] == entry.sop_index]
+        rows = [Rival(*row) for row in connection.execute(_FIND_INSTANCES, asked)]
+        return rows + [one for one in self._added if one.digest == entry.digest or one.sop_index == entry.sop_index]
 
     def _other_patient(self, entry: Entry) -> str | None:
-        if entry.patient_index is None:
-            return None
+        if entry.patient_index is None or self._corrected_at is not None:
+            return None  # while a correction comes, both are named: settling sees whether one is left
         if self._patient_index is None:
             self._patient_index = entry.patient_index
         return None if self._patient_index == entry.patient_index else SEVERAL_PATIENTS
@@ -244,10 +226,11 @@ _OF_THE_ENTRY = (
     "rule",
     "priority",
     "bundle",
+    "identity_index",
 )
 # Statements as text, prepared once: at thousands of rows per second building them costs more than running them.
 _NOW = select(db_now())
-_FIND = "SELECT id, patient_index, fault FROM arrivals WHERE site = :site AND study_index = :study_index"
+_FIND = "SELECT id, patient_index, fault, corrected_at FROM arrivals WHERE site = :site AND study_index = :study_index"
 _FIND_STUDY, _FIND_STUDY_LOCKED = text(_FIND), text(f"{_FIND} FOR UPDATE")
 _ADD_STUDY = text(
     "INSERT INTO arrivals (id, site, study_index, patient_index, status, source, sender, first_at, last_at, "
@@ -255,19 +238,30 @@ _ADD_STUDY = text(
 )
 _CHANGE_STUDY = text(
     "UPDATE arrivals SET status = :status, last_at = :now, instances = instances + :more, "
-    "patient_index = :patient_index, fault = :fault WHERE id = :id"
+    "patient_index = :patient_index, fault = :fault, corrected_at = :corrected_at WHERE id = :id"
 )
 _FIND_INSTANCES = text(
-    "SELECT digest, sop_index, upload_id FROM arrived_instances "
+    "SELECT digest, sop_index, upload_id, identity_index FROM arrived_instances "
     "WHERE arrival_id = :arrival_id AND (digest = :digest OR sop_index = :sop_index)"
 )
 _ADD_INSTANCE = text(
     "INSERT INTO arrived_instances (arrival_id, digest, sop_index, patient_index, upload_id, stored_sha256, "
-    "stored_bytes, size_bytes, rule, priority, bundle, arrived_at) VALUES (:arrival_id, :digest, :sop_index, "
-    ":patient_index, :upload_id, :stored_sha256, :stored_bytes, :size_bytes, :rule, :priority, :bundle, :arrived_at)"
+    "stored_bytes, size_bytes, rule, priority, bundle, identity_index, arrived_at) VALUES (:arrival_id, :digest, "
+    ":sop_index, :patient_index, :upload_id, :stored_sha256, :stored_bytes, :size_bytes, :rule, :priority, :bundle, "
+    ":identity_index, :arrived_at)"
 )
 _SEE_INSTANCE = text(
     "UPDATE arrived_instances SET seen_at = :now, patient_index = :patient_index "
     "WHERE arrival_id = :arrival_id AND digest = :digest"
 )
 _REPLACE_INSTANCE = text("DELETE FROM arrived_instances WHERE arrival_id = :arrival_id AND digest = :digest")
+_FIND_RETIRED = text(
+    "SELECT corrected_by FROM retired_identities WHERE arrival_id = :arrival_id AND identity_index = :identity_index"
+)
+_REVIVE_IDENTITY = text(
+    "DELETE FROM retired_identities WHERE arrival_id = :arrival_id AND identity_index = :identity_index"
+)
+_RETIRE_IDENTITY = text(
+    "INSERT INTO retired_identities (arrival_id, identity_index, retired_at, corrected_by) "
+    "VALUES (:arrival_id, :identity_index, :now, :corrected_by)"
+)

@@ -11,35 +11,35 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import ColumnElement, distinct, func, insert, or_, select
+from sqlalchemy import ColumnElement, insert, or_, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.identity import study_digest
 from med3d_contract.queues import CELERY_PRIORITY
-from med3d_contract.results import Priority, Refusal
+from med3d_contract.results import Priority
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.starting import start_run
-from med3d_service.runs.transitions import supersede
+from med3d_service.runs.superseding import supersede
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.copy_states import ANY, CopyStatus, move_copy
 from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow, UploadRow
-from med3d_service.studies.arrivals.repairing import standing_after_repair
+from med3d_service.studies.arrivals.repairing import is_at_fault, judge, refusal_of
 from med3d_service.studies.arrivals.states import ArrivalStatus, mark_settled
-from med3d_service.studies.counting import in_words
+from med3d_service.studies.correcting import CODE as IDENTITY_CORRECTED
+from med3d_service.studies.correcting import (
+    corrected_event,
+    readmit_study,
+    withdraw_study,
+)
 from med3d_service.studies.original_names import original_key
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 
 log = structlog.get_logger()
 MOST_IN_A_QUERY = 500
 Rows = Sequence[ArrivedInstanceRow]
-REFUSALS = {
-    "inconsistent_study": "Two instances have one SOP Instance UID but different pixels. Find out at the PACS which of "
-    "them is right, and send all of the study again.",
-    "several_patients": "The images of this study name {patients} patients under one Study Instance UID. Correct the "
-    "study at the PACS, and send all of it again: it then takes the place of this one.",
-}
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,16 @@ class Settling:
     """Puts together what has arrived."""
 
     def __init__(
-        self, settings: Settings, database: Database, trail: AuditTrail, held_open: ColumnElement[bool]
+        self,
+        settings: Settings,
+        database: Database,
+        vault: IdentifierVault,
+        trail: AuditTrail,
+        held_open: ColumnElement[bool],
     ) -> None:
         self._settings = settings
         self._database = database
+        self._vault = vault
         self._trail = trail
         self._held_open = held_open
         """Says of an arrival's row that more of it is on its way, however quiet it is."""
@@ -94,8 +100,7 @@ class Settling:
             return Completion(arrival.id, arrival.study_id, arrival.run_id)
 
     def _settled(self, session: Session, arrival: ArrivalRow) -> None:
-        if arrival.fault is not None and not _repair(session, arrival):
-            arrival.repair_from = session.execute(select(db_now())).scalar_one()
+        corrected = judge(session, arrival)
         rows = session.scalars(
             select(ArrivedInstanceRow).where(
                 ArrivedInstanceRow.arrival_id == arrival.id,
@@ -107,8 +112,10 @@ class Settling:
             return
         digest = study_digest(row.digest for row in rows)
         current = None if arrival.study_id is None else _study(session, arrival.study_id)
-        mended = arrival.fault is None and current is not None and _is_at_fault(current)
-        if current is None or mended:
+        mended = arrival.fault is None and current is not None and is_at_fault(current)
+        if corrected and current is not None and current.digest != digest:
+            self._correct(session, arrival, digest, rows)
+        elif current is None or mended:
             self._stand_for(session, arrival, digest, rows)
         elif (late := _late_version(session, arrival)) is not None:
             if late.digest != digest:
@@ -127,13 +134,24 @@ class Settling:
         arrival.study_id, arrival.late_study_id, arrival.run_id = study.id, None, run.id
         arrival.wait_until = session.execute(select(db_now())).scalar_one() + self._settings.t1_wait_s
 
+    def _correct(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> None:
+        """Let a study under the new identity stand for the arrival, and withdraw what there was under the old one."""
+        before = [one for one in (arrival.study_id, arrival.late_study_id) if one is not None]
+        self._stand_for(session, arrival, digest, rows)
+        run = session.scalars(select(RunRow).where(RunRow.id == arrival.run_id)).one()
+        for study_id in before:
+            if study_id != arrival.study_id:
+                withdraw_study(session, self._vault, study_id, run)
+                self._trail.append(session, corrected_event(session, arrival, study_id))
+                log.info(IDENTITY_CORRECTED, former_study_id=study_id, study_id=arrival.study_id, run_id=run.id)
+
     def _found_or_made(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> StudyRow:
         """The study of just these instances, by whatever way it came."""
         query = select(StudyRow).where(StudyRow.site == arrival.site, StudyRow.digest == digest)
         found = session.scalars(query).one_or_none()
         if found is not None:
             return found
-        refusal = _fault_of(session, arrival)
+        refusal = refusal_of(session, arrival)
         study = StudyRow(
             id=str(uuid.uuid4()),
             site=arrival.site,
@@ -173,7 +191,7 @@ class Settling:
             supersede(session, study.id, run)
             arrival.run_id = run.id
             return True
-        refusal = _fault_of(session, arrival)
+        refusal = refusal_of(session, arrival)
         moved = move_copy(
             session,
             study.id,
@@ -205,6 +223,8 @@ class Settling:
 
     def _run(self, session: Session, study: StudyRow, rows: Rows) -> RunRow:
         """Start the run as the most urgent of the rules wishes."""
+        if study.corrected_by is not None:
+            readmit_study(session, study)
         most_urgent = min(rows, key=lambda row: (row.priority, row.rule))
         priority = next(name for name, rank in CELERY_PRIORITY.items() if rank == most_urgent.priority)
         return start_run(session, study, find_bundle(session, most_urgent.bundle), priority=Priority(priority)).run
@@ -224,39 +244,9 @@ def _study(session: Session, study_id: str) -> StudyRow:
 def _late_version(session: Session, arrival: ArrivalRow) -> StudyRow | None:
     """The version that waits for its verdict, unless its images are gone."""
     late = None if arrival.late_study_id is None else _study(session, arrival.late_study_id)
-    if late is not None and arrival.fault is None and _is_at_fault(late):  # it was corrected before it was looked at
+    if late is not None and arrival.fault is None and is_at_fault(late):  # it was corrected before it was looked at
         arrival.late_study_id = late = None
     return None if late is None or late.input_removed_at is not None else late
-
-
-def _fault_of(session: Session, arrival: ArrivalRow) -> Refusal | None:
-    if arrival.fault is None:
-        return None
-    counted = select(func.count(distinct(ArrivedInstanceRow.patient_index)))
-    patients = session.execute(counted.where(ArrivedInstanceRow.arrival_id == arrival.id)).scalar_one()
-    return Refusal(code=arrival.fault, reason=REFUSALS[arrival.fault].format(patients=in_words(patients)))
-
-
-def _is_at_fault(study: StudyRow) -> bool:
-    return study.refusal is not None and study.refusal["code"] in REFUSALS
-
-
-def _repair(session: Session, arrival: ArrivalRow) -> bool:
-    """Take the fault from an arrival that was sent again as corrected, and what is not of it any more."""
-    rows = session.scalars(select(ArrivedInstanceRow).where(ArrivedInstanceRow.arrival_id == arrival.id)).all()
-    standing = standing_after_repair(rows, arrival.repair_from or 0.0)
-    if standing is None:
-        return False
-    kept = {row.digest for row in standing}
-    for row in rows:
-        if row.digest not in kept:
-            session.delete(row)
-    session.flush()
-    arrival.fault = arrival.repair_from = None
-    arrival.instances = len(standing)
-    arrival.patient_index = next((row.patient_index for row in standing if row.patient_index), None)
-    log.info("arrival_repaired", arrival_id=arrival.id, instances=len(standing))
-    return True
 
 
 def _add_instances(session: Session, study_id: str, rows: Rows) -> None:

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from pydicom.charset import python_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -77,6 +78,11 @@ _KEYWORDS = {
     "study_uid": "StudyInstanceUID",
     "series_uid": "SeriesInstanceUID",
     "patient_id": "PatientID",
+    "issuer": "IssuerOfPatientID",
+    "patient_name": "PatientName",
+    "patient_sex": "PatientSex",
+    "accession_number": "AccessionNumber",
+    "character_set": "SpecificCharacterSet",
     "modality": "Modality",
     "body_part": "BodyPartExamined",
     "description": "SeriesDescription",
@@ -116,6 +122,11 @@ class InstanceHeaders:
     study_uid: str
     series_uid: str
     patient_id: str
+    issuer: str
+    patient_name: str
+    patient_sex: str
+    accession_number: str
+    character_set: str
     modality: str
     body_part: str
     description: str
@@ -129,6 +140,19 @@ class InstanceHeaders:
     def is_input(self) -> bool:
         """Whether it may be analysed: an image of a class that is read, and none of our own making."""
         return self.sop_class_uid in INPUT_CLASSES and not is_own(self.sop_uid)
+
+    @property
+    def identity(self) -> str:
+        """Who the patient is and for which order they were examined, in one text: what a correction changes."""
+        told = (
+            self.patient_id,
+            self.issuer,
+            _name(self.patient_name, self.character_set),
+            self.birth_date,
+            self.patient_sex.upper(),
+            self.accession_number,
+        )
+        return "\0".join(told)
 
 
 def read_headers(head: bytes) -> InstanceHeaders:
@@ -170,6 +194,13 @@ def _read(body: bytes, syntax: str) -> dict[str, str]:
     implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
     dataset = read_dataset(io.BytesIO(body), implicit, little, stop_when=_behind_uids, specific_tags=_TAGS)
     return {name: _text(dataset, tag) for name, tag in zip(_KEYWORDS, _TAGS, strict=True)}
+
+
+def _name(raw: str, character_set: str) -> str:
+    """The name as it reads, where one character set says how: encoded anew by another system, it is the same name."""
+    codec = python_encoding.get(character_set)
+    told = raw if codec is None else raw.encode("latin-1").decode(codec, "replace")
+    return "=".join(group.rstrip("^ ") for group in told.split("=")).rstrip("=")
 
 
 def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:

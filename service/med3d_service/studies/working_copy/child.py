@@ -6,6 +6,7 @@ started ahead of time and waits, so that a study does not wait for Python to sta
 
 import ctypes
 import errno
+import hashlib
 import io
 import json
 import os
@@ -153,6 +154,8 @@ class _Copier:
             sex=_agreed_sex(self._identities),
             series_descriptions=_descriptions(self._identities),
             study_attributes=self._study_attributes(),
+            pixels=_digest_of(self._deidentifier.shown),
+            deidentified=any(one.identity_removed.upper() == "YES" for one in self._identities),
             **self._ages(),
             **self._identifying(),
         )
@@ -177,6 +180,10 @@ class _Copier:
         if self._identity is None:
             return {}
         return {name: getattr(self._identity, name) for name in IDENTIFYING}
+
+
+def _digest_of(shown: set[str]) -> str:
+    return hashlib.sha256("".join(sorted(shown)).encode()).hexdigest() if shown else ""
 
 
 def _descriptions(identities: Iterable[Identity]) -> dict[str, str]:

@@ -20,6 +20,8 @@ from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.leases import WorkTable
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
+from med3d_service.studies.correcting import CODE as IDENTITY_CORRECTED
+from med3d_service.studies.correcting import withdraw_double
 from med3d_service.studies.counting import in_words
 from med3d_service.studies.working_copy.holding import Hold, OvertakenError
 from med3d_service.studies.working_copy.messages import (
@@ -195,7 +197,8 @@ class Courier:
     @staticmethod
     def _leave(session: Session, study: StudyToCopy, to: CopyStatus, *, lease_until: Any = None, **values: Any) -> bool:
         """Move a study that is still in our hands as we took it; False where another has it, or more of it has come."""
-        ours = StudyRow.digest == study.digest, StudyRow.working_claim == study.claim
+        as_taken = StudyRow.digest == study.digest, StudyRow.working_claim == study.claim
+        ours = *as_taken, StudyRow.corrected_by.is_(None)
         return move_copy(
             session, study.study_id, {CopyStatus.COPYING}, to, *ours, working_lease_until=lease_until, **values
         )
@@ -236,12 +239,16 @@ class Courier:
                 series_ages=report.series_ages or None,
                 found_sex=report.sex or None,
                 skipped_files=StudyRow.skipped_files + report.skipped,
+                pixel_digest=report.pixels or None,
             )
             if not ours:
                 raise OvertakenError
             self._keep_identity(session, study, report)
             if report.uids:
                 self._vault.keep(session, study.study_id, "uids", json.dumps(report.uids))
+            before = None if report.deidentified else withdraw_double(session, self._vault, self._trail, study.study_id)
+        if before is not None:
+            log.info(IDENTITY_CORRECTED, former_study_id=before, study_id=study.study_id)
         log.info("working_copy_made", study_id=study.study_id, images=report.copied, skipped=report.skipped)
 
     def _keep_identity(self, session: Session, study: StudyToCopy, report: Report) -> None:

@@ -30,6 +30,7 @@ from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, MAX_B
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 
 PIXEL_DATA = 0x7FE00010
+LONGEST_PIXEL_HEAD = 12
 UNDEFINED_LENGTH = 0xFFFFFFFF
 GE_PRIVATE_SYNTAX = "1.2.840.113619.5.2"
 _IDENTITY_KEYWORDS = {
@@ -54,6 +55,7 @@ _IDENTITY_KEYWORDS = {
     "requesting_physician": "RequestingPhysician",
     "requested_procedure": "RequestedProcedureDescription",
     "timezone_offset": "TimezoneOffsetFromUTC",
+    "identity_removed": "PatientIdentityRemoved",
 }
 _IDENTITY_TAGS = tuple(tag_of(keyword) for keyword in _IDENTITY_KEYWORDS.values())
 _READ_TAGS: list[BaseTag | int] = [*RULES, *_IDENTITY_TAGS]
@@ -93,6 +95,7 @@ class Identity:
     requesting_physician: str
     requested_procedure: str
     timezone_offset: str
+    identity_removed: str
 
 
 @contextmanager
@@ -110,6 +113,8 @@ class Deidentifier:
         self._pseudonyms = pseudonyms
         self._encoded: dict[tuple[object, ...], bytes] = {}
         self._identities: dict[tuple[object, ...], Identity] = {}
+        self.shown: set[str] = set()
+        """Digests of what the images show, whoever they say that the patient is."""
 
     def copy(self, data: bytes) -> tuple[bytes, Identity]:
         """Rebuild one DICOM file from what the allow-list keeps.
@@ -128,6 +133,7 @@ class Deidentifier:
             raise NotAnImageError
         implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
         pixels = _pixel_element(file, implicit=implicit, little=little)
+        self._note_shown(pixels)
         if not pixels and "Rows" not in dataset:
             raise NotAnImageError
         identity = self._identity(dataset)
@@ -143,6 +149,11 @@ class Deidentifier:
             if tag in RULES
         ]
         return b"".join([head, *kept, pixels]), identity
+
+    def _note_shown(self, pixels: bytes) -> None:
+        """An image of one brightness shows nothing by which it could be known."""
+        if pixels[LONGEST_PIXEL_HEAD:-2] != pixels[LONGEST_PIXEL_HEAD + 2 :]:
+            self.shown.add(hashlib.sha256(pixels).hexdigest())
 
     def _element(self, dataset: Dataset, tag: int, *, implicit: bool, little: bool) -> bytes:
         """Encode what the rules leave of one element; empty where that is nothing."""

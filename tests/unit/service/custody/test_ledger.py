@@ -14,6 +14,7 @@ from med3d_service.custody.ledger import ACCOUNTS, Ledger
 from med3d_service.custody.ledger.tables import LedgerCheckRow
 from med3d_service.runs import transitions
 from med3d_service.runs.enqueuing import enqueue
+from med3d_service.runs.superseding import supersede
 from med3d_service.storage.tables import AttemptRow, BundleRow, ReportRow, RunEventRow, RunRow, StudyRow
 from rig.processes.waiting import wait_until
 from rig.service.arriving import slices
@@ -123,7 +124,7 @@ def test_a_run_that_is_cancelled_in_work_leaves_no_attempt_in_hand(books):
     with books.database.write() as session:
         run = session.scalars(select(RunRow).where(RunRow.id == run_id)).one()
         successor = enqueue(session, add_study(session), run.bundle_digest, run_id="s", priority="routine")
-        transitions.supersede(session, run.study_id, successor)
+        supersede(session, run.study_id, successor)
     with books.database.read() as session:
         [attempt] = session.scalars(select(AttemptRow).where(AttemptRow.run_id == run_id))
         assert attempt.ending == "superseded"

@@ -46,7 +46,7 @@ class Service:
         vault = IdentifierVault(keys)
         self.recorder = StudyRecorder(self.database, self.store, vault)
         trail = AuditTrail(self.database, keys.audit)
-        settling = Settling(self.settings, self.database, trail, is_being_pulled())
+        settling = Settling(self.settings, self.database, vault, trail, is_being_pulled())
         self.arrivals = Arrivals(self.settings, keys.originals, self.database, self.store, vault, EVERY_MR, settling)
         self._key = keys.originals
         with self.database.write() as session:

@@ -9,40 +9,10 @@ from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import patients_of
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.storage.tables import RunRow, StudyRow
-from med3d_service.studies.working_copy.courier import sandbox_of
-from rig.service.arriving import Intake, slices
-from rig.service.couriers import courier_of
+from rig.service.arriving import slices
+from rig.service.ward import Ward
 
 ACCESSION = {"AccessionNumber": "A-7", "PatientName": "Doe^Jane", "PatientBirthDate": "19700102"}
-
-
-class Ward(Intake):
-    """Arrivals that are settled at once, with a real courier."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.courier = courier_of(self, sandbox_of(self.settings))
-
-    def send(self, *datasets):
-        """What a PACS sends in one go, until its study has its run and the courier is done with it."""
-        outcomes = self.take(*datasets)
-        self.arrivals.mark_complete("default", "1.2.3")
-        while self.courier.copy_next():
-            pass
-        return outcomes
-
-    def runs(self):
-        """(status, code, is superseded, instances of its study) of each run, oldest first."""
-        with self.database.read() as session:
-            query = select(RunRow, StudyRow).join(StudyRow, StudyRow.id == RunRow.study_id).order_by(RunRow.seq)
-            return [
-                (run.status, run.refusal and run.refusal["code"], run.superseded_by is not None, study.files)
-                for run, study in session.execute(query)
-            ]
-
-    def close(self):
-        self.courier.sandbox.close()
-        self.database.close()
 
 
 @pytest.fixture

@@ -1,0 +1,209 @@
+"""A patient corrected at the PACS: the answer is made anew under the new identity, and nothing goes out under the old."""
+
+import io
+import json
+
+import pytest
+from pydicom import dcmread
+from sqlalchemy import select
+
+from med3d_contract.backoff import Backoff
+from med3d_service.problems import ServiceError
+from med3d_service.results.delivery import outbox
+from med3d_service.results.delivery.deliverer import DestinationLoop
+from med3d_service.results.delivery.destinations import Destination, Webhook
+from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.kinds import Kind
+from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
+from med3d_service.runs.starting import start_run
+from med3d_service.storage.tables import BundleRow, DeliveryRow, IdentifierRow, RunRow, StudyRow
+from med3d_service.studies.arrivals.arrivals import Source
+from med3d_service.studies.own_objects import own_uid
+from med3d_service.trust.audit.tables import AuditRow
+from rig.service.arriving import slices
+from rig.service.ward import Ward
+
+WRONG = {"PatientID": "P-1", "PatientName": "Doe^Jane", "PatientBirthDate": "19700102", "AccessionNumber": "A-7"}
+RIGHT = {"PatientID": "P-2", "PatientName": "Roe^Rita", "PatientBirthDate": "19610203", "AccessionNumber": "A-7"}
+PACS, SCANNER = Source("orthanc", "default", "ward"), Source("dimse", "default", "SCANNER")
+PATIENCE = Patience(Backoff(1.0, 8.0), give_up_s=100.0, lease_s=30.0)
+HOOK = Webhook.model_validate({"url": "http://127.0.0.1:9/", "secret": {"env": "PATH"}})
+PEER = Destination(name="dimse:pacs", kinds=frozenset({Kind.SR}), cohort=False, peer=HOOK)
+
+
+class Peer:
+    """Keeps what it is sent, in place of a PACS."""
+
+    def __init__(self):
+        self.objects = []
+
+    def send(self, outgoing):
+        self.objects.append(dcmread(io.BytesIO(outgoing.content)))
+
+    def close(self):
+        pass
+
+    def names(self):
+        return [str(one.PatientName) for one in self.objects]
+
+
+@pytest.fixture
+def ward(tmp_path):
+    made = Ward(tmp_path)
+    made.peer = Peer()
+    made.deliverer = DestinationLoop(
+        made.settings, made.database, made.trail, PEER, ReportLibrary(made).content, sender=made.peer
+    )
+    yield made
+    made.close()
+
+
+def planned(ward):
+    with ward.database.write() as session:
+        return outbox.plan(session, [PEER], PATIENCE)
+
+
+def delivered(ward):
+    """Plan and send all that is due."""
+    planned(ward)
+    while ward.deliverer.deliver_next():
+        pass
+    return ward.peer.names()
+
+
+def study(**identity):
+    return slices(4, **identity)
+
+
+def faults(ward):
+    with ward.database.read() as session:
+        return [(row.status, row.fault) for row in session.scalars(select(DeliveryRow).order_by(DeliveryRow.seq))]
+
+
+def test_the_answer_goes_out_anew_under_the_new_name_and_never_again_under_the_old(ward):
+    ward.send(*study(**WRONG), source=PACS)
+    old = ward.answer()
+    assert delivered(ward) == ["Doe^Jane"]
+    ward.send(*study(**RIGHT), source=PACS)
+    new = ward.answer()
+    assert delivered(ward) == ["Doe^Jane", "Roe^Rita"]
+    report = ward.peer.objects[1]
+    assert (report.PatientID, report.PatientBirthDate) == ("P-2", "19610203")
+    assert report.SOPInstanceUID == own_uid(new, "sr")
+    (before,) = report.PredecessorDocumentsSequence
+    (series,) = before.ReferencedSeriesSequence
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == own_uid(old, "sr")
+
+    with ward.database.write() as session:
+        delivery = session.scalars(select(DeliveryRow).where(DeliveryRow.run_id == old)).one()
+        with pytest.raises(ServiceError, match="identity_corrected"):
+            outbox.retry(session, delivery.id, PATIENCE)
+        with pytest.raises(ServiceError, match="identity_corrected"):
+            outbox.plan_run(session, session.scalars(select(RunRow).where(RunRow.id == old)).one(), [PEER], PATIENCE)
+    for kind in (Kind.SR, Kind.PDF, Kind.EVENT):
+        with pytest.raises(ReportUnavailableError, match="identity_corrected"):
+            ReportLibrary(ward).content(old, kind)
+
+
+def test_what_waits_to_be_sent_under_the_old_name_is_held_and_then_dead(ward):
+    ward.send(*study(**WRONG), source=PACS)
+    ward.answer()
+    planned(ward)
+    ward.take(*study(**RIGHT)[:1], source=PACS)  # the first of the corrected images
+    assert delivered(ward) == []
+    assert faults(ward) == [("waiting", "identity_in_correction")]
+    ward.send(*study(**RIGHT)[1:], source=PACS)
+    with ward.database.write() as session:
+        session.scalars(select(DeliveryRow)).one().next_try_at = 0.0
+    assert delivered(ward) == []
+    assert faults(ward) == [("dead", "identity_corrected")]
+
+
+def test_the_old_identity_is_kept_encrypted_and_found_by_nobody_and_the_change_is_audited(ward):
+    ward.send(*study(**WRONG), source=PACS)
+    old = ward.study_of(ward.answer())
+    ward.send(*study(**RIGHT), source=PACS)
+    new = ward.study_of(ward.answer())
+    assert ward.studies_of("patient_id", "P-1") == []
+    assert ward.studies_of("patient_id", "P-2") == [new.id]
+    with ward.database.read() as session:
+        assert ward.vault.read(session, old.id, "patient_name") is None
+        assert ward.vault.read(session, old.id, "former_patient_name") == "Doe^Jane"
+        kept = session.scalars(select(IdentifierRow.ciphertext)).all()
+        assert not any(b"Doe" in one or b"Roe" in one for one in kept)
+        assert session.scalars(select(StudyRow.corrected_by).where(StudyRow.id == old.id)).one() == new.id
+        told = [row for row in session.scalars(select(AuditRow)) if row.action == "change"]
+        assert [(row.object_id, json.loads(row.detail)["former_study"], row.actor) for row in told] == [
+            (new.id, old.id, "ward")
+        ]
+        bundle = session.scalars(select(BundleRow)).one()
+        withdrawn = session.scalars(select(StudyRow).where(StudyRow.id == old.id)).one()
+        with pytest.raises(ServiceError, match="identity_corrected"):
+            start_run(session, withdrawn, bundle, priority=None)
+
+
+def test_a_scanner_that_sends_the_old_name_again_changes_nothing_and_the_pacs_may_take_it_back(ward):
+    ward.send(*study(**WRONG), source=SCANNER)
+    ward.answer()
+    ward.send(*study(**RIGHT), source=PACS)
+    ward.answer()
+    assert ward.send(*study(**WRONG), source=SCANNER) == ["known"] * 4
+    assert len(ward.runs()) == 2
+    assert ward.send(*study(**WRONG), source=PACS) == ["stored"] * 4
+    ward.answer()
+    assert delivered(ward)[-1] == "Doe^Jane"
+    assert ward.studies_of("patient_id", "P-2") == []
+    assert [superseded for _, _, superseded, _ in ward.runs()] == [True, True, False]
+
+
+def test_half_a_correction_is_two_patients_until_the_rest_has_come(ward):
+    ward.send(*study(**WRONG), source=PACS)
+    ward.answer()
+    ward.send(*study(**RIGHT)[:2], source=PACS)
+    assert ward.row().fault == "several_patients"
+    assert delivered(ward) == []
+    ward.send(*study(**RIGHT)[2:], source=PACS)
+    assert ward.row().fault is None
+    ward.answer()
+    assert delivered(ward) == ["Roe^Rita"]
+
+
+def modified(**identity):
+    """What Orthanc makes of a study that it modifies: the same images under UIDs of their own."""
+    made = study(**identity)
+    for one in made:
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            setattr(one, keyword, f"2.25.7{getattr(one, keyword)[-20:]}")
+        one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+    return made
+
+
+def test_a_study_that_comes_with_other_uids_is_known_by_its_pixels(ward):
+    ward.send(*study(**WRONG), source=PACS)
+    old = ward.answer()
+    planned(ward)
+    ward.send(*modified(**RIGHT), source=PACS)
+    new = ward.answer()
+    assert delivered(ward) == ["Roe^Rita"]
+    (before,) = ward.peer.objects[0].PredecessorDocumentsSequence
+    assert before.StudyInstanceUID == "1.2.3"
+    assert faults(ward)[0] == ("dead", "identity_corrected")
+    assert ward.study_of(old).corrected_by == ward.study_of(new).id
+    assert ward.studies_of("patient_id", "P-1") == ward.studies_of("study_uid", "1.2.3") == []
+
+
+def test_a_copy_without_identity_takes_nobodys_place(ward):
+    ward.send(*study(**WRONG))
+    old = ward.answer()
+    ward.send(*modified(PatientID="ANON-1", PatientName="ANON", PatientIdentityRemoved="YES"))
+    assert ward.study_of(old).corrected_by is None
+    assert len(ward.runs()) == 2
+
+
+@pytest.mark.parametrize(
+    "header", [{"StationName": "MR2"}, {"PatientName": "Doe^Jane^^", "SpecificCharacterSet": "ISO_IR 192"}]
+)
+def test_other_headers_of_the_same_patient_correct_nothing(ward, header):
+    ward.send(*study(**WRONG))
+    assert ward.send(*study(**WRONG | header)) == ["known"] * 4
+    assert len(ward.runs()) == 1
