@@ -37,15 +37,18 @@ def associated(
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_s
     entity.connection_timeout = min(CONNECT_S, peer.timeout_s)
     opened: list[socket.socket] = []
-    association = entity.associate(
-        peer.host,
-        peer.port,
-        contexts=contexts,
-        ae_title=peer.ae_title,
-        ext_neg=list(roles),
-        evt_handlers=[_bounded_by(peer.timeout_s, opened), *handlers],
-        tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
-    )
+    try:
+        association = entity.associate(
+            peer.host,
+            peer.port,
+            contexts=contexts,
+            ae_title=peer.ae_title,
+            ext_neg=list(roles),
+            evt_handlers=[_bounded_by(peer.timeout_s, opened), *handlers],
+            tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
+        )
+    except socket.gaierror:  # nobody has this name now: a peer that does not answer, as one whose address is silent
+        association = Association(entity, "requestor")
     try:
         yield association
     finally:

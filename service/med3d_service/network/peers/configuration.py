@@ -222,7 +222,7 @@ def load_peers(path: Path | None) -> Peers:
     if path is None:
         return Peers()
     try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text())
+        tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
         return Peers.model_validate(tables, context={"folder": path.absolute().parent})
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the peers' file {path} cannot be read ({type(error).__name__})") from error

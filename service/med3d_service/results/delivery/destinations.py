@@ -101,7 +101,7 @@ def load_destinations(settings: Settings) -> tuple[Destination, ...]:
 def _read(path: Path) -> DeliveryTables:
     try:
         return DeliveryTables.model_validate(
-            tomllib.loads(path.read_text()), context={"folder": path.absolute().parent}
+            tomllib.loads(path.read_text("utf-8-sig")), context={"folder": path.absolute().parent}
         )
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the deliveries' file {path} cannot be read ({type(error).__name__})") from error

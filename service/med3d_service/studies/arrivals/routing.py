@@ -110,7 +110,7 @@ def load_rules(path: Path | None) -> RoutingRules:
     if path is None:
         return EVERY_MR
     try:
-        rules = _RulesFile.model_validate(tomllib.loads(path.read_text())).rule
+        rules = _RulesFile.model_validate(tomllib.loads(path.read_text("utf-8-sig"))).rule
     except OSError as error:
         raise InvalidRulesError(f"the rules file cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

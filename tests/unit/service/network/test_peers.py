@@ -4,6 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from med3d_service.network.peers import ConfigurationError, load_peers
+from med3d_service.network.peers.checking import check_peers
 from med3d_service.problems import ServiceError
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -53,6 +54,17 @@ def test_a_password_goes_in_the_clear_only_where_that_is_meant(written, way_in):
         assert load_peers(written(table.replace("ADDRESS", taken))).dicomweb_peer("ward")
     assert load_peers(written(table.replace("ADDRESS", "http://orthanc.example.org") + "allow_insecure = true\n"))
     assert load_peers(written('[dicomweb.ward]\nurl = "http://orthanc.example.org"\n')), "nothing secret is sent"
+
+
+def test_a_peer_whose_name_is_unknown_is_one_that_does_not_answer(written):
+    peer = load_peers(written('[dimse.ward]\nhost = "no.such.host.invalid"\nport = 104\nae_title = "X"\n'))
+    [*found] = check_peers(peer, None, ())
+    assert found[0].is_fault
+    assert "does not answer at no.such.host.invalid" in found[0].said
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(written):
+    assert load_peers(written("\ufeff" + WHOLE)).dimse_peer("archive").port == 104
 
 
 def test_without_a_file_there_are_no_peers():
