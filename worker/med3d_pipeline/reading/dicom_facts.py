@@ -54,6 +54,7 @@ def sequence_facts(chain: Sequence[Dataset]) -> SequenceFacts:
         samples_per_pixel=element.whole(chain, "SamplesPerPixel") or 1,
         bits_allocated=element.whole(chain, "BitsAllocated") or 0,
         bits_stored=element.whole(chain, "BitsStored") or 0,
+        burned_in_text=element.text(chain, "BurnedInAnnotation").upper() == "YES",
     )
 
 

@@ -64,7 +64,7 @@ _PLAIN = (
     "DimensionIndexSequence", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
     "PixelSpacing", "BitsAllocated", "BitsStored", "RescaleIntercept", "RescaleSlope", "PatientID",
     "DerivationDescription", "DerivationCodeSequence", "LossyImageCompression", "StudyInstanceUID", "InstanceNumber",
-    "TriggerTime", "SpacingBetweenSlices",
+    "TriggerTime", "SpacingBetweenSlices", "BurnedInAnnotation",
 )
 # fmt: on
 _TAGS: list[int] = [

@@ -62,6 +62,7 @@ class SequenceFacts:
     samples_per_pixel: int = 1
     bits_allocated: int = 0
     bits_stored: int = 0
+    burned_in_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ READING_CODES: tuple[str, ...] = (
     "label_image",
     "not_mr",
     "secondary_capture",
+    "burned_in_text",
     "unsupported_colour",
     "no_t1w_series",
     "derived_only",
@@ -47,6 +48,7 @@ ALLOWED_BY_HAND = frozenset(
     {
         "not_mr",
         "secondary_capture",
+        "burned_in_text",
         "no_t1w_series",
         "derived_only",
         "through_plane_too_coarse",

@@ -93,6 +93,12 @@ def image_fault(facts: SequenceFacts) -> Fault | None:
             "The images are secondary captures (screenshots or scanned film), not what the scanner measured. "
             "Send the original MR series from the scanner or the PACS.",
         )
+    if facts.burned_in_text:
+        return Fault(
+            "burned_in_text",
+            "The images say of themselves that text is burnt into them (BurnedInAnnotation YES), which hides what lies "
+            "under it and may name the patient. Send the original MR series from the scanner or the PACS.",
+        )
     other_class = bool(facts.sop_class) and facts.sop_class not in MR_IMAGE_CLASSES
     if facts.modality not in {"MR", ""} or other_class:
         seen = f"The images are {_MODALITIES[facts.modality]}" if facts.modality in _MODALITIES else "The images are"

@@ -76,7 +76,7 @@ _KEYWORDS = {
         AcquisitionContrast EchoPulseSequence EchoPlanarPulseSequence InversionRecovery TimeOfFlightContrast
         SteadyStatePulseSequence Spoiling MultipleSpinEcho MultiPlanarExcitation PhaseContrast SegmentedKSpaceTraversal
         GeometryOfKSpaceTraversal RectilinearPhaseEncodeReordering DiffusionDirectionality DimensionOrganizationType
-        LossyImageCompression StackID ResonantNucleus
+        LossyImageCompression StackID ResonantNucleus BurnedInAnnotation
     """,
     Rule.OPTION: "ScanOptions",
     Rule.UID: "StudyInstanceUID SeriesInstanceUID SOPInstanceUID FrameOfReferenceUID",

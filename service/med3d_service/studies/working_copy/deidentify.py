@@ -1,4 +1,7 @@
-"""One DICOM file in, its de-identified copy out: rebuilt from the allow-list, pixel data passed on byte for byte."""
+"""One DICOM file in, its de-identified copy out: rebuilt from the allow-list, MR pixel data passed on byte for byte.
+
+Pixels that may show text stay behind (working_copy.shown_text).
+"""
 
 import hashlib
 import io
@@ -28,6 +31,8 @@ from pydicom.uid import (
 from med3d_service.studies.file_meta import file_head
 from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, MAX_BINARY_BYTES, RULES, keep, tag_of
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
+from med3d_service.studies.working_copy.shown_text import READ_TAGS as SHOWN_TAGS
+from med3d_service.studies.working_copy.shown_text import may_show_text, without_overlays
 
 PIXEL_DATA = 0x7FE00010
 LONGEST_PIXEL_HEAD = 12
@@ -58,7 +63,7 @@ _IDENTITY_KEYWORDS = {
     "identity_removed": "PatientIdentityRemoved",
 }
 _IDENTITY_TAGS = tuple(tag_of(keyword) for keyword in _IDENTITY_KEYWORDS.values())
-_READ_TAGS: list[BaseTag | int] = [*RULES, *_IDENTITY_TAGS]
+_READ_TAGS: list[BaseTag | int] = [*RULES, *_IDENTITY_TAGS, *SHOWN_TAGS]
 """All that is looked at; the reader skips the rest, which is half of a scanner's elements."""
 
 
@@ -142,6 +147,10 @@ class Deidentifier:
             raise UnreadableError
         # Some de-identifiers leave an image no UID of its own; its file needs one all the same.
         instance_uid = _stated(dataset, "SOPInstanceUID", "MediaStorageSOPInstanceUID") or _uid_of_content(data)
+        if may_show_text(dataset, class_uid):
+            pixels = b""
+        else:
+            pixels = without_overlays(dataset, pixels, _header_bytes(pixels, implicit=implicit), little=little)
         head = file_head(class_uid, self._pseudonyms.uid(instance_uid), syntax)
         kept = [
             self._element(dataset, tag, implicit=implicit, little=little)
@@ -249,16 +258,20 @@ def _pixel_element(file: io.BytesIO, *, implicit: bool, little: bool) -> bytes:
     group_element = struct.pack(f"{order}HH", *divmod(PIXEL_DATA, 1 << 16))
     if bytes(data[start : start + 4]) != group_element:
         return b""
-    long_form = not implicit and bytes(data[start + 4 : start + 6]) in {b"OB", b"OW", b"UN"}
-    at = start + (12 if long_form else 8)
+    at = start + _header_bytes(data[start : start + 8], implicit=implicit)
     if len(data) < at:
         return bytes(data[start:])
-    if implicit or long_form:
+    if implicit or at == start + 12:
         (length,) = struct.unpack_from(f"{order}L", data, at - 4)
     else:
         (length,) = struct.unpack_from(f"{order}H", data, at - 2)
     end = _fragments_end(data, at) if length == UNDEFINED_LENGTH else min(at + length, len(data))
     return bytes(data[start:end])
+
+
+def _header_bytes(element: bytes | memoryview, *, implicit: bool) -> int:
+    """Length of the pixel data element's tag, VR and length."""
+    return 12 if not implicit and bytes(element[4:6]) in {b"OB", b"OW", b"UN"} else 8
 
 
 def _fragments_end(data: memoryview, at: int) -> int:

@@ -46,9 +46,18 @@ def verdict(paths):
         study = read_study(paths)
         selection = select_series(study)
     except InputRefused as refused:
-        return refused.code, refused.reason, dict(refused.details), None
+        return refused.code, refused.reason, of_what_is_copied(refused.details), None
     loaded = load_series(study, selection.chosen)
     return selection.chosen, selection.candidates, selection.review_reasons, loaded
+
+
+def of_what_is_copied(details):
+    """The candidates, but for the pixels that stay behind of images that are not MR (working_copy.shown_text)."""
+    candidates = [
+        dict(one) | {"reasons": [reason for reason in one["reasons"] if "(no_pixel_data)" not in reason]}
+        for one in details.get("candidates", [])
+    ]
+    return dict(details) | {"candidates": candidates}
 
 
 def is_dicom(path):
