@@ -231,6 +231,34 @@ class BundleRef(Frozen):
     digest: str
 
 
+class Verdict(StrEnum):
+    """What a person made of an answer. A comment decides nothing."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    RESCAN = "rescan"
+    COMMENT = "comment"
+
+
+class VerdictRequest(Frozen):
+    """A person's verdict on a run: what (else a comment), why (needed unless it is accepted), and who says so."""
+
+    verdict: Verdict = Verdict.COMMENT
+    why: Annotated[str, Field(max_length=2000)] = ""
+    reader: Annotated[str, Field(max_length=100, description="the person's name; else that of the API key")] = ""
+
+
+class VerdictView(Frozen):
+    """A verdict as it was given. It is never changed: a later one stands in its place, and both are shown."""
+
+    verdict_id: str
+    verdict: Verdict
+    why: str
+    reader: str
+    given_by: str = Field(description="kind and name of the caller, as in the audit trail")
+    given_at: datetime
+
+
 class RunView(Frozen):
     """A run as ``GET /runs/{id}`` shows it."""
 
@@ -250,3 +278,6 @@ class RunView(Frozen):
     quality: Quality | None
     provenance: Provenance | None
     result: Result | None
+    verdict: VerdictView | None = Field(
+        None, description="the latest that decides, of a person; GET /runs/{run_id}/verdicts has all of them"
+    )

@@ -136,8 +136,7 @@ def zone() -> str:
 
 def nav_names(may: May) -> tuple[str, ...]:
     """Name the pages that the caller's role has."""
-    del may
-    return ("worklist",)
+    return ("today", "worklist", "review", *(("upload",) if may.submit else ()))
 
 
 def short_id(text: str) -> str:

@@ -135,6 +135,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The run has no pictures: no brain was looked for (yet), or they were removed when their time was over.",
         "Read the run: its refusal says what was seen; a run of the same study by hand makes pictures anew.",
     ),
+    "verdict_without_why": (
+        422,
+        "A verdict that rejects, asks for another scan or comments says nothing of why.",
+        "Send 'why': what you saw, in a sentence.",
+    ),
     "no_dicom_study": (
         409,
         "The run's images were no DICOM, so there is no study to file an object in.",

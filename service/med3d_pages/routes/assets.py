@@ -21,7 +21,7 @@ def root() -> RedirectResponse:
 @router.get(PREFIX)
 def first_page() -> RedirectResponse:
     """Lead on to the first page."""
-    return RedirectResponse(f"{PREFIX}/worklist", 303)
+    return RedirectResponse(f"{PREFIX}/today", 303)
 
 
 @router.get(f"{PREFIX}/static/{{digest}}/{{name}}")

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from med3d_contract.results import Verdict
 from med3d_pages.bars import age_bar
 from med3d_pages.rendering import PREFIX, render, texts_for
 from med3d_pages.result_view import arithmetic, chart, measures
@@ -15,7 +16,12 @@ from med3d_service.trust.audit.requests import shown
 
 router = APIRouter(include_in_schema=False)
 FOLLOWED_EVERY_S = 2
-PLANES = ("axial", "coronal", "sagittal")
+PLACES = ("left", "right", "above", "below")
+SIDES = {
+    plane: tuple(zip(PLACES, letters, strict=True))
+    for plane, letters in (("axial", "RLAP"), ("coronal", "RLSI"), ("sagittal", "APSI"))
+}
+"""How pictures are turned (med3d_contract.pictures): the letters of the patient's sides, and where each stands."""
 
 
 @router.get(f"{PREFIX}/runs/{{run_id}}")
@@ -41,7 +47,9 @@ def run_page(request: Request, case: Case, *, status: int = 200, problem: str | 
         run=run,
         problem=problem,
         state=case.listed.shown,
-        planes=PLANES if case.has_pictures else (),
+        planes=tuple(SIDES) if case.has_pictures else (),
+        sides=SIDES,
+        verdicts=list(Verdict),
         bar=None if result is None else age_bar(result.brain_age, texts),
         arithmetic=None if result is None else arithmetic(result.brain_age),
         measures=() if run.quality is None else measures(run.quality, texts),

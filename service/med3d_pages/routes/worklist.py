@@ -1,7 +1,6 @@
 """The worklist: filters in the address, page by page, newest first."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
@@ -9,28 +8,18 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from med3d_pages.bars import AgeBar, age_bar
-from med3d_pages.rendering import PREFIX, render, texts_for
+from med3d_pages.rendering import PREFIX, render
+from med3d_pages.rows import rows_of
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.pages import Cursor, cursor_behind, place_of
-from med3d_service.api.service import Service
-from med3d_service.runs.worklist import ListedRun, Shown, WorklistFilter, list_runs
-from med3d_service.studies.finding import found_by, names_of
-from med3d_service.trust.access import Caller, Viewer
+from med3d_service.runs.worklist import Shown, WorklistFilter, list_runs
+from med3d_service.studies.finding import found_by
+from med3d_service.trust.access import Viewer
 from med3d_service.trust.audit.requests import shown
 
 router = APIRouter(include_in_schema=False)
 ON_A_PAGE = 50
 Text = Annotated[str, Query(max_length=200)]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the list. ``name``: the patient for those who may know, else the sender's pseudonym."""
-
-    listed: ListedRun
-    name: str = field(repr=False)
-    bar: AgeBar | None
 
 
 @dataclass(frozen=True)
@@ -73,8 +62,8 @@ def show_worklist(
     with service.database.read() as session:
         sought = found_by(session, service.vault, caller, filters.q) if filters.q else None
         wanted = _wanted(filters, None if sought is None else sought.ids)
-        found = list_runs(session, caller, wanted, before=place_of(cursor), limit=ON_A_PAGE + 1)
-        rows = _rows(request, service, caller, found[:ON_A_PAGE])
+        found = list_runs(session, service.vault, caller, wanted, before=place_of(cursor), limit=ON_A_PAGE + 1)
+    rows = rows_of(request, service, caller, found[:ON_A_PAGE])
     shown(
         request,
         "run",
@@ -93,24 +82,6 @@ def show_worklist(
         newest=filters.address() if cursor else None,
         refresh_s=20 if not cursor and any(row.listed.shown is Shown.WAITING for row in rows) else None,
     )
-
-
-def _rows(request: Request, service: Service, caller: Caller, found: Sequence[ListedRun]) -> list[Row]:
-    texts = texts_for(request)
-    names = _names(service, caller, found)
-    return [
-        Row(
-            listed=one,
-            name=names.get(one.run.study_id, ""),
-            bar=None if one.run.result is None else age_bar(one.run.result.brain_age, texts),
-        )
-        for one in found
-    ]
-
-
-def _names(service: Service, caller: Caller, found: Sequence[ListedRun]) -> Mapping[str, str]:
-    with service.database.read() as session:
-        return names_of(session, service.vault, caller, {one.run.study_id for one in found})
 
 
 def _wanted(filters: Filters, only: frozenset[str] | None) -> WorklistFilter:

@@ -16,11 +16,11 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import KEY_BYTES, identifier_keys, load_keys, write_identifier_keys
-from med3d_service.storage.tables import IdentifierRow
+from med3d_service.storage.tables import IdentifierRow, VerdictRow
 from med3d_service.trust.audit import Action, AuditEvent, AuditTrail, command_line
 
 ROWS_AT_ONCE = 500
-Row = TypeVar("Row", IdentifierRow, PullRow)
+Row = TypeVar("Row", IdentifierRow, PullRow, VerdictRow)
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,13 @@ def _seal_all_anew(database: Database, vault: IdentifierVault) -> int:
     def seal_pull(pull: PullRow) -> None:
         pull.wanted = vault.seal(vault.unseal(pull.wanted, pull.id), pull.id)
 
-    return _seal_anew(database, IdentifierRow, IdentifierRow.id, vault.renew) + _seal_anew(
-        database, PullRow, PullRow.seq, seal_pull
+    def seal_verdict(verdict: VerdictRow) -> None:
+        verdict.why = vault.seal(vault.unseal(verdict.why, verdict.id), verdict.id)
+
+    return (
+        _seal_anew(database, IdentifierRow, IdentifierRow.id, vault.renew)
+        + _seal_anew(database, PullRow, PullRow.seq, seal_pull)
+        + _seal_anew(database, VerdictRow, VerdictRow.seq, seal_verdict)
     )
 
 

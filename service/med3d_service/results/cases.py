@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.pictures import ReferenceCohort
-from med3d_contract.results import RunStatus
+from med3d_contract.results import RunStatus, VerdictView
 from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import PatientIdentity, patients_of, read_cohort
 from med3d_service.results.reports.kept import Parts
+from med3d_service.runs.verdicts import verdicts_on
 from med3d_service.runs.views import moment
 from med3d_service.runs.worklist import ListedRun, listed_run
 from med3d_service.storage.tables import DeliveryRow, RunEventRow, RunRow, StudyRow
@@ -74,6 +75,7 @@ class Case:
     events: tuple[CaseEvent, ...]
     deliveries: tuple[CaseDelivery, ...]
     others: tuple[ListedRun, ...]
+    verdicts: tuple[VerdictView, ...]
     cohort: ReferenceCohort | None
     identity: CaseIdentity | None = field(repr=False)
 
@@ -81,7 +83,7 @@ class Case:
 def read_case(parts: Parts, caller: Caller, run_id: str) -> Case | None:
     """Read a run that ``caller`` may see; None where there is no such run."""
     with parts.database.read() as session:
-        listed = listed_run(session, caller, run_id)
+        listed = listed_run(session, parts.vault, caller, run_id)
         if listed is None:
             return None
         study = session.scalars(select(StudyRow).where(StudyRow.id == listed.run.study_id)).one()
@@ -94,7 +96,8 @@ def read_case(parts: Parts, caller: Caller, run_id: str) -> Case | None:
             has_pictures=row.pictures is not None and row.tensor_removed_at is None,
             events=_events(session, run_id),
             deliveries=_deliveries(session, run_id),
-            others=_others(session, caller, listed),
+            others=_others(session, parts, caller, listed),
+            verdicts=tuple(verdicts_on(session, parts.vault, run_id)),
             cohort=read_cohort(parts.store, listed.run.bundle.digest) if has_cohort else None,
             identity=_identity(parts, session, study) if caller.clinical else None,
         )
@@ -116,10 +119,13 @@ def _deliveries(session: Session, run_id: str) -> tuple[CaseDelivery, ...]:
     )
 
 
-def _others(session: Session, caller: Caller, listed: ListedRun) -> tuple[ListedRun, ...]:
+def _others(session: Session, parts: Parts, caller: Caller, listed: ListedRun) -> tuple[ListedRun, ...]:
     """The other runs of the study, newest first."""
     query = select(RunRow.id).where(RunRow.study_id == listed.run.study_id, RunRow.id != listed.run.run_id)
-    found = (listed_run(session, caller, one) for one in session.scalars(query.order_by(RunRow.seq.desc()).limit(20)))
+    found = (
+        listed_run(session, parts.vault, caller, one)
+        for one in session.scalars(query.order_by(RunRow.seq.desc()).limit(20))
+    )
     return tuple(one for one in found if one is not None)
 
 
@@ -133,3 +139,15 @@ def _identity(parts: Parts, session: Session, study: StudyRow) -> CaseIdentity:
         accession_number=identifier("accession_number"),
         descriptions=json.loads(identifier(SERIES_DESCRIPTIONS) or "{}"),
     )
+
+
+def count_dead_deliveries(session: Session, caller: Caller) -> int:
+    """Count what could not be delivered and waits for a person."""
+    query = (
+        select(func.count())
+        .select_from(DeliveryRow)
+        .join(RunRow, RunRow.id == DeliveryRow.run_id)
+        .join(StudyRow, StudyRow.id == RunRow.study_id)
+        .where(DeliveryRow.status == DeliveryStatus.DEAD, caller.sees(StudyRow.site))
+    )
+    return session.execute(query).scalar_one()

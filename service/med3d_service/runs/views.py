@@ -6,7 +6,7 @@ from typing import Any
 
 from med3d_contract.ages import read_age, stored_age
 from med3d_contract.queues import CELERY_PRIORITY
-from med3d_contract.results import BundleRef, Priority, RunStatus, RunView, Sex
+from med3d_contract.results import BundleRef, Priority, RunStatus, RunView, Sex, VerdictView
 from med3d_contract.work import Subject
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 
@@ -28,7 +28,7 @@ def bundle_ref(bundle: BundleRow) -> BundleRef:
     return BundleRef(name=bundle.name, version=bundle.version, digest=bundle.digest)
 
 
-def run_view(run: RunRow, bundle: BundleRow) -> RunView:
+def run_view(run: RunRow, bundle: BundleRow, verdict: VerdictView | None = None) -> RunView:
     """Show a run. ``attempt`` counts from 1 what people call tries: a stage that just follows is none."""
     return RunView.model_validate(
         {
@@ -48,6 +48,7 @@ def run_view(run: RunRow, bundle: BundleRow) -> RunView:
             "quality": run.quality,
             "provenance": run.provenance,
             "result": run.result,
+            "verdict": verdict,
         }
     )
 

@@ -7,11 +7,13 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, Select, and_, false, select
 from sqlalchemy.orm import Session
 
-from med3d_contract.results import RunStatus, RunView
+from med3d_contract.results import RunStatus, RunView, Verdict
 from med3d_contract.work import Subject
+from med3d_service.runs.verdicts import standing_verdicts
 from med3d_service.runs.views import analysed_series, run_view, subject_of
 from med3d_service.storage.arrival_tables import ArrivalRow
-from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
+from med3d_service.storage.identifiers import IdentifierVault
+from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, VerdictRow
 from med3d_service.trust.access import Caller
 
 
@@ -31,13 +33,17 @@ UNDER_WAY = (RunStatus.QUEUED, RunStatus.PREPROCESSING, RunStatus.PREPROCESSED, 
 
 @dataclass(frozen=True)
 class WorklistFilter:
-    """Which runs are wanted. Times are seconds since 1970; ``only``: ids of studies, or of runs, that were sought."""
+    """Which runs are wanted. Times are seconds since 1970; ``only``: ids of studies, or of runs, that were sought.
+
+    unjudged: only those on which no verdict stands.
+    """
 
     shown: Shown | None = None
     since: float | None = None
     until: float | None = None
     sender: str | None = None
     superseded: bool = False
+    unjudged: bool = False
     only: frozenset[str] | None = None
 
 
@@ -66,20 +72,20 @@ def shown_of(run: RunView) -> Shown:
 
 
 def list_runs(
-    session: Session, caller: Caller, wanted: WorklistFilter, *, before: int | None, limit: int
+    session: Session, vault: IdentifierVault, caller: Caller, wanted: WorklistFilter, *, before: int | None, limit: int
 ) -> list[ListedRun]:
     """List the runs that ``caller`` may see and that are wanted, newest first, from below ``before`` (a seq)."""
     query = _seen(caller).where(*_conditions(wanted))
     if before is not None:
         query = query.where(RunRow.seq < before)
     found = session.execute(query.order_by(RunRow.seq.desc()).limit(limit)).all()
-    return _listed(session, [(run, bundle) for run, bundle in found])
+    return _listed(session, vault, [(run, bundle) for run, bundle in found])
 
 
-def listed_run(session: Session, caller: Caller, run_id: str) -> ListedRun | None:
+def listed_run(session: Session, vault: IdentifierVault, caller: Caller, run_id: str) -> ListedRun | None:
     """Find one run that ``caller`` may see."""
     found = session.execute(_seen(caller).where(RunRow.id == run_id)).all()
-    listed = _listed(session, [(run, bundle) for run, bundle in found])
+    listed = _listed(session, vault, [(run, bundle) for run, bundle in found])
     return listed[0] if listed else None
 
 
@@ -103,6 +109,9 @@ def _conditions(wanted: WorklistFilter) -> list[ColumnElement[bool]]:
         found.append(RunRow.created_at < wanted.until)
     if not wanted.superseded:
         found.append(RunRow.superseded_by.is_(None))
+    if wanted.unjudged:
+        decided = select(VerdictRow.seq).where(VerdictRow.run_id == RunRow.id, VerdictRow.verdict != Verdict.COMMENT)
+        found.append(~decided.exists())
     if wanted.sender is not None:
         of_sender = and_(
             ArrivalRow.study_id == RunRow.study_id, ArrivalRow.sender.startswith(wanted.sender, autoescape=True)
@@ -113,14 +122,15 @@ def _conditions(wanted: WorklistFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _listed(session: Session, rows: Sequence[tuple[RunRow, BundleRow]]) -> list[ListedRun]:
+def _listed(session: Session, vault: IdentifierVault, rows: Sequence[tuple[RunRow, BundleRow]]) -> list[ListedRun]:
     ids = {run.study_id for run, _ in rows}
     studies = {study.id: study for study in session.scalars(select(StudyRow).where(StudyRow.id.in_(ids)))}
     senders = senders_of(session, ids)
+    standing = standing_verdicts(session, vault, [run.id for run, _ in rows])
     return [
         ListedRun(
             seq=run.seq,
-            run=run_view(run, bundle),
+            run=run_view(run, bundle, standing.get(run.id)),
             subject=subject_of(studies[run.study_id], analysed_series(run.source)),
             sender=senders.get(run.study_id, ""),
             superseded_by=run.superseded_by,

@@ -302,6 +302,22 @@ class ReportRow(Base):
     stored_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
+class VerdictRow(SealedRow, Base):
+    """What a person made of a run's answer. Rows are only added; the latest that is no comment stands."""
+
+    __tablename__ = "verdicts"
+    SEALED_AS = "verdict"
+    SEALED_COLUMNS = ("id", "run_id", "verdict", "why", "reader", "given_by", "given_at")
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(ID, unique=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), index=True)
+    verdict: Mapped[str] = mapped_column(STATUS)
+    why: Mapped[bytes] = mapped_column(LargeBinary)  # sealed: people write names into what they type
+    reader: Mapped[str] = mapped_column(String(100))
+    given_by: Mapped[str] = mapped_column(String(240))
+    given_at: Mapped[float]
+
+
 class OutboxRow(Base):
     """An answer that was stored and not yet looked at by the deliverer: written in the answer's own transaction."""
 

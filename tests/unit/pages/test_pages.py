@@ -16,25 +16,12 @@ from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Role
 from med3d_service.trust.access.callers import needs_of
 from med3d_service.trust.audit.trail import entries
-from rig.service.parts import LEASES, add_run, add_study, completed, preprocessed, refused, worker
+from rig.service.answers_of_pages import answered
+from rig.service.parts import LEASES, add_run, add_study, refused, worker
 from rig.service.work import BUNDLE
 
 MARKUP = "<script>alert('x')</script>"
 OPEN = {"/", "/ui", "/ui/sign-in", "/ui/enter", "/ui/static/{digest}/{name}"}
-
-
-def answered(api, **identifiers):
-    """The id of a run with a number, of a study with these identifiers."""
-    run_id = add_run(api.service.database)
-    with api.service.database.write() as session:
-        first = transitions.claim_preprocess(session, run_id, worker(), LEASES)
-        transitions.store_preprocessed(session, run_id, preprocessed(first.attempt))
-        (second,) = transitions.claim_predict(session, worker(), 1, LEASES)
-        transitions.store_outcome(session, run_id, completed(second.attempt), LEASES)
-        study_id = session.query(RunRow).where(RunRow.id == run_id).one().study_id
-        for kind, text in identifiers.items():
-            api.service.vault.keep(session, study_id, kind, text)
-    return run_id
 
 
 def site_of(api, run_id, site):
@@ -70,14 +57,14 @@ def test_pages_allow_no_script_or_style_but_their_own(browser, run_id):
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script>|javascript:", page.text), path
 
 
-def test_a_worklist_shows_numbers_with_intervals_and_refusals_with_their_codes(browser, run_id, api):
+def test_a_worklist_shows_numbers_with_intervals_and_refusals_with_their_reason(browser, run_id, api):
     browser.sign_in()
     page = browser.get("/ui/worklist").text
     assert "S-77" in page
     assert "<strong>52.0</strong>" in page
     assert "44.0 to 60.0" in page
     assert 'aria-label="Brain age 52.0 years' in page
-    assert "not_a_head" in page
+    assert "This is no head." in page
 
 
 def test_who_a_patient_is_is_shown_with_the_clinical_grant_alone_and_each_look_recorded(browser, run_id, api):

@@ -8,7 +8,10 @@ from med3d_pages.texts import DEFAULT, catalogue, languages, preferred, remedies
 
 ROOT = Path(__file__).parents[3]
 PAGES = ROOT / "service" / "med3d_pages"
-BUILT = ("signin.error.", "remedy.", "measure.", "role.", "state.", "stage.", "nav.", "decision.", "pictures.")
+BUILT = (
+    "signin.error.", "remedy.", "measure.", "role.", "state.", "stage.", "nav.", "decision.", "pictures.", "verdict.", "alert.",
+    "line.", "urgency.", "result.age_source.",
+)  # fmt: skip
 """Keys that are put together from a word of the data: their group is used as a whole."""
 
 

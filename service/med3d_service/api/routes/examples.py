@@ -44,6 +44,16 @@ RUN: dict[str, Any] = {
     "quality": None,
     "provenance": None,
     "result": None,
+    "verdict": None,
+}
+
+VERDICT: dict[str, Any] = {
+    "verdict_id": "7d1f0c9e-3a62-4f8e-9b0a-5d0f4f6f1b37",
+    "verdict": "rejected",
+    "why": "Movement artefacts in the frontal lobe.",
+    "reader": "Dr. A. Reader",
+    "given_by": "session:0a1b2c3d.11aa22bb33cc44dd",
+    "given_at": "2026-01-05T11:30:00Z",
 }
 
 STUDY: dict[str, Any] = {

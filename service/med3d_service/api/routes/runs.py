@@ -12,17 +12,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from med3d_contract.results import Frozen, RunStatus, RunView
+from med3d_contract.results import Frozen, RunStatus, RunView, VerdictRequest, VerdictView
 from med3d_service.api.routes import ServiceParts, examples, goes_on
 from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.starting import requeue
+from med3d_service.runs.verdicts import give_verdict, standing_verdicts, verdicts_on
 from med3d_service.runs.views import moment, run_view
 from med3d_service.storage.tables import BundleRow, RunEventRow, RunRow, StudyRow
-from med3d_service.trust.access import Caller, Operator, Viewer
+from med3d_service.trust.access import Caller, Operator, Submitter, Viewer
 from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.routes import RecordsItself
 
 log = structlog.get_logger()
 router = APIRouter(tags=["runs"])
@@ -35,6 +37,12 @@ class RunPage(Frozen):
 
     items: tuple[RunView, ...]
     next_cursor: str | None
+
+
+class VerdictList(Frozen):
+    """What people made of one run, the newest first."""
+
+    items: tuple[VerdictView, ...]
 
 
 @router.get(
@@ -64,8 +72,9 @@ def list_runs(
         query = query.where(RunRow.status == status)
     with service.database.read() as session:
         found = session.execute(newest_first(query, RunRow.seq, limit, cursor)).all()
-    rows, next_cursor = cut(found, limit, lambda row: row[0].seq)
-    items = tuple(run_view(run, bundle) for run, bundle in rows)
+        rows, next_cursor = cut(found, limit, lambda row: row[0].seq)
+        standing = standing_verdicts(session, service.vault, [run.id for run, _ in rows])
+    items = tuple(run_view(run, bundle, standing.get(run.id)) for run, bundle in rows)
     shown(request, "run", [item.run_id for item in items])
     return RunPage(items=items, next_cursor=next_cursor)
 
@@ -83,7 +92,8 @@ def read_run(run_id: str, service: ServiceParts, caller: Viewer) -> RunView:
 
 def _view(service: Service, caller: Caller, run_id: str) -> RunView:
     with service.database.read() as session:
-        return run_view(*_found(session, caller, run_id))
+        run, bundle = _found(session, caller, run_id)
+        return run_view(run, bundle, standing_verdicts(session, service.vault, [run_id]).get(run_id))
 
 
 def _found(session: Session, caller: Caller, run_id: str) -> tuple[RunRow, BundleRow]:
@@ -119,6 +129,39 @@ def requeue_run(run_id: str, service: ServiceParts, caller: Operator, background
 
 def _send(service: Service, run_id: str) -> None:
     send_waiting(service.database, service.broker, redispatch_s=service.settings.redispatch_s, run_ids=[run_id])
+
+
+@router.post(
+    "/runs/{run_id}/verdicts",
+    status_code=201,
+    dependencies=[RecordsItself],
+    summary="Say what a person makes of an answer",
+    responses=problems("unknown_run", "not_answered", "verdict_without_why", *AUTH_CODES)
+    | {201: {"description": "The verdict", "content": {"application/json": {"example": examples.VERDICT}}}},
+)
+def add_verdict(run_id: str, given: VerdictRequest, service: ServiceParts, caller: Submitter) -> VerdictView:
+    """Accept an answer, reject it, ask for another scan, or comment. What was said before stays; the latest stands."""
+    with service.database.write() as session:
+        run, _ = _found(session, caller, run_id)
+        return give_verdict(session, service.vault, service.audit, caller, run, given)
+
+
+@router.get(
+    "/runs/{run_id}/verdicts",
+    summary="Read what people made of an answer",
+    responses=problems("unknown_run", *AUTH_CODES)
+    | {
+        200: {
+            "description": "All verdicts, the newest first",
+            "content": {"application/json": {"example": {"items": [examples.VERDICT]}}},
+        }
+    },
+)
+def list_verdicts(run_id: str, service: ServiceParts, caller: Viewer) -> VerdictList:
+    """List the verdicts on a run, and the comments among them."""
+    with service.database.read() as session:
+        _found(session, caller, run_id)
+        return VerdictList(items=tuple(verdicts_on(session, service.vault, run_id)))
 
 
 @router.get(
