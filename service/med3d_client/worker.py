@@ -15,13 +15,13 @@ from med3d_contract.work import (
     ClaimRequest,
     Heartbeat,
     Outcome,
-    Over,
     PredictClaimRequest,
     PredictClaims,
     PreprocessClaims,
     Preprocessed,
     PreprocessedRuns,
     Release,
+    StaleRuns,
     StoredOutcomes,
     WorkerHello,
     WorkerIdentity,
@@ -88,15 +88,15 @@ class WorkerClient:
 
     def heartbeat(self, heartbeat: Heartbeat) -> frozenset[str]:
         """Renew leases; the runs whose attempt is over. Tried once: the next heartbeat follows in seconds."""
-        return self._over("POST", "/worker/heartbeat", heartbeat, QUICK)
+        return self._send_and_find_stale("POST", "/worker/heartbeat", heartbeat, QUICK)
 
     def release(self, release: Release) -> frozenset[str]:
         """Give back what was claimed and not begun. Tried once: leases that run out say the same."""
-        return self._over("POST", "/worker/release", release, QUICK)
+        return self._send_and_find_stale("POST", "/worker/release", release, QUICK)
 
     def preprocessed(self, runs: Mapping[str, Preprocessed]) -> frozenset[str]:
         """End the preprocess stage of runs, which then wait for prediction; those that were over. Idempotent."""
-        return self._over("PUT", "/worker/preprocessed", PreprocessedRuns(runs=dict(runs)))
+        return self._send_and_find_stale("PUT", "/worker/preprocessed", PreprocessedRuns(runs=dict(runs)))
 
     def outcome(self, run_id: str, outcome: Outcome) -> None:
         """End the run, or this attempt at it. Idempotent per attempt."""
@@ -104,7 +104,7 @@ class WorkerClient:
 
     def outcomes(self, ended: StoredOutcomes) -> frozenset[str]:
         """End runs; those whose attempt was over. Idempotent per attempt."""
-        return self._over("PUT", "/worker/outcomes", ended)
+        return self._send_and_find_stale("PUT", "/worker/outcomes", ended)
 
     def close(self) -> None:
         """Close the connections."""
@@ -116,8 +116,10 @@ class WorkerClient:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _over(self, method: str, path: str, body: Frozen, policy: RetryPolicy | None = None) -> frozenset[str]:
-        return Over.model_validate_json(self._send(method, path, body, policy).content).over
+    def _send_and_find_stale(
+        self, method: str, path: str, body: Frozen, policy: RetryPolicy | None = None
+    ) -> frozenset[str]:
+        return StaleRuns.model_validate_json(self._send(method, path, body, policy).content).over
 
     def _send(
         self, method: str, path: str, body: Frozen | None = None, policy: RetryPolicy | None = None

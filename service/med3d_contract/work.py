@@ -161,12 +161,12 @@ class Preprocessed(TellsFindings):
 
 
 class PreprocessedRuns(Frozen):
-    """PUT /worker/preprocessed: what was left for each run, by its id. Idempotent per attempt; answered by Over."""
+    """PUT /worker/preprocessed: what was left for each run, by id. Idempotent per attempt; answered by StaleRuns."""
 
     runs: dict[RunId, Preprocessed] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
-class Over(Frozen):
+class StaleRuns(Frozen):
     """Runs for which a call came too late: a newer attempt exists, or the run has ended. Stop work on them."""
 
     over: frozenset[str]
@@ -206,7 +206,7 @@ class PredictClaims(Frozen):
     calibrations: tuple[CalibrationFile, ...] = Field((), description="those that the claims name, each once")
 
 
-class HeldAttempt(Frozen):
+class ActiveAttempt(Frozen):
     """An attempt in hand; ``stage`` says what is being done where that has to be told."""
 
     run_id: RunId
@@ -215,15 +215,15 @@ class HeldAttempt(Frozen):
 
 
 class Heartbeat(Frozen):
-    """POST /worker/heartbeat: renew the leases of these attempts; answered by Over."""
+    """POST /worker/heartbeat: renew the leases of these attempts; answered by StaleRuns."""
 
-    held: tuple[HeldAttempt, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    held: tuple[ActiveAttempt, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
 class Release(Frozen):
-    """POST /worker/release: attempts on which no work was begun go back to wait, uncharged; answered by Over."""
+    """POST /worker/release: attempts on which no work was begun go back to wait, uncharged; answered by StaleRuns."""
 
-    held: tuple[HeldAttempt, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    held: tuple[ActiveAttempt, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
 class Completed(TellsFindings):
@@ -266,7 +266,7 @@ class RunOutcome(Frozen):
 class StoredOutcomes(Frozen):
     """What lies in the store under ``results/{run_id}.{attempt}.json``, named by the first, until the API accepts it.
 
-    PUT /worker/outcomes takes the same words; answered by Over.
+    PUT /worker/outcomes takes the same words; answered by StaleRuns.
     """
 
     outcomes: tuple[RunOutcome, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 import structlog
 
 from med3d_client.worker import ApiError, ApiUnavailable, Superseded
-from med3d_contract.work import Heartbeat, HeldAttempt
+from med3d_contract.work import ActiveAttempt, Heartbeat
 
 log = structlog.get_logger()
 
@@ -76,7 +76,7 @@ class LeaseKeeper:
     def _send(self) -> None:
         stages = dict(self._stages)
         held = tuple(
-            HeldAttempt(run_id=run_id, attempt=attempt, stage=stages.get(run_id))
+            ActiveAttempt(run_id=run_id, attempt=attempt, stage=stages.get(run_id))
             for run_id, attempt in self._attempts.items()
             if run_id not in self._over
         )

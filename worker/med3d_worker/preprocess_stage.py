@@ -13,10 +13,10 @@ import structlog
 
 from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import (
+    ActiveAttempt,
     Completed,
     Failed,
     Heartbeat,
-    HeldAttempt,
     Outcome,
     PreprocessClaim,
     PreprocessClaims,
@@ -185,16 +185,16 @@ class PreprocessStage:
         done: Mapping[str, Preprocessed],
         refused: Mapping[str, Completed | Refused],
     ) -> None:
-        with self._told_where_it_fails([claim for claim in claims if claim.run_id in refused]):
+        with self._report_failures([claim for claim in claims if claim.run_id in refused]):
             self.delivery.answer(refused)
-        with self._told_where_it_fails([claim for claim in claims if claim.run_id in done]):
+        with self._report_failures([claim for claim in claims if claim.run_id in done]):
             over = self.api.preprocessed(done) if done else frozenset()
             for run_id, preprocessed in done.items():
                 event = "superseded" if run_id in over else "preprocessed"
                 log.info(event, run_id=run_id, attempt=preprocessed.attempt)
 
     @contextmanager
-    def _told_where_it_fails(self, claims: Sequence[PreprocessClaim]) -> Iterator[None]:
+    def _report_failures(self, claims: Sequence[PreprocessClaim]) -> Iterator[None]:
         """Whatever fails inside is a fault of each of these runs."""
         try:
             yield
@@ -203,7 +203,7 @@ class PreprocessStage:
                 self._fault(claim, error)
 
     def _give_back(self, claims: Sequence[PreprocessClaim]) -> None:
-        held = tuple(HeldAttempt(run_id=claim.run_id, attempt=claim.attempt) for claim in claims)
+        held = tuple(ActiveAttempt(run_id=claim.run_id, attempt=claim.attempt) for claim in claims)
         try:
             self.api.release(Release(held=held))
         except (ApiUnavailable, ApiError, Superseded) as error:  # then their leases run out

@@ -9,7 +9,7 @@ from med3d_export.objectives.beta_tc_vae import BetaTcVae
 from med3d_export.objectives.beta_vae import BetaVae
 from med3d_export.objectives.discrepancy import LatentBank, maximum_mean_discrepancy
 from med3d_export.objectives.infovae import InfoVae
-from med3d_export.objectives.interface import Judgement, Objective, Penalty, Posterior, Seen, judge
+from med3d_export.objectives.interface import BatchLoss, Objective, Penalty, Posterior, Seen, judge
 from med3d_export.objectives.rae_l2 import RaeL2
 from med3d_export.objectives.vae import Vae
 from med3d_export.objectives.wae_mmd import WaeMmd
@@ -33,10 +33,10 @@ ObjectiveConfig = Annotated[
 
 __all__ = [
     "Autoencoder",
+    "BatchLoss",
     "BetaTcVae",
     "BetaVae",
     "InfoVae",
-    "Judgement",
     "LatentBank",
     "Objective",
     "ObjectiveConfig",

@@ -89,18 +89,18 @@ def reconstruction_nats(tensor: Tensor, reconstructed: Tensor, decoder_sd: float
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class BatchLoss:
     """The objective to be minimised, in nats per voxel, and its unweighted terms by name; scalars."""
 
     total: Tensor
     terms: dict[str, Tensor]
 
 
-def judge(objective: Objective, seen: Seen, more: Iterable[Penalty] = ()) -> Judgement:
+def judge(objective: Objective, seen: Seen, more: Iterable[Penalty] = ()) -> BatchLoss:
     """The objective on one batch. ``more``: terms that are not the variant's; their weights are per voxel."""
     reconstruction = reconstruction_nats(seen.tensor, seen.reconstructed, objective.decoder_sd)
     penalties, others = objective.penalties(seen), tuple(more)
     nats = reconstruction + sum(penalty.weight * penalty.value for penalty in penalties)
     total = nats / seen.tensor[0].numel() + sum(other.weight * other.value for other in others)
     terms = {"reconstruction": reconstruction} | {term.name: term.value for term in (*penalties, *others)}
-    return Judgement(total, {name: value.detach() for name, value in terms.items()})
+    return BatchLoss(total, {name: value.detach() for name, value in terms.items()})

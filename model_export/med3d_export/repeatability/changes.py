@@ -22,7 +22,7 @@ SEED = 2510
 
 
 @dataclass(frozen=True)
-class Variant:
+class HeadVariant:
     """One way of doing a change, and the numbers that the file holds."""
 
     make: HeadChange
@@ -36,7 +36,7 @@ class Change:
     name: str
     group: Group
     what: str
-    variants: tuple[Variant, ...]
+    variants: tuple[HeadVariant, ...]
 
     def changed(self, head: Volume, row: int) -> list[tuple[Volume, Storage]]:
         """``head`` by every variant; what chance there is in it depends on ``row``, the change and the variant."""
@@ -48,7 +48,7 @@ class Change:
 
 
 AXES = {"left to right": (1.0, 0.0, 0.0), "back to front": (0.0, 1.0, 0.0), "bottom to top": (0.0, 0.0, 1.0)}
-_BOTH_STORAGES = (Variant(as_it_is, "float32"), Variant(as_it_is, "int16"))
+_BOTH_STORAGES = (HeadVariant(as_it_is, "float32"), HeadVariant(as_it_is, "int16"))
 
 STORED_OTHERWISE = Change(
     "float32 or int16", "rewriting", "Written as NIfTI in float32, and in int16 with a scale.", _BOTH_STORAGES
@@ -63,15 +63,15 @@ CHANGES = (
         "header rounded",
         "rewriting",
         "Three times every number of the affine off by up to 1e-6: of itself, or of 1 mm where it is smaller.",
-        (Variant(rounded_header),) * 3,
+        (HeadVariant(rounded_header),) * 3,
     ),
     Change(
         "header moved",
         "rewriting",
         "The affine moved by (30, -40, 25) mm; turned by 10 degrees about (1, 1, 1) and moved by (-12, 7, 9) mm.",
         (
-            Variant(moved_header(0.0, (1.0, 0.0, 0.0), (30.0, -40.0, 25.0))),
-            Variant(moved_header(10.0, (1.0, 1.0, 1.0), (-12.0, 7.0, 9.0))),
+            HeadVariant(moved_header(0.0, (1.0, 0.0, 0.0), (30.0, -40.0, 25.0))),
+            HeadVariant(moved_header(10.0, (1.0, 1.0, 1.0), (-12.0, 7.0, 9.0))),
         ),
     ),
     Change(
@@ -79,8 +79,8 @@ CHANGES = (
         "rewriting",
         "The array stored as (z, x, y), and as (y, z, x) with its first and third axis reversed.",
         (
-            Variant(stored_in_other_order((2, 0, 1), (False, False, False))),
-            Variant(stored_in_other_order((1, 2, 0), (True, False, True))),
+            HeadVariant(stored_in_other_order((2, 0, 1), (False, False, False))),
+            HeadVariant(stored_in_other_order((1, 2, 0), (True, False, True))),
         ),
     ),
     *(
@@ -89,7 +89,7 @@ CHANGES = (
             "rescan",
             f"Rician noise; sigma {share * 100:g} % of the 99th percentile in a voxel of 1 mm3, less in a larger one "
             "by the root of its volume.",
-            (Variant(noisier(share)),),
+            (HeadVariant(noisier(share)),),
         )
         for share in (0.03, 0.06)
     ),
@@ -98,7 +98,7 @@ CHANGES = (
             f"slices {more_mm:g} mm thicker",
             "rescan",
             f"Voxels longer by {more_mm:g} mm through the slices (the last axis where all are as long).",
-            (Variant(coarser_slices(more_mm)),),
+            (HeadVariant(coarser_slices(more_mm)),),
         )
         for more_mm in (1.0, 2.0)
     ),
@@ -107,7 +107,7 @@ CHANGES = (
             f"voxels {more_mm:g} mm longer",
             "rescan",
             f"Voxels longer by {more_mm:g} mm along every axis.",
-            (Variant(coarser_voxels(more_mm)),),
+            (HeadVariant(coarser_voxels(more_mm)),),
         )
         for more_mm in (1.0, 2.0)
     ),
@@ -116,7 +116,7 @@ CHANGES = (
             f"turned about {name}",
             "rescan",
             f"The head turned by +10 and by -10 degrees about the axis from {name}, and shifted by 5 mm along each.",
-            (Variant(turned(10.0, axis, (5.0, -5.0, 5.0))), Variant(turned(-10.0, axis, (-5.0, 5.0, -5.0)))),
+            (HeadVariant(turned(10.0, axis, (5.0, -5.0, 5.0))), HeadVariant(turned(-10.0, axis, (-5.0, 5.0, -5.0)))),
         )
         for name, axis in AXES.items()
     ),
@@ -124,6 +124,6 @@ CHANGES = (
         "uneven gain",
         "rescan",
         "One side of the image brighter by a factor of 1.5, in a direction of chance.",
-        (Variant(uneven_gain(1.5)),),
+        (HeadVariant(uneven_gain(1.5)),),
     ),
 )

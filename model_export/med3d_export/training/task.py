@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from med3d_export.augmentation import Augmentation
 from med3d_export.config import OptimiserConfig, TrainingConfig
 from med3d_export.networks import HeadStatistics, build_decoder, build_encoder
-from med3d_export.objectives import Judgement, LatentBank, Penalty, Posterior, Seen, judge
+from med3d_export.objectives import BatchLoss, LatentBank, Penalty, Posterior, Seen, judge
 from med3d_export.training.label_heads import LabelHeads
 from med3d_export.training.randomness import Purpose, derived_seed, generator
 from med3d_export.training.values import EpochReport, Targets, TrainingError
@@ -123,7 +123,7 @@ class AutoencoderTask(LightningModule):
 
     def _judged(
         self, images: Tensor, banked: Tensor, more: Callable[[Tensor], tuple[Penalty, ...]]
-    ) -> tuple[Judgement, Tensor]:
+    ) -> tuple[BatchLoss, Tensor]:
         objective = self.config.objective
         posterior = Posterior(*self.encoder(images))
         latent = objective.latent_of(posterior)
@@ -147,7 +147,7 @@ class _Means:
         self.sums: dict[str, float] = defaultdict(float)
         self.count = 0
 
-    def add(self, judged: Judgement, weight: int = 1) -> None:
+    def add(self, judged: BatchLoss, weight: int = 1) -> None:
         self.count += weight
         for name, value in ({"total": judged.total.detach()} | judged.terms).items():
             self.sums[name] += weight * float(value)

@@ -28,7 +28,7 @@ from med3d_service.storage.tables import RunRow, StudyRow
 
 log = structlog.get_logger()
 QUEUE_OF = {RunStatus.QUEUED: PREPROCESS_QUEUE, RunStatus.PREPROCESSED: PREDICT_QUEUE}
-MOST_LYING = 200
+MAX_QUEUED_TASKS = 200
 """Tasks of one stage and priority in the queue at a time: Redis stays small however many runs wait."""
 _AWAY = (BrokerError, KombuError, redis.exceptions.RedisError, OSError)
 
@@ -63,7 +63,7 @@ class Broker(Protocol):
     def send_appraisal(self, study_id: str) -> None:
         """Ask a worker which series of a study can be analysed. Raises BrokerAwayError."""
 
-    def lying(self, status: RunStatus, priority: int) -> int:
+    def queue_depth(self, status: RunStatus, priority: int) -> int:
         """Tell how many tasks of this priority lie in the queue of ``status``. Raises BrokerAwayError."""
 
     def check(self) -> None:
@@ -96,7 +96,7 @@ class CeleryBroker:
         except _AWAY as error:
             raise BrokerAwayError(type(error).__name__) from error
 
-    def lying(self, status: RunStatus, priority: int) -> int:
+    def queue_depth(self, status: RunStatus, priority: int) -> int:
         """Tell how many tasks of this priority lie in the queue of ``status``. Raises BrokerAwayError."""
         try:
             with self._app.connection_for_write() as connection:
@@ -108,7 +108,7 @@ class CeleryBroker:
 
     def check(self) -> None:
         """Raise BrokerAwayError where the broker does not answer."""
-        self.lying(RunStatus.QUEUED, 0)
+        self.queue_depth(RunStatus.QUEUED, 0)
 
     def close(self) -> None:
         """Close the connections."""
@@ -125,7 +125,7 @@ def send_waiting(
 ) -> int:
     """Send what waits and was not sent yet, and what was lost on the way: sent long ago while its queue is empty.
 
-    No queue holds more than MOST_LYING tasks of one priority: what is not sent yet is taken as company of what is, or
+    No queue holds more than MAX_QUEUED_TASKS tasks of one priority: what is not sent yet is claimed beside what is, or
     sent by a later sweep. ``study_id`` and ``run_ids`` narrow it down. Returns how many runs a task was sent for; none
     where the broker is away.
     """
@@ -163,16 +163,16 @@ def _send_line(
         .join(StudyRow, StudyRow.id == RunRow.study_id)
         .where(*here, due)
         .order_by(RunRow.seq)
-        .limit(MOST_LYING * line.runs_per_task)
+        .limit(MAX_QUEUED_TASKS * line.runs_per_task)
     )
     with database.read() as session:
         found = session.execute(waiting).all()
     if not found:
         return 0
-    lying = broker.lying(line.status, line.priority)
-    room = max(0, MOST_LYING - lying) * line.runs_per_task
-    wanted = [run_id for run_id, sent_at in found if sent_at is None or not lying][:room]
-    run_ids = _mark(database, line, wanted, due)
+    depth = broker.queue_depth(line.status, line.priority)
+    room = max(0, MAX_QUEUED_TASKS - depth) * line.runs_per_task
+    wanted = [run_id for run_id, sent_at in found if sent_at is None or not depth][:room]
+    run_ids = _mark_dispatched(database, line, wanted, due)
     tasks = run_ids[:: line.runs_per_task]
     for number, run_id in enumerate(tasks):
         try:
@@ -183,8 +183,8 @@ def _send_line(
     return len(run_ids)
 
 
-def _mark(database: Database, line: Line, run_ids: Sequence[str], due: ColumnElement[bool]) -> list[str]:
-    """Take the sending of these runs upon us, so that of two who see one waiting one sends; those that are ours."""
+def _mark_dispatched(database: Database, line: Line, run_ids: Sequence[str], due: ColumnElement[bool]) -> list[str]:
+    """Mark runs as dispatched (compare-and-set), so that two senders never enqueue one; return those that we marked."""
     if not run_ids:
         return []
     ours = (

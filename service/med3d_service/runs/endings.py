@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Failure, RunStatus
-from med3d_contract.work import OUR_SURROUNDINGS, Completed, Failed, HeldAttempt, Outcome, Preprocessed, Refused
+from med3d_contract.work import OUR_SURROUNDINGS, ActiveAttempt, Completed, Failed, Outcome, Preprocessed, Refused
 from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves, now_of
 from med3d_service.runs.parking import may_still_get_t1, park_study
 from med3d_service.runs.states import AttemptEnding
@@ -51,7 +51,7 @@ class Ending:
     how: AttemptEnding
 
 
-def spoken_of(session: Session, numbers: Mapping[str, int]) -> dict[str, tuple[RunRow, AttemptRow]]:
+def lock_with_attempts(session: Session, numbers: Mapping[str, int]) -> dict[str, tuple[RunRow, AttemptRow]]:
     """Find runs, locked, with the attempts of these numbers; those that have no such attempt are left out."""
     runs = session.scalars(
         select(RunRow).where(RunRow.id.in_(list(numbers))).order_by(RunRow.seq).with_for_update()
@@ -60,9 +60,9 @@ def spoken_of(session: Session, numbers: Mapping[str, int]) -> dict[str, tuple[R
     return {run.id: (run, attempts[run.id]) for run in runs if run.id in attempts}
 
 
-def held_by(session: Session, held: Sequence[HeldAttempt]) -> tuple[list[RunRow], dict[str, AttemptRow]]:
+def lock_active(session: Session, held: Sequence[ActiveAttempt]) -> tuple[list[RunRow], dict[str, AttemptRow]]:
     """Find the runs that are in work by these attempts, locked, and the attempts by run."""
-    found = spoken_of(session, {one.run_id: one.attempt for one in held})
+    found = lock_with_attempts(session, {one.run_id: one.attempt for one in held})
     runs = [run for run, attempt in found.values() if run.attempt == attempt.number and run.status in IN_WORK.values()]
     return runs, {run.id: found[run.id][1] for run in runs}
 
@@ -82,7 +82,7 @@ def end_all(session: Session, endings: Sequence[Ending]) -> None:
     end_attempts(session, [(ending.attempt, ending.how) for ending in endings], now)
 
 
-def by_fault(
+def ending_for_failure(
     run: RunRow,
     attempt: AttemptRow,
     failure: Failure,
@@ -92,7 +92,7 @@ def by_fault(
     charged: bool,
     values: dict[str, Any],
 ) -> Ending:
-    """Back to wait while the fault may pass and tries are left; a batch that is lost only charges who is alone."""
+    """Send a run back to wait while the fault may pass and tries are left; a lost batch only charges who is alone."""
     lost = failure is WORKER_LOST
     passing = failure.code in OUR_SURROUNDINGS
     charged = charged and not passing
@@ -118,14 +118,16 @@ def by_fault(
     return Ending(attempt, Move(run, to, back, failure.code), AttemptEnding.LOST if lost else AttemptEnding.RETRIED)
 
 
-def what_was_left(preprocessed: Preprocessed) -> dict[str, Any]:
-    """Columns of a run that preprocessing fills."""
+def columns_after_preprocessing(preprocessed: Preprocessed) -> dict[str, Any]:
+    """Return the columns of a run that preprocessing fills."""
     whole = preprocessed.model_dump(mode="json")
     findings = preprocessed.findings.model_dump(mode="json")
     return {"preprocessed": whole, "tries": 0, "dispatched_at": None} | findings
 
 
-def by_outcome(session: Session, run: RunRow, attempt: AttemptRow, outcome: Outcome, leases: Leases) -> Ending | None:
+def ending_for_outcome(
+    session: Session, run: RunRow, attempt: AttemptRow, outcome: Outcome, leases: Leases
+) -> Ending | None:
     """What an outcome makes of its run; None where its stage cannot bring such a thing."""
     match outcome:
         case Completed() if attempt.stage == PREDICT:
@@ -142,7 +144,7 @@ def by_outcome(session: Session, run: RunRow, attempt: AttemptRow, outcome: Outc
             values = {"refusal": outcome.refusal.model_dump(mode="json")} | _reported(outcome)
             return Ending(attempt, Move(run, RunStatus.REFUSED, values, outcome.refusal.code), AttemptEnding.REFUSED)
         case Failed():
-            return by_fault(
+            return ending_for_failure(
                 run, attempt, outcome.failure, leases, now_of(session), charged=True, values=_reported(outcome)
             )
 

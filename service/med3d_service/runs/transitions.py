@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import TERMINAL, Failure, Priority, Refusal, RunStatus
-from med3d_contract.work import HeldAttempt, Outcome, Preprocessed, WorkerIdentity
+from med3d_contract.work import ActiveAttempt, Outcome, Preprocessed, WorkerIdentity
 from med3d_service.problems import ServiceError
 from med3d_service.runs.endings import (
     IN_WORK,
@@ -24,13 +24,13 @@ from med3d_service.runs.endings import (
     WORKER_LOST,
     Ending,
     Leases,
-    by_fault,
-    by_outcome,
+    columns_after_preprocessing,
     end_all,
-    held_by,
+    ending_for_failure,
+    ending_for_outcome,
+    lock_active,
+    lock_with_attempts,
     may_end,
-    spoken_of,
-    what_was_left,
 )
 from med3d_service.runs.moves import (
     Move,
@@ -57,10 +57,10 @@ _SAME = {
 
 def claim_preprocess(session: Session, run_id: str, worker: WorkerIdentity, leases: Leases) -> RunRow:
     """Take the preprocess stage. Raises ServiceError: unknown_run, not_claimable, bundle_not_held."""
-    return claim_preprocess_with_companions(session, run_id, worker, 1, leases)[0]
+    return claim_preprocess_with_batch_mates(session, run_id, worker, 1, leases)[0]
 
 
-def claim_preprocess_with_companions(
+def claim_preprocess_with_batch_mates(
     session: Session, run_id: str, worker: WorkerIdentity, limit: int, leases: Leases
 ) -> list[RunRow]:
     """Take the preprocess stage of a run, and with it that of up to ``limit`` - 1 others of its bundle and priority.
@@ -75,11 +75,11 @@ def claim_preprocess_with_companions(
         raise ServiceError("not_claimable")
     if run.bundle_digest not in {bundle.digest for bundle in worker.bundles}:
         raise ServiceError("bundle_not_held")
-    companions = _companions(session, run, limit - 1) if limit > 1 and not run.alone else []
-    return _claim(session, [run, *companions], PREPROCESS, worker, leases)
+    batch_mates = _batch_mates(session, run, limit - 1) if limit > 1 and not run.alone else []
+    return _claim(session, [run, *batch_mates], PREPROCESS, worker, leases)
 
 
-def _companions(session: Session, run: RunRow, limit: int) -> list[RunRow]:
+def _batch_mates(session: Session, run: RunRow, limit: int) -> list[RunRow]:
     """Runs like this one: those that no task was sent for, then, at a line's end, the last that one was sent for.
 
     The tasks of the latter will find nothing, which costs less than a claim for each.
@@ -132,9 +132,9 @@ def claim_predict(session: Session, worker: WorkerIdentity, limit: int, leases: 
     return _claim(session, batch, PREDICT, worker, leases)
 
 
-def release(session: Session, held: Sequence[HeldAttempt]) -> set[str]:
+def release(session: Session, held: Sequence[ActiveAttempt]) -> set[str]:
     """Put runs back to wait on which their attempt began no work: nobody is charged. Returns those that were over."""
-    runs, attempts = held_by(session, held)
+    runs, attempts = lock_active(session, held)
     endings = [
         Ending(
             attempts[run.id],
@@ -147,9 +147,9 @@ def release(session: Session, held: Sequence[HeldAttempt]) -> set[str]:
     return {one.run_id for one in held} - {run.id for run in runs}
 
 
-def renew(session: Session, held: Sequence[HeldAttempt], leases: Leases) -> set[str]:
+def renew(session: Session, held: Sequence[ActiveAttempt], leases: Leases) -> set[str]:
     """Renew leases and note what is being done, where that is told. Returns the runs whose attempt is over."""
-    runs, _ = held_by(session, held)
+    runs, _ = lock_active(session, held)
     stages = {one.run_id: one.stage for one in held}
     now = now_of(session)
     told = [run for run in runs if stages[run.id] not in {None, run.stage}]
@@ -167,7 +167,7 @@ def store_preprocessed(session: Session, run_id: str, preprocessed: Preprocessed
 
 def store_all_preprocessed(session: Session, done: Mapping[str, Preprocessed]) -> set[str]:
     """End the preprocess stage of several runs. Idempotent; returns those for which it came too late."""
-    found = spoken_of(session, {run_id: one.attempt for run_id, one in done.items()})
+    found = lock_with_attempts(session, {run_id: one.attempt for run_id, one in done.items()})
     endings, over = [], done.keys() - found.keys()
     for run_id, (run, attempt) in found.items():
         if attempt.ending == AttemptEnding.PREPROCESSED:
@@ -176,7 +176,11 @@ def store_all_preprocessed(session: Session, done: Mapping[str, Preprocessed]) -
             over.add(run_id)
             continue
         endings.append(
-            Ending(attempt, Move(run, RunStatus.PREPROCESSED, what_was_left(done[run_id])), AttemptEnding.PREPROCESSED)
+            Ending(
+                attempt,
+                Move(run, RunStatus.PREPROCESSED, columns_after_preprocessing(done[run_id])),
+                AttemptEnding.PREPROCESSED,
+            )
         )
     end_all(session, endings)
     return over
@@ -192,14 +196,14 @@ def store_outcome(session: Session, run_id: str, outcome: Outcome, leases: Lease
 
 def store_all_outcomes(session: Session, ended: Mapping[str, Outcome], leases: Leases) -> set[str]:
     """``store_outcome`` for several runs at once. Returns those for which it came too late."""
-    found = spoken_of(session, {run_id: one.attempt for run_id, one in ended.items()})
+    found = lock_with_attempts(session, {run_id: one.attempt for run_id, one in ended.items()})
     endings, over = [], ended.keys() - found.keys()
     for run_id, (run, attempt) in found.items():
         outcome = ended[run_id]
         same = _SAME[outcome.outcome]
         if attempt.ending in same:
             continue
-        ending = by_outcome(session, run, attempt, outcome, leases) if may_end(run, attempt) else None
+        ending = ending_for_outcome(session, run, attempt, outcome, leases) if may_end(run, attempt) else None
         if ending is None:
             over.add(run_id)
         else:
@@ -233,7 +237,7 @@ def lose_expired(session: Session, leases: Leases) -> list[str]:
     end_all(
         session,
         [
-            by_fault(run, attempt, WORKER_LOST, leases, now, charged=attempt.batch_size == 1, values={})
+            ending_for_failure(run, attempt, WORKER_LOST, leases, now, charged=attempt.batch_size == 1, values={})
             for run in runs
             for attempt in [attempts[run.id]]
         ],

@@ -6,14 +6,14 @@ import pytest
 from sqlalchemy import func, select
 
 from med3d_contract.results import Priority
-from med3d_service.runs.dispatch import MOST_LYING, CeleryBroker, send_waiting
+from med3d_service.runs.dispatch import MAX_QUEUED_TASKS, CeleryBroker, send_waiting
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
 from rig.processes.fleets import add_waiting, worker_process
 from rig.processes.service import START_TIMEOUT_S, Processes
 from rig.processes.waiting import wait_until
 from rig.service.work import BUNDLE
 
-COHORT = MOST_LYING + 100
+COHORT = MAX_QUEUED_TASKS + 100
 """More than the queue holds at a time."""
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from med3d_client.worker import ApiError, Superseded
 from med3d_contract.results import BundleRef
-from med3d_contract.work import Heartbeat, HeldAttempt
+from med3d_contract.work import ActiveAttempt, Heartbeat
 from med3d_service.custody.ledger import Ledger
 from med3d_service.storage.tables import RunRow
 from rig.dicom.uploads import dicom_files, named, tar_of, zip_of
@@ -65,7 +65,7 @@ def test_a_study_is_taken_copied_claimed_and_answered(service):
     with tarfile.open(fileobj=io.BytesIO(copy)) as archive:
         assert archive.getnames() == [f"{number:05d}.dcm" for number in range(1, len(files) + 1)]
 
-    service.worker.heartbeat(Heartbeat(held=(HeldAttempt(run_id=claimed.run_id, attempt=1, stage="bias field"),)))
+    service.worker.heartbeat(Heartbeat(held=(ActiveAttempt(run_id=claimed.run_id, attempt=1, stage="bias field"),)))
     assert service.run(ids["run_id"])["stage"] == "bias field"
     service.worker.preprocessed({claimed.run_id: preprocessed(1)})
     (prediction,) = service.claim_predict(WORKER, 1)
@@ -218,7 +218,9 @@ def events_of(service, run_id, last_seen=None):
 def test_events_tell_the_whole_story_end_with_the_run_and_go_on_where_a_reader_stopped(service):
     ids = send(service).json()
     claim(service, ids["run_id"])
-    service.worker.heartbeat(Heartbeat(held=(HeldAttempt(run_id=ids["run_id"], attempt=1, stage="brain extraction"),)))
+    service.worker.heartbeat(
+        Heartbeat(held=(ActiveAttempt(run_id=ids["run_id"], attempt=1, stage="brain extraction"),))
+    )
     service.worker.outcome(ids["run_id"], refused(1))
     events = events_of(service, ids["run_id"])
     assert [event["status"] for _, event in events] == ["queued", "preprocessing", "preprocessing", "refused"]

@@ -88,7 +88,7 @@ def test_tasks_reach_redis_over_tls_and_only_one_that_is_trusted(broker_port, ce
         url, others = f"rediss://127.0.0.1:{port}/0", certificates / "others" / "ca.pem"
         trusting = CeleryBroker(f"{url}?ssl_cert_reqs=required&ssl_ca_certs={certificates / 'ca.pem'}")
         trusting.send("a-run", RunStatus.QUEUED, 3)
-        assert trusting.lying(RunStatus.QUEUED, 3) == 1
+        assert trusting.queue_depth(RunStatus.QUEUED, 3) == 1
         trusting.close()
         for wrong in (f"{url}?ssl_ca_certs={others}", url):  # nobody has to ask for verification
             broker = CeleryBroker(wrong)

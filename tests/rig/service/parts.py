@@ -134,7 +134,7 @@ class MemoryBroker:
         self.check()
         self.sent.append((study_id, "appraisal", 3))
 
-    def lying(self, status: RunStatus, priority: int) -> int:
+    def queue_depth(self, status: RunStatus, priority: int) -> int:
         self.check()
         return self.in_queue
 

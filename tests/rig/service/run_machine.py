@@ -8,7 +8,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from sqlalchemy import select, update
 
 from med3d_contract.results import RunStatus
-from med3d_contract.work import HeldAttempt, Outcome
+from med3d_contract.work import ActiveAttempt, Outcome
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
@@ -77,12 +77,12 @@ class Runs(RuleBasedStateMachine):
     @rule(claim=claims)
     def say_heartbeat(self, claim):
         with self.database.write() as session:
-            transitions.renew(session, [HeldAttempt(run_id=claim[0], attempt=claim[1], stage="working")], LEASES)
+            transitions.renew(session, [ActiveAttempt(run_id=claim[0], attempt=claim[1], stage="working")], LEASES)
 
     @rule(claim=claims)
     def give_back(self, claim):
         with self.database.write() as session:
-            transitions.release(session, [HeldAttempt(run_id=claim[0], attempt=claim[1])])
+            transitions.release(session, [ActiveAttempt(run_id=claim[0], attempt=claim[1])])
 
     @rule(said=st.lists(claims, min_size=1, max_size=3), kind=st.sampled_from(["preprocessed", "completed", "refused"]))
     def say_several_at_once(self, said, kind):
@@ -102,7 +102,7 @@ class Runs(RuleBasedStateMachine):
         run_id = self.run_ids[index % len(self.run_ids)]
         try:
             with self.database.write() as session:
-                runs = transitions.claim_preprocess_with_companions(session, run_id, worker(), limit, LEASES)
+                runs = transitions.claim_preprocess_with_batch_mates(session, run_id, worker(), limit, LEASES)
         except ServiceError:
             return multiple()
         assert len(runs) <= limit

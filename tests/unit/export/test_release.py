@@ -169,6 +169,7 @@ def test_a_folder_that_holds_something_is_not_written_over(released):
         released.experiment.release(released.run, released.scored, released.bundle.path)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_private_bundle_answers_without_a_latent_of_any_training_subject(released, tmp_path):
     experiment = released.experiment.with_linear_heads()
@@ -203,6 +204,7 @@ def test_what_the_card_says_of_unknown_sites_is_what_was_measured():
     assert f"from {none} to {combat} years" in UNKNOWN_SITES
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_bundle_that_corrects_for_sites_does_so_in_the_worker_and_says_where_it_does_not(released, tmp_path):
     evaluation = CONFIG.evaluation.model_copy(update={"harmonisation": "combat"})

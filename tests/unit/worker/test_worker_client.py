@@ -3,7 +3,7 @@ import pytest
 
 from med3d_client.worker import ApiError, ApiUnavailable, Superseded, WorkerClient
 from med3d_contract.results import BundleRef
-from med3d_contract.work import Heartbeat, HeldAttempt, WorkerHello, WorkerIdentity
+from med3d_contract.work import ActiveAttempt, Heartbeat, WorkerHello, WorkerIdentity
 
 WORKER = WorkerIdentity(
     worker_id="worker-1",
@@ -100,7 +100,7 @@ def test_signs_of_life_are_tried_once_because_the_next_follows(call):
     here = client(api, [])
     say = {
         "hello": lambda: here.hello(WorkerHello(worker=WORKER, queues=("predict",))),
-        "heartbeat": lambda: here.heartbeat(Heartbeat(held=(HeldAttempt(run_id="run-1", attempt=1),))),
+        "heartbeat": lambda: here.heartbeat(Heartbeat(held=(ActiveAttempt(run_id="run-1", attempt=1),))),
     }[call]
     with pytest.raises(ApiUnavailable):
         say()

@@ -26,11 +26,11 @@ SiteName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .,()+/-]{0,63}$
 """A label that the site chooses: shown in answers, so no identifier of anybody."""
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class BundleName(_Part):
+class BundleName(_Section):
     """Which model it is for."""
 
     name: str
@@ -38,7 +38,7 @@ class BundleName(_Part):
     digest: Sha256
 
 
-class FittedLine(_Part):
+class FittedLine(_Section):
     """A Line in years."""
 
     centre: FiniteFloat
@@ -65,7 +65,7 @@ class FittedLine(_Part):
         return float(Line(self.centre, self.offset, self.slope, self.lowest, self.highest).at(np.array(value)))
 
 
-class Spread(_Part):
+class Spread(_Section):
     """Centre and scale of the logarithm of a distance or of a reconstruction error."""
 
     centre: FiniteFloat
@@ -77,7 +77,7 @@ class Spread(_Part):
         return cls(centre=round(spread.centre, 6), scale=max(round(spread.scale, 6), 1e-6))
 
 
-class FitFigures(_Part):
+class FitFigures(_Section):
     """How the calibration heads themselves fare, each left out in turn; years and shares of 0 to 1."""
 
     mean_error_before_years: float
@@ -90,7 +90,7 @@ class FitFigures(_Part):
     far_after: float
 
 
-class SiteCalibration(_Part):
+class SiteCalibration(_Section):
     """site_calibration.json: what a site's healthy heads (of one scanner) change in one bundle's answers.
 
     ``age``: to be added to an estimate of the bundle. ``gap_bias``: what age alone explains of the gap, beyond what

@@ -39,7 +39,7 @@ PeerName = Annotated[
 ]
 
 
-class Heeded(Frozen):
+class HookAccepted(Frozen):
     """The study will be fetched."""
 
     pull_id: str
@@ -51,7 +51,7 @@ class Heeded(Frozen):
     dependencies=[ReadsAsItComes],
     summary="A study is stable in a peer that is an Orthanc",
     responses=problems("hook_not_signed", "hook_stale", "hook_replayed", "upload_too_large", "too_many_requests")
-    | {200: {"model": Heeded, "description": "This state of the study was known"}},
+    | {200: {"model": HookAccepted, "description": "This state of the study was known"}},
     openapi_extra={"requestBody": BODY},
 )
 async def orthanc_hook(
@@ -60,7 +60,7 @@ async def orthanc_hook(
     service: ServiceParts,
     x_med3d_peer: PeerName = "",
     x_med3d_signature: Signature = "",
-) -> Heeded:
+) -> HookAccepted:
     """Take note that a study is stable, and fetch it from that peer over DICOMweb."""
     body = bytearray()
     async for data in request.stream():
@@ -68,7 +68,7 @@ async def orthanc_hook(
         if len(body) > MAX_BODY_BYTES:
             raise ServiceError("upload_too_large")
     try:
-        pull_id, known = await to_thread.run_sync(service.hooks.heed, x_med3d_peer, x_med3d_signature, bytes(body))
+        pull_id, known = await to_thread.run_sync(service.hooks.accept, x_med3d_peer, x_med3d_signature, bytes(body))
     except ServiceError as error:
         if error.status == 401:
             request.app.state.gate.throttle.note_failure(request.client.host if request.client else "local")
@@ -76,4 +76,4 @@ async def orthanc_hook(
         raise
     log.info("hook_heeded", pull_id=pull_id, known=known)
     response.status_code = 200 if known else 202
-    return Heeded(pull_id=pull_id)
+    return HookAccepted(pull_id=pull_id)

@@ -15,7 +15,6 @@ from med3d_contract.work import (
     ClaimRequest,
     Heartbeat,
     Outcome,
-    Over,
     PredictClaim,
     PredictClaimRequest,
     PredictClaims,
@@ -24,6 +23,7 @@ from med3d_contract.work import (
     Preprocessed,
     PreprocessedRuns,
     Release,
+    StaleRuns,
     StoredOutcomes,
     Subject,
     WorkerHello,
@@ -105,7 +105,7 @@ def claim_preprocess(
 ) -> PreprocessClaims:
     """Hand out the stage with its attempt number and lease, if it waits; with ``limit``, that of others like it too."""
     with service.database.write() as session:
-        runs = transitions.claim_preprocess_with_companions(
+        runs = transitions.claim_preprocess_with_batch_mates(
             session, run_id, wanted.worker, wanted.limit, service.leases
         )
         handled(request, "run", [run.id for run in runs])
@@ -218,44 +218,44 @@ def _studies_of(session: Session, runs: Sequence[RunRow]) -> dict[str, StudyRow]
     summary="Renew the leases of attempts",
     responses=problems(*AUTH_CODES),
 )
-def heartbeat(beat: Heartbeat, service: ServiceParts, _caller: Worker) -> Over:
+def heartbeat(beat: Heartbeat, service: ServiceParts, _caller: Worker) -> StaleRuns:
     """Keep stages in hand and say what is being done."""
     with service.database.write() as session:
-        return Over(over=frozenset(transitions.renew(session, beat.held, service.leases)))
+        return StaleRuns(over=frozenset(transitions.renew(session, beat.held, service.leases)))
 
 
 @router.post("/release", summary="Give back what was not begun", responses=problems(*AUTH_CODES))
 def release(
     given_back: Release, request: Request, service: ServiceParts, _caller: Worker, background: BackgroundTasks
-) -> Over:
+) -> StaleRuns:
     """Put runs back to wait, for others to take."""
     handled(request, "run", [one.run_id for one in given_back.held])
     with service.database.write() as session:
         over = transitions.release(session, given_back.held)
     background.add_task(_send, service, [one.run_id for one in given_back.held])
-    return Over(over=frozenset(over))
+    return StaleRuns(over=frozenset(over))
 
 
 @router.put("/preprocessed", dependencies=[InBulk], summary="End preprocess stages", responses=problems(*AUTH_CODES))
 def preprocessed(
     done: PreprocessedRuns, request: Request, service: ServiceParts, _caller: Worker, background: BackgroundTasks
-) -> Over:
+) -> StaleRuns:
     """Take what preprocessing left; the runs wait for prediction. The same again is no error."""
     handled(request, "run", done.runs)
     with service.database.write() as session:
         over = transitions.store_all_preprocessed(session, done.runs)
         remove_of_erased(session, over, done.runs)
     background.add_task(_send, service, done.runs.keys() - over)
-    return Over(over=frozenset(over))
+    return StaleRuns(over=frozenset(over))
 
 
 @router.put("/outcomes", dependencies=[InBulk], summary="End attempts", responses=problems(*AUTH_CODES))
-def outcomes(ended: StoredOutcomes, request: Request, service: ServiceParts, _caller: Worker) -> Over:
+def outcomes(ended: StoredOutcomes, request: Request, service: ServiceParts, _caller: Worker) -> StaleRuns:
     """Take the answers of attempts. The same again is no error."""
     handled(request, "run", {one.run_id for one in ended.outcomes})
     with service.database.write() as session:
         said = {one.run_id: one.outcome for one in ended.outcomes}
-        return Over(over=frozenset(transitions.store_all_outcomes(session, said, service.leases)))
+        return StaleRuns(over=frozenset(transitions.store_all_outcomes(session, said, service.leases)))
 
 
 @router.put(

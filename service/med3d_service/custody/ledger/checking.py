@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from med3d_service.custody.ledger.objects import check_objects
-from med3d_service.custody.ledger.report import LedgerReport, Tally
+from med3d_service.custody.ledger.report import LedgerReport, LedgerTally
 from med3d_service.custody.ledger.rows import check_rows
 from med3d_service.custody.ledger.tables import LedgerCheckRow
 from med3d_service.settings import Settings
@@ -33,7 +33,7 @@ class Ledger:
     def check(self, *, digests: bool = False, lease_slack_s: float | None = None) -> LedgerReport:
         """Look at everything, and leave what was found for GET /metrics; with ``digests`` every object is read."""
         began = time.monotonic()
-        tally = Tally()
+        tally = LedgerTally()
         slack_s = max(SHORTEST_SLACK_S, 4 * self._settings.lease_s) if lease_slack_s is None else lease_slack_s
         with self._database.read() as session:
             check_rows(session, tally, patience_s=self._settings.ledger_patience_s, lease_slack_s=slack_s)

@@ -11,7 +11,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Select, exists, literal, null, select
 
 from med3d_contract.results import TERMINAL, RunStatus
-from med3d_service.custody.ledger.report import Tally
+from med3d_service.custody.ledger.report import LedgerTally
 from med3d_service.custody.ledger.rows import ROWS_AT_ONCE
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.copy_states import CopyStatus
@@ -113,7 +113,9 @@ def lost_objects(database: Database, store: ObjectStore) -> Iterator[LostObject]
                     yield LostObject(key, sha256, account.query.where(account.subject == subject))
 
 
-def check_objects(database: Database, store: ObjectStore, spool_dir: Path, tally: Tally, *, digests: bool) -> None:
+def check_objects(
+    database: Database, store: ObjectStore, spool_dir: Path, tally: LedgerTally, *, digests: bool
+) -> None:
     """Note what is missing or has another size; with ``digests`` every object is read. A suspect is seen twice."""
     with _Inventory(spool_dir) as stored:
         for prefix in ("originals", "working", "tensors", "reports"):

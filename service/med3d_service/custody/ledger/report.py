@@ -36,7 +36,7 @@ ACCOUNTS: Mapping[str, str] = {
 }
 
 
-class Finding(Frozen):
+class LedgerFinding(Frozen):
     """One discrepancy. ``subject`` is our id of the study, run, arrival or instance, or an object's key."""
 
     code: str
@@ -57,7 +57,7 @@ class LedgerReport(Frozen):
     duration_s: float
     digests_verified: bool
     counts: dict[str, int] = Field(description="discrepancies by code; none where the ledger balances")
-    findings: tuple[Finding, ...] = Field(description=f"at most {MOST_SHOWN} of each code")
+    findings: tuple[LedgerFinding, ...] = Field(description=f"at most {MOST_SHOWN} of each code")
 
     @property
     def balances(self) -> bool:
@@ -65,19 +65,19 @@ class LedgerReport(Frozen):
         return not self.counts
 
 
-class Tally:
+class LedgerTally:
     """Counts findings, and keeps as many of each code as will be shown."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self._kept: list[Finding] = []
+        self._kept: list[LedgerFinding] = []
 
     def add(self, code: str, subjects: Iterable[str]) -> None:
         """Note a finding for each of ``subjects``."""
         for subject in subjects:
             self.counts[code] += 1
             if self.counts[code] <= MOST_SHOWN:
-                self._kept.append(Finding(code=code, subject=subject))
+                self._kept.append(LedgerFinding(code=code, subject=subject))
 
-    def __iter__(self) -> Iterator[Finding]:
+    def __iter__(self) -> Iterator[LedgerFinding]:
         return iter(self._kept)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from med3d_contract.identity import study_digest
 from med3d_contract.results import TERMINAL, RunStatus
 from med3d_service.cohorts.tables import CohortMemberRow
-from med3d_service.custody.ledger.report import Tally
+from med3d_service.custody.ledger.report import LedgerTally
 from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import AttemptRow, InstanceRow, RunEventRow, RunRow, StudyRow
@@ -26,7 +26,7 @@ ANSWERS = {
 }
 
 
-def check_rows(session: Session, tally: Tally, *, patience_s: float, lease_slack_s: float) -> None:
+def check_rows(session: Session, tally: LedgerTally, *, patience_s: float, lease_slack_s: float) -> None:
     """Note what the rows do not account for.
 
     ``patience_s``: how long something may wait; ``lease_slack_s``: how long after its end a lease may go unnoticed.

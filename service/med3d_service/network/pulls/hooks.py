@@ -45,7 +45,7 @@ class Hooks:
         self._site = site
         self._age_s = age_s
 
-    def heed(self, peer: str, signed: str, body: bytes) -> tuple[str, bool]:
+    def accept(self, peer: str, signed: str, body: bytes) -> tuple[str, bool]:
         """Take a call; returns the pull's id and whether it was there before.
 
         Raises ServiceError: hook_not_signed, hook_stale, hook_replayed; invalid_request for a signed call that is none.

@@ -116,7 +116,7 @@ class Arrivals:
 
         Raises InstanceRefused for what is not taken, StoreFull where there is no room.
         """
-        with _full_is_full():
+        with _translate_disk_full():
             self._require_room()
             file = io.BytesIO(stream) if isinstance(stream, bytes) else stream
             head = file.read(HEAD_BYTES)
@@ -241,7 +241,7 @@ class Arrivals:
 
 
 @contextmanager
-def _full_is_full() -> Iterator[None]:
+def _translate_disk_full() -> Iterator[None]:
     """Translate what a full disk says, to file or database."""
     try:
         yield

@@ -75,7 +75,7 @@ class StabilityClock:
             asked = _unanswered(session)
         try:
             for study_id, was_sent in asked:
-                if was_sent and self._broker.lying(RunStatus.QUEUED, CELERY_PRIORITY[Priority.ROUTINE]):
+                if was_sent and self._broker.queue_depth(RunStatus.QUEUED, CELERY_PRIORITY[Priority.ROUTINE]):
                     continue
                 if self._note_sent(study_id):
                     self._broker.send_appraisal(study_id)

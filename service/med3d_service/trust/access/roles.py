@@ -20,11 +20,11 @@ class Role(StrEnum):
     ADMIN = "admin"
     WORKER = "worker"
 
-    def covers(self, wanted: "Role") -> bool:
-        """Whether who has this role may do what takes ``wanted``."""
-        if Role.WORKER in {self, wanted}:
-            return self is wanted
-        return PEOPLE.index(self) >= PEOPLE.index(wanted)
+    def covers(self, required: "Role") -> bool:
+        """Return True if this role includes the rights of ``required``."""
+        if Role.WORKER in {self, required}:
+            return self is required
+        return PEOPLE.index(self) >= PEOPLE.index(required)
 
 
 PEOPLE = (Role.VIEWER, Role.SUBMITTER, Role.OPERATOR, Role.ADMIN)

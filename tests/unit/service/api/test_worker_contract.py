@@ -7,7 +7,15 @@ from sqlalchemy import select
 
 from med3d_client.worker import ApiError, Superseded, WorkerClient
 from med3d_contract.results import RunStatus
-from med3d_contract.work import Appraisal, Heartbeat, HeldAttempt, RunOutcome, SourceSeries, StoredOutcomes, WorkerHello
+from med3d_contract.work import (
+    ActiveAttempt,
+    Appraisal,
+    Heartbeat,
+    RunOutcome,
+    SourceSeries,
+    StoredOutcomes,
+    WorkerHello,
+)
 from med3d_service.cohorts.tables import ScanFactsRow
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Role
@@ -78,7 +86,7 @@ def give_working_copy_and_claim(api, client, run_id):
 
 
 def held(run_id, attempt):
-    return Heartbeat(held=(HeldAttempt(run_id=run_id, attempt=attempt, stage="bias field"),))
+    return Heartbeat(held=(ActiveAttempt(run_id=run_id, attempt=attempt, stage="bias field"),))
 
 
 def test_a_run_goes_by_the_client_from_claim_to_answer(api, client):

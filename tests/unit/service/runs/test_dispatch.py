@@ -101,9 +101,9 @@ def test_a_long_line_is_sent_in_part_and_topped_up_as_its_queue_runs_dry(databas
     for _ in range(5):
         add_run(database, Priority.COHORT)
     broker = MemoryBroker()
-    broker.in_queue = dispatch.MOST_LYING - 2
+    broker.in_queue = dispatch.MAX_QUEUED_TASKS - 2
     assert send(database, broker) == 2
-    broker.in_queue = dispatch.MOST_LYING
+    broker.in_queue = dispatch.MAX_QUEUED_TASKS
     assert send(database, broker) == 0
     broker.in_queue = 0
     assert send(database, broker) == 3
@@ -111,8 +111,8 @@ def test_a_long_line_is_sent_in_part_and_topped_up_as_its_queue_runs_dry(databas
 
 def test_a_stat_run_is_sent_past_a_full_queue_of_a_cohort(database):
     class FullOfCohort(MemoryBroker):
-        def lying(self, status, priority):
-            return dispatch.MOST_LYING if priority == 6 else 0
+        def queue_depth(self, status, priority):
+            return dispatch.MAX_QUEUED_TASKS if priority == 6 else 0
 
     add_run(database, Priority.COHORT)
     broker, stat = FullOfCohort(), add_run(database, Priority.STAT)

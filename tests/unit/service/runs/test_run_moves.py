@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select, update
 
 from med3d_contract.results import BundleRef, Priority
-from med3d_contract.work import HeldAttempt
+from med3d_contract.work import ActiveAttempt
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
@@ -55,7 +55,7 @@ def let_leases_end(database):
 
 
 def held(run_id, attempt, stage=None):
-    return HeldAttempt(run_id=run_id, attempt=attempt, stage=stage)
+    return ActiveAttempt(run_id=run_id, attempt=attempt, stage=stage)
 
 
 def events(database, run_id):
@@ -298,7 +298,7 @@ def queue_of(database, count, priority=Priority.COHORT):
 
 def claim_several(database, run_id, limit, by=None):
     with database.write() as session:
-        runs = transitions.claim_preprocess_with_companions(session, run_id, by or worker(), limit, LEASES)
+        runs = transitions.claim_preprocess_with_batch_mates(session, run_id, by or worker(), limit, LEASES)
         return {run.id: run.attempt for run in runs}
 
 

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from med3d_contract.work import (
+    ActiveAttempt,
     ClaimRequest,
     Heartbeat,
-    HeldAttempt,
     PredictClaimRequest,
     PreprocessedRuns,
     Release,
@@ -98,7 +98,7 @@ def test_what_shows_nobodys_data_leaves_no_entry(api):
 
 
 def test_heartbeats_and_polls_of_workers_leave_no_entry_unless_they_are_turned_away(api):
-    key, beat = api.key(Role.WORKER), Heartbeat(held=(HeldAttempt(run_id=api.ids["run_id"], attempt=1),))
+    key, beat = api.key(Role.WORKER), Heartbeat(held=(ActiveAttempt(run_id=api.ids["run_id"], attempt=1),))
     said = WorkerHello(worker=worker(), queues=("predict",)).model_dump(mode="json")
     wanted = PredictClaimRequest(worker=worker(), limit=1).model_dump(mode="json")
     for _ in range(5):
@@ -119,7 +119,7 @@ def test_what_a_worker_says_of_many_runs_is_recorded_with_each_of_them(api):
     assert (last(api)[1], detail_of(api)["ids"]) == ("read", " ".join(run_ids))
     done = PreprocessedRuns(runs=dict.fromkeys(run_ids, preprocessed(1))).model_dump(mode="json")
     ended = StoredOutcomes(outcomes=[RunOutcome(run_id=one, outcome=refused(1)) for one in run_ids])
-    held = Release(held=[HeldAttempt(run_id=one, attempt=1) for one in run_ids]).model_dump(mode="json")
+    held = Release(held=[ActiveAttempt(run_id=one, attempt=1) for one in run_ids]).model_dump(mode="json")
     calls = {
         ("PUT", "/worker/preprocessed"): done,
         ("PUT", "/worker/outcomes"): ended.model_dump(mode="json"),

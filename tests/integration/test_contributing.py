@@ -1,0 +1,67 @@
+"""CONTRIBUTING.md followed as it stands: each worked example is applied to a copy of the project, and its tests pass."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+PAGE = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+COPIED = ("service", "worker", "model_export", "tests", "docs", "pyproject.toml")
+LARGE = shutil.ignore_patterns("bundles", "__pycache__", "images")
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def worked_example(heading: str) -> tuple[str, list[str]]:
+    """The change and the tests of a section; without its change the tests that it adds would not be there."""
+    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    [change] = re.findall(r"```diff\n(.*?\n)```", section, re.DOTALL)
+    [tests] = re.findall(r"```\npytest (.*)\n```", section)
+    return change, tests.split()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The project in a folder of its own, with the checkout's bundles."""
+    for name in COPIED:
+        source = CHECKOUT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(
+            source, tmp_path / name, **({"ignore": LARGE} if source.is_dir() else {})
+        )
+    (tmp_path / "model_export" / "bundles").symlink_to(CHECKOUT / "model_export" / "bundles")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "Add a refusal code",
+        "Add a route",
+        pytest.param("Add a training objective", marks=pytest.mark.export),
+    ],
+)
+def test_a_worked_example_is_all_that_it_takes(copy, heading):
+    change, tests = worked_example(heading)
+    subprocess.run(["git", "apply", "-"], input=change, text=True, cwd=copy, check=True)
+    ours = os.pathsep.join(str(copy / folder) for folder in ("service", "worker", "model_export"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=copy,
+        env=os.environ | {"PYTHONPATH": ours},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_the_page_points_at_is_there():
+    named = set(re.findall(r"`((?:service|worker|model_export|tests|docs)/[\w/.]+)`", PAGE))
+    linked = set(re.findall(r"\]\(([\w/.]+)\)", PAGE))
+    assert len(named) > 20
+    assert sorted(path for path in named | linked if not (CHECKOUT / path).exists()) == []
