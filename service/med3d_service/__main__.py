@@ -1,6 +1,6 @@
 """One process of the service, set by the environment: ``python -m med3d_service api|courier|scheduler|migrate``.
 
-``python -m med3d_service keys FOLDER`` leaves API keys for people and for workers there, and stops;
+``python -m med3d_service keys FOLDER [WORKER_FOLDER]`` leaves API keys for people, and for workers, there, and stops;
 ``python -m med3d_service rotate-identifier-key`` seals the identifiers under a new key, while nothing else runs.
 """
 
@@ -42,13 +42,16 @@ def main() -> int:
                 return 1
         case ["keys", folder]:
             processes.ensure_api_keys(Settings(), Path(folder))
+        case ["keys", folder, worker_folder]:
+            processes.ensure_api_keys(Settings(), Path(folder), Path(worker_folder))
         case ["rotate-identifier-key"]:
             done = processes.rotate_identifier_key(Settings())
             print(f"sealed anew under the new key: {done.rows}")  # noqa: T201 - a command says what it did
         case [name] if name in PROCESSES:
             PROCESSES[name](Settings())
         case _:
-            usage = f"usage: python -m med3d_service {'|'.join(PROCESSES)} | keys FOLDER | rotate-identifier-key"
+            commands = "keys FOLDER [WORKER_FOLDER] | rotate-identifier-key"
+            usage = f"usage: python -m med3d_service {'|'.join(PROCESSES)} | {commands}"
             print(usage, file=sys.stderr)  # noqa: T201
             return 2
     return 0

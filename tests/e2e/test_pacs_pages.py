@@ -38,7 +38,7 @@ class Ward:
 
     def __init__(self, host):
         self.host = host
-        self.key = ""
+        self.key = self.clinical_key = ""
 
     def send(self, variant, called, port, **header):
         """A head as a study of its own, by C-STORE; its StudyInstanceUID."""
@@ -82,6 +82,7 @@ def ward(tmp_path_factory):
         host.begin(f"{exports}{serve}", "serve.log")
         host.says("curl -sSf http://127.0.0.1:8000/healthz", "the start of the service", 120)
         made.key = host.says("cat .local/share/med3d/api.key", "the API key", 60)
+        made.clinical_key = host.says("cat .local/share/med3d/clinical.key", "the clinical key", 60)
         yield made
     finally:
         host.close()
@@ -122,7 +123,7 @@ def test_a_study_is_said_to_be_complete_as_the_page_says(ward):
 
 def test_a_study_is_pulled_as_the_page_says(ward):
     ward.send(4, "ORTHANC", 4242, AccessionNumber="A-2026-0042")
-    pull = json.loads(ward.host.shell(sh("Pull"), KEY=ward.key))["pull_id"]
+    pull = json.loads(ward.host.shell(sh("Pull"), KEY=ward.clinical_key))["pull_id"]
     wait_until(lambda: ward.api(f"/pulls/{pull}")["status"] == "done", "the pull", 60, every_s=1)
 
 

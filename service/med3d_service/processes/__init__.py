@@ -84,11 +84,14 @@ def ensure_api_key(settings: Settings, kind: Literal["client", "clinical", "work
     ensure_key_file(settings, Grant(role, clinical=kind == "clinical", site=settings.site), path)
 
 
-def ensure_api_keys(settings: Settings, folder: Path) -> None:
-    """Leave working keys in ``folder``: client.key and clinical.key for people, worker.key for the workers."""
+def ensure_api_keys(settings: Settings, folder: Path, worker_folder: Path | None = None) -> None:
+    """Leave working keys in ``folder``: client.key and clinical.key for people, worker.key for the workers.
+
+    The latter goes to ``worker_folder`` where one is given: workers must not see the others.
+    """
     ensure_api_key(settings, "client", folder / "client.key")
     ensure_api_key(settings, "clinical", folder / "clinical.key")
-    ensure_api_key(settings, "worker", folder / "worker.key")
+    ensure_api_key(settings, "worker", (worker_folder or folder) / "worker.key")
 
 
 def rotate_identifier_key(settings: Settings) -> "Rotated":

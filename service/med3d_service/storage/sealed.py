@@ -48,6 +48,13 @@ class ObjectName:
         return b"\0".join((MAGIC, self.kind.encode(), self.key.encode(), self.site.encode()))
 
 
+def file_key(path: Path, key: bytes) -> bytes:
+    """Derive the key of one sealed file, which opens no other. Raises FileNotFoundError."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    return derive(key, "sealed-file", header[len(MAGIC) :])
+
+
 def _nonce(number: int, last: bool) -> bytes:
     return number.to_bytes(11, "big") + (b"\1" if last else b"\0")
 
@@ -110,8 +117,16 @@ class SealedReader(io.RawIOBase):
     ``sha256``: the file's recorded digest, which is compared first; None where it lies here since a moment ago.
     """
 
-    def __init__(self, path: Path, key: bytes, name: ObjectName, sha256: str | None) -> None:
+    @classmethod
+    def by_file_key(cls, path: Path, key: bytes, name: ObjectName, sha256: str) -> Self:
+        """Read with the key of this file (``file_key``), as those do who must not be able to open any other."""
+        return cls(path, key, name, sha256, is_file_key=True)
+
+    def __init__(
+        self, path: Path, key: bytes, name: ObjectName, sha256: str | None, *, is_file_key: bool = False
+    ) -> None:
         super().__init__()
+        self._is_file_key = is_file_key
         self._file = path.open("rb")
         try:
             self._open(key, name, sha256)
@@ -132,7 +147,7 @@ class SealedReader(io.RawIOBase):
         if magic == NAMELESS_MAGIC and sha256 is None:
             raise SealBrokenError("sealed without a name, and no digest says that it is this one")
         self._bound = name.bound() if magic == MAGIC else NAMELESS_MAGIC
-        self._cipher = AESGCM(derive(key, "sealed-file", salt))
+        self._cipher = AESGCM(key if self._is_file_key else derive(key, "sealed-file", salt))
         self._chunks = -(-body // (CHUNK_BYTES + TAG_BYTES))
         self.size_bytes = body - self._chunks * TAG_BYTES
         self._at = 0

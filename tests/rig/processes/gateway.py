@@ -116,8 +116,8 @@ class Gateway(Processes):
         return {run["run_id"] for run in self.client.get("/runs", params={"limit": 200}).json()["items"]}
 
     def pull(self, **wanted):
-        """POST /pulls; the answer."""
-        return self.client.post("/pulls", json=wanted)
+        """POST /pulls by a key that may name patients; the answer."""
+        return self.clinical.post("/pulls", json=wanted)
 
     def pull_view(self, pull_id):
         return self.client.get(f"/pulls/{pull_id}").raise_for_status().json()

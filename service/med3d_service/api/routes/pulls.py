@@ -69,9 +69,16 @@ class PullPage(Frozen):
 async def ask_for_pull(request: Request, response: Response, service: ServiceParts, caller: Submitter) -> PullTaken:
     """Fetch a study, or the studies that a search finds, from a peer that the operator has configured.
 
-    It is done in the background, and each study is run when it has come.
+    It is done in the background, and each study is run when it has come. To ask by a patient's ID, an accession number
+    or a search takes the clinical grant: what comes tells whether the peer knows the patient.
     """
     wanted = await _read_request(request)
+    if wanted.study_uid is None and not caller.clinical:
+        raise ServiceError(
+            "wrong_scope",
+            "To have studies fetched by patient ID, accession number or search takes the clinical grant; by "
+            "study_uid it does not.",
+        )
     pull, known = await to_thread.run_sync(_ask_for, service, caller, wanted)
     response.status_code = 200 if known else 202
     response.headers["Location"] = pull.links.pull

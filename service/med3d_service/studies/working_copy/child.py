@@ -81,12 +81,12 @@ def confine(limits: Limits) -> None:
 def copy_study(job: Job) -> Report:
     """Write the de-identified tar at ``job.target``: 00001.dcm and so on, or volume.nii.gz, or volume.mgz."""
     copier = _Copier(job)
-    key = bytes.fromhex(job.container_key.get_secret_value())
     with tarfile.open(job.target, "w") as tar:
         for number, members in groupby(job.members, attrgetter("container")):
             container = job.containers[number]
             name = original_name(container.upload_id, container.site)
-            with SealedReader(Path(container.path), key, name, container.sha256) as sealed:
+            key = bytes.fromhex(container.key.get_secret_value())
+            with SealedReader.by_file_key(Path(container.path), key, name, container.sha256) as sealed:
                 buffered = io.BufferedReader(sealed, 1 << 20)
                 for member in members:
                     buffered.seek(member.offset_bytes)

@@ -19,6 +19,7 @@ from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.leases import WorkTable
+from med3d_service.storage.sealed import file_key
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.studies.correcting import CODE as IDENTITY_CORRECTED
 from med3d_service.studies.correcting import withdraw_double
@@ -134,7 +135,7 @@ class Courier:
     def _copied(self, study: StudyToCopy, target: Path, fetched: Path, hold: Hold) -> Report:
         try:
             job = self._job(study, target, fetched)
-        except (ObjectDamagedError, ObjectMissingError):
+        except (ObjectDamagedError, ObjectMissingError, FileNotFoundError):
             return Report(finding=Finding.ORIGINAL_DAMAGED)
         return self.sandbox.run(job, hold.check)
 
@@ -209,7 +210,6 @@ class Courier:
         return Job.model_validate(
             {
                 "containers": [self._container(study, upload, fetched) for upload in study.uploads],
-                "container_key": keys.originals.hex(),
                 "uid_key": keys.uids.hex(),
                 "members": study.members,
                 "target": str(target),
@@ -222,7 +222,8 @@ class Courier:
         if path is None:
             fetched.mkdir(mode=0o700, exist_ok=True)
             path = self._store.fetch(upload.key, fetched / upload.id, upload.sha256)
-        return Container(path=str(path), upload_id=upload.id, site=study.site, sha256=upload.sha256)
+        key = file_key(path, self._keys.originals).hex()
+        return Container(path=str(path), upload_id=upload.id, site=study.site, sha256=upload.sha256, key=key)
 
     def _keep(self, study: StudyToCopy, report: Report, target: Path) -> None:
         if not self._renew(study):  # before the object of whoever overtook us is written over

@@ -1,5 +1,6 @@
 """What the courier and its sandboxed child say to each other, as JSON over pipes."""
 
+import json
 from enum import StrEnum
 from typing import Any
 
@@ -55,22 +56,34 @@ class Member(Frozen):
 
 
 class Container(Frozen):
-    """A sealed container of originals: where it lies here, the name that it opens under, and its recorded digest."""
+    """A sealed container of originals: where it lies here, the name that it opens under, and its recorded digest.
+
+    ``key`` opens this file alone.
+    """
 
     path: str
     upload_id: str
     site: str
     sha256: str
+    key: SecretStr
 
 
 class Job(Frozen):
-    """One study to copy. The keys travel through the pipe alone, never by command line or environment."""
+    """One study to copy. Keys travel through the pipe alone, and none of them opens another study's originals.
+
+    ``uid_key`` makes stand-ins for UIDs, and opens nothing.
+    """
 
     containers: tuple[Container, ...]
-    container_key: SecretStr
     uid_key: SecretStr
     members: tuple[Member, ...]
     target: str
+
+    def told(self) -> str:
+        """The job as JSON with its keys written out: a secret does not show itself in model_dump_json."""
+        containers = [one.model_dump(mode="json") | {"key": one.key.get_secret_value()} for one in self.containers]
+        said = self.model_dump(mode="json") | {"uid_key": self.uid_key.get_secret_value(), "containers": containers}
+        return json.dumps(said)
 
 
 class Finding(StrEnum):

@@ -1,7 +1,6 @@
 """Runs the child that parses what came from outside: one process per study, under limits, one kept ready."""
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -68,13 +67,9 @@ class Sandbox:
         self.prepare()
         child, self._ready = self._ready, None
         assert child is not None
-        # Written out by hand: a secret does not show itself in model_dump_json.
-        said = job.model_dump(mode="json") | {
-            "container_key": job.container_key.get_secret_value(),
-            "uid_key": job.uid_key.get_secret_value(),
-        }
+        said = job.told()
         try:
-            return Report.model_validate_json(self._answer(child, json.dumps(said) + "\n", while_waiting))
+            return Report.model_validate_json(self._answer(child, said + "\n", while_waiting))
         except subprocess.TimeoutExpired:
             log.warning("copying_child_too_slow", timeout_s=self._timeout_s)
             return Report(finding=Finding.UNREADABLE_FILE)

@@ -24,7 +24,7 @@ def test_a_pull_that_is_sent_to_studies_is_told_where_pulls_are_asked_for(api):
 
 
 def test_a_pull_is_asked_for_and_the_same_again_is_the_same(api):
-    key = api.key(Role.SUBMITTER)
+    key = api.key(Role.SUBMITTER, clinical=True)
     first, again = (api.request("POST", "/pulls", key, json=WANTED | {"accession": "A-2"}) for _ in range(2))
     assert (first.status_code, again.status_code) == (202, 200)
     assert first.json() == again.json()
@@ -41,5 +41,28 @@ def test_a_pull_is_asked_for_and_the_same_again_is_the_same(api):
     ],
 )
 def test_a_pull_that_means_nothing_is_refused_by_its_code(api, body, status, code):
-    answer = api.request("POST", "/pulls", api.key(Role.SUBMITTER), content=body)
+    answer = api.request("POST", "/pulls", api.key(Role.SUBMITTER, clinical=True), content=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"accession": "A-1"},
+        {"query": {"patient_id": "P-1"}},
+        {"query": {"study_date": "20260101"}},
+    ],
+    ids=["accession number", "patient", "search"],
+)
+@pytest.mark.parametrize("role", [Role.SUBMITTER, Role.ADMIN])
+def test_a_pull_that_tells_whether_a_patient_is_known_takes_the_clinical_grant(api, role, what):
+    wanted = {"source": "dicomweb", "peer": "archive"} | what
+    refused = api.request("POST", "/pulls", api.key(role), json=wanted)
+    assert (refused.status_code, refused.json()["code"]) == (403, "wrong_scope")
+    assert "study_uid" in refused.json()["detail"]
+    assert api.request("POST", "/pulls", api.key(role, clinical=True), json=wanted).status_code in {200, 202}
+
+
+def test_a_pull_of_a_study_by_its_uid_takes_no_grant(api):
+    wanted = {"source": "dicomweb", "peer": "archive", "study_uid": "1.2.3"}
+    assert api.request("POST", "/pulls", api.key(Role.SUBMITTER), json=wanted).status_code == 202

@@ -19,7 +19,7 @@ from pydicom.tag import Tag
 
 from med3d_contract.ages import stored_age
 from med3d_pipeline.reading.dicom_headers import read_planes
-from med3d_service.storage.sealed import SealedWriter
+from med3d_service.storage.sealed import SealedWriter, file_key
 from med3d_service.studies.original_names import original_name
 from med3d_service.studies.working_copy.child import copy_study
 from med3d_service.studies.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
@@ -346,8 +346,15 @@ def copy(tmp_path, files, kind="dicom"):
     writer.close()
     target = tmp_path / "copy.tar"
     job = Job(
-        containers=(Container(path=str(writer.path), upload_id="1", site="here", sha256=writer.sha256),),
-        container_key=KEY.hex(),
+        containers=(
+            Container(
+                path=str(writer.path),
+                upload_id="1",
+                site="here",
+                sha256=writer.sha256,
+                key=file_key(writer.path, KEY).hex(),
+            ),
+        ),
         uid_key=KEY.hex(),
         members=members,
         target=str(target),

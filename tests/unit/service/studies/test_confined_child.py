@@ -1,0 +1,76 @@
+"""The child that parses what came from outside: what it is given, and what it is bound to."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from med3d_service.settings import GIB
+from med3d_service.storage.sealed import SealBrokenError, SealedReader, SealedWriter, file_key
+from med3d_service.studies.original_names import original_name
+from med3d_service.studies.working_copy.messages import Container, Job, Limits
+from med3d_service.studies.working_copy.sandbox import Sandbox
+from rig.processes.waiting import wait_until
+
+ORIGINALS_KEY = b"o" * 32
+LIMITS = Limits(memory_bytes=3 * GIB, cpu_s=60, file_bytes=GIB)
+
+
+class Watched(Sandbox):
+    """A sandbox whose waiting child can be looked at."""
+
+    def of_child(self, name):
+        assert self._ready is not None
+        return Path(f"/proc/{self._ready.pid}/{name}").read_bytes()
+
+
+@pytest.fixture
+def sandbox():
+    made = Watched(LIMITS, timeout_s=10.0)
+    os.environ |= {"MED3D_BROKER_URL": "redis://:SECRET@host", "MED3D_SITE_KEY": "5e" * 32}
+    made.prepare()
+    yield made
+    made.close()
+    for name in ("MED3D_BROKER_URL", "MED3D_SITE_KEY"):
+        del os.environ[name]
+
+
+def sealed(folder, number):
+    writer = SealedWriter(folder / str(number), ORIGINALS_KEY, original_name(str(number), "here"))
+    writer.write(b"an original")
+    writer.close()
+    return writer
+
+
+def test_the_child_knows_neither_broker_nor_site_key_and_is_bound_in_memory(sandbox):
+    wait_until(lambda: b"Max address space" in sandbox.of_child("limits"), "the child")
+    limit = re.compile(rb"Max address space +%d " % LIMITS.memory_bytes)
+    wait_until(lambda: limit.search(sandbox.of_child("limits")), "its limit of memory", 20)
+    names = {entry.split(b"=")[0] for entry in sandbox.of_child("environ").split(b"\0") if entry}
+    assert names <= {b"PATH", b"LD_LIBRARY_PATH", b"LANG"}
+    assert b"SECRET" not in sandbox.of_child("environ") + sandbox.of_child("cmdline")
+
+
+def test_what_the_child_is_told_opens_the_originals_of_its_study_and_no_others(tmp_path):
+    ours, other = sealed(tmp_path, 1), sealed(tmp_path, 2)
+    container = Container(
+        path=str(ours.path),
+        upload_id="1",
+        site="here",
+        sha256=ours.sha256,
+        key=file_key(ours.path, ORIGINALS_KEY).hex(),
+    )
+    job = Job(containers=(container,), uid_key="75" * 32, members=(), target="t")
+    told = json.loads(job.told())
+    assert ORIGINALS_KEY.hex() not in job.told()
+    key = bytes.fromhex(told["containers"][0]["key"])
+    with SealedReader.by_file_key(ours.path, key, original_name("1", "here"), ours.sha256) as reader:
+        assert reader.readall() == b"an original"
+    with (
+        SealedReader.by_file_key(other.path, key, original_name("2", "here"), other.sha256) as reader,
+        pytest.raises(SealBrokenError),
+    ):
+        reader.readall()
+    assert key.hex() not in repr(job)
