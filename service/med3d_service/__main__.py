@@ -23,6 +23,7 @@ PROCESSES = {
     "api": run_api,
     "courier": processes.run_courier,
     "listener": processes.run_listener,
+    "hl7": processes.run_hl7,
     "scheduler": processes.run_scheduler,
     "deliverer": processes.run_deliverer,
     "fetcher": processes.run_fetcher,

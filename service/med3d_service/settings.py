@@ -131,6 +131,18 @@ class Settings(BaseSettings):
     dicom_associations: int = Field(64, ge=1, description="open at the same time")
     dicom_associations_per_address: int = Field(32, ge=1, description="of one address at the same time")
 
+    hl7_port: int | None = Field(None, description="takes ADT messages by MLLP there; default: nowhere; 0 picks one")
+    hl7_host: str = Field("127.0.0.1", description="where ADT messages are taken")
+    hl7_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="who may send them: APPLICATION@ADDRESS or APPLICATION@NETWORK/BITS, by commas; default: nobody"
+    )
+    hl7_tls_cert: Path | None = Field(None, description="PEM chain; with the next two, MLLP over TLS only")
+    hl7_tls_key: Path | None = None
+    hl7_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")
+    hl7_connections: int = Field(8, ge=1, description="open at the same time")
+    hl7_message_bytes: int = Field(1 * MIB, description="of one message; a longer one ends its connection")
+    hl7_idle_s: float = Field(3600.0, gt=0, description="a connection on which nothing comes for so long is ended")
+
     max_instance_bytes: int = Field(2 * GIB, description="of one DICOM instance that arrives by itself")
     reserve_bytes: int = Field(512 * MIB, description="images are turned away while less than this is free")
     rules_file: Path | None = Field(None, description="TOML with the routing rules; default: every MR image is wanted")
@@ -188,7 +200,7 @@ class Settings(BaseSettings):
     def _split_as_path(cls, value: object) -> object:
         return tuple(Path(part) for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
 
-    @field_validator("dicom_allowed", mode="before")
+    @field_validator("dicom_allowed", "hl7_allowed", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

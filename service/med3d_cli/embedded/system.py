@@ -20,7 +20,7 @@ DICOM_PORT = 11112
 
 # Work is drained while the API and the broker still answer. The seconds add up to less than ten.
 STOP_ORDER: tuple[StopGroup, ...] = (
-    (("listener", "worker", "courier", "scheduler", "deliverer", "fetcher"), 4.5),
+    (("listener", "worker", "courier", "scheduler", "deliverer", "fetcher", "hl7"), 4.5),
     (("api",), 2.5),
     (("broker",), 1.5),
 )
@@ -72,8 +72,9 @@ def environment(data_dir: DataDir, port: int, dicom_port: int, broker_socket: Pa
 def process_specs(data_dir: DataDir, settings: dict[str, str], broker_socket: Path) -> list[ChildSpec]:
     """Broker, API, listener, courier, scheduler, deliverer and one worker, in the order in which they are started.
 
-    And a fetcher where there are peers to fetch from.
+    And a fetcher where there are peers to fetch from, and what takes ADT messages where its port is set.
     """
+    hl7 = ChildSpec("hl7", python("med3d_service", "hl7"), settings)
     fetcher = ChildSpec("fetcher", python("med3d_service", "fetcher"), settings)
     return [
         ChildSpec("broker", broker_command(data_dir.broker, broker_socket), settings),
@@ -83,6 +84,7 @@ def process_specs(data_dir: DataDir, settings: dict[str, str], broker_socket: Pa
         ChildSpec("scheduler", python("med3d_service", "scheduler"), settings),
         ChildSpec("deliverer", python("med3d_service", "deliverer"), settings),
         *([fetcher] if settings.get("MED3D_PEERS_FILE") else []),
+        *([hl7] if settings.get("MED3D_HL7_PORT") else []),
         ChildSpec("worker", python("med3d_cli", "worker"), settings, HOPELESS),
     ]
 

@@ -120,6 +120,13 @@ def run_listener(settings: Settings) -> None:
     run(settings)
 
 
+def run_hl7(settings: Settings) -> None:
+    """Take corrections of patients by HL7 v2 ADT messages."""
+    from med3d_service.processes.hl7 import run
+
+    run(settings)
+
+
 def run_courier(settings: Settings) -> None:
     """Write de-identified working copies of the studies that have none."""
     from med3d_service.processes.courier import run

@@ -39,6 +39,13 @@ def prepared_for(
     return found
 
 
+def prepared_again(run: RunRow) -> dict[str, Any] | None:
+    """What another run of the same bundle and series can begin with; None where there is no tensor (any more)."""
+    if run.preprocessed is None or run.tensor_removed_at is not None:
+        return None
+    return _columns(run, Preprocessed.model_validate(run.preprocessed))
+
+
 def _columns(run: RunRow, known: Preprocessed) -> dict[str, Any]:
     # The seconds that it took are the earlier run's, and no part of this one's.
     provenance = known.findings.provenance.model_copy(update={"timings_s": {}})

@@ -24,7 +24,7 @@ def supersede(session: Session, study_id: str, successor: RunRow) -> None:
         )
         .with_for_update()
     )
-    _replace(session, session.scalars(current).all(), successor)
+    _replace(session, session.scalars(current).all(), successor.id)
 
 
 def withdraw(session: Session, study_id: str, successor: RunRow) -> None:
@@ -34,7 +34,7 @@ def withdraw(session: Session, study_id: str, successor: RunRow) -> None:
         .where(RunRow.study_id == study_id, RunRow.superseded_by.is_(None), RunRow.id != successor.id)
         .with_for_update()
     )
-    _replace(session, session.scalars(current).all(), successor)
+    _replace(session, session.scalars(current).all(), successor.id)
     session.execute(
         update(RunRow)
         .where(RunRow.study_id == study_id, RunRow.id != successor.id, RunRow.withdrawn_at.is_(None))
@@ -43,7 +43,14 @@ def withdraw(session: Session, study_id: str, successor: RunRow) -> None:
     )
 
 
-def _replace(session: Session, runs: Sequence[RunRow], successor: RunRow) -> None:
+def withdraw_run(session: Session, run: RunRow, successor_id: str | None) -> None:
+    """Let nothing of ``run`` go out any more; a run by the id ``successor_id``, which follows, stands for it."""
+    _replace(session, [run], successor_id)
+    run.withdrawn_at = now_of(session)
+    session.flush()
+
+
+def _replace(session: Session, runs: Sequence[RunRow], successor_id: str | None) -> None:
     open_still = [run for run in runs if not RunStatus(run.status).is_terminal]
     in_work = {run.id: run.attempt for run in open_still if run.status in IN_WORK.values()}
     attempts = attempts_of(session, in_work) if in_work else {}
@@ -51,5 +58,5 @@ def _replace(session: Session, runs: Sequence[RunRow], successor: RunRow) -> Non
     make_moves(session, [Move(run, RunStatus.CANCELLED, code="superseded") for run in open_still], now)
     end_attempts(session, [(attempt, AttemptEnding.SUPERSEDED) for attempt in attempts.values()], now)
     for run in runs:
-        run.superseded_by = successor.id
+        run.superseded_by = successor_id
     session.flush()

@@ -57,15 +57,14 @@ class IdentifierVault:
         )
         return {row.study_id: self.opened(row) for row in rows}
 
-    def retire(self, session: Session, study_id: str, kept: Collection[str] = ("subject",)) -> None:
+    def retire(self, session: Session, study_id: str, kinds: Collection[str] | None = None) -> None:
         """Keep a study's identifiers as former ones: encrypted, not found, and not read as what they were.
 
-        kept: those that stay, for they are not the images'.
+        kinds: those that do; by itself all that the images say, and not what a person calls the subject.
         """
+        which = IdentifierRow.kind.in_(kinds) if kinds is not None else IdentifierRow.kind != "subject"
         rows = select(IdentifierRow).where(
-            IdentifierRow.study_id == study_id,
-            IdentifierRow.kind.not_in(kept),
-            IdentifierRow.kind.not_like(f"{FORMER}%"),
+            IdentifierRow.study_id == study_id, which, IdentifierRow.kind.not_like(f"{FORMER}%")
         )
         for row in session.scalars(rows).all():
             text, nonce = self.opened(row), os.urandom(NONCE_BYTES)

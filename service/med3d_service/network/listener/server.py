@@ -52,12 +52,15 @@ def allow_list(settings: Settings) -> AllowList:
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """TLS as BCP 195 wants it, with certificates of the clients; None where none is set. Raises ListenerError."""
-    files = (settings.dicom_tls_cert, settings.dicom_tls_key, settings.dicom_tls_client_ca)
-    if not any(files):
+    return server_tls("dicom_tls", settings.dicom_tls_cert, settings.dicom_tls_key, settings.dicom_tls_client_ca)
+
+
+def server_tls(names: str, certificate: Path | None, key: Path | None, authority: Path | None) -> ssl.SSLContext | None:
+    """TLS that wants a certificate of who calls; ``names`` is what the settings' names begin with."""
+    if certificate is None and key is None and authority is None:
         return None
-    if not all(files):
-        raise ListenerError("TLS needs all of dicom_tls_cert, dicom_tls_key and dicom_tls_client_ca")
-    certificate, key, authority = (Path(str(file)) for file in files)
+    if certificate is None or key is None or authority is None:
+        raise ListenerError(f"TLS needs all of {names}_cert, {names}_key and {names}_client_ca")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED

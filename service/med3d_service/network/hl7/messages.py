@@ -1,0 +1,215 @@
+"""ADT messages as far as they correct a patient: A08 (update), A40 (merge) and A47 (another identifier)."""
+
+import re
+from dataclasses import dataclass
+
+from hl7apy.core import Segment
+from hl7apy.exceptions import HL7apyException
+from hl7apy.parser import parse_segments
+
+from med3d_service.studies.patient_updates import KnownAs, PatientUpdate
+
+UPDATE, MERGE, OTHER_ID = "A08", "A40", "A47"
+EVENTS = frozenset({UPDATE, MERGE, OTHER_ID})
+READ = frozenset({"PID", "MRG"})
+"""Nothing else of a message is looked at, so that its length costs nothing."""
+VERSION = "2.5"
+"""By which the fields are read; PID and MRG are the same in all versions from 2.3.1 on."""
+ENCODINGS = {
+    "": "ascii",
+    "ASCII": "ascii",
+    "8859/1": "latin-1",
+    "8859/2": "iso8859_2",
+    "8859/5": "iso8859_5",
+    "8859/7": "iso8859_7",
+    "8859/9": "iso8859_9",
+    "8859/15": "iso8859_15",
+    "UNICODE": "utf-8",
+    "UNICODE UTF-8": "utf-8",
+}
+"""MSH-18 (table 0211)."""
+NULL = '""'
+_SEPARATORS = re.compile(r"MSH([^A-Za-z0-9\r\n\s])([^A-Za-z0-9\r\n\s]{4,5})\1")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+ACCEPTED, ERROR, REJECTED = "AA", "AE", "AR"
+SEQUENCE, MISSING, DATA_TYPE, TYPE_UNKNOWN, EVENT_UNKNOWN, INTERNAL = "100", "101", "102", "200", "201", "207"
+"""Message error conditions (table 0357)."""
+
+
+class MessageRefused(Exception):  # noqa: N818 - a finding about the message
+    """A message that is not taken. ``acknowledgment`` is AE or AR, ``condition`` of table 0357; nothing is quoted."""
+
+    def __init__(self, acknowledgment: str, condition: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.acknowledgment, self.condition, self.sentence = acknowledgment, condition, sentence
+
+
+@dataclass(frozen=True)
+class Header:
+    """What MSH says, as far as an answer or a decision depends on it."""
+
+    separator: str
+    encoding_characters: str
+    sender: str
+    sender_facility: str
+    receiver: str
+    receiver_facility: str
+    message_type: str
+    event: str
+    control_id: str
+    processing_id: str
+    version: str
+    character_set: str
+
+
+def read_header(message: bytes) -> Header:
+    """Read MSH. Raises MessageRefused where there is none."""
+    first = message.split(b"\r", 1)[0].decode("latin-1").strip("\n")
+    found = _SEPARATORS.match(first)
+    if found is None:
+        raise MessageRefused(REJECTED, SEQUENCE, "The message does not begin with an MSH segment.")
+    separator, characters = found[1], found[2]
+    fields = first.split(separator)
+    fields += [""] * (19 - len(fields))
+    kind = [*fields[8].split(characters[0]), "", ""]
+    return Header(
+        separator=separator,
+        encoding_characters=characters,
+        sender=fields[2],
+        sender_facility=fields[3],
+        receiver=fields[4],
+        receiver_facility=fields[5],
+        message_type=kind[0],
+        event=kind[1],
+        control_id=fields[9][:199],
+        processing_id=fields[10],
+        version=fields[11].split(characters[0])[0],
+        character_set=fields[17].split(characters[1])[0].strip().upper(),
+    )
+
+
+def read_updates(header: Header, message: bytes) -> tuple[PatientUpdate, ...]:
+    """The corrections that a message makes, one for each patient. Raises MessageRefused."""
+    if header.message_type != "ADT":
+        raise MessageRefused(REJECTED, TYPE_UNKNOWN, "Only ADT messages are taken here.")
+    if header.event not in EVENTS:
+        raise MessageRefused(REJECTED, EVENT_UNKNOWN, "Of ADT only A08, A40 and A47 are taken here.")
+    if not header.control_id:
+        raise MessageRefused(ERROR, MISSING, "MSH-10, the message control id, is missing.")
+    segments = _segments(header, message)
+    updates = tuple(_update(header, group) for group in _groups(segments))
+    if not updates:
+        raise MessageRefused(ERROR, SEQUENCE, "The message has no PID segment.")
+    return updates
+
+
+def _segments(header: Header, message: bytes) -> list[Segment]:
+    codec = ENCODINGS.get(header.character_set)
+    if codec is None:
+        raise MessageRefused(ERROR, DATA_TYPE, "The character set of MSH-18 is not read; send UNICODE UTF-8.")
+    try:
+        text = message.decode(codec)
+    except UnicodeDecodeError as error:
+        raise MessageRefused(ERROR, DATA_TYPE, "The text is not in the character set that MSH-18 names.") from error
+    lines = [line for line in re.split(r"[\r\n]+", text) if line[:3] in READ]
+    try:
+        return list(parse_segments("\r".join(lines), VERSION, _characters(header))) if lines else []
+    except HL7apyException as error:
+        raise MessageRefused(ERROR, DATA_TYPE, "A PID or MRG segment cannot be read.") from error
+
+
+def _characters(header: Header) -> dict[str, str]:
+    component, repetition, escape, subcomponent = list(header.encoding_characters)[:4]
+    return {
+        "GROUP": "\r",
+        "SEGMENT": "\r",
+        "FIELD": header.separator,
+        "COMPONENT": component,
+        "REPETITION": repetition,
+        "ESCAPE": escape,
+        "SUBCOMPONENT": subcomponent,
+    }
+
+
+def _groups(segments: list[Segment]) -> list[list[Segment]]:
+    """Each PID with what follows it, for a merge message may hold several patients."""
+    groups: list[list[Segment]] = []
+    for segment in segments:
+        if segment.name == "PID":
+            groups.append([segment])
+        elif groups:
+            groups[-1].append(segment)
+        else:
+            raise MessageRefused(ERROR, SEQUENCE, "An MRG segment stands before any PID segment.")
+    return groups
+
+
+def _update(header: Header, group: list[Segment]) -> PatientUpdate:
+    pid, merged = group[0], [one for one in group[1:] if one.name == "MRG"]
+    reader = _Reader(header)
+    ids = reader.ids(pid, "pid_3")
+    if not ids:
+        raise MessageRefused(ERROR, MISSING, "PID-3, the patient's identifiers, is missing.")
+    prior = tuple(known for one in merged for known in reader.ids(one, "mrg_1"))
+    if header.event != UPDATE and not prior:
+        raise MessageRefused(ERROR, MISSING, "MRG-1, the prior identifiers, is missing.")
+    return PatientUpdate(
+        sought=ids if header.event == UPDATE else prior,
+        becomes=() if header.event == UPDATE else ids,
+        name=reader.name(pid),
+        birth_date=reader.date(pid),
+        sex=reader.sex(pid),
+    )
+
+
+class _Reader:
+    """Reads fields as DICOM would have them; None for what the message leaves as it is."""
+
+    def __init__(self, header: Header) -> None:
+        self._characters, self._separator = header.encoding_characters, header.separator
+
+    def ids(self, segment: Segment, field: str) -> tuple[KnownAs, ...]:
+        found = (self._components(one.to_er7()) for one in getattr(segment, field))
+        known = (KnownAs(parts[0].strip(), self._namespace(parts)) for parts in found)
+        return tuple(one for one in known if one.patient_id not in {"", NULL})
+
+    def name(self, pid: Segment) -> str | None:
+        """XPN to PN: prefix and suffix change places (PS3.5 6.2, HL7 2A.89)."""
+        first = self._first(pid, "pid_5")
+        if first in {"", NULL}:
+            return None if not first else ""
+        family, given, middle, suffix, prefix = (self._components(first) + [""] * 5)[:5]
+        family = family.split(self._characters[3])[0]
+        parts = [_plain(part) for part in (family, given, middle, prefix, suffix)]
+        return "^".join(parts).rstrip("^")
+
+    def date(self, pid: Segment) -> str | None:
+        first = self._first(pid, "pid_7")
+        if first == NULL:
+            return ""
+        return first[:8] if re.fullmatch(r"[0-9]{8}.*", first) else None  # a year alone is no date of birth
+
+    def sex(self, pid: Segment) -> str | None:
+        first = self._first(pid, "pid_8")
+        return "" if first == NULL else first if first in {"F", "M"} else None
+
+    def _namespace(self, parts: list[str]) -> str:
+        return _plain(parts[3].split(self._characters[3])[0]) if len(parts) > 3 else ""
+
+    @staticmethod
+    def _first(segment: Segment, field: str) -> str:
+        repetitions = list(getattr(segment, field))
+        return str(repetitions[0].to_er7()).strip() if repetitions else ""
+
+    def _components(self, field: str) -> list[str]:
+        """The components, their escapes resolved."""
+        separator, repetition, escape, subcomponent = list(self._characters)[:4]
+        words = {"F": self._separator, "S": separator, "T": subcomponent, "R": repetition, "E": escape}
+        pattern = re.compile(re.escape(escape) + "([FSTRE])" + re.escape(escape))
+        return [pattern.sub(lambda found: words[found[1]], part) for part in field.split(separator)]
+
+
+def _plain(text: str) -> str:
+    """Text that fits into a component of a DICOM name."""
+    return _CONTROL.sub("", text).replace("^", " ").replace("=", " ").replace("\\", " ").strip()

@@ -1,0 +1,143 @@
+"""The MLLP server: few connections, from allowed senders, each with a thread; every message gets its acknowledgment."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from med3d_service.logs import Tally
+from med3d_service.network.hl7.acknowledging import acknowledge, not_hl7
+from med3d_service.network.hl7.frames import FrameError, Frames
+from med3d_service.network.hl7.messages import (
+    ERROR,
+    INTERNAL,
+    REJECTED,
+    Header,
+    MessageRefused,
+    read_header,
+    read_updates,
+)
+from med3d_service.network.listener.admission import AllowList, Caller
+from med3d_service.network.listener.server import ListenerError, server_tls
+from med3d_service.settings import Settings
+from med3d_service.studies.patient_updates import PatientUpdate
+
+log = structlog.get_logger()
+MESSAGE_S = 10.0
+"""So long a message may take from its first byte to its last."""
+BACKLOG = 16
+STOP_S = 1.0
+
+Apply = Callable[[Sequence[PatientUpdate], str, str], int]
+"""Corrects the studies of these patients, for a sender at an address; how many studies were corrected."""
+
+
+class Hl7Server:
+    """A listening socket and its connections."""
+
+    def __init__(self, settings: Settings, apply: Apply) -> None:
+        if settings.hl7_port is None:
+            raise ListenerError("hl7_port is not set: no ADT messages are taken")
+        self._settings, self._apply = settings, apply
+        self._allowed = AllowList([Caller.parse(text) for text in settings.hl7_allowed])
+        self._tls = server_tls("hl7_tls", settings.hl7_tls_cert, settings.hl7_tls_key, settings.hl7_tls_client_ca)
+        family = socket.AF_INET6 if ":" in settings.hl7_host else socket.AF_INET
+        self._socket = socket.create_server((settings.hl7_host, settings.hl7_port), family=family, backlog=BACKLOG)
+        self._lock = threading.Lock()
+        self._open: dict[threading.Thread, socket.socket] = {}
+        self._refused = Tally("hl7_connections_rejected")
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._socket.getsockname()[1])
+
+    def accept(self, timeout_s: float) -> None:
+        """Take one connection, if one comes in time."""
+        self._socket.settimeout(timeout_s)
+        try:
+            connection, address = self._socket.accept()
+        except OSError:  # nobody came
+            return
+        because = self._hindrance(str(address[0]))
+        if because is not None:
+            self._refused.count(because)
+            connection.close()
+            return
+        thread = threading.Thread(target=self._serve, args=(connection, str(address[0])), name="hl7", daemon=True)
+        with self._lock:
+            self._open[thread] = connection
+        thread.start()
+
+    def close(self) -> None:
+        """Stop listening; a message in hand is still answered."""
+        self._socket.close()
+        with self._lock:
+            left = dict(self._open)
+        for connection in left.values():
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+        for thread in left:
+            thread.join(STOP_S)
+
+    def _hindrance(self, address: str) -> str | None:
+        if not self._allowed.admits_address(address):
+            return "address_unknown"
+        with self._lock:
+            return None if len(self._open) < self._settings.hl7_connections else "local_limit"
+
+    def _serve(self, connection: socket.socket, address: str) -> None:
+        ended, messages = "closed", 0
+        try:
+            connection.settimeout(MESSAGE_S)
+            channel = connection if self._tls is None else self._secured(connection)
+            frames = Frames(channel, self._settings.hl7_message_bytes, MESSAGE_S)
+            while (message := frames.receive(self._settings.hl7_idle_s)) is not None:
+                messages += 1
+                frames.send(self._answer(message, address))
+        except FrameError as error:
+            ended = str(error)
+        except OSError as error:  # of the handshake, or the peer is gone
+            ended = "tls" if isinstance(error, ssl.SSLError) else "lost"
+        except Exception:  # the edge of this thread
+            log.exception("hl7_broke")
+            ended = "broke"
+        finally:
+            with self._lock:
+                self._open.pop(threading.current_thread(), None)
+            connection.close()
+        log.info("hl7_connection_ended", how=ended, messages=messages, address=address)
+
+    def _secured(self, connection: socket.socket) -> ssl.SSLSocket:
+        assert self._tls is not None
+        channel = self._tls.wrap_socket(connection, server_side=True)
+        with self._lock:
+            self._open[threading.current_thread()] = channel
+        return channel
+
+    def _answer(self, message: bytes, address: str) -> bytes:
+        try:
+            header = read_header(message)
+        except MessageRefused:
+            log.warning("hl7_message_refused", condition="no_header", address=address)
+            return not_hl7()
+        try:
+            studies = self._take(header, message, address)
+        except MessageRefused as refused:
+            log.warning("hl7_message_refused", condition=refused.condition, address=address)
+            return acknowledge(header, refused)
+        log.info("hl7_message_taken", event_type=header.event, studies=studies, address=address)
+        return acknowledge(header)
+
+    def _take(self, header: Header, message: bytes, address: str) -> int:
+        if not self._allowed.admits(header.sender, address):
+            raise MessageRefused(REJECTED, INTERNAL, "This sending application is not on the list of allowed senders.")
+        updates = read_updates(header, message)
+        try:
+            return self._apply(updates, header.sender, address)
+        except Exception as error:
+            log.exception("hl7_message_not_applied")  # the edge: the sender keeps it and sends it again
+            raise MessageRefused(ERROR, INTERNAL, "Something broke here. Send the message again.") from error

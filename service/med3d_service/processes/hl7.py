@@ -1,0 +1,41 @@
+"""The process that takes corrections of patients by HL7 v2 ADT messages; there is none where no port is set."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from med3d_service.logs import configure_logging
+from med3d_service.network.hl7.server import Apply, Hl7Server
+from med3d_service.processes.composition import Essentials
+from med3d_service.settings import Settings
+from med3d_service.stopping import StopSignal
+from med3d_service.studies.patient_updates import PatientUpdate, update_patients
+from med3d_service.trust.audit import Actor
+
+log = structlog.get_logger()
+ACCEPT_S = 0.2
+
+
+def run(settings: Settings) -> None:
+    """Take messages until SIGTERM or SIGINT. Raises ListenerError, OSError where the port is taken."""
+    configure_logging()
+    stop = StopSignal()
+    parts = Essentials.open(settings)
+    server = Hl7Server(settings, corrector(parts))
+    log.info("hl7_started", port=server.port, tls=settings.hl7_tls_cert is not None)
+    while not stop.is_set:
+        server.accept(ACCEPT_S)
+    server.close()
+    parts.close()
+    log.info("hl7_stopped")
+
+
+def corrector(parts: Essentials) -> Apply:
+    """Make what corrects the studies that a message means, in one transaction."""
+
+    def apply(updates: Sequence[PatientUpdate], sender: str, address: str) -> int:
+        with parts.database.write() as session:
+            actor = Actor("peer", sender, address=address)
+            return update_patients(session, parts.vault, parts.trail, parts.settings.site, updates, actor)
+
+    return apply
