@@ -252,7 +252,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "bundle_forged": (
         503,
         "The row of this model, or which one is the default, was changed past the service.",
-        "Tell the operator: the audit trail has the alert; a start with MED3D_DEFAULT_BUNDLE names the default anew.",
+        "Tell the operator: the audit trail has the alert; the next worker that carries the model writes its row anew.",
     ),
     "no_bundle": (503, "No model bundle is known yet.", "Try again when a worker has started."),
     "disk_full": (507, "The service has no room left.", "Try again later; the operator must make room."),

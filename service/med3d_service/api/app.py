@@ -12,6 +12,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from sqlalchemy.orm import Session
 from starlette.types import ASGIApp
 
 from med3d_service.api.door import Door, describe_bodies
@@ -45,7 +46,7 @@ from med3d_service.api.routes.headers import with_security_headers
 from med3d_service.api.routes.health import health_router
 from med3d_service.api.service import Service
 from med3d_service.problem_answers import render_problems
-from med3d_service.problems import AUTH_CODES, Problem, problems
+from med3d_service.problems import AUTH_CODES, Problem, ServiceError, problems
 from med3d_service.results.delivery.destinations import load_destinations
 from med3d_service.runs.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
 from med3d_service.runs.transitions import grant_grace
@@ -195,9 +196,19 @@ def _start(service: Service) -> None:
     with service.database.write() as session:
         register_bundles(session, [read_bundle_dir(path) for path in service.settings.bundle_dirs])
         if service.settings.default_bundle is not None:
-            make_default(session, find_bundle(session, service.settings.default_bundle))
+            _choose_default(session, service.settings.default_bundle)
         grant_grace(session, service.leases)
         session.merge(BeatRow(process="api", beat_at=db_now()))
+
+
+def _choose_default(session: Session, wanted: str) -> None:
+    """Make ``wanted`` the default. One whose row was forged is left until a worker says hello and names it."""
+    try:
+        make_default(session, find_bundle(session, wanted))
+    except ServiceError as error:
+        if error.code != "bundle_forged":
+            raise
+        log.error("default_bundle_forged")  # noqa: TRY400 - the alert says the rest
 
 
 def _beat(service: Service, stopped: threading.Event) -> None:

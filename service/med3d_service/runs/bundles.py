@@ -28,23 +28,43 @@ def read_bundle_dir(path: Path) -> BundleRef:
 
 
 def register_bundles(session: Session, refs: Iterable[BundleRef]) -> None:
-    """Add those that are new. The first one ever is the default until another is made so."""
-    known = set(session.scalars(select(BundleRow.digest)))
-    has_default = session.scalars(select(BundleRow.digest).where(BundleRow.is_default)).first() is not None
+    """Add those that are new. The first one ever is the default until another is made so.
+
+    A row that was changed past the service is told of, and written anew as who carries the bundle names it.
+    """
+    known = {row.digest: row for row in session.scalars(select(BundleRow))}
+    has_default = any(row.is_default for row in known.values())
+    chosen = _chosen_default(session)
     for ref in refs:
-        if ref.digest in known:
+        row = known.get(ref.digest)
+        if row is not None:
+            _renew_forged(session, row, ref, chosen)
             continue
+        is_default = not has_default if not chosen else ref.digest == chosen
         now = session.execute(select(db_now())).scalar_one()
-        session.add(
-            BundleRow(
-                digest=ref.digest, name=ref.name, version=ref.version, first_seen_at=now, is_default=not has_default
-            )
+        known[ref.digest] = BundleRow(
+            digest=ref.digest, name=ref.name, version=ref.version, first_seen_at=now, is_default=is_default
         )
+        session.add(known[ref.digest])
         session.flush()
-        if not has_default:
+        if is_default and not chosen:
             _note_default(session, ref.digest)
-        known.add(ref.digest)
-        has_default = True
+        has_default = has_default or is_default
+
+
+def _chosen_default(session: Session) -> str:
+    guard = guard_of(session)
+    return "" if guard is None else guard.counter.read().default_bundle
+
+
+def _renew_forged(session: Session, row: BundleRow, ref: BundleRef, chosen: str) -> None:
+    guard = guard_of(session)
+    if guard is None or guard.is_genuine(row):
+        return
+    row.name, row.version, row.preprocessing_digest = ref.name, ref.version, None
+    row.is_default = ref.digest == chosen
+    row.seal = guard.seal_of(row)
+    session.flush()
 
 
 def note_preprocessing(session: Session, digests: Mapping[str, str]) -> None:
@@ -87,7 +107,7 @@ def _required_genuine(session: Session, default: BundleRow) -> BundleRow:
     guard = guard_of(session)
     if guard is None:
         return default
-    chosen = guard.counter.read().default_bundle
+    chosen = _chosen_default(session)
     if guard.is_genuine(default) and chosen in {"", default.digest}:
         return default
     guard.note_forged("bundle", default.digest)

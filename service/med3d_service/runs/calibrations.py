@@ -57,8 +57,12 @@ def add_calibration(session: Session, upload: CalibrationUpload, owner: str) -> 
     header = _header(upload.file)
     digest = hashlib.sha256(upload.file).hexdigest()
     known = session.get(CalibrationRow, (digest, owner), with_for_update=True)
-    if known is not None and (known.withdrawn_at is not None or not _may_be_used(session, known)):
+    if known is not None and (known.withdrawn_at is not None or _was_withdrawn(session, known)):
         raise ServiceError("calibration_withdrawn")
+    if known is not None and not is_genuine(session, known):  # what comes now takes its place
+        session.delete(known)
+        session.flush()
+        known = None
     if known is not None:
         is_signed_anew = known.signature != upload.signature
         known.signature = upload.signature
@@ -144,12 +148,17 @@ def _named(row: CalibrationRow) -> str:
     return f"{row.digest}@{row.owner}"
 
 
+def _was_withdrawn(session: Session, row: CalibrationRow) -> bool:
+    guard = guard_of(session)
+    return guard is not None and _named(row) in guard.counter.read().withdrawn
+
+
 def _may_be_used(session: Session, row: CalibrationRow) -> bool:
     """Whether the service wrote the row so, and has not withdrawn it since."""
     guard = guard_of(session)
     if guard is None:
         return True
-    if _named(row) in guard.counter.read().withdrawn:
+    if _was_withdrawn(session, row):
         guard.note_forged("calibration", row.digest)
         return False
     return guard.is_genuine(row)

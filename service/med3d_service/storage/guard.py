@@ -83,9 +83,15 @@ class Guard:
         return history.deleted[0] if history.deleted else getattr(row, name)
 
     def _hmac(self, kind: str, values: list[Any]) -> str:
-        said = [hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else value for value in values]
-        text = json.dumps(["row", kind, *said], ensure_ascii=True, separators=(",", ":"))
+        text = json.dumps(["row", kind, *map(_said, values)], ensure_ascii=True, separators=(",", ":"))
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _said(value: Any) -> Any:
+    """A value as it is sealed: a whole number is one, whatever type the database gives it back in."""
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def guard_of(session: Session) -> Guard | None:

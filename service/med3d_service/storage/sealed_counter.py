@@ -111,6 +111,9 @@ class SealedCounter:
             file.write(f"{text}\n{self._seal(text)}\n")
             file.flush()
             os.fsync(file.fileno())
+            if self.exists and os.geteuid() == 0:  # root's command must not take the file from the service's user
+                before = self.path.stat()
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
         aside.replace(self.path)
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:

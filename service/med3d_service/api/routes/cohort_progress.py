@@ -27,7 +27,7 @@ BundleQuery = Annotated[str | None, Query(max_length=300, description="else the 
 @router.get(
     "/cohorts/{cohort}/progress",
     summary="How far a cohort is",
-    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", *AUTH_CODES)
+    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", "bundle_forged", *AUTH_CODES)
     | {
         200: {"description": "Counts, rate, time left", "content": {"application/json": {"example": examples.PROGRESS}}}
     },
@@ -43,7 +43,7 @@ def read_progress(
     "/cohorts/{cohort}/events",
     summary="Follow a cohort",
     response_class=EventSourceResponse,
-    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", *AUTH_CODES)
+    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", "bundle_forged", *AUTH_CODES)
     | {
         200: {
             "description": "Server-sent events: the progress each time that it has changed, until it is over",

@@ -32,7 +32,15 @@ BYTES = {"schema": {"type": "string", "format": "binary"}}
     "/cohorts/{cohort}/diff",
     summary="What another bundle says of a cohort",
     response_model=CohortDiff,
-    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", "nothing_to_compare", "no_parquet", *AUTH_CODES)
+    responses=problems(
+        "unknown_cohort",
+        "unknown_bundle",
+        "no_bundle",
+        "bundle_forged",
+        "nothing_to_compare",
+        "no_parquet",
+        *AUTH_CODES,
+    )
     | {
         200: {
             "description": "Shifts, agreement, accuracy, who changed, drift; as CSV or Parquet a row for each member",
@@ -69,7 +77,7 @@ def compare(
     "/cohorts/{cohort}/export",
     summary="A cohort as a table",
     response_class=Response,
-    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", "no_parquet", *AUTH_CODES)
+    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", "bundle_forged", "no_parquet", *AUTH_CODES)
     | {200: {"description": "A row for each answer (long) or member (wide)", "content": {CSV: TEXT, PARQUET: BYTES}}},
 )
 def export(

@@ -38,7 +38,13 @@ def _answers(description: str, status: int = 200) -> dict[int | str, dict[str, A
     status_code=202,
     summary="Work a cohort through",
     responses=problems(
-        "unknown_cohort", "unknown_bundle", "no_bundle", "reprocessing_under_way", "no_schedule", *AUTH_CODES
+        "unknown_cohort",
+        "unknown_bundle",
+        "no_bundle",
+        "bundle_forged",
+        "reprocessing_under_way",
+        "no_schedule",
+        *AUTH_CODES,
     )
     | _answers("It begins", 202),
 )

@@ -216,7 +216,9 @@ def read_study(study_id: str, service: ServiceParts, caller: Viewer) -> StudyVie
     "/studies/{study_id}/runs",
     status_code=202,
     summary="Run a study again",
-    responses=problems("unknown_study", "unknown_bundle", "no_bundle", "identity_corrected", *AUTH_CODES)
+    responses=problems(
+        "unknown_study", "unknown_bundle", "no_bundle", "bundle_forged", "identity_corrected", *AUTH_CODES
+    )
     | {
         200: {"model": Submitted} | _example(examples.SUBMITTED, "There is such a run: its ids"),
         202: _example(examples.SUBMITTED, "A new run waits"),

@@ -9,7 +9,7 @@ INTAKE_CODES = (
     "archive_truncated", "archive_unsupported", "archive_unsafe_path", "archive_unsafe_member", "archive_bomb",
     "too_many_files", "mixed_upload", "unknown_field", "invalid_age", "invalid_sex", "invalid_subject",
     "invalid_series", "unknown_priority", "unknown_bundle", "upload_too_large", "not_multipart", "no_bundle",
-    "disk_full", "identity_corrected",
+    "bundle_forged", "disk_full", "identity_corrected",
 )  # fmt: skip
 
 FORM: dict[str, Any] = {

@@ -54,7 +54,7 @@ def find_subject(
     "/subjects/{subject_id}/trajectory",
     summary="A subject over time",
     response_model=Trajectory,
-    responses=problems("unknown_subject", "unknown_bundle", "no_bundle", "not_answered", *AUTH_CODES)
+    responses=problems("unknown_subject", "unknown_bundle", "no_bundle", "bundle_forged", "not_answered", *AUTH_CODES)
     | {
         200: {
             "description": "Every visit's answer by one bundle, in the order of time; or a small chart of it",

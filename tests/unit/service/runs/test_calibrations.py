@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from med3d_contract.results import BundleRef
 from med3d_contract.work import PredictClaims
@@ -16,6 +16,7 @@ from med3d_pipeline.calibration.site_calibration import BundleName, SiteCalibrat
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.calibrations import FOR_WORKERS_ALONE, LEAST_HEADS, calibrations_for, stored_calibration
+from med3d_service.storage.database import Database
 from med3d_service.storage.tables import CalibrationRow
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.tables import AuditRow
@@ -98,6 +99,21 @@ def test_a_withdrawn_one_does_not_come_back_by_another_signature(api):
     digest = send(api, file_of()).json()["digest"]
     api.request("DELETE", f"/calibrations/{digest}", api.key(Role.OPERATOR))
     assert send(api, file_of(), signature=bytes(64)).json()["code"] == "calibration_withdrawn"
+
+
+def test_one_that_was_changed_past_the_service_is_used_again_once_it_is_sent_again(api):
+    content = file_of()
+    send(api, content)
+    past = Database(api.settings.database)
+    with past.write() as session:
+        session.execute(update(CalibrationRow).values(heads=1000))
+    past.close()
+    assert claimed(api).calibrations == ()
+    assert send(api, content).status_code == 201
+    runs = [SimpleNamespace(id="a", study_id="a", bundle_digest=BUNDLE.digest)]
+    with api.service.database.read() as session:
+        found, _ = calibrations_for(session, runs, {"a": SimpleNamespace(site="default")})
+    assert found == {"a": (hashlib.sha256(content).hexdigest(),)}
 
 
 def test_another_hospital_s_wrong_signature_does_not_stand_for_this_one_s(api):

@@ -176,6 +176,30 @@ def test_a_default_model_that_was_chosen_past_the_service_is_not_used(house):
         find_bundle(session, f"{OTHER.name}@{OTHER.version}")
 
 
+def test_a_forged_model_is_written_anew_by_the_next_worker_that_carries_it(house):
+    with house.database.write() as session:
+        register_bundles(session, [BUNDLE, OTHER])
+    house.execute("UPDATE bundles SET name = 'evil', is_default = (digest = :digest)", digest=OTHER.digest)
+    with house.database.write() as session:
+        register_bundles(session, [OTHER, BUNDLE])
+    with house.database.read() as session:
+        assert find_bundle(session, None).digest == BUNDLE.digest
+        assert find_bundle(session, OTHER.digest).name == OTHER.name
+    assert {kind for kind, _ in house.alerts()} == {"bundle"}
+
+
+def test_rows_of_models_that_were_deleted_choose_no_other_default(house):
+    with house.database.write() as session:
+        register_bundles(session, [BUNDLE])
+    house.execute("DELETE FROM bundles")
+    with house.database.write() as session:
+        register_bundles(session, [OTHER])
+        with pytest.raises(ServiceError, match="no_bundle"):
+            find_bundle(session, None)
+        register_bundles(session, [BUNDLE])
+        assert find_bundle(session, None).digest == BUNDLE.digest
+
+
 def test_an_earlier_default_model_that_is_put_back_is_not_used(house):
     with house.database.write() as session:
         register_bundles(session, [BUNDLE, OTHER])
