@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from med3d_cli.bids.arguments import BidsAppCommand
+from med3d_cli.bids.command import bids
 from med3d_cli.capacity.command import capacity
 from med3d_cli.cohort.commands import cohort_commands
 from med3d_cli.embedded.demo import demo
@@ -45,6 +47,7 @@ def make_app() -> typer.Typer:
     plain = (serve, submit, runs, show, requeue, analyse, calibrate, watch, worker, demo)
     for command in (*plain, ledger, backup, restore, replay, retention, capacity):
         app.command()(command)
+    app.command(cls=BidsAppCommand)(bids)
     app.command(name="sign-in")(sign_in)
     app.add_typer(audit_commands(), name="audit")
     app.add_typer(bundle_commands(), name="bundle")

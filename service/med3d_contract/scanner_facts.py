@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,10 +49,15 @@ def sidecar_facts(image: Path) -> ScannerFacts:
         return NOTHING_SAID
     if not isinstance(said, dict):
         return NOTHING_SAID
+    return scanner_facts_of(said)
+
+
+def scanner_facts_of(said: Mapping[str, Any]) -> ScannerFacts:
+    """Take the scanner's facts from what a BIDS sidecar holds."""
     return ScannerFacts(
-        _text(said.get("Manufacturer")),
-        _text(said.get("ManufacturersModelName")),
-        _number(said.get("MagneticFieldStrength")),
+        told_text(said.get("Manufacturer")),
+        told_text(said.get("ManufacturersModelName")),
+        told_number(said.get("MagneticFieldStrength")),
     )
 
 
@@ -64,10 +70,12 @@ def first_told(*sources: TellsScanner) -> ScannerFacts:
     )
 
 
-def _text(value: Any) -> str | None:
+def told_text(value: Any) -> str | None:
+    """Return a text that says something, else None."""
     return value.strip() or None if isinstance(value, str) else None
 
 
-def _number(value: Any) -> float | None:
+def told_number(value: Any) -> float | None:
+    """Return a positive number, else None."""
     known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
     return float(value) if known else None

@@ -47,3 +47,8 @@ class Reason:
 
     code: str
     sentence: str
+
+
+AFTER_CONTRAST_AGENT = Reason(
+    ReviewCode.CONTRAST_AGENT, "The scan was acquired after contrast agent; the model was made for scans without."
+)

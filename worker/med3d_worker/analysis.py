@@ -1,11 +1,12 @@
 """One input from files to answer in this process: what `med3d analyse` does, with the worker's own steps."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from med3d_contract.ages import AgeReading, read_age
 from med3d_contract.archives import ArchiveRefused
+from med3d_contract.pictures import BrainPictures
 from med3d_contract.results import (
     Failure,
     Frozen,
@@ -20,11 +21,14 @@ from med3d_contract.results import (
 from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts, sidecar_path
 from med3d_contract.work import Subject
 from med3d_pipeline.reading.nifti import digest_file
-from med3d_pipeline.study.study import PatientAttributes
+from med3d_pipeline.reasons import AFTER_CONTRAST_AGENT
+from med3d_pipeline.study.study import Acquisition, PatientAttributes
 from med3d_worker.faults import failure_of
 from med3d_worker.head_prediction import HeadPrediction, HeadToPredict
 from med3d_worker.loaded_model import LoadedModel
+from med3d_worker.pictures import PicturesInHand
 from med3d_worker.preparation import PreparedStudy, StudyPreparation, StudyRefused
+from med3d_worker.review_reasons import in_contract_terms
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.unpacking import unpacked
 
@@ -47,11 +51,16 @@ class Stated:
     """What is told beside the files: age at the scan in years, the site as the model's training manifest spelt it.
 
     series: the one to analyse, by its number, Series Instance UID or label, or by the name of its NIfTI file.
+    age: in place of age_years, as read from a table, with where it is from or why there is none. sex: where the headers
+    tell none. acquisition: what stands beside a NIfTI file of device and parameters, where its headers tell nothing.
     """
 
     age_years: float | None = None
     site: str | None = None
     series: str | None = None
+    age: AgeReading | None = None
+    sex: Sex | None = None
+    acquisition: Acquisition | None = None
 
 
 NOTHING_STATED = Stated()
@@ -59,19 +68,29 @@ NOTHING_STATED = Stated()
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """The report, and the images behind it where preprocessing came to an end."""
+    """The report, the images behind it where preprocessing came to an end, and pictures where they were asked for."""
 
     report: AnalysedInput
     prepared: PreparedStudy | None
+    pictures: BrainPictures | None = None
 
 
 class Analyser:
-    """Analyses inputs one by one; a refused or broken one is reported like the others."""
+    """Analyses inputs one by one; a refused or broken one is reported like the others.
 
-    def __init__(self, model: LoadedModel, *, allow_demonstration_heads: bool) -> None:
+    pictures: where those of each head go, None where nobody wants them.
+    """
+
+    def __init__(
+        self, model: LoadedModel, *, allow_demonstration_heads: bool, pictures: PicturesInHand | None = None
+    ) -> None:
+        self.model = model.reference
         self.sites = tuple(site.calibrated_for for site in model.calibrations)
         """The sites that the model is calibrated for here."""
-        self._prepare = StudyPreparation(model)
+        self.calibrations = tuple(site.calibration_digest or "" for site in model.calibrations)
+        """Their digests, in the same order."""
+        self._pictures = pictures
+        self._prepare = StudyPreparation(model, pictures=pictures)
         self._predict = HeadPrediction(model.predictor, allow_demonstration_heads)
 
     def __call__(
@@ -80,10 +99,14 @@ class Analyser:
         """Analyse ``path``: a file, an archive, or a folder with its sub-folders, as one study. Reports every fault."""
         clock = StageClock()
         prepared = None
+        if self._pictures is not None:
+            self._pictures.latest = None
         try:
             with unpacked(path) as paths:
                 prepared = self._prepare(paths, chosen=stated.series, clock=clock, on_stage=on_stage)
-                if self.sites:
+                if stated.acquisition is not None:
+                    prepared = _with_told(prepared, stated.acquisition)
+                elif self.sites:
                     prepared = _with_scanner(prepared, paths)
             on_stage("predicting")
             report = self._report(str(path), prepared, stated, clock)
@@ -101,11 +124,12 @@ class Analyser:
             )
         except Exception as error:  # noqa: BLE001 - the edge: the next input must not suffer
             report = AnalysedInput(input=str(path), status=RunStatus.FAILED, failure=failure_of(error))
-        return Analysis(report, prepared)
+        return Analysis(report, prepared, self._pictures.latest if self._pictures else None)
 
     def _report(self, name: str, prepared: PreparedStudy, stated: Stated, clock: StageClock) -> AnalysedInput:
-        found = age_at_scan(prepared.patient, stated.age_years)
-        subject = Subject(age=found.age, age_doubt=found.doubt, sex=_sex(prepared.patient), scan_site=stated.site)
+        found = stated.age or age_at_scan(prepared.patient, stated.age_years)
+        sex = _sex(prepared.patient) or stated.sex
+        subject = Subject(age=found.age, age_doubt=found.doubt, sex=sex, scan_site=stated.site)
         head = HeadToPredict(prepared.record, subject, prepared.acquisition, prepared.review_reasons)
         with clock.measure("predicting"):
             answer = self._predict([head])[0]
@@ -119,6 +143,15 @@ class Analyser:
             quality=prepared.findings.quality,
             provenance=prepared.findings.provenance.model_copy(update={"timings_s": clock.timings_s}),
         )
+
+
+def _with_told(prepared: PreparedStudy, told: Acquisition) -> PreparedStudy:
+    """Return it with what was told beside the files, where its headers tell nothing; contrast agent is for review."""
+    seen = prepared.acquisition
+    silent = {one.name: getattr(told, one.name) for one in fields(seen) if getattr(seen, one.name) is None}
+    agent = bool(silent.get("contrast_agent"))
+    reasons = (*prepared.review_reasons, *(in_contract_terms([AFTER_CONTRAST_AGENT]) if agent else ()))
+    return replace(prepared, acquisition=replace(seen, **silent), review_reasons=reasons)
 
 
 def _with_scanner(prepared: PreparedStudy, paths: Sequence[Path]) -> PreparedStudy:

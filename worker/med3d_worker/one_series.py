@@ -13,7 +13,7 @@ from med3d_pipeline.preprocessing.preprocess import Preprocessed
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.study.study import Acquisition, LoadedSeries, PatientAttributes, Study, load_series
 from med3d_worker.loaded_model import LoadedModel
-from med3d_worker.pictures import PictureStore
+from med3d_worker.pictures import KeepsPictures
 from med3d_worker.review_reasons import in_contract_terms
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache, TensorRecord, tensor_key
@@ -25,7 +25,7 @@ class Workbench:
 
     model: LoadedModel
     cache: TensorCache | None
-    picture_store: PictureStore | None
+    picture_store: KeepsPictures | None
     clock: StageClock
     on_stage: Callable[[str], None]
 
@@ -74,6 +74,8 @@ class OneSeries:
     def keep(self) -> None:
         """Store what was made, where there is a store: pictures first, so that a tensor in the cache has its own."""
         bench = self._bench
+        if bench.cache is None:
+            self.keep_pictures()
         if bench.cache is None or self.record is None or self.stored is not None:
             return
         with bench.stage("storing the tensor"):

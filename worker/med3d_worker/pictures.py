@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Protocol
 
 from PIL import Image
 from pydantic import ValidationError
@@ -39,6 +39,35 @@ def as_png(picture: OutlinePicture) -> BrainPicture:
         pixel_mm=picture.pixel_mm,
         png_base64=base64.b64encode(buffer.getvalue()).decode(),
     )
+
+
+class KeepsPictures(Protocol):
+    """Where the pictures of a head go."""
+
+    def find(self, tensor_key: str) -> PreprocessedObject | None:
+        """The pictures that were made with the tensor; None where they must be made."""
+        ...
+
+    def keep(self, tensor_key: str, pictures: tuple[OutlinePicture, ...]) -> PreprocessedObject:
+        """Keep the pictures of a head."""
+        ...
+
+
+class PicturesInHand:
+    """Holds the pictures of the head that was looked at last, for who has no store."""
+
+    def __init__(self) -> None:
+        self.latest: BrainPictures | None = None
+
+    def find(self, tensor_key: str) -> PreprocessedObject | None:  # noqa: ARG002 - the place of a store
+        """None: each head's are made."""
+        return None
+
+    def keep(self, tensor_key: str, pictures: tuple[OutlinePicture, ...]) -> PreprocessedObject:
+        """Hold them in place of those before."""
+        self.latest = BrainPictures(pictures=tuple(as_png(picture) for picture in pictures))
+        digest = hashlib.sha256(self.latest.model_dump_json().encode()).hexdigest()
+        return PreprocessedObject(key=_key(tensor_key), sha256=digest)
 
 
 class PictureStore:

@@ -21,7 +21,7 @@ from med3d_pipeline.study.study import (
 )
 from med3d_worker.loaded_model import LoadedModel
 from med3d_worker.one_series import OneSeries, Workbench
-from med3d_worker.pictures import PictureStore
+from med3d_worker.pictures import KeepsPictures
 from med3d_worker.review_reasons import in_contract_terms
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache, TensorRecord
@@ -66,7 +66,7 @@ class StudyPreparation:
     """Read, select, load, preprocess, judge. With a cache, a head that was preprocessed before is only judged again."""
 
     def __init__(
-        self, model: LoadedModel, cache: TensorCache | None = None, pictures: PictureStore | None = None
+        self, model: LoadedModel, cache: TensorCache | None = None, pictures: KeepsPictures | None = None
     ) -> None:
         self._model = model
         self._cache = cache

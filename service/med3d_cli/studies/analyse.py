@@ -80,24 +80,31 @@ def analyse(
     raise typer.Exit(exit_code(counts))
 
 
-def open_analyser(bundle: Path | None, calibration: Path | None = None) -> "Analyser":
-    """The shipped model or the one in ``bundle``, verified, with ``calibration``. Raises CommandError."""
+def open_analyser(
+    bundle: Path | None, calibration: Path | None = None, *, pictures: bool = False, threads: int | None = None
+) -> "Analyser":
+    """The shipped model or the one in ``bundle``, verified, with ``calibration``. Raises CommandError.
+
+    pictures: each analysis comes with those of its head. threads: in place of what is set.
+    """
     with extra("worker"):
         require_onnx_runtime()
         from med3d_pipeline.errors import PipelineError
         from med3d_worker.analysis import Analyser
         from med3d_worker.loaded_model import load_model
         from med3d_worker.logs import configure_logs
+        from med3d_worker.pictures import PicturesInHand
         from med3d_worker.settings import BundleSettings
     configure_logs("WARNING")
-    paths = {"bundle": bundle, "calibration": calibration}
-    stated: dict[str, Any] = {name: path for name, path in paths.items() if path is not None}
+    given = {"bundle": bundle, "calibration": calibration, "threads": threads}
+    stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     settings = BundleSettings(**stated)
     try:
         model = load_model(settings, prove=False)
     except (PipelineError, ValueError, OSError) as error:
         raise CommandError(str(error)) from error
-    return Analyser(model, allow_demonstration_heads=settings.allow_demonstration_heads)
+    allowed = settings.allow_demonstration_heads
+    return Analyser(model, allow_demonstration_heads=allowed, pictures=PicturesInHand() if pictures else None)
 
 
 def _analyse_all(

@@ -12,7 +12,7 @@ from med3d_pipeline.reading.nifti import NiftiFile
 from med3d_pipeline.reading.refusals import Fault, first_fault
 from med3d_pipeline.reading.series_identity import image_fault, sequence_identity
 from med3d_pipeline.reading.stack_geometry import StackGeometry, assemble_stack
-from med3d_pipeline.reasons import Reason, ReviewCode
+from med3d_pipeline.reasons import AFTER_CONTRAST_AGENT, Reason, ReviewCode
 
 MAX_SPACING_MM = 3.0
 SPACING_ROUNDING_MM = 0.0005
@@ -165,10 +165,7 @@ def _weigh_circumstances(tally: _Tally, facts: SequenceFacts, stack: Sequence[Pl
         tally.note(4, "two- or three-dimensional acquisition is not stated")
     if facts.contrast_agent:
         tally.note(-20, "acquired after contrast agent")
-        tally.mark(
-            ReviewCode.CONTRAST_AGENT,
-            "The scan was acquired after contrast agent; the model was made for scans without.",
-        )
+        tally.mark(ReviewCode.CONTRAST_AGENT, AFTER_CONTRAST_AGENT.sentence)
     elif "contrast agent" in facts.description_hints:
         tally.note(-5, "the description hints at contrast agent (weak evidence)")
         tally.mark(

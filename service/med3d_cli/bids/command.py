@@ -1,0 +1,114 @@
+"""`med3d bids IN OUT participant`: a BIDS App."""
+
+from collections import Counter
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from med3d_cli.bids.arguments import labels
+from med3d_cli.errors import CommandError
+from med3d_cli.extras import extra
+from med3d_cli.studies.analyse import exit_code
+from med3d_contract.results import RunStatus
+
+if TYPE_CHECKING:
+    from med3d_cli.bids.dataset import Dataset
+    from med3d_cli.bids.scans import Outcome
+
+
+class Level(StrEnum):
+    """The levels of analysis."""
+
+    PARTICIPANT = "participant"
+
+
+def bids(
+    dataset: Annotated[Path, typer.Argument(metavar="IN", exists=True, file_okay=False, help="A BIDS dataset.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", file_okay=False, help="The derivative, such as IN/derivatives/med3d.")
+    ],
+    level: Annotated[Level, typer.Argument(help="Each scan by itself, or what all gave together.")],
+    participant_label: Annotated[
+        list[str] | None, typer.Option(help="Of these participants alone, with or without sub-.")
+    ] = None,
+    session_label: Annotated[list[str] | None, typer.Option(help="Of these sessions alone.")] = None,
+    n_procs: Annotated[int, typer.Option(min=1, max=256, help="Processes; each takes about 2 GB.")] = 1,
+    skip_bids_validation: Annotated[
+        bool, typer.Option("--skip-bids-validation", help="Do not look at IN by the rules of BIDS first.")
+    ] = False,
+    tensor: Annotated[
+        bool, typer.Option("--tensor", help="Write the head in template space (MNI152NLin2009aSym), too.")
+    ] = False,
+    bundle: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the model.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Site calibration (med3d calibrate); all scans are of its site."
+        ),
+    ] = None,
+) -> None:
+    """Analyse the T1-weighted heads (_T1w) of a BIDS dataset into a BIDS derivative.
+
+    A scan whose answer is there is not done again, unless its image, its tables or sidecars, the model or this program
+    changed; failures are. Leaves with 0 where every scan has a number, 3 where one was refused, 4 where one failed.
+    """
+    with extra("worker"):
+        from med3d_cli.bids.dataset import read_dataset
+        from med3d_cli.bids.derivative import begin_derivative
+        from med3d_cli.bids.processes import Model, answer_all
+        from med3d_cli.bids.scans import Order
+        from med3d_cli.bids.validation import require_valid
+    stderr = Console(stderr=True)
+    found = read_dataset(dataset, labels(participant_label), labels(session_label))
+    _tell_found(found, stderr)
+    if not skip_bids_validation and (unchecked := require_valid(found)):
+        stderr.print(unchecked, markup=False, highlight=False)
+    begin_derivative(out, dataset)
+    if level is Level.PARTICIPANT:
+        order = Order(dataset, out, with_tensor=tensor)
+        outcomes = answer_all(Model(bundle, calibration), found.scans, order, min(n_procs, len(found.scans) or 1))
+        counts = _follow(outcomes, len(found.scans), stderr)
+        raise typer.Exit(exit_code(counts))
+
+
+def _follow(outcomes: Iterable["Outcome"], scans: int, stderr: Console) -> Counter[RunStatus]:
+    """Print a line for each scan as it ends; count."""
+    counts: Counter[RunStatus] = Counter()
+    kept = 0
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        bar = progress.add_task("analysing", total=scans)
+        for outcome in outcomes:
+            typer.echo(_line(outcome))
+            counts[outcome.status] += 1
+            kept += outcome.kept
+            progress.advance(bar)
+    parts = [f"{counts[status]} {status.value}" for status in RunStatus if counts[status]]
+    again = f" ({kept} of them as they were)" if kept else ""
+    stderr.print(f"{scans} scans: {', '.join(parts) or 'none'}{again}", highlight=False)
+    return counts
+
+
+def _line(outcome: "Outcome") -> str:
+    if outcome.estimate_years is None:
+        return f"{outcome.scan}\t{outcome.status.value}\t{outcome.code or ''}"
+    return f"{outcome.scan}\t{outcome.status.value}\t{outcome.estimate_years:.1f} years"
+
+
+def _tell_found(found: "Dataset", stderr: Console) -> None:
+    """Say what is not analysed, and why: nothing is left out in silence."""
+    if not found.scans and not found.missing:
+        raise CommandError("no image has a name in _T1w")
+    if found.passed_over:
+        said = ", ".join(f"{count} {why}" for why, count in found.passed_over.items())
+        stderr.print(f"passed over: {said}", markup=False, highlight=False)
+    for one in found.missing:
+        where = "_".join(filter(None, (one.participant, one.session)))
+        stderr.print(f"missing: {one.name.stem if one.name else where}: {one.sentence}", markup=False, highlight=False)
+    for path in found.unreadable_sidecars:
+        stderr.print(f"ignored: {path.name} is no JSON object", markup=False, highlight=False, style="yellow")

@@ -1,0 +1,94 @@
+"""Whether a dataset keeps the rules: by the BIDS validator where it is installed, and those that reading relies on."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from med3d_cli.bids.ages import Row
+from med3d_cli.bids.dataset import MISPLACED, NO_BIDS_NAME, Dataset, read_table
+from med3d_cli.bids.derivative import DESCRIPTION
+from med3d_cli.errors import CommandError
+from med3d_contract.bids import PARTICIPANTS_TSV
+
+VALIDATORS = ("bids-validator-deno", "bids-validator")
+MOST_SHOWN = 5
+
+
+def require_valid(dataset: Dataset) -> str | None:
+    """Raise CommandError where ``dataset`` breaks rules; return what was not looked at, for want of the validator."""
+    validator = next((found for name in VALIDATORS if (found := shutil.which(name))), None)
+    broken = own_rules(dataset) or ([] if validator is None else _by_validator(validator, dataset.root))
+    if broken:
+        more = f"; and {len(broken) - MOST_SHOWN} more" if len(broken) > MOST_SHOWN else ""
+        raise CommandError(
+            f"{dataset.root} does not keep the rules of BIDS: {'; '.join(broken[:MOST_SHOWN])}{more}. "
+            "Mend it, or go on with --skip-bids-validation",
+            exit_code=2,
+        )
+    if validator is not None:
+        return None
+    return (
+        "the BIDS validator is not installed (pip install bids-validator-deno): the rules used here alone were checked"
+    )
+
+
+def own_rules(dataset: Dataset) -> list[str]:
+    """Return what is wrong by the rules that reading relies on."""
+    broken = [*_description_faults(dataset.root / DESCRIPTION), *_participants_faults(dataset.root)]
+    named = {why: dataset.passed_over.get(why, 0) for why in (NO_BIDS_NAME, MISPLACED)}
+    broken += [f"images with {why}: {count}" for why, count in named.items() if count]
+    return [*broken, *(f"{path.name} is no JSON object" for path in dataset.unreadable_sidecars)]
+
+
+def _description_faults(path: Path) -> list[str]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError:
+        return [f"there is no {path.name}"]
+    except ValueError:
+        return [f"{path.name} is no JSON"]
+    if not isinstance(said, Mapping):
+        return [f"{path.name} is no JSON object"]
+    return [f"{path.name} has no {key}" for key in ("Name", "BIDSVersion") if not isinstance(said.get(key), str)]
+
+
+def _participants_faults(root: Path) -> list[str]:
+    rows = read_table(root / PARTICIPANTS_TSV)
+    if rows and "participant_id" not in rows[0]:
+        return [f"{PARTICIPANTS_TSV} has no column participant_id"]
+    named = [_identity(row) for row in rows]
+    twice = len(named) - len(set(named))
+    return [f"{twice} rows of {PARTICIPANTS_TSV} are of a participant that has one already"] if twice else []
+
+
+def _identity(row: Row) -> tuple[str, str]:
+    return row["participant_id"], row.get("session_id", "")
+
+
+def _by_validator(validator: str, root: Path) -> list[str]:
+    # Headers of images are our own reader's business: it says more of each.
+    command = [validator, str(root), "--json", "--ignoreNiftiHeaders", "--ignoreWarnings"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - found on PATH by name
+    try:
+        issues = json.loads(done.stdout)["issues"]
+        return validator_errors(issues["issues"] if "issues" in issues else issues["errors"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(
+            f"{Path(validator).name} ended with status {done.returncode} and no report; "
+            "go on with --skip-bids-validation"
+        ) from error
+
+
+def validator_errors(issues: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return code and place of each error in a report of the validator, of release 1 or later."""
+    found = []
+    for issue in issues:
+        if issue.get("severity", "error") != "error":
+            continue
+        place = issue.get("location") or ""
+        code = issue.get("code") if isinstance(issue.get("code"), str) else issue.get("key")
+        found.append(f"{code} {place}".strip())
+    return found

@@ -1,0 +1,232 @@
+"""Which images of a BIDS dataset are taken, and what its tables and sidecars say of each."""
+
+import json
+
+import pytest
+
+from med3d_cli.bids.ages import VisitRows, read_sex, read_visit_age
+from med3d_cli.bids.arguments import labels, spelt_out
+from med3d_cli.bids.dataset import read_dataset
+from med3d_cli.bids.derivative import begin_derivative, files_of
+from med3d_cli.bids.names import parse_name
+from med3d_cli.bids.sidecars import acquisition_of
+from med3d_cli.bids.validation import own_rules, require_valid, validator_errors
+from med3d_cli.errors import CommandError
+from med3d_contract.results import Sex
+
+
+def lay_out(root, files):
+    """Write text, or JSON where it is a mapping, below ``root``."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return root
+
+
+def image(*words):
+    """The place of an image by its entities and suffix."""
+    folders = [word for word in words if word.startswith(("sub-", "ses-"))]
+    return "/".join([*folders, "anat", "_".join(words) + ".nii.gz"])
+
+
+def table(*rows):
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+DESCRIPTION = {"dataset_description.json": {"Name": "x", "BIDSVersion": "1.10.0"}}
+
+
+def test_t1w_images_alone_are_taken_with_all_entities_and_the_others_are_said(tmp_path):
+    taken = [
+        image("sub-1", "ses-a", "acq-mprage", "run-2", "T1w"), image("sub-1", "ses-a", "ce-gadolinium", "rec-norm", "T1w"),
+        image("sub-1", "ses-b", "echo-1", "part-mag", "T1w"),
+    ]  # fmt: skip
+    others = [
+        image("sub-1", "ses-a", "FLAIR"), image("sub-1", "ses-a", "UNIT1"), image("sub-1", "ses-a", "mod-T1w", "defacemask"),
+        image("sub-1", "ses-b", "part-phase", "T1w"), image("sub-1", "ses-b", "desc-preproc", "T1w"),
+        "sub-1/ses-b/anat/head_t1.nii.gz", "derivatives/x/" + image("sub-1", "T1w"), "sourcedata/" + image("sub-2", "T1w"),
+    ]  # fmt: skip
+    found = read_dataset(lay_out(tmp_path, dict.fromkeys([*taken, *others], "x")))
+    assert [scan.image.as_posix() for scan in found.scans] == taken
+    assert found.passed_over == {
+        "FLAIR": 1, "T1w that is no magnitude (part in its name)": 1, "UNIT1": 1, "defacemask": 1, "no name of BIDS": 1,
+        "processed T1w (space or desc in its name)": 1,
+    }  # fmt: skip
+    assert files_of(found.scans[0]).answer.as_posix() == (
+        "sub-1/ses-a/anat/sub-1_ses-a_acq-mprage_run-2_desc-med3d_brainage.json"
+    )
+    assert len({files_of(scan).answer for scan in found.scans}) == 3
+
+
+def test_nearer_sidecars_go_before_farther_ones_and_tell_scanner_and_parameters(tmp_path):
+    files = {
+        image("sub-1", "ses-a", "T1w"): "x",
+        "T1w.json": {"MagneticFieldStrength": 1.5, "Manufacturer": "Philips", "RepetitionTime": 9.9, "EchoTime": "n/a"},
+        "ses-a_T1w.json": {"MagneticFieldStrength": 3, "InversionTime": 0.9},
+        "ses-b_T1w.json": {"MagneticFieldStrength": 7}, "acq-x_T1w.json": {"FlipAngle": 90}, "FLAIR.json": {"EchoTime": 1},
+        "sub-1/ses-a/anat/sub-1_ses-a_T1w.json": {"RepetitionTime": 2.3, "FlipAngle": 8},
+        "sub-1/sub-1_T1w.json": "no JSON",
+    }  # fmt: skip
+    found = read_dataset(lay_out(tmp_path, files))
+    told = found.scans[0].acquisition
+    assert (told.field_strength_t, told.manufacturer, told.tr_ms, told.te_ms, told.ti_ms, told.flip_deg) == (
+        3, "Philips", 2300, None, 900, 8
+    )  # fmt: skip
+    assert [path.name for path in found.unreadable_sidecars] == ["sub-1_T1w.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "tesla", "agent"),
+    [
+        ("sub-1_T1w.nii", {"MagneticFieldStrength": 15000}, 1.5, None),
+        ("sub-1_ce-gd_T1w.nii", {}, None, True),
+        ("sub-1_T1w.nii", {"ContrastBolusIngredient": "GADOLINIUM"}, None, True),
+    ],
+)
+def test_gauss_is_tesla_and_contrast_agent_is_seen(name, said, tesla, agent):
+    told = acquisition_of(said, parse_name(name))
+    assert (told.field_strength_t, told.contrast_agent) == (tesla, agent)
+
+
+def age_of(*, participant=None, visit=None, session=None, scan=None, several=False, unit=""):
+    return read_visit_age(VisitRows(participant or {}, visit or {}, session or {}, scan or {}, several, unit))
+
+
+@pytest.mark.parametrize(
+    ("told", "years"),
+    [
+        ({"participant": {"age": "34.5"}}, 34.5),
+        ({"participant": {"age": "34,5"}}, 34.5),
+        ({"participant": {"Age": "408"}, "unit": "months"}, 34.0),
+        ({"participant": {"age": "34"}, "session": {"age": "36"}, "several": True}, 36),
+        ({"participant": {"age": "34"}, "session": {"age": "36"}, "scan": {"age": "36.2"}}, 36.2),
+        ({"participant": {"age": "34"}, "visit": {"age": "35"}, "several": True}, 35),
+        (
+            {"participant": {"birth_date": "1980-01-02"}, "scan": {"acq_time": "2010-01-02T10:00:00"}, "several": True},
+            30,
+        ),
+        (
+            {"participant": {"dob": "1980-01-02", "age": "29"}, "session": {"acq_time": "2010-01-02"}, "several": True},
+            30,
+        ),
+    ],
+)
+def test_the_age_is_the_one_nearest_to_the_scan(told, years):
+    assert age_of(**told).age.years == pytest.approx(years, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"participant": {"age": "89+"}}, "a bound (89+)"),
+        ({"participant": {"age": "> 89"}}, "a bound"),
+        ({"participant": {"age": "forty"}}, "no number"),
+        ({"participant": {"age": "1980"}}, "above 120 years"),
+        ({"participant": {"age": "40"}, "unit": "decades"}, "states a unit"),
+        ({"participant": {"age": "40"}, "several": True}, "several sessions"),
+        ({"participant": {"dob": "1980"}, "scan": {"acq_time": "noon"}}, "give no age"),
+    ],
+)
+def test_an_age_that_is_no_use_is_left_out_and_why_is_said(told, why):
+    reading = age_of(**told)
+    assert reading.age is None
+    assert reading.doubt.code == "age_unusable"
+    assert why in reading.doubt.sentence
+
+
+def test_an_age_that_is_not_written_is_no_doubt():
+    assert age_of(participant={"age": ""}, several=True).doubt is None
+
+
+@pytest.mark.parametrize(("text", "sex"), [("Male", Sex.M), ("f", Sex.F), ("O", None), ("", None)])
+def test_sex_is_read_in_the_spellings_of_bids(text, sex):
+    assert read_sex(text) is sex
+
+
+def test_the_tables_of_a_dataset_are_read_and_one_age_is_not_that_of_two_visits(tmp_path):
+    files = {
+        image("sub-1", "ses-a", "T1w"): "x", image("sub-1", "ses-b", "T1w"): "x", image("sub-2", "ses-a", "T1w"): "x",
+        "participants.tsv": table(("participant_id", "age", "sex"), ("sub-1", "40", "M"), ("2", "50", "O"), ("sub-3", "n/a", "F")),
+        "sub-1/sub-1_sessions.tsv": table(("session_id", "age"), ("ses-a", "41"), ("ses-b", "n/a")),
+        "sub-2/ses-a/sub-2_ses-a_scans.tsv": table(
+            ("filename", "acq_time"), ("anat/sub-2_ses-a_T1w.nii.gz", "n/a"), ("anat/sub-2_ses-a_run-2_T1w.nii.gz", "n/a")
+        ),
+    }  # fmt: skip
+    found = read_dataset(lay_out(tmp_path, files))
+    ages = [scan.age.age and scan.age.age.years for scan in found.scans]
+    assert ages == [41, None, 50]
+    assert "several sessions" in found.scans[1].age.doubt.sentence
+    assert [scan.sex for scan in found.scans] == [Sex.M, Sex.M, None]
+    assert [(one.participant, one.sentence.split(",")[0]) for one in found.missing] == [
+        ("sub-2", "sub-2_ses-a_scans.tsv lists the image"),
+        ("sub-3", "There is no image with a name in _T1w (participants.tsv lists the participant)."),
+    ]
+
+
+def test_content_that_was_not_fetched_is_missing_and_not_fatal(tmp_path):
+    lay_out(tmp_path, {image("sub-1", "T1w"): "x"})
+    (tmp_path / "sub-2" / "anat").mkdir(parents=True)
+    (tmp_path / image("sub-2", "T1w")).symlink_to(tmp_path / ".git" / "annex" / "SHA256E-s1")
+    found = read_dataset(tmp_path)
+    assert [scan.participant for scan in found.scans] == ["sub-1"]
+    assert ["DataLad" in one.sentence for one in found.missing] == [True]
+
+
+def test_participants_and_sessions_may_be_named_and_unknown_ones_stop_the_command(tmp_path):
+    lay_out(tmp_path, {image(sub, ses, "T1w"): "x" for sub in ("sub-1", "sub-2") for ses in ("ses-a", "ses-b")})
+    found = read_dataset(tmp_path, ["sub-1"], ["b"])
+    assert [scan.name.stem for scan in found.scans] == ["sub-1_ses-b_T1w"]
+    with pytest.raises(CommandError, match="names 3, which the dataset does not have"):
+        read_dataset(tmp_path, ["1", "3"])
+    with pytest.raises(CommandError, match="names no session"):
+        read_dataset(tmp_path, (), ["c"])
+
+
+def test_a_folder_that_is_no_dataset_is_told(tmp_path):
+    with pytest.raises(CommandError, match="no BIDS dataset"):
+        read_dataset(lay_out(tmp_path, {"head.nii.gz": "x"}))
+
+
+def test_labels_stand_behind_one_option_as_in_other_bids_apps():
+    typed = ["IN", "OUT", "participant", "--participant_label", "01", "02", "--n_procs", "2", "--session-label=1,2"]
+    assert list(spelt_out(typed)) == [
+        "IN", "OUT", "participant", "--participant-label", "01", "--participant-label", "02", "--n-procs", "2",
+        "--session-label=1,2",
+    ]  # fmt: skip
+    assert labels(["1,2", "3 4"]) == ["1", "2", "3", "4"]
+
+
+def test_what_breaks_the_rules_that_are_relied_on_is_said(tmp_path):
+    good = lay_out(tmp_path / "good", DESCRIPTION | {image("sub-1", "T1w"): "x"})
+    assert own_rules(read_dataset(good)) == []
+    bad = {
+        "dataset_description.json": {"Name": "x"}, image("sub-1", "T1w"): "x", "sub-1/anat/t1.nii.gz": "x",
+        "sub-1/anat/sub-2_T1w.nii": "x", "participants.tsv": table(("participant_id",), ("sub-1",), ("sub-1",)),
+    }  # fmt: skip
+    broken = own_rules(read_dataset(lay_out(tmp_path / "bad", bad)))
+    assert broken == [
+        "dataset_description.json has no BIDSVersion",
+        "1 rows of participants.tsv are of a participant that has one already",
+        "images with no name of BIDS: 1",
+        "images with a name of another participant or session than the folder's: 1",
+    ]
+    with pytest.raises(CommandError, match="--skip-bids-validation"):
+        require_valid(read_dataset(tmp_path / "bad"))
+
+
+def test_errors_of_both_kinds_of_validators_are_read():
+    new = {"code": "NOT_INCLUDED", "severity": "error", "location": "/x"}
+    old = {"code": 1, "key": "NOT_INCLUDED", "severity": "error"}
+    assert validator_errors([new, new | {"severity": "warning"}, old]) == ["NOT_INCLUDED /x", "NOT_INCLUDED"]
+
+
+def test_a_folder_of_others_is_not_written_to(tmp_path):
+    dataset = lay_out(tmp_path / "in", DESCRIPTION)
+    for foreign in (dataset, lay_out(tmp_path / "other", {"notes.txt": "x"}), lay_out(tmp_path / "d", DESCRIPTION)):
+        with pytest.raises(CommandError, match=r"OUT is IN|another dataset"):
+            begin_derivative(foreign, dataset)
+    begin_derivative(dataset / "derivatives" / "med3d", dataset)
+    begin_derivative(dataset / "derivatives" / "med3d", dataset)
+    said = json.loads((dataset / "derivatives" / "med3d" / "dataset_description.json").read_text())
+    assert (said["DatasetType"], said["DatasetLinks"]) == ("derivative", {"raw": "../.."})
