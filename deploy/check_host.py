@@ -34,7 +34,12 @@ def missing_for_test() -> list[str]:
     return [package for package, there in found.items() if not there]
 
 
-TARGETS = {"venv": missing_for_venv, "test": missing_for_test}
+def missing_for_pages() -> list[str]:
+    """The pages are tested in Debian's Chromium; none is downloaded."""
+    return [] if shutil.which("chromium") else ["chromium"]
+
+
+TARGETS = {"venv": missing_for_venv, "test": missing_for_test, "pages": missing_for_pages}
 
 
 def install(packages: list[str]) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
-BY_FOLDER = ("unit", "integration", "e2e", "bench")
+BY_FOLDER = ("unit", "integration", "e2e", "bench", "pages")
 
 # How long an example takes says how busy the machine is, nothing of the code; pytest-timeout watches for hangs.
 settings.register_profile("project", deadline=None)

@@ -83,14 +83,15 @@ class ResultsClient:
         """One run as it stands."""
         return RunView.model_validate_json(self._get(f"/runs/{run_id}").content)
 
-    def sign_in_link(self) -> str:
-        """A new address that signs one browser in with this client's key, once."""
+    def sign_in_link(self, to: str = "") -> str:
+        """A new address that signs one browser in with this client's key, once, and leads on ``to`` a page."""
         try:
             response = self._http.post("/sign-in-links")
         except httpx.TransportError as error:
             raise ApiUnavailable(f"{self._http.base_url} does not answer: {type(error).__name__}") from error
         raise_for_problem(response)
-        return str(self._http.base_url.join(response.json()["path"]))
+        address = self._http.base_url.join(response.json()["path"])
+        return str(address.copy_merge_params({"to": to}) if to else address)
 
     def requeue(self, run_id: str) -> RunView:
         """The new run in place of one that failed. Not repeated on a fault: the second call would find it done."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +29,7 @@ def demo(
         Path | None, typer.Option(exists=True, help="Your own folder or file. Default: an average head.")
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="Also save what is shown here, as SVG.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Print a link to its page, and stay until Ctrl-C.")] = False,
 ) -> None:
     """Start the whole service on a temporary folder, send one study, show the answer and stop."""
     from med3d_cli.studies.following import follow
@@ -50,12 +51,26 @@ def demo(
             run = follow(client, submitted.run_id, console)
             console.print(result_table(f"run {run.run_id}", run))
             client.close()
+            if keep:
+                _stay(url, data_dir, run.run_id, console)
             console.print("Stopping ...")
     console.print("Stopped; nothing is left. For a service that stays: med3d serve")
     if picture:
         picture.write_text(without_remote_fonts(console.export_svg(title="make demo")), encoding="utf-8")
     if run.result is None:
         raise typer.Exit(1)
+
+
+def _stay(url: str, data_dir: DataDir, run_id: str, console: Console) -> None:
+    """Print a link that opens the page of the run, and wait for Ctrl-C."""
+    from med3d_client.results import ResultsClient
+
+    client = ResultsClient(url, data_dir.clinical_key_file.read_text().strip())
+    console.print(f"Its page (the link works once): {client.sign_in_link(f'/ui/runs/{run_id}')}", highlight=False)
+    client.close()
+    console.print("It stays until Ctrl-C; then nothing is left.")
+    with suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 def without_remote_fonts(svg: str) -> str:

@@ -138,3 +138,14 @@ def test_server_sent_events_keep_ids_and_join_lines_and_skip_comments():
 
 def test_an_unfinished_event_is_not_given():
     assert list(server_sent_events(iter([f"data: {json.dumps('half')}"]))) == []
+
+
+def test_a_sign_in_link_leads_on_to_a_page():
+    def answer(request):
+        assert (request.method, request.url.path) == ("POST", "/sign-in-links")
+        return httpx.Response(201, json={"path": "/ui/enter?code=abc", "expires_at": "2026-01-05T10:00:00Z"})
+
+    client = ResultsClient("http://med3d:8000", "key", transport=httpx.MockTransport(answer))
+    assert client.sign_in_link() == "http://med3d:8000/ui/enter?code=abc"
+    assert client.sign_in_link("/ui/runs/1?x=2") == "http://med3d:8000/ui/enter?code=abc&to=%2Fui%2Fruns%2F1%3Fx%3D2"
+    client.close()

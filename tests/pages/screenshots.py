@@ -1,0 +1,94 @@
+"""Takes the pictures of the pages in docs/images: ``python -m pages.screenshots docs/images``. Average heads, no patient."""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import pydicom
+from PIL import Image
+
+from med3d_cli.embedded.demo_head import average_head, write_mr_series
+from med3d_client.results import StudyOptions
+from med3d_client.study_stream import open_study
+from pages.browsing import Hospital, Person, chromium, few_slices
+from rig.processes.embedded import write_small_head
+
+LARGEST_BYTES = 150_000
+WIDE, NARROW = (1280, 900), (400, 860)
+PEOPLE = (("S-0101", 31.0), ("S-0102", 58.5), ("S-0103", 36.0))
+
+
+def studies(folder):
+    """(folder, age, subject) of what is sent."""
+    for number, (subject, age) in enumerate(PEOPLE):
+        yield write_small_head(folder / subject, number), age, subject
+    yield few_slices(folder / "few"), 47.0, "S-0104"
+    whole = folder / "whole"
+    write_mr_series(average_head(), whole)
+    for path in whole.iterdir():  # as a scanner of the model's calibration would have it
+        dataset = pydicom.dcmread(path)
+        dataset.Manufacturer, dataset.MagneticFieldStrength = "Philips Medical Systems", "3"
+        dataset.save_as(path)
+    yield whole, 36.5, "S-0105"
+
+
+def send(hospital, folder):
+    """Send all of them, and wait; the ids of the runs by subject."""
+    runs = {}
+    for path, age, subject in studies(folder):
+        with open_study(path) as upload:
+            runs[subject] = hospital.service.client.submit(upload, StudyOptions(age_years=age, subject=subject)).run_id
+    for run_id in runs.values():
+        hospital.service.wait_for_end(run_id)
+    return runs
+
+
+def shots(runs):
+    """(name, path, size, colour scheme) of each picture."""
+    number, why_not = f"/ui/runs/{runs['S-0105']}", f"/ui/runs/{runs['S-0104']}"
+    return [
+        ("pages-today", "/ui/today", WIDE, "dark"),
+        ("pages-worklist", "/ui/worklist", WIDE, "dark"),
+        ("pages-worklist-light", "/ui/worklist", WIDE, "light"),
+        ("pages-worklist-narrow", "/ui/worklist", NARROW, "dark"),
+        ("pages-result", number, (1280, 1560), "dark"),
+        ("pages-result-narrow", number, NARROW, "light"),
+        ("pages-why-not", why_not, WIDE, "light"),
+        ("pages-review", "/ui/review", WIDE, "dark"),
+        ("pages-upload", "/ui/upload", WIDE, "light"),
+        ("pages-sign-in", "/ui/sign-in", (1280, 620), "dark"),
+    ]
+
+
+def smaller(png, largest_bytes=LARGEST_BYTES):
+    """The picture in as many colours as fit into the size. Raises ValueError where none does."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    for colours in (256, 128, 64, 32):
+        buffer = io.BytesIO()
+        image.quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        if buffer.tell() <= largest_bytes:
+            return buffer.getvalue()
+    raise ValueError("the picture is too large")
+
+
+def main(target):
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        hospital = Hospital(Path(folder))
+        try:
+            runs = send(hospital, Path(folder) / "studies")
+            hospital.service.client._http.post(
+                f"/runs/{runs['S-0101']}/verdicts", json={"verdict": "accepted", "reader": "Dr. A. Reader"}
+            ).raise_for_status()
+            for name, path, (width, height), scheme in shots(runs):
+                looks = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
+                person = Person(browser, hospital, **looks).enter(to=path)
+                person.page.wait_for_load_state("networkidle")
+                (target / f"{name}.png").write_bytes(smaller(person.page.screenshot()))
+                person.close()
+        finally:
+            hospital.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
