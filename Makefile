@@ -18,7 +18,7 @@ SEED ?= 1
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos field test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies states-page clean
+.PHONY: help demo chaos field test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies docs states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -143,6 +143,10 @@ sbom: $(VENV)/.demo ## what is installed, as CycloneDX 1.6 (build/sbom.json)
 audit-dependencies: $(VENV)/.demo ## known vulnerabilities of what is installed (asks the advisory service of PyPI)
 	@$(PIP) install -e '.[supply-chain]'
 	@$(BIN)/python deploy/audit_dependencies.py
+
+docs: $(VENV)/.dev ## the documents as a site that needs no network (build/site/index.html)
+	@$(BIN)/sphinx-build --quiet --fail-on-warning -b html docs build/site
+	@echo "build/site/index.html"
 
 states-page: $(VENV)/.dev ## draw docs/states.md anew from the tables of allowed moves
 	@PYTHONPATH=tests $(BIN)/python -m rig.service.state_diagrams

@@ -74,8 +74,8 @@ class Settings(BaseSettings):
     )
     site: str = Field("default", description="whose studies these are; identity of studies is per site")
 
-    host: str = "127.0.0.1"
-    port: int = 8000
+    host: str = Field("127.0.0.1", description="address that the API listens on")
+    port: int = Field(8000, description="port that the API listens on")
     tls_cert: Path | None = Field(None, description="PEM chain of the API; with the next one, HTTPS only")
     tls_key: Path | None = Field(None, description="its private key, PEM")
 
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         ("*@127.0.0.1", "*@::1"), description="who may send: AE_TITLE@ADDRESS or AE_TITLE@NETWORK/BITS, by commas"
     )
     dicom_tls_cert: Path | None = Field(None, description="PEM chain of the listener; with the next two, TLS only")
-    dicom_tls_key: Path | None = None
+    dicom_tls_key: Path | None = Field(None, description="private key of the listener's certificate (PEM)")
     dicom_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")
     dicom_idle_s: float = Field(60.0, description="an association on which nothing comes for so long is ended")
     dicom_associations: int = Field(64, ge=1, description="open at the same time")
@@ -181,19 +181,19 @@ class Settings(BaseSettings):
     delivery_commitment_s: float = Field(
         3600.0, description="an object whose commitment was asked for and not given for so long is sent again"
     )
-    deliverer_poll_s: float = 0.25
+    deliverer_poll_s: float = Field(0.25, description="how often a deliverer with nothing to do looks, in seconds")
 
     pull_first_s: float = Field(2.0, description="pause after a peer's first fault; it doubles")
     pull_longest_s: float = Field(300.0, description="longest pause between two tries of a pull")
     pull_give_up_s: float = Field(86400.0, description="a pull that its peer fails for so long has failed")
     pull_lease_s: float = Field(120.0, description="a pull whose fetcher is silent for so long goes to another")
     hook_age_s: float = Field(300.0, description="a hook's call is heeded while its timestamp is no further off")
-    fetcher_poll_s: float = 0.05
+    fetcher_poll_s: float = Field(0.05, description="how often a fetcher with nothing to do looks, in seconds")
 
-    courier_poll_s: float = 0.05
-    courier_memory_bytes: int = 4 * GIB
-    courier_cpu_s: int = 300
-    courier_timeout_s: float = 600.0
+    courier_poll_s: float = Field(0.05, description="how often a courier with nothing to do looks, in seconds")
+    courier_memory_bytes: int = Field(4 * GIB, description="address space of the child that parses a study")
+    courier_cpu_s: int = Field(300, description="CPU time of that child for one study, in seconds")
+    courier_timeout_s: float = Field(600.0, description="time of that child for one study, in seconds")
 
     @field_validator("bundle_dirs", mode="before")
     @classmethod

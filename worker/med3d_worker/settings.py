@@ -60,8 +60,8 @@ class WorkerSettings(BundleSettings):
     """Settings of a worker process and its children."""
 
     broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    api_url: str = "http://127.0.0.1:8000"
-    worker_key: SecretStr | None = None
+    api_url: str = Field("http://127.0.0.1:8000", description="the results API that gives out work")
+    worker_key: SecretStr | None = Field(None, description="the API key of role worker")
     worker_key_file: Path | None = Field(None, description="file that holds the worker's API key (mode 0600)")
     store_url: str = Field(description="file:///folder or s3://bucket/prefix, the same as the service's")
     scratch_dir: Path = Field(
