@@ -6,7 +6,7 @@ from typing import Self
 
 from med3d_cli.capacity.day import STAT, DayShape, StudyTimes
 from med3d_cli.capacity.measured import MeasuredCosts
-from med3d_cli.capacity.simulation import WORKERS, Outcome, quantile, simulate
+from med3d_cli.capacity.simulation import WORKERS, SimulatedDay, quantile, simulate
 
 TB = 1e12
 MONTH_H = 730.0
@@ -116,7 +116,7 @@ class Day:
         """The day of ``demand``, on hosts that are full."""
         return cls(demand, StudyTimes(costs.crowded, costs.copy_s, demand.speed, demand.gpu_s), most_simulated)
 
-    def outcome(self, workers: int) -> Outcome:
+    def outcome(self, workers: int) -> SimulatedDay:
         """What happens with so many workers in the simulated part."""
         return simulate(self._jobs, {WORKERS: workers})
 

@@ -31,7 +31,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SimulatedDay:
     """Moments in seconds by job and step, and how much waited for each pool at once at most."""
 
     jobs: Sequence[Job]
@@ -60,7 +60,7 @@ class Outcome:
         return [(j, row) for j, row in zip(self.jobs, rows, strict=True) if priority is None or j.priority == priority]
 
 
-def simulate(jobs: Sequence[Job], pools: Mapping[str, int]) -> Outcome:
+def simulate(jobs: Sequence[Job], pools: Mapping[str, int]) -> SimulatedDay:
     """Work off ``jobs``, which are sorted by arrival (ValueError else), with so many servers in each pool."""
     if any(later.arrival_s < earlier.arrival_s for earlier, later in itertools.pairwise(jobs)):
         raise ValueError("jobs must be sorted by arrival")
@@ -77,7 +77,7 @@ class _Simulation:
         self._starts: list[list[float]] = [[] for _ in jobs]
         self._ends: list[list[float]] = [[] for _ in jobs]
 
-    def run(self) -> Outcome:
+    def run(self) -> SimulatedDay:
         arriving = 0
         while arriving < len(self._jobs) or self._running:
             arrival = self._jobs[arriving].arrival_s if arriving < len(self._jobs) else math.inf
@@ -86,7 +86,7 @@ class _Simulation:
             else:
                 self._reach(arriving, 0, arrival)
                 arriving += 1
-        return Outcome(self._jobs, self._starts, self._ends, self._most)
+        return SimulatedDay(self._jobs, self._starts, self._ends, self._most)
 
     def _end(self, now: float, number: int, at: int) -> None:
         self._ends[number].append(now)

@@ -70,12 +70,12 @@ def calibrate(
     listed = read_list(heads, healthy or ())
     _check(listed, site, console)
     scanner = ScannerFacts(manufacturer, model, field_strength)
-    order = Order(site, out, _read_key(key), valid_days, scanner)
+    order = CalibrationOrder(site, out, _read_key(key), valid_days, scanner)
     make_calibration(_load(bundle), listed, order, console)
 
 
 @dataclass(frozen=True)
-class Order:
+class CalibrationOrder:
     """What is to be made: for which site, where, signed by whom (None: nobody), for how long.
 
     scanner: of heads that tell none.
@@ -88,7 +88,7 @@ class Order:
     scanner: ScannerFacts = NOTHING_SAID
 
 
-def make_calibration(model: "LoadedModel", listed: HeadList, order: Order, console: Console) -> None:
+def make_calibration(model: "LoadedModel", listed: HeadList, order: CalibrationOrder, console: Console) -> None:
     """Look at the heads, fit, and write the calibration and its page. Raises CommandError."""
     usable, left_out = _look_at(model, listed, order.scanner, console)
     _tell_left_out([one for one in left_out if one not in listed.left_out], console)
@@ -184,7 +184,9 @@ def _look_at(
     return usable, tuple(sorted(left_out, key=lambda one: one.row))
 
 
-def _fit(model: "LoadedModel", usable: "Sequence[CalibrationHead]", order: Order, left_out: int) -> "FittedSite":
+def _fit(
+    model: "LoadedModel", usable: "Sequence[CalibrationHead]", order: CalibrationOrder, left_out: int
+) -> "FittedSite":
     from med3d_pipeline.calibration.fitting import Bearings, fit_site
     from med3d_pipeline.calibration.site_calibration import BundleName
 
@@ -196,7 +198,7 @@ def _fit(model: "LoadedModel", usable: "Sequence[CalibrationHead]", order: Order
 
 
 def _write(
-    order: Order, fitted: "FittedSite", level: float, left_out: "Sequence[LeftOutHead]", console: Console
+    order: CalibrationOrder, fitted: "FittedSite", level: float, left_out: "Sequence[LeftOutHead]", console: Console
 ) -> None:
     from med3d_cli.studies.calibration_page import calibration_page, cautions
     from med3d_pipeline.calibration.outlook import outlook

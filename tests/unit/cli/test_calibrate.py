@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
-from med3d_cli.studies.calibrate import Order, make_calibration
+from med3d_cli.studies.calibrate import CalibrationOrder, make_calibration
 from med3d_cli.studies.calibration_list import read_list
 from med3d_cli.studies.calibration_out import check_out
 from med3d_cli.studies.calibration_page import calibration_page
@@ -57,7 +57,9 @@ def made(heads, faulty=(), key=None, **order):
     preprocessor.faulty = frozenset(faulty)
     console = Console(record=True, width=300)
     out = heads.parent / "site_calibration.json"
-    make_calibration(loaded_model(preprocessor), read_list(heads), Order("Ward 3", out, key, 365, **order), console)
+    make_calibration(
+        loaded_model(preprocessor), read_list(heads), CalibrationOrder("Ward 3", out, key, 365, **order), console
+    )
     return out, console.export_text()
 
 
