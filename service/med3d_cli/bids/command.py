@@ -1,4 +1,4 @@
-"""`med3d bids IN OUT participant`: a BIDS App."""
+"""`med3d bids IN OUT participant|group`: a BIDS App."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from med3d_cli.bids.arguments import labels
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
-from med3d_cli.studies.analyse import exit_code
+from med3d_cli.studies.analyse import EXIT_FAILED, exit_code
 from med3d_contract.results import RunStatus
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Level(StrEnum):
     """The levels of analysis."""
 
     PARTICIPANT = "participant"
+    GROUP = "group"
 
 
 def bids(
@@ -55,7 +56,8 @@ def bids(
     """Analyse the T1-weighted heads (_T1w) of a BIDS dataset into a BIDS derivative.
 
     A scan whose answer is there is not done again, unless its image, its tables or sidecars, the model or this program
-    changed; failures are. Leaves with 0 where every scan has a number, 3 where one was refused, 4 where one failed.
+    changed; failures are. Leaves with 0 where every scan has a number, 3 where one was refused, 4 where one failed; the
+    group level with 0, or 4 where a scan has no answer that stands.
     """
     with extra("worker"):
         from med3d_cli.bids.dataset import read_dataset
@@ -67,13 +69,34 @@ def bids(
     found = read_dataset(dataset, labels(participant_label), labels(session_label))
     _tell_found(found, stderr)
     if not skip_bids_validation and (unchecked := require_valid(found)):
-        stderr.print(unchecked, markup=False, highlight=False)
+        stderr.print(unchecked, markup=False, highlight=False, soft_wrap=True)
     begin_derivative(out, dataset)
     if level is Level.PARTICIPANT:
         order = Order(dataset, out, with_tensor=tensor)
         outcomes = answer_all(Model(bundle, calibration), found.scans, order, min(n_procs, len(found.scans) or 1))
-        counts = _follow(outcomes, len(found.scans), stderr)
-        raise typer.Exit(exit_code(counts))
+        raise typer.Exit(exit_code(_follow(outcomes, len(found.scans), stderr)))
+    raise typer.Exit(_write_group(found, out, stderr))
+
+
+def _write_group(found: "Dataset", out: Path, stderr: Console) -> int:
+    """Write the group's files and return the exit status: 4 where scans have no answer that stands."""
+    from med3d_cli.bids.group_page import PAGE, write_page
+    from med3d_cli.bids.group_rows import NOT_ANALYSED, group_rows
+    from med3d_cli.bids.group_table import TABLE, write_table
+
+    rows = group_rows(found, out)
+    try:
+        write_table(out, rows)
+        write_page(out, found, rows)
+    except OSError as error:
+        raise CommandError(f"{out} cannot be written: {error.strerror}") from error
+    counts = Counter(row.status for row in rows)
+    said = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(counts.items()))
+    stderr.print(f"{len(rows)} rows: {said}; see {TABLE} and {PAGE}", markup=False, highlight=False, soft_wrap=True)
+    if stale := sum(row.is_stale for row in rows):
+        said = "tables or sidecars of the dataset have changed since; run the participant level again"
+        stderr.print(f"{stale} answers are old: {said}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return EXIT_FAILED if counts[NOT_ANALYSED] or counts[RunStatus.FAILED] or stale else 0
 
 
 def _follow(outcomes: Iterable["Outcome"], scans: int, stderr: Console) -> Counter[RunStatus]:
@@ -90,7 +113,7 @@ def _follow(outcomes: Iterable["Outcome"], scans: int, stderr: Console) -> Count
             progress.advance(bar)
     parts = [f"{counts[status]} {status.value}" for status in RunStatus if counts[status]]
     again = f" ({kept} of them as they were)" if kept else ""
-    stderr.print(f"{scans} scans: {', '.join(parts) or 'none'}{again}", highlight=False)
+    stderr.print(f"{scans} scans: {', '.join(parts) or 'none'}{again}", highlight=False, soft_wrap=True)
     return counts
 
 
@@ -106,9 +129,16 @@ def _tell_found(found: "Dataset", stderr: Console) -> None:
         raise CommandError("no image has a name in _T1w")
     if found.passed_over:
         said = ", ".join(f"{count} {why}" for why, count in found.passed_over.items())
-        stderr.print(f"passed over: {said}", markup=False, highlight=False)
+        stderr.print(f"passed over: {said}", markup=False, highlight=False, soft_wrap=True)
     for one in found.missing:
         where = "_".join(filter(None, (one.participant, one.session)))
-        stderr.print(f"missing: {one.name.stem if one.name else where}: {one.sentence}", markup=False, highlight=False)
+        stderr.print(
+            f"missing: {one.name.stem if one.name else where}: {one.sentence}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     for path in found.unreadable_sidecars:
-        stderr.print(f"ignored: {path.name} is no JSON object", markup=False, highlight=False, style="yellow")
+        stderr.print(
+            f"ignored: {path.name} is no JSON object", markup=False, highlight=False, soft_wrap=True, style="yellow"
+        )

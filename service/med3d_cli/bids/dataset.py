@@ -131,7 +131,10 @@ class _Reading:
     def _session(self, label: str, session: str | None, place: Path, visit: Row, *, several: bool) -> None:
         prefix = f"sub-{label}" if session is None else f"sub-{label}_ses-{session}"
         rows = {row.get("filename", ""): row for row in read_table(place / f"{prefix}_scans.tsv")}
-        for image, name in self._images(place / "anat", label, session):
+        images = list(self._images(place / "anat", label, session))
+        if not images and session is not None and any((place / "anat").glob("*.nii*")):
+            self._miss(label, session, None, f"The session has images, and none has a name in _{SUFFIX}.")
+        for image, name in images:
             if not image.exists():
                 self._miss(label, session, name, "The image is a link to content that is not here (DataLad: get it).")
                 continue

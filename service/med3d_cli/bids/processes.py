@@ -1,15 +1,14 @@
-"""Scans worked through by one process or by several; one that dies takes no other scan with it."""
+"""The scans of a dataset worked through, by this process or by several."""
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from med3d_cli.bids.dataset import Scan
+from med3d_cli.bids.process_pool import in_processes
 from med3d_cli.studies.analyse import open_analyser
 from med3d_contract.results import RunStatus
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from med3d_worker.analysis import Analyser
 
 PROCESS_DIED = "process_died"
-_analyser: "Analyser | None" = None  # of a child process, which opens the model once
+_opened: list["Analyser"] = []  # in a child process: the model, which is opened once
 
 
 @dataclass(frozen=True)
@@ -39,63 +38,26 @@ def answer_all(model: Model, scans: Sequence[Scan], order: "Order", processes: i
     from med3d_cli.bids.scans import answer_scan
 
     analyser = model.open(processes)
-    if processes == 1 or len(scans) < 2:
+    if processes == 1:
         for scan in scans:
             yield answer_scan(analyser, scan, order)
         return
     del analyser  # it was opened to say what is wrong with the model, once and in this process
-    yield from in_processes(_answer_in_child, scans, order, processes, (model, processes))
+    begin = (_open_in_child, (model, processes))
+    yield from in_processes(partial(_answer_in_child, order), scans, processes, _died, begin)
 
 
-def in_processes(
-    answer: Callable[[Scan, "Order"], "Outcome"],
-    scans: Sequence[Scan],
-    order: "Order",
-    processes: int,
-    opened_with: tuple[Model, int] | None,
-) -> Iterator["Outcome"]:
-    """Share scans out. Where a process dies, each scan without an answer gets one of its own, and may fail alone."""
-    left = list(scans)
-    with _pool(processes, opened_with) as pool:
-        waiting = {pool.submit(answer, scan, order): scan for scan in scans}
-        for done in as_completed(waiting):
-            try:
-                outcome = done.result()
-            except BrokenProcessPool:
-                continue
-            left.remove(waiting[done])
-            yield outcome
-    for scan in left:
-        yield _alone(answer, scan, order, opened_with)
-
-
-def _alone(
-    answer: Callable[[Scan, "Order"], "Outcome"], scan: Scan, order: "Order", opened_with: tuple[Model, int] | None
-) -> "Outcome":
+def _died(scan: Scan) -> "Outcome":
     from med3d_cli.bids.scans import Outcome
 
-    with _pool(1, opened_with) as pool:
-        try:
-            return pool.submit(answer, scan, order).result()
-        except BrokenProcessPool:
-            return Outcome(scan.name.stem, RunStatus.FAILED, code=PROCESS_DIED)
-
-
-def _pool(processes: int, opened_with: tuple[Model, int] | None) -> ProcessPoolExecutor:
-    # Spawned: runtimes of networks do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    if opened_with is None:
-        return ProcessPoolExecutor(processes, context)
-    return ProcessPoolExecutor(processes, context, _open_in_child, opened_with)
+    return Outcome(scan.name.stem, RunStatus.FAILED, code=PROCESS_DIED)
 
 
 def _open_in_child(model: Model, processes: int) -> None:
-    global _analyser  # noqa: PLW0603 - what a process of a pool is initialised with has no other place
-    _analyser = model.open(processes)
+    _opened.append(model.open(processes))
 
 
-def _answer_in_child(scan: Scan, order: "Order") -> "Outcome":
+def _answer_in_child(order: "Order", scan: Scan) -> "Outcome":
     from med3d_cli.bids.scans import answer_scan
 
-    assert _analyser is not None
-    return answer_scan(_analyser, scan, order)
+    return answer_scan(_opened[0], scan, order)

@@ -147,6 +147,7 @@ def test_sex_is_read_in_the_spellings_of_bids(text, sex):
 def test_the_tables_of_a_dataset_are_read_and_one_age_is_not_that_of_two_visits(tmp_path):
     files = {
         image("sub-1", "ses-a", "T1w"): "x", image("sub-1", "ses-b", "T1w"): "x", image("sub-2", "ses-a", "T1w"): "x",
+        image("sub-2", "ses-b", "FLAIR"): "x",
         "participants.tsv": table(("participant_id", "age", "sex"), ("sub-1", "40", "M"), ("2", "50", "O"), ("sub-3", "n/a", "F")),
         "sub-1/sub-1_sessions.tsv": table(("session_id", "age"), ("ses-a", "41"), ("ses-b", "n/a")),
         "sub-2/ses-a/sub-2_ses-a_scans.tsv": table(
@@ -155,11 +156,12 @@ def test_the_tables_of_a_dataset_are_read_and_one_age_is_not_that_of_two_visits(
     }  # fmt: skip
     found = read_dataset(lay_out(tmp_path, files))
     ages = [scan.age.age and scan.age.age.years for scan in found.scans]
-    assert ages == [41, None, 50]
+    assert ages == [41, None, None]
     assert "several sessions" in found.scans[1].age.doubt.sentence
     assert [scan.sex for scan in found.scans] == [Sex.M, Sex.M, None]
     assert [(one.participant, one.sentence.split(",")[0]) for one in found.missing] == [
         ("sub-2", "sub-2_ses-a_scans.tsv lists the image"),
+        ("sub-2", "The session has images"),
         ("sub-3", "There is no image with a name in _T1w (participants.tsv lists the participant)."),
     ]
 

@@ -1,0 +1,54 @@
+"""Work shared out among processes, of which one may die, as where memory runs out: it takes no other's work with it."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
+Begin = tuple[Callable[..., None], tuple[Any, ...]]
+"""What each process begins with, and its arguments."""
+
+
+def in_processes(
+    do: Callable[[Item], Done],
+    items: Sequence[Item],
+    processes: int,
+    died: Callable[[Item], Done],
+    begin: Begin | None = None,
+) -> Iterator[Done]:
+    """Yield what ``do`` makes of each item, in whatever order it is done.
+
+    Where a process dies, each item that is not done gets a process of its own; ``died`` says what is made of one whose
+    process dies again.
+    """
+    left = dict(enumerate(items))
+    with _pool(processes, begin) as pool:
+        waiting = {pool.submit(do, item): number for number, item in left.items()}
+        for ended in as_completed(waiting):
+            try:
+                made = ended.result()
+            except BrokenProcessPool:
+                continue
+            del left[waiting[ended]]
+            yield made
+    for item in left.values():
+        yield _alone(do, item, died, begin)
+
+
+def _alone(do: Callable[[Item], Done], item: Item, died: Callable[[Item], Done], begin: Begin | None) -> Done:
+    with _pool(1, begin) as pool:
+        try:
+            return pool.submit(do, item).result()
+        except BrokenProcessPool:
+            return died(item)
+
+
+def _pool(processes: int, begin: Begin | None) -> ProcessPoolExecutor:
+    # Spawned: runtimes of networks do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    if begin is None:
+        return ProcessPoolExecutor(processes, context)
+    return ProcessPoolExecutor(processes, context, *begin)

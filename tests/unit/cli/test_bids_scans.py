@@ -1,0 +1,189 @@
+"""One scan to the files of the derivative, and the group's files from them: around a canned model."""
+
+import csv
+import json
+from html.parser import HTMLParser
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from med3d_cli.bids.dataset import read_dataset
+from med3d_cli.bids.derivative import begin_derivative
+from med3d_cli.bids.group_page import group_page, statistics
+from med3d_cli.bids.group_rows import group_rows
+from med3d_cli.bids.group_table import COLUMNS, DICTIONARY, TABLE, write_table
+from med3d_cli.bids.scans import Order, answer_scan
+from med3d_contract.results import RunStatus
+from med3d_worker.analysis import Analyser
+from med3d_worker.pictures import PicturesInHand
+from rig.science.models import CannedPreprocessor, loaded_model
+
+
+def write_head(path):
+    axes = [np.linspace(-1, 1, count) for count in (70, 88, 88)]
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    voxels = (1000 * np.exp(-2 * (x**2 + y**2 + z**2))).astype(np.int16)
+    affine = np.diag([2.5, 2.5, 2.5, 1.0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(voxels, affine), path)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    root = tmp_path / "in"
+    write_head(root / "sub-1" / "anat" / "sub-1_T1w.nii.gz")
+    (root / "participants.tsv").write_text("participant_id\tage\tsex\nsub-1\t45\tF\nsub-2\t50\tM\n")
+    (root / "T1w.json").write_text(json.dumps({"MagneticFieldStrength": 3, "Manufacturer": "Philips"}))
+    return root
+
+
+@pytest.fixture
+def out(dataset):
+    begin_derivative(dataset / "derivatives" / "med3d", dataset)
+    return dataset / "derivatives" / "med3d"
+
+
+def answered(dataset, out, preprocessor, *, with_tensor=False):
+    analyser = Analyser(loaded_model(preprocessor), allow_demonstration_heads=False, pictures=PicturesInHand())
+    found = read_dataset(dataset)
+    return answer_scan(analyser, found.scans[0], Order(dataset, out, with_tensor=with_tensor))
+
+
+def the_answer(out):
+    return json.loads((out / "sub-1" / "anat" / "sub-1_desc-med3d_brainage.json").read_text())
+
+
+def table(out):
+    with (out / TABLE).open() as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_a_scan_leaves_answer_mask_figure_and_tensor_and_is_told_scanner_and_age(dataset, out):
+    outcome = answered(dataset, out, CannedPreprocessor(), with_tensor=True)
+    assert outcome.status is RunStatus.COMPLETED
+    said = the_answer(out)
+    assert (said["status"], said["input"]) == ("completed", "sub-1/anat/sub-1_T1w.nii.gz")
+    assert said["result"]["brain_age"]["chronological_age"] == {
+        "years": 45.0, "source": "form", "note": "from participants.tsv"
+    }  # fmt: skip
+    codes = {reason["code"] for reason in said["result"]["assessment"]["reasons"]}
+    assert not codes & {"field_strength_unknown", "vendor_outside_calibration"}
+    assert all((out / path).is_file() for path in said["files"].values())
+    assert said["files"].keys() == {"figure", "mask", "tensor"}
+    mask = nib.load(out / said["files"]["mask"])
+    assert mask.get_data_dtype() == np.uint8
+    assert (out / said["files"]["figure"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_answer_stands_until_image_age_sidecar_or_files_change(dataset, out):
+    preprocessor = CannedPreprocessor()
+    assert not answered(dataset, out, preprocessor).kept
+    assert answered(dataset, out, preprocessor).kept
+    assert preprocessor.calls == 1
+    changes = [
+        lambda: (dataset / "participants.tsv").write_text("participant_id\tage\nsub-1\t46\n"),
+        lambda: (dataset / "sub-1" / "anat" / "sub-1_T1w.json").write_text('{"MagneticFieldStrength": 1.5}'),
+        lambda: take_away_mask(out),
+        lambda: write_head_again(dataset),
+    ]
+    for change in changes:
+        change()
+        assert not answered(dataset, out, preprocessor).kept
+        assert answered(dataset, out, preprocessor).kept
+    assert not answered(dataset, out, preprocessor, with_tensor=True).kept
+    assert preprocessor.calls == 6
+
+
+def take_away_mask(out):
+    (out / the_answer(out)["files"]["mask"]).unlink()
+
+
+def write_head_again(dataset):
+    path = dataset / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + np.int16(1), image.affine), path)
+
+
+def test_a_refusal_stands_with_its_figure_and_a_failure_is_tried_again(dataset, out):
+    answered(dataset, out, CannedPreprocessor())
+    (dataset / "T1w.json").unlink()
+    refused = CannedPreprocessor(overlap=0.5)
+    outcome = answered(dataset, out, refused)
+    assert outcome.status is RunStatus.REFUSED
+    said = the_answer(out)
+    assert said["files"].keys() == {"figure"}
+    assert not (out / "sub-1" / "anat" / "sub-1_desc-brain_mask.nii.gz").exists()
+    assert answered(dataset, out, refused).kept
+    (dataset / "T1w.json").write_text("{}")
+    (dataset / "participants.tsv").unlink()
+    failing = Breaking()
+    assert [answered(dataset, out, failing).status for _ in range(2)] == [RunStatus.FAILED] * 2
+    assert failing.calls == 2
+
+
+class Breaking:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, volume, on_stage):
+        self.calls += 1
+        raise RuntimeError("broken")
+
+
+def test_contrast_agent_in_the_name_is_for_review(dataset, out):
+    (dataset / "sub-1" / "anat" / "sub-1_T1w.nii.gz").rename(dataset / "sub-1" / "anat" / "sub-1_ce-gd_T1w.nii.gz")
+    answered(dataset, out, CannedPreprocessor())
+    said = json.loads((out / "sub-1" / "anat" / "sub-1_ce-gd_desc-med3d_brainage.json").read_text())
+    assert "contrast_agent" in {reason["code"] for reason in said["result"]["assessment"]["reasons"]}
+
+
+def test_what_cannot_be_written_is_an_outcome(dataset, out):
+    (out / "sub-1").write_text("in the way")
+    assert answered(dataset, out, CannedPreprocessor()).status is RunStatus.FAILED
+
+
+def test_the_group_has_a_row_for_each_scan_and_each_that_is_missing(dataset, out):
+    write_table(out, group_rows(read_dataset(dataset), out))
+    assert [(row["scan"], row["status"], row["code"]) for row in table(out)] == [
+        ("sub-1_T1w", "not_analysed", "not_analysed"), ("sub-2_T1w", "missing", "missing_image")
+    ]  # fmt: skip
+    answered(dataset, out, CannedPreprocessor())
+    rows = group_rows(read_dataset(dataset), out)
+    write_table(out, rows)
+    first = table(out)[0]
+    assert (first["status"], first["chronological_age_years"], first["field_strength_t"]) == ("completed", "45", "3")
+    assert first["sdmt_points"] == "n/a"
+    said = json.loads((out / DICTIONARY).read_text())
+    assert list(said) == list(COLUMNS) == list(first)
+    assert said["code"]["Levels"].keys() == {"missing_image"}
+    assert not rows[0].is_stale
+    (dataset / "participants.tsv").write_text("participant_id\tage\nsub-1\t46\n")
+    assert group_rows(read_dataset(dataset), out)[0].is_stale
+
+
+class Addresses(HTMLParser):
+    """Every address of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in {"src", "href"}]
+
+
+def test_the_page_holds_all_in_itself_and_escapes_what_it_is_given(dataset, out):
+    answered(dataset, out, CannedPreprocessor())
+    (dataset / "participants.tsv").write_text("participant_id\tage\nsub-1\t45\nsub-<b>\t5\n")
+    found = read_dataset(dataset)
+    page = group_page(found, group_rows(found, out))
+    addresses = Addresses()
+    addresses.feed(page)
+    assert [address[:20] for address in addresses.found] == ["#scan-0", "data:image/jpeg;base"]
+    assert "<b>" not in page
+    assert "SHA-256" in page
+
+
+def test_figures_of_the_estimates_are_not_made_of_two(dataset):
+    assert statistics([]) == []
