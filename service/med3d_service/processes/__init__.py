@@ -23,7 +23,7 @@ def migrate(settings: Settings) -> None:
     from med3d_service.network.listener.server import check_listener
     from med3d_service.network.peers import load_peers
     from med3d_service.results.delivery.destinations import load_destinations
-    from med3d_service.storage.database import Database, upgrade_schema
+    from med3d_service.storage.database import upgrade_schema
     from med3d_service.storage.keys import load_keys, require_site_key
     from med3d_service.storage.opening import guard_for, open_database
     from med3d_service.storage.store_identity import establish_store
@@ -45,7 +45,7 @@ def migrate(settings: Settings) -> None:
     with closing(open_database(settings, keys, guard)) as database:
         establish_trust(database, guard, AuditTrail(database, keys.audit))
     if settings.store.startswith("file:"):  # of another store the API sees to it, as soon as it can be reached
-        with closing(Database(settings.database)) as database:
+        with closing(open_database(settings, keys)) as database:
             establish_store(settings, database)
 
 

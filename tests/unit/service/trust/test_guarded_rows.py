@@ -1,11 +1,14 @@
 """Rows that grant or prove: what was written past the service, or an older state of it, opens nothing and is told."""
 
+import ast
 import shutil
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text, update
 
+import med3d_service
 from med3d_service.problems import ServiceError
 from med3d_service.processes import migrate
 from med3d_service.processes.composition import Essentials
@@ -428,3 +431,31 @@ def test_a_restore_without_the_counter_lists_all_keys_that_it_brought_back(house
         revived = revive(parts.database, parts.database.guard, parts.trail, "20260101T000000Z")
         assert (revived.working, revived.counter_was_here) == ((key.prefix,), False)
         prove_trail(parts.database, parts.database.guard, parts.trail)
+
+
+# --- nobody reads such rows without a guard ---
+
+WITHOUT_A_GUARD = {
+    "med3d_cli/operate/ledger.py",
+    "med3d_service/custody/backup/backing_up.py",
+    "med3d_service/custody/backup/restoring.py",
+    "med3d_service/custody/backup/snapshots.py",
+    "med3d_service/custody/key_rotation.py",
+    "med3d_service/storage/database.py",
+    "med3d_service/storage/opening.py",
+    "migrations/env.py",
+}
+"""They copy, count or rewrite rows of other kinds, or bring the schema forward."""
+
+
+def test_only_who_neither_grants_nor_asks_for_keys_opens_the_database_without_a_guard():
+    source = Path(med3d_service.__file__).parents[1]
+    found = {
+        str(file.relative_to(source))
+        for file in source.rglob("*.py")
+        if any(
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Database"
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        )
+    }
+    assert found <= WITHOUT_A_GUARD
