@@ -10,6 +10,7 @@ import httpx
 
 from med3d_client.study_stream import Upload
 from med3d_client.transport import ApiUnavailable, RetryPolicy, Sleep, raise_for_problem, request_with_retries
+from med3d_contract.arrivals import ArrivalPage
 from med3d_contract.results import Priority, RunStatus, RunView, Sex
 
 UPLOAD_TIMEOUT = httpx.Timeout(30.0, read=120.0)
@@ -82,6 +83,10 @@ class ResultsClient:
     def run(self, run_id: str) -> RunView:
         """One run as it stands."""
         return RunView.model_validate_json(self._get(f"/runs/{run_id}").content)
+
+    def arrivals(self, limit: int = 50) -> ArrivalPage:
+        """What came in or was announced lately, and who was turned away."""
+        return ArrivalPage.model_validate_json(self._get("/arrivals", {"limit": limit}).content)
 
     def sign_in_link(self, to: str = "") -> str:
         """A new address that signs one browser in with this client's key, once, and leads on ``to`` a page."""

@@ -11,6 +11,7 @@ from med3d_service.network.pulls import tables as pull_tables  # noqa: F401 - so
 from med3d_service.settings import Settings
 from med3d_service.storage import (
     arrival_tables,  # noqa: F401 - so that Base knows them
+    counters,  # noqa: F401 - so that Base knows them
     repetition_tables,  # noqa: F401 - so that Base knows them
 )
 from med3d_service.storage.database import Database

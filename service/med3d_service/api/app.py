@@ -20,6 +20,7 @@ from med3d_service.api.idempotency import Repetitions, describe_idempotency
 from med3d_service.api.metrics import Metrics
 from med3d_service.api.readiness import Probe, look_at
 from med3d_service.api.routes import (
+    arrivals,
     bundles,
     calibrations,
     cohort_progress,
@@ -119,6 +120,7 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
         subjects.router,
         dicomweb.router,
         completion.router,
+        arrivals.router,
         pulls.router,
         hooks.router,
         runs.router,

@@ -1,10 +1,10 @@
 """What Prometheus is shown: requests as they come, and the runs as the database has them when it asks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,8 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from med3d_contract.results import RunStatus
 from med3d_service.custody.ledger.report import ACCOUNTS
 from med3d_service.custody.ledger.tables import LedgerCheckRow
+from med3d_service.network.pulls.tables import PullRow
 from med3d_service.runs.queue_signals import QueueSignal, queue_signals
 from med3d_service.runs.views import PRIORITIES
+from med3d_service.storage.counters import CounterRow
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import DeliveryRow, RunRow, WorkerRow
 
@@ -82,6 +84,12 @@ class _RunsCollector(Collector):
                     DeliveryRow.destination, DeliveryRow.status
                 )
             ).all()
+            pulls = session.execute(
+                select(PullRow.peer, PullRow.status, func.count())
+                .where(PullRow.kind == "study")
+                .group_by(PullRow.peer, PullRow.status)
+            ).all()
+            counters = session.scalars(select(CounterRow)).all()
             checked = session.scalars(select(LedgerCheckRow).order_by(LedgerCheckRow.seq.desc()).limit(1)).first()
             signals = queue_signals(session, now, self._scale_target_s)
         if checked is not None:
@@ -91,6 +99,11 @@ class _RunsCollector(Collector):
         for destination, status, count in deliveries:
             sent.add_metric([destination, status], count)
         yield sent
+        yield from _of_arrivals(counters)
+        pulled = GaugeMetricFamily("med3d_pulls", "Pulls of studies by peer and status", labels=["peer", "status"])
+        for peer, status, count in pulls:
+            pulled.add_metric([peer, status], count)
+        yield pulled
         runs = GaugeMetricFamily("med3d_runs", "Runs by status and priority", labels=["status", "priority"])
         for status, rank, count in counts:
             runs.add_metric([status, PRIORITIES[rank]], count)
@@ -112,6 +125,26 @@ def _ledger(checked: LedgerCheckRow, now: float) -> Iterator[Metric]:
     age = GaugeMetricFamily("med3d_ledger_age_seconds", "Seconds since the last check of the ledger")
     age.add_metric([], max(0.0, now - checked.checked_at))
     yield age
+
+
+ARRIVING = {
+    "instances": ("med3d_arrived_instances", "DICOM instances taken, new ones", "inlet"),
+    "known_instances": ("med3d_known_instances", "DICOM instances that were here already", "inlet"),
+    "bytes": ("med3d_arrived_bytes", "Bytes of the instances taken", "inlet"),
+    "associations": ("med3d_associations", "DICOM associations by how they ended", "how"),
+    "rejections": ("med3d_rejections", "Callers who got no association", "reason"),
+}
+"""By the counter's name: metric, what it says, and what its label is."""
+
+
+def _of_arrivals(counters: Sequence[CounterRow]) -> Iterator[Metric]:
+    """What the inlets have counted since the database was made."""
+    for name, (metric, said, label) in ARRIVING.items():
+        family = CounterMetricFamily(metric, said, labels=[label])
+        for row in counters:
+            if row.name == name:
+                family.add_metric([row.label], row.value)
+        yield family
 
 
 def _of_queues(signals: list[QueueSignal]) -> Iterator[Metric]:

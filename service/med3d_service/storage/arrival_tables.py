@@ -13,7 +13,11 @@ class ArrivalRow(Base):
     """
 
     __tablename__ = "arrivals"
-    __table_args__ = (UniqueConstraint("site", "study_index"), Index("ix_arrivals_status_last", "status", "last_at"))
+    __table_args__ = (
+        UniqueConstraint("site", "study_index"),
+        Index("ix_arrivals_status_last", "status", "last_at"),
+        Index("ix_arrivals_last", "last_at", "id"),
+    )
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     site: Mapped[str] = mapped_column(String(64))
     study_index: Mapped[str] = mapped_column(DIGEST)

@@ -109,6 +109,41 @@ PULL: dict[str, Any] = {
     "studies": [],
 }
 
+ARRIVALS: dict[str, Any] = {
+    "items": [
+        {
+            "arrival_id": "b6c1b1f0-6f0b-4b7d-9a53-0f3c5c1d7e10",
+            "pull_id": None,
+            "state": "waiting_for_t1",
+            "why": "It holds no usable T1-weighted series yet; without one it is answered then.",
+            "code": None,
+            "until": "2026-01-05T14:32:00Z",
+            "inlet": "dimse",
+            "ae_title": "SCANNER",
+            "address": "10.1.2.3",
+            "first_at": "2026-01-05T12:29:10Z",
+            "last_at": "2026-01-05T12:31:00Z",
+            "instances": 44,
+            "expected": None,
+            "rules": [{"rule": "every MR image", "instances": 44}],
+            "study_id": STUDY_ID,
+            "run_id": RUN_ID,
+        }
+    ],
+    "announced": [],
+    "turned_away": [
+        {
+            "reason": "caller_unknown",
+            "address": "10.1.2.9",
+            "ae_title": "OTHER",
+            "count": 3,
+            "first_at": "2026-01-05T12:00:00Z",
+            "last_at": "2026-01-05T12:10:00Z",
+        }
+    ],
+    "next_cursor": None,
+}
+
 COHORT: dict[str, Any] = {
     "cohort_id": "0d5d1cf4-9f0e-4a54-8d55-1f6b1d1d2b33",
     "name": "ms-clinic",

@@ -105,6 +105,8 @@ class Association:
         self._contexts: Mapping[int, tuple[str, str]] = {}
         self._incoming: Iterator[Fragment] = iter(())
         self.instances = 0
+        self.because = ""
+        """Why it was rejected, where it was."""
         self.study_uids: set[str] = set()
 
     @property
@@ -138,7 +140,9 @@ class Association:
             raise ProtocolError("not an association request")
         asked = negotiation.read_request(struct.pack(">BxI", kind, len(body)) + body)
         if not self._allowed.admits(asked.calling_ae_title, self._address):
-            log.warning("association_rejected", reason="caller_unknown", address=self._address)
+            self._source = Source("dimse", self._site, asked.calling_ae_title, self._address)
+            self.because = "caller_unknown"
+            log.warning("association_rejected", reason=self.because, address=self._address, ae_title=self._source.peer)
             self._connection.send_last(pdus.reject(PERMANENT, BY_USER, CALLER_UNKNOWN))
             return False
         agreed = negotiation.agree(asked)

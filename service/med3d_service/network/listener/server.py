@@ -22,6 +22,7 @@ from med3d_service.network.listener.association import (
     TakesReports,
 )
 from med3d_service.network.listener.counting import ExpectedCounts
+from med3d_service.network.listener.counts import ListenerCounts
 from med3d_service.network.listener.pdus import PduSocket
 from med3d_service.network.listener.places import Places
 from med3d_service.network.listener.rejections import Rejections
@@ -76,8 +77,15 @@ class Listener:
     """A listening socket and the associations that came of it."""
 
     def __init__(
-        self, settings: Settings, peers: Peers, arrivals: Arrivals, reports: TakesReports, rejections: Rejections
+        self,
+        settings: Settings,
+        peers: Peers,
+        arrivals: Arrivals,
+        reports: TakesReports,
+        rejections: Rejections,
+        counts: ListenerCounts,
     ) -> None:
+        self._counted = counts
         self._settings = settings
         self._rejections = rejections
         self._arrivals = arrivals
@@ -100,6 +108,8 @@ class Listener:
         """Take one connection, if one comes in time."""
         for _ in range(self._places.cut_off_overdue()):
             self._refused.count("no_request_in_time")
+            self._counted.turned_away("no_request_in_time", "")
+        self._counted.write_if_due()
         self._socket.settimeout(timeout_s)
         try:
             connection, address = self._socket.accept()
@@ -114,6 +124,7 @@ class Listener:
         else:
             self._reject(connection, because)
             self._rejections.note(because, str(address[0]))
+            self._counted.turned_away(because, str(address[0]))
 
     def _reject(self, connection: socket.socket, because: str) -> None:
         """Tell who has no place, without waiting for the request; what cannot be sent at once is not sent."""
@@ -127,7 +138,7 @@ class Listener:
         connection.close()
 
     def _serve(self, connection: socket.socket, address: str) -> None:
-        ended, instances = "not_tls", 0
+        ended, instances, ae_title = "not_tls", 0, ""
         try:
             connection.settimeout(self._settings.dicom_idle_s)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -146,19 +157,23 @@ class Listener:
                 self._places.opened,
             )
             ended = association.run()
+            ae_title = association.calling_ae_title
             if ended == "rejected":
-                self._rejections.note("caller_unknown", address, association.calling_ae_title)
+                self._rejections.note(association.because, address, ae_title)
+                self._counted.turned_away(association.because, address, ae_title)
             instances = association.instances
             self._counts.ask(association.calling_ae_title, frozenset(association.study_uids))
         except OSError:  # of the handshake
             log.warning("association_rejected", reason="tls", address=address)
             self._rejections.note("tls", address)
+            self._counted.turned_away("tls", address)
         except Exception:  # the edge of this thread
             log.exception("association_broke")
         finally:
             connection.close()
             self._places.leave()
-        log.info("association_ended", how=ended, instances=instances)
+        self._counted.association(ended)
+        log.info("association_ended", how=ended, instances=instances, ae_title=ae_title, address=address)
 
     def close(self) -> None:
         """Stop listening. Associations end after the instance in hand, or are cut off after STOP_S."""
@@ -171,3 +186,4 @@ class Listener:
         self._places.cut_off_all()
         for thread in threads:
             thread.join(LAST_S / len(threads))
+        self._counted.write()

@@ -6,6 +6,7 @@ rows as for one. So whoever comes while a commit is under way waits, and the nex
 
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
+from med3d_service.storage.counters import add_to_counters
 from med3d_service.storage.database import Database, db_now
 from med3d_service.studies.arrivals.entries import Entry, Finding, Recorded, Rival
 from med3d_service.studies.arrivals.states import ArrivalStatus
@@ -102,7 +104,20 @@ class ArrivalJournal:
             ):
                 if rows:
                     connection.execute(statement, rows)
+            add_to_counters(connection, _counted(entries, answers))
             return answers
+
+
+def _counted(entries: Sequence[Entry], answers: Sequence[Recorded]) -> Counter[tuple[str, str]]:
+    """Instances and bytes by inlet, those that were known before apart."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for entry, answer in zip(entries, answers, strict=True):
+        if answer.finding is Finding.NEW:
+            counts["instances", entry.source] += 1
+            counts["bytes", entry.source] += entry.size_bytes
+        elif answer.finding is Finding.KNOWN:
+            counts["known_instances", entry.source] += 1
+    return counts
 
 
 class _Study:

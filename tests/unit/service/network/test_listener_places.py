@@ -93,11 +93,18 @@ def test_an_ipv4_address_that_is_listed_as_ipv6_is_that_address():
     assert AllowList([Caller.parse("*@::/0")]).admits_address("fe80::1")
 
 
+class Silent:
+    """Notes and counts nothing."""
+
+    def __getattr__(self, _name):
+        return lambda *_: None
+
+
 def test_a_tls_handshake_that_does_not_end_in_time_is_cut_off(tmp_path):
     keys, clock = certificates(tmp_path), Clock()
     files = {"cert": "listener.pem", "key": "listener.key", "client_ca": "ca.pem"}
     settings = Settings(dicom_port=0, **{f"dicom_tls_{name}": keys / file for name, file in files.items()})
-    listener = Listener(settings, Peers(), arrivals=None, reports=None)  # nobody gets as far as to send
+    listener = Listener(settings, Peers(), None, None, Silent(), Silent())  # nobody gets as far as to send
     listener._places = Places(settings, AllowList([Caller.parse("*@127.0.0.1")]), clock)
     with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as silent:
         listener.accept(10)
