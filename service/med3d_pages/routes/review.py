@@ -11,7 +11,7 @@ from med3d_service.trust.access import Viewer
 from med3d_service.trust.audit.requests import shown
 
 router = APIRouter(include_in_schema=False)
-MOST = 100
+MOST = 50
 
 
 @router.get(f"{PREFIX}/review")

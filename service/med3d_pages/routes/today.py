@@ -12,16 +12,16 @@ from med3d_pages.rendering import PREFIX, render, texts_for
 from med3d_pages.texts import Catalogue
 from med3d_service.api.readiness import Probe, Readiness
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.service import Service
 from med3d_service.results.cases import count_dead_deliveries
 from med3d_service.runs.overview import Overview, overview
-from med3d_service.runs.worklist import Shown, WorklistFilter, list_runs
-from med3d_service.trust.access import Caller, Viewer
+from med3d_service.runs.worklist import Shown, WorklistFilter, count_runs
+from med3d_service.trust.access import Viewer
 from med3d_service.trust.audit.routes import Unaudited
 
 router = APIRouter(include_in_schema=False)
 LONG_WAIT_S = 900.0
 MOST_COUNTED = 200
+WAITS_FOR_A_VERDICT = WorklistFilter(shown=Shown.REVIEW, unjudged=True)
 LOOKED_AT_EVERY_S = 15
 
 
@@ -42,7 +42,7 @@ def show_today(request: Request, service: ServiceParts, caller: Viewer) -> HTMLR
     with service.database.read() as session:
         day = overview(session, caller, service.settings, midnight.timestamp())
         dead = count_dead_deliveries(session, caller)
-    unjudged = _unjudged(service, caller)
+        unjudged = count_runs(session, caller, WAITS_FOR_A_VERDICT, most=MOST_COUNTED)
     return render(
         request,
         "today.html",
@@ -54,12 +54,6 @@ def show_today(request: Request, service: ServiceParts, caller: Viewer) -> HTMLR
         alerts=_alerts(texts, probe, day, dead, unjudged),
         refresh_s=LOOKED_AT_EVERY_S,
     )
-
-
-def _unjudged(service: Service, caller: Caller) -> int:
-    wanted = WorklistFilter(shown=Shown.REVIEW, unjudged=True)
-    with service.database.read() as session:
-        return len(list_runs(session, service.vault, caller, wanted, before=None, limit=MOST_COUNTED))
 
 
 def _alerts(t: Catalogue, probe: Probe, day: Overview, dead: int, unjudged: int) -> Sequence[Alert]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Select, and_, false, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus, RunView, Verdict
@@ -80,6 +80,12 @@ def list_runs(
         query = query.where(RunRow.seq < before)
     found = session.execute(query.order_by(RunRow.seq.desc()).limit(limit)).all()
     return _listed(session, vault, [(run, bundle) for run, bundle in found])
+
+
+def count_runs(session: Session, caller: Caller, wanted: WorklistFilter, *, most: int) -> int:
+    """Count the runs that ``list_runs`` would list, as far as ``most``."""
+    some = _seen(caller).where(*_conditions(wanted)).with_only_columns(RunRow.seq).limit(most).subquery()
+    return session.execute(select(func.count()).select_from(some)).scalar_one()
 
 
 def listed_run(session: Session, vault: IdentifierVault, caller: Caller, run_id: str) -> ListedRun | None:
