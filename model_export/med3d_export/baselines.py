@@ -12,8 +12,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from med3d_export.folds import Fold
 from med3d_export.heads import Groups, LabelledLatents, inner_splits, search_head
+from med3d_export.subjects.folds import Fold
 
 Floats = npt.NDArray[np.float64]
 Tensors = npt.NDArray[np.float32]

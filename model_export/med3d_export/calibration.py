@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
-from med3d_export.folds import Fold
+from med3d_export.subjects.folds import Fold
 from med3d_pipeline.inference.latent_space import conformal_quantile
 
 Floats = npt.NDArray[np.float64]

@@ -17,8 +17,8 @@ import numpy as np
 
 from med3d_export.config import SupervisionConfig, TrainingConfig
 from med3d_export.fold_evidence import BrainGrid, FitPlace, FoldEvidence, evidence_name, observe_fold
-from med3d_export.folds import Fold
-from med3d_export.supervision import Supervision
+from med3d_export.subjects.folds import Fold
+from med3d_export.subjects.supervision import Supervision
 from med3d_export.training import EpochReport, Tensors, fit_autoencoder, start_autoencoder, weights_of
 from med3d_export.training_run import CHECKPOINTS, FITS, WEIGHTS, RunIncomplete, has_weights, save_curve, save_weights
 

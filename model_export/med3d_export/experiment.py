@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from med3d_export.assets import grid_spec, write_assets
-from med3d_export.cohort import Cohort
 from med3d_export.config import GridConfig, TrainingConfig
 from med3d_export.cross_validation import (
     FitData,
@@ -28,18 +26,20 @@ from med3d_export.evaluation.held_out import HeldOut, held_out
 from med3d_export.evaluation.protocol import EvaluationReport, Method, evaluate_method
 from med3d_export.evaluation.scores import Kind
 from med3d_export.fold_evidence import BrainGrid
-from med3d_export.folds import Fold, Split, leave_one_site_out, stratified_folds
-from med3d_export.labels import MEASURED_LABELS, Labels
-from med3d_export.manifest_files import read_cohort
 from med3d_export.monitors import PosteriorMonitors, observe_posterior
-from med3d_export.regional_volumes import read_volumes
-from med3d_export.release import ReleaseInput, release_bundle
+from med3d_export.releasing.assets import grid_spec, write_assets
+from med3d_export.releasing.release import ReleaseInput, release_bundle
 from med3d_export.report.evaluation_report import ReportInput, write_report
 from med3d_export.result_files import write_json, write_predictions
-from med3d_export.sdmt_simulation import simulate_sdmt
-from med3d_export.split_file import read_split, write_split
-from med3d_export.supervision import read_supervision
-from med3d_export.tensor_cache import BRAIN_VOLUME, PreparedCohort, TensorCache
+from med3d_export.subjects.cohort import Cohort
+from med3d_export.subjects.folds import Fold, Split, leave_one_site_out, stratified_folds
+from med3d_export.subjects.labels import MEASURED_LABELS, Labels
+from med3d_export.subjects.manifest_files import read_cohort
+from med3d_export.subjects.regional_volumes import read_volumes
+from med3d_export.subjects.sdmt_simulation import simulate_sdmt
+from med3d_export.subjects.split_file import read_split, write_split
+from med3d_export.subjects.supervision import read_supervision
+from med3d_export.subjects.tensor_cache import BRAIN_VOLUME, PreparedCohort, TensorCache
 from med3d_export.training import EpochReport, FittedAutoencoder, rebuild
 from med3d_export.training_run import WEIGHTS, add_minutes, load_final_fit, read_weights
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from med3d_export.config import AugmentationConfig
 from med3d_export.evaluation.image_quality import ImageQuality, image_quality
-from med3d_export.folds import Indices
+from med3d_export.subjects.folds import Indices
 from med3d_export.training import EpochReport, FittedAutoencoder, Tensors
 from med3d_export.varied_heads import Copies, encode_copies
 from med3d_export.whole_files import write_whole

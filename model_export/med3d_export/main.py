@@ -8,24 +8,24 @@ import typer
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from med3d_export.cohort import CohortError
 from med3d_export.comparison_run import ComparisonError
 from med3d_export.comparison_run import compare as compare_objectives
 from med3d_export.config import read_config
 from med3d_export.experiment import Experiment
-from med3d_export.onnx_export import ParityError
 from med3d_export.phantom.commands import app as phantom_app
-from med3d_export.promotion import PromotionError, put_in_place
-from med3d_export.promotion_run import compare_bundles
-from med3d_export.release import ReleaseError
-from med3d_export.renewal import renew_bundle
+from med3d_export.releasing.onnx_export import ParityError
+from med3d_export.releasing.promotion import PromotionError, put_in_place
+from med3d_export.releasing.promotion_run import compare_bundles
+from med3d_export.releasing.release import ReleaseError
+from med3d_export.releasing.renewal import renew_bundle
 from med3d_export.repeatability.scores import RepeatabilityError
 from med3d_export.repeatability.trial import chosen_heads, measure_repeatability
 from med3d_export.report.comparison_report import plan_text
 from med3d_export.report.repeatability_report import write_repeatability
 from med3d_export.report.shift_report import write_shifts
 from med3d_export.shift_trial import ShiftTrial
-from med3d_export.tensor_cache import default_cache
+from med3d_export.subjects.cohort import CohortError
+from med3d_export.subjects.tensor_cache import default_cache
 from med3d_export.training import TrainingError
 from med3d_export.training_run import RunIncomplete
 from med3d_pipeline.bundle.bundle import Bundle

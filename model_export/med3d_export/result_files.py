@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from med3d_export.evaluation.baseline_rows import BaselineEstimates
 from med3d_export.evaluation.held_out import HeldOut
-from med3d_export.labels import Labels
+from med3d_export.subjects.labels import Labels
 
 
 def write_json(report: Any, path: Path) -> None:

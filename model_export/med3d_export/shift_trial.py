@@ -13,7 +13,7 @@ from med3d_export.evaluation.shift_scores import ShiftResult, Tried, held_out_no
 from med3d_export.experiment import Experiment
 from med3d_export.fold_evidence import BrainGrid, FoldEvidence
 from med3d_export.shifts import SHIFTS, shifted
-from med3d_export.tensor_cache import read_volume
+from med3d_export.subjects.tensor_cache import read_volume
 from med3d_export.training import FittedAutoencoder, rebuild
 from med3d_export.training_run import WEIGHTS, read_weights
 from med3d_export.whole_files import write_whole

@@ -14,8 +14,8 @@ from med3d_export.baselines import (
     voxel_components,
     voxel_kernel_ridge,
 )
-from med3d_export.folds import Fold
-from med3d_export.labels import Labels
+from med3d_export.subjects.folds import Fold
+from med3d_export.subjects.labels import Labels
 
 Floats = npt.NDArray[np.float64]
 Tensors = npt.NDArray[np.float32]

@@ -17,7 +17,7 @@ from med3d_export.evaluation.protocol import (
 )
 from med3d_export.evaluation.scores import Row, regression_scores
 from med3d_export.evaluation.uncertainty import PairedComparison, compare_paired
-from med3d_export.labels import Labels
+from med3d_export.subjects.labels import Labels
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,11 +12,11 @@ from med3d_export.evaluation.novelty import neighbour_distance
 from med3d_export.evaluation.probes import predicted_sites, woman_scores
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.fold_evidence import FoldEvidence
-from med3d_export.folds import Fold, Indices
 from med3d_export.harmonisation import SiteCorrection
 from med3d_export.heads import HeadSearch, LabelledLatents, search_head
-from med3d_export.labels import Labels
 from med3d_export.latent_maps import shrunk_covariance
+from med3d_export.subjects.folds import Fold, Indices
+from med3d_export.subjects.labels import Labels
 from med3d_export.varied_heads import Copies
 
 Floats = npt.NDArray[np.float64]

@@ -20,7 +20,7 @@ from med3d_export.evaluation.scores import (
 )
 from med3d_export.evaluation.uncertainty import PairedComparison, compare_paired, detectable_difference
 from med3d_export.evaluation_config import EvaluationConfig
-from med3d_export.labels import Labels
+from med3d_export.subjects.labels import Labels
 
 Floats = npt.NDArray[np.float64]
 BEFORE_TRAINING = "before training: the same networks at their start"

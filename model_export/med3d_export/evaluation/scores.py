@@ -13,7 +13,7 @@ from med3d_export.evaluation.probes import PlsCheck, pls_check, sex_auc, site_ac
 from med3d_export.evaluation.regression import regression_metrics
 from med3d_export.evaluation.uncertainty import Interval, bootstrap_interval, bootstrap_table
 from med3d_export.evaluation_config import EvaluationConfig
-from med3d_export.labels import Labels
+from med3d_export.subjects.labels import Labels
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["baseline", "unsupervised", "semi-supervised"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from med3d_export.cohort import Cohort, CohortSubject
 from med3d_export.phantom.anatomy import GRID_MM, PhantomAnatomy
 from med3d_export.phantom.factors import PhantomDesign, PhantomFactors
 from med3d_export.phantom.heads import phantom_head
+from med3d_export.subjects.cohort import Cohort, CohortSubject
 from med3d_export.training.values import Tensors
 from med3d_pipeline.preprocessing.intensity import scale_robustly
 from med3d_pipeline.preprocessing.resampling import prefilter, resample, sample_linear

@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from med3d_export.assets import grid_spec
 from med3d_export.config import read_config
 from med3d_export.phantom.cohort import write_phantom_cohort
 from med3d_export.phantom.factors import PhantomDesign, draw_factors
 from med3d_export.phantom.site_trial import THREE_SITES, site_scores, write_site_scores
 from med3d_export.phantom.trial import PhantomTrial, recovery_table, write_recovery
+from med3d_export.releasing.assets import grid_spec
+from med3d_export.releasing.template import open_template
 from med3d_export.report.recovery_figure import recovery_figure
-from med3d_export.template import open_template
 
 app = typer.Typer(no_args_is_help=True, help="A cohort with a known truth, made from the template.")
 

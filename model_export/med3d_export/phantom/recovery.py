@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from med3d_export.evaluation.uncertainty import Interval, PairedComparison, bootstrap_table, compare_paired
-from med3d_export.folds import Fold
 from med3d_export.phantom.factors import PhantomFactors
+from med3d_export.subjects.folds import Fold
 
 Floats = npt.NDArray[np.float64]
 IN_THE_IMAGE = ("ventricle_mm", "atrophy_mm", "log_lesion_ml", "log_gamma")

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from med3d_export.cohort import Cohort
 from med3d_export.evaluation.held_out import corrected_for_sites
 from med3d_export.evaluation.probes import predicted_sites, site_accuracy
 from med3d_export.evaluation.uncertainty import Interval, PairedComparison, bootstrap_interval, compare_paired
-from med3d_export.folds import Fold, leave_one_site_out
 from med3d_export.heads import LabelledLatents, search_head
-from med3d_export.labels import MEASURED_LABELS, Labels
 from med3d_export.phantom.cohort import phantom_cohort
 from med3d_export.phantom.factors import PhantomDesign, PhantomSite
 from med3d_export.phantom.trial import OnEpoch, PhantomTrial
-from med3d_export.supervision import Supervision
+from med3d_export.subjects.cohort import Cohort
+from med3d_export.subjects.folds import Fold, leave_one_site_out
+from med3d_export.subjects.labels import MEASURED_LABELS, Labels
+from med3d_export.subjects.supervision import Supervision
 from med3d_export.training import fit_autoencoder
 
 Floats = npt.NDArray[np.float64]

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from sklearn.decomposition import PCA
 
 from med3d_export.config import TrainingConfig
-from med3d_export.folds import Fold, stratified_folds
 from med3d_export.phantom.cohort import phantom_cohort, phantom_tensors
 from med3d_export.phantom.factors import PhantomDesign, PhantomFactors, draw_factors
 from med3d_export.phantom.recovery import FactorRecovery, factor_table, read_out, recover_factors
-from med3d_export.supervision import Supervision
+from med3d_export.subjects.folds import Fold, stratified_folds
+from med3d_export.subjects.supervision import Supervision
 from med3d_export.training import EpochReport, Tensors, fit_autoencoder
 from med3d_pipeline.preprocessing.spec import PreprocessSpec
 from med3d_pipeline.preprocessing.template import Template

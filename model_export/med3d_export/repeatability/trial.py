@@ -7,8 +7,6 @@ from pathlib import Path
 
 import nibabel as nib
 
-from med3d_export.cohort import Cohort
-from med3d_export.manifest_files import read_cohort
 from med3d_export.repeatability.answers import Answer, Ask, RepeatedHead, WholeChain, read_series
 from med3d_export.repeatability.changes import CHANGES, DICOM_AGAINST_NIFTI, GROUPS, STORED_OTHERWISE, Change, Storage
 from med3d_export.repeatability.scores import (
@@ -21,6 +19,8 @@ from med3d_export.repeatability.scores import (
     score_change,
     score_together,
 )
+from med3d_export.subjects.cohort import Cohort
+from med3d_export.subjects.manifest_files import read_cohort
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import InputRefused, PipelineError
 from med3d_pipeline.preprocessing.black_level import raise_to_black

@@ -7,7 +7,6 @@ from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.image_quality import SIGMA_VOXELS, WINDOW
 from med3d_export.evaluation.protocol import EvaluationReport
 from med3d_export.evaluation_config import EvaluationConfig
-from med3d_export.labels import Labels
 from med3d_export.monitors import PosteriorMonitors
 from med3d_export.report.figures import calibration, errors_of_all, gap_against_age, loss_curves, predicted_age
 from med3d_export.report.latent_figures import latent_maps, reconstructions, traversals
@@ -21,6 +20,7 @@ from med3d_export.report.tables import (
     paired_table,
     regression_table,
 )
+from med3d_export.subjects.labels import Labels
 from med3d_export.training import FittedAutoencoder
 
 PAPER = "arXiv 2510.00051 publishes SSIM 0.750 and PSNR 24.91 dB"

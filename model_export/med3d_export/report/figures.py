@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from med3d_export.calibration import measured_coverage
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.scores import Row, corrected_estimates
-from med3d_export.labels import Labels
+from med3d_export.subjects.labels import Labels
 from med3d_pipeline.inference.latent_space import conformal_quantile
 
 Floats = npt.NDArray[np.float64]

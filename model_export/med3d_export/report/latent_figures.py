@@ -8,9 +8,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from med3d_export.fold_evidence import FoldEvidence
-from med3d_export.labels import Labels
 from med3d_export.latent_maps import LatentMap, pca_map, pls_map
 from med3d_export.report.figures import MEN, WOMEN, save_figure
+from med3d_export.subjects.labels import Labels
 from med3d_export.training import FittedAutoencoder, Tensors
 
 Floats = npt.NDArray[np.float64]

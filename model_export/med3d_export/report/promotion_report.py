@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from med3d_export.promotion import Agreement, Judgement, Promotion
+from med3d_export.releasing.promotion import Agreement, Judgement, Promotion
 from med3d_export.report.figures import LINE, MEN, save_figure
 from med3d_export.report.page import write_page
 from med3d_export.report.tables import interval, table

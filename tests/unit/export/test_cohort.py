@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from med3d_export.cohort import CohortError
-from med3d_export.manifest_files import read_cohort
+from med3d_export.subjects.cohort import CohortError
+from med3d_export.subjects.manifest_files import read_cohort
 
 HEADER = "participant_id,age,sex,site,t1w"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from med3d_export.cohort import Cohort, CohortSubject
 from med3d_export.comparison_run import ComparisonError, compare, variants_of
 from med3d_export.config import TrainingConfig
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.experiment import Experiment, Scored
 from med3d_export.fold_evidence import BrainGrid
-from med3d_export.tensor_cache import BRAIN_VOLUME, PreparedCohort
+from med3d_export.subjects.cohort import Cohort, CohortSubject
+from med3d_export.subjects.tensor_cache import BRAIN_VOLUME, PreparedCohort
 from med3d_export.training_run import RunIncomplete
 
 SUBJECTS, GRID = 40, 16

@@ -18,7 +18,6 @@ from med3d_export.baselines import (
     voxel_kernel_ridge,
 )
 from med3d_export.calibration import age_bias, corrected_gaps, coverage_by_age, measured_coverage
-from med3d_export.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.evaluation.image_quality import image_quality
 from med3d_export.evaluation.novelty import neighbour_distance, separation, threshold_at
 from med3d_export.evaluation.probes import pls_check, predicted_sites, sex_auc, site_accuracy, woman_scores
@@ -30,14 +29,15 @@ from med3d_export.evaluation.uncertainty import (
     detectable_difference,
     subjects_needed,
 )
-from med3d_export.folds import Fold
 from med3d_export.heads import inner_splits
-from med3d_export.promotion import Judgement, PromotionError, agreement, compare_judgements
-from med3d_export.regional_volumes import read_volumes
+from med3d_export.releasing.promotion import Judgement, PromotionError, agreement, compare_judgements
 from med3d_export.report.page import write_page
 from med3d_export.report.shift_report import shift_text
 from med3d_export.report.tables import table
 from med3d_export.shifts import SHIFTS, shifted
+from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
+from med3d_export.subjects.folds import Fold
+from med3d_export.subjects.regional_volumes import read_volumes
 from med3d_pipeline.inference.latent_space import conformal_quantile
 from med3d_pipeline.volume import Volume
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from med3d_export.cohort import Cohort, CohortError, CohortSubject
-from med3d_export.folds import leave_one_site_out, stratified_folds
-from med3d_export.split_file import read_split, write_split
+from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
+from med3d_export.subjects.folds import leave_one_site_out, stratified_folds
+from med3d_export.subjects.split_file import read_split, write_split
 
 
 def cohort_of(people: int, sites: str = "A", visits: int = 1, seed: int = 0) -> Cohort:

@@ -10,8 +10,8 @@ from med3d_export.evaluation.held_out import corrected_for_sites, site_correctio
 from med3d_export.evaluation.probes import predicted_sites, site_accuracy
 from med3d_export.evaluation.uncertainty import Interval, PairedComparison
 from med3d_export.harmonisation import SiteCorrection
-from med3d_export.labels import MEASURED_LABELS, Labels
 from med3d_export.phantom.site_trial import SiteScore, write_site_scores
+from med3d_export.subjects.labels import MEASURED_LABELS, Labels
 from rig.science.tiny_fits import recipe
 
 DIMENSION = 16

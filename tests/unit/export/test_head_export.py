@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from med3d_export.onnx_export import check_head, export_head
+from med3d_export.releasing.onnx_export import check_head, export_head
 
 pytestmark = pytest.mark.export
 

@@ -10,17 +10,17 @@ from PIL import Image
 from scipy import ndimage
 
 from med3d_export.config import TrainingConfig
-from med3d_export.folds import leave_one_site_out, stratified_folds
-from med3d_export.manifest_files import read_cohort
 from med3d_export.phantom.anatomy import PhantomAnatomy
 from med3d_export.phantom.cohort import phantom_cohort, phantom_tensors, write_phantom_cohort
 from med3d_export.phantom.factors import PhantomDesign, PhantomFactors, draw_factors
 from med3d_export.phantom.heads import phantom_head
 from med3d_export.phantom.recovery import FACTORS, ceilings, factor_table, recover_factors
 from med3d_export.phantom.trial import VOXELS, PhantomTrial, write_recovery
+from med3d_export.releasing.template import open_template
 from med3d_export.report.recovery_figure import recovery_figure
-from med3d_export.template import open_template
-from med3d_export.tensor_cache import read_volume
+from med3d_export.subjects.folds import leave_one_site_out, stratified_folds
+from med3d_export.subjects.manifest_files import read_cohort
+from med3d_export.subjects.tensor_cache import read_volume
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.preprocessing.spec import PreprocessSpec

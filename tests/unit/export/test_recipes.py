@@ -4,9 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 import med3d_export
-from med3d_export.assets import grid_spec
 from med3d_export.config import GridConfig, read_config
 from med3d_export.objectives import BetaVae
+from med3d_export.releasing.assets import grid_spec
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 

@@ -9,18 +9,18 @@ import numpy as np
 import onnx
 import pytest
 
-from med3d_export.assets import write_assets
-from med3d_export.cohort import Cohort
 from med3d_export.config import read_config
 from med3d_export.evaluation.baseline_rows import AGE_AND_SEX, MEAN_ONLY
 from med3d_export.experiment import Experiment, Scored
-from med3d_export.model_card import UNKNOWN_SITES
 from med3d_export.phantom.cohort import phantom_cohort, phantom_tensors
 from med3d_export.phantom.factors import PhantomDesign, PhantomFactors, draw_factors
-from med3d_export.promotion import KnownScanner, compare_judgements, judge, put_in_place
-from med3d_export.release import ReleaseError
+from med3d_export.releasing.assets import write_assets
+from med3d_export.releasing.model_card import UNKNOWN_SITES
+from med3d_export.releasing.promotion import KnownScanner, compare_judgements, judge, put_in_place
+from med3d_export.releasing.release import ReleaseError
 from med3d_export.report.promotion_report import write_promotion
-from med3d_export.tensor_cache import PreparedCohort
+from med3d_export.subjects.cohort import Cohort
+from med3d_export.subjects.tensor_cache import PreparedCohort
 from med3d_export.training import Tensors
 from med3d_export.training_run import load_final_fit
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from med3d_export.release import ReleaseError
-from med3d_export.renewal import renew_bundle
+from med3d_export.releasing.release import ReleaseError
+from med3d_export.releasing.renewal import renew_bundle
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import BundleError
 from med3d_pipeline.preprocessing.spec import QualityLimits

@@ -11,7 +11,6 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
-from med3d_export.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.main import KNOWN_FAULTS, app
 from med3d_export.repeatability.agreement import agreement_icc, within_subject_sd, within_subject_sd_interval
 from med3d_export.repeatability.answers import Answer, RepeatedHead, WholeChain
@@ -21,6 +20,7 @@ from med3d_export.repeatability.rewritings import moved_header, stored_in_other_
 from med3d_export.repeatability.scores import MeasuredHead, RepeatabilityError
 from med3d_export.repeatability.trial import changes_of, chosen_heads, repeat_head, scored, write_nifti
 from med3d_export.report.repeatability_report import write_repeatability
+from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import InferenceError
 from med3d_pipeline.preprocessing.orientation import to_closest_ras

@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from med3d_export.cohort import Cohort, CohortError, CohortSubject
-from med3d_export.tensor_cache import TensorCache
+from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
+from med3d_export.subjects.tensor_cache import TensorCache
 from med3d_pipeline.bundle.bundle import Bundle
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedKFold
 
-from med3d_export.cohort import Cohort, CohortError, CohortSubject
+from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
 
 Indices = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from med3d_export.cohort import Cohort
 from med3d_export.config import PopulationConfig, TrainingConfig
+from med3d_export.subjects.cohort import Cohort
 from med3d_pipeline.inference.manifest import SIMULATED_LABELS
 
 BUNDLE_LICENCE = "CC-BY-SA-4.0 (weights and latents); brain networks MIT; template: MNI terms; see NOTICE"

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from med3d_contract.bids import PARTICIPANTS_TSV, bids_rows
 from med3d_contract.cohort_manifest import NEEDED_FOR_TRAINING, csv_rows, require_columns
 from med3d_contract.manifest_row import ManifestError, ManifestRow
-from med3d_export.cohort import Cohort, CohortError
-from med3d_export.cohort_rows import checked_cohort
+from med3d_export.subjects.cohort import Cohort, CohortError
+from med3d_export.subjects.cohort_rows import checked_cohort
 
 MANIFEST_NAMES = ("participants.csv", "participants.parquet")
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 
-from med3d_export.cohort import Cohort, CohortError, CohortSubject
+from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.training import Tensors
 from med3d_pipeline.bundle.bundle import PreprocessingAssets
 from med3d_pipeline.errors import InputRefused, PipelineError

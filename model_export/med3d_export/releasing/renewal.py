@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from med3d_export.release import ReleaseError, file_digests, write_reference_case
+from med3d_export.releasing.release import ReleaseError, file_digests, write_reference_case
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingFile
 from med3d_pipeline.bundle.bundle_signature import SIGNATURE
 from med3d_pipeline.inference.manifest import MANIFEST

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 
-from med3d_export.instance_norm import spell_out_instance_norms
+from med3d_export.releasing.instance_norm import spell_out_instance_norms
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions, open_session
 
 BOX_NETWORK = "brain_box.onnx"

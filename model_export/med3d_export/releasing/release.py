@@ -10,19 +10,25 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from med3d_export.cohort import Cohort
 from med3d_export.config import TrainingConfig
 from med3d_export.evaluation.held_out import HeldOut, site_correction
 from med3d_export.evaluation.protocol import EvaluationReport
 from med3d_export.heads import LabelledLatents, search_head, without_support_vectors
-from med3d_export.labels import Labels
-from med3d_export.latent_calibration import calibrated_space, decision_limits, false_alarms, without_traces
-from med3d_export.manifest_metrics import manifest_metrics
-from med3d_export.model_card import BUNDLE_LICENCE, licence_text, limits, model_card, notice_text
-from med3d_export.monai_metadata import monai_metadata
-from med3d_export.onnx_export import check_autoencoder, check_chain, check_head, export_autoencoder, export_head
-from med3d_export.reference_head import write_reference_input
-from med3d_export.tensor_cache import ASSET_FILES, read_volume
+from med3d_export.releasing.latent_calibration import calibrated_space, decision_limits, false_alarms, without_traces
+from med3d_export.releasing.manifest_metrics import manifest_metrics
+from med3d_export.releasing.model_card import BUNDLE_LICENCE, licence_text, limits, model_card, notice_text
+from med3d_export.releasing.monai_metadata import monai_metadata
+from med3d_export.releasing.onnx_export import (
+    check_autoencoder,
+    check_chain,
+    check_head,
+    export_autoencoder,
+    export_head,
+)
+from med3d_export.releasing.reference_head import write_reference_input
+from med3d_export.subjects.cohort import Cohort
+from med3d_export.subjects.labels import Labels
+from med3d_export.subjects.tensor_cache import ASSET_FILES, read_volume
 from med3d_export.training import FittedAutoencoder, Tensors
 from med3d_export.training_run import FinalFit
 from med3d_export.varied_heads import Copies, encode_copies

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from med3d_export.manifest_files import read_cohort
-from med3d_export.promotion import KnownScanner, Promotion, compare_judgements, judge
+from med3d_export.releasing.promotion import KnownScanner, Promotion, compare_judgements, judge
 from med3d_export.report.promotion_report import write_promotion
 from med3d_export.result_files import write_json
-from med3d_export.tensor_cache import TensorCache
+from med3d_export.subjects.manifest_files import read_cohort
+from med3d_export.subjects.tensor_cache import TensorCache
 from med3d_pipeline.bundle.bundle import Bundle
 
 BOOTSTRAP_SEED = 2510

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from med3d_export.cohort import Cohort, CohortError
+from med3d_export.subjects.cohort import Cohort, CohortError
 
 Floats = npt.NDArray[np.float64]
 SUBJECT = "MRID"

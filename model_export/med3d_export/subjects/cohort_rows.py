@@ -6,7 +6,7 @@ from pathlib import Path
 
 from med3d_contract.cohort_manifest import NEEDED_FOR_TRAINING, CohortScan, checked_scans
 from med3d_contract.manifest_row import ManifestRow
-from med3d_export.cohort import Cohort, CohortError, CohortSubject
+from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
 
 ONE_SITE = "one site"
 """What a manifest without the column ``site`` says of everyone."""

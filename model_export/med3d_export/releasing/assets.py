@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from med3d_export.brain_networks import export_brain_networks
 from med3d_export.config import GridConfig
-from med3d_export.template import export_template
+from med3d_export.releasing.brain_networks import export_brain_networks
+from med3d_export.releasing.template import export_template
 from med3d_pipeline.bundle.bundle import PreprocessingFile
 from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits
 

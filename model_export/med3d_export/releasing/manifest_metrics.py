@@ -12,7 +12,7 @@ from med3d_export.evaluation.regression import absolute_errors
 from med3d_export.evaluation.scores import RegressionScores, Row
 from med3d_export.evaluation.uncertainty import Interval
 from med3d_export.evaluation_config import EvaluationConfig
-from med3d_export.labels import Labels
+from med3d_export.subjects.labels import Labels
 
 PREFIXES = {
     MEAN_ONLY: "baseline_mean_only",

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from med3d_export.cohort import Cohort, CohortError
-from med3d_export.folds import Fold, Split, SplitKind
+from med3d_export.subjects.cohort import Cohort, CohortError
+from med3d_export.subjects.folds import Fold, Split, SplitKind
 
 
 class _StoredFold(BaseModel):

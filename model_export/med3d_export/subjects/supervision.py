@@ -7,9 +7,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from med3d_export.cohort import Cohort, CohortError
 from med3d_export.config import SupervisionConfig
-from med3d_export.regional_volumes import read_volumes
+from med3d_export.subjects.cohort import Cohort, CohortError
+from med3d_export.subjects.regional_volumes import read_volumes
 from med3d_export.training.values import NO_SITE, TargetLoss, Targets
 
 Floats = npt.NDArray[np.float64]

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from med3d_export.calibration import age_bias, clopper_pearson, corrected_gaps
 from med3d_export.config import TrainingConfig
 from med3d_export.evaluation.held_out import HeldOut
-from med3d_export.folds import Fold
-from med3d_export.labels import MEASURED_LABELS, Labels
 from med3d_export.latent_maps import pca_map, pls_map, shrunk_covariance
+from med3d_export.subjects.folds import Fold
+from med3d_export.subjects.labels import MEASURED_LABELS, Labels
 from med3d_pipeline.inference.latent_space import LatentSpace
 from med3d_pipeline.inference.manifest import DecisionLimits
 

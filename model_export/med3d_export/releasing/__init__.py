@@ -1,0 +1,1 @@
+"""From a fitted model to a bundle: networks and heads as ONNX, card, metrics, limits, promotion."""
