@@ -177,6 +177,16 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "What came is no HTTP request.",
         "Speak HTTP/1.1; where the service has a certificate, over TLS.",
     ),
+    "unknown_transfer_coding": (
+        501,
+        "The body is transferred in a coding other than 'chunked', such as gzip.",
+        "Send it with 'Transfer-Encoding: chunked' alone, or with its Content-Length.",
+    ),
+    "body_encoded": (
+        415,
+        "The body is compressed as its Content-Encoding says, and bodies are taken as they are.",
+        "Send it without Content-Encoding; files may be packed themselves, as .nii.gz, .dcm.gz, .zip or .tar.gz.",
+    ),
     "request_too_slow": (
         408,
         "The body came too slowly, or stopped coming.",

@@ -5,7 +5,7 @@ secrets); its last line break does not count.
 """
 
 import os
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -33,6 +33,17 @@ def is_private(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether to listen at ``host`` is to listen at every address, of IPv6 and IPv4, as the kernel takes ``::``.
+
+    Python's own servers ask the kernel for IPv6 alone there.
+    """
+    try:
+        return ip_address(host) == IPv6Address("::")
+    except ValueError:
+        return False
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -74,7 +85,7 @@ class Settings(BaseSettings):
     )
     site: str = Field("default", description="whose studies these are; identity of studies is per site")
 
-    host: str = Field("127.0.0.1", description="address that the API listens on")
+    host: str = Field("127.0.0.1", description="address that the API listens on; :: is every one, of IPv6 and of IPv4")
     port: int = Field(8000, description="port that the API listens on")
     tls_cert: Path | None = Field(None, description="PEM chain of the API; with the next one, HTTPS only")
     tls_key: Path | None = Field(None, description="its private key, PEM")
@@ -119,7 +130,9 @@ class Settings(BaseSettings):
     max_unpack_ratio: float = Field(100.0, description="unpacked to packed bytes, looked at above 64 MiB unpacked")
     max_files: int = Field(50_000, description="files of one request, in and out of archives")
 
-    dicom_host: str = Field("127.0.0.1", description="where the DICOM listener listens")
+    dicom_host: str = Field(
+        "127.0.0.1", description="where the DICOM listener listens; :: is every address, of IPv6 and of IPv4"
+    )
     dicom_port: int = Field(11112, description="0 picks a free one, told in the log")
     dicom_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         ("*@127.0.0.1", "*@::1"), description="who may send: AE_TITLE@ADDRESS or AE_TITLE@NETWORK/BITS, by commas"

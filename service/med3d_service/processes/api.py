@@ -20,7 +20,7 @@ from med3d_service.network.pulls.line import PullLine
 from med3d_service.processes.composition import Essentials
 from med3d_service.runs.dispatch import CeleryBroker
 from med3d_service.runs.endings import Leases
-from med3d_service.settings import Settings
+from med3d_service.settings import Settings, is_everywhere
 from med3d_service.studies.uploads.recording import StudyRecorder
 
 STOP_S = 3
@@ -80,7 +80,7 @@ def serve(settings: Settings, front: Front | None, *, port: int, socket: Path | 
     room = Room.of(settings)
     config = uvicorn.Config(
         app,
-        host=settings.host,
+        host="" if is_everywhere(settings.host) else settings.host,  # for asyncio no name is every address
         port=port,
         uds=str(socket) if socket else None,
         ssl_certfile=settings.tls_cert,

@@ -12,7 +12,7 @@ from rig.processes.floods import flood
 from rig.processes.service import Processes
 
 MIB = 1024 * 1024
-QUICK = {"MED3D_HEAD_S": "1.5", "MED3D_BODY_GRACE_S": "1", "MED3D_SWEEP_S": "0.1"}
+QUICK = {"MED3D_HOST": "::", "MED3D_HEAD_S": "1.5", "MED3D_BODY_GRACE_S": "1", "MED3D_SWEEP_S": "0.1"}
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,24 @@ def whole_post(name, key, wish=""):
     head = f"POST /cohorts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n{wish}"
     kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return (head + kind).encode(), body
+
+
+def test_every_address_is_of_both_kinds(service):
+    """The other tests come by IPv4."""
+    with socket.create_connection(("::1", service.port), timeout=30) as connection:
+        sent(connection, [b"HEAD /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
+        head, _, body = answer_of(connection).partition(b"\r\n\r\n")
+    assert (status(head), body) == (b"200", b"")
+
+
+def test_an_unknown_transfer_coding_ends_the_connection(service):
+    head = f"POST /cohorts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key}\r\n"
+    body = b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    with connected(service) as connection:
+        sent(connection, [head.encode() + body, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
+        answer = answer_of(connection)
+    assert (status(answer), answer.count(b"HTTP/1.1 ")) == (b"501", 1)
+    assert b"unknown_transfer_coding" in answer
 
 
 def test_a_wish_for_another_protocol_costs_a_request_nothing(service):

@@ -38,11 +38,20 @@ class IncomingBody:
 
     def __init__(self, scope: Scope, receive: Receive, pace: Pace) -> None:
         headers = Headers(scope=scope)
+        self._transfer_codings = _codings(headers, "transfer-encoding")
+        self._content_codings = _codings(headers, "content-encoding")
         self.stated_bytes = int(headers.get("content-length", "0"))  # digits alone: the parser has seen to it
         self.has_ended = not self.stated_bytes and "transfer-encoding" not in headers
         self._receive, self._pace = receive, pace
         self._size_bytes, self._waited_s = 0, 0.0
         self._whole: bytes | None = None
+
+    def require_plain(self) -> None:
+        """Raise ServiceError where what comes is not the body itself: the parser undoes 'chunked', and nobody more."""
+        if self._transfer_codings not in ([], ["chunked"]):
+            raise ServiceError("unknown_transfer_coding")
+        if not self.has_ended and set(self._content_codings) - {"identity"}:
+            raise ServiceError("body_encoded")
 
     async def receive(self) -> Message:
         """Give the next message. Raises ServiceError("request_too_slow")."""
@@ -79,6 +88,12 @@ class IncomingBody:
         self._size_bytes += len(message.get("body", b""))
         self.has_ended = not message.get("more_body", False)
         return message
+
+
+def _codings(headers: Headers, name: str) -> list[str]:
+    """The codings of a header, or of several of that name, in small letters."""
+    stated = ",".join(headers.getlist(name)).lower().split(",")
+    return [coding.strip() for coding in stated if coding.strip()]
 
 
 def _too_large(most_bytes: int) -> str:

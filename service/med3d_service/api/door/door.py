@@ -94,6 +94,7 @@ class Door:
         if entrance.needs is not None:
             await _admit(scope, entrance.needs)
             require_paid_token(scope, entrance.marks)
+        body.require_plain()
         if entrance.largest is not None and not body.has_ended:
             await body.read_whole(entrance.largest)
 

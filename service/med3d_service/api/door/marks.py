@@ -14,6 +14,7 @@ from fastapi.params import Depends as Mark
 from med3d_service.problems import problems
 
 LARGEST_JSON = 1024 * 1024
+BODY_CODES = ("body_too_large", "body_encoded", "request_too_slow", "unknown_transfer_coding")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def describe_bodies(document: MutableMapping[str, Any]) -> None:
         for method, route in methods.items():
             if method == "get":
                 continue
-            for status, response in problems("body_too_large", "request_too_slow").items():
+            for status, response in problems(*BODY_CODES).items():
                 described = route["responses"].setdefault(str(status), response)
                 for kind, shown in response["content"].items():
                     described["content"].get(kind, {}).setdefault("examples", {}).update(shown["examples"])

@@ -9,6 +9,13 @@ IPV4_BITS_BEFORE = 96
 """Bits of an IPv4-mapped address (RFC 4291) before those of the IPv4 address."""
 
 
+def plain_address(address: str) -> str:
+    """Write an IPv4 address that a socket of both kinds shows as ::ffff:10.0.0.1 as what it is."""
+    found = ip_address(address)
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return address if mapped is None else str(mapped)
+
+
 class InvalidCallerError(ValueError):
     """An entry of the allow-list cannot be read."""
 
@@ -59,9 +66,7 @@ class AllowList:
         return any(caller.network.num_addresses == 1 for caller in self._from(address))
 
     def _from(self, address: str) -> Iterator[Caller]:
-        found = ip_address(address)
-        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
+        found = ip_address(plain_address(address))
         return (
             caller for caller in self.callers if caller.network.version == found.version and found in caller.network
         )

@@ -10,7 +10,7 @@ import structlog
 
 from med3d_service.logs import Tally
 from med3d_service.network.listener import pdus
-from med3d_service.network.listener.admission import AllowList, Caller
+from med3d_service.network.listener.admission import AllowList, Caller, plain_address
 from med3d_service.network.listener.association import (
     BY_PRESENTATION,
     BY_USER,
@@ -27,7 +27,7 @@ from med3d_service.network.listener.pdus import PduSocket
 from med3d_service.network.listener.places import Places
 from med3d_service.network.listener.rejections import Rejections
 from med3d_service.network.peers import Peers
-from med3d_service.settings import Settings
+from med3d_service.settings import Settings, is_everywhere
 from med3d_service.studies.arrivals.arrivals import Arrivals
 
 log = structlog.get_logger()
@@ -73,6 +73,13 @@ def server_tls(names: str, certificate: Path | None, key: Path | None, authority
     return context
 
 
+def _listening(host: str, port: int) -> socket.socket:
+    """Listen, at ``::`` for IPv4, too."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = is_everywhere(host) and socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+
+
 class Listener:
     """A listening socket and the associations that came of it."""
 
@@ -93,8 +100,7 @@ class Listener:
         self._reports = reports
         self._allowed = allow_list(settings)
         self._tls = tls_context(settings)
-        family = socket.AF_INET6 if ":" in settings.dicom_host else socket.AF_INET
-        self._socket = socket.create_server((settings.dicom_host, settings.dicom_port), family=family, backlog=BACKLOG)
+        self._socket = _listening(settings.dicom_host, settings.dicom_port)
         self._stopped = threading.Event()
         self._places = Places(settings, self._allowed)
         self._refused = Tally("associations_rejected")
@@ -115,16 +121,15 @@ class Listener:
             connection, address = self._socket.accept()
         except OSError:  # nobody came, or was gone again, or there are no descriptors left
             return
-        thread = threading.Thread(
-            target=self._serve, args=(connection, str(address[0])), name="association", daemon=True
-        )
-        because = self._places.take(thread, connection, str(address[0]))
+        caller = plain_address(str(address[0]))
+        thread = threading.Thread(target=self._serve, args=(connection, caller), name="association", daemon=True)
+        because = self._places.take(thread, connection, caller)
         if because is None:
             thread.start()
         else:
             self._reject(connection, because)
-            self._rejections.note(because, str(address[0]))
-            self._counted.turned_away(because, str(address[0]))
+            self._rejections.note(because, caller)
+            self._counted.turned_away(because, caller)
 
     def _reject(self, connection: socket.socket, because: str) -> None:
         """Tell who has no place, without waiting for the request; what cannot be sent at once is not sent."""

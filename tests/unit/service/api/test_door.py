@@ -1,5 +1,6 @@
 """Who calls is known before a body is read, and places go to those who are known."""
 
+import gzip
 import json
 from dataclasses import dataclass, field
 
@@ -69,6 +70,39 @@ def test_a_body_may_be_as_large_as_its_route_says(api):
     assert posted(api, "/cohorts", filler[:-2] + b"{}", key).status_code == 422
     in_bulk = api.request("PUT", "/worker/outcomes", worker, content=filler + b"{}")
     assert in_bulk.status_code == 422, "a batch of answers is longer than other JSON"
+
+
+@pytest.mark.parametrize(("headers", "expected"), [
+    ({"Content-Encoding": "gzip"}, (415, "body_encoded")),
+    ({"Content-Encoding": "identity, BR"}, (415, "body_encoded")),
+    ({"Transfer-Encoding": "gzip, chunked"}, (501, "unknown_transfer_coding")),
+    ({"Transfer-Encoding": "chunked, chunked"}, (501, "unknown_transfer_coding")),
+    ({"Content-Encoding": "identity"}, (422, "invalid_request")),
+    ({"Transfer-Encoding": "Chunked"}, (422, "invalid_request")),
+])  # fmt: skip
+def test_a_body_in_a_coding_that_is_not_undone_is_not_taken_for_what_it_is_not(api, headers, expected):
+    packed, headers = gzip.compress(b'{"name": "packed"}'), headers | {"Content-Type": "application/json"}
+    answer = api.request("POST", "/cohorts", api.key(Role.SUBMITTER), content=packed, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == expected
+    assert api.request("POST", "/cohorts", content=packed, headers=headers).status_code == 401
+
+
+def test_an_upload_that_is_compressed_as_a_whole_is_told_of_it(api):
+    answer = api.request("POST", "/studies", api.key(Role.SUBMITTER), content=gzip.compress(b"--x\r\n"), headers={
+        "Content-Encoding": "gzip", "Content-Type": "multipart/form-data; boundary=x"
+    })  # fmt: skip
+    assert (answer.status_code, answer.json()["code"]) == (415, "body_encoded")
+
+
+def test_who_sends_no_body_may_name_a_coding(api):
+    assert api.request("GET", "/cohorts", api.key(Role.VIEWER), headers={"Content-Encoding": "gzip"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_monitor_may_ask_for_the_head_alone(api, path):
+    whole, head = api.request("GET", path), api.request("HEAD", path)
+    assert head.status_code == whole.status_code != 405
+    assert head.headers["Content-Length"] == whole.headers["Content-Length"]
 
 
 # --- the pace ---

@@ -23,6 +23,14 @@ class Clock:
         return self.now
 
 
+class Noted:
+    def __init__(self):
+        self.noted = []
+
+    def note(self, because, address):
+        self.noted.append((because, address))
+
+
 class Connection:
     was_cut_off = False
 
@@ -100,11 +108,23 @@ class Silent:
         return lambda *_: None
 
 
+def test_every_address_of_ipv6_takes_ipv4_and_sees_it_as_such():
+    noted = Noted()
+    settings = Settings(dicom_host="::", dicom_port=0, dicom_allowed=("*@10.0.0.1",))
+    listener = Listener(settings, Peers(), None, None, noted, Silent())
+    for address in ("127.0.0.1", "::1"):
+        with socket.create_connection((address, listener.port), timeout=10):
+            listener.accept(10)
+    listener.close()
+    assert noted.noted == [("address_unknown", "127.0.0.1"), ("address_unknown", "::1")]
+
+
 def test_a_tls_handshake_that_does_not_end_in_time_is_cut_off(tmp_path):
     keys, clock = certificates(tmp_path), Clock()
     files = {"cert": "listener.pem", "key": "listener.key", "client_ca": "ca.pem"}
     settings = Settings(dicom_port=0, **{f"dicom_tls_{name}": keys / file for name, file in files.items()})
-    listener = Listener(settings, Peers(), None, None, Silent(), Silent())  # nobody gets as far as to send
+    noted = Noted()
+    listener = Listener(settings, Peers(), None, None, noted, Silent())  # nobody gets as far as to send
     listener._places = Places(settings, AllowList([Caller.parse("*@127.0.0.1")]), clock)
     with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as silent:
         listener.accept(10)
@@ -115,6 +135,7 @@ def test_a_tls_handshake_that_does_not_end_in_time_is_cut_off(tmp_path):
         assert silent.recv(1) == b""
         wait_until(lambda: not thread.is_alive(), "the end of its thread")
     listener.close()
+    assert noted.noted == [("tls", "127.0.0.1")]
 
 
 @pytest.mark.parametrize(("address", "known", "named"), [
