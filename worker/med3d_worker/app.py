@@ -18,6 +18,7 @@ from med3d_store.object_store import StoreAwayError, StoreError
 from med3d_worker.logs import configure_logs
 from med3d_worker.messages import use_careful_transport
 from med3d_worker.settings import WorkerSettings
+from med3d_worker.store_wait import wait_for_store
 from med3d_worker.tasks import register_tasks
 from med3d_worker.tether import die_with_parent
 
@@ -107,12 +108,21 @@ def make_celery(settings: WorkerSettings, workplace: "Callable[[], Workplace | N
     return app
 
 
+def await_store(settings: WorkerSettings) -> None:
+    """Wait until the store is there. Raises WorkerUnfit where there can be none."""
+    try:
+        wait_for_store(settings.store_url)
+    except StoreError as error:
+        raise WorkerUnfit(f"MED3D_STORE_URL: {error}", lasting=True) from error
+
+
 def run_worker(settings: WorkerSettings, *, log_level: str = "INFO", opens: Opens = _open_workplace) -> int:
     """Take tasks until SIGTERM or SIGINT; the exit code. Raises WorkerUnfit where no work may be done.
 
     ``opens`` makes what each child works with.
     """
     configure_logs(log_level)
+    await_store(settings)
     child = ChildProcess(settings, opens)
     app = make_celery(settings, lambda: child.workplace)
 
