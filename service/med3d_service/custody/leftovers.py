@@ -1,4 +1,4 @@
-"""What abandoned uploads left: fragments in the spool, and originals that no row refers to."""
+"""What abandoned work left: fragments in the spool, originals that no row refers to, and copies of older claims."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +13,9 @@ from sqlalchemy import select
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
 from med3d_service.storage.database import Database
-from med3d_service.storage.tables import UploadRow
+from med3d_service.storage.tables import StudyRow, UploadRow
 from med3d_service.studies.original_names import original_key, upload_of
+from med3d_service.studies.working_copy.names import claim_of
 from med3d_store.object_store import ObjectStore
 
 log = structlog.get_logger()
@@ -31,7 +32,7 @@ class _Fragment:
 
 @dataclass(frozen=True)
 class _Orphan:
-    upload_id: str
+    key: str
 
 
 class Leftovers:
@@ -55,14 +56,15 @@ class Leftovers:
     def remove(self) -> int:
         """Look at everything once; how many were removed."""
         now = self._clock()
-        lying: Iterator[_Fragment | _Orphan] = islice(chain(self._fragments(), self._orphans()), MOST_WATCHED)
+        orphans = chain(self._orphans(), self._older_copies())
+        lying: Iterator[_Fragment | _Orphan] = islice(chain(self._fragments(), orphans), MOST_WATCHED)
         self._since = {one: self._since.get(one, now) for one in lying}
         old = [one for one, since in self._since.items() if now - since >= self._settings.leftover_s]
         for one in old:
             if isinstance(one, _Fragment):
                 one.path.unlink(missing_ok=True)
             else:
-                self._store.delete(original_key(one.upload_id))
+                self._store.delete(one.key)
             del self._since[one]
         if old:
             log.info("leftovers_removed", count=len(old))
@@ -77,7 +79,21 @@ class Leftovers:
     def _orphans(self) -> Iterator[_Orphan]:
         ids = (upload_of(stored.key) for stored in self._store.list("originals"))
         while some := list(islice(ids, LOOKED_UP_AT_ONCE)):
-            yield from map(_Orphan, sorted(self._unreferenced(some)))
+            yield from (_Orphan(original_key(each)) for each in sorted(self._unreferenced(some)))
+
+    def _older_copies(self) -> Iterator[_Orphan]:
+        """Give working copies that a later claim has overtaken, or whose study is no more."""
+        found = ((stored.key, claim_of(stored.key)) for stored in self._store.list("working"))
+        claims = ((key, *claim) for key, claim in found if claim is not None)
+        while some := list(islice(claims, LOOKED_UP_AT_ONCE)):
+            ids = {study_id for _, study_id, _ in some}
+            columns = StudyRow.id, StudyRow.working_key, StudyRow.working_claim
+            with self._database.read() as session:
+                rows = {row.id: row for row in session.execute(select(*columns).where(StudyRow.id.in_(ids)))}
+            for key, study_id, claim in some:
+                row = rows.get(study_id)
+                if row is None or (row.working_key != key and claim < row.working_claim):
+                    yield _Orphan(key)
 
     def _unreferenced(self, ids: list[str]) -> set[str]:
         """Those of ``ids`` that are neither of an upload nor of an instance that has arrived."""

@@ -14,6 +14,7 @@ from med3d_client.worker import Superseded
 from med3d_contract.pictures import BrainPicture, BrainPictures, ReferenceCohort, reference_cohort_key
 from med3d_contract.results import Sdmt
 from med3d_contract.work import PreprocessedObject, SourceSeries
+from med3d_service.studies.working_copy.names import claim_of, working_key
 from rig.dicom.uploads import dicom_files, named, zip_of
 from rig.processes.waiting import wait_until
 from rig.service.parts import completed, preprocessed, refused, worker
@@ -52,9 +53,16 @@ def submitted(processes, header=None, files=None, **fields):
     return ids, wait_until(lambda: claimed(processes, ids["run_id"]), "the claim")
 
 
+def _stored(processes, folder):
+    return [found.key for found in processes.store.list(folder)]
+
+
 def source_of(processes, study_id):
     """The stand-ins of all instances of the working copy, as a worker that read them all."""
-    with tarfile.open(fileobj=io.BytesIO(processes.store.get(f"working/{study_id}.tar"))) as tar:
+    last = max(
+        claim for study, claim in filter(None, map(claim_of, _stored(processes, "working"))) if study == study_id
+    )
+    with tarfile.open(fileobj=io.BytesIO(processes.store.get(working_key(study_id, last)))) as tar:
         images = [dcmread(cast("IO[bytes]", tar.extractfile(member))) for member in tar]
     return SourceSeries(
         series_uid=images[0].SeriesInstanceUID,

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.tables import RunRow, StudyRow, UploadRow
 from med3d_service.studies.original_names import original_key
+from med3d_service.studies.working_copy.names import working_keys
 from med3d_store.object_store import ObjectStore
 
 
@@ -28,12 +29,9 @@ def input_keys(session: Session, study_ids: Collection[str]) -> set[str]:
         .where(ArrivalRow.study_id.in_(study_ids) | ArrivalRow.late_study_id.in_(study_ids))
     )
     keys |= {original_key(upload_id) for upload_id in session.scalars(arrived)}
-    keys |= {f"working/{study_id}.tar" for study_id in study_ids}
-    keys |= {
-        key
-        for key in session.scalars(select(StudyRow.working_key).where(StudyRow.id.in_(study_ids)))
-        if key is not None
-    }
+    copies = select(StudyRow.id, StudyRow.working_claim, StudyRow.working_key).where(StudyRow.id.in_(study_ids))
+    for study_id, last_claim, key in session.execute(copies):
+        keys |= working_keys(study_id, last_claim) | ({key} if key else set())
     return keys
 
 

@@ -37,7 +37,9 @@ from med3d_service.studies.working_copy.messages import (
     Member,
     Report,
 )
+from med3d_service.studies.working_copy.names import working_key
 from med3d_service.studies.working_copy.sandbox import Sandbox
+from med3d_service.studies.working_copy.trying import SUFFIX, Try, living_tries
 from med3d_service.trust.audit import AuditTrail
 from med3d_service.trust.audit.alerts import alert
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore
@@ -113,40 +115,53 @@ class Courier:
         if study is None:
             return False
         self._remove_files(study.study_id)  # of a courier that was killed; one that lives has lost the study
-        name = f"{study.study_id}.{study.claim}"
-        target, fetched = self._settings.spool_dir / f"{name}.working", self._settings.spool_dir / f"{name}.originals"
-        try:
-            with Hold(lambda: self._renew(study), self._settings.lease_s / 4) as hold:
-                report = self._copied(study, target, fetched, hold)
-                self._end(study, report, target)
-        except OvertakenError:
-            self._let_go(study)
-        except Exception:
-            if self._give_back(study):
-                raise  # store or disk failed us, not the study
-            self._let_go(study)
-        finally:
-            target.unlink(missing_ok=True)
-            shutil.rmtree(fetched, ignore_errors=True)
+        with Try(self._settings.spool_dir / f"{study.study_id}.{study.claim}.{SUFFIX}") as trial:
+            self._copy(study, trial)
         send_waiting(self._database, self._broker, redispatch_s=self._settings.redispatch_s, study_id=study.study_id)
         self.sandbox.prepare()  # last: the next child's start would slow down what this study waits for
         return True
 
-    def _copied(self, study: StudyToCopy, target: Path, fetched: Path, hold: Hold) -> Report:
+    def _copy(self, study: StudyToCopy, trial: Try) -> None:
+        name = f"{study.study_id}.{study.claim}"
+        target, fetched = self._settings.spool_dir / f"{name}.working", self._settings.spool_dir / f"{name}.originals"
+        try:
+            with Hold(lambda: self._renew(study), self._settings.lease_s / 4) as hold:
+                report = self._copied(study, trial, target, fetched, hold)
+                self._end(study, trial, report, target)
+        except OvertakenError:
+            self._let_go(study, trial)
+        except Exception:
+            if self._give_back(study, trial):
+                raise  # store or disk failed us, not the study
+            self._let_go(study, trial)
+        finally:
+            target.unlink(missing_ok=True)
+            shutil.rmtree(fetched, ignore_errors=True)
+
+    def _copied(self, study: StudyToCopy, trial: Try, target: Path, fetched: Path, hold: Hold) -> Report:
         try:
             job = self._job(study, target, fetched)
         except (ObjectDamagedError, ObjectMissingError, FileNotFoundError):
             return Report(finding=Finding.ORIGINAL_DAMAGED)
+        self._count(study, trial, +1)
         return self.sandbox.run(job, hold.check)
 
-    def _end(self, study: StudyToCopy, report: Report, target: Path) -> None:
+    def _count(self, study: StudyToCopy, trial: Try, by: int) -> None:
+        """Let the try at parsing count, or no more: only who dies in between leaves it. Raises OvertakenError."""
+        if not self._renew(study, working_tries=StudyRow.working_tries + by):
+            raise OvertakenError
+        trial.is_counted = by > 0
+
+    def _end(self, study: StudyToCopy, trial: Try, report: Report, target: Path) -> None:
         if report.finding is Finding.COPIED and study.refusal is None:
+            self._count(study, trial, -1)  # and nothing is stored of who has lost the study
             self._keep(study, report, target)
         else:
             self._refuse(study, report)
 
     def _remove_files(self, study_id: str) -> None:
-        for left in self._settings.spool_dir.glob(f"{study_id}.*"):
+        living = set(living_tries(self._settings.spool_dir, study_id))
+        for left in set(self._settings.spool_dir.glob(f"{study_id}.*")) - living:
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
@@ -161,7 +176,8 @@ class Courier:
             study = next(iter(_TABLE.lock_due(session, order=(StudyRow.working_priority, StudyRow.seq))), None)
             if study is None:
                 return None
-            if study.working_tries >= MAX_TRIES:  # it takes the courier with it each time
+            living = sum(1 for _ in living_tries(self._settings.spool_dir, study.id))
+            if study.working_tries - living >= MAX_TRIES:  # it takes the courier with it each time
                 refusal = _preset(study) or _refusal(Report(finding=Finding.UNREADABLE_FILE))
                 move_copy(session, study.id, TO_BE_COPIED, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json"))
                 refuse_study(session, study.id, refusal)
@@ -172,24 +188,26 @@ class Courier:
                 TO_BE_COPIED,
                 CopyStatus.COPYING,
                 working_claim=StudyRow.working_claim + 1,
-                working_tries=StudyRow.working_tries + 1,
                 working_lease_until=db_now() + self._settings.lease_s,
             )
             return _to_copy(session, study) if taken else None
 
-    def _renew(self, study: StudyToCopy) -> bool:
+    def _renew(self, study: StudyToCopy, **values: Any) -> bool:
         """Keep the study in hand; False where it is not in ours any more."""
         until = db_now() + self._settings.lease_s
         with self._database.write() as session:
-            return self._leave(session, study, CopyStatus.COPYING, lease_until=until)
+            return self._leave(session, study, CopyStatus.COPYING, lease_until=until, **values)
 
-    def _give_back(self, study: StudyToCopy) -> bool:
+    def _give_back(self, study: StudyToCopy, trial: Try) -> bool:
+        tries = StudyRow.working_tries - int(trial.is_counted)
         with self._database.write() as session:
-            return self._leave(session, study, CopyStatus.WAITING, working_tries=StudyRow.working_tries - 1)
+            return self._leave(session, study, CopyStatus.WAITING, working_tries=tries)
 
-    def _let_go(self, study: StudyToCopy) -> None:
+    def _let_go(self, study: StudyToCopy, trial: Try) -> None:
         """Give the try back to who has the study now: our lease ran out, but we lived, and the study harmed nobody."""
         log.info("working_copy_overtaken", study_id=study.study_id)
+        if not trial.is_counted:
+            return
         counted = StudyRow.digest == study.digest, StudyRow.working_claim > study.claim, StudyRow.working_tries > 0
         with self._database.write() as session:
             for here in TO_BE_COPIED:
@@ -226,9 +244,7 @@ class Courier:
         return Container(path=str(path), upload_id=upload.id, site=study.site, sha256=upload.sha256, key=key)
 
     def _keep(self, study: StudyToCopy, report: Report, target: Path) -> None:
-        if not self._renew(study):  # before the object of whoever overtook us is written over
-            raise OvertakenError
-        stored = self._store.put_file(f"working/{study.study_id}.tar", target)
+        stored = self._store.put_file(working_key(study.study_id, study.claim), target)
         with self._database.write() as session:
             ours = self._leave(
                 session,

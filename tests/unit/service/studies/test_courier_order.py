@@ -86,18 +86,3 @@ def test_a_courier_that_was_overtaken_neither_gives_its_copy_out_nor_refuses_the
     assert (study.working_status, study.digest, study.refusal) == (CopyStatus.COPYING, "e" * 64, None)
     assert (study.skipped_files, run.status) == (0, "queued")
     assert list(service.store.list("working")) == [], "what the other courier stores is not written over"
-
-
-def test_a_courier_that_the_study_kills_each_time_refuses_it_after_three_tries(service):
-    with service.database.write() as session:
-        study_id = add_study(session, "waiting")
-    for number in range(1, 4):
-        courier = courier_of(service, RefusingSandbox())
-        assert courier._claim().study_id == study_id
-        with service.database.write() as session:
-            row = session.query(StudyRow).one()
-            assert (row.working_status, row.working_tries) == (CopyStatus.COPYING, number)
-            row.working_lease_until = 0.0  # it was lost
-    assert courier._claim() is None
-    with service.database.read() as session:
-        assert session.query(StudyRow).one().refusal["code"] == "unreadable_file"

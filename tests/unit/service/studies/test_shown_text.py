@@ -16,6 +16,7 @@ from med3d_service.studies.uploads.form import StudyForm
 from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.working_copy.courier import sandbox_of
 from med3d_service.studies.working_copy.deidentify import Deidentifier, NotAnImageError
+from med3d_service.studies.working_copy.names import working_key
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from rig.dicom.series import head_like, ras_affine, slice_datasets
 from rig.dicom.studies_on_disk import refusal_of_choice
@@ -195,7 +196,7 @@ def test_a_study_that_is_uploaded_by_form_goes_the_same_way(tmp_path):
         assert courier.copy_next()
     finally:
         courier.sandbox.close()
-    working = service.store.get(f"working/{study_id}.tar")
+    working = service.store.get(working_key(study_id, claim=1))
     service.close()
     with tarfile.open(fileobj=io.BytesIO(working)) as tar:
         copies = [pydicom.dcmread(tar.extractfile(member)) for member in tar]

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from med3d_contract.results import Priority
+from med3d_service.custody.leftovers import Leftovers
 from med3d_service.processes.api import compose
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.starting import start_run
-from med3d_service.storage.copy_states import CopyStatus
+from med3d_service.storage.copy_states import CopyStatus, move_copy
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, UploadRow
 from med3d_service.studies.working_copy.courier import MAX_TRIES
 from med3d_service.studies.working_copy.holding import Hold, OvertakenError
 from med3d_service.studies.working_copy.messages import Finding, Report
+from med3d_service.studies.working_copy.trying import Try
 from rig.processes.waiting import wait_until
 from rig.service.couriers import courier_of
 from rig.service.parts import add_study, migrated
@@ -95,22 +97,130 @@ def test_who_was_overtaken_says_nothing_while_another_still_works(service, first
 
 
 def test_couriers_that_live_use_up_no_tries_however_often_they_overtake_each_other(service):
-    courier = courier_of(service, Sandbox())
-    holder = courier._claim()
+    last = Sandbox()
     for _ in range(MAX_TRIES + 2):
-        let_lease_end(service)
-        taken = courier_of(service, Sandbox())._claim()
-        assert taken is not None, "a good study was refused"
-        assert not courier._renew(holder)
-        courier._let_go(holder)
-        holder = taken
-    assert seen(service)[0].working_tries == 1
+        last = Sandbox(meanwhile=overtaken_by(service, courier_of(service, last)))
+    assert courier_of(service, last).copy_next()
+    assert seen(service)[0].working_status == CopyStatus.READY, "a good study was refused"
 
 
 def test_who_lives_gives_the_try_back_that_its_lease_cost(service):
     slow = Sandbox(meanwhile=lambda _job: (let_lease_end(service), courier_of(service, Sandbox())._claim()))
     courier_of(service, slow).copy_next()
-    assert seen(service)[0].working_tries == 1, "the other's alone"
+    assert seen(service)[0].working_tries == 0
+
+
+def killed(_job):
+    raise KilledError
+
+
+class KilledError(BaseException):
+    """What the courier's process would not live to see."""
+
+
+def kill_couriers(service, times):
+    """Couriers that die while their child parses."""
+    for _ in range(times):
+        with pytest.raises(KilledError):
+            courier_of(service, Sandbox(meanwhile=killed)).copy_next()
+        let_lease_end(service)
+
+
+def test_who_sleeps_through_the_last_try_is_not_taken_for_lost(service):
+    kill_couriers(service, MAX_TRIES - 1)
+    taken = []
+
+    def sleep(_job):
+        let_lease_end(service)
+        taken.append(courier_of(service, Sandbox())._claim())
+        let_lease_end(service)
+        courier_of(service, Sandbox()).copy_next()
+
+    courier_of(service, Sandbox(meanwhile=sleep)).copy_next()
+    study, run = seen(service)
+    assert taken[0] is not None, "a study was refused whose courier lived"
+    assert (study.working_status, study.refusal, run.status) == (CopyStatus.READY, None, "queued")
+
+
+def test_who_was_killed_as_it_parsed_each_time_was_killed_by_the_files(service):
+    kill_couriers(service, MAX_TRIES)
+    assert seen(service)[0].working_status == CopyStatus.COPYING
+    assert not courier_of(service, Sandbox()).copy_next()
+    assert seen(service)[0].refusal["code"] == Finding.UNREADABLE_FILE
+
+
+class DeadlyStore:
+    """A store during whose work the courier is killed."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def local_path(self, key):
+        return self._store.local_path(key)
+
+    def put_file(self, key, path):
+        raise KilledError
+
+
+def test_who_is_killed_while_nothing_is_parsed_was_not_killed_by_the_files(service):
+    for _ in range(MAX_TRIES + 1):
+        courier = courier_of(service, Sandbox())
+        courier._store = DeadlyStore(service.store)
+        with pytest.raises(KilledError):
+            courier.copy_next()
+        let_lease_end(service)
+    assert courier_of(service, Sandbox()).copy_next()
+    assert seen(service)[0].working_status == CopyStatus.READY
+
+
+class FrozenStore:
+    """A store in whose put a courier freezes until another has copied the study with more images."""
+
+    def __init__(self, service):
+        self._service = service
+
+    def local_path(self, key):
+        return self._service.store.local_path(key)
+
+    def put_file(self, key, path):
+        read = path.read_bytes()
+        with self._service.database.write() as session:
+            move_copy(
+                session, session.query(StudyRow).one().id, {CopyStatus.COPYING}, CopyStatus.WAITING, digest="e" * 64
+            )
+        assert courier_of(self._service, Sandbox(words=b"with more images")).copy_next()
+        return self._service.store.put(key, read)
+
+
+def test_who_wakes_in_a_put_does_not_write_over_the_newer_copy_and_its_own_is_removed(service):
+    frozen = courier_of(service, Sandbox(words=b"as it was"))
+    frozen._store = FrozenStore(service)
+    frozen.copy_next()
+    study, _ = seen(service)
+    assert service.store.get(study.working_key, study.working_sha256) == b"with more images"
+    at = [0.0]
+    leftovers = Leftovers(service.settings, service.database, service.store, clock=lambda: at[0])
+    leftovers.remove()
+    assert len(list(service.store.list("working"))) == 2, "it may be read just now"
+    at[0] = service.settings.leftover_s
+    leftovers.remove()
+    assert [found.key for found in service.store.list("working")] == [study.working_key]
+
+
+@pytest.mark.parametrize("key", ["working/{id}.tar", "working/{id}.7.tar"])
+def test_a_copy_that_is_read_or_may_be_committed_yet_is_no_leftover(service, key):
+    study = seen(service)[0]
+    key = key.format(id=study.id)
+    service.store.put(key, b"the copy")
+    with service.database.write() as session:
+        row = session.query(StudyRow).one()
+        row.working_claim, row.working_key = 7, None if "7" in key else key
+    at = [0.0]
+    leftovers = Leftovers(service.settings, service.database, service.store, clock=lambda: at[0])
+    leftovers.remove()
+    at[0] = 2 * service.settings.leftover_s
+    leftovers.remove()
+    assert service.store.head(key) is not None
 
 
 def test_two_couriers_on_one_machine_do_not_write_or_remove_each_others_files(service):
@@ -137,7 +247,7 @@ def test_the_number_of_a_claim_is_never_given_twice(service):
         courier = courier_of(service, Sandbox())
         study = courier._claim()
         numbers.append(study.claim)
-        courier._give_back(study)
+        courier._give_back(study, Try(service.settings.spool_dir / "x"))
     assert numbers == sorted(set(numbers))
     assert seen(service)[0].working_tries == 0
 
