@@ -44,6 +44,7 @@ SERVE, RESTORE = "med3d serve --data-dir DATA", "Restore"
 LOSES = "med3d restore BACKUPS --data-dir DATA --objects"
 OF_THE_CLIENT = {"MED3D_URL", "MED3D_API_KEY", "MED3D_API_KEY_FILE"}
 OF_ORTHANC = {"MED3D_HOOK_SECRET"}
+OF_THE_TESTS = {"MED3D_TEST_DATA"}
 OF_GPU_CHECK = set(re.findall(r"\$\{(MED3D_\w+)", (Path(__file__).parents[2] / "deploy" / "gpu-check").read_text()))
 
 
@@ -219,4 +220,4 @@ def test_the_commands_that_a_page_mentions_exist_with_their_options(page):
 def test_the_settings_that_a_page_mentions_exist(page):
     fields = {*Settings.model_fields, *WorkerSettings.model_fields}
     known = {f"MED3D_{name.upper()}{suffix}" for name in fields for suffix in ("", "_FILE")}
-    assert set(mentioned_settings(page)) - known - OF_THE_CLIENT - OF_ORTHANC - OF_GPU_CHECK == set()
+    assert set(mentioned_settings(page)) - known - OF_THE_CLIENT - OF_ORTHANC - OF_GPU_CHECK - OF_THE_TESTS == set()
