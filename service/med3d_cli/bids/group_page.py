@@ -10,7 +10,7 @@ from med3d_cli.bids.derivative import write_whole
 from med3d_cli.bids.figure import thumbnail
 from med3d_cli.bids.group_rows import GroupRow
 from med3d_cli.bids.group_table import refusal_sentences, review_sentences, shown
-from med3d_cli.bids.methods import methods_paragraphs
+from med3d_cli.bids.methods import UNLISTED, methods_paragraphs
 from med3d_contract.results import RunStatus
 from med3d_service.cohorts.sheets import Drawn, drawn, render_sheet
 from med3d_service.cohorts.svg import BLUE, GREY, RED, Chart, padded
@@ -60,6 +60,7 @@ def group_page(dataset: Dataset, rows: Sequence[GroupRow]) -> str:
         to_review=_codes(rows, review_sentences(rows), of_numbers=True),
         chart=_chart(pairs) if pairs else None,
         statistics=statistics(pairs),
+        caution=UNLISTED,
         scans=[_shown(number, row) for number, row in enumerate(rows)],
         methods=methods_paragraphs(rows),
     )

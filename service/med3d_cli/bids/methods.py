@@ -38,5 +38,4 @@ def methods_paragraphs(rows: Sequence[GroupRow]) -> list[str]:
             level=f" ({' or '.join(f'{100 * one:.0f} %' for one in levels)})" if levels else "",
         ),
         f"Model: {named}. Preprocessing: {', '.join(prepared) or 'none'}. Software: {', '.join(software)}.",
-        UNLISTED,
     ]
