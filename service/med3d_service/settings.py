@@ -145,7 +145,9 @@ class Settings(BaseSettings):
     dicom_associations_per_address: int = Field(32, ge=1, description="of one address at the same time")
 
     hl7_port: int | None = Field(None, description="takes ADT messages by MLLP there; default: nowhere; 0 picks one")
-    hl7_host: str = Field("127.0.0.1", description="where ADT messages are taken")
+    hl7_host: str = Field(
+        "127.0.0.1", description="where ADT messages are taken; :: is every address, of IPv6 and of IPv4"
+    )
     hl7_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="who may send them: APPLICATION@ADDRESS or APPLICATION@NETWORK/BITS, by commas; default: nobody"
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -10,6 +11,11 @@ from starlette.types import Message, Receive, Scope
 
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
+
+ASK_EVERY_S = 30.0
+"""So often it is looked whether the key of a long body still opens anything ..."""
+FRESH_S = 1.0
+"""... and at its end, where it was not just now."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class IncomingBody:
         self._receive, self._pace = receive, pace
         self._size_bytes, self._waited_s = 0, 0.0
         self._whole: bytes | None = None
+        self._ask: Callable[[], Awaitable[None]] | None = None
+        self._asked_at = time.monotonic()
 
     def require_plain(self) -> None:
         """Raise ServiceError where what comes is not the body itself: the parser undoes 'chunked', and nobody more."""
@@ -52,6 +60,10 @@ class IncomingBody:
             raise ServiceError("unknown_transfer_coding")
         if not self.has_ended and set(self._content_codings) - {"identity"}:
             raise ServiceError("body_encoded")
+
+    def ask_again(self, whether: Callable[[], Awaitable[None]]) -> None:
+        """Have ``whether`` asked while the body comes, and before its end is handed on; it raises ServiceError."""
+        self._ask, self._asked_at = whether, time.monotonic()
 
     async def receive(self) -> Message:
         """Give the next message. Raises ServiceError("request_too_slow")."""
@@ -87,7 +99,14 @@ class IncomingBody:
         self._waited_s += time.monotonic() - asked_at
         self._size_bytes += len(message.get("body", b""))
         self.has_ended = not message.get("more_body", False)
+        await self._ask_when_due()
         return message
+
+    async def _ask_when_due(self) -> None:
+        due_s = FRESH_S if self.has_ended else ASK_EVERY_S
+        if self._ask is not None and time.monotonic() - self._asked_at > due_s:
+            await self._ask()
+            self._asked_at = time.monotonic()
 
 
 def _codings(headers: Headers, name: str) -> list[str]:

@@ -20,9 +20,12 @@ from med3d_service.problems import ServiceError, database_problem
 from med3d_service.settings import Settings
 from med3d_service.trust.access.callers import Gate, needs_of, require
 from med3d_service.trust.access.own_pages import require_paid_token
+from med3d_service.trust.access.roles import SESSION
 
 CONNECTION = "med3d.connection"
 """Name of the ASGI extension by which the door speaks to the connection that a request came over."""
+
+REVOKED_MEANWHILE = "The key was revoked or ended while the body came, which was not taken."
 
 
 class Connection(Protocol):
@@ -93,6 +96,7 @@ class Door:
             scope["route"] = entrance.route  # for the audit trail and the metrics of whom we turn away
         if entrance.needs is not None:
             await _admit(scope, entrance.needs)
+            body.ask_again(lambda: _require_still(scope))
             require_paid_token(scope, entrance.marks)
         body.require_plain()
         if entrance.largest is not None and not body.has_ended:
@@ -150,6 +154,16 @@ async def _admit(scope: Scope, needs: tuple[str, ...]) -> None:
     scope.setdefault("state", {})["caller"] = caller
     gate.throttle.admit(caller, scope)
     require(caller, needs)
+
+
+async def _require_still(scope: Scope) -> None:
+    """Raise ServiceError where a key was revoked while a body came; a token was good as it began."""
+    kind = scope["state"]["caller"].kind
+    if kind == "token":
+        return
+    gate: Gate = scope["app"].state.gate
+    if not await to_thread.run_sync(gate.still_admits, scope, Headers(scope=scope).get("authorization", "")):
+        raise ServiceError("session_over" if kind == SESSION else "invalid_key", REVOKED_MEANWHILE)
 
 
 def _connection(scope: Scope) -> Connection | None:

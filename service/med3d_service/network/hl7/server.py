@@ -20,8 +20,8 @@ from med3d_service.network.hl7.messages import (
     read_header,
     read_updates,
 )
-from med3d_service.network.listener.admission import AllowList, Caller
-from med3d_service.network.listener.server import ListenerError, server_tls
+from med3d_service.network.listener.admission import AllowList, Caller, plain_address
+from med3d_service.network.listener.server import ListenerError, listening_socket, server_tls
 from med3d_service.settings import Settings
 from med3d_service.studies.patient_updates import PatientUpdate
 
@@ -44,8 +44,7 @@ class Hl7Server:
         self._settings, self._apply = settings, apply
         self._allowed = AllowList([Caller.parse(text) for text in settings.hl7_allowed])
         self._tls = server_tls("hl7_tls", settings.hl7_tls_cert, settings.hl7_tls_key, settings.hl7_tls_client_ca)
-        family = socket.AF_INET6 if ":" in settings.hl7_host else socket.AF_INET
-        self._socket = socket.create_server((settings.hl7_host, settings.hl7_port), family=family, backlog=BACKLOG)
+        self._socket = listening_socket(settings.hl7_host, settings.hl7_port, BACKLOG)
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, socket.socket] = {}
         self._refused = Tally("hl7_connections_rejected")
@@ -62,12 +61,13 @@ class Hl7Server:
             connection, address = self._socket.accept()
         except OSError:  # nobody came
             return
-        because = self._hindrance(str(address[0]))
+        caller = plain_address(str(address[0]))
+        because = self._hindrance(caller)
         if because is not None:
             self._refused.count(because)
             connection.close()
             return
-        thread = threading.Thread(target=self._serve, args=(connection, str(address[0])), name="hl7", daemon=True)
+        thread = threading.Thread(target=self._serve, args=(connection, caller), name="hl7", daemon=True)
         with self._lock:
             self._open[thread] = connection
         thread.start()

@@ -73,11 +73,11 @@ def server_tls(names: str, certificate: Path | None, key: Path | None, authority
     return context
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
     """Listen, at ``::`` for IPv4, too."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = is_everywhere(host) and socket.has_dualstack_ipv6()
-    return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    return socket.create_server((host, port), family=family, backlog=backlog, dualstack_ipv6=both)
 
 
 class Listener:
@@ -100,7 +100,7 @@ class Listener:
         self._reports = reports
         self._allowed = allow_list(settings)
         self._tls = tls_context(settings)
-        self._socket = _listening(settings.dicom_host, settings.dicom_port)
+        self._socket = listening_socket(settings.dicom_host, settings.dicom_port, BACKLOG)
         self._stopped = threading.Event()
         self._places = Places(settings, self._allowed)
         self._refused = Tally("associations_rejected")

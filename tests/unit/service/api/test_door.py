@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
-from med3d_service.api.door.bodies import IncomingBody, Pace
+from med3d_service.api.door.bodies import ASK_EVERY_S, FRESH_S, IncomingBody, Pace
 from med3d_service.api.door.connections import OTHER_DESCRIPTORS, Places, Room
 from med3d_service.api.door.marks import LARGEST_JSON
 from med3d_service.logs import TOLD_EVERY_S, Tally
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.trust.access import Role
+from med3d_service.trust.access.api_keys import revoke_key
 from med3d_service.trust.audit.trail import entries
 from rig.service.api import open_api
 
@@ -103,6 +104,43 @@ def test_a_monitor_may_ask_for_the_head_alone(api, path):
     whole, head = api.request("GET", path), api.request("HEAD", path)
     assert head.status_code == whole.status_code != 405
     assert head.headers["Content-Length"] == whole.headers["Content-Length"]
+
+
+def test_a_key_that_is_revoked_while_a_body_comes_has_its_body_not_taken(api):
+    key = api.key(Role.SUBMITTER)
+
+    async def body():
+        yield b"--x\r\n"
+        await anyio.sleep(FRESH_S)
+        with api.service.database.write() as session:
+            revoke_key(session, key.split("_")[1])
+        yield b"--x--\r\n"
+
+    before = api.request("GET", "/studies", api.key(Role.VIEWER)).json()
+    answer = api.request("POST", "/studies", key, content=body(), headers={
+        "Content-Type": "multipart/form-data; boundary=x"
+    })  # fmt: skip
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_key")
+    assert api.request("GET", "/studies", api.key(Role.VIEWER)).json() == before
+
+
+def test_a_body_that_goes_on_is_asked_about_again_and_a_short_one_is_not():
+    asked = []
+
+    async def whether():
+        asked.append(True)
+
+    async def read(waited_s):
+        body = IncomingBody(scope_of(**{"content-length": "4"}), pieces(b"ab", b"cd"), Pace(10, 1e6, 60))
+        body.ask_again(whether)
+        body._asked_at -= waited_s
+        await body.receive()
+        await body.receive()
+
+    anyio.run(read, 0.0)
+    assert asked == []
+    anyio.run(read, ASK_EVERY_S + 1)
+    assert asked == [True], "once for both pieces"
 
 
 # --- the pace ---

@@ -167,6 +167,16 @@ def test_a_fault_of_ours_is_told_so_that_the_sender_keeps_the_message(ward):
         sender.close()
 
 
+def test_every_address_of_ipv6_takes_ipv4_and_sees_it_as_such(ward):
+    seen = []
+    sender = Sender(ward.settings, lambda _updates, _sender, address: seen.append(address) or 0, hl7_host="::")
+    try:
+        assert sender.say(A08)[0] == "AA"
+    finally:
+        sender.close()
+    assert seen == ["127.0.0.1"]
+
+
 def test_an_address_that_is_not_listed_is_not_listened_to(ward):
     sender = Sender(ward.settings, corrector(ward), hl7_allowed=("HIS@10.0.0.1",))
     try:
