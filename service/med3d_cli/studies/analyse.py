@@ -39,7 +39,7 @@ def analyse(
     ] = None,
     series: Annotated[str | None, typer.Option(help=f"{SERIES_HELP} A NIfTI file by its name, too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print an array with one object per input.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write one row per input to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one row per input to this new file.")] = None,
     bundle: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the model.")] = None,
     calibration: Annotated[
         Path | None,

@@ -49,7 +49,12 @@ COLUMNS = (
 
 @contextmanager
 def csv_report(path: Path) -> Iterator[Callable[["AnalysedInput"], None]]:
-    """A function that writes one row, on disk at once: an interrupted batch keeps what it has."""
+    """A function that writes one row, on disk at once: an interrupted batch keeps what it has.
+
+    Raises CommandError where the file cannot be written, or holds something already.
+    """
+    if path.is_file() and path.stat().st_size > 0:
+        raise CommandError(f"{path} is there already and is not replaced; name another file, or take it away", 2)
     try:
         file = path.open("w", newline="", encoding="utf-8")
     except OSError as error:

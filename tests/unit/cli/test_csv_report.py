@@ -50,6 +50,14 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path):
         pass
 
 
+def test_a_report_that_is_there_is_not_replaced(tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_text("a night's work\n")
+    with pytest.raises(CommandError, match="is not replaced"), csv_report(path):
+        pass
+    assert path.read_text() == "a night's work\n"
+
+
 def test_what_was_done_about_the_site_has_a_column():
     assessment = result().assessment.model_copy(update={"site_correction": "unknown_site"})
     told = COMPLETED.model_copy(update={"result": result().model_copy(update={"assessment": assessment})})
