@@ -88,7 +88,9 @@ def _receiver(folder: Path) -> Storescp:
     (folder / "received").mkdir()
     receiver = Storescp(folder / "received").start()
     (folder / "peers.toml").write_text(f"[dimse.pacs]\n{receiver.table}")
-    (folder / "deliveries.toml").write_text('[[deliver]]\npeer = "pacs"\nkinds = ["sr", "pdf", "sc"]\n')
+    (folder / "deliveries.toml").write_text(
+        '[[deliver]]\npeer = "pacs"\nkinds = ["sr", "pdf", "sc"]\ndecisions = ["accepted", "review", "refused"]\n'
+    )
     return receiver
 
 

@@ -103,4 +103,6 @@ def _reason(one: _Series) -> str:
         return "a report, a picture or an object of our own"
     misfits = "; ".join(f"'{name}' does not fit: {what}" for name, what in one.verdict.misfits)
     decided = f"rule '{one.verdict.rule.name}'" if one.verdict.rule else "no rule fits"
-    return f"{decided} ({misfits})" if misfits else decided
+    absent = f"{', '.join(one.verdict.absent)} absent, which is no reason to ignore" if one.verdict.absent else ""
+    told = "; ".join(filter(None, (absent, misfits)))
+    return f"{decided} ({told})" if told else decided

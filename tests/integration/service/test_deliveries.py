@@ -38,6 +38,7 @@ DELIVERIES = """
 [[deliver]]
 peer = "pacs"
 kinds = ["sr", "pdf", "sc"]
+decisions = ["accepted", "review", "refused"]
 [[deliver]]
 peer = "archive"
 kinds = ["sr"]

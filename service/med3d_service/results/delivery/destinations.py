@@ -5,10 +5,12 @@
 
 import tomllib
 from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic.networks import HttpUrl
 
 from med3d_service.network.peers.configuration import (
@@ -25,8 +27,52 @@ from med3d_service.network.peers.configuration import (
 from med3d_service.results.kinds import Kind
 from med3d_service.settings import Settings, is_private
 
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+ANSWERS: tuple[Literal["accepted", "review", "refused"], ...] = ("accepted", "review")
+"""What goes to a peer that states nothing: a refusal is filed beside the images only where that is asked for."""
+EVERY: tuple[Literal["accepted", "review", "refused"], ...] = (*ANSWERS, "refused")
 
-class PeerDelivery(Configured):
+
+class Filter(Configured):
+    """Which answers go there: all that is stated must fit. Patterns are shell patterns; empty: any."""
+
+    decisions: Annotated[tuple[Literal["accepted", "review", "refused"], ...], Field(min_length=1)] = ANSWERS
+    sources: tuple[Pattern, ...] = ()
+    """upload, or the way by which the study arrived: dimse, stow, orthanc, pull, folder"""
+    sites: tuple[Pattern, ...] = ()
+    rules: tuple[Pattern, ...] = ()
+    """of one of the routing rules that wanted the study; one that no rule has judged fits none"""
+    bundles: tuple[Pattern, ...] = ()
+    """name@version"""
+
+    def takes(self, answer: "Answer") -> bool:
+        """Whether an answer goes there."""
+        asked = (
+            (self.sources, (answer.source,)),
+            (self.sites, (answer.site,)),
+            (self.rules, answer.rules),
+            (self.bundles, (answer.bundle,)),
+        )
+        fits = all(
+            any(fnmatchcase(text, pattern) for pattern in patterns for text in texts)
+            for patterns, texts in asked
+            if patterns
+        )
+        return fits and answer.decision in self.decisions
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What filters go by."""
+
+    decision: str
+    source: str
+    site: str
+    rules: tuple[str, ...]
+    bundle: str
+
+
+class PeerDelivery(Filter):
     """Which objects a peer gets. ``protocol`` is only needed where the peer has both."""
 
     peer: PeerName
@@ -37,9 +83,10 @@ class PeerDelivery(Configured):
     """Ask for storage commitment (DIMSE only): delivered is what the peer has promised to keep."""
 
 
-class Webhook(Configured):
+class Webhook(Filter):
     """Who is told of an answer, and the secret that signs what is said."""
 
+    decisions: Annotated[tuple[Literal["accepted", "review", "refused"], ...], Field(min_length=1)] = EVERY
     url: HttpUrl
     secret: SigningSecret
     cohort: bool = False
@@ -83,6 +130,7 @@ class Destination(Configured):
     cohort: bool
     peer: DimsePeer | DicomwebPeer | Webhook
     commitment: bool = False
+    filter: Filter = Filter(decisions=EVERY)
 
 
 def load_destinations(settings: Settings) -> tuple[Destination, ...]:
@@ -132,10 +180,17 @@ def _of_peer(peers: Peers, wanted: PeerDelivery, path: Path) -> Destination:
         cohort=wanted.cohort,
         peer=known[fitting[0]],
         commitment=wanted.commitment,
+        filter=_filter_of(wanted),
     )
+
+
+def _filter_of(table: Filter) -> Filter:
+    return Filter.model_validate({name: getattr(table, name) for name in Filter.model_fields})
 
 
 def _of_webhooks(tables: DeliveryTables) -> Iterable[Destination]:
     for name, webhook in tables.webhooks.items():
         kinds = frozenset({Kind.EVENT})
-        yield Destination(name=f"webhook:{name}", kinds=kinds, cohort=webhook.cohort, peer=webhook)
+        yield Destination(
+            name=f"webhook:{name}", kinds=kinds, cohort=webhook.cohort, peer=webhook, filter=_filter_of(webhook)
+        )

@@ -16,14 +16,14 @@ from med3d_contract.backoff import Backoff
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority
 from med3d_service.problems import ServiceError
-from med3d_service.results.delivery.destinations import Destination
+from med3d_service.results.delivery.destinations import Answer, Destination
 from med3d_service.results.delivery.states import DELIVERY_MOVES, TO_BE_SENT, DeliveryStatus
 from med3d_service.results.kinds import DICOM_KINDS, EVENTS, Kind, object_uid
 from med3d_service.settings import Settings
-from med3d_service.storage.arrival_tables import ArrivalRow
+from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.database import db_now
 from med3d_service.storage.leases import WorkTable, move_rows
-from med3d_service.storage.tables import DeliveryRow, IdentifierRow, OutboxRow, RunRow
+from med3d_service.storage.tables import BundleRow, DeliveryRow, IdentifierRow, OutboxRow, RunRow, StudyRow
 
 PLANNED_AT_ONCE = 100
 WITHDRAWN, IN_CORRECTION = "identity_corrected", "identity_in_correction"
@@ -69,11 +69,32 @@ def plan(session: Session, destinations: Sequence[Destination], patience: Patien
         if run.withdrawn_at is not None:
             session.delete(answer)
             continue
-        cohort = run.priority == CELERY_PRIORITY[Priority.COHORT]
-        planned += plan_run(session, run, [one for one in destinations if one.cohort or not cohort], patience)
+        cohort, told = run.priority == CELERY_PRIORITY[Priority.COHORT], answer_of(session, run)
+        wanted = [one for one in destinations if (one.cohort or not cohort) and one.filter.takes(told)]
+        planned += plan_run(session, run, wanted, patience)
         session.delete(answer)
     session.flush()
     return planned
+
+
+def answer_of(session: Session, run: RunRow) -> Answer:
+    """What filters ask of a run's answer."""
+    study = session.scalars(select(StudyRow).where(StudyRow.id == run.study_id)).one()
+    bundle = session.get_one(BundleRow, run.bundle_digest)
+    arrival = session.scalars(select(ArrivalRow).where(ArrivalRow.study_id == study.id)).first()
+    rules: tuple[str, ...] = ()
+    if arrival is not None:
+        matched = select(ArrivedInstanceRow.rule).where(
+            ArrivedInstanceRow.arrival_id == arrival.id, ArrivedInstanceRow.rule.is_not(None)
+        )
+        rules = tuple(rule for rule in session.scalars(matched.distinct()) if rule is not None)
+    return Answer(
+        decision=run.decision or "refused",
+        source="upload" if arrival is None else arrival.source,
+        site=study.site,
+        rules=rules,
+        bundle=f"{bundle.name}@{bundle.version}",
+    )
 
 
 def plan_run(session: Session, run: RunRow, destinations: Sequence[Destination], patience: Patience) -> int:

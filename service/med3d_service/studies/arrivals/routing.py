@@ -5,7 +5,7 @@ Rules are judged at the instance's arrival, so that nothing that identifies need
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,7 +27,10 @@ class InvalidRulesError(ValueError):
 
 
 class Rule(BaseModel):
-    """One rule: all that it states must fit. Patterns are shell patterns (``*mprage*``), whatever the case."""
+    """One rule: all that it states must fit. Patterns are shell patterns (``*mprage*``), whatever the case.
+
+    What an instance does not state is never a reason to ignore it: it fits a rule that runs, and none that ignores.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,11 +39,11 @@ class Rule(BaseModel):
     priority: Priority = Priority.ROUTINE
     bundle: Annotated[str, StringConstraints(min_length=1, max_length=300)] | None = None
     modality: tuple[Pattern, ...] | None = None
-    body_part: tuple[Pattern, ...] | None = Field(None, description="a series that states none fits, too")
+    body_part: tuple[Pattern, ...] | None = None
     description: tuple[Pattern, ...] | None = Field(None, description="SeriesDescription or ProtocolName")
     not_description: tuple[Pattern, ...] | None = None
     ae_title: tuple[Pattern, ...] | None = Field(None, description="calling AE title, or name of the peer")
-    age_years: tuple[AgeYears, AgeYears] | None = Field(None, description="lowest and highest; unknown ages fit not")
+    age_years: tuple[AgeYears, AgeYears] | None = Field(None, description="lowest and highest")
 
     @model_validator(mode="after")
     def _ages_in_order(self) -> "Rule":
@@ -52,19 +55,34 @@ class Rule(BaseModel):
 
     def misfit(self, headers: InstanceHeaders, ae_title: str) -> str | None:
         """Name what does not fit; None where all does."""
-        texts = [headers.description, headers.protocol]
-        checks = (
-            ("modality", self.modality is None or _fits(self.modality, [headers.modality])),
-            (
-                "body_part",
-                self.body_part is None or not headers.body_part or _fits(self.body_part, [headers.body_part]),
-            ),
-            ("description", self.description is None or _fits(self.description, texts)),
-            ("not_description", self.not_description is None or not _fits(self.not_description, texts)),
-            ("ae_title", self.ae_title is None or _fits(self.ae_title, [ae_title])),
-            ("age_years", self.age_years is None or _within(self.age_years, headers)),
+        for name, fits in self._conditions(headers, ae_title):
+            if fits is False:
+                return name
+            if fits is None and self.action == "ignore":
+                return f"{name} is absent"
+        return None
+
+    def absent(self, headers: InstanceHeaders, ae_title: str) -> tuple[str, ...]:
+        """Name the conditions about which the instance says nothing."""
+        return tuple(name for name, fits in self._conditions(headers, ae_title) if fits is None)
+
+    def _conditions(self, headers: InstanceHeaders, ae_title: str) -> Iterator[tuple[str, bool | None]]:
+        """Each condition that the rule states, and whether it fits; None where the attribute is absent."""
+        texts = [text for text in (headers.description, headers.protocol) if text]
+        stated = (
+            ("modality", self.modality, [headers.modality] if headers.modality else []),
+            ("body_part", self.body_part, [headers.body_part] if headers.body_part else []),
+            ("description", self.description, texts),
         )
-        return next((name for name, fits in checks if not fits), None)
+        for name, patterns, told in stated:
+            if patterns is not None:
+                yield name, _fits(patterns, told) if told else None
+        if self.not_description is not None:
+            yield "not_description", not _fits(self.not_description, texts) if texts else None
+        if self.ae_title is not None:
+            yield "ae_title", _fits(self.ae_title, [ae_title])
+        if self.age_years is not None:
+            yield "age_years", _within(self.age_years, headers)
 
 
 class _RulesFile(BaseModel):
@@ -78,6 +96,7 @@ class Verdict:
 
     rule: Rule | None
     misfits: tuple[tuple[str, str], ...]  # of the rules before it: name, and what did not fit
+    absent: tuple[str, ...] = ()  # conditions of the rule that decided, of which the instance says nothing
 
     @property
     def is_wanted(self) -> bool:
@@ -97,7 +116,7 @@ class RoutingRules:
         for rule in self.rules:
             misfit = rule.misfit(headers, ae_title)
             if misfit is None:
-                return Verdict(rule, tuple(misfits))
+                return Verdict(rule, tuple(misfits), rule.absent(headers, ae_title))
             misfits.append((rule.name, misfit))
         return Verdict(None, tuple(misfits))
 
@@ -129,8 +148,8 @@ def _fits(patterns: Sequence[str], texts: Sequence[str]) -> bool:
     return any(fnmatchcase(text.casefold(), pattern.casefold()) for pattern in patterns for text in texts)
 
 
-def _within(ages: tuple[float, float], headers: InstanceHeaders) -> bool:
+def _within(ages: tuple[float, float], headers: InstanceHeaders) -> bool | None:
     age = chronological_age(
         birth_date=headers.birth_date, study_date=headers.study_date, patient_age=headers.patient_age
     )
-    return age is not None and ages[0] <= age.years <= ages[1]
+    return None if age is None else ages[0] <= age.years <= ages[1]

@@ -63,7 +63,7 @@ def test_a_flair_opens_nothing_and_goes_in_its_time(day):
 
 
 def test_what_went_is_known_and_not_taken_back_also_with_other_headers(day):
-    coerced = slices(4, series="t1", PatientName="Other^Name")
+    coerced = slices(4, series="t1", StationName="OTHER")
     assert day.arrive(*T1) == ["known"] * 4
     assert day.arrive(*coerced) == ["known"] * 4
     assert day.statuses() == ["completed"]

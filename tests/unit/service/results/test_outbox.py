@@ -13,7 +13,7 @@ from med3d_contract.backoff import Backoff
 from med3d_contract.results import Priority
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery import outbox
-from med3d_service.results.delivery.destinations import Destination, Webhook
+from med3d_service.results.delivery.destinations import Destination, Filter, Webhook
 from med3d_service.results.delivery.outbox import Patience
 from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.results.kinds import Kind, object_uid
@@ -23,6 +23,7 @@ from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import DeliveryRow, OutboxRow, RunRow
 from med3d_service.studies.own_objects import OWN_UID_ROOT, is_own, own_uid
 from rig.service.parts import LEASES, add_run, completed, failed, open_database, preprocessed, refused, worker
+from rig.service.work import BUNDLE
 
 PATIENCE = Patience(Backoff(first_s=1.0, longest_s=8.0), give_up_s=100.0, lease_s=30.0)
 VAULT = IdentifierVault(SiteKeys(b"o" * 32, b"i" * 32, b"b" * 32, b"u" * 32))
@@ -81,6 +82,27 @@ def later(database, seconds):
 
 
 # --- what is planned ---
+
+
+FITTING = {"sources": ("up*",), "sites": ("default",), "bundles": (f"{BUNDLE.name}@*",)}
+
+
+@pytest.mark.parametrize(
+    ("ending", "stated", "planned_rows"),
+    [
+        (completed, {}, 1),
+        (completed, {"decisions": ("refused",)}, 0),
+        (refused, {}, 0),
+        (refused, {"decisions": ("refused",)}, 1),
+        (completed, FITTING, 1),
+        (completed, FITTING | {"sources": ("dimse",)}, 0),
+        (completed, FITTING | {"rules": ("*",)}, 0),
+        (completed, FITTING | {"bundles": ("another@*",)}, 0),
+    ],
+)
+def test_a_destination_gets_what_its_filter_takes_and_refusals_where_asked(database, ending, stated, planned_rows):
+    answered(database, ending)
+    assert planned(database, destination().model_copy(update={"filter": Filter(**stated)})) == planned_rows
 
 
 @pytest.mark.parametrize("ending", [completed, refused])

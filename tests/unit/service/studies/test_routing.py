@@ -58,7 +58,7 @@ def judged(rules, ae_title="SCANNER", **header):
             True,
         ),
         ("SCANNER", {"SeriesDescription": "T1", "PatientAge": "009Y"}, None, False),
-        ("SCANNER", {"SeriesDescription": "T1"}, None, False),
+        ("SCANNER", {"SeriesDescription": "T1"}, "adults T1", True),
         ("SCANNER", {"SeriesDescription": "T1 localizer", "PatientAge": "040Y"}, None, False),
     ],
 )
@@ -130,3 +130,42 @@ def test_the_command_names_the_mistake_in_the_rules(tmp_path):
     said = CliRunner().invoke(make_app(), ["rules", "test", str(tmp_path), "--rules", str(rules_file(tmp_path, "x"))])
     assert said.exit_code != 0
     assert "no TOML" in str(said.exception)
+
+
+ABSENT = """
+[[rule]]
+name = "no t2"
+action = "ignore"
+description = ["*t2*"]
+
+[[rule]]
+name = "only t1"
+action = "ignore"
+not_description = ["*t1*"]
+
+[[rule]]
+name = "no spines"
+action = "ignore"
+body_part = ["*SPINE*"]
+
+[[rule]]
+name = "adults"
+description = ["*t1*"]
+age_years = [18, 100]
+"""
+
+
+def test_what_a_series_does_not_state_is_never_a_reason_to_ignore_it(tmp_path):
+    file = rules_file(tmp_path, ABSENT)
+    rules = load_rules(file)
+    assert judged(rules, SeriesDescription="", ProtocolName="", BodyPartExamined="") == ("adults", True)
+    assert judged(rules, SeriesDescription="FLAIR") == ("only t1", False)
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "1.dcm").write_bytes(saved(slices(1, SeriesDescription="", ProtocolName="", BodyPartExamined="")[0]))
+    said = (
+        CliRunner()
+        .invoke(make_app(), ["rules", "test", str(folder), "--rules", str(file)], env={"COLUMNS": "300"})
+        .output
+    )
+    assert "absent, which is no reason to ignore" in " ".join(said.split())
