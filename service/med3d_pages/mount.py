@@ -1,12 +1,15 @@
 """The routes of the pages, and what wraps their answers."""
 
 from med3d_pages.problem_pages import with_problem_pages
+from med3d_pages.rendering import environment
 from med3d_pages.routes import account, actions, assets, result, review, sign_in, today, upload, worklist
 from med3d_service.api.app import Front
 
 
 def make_front() -> Front:
-    """Put the pages together."""
+    """Put the pages together; the templates are read now, and not while somebody waits for the first page."""
+    for name in environment().list_templates():
+        environment().get_template(name)
     pages = (today, worklist, review, upload, result, actions, account)
     routers = (sign_in.router, assets.router, *(page.router for page in pages))
     return Front(routers, with_problem_pages)

@@ -66,9 +66,9 @@ def _stay(url: str, data_dir: DataDir, run_id: str, console: Console) -> None:
     from med3d_client.results import ResultsClient
 
     client = ResultsClient(url, data_dir.clinical_key_file.read_text().strip())
-    console.print(f"Its page (the link works once): {client.sign_in_link(f'/ui/runs/{run_id}')}", highlight=False)
+    console.print("It stays until Ctrl-C; then nothing is left. Its page (the link works once):")
+    console.print(client.sign_in_link(f"/ui/runs/{run_id}"), highlight=False, soft_wrap=True)
     client.close()
-    console.print("It stays until Ctrl-C; then nothing is left.")
     with suppress(KeyboardInterrupt):
         signal.pause()
 
