@@ -86,7 +86,7 @@ def _one_of_each(service):
         cohort = create_cohort(session, "default", CohortDraft(name="walked", member_filter=MemberFilter()))
     return {
         "study_id": study_id,
-        "study_uid": "1.2.3",
+        "study_uid": "1.2.826.0.1.3680043.8.498.77",  # of what comes: nothing of it is there
         "run_id": run_id,
         "plane": "axial",
         "delivery_id": f"delivery-of-{run_id}"[:36],
