@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         (), description="who may send them: APPLICATION@ADDRESS or APPLICATION@NETWORK/BITS, by commas; default: nobody"
     )
     hl7_tls_cert: Path | None = Field(None, description="PEM chain; with the next two, MLLP over TLS only")
-    hl7_tls_key: Path | None = None
+    hl7_tls_key: Path | None = Field(None, description="private key of that certificate (PEM)")
     hl7_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")
     hl7_connections: int = Field(8, ge=1, description="open at the same time")
     hl7_message_bytes: int = Field(1 * MIB, description="of one message; a longer one ends its connection")

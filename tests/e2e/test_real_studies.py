@@ -205,6 +205,7 @@ def med3d(service, *arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
+@pytest.mark.long
 def test_replay_derives_a_real_answer_again_from_what_is_stored(service, mprage_run):
     said = med3d(service, "replay", mprage_run["run_id"], "--json")
     assert said.returncode == 0, said.stdout + said.stderr

@@ -77,6 +77,7 @@ def test_the_same_head_gives_the_same_numbers(answered):
     assert first["quality"] == second["quality"]
 
 
+@pytest.mark.long
 def test_a_series_chosen_by_hand_is_analysed_and_an_unknown_one_is_answered_with_the_list(head):
     chosen = json.loads(med3d("analyse", head, "--series", "1", "--json").stdout)[0]
     assert chosen["status"] == "completed"
@@ -172,6 +173,7 @@ def test_an_altered_bundle_is_named_and_never_used(head, tmp_path):
         assert line.startswith("error: heads/brain_age.onnx of the bundle has been altered")
 
 
+@pytest.mark.long
 @pytest.mark.realdata
 def test_real_studies_get_a_number_or_the_reason_why_not(test_data):
     dicom = test_data / "dicom"

@@ -41,7 +41,7 @@ def copy(tmp_path):
     "heading",
     [
         "Add a refusal code",
-        "Add a route",
+        pytest.param("Add a route", marks=pytest.mark.long),
         pytest.param("Add a training objective", marks=pytest.mark.export),
     ],
 )

@@ -283,14 +283,15 @@ def test_who_talks_too_slowly_to_ask_for_an_association_is_cut_off(listening):
     wait_until(lambda: dcmtk.echo(one.dicom_port)[0], "room for another association")
 
 
-def test_the_log_tells_no_patient(listening, tmp_path):
+def test_the_log_names_callers_and_no_patient(listening, tmp_path):
     one = listening()
     files = series(2, SeriesDescription="SECRET description")
     dcmtk.send(one.dicom_port, dcmtk.write(tmp_path / "in", [*files, patched(files[0], STUDY_UID, b"SECRET")]))
-    dcmtk.echo(one.dicom_port, calling="SECRET")
+    dcmtk.echo(one.dicom_port, calling="WARD-7")
     wait_until(lambda: one.events()["association_ended"] == 2, "the end of both associations")
-    for word in ("SECRET", "1.2.3", "JANE", "SCANNER"):
+    for word in ("SECRET", "1.2.3", "JANE"):
         assert word not in one.log()
+    assert "WARD-7" in one.log(), "an administrator asks who it was"
 
 
 def test_killed_at_any_moment_it_has_all_that_it_acknowledged(listening, tmp_path):

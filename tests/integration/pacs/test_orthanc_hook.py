@@ -78,6 +78,7 @@ def test_a_hook_that_nobody_heard_is_made_up_for_by_the_log_of_changes(beside_wa
     assert pulled(beside_ward, run_id)["origin"] == "changes"
 
 
+@pytest.mark.long
 def test_what_became_stable_while_the_fetcher_was_away_is_found_when_it_is_back(beside_ward, ward):
     study = new_study(4)
     beside_ward.stop("fetcher")

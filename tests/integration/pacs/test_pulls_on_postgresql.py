@@ -35,6 +35,7 @@ def test_many_pulls_at_once_are_each_done_once_and_a_killed_fetcher_loses_none(s
     assert [service.study(service.run(run)["study_id"])["files"] for run in runs] == [6] * len(studies)
 
 
+@pytest.mark.long
 def test_a_query_that_finds_several_studies_ends_when_they_are_here(service, ward):
     studies = [new_study(2, PatientID="ON-POSTGRESQL", StudyDate="20200304") for _ in range(3)]
     for study in studies:

@@ -65,6 +65,7 @@ class Night:
             return dict(session.execute(ends.group_by(RunEventRow.run_id)).all())
 
 
+@pytest.mark.long
 def test_a_stat_study_behind_a_cohort_starts_when_the_task_in_hand_is_done_on_every_stage(night):
     with night.worker("worker", run_ms=20):
         wait_until(lambda: night.done() > 0, "the first result of the cohort", START_TIMEOUT_S)

@@ -49,7 +49,7 @@ def mentioned_commands(page):
 def mentioned_metrics(page):
     """Names of Prometheus metrics in the page."""
     packages = {path.name for path in ROOT.glob("*/med3d_*")}
-    return sorted(set(re.findall(r"\bmed3d_[a-z_]+[a-z]", text_of(page))) - packages)
+    return sorted(set(re.findall(r"(?<![\w-])med3d_[a-z_]+[a-z]", text_of(page))) - packages)
 
 
 def mentioned_settings(page):
