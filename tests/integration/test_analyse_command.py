@@ -153,6 +153,7 @@ def test_a_table_is_written_row_by_row(head, tmp_path):
     assert done.stdout == ""
 
 
+@pytest.mark.long
 def test_the_shipped_bundle_proves_itself_here():
     folder = Bundle.default_path()
     done = med3d("bundle", "verify", folder)

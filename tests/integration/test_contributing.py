@@ -40,7 +40,7 @@ def copy(tmp_path):
 @pytest.mark.parametrize(
     "heading",
     [
-        "Add a refusal code",
+        pytest.param("Add a refusal code", marks=pytest.mark.long),
         pytest.param("Add a route", marks=pytest.mark.long),
         pytest.param("Add a training objective", marks=pytest.mark.export),
     ],

@@ -62,6 +62,7 @@ def test_a_study_gets_its_answer_and_nothing_is_left(demo, tmp_path):
     assert list((tmp_path / "home").iterdir()) == []
 
 
+@pytest.mark.long
 def test_an_interrupted_demo_leaves_no_process_and_no_file(demo, tmp_path):
     process = demo("--study", write_small_head(tmp_path / "study"))
     everyone = wait_until(lambda: len(found := family(process.pid)) > 5 and found, "the start", timeout_s=60)

@@ -1,11 +1,24 @@
 """The service's processes on both databases."""
 
+from pathlib import Path
+
 import pytest
 
 from med3d_client.cohorts import CohortsClient
 from rig.processes.service import Processes, new_database, postgresql
 
+HERE = Path(__file__).parent
 QUICK = {"MED3D_LEASE_S": "3", "MED3D_REDISPATCH_S": "1", "MED3D_SWEEP_S": "0.1"}
+
+
+LONG_ON_POSTGRESQL = {"test_cohorts.py", "test_cohort_runs.py", "test_openapi.py"}
+"""On PostgreSQL by `make test-long`; that it is the same there is what the other modules ask each time."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.name in LONG_ON_POSTGRESQL and item.path.parent == HERE and "[postgresql" in item.name:
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")
