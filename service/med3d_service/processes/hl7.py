@@ -11,6 +11,7 @@ from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.studies.patient_updates import PatientUpdate, update_patients
 from med3d_service.trust.audit import Actor
+from med3d_service.trust.audit.life import audited_life
 
 log = structlog.get_logger()
 ACCEPT_S = 0.2
@@ -23,9 +24,10 @@ def run(settings: Settings) -> None:
     parts = Essentials.open(settings)
     server = Hl7Server(settings, corrector(parts))
     log.info("hl7_started", port=server.port, tls=settings.hl7_tls_cert is not None)
-    while not stop.is_set:
-        server.accept(ACCEPT_S)
-    server.close()
+    with audited_life(parts.trail, "hl7"):
+        while not stop.is_set:
+            server.accept(ACCEPT_S)
+        server.close()
     parts.close()
     log.info("hl7_stopped")
 
