@@ -2,7 +2,9 @@
 
 import signal
 import socket
+import sqlite3
 import time
+from contextlib import closing
 
 import psutil
 import pytest
@@ -45,6 +47,23 @@ def claim(service, run_id):
             return None
 
     return wait_until(claimed, "the claim")
+
+
+def pause(service, name):
+    """Stop a process between its transactions: in one it would keep SQLite's only writer, and nothing could be sent."""
+
+    def stopped():
+        service.running[name].send_signal(signal.SIGSTOP)
+        with closing(sqlite3.connect(service.data_dir / "med3d.sqlite", timeout=0.2)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                service.running[name].send_signal(signal.SIGCONT)
+                return False
+            database.rollback()
+        return True
+
+    wait_until(stopped, f"a pause of the {name}")
 
 
 def left_behind(service):
@@ -167,7 +186,7 @@ def test_a_copying_child_that_was_killed_while_it_waited_costs_no_study(standing
 
 
 def test_a_courier_that_is_killed_is_replaced_and_the_copy_made_once(standing):
-    standing.running["courier"].send_signal(signal.SIGSTOP)
+    pause(standing, "courier")
     ids = send(standing).json()
     standing.stop("courier", signal.SIGKILL)
     standing.start("courier")
