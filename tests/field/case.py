@@ -1,9 +1,13 @@
 """A case: how its input is made, which answers are right, and why."""
 
+import shutil
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from med3d_contract.results import RunView
 from med3d_worker.analysis import AnalysedInput
 
 REFUSED, COMPLETED, FAILED = "refused", "completed", "failed"
@@ -32,8 +36,8 @@ class Answer:
         return f"{self.age_years:.2f} y{known}" + (f" ({', '.join(sorted(self.reviews))})" if self.reviews else "")
 
 
-def answer_of(report: AnalysedInput) -> Answer:
-    """Cut an analysis down to what cases ask."""
+def answer_of(report: AnalysedInput | RunView) -> Answer:
+    """Cut an analysis, or a run of the service, down to what cases ask."""
     series = report.series.chosen if report.series else None
     if report.result is None:
         problem = report.refusal or report.failure
@@ -140,6 +144,28 @@ class Case:
     why: str
     files: tuple[str, ...] = ()
     series: str | None = None
+
+
+Answered = list[tuple[str, Answer, float]]
+"""The inputs of a case by name, each with its answer and the seconds that it took."""
+
+
+def answers_to(case: Case, room: Room, ask: Callable[[Path, str | None], Answer]) -> Answered:
+    """Make the case's inputs, ask about each (its path, the series to take), and leave nothing behind."""
+    folder = Path(tempfile.mkdtemp(prefix="field-"))
+    try:
+        path = case.make(room, folder)
+        inputs = [(f"{case.name}/{name}", path / name) for name in case.files] or [(case.name, path)]
+        found = []
+        for name, one in inputs:
+            started = time.monotonic()
+            answer = ask(one, case.series)
+            found.append((name, answer, time.monotonic() - started))
+    except Exception as error:  # noqa: BLE001 - the case could not be made: that is told like a wrong answer
+        return [(case.name, Answer(FAILED, type(error).__name__, str(error)), 0.0)]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
 
 
 def number(low: float, high: float, **more) -> Right:

@@ -9,10 +9,8 @@ one of `med3d analyse`. Exits with status 1 where an answer is wrong.
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -20,7 +18,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from field.case import FAILED, Answer, Case, Room, answer_of
+from field.case import Answer, Answered, Case, Room, answer_of, answers_to
 from field.own import own_cases
 from field.reported_dicom import reported_dicom
 from field.reported_nifti import reported_nifti
@@ -41,25 +39,12 @@ def begin(room: Room) -> None:
     _here["analyser"], _here["room"] = open_analyser(None), room
 
 
-def answers_to(case: Case) -> list[tuple[str, Answer, float]]:
-    """Make the input, analyse it, and leave nothing behind."""
+def analyse(case: Case) -> Answered:
+    """Make the input and analyse it in this process."""
     room, analyser = _here["room"], _here["analyser"]
     assert isinstance(room, Room)
     assert isinstance(analyser, Analyser)
-    folder = Path(tempfile.mkdtemp(prefix="field-"))
-    try:
-        path = case.make(room, folder)
-        inputs = [(f"{case.name}/{name}", path / name) for name in case.files] or [(case.name, path)]
-        found = []
-        for name, one in inputs:
-            started = time.monotonic()
-            answer = answer_of(analyser(one, Stated(series=case.series)).report)
-            found.append((name, answer, time.monotonic() - started))
-    except Exception as error:  # noqa: BLE001 - the case could not be made: that is told like a wrong answer
-        return [(case.name, Answer(FAILED, type(error).__name__, str(error)), 0.0)]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return found
+    return answers_to(case, room, lambda path, series: answer_of(analyser(path, Stated(series=series)).report))
 
 
 def room_of(data: str | None, scripts: str | None, folder: Path) -> Room:
@@ -90,12 +75,12 @@ def chosen_cases(cases: Sequence[Case], word: str) -> list[Case]:
     return [case for case in cases if case in wanted or case.name in bases]
 
 
-def by_name(answers: Sequence[list[tuple[str, Answer, float]]]) -> dict[str, Answer]:
+def by_name(answers: Sequence[Answered]) -> dict[str, Answer]:
     """Every input's answer by its name."""
     return {name: answer for of_case in answers for name, answer, _ in of_case}
 
 
-def judged(cases: Sequence[Case], answers: Sequence[list[tuple[str, Answer, float]]]) -> list[Row]:
+def judged(cases: Sequence[Case], answers: Sequence[Answered]) -> list[Row]:
     """Hold every answer against its right ones."""
     others = by_name(answers)
     return [
@@ -120,11 +105,11 @@ def run(cases: Sequence[Case], room: Room, processes: int, *, both_ways: bool = 
     return rows
 
 
-def analysed(cases: Sequence[Case], room: Room, processes: int) -> list[list[tuple[str, Answer, float]]]:
+def analysed(cases: Sequence[Case], room: Room, processes: int) -> list[Answered]:
     """The answers of `med3d analyse`."""
     with ProcessPoolExecutor(processes, initializer=begin, initargs=(room,)) as pool:
         answers = []
-        for found in pool.map(answers_to, cases):
+        for found in pool.map(analyse, cases):
             answers.append(found)
             print(*(f"{name}: {answer}" for name, answer, _ in found), sep="\n", file=sys.stderr, flush=True)
     return answers

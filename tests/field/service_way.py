@@ -3,22 +3,19 @@
 An upload that is turned away is a refusal here: its code and what its problem says.
 """
 
-import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from field.case import COMPLETED, FAILED, REFUSED, Answer, Case, Room
+from field.case import REFUSED, Answer, Answered, Case, Room, answer_of, answers_to
 from field.tables import Row
 from med3d_client.nifti_folder import image_named_t1w
 from med3d_client.results import ResultsClient, StudyOptions
 from med3d_client.study_stream import UnsendableStudy, open_study
 from med3d_client.transport import ApiError
-from med3d_contract.results import RunView
 from rig.processes.embedded import Service
 from rig.processes.waiting import wait_until
 
@@ -37,34 +34,17 @@ def running_service(folder: Path) -> Iterator[ResultsClient]:
         service.end()
 
 
-def answers_by_service(cases: Sequence[Case], room: Room, senders: int) -> list[list[tuple[str, Answer, float]]]:
+def answers_by_service(cases: Sequence[Case], room: Room, senders: int) -> list[Answered]:
     """The service's answers to every input of every case; as many at once as there are senders."""
     with tempfile.TemporaryDirectory(prefix="field-service-") as folder, running_service(Path(folder)) as client:
 
-        def ask(case: Case) -> list[tuple[str, Answer, float]]:
-            found = _answers_to(case, room, client)
+        def ask(case: Case) -> Answered:
+            found = answers_to(case, room, lambda path, series: _answer_to(path, series, client))
             print(*(f"service: {name}: {answer}" for name, answer, _ in found), sep="\n", file=sys.stderr, flush=True)
             return found
 
         with ThreadPoolExecutor(senders) as pool:
             return list(pool.map(ask, cases))
-
-
-def _answers_to(case: Case, room: Room, client: ResultsClient) -> list[tuple[str, Answer, float]]:
-    folder = Path(tempfile.mkdtemp(prefix="field-"))
-    try:
-        path = case.make(room, folder)
-        inputs = [(f"{case.name}/{name}", path / name) for name in case.files] or [(case.name, path)]
-        found = []
-        for name, one in inputs:
-            started = time.monotonic()
-            answer = _answer_to(one, case.series, client)
-            found.append((name, answer, time.monotonic() - started))
-    except Exception as error:  # noqa: BLE001 - told like a wrong answer
-        return [(case.name, Answer(FAILED, type(error).__name__, str(error)), 0.0)]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return found
 
 
 def _answer_to(path: Path, series: str | None, client: ResultsClient) -> Answer:
@@ -81,23 +61,7 @@ def _answer_to(path: Path, series: str | None, client: ResultsClient) -> Answer:
     run = wait_until(
         lambda: (run := client.run(run_id)).status.is_terminal and run, f"the end of run {run_id}", ANSWER_WITHIN_S
     )
-    return answer_of_run(run)
-
-
-def answer_of_run(run: RunView) -> Answer:
-    """Cut a run down to what cases ask."""
-    series = run.series.chosen if run.series else None
-    if run.result is None:
-        problem = run.refusal or run.failure
-        return Answer(run.status.value, problem and problem.code, problem.reason if problem else "", series=series)
-    age = run.result.brain_age
-    return Answer(
-        COMPLETED,
-        age_years=age.estimate,
-        known_age_years=age.chronological_age.years if age.chronological_age else None,
-        reviews=frozenset(reason.code for reason in run.result.assessment.reasons),
-        series=series,
-    )
+    return answer_of(run)
 
 
 def compared(analysed: dict[str, Answer], served: dict[str, Answer]) -> list[Row]:
