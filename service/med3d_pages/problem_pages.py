@@ -11,35 +11,19 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_pages.rendering import PREFIX, render
+from med3d_service.api.held_answers import hold_answers
 from med3d_service.problems import MEDIA_TYPE
 
 
 def with_problem_pages(app: ASGIApp) -> ASGIApp:
     """Wrap ``app``: problem+json under /ui becomes a page of the same status. What programs ask for stays as it is."""
+    return hold_answers(app, to=lambda scope: _is_page(scope["path"]), begin=_is_problem, anew=_answer_by_page)
 
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _is_page(scope["path"]):
-            await app(scope, receive, send)
-            return
-        start: Message | None = None
-        body = bytearray()
 
-        async def holding_send(message: Message) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start" and _is_problem(message):
-                start = message
-            elif start is None:
-                await send(message)
-            else:
-                body.extend(message.get("body", b""))
-                if not message.get("more_body", False):
-                    answer = _page(Request(scope), start["status"], json.loads(bytes(body)))
-                    _keep_close(start, answer)
-                    await answer(scope, receive, send)
-
-        await app(scope, receive, holding_send)
-
-    return wrapped
+async def _answer_by_page(scope: Scope, receive: Receive, send: Send, start: Message, body: bytes) -> None:
+    answer = _page(Request(scope), start["status"], json.loads(body))
+    _keep_close(start, answer)
+    await answer(scope, receive, send)
 
 
 def _is_page(path: str) -> bool:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from med3d_service.api.held_answers import hold_answers
 from med3d_service.problems import ServiceError
 
 IfMatch = Annotated[
@@ -24,28 +25,7 @@ NOT_MODIFIED = {"description": "Not changed since the state whose ETag If-None-M
 
 def with_etags(app: ASGIApp) -> ASGIApp:
     """Wrap ``app``. Only JSON that was read is held back to be looked at; streams and files pass."""
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET":
-            await app(scope, receive, send)
-            return
-        held: Message | None = None
-        body = bytearray()
-
-        async def holding_send(message: Message) -> None:
-            nonlocal held
-            if message["type"] == "http.response.start" and _is_json(message):
-                held = message
-            elif held is None:
-                await send(message)
-            else:
-                body.extend(message.get("body", b""))
-                if not message.get("more_body", False):
-                    await _answer(scope, send, held, bytes(body))
-
-        await app(scope, receive, holding_send)
-
-    return wrapped
+    return hold_answers(app, to=lambda scope: scope["method"] == "GET", begin=_is_json, anew=_answer)
 
 
 def _is_json(start: Message) -> bool:
@@ -53,7 +33,7 @@ def _is_json(start: Message) -> bool:
     return start["status"] == 200 and kind.split(";")[0] == "application/json"
 
 
-async def _answer(scope: Scope, send: Send, start: Message, body: bytes) -> None:
+async def _answer(scope: Scope, _receive: Receive, send: Send, start: Message, body: bytes) -> None:
     etag = _etag(body)
     headers = MutableHeaders(scope=start)
     headers["ETag"] = etag
