@@ -121,11 +121,14 @@ def _database(data_dir: Path | None) -> Iterator[tuple["Database", "AuditTrail"]
     settings = service_here(data_dir)
     from med3d_service.storage.keys import load_keys
     from med3d_service.storage.opening import open_database
+    from med3d_service.storage.sealed_counter import CounterBrokenError
     from med3d_service.trust.audit import AuditTrail
 
     database = open_database(settings)
     try:
         yield database, AuditTrail(database, load_keys(settings).audit)
+    except CounterBrokenError as error:
+        raise CommandError(str(error)) from error
     finally:
         database.close()
 

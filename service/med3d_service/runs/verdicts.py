@@ -63,7 +63,9 @@ def standing_verdicts(session: Session, vault: IdentifierVault, run_ids: Collect
 
 def _genuine(session: Session, run_ids: Collection[str]) -> list[VerdictRow]:
     """Read the rows that the service wrote, the newest first: one that was put there past it is nobody's verdict."""
-    query = select(VerdictRow).where(VerdictRow.run_id.in_(run_ids)).order_by(VerdictRow.seq.desc())
+    # By the time that the seal holds: the row's number is the database's, and whoever writes there can swap two.
+    newest_first = VerdictRow.given_at.desc(), VerdictRow.seq.desc()
+    query = select(VerdictRow).where(VerdictRow.run_id.in_(run_ids)).order_by(*newest_first)
     return [row for row in session.scalars(query) if is_genuine(session, row)]
 
 

@@ -41,6 +41,7 @@ class Noted(Frozen):
     withdrawn: dict[str, float] = Field(default_factory=dict, description="calibrations, by digest and owner")
     default_bundle: str = ""
     restored: tuple[str, ...] = Field((), description="when a backup was restored, and from which end of the trail")
+    lost_ends: tuple[str, ...] = Field((), description="ends of the trail that were noted and are not in it any more")
 
 
 class SealedCounter:
@@ -80,10 +81,18 @@ class SealedCounter:
         self._seen = (mark, found)
         return found
 
-    def change(self, changed: Callable[[Noted], dict[str, Any]]) -> Noted:
-        """Replace what ``changed`` gives for what was noted, on disk when this returns. Raises CounterBrokenError."""
+    def change(self, changed: Callable[[Noted], dict[str, Any]], *, makes: bool = False) -> Noted:
+        """Replace what ``changed`` gives for what was noted, on disk when this returns.
+
+        makes: where there is no file it is made. Else it was lost, and a new one would have forgotten all that ended.
+        Raises CounterBrokenError.
+        """
         with self._locked():
             before = self.read()
+            if not makes and not self.exists and self._seen is None:
+                raise CounterBrokenError(
+                    f"{self.path} is gone: bring the newest back, or accept its loss with 'med3d audit renew-counter'"
+                )
             values = changed(before)
             number = max(before.number, int(values.get("number", 0))) + 1
             now = before.model_copy(update={**values, "number": number})

@@ -18,6 +18,7 @@ from med3d_service.trust.audit.events import Action, AuditEvent, process
 from med3d_service.trust.audit.trail import AuditTrail, TrailBrokenError, TrailEnd
 
 log = structlog.get_logger()
+MOST_LOST_ENDS = 20
 
 
 class CounterMissingError(ValueError):
@@ -44,11 +45,11 @@ def establish_trust(database: Database, guard: Guard, trail: AuditTrail) -> None
         return
     with database.write() as session:
         known = trail.noted_number(session)
-        if known and not counter.exists:
+        if known and (not counter.exists or counter.read().number < known):
             raise CounterMissingError(_MISSING)
         if not known:
             rows = seal_rows(session, guard)
-            noted = counter.change(lambda _noted: _as_it_stands(session, trail))
+            noted = counter.change(lambda _noted: _as_it_stands(session, trail), makes=True)
             detail: dict[str, str | int] = {"change": "rows_sealed", "rows": rows}
             event = AuditEvent(process("migrate"), Action.SECURE, object_kind="sealed_counter", detail=detail)
             if rows:
@@ -72,16 +73,34 @@ def require_counter(database: Database, guard: Guard, trail: AuditTrail) -> None
 
 
 def note_trail(database: Database, guard: Guard, trail: AuditTrail) -> bool:
-    """Note the trail's end in the sealed counter, where it has moved; whether it had."""
+    """Note the trail's end in the sealed counter, where it has moved; whether it had.
+
+    An end that was noted before and is not in the trail any more is kept as lost, and alerted: it is what shows for
+    ever after that the trail was wiped, or an older one put back, however long it grows again.
+    """
     with database.read() as session:
         end = trail.end(session)
-    if guard.counter.read().trail_seq == end.seq or not guard.counter.exists:
+    before = guard.counter.read()
+    if not guard.counter.exists or (before.trail_seq, before.trail_mac) == (end.seq, end.mac):
         return False
     with database.write() as session:
-        end = trail.end(session)
-        noted = guard.counter.change(lambda _noted: {"trail_seq": end.seq, "trail_mac": end.mac})
+        end, lost = trail.end(session), _lost_end(session, guard.counter.read(), trail)
+        if lost:
+            alert(trail, session, "scheduler", "trail_rolled_back", "audit_trail", lost)
+        noted = guard.counter.change(lambda noted: _moved_on(noted, end, lost))
         trail.note_number(session, noted.number)
     return True
+
+
+def _lost_end(session: Session, noted: Noted, trail: AuditTrail) -> str:
+    """The number of the entry that was noted as the trail's end, where it is not there as it was; else empty."""
+    here = trail.holds(session, TrailEnd(noted.trail_seq, noted.trail_mac, 0))
+    return "" if here else str(noted.trail_seq)
+
+
+def _moved_on(noted: Noted, end: TrailEnd, lost: str) -> dict[str, Any]:
+    lost_ends = (*noted.lost_ends, *([f"{noted.trail_seq}:{noted.trail_mac}"] if lost else []))
+    return {"trail_seq": end.seq, "trail_mac": end.mac, "lost_ends": lost_ends[-MOST_LOST_ENDS:]}
 
 
 def prove_trail(database: Database, guard: Guard, trail: AuditTrail, noted: TrailEnd | None = None) -> TrailEnd:
@@ -91,6 +110,11 @@ def prove_trail(database: Database, guard: Guard, trail: AuditTrail, noted: Trai
     """
     require_counter(database, guard, trail)
     counted = guard.counter.read()
+    if counted.lost_ends:
+        seq = int(counted.lost_ends[0].partition(":")[0])
+        raise TrailBrokenError(
+            seq, "the sealed counter had noted it, and then an older state of the trail was put back"
+        )
     seen = TrailEnd(counted.trail_seq, counted.trail_mac, 0)
     with database.read() as session:
         end = trail.end(session)
@@ -123,7 +147,7 @@ def revive(database: Database, guard: Guard, trail: AuditTrail, backup: str) -> 
             "restored": (*before.restored, f"{backup} after {before.trail_seq}:{before.trail_mac}"),
             "number": trail.noted_number(session),
         }
-        trail.note_number(session, counter.change(lambda _noted: here).number)
+        trail.note_number(session, counter.change(lambda _noted: here, makes=True).number)
     return Revived(working, ended, was_here)
 
 
@@ -133,7 +157,8 @@ def renew_counter(database: Database, guard: Guard, trail: AuditTrail) -> tuple[
     with database.write() as session:
         alert(trail, session, "renew-counter", "counter_renewed", "sealed_counter", "")
         here, known = _as_it_stands(session, trail), trail.noted_number(session)
-        noted = guard.counter.change(lambda _noted: here | {"rows_are_sealed": True, "number": known})
+        as_new: dict[str, Any] = {"rows_are_sealed": True, "number": known, "lost_ends": ()}
+        noted = guard.counter.change(lambda _noted: here | as_new, makes=True)
         trail.note_number(session, noted.number)
         now = session.execute(select(db_now())).scalar_one()
         return tuple(

@@ -64,7 +64,7 @@ class KeptReports:
             with self._database.read() as session:
                 row = session.get(ReportRow, (run_id, kind))
             if row is not None:
-                return self._read(self._name(run_id, row.key), row.sha256)
+                return self._read(self._name(run_id, _own_key(row)), row.sha256)
             return self._adopted(run_id, kind)
         except ObjectMissingError:
             return None
@@ -74,7 +74,7 @@ class KeptReports:
 
     def keep(self, run_id: str, kind: Kind, content: bytes) -> bytes:
         """Keep a report that was made; the content that is kept, which is another's who was faster."""
-        name = self._name(run_id, f"reports/{run_id}/{kind}.{secrets.token_hex(8)}")
+        name = self._name(run_id, _prefix(run_id, kind) + secrets.token_hex(8))
         row = self._stored(name, run_id, kind, content)
         try:
             with self._database.write() as session:
@@ -140,6 +140,18 @@ class KeptReports:
             writer.discard()
             raise
         return ReportRow(run_id=run_id, kind=kind, key=stored.key, sha256=stored.sha256, stored_bytes=stored.size_bytes)
+
+
+def _prefix(run_id: str, kind: Kind) -> str:
+    """How the keys of a run's reports begin: the seal binds a report to its key, and so the key to its run."""
+    return f"reports/{run_id}/{kind}."
+
+
+def _own_key(row: ReportRow) -> str:
+    """Raises SealBrokenError where the row names the report of another run."""
+    if not row.key.startswith(_prefix(row.run_id, Kind(row.kind))):
+        raise SealBrokenError("the report of another run")
+    return row.key
 
 
 def _sop_instance_uid(content: bytes) -> str:

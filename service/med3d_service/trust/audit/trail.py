@@ -99,6 +99,14 @@ class AuditTrail:
         head = session.get_one(AuditHeadRow, ONE)
         return TrailEnd(head.last_seq, head.last_mac, head.last_seq - head.first_seq + 1)
 
+    def holds(self, session: Session, noted: TrailEnd) -> bool:
+        """Say whether an end that was noted is in the trail still, or went with what retention removed."""
+        head = session.get_one(AuditHeadRow, ONE)
+        if noted.seq < head.first_seq:
+            return self._is_sealed(head) and (noted.seq < head.first_seq - 1 or noted.mac == head.first_mac)
+        row = session.get(AuditRow, noted.seq)
+        return row is not None and row.mac == noted.mac
+
     def noted_number(self, session: Session) -> int:
         """Read the sealed counter's number as the trail knows it; 0 before there was one."""
         return session.get_one(AuditHeadRow, ONE).counter

@@ -82,10 +82,12 @@ def test_a_report_that_was_copied_over_another_sites_is_never_shown(shelf, recor
     assert shelf.kept.find(shelf.there, Kind.SR) == report_of(shelf.there)
 
 
-def test_a_row_that_names_another_runs_report_shows_nothing(shelf):
-    for run_id in (shelf.here, shelf.there):
+@pytest.mark.parametrize("of_this_site", [False, True])
+def test_a_row_that_names_another_runs_report_shows_nothing(shelf, of_this_site):
+    beside = add_run(shelf.service.database) if of_this_site else shelf.there
+    for run_id in (shelf.here, beside):
         shelf.kept.keep(run_id, Kind.SR, report_of(run_id))
-    other = shelf.row(shelf.there)
+    other = shelf.row(beside)
     with shelf.service.database.write() as session:
         row = session.get_one(ReportRow, (shelf.here, Kind.SR))
         row.key, row.sha256 = other.key, other.sha256

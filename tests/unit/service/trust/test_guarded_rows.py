@@ -9,14 +9,16 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 import med3d_service
+from med3d_contract.results import Verdict, VerdictRequest
 from med3d_service.problems import ServiceError
 from med3d_service.processes import migrate
 from med3d_service.processes.composition import Essentials
 from med3d_service.runs.bundles import find_bundle, make_default, register_bundles
 from med3d_service.runs.calibrations import calibrations_for, withdraw_calibration
+from med3d_service.runs.verdicts import give_verdict, standing_verdicts
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
-from med3d_service.storage.sealed_counter import CounterBrokenError, SealedCounter
+from med3d_service.storage.sealed_counter import CounterBrokenError, Noted, SealedCounter
 from med3d_service.storage.tables import ApiKeyRow, BundleRow, CalibrationRow, RunRow, StudyRow
 from med3d_service.trust.access import Caller, Grant, Role
 from med3d_service.trust.access.api_keys import create_key, find_key, revoke_key, rotate_key
@@ -278,6 +280,70 @@ def test_an_older_database_is_found_without_notes(house, tmp_path):
         prove(house)
 
 
+@pytest.mark.parametrize("state", ["wiped", "an older one"])
+def test_an_older_trail_stays_found_though_the_service_ran_on_with_it(house, state):
+    entry(house)
+    note_trail(house.database, house.guard, house.trail)
+    with house.past.read() as session:
+        head = {c.name: getattr(session.get_one(AuditHeadRow, 1), c.name) for c in AuditHeadRow.__table__.columns}
+    entry(house)
+    entry(house)
+    note_trail(house.database, house.guard, house.trail)
+    if state == "wiped":
+        head |= {"first_seq": 1, "first_mac": "", "last_seq": 0, "last_mac": "", "seal": "", "counter": 0}
+    house.execute("DELETE FROM audit_trail WHERE seq > :seq", seq=head["last_seq"])
+    house.execute(update(AuditHeadRow).values(head))
+    for _ in range(2):  # sweeps of the scheduler, which note where it ends now
+        entry(house)
+        note_trail(house.database, house.guard, house.trail)
+    assert house.alerts() == [("audit_trail", "3")]
+    with pytest.raises(TrailBrokenError, match="an older state of the trail was put back"):
+        prove(house)
+    renew_counter(house.database, house.guard, house.trail)  # an operator has looked, and goes on
+    prove(house)
+
+
+def test_what_retention_removed_of_the_trail_is_not_missed(house):
+    entry(house)
+    note_trail(house.database, house.guard, house.trail)
+    entry(house)
+    with house.database.write() as session:
+        assert house.trail.drop_before(session, float("inf")) == 2
+    entry(house)
+    assert note_trail(house.database, house.guard, house.trail)
+    assert house.alerts() == []
+    prove(house)
+
+
+def test_a_counter_that_is_gone_is_not_made_anew_in_silence(house):
+    revoked, leaked = house.key(), house.key()
+    before = house.row_of(revoked)
+    with house.database.write() as session:
+        revoke_key(session, revoked.prefix)
+    house.guard.counter.path.unlink()
+    house.execute(update(ApiKeyRow).where(ApiKeyRow.prefix == revoked.prefix).values(before))
+    with closing(Essentials.open(house.settings)) as other:  # a process that has not seen the file
+        with other.database.write() as session, pytest.raises(CounterBrokenError, match="is gone"):
+            revoke_key(session, leaked.prefix)
+        house.guard.counter._write(Noted())  # as one did that was made anew
+        with pytest.raises(CounterMissingError):
+            migrate(house.settings)
+    assert not house.opens(revoked)
+
+
+def test_the_order_of_verdicts_is_that_of_their_seals(house):
+    run_id = add_run(house.database)
+    house.execute("UPDATE runs SET status = 'completed'")
+    for verdict, why in ((Verdict.REJECTED, "motion"), (Verdict.ACCEPTED, "")):
+        with house.database.write() as session:
+            run = session.scalars(select(RunRow).where(RunRow.id == run_id)).one()
+            given = VerdictRequest(verdict=verdict, why=why, reader="Dr. A")
+            give_verdict(session, house.parts.vault, house.trail, ADMIN, run, given)
+    house.execute("UPDATE verdicts SET seq = 10 - seq")
+    with house.database.read() as session:
+        assert standing_verdicts(session, house.parts.vault, [run_id])[run_id].verdict is Verdict.ACCEPTED
+
+
 @pytest.mark.parametrize("change", ["forwarded_seq = 100", "counter = 0", "last_seq = last_seq - 1"])
 def test_a_changed_head_of_the_trail_stays_found_though_entries_are_added(house, change):
     entry(house)
@@ -378,13 +444,13 @@ class DyingCounter(SealedCounter):
         super().__init__(counter.path, counter._key)
         self.left = at
 
-    def change(self, changed):
+    def change(self, changed, **how):
         self.left -= 1
         if self.left == 0:
             if not self.exists:
-                super().change(changed)
+                super().change(changed, **how)
             raise KilledError
-        return super().change(changed)
+        return super().change(changed, **how)
 
 
 @pytest.mark.parametrize("broken_off", ["before the database", "before the file says so"])
