@@ -5,221 +5,141 @@
 
 import argparse
 import contextlib
+import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
-from gpu_check_host import FullDevice, write_costs
+from gpu_check_encoding import (
+    BATCHES,
+    FULL_BATCH,
+    LARGEST_DIFFERENCE,
+    REPEATS,
+    Encoding,
+    LeftOutError,
+    Says,
+)
+from gpu_check_host import Found, FullDevice, device_bytes, write_costs, write_report
+from gpu_check_workers import Rate, WorkersOfOneDevice
 
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.bundle.bundle_signature import TrustedKeys
 from med3d_pipeline.bundle.reference_case import ReferenceCase
-from med3d_pipeline.errors import BundleError, DeviceMemoryError, InferenceError, InputRefused, PipelineError
+from med3d_pipeline.errors import BundleError, InputRefused, PipelineError
 from med3d_pipeline.inference.prediction import SubjectAttributes
-from med3d_pipeline.runtime.fixed_batches import FixedBatches
+from med3d_pipeline.preprocessing.brain_extraction import BOX_GRID, MASK_GRID
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions, open_session
 from med3d_pipeline.study.acquisition import Acquisition
-from med3d_pipeline.volume import Volume
+from med3d_store.object_store import ObjectStore
+from med3d_worker.settings import BundleSettings
 
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
-FULL_BATCH = 64
-TIGHT_LIMIT_BYTES = 2**28
-TOO_LARGE = 4
-"""A batch whose input alone is so many times the limit cannot fit."""
-REPEATS = 10
-LARGEST_DIFFERENCE = 1e-3
-"""Of latents between the GPU and the CPU, relative to their spread: float32 with other sums."""
-
-Float32 = npt.NDArray[np.float32]
-
-
-class Session(Protocol):
-    """OnnxSession, or a fake."""
-
-    @property
-    def providers(self) -> tuple[str, ...]:
-        """What really computes."""
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether a GPU computes."""
-
-    def run(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
-        """Named inputs to named outputs."""
-
-
-class LeftOutError(Exception):
-    """A check that this host cannot be asked; its reason."""
+HEADS_OF_A_WORKER = 6
+"""Where fewer workers than the most share the device, each gets so many heads: it need not take as long."""
+LEAST_NETWORK_LIMIT_BYTES, LARGEST_NETWORK_LIMIT_BYTES = 2**28, 2**34
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """The encoder under the options of the command line.
-
-    open: a session for given options. shape: of one tensor (X, Y, Z). full_device: while it is open, the device has no
-    memory left. batches: their sizes.
-    """
-
-    open: Callable[[SessionOptions], Session]
-    options: SessionOptions
-    shape: tuple[int, int, int]
-    full_device: Callable[[], AbstractContextManager[None]]
-    batches: tuple[int, ...] = BATCHES
-
-    def tensors(self, count: int) -> Float32:
-        """Tensors (count, 1, X, Y, Z), not heads: nothing is said of them but that both providers agree."""
-        return np.random.default_rng(1).random((count, 1, *self.shape), dtype=np.float32)
-
-    def session(self) -> Session:
-        """A session that computes with the chosen provider."""
-        return self.open(self.options)
-
-    def on_gpu(self) -> Session:
-        """A session on a GPU; LeftOutError where there is none."""
-        session = self.session()
-        if not session.on_gpu:
-            raise LeftOutError("no GPU computes here")
-        return session
-
-    def provider(self) -> str:
-        """What the session itself says: ONNX Runtime falls back to the CPU almost silently."""
-        return ", ".join(self.session().providers)
-
-    def agreement(self) -> str:
-        """Latents here and by ONNX Runtime's CPU kernels."""
-        given = {"tensor": self.tensors(8)}
-        cpu = self.open(replace(self.options, provider="cpu"))
-        here, there = (session.run(given)["latent"] for session in (self.session(), cpu))
-        difference = float(np.abs(here - there).max() / there.std())
-        if not difference <= LARGEST_DIFFERENCE:
-            raise PipelineError(f"latents differ by {difference:.1e} of their spread")
-        return f"latents differ by at most {difference:.1e} of their spread"
-
-    def speed(self) -> dict[int, float]:
-        """Batch size to seconds per head, after a warm-up; up to the first size that does not fit."""
-        session, found = self.session(), {}
-        for batch in self.batches:
-            given = {"tensor": self.tensors(batch)}
-            try:
-                session.run(given)
-                started = time.perf_counter()
-                for _ in range(REPEATS):
-                    session.run(given)
-            except DeviceMemoryError:
-                break
-            found[batch] = (time.perf_counter() - started) / REPEATS / batch
-        if not found:
-            raise PipelineError("a single head does not fit")
-        return found
-
-    def memory_limit(self) -> str:
-        """Under a tight limit a batch that does not fit is halved, and the answers stay the same."""
-        expected = self.on_gpu().run({"tensor": self.tensors(8)})["latent"]
-        large = 2 ** int(np.ceil(np.log2(TOO_LARGE * TIGHT_LIMIT_BYTES / (4 * np.prod(self.shape)))))
-        batches = FixedBatches(self.open(replace(self.options, gpu_mem_limit_bytes=TIGHT_LIMIT_BYTES)), large)
-        found = batches.run({"tensor": self.tensors(8)})["latent"]
-        limit = f"{TIGHT_LIMIT_BYTES // 2**20} MiB"
-        if batches.batch == large:
-            raise PipelineError(f"a batch of {large} fitted into {limit}: no limit holds")
-        _require_alike(expected, found)
-        return f"{large} heads do not fit into {limit}, {batches.batch} do; same answers"
-
-    def out_of_memory(self) -> str:
-        """While another process holds the rest of the device, answers are right or named; after it, they come again."""
-        session = self.on_gpu()
-        given = {"tensor": self.tensors(FULL_BATCH)}
-        expected = self.session().run(given)["latent"]
-        session.run({"tensor": self.tensors(1)})
-        batches = FixedBatches(session, FULL_BATCH)
-        with self.full_device():
-            try:
-                _require_alike(expected, batches.run(given)["latent"])
-                full = f"answered in batches of {batches.batch}"
-            except DeviceMemoryError:
-                full = "said that memory ended"
-            except InferenceError as error:
-                raise PipelineError(f"a full device is not understood: {error}: {error.__cause__}") from error
-        _require_alike(expected, batches.run(given)["latent"])
-        return f"on a full device: {full}; afterwards batches of {batches.batch}, same answers"
-
-
-@dataclass(frozen=True)
-class EndToEnd:
-    """Heads from voxels to answers: the bundle's reference head, each but the first and last with noise of its own."""
+class Heads:
+    """The bundle's own head, and its tensor as ``batch`` others."""
 
     bundle: Bundle
-    heads: int
+    batch: int = FULL_BATCH
 
     def reference_case(self) -> str:
-        """The bundle's own head from voxels to years."""
+        """From voxels to years."""
         return str(self.bundle.run_reference_case())
 
-    def run(self) -> tuple[str, float]:
-        """A sentence, and the seconds per head from tensors to answers."""
-        head = ReferenceCase.load(self.bundle.path).volume
-        began = time.perf_counter()
-        tensors = np.stack([self.bundle.tensor(self._varied(head, number)) for number in range(self.heads)])
-        preprocessed = time.perf_counter()
-        subjects, scans = [SubjectAttributes()] * self.heads, [Acquisition()] * self.heads
-        self.bundle.predictor().predict(tensors[:1], subjects[:1], scans[:1])  # sessions are made on first use
+    def from_tensors(self) -> float:
+        """Seconds per head from a tensor to an answer, in one full batch."""
+        tensor = ReferenceCase.load(self.bundle.path).tensor
+        drawn = np.random.default_rng(1).normal(1.0, 0.01, (self.batch, *tensor.shape)).astype(np.float32)
+        drawn[[0, -1]] = 1.0
+        tensors = drawn * tensor
+        subjects, scans = [SubjectAttributes()] * self.batch, [Acquisition()] * self.batch
+        predict = self.bundle.predictor().predict
+        predict(tensors, subjects, scans)  # sessions are made on first use
         started = time.perf_counter()
-        answers = self.bundle.predictor().predict(tensors, subjects, scans)
-        ended = time.perf_counter()
-        refused = sum(isinstance(answer, InputRefused) for answer in answers)
-        first, last = (self.bundle.estimates(self.bundle.latent(tensor))[0] for tensor in (tensors[0], tensors[-1]))
+        answers = predict(tensors, subjects, scans)
+        each_s = (time.perf_counter() - started) / self.batch
+        first, last = (
+            np.nan if isinstance(a, InputRefused) else a.brain_age.estimate for a in (answers[0], answers[-1])
+        )
         if not abs(first - last) <= LARGEST_DIFFERENCE * abs(first):
             raise PipelineError(f"the same head, first and last, is {first:.3f} and {last:.3f} years old")
-        before_s, each_s = (preprocessed - began) / self.heads, (ended - started) / self.heads
-        said = (
-            f"{self.heads} heads, {self.heads - refused} answered: preprocessing {before_s:.2f} s a head, one after "
-            f"the other; from tensor to answer {1000 * each_s:.2f} ms a head"
-        )
-        return said, each_s
+        return each_s
 
-    def _varied(self, head: Volume, number: int) -> Volume:
-        if number in {0, self.heads - 1}:
-            return head
-        noise = np.random.default_rng(number).normal(1.0, 0.01, head.voxels.shape).astype(np.float32)
-        return Volume(head.voxels * noise, head.affine)
+    def networks(self) -> dict[str, float]:
+        """Seconds of each brain network for a head, once its size is known."""
+        networks, found = self.bundle.preprocessor().networks, {}
+        for name, session, grid in (
+            ("box", networks.box_session, BOX_GRID),
+            ("mask", networks.mask_session, MASK_GRID),
+        ):
+            image = np.random.default_rng(1).random((1, 1, *grid), dtype=np.float32)
+            session.run({"image": image})
+            started = time.perf_counter()
+            repeats = REPEATS if session.on_gpu else 1
+            for _ in range(repeats):
+                session.run({"image": image})
+            found[name] = (time.perf_counter() - started) / repeats
+        return found
 
 
-def _require_alike(expected: Float32, found: Float32) -> None:
-    if not np.allclose(expected, found, atol=LARGEST_DIFFERENCE * float(expected.std())):
-        raise PipelineError("the answers of smaller batches differ")
+def least_network_limit(options: SessionOptions, path: Path, trusted: TrustedKeys) -> str:
+    """The least power of two as MED3D_GPU_MEM_LIMIT_BYTES with which the reference case is reproduced."""
+    limit = LEAST_NETWORK_LIMIT_BYTES
+    while limit <= LARGEST_NETWORK_LIMIT_BYTES:
+        with contextlib.suppress(PipelineError):
+            bundle = open_bundle(path, replace(options, gpu_mem_limit_bytes=limit), trusted)
+            if not bundle.preprocessor().networks.mask_session.on_gpu:
+                raise LeftOutError("no GPU computes here")
+            return f"{limit // 2**20} MiB for each session suffice: {bundle.run_reference_case()}"
+        limit *= 2
+    raise PipelineError(f"not even {limit // 2**21} MiB suffice for a head's brain networks")
 
 
 class Report:
-    """Prints one line for each check and counts those that failed."""
+    """Prints one line for each check, keeps it, and counts those that failed."""
 
     def __init__(self) -> None:
         self.failed = 0
+        self.lines: list[tuple[str, str, str]] = []
 
     @contextlib.contextmanager
-    def check(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Around one check, which hands what it found to the function that it is given."""
+    def check(self, name: str) -> Iterator[Says]:
+        """Around one check, which hands what it found to the function that it is given. The others go on after it."""
+        started = time.perf_counter()
         try:
-            yield lambda said: print(f"ok        {name}: {said}")
+            yield lambda said: self._say("ok", name, said)
         except LeftOutError as reason:
-            print(f"left out  {name}: {reason}")
+            self._say("left out", name, str(reason))
         except PipelineError as error:
-            self.failed += 1
-            print(f"FAILED    {name}: {error}")
+            self._fail(name, str(error))
+        except Exception as error:  # noqa: BLE001 - the edge: the runtime's exceptions share no base class
+            self._fail(name, f"{type(error).__name__}: {error}")
+        print(f"          ({time.perf_counter() - started:.1f} s)", flush=True)
+
+    def _fail(self, name: str, said: str) -> None:
+        self.failed += 1
+        self._say("FAILED", name, said)
+
+    def _say(self, how: str, name: str, said: str) -> None:
+        self.lines.append((how, name, said))
+        print(f"{how:<10}{name}: {said}", flush=True)
 
 
-def check_provider(report: Report, provider: str, encoding: Encoding, whole: EndToEnd) -> dict[int, float]:
+def check_provider(report: Report, provider: str, encoding: Encoding, heads: Heads) -> dict[int, float]:
     """The checks that each provider stands; batch size to seconds per head."""
     found: dict[int, float] = {}
     with report.check(f"{provider}, provider") as say:
         say(encoding.provider())
     with report.check(f"{provider}, reference case") as say:
-        say(whole.reference_case())
+        say(heads.reference_case())
     with report.check(f"{provider}, beside the CPU") as say:
         say(encoding.agreement())
     with report.check(f"{provider}, ms per head by batch") as say:
@@ -234,11 +154,22 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     given = argparse.ArgumentParser(description=__doc__)
     given.add_argument("--provider", default="cuda,tensorrt", help="by commas; those after the first where they are")
     given.add_argument("--device", type=int, default=0)
-    given.add_argument("--heads", type=int, default=200, help="from voxels to answers; 0 leaves them out")
+    given.add_argument("--heads", type=int, default=200, help="from working copies to answers; 0 leaves them out")
+    given.add_argument("--studies", type=Path, help="folder of NIfTI heads in place of the bundle's own")
+    given.add_argument("--workers", default=_some_workers(), help="that share the device, by commas")
+    given.add_argument("--mem-limit", type=int, help="of each of their sessions, bytes: MED3D_GPU_MEM_LIMIT_BYTES")
     given.add_argument("--batches", default=",".join(map(str, BATCHES)), help="sizes by commas")
-    given.add_argument("--threads", type=int, default=8, help="of preprocessing")
+    given.add_argument("--threads", type=int, default=8, help="of what runs alone; the workers have one each")
+    given.add_argument("--only-workers", action="store_true", help="leave the checks of device and memory out")
     given.add_argument("--table", type=Path, default=Path("gpu-costs.json"), help="for med3d capacity --measured")
+    given.add_argument("--report", type=Path, default=Path("gpu-check.md"), help="all that was found, as tables")
     return given.parse_args(arguments)
+
+
+def _some_workers() -> str:
+    """One worker, one for each core, and some between."""
+    cores = len(os.sched_getaffinity(0))
+    return ",".join(map(str, sorted({1, max(1, cores // 4), max(1, cores // 2), cores})))
 
 
 def check_further(report: Report, encoding: Encoding, path: Path, trusted: TrustedKeys) -> None:
@@ -251,18 +182,83 @@ def check_further(report: Report, encoding: Encoding, path: Path, trusted: Trust
             raise LeftOutError(str(error)) from error
         bundle = open_bundle(path, encoding.options, trusted)
         few = replace(encoding, batches=(encoding.batches[0], encoding.batches[-1]))
-        check_provider(report, provider, few, EndToEnd(bundle, 0))
+        check_provider(report, provider, few, Heads(bundle))
+
+
+def check_heads(report: Report, heads: Heads, found: Found) -> Found:
+    """A head's time on the device: from tensors to answers, and in the brain networks."""
+    with report.check("from tensor to answer") as say:
+        found = replace(found, head_s=heads.from_tensors())
+        say(f"{1000 * (found.head_s or 0):.2f} ms a head in batches of {heads.batch}")
+    with report.check("brain networks, ms per head") as say:
+        networks = heads.networks()
+        found = replace(found, networks_s=sum(networks.values()))
+        say(", ".join(f"{name}: {1000 * seconds:.1f}" for name, seconds in networks.items()))
+    return found
+
+
+def check_workers(report: Report, chosen: argparse.Namespace, provider: str, bundle: Path) -> tuple[Rate, ...]:
+    """Heads from stored working copies to stored answers, by ever fewer workers that share the device."""
+    counts = sorted({int(count) for count in chosen.workers.split(",")}, reverse=True)
+    settings = BundleSettings(
+        bundle=bundle, provider=provider, gpu_device=chosen.device, threads=1, gpu_mem_limit_bytes=chosen.mem_limit
+    )
+    heads = _heads_of(chosen.studies, bundle)
+    rates: list[Rate] = []
+    with tempfile.TemporaryDirectory() as folder, report.check("workers") as say:
+        url = f"file://{folder}/store"
+        ObjectStore.make(url)
+        before = device_bytes(chosen.device)
+        with WorkersOfOneDevice(counts[0], (settings, url, Path(folder) / "scratch", heads)) as workers:
+            say(f"{counts[0]} are ready")
+            first = 0
+            for count in counts:
+                number = chosen.heads if count == counts[0] else min(chosen.heads, HEADS_OF_A_WORKER * count)
+                with report.check(f"{count} workers") as say_rate:
+                    copies = workers.write_copies(number, first)
+                    first += number
+                    rate = workers.measure(count, copies, partial(_taken_since, before, chosen.device))
+                    rates.append(rate)
+                    say_rate(str(rate))
+                    if rate.faults:
+                        raise PipelineError(f"{len(rate.faults)} faults, such as {rate.faults[0]}")
+    return tuple(rates)
+
+
+def _taken_since(before: int | None, device: int) -> int | None:
+    now = device_bytes(device)
+    return None if now is None or before is None else now - before
+
+
+def _heads_of(folder: Path | None, bundle: Path) -> list[Path]:
+    if folder is None:
+        return [bundle / "reference_case" / "input.nii.gz"]
+    found = sorted((*folder.glob("*.nii"), *folder.glob("*.nii.gz")))
+    if not found:
+        raise PipelineError(f"{folder} holds no NIfTI")
+    return found
+
+
+def check_memory(report: Report, encoding: Encoding, path: Path, trusted: TrustedKeys) -> None:
+    """What happens when the device's memory ends."""
+    with report.check("memory limit") as say:
+        say(encoding.memory_limit())
+    with report.check("memory limit of the brain networks") as say:
+        say(least_network_limit(encoding.options, path, trusted))
+    with report.check("out of memory") as say:
+        say(encoding.out_of_memory())
 
 
 def open_bundle(path: Path, options: SessionOptions, trusted: TrustedKeys) -> Bundle:
     """The bundle, computing as the options say."""
     return Bundle.open(
-        path, options.provider, options.threads, device=options.device, gpu_batch=FULL_BATCH, trusted=trusted
-    )
+        path, options.provider, options.threads, device=options.device, gpu_batch=FULL_BATCH, trusted=trusted,
+        gpu_mem_limit_bytes=options.gpu_mem_limit_bytes,
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the checks in order; 1 where one failed."""
+    """Run the checks in order; 1 where one failed. What was found is written after each part."""
     chosen = read_arguments(arguments)
     report, path, trusted = Report(), Bundle.default_path(), TrustedKeys.read()
     first, *further = chosen.provider.split(",")
@@ -272,21 +268,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         partial(open_session, path / "encoder.onnx"), options, bundle.spec.shape, partial(FullDevice, chosen.device),
         tuple(int(size) for size in chosen.batches.split(",")),
     )  # fmt: skip
-    whole = EndToEnd(bundle, chosen.heads)
-    speeds = check_provider(report, first, encoding, whole)
-    with report.check("memory limit") as say:
-        say(encoding.memory_limit())
-    with report.check("out of memory") as say:
-        say(encoding.out_of_memory())
+    found, heads = Found(first), Heads(bundle, max(2, *encoding.batches))
+    if not chosen.only_workers:
+        found = replace(found, encoding=check_provider(report, first, encoding, heads))
+    found = check_heads(report, heads, found)
     if chosen.heads:
-        with report.check("end to end") as say:
-            said, head_s = whole.run()
-            say(said)
-            write_costs(chosen.table, first, head_s, speeds)
-            print(f"table     med3d capacity --measured {chosen.table}")
-    for provider in further:
-        check_further(report, replace(encoding, options=replace(options, provider=provider)), path, trusted)
+        found = replace(found, rates=check_workers(report, chosen, first, path))
+    _keep(report, chosen, found)
+    if not chosen.only_workers:
+        check_memory(report, encoding, path, trusted)
+        for provider in further:
+            check_further(report, replace(encoding, options=replace(options, provider=provider)), path, trusted)
+        write_report(chosen.report, found, report.lines)
     return min(report.failed, 1)
+
+
+def _keep(report: Report, chosen: argparse.Namespace, found: Found) -> None:
+    with report.check("table") as say:
+        write_report(chosen.report, found, report.lines)
+        write_costs(chosen.table, found)
+        say(f"med3d capacity --measured {chosen.table}")
 
 
 if __name__ == "__main__":

@@ -6,15 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
+from multiprocessing import Pipe
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from med3d_cli.capacity.measured import read_costs, shipped_costs
 from med3d_pipeline.errors import BundleError, DeviceMemoryError, InferenceError, PipelineError
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions
+from med3d_worker.preprocess_stage import unpack_flat
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -28,6 +32,8 @@ def script(name):
 
 
 host = script("gpu_check_host")
+encoding_module = script("gpu_check_encoding")
+workers_module = script("gpu_check_workers")
 check = script("gpu_check")
 
 SHAPE = (4, 4, 4)
@@ -109,7 +115,7 @@ def test_under_a_limit_batches_are_halved_in_whatever_words(error):
     device = Device(error=error)
     limited = device.encoding()
     assert "same answers" in limited.memory_limit()
-    assert device.opened[-1].gpu_mem_limit_bytes == check.TIGHT_LIMIT_BYTES
+    assert device.opened[-1].gpu_mem_limit_bytes == encoding_module.TIGHT_LIMIT_BYTES
 
 
 def test_a_limit_that_holds_nothing_back_is_a_fault():
@@ -130,7 +136,7 @@ def test_where_no_gpu_computes_its_memory_is_left_out(capsys):
     report = check.Report()
     with report.check("memory limit") as say:
         say(Device().encoding(provider="cpu").memory_limit())
-    assert capsys.readouterr().out == "left out  memory limit: no GPU computes here\n"
+    assert capsys.readouterr().out.startswith("left out  memory limit: no GPU computes here\n")
     assert report.failed == 0
 
 
@@ -139,10 +145,13 @@ def test_a_fault_is_counted_and_the_other_checks_go_on(capsys):
     for off in (1.0, 0.0):
         with report.check("beside the CPU") as say:
             say(Device(off=off).encoding().agreement())
-    first, second = capsys.readouterr().out.splitlines()
+    with report.check("something else"):
+        raise RuntimeError("the runtime's own")
+    (first, _, second, _, third, _) = capsys.readouterr().out.splitlines()
     assert first.startswith("FAILED    beside the CPU")
     assert second.startswith("ok        beside the CPU")
-    assert report.failed == 1
+    assert third == "FAILED    something else: RuntimeError: the runtime's own"
+    assert report.failed == 2
 
 
 def test_tensorrt_is_left_out_where_it_is_not_installed(capsys):
@@ -176,25 +185,112 @@ def test_a_device_is_full_while_its_holder_lives_and_a_holder_that_took_nothing_
         pass
 
 
+def rate(workers, studies, seconds, **more):
+    replies = [
+        workers_module.Reply(prepared_s=1.0 + number % 2, stages_s={"reading": 0.5}, answered=1, predicting_s=0.02)
+        for number in range(studies)
+    ]
+    return workers_module.rate_of(workers, [*replies, *more.get("others", ())], seconds, more.get("device_bytes"))
+
+
 def test_the_table_is_one_that_capacity_reads(tmp_path):
-    host.write_costs(tmp_path / "gpu.json", "cuda", 0.003, {1: 0.001, 64: 0.00024})
+    found = host.Found("cuda", {1: 0.001, 64: 0.00024}, 0.003, 0.02, (rate(16, 200, 20.0), rate(1, 6, 9.0)))
+    host.write_costs(tmp_path / "gpu.json", found)
     costs = read_costs(tmp_path / "gpu.json")
     assert (costs.gpu.head_s, costs.gpu.encoding[-1].heads) == (0.003, 64)
+    assert costs.gpu.study_s == pytest.approx(0.023)
+    assert (costs.gpu.worker.preprocess_s, costs.gpu.worker.preprocess_sd_s) == (1.5, 0.5)
+    assert [(shared.workers, shared.studies_per_s) for shared in costs.gpu.shared] == [(16, 10.0), (1, 6 / 9)]
     assert costs.model_copy(update={"gpu": None}) == shipped_costs()
     with pytest.raises(PipelineError, match="cannot be written"):
-        host.write_costs(tmp_path / "no" / "gpu.json", "cuda", 0.003, {})
+        host.write_costs(tmp_path / "no" / "gpu.json", found)
+    with pytest.raises(PipelineError, match="no head was answered"):
+        host.write_costs(tmp_path / "gpu.json", host.Found("cuda"))
 
 
-def test_the_command_itself_passes_where_there_is_no_gpu(tmp_path, capsys):
-    table = tmp_path / "costs.json"
-    arguments = ["--provider", "auto", "--heads", "1", "--batches", "1", "--threads", "2", "--table", str(table)]
-    assert check.main(arguments) == 0
+def test_what_was_found_is_a_page_of_tables(tmp_path):
+    found = host.Found("cuda", {1: 0.001}, 0.003, 0.02, (rate(16, 200, 20.0, device_bytes=32 * 10**9),))
+    host.write_report(tmp_path / "found.md", found, [("FAILED", "a check", "a | b\nc")])
+    page = (tmp_path / "found.md").read_text()
+    assert "| a check | FAILED | a / b c |" in page
+    assert "| 1 | 1.00 |" in page
+    assert "| 16 | 200 | 10.00 | 864,000 | 1.50 (0.50) | 20 | 0.00 | 32.0 |" in page
+    assert "| reading | 0.500 |" in page
+
+
+def test_refused_studies_are_answers_and_faults_are_told():
+    found = rate(2, 4, 2.0, others=(workers_module.Reply(refused=1), workers_module.Reply(fault="no memory")))
+    assert (found.studies, found.refused, found.faults) == (5, 1, ("no memory",))
+    assert found.per_s == 2.5
+    with pytest.raises(PipelineError, match="no study was answered: no memory"):
+        workers_module.rate_of(1, [workers_module.Reply(fault="no memory")], 1.0, None)
+
+
+def echo(line, first):
+    """A worker that is played: tells what it was told, and ends when it is told to die."""
+    line.send(first)
+    while (told := line.recv()) is not None:
+        if told[1] == "die":
+            return
+        line.send(workers_module.Reply(refused=told[1]))
+
+
+def played(first):
+    """Two workers that are played by threads."""
+
+    class Played(workers_module.WorkersOfOneDevice):
+        def start(self):
+            ours, theirs = Pipe()
+
+            def run():
+                with theirs:
+                    echo(theirs, first)
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            return ours, thread.join
+
+    return Played(2, ())
+
+
+def test_workers_are_given_the_next_as_soon_as_they_have_done_with_the_last():
+    with played(workers_module.Reply()) as workers:
+        replies = workers.hand_out("work", range(5), workers.lines)
+        assert sorted(reply.refused for reply in replies) == [0, 1, 2, 3, 4]
+        assert [reply.refused for reply in workers.hand_out("work", [7], workers.lines[:1])] == [7]
+
+
+def test_a_worker_that_is_not_ready_or_ends_is_a_fault():
+    with pytest.raises(PipelineError, match="made ready: no CUDA"), played(workers_module.Reply(fault="no CUDA")):
+        pass
+    with pytest.raises(PipelineError, match="ended before"), played(workers_module.Reply()) as workers:
+        workers.hand_out("work", ["die"], workers.lines)
+
+
+def test_a_working_copy_is_a_head_that_no_other_is(tmp_path):
+    voxels = np.arange(64, dtype=np.uint8).reshape(4, 4, 4) * 4
+    nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / "head.nii")
+    first, again, second = (workers_module.packed_head(tmp_path / "head.nii", number) for number in (0, 0, 1))
+    assert first == again != second
+    (tmp_path / "packed.tar").write_bytes(first)
+    unpack_flat(tmp_path / "packed.tar", tmp_path)
+    found = nib.load(tmp_path / "volume.nii.gz")
+    assert found.get_data_dtype() == np.uint8
+    assert np.abs(found.get_fdata() - voxels).max() < 20
+
+
+def test_the_command_itself_passes_where_there_is_no_gpu(tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(DEPLOY)  # where the workers' processes find the script
+    table, page = tmp_path / "costs.json", tmp_path / "found.md"
+    arguments = ["--provider", "auto", "--heads", "1", "--workers", "1", "--batches", "1", "--threads", "2"]
+    assert check.main([*arguments, "--table", str(table), "--report", str(page)]) == 0
     said = capsys.readouterr().out
     assert "ok        auto, reference case" in said
-    assert "ok        end to end: 1 heads, 1 answered" in said
+    assert "ok        1 workers: " in said
     assert "FAILED" not in said
     assert json.loads(table.read_text())["gpu"]["provider"] == "auto"
-    assert np.isfinite(read_costs(table).gpu.head_s)
+    assert read_costs(table).gpu.worker.preprocess_s > read_costs(table).gpu.networks_s
+    assert "| of it: both brain networks |" in page.read_text()
 
 
 def test_a_folder_of_unpacked_packages_is_enough_from_wherever_it_is_called(tmp_path):

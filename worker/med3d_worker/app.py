@@ -15,6 +15,7 @@ from med3d_contract.queues import CELERY_PRIORITY, PUBLISH_RESULT, celery_settin
 from med3d_contract.results import Priority
 from med3d_pipeline.errors import PipelineError
 from med3d_store.object_store import StoreAwayError, StoreError
+from med3d_worker.library_threads import limit_library_threads
 from med3d_worker.logs import configure_logs
 from med3d_worker.messages import use_careful_transport
 from med3d_worker.settings import WorkerSettings
@@ -122,6 +123,7 @@ def run_worker(settings: WorkerSettings, *, log_level: str = "INFO", opens: Open
     ``opens`` makes what each child works with.
     """
     configure_logs(log_level)
+    limit_library_threads(settings.threads)
     await_store(settings)
     child = ChildProcess(settings, opens)
     app = make_celery(settings, lambda: child.workplace)

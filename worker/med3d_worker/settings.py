@@ -37,7 +37,7 @@ class BundleSettings(BaseSettings):
     gpu_device: int = Field(0, ge=0, description="which GPU")
     gpu_mem_limit_bytes: int | None = Field(None, ge=2**28, description="of each session's arena on the GPU")
     predict_batch: int = Field(8, ge=1, le=64, description="heads encoded at once")
-    threads: int = Field(2, ge=1, description="of one child process, for ONNX Runtime and ITK")
+    threads: int = Field(2, ge=1, description="of one child process, for ONNX Runtime, ITK and linear algebra")
     allow_demonstration_heads: bool = Field(
         False, description="report estimates of heads that were trained on simulated labels"
     )
@@ -70,7 +70,9 @@ class WorkerSettings(BundleSettings):
     )
     queues: str = Field(f"{PUBLISH_QUEUE},{PREDICT_QUEUE},{PREPROCESS_QUEUE}", description="separated by commas")
     children: int = Field(1, ge=1, description="worker processes, each with its own sessions")
-    gpu_devices: str = Field("", description="GPUs by commas, one worker process for each; empty: no such division")
+    gpu_devices: str = Field(
+        "", description="GPUs by commas, among which the children are divided, at least one each; empty: no division"
+    )
     child_memory_kib: int = Field(4 * GIB_IN_KIB, description="a child that has grown above it is replaced")
     heartbeat_s: float = Field(3.0, gt=0, description="pause between heartbeats of a stage, and between hellos")
 
@@ -92,8 +94,8 @@ class WorkerSettings(BundleSettings):
 
     @property
     def processes(self) -> int:
-        """How many processes work: one per GPU where GPUs are named, else ``children``."""
-        return len(self.devices) or self.children
+        """How many processes work: ``children``, and at least one for each GPU that is named."""
+        return max(self.children, len(self.devices))
 
     def of_process(self, number: int) -> "WorkerSettings":
         """The settings of one process of the pool, with its own GPU; a process that replaces it gets the same."""

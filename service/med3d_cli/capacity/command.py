@@ -52,11 +52,12 @@ def capacity(
     night = arrivals == "night"
     target_s, share = (window_hours * 3600, 1.0) if night else (target_minutes * 60, 0.95)
     gpu_s, study_bytes = _gpu_head_s(gpu, costs), (None if study_mb is None else study_mb * 1e6)
+    shared = gpu is None and costs.gpu is not None and costs.gpu.worker is not None
     prices = Prices(price_core_hour, price_gpu_hour, price_tb_month)
     try:
         with Console(stderr=True).status("simulating"):
             plans = [
-                plan(Demand(count, shape, target_s, share, cpu, gpu_s, study_bytes, kept_days), costs, prices)
+                plan(Demand(count, shape, target_s, share, cpu, gpu_s, shared, study_bytes, kept_days), costs, prices)
                 for count in studies_per_day
             ]
     except TooShortError as error:
@@ -75,9 +76,9 @@ def capacity(
 
 
 def _show(plans: list[CapacityPlan], costs: MeasuredCosts, *, priced: bool) -> None:
-    title = (
-        f"Measured {costs.date}: {costs.crowded.study_s:.2f} s of a core for a study of {costs.study.sent / 1e6:.1f} MB"
-    )
+    shared = costs.gpu.worker if costs.gpu is not None and plans[0].demand.gpu_preprocesses else None
+    dated, worker = (costs.date, costs.crowded) if costs.gpu is None or shared is None else (costs.gpu.date, shared)
+    title = f"Measured {dated}: {worker.study_s:.2f} s of a core for a study of {costs.study.sent / 1e6:.1f} MB"
     shown = Table(title=title, title_justify="left")
     shown.add_column("studies a day")
     for made in plans:
@@ -94,16 +95,17 @@ def _gpu_head_s(stated_ms: float | None, costs: MeasuredCosts) -> float | None:
     """Seconds of a GPU for one head: as stated, else as the table has it, else None."""
     if stated_ms is not None:
         return stated_ms / 1000
-    return None if costs.gpu is None else costs.gpu.head_s
+    return None if costs.gpu is None else costs.gpu.study_s
 
 
 def _gpu_line(head_s: float, costs: MeasuredCosts) -> str:
-    said = f"GPU: {1000 * head_s:g} ms for a head"
+    said = f"GPU: {1000 * head_s:.3g} ms for a head"
     if costs.gpu is None:
         return f"{said}, as you said; no GPU has been measured."
-    if costs.gpu.head_s != head_s:
-        return f"{said}, as you said; measured: {1000 * costs.gpu.head_s:g} ms ({costs.gpu.machine})."
-    return f"{said}, measured {costs.gpu.date}: {costs.gpu.machine}."
+    if costs.gpu.study_s != head_s:
+        return f"{said}, as you said; measured: {1000 * costs.gpu.study_s:.3g} ms ({costs.gpu.machine})."
+    brains = ", brain networks too" if costs.gpu.worker else ""
+    return f"{said}{brains}, measured {costs.gpu.date}: {costs.gpu.machine}."
 
 
 def rows(plans: list[CapacityPlan], *, priced: bool) -> list[tuple[str, list[str]]]:

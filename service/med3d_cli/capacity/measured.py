@@ -58,8 +58,19 @@ class GpuBatch(_Table):
     head_s: Seconds
 
 
+class GpuWorkers(_Table):
+    """Workers that share one GPU: how many, on one thread each, and what they answered together."""
+
+    workers: int = Field(gt=0)
+    studies_per_s: float = Field(gt=0)
+
+
 class GpuCosts(_Table):
-    """Prediction on a GPU, as deploy/gpu-check measures it: with a date, a command and a machine of its own."""
+    """What a GPU does, as deploy/gpu-check measures it: with a date, a command and a machine of its own.
+
+    worker: a worker's time for a study on a host whose GPU computes the brain networks and predicts, and which has a
+    worker on each core; None where only prediction is done there.
+    """
 
     date: str
     command: str
@@ -67,6 +78,14 @@ class GpuCosts(_Table):
     provider: str
     head_s: Seconds = Field(description="from a tensor to an answer: encoder, decoder and heads, in batches")
     encoding: tuple[GpuBatch, ...] = ()
+    networks_s: Seconds | None = Field(None, description="of the GPU, for both brain networks of a head")
+    worker: WorkerSeconds | None = None
+    shared: tuple[GpuWorkers, ...] = ()
+
+    @property
+    def study_s(self) -> float:
+        """The GPU's time for a study: brain networks too, where workers preprocess with it."""
+        return self.head_s + (self.networks_s or 0.0 if self.worker else 0.0)
 
 
 class Check(_Table):

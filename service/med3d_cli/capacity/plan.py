@@ -33,7 +33,8 @@ class Prices:
 class Demand:
     """What is asked for. target_s: of ``target_share`` of the studies. speed: of the cores, those of the table being 1.
 
-    gpu_s: of one head's prediction on a GPU, None without. study_bytes: of a study as it is sent, None: as measured.
+    gpu_s: of one head on a GPU, None without. gpu_preprocesses: its brain networks too, by workers that share the GPU,
+    as the table measured them. study_bytes: of a study as it is sent, None: as measured.
     """
 
     studies: int
@@ -42,6 +43,7 @@ class Demand:
     target_share: float = 0.95
     speed: float = 1.0
     gpu_s: float | None = None
+    gpu_preprocesses: bool = False
     study_bytes: float | None = None
     kept_days: int = 365
 
@@ -114,6 +116,9 @@ class Day:
     @classmethod
     def of(cls, demand: Demand, costs: MeasuredCosts, most_simulated: int = MOST_SIMULATED) -> Self:
         """The day of ``demand``, on hosts that are full."""
+        gpu = costs.gpu if demand.gpu_preprocesses else None
+        if gpu is not None and gpu.worker is not None:  # who preprocesses there predicts there
+            return cls(demand, StudyTimes(gpu.worker, costs.copy_s, demand.speed), most_simulated)
         return cls(demand, StudyTimes(costs.crowded, costs.copy_s, demand.speed, demand.gpu_s), most_simulated)
 
     def outcome(self, workers: int) -> SimulatedDay:

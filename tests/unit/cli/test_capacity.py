@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from med3d_cli.capacity.day import DAY_S, OTHERS, STAT, DayShape, StudyTimes
-from med3d_cli.capacity.measured import GpuCosts, shipped_costs
+from med3d_cli.capacity.measured import GpuCosts, WorkerSeconds, shipped_costs
 from med3d_cli.capacity.picture import day_picture
 from med3d_cli.capacity.plan import Day, Demand, Prices, plan
 from med3d_cli.capacity.simulation import WORKERS, quantile, simulate
@@ -190,3 +190,25 @@ def test_a_gpu_that_was_measured_is_planned_with_unless_another_time_is_stated(t
     assert "GPU: 20 ms for a head, measured 2026-01-02: a GPU." in told
     stated = run("--studies-per-day", 100, "--measured", tmp_path / "gpu.json", "--gpu", 12).stdout
     assert "GPU: 12 ms for a head, as you said; measured: 20 ms (a GPU)." in stated
+
+
+def test_workers_that_share_a_gpu_are_planned_by_the_times_that_they_were_measured_with(tmp_path):
+    worker = WorkerSeconds(preprocess_s=1.5, preprocess_sd_s=0.1, predict_s=0.05, handover_s=0.02)
+    gpu = GpuCosts(
+        date="2026-01-02", command="deploy/gpu-check", machine="a GPU", provider="cuda", head_s=0.001,
+        networks_s=0.022, worker=worker,
+    )  # fmt: skip
+    costs = COSTS.model_copy(update={"gpu": gpu})
+    with_networks, prediction_only = (
+        plan(replace(night(100_000), gpu_s=gpu.study_s, gpu_preprocesses=preprocesses), costs, NOTHING)
+        for preprocesses in (True, False)
+    )
+    assert with_networks.workers == pytest.approx(100_000 * worker.study_s / (8 * 3600), abs=1)
+    assert prediction_only.workers > 3 * with_networks.workers
+    (tmp_path / "gpu.json").write_text(costs.model_dump_json())
+    told = run("--studies-per-day", 100, "--measured", tmp_path / "gpu.json").stdout
+    assert "Measured 2026-01-02: 1.59 s of a core for a study" in told
+    assert "GPU: 23 ms for a head, brain networks too, measured 2026-01-02: a GPU." in told
+    stated = run("--studies-per-day", 100, "--measured", tmp_path / "gpu.json", "--gpu", 12).stdout
+    assert "5.64 s of a core" in stated
+    assert "GPU: 12 ms for a head, as you said; measured: 23 ms (a GPU)." in stated

@@ -5,6 +5,7 @@ from med3d_client.worker import ApiUnavailable
 from med3d_contract.queues import PREDICT_QUEUE, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
 from med3d_store.object_store import StoreAwayError, StoreChangedError, StoreError, StoreFullError
 from med3d_worker.app import UnfitReport, is_lasting, make_celery
+from med3d_worker.library_threads import limit_library_threads
 from med3d_worker.settings import WorkerSettings
 from med3d_worker.workplace import Workplace
 
@@ -115,6 +116,18 @@ def test_each_process_has_a_gpu_of_its_own_and_its_successor_the_same_one():
     settings = SETTINGS.model_copy(update={"gpu_devices": "0, 2"})
     assert settings.processes == 2
     assert [settings.of_process(number).gpu_device for number in (0, 1, 0)] == [0, 2, 0]
+
+
+def test_children_share_the_named_gpus_in_turn():
+    settings = SETTINGS.model_copy(update={"gpu_devices": "0,2", "children": 5})
+    assert settings.processes == 5
+    assert [settings.of_process(number).gpu_device for number in range(5)] == [0, 2, 0, 2, 0]
+
+
+def test_libraries_take_a_child_s_threads_unless_the_operator_has_said_otherwise():
+    environment = {"OMP_NUM_THREADS": "3"}
+    limit_library_threads(1, environment)
+    assert environment == {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def test_without_named_gpus_processes_are_as_many_as_were_asked_for():
