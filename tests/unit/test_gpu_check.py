@@ -33,6 +33,7 @@ def script(name):
 
 host = script("gpu_check_host")
 encoding_module = script("gpu_check_encoding")
+worker_module = script("gpu_check_worker")
 workers_module = script("gpu_check_workers")
 check = script("gpu_check")
 
@@ -187,7 +188,7 @@ def test_a_device_is_full_while_its_holder_lives_and_a_holder_that_took_nothing_
 
 def rate(workers, studies, seconds, **more):
     replies = [
-        workers_module.Reply(prepared_s=1.0 + number % 2, stages_s={"reading": 0.5}, answered=1, predicting_s=0.02)
+        worker_module.Reply(prepared_s=1.0 + number % 2, stages_s={"reading": 0.5}, answered=1, predicting_s=0.02)
         for number in range(studies)
     ]
     return workers_module.rate_of(workers, [*replies, *more.get("others", ())], seconds, more.get("device_bytes"))
@@ -219,11 +220,11 @@ def test_what_was_found_is_a_page_of_tables(tmp_path):
 
 
 def test_refused_studies_are_answers_and_faults_are_told():
-    found = rate(2, 4, 2.0, others=(workers_module.Reply(refused=1), workers_module.Reply(fault="no memory")))
+    found = rate(2, 4, 2.0, others=(worker_module.Reply(refused=1), worker_module.Reply(fault="no memory")))
     assert (found.studies, found.refused, found.faults) == (5, 1, ("no memory",))
     assert found.per_s == 2.5
     with pytest.raises(PipelineError, match="no study was answered: no memory"):
-        workers_module.rate_of(1, [workers_module.Reply(fault="no memory")], 1.0, None)
+        workers_module.rate_of(1, [worker_module.Reply(fault="no memory")], 1.0, None)
 
 
 def echo(line, first):
@@ -232,7 +233,7 @@ def echo(line, first):
     while (told := line.recv()) is not None:
         if told[1] == "die":
             return
-        line.send(workers_module.Reply(refused=told[1]))
+        line.send(worker_module.Reply(refused=told[1]))
 
 
 def played(first):
@@ -254,23 +255,23 @@ def played(first):
 
 
 def test_workers_are_given_the_next_as_soon_as_they_have_done_with_the_last():
-    with played(workers_module.Reply()) as workers:
+    with played(worker_module.Reply()) as workers:
         replies = workers.hand_out("work", range(5), workers.lines)
         assert sorted(reply.refused for reply in replies) == [0, 1, 2, 3, 4]
         assert [reply.refused for reply in workers.hand_out("work", [7], workers.lines[:1])] == [7]
 
 
 def test_a_worker_that_is_not_ready_or_ends_is_a_fault():
-    with pytest.raises(PipelineError, match="made ready: no CUDA"), played(workers_module.Reply(fault="no CUDA")):
+    with pytest.raises(PipelineError, match="made ready: no CUDA"), played(worker_module.Reply(fault="no CUDA")):
         pass
-    with pytest.raises(PipelineError, match="ended before"), played(workers_module.Reply()) as workers:
+    with pytest.raises(PipelineError, match="ended before"), played(worker_module.Reply()) as workers:
         workers.hand_out("work", ["die"], workers.lines)
 
 
 def test_a_working_copy_is_a_head_that_no_other_is(tmp_path):
     voxels = np.arange(64, dtype=np.uint8).reshape(4, 4, 4) * 4
     nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / "head.nii")
-    first, again, second = (workers_module.packed_head(tmp_path / "head.nii", number) for number in (0, 0, 1))
+    first, again, second = (worker_module.packed_head(tmp_path / "head.nii", number) for number in (0, 0, 1))
     assert first == again != second
     (tmp_path / "packed.tar").write_bytes(first)
     unpack_flat(tmp_path / "packed.tar", tmp_path)
