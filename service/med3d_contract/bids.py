@@ -74,7 +74,7 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
     """Rows of a TSV by column; what BIDS calls "n/a" is empty."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, delimiter="\t", restval="")
-        return [{column: _text(value) for column, value in row.items() if column} for row in reader]
+        return [{column.strip(): _text(value) for column, value in row.items() if column} for row in reader]
 
 
 def _text(value: str | None) -> str:

@@ -1,13 +1,12 @@
 """Which scanner a NIfTI head is of, as the JSON file beside it or the caller says: the image itself does not."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-MOST_BYTES = 2**20
+from med3d_contract.json_files import read_object
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,8 @@ def sidecar_path(image: Path) -> Path:
 
 def sidecar_facts(image: Path) -> ScannerFacts:
     """Read the BIDS sidecar of ``image`` (NAME.json beside NAME.nii.gz); one that cannot be read says nothing."""
-    path = sidecar_path(image)
-    try:
-        if not path.is_file() or path.stat().st_size > MOST_BYTES:
-            return NOTHING_SAID
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return NOTHING_SAID
-    if not isinstance(said, dict):
-        return NOTHING_SAID
-    return scanner_facts_of(said)
+    said = read_object(sidecar_path(image))
+    return NOTHING_SAID if said is None else scanner_facts_of(said)
 
 
 def scanner_facts_of(said: Mapping[str, Any]) -> ScannerFacts:
@@ -71,11 +62,16 @@ def first_told(*sources: TellsScanner) -> ScannerFacts:
 
 
 def told_text(value: Any) -> str | None:
-    """Return a text that says something, else None."""
-    return value.strip() or None if isinstance(value, str) else None
+    """Return a text that says something, else None. What no file could hold (half a pair of UTF-16) is replaced."""
+    return value.strip().encode(errors="replace").decode() or None if isinstance(value, str) else None
 
 
 def told_number(value: Any) -> float | None:
     """Return a positive number, else None."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    return float(value) if known else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # JSON has integers of any length
+        return None
+    return number if math.isfinite(number) and number > 0 else None

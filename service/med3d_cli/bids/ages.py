@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from med3d_contract.ages import DAYS_PER_YEAR, OLDEST_YEARS, UNUSABLE, AgeReading, read_age
 from med3d_contract.results import ChronologicalAge, Reason, Sex
@@ -22,11 +22,30 @@ _REMEDY = "so no gap is given. State the age at this scan in the sessions file (
 
 
 @dataclass(frozen=True)
+class AgeUnits:
+    """Units of the ages in one table, by column, as its dictionaries state them; what is not stated is years.
+
+    doubt: why nobody can say so of what is not stated, within a sentence.
+    """
+
+    stated: Mapping[str, str] = field(default_factory=dict)
+    doubt: str | None = None
+
+    @property
+    def are_years(self) -> bool:
+        """Whether every column is in years."""
+        return self.doubt is None and all(YEARS_PER_UNIT.get(unit) == 1.0 for unit in self.stated.values())
+
+
+YEARS = AgeUnits()
+
+
+@dataclass(frozen=True)
 class VisitRows:
     """What the tables say of one scan. several_visits: the participant was scanned in more than one session.
 
-    visit: the row of participants.tsv that names this session, in datasets that have a row for each.
-    age_unit: of all columns of ages, as participants.json states it.
+    participant: the row that names no session. visit: the row of participants.tsv that names this one, in datasets that
+    have a row for each.
     """
 
     participant: Row
@@ -34,7 +53,9 @@ class VisitRows:
     session: Row
     scan: Row
     several_visits: bool
-    age_unit: str = ""
+    participants_units: AgeUnits = YEARS
+    sessions_units: AgeUnits = YEARS
+    scans_units: AgeUnits = YEARS
 
 
 def read_visit_age(rows: VisitRows) -> AgeReading:
@@ -42,19 +63,23 @@ def read_visit_age(rows: VisitRows) -> AgeReading:
 
     A participant's age is nobody's at several visits: it is left out, and this told. So is a bound such as ``89+``.
     """
-    nearest = (("scans.tsv", rows.scan), ("sessions.tsv", rows.session), ("participants.tsv", rows.visit))
-    for table, row in nearest:
-        if text := first_of(row, AGES):
-            return _stated(text, table, rows.age_unit)
+    nearest = (
+        ("scans.tsv", rows.scan, rows.scans_units),
+        ("sessions.tsv", rows.session, rows.sessions_units),
+        ("participants.tsv", rows.visit, rows.participants_units),
+    )
+    for table, row, units in nearest:
+        if column := column_of(row, AGES):
+            return _stated(row, column, table, units)
     dated = _by_dates(rows)
     if dated is not None and dated.age is not None:
         return dated
-    text = first_of(rows.participant, AGES)
-    if not text:
+    column = column_of(rows.participant, AGES)
+    if column is None:
         return dated or AgeReading(None)
     if rows.several_visits:
         return _unusable("participants.tsv has one age, and the participant was scanned in several sessions")
-    return _stated(text, "participants.tsv", rows.age_unit)
+    return _stated(rows.participant, column, "participants.tsv", rows.participants_units)
 
 
 def read_sex(text: str) -> Sex | None:
@@ -62,18 +87,32 @@ def read_sex(text: str) -> Sex | None:
     return SEXES.get(text.strip().casefold())
 
 
+def column_of(row: Row, columns: tuple[str, ...]) -> str | None:
+    """Return the row's own name of the first of ``columns`` that it fills, in whatever case it is written."""
+    written = {folded(column): column for column, text in row.items() if text}
+    return next((written[column] for column in columns if column in written), None)
+
+
 def first_of(row: Row, columns: tuple[str, ...]) -> str:
-    """Return the first of ``columns`` that the row fills, in whatever case its name is written; else nothing."""
-    folded = {column.strip().casefold(): text for column, text in row.items()}
-    return next((folded[column] for column in columns if folded.get(column)), "")
+    """Return what stands in the first of ``columns`` that the row fills; else nothing."""
+    column = column_of(row, columns)
+    return "" if column is None else row[column]
 
 
-def _stated(text: str, table: str, unit: str) -> AgeReading:
+def folded(name: str) -> str:
+    """Return a column's name, or a unit, as they are compared."""
+    return name.strip().casefold()
+
+
+def _stated(row: Row, column: str, table: str, units: AgeUnits) -> AgeReading:
+    text, unit = row[column], units.stated.get(folded(column))
     if _BOUND.fullmatch(text):
         return _unusable(f"{table} gives a bound ({text}) in place of an age")
-    factor = YEARS_PER_UNIT.get(unit.strip().casefold())
+    if unit is None and units.doubt is not None:
+        return _unusable(units.doubt)
+    factor = YEARS_PER_UNIT.get(unit or "")
     if factor is None:
-        return _unusable("participants.json states a unit of ages that is none of years, months, weeks and days")
+        return _unusable(f"the unit stated for the ages of {table} is none of years, months, weeks and days")
     if _NUMBER.fullmatch(text) is None:
         return _unusable(f"what {table} has for it is no number")
     years = float(text.replace(",", ".")) * factor

@@ -1,26 +1,26 @@
 """Which images of a BIDS dataset are T1-weighted heads, and what its tables and sidecars say of each."""
 
-import json
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from med3d_cli.bids.ages import Row, VisitRows, first_of, read_sex, read_visit_age
-from med3d_cli.bids.names import IMAGES, BidsName, parse_name, without_prefix
+from med3d_cli.bids.ages import AgeUnits, Row, VisitRows, first_of, read_sex, read_visit_age
+from med3d_cli.bids.names import IMAGES, BidsName, is_label, parse_name, without_prefix
 from med3d_cli.bids.sidecars import Sidecars, acquisition_of
+from med3d_cli.bids.tables import NOBODY, Participants, age_units, beside, by_session, read_table
 from med3d_cli.errors import CommandError
 from med3d_contract.ages import AgeReading
-from med3d_contract.bids import PARTICIPANTS_TSV, read_tsv
+from med3d_contract.bids import PARTICIPANTS_TSV
 from med3d_contract.results import Sex
 from med3d_pipeline.study.acquisition import Acquisition
 
 SUFFIX = "T1w"
 PROCESSED = frozenset({"space", "desc", "res", "den", "label"})
-SESSIONS = ("session_id", "session", "ses")
 NO_BIDS_NAME = "no name of BIDS"
 MISPLACED = "a name of another participant or session than the folder's"
-NOBODY: Row = {}
+NO_LABEL = "folders or participants with a label that is none of BIDS (letters and digits)"
 
 
 @dataclass(frozen=True)
@@ -72,23 +72,27 @@ def read_dataset(root: Path, participants: Collection[str] = (), sessions: Colle
     Only ``sub-*/[ses-*/]anat`` is looked at, never derivatives or sourcedata. Raises CommandError where a table cannot
     be read, or a label that is named is not there.
     """
-    wanted = [without_prefix(label, "sub") for label in participants]
-    reading = _Reading(root, {without_prefix(label, "ses") for label in sessions})
-    there = sorted(path for path in root.glob("sub-*") if path.is_dir())
-    labels = list(dict.fromkeys([*(path.name.removeprefix("sub-") for path in there), *reading.listed]))
+    wanted = {without_prefix(label, "sub") for label in participants}
+    wanted_sessions = {without_prefix(label, "ses") for label in sessions}
+    reading = _Reading(root, wanted_sessions)
+    there = reading.labels(root, "sub")
+    labels = list(dict.fromkeys([*there, *reading.participants.rows]))
     if not labels:
         raise CommandError(f"{root} is no BIDS dataset: it has no folders sub-* and no {PARTICIPANTS_TSV}")
-    if unknown := sorted(set(wanted) - set(labels)):
-        raise CommandError(f"--participant-label names {', '.join(unknown)}, which the dataset does not have", 2)
+    _require_known("--participant-label", wanted, labels)
     for label in sorted(wanted or labels):
         reading.participant(label)
-    if sessions and not (reading.scans or reading.missing):
-        raise CommandError("--session-label names no session that the dataset has", 2)
+    _require_known("--session-label", wanted_sessions, reading.sessions)
     scans = tuple(sorted(reading.scans, key=lambda scan: scan.image.as_posix()))
     return Dataset(
         root, scans, dict(sorted(reading.passed_over.items())), tuple(reading.missing),
         tuple(sorted(reading.sidecars.unreadable)),
     )  # fmt: skip
+
+
+def _require_known(option: str, wanted: Collection[str], known: Collection[str]) -> None:
+    if unknown := sorted(set(wanted) - set(known)):
+        raise CommandError(f"{option} names {', '.join(unknown)}, which the dataset does not have", 2)
 
 
 class _Reading:
@@ -100,37 +104,40 @@ class _Reading:
         self.scans: list[Scan] = []
         self.passed_over: Counter[str] = Counter()
         self.missing: list[Missing] = []
-        self._sessions = sessions
-        self._participants: dict[str, list[Row]] = {}
-        for row in read_table(root / PARTICIPANTS_TSV):
-            label = without_prefix(row.get("participant_id", ""), "sub")
-            self._participants.setdefault(label, []).append(row)
-        self._age_unit = _age_unit(root / "participants.json")
+        self._wanted_sessions = sessions
+        self.sessions: set[str] = set()
+        """Labels of all sessions of the participants that were read."""
+        self.participants = Participants(root)
+        if self.participants.no_labels:
+            self.passed_over[NO_LABEL] += self.participants.no_labels
 
-    @property
-    def listed(self) -> list[str]:
-        """Labels in participants.tsv."""
-        return [label for label in self._participants if label]
+    def labels(self, folder: Path, entity: str) -> list[str]:
+        """Return the labels of the folders of an entity; those that are none are counted."""
+        found = [path.name.removeprefix(f"{entity}-") for path in sorted(folder.glob(f"{entity}-*")) if path.is_dir()]
+        self.passed_over.update(NO_LABEL for label in found if not is_label(label))
+        return [label for label in found if is_label(label)]
 
     def participant(self, label: str) -> None:
         """Read one participant's sessions."""
         folder = self.root / f"sub-{label}"
-        sessions = sorted(path for path in folder.glob("ses-*") if path.is_dir())
-        visits = _by_id(read_table(folder / f"sub-{label}_sessions.tsv"), SESSIONS, "ses")
-        several = len({path.name.removeprefix("ses-") for path in sessions} | set(visits)) > 1
+        sessions = self.labels(folder, "ses")
+        visits = by_session(read_table(folder / f"sub-{label}_sessions.tsv"))
+        known = {*sessions, *visits, *self.participants.sessions(label)}
+        self.sessions |= known
+        several = len(known) + bool(sessions and any((folder / "anat").glob("*"))) > 1
         before = len(self.scans), len(self.missing)
-        for place in [folder, *sessions]:
-            session = None if place == folder else place.name.removeprefix("ses-")
-            if self._sessions and session not in self._sessions:
+        for session in [None, *sessions]:
+            if self._wanted_sessions and session not in self._wanted_sessions:
                 continue
-            self._session(label, session, place, visits.get(session or "", NOBODY), several=several)
-        if before == (len(self.scans), len(self.missing)) and not self._sessions:
-            told = f" ({PARTICIPANTS_TSV} lists the participant)" if label in self._participants else ""
+            self._session(label, session, visits.get(session or "", NOBODY), several=several)
+        if before == (len(self.scans), len(self.missing)) and not self._wanted_sessions:
+            told = f" ({PARTICIPANTS_TSV} lists the participant)" if label in self.participants.rows else ""
             self._miss(label, None, None, f"There is no image with a name in _{SUFFIX}{told}.")
 
-    def _session(self, label: str, session: str | None, place: Path, visit: Row, *, several: bool) -> None:
-        prefix = f"sub-{label}" if session is None else f"sub-{label}_ses-{session}"
-        rows = {row.get("filename", ""): row for row in read_table(place / f"{prefix}_scans.tsv")}
+    def _session(self, label: str, session: str | None, visit: Row, *, several: bool) -> None:
+        names = [f"sub-{label}"] if session is None else [f"sub-{label}", f"ses-{session}"]
+        place, table = self.root.joinpath(*names), f"{'_'.join(names)}_scans.tsv"
+        rows = {row.get("filename", ""): row for row in read_table(place / table)}
         images = list(self._images(place / "anat", label, session))
         if not images and session is not None and any((place / "anat").glob("*.nii*")):
             self._miss(label, session, None, f"The session has images, and none has a name in _{SUFFIX}.")
@@ -138,19 +145,33 @@ class _Reading:
             if not image.exists():
                 self._miss(label, session, name, "The image is a link to content that is not here (DataLad: get it).")
                 continue
-            tables = VisitRows(
-                participant=self._row(label, None),
-                visit=self._row(label, session) if session else NOBODY,
-                session=visit,
-                scan=rows.get(image.relative_to(place).as_posix(), NOBODY),
-                several_visits=several,
-                age_unit=self._age_unit,
-            )
-            self.scans.append(self._scan(image, name, tables))
+            row = rows.get(image.relative_to(place).as_posix(), NOBODY)
+            self.scans.append(self._scan(image, name, self._rows(label, session, visit, row, several=several)))
         for filename in rows:
             listed = parse_name(Path(filename).name)
-            if _is_t1w(listed) and not (place / filename).is_symlink() and not (place / filename).exists():
-                self._miss(label, session, listed, f"{prefix}_scans.tsv lists the image, and it is not there.")
+            if _is_t1w(listed) and not os.path.lexists(place / filename):
+                self._miss(label, session, listed, f"{table} lists the image, and it is not there.")
+
+    def _rows(self, label: str, session: str | None, visit: Row, scan: Row, *, several: bool) -> VisitRows:
+        units = self.participants.units
+        return VisitRows(
+            participant=self.participants.person(label),
+            visit=self.participants.visit(label, session),
+            session=visit,
+            scan=scan,
+            several_visits=several,
+            participants_units=units,
+            sessions_units=beside(self._units("sessions", label, None), units, "sessions.tsv"),
+            scans_units=beside(self._units("scans", label, session), units, "scans.tsv"),
+        )
+
+    def _units(self, kind: str, label: str, session: str | None) -> AgeUnits:
+        """Read what the dictionaries of one of the participant's tables say, the root's first."""
+        folder, prefix = self.root / f"sub-{label}", f"sub-{label}"
+        paths = [self.root / f"{kind}.json", folder / f"{prefix}_{kind}.json"]
+        if session is not None:
+            paths.append(folder / f"ses-{session}" / f"{prefix}_ses-{session}_{kind}.json")
+        return age_units(paths)
 
     def _miss(self, label: str, session: str | None, name: BidsName | None, sentence: str) -> None:
         self.missing.append(Missing(f"sub-{label}", None if session is None else f"ses-{session}", name, sentence))
@@ -160,20 +181,13 @@ class _Reading:
         acquisition = acquisition_of(self.sidecars.of(image, name), name)
         return Scan(image.relative_to(self.root), name, read_visit_age(tables), read_sex(sex), acquisition)
 
-    def _row(self, label: str, session: str | None) -> Row:
-        """Return the participant's row: the one of the session where there is one for each, else the only one."""
-        rows = self._participants.get(label, [])
-        if session is None:
-            return rows[0] if rows else NOBODY
-        return _by_id(rows, SESSIONS, "ses").get(session, NOBODY)
-
     def _images(self, anat: Path, label: str, session: str | None) -> Iterator[tuple[Path, BidsName]]:
         """Yield the T1-weighted heads, and count what is passed over by why."""
         taken: set[str] = set()
-        for path in sorted(anat.glob("*")):
-            if not path.name.endswith(IMAGES):
+        for path in sorted(anat.glob("*"), key=lambda one: (not one.exists(), one.name)):  # a link to nothing is last
+            if not path.name.lower().endswith(IMAGES):
                 continue
-            name = parse_name(path.name)
+            name = None if path.is_dir() else parse_name(path.name)
             why = _why_passed_over(name, label, session, taken)
             if why is not None:
                 self.passed_over[why] += 1
@@ -198,28 +212,3 @@ def _why_passed_over(name: BidsName | None, label: str, session: str | None, tak
 
 def _is_t1w(name: BidsName | None) -> bool:
     return name is not None and name.suffix == SUFFIX and name.extension in IMAGES
-
-
-def _by_id(rows: list[Row], columns: tuple[str, ...], entity: str) -> dict[str, Row]:
-    named = ((without_prefix(first_of(row, columns), entity), row) for row in rows)
-    return {label: row for label, row in named if label}
-
-
-def read_table(path: Path) -> list[Row]:
-    """Read a TSV of the dataset; one that is not there has no rows. Raises CommandError."""
-    if not path.is_file():
-        return []
-    try:
-        return list(read_tsv(path))
-    except (OSError, UnicodeDecodeError) as error:
-        why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise CommandError(f"{path.name} cannot be read: {why}") from error
-
-
-def _age_unit(path: Path) -> str:
-    try:
-        said = json.loads(path.read_text(encoding="utf-8-sig"))
-        unit = said["age"]["Units"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return unit if isinstance(unit, str) else ""

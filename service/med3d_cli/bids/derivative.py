@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,10 +14,14 @@ from typing import Any
 from med3d_cli.bids.dataset import SUFFIX, Scan
 from med3d_cli.cohort.bids_derivatives import BIDS_VERSION
 from med3d_cli.errors import CommandError
+from med3d_contract.json_files import read_object
 
 GENERATOR = "infovae-med3d"
 SPACE = "MNI152NLin2009aSym"
 DESCRIPTION = "dataset_description.json"
+ASIDE = ".med3d-"
+"""How the folders begin in which files are made before they are put in place."""
+LEFTOVER_S = 3600.0
 IGNORED = "# What no rule of BIDS names: answers, pictures and the group's files\n*_brainage.json\nfigures\ngroup_*\n"
 README = """\
 Brain age of each T1-weighted head by InfoVAE-Med3D (`med3d bids`): sub-*/[ses-*/]anat/*_desc-med3d_brainage.json has
@@ -47,25 +53,50 @@ def files_of(scan: Scan) -> ScanFiles:
 
 
 def begin_derivative(out: Path, dataset: Path) -> None:
-    """Make the folder with its description. Raises CommandError where it is the dataset, or another program's."""
-    if out.resolve() == dataset.resolve():
-        raise CommandError("OUT is IN; choose another folder, such as IN/derivatives/med3d", 2)
+    """Make the folder with its description. Raises CommandError where it is the dataset's own, or another program's."""
+    _require_own_place(out.resolve(), dataset.resolve())
     foreign = "holds another dataset or other files; choose a folder that is empty or of an earlier `med3d bids`"
     described = out / DESCRIPTION
     try:
-        if out.is_dir() and any(out.iterdir()) and not _is_ours(described):
+        if out.is_dir() and any(map(_is_kept, out.iterdir())) and not _is_ours(described):
             raise CommandError(f"{out} {foreign}", 2)
         out.mkdir(parents=True, exist_ok=True)
+        write_json(described, _description(out, dataset))  # first: by it the folder is known as ours after any end
         write_whole(out / ".bidsignore", IGNORED.encode())
         write_whole(out / "README", README.encode())
-        write_json(described, _description(out, dataset))
+        _take_away_leftovers(out)
     except OSError as error:
         raise CommandError(f"{out} cannot be written: {error.strerror}") from error
 
 
+def _require_own_place(out: Path, dataset: Path) -> None:
+    if out == dataset:
+        raise CommandError("OUT is IN; choose another folder, such as IN/derivatives/med3d", 2)
+    inside = out.relative_to(dataset).parts if out.is_relative_to(dataset) else ("",)
+    if inside[0].startswith("sub-") or inside[0] == "sourcedata":
+        raise CommandError("OUT lies among the images of IN; choose another folder, such as IN/derivatives/med3d", 2)
+
+
+def _is_kept(path: Path) -> bool:
+    return not path.name.startswith(ASIDE)
+
+
+def _take_away_leftovers(out: Path) -> None:
+    """Take away what processes that were killed while they wrote have left; what is young may be of one at work."""
+    for pattern in (f"{ASIDE}*", f"sub-*/*/{ASIDE}*", f"sub-*/*/*/{ASIDE}*"):
+        for folder in out.glob(pattern):
+            if time.time() - folder.stat().st_mtime > LEFTOVER_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_json(path: Path, said: Any) -> None:
     """Write JSON whole or not at all."""
-    write_whole(path, (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode())
+    write_text(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text whole; what UTF-8 has no bytes for, as names on a disk may hold, becomes a question mark."""
+    write_whole(path, text.encode(errors="replace"))
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -76,22 +107,20 @@ def write_whole(path: Path, data: bytes) -> None:
 def write_by(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file aside, under the same name, and put it in place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".med3d-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=ASIDE) as folder:
         aside = Path(folder, path.name)
         write(aside)
         aside.replace(path)
 
 
 def _is_ours(described: Path) -> bool:
-    try:
-        said = json.loads(described.read_text(encoding="utf-8"))
-        return any(one.get("Name") == GENERATOR for one in said["GeneratedBy"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+    generators = (read_object(described) or {}).get("GeneratedBy")
+    named = generators if isinstance(generators, list) else []
+    return any(isinstance(one, dict) and one.get("Name") == GENERATOR for one in named)
 
 
 def _description(out: Path, dataset: Path) -> dict[str, Any]:
-    source = _described(dataset / DESCRIPTION)
+    source = read_object(dataset / DESCRIPTION) or {}
     there = Path(os.path.relpath(dataset.resolve(), out.resolve())).as_posix()
     doi = source.get("DatasetDOI")
     return {
@@ -105,11 +134,3 @@ def _description(out: Path, dataset: Path) -> dict[str, Any]:
         "DatasetLinks": {"raw": there},
         "SourceDatasets": [{"DOI": doi} if isinstance(doi, str) else {"URL": there}],
     }
-
-
-def _described(path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from med3d_cli.bids.dataset import Dataset
-from med3d_cli.bids.derivative import write_whole
+from med3d_cli.bids.derivative import write_text
 from med3d_cli.bids.figure import thumbnail
 from med3d_cli.bids.group_rows import GroupRow
 from med3d_cli.bids.group_table import refusal_sentences, review_sentences, shown
@@ -45,7 +45,7 @@ class Shown:
 
 def write_page(out: Path, dataset: Dataset, rows: Sequence[GroupRow]) -> None:
     """Write the page."""
-    write_whole(out / PAGE, group_page(dataset, rows).encode())
+    write_text(out / PAGE, group_page(dataset, rows))
 
 
 def group_page(dataset: Dataset, rows: Sequence[GroupRow]) -> str:

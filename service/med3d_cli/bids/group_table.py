@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from med3d_cli.bids.derivative import write_json, write_whole
+from med3d_cli.bids.derivative import write_json, write_text
 from med3d_cli.bids.group_rows import MISSING, NOT_ANALYSED, GroupRow
 from med3d_cli.studies.csv_report import Cell
 
@@ -80,7 +80,7 @@ def write_table(out: Path, rows: Sequence[GroupRow]) -> None:
     writer.writerow(COLUMNS)
     for row in rows:
         writer.writerow([_cell(row.cells.get(name)) for name in COLUMNS])
-    write_whole(out / TABLE, text.getvalue().encode())
+    write_text(out / TABLE, text.getvalue())
     write_json(out / DICTIONARY, dictionary(rows))
 
 

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 IMAGES = (".nii.gz", ".nii")
+LONGEST_LABEL = 100
+"""In characters: longer ones make names that a file system has no room for."""
+_LABEL = re.compile(rf"[a-zA-Z0-9+]{{1,{LONGEST_LABEL}}}")
 _NAME = re.compile(r"(?P<entities>(?:[a-zA-Z]+-[a-zA-Z0-9+]+_)*)(?P<suffix>[a-zA-Z0-9]+)(?P<extension>\.[a-zA-Z0-9.]+)")
 
 
@@ -39,3 +42,8 @@ def parse_name(name: str) -> BidsName | None:
 def without_prefix(label: str, entity: str) -> str:
     """Return ``01`` for ``01`` and for ``sub-01``: people write both."""
     return label.strip().removeprefix(f"{entity}-")
+
+
+def is_label(text: str) -> bool:
+    """Tell whether ``text`` can stand behind ``sub-`` or ``ses-``: it is no path, and nothing that a screen obeys."""
+    return _LABEL.fullmatch(text) is not None

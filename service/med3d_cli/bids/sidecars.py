@@ -1,12 +1,12 @@
 """What the JSON files of a dataset say of an image: nearer ones over farther ones (BIDS: inheritance principle)."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from med3d_cli.bids.names import BidsName, parse_name
-from med3d_contract.scanner_facts import MOST_BYTES, scanner_facts_of, told_number, told_text
+from med3d_contract.json_files import read_object
+from med3d_contract.scanner_facts import scanner_facts_of, told_number, told_text
 from med3d_pipeline.study.acquisition import Acquisition
 
 MOST_TESLA = 100.0  # above, scanners state gauss
@@ -48,18 +48,11 @@ class Sidecars:
 
     def _contents(self, path: Path) -> Mapping[str, Any]:
         if path not in self._read:
-            self._read[path] = self._parse(path)
+            said = read_object(path)
+            if said is None:
+                self.unreadable.add(path)
+            self._read[path] = said or {}
         return self._read[path]
-
-    def _parse(self, path: Path) -> Mapping[str, Any]:
-        try:
-            said = json.loads(path.read_text(encoding="utf-8-sig")) if path.stat().st_size <= MOST_BYTES else None
-        except (OSError, ValueError):
-            said = None
-        if isinstance(said, dict):
-            return said
-        self.unreadable.add(path)
-        return {}
 
 
 def acquisition_of(said: Mapping[str, Any], name: BidsName) -> Acquisition:

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from med3d_cli.bids.ages import Row
-from med3d_cli.bids.dataset import MISPLACED, NO_BIDS_NAME, Dataset, read_table
+from med3d_cli.bids.dataset import MISPLACED, NO_BIDS_NAME, NO_LABEL, Dataset
 from med3d_cli.bids.derivative import DESCRIPTION
+from med3d_cli.bids.tables import PARTICIPANTS_JSON, participant_label, read_table, session_label
 from med3d_cli.errors import CommandError
 from med3d_contract.bids import PARTICIPANTS_TSV
+from med3d_contract.json_files import read_object
 
 VALIDATORS = ("bids-validator-deno", "bids-validator")
 MOST_SHOWN = 5
+DICTIONARIES = (PARTICIPANTS_JSON, "sessions.json", "scans.json")
 
 
 def require_valid(dataset: Dataset) -> str | None:
@@ -40,17 +42,18 @@ def own_rules(dataset: Dataset) -> list[str]:
     broken = [*_description_faults(dataset.root / DESCRIPTION), *_participants_faults(dataset.root)]
     named = {why: dataset.passed_over.get(why, 0) for why in (NO_BIDS_NAME, MISPLACED)}
     broken += [f"images with {why}: {count}" for why, count in named.items() if count]
-    return [*broken, *(f"{path.name} is no JSON object" for path in dataset.unreadable_sidecars)]
+    broken += [f"{NO_LABEL}: {count}"] if (count := dataset.passed_over.get(NO_LABEL)) else []
+    dictionaries = [
+        path for name in DICTIONARIES if (path := dataset.root / name).exists() and read_object(path) is None
+    ]
+    return [*broken, *(f"{path.name} is no JSON object" for path in [*dictionaries, *dataset.unreadable_sidecars])]
 
 
 def _description_faults(path: Path) -> list[str]:
-    try:
-        said = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError:
+    if not path.exists():
         return [f"there is no {path.name}"]
-    except ValueError:
-        return [f"{path.name} is no JSON"]
-    if not isinstance(said, Mapping):
+    said = read_object(path)
+    if said is None:
         return [f"{path.name} is no JSON object"]
     return [f"{path.name} has no {key}" for key in ("Name", "BIDSVersion") if not isinstance(said.get(key), str)]
 
@@ -59,13 +62,9 @@ def _participants_faults(root: Path) -> list[str]:
     rows = read_table(root / PARTICIPANTS_TSV)
     if rows and "participant_id" not in rows[0]:
         return [f"{PARTICIPANTS_TSV} has no column participant_id"]
-    named = [_identity(row) for row in rows]
+    named = [(participant_label(row), session_label(row)) for row in rows]
     twice = len(named) - len(set(named))
     return [f"{twice} rows of {PARTICIPANTS_TSV} are of a participant that has one already"] if twice else []
-
-
-def _identity(row: Row) -> tuple[str, str]:
-    return row["participant_id"], row.get("session_id", "")
 
 
 def _by_validator(validator: str, root: Path) -> list[str]:

@@ -1,10 +1,11 @@
 """Which images of a BIDS dataset are taken, and what its tables and sidecars say of each."""
 
 import json
+import os
 
 import pytest
 
-from med3d_cli.bids.ages import VisitRows, read_sex, read_visit_age
+from med3d_cli.bids.ages import AgeUnits, VisitRows, read_sex, read_visit_age
 from med3d_cli.bids.arguments import labels, spelt_out
 from med3d_cli.bids.dataset import read_dataset
 from med3d_cli.bids.derivative import begin_derivative, files_of
@@ -90,7 +91,8 @@ def test_gauss_is_tesla_and_contrast_agent_is_seen(name, said, tesla, agent):
 
 
 def age_of(*, participant=None, visit=None, session=None, scan=None, several=False, unit=""):
-    return read_visit_age(VisitRows(participant or {}, visit or {}, session or {}, scan or {}, several, unit))
+    units = AgeUnits({"age": unit})
+    return read_visit_age(VisitRows(participant or {}, visit or {}, session or {}, scan or {}, several, units))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_the_age_is_the_one_nearest_to_the_scan(told, years):
         ({"participant": {"age": "> 89"}}, "a bound"),
         ({"participant": {"age": "forty"}}, "no number"),
         ({"participant": {"age": "1980"}}, "above 120 years"),
-        ({"participant": {"age": "40"}, "unit": "decades"}, "states a unit"),
+        ({"participant": {"age": "40"}, "unit": "decades"}, "the unit stated"),
         ({"participant": {"age": "40"}, "several": True}, "several sessions"),
         ({"participant": {"dob": "1980"}, "scan": {"acq_time": "noon"}}, "give no age"),
     ],
@@ -181,7 +183,7 @@ def test_participants_and_sessions_may_be_named_and_unknown_ones_stop_the_comman
     assert [scan.name.stem for scan in found.scans] == ["sub-1_ses-b_T1w"]
     with pytest.raises(CommandError, match="names 3, which the dataset does not have"):
         read_dataset(tmp_path, ["1", "3"])
-    with pytest.raises(CommandError, match="names no session"):
+    with pytest.raises(CommandError, match="names c, which the dataset does not have"):
         read_dataset(tmp_path, (), ["c"])
 
 
@@ -232,3 +234,142 @@ def test_a_folder_of_others_is_not_written_to(tmp_path):
     begin_derivative(dataset / "derivatives" / "med3d", dataset)
     said = json.loads((dataset / "derivatives" / "med3d" / "dataset_description.json").read_text())
     assert (said["DatasetType"], said["DatasetLinks"]) == ("derivative", {"raw": "../.."})
+
+
+def test_an_output_that_was_killed_while_it_began_is_begun_again_and_its_leavings_go(tmp_path):
+    dataset, out = lay_out(tmp_path / "in", DESCRIPTION), tmp_path / "out"
+    lay_out(out, {".med3d-abc/dataset_description.json": ""})
+    begin_derivative(out, dataset)
+    old = lay_out(out, {"sub-1/anat/.med3d-old/mask": "x", "sub-1/ses-1/anat/.med3d-old/mask": "x"})
+    for place in (old / "sub-1" / "anat" / ".med3d-old", old / "sub-1" / "ses-1" / "anat" / ".med3d-old"):
+        os.utime(place, (0, 0))
+    (young := out / "sub-1" / "anat" / ".med3d-young").mkdir()
+    begin_derivative(out, dataset)
+    assert [path for path in out.rglob(".med3d-*") if path.name != ".med3d-abc"] == [young]
+
+
+def test_what_fails_while_an_output_begins_leaves_a_folder_that_is_known_again(tmp_path):
+    dataset, out = lay_out(tmp_path / "in", DESCRIPTION), tmp_path / "out"
+    (out / "README").mkdir(parents=True)  # as good as a full disk: it cannot be written
+    with pytest.raises(CommandError, match="holds another dataset"):
+        begin_derivative(out, dataset)
+    (out / "README").rmdir()
+    (out / ".med3d-x").mkdir()
+    begin_derivative(out, dataset)
+    (out / "README").unlink()
+    (out / "README").mkdir()
+    with pytest.raises(CommandError, match="cannot be written"):
+        begin_derivative(out, dataset)
+    (out / "README").rmdir()
+    begin_derivative(out, dataset)
+
+
+@pytest.mark.parametrize("place", ["sub-9", "sub-1/anat/x", "sourcedata/med3d"])
+def test_nothing_is_written_among_the_images(tmp_path, place):
+    with pytest.raises(CommandError, match="among the images"):
+        begin_derivative(tmp_path / place, lay_out(tmp_path, DESCRIPTION))
+
+
+def scans_of(root, files):
+    return {scan.name.stem: scan for scan in read_dataset(lay_out(root, files)).scans}
+
+
+ONE, TWO = image("sub-1", "ses-1", "T1w"), image("sub-1", "ses-2", "T1w")
+MONTHS = {"Units": "months"}
+
+
+@pytest.mark.parametrize(
+    ("files", "years", "why"),
+    [
+        ({TWO: "", "participants.tsv": (("participant_id", "session_id", "age"), ("1", "1", "30"), ("1", "2", ""))}, None, None),
+        ({TWO: "", "participants.tsv": (("participant_id", "session_id", "age"), ("1", "1", "30"))}, None, None),
+        ({TWO: "", "participants.tsv": (("participant_id", "session", "age"), ("1", "1", "30"), ("1", "2", "32"))}, 32, None),
+        ({image("sub-1", "T1w"): "", "participants.tsv": (("participant_id", "session_id", "age"), ("1", "1", "30"))}, 30, None),
+        ({image("sub-1", "T1w"): "", ONE: "", "participants.tsv": (("participant_id", "age"), ("1", "30"))}, None, "several"),
+        ({ONE: "", "participants.tsv": (("participant_id", "age"), ("1", "30"), ("sub-1", "60"))}, None, None),
+        ({ONE: "", "sessions.json": {"age": MONTHS}, "sub-1/sub-1_sessions.tsv": (("session_id", "age"), ("1", "96"))}, 8, None),
+        (
+            {
+                ONE: "", "sessions.json": {"age": MONTHS}, "sub-1/sub-1_sessions.json": {"Age": {"Units": "years"}},
+                "sub-1/sub-1_sessions.tsv": (("session_id", "age"), ("1", "96")),
+            },
+            96, None,
+        ),
+        ({ONE: "", "participants.json": {"age_at_scan": MONTHS}, "participants.tsv": (("participant_id", "age_at_scan"), ("1", "96"))}, 8, None),
+        ({ONE: "", "participants.json": "{,}", "participants.tsv": (("participant_id", "age"), ("1", "96"))}, None, "participants.json is no JSON"),
+        (
+            {ONE: "", "participants.json": {"age": MONTHS}, "sub-1/sub-1_sessions.tsv": (("session_id", "age"), ("1", "40"))},
+            None, "no sessions.json says",
+        ),
+    ],
+)  # fmt: skip
+def test_an_age_is_of_this_session_alone_and_in_the_unit_of_its_own_table(tmp_path, files, years, why):
+    told = {name: table(*said) if isinstance(said, tuple) else said for name, said in files.items()}
+    age = list(scans_of(tmp_path, told).values())[-1].age
+    assert (age.age.years if age.age else None) == years
+    assert (why in age.doubt.sentence) if why else age.doubt is None
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("participant_id\tn\nsub-1\tM\xfcller\n".encode("latin-1"), "line 2 is not UTF-8 text. Save"),
+        ("participant_id\n".encode("utf-16"), "it is UTF-16 text. Save it as UTF-8"),
+        (b'participant_id\tn\tage\nsub-1\t"tall\t40\nsub-2\tx\t50\n', "a quotation mark in row 1"),
+        (b"participant_id\nsub-1" + b"0" * 200_000, "field larger"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_what_to_mend(tmp_path, content, why):
+    lay_out(tmp_path, {image("sub-1", "T1w"): "x"})
+    (tmp_path / "participants.tsv").write_bytes(content)
+    with pytest.raises(CommandError, match=why):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said", ["[" * 100_000, '{"MagneticFieldStrength": 1' + "0" * 400 + "}", '{"Manufacturer": "\\ud800"}']
+)
+def test_a_hostile_sidecar_costs_no_more_than_itself(tmp_path, said):
+    files = {image("sub-1", "T1w"): "x", "T1w.json": said, "participants.json": said}
+    told = scans_of(tmp_path, files)["sub-1_T1w"].acquisition
+    assert (told.field_strength_t, told.manufacturer or "?") == (None, "?")
+
+
+def test_labels_that_are_paths_or_commands_to_a_screen_are_counted_and_never_followed(tmp_path):
+    ids = [("sub-1",), ("sub-1/../../x",), ("x" * 300,), ("a\x1b[31m",), ("",)]
+    files = {image("sub-1", "T1w"): "x", "participants.tsv": table(("participant_id",), *ids)}
+    lay_out(
+        tmp_path,
+        files | {"sub-1/sub-1_scans.tsv": table(("filename",), (f"anat/sub-{'a' * 300}_T1w.nii",))} | DESCRIPTION,
+    )
+    (tmp_path / os.fsdecode(b"sub-\xff") / "anat").mkdir(parents=True)
+    found = read_dataset(tmp_path)
+    assert [scan.participant for scan in found.scans] == ["sub-1"]
+    assert [one.sentence for one in found.missing] == ["sub-1_scans.tsv lists the image, and it is not there."]
+    assert own_rules(found) == ["folders or participants with a label that is none of BIDS (letters and digits): 4"]
+
+
+def test_what_people_leave_in_tables_and_folders_is_no_fault_of_the_dataset(tmp_path):
+    rows = table(
+        ("participant_id ", "session", "age"), ("sub-1", "1", "40"), ("1", "2", "42"), ("", "", ""), ("", "", "")
+    )
+    files = DESCRIPTION | {ONE: "x", TWO: "x", "participants.tsv": rows}
+    assert own_rules(read_dataset(lay_out(tmp_path / "good", files))) == []
+    twice = DESCRIPTION | {
+        ONE: "x",
+        "participants.tsv": table(("participant_id",), ("1",), ("sub-1",)),
+        "participants.json": "[",
+    }
+    assert own_rules(read_dataset(lay_out(tmp_path / "bad", twice))) == [
+        "1 rows of participants.tsv are of a participant that has one already", "participants.json is no JSON object"
+    ]  # fmt: skip
+
+
+def test_a_scan_is_read_once_and_only_what_can_be_read(tmp_path):
+    lay_out(tmp_path, {ONE: "x", "sub-2/anat/sub-2_T1w.NII.GZ": "x", "sub-3/anat/sub-3_T1w.nii.gz/x": "x"})
+    (tmp_path / ONE.replace(".nii.gz", ".nii")).symlink_to("nowhere")
+    found = read_dataset(tmp_path, ["1", "sub-1", "2", "3"])
+    assert [scan.image.as_posix() for scan in found.scans] == [ONE]
+    assert found.passed_over == {"no name of BIDS": 2, "the same name as .nii and .nii.gz": 1}
+    with pytest.raises(CommandError, match="--session-label names 9,"):
+        read_dataset(tmp_path, (), ["1", "9"])
