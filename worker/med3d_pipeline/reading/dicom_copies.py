@@ -10,7 +10,7 @@ import numpy as np
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.dicom_files import data_set_start, read_dicom
 from med3d_pipeline.reading.dicom_pixels import plane_pixels
-from med3d_pipeline.reading.dicom_plane import Plane
+from med3d_pipeline.reading.dicom_plane import Plane, facts_order, moment_order
 
 
 def without_copies(planes: Sequence[Plane]) -> tuple[list[Plane], dict[str, int]]:
@@ -37,10 +37,16 @@ def without_copies(planes: Sequence[Plane]) -> tuple[list[Plane], dict[str, int]
 def _distinct(group: Sequence[Plane]) -> list[Plane]:
     by_digest = {_digest(plane.path): plane for plane in group}
     distinct: list[Plane] = []
-    for _, plane in sorted(by_digest.items()):
+    for _, plane in sorted(by_digest.items(), key=_told):
         if not plane.uid or not any(_same_pixels(plane, other) for other in distinct):
             distinct.append(plane)
     return distinct
+
+
+def _told(item: tuple[str, Plane]) -> tuple[object, ...]:
+    """Order copies by what every copy of the study says of them, and by bytes only where that is the same."""
+    digest, plane = item
+    return (moment_order(plane), facts_order(plane.facts), digest)
 
 
 def _digest(path: Path) -> str:

@@ -1,6 +1,6 @@
 """What the reader keeps of one DICOM image plane: a few numbers, never its data set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from med3d_pipeline.reading.dicom_files import PixelDataState
@@ -97,3 +97,30 @@ class Plane:
     instance_number: int | None = None
     study_uid: str = ""
     person: str = ""
+
+
+def moment_order(plane: Plane) -> tuple[object, ...]:
+    """Return a sort key: temporal position and acquisition by their numbers, then trigger time and number of image."""
+    temporal = tuple((len(text), text) for text in plane.temporal)
+    return (temporal, plane.trigger_ms or 0.0, plane.instance_number or 0, plane.frame)
+
+
+def lasting_order(plane: Plane) -> tuple[object, ...]:
+    """Return a sort key of what is the same in every copy of an image, de-identified or not: where and when it was."""
+    return (plane.position_mm or (), plane.orientation or (), *moment_order(plane))
+
+
+def facts_order(facts: SequenceFacts) -> tuple[object, ...]:
+    """Return a sort key: numbers first, as de-identification may replace words."""
+    values = [getattr(facts, field.name) for field in fields(facts)]
+    numbers = tuple(float(value) if isinstance(value, int | float) else -1.0 for value in values)
+    return (numbers, tuple(_words(value) for value in values))
+
+
+def _words(value: object) -> tuple[str, ...]:
+    """Sets in the order of the alphabet: their own changes from one process to the next."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, frozenset):
+        return tuple(sorted(value))
+    return value if isinstance(value, tuple) else ()

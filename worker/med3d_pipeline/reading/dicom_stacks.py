@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from med3d_pipeline.reading.dicom_plane import Plane
+from med3d_pipeline.reading.dicom_plane import Plane, lasting_order
 from med3d_pipeline.reading.interleaving import parts_interleave
 from med3d_pipeline.reading.stack_geometry import MIN_SLICES
 
@@ -54,7 +54,7 @@ def stacks_of_study(planes: Iterable[Plane]) -> list[Stack]:
         Stack(tuple(part), by_place)
         for groups, by_place in ((whole, False), (scattered, True))
         for group in groups
-        for part in _volumes(sorted(group, key=_content_order))
+        for part in _volumes(sorted(group, key=_order))
     ]
 
 
@@ -81,8 +81,8 @@ def _scattered(series: list[list[Plane]]) -> tuple[list[list[Plane]], list[list[
     return [group for group in series if id(group[0]) not in moved], scattered
 
 
-def _content_order(plane: Plane) -> tuple[object, ...]:
-    return (plane.uid, plane.frame, plane.position_mm or (), repr(plane.orientation))
+def _order(plane: Plane) -> tuple[object, ...]:
+    return (*lasting_order(plane), plane.uid)
 
 
 def _volumes(members: list[Plane]) -> list[list[Plane]]:

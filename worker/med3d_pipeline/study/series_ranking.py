@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.derivation import UNIFORM, derivation_remarks
-from med3d_pipeline.reading.dicom_plane import Plane, SequenceFacts
+from med3d_pipeline.reading.dicom_plane import Plane, SequenceFacts, facts_order
 from med3d_pipeline.reading.mr_contrast import ContrastFinding, Weighting, judge_contrast
 from med3d_pipeline.reading.nifti import NiftiFile
 from med3d_pipeline.reading.refusals import Fault, first_fault
@@ -109,7 +109,8 @@ def appraise_nifti(nifti: NiftiFile) -> Appraisal:
 def typical_facts(stack: Sequence[Plane]) -> SequenceFacts:
     """Return the facts that most planes share; between equals the choice depends on content alone."""
     counts = Counter(plane.facts for plane in stack)
-    return min(counts, key=lambda facts: (-counts[facts], repr(facts)))
+    most = max(counts.values())
+    return min((facts for facts, count in counts.items() if count == most), key=facts_order)
 
 
 def _weigh_contrast(tally: _Tally, facts: SequenceFacts) -> ContrastFinding:

@@ -39,8 +39,8 @@ Unusable = Mapping[str, InputRefused]
 def select_series(study: Study, chosen: str | None = None, unusable: Unusable | None = None) -> SeriesSelection:
     """Choose the best T1-weighted 3D series, or the one that ``chosen`` names (label, number or UID; see find_series).
 
-    Equal scores are decided by series number and then by content, and reported in the review reasons. Series that are
-    ``unusable`` are passed over, which is reported, too.
+    Equal scores are decided by the order of the study (series_order), and reported in the review reasons. Series that
+    are ``unusable`` are passed over, which is reported, too.
 
     Raises InputRefused with details {"candidates": [{label, score, reasons}]}: unknown_series where ``chosen`` names
     none of the study; else, where nothing is eligible, the code of the series that speaks for the study.

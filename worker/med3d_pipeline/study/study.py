@@ -11,7 +11,7 @@ from med3d_pipeline.reading.dicom_copies import without_copies
 from med3d_pipeline.reading.dicom_headers import NotAnImage, UnreadableDicom, read_planes, tolerant_reading
 from med3d_pipeline.reading.dicom_pixels import read_stack, truncated
 from med3d_pipeline.reading.dicom_plane import PatientAttributes, Plane
-from med3d_pipeline.reading.dicom_stacks import fingerprint, stacks_of_study
+from med3d_pipeline.reading.dicom_stacks import stacks_of_study
 from med3d_pipeline.reading.image_formats import ONLY_A_LIST, dangling_link, most_telling, unread_format
 from med3d_pipeline.reading.nifti import NiftiFile, first_bytes
 from med3d_pipeline.reading.refusals import first_fault
@@ -20,6 +20,7 @@ from med3d_pipeline.study.acquisition import Acquisition, acquisition_of
 from med3d_pipeline.study.nifti_choice import JudgedFile, judge_together
 from med3d_pipeline.study.patients import refuse_several_patients
 from med3d_pipeline.study.series_label import distinct_labels, nifti_label
+from med3d_pipeline.study.series_order import in_order
 from med3d_pipeline.study.series_ranking import Appraisal, appraise_nifti, typical_facts
 from med3d_pipeline.study.series_selection import SeriesCandidate, SeriesSelection, select_series
 from med3d_pipeline.study.stack_series import series_of_stack
@@ -174,19 +175,14 @@ def _sharing(planes: Iterable[Plane], interned: dict[object, object]) -> Iterato
         yield plane
 
 
-def _dicom_series(planes: Sequence[Plane]) -> list[tuple[str, StudySeries]]:
+def _dicom_series(planes: Sequence[Plane]) -> list[StudySeries]:
     distinct, copies = without_copies(planes)
-    found = [series_of_stack(stack, copies) for stack in stacks_of_study(distinct)]
-    return [(fingerprint(series.source), series) for series in found if not isinstance(series.source, NiftiFile)]
+    return [series_of_stack(stack, copies) for stack in stacks_of_study(distinct)]
 
 
-def _nifti_series(niftis: Sequence[NiftiFile]) -> list[tuple[str, StudySeries]]:
-    several = len(niftis) > 1
+def _nifti_series(niftis: Sequence[NiftiFile]) -> list[StudySeries]:
     return [
-        (
-            nifti.digest_file(judged.file.path) if several else "",
-            StudySeries(nifti_label(judged.file), judged.file, None, _nifti_appraisal(judged), None),
-        )
+        StudySeries(nifti_label(judged.file), judged.file, None, _nifti_appraisal(judged), None)
         for judged in judge_together(niftis)
     ]
 
@@ -202,21 +198,10 @@ def _nifti_appraisal(judged: JudgedFile) -> Appraisal:
     return replace(appraisal, fault=first, reasons=reasons, review=tuple(review))
 
 
-def _labelled(found: list[tuple[str, StudySeries]]) -> tuple[StudySeries, ...]:
-    """In the order of series numbers, then of content, with labels made distinct."""
-    found.sort(key=_place)
-    labels = distinct_labels([series.label for _, series in found])
-    return tuple(
-        StudySeries(label, series.source, series.geometry, series.appraisal, series.series_number)
-        for label, (_, series) in zip(labels, found, strict=True)
-    )
-
-
-def _place(item: tuple[str, StudySeries]) -> tuple[object, ...]:
-    """By series number, then echo time (the first echo of several before the others), then content."""
-    content, series = item
-    echo_ms = 0.0 if isinstance(series.source, NiftiFile) else typical_facts(series.source).te_ms or 0.0
-    return (series.series_number is None, series.series_number or 0, echo_ms, series.label, content)
+def _labelled(found: Sequence[StudySeries]) -> tuple[StudySeries, ...]:
+    ordered = in_order(found)
+    labels = distinct_labels([series.label for series in ordered])
+    return tuple(replace(series, label=label) for label, series in zip(labels, ordered, strict=True))
 
 
 def _nothing_found(ignored: int, unreadable: int, others: Sequence[str]) -> InputRefused:

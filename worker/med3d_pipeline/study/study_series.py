@@ -25,7 +25,7 @@ class StudySeries:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What lies under the given paths: series in a fixed order that no file name influences.
+    """What lies under the given paths: series in a fixed order (series_order) that no file name or UID influences.
 
     ignored_files: clutter and objects that are no images. unreadable_files: DICOM whose header is broken.
     """
