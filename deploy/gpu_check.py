@@ -38,6 +38,7 @@ from med3d_pipeline.study.acquisition import Acquisition
 from med3d_store.object_store import ObjectStore
 from med3d_worker.settings import BundleSettings
 
+PARTS = ("device", "workers", "memory")
 HEADS_OF_A_WORKER = 6
 """Where fewer workers than the most share the device, each gets so many heads: it need not take as long."""
 LEAST_NETWORK_LIMIT_BYTES, LARGEST_NETWORK_LIMIT_BYTES = 2**28, 2**34
@@ -160,7 +161,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     given.add_argument("--mem-limit", type=int, help="of each of their sessions, bytes: MED3D_GPU_MEM_LIMIT_BYTES")
     given.add_argument("--batches", default=",".join(map(str, BATCHES)), help="sizes by commas")
     given.add_argument("--threads", type=int, default=8, help="of what runs alone; the workers have one each")
-    given.add_argument("--only-workers", action="store_true", help="leave the checks of device and memory out")
+    given.add_argument("--parts", default=",".join(PARTS), help="by commas; a table takes the first two")
     given.add_argument("--table", type=Path, default=Path("gpu-costs.json"), help="for med3d capacity --measured")
     given.add_argument("--report", type=Path, default=Path("gpu-check.md"), help="all that was found, as tables")
     return given.parse_args(arguments)
@@ -268,22 +269,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         partial(open_session, path / "encoder.onnx"), options, bundle.spec.shape, partial(FullDevice, chosen.device),
         tuple(int(size) for size in chosen.batches.split(",")),
     )  # fmt: skip
-    found, heads = Found(first), Heads(bundle, max(2, *encoding.batches))
-    if not chosen.only_workers:
+    found, heads, parts = Found(first), Heads(bundle, max(2, *encoding.batches)), chosen.parts.split(",")
+    if "device" in parts:
         found = replace(found, encoding=check_provider(report, first, encoding, heads))
-    found = check_heads(report, heads, found)
-    if chosen.heads:
+        found = check_heads(report, heads, found)
+    if "workers" in parts and chosen.heads:
         found = replace(found, rates=check_workers(report, chosen, first, path))
-    _keep(report, chosen, found)
-    if not chosen.only_workers:
+    if found.head_s is not None:
+        _keep(report, chosen, found)
+    if "memory" in parts:
         check_memory(report, encoding, path, trusted)
         for provider in further:
             check_further(report, replace(encoding, options=replace(options, provider=provider)), path, trusted)
-        write_report(chosen.report, found, report.lines)
+    write_report(chosen.report, found, report.lines)
     return min(report.failed, 1)
 
 
 def _keep(report: Report, chosen: argparse.Namespace, found: Found) -> None:
+    """Write what is known by now: what comes next fills the device."""
     with report.check("table") as say:
         write_report(chosen.report, found, report.lines)
         write_costs(chosen.table, found)

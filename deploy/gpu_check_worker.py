@@ -84,7 +84,7 @@ class Worker:
         self._store = ObjectStore.join(store_url)
         self._scratch = Scratch(scratch)
         self._tensors = TensorCache(self._store)
-        model = load_model(settings, prove=False)
+        model = load_model(settings)  # and prove it, as a worker does, which warms the device up
         networks = model.preprocessor.networks
         model.preprocessor.networks = replace(
             networks,
