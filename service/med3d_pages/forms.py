@@ -1,16 +1,17 @@
 """Fields of forms. A form of a session carries the session's token; the one that begins it, a token of its own."""
 
 import hashlib
-import hmac
+import re
 import secrets
 from typing import Annotated
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
 
 from med3d_pages.rendering import PREFIX
 from med3d_service.problems import ServiceError
+from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.trust.access.own_pages import require_own_origin, settle_token
 
 TOKEN_FIELD = "token"  # noqa: S105 - a field's name
@@ -26,6 +27,10 @@ class Fields:
 
     def __getitem__(self, name: str) -> str:
         return self._texts.get(name, "").strip()
+
+    def lines(self, name: str) -> str:
+        """Read a text of lines: browsers send two characters for the end of one, and count one (HTML 4.10.11)."""
+        return self[name].replace("\r\n", "\n")
 
 
 async def _fields(request: Request) -> Fields:
@@ -44,15 +49,17 @@ async def _session_fields(request: Request) -> Fields:
 
 
 async def _first_fields(request: Request) -> Fields:
-    """Read the form that begins a session. Raises ServiceError("not_from_our_page").
+    """Read the form that begins a session. Raises ServiceError("not_from_our_page")."""
+    require_own_origin(Headers(raw=request.scope["headers"]))
+    return await _fields(request)
+
+
+def is_of_this_browser(request: Request, fields: Fields) -> bool:
+    """Tell whether a form that begins a session was given to the browser that sends it.
 
     Another site could else sign a person in as somebody whose worklist it reads.
     """
-    require_own_origin(Headers(raw=request.scope["headers"]))
-    fields = await _fields(request)
-    if not hmac.compare_digest(fields[TOKEN_FIELD], first_token(request.cookies.get(BEFORE_COOKIE, ""))):
-        raise ServiceError("not_from_our_page")
-    return fields
+    return is_same_secret(fields[TOKEN_FIELD], first_token(request.cookies.get(BEFORE_COOKIE, "")))
 
 
 SessionForm = Annotated[Fields, Depends(_session_fields)]
@@ -75,6 +82,5 @@ def own_target(wanted: str | None) -> str:
     """Return where to go on: an address of a page of ours, whatever was asked for."""
     if wanted is None or len(wanted) > 500 or not wanted.isprintable() or "\\" in wanted:
         return PREFIX
-    parts = urlsplit(wanted)
-    is_ours = not parts.scheme and not parts.netloc and (parts.path == PREFIX or parts.path.startswith(f"{PREFIX}/"))
-    return wanted if is_ours else PREFIX
+    # No parsing: one slash and our own word behind it can name no other host, whatever follows.
+    return wanted if re.match(rf"{PREFIX}(?:[/?#]|$)", wanted) else PREFIX

@@ -10,9 +10,14 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from med3d_pages.forms import own_target
 from med3d_pages.rendering import PREFIX, render
 from med3d_service.api.held_answers import hold_answers
 from med3d_service.problems import MEDIA_TYPE
+from med3d_service.trust.access.own_pages import SAFE_METHODS
+
+KEPT = ("allow", "connection", "retry-after")
+"""Headers of a problem that hold for its page, too."""
 
 
 def with_problem_pages(app: ASGIApp) -> ASGIApp:
@@ -22,7 +27,8 @@ def with_problem_pages(app: ASGIApp) -> ASGIApp:
 
 async def _answer_by_page(scope: Scope, receive: Receive, send: Send, start: Message, body: bytes) -> None:
     answer = _page(Request(scope), start["status"], json.loads(body))
-    _keep_close(start, answer)
+    said = Headers(raw=start["headers"])
+    answer.headers.update({name: said[name] for name in KEPT if name in said})
     await answer(scope, receive, send)
 
 
@@ -34,16 +40,19 @@ def _is_problem(start: Message) -> bool:
     return Headers(raw=start["headers"]).get("content-type", "").startswith(MEDIA_TYPE)
 
 
-def _keep_close(start: Message, answer: Response) -> None:
-    if Headers(raw=start["headers"]).get("connection") == "close":
-        answer.headers["connection"] = "close"
-
-
 def _page(request: Request, status: int, problem: Mapping[str, Any]) -> Response:
     if status == 401:
-        query = request.url.query
-        target = request.url.path + (f"?{query}" if query else "")
         over = "&over=1" if problem["code"] == "session_over" else ""
-        to = quote(target, safe="") if request.method == "GET" else quote(PREFIX, safe="")
-        return RedirectResponse(f"{PREFIX}/sign-in?to={to}{over}", 303, {"Cache-Control": "no-store"})
+        unsent = "" if request.method in SAFE_METHODS else "&unsent=1"
+        target = quote(_wanted(request), safe="")
+        return RedirectResponse(f"{PREFIX}/sign-in?to={target}{over}{unsent}", 303, {"Cache-Control": "no-store"})
     return render(request, "problem.html", status=status, problem=problem)
+
+
+def _wanted(request: Request) -> str:
+    """Name the page to go on with: the one that was asked for, or the one whose form was sent."""
+    if request.method not in SAFE_METHODS:
+        whole = request.headers.get("referer", "")
+        return own_target(whole.removeprefix(str(request.base_url).rstrip("/")))
+    query = request.url.query
+    return own_target(request.url.path + (f"?{query}" if query else ""))

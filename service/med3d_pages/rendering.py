@@ -119,7 +119,7 @@ def day(text: str) -> str:
 
 
 def person(name: str) -> str:
-    """Write a DICOM name (PS3.5 6.2 PN), its first group, as "Family, Given"."""
+    """Write a DICOM name (PS3.5 6.2 PN) as "Family, Given"."""
     return readable_name(name)
 
 

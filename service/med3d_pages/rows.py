@@ -15,10 +15,10 @@ from med3d_service.trust.access import Caller
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the list. ``name``: the patient for those who may know, else the sender's pseudonym."""
+    """A line of the list. ``name``: the patient, and the ID, for those who may know; else the sender's pseudonym."""
 
     listed: ListedRun
-    name: str = field(repr=False)
+    name: tuple[str, ...] = field(repr=False)
     bar: AgeBar | None
 
     @property
@@ -36,7 +36,7 @@ def rows_of(request: Request, service: Service, caller: Caller, found: Sequence[
     return [
         Row(
             listed=one,
-            name=names.get(one.run.study_id, ""),
+            name=names.get(one.run.study_id, ()),
             bar=None if one.run.result is None else age_bar(one.run.result.brain_age, texts),
         )
         for one in found

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_service.problems import MEDIA_TYPE, ServiceError, database_problem, problem_body
 from med3d_store.object_store import StoreError, StoreFullError
@@ -35,6 +36,28 @@ def render_problems(app: FastAPI) -> None:
     app.add_exception_handler(OSError, _disk_error)
     app.add_exception_handler(StoreError, _store_error)
     app.add_exception_handler(Exception, _unexpected_error)
+
+
+def with_unexpected_errors(app: ASGIApp) -> ASGIApp:
+    """Wrap ``app``: what nobody expected is answered here, and what stands around it treats that as any answer."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, noting_send)
+        except Exception as error:
+            if has_begun or scope["type"] != "http":
+                raise
+            answer = await _unexpected_error(Request(scope), error)
+            await answer(scope, receive, send)
+
+    return wrapped
 
 
 async def _service_error(_request: Request, error: Exception) -> JSONResponse:

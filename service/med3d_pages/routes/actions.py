@@ -6,37 +6,50 @@ from fastapi.responses import RedirectResponse
 from med3d_contract.results import Verdict, VerdictRequest
 from med3d_pages.forms import SessionForm
 from med3d_pages.rendering import PREFIX
-from med3d_pages.routes.result import run_page
+from med3d_pages.routes.result import TypedVerdict, run_page, seen_in
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.runs import add_verdict, requeue_run
 from med3d_service.api.routes.studies import RunRequest, run_again
-from med3d_service.api.service import Service
 from med3d_service.problems import ServiceError
-from med3d_service.results.cases import read_case
-from med3d_service.trust.access import Caller, Operator, Submitter
+from med3d_service.results.cases import Case, read_case
+from med3d_service.trust.access import Operator, Submitter
 from med3d_service.trust.access.own_pages import TokenInForm
 from med3d_service.trust.audit.routes import RecordsItself
 
 router = APIRouter(include_in_schema=False)
-LONGEST_WHY = 2000
+LONGEST_WHY, LONGEST_READER = 2000, 100
+OVERTAKEN = "changed_meanwhile"
 
 
 @router.post(f"{PREFIX}/runs/{{run_id}}/verdicts", dependencies=[TokenInForm, RecordsItself])
 def give_verdict(
     request: Request, run_id: str, service: ServiceParts, caller: Submitter, fields: SessionForm
 ) -> Response:
-    """Say what one makes of an answer."""
-    if fields["verdict"] not in set(Verdict):
-        return _again(request, service, caller, run_id, ServiceError("verdict_without_why"))
-    why, reader = fields["why"][:LONGEST_WHY], fields["reader"][:100]
-    given = VerdictRequest(verdict=Verdict(fields["verdict"]), why=why, reader=reader)
+    """Say what one makes of an answer. What is to be mended, or was overtaken, is shown with what was typed."""
+    typed = TypedVerdict(fields["verdict"], fields.lines("why"), fields["reader"], fields["seen"])
+    case = read_case(service, caller, run_id)
+    if case is None:
+        raise ServiceError("unknown_run")
+    if (problem := _problem(case, typed)) is not None:
+        return run_page(request, case, status=409 if problem == OVERTAKEN else 422, problem=problem, typed=typed)
+    given = VerdictRequest(verdict=Verdict(typed.verdict), why=typed.why, reader=typed.reader)
     try:
         add_verdict(run_id, given, service, caller)
     except ServiceError as error:
         if error.code != "verdict_without_why":
             raise
-        return _again(request, service, caller, run_id, error)
+        return run_page(request, case, status=error.status, problem=error.code, typed=typed)
     return RedirectResponse(f"{PREFIX}/runs/{run_id}#verdicts", 303)
+
+
+def _problem(case: Case, typed: TypedVerdict) -> str | None:
+    """Say what keeps a verdict from being given; that it needs a reason is the API's to say."""
+    if typed.verdict not in set(Verdict):
+        return "verdict_without_why"
+    if len(typed.why) > LONGEST_WHY or len(typed.reader) > LONGEST_READER:
+        return "too_long"
+    is_overtaken = typed.verdict != Verdict.COMMENT and typed.seen not in {"", seen_in(case)}
+    return OVERTAKEN if is_overtaken else None
 
 
 @router.post(f"{PREFIX}/runs/{{run_id}}/again", dependencies=[TokenInForm])
@@ -60,11 +73,3 @@ def run_by_hand(
     """Have another series of the study analysed."""
     made = run_again(study_id, RunRequest(series=fields["series"][:300]), response, service, caller, background)
     return RedirectResponse(f"{PREFIX}/runs/{made.run_id}", 303)
-
-
-def _again(request: Request, service: Service, caller: Caller, run_id: str, error: ServiceError) -> Response:
-    """Show the page once more, with what is to be mended."""
-    case = read_case(service, caller, run_id)
-    if case is None:
-        raise ServiceError("unknown_run")
-    return run_page(request, case, status=error.status, problem=error.code)

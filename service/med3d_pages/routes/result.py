@@ -1,5 +1,7 @@
 """The page of one run: its answer and why to believe it, or why there is none and what would help."""
 
+from dataclasses import dataclass
+
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
@@ -34,8 +36,26 @@ def show_run(request: Request, run_id: str, service: ServiceParts, caller: Viewe
     return run_page(request, case)
 
 
-def run_page(request: Request, case: Case, *, status: int = 200, problem: str | None = None) -> HTMLResponse:
-    """Render the page of a case; ``problem`` says what of a form that was sent is to be mended."""
+@dataclass(frozen=True)
+class TypedVerdict:
+    """What stands in the form for a verdict. seen: what of others' doing the page showed to who fills it in."""
+
+    verdict: str = ""
+    why: str = ""
+    reader: str = ""
+    seen: str = ""
+
+
+def seen_in(case: Case) -> str:
+    """Name what a person who gives a verdict must have seen: the run in this one's place, the verdict that stands."""
+    standing = case.listed.run.verdict
+    return f"{case.listed.superseded_by or '-'} {standing.verdict_id if standing else '-'}"
+
+
+def run_page(
+    request: Request, case: Case, *, status: int = 200, problem: str | None = None, typed: TypedVerdict = TypedVerdict()
+) -> HTMLResponse:
+    """Render the page of a case; ``problem`` says what of a form that was ``typed`` is to be mended."""
     texts, run = texts_for(request), case.listed.run
     result = run.result
     return render(
@@ -46,6 +66,8 @@ def run_page(request: Request, case: Case, *, status: int = 200, problem: str | 
         listed=case.listed,
         run=run,
         problem=problem,
+        typed=typed,
+        seen=seen_in(case),
         state=case.listed.shown,
         planes=tuple(SIDES) if case.has_pictures else (),
         sides=SIDES,

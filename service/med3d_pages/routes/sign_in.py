@@ -10,6 +10,7 @@ from med3d_pages.forms import (
     FirstForm,
     SessionForm,
     first_token,
+    is_of_this_browser,
     new_before,
     own_target,
 )
@@ -28,14 +29,16 @@ Target = Annotated[str | None, Query(max_length=500)]
 
 
 @router.get(f"{PREFIX}/sign-in", dependencies=[Unaudited])
-def show_form(request: Request, to: Target = None, over: bool = False) -> HTMLResponse:
+def show_form(request: Request, to: Target = None, over: str = "", unsent: str = "") -> HTMLResponse:
     """Show the form for a key."""
-    return _form(request, to, "session_over" if over else None)
+    return _form(request, to, "session_over" if over else None, was_sent=bool(unsent))
 
 
 @router.post(f"{PREFIX}/sign-in", dependencies=[RecordsItself])
 def sign_in(request: Request, service: ServiceParts, fields: FirstForm) -> Response:
     """Begin a session of who holds the key in the form."""
+    if not is_of_this_browser(request, fields):
+        return _form(request, fields["to"], "not_from_our_page", 403)
     sessions: Sessions = request.app.state.gate.sessions
     try:
         begun = sessions.begin_by_key(fields["key"])
@@ -74,9 +77,11 @@ def sign_out(request: Request, service: ServiceParts, caller: Viewer, fields: Se
     return answer
 
 
-def _form(request: Request, to: str | None, code: str | None, status: int = 200) -> HTMLResponse:
+def _form(
+    request: Request, to: str | None, code: str | None, status: int = 200, *, was_sent: bool = False
+) -> HTMLResponse:
     before = request.cookies.get(BEFORE_COOKIE) or new_before()
-    values = {"to": own_target(to), "first_token": first_token(before), "code": code}
+    values = {"to": own_target(to), "first_token": first_token(before), "code": code, "was_sent": was_sent}
     answer = render(request, "sign_in.html", status=status, **values)
     _set_cookie(request, answer, BEFORE_COOKIE, before)
     return answer
@@ -97,7 +102,6 @@ def _begun(request: Request, service: Service, begun: BegunSession, to: str | No
     _record(service, actor, what)
     answer = render(request, "entered.html", to=own_target(to))
     _set_cookie(request, answer, cookie_name(request.scope), begun.cookie)
-    answer.delete_cookie(BEFORE_COOKIE)
     return answer
 
 

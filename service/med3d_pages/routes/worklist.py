@@ -19,6 +19,8 @@ from med3d_service.trust.audit.requests import shown
 
 router = APIRouter(include_in_schema=False)
 ON_A_PAGE = 50
+YEARS = range(1900, 3000)
+"""Dates of studies; the clock has no seconds for the first and last days of the calendar."""
 Text = Annotated[str, Query(max_length=200)]
 
 
@@ -85,10 +87,10 @@ def show_worklist(
 
 
 def _wanted(filters: Filters, only: frozenset[str] | None) -> WorklistFilter:
-    until = _day(filters.until)
+    since, until = _day(filters.since), _day(filters.until)
     return WorklistFilter(
         shown=Shown(filters.show) if filters.show in set(Shown) else None,
-        since=_seconds(_day(filters.since)),
+        since=_seconds(since),
         until=_seconds(None if until is None else until + timedelta(days=1)),
         sender=filters.sender or None,
         superseded=bool(filters.old),
@@ -97,11 +99,12 @@ def _wanted(filters: Filters, only: frozenset[str] | None) -> WorklistFilter:
 
 
 def _day(text: str) -> date | None:
-    """Read a day as the browser sends it; what is none asks for nothing."""
+    """Read a day as the browser sends it; what is none, or none of a study, asks for nothing."""
     try:
-        return date.fromisoformat(text) if text else None
+        found = date.fromisoformat(text)
     except ValueError:
         return None
+    return found if found.year in YEARS else None
 
 
 def _seconds(day: date | None) -> float | None:

@@ -46,7 +46,7 @@ from med3d_service.api.routes.conditional import describe_not_modified, with_eta
 from med3d_service.api.routes.headers import with_security_headers
 from med3d_service.api.routes.health import health_router
 from med3d_service.api.service import Service
-from med3d_service.problem_answers import render_problems
+from med3d_service.problem_answers import render_problems, with_unexpected_errors
 from med3d_service.problems import AUTH_CODES, Problem, ServiceError, problems
 from med3d_service.results.delivery.destinations import load_destinations
 from med3d_service.runs.bundles import find_bundle, make_default, read_bundle_dir, register_bundles
@@ -102,6 +102,7 @@ def build_app(service: Service, front: Front | None = None) -> FastAPI:
     app.add_middleware(gate.throttle.watch)
     app.add_middleware(RequestAudit(service.audit).watch)
     app.add_middleware(metrics.watch)
+    app.add_middleware(with_unexpected_errors)
     if front is not None:
         app.add_middleware(front.watch)
     app.add_middleware(with_security_headers)

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session
 
+from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.storage.sealed_counter import SealedCounter
 from med3d_service.storage.tables import SealedRow
 
@@ -49,7 +50,7 @@ class Guard:
 
     def is_genuine(self, row: SealedRow) -> bool:
         """Say whether the row is as the service wrote it; one that is not will be told of."""
-        if hmac.compare_digest(row.seal or "", self.seal_of(row)):
+        if is_same_secret(row.seal or "", self.seal_of(row)):
             return True
         self.note_forged(row.SEALED_AS, str(getattr(row, row.SEALED_COLUMNS[0])))
         return False
@@ -75,7 +76,7 @@ class Guard:
     def _was_ours(self, row: SealedRow) -> bool:
         """Judge the row as it was loaded."""
         before = [self._loaded(row, name) for name in row.SEALED_COLUMNS]
-        return hmac.compare_digest(self._loaded(row, "seal") or "", self._hmac(row.SEALED_AS, before))
+        return is_same_secret(self._loaded(row, "seal") or "", self._hmac(row.SEALED_AS, before))
 
     @staticmethod
     def _loaded(row: SealedRow, name: str) -> Any:

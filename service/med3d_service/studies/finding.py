@@ -29,19 +29,29 @@ def found_by(session: Session, vault: IdentifierVault, caller: Caller, text: str
     return Found(frozenset({*ids, text}), kinds)
 
 
-def names_of(session: Session, vault: IdentifierVault, caller: Caller, study_ids: set[str]) -> Mapping[str, str]:
-    """Say what to call studies: by patient's name and ID where the caller may know them, else by pseudonym."""
-    names = dict(vault.read_all(session, study_ids, "subject"))
+def names_of(
+    session: Session, vault: IdentifierVault, caller: Caller, study_ids: set[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Say what to call studies: by patient's name and ID where the caller may know them, else by pseudonym.
+
+    The parts stay apart: beside a name that is written from right to left, the digits of an ID would change places.
+    """
+    pseudonyms = vault.read_all(session, study_ids, "subject")
+    names: dict[str, tuple[str, ...]] = {study_id: (text,) for study_id, text in pseudonyms.items()}
     if caller.clinical:
         patients, ids = (vault.read_all(session, study_ids, kind) for kind in ("patient_name", "patient_id"))
         for study_id in study_ids:
             parts = (readable_name(patients.get(study_id, "")), ids.get(study_id, ""))
             if any(parts):
-                names[study_id] = " \N{MIDDLE DOT} ".join(filter(None, parts))
+                names[study_id] = tuple(filter(None, parts))
     return names
 
 
 def readable_name(name: str) -> str:
-    """A DICOM name (PS3.5 6.2), its first group, as "Family, Given"."""
-    family, *given = name.split("=", maxsplit=1)[0].split("^")
-    return ", ".join(filter(None, (family.strip(), " ".join(filter(None, given)).strip())))
+    """A DICOM name (PS3.5 6.2), the first of its groups that says something, as "Family, Given"."""
+    return next(filter(None, map(_readable_group, name.split("="))), "")
+
+
+def _readable_group(group: str) -> str:
+    family, *given = (part.strip() for part in group.split("^"))
+    return ", ".join(filter(None, (family, " ".join(filter(None, given)))))

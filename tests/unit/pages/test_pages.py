@@ -181,3 +181,46 @@ def test_files_are_kept_under_an_address_that_changes_with_them(browser):
     assert sent.headers["content-type"].startswith("text/css")
     assert "immutable" in sent.headers["cache-control"]
     assert browser.get("/ui/static/0000/pages.css").status_code != 200
+
+
+@pytest.mark.parametrize("query", ["since=0001-01-01", "until=9999-12-31", "since=9999-12-31&until=0001-01-01"])
+def test_the_first_and_last_days_of_the_calendar_ask_for_nothing(browser, query):
+    browser.sign_in()
+    assert browser.get(f"/ui/worklist?{query}").status_code == 200
+
+
+def test_what_nobody_expected_is_a_page_with_the_headers_of_every_answer(api, browser):
+    browser.sign_in()
+    kept, api.app.state.probe = api.app.state.probe, None
+    try:
+        page = browser.get("/ui/today")
+    finally:
+        api.app.state.probe = kept
+    assert (page.status_code, page.headers["content-type"]) == (500, "text/html; charset=utf-8")
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert "internal_error" in page.text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("\u05db\u05d4\u05df^\u05d3\u05d5\u05d3", "\u05db\u05d4\u05df, \u05d3\u05d5\u05d3"),
+        ("=\u5c71\u7530^\u592a\u90ce", "\u5c71\u7530, \u592a\u90ce"),
+        ("Doe^Jane\u202e", "Doe, Jane\u202e"),
+    ],
+)
+def test_a_name_of_any_script_stands_apart_from_the_digits_beside_it(api, browser, name, shown):
+    run_id = answered(api, patient_name=name, patient_id="12345-A")
+    browser.sign_in(clinical=True)
+    apart = f"<bdi>{shown}</bdi> \N{MIDDLE DOT} <bdi>12345-A</bdi>"
+    assert apart in browser.get("/ui/worklist").text
+    assert apart in browser.get("/ui/review").text
+    page = browser.get(f"/ui/runs/{run_id}").text
+    assert apart in page
+    assert f"<bdi>{shown}</bdi>\n" in page.split("</h1>")[0]
+
+
+def test_the_page_of_a_problem_keeps_what_programs_need(browser):
+    browser.sign_in()
+    wrong = browser.get("/ui/runs/x/verdicts")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")

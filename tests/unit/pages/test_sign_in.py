@@ -1,6 +1,8 @@
 """Sessions: how they begin, what they may, how they end, and what other sites cannot do with them."""
 
 import json
+import re
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import update
@@ -9,6 +11,8 @@ from med3d_service.trust.access import Role
 from med3d_service.trust.access.api_keys import revoke_key
 from med3d_service.trust.access.session_tables import SessionRow, SignInLinkRow
 from med3d_service.trust.audit.trail import entries
+
+TOKEN = 'name="token" value="([^"]+)"'
 
 
 def said_last(api):
@@ -69,6 +73,55 @@ def test_a_key_signs_in_by_the_form_and_never_by_the_address(api, browser):
     assert browser.get("/me").json() | {"name": ""} == {
         "kind": "session", "name": "", "role": "operator", "clinical": False, "site": "default", "every_site": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "to", ["//[", "http://[::1", "//\u2100.example", "/uix", "/ui\\evil", "javascript:alert(1)", "/ui/" * 200]
+)
+def test_no_address_leads_elsewhere_or_breaks_the_way_in(api, browser, to):
+    asked = browser.get(f"/ui/sign-in?to={quote(to[:500])}")
+    assert (asked.status_code, 'name="to" value="/ui' in asked.text) == (200, True)
+    done = browser.post("/ui/sign-in", {"key": api.key(Role.VIEWER), "to": to}, page="/ui/sign-in")
+    assert (done.status_code, 'url=/ui"' in done.text) == (200, True)
+
+
+def test_a_second_tab_signs_in_too_and_a_form_that_is_too_old_is_asked_for_again(api, browser):
+    key = api.key(Role.VIEWER)
+    first, second = (re.search(TOKEN, browser.get("/ui/sign-in").text)[1] for _ in range(2))
+    assert browser.post("/ui/sign-in", {"key": key}, token=first).status_code == 200
+    assert browser.post("/ui/sign-in", {"key": key}, token=second).status_code == 200
+    old = browser.post("/ui/sign-in", {"key": key, "to": "/ui/account"}, token="0" * 64)
+    assert (old.status_code, "too old" in old.text, 'value="/ui/account"' in old.text) == (403, True, True)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [{"token": "\xe9"}, {"origin": "http://["}, {"origin": "null"}, {"x_csrf_token": "\xe9"}, {"page": "/ui/account"}],
+)
+def test_what_no_browser_sends_is_refused_and_breaks_nothing(api, browser, sent):
+    browser.sign_in()
+    headers = {name: text.encode("latin-1") for name, text in sent.items() if name in {"origin", "x_csrf_token"}}
+    token = sent.get("token", "0" * 64)
+    for path in (
+        "/ui/sign-out",
+        "/ui/sign-in",
+        f"/ui/runs/{api.ids['run_id']}/verdicts",
+        f"/ui/upload?form={quote(token)}",
+    ):
+        assert browser.post(path, {"key": "x"}, token=token, **headers).status_code == 403, path
+
+
+def test_who_sends_a_form_when_the_session_is_over_is_led_back_to_its_page_and_told(api, browser):
+    browser.sign_in(Role.SUBMITTER)
+    changed(api, SessionRow, ended_at=1.0)
+    page = f"/ui/runs/{api.ids['run_id']}"
+    asked = browser.post(f"{page}/verdicts", {"verdict": "accepted"}, token="x", referer=f"http://med3d{page}")
+    assert asked.status_code == 303
+    form = browser.get(asked.headers["location"]).text
+    assert f'name="to" value="{page}"' in form
+    assert "was not taken" in form
+    elsewhere = browser.post(f"{page}/verdicts", {}, token="x", referer="http://evil.example/ui/x")
+    assert "to=%2Fui&" in elsewhere.headers["location"]
 
 
 @pytest.mark.parametrize("key", ["", "m3d_00000000_guess", "<script>alert(1)</script>"])

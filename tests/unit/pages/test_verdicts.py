@@ -154,3 +154,43 @@ def test_a_verdict_that_was_written_past_the_service_is_nobodys(api, run_id):
         connection.execute(update(VerdictRow).where(VerdictRow.run_id == run_id).values(verdict="accepted"))
     assert api.request("GET", f"/runs/{run_id}", key).json()["verdict"] is None
     assert api.request("GET", f"/runs/{run_id}/verdicts", key).json()["items"] == []
+
+
+def test_what_was_typed_is_not_lost_where_something_is_to_be_mended(browser, run_id):
+    browser.sign_in(Role.SUBMITTER)
+    page = f"/ui/runs/{run_id}"
+    again = browser.post(f"{page}/verdicts", {"verdict": "rescan", "reader": 'Dr. "A"'}, page=page).text
+    assert 'value="rescan" required checked' in again
+    assert 'value="Dr. &#34;A&#34;"' in again
+    long = browser.post(f"{page}/verdicts", {"verdict": "rejected", "why": "x" * 2001}, page=page)
+    assert (long.status_code, "2000 characters" in long.text, "x" * 2001 in long.text) == (422, True, True)
+
+
+def test_the_end_of_a_line_is_one_character_as_the_browser_counts(api, browser, run_id):
+    browser.sign_in(Role.SUBMITTER)
+    page = f"/ui/runs/{run_id}"
+    why = "\n".join(["seen"] * 400)
+    sent = browser.post(f"{page}/verdicts", {"verdict": "rejected", "why": why.replace("\n", "\r\n")}, page=page)
+    assert sent.status_code == 303
+    assert api.request("GET", f"/runs/{run_id}", api.key(Role.VIEWER)).json()["verdict"]["why"] == why
+
+
+SEEN = re.compile(r'name="seen" value="([^"]+)"')
+
+
+def test_a_verdict_on_what_has_changed_since_the_page_was_opened_is_asked_for_again(api, browser, run_id):
+    browser.sign_in(Role.SUBMITTER)
+    page = f"/ui/runs/{run_id}"
+    seen = SEEN.search(browser.get(page).text)[1]
+    given(api, run_id, api.key(Role.SUBMITTER), verdict="rejected", why="It moved.")
+    late = browser.post(f"{page}/verdicts", {"verdict": "accepted", "why": "Fine.", "seen": seen}, page=page)
+    assert (late.status_code, "look again" in late.text, "Fine.</textarea>" in late.text) == (409, True, True)
+    assert (
+        browser.post(f"{page}/verdicts", {"verdict": "comment", "why": "x", "seen": seen}, page=page).status_code == 303
+    )
+    now = SEEN.search(late.text)[1]
+    with api.service.database.write() as session:
+        session.execute(update(RunRow).where(RunRow.id == run_id).values(superseded_by=api.ids["run_id"]))
+    assert browser.post(f"{page}/verdicts", {"verdict": "accepted", "seen": now}, page=page).status_code == 409
+    latest = SEEN.search(browser.get(page).text)[1]
+    assert browser.post(f"{page}/verdicts", {"verdict": "accepted", "seen": latest}, page=page).status_code == 303

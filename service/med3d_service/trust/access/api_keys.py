@@ -1,7 +1,6 @@
 """API keys: made once, shown once, kept as digests."""
 
 import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.guard import guard_of, is_genuine
 from med3d_service.storage.keys import write_secret
 from med3d_service.storage.opening import open_database
+from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.storage.tables import ApiKeyRow
 from med3d_service.trust.access.roles import Grant, Role
 
@@ -83,7 +83,7 @@ def find_key(database: Database, text: str) -> ApiKeyRow | None:
     with database.read() as session:
         key = session.get(ApiKeyRow, parts[1])
         now = session.execute(select(db_now())).scalar_one()
-        if key is None or not hmac.compare_digest(key.key_sha256, _digest(text)) or not is_valid(session, key, now):
+        if key is None or not is_same_secret(key.key_sha256, _digest(text)) or not is_valid(session, key, now):
             return None
     return key
 

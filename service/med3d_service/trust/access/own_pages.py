@@ -4,14 +4,12 @@ Two things must hold. The browser says that the request comes from this very ori
 the request carries the session's form token, in a header here, or in a field that the route itself looks at.
 """
 
-import hmac
-from urllib.parse import urlsplit
-
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from med3d_service.problems import ServiceError
+from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.trust.access.sessions import TOKEN_HEADER
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -27,7 +25,7 @@ def require_own_page(scope: Scope, form_token: str) -> None:
     headers = Headers(raw=scope.get("headers", []))
     require_own_origin(headers)
     given = headers.get(TOKEN_HEADER)
-    if given is not None and not hmac.compare_digest(given, form_token):
+    if given is not None and not is_same_secret(given, form_token):
         raise ServiceError("not_from_our_page")
     scope.setdefault("state", {})["owes_token"] = given is None
 
@@ -38,7 +36,8 @@ def require_own_origin(headers: Headers) -> None:
     if fetched_from is not None:
         is_ours = fetched_from == "same-origin"
     else:
-        is_ours = origin is None or urlsplit(origin).netloc == headers.get("host", "")
+        host = headers.get("host", "")
+        is_ours = origin is None or origin in {f"http://{host}", f"https://{host}"}
     if not is_ours:
         raise ServiceError("not_from_our_page")
 
@@ -59,5 +58,5 @@ def require_paid_token(scope: Scope, marks: frozenset[object]) -> None:
 def settle_token(request: Request, given: str) -> None:
     """Take the token of a form's field. Raises ServiceError("not_from_our_page")."""
     expected = getattr(request.state, "form_token", None)
-    if expected is None or not hmac.compare_digest(given, expected):
+    if expected is None or not is_same_secret(given, expected):
         raise ServiceError("not_from_our_page")

@@ -4,7 +4,6 @@ The cookie holds ``ID.SECRET``. What a session may do stands in no row of its ow
 """
 
 import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.guard import is_genuine
+from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.storage.tables import ApiKeyRow
 from med3d_service.trust.access.api_keys import find_key, is_valid
 from med3d_service.trust.access.roles import Role
@@ -64,7 +64,7 @@ class Sessions:
             row = session.get(SessionRow, session_id)
             key = None if row is None else session.get(ApiKeyRow, row.key_prefix)
             now = session.execute(select(db_now())).scalar_one()
-            known = row is not None and hmac.compare_digest(row.secret_sha256, _digest(secret))
+            known = row is not None and is_same_secret(row.secret_sha256, _digest(secret))
             if row is None or key is None or not known or not self._lives(row, now):
                 raise ServiceError("session_over")
             if not is_genuine(session, row) or not is_valid(session, key, now):

@@ -17,6 +17,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.trust.audit.events import AuditEvent
 from med3d_service.trust.audit.tables import AuditHeadRow, AuditRow
 
@@ -172,7 +173,7 @@ class AuditTrail:
         return TrailEnd(head.last_seq, head.last_mac, head.last_seq - head.first_seq + 1)
 
     def _checked(self, row: AuditRow, before: str) -> str:
-        if not hmac.compare_digest(row.mac, self._mac(before, row)):
+        if not is_same_secret(row.mac, self._mac(before, row)):
             raise TrailBrokenError(row.seq, "it was changed")
         return row.mac
 
@@ -187,10 +188,10 @@ class AuditTrail:
     def _is_sealed(self, head: AuditHeadRow) -> bool:
         if (head.first_seq, head.last_seq, head.seal, head.forwarded_seq, head.counter) == (1, 0, "", 0, 0):
             return True  # never used
-        if hmac.compare_digest(head.seal, self._hmac("sealed head", _said_of(head))):
+        if is_same_secret(head.seal, self._hmac("sealed head", _said_of(head))):
             return True
         # Releases up to 0.2.0 sealed less, and had no counter.
-        return head.counter == 0 and hmac.compare_digest(head.seal, self._hmac("head", _said_of(head)[:4]))
+        return head.counter == 0 and is_same_secret(head.seal, self._hmac("head", _said_of(head)[:4]))
 
     def _seal_again(self, head: AuditHeadRow, *, sealed: bool) -> None:
         """Seal what the head says now; one that was changed past us goes on showing that it was."""

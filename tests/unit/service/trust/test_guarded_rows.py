@@ -525,3 +525,10 @@ def test_only_who_neither_grants_nor_asks_for_keys_opens_the_database_without_a_
         )
     }
     assert found <= WITHOUT_A_GUARD
+
+
+@pytest.mark.parametrize("seal", ["\xe9", "\U0001f600", ""])
+def test_a_seal_of_any_characters_is_forged_and_no_fault_of_the_program(house, seal):
+    key = house.key()
+    house.execute("UPDATE api_keys SET seal = :seal", seal=seal)
+    assert find_key(house.database, key.text) is None
