@@ -8,6 +8,7 @@ import os
 import tarfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -32,7 +33,7 @@ from med3d_worker.tensors import TensorCache
 NOISE = 0.01
 """Of each voxel's brightness: no head is another's copy, whose tensor would be taken from the cache."""
 NOBODY = Subject(age=None, sex=None)
-NETWORKS = "of it: both brain networks"
+NETWORKS = "both brain networks (part of brain extraction)"
 
 
 @dataclass(frozen=True)
@@ -163,18 +164,24 @@ def resident_bytes() -> int:
 
 def be_worker(line: Connection, *arguments: Any) -> None:
     """Do what comes through ``line`` until it ends; the first reply says that the model is loaded."""
-    try:
-        worker = Worker(*arguments)
+    with suppress(BrokenPipeError, EOFError):  # who told it has ended
+        try:
+            worker = Worker(*arguments)
+        except Exception as error:  # noqa: BLE001 - the edge: the parent says it
+            line.send(Reply(fault=f"{type(error).__name__}: {error}"))
+            return
         line.send(Reply(resident=resident_bytes()))
-    except Exception as error:  # noqa: BLE001 - the edge: the parent says it
-        line.send(Reply(fault=f"{type(error).__name__}: {error}"))
-        return
+        _obey(worker, line)
+
+
+def _obey(worker: Worker, line: Connection) -> None:
     done: Mapping[str, Callable[[Any], Reply]] = {
         "copy": worker.write_copy, "work": worker.work, "predict": worker.predict,
     }  # fmt: skip
     while (told := line.recv()) is not None:
         name, given = told
         try:
-            line.send(done[name](given))
+            reply = done[name](given)
         except Exception as error:  # noqa: BLE001 - the edge: the parent says it
-            line.send(Reply(fault=f"{type(error).__name__}: {error}; {error.__cause__}"))
+            reply = Reply(fault=f"{type(error).__name__}: {error}; {error.__cause__}")
+        line.send(reply)

@@ -291,7 +291,7 @@ def test_the_command_itself_passes_where_there_is_no_gpu(tmp_path, capsys, monke
     assert "FAILED" not in said
     assert json.loads(table.read_text())["gpu"]["provider"] == "auto"
     assert read_costs(table).gpu.worker.preprocess_s > read_costs(table).gpu.networks_s
-    assert "| of it: both brain networks |" in page.read_text()
+    assert "| both brain networks (part of brain extraction) |" in page.read_text()
 
 
 def test_a_folder_of_unpacked_packages_is_enough_from_wherever_it_is_called(tmp_path):
