@@ -1,10 +1,10 @@
 """One input from files to answer in this process: what `med3d analyse` does, with the worker's own steps."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from med3d_contract.ages import AgeReading, read_age
+from med3d_contract.ages import AgeReading, agreed_age, read_age
 from med3d_contract.archives import ArchiveRefused
 from med3d_contract.pictures import BrainPictures
 from med3d_contract.results import (
@@ -127,8 +127,8 @@ class Analyser:
         return Analysis(report, prepared, self._pictures.latest if self._pictures else None)
 
     def _report(self, name: str, prepared: PreparedStudy, stated: Stated, clock: StageClock) -> AnalysedInput:
-        found = stated.age or age_at_scan(prepared.patient, stated.age_years)
-        sex = _sex(prepared.patient) or stated.sex
+        found = stated.age or age_at_scan(prepared.patients, stated.age_years)
+        sex = _sex(prepared.patients) or stated.sex
         subject = Subject(age=found.age, age_doubt=found.doubt, sex=sex, scan_site=stated.site)
         head = HeadToPredict(prepared.record, subject, prepared.acquisition, prepared.review_reasons)
         with clock.measure("predicting"):
@@ -196,15 +196,16 @@ def _nifti_files(paths: Sequence[Path]) -> Iterator[Path]:
                 yield found
 
 
-def age_at_scan(patient: PatientAttributes, stated_years: float | None) -> AgeReading:
-    """Read the age as stated, else from the headers."""
-    return read_age(
-        stated_years=stated_years,
-        birth_date=patient.birth_date,
-        study_date=patient.study_date,
-        patient_age=patient.patient_age,
+def age_at_scan(patients: Collection[PatientAttributes], stated_years: float | None) -> AgeReading:
+    """Read the age as stated, else from the headers, of which none may contradict another."""
+    if stated_years is not None:
+        return read_age(stated_years=stated_years)
+    return agreed_age(
+        read_age(birth_date=patient.birth_date, study_date=patient.study_date, patient_age=patient.patient_age)
+        for patient in patients
     )
 
 
-def _sex(patient: PatientAttributes) -> Sex | None:
-    return Sex(patient.sex) if patient.sex in set(Sex) else None
+def _sex(patients: Collection[PatientAttributes]) -> Sex | None:
+    told = {(patient.sex or "").upper() for patient in patients} & set(Sex)
+    return Sex(told.pop()) if len(told) == 1 else None

@@ -54,7 +54,7 @@ class HeadReader:
         refusal = self._predictor.refusal(sighting)
         if refusal is not None:
             raise UnusableHead(refusal.code, refusal.reason)
-        age = age_at_scan(prepared.patient, age_years).age
+        age = age_at_scan(prepared.patients, age_years).age
         if age is None:
             raise NO_AGE
         return CalibrationHead(sighting, age.years, prepared.acquisition)

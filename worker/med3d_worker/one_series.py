@@ -50,7 +50,7 @@ class OneSeries:
         self.input_digest: str | None = None
         self.source: SourceSeries | None = None
         self.acquisition: Acquisition | None = None
-        self.patient: PatientAttributes | None = None
+        self.patients: tuple[PatientAttributes, ...] = ()
         self.record: TensorRecord | None = None
         self.images: Preprocessed | None = None
         self.quality: Quality | None = None
@@ -66,7 +66,7 @@ class OneSeries:
         with self._bench.stage("reading the series"):
             loaded = load_series(self._study, self.label)
         self.input_digest, self.source = loaded.input_digest, _source_of(loaded)
-        self.acquisition, self.patient = loaded.acquisition, loaded.patient
+        self.acquisition, self.patients = loaded.acquisition, loaded.patients
         record = self._find_stored() or self._preprocess(loaded)
         self._judge(record.measures)
         self.record = record

@@ -40,7 +40,7 @@ class PreparedStudy:
     images: Preprocessed | None
     findings: PreparedFindings
     acquisition: Acquisition
-    patient: PatientAttributes
+    patients: tuple[PatientAttributes, ...]
     review_reasons: tuple[Reason, ...]
     series_reasons: tuple[Reason, ...]
 
@@ -122,7 +122,6 @@ class _Preparing:
         assert series.record is not None
         assert series.quality is not None
         assert series.acquisition is not None
-        assert series.patient is not None
         series_reasons = in_contract_terms(selection.review_reasons)
         return PreparedStudy(
             record=series.record,
@@ -136,7 +135,7 @@ class _Preparing:
                 pictures=series.pictures,
             ),
             acquisition=series.acquisition,
-            patient=series.patient,
+            patients=series.patients,
             review_reasons=(*series_reasons, *contradiction, *series.review_reasons),
             series_reasons=series_reasons,
         )

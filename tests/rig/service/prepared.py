@@ -2,7 +2,7 @@
 
 from med3d_contract.results import Provenance
 from med3d_contract.work import PreprocessedObject
-from med3d_pipeline.study.study import Acquisition, PatientAttributes
+from med3d_pipeline.study.study import Acquisition
 from med3d_worker.preparation import PreparedStudy
 from med3d_worker.tensors import TensorRecord
 from rig.service.work import FINDINGS, PROVENANCE
@@ -18,7 +18,7 @@ def prepared_study(
         images=None,
         findings=FINDINGS.model_copy(update={"provenance": provenance}),
         acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
-        patient=PatientAttributes(),
+        patients=(),
         review_reasons=(),
         series_reasons=(),
     )

@@ -309,10 +309,11 @@ def test_the_attributes_for_the_age_are_handed_on_as_they_are(tmp_path):
             PatientBirthDate="19700102", StudyDate="20200304", PatientAge="050Y", PatientSex="F",
         )
     )  # fmt: skip
-    assert loaded.patient.birth_date == "19700102"
-    assert loaded.patient.study_date == "20200304"
-    assert loaded.patient.patient_age == "050Y"
-    assert loaded.patient.sex == "F"
+    (patient,) = loaded.patients
+    assert patient.birth_date == "19700102"
+    assert patient.study_date == "20200304"
+    assert patient.patient_age == "050Y"
+    assert patient.sex == "F"
 
 
 def test_no_word_of_the_sender_reaches_labels_reasons_or_acquisition(tmp_path):

@@ -105,18 +105,24 @@ def test_refusals_from_preprocessing_are_answers(series):
 
 def test_the_age_comes_from_the_form_before_the_headers():
     patient = PatientAttributes(birth_date="19600101", study_date="20200101", patient_age="061Y")
-    assert age_at_scan(patient, 40.0).age.source == "form"
-    assert age_at_scan(patient, None).age.years == pytest.approx(60, abs=0.01)
-    assert age_at_scan(PatientAttributes(patient_age="061Y"), None).age.years == 61.5
-    assert age_at_scan(PatientAttributes(), None) == AgeReading(None)
+    assert age_at_scan([patient], 40.0).age.source == "form"
+    assert age_at_scan([patient], None).age.years == pytest.approx(60, abs=0.01)
+    assert age_at_scan([PatientAttributes(patient_age="061Y")], None).age.years == 61.5
+    assert age_at_scan([], None) == AgeReading(None)
 
 
-def test_ages_that_disagree_give_no_gap_and_a_reason_for_review(tmp_path):
-    header = {"PatientBirthDate": "19660101", "StudyDate": "20130717", "PatientAge": "042Y"}
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [{"PatientBirthDate": "19660101", "StudyDate": "20130717", "PatientAge": "042Y"}],
+        [{"PatientAge": "042Y"}, {"PatientAge": "047Y"}],
+    ],
+)
+def test_ages_that_disagree_give_no_gap_and_a_reason_for_review(headers, tmp_path):
     write_small_series(tmp_path)
-    for path in tmp_path.iterdir():
+    for number, path in enumerate(sorted(tmp_path.iterdir())):
         dataset = pydicom.dcmread(path)
-        for keyword, value in header.items():
+        for keyword, value in headers[number % len(headers)].items():
             setattr(dataset, keyword, value)
         dataset.save_as(path)
     result = analyse(tmp_path).report.result

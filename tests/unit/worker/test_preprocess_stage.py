@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import PreprocessedObject, StoredOutcomes
 from med3d_pipeline.errors import InferenceError
-from med3d_pipeline.study.study import Acquisition, PatientAttributes
+from med3d_pipeline.study.study import Acquisition
 from med3d_worker.outcomes import OutcomeDelivery
 from med3d_worker.pace import Pace
 from med3d_worker.preparation import PreparedStudy, StudyRefused
@@ -32,7 +32,7 @@ PREPARED = PreparedStudy(
     images=None,
     findings=FINDINGS,
     acquisition=Acquisition(manufacturer="SIEMENS", field_strength_t=3.0, spacing_mm=(1, 1, 1)),
-    patient=PatientAttributes(),
+    patients=(),
     review_reasons=(TIE,),
     series_reasons=(TIE,),
 )

@@ -56,6 +56,7 @@ class SeriesInstances:
 class LoadedSeries:
     """A series as a volume. ``instances`` is None for NIfTI.
 
+    patients: what its images say of the subject, each different telling once; none for NIfTI.
     input_digest: sha256 (hex) over the sorted digests of its instances (data set without group 0002), or of the NIfTI
     bytes; names and order of files do not matter.
     """
@@ -63,7 +64,7 @@ class LoadedSeries:
     volume: Volume
     input_digest: str
     acquisition: Acquisition
-    patient: PatientAttributes
+    patients: tuple[PatientAttributes, ...]
     instances: SeriesInstances | None
 
 
@@ -109,7 +110,7 @@ def load_series(study: Study, label: str) -> LoadedSeries:
     series = find_series(study, label)
     if isinstance(series.source, NiftiFile):
         volume, digest = nifti.read_nifti(series.source)
-        return LoadedSeries(volume, digest, Acquisition(spacing_mm=volume.spacing_mm), PatientAttributes(), None)
+        return LoadedSeries(volume, digest, Acquisition(spacing_mm=volume.spacing_mm), (), None)
     return load_stack(series.source)
 
 
@@ -125,10 +126,10 @@ def load_stack(planes: Sequence[Plane]) -> LoadedSeries:
         raise truncated()
     geometry = assemble_stack(planes)
     volume, digest = read_stack(planes, geometry)
-    patient = min((plane.patient for plane in planes), key=repr)
+    patients = tuple(sorted({plane.patient for plane in planes}, key=repr))
     uids = tuple(sorted({plane.uid for plane in planes}))
     instances = SeriesInstances(planes[0].series_uid, planes[0].facts.sop_class, uids)
-    return LoadedSeries(volume, digest, acquisition_of(typical_facts(planes), geometry), patient, instances)
+    return LoadedSeries(volume, digest, acquisition_of(typical_facts(planes), geometry), patients, instances)
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
