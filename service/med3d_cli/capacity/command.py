@@ -99,11 +99,11 @@ def _gpu_head_s(stated_ms: float | None, costs: MeasuredCosts) -> float | None:
 
 
 def _gpu_line(head_s: float, costs: MeasuredCosts) -> str:
-    said = f"GPU: {1000 * head_s:.3g} ms for a head"
+    said = f"GPU: {round(1000 * head_s, 2):g} ms for a head"
     if costs.gpu is None:
         return f"{said}, as you said; no GPU has been measured."
     if costs.gpu.study_s != head_s:
-        return f"{said}, as you said; measured: {1000 * costs.gpu.study_s:.3g} ms ({costs.gpu.machine})."
+        return f"{said}, as you said; measured: {round(1000 * costs.gpu.study_s, 2):g} ms ({costs.gpu.machine})."
     brains = ", brain networks too" if costs.gpu.worker else ""
     return f"{said}{brains}, measured {costs.gpu.date}: {costs.gpu.machine}."
 
