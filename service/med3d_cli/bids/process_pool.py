@@ -1,9 +1,15 @@
-"""Work shared out among processes, of which one may die, as where memory runs out: it takes no other's work with it."""
+"""Work shared out among processes, of which one may die, as where memory runs out: it takes no other's work with it.
+
+None outlives who gave the work: children end with their parent, however it ends.
+"""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -22,7 +28,7 @@ def in_processes(
     """Yield what ``do`` makes of each item, in whatever order it is done.
 
     Where a process dies, each item that is not done gets a process of its own; ``died`` says what is made of one whose
-    process dies again.
+    process dies again. Who stops asking, as by Ctrl-C, ends what is under way, and nothing more is begun.
     """
     left = dict(enumerate(items))
     with _pool(processes, begin) as pool:
@@ -46,9 +52,29 @@ def _alone(do: Callable[[Item], Done], item: Item, died: Callable[[Item], Done],
             return died(item)
 
 
-def _pool(processes: int, begin: Begin | None) -> ProcessPoolExecutor:
+@contextmanager
+def _pool(processes: int, begin: Begin | None) -> Iterator[ProcessPoolExecutor]:
     # Spawned: runtimes of networks do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    if begin is None:
-        return ProcessPoolExecutor(processes, context)
-    return ProcessPoolExecutor(processes, context, *begin)
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(processes, context, _begin, (begin,)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+            raise
+
+
+def _begin(begin: Begin | None) -> None:
+    threading.Thread(target=_end_with_parent, name="ends with parent", daemon=True).start()
+    if begin is not None:
+        begin[0](*begin[1])
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has: it would wait for work for ever, and hold its memory."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -1,6 +1,11 @@
 """Work for processes of a pool, which must be able to import it."""
 
 import os
+import sys
+import threading
+from pathlib import Path
+
+from med3d_cli.bids.process_pool import in_processes
 
 
 def double_or_die(number: int) -> int:
@@ -13,3 +18,22 @@ def double_or_die(number: int) -> int:
 def negative(number: int) -> int:
     """Say which number it was."""
     return -number
+
+
+def note_and_stay(place: Path) -> int:
+    """Write this process's id; never come to an end, but at ``first``."""
+    part = place.with_suffix(".part")
+    part.write_text(str(os.getpid()))
+    part.rename(place)
+    if place.name != "first":
+        threading.Event().wait()
+    return os.getpid()
+
+
+def died(_place: Path) -> int:
+    """Stand for what died."""
+    return 0
+
+
+if __name__ == "__main__":
+    list(in_processes(note_and_stay, [Path(sys.argv[1])], 2, died))

@@ -1,8 +1,37 @@
-"""A process that dies takes no other's work with it."""
+"""A process that dies takes no other's work with it, and none outlives who gave the work."""
 
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import rig
 from med3d_cli.bids.process_pool import in_processes
-from rig.processes.pool_work import double_or_die, negative
+from rig.processes.pool_work import died, double_or_die, negative, note_and_stay
+from rig.processes.waiting import family, wait_until, wait_until_gone
 
 
 def test_the_others_are_done_and_it_is_said_of_the_one_that_dies_again():
     assert sorted(in_processes(double_or_die, [1, 2, 3], 2, negative)) == [-2, 2, 6]
+
+
+def test_who_stops_asking_ends_what_is_under_way_and_begins_nothing_more(tmp_path):
+    places = [tmp_path / name for name in ("first", *map(str, range(20)))]
+    answers = in_processes(note_and_stay, places, 2, died)
+    next(answers)
+    answers.close()
+    assert len(list(tmp_path.iterdir())) < len(places)
+    assert multiprocessing.active_children() == []
+
+
+def test_children_end_with_a_parent_that_is_killed(tmp_path):
+    place = tmp_path / "stays"
+    environment = os.environ | {"PYTHONPATH": str(Path(rig.__path__[0]).parent)}
+    command = [sys.executable, "-m", "rig.processes.pool_work", str(place)]
+    with subprocess.Popen(command, env=environment) as parent:
+        wait_until(place.exists, "the child at work", 60)
+        started = family(parent.pid)
+        parent.kill()
+    assert len(started) > 2
+    wait_until_gone(started, 30)
