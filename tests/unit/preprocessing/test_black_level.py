@@ -89,6 +89,24 @@ def test_what_is_no_number_outside_the_brain_is_background() -> None:
     assert found.not_measured_share == pytest.approx(1 - brain.mean())
 
 
+@pytest.mark.parametrize(("reach", "refused"), [(8, False), (None, True)])
+def test_a_background_without_numbers_may_reach_into_the_brain_a_little(reach: int | None, refused: bool) -> None:
+    """As a notch that an extraction of its own left, not as a slab through the whole brain."""
+    head = scan()
+    brain = head.voxels > 200
+    x, _, z = (int(place) for place in np.argwhere(brain).mean(axis=0))
+    numbers = brain.copy()
+    first = int(np.flatnonzero(brain[x, :, z])[0])
+    numbers[x - 1 : x + 2, : None if reach is None else first + reach, z - 1 : None if reach is None else z + 2] = False
+    found = raise_to_black(changed(head, np.where(numbers, head.voxels, np.nan)))
+    if not refused:
+        require_measured(brain.astype(np.uint8), found)
+        return
+    with pytest.raises(InputRefused) as caught:
+        require_measured(brain.astype(np.uint8), found)
+    assert caught.value.code == "not_finite"
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_inside_the_brain_is_refused(bad: float) -> None:
     head = scan()

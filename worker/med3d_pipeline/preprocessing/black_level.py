@@ -27,6 +27,7 @@ DARK, SAME, FARTHEST_BELOW = 0.1, 0.05, 1.5
 LEAST_BACKGROUND = 0.05  # of all voxels
 LEAST_AIR = 0.1  # an image with this share of dark voxels shows air; in a brain, fluid is less
 EDGE_MM = 3.0
+MOST_BACKGROUND_IN_BRAIN = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +77,18 @@ def raise_to_black(volume: Volume) -> BlackLevel:
 def require_measured(brain_mask: npt.NDArray[np.uint8], black: BlackLevel) -> None:
     """Raise InputRefused("not_finite") where voxels inside the brain hold no number; outside they are background.
 
-    The mask of a brain whose outside is NaN overlaps that outside a little: voxels near its edge do not count.
+    The mask of a brain whose outside is NaN overlaps that outside a little: voxels near its edge do not count, nor
+    does MOST_BACKGROUND_IN_BRAIN of the brain where the outside reaches into it, as after an extraction of its own.
     """
     if black.not_measured is None:
         return
     radius = [voxels_to_hold(EDGE_MM, spacing) for spacing in reversed(black.volume.spacing_mm)]  # ITK's axes: Z, Y, X
     core = sitk.GetArrayFromImage(sitk.BinaryErode(sitk.GetImageFromArray((brain_mask > 0).astype(np.uint8)), radius))
-    inside = int(np.count_nonzero(black.not_measured & (core > 0)))
+    enclosed = black.not_measured & (core > 0)
+    inside = int(np.count_nonzero(enclosed))
+    if inside <= MOST_BACKGROUND_IN_BRAIN * np.count_nonzero(core):
+        enclosed &= ~_reached_from_border(black.not_measured)
+        inside = int(np.count_nonzero(enclosed))
     if inside:
         raise InputRefused(
             "not_finite",
@@ -90,6 +96,14 @@ def require_measured(brain_mask: npt.NDArray[np.uint8], black: BlackLevel) -> No
             "stored, or convert it again.",
             {"voxels": inside},
         )
+
+
+def _reached_from_border(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return those of ``flags`` that a path of them joins to the image's border."""
+    padded = np.pad(flags, 1, constant_values=True).astype(np.uint8)
+    joined = sitk.ConnectedThreshold(sitk.GetImageFromArray(padded), [(0, 0, 0)], 1, 1)
+    reached: npt.NDArray[np.bool_] = sitk.GetArrayFromImage(joined)[1:-1, 1:-1, 1:-1] > 0
+    return reached
 
 
 def _sample(volume: Volume) -> Voxels:

@@ -34,10 +34,12 @@ class ZerosBesideBrain:
     """The area of a brain's surface, in cm2, beyond which the image was set to zero.
 
     at_face_cm2: before the middle of the brain and below it, where a face was removed; elsewhere_cm2: all the rest.
+    to_border: elsewhere_cm2 counts the ends at the image's border, too, because the brain was extracted.
     """
 
     at_face_cm2: float = 0.0
     elsewhere_cm2: float = 0.0
+    to_border: bool = False
 
 
 def find_zeros_beside_brain(native: Volume, mask: Mask) -> ZerosBesideBrain:
@@ -45,14 +47,14 @@ def find_zeros_beside_brain(native: Volume, mask: Mask) -> ZerosBesideBrain:
 
     native: above its black, axes closest to RAS. mask: (X, Y, Z) uint8, its brain. Where little is shown beyond the
     brain it was extracted, and only flat ends count: what the brain would still measure one step beyond its last
-    slices.
+    slices, be they the image's last ones, too (an extracted brain may fill the box around it).
     """
     image, brain = _sample_around(native, mask)
     if not brain.voxels.any():
         return ZerosBesideBrain()
     blocks = _Blocks.of(image, brain)
     if _is_extracted(blocks.inside, blocks.blank):
-        return ZerosBesideBrain(elsewhere_cm2=_flat_ends_cm2(brain))
+        return ZerosBesideBrain(elsewhere_cm2=_flat_ends_cm2(brain), to_border=True)
     at_face = _at_face(blocks.inside)
     near_face, elsewhere = 0.0, 0.0
     for axis, face_cm2 in enumerate(blocks.face_areas_cm2):
@@ -146,17 +148,14 @@ def _bare_along(blocks: _Blocks, axis: int) -> npt.NDArray[np.intp]:
 
 
 def _flat_ends_cm2(brain: Volume) -> float:
-    """Extrapolate the area of the brain's slices by one step beyond each of its six ends, and add up what is left.
-
-    Ends at the image's border are measured elsewhere (brain_at_edge_cm2 counts both).
-    """
+    """Extrapolate the area of the brain's slices by one step beyond each of its six ends, and add up what is left."""
     area = 0.0
     for axis, face_cm2 in enumerate(brain.face_areas_cm2):
         slices = np.count_nonzero(brain.voxels, axis=_others(axis)) * face_cm2
         held = np.flatnonzero(slices)
         step = voxels_to_hold(STEP_MM, brain.spacing_mm[axis])
         for end, deeper in ((held[0], held[0] + step), (held[-1], held[-1] - step)) if held.size else ():
-            if held[0] <= deeper <= held[-1] and 0 < end < len(slices) - 1:
+            if held[0] <= deeper <= held[-1]:
                 area += max(0.0, float(2 * slices[end] - slices[deeper]))
     return area
 

@@ -38,8 +38,18 @@ NO_HEAD = (
     "T1-weighted MRI of a whole head with the orientation that the scanner wrote."
 )
 
+# Above its black the middle of a brain that was cut out is 0, whatever noise is around.
+NO_SIGNAL = 1e-6
+
 # In the order in which they win: what explains the other measures comes first.
 _VERDICTS = (
+    _Verdict(
+        "brain_blank",
+        frozenset({"signal_to_noise"}),
+        "Where the brain should be the image holds no signal: the brain was cut out or set to zero, such as by a mask "
+        "that was applied the wrong way round. Send the whole head, as the scanner reconstructed it.",
+        only_below=NO_SIGNAL,
+    ),
     _Verdict(
         "too_noisy",
         frozenset({"signal_to_noise"}),

@@ -49,7 +49,8 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
     registration_similarity: correlation of the aligned brain with the template's.
     affine_determinant: template volume over native volume; affine_anisotropy: largest stretch over smallest.
     template_outside_view: share of the template's brain that lies outside the image.
-    brain_at_edge_cm2: area of the brain mask on the image's outermost voxels, and beside what was set to 0.
+    brain_at_edge_cm2: area of the brain mask on the image's outermost voxels, and beside what was set to 0; of a brain
+    that was extracted the area of its flat ends alone.
     brain_at_removed_face_cm2: the same before and below the middle of the brain, where a face was removed.
     signal_to_noise: median brightness of the brain over the noise; contrast_to_noise: the same with the distance
     between the quartiles, which lie in grey and in white matter.
@@ -61,6 +62,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
     signal, contrast = _over_noise(evidence.native, evidence.mask > 0)
     overlap, outside = _against_template(evidence)
     zeros = find_zeros_beside_brain(evidence.native, evidence.mask)
+    at_border_cm2 = 0.0 if zeros.to_border else _area_at_edge_cm2(evidence.native, evidence.mask)
     return {
         "brain_volume_ml": float(np.count_nonzero(evidence.mask) * voxel_mm3 / 1000),
         "template_overlap": overlap,
@@ -68,7 +70,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
         "affine_determinant": float(np.linalg.det(linear)),
         "affine_anisotropy": float(stretch[0] / stretch[-1]),
         "template_outside_view": outside,
-        "brain_at_edge_cm2": _area_at_edge_cm2(evidence.native, evidence.mask) + zeros.elsewhere_cm2,
+        "brain_at_edge_cm2": at_border_cm2 + zeros.elsewhere_cm2,
         "brain_at_removed_face_cm2": zeros.at_face_cm2,
         "signal_to_noise": signal,
         "contrast_to_noise": contrast,
