@@ -151,6 +151,9 @@ class Settings(BaseSettings):
     hl7_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="who may send them: APPLICATION@ADDRESS or APPLICATION@NETWORK/BITS, by commas; default: nobody"
     )
+    hl7_authority: str = Field(
+        "", description="assigning authority (PID-3.4) of the PatientIDs of images that name no issuer; default: any"
+    )
     hl7_tls_cert: Path | None = Field(None, description="PEM chain; with the next two, MLLP over TLS only")
     hl7_tls_key: Path | None = Field(None, description="private key of that certificate (PEM)")
     hl7_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")

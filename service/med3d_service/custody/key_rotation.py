@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.settings import Settings
+from med3d_service.storage.arrival_tables import PatientUpdateRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import KEY_BYTES, identifier_keys, load_keys, write_identifier_keys
@@ -20,7 +21,7 @@ from med3d_service.storage.tables import IdentifierRow, VerdictRow
 from med3d_service.trust.audit import Action, AuditEvent, AuditTrail, command_line
 
 ROWS_AT_ONCE = 500
-Row = TypeVar("Row", IdentifierRow, PullRow, VerdictRow)
+Row = TypeVar("Row", IdentifierRow, PatientUpdateRow, PullRow, VerdictRow)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ def _seal_all_anew(database: Database, vault: IdentifierVault) -> int:
     def seal_pull(pull: PullRow) -> None:
         pull.wanted = vault.seal(vault.unseal(pull.wanted, pull.id), pull.id)
 
+    def seal_update(told: PatientUpdateRow) -> None:
+        told.told = vault.seal(vault.unseal(told.told, told.id), told.id)
+
     def seal_verdict(verdict: VerdictRow) -> None:
         verdict.why = vault.seal(vault.unseal(verdict.why, verdict.id), verdict.id)
 
@@ -69,6 +73,7 @@ def _seal_all_anew(database: Database, vault: IdentifierVault) -> int:
         _seal_anew(database, IdentifierRow, IdentifierRow.id, vault.renew)
         + _seal_anew(database, PullRow, PullRow.seq, seal_pull)
         + _seal_anew(database, VerdictRow, VerdictRow.seq, seal_verdict)
+        + _seal_anew(database, PatientUpdateRow, PatientUpdateRow.seq, seal_update)
     )
 
 

@@ -9,7 +9,8 @@ from med3d_service.network.hl7.server import Apply, Hl7Server
 from med3d_service.processes.composition import Essentials
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
-from med3d_service.studies.patient_updates import PatientUpdate, update_patients
+from med3d_service.studies.patient_corrections import PatientUpdate
+from med3d_service.studies.patient_updates import Corrector
 from med3d_service.trust.audit import Actor
 from med3d_service.trust.audit.life import audited_life
 
@@ -38,6 +39,7 @@ def corrector(parts: Essentials) -> Apply:
     def apply(updates: Sequence[PatientUpdate], sender: str, address: str) -> int:
         with parts.database.write() as session:
             actor = Actor("peer", sender, address=address)
-            return update_patients(session, parts.vault, parts.trail, parts.settings.site, updates, actor)
+            settings, authority = parts.settings, parts.settings.hl7_authority
+            return Corrector(session, parts.vault, parts.trail, settings.site, authority, actor).apply(updates)
 
     return apply

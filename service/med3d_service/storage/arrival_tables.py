@@ -1,6 +1,6 @@
 """The tables of studies that arrive instance by instance, until they are stable. Times as in storage.tables."""
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from med3d_service.storage.tables import DIGEST, ID, STATUS, Base
@@ -17,6 +17,7 @@ class ArrivalRow(Base):
         UniqueConstraint("site", "study_index"),
         Index("ix_arrivals_status_last", "status", "last_at"),
         Index("ix_arrivals_last", "last_at", "id"),
+        Index("ix_arrivals_patient", "site", "patient_index"),
     )
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     site: Mapped[str] = mapped_column(String(64))
@@ -70,6 +71,23 @@ class RetiredIdentityRow(Base):
     identity_index: Mapped[str] = mapped_column(DIGEST, primary_key=True)
     retired_at: Mapped[float]
     corrected_by: Mapped[str] = mapped_column(String(100))  # AE title or peer; it alone may take its correction back
+
+
+class PatientUpdateRow(Base):
+    """What a message said of the patient of a study, or of one that arrives; images that are read later do not know.
+
+    told: sealed. patient_index, becomes_index: of the PatientID that was meant, and of the one that it became.
+    """
+
+    __tablename__ = "patient_updates"
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(ID, unique=True)
+    study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id"), index=True)
+    arrival_id: Mapped[str | None] = mapped_column(ForeignKey("arrivals.id"), index=True)
+    patient_index: Mapped[str] = mapped_column(DIGEST)
+    becomes_index: Mapped[str] = mapped_column(DIGEST)
+    told: Mapped[bytes] = mapped_column(LargeBinary)
+    told_at: Mapped[float]
 
 
 class AppraisalRow(Base):

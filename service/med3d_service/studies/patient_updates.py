@@ -6,10 +6,10 @@ with UIDs of their own; where birth date or sex changed, its numbers are made an
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.ages import read_age, storable_age
@@ -17,111 +17,106 @@ from med3d_service.runs.reissuing import reissue
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.studies.patient_corrections import BIRTH_DATE, ID, ISSUER, KINDS, KnownAs, PatientUpdate
+from med3d_service.studies.remembered_updates import Meant, remember
 from med3d_service.studies.working_copy.messages import PATIENTS, STUDY_ATTRIBUTES
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 
 log = structlog.get_logger()
-_KINDS = ("patient_id", "issuer_of_patient_id", "patient_name", "birth_date")
 
 
 @dataclass(frozen=True)
-class KnownAs:
-    """An identifier of a patient, and who assigned it (empty where that is not said)."""
+class Corrector:
+    """Who corrects, and by what; within one transaction. authority: of images that name no issuer, empty for any."""
 
-    patient_id: str = field(repr=False)
-    authority: str = ""
+    session: Session
+    vault: IdentifierVault
+    trail: AuditTrail
+    site: str
+    authority: str
+    actor: Actor
 
+    def apply(self, updates: Sequence[PatientUpdate]) -> int:
+        """Correct all studies that are meant; how many were not as the updates say. Raises UpdateRefusedError."""
+        corrected = 0
+        for one in updates:
+            self._remember_for_unread(one)
+            for study, known in self._meant(one):
+                corrected += self._update_study(study, one, known)
+        return corrected
 
-@dataclass(frozen=True)
-class PatientUpdate:
-    """One patient's correction. None leaves as it is; empty text takes away.
+    def _meant(self, told: PatientUpdate) -> list[tuple[StudyRow, KnownAs]]:
+        """The studies of one patient each that have one of the identifiers."""
+        found: dict[str, tuple[StudyRow, KnownAs]] = {}
+        for sought in told.sought:
+            ids = self.session.scalars(self.vault.find(ID, sought.patient_id)).all()
+            of_site = select(StudyRow).where(
+                StudyRow.id.in_(ids), StudyRow.site == self.site, StudyRow.corrected_by.is_(None)
+            )
+            for study in self.session.scalars(of_site.order_by(StudyRow.seq).with_for_update()):
+                issuer = self.vault.read(self.session, study.id, ISSUER) or self.authority
+                known = told.means(sought.patient_id, issuer)
+                if known is None or self.vault.read(self.session, study.id, PATIENTS) is not None:
+                    continue
+                if not issuer:
+                    told.require_one_authority()
+                found.setdefault(study.id, (study, known))
+        return list(found.values())
 
-    sought: whose studies are meant. becomes: the identifiers that are theirs from now on; none: those that they have.
-    """
+    def _remember_for_unread(self, told: PatientUpdate) -> None:
+        """Keep the update for images that arrive, and that nobody has read yet: whose they are is known by index."""
+        for sought in told.sought:
+            index = self.vault.blind_index(ID, sought.patient_id)
+            arriving = select(ArrivalRow).where(ArrivalRow.site == self.site, ArrivalRow.patient_index == index)
+            for arrival in self.session.scalars(arriving.with_for_update()).all():
+                if not self._is_read(arrival):
+                    if not self.authority:
+                        told.require_one_authority()
+                    new = told.becomes_of(KnownAs(sought.patient_id, sought.authority or self.authority)) or sought
+                    meant = Meant(None, arrival.id)
+                    remember(self.session, self.vault, told, meant, sought.patient_id, new.patient_id)
+                    if new.patient_id != sought.patient_id:
+                        _readdress(self.session, self.vault, [arrival], new.patient_id)
 
-    sought: tuple[KnownAs, ...]
-    becomes: tuple[KnownAs, ...]
-    name: str | None = field(repr=False)
-    birth_date: str | None = field(repr=False)
-    sex: str | None
+    def _is_read(self, arrival: ArrivalRow) -> bool:
+        """Whether a courier has read whose the images are; of one that is at it, the rows are waited for."""
+        ids = [one for one in (arrival.study_id, arrival.late_study_id) if one is not None]
+        self.session.scalars(select(StudyRow.seq).where(StudyRow.id.in_(ids)).with_for_update()).all()
+        return bool(ids) and len(self.vault.read_all(self.session, ids, ID)) == len(ids)
 
+    def _update_study(self, study: StudyRow, told: PatientUpdate, known: KnownAs) -> bool:
+        session, vault = self.session, self.vault
+        before = {kind: vault.read(session, study.id, kind) or "" for kind in KINDS}
+        new = told.changes(known, before)
+        other_sex = told.sex is not None and (told.sex or None) != study.found_sex
+        if not new and not other_sex:
+            return False
+        vault.retire(session, study.id, new.keys())
+        for kind, text in new.items():
+            if text:
+                vault.keep(session, study.id, kind, text)
+        if other_sex:
+            study.found_sex = told.sex or None
+        if BIRTH_DATE in new:
+            _set_age(session, vault, study, new[BIRTH_DATE])
+        self._remember_for(study, told, before[ID], new.get(ID, before[ID]))
+        runs = _reissue_runs(session, study, measured_otherwise=BIRTH_DATE in new or other_sex)
+        changed = ",".join(sorted([*new, *(["sex"] if other_sex else [])]))
+        detail: dict[str, str | int] = {"change": "identity_corrected", "attributes": changed, "runs": runs}
+        event = AuditEvent(self.actor, Action.CHANGE, object_kind="study", object_id=study.id, detail=detail)
+        self.trail.append(session, event)
+        log.info("identity_corrected", study_id=study.id, attributes=changed, runs=runs)
+        return True
 
-def update_patients(
-    session: Session,
-    vault: IdentifierVault,
-    trail: AuditTrail,
-    site: str,
-    updates: Sequence[PatientUpdate],
-    actor: Actor,
-) -> int:
-    """Correct all studies that are meant; how many were not as the updates say."""
-    corrected = 0
-    for one in updates:
-        for study, known in _meant(session, vault, site, one.sought):
-            corrected += _update_study(session, vault, trail, study, _Change(one, known), actor)
-    return corrected
-
-
-@dataclass(frozen=True)
-class _Change:
-    update: PatientUpdate
-    known: KnownAs
-
-    @property
-    def identifiers(self) -> dict[str, str]:
-        """What the identifiers become, as far as the update says."""
-        told = {"patient_name": self.update.name, "birth_date": self.update.birth_date}
-        found = {kind: text for kind, text in told.items() if text is not None}
-        if self.update.becomes:
-            same = [one for one in self.update.becomes if one.authority == self.known.authority]
-            new = (same or list(self.update.becomes))[0]
-            found |= {"patient_id": new.patient_id}
-            if self.known.authority or new.authority:
-                found |= {"issuer_of_patient_id": new.authority}
-        return found
-
-
-def _meant(
-    session: Session, vault: IdentifierVault, site: str, sought: Sequence[KnownAs]
-) -> list[tuple[StudyRow, KnownAs]]:
-    """The studies of one patient each that have one of these identifiers, from the same authority where both say it."""
-    found: dict[str, tuple[StudyRow, KnownAs]] = {}
-    for known in sought:
-        ids = session.scalars(vault.find("patient_id", known.patient_id)).all()
-        of_site = select(StudyRow).where(StudyRow.id.in_(ids), StudyRow.site == site, StudyRow.corrected_by.is_(None))
-        for study in session.scalars(of_site.order_by(StudyRow.seq)):
-            issuer = vault.read(session, study.id, "issuer_of_patient_id") or ""
-            several = vault.read(session, study.id, PATIENTS) is not None
-            if not several and (not issuer or not known.authority or issuer == known.authority):
-                found.setdefault(study.id, (study, KnownAs(known.patient_id, issuer)))
-    return list(found.values())
-
-
-def _update_study(
-    session: Session, vault: IdentifierVault, trail: AuditTrail, study: StudyRow, change: _Change, actor: Actor
-) -> bool:
-    before = {kind: vault.read(session, study.id, kind) or "" for kind in _KINDS}
-    new = {kind: text for kind, text in change.identifiers.items() if text != before[kind]}
-    sex = change.update.sex
-    other_sex = sex is not None and (sex or None) != study.found_sex
-    if not new and not other_sex:
-        return False
-    vault.retire(session, study.id, new.keys())
-    for kind, text in new.items():
-        if text:
-            vault.keep(session, study.id, kind, text)
-    if other_sex:
-        study.found_sex = sex or None
-    if "birth_date" in new:
-        _set_age(session, vault, study, new["birth_date"])
-    if "patient_id" in new:
-        _readdress_arrival(session, vault, study, new["patient_id"])
-    runs = _reissue_runs(session, study, measured_otherwise="birth_date" in new or other_sex)
-    changed = ",".join(sorted([*new, *(["sex"] if other_sex else [])]))
-    detail: dict[str, str | int] = {"change": "identity_corrected", "attributes": changed, "runs": runs}
-    trail.append(session, AuditEvent(actor, Action.CHANGE, object_kind="study", object_id=study.id, detail=detail))
-    log.info("identity_corrected", study_id=study.id, attributes=changed, runs=runs)
-    return True
+    def _remember_for(self, study: StudyRow, told: PatientUpdate, before: str, after: str) -> None:
+        """Keep the update for what is read of the study later, and let what still arrives of it come under its id."""
+        of_it = or_(ArrivalRow.study_id == study.id, ArrivalRow.late_study_id == study.id)
+        arrivals = self.session.scalars(select(ArrivalRow).where(of_it)).all()
+        meant = [Meant(study.id, one.id) for one in arrivals] or [Meant(study.id, None)]
+        for one in meant:
+            remember(self.session, self.vault, told, one, before, after)
+        if after != before:
+            _readdress(self.session, self.vault, arrivals, after)
 
 
 def _set_age(session: Session, vault: IdentifierVault, study: StudyRow, birth_date: str) -> None:
@@ -138,10 +133,10 @@ def _set_age(session: Session, vault: IdentifierVault, study: StudyRow, birth_da
         vault.keep(session, study.id, STUDY_ATTRIBUTES, json.dumps(kept))
 
 
-def _readdress_arrival(session: Session, vault: IdentifierVault, study: StudyRow, patient_id: str) -> None:
+def _readdress(session: Session, vault: IdentifierVault, arrivals: Sequence[ArrivalRow], patient_id: str) -> None:
     """What still arrives of the study comes under the new id."""
-    index = vault.blind_index("patient_id", patient_id)
-    for arrival in session.scalars(select(ArrivalRow).where(ArrivalRow.study_id == study.id)).all():
+    index = vault.blind_index(ID, patient_id)
+    for arrival in arrivals:
         arrival.patient_index = index
         session.execute(
             update(ArrivedInstanceRow)

@@ -1,5 +1,6 @@
 """A courier without its process."""
 
+from med3d_service.studies.working_copy.child import copy_study
 from med3d_service.studies.working_copy.courier import Courier
 from med3d_service.trust.audit import AuditTrail
 
@@ -16,3 +17,16 @@ def courier_of(service, sandbox):
         service.broker,
         sandbox,
     )
+
+
+class SandboxInProcess:
+    """Does the child's work here: for tests of what comes of its report, and not of the child."""
+
+    def run(self, job, _check):
+        return copy_study(job)
+
+    def prepare(self):
+        pass
+
+    def close(self):
+        pass

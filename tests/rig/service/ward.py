@@ -1,5 +1,8 @@
 """A PACS' side of the service without processes: what it sends is settled at once and copied by a real courier."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from sqlalchemy import select
 
 from med3d_service.runs import transitions
@@ -10,20 +13,27 @@ from rig.service.couriers import courier_of
 from rig.service.parts import LEASES, completed, preprocessed, worker
 
 
+@dataclass
 class Ward(Intake):
     """Arrivals that are settled at once, with a real courier."""
 
+    sandbox: Any = None
+
     def __post_init__(self):
         super().__post_init__()
-        self.courier = courier_of(self, sandbox_of(self.settings))
+        self.courier = courier_of(self, self.sandbox or sandbox_of(self.settings))
 
     def send(self, *datasets, source=SOURCE):
         """What a PACS sends in one go, until its study has its run and the courier is done with it."""
         outcomes = self.take(*datasets, source=source)
         self.arrivals.mark_complete("default", datasets[0].StudyInstanceUID)
+        self.copy()
+        return outcomes
+
+    def copy(self):
+        """Let the courier do all that waits."""
         while self.courier.copy_next():
             pass
-        return outcomes
 
     def runs(self):
         """(status, code, is superseded, instances of its study) of each run, oldest first."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 START, END = b"\x0b", b"\x1c\r"
+BETWEEN = b"\r\n"
 PIECE_BYTES = 16 * 1024
 
 
@@ -22,10 +23,16 @@ class Frames:
         self._longest_bytes, self._whole_s, self._clock = longest_bytes, whole_s, clock
         self._held = bytearray()
 
-    def receive(self, idle_s: float) -> bytes | None:
-        """The next message; None where the peer has closed, or has said nothing for ``idle_s``. Raises FrameError."""
-        if not self._held and not self._more(idle_s):
-            return None
+    def receive(self, idle_s: float, begun: Callable[[], None] = lambda: None) -> bytes | None:
+        """The next message; None where the peer has closed, or has said nothing for ``idle_s``. Raises FrameError.
+
+        begun: told that something of it has come. Newlines between frames, which some senders write, are nothing.
+        """
+        while not (held := self._held.lstrip(BETWEEN)):
+            if not self._more(idle_s):
+                return None
+        self._held = held
+        begun()
         until_s = self._clock() + self._whole_s
         while (end := self._held.find(END)) < 0:
             if self._held[:1] != START:

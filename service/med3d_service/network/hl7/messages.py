@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from hl7apy.core import Segment
 from hl7apy.exceptions import HL7apyException
 from hl7apy.parser import parse_segments
 
-from med3d_service.studies.patient_updates import KnownAs, PatientUpdate
+from med3d_service.studies.patient_corrections import KnownAs, PatientUpdate
 
 UPDATE, MERGE, OTHER_ID = "A08", "A40", "A47"
 EVENTS = frozenset({UPDATE, MERGE, OTHER_ID})
@@ -29,11 +30,17 @@ ENCODINGS = {
 }
 """MSH-18 (table 0211)."""
 NULL = '""'
+LONGEST = 64
+"""Characters of a PatientID, and of one group of a name, in a DICOM object."""
+_OR_NONE = ", or holds none that DICOM can write: 64 characters without a backslash"
 _SEPARATORS = re.compile(r"MSH([^A-Za-z0-9\r\n\s])([^A-Za-z0-9\r\n\s]{4,5})\1")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_WRITINGS = {"I": 1, "P": 2}
+"""Where a writing of a name (XPN-8, table 0465) stands in DICOM; all others are alphabetic."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 ACCEPTED, ERROR, REJECTED = "AA", "AE", "AR"
-SEQUENCE, MISSING, DATA_TYPE, TYPE_UNKNOWN, EVENT_UNKNOWN, INTERNAL = "100", "101", "102", "200", "201", "207"
+SEQUENCE, MISSING, DATA_TYPE, TYPE_UNKNOWN, EVENT_UNKNOWN = "100", "101", "102", "200", "201"
+KEY_UNKNOWN, INTERNAL = "204", "207"
 """Message error conditions (table 0357)."""
 
 
@@ -65,7 +72,8 @@ class Header:
 
 def read_header(message: bytes) -> Header:
     """Read MSH. Raises MessageRefused where there is none."""
-    first = message.split(b"\r", 1)[0].decode("latin-1").strip("\n")
+    # Segments end in a carriage return by the standard, and in a newline by what some systems write.
+    first = next(iter(message.lstrip(b"\r\n").decode("latin-1").replace("\n", "\r").split("\r")))
     found = _SEPARATORS.match(first)
     if found is None:
         raise MessageRefused(REJECTED, SEQUENCE, "The message does not begin with an MSH segment.")
@@ -150,10 +158,10 @@ def _update(header: Header, group: list[Segment]) -> PatientUpdate:
     reader = _Reader(header)
     ids = reader.ids(pid, "pid_3")
     if not ids:
-        raise MessageRefused(ERROR, MISSING, "PID-3, the patient's identifiers, is missing.")
+        raise MessageRefused(ERROR, MISSING, f"PID-3, the patient's identifiers, is missing{_OR_NONE}.")
     prior = tuple(known for one in merged for known in reader.ids(one, "mrg_1"))
     if header.event != UPDATE and not prior:
-        raise MessageRefused(ERROR, MISSING, "MRG-1, the prior identifiers, is missing.")
+        raise MessageRefused(ERROR, MISSING, f"MRG-1, the prior identifiers, is missing{_OR_NONE}.")
     return PatientUpdate(
         sought=ids if header.event == UPDATE else prior,
         becomes=() if header.event == UPDATE else ids,
@@ -172,23 +180,45 @@ class _Reader:
     def ids(self, segment: Segment, field: str) -> tuple[KnownAs, ...]:
         found = (self._components(one.to_er7()) for one in getattr(segment, field))
         known = (KnownAs(parts[0].strip(), self._namespace(parts)) for parts in found)
-        return tuple(one for one in known if one.patient_id not in {"", NULL})
+        return tuple(one for one in known if one.patient_id not in {"", NULL} and _is_writable(one.patient_id))
 
     def name(self, pid: Segment) -> str | None:
+        """The name as DICOM writes it, in up to three writings (XPN-8; PS3.5 6.2.1): alphabetic=ideographic=phonetic.
+
+        Of each writing the first repetition counts. Raises MessageRefused.
+        """
+        told = [str(one.to_er7()).strip() for one in pid.pid_5]
+        if not any(told):
+            return None
+        groups = ["", "", ""]
+        for one in told:
+            parts = self._components(one)
+            place = _WRITINGS.get(parts[7].strip().upper(), 0) if len(parts) > 7 else 0
+            groups[place] = groups[place] or ("" if one == NULL else self._group(parts))
+        if any(len(group) > LONGEST for group in groups):
+            raise MessageRefused(ERROR, DATA_TYPE, "PID-5 is longer than a name in DICOM: 64 characters.")
+        return "=".join(groups).rstrip("=")
+
+    def _group(self, parts: list[str]) -> str:
         """XPN to PN: prefix and suffix change places (PS3.5 6.2, HL7 2A.89)."""
-        first = self._first(pid, "pid_5")
-        if first in {"", NULL}:
-            return None if not first else ""
-        family, given, middle, suffix, prefix = (self._components(first) + [""] * 5)[:5]
+        family, given, middle, suffix, prefix = (parts + [""] * 5)[:5]
         family = family.split(self._characters[3])[0]
-        parts = [_plain(part) for part in (family, given, middle, prefix, suffix)]
-        return "^".join(parts).rstrip("^")
+        return "^".join(_plain(part) for part in (family, given, middle, prefix, suffix)).rstrip("^")
 
     def date(self, pid: Segment) -> str | None:
+        """The date of birth; a year alone is none. Raises MessageRefused."""
         first = self._first(pid, "pid_7")
         if first == NULL:
             return ""
-        return first[:8] if re.fullmatch(r"[0-9]{8}.*", first) else None  # a year alone is no date of birth
+        if not re.fullmatch(r"[0-9]{8}.*", first):
+            return None
+        try:
+            born = datetime.strptime(first[:8], "%Y%m%d").replace(tzinfo=UTC)
+        except ValueError:
+            born = None
+        if born is None or born > datetime.now(UTC) + timedelta(days=1):
+            raise MessageRefused(ERROR, DATA_TYPE, "PID-7 is no date of birth: it is not in the calendar, or to come.")
+        return first[:8]
 
     def sex(self, pid: Segment) -> str | None:
         first = self._first(pid, "pid_8")
@@ -208,6 +238,11 @@ class _Reader:
         words = {"F": self._separator, "S": separator, "T": subcomponent, "R": repetition, "E": escape}
         pattern = re.compile(re.escape(escape) + "([FSTRE])" + re.escape(escape))
         return [pattern.sub(lambda found: words[found[1]], part) for part in field.split(separator)]
+
+
+def _is_writable(patient_id: str) -> bool:
+    """Whether DICOM can hold it (LO, PS3.5 6.2)."""
+    return len(patient_id) <= LONGEST and "\\" not in patient_id and _CONTROL.search(patient_id) is None
 
 
 def _plain(text: str) -> str:

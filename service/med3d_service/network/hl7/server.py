@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -14,6 +15,7 @@ from med3d_service.network.hl7.frames import FrameError, Frames
 from med3d_service.network.hl7.messages import (
     ERROR,
     INTERNAL,
+    KEY_UNKNOWN,
     REJECTED,
     Header,
     MessageRefused,
@@ -23,12 +25,16 @@ from med3d_service.network.hl7.messages import (
 from med3d_service.network.listener.admission import AllowList, Caller, plain_address
 from med3d_service.network.listener.server import ListenerError, listening_socket, server_tls
 from med3d_service.settings import Settings
-from med3d_service.studies.patient_updates import PatientUpdate
+from med3d_service.studies.patient_corrections import PatientUpdate, UpdateRefusedError
 
 log = structlog.get_logger()
 MESSAGE_S = 10.0
 """So long a message may take from its first byte to its last."""
 BACKLOG = 16
+LONGEST_NAME = 227
+"""Of a sending application (HD, HL7 2A.33)."""
+GIVES_WAY_S = 5.0
+"""A connection on which nothing came for so long ends where another one wants its place."""
 STOP_S = 1.0
 
 Apply = Callable[[Sequence[PatientUpdate], str, str], int]
@@ -38,21 +44,29 @@ Apply = Callable[[Sequence[PatientUpdate], str, str], int]
 class Hl7Server:
     """A listening socket and its connections."""
 
-    def __init__(self, settings: Settings, apply: Apply) -> None:
+    def __init__(self, settings: Settings, apply: Apply, *, gives_way_s: float = GIVES_WAY_S) -> None:
+        self.gives_way_s = gives_way_s
         if settings.hl7_port is None:
             raise ListenerError("hl7_port is not set: no ADT messages are taken")
         self._settings, self._apply = settings, apply
-        self._allowed = AllowList([Caller.parse(text) for text in settings.hl7_allowed])
+        self._allowed = AllowList([Caller.parse(text, LONGEST_NAME) for text in settings.hl7_allowed])
         self._tls = server_tls("hl7_tls", settings.hl7_tls_cert, settings.hl7_tls_key, settings.hl7_tls_client_ca)
         self._socket = listening_socket(settings.hl7_host, settings.hl7_port, BACKLOG)
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, socket.socket] = {}
+        self._idle_since: dict[threading.Thread, float] = {}
         self._refused = Tally("hl7_connections_rejected")
 
     @property
     def port(self) -> int:
         """Where it listens."""
         return int(self._socket.getsockname()[1])
+
+    @property
+    def idle(self) -> int:
+        """Of how many connections nothing has come since the last answer."""
+        with self._lock:
+            return len(self._idle_since)
 
     def accept(self, timeout_s: float) -> None:
         """Take one connection, if one comes in time."""
@@ -87,7 +101,33 @@ class Hl7Server:
         if not self._allowed.admits_address(address):
             return "address_unknown"
         with self._lock:
-            return None if len(self._open) < self._settings.hl7_connections else "local_limit"
+            free = len(self._open) < self._settings.hl7_connections
+        return None if free or self._make_room() else "local_limit"
+
+    def _make_room(self) -> bool:
+        """End the connection that was idle for longest: a firewall may have cut it off, and its sender come anew."""
+        with self._lock:
+            thread = min(self._idle_since, key=lambda one: self._idle_since[one], default=None)
+            if thread is None or time.monotonic() - self._idle_since[thread] < self.gives_way_s:
+                return False
+            del self._idle_since[thread]
+            connection = self._open.pop(thread)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        return True
+
+    def _next(self, frames: Frames) -> bytes | None:
+        thread = threading.current_thread()
+        with self._lock:
+            self._idle_since[thread] = time.monotonic()
+        try:
+            return frames.receive(self._settings.hl7_idle_s, lambda: self._is_busy(thread))
+        finally:
+            self._is_busy(thread)
+
+    def _is_busy(self, thread: threading.Thread) -> None:
+        with self._lock:
+            self._idle_since.pop(thread, None)
 
     def _serve(self, connection: socket.socket, address: str) -> None:
         ended, messages = "closed", 0
@@ -95,7 +135,7 @@ class Hl7Server:
             connection.settimeout(MESSAGE_S)
             channel = connection if self._tls is None else self._secured(connection)
             frames = Frames(channel, self._settings.hl7_message_bytes, MESSAGE_S)
-            while (message := frames.receive(self._settings.hl7_idle_s)) is not None:
+            while (message := self._next(frames)) is not None:
                 messages += 1
                 frames.send(self._answer(message, address))
         except FrameError as error:
@@ -133,11 +173,14 @@ class Hl7Server:
         return acknowledge(header)
 
     def _take(self, header: Header, message: bytes, address: str) -> int:
-        if not self._allowed.admits(header.sender, address):
+        names = header.sender, header.sender.split(header.encoding_characters[0])[0]  # MSH-3 is APPLICATION^OID^ISO
+        if not any(self._allowed.admits(name, address) for name in names):
             raise MessageRefused(REJECTED, INTERNAL, "This sending application is not on the list of allowed senders.")
         updates = read_updates(header, message)
         try:
             return self._apply(updates, header.sender, address)
+        except UpdateRefusedError as error:
+            raise MessageRefused(ERROR, KEY_UNKNOWN, str(error)) from error
         except Exception as error:
             log.exception("hl7_message_not_applied")  # the edge: the sender keeps it and sends it again
             raise MessageRefused(ERROR, INTERNAL, "Something broke here. Send the message again.") from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+LONGEST_AE_TITLE = 16
 IPV4_BITS_BEFORE = 96
 """Bits of an IPv4-mapped address (RFC 4291) before those of the IPv4 address."""
 
@@ -28,11 +29,13 @@ class Caller:
     network: IPv4Network | IPv6Network
 
     @classmethod
-    def parse(cls, text: str) -> "Caller":
+    def parse(cls, text: str, longest: int = LONGEST_AE_TITLE) -> "Caller":
         """Read ``AE_TITLE@ADDRESS`` or ``AE_TITLE@NETWORK/BITS``. Raises InvalidCallerError."""
         ae_title, at, address = text.strip().rpartition("@")
-        if not at or not 1 <= len(ae_title) <= 16:
-            raise InvalidCallerError(f"{text!r} is not of the form AE_TITLE@ADDRESS or AE_TITLE@NETWORK/BITS")
+        if not at or not 1 <= len(ae_title) <= longest:
+            raise InvalidCallerError(
+                f"{text!r} is not of the form NAME@ADDRESS or NAME@NETWORK/BITS, the name of 1 to {longest} characters"
+            )
         try:
             return cls(ae_title, _as_ipv4(ip_network(address, strict=False)))
         except ValueError as error:

@@ -42,9 +42,8 @@ class _Around:
 def reports(session: Session, arrivals: Sequence[ArrivalRow], quiet_s: float) -> tuple[ArrivalReport, ...]:
     """Show arrivals, in their order."""
     rules = _rules_of(session, [one.id for one in arrivals])
-    return tuple(
-        _report(one, _standing(one, _around(session, one, quiet_s)), rules.get(one.id, ())) for one in arrivals
-    )
+    around = [_around(session, one, quiet_s) for one in arrivals]
+    return tuple(_report(one, near, rules.get(one.id, ())) for one, near in zip(arrivals, around, strict=True))
 
 
 def announced(session: Session, site_is_seen: ColumnElement[bool]) -> tuple[ArrivalReport, ...]:
@@ -82,7 +81,7 @@ def turned_away(session: Session, limit: int) -> tuple[TurnedAway, ...]:
 
 
 def _around(session: Session, arrival: ArrivalRow, quiet_s: float) -> _Around:
-    run = None if arrival.run_id is None else session.scalars(select(RunRow).where(RunRow.id == arrival.run_id)).first()
+    run = _current_run(session, arrival.run_id)
     copy = select(StudyRow.working_status).where(StudyRow.id == arrival.study_id)
     status = None if arrival.study_id is None else session.scalars(copy).first()
     pull = session.scalars(
@@ -91,6 +90,16 @@ def _around(session: Session, arrival: ArrivalRow, quiet_s: float) -> _Around:
         .order_by(PullRow.seq.desc())
     ).first()
     return _Around(run, None if status is None else CopyStatus(status), pull, quiet_s)
+
+
+def _current_run(session: Session, run_id: str | None) -> RunRow | None:
+    """The run that stands for the one that an arrival got: it was requeued since, or its patient was corrected."""
+    run, seen = None, set[str]()
+    while run_id is not None and run_id not in seen:
+        seen.add(run_id)
+        found = session.scalars(select(RunRow).where(RunRow.id == run_id)).first()
+        run, run_id = (run, None) if found is None else (found, found.superseded_by)
+    return run
 
 
 def _standing(arrival: ArrivalRow, around: _Around) -> _Standing:
@@ -156,7 +165,8 @@ def _rules_of(session: Session, arrival_ids: Sequence[str]) -> Mapping[str, tupl
     return {one: tuple(sorted(rules, key=lambda rule: rule.rule or "~")) for one, rules in found.items()}
 
 
-def _report(arrival: ArrivalRow, standing: _Standing, rules: tuple[MatchedRule, ...]) -> ArrivalReport:
+def _report(arrival: ArrivalRow, around: _Around, rules: tuple[MatchedRule, ...]) -> ArrivalReport:
+    standing = _standing(arrival, around)
     ae_title, _, address = arrival.sender.rpartition("@")
     return ArrivalReport(
         arrival_id=arrival.id,
@@ -174,7 +184,7 @@ def _report(arrival: ArrivalRow, standing: _Standing, rules: tuple[MatchedRule, 
         expected=arrival.expected,
         rules=rules,
         study_id=arrival.study_id,
-        run_id=arrival.run_id,
+        run_id=None if around.run is None else around.run.id,
     )
 
 

@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, select, text
@@ -154,6 +154,7 @@ class _Study:
 
     def judge(self, connection: Connection, entry: Entry, now: float) -> Recorded:
         """Say what comes of an entry, and note its row where it is new."""
+        entry = self._readdressed(connection, entry)
         known = self._known(connection, entry)
         if any(one.digest == entry.digest for one in known):
             if self._fault is not None:
@@ -177,6 +178,17 @@ class _Study:
         row = {name: getattr(entry, name) for name in _OF_THE_ENTRY}
         self.rows.append(row | {"arrival_id": self._id, "arrived_at": now})
         return Recorded(Finding.NEW, self._id, fault)
+
+    def _readdressed(self, connection: Connection, entry: Entry) -> Entry:
+        """Late images under an id that a message has merged into another are of the patient who has that one now."""
+        index, seen = entry.patient_index, set[str | None]()
+        if index == self._patient_index:
+            return entry
+        while index not in {None, self._patient_index, *seen} and self._patient_index is not None:
+            seen.add(index)
+            asked = {"arrival_id": self._id, "patient_index": index}
+            index = connection.execute(_FIND_MERGED, asked).scalar()
+        return entry if index is None or index in seen or entry.corrects else replace(entry, patient_index=index)
 
     def _named(self, digest: str) -> dict[str, Any]:
         return {"arrival_id": self._id, "digest": digest}
@@ -272,6 +284,10 @@ _SEE_INSTANCE = text(
 _REPLACE_INSTANCE = text("DELETE FROM arrived_instances WHERE arrival_id = :arrival_id AND digest = :digest")
 _FIND_RETIRED = text(
     "SELECT corrected_by FROM retired_identities WHERE arrival_id = :arrival_id AND identity_index = :identity_index"
+)
+_FIND_MERGED = text(
+    "SELECT becomes_index FROM patient_updates WHERE arrival_id = :arrival_id AND patient_index = :patient_index "
+    "ORDER BY seq DESC LIMIT 1"
 )
 _REVIVE_IDENTITY = text(
     "DELETE FROM retired_identities WHERE arrival_id = :arrival_id AND identity_index = :identity_index"

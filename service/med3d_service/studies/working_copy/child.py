@@ -110,6 +110,7 @@ class _Copier:
         self._unreadable = 0
         self._identity: Identity | None = None
         self._identities: set[Identity] = set()
+        self._same_patients = [{one.casefold() for one in pair} for pair in job.same_patients]
 
     def copy_dicom(self, data: bytes, tar: tarfile.TarFile) -> None:
         try:
@@ -143,7 +144,7 @@ class _Copier:
         if not self._copied:
             finding = Finding.UNREADABLE_FILE if self._unreadable else Finding.NO_IMAGES
             return Report(finding=finding, skipped=skipped)
-        if _are_several(self._identities):
+        if _are_several(self._identities, self._same_patients):
             named = {"patients": _named(self._identities), **self._identifying()}
             return Report(finding=Finding.SEVERAL_PATIENTS, skipped=skipped, **named)
         return Report(
@@ -201,16 +202,25 @@ def _agreed_sex(identities: Iterable[Identity]) -> str:
     return told.pop() if len(told) == 1 else ""
 
 
-def _are_several(identities: set[Identity]) -> bool:
+def _are_several(identities: set[Identity], same_patients: Iterable[set[str]]) -> bool:
     """Tell whether images are of more than one patient, as `med3d analyse` does (med3d_pipeline.study.patients).
 
     Their patient ids differ, or they are of several studies whose patients differ in sex or date of birth.
     """
-    if len({one.patient_id.casefold() for one in identities if one.patient_id}) > 1:
+    named = {one.patient_id.casefold() for one in identities if one.patient_id}
+    if named and not named <= _all_of_one(min(named), same_patients):
         return True
     sexes = {one.sex.upper() for one in identities} & {"F", "M"}
     born = {one.birth_date for one in identities if one.birth_date}
     return len({one.study_uid for one in identities}) > 1 and (len(sexes) > 1 or len(born) > 1)
+
+
+def _all_of_one(patient_id: str, same_patients: Iterable[set[str]]) -> set[str]:
+    """All ids of this patient: a message may have merged what another one had merged before."""
+    ids, pairs = {patient_id}, list(same_patients)
+    while near := [pair for pair in pairs if pair & ids and not pair <= ids]:
+        ids = ids.union(*near)
+    return ids
 
 
 def _named(identities: set[Identity]) -> tuple[NamedPatient, ...]:

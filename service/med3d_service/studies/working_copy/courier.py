@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.studies.correcting import CODE as IDENTITY_CORRECTED
 from med3d_service.studies.correcting import withdraw_double
 from med3d_service.studies.counting import in_words
+from med3d_service.studies.patient_corrections import same_patients
+from med3d_service.studies.remembered_updates import told_of
 from med3d_service.studies.working_copy.holding import Hold, OvertakenError
 from med3d_service.studies.working_copy.messages import (
     IDENTIFYING,
@@ -39,6 +41,7 @@ from med3d_service.studies.working_copy.messages import (
 )
 from med3d_service.studies.working_copy.names import working_key
 from med3d_service.studies.working_copy.sandbox import Sandbox
+from med3d_service.studies.working_copy.telling import updated
 from med3d_service.studies.working_copy.trying import SUFFIX, Try, living_tries
 from med3d_service.trust.audit import AuditTrail
 from med3d_service.trust.audit.alerts import alert
@@ -78,6 +81,7 @@ class StudyToCopy:
     uploads: tuple[UploadRow, ...]
     members: tuple[Member, ...]
     refusal: Refusal | None = None
+    same_patients: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def sandbox_of(settings: Settings) -> Sandbox:
@@ -190,7 +194,8 @@ class Courier:
                 working_claim=StudyRow.working_claim + 1,
                 working_lease_until=db_now() + self._settings.lease_s,
             )
-            return _to_copy(session, study) if taken else None
+            told = told_of(session, self._vault, study.id) if taken else []
+            return replace(_to_copy(session, study), same_patients=same_patients(told)) if taken else None
 
     def _renew(self, study: StudyToCopy, **values: Any) -> bool:
         """Keep the study in hand; False where it is not in ours any more."""
@@ -231,6 +236,7 @@ class Courier:
                 "uid_key": keys.uids.hex(),
                 "members": study.members,
                 "target": str(target),
+                "same_patients": study.same_patients,
             }
         )
 
@@ -246,6 +252,7 @@ class Courier:
     def _keep(self, study: StudyToCopy, report: Report, target: Path) -> None:
         stored = self._store.put_file(working_key(study.study_id, study.claim), target)
         with self._database.write() as session:
+            report = self._as_told(session, study, report)
             ours = self._leave(
                 session,
                 study,
@@ -268,6 +275,11 @@ class Courier:
             log.info(IDENTITY_CORRECTED, former_study_id=before, study_id=study.study_id)
         log.info("working_copy_made", study_id=study.study_id, images=report.copied, skipped=report.skipped)
 
+    def _as_told(self, session: Session, study: StudyToCopy, report: Report) -> Report:
+        """What the images say, and what messages have said since: one that comes now waits for the row."""
+        session.scalars(select(StudyRow.seq).where(StudyRow.id == study.study_id).with_for_update()).all()
+        return updated(report, told_of(session, self._vault, study.study_id), self._settings.hl7_authority)
+
     def _keep_identity(self, session: Session, study: StudyToCopy, report: Report) -> None:
         for kind in IDENTIFYING:
             if getattr(report, kind):
@@ -285,6 +297,7 @@ class Courier:
     def _refuse(self, study: StudyToCopy, report: Report) -> None:
         refusal = study.refusal or _refusal(report)
         with self._database.write() as session:
+            report = self._as_told(session, study, report)
             if not self._leave(session, study, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json")):
                 raise OvertakenError
             self._keep_identity(session, study, report)

@@ -71,13 +71,14 @@ class Container(Frozen):
 class Job(Frozen):
     """One study to copy. Keys travel through the pipe alone, and none of them opens another study's originals.
 
-    ``uid_key`` makes stand-ins for UIDs, and opens nothing.
+    ``uid_key`` makes stand-ins for UIDs, and opens nothing. ``same_patients``: PatientIDs that are one patient's.
     """
 
     containers: tuple[Container, ...]
     uid_key: SecretStr
     members: tuple[Member, ...]
     target: str
+    same_patients: tuple[tuple[str, str], ...] = Field((), repr=False)
 
     def told(self) -> str:
         """The job as JSON with its keys written out: a secret does not show itself in model_dump_json."""

@@ -14,10 +14,13 @@ from med3d_service.custody import key_rotation
 from med3d_service.custody.key_rotation import rotate_identifier_key
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.settings import Settings
+from med3d_service.storage.arrival_tables import PatientUpdateRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys, identifier_keys_file, load_keys
 from med3d_service.storage.tables import IdentifierRow
+from med3d_service.studies.patient_corrections import KnownAs, PatientUpdate
+from med3d_service.studies.remembered_updates import Meant, remember
 from rig.service.parts import add_study, migrated
 
 KIND = "patient_id"
@@ -148,6 +151,20 @@ def test_what_pulls_want_is_sealed_anew_too(settings):
         with pytest.raises(InvalidTag):
             old.unseal(pull.wanted, "pull-1")
         assert session.scalars(select(IdentifierRow)).first() is None
+    database.close()
+
+
+def test_what_messages_told_of_patients_is_sealed_anew_too(settings):
+    database, old = Database(settings.database), IdentifierVault(load_keys(settings))
+    told = PatientUpdate((KnownAs("P-1"),), (), "Roe^Rita", None, None)
+    with database.write() as session:
+        remember(session, old, told, Meant(None, None), "P-1", "P-1")
+    rotate_identifier_key(settings)
+    with database.read() as session:
+        row = session.scalars(select(PatientUpdateRow)).one()
+        assert PatientUpdate.read(IdentifierVault(load_keys(settings)).unseal(row.told, row.id)) == told
+        with pytest.raises(InvalidTag):
+            old.unseal(row.told, row.id)
     database.close()
 
 

@@ -1,5 +1,6 @@
 """ADT messages over MLLP: taken from allowed senders, within bounds, acknowledged by the standard, applied at once."""
 
+import contextlib
 import socket
 import threading
 
@@ -9,14 +10,19 @@ from sqlalchemy import select
 
 from med3d_service.network.hl7.messages import MessageRefused, read_header, read_updates
 from med3d_service.network.hl7.server import Hl7Server
+from med3d_service.network.pulls.arriving import reports
 from med3d_service.processes.hl7 import corrector
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.settings import Settings
-from med3d_service.storage.tables import RunRow
-from med3d_service.studies.patient_updates import KnownAs
+from med3d_service.storage.arrival_tables import ArrivalRow
+from med3d_service.storage.copy_states import ANY, CopyStatus, move_copy
+from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.studies.patient_corrections import KnownAs, merged_name
 from med3d_service.trust.audit.tables import AuditRow
+from rig.processes.waiting import wait_until
 from rig.service.arriving import slices
+from rig.service.couriers import SandboxInProcess
 from rig.service.ward import Ward
 
 JANE = {"PatientID": "P-1", "PatientName": "Doe^Jane", "PatientBirthDate": "19700102", "PatientSex": "F"}
@@ -62,6 +68,11 @@ def test_a_merge_names_who_stays_and_who_goes_and_may_hold_several_patients():
         (adt("A08", "PID|1||P-1||Ä", character_set="ASCII"), "AE", "102"),
         (adt("A08", "PID|1||P-1", character_set="GB 18030-2000"), "AE", "102"),
         (adt("A08", "PID|1||P-1", control_id=""), "AE", "101"),
+        (adt("A08", "PID|1||P-1||||19700231"), "AE", "102"),
+        (adt("A08", "PID|1||P-1||||29700101"), "AE", "102"),
+        (adt("A08", f"PID|1||P-1||{'N' * 65}"), "AE", "102"),
+        (adt("A40", "PID|1||12\\E\\34", "MRG|P-1"), "AE", "101"),
+        (adt("A40", f"PID|1||{'1' * 65}", "MRG|P-1"), "AE", "101"),
     ],
 )
 def test_what_cannot_be_taken_is_said_by_table_0357_and_quotes_nobody(message, acknowledgment, condition):
@@ -71,9 +82,25 @@ def test_what_cannot_be_taken_is_said_by_table_0357_and_quotes_nobody(message, a
     assert "P-1" not in refused.value.sentence
 
 
+def test_segments_may_end_in_newlines():
+    message = A08.replace(b"||||||UNICODE UTF-8", b"").replace("Müller^Änne".encode(), b"A^B").replace(b"\r", b"\n")
+    (update,) = read_updates(read_header(message), message)
+    assert (update.name, update.birth_date) == ("A^B^^Dr.", "19610203")
+
+
+def test_a_name_in_several_writings_is_one_name_and_what_is_not_told_stays():
+    name = "PID|1||P-1||山田^太郎^^^^^L^I~Yamada^Tarou^^^^^L^A~^^^^^^L^P"
+    (update,) = read_updates(read_header(message := adt("A08", name)), message)
+    assert update.name == "Yamada^Tarou=山田^太郎"
+    stored = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    assert merged_name(stored, "Yamada^Tarou") is None
+    assert merged_name("Doe^Jane^^^", "Doe^Jane") is None
+    assert merged_name(stored, "Yamada^Jirou") == "Yamada^Jirou"
+
+
 @pytest.fixture
 def ward(tmp_path):
-    made = Ward(tmp_path)
+    made = Ward(tmp_path, sandbox=SandboxInProcess())
     yield made
     made.close()
 
@@ -87,7 +114,7 @@ class Sender:
         self._connection = socket.create_connection(("127.0.0.1", self._server.port), 10)
         self._server.accept(10)
 
-    def say(self, message, frame=b"\x0b%b\x1c\r"):
+    def say(self, message, frame=b"\x0b%b\x1c\r", to=frozenset({"HIS", "OTHER", ""})):
         """(code, control id, condition) of the acknowledgment; None where the connection ends."""
         self._connection.sendall(frame % message)
         said = b""
@@ -101,7 +128,7 @@ class Sender:
             said += piece
         answer = parse_message(said[1:-2].decode("latin-1"), find_groups=False)
         condition = [one.err_3.to_er7() for one in answer.children if one.name == "ERR"]
-        assert answer.msh.msh_5.to_er7() in {"HIS", "OTHER", ""}
+        assert to is None or answer.msh.msh_5.to_er7() in to
         return answer.msa.msa_1.to_er7(), answer.msa.msa_2.to_er7(), *condition
 
     def close(self):
@@ -148,6 +175,127 @@ def test_an_identifier_of_another_authority_is_another_patient(ward, sender):
     ward.answer()
     assert sender.say(A40) == ("AA", "M-1")
     assert len(ward.runs()) == 1
+
+
+SEVERAL = "PID|1||123-45^^^SSA^SS~P-9^^^HOSP^MR||Roe^Rita"
+
+
+def test_the_identifier_of_the_same_authority_takes_the_place_of_the_one_that_goes(ward, sender):
+    ward.send(*slices(4, **JANE))
+    assert sender.say(adt("A40", SEVERAL, "MRG|P-1^^^HOSP^MR")) == ("AA", "M-1")
+    assert (len(ward.studies_of("patient_id", "P-9")), ward.studies_of("patient_id", "123-45")) == (1, [])
+    assert sender.say(adt("A40", "PID|1||123-45^^^SSA^SS", "MRG|P-9^^^HOSP^MR")) == ("AE", "M-1", "204")
+
+
+@pytest.mark.parametrize(("authority", "answer"), [("", ("AE", "M-1", "204")), ("HOSP", ("AA", "M-1"))])
+def test_of_several_authorities_the_one_that_assigns_the_images_ids_must_be_known(tmp_path, authority, answer):
+    ward = Ward(tmp_path, {"hl7_authority": authority}, sandbox=SandboxInProcess())
+    sender = Sender(ward.settings, corrector(ward))
+    try:
+        ward.send(*slices(4, **JANE))
+        assert sender.say(adt("A08", "PID|1||X-7^^^HOSP~P-1^^^LAB||Other^Person||19330101|M")) == answer
+        assert len(ward.studies_of("patient_id", "P-1")) == 1
+        with ward.database.read() as session:
+            (study,) = session.scalars(select(StudyRow)).all()
+            assert ward.vault.read(session, study.id, "patient_name") == "Doe^Jane"
+    finally:
+        sender.close()
+        ward.close()
+
+
+RITA = ("P-9", "Roe^Rita", "19610203", "F")
+MERGED = adt("A40", "PID|1||P-9^^^HOSP||Roe^Rita||19610203|F", "MRG|P-1^^^HOSP")
+
+
+def told(ward):
+    """What is kept of each study: PatientID, name, birth date and sex."""
+    with ward.database.read() as session:
+        return [
+            (*(ward.vault.read(session, study.id, kind) for kind in ("patient_id", "patient_name", "birth_date")),
+             study.found_sex)
+            for study in session.scalars(select(StudyRow).order_by(StudyRow.seq))
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("stable", [False, True])
+def test_a_message_counts_for_images_that_nobody_has_read_yet(ward, sender, stable):
+    ward.take(*slices(4, **JANE))
+    if stable:
+        ward.arrivals.mark_complete("default", "1.2.3")
+    assert sender.say(adt("A40", "PID|1||P-5^^^HOSP", "MRG|P-1^^^HOSP")) == ("AA", "M-1")
+    assert sender.say(MERGED.replace(b"MRG|P-1", b"MRG|P-5")) == ("AA", "M-1")  # and merged once more
+    ward.send(*slices(5, **JANE)[4:])  # the scanner knows nothing of it
+    assert set(told(ward)) == {RITA}
+    assert ward.row().fault is None
+
+
+@pytest.mark.parametrize("late_id", ["P-1", "P-9"])
+def test_late_images_are_the_merged_patients_under_the_old_id_and_under_the_new(ward, sender, late_id):
+    ward.send(*slices(4, **JANE))
+    ward.answer()
+    assert sender.say(MERGED) == ("AA", "M-1")
+    ward.send(*slices(5, series="late", **JANE | {"PatientID": late_id}))
+    assert [one[:1] + one[2:] for one in told(ward)] == [RITA[:1] + RITA[2:]] * 2
+    assert ward.row().fault is None
+    with ward.database.read() as session:
+        late = session.scalars(select(StudyRow).order_by(StudyRow.seq.desc())).first()
+        assert (late.working_status, late.refusal) == ("ready", None)
+
+
+def test_a_working_copy_that_is_made_again_does_not_bring_the_old_patient_back(ward, sender):
+    ward.send(*slices(4, **JANE))
+    ward.answer()
+    assert sender.say(MERGED) == ("AA", "M-1")
+    with ward.database.write() as session:
+        (study,) = session.scalars(select(StudyRow)).all()
+        move_copy(session, study.id, ANY, CopyStatus.WAITING, working_tries=0)
+    ward.copy()
+    assert told(ward) == [RITA]
+
+
+def test_images_that_the_pacs_corrects_after_a_message_know_better(ward, sender):
+    ward.send(*slices(4, **JANE))
+    ward.answer()
+    assert sender.say(MERGED) == ("AA", "M-1")
+    ward.send(*slices(4, **JANE | {"PatientName": "Doe^Janet"}))
+    assert told(ward)[-1] == ("P-1", "Doe^Janet", "19700102", "F")
+
+
+def test_an_arrival_shows_the_run_that_is_made_anew(ward, sender):
+    ward.send(*slices(4, **JANE))
+    old = ward.answer()
+    assert sender.say(A08) == ("AA", "M-1")
+    with ward.database.read() as session:
+        (shown,) = reports(session, session.scalars(select(ArrivalRow)).all(), 60.0)
+    assert (shown.state, shown.run_id not in {None, old}) == ("in_work", True)
+
+
+def test_a_long_name_with_an_oid_is_a_sender_and_newlines_between_frames_are_nothing(ward):
+    name = "CLOVERLEAF_PRODUCTION"
+    sender = Sender(ward.settings, corrector(ward), hl7_allowed=(f"{name}@127.0.0.1",))
+    try:
+        message = adt("A08", "PID|1||P-1", sender=f"{name}^1.2.840^ISO")
+        assert sender.say(message, b"\x0b%b\x1c\r\n", to=None) == ("AA", "M-1")
+        assert sender.say(message, b"\n\x0b%b\x1c\r", to=None) == ("AA", "M-1")
+    finally:
+        sender.close()
+
+
+def test_a_connection_that_was_left_behind_makes_room(ward):
+    server = Hl7Server(
+        Settings(data_dir=ward.settings.data_dir, hl7_port=0, hl7_allowed=("HIS@127.0.0.1",), hl7_connections=1),
+        corrector(ward),
+        gives_way_s=0.0,
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.close)
+        left, came = (stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10)) for _ in range(2))
+        server.accept(10)
+        wait_until(lambda: server.idle == 1, "the first connection waits")
+        server.accept(10)
+        assert left.recv(1) == b""
+        came.sendall(b"\x0b%b\x1c\r" % A08)
+        assert came.recv(1) == b"\x0b"
 
 
 def test_strangers_garbage_and_long_messages_change_nothing(ward, sender):
