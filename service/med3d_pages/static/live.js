@@ -5,7 +5,8 @@ const everyMs = Number(document.body.dataset.refresh) * 1000;
 
 async function bringUpToDate() {
   if (document.hidden) return;
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+  const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-By-Itself": "1" }, cache: "no-store" });
+  if (answer.status === 429 || answer.status >= 500) return; // a service that starts again is back in a moment
   if (answer.redirected || !answer.ok) {
     location.reload();
     return;

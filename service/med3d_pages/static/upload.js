@@ -110,12 +110,24 @@ function next() {
   request.send(one.fields);
 }
 
+function read(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
 function taken(line, request) {
   if (request.status === 401) {
     location.reload();
     return;
   }
-  const answer = JSON.parse(request.responseText);
+  const answer = read(request.responseText);
+  if (answer === null) { // a proxy's own page
+    refused(line, say.lost);
+    return;
+  }
   if (request.status !== 200 && request.status !== 202) {
     refused(line, `${answer.detail} ${answer.remedy} (${answer.code})`);
     return;
@@ -141,7 +153,12 @@ function refused(line, why) {
 async function follow(line, runId) {
   for (;;) {
     await new Promise((done) => { setTimeout(done, FOLLOW_MS); });
-    const answer = await fetch(`/runs/${runId}`).catch(() => null);
+    const answer = await fetch(`/runs/${runId}`, { headers: { "X-By-Itself": "1" } }).catch(() => null);
+    if (answer !== null && [401, 403, 404].includes(answer.status)) { // signed out, or the study is gone
+      line.bar.remove();
+      line.state.textContent = say.kept;
+      return;
+    }
     if (answer === null || !answer.ok) continue;
     const run = await answer.json();
     if (!["completed", "refused", "failed", "cancelled"].includes(run.status)) {

@@ -200,3 +200,16 @@ def test_links_are_made_with_keys_alone(api, browser):
     token = browser.get("/ui/account").text.split('name="token" value="')[1].split('"')[0]
     answer = api.request("POST", "/sign-in-links", headers=browser._headers({"X-CSRF-Token": token}))
     assert (answer.status_code, answer.json()["code"]) == (403, "wrong_scope")
+
+
+def test_a_page_that_keeps_itself_up_to_date_keeps_no_session_open(api, browser):
+    browser.sign_in()
+    with api.service.database.read() as session:
+        now = max(row.used_at for row in session.query(SessionRow))
+    changed(api, SessionRow, used_at=now - 1800)
+    assert browser.get("/ui/today", x_by_itself="1").status_code == 200
+    with api.service.database.read() as session:
+        assert max(row.used_at for row in session.query(SessionRow)) == now - 1800
+    assert browser.get("/ui/today").status_code == 200
+    with api.service.database.read() as session:
+        assert max(row.used_at for row in session.query(SessionRow)) >= now

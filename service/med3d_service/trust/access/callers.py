@@ -8,6 +8,7 @@ from fastapi import Request, Security
 from fastapi.params import Security as SecurityMark
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from sqlalchemy.exc import OperationalError
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from med3d_service.problems import ServiceError
@@ -17,7 +18,7 @@ from med3d_service.storage.tables import ApiKeyRow
 from med3d_service.trust.access.api_keys import MARK, USE_NOTED_EVERY_S, find_key, note_use
 from med3d_service.trust.access.own_pages import require_own_page
 from med3d_service.trust.access.roles import CLINICAL, EVERY_SITE, SESSION, Caller, Grant, Role
-from med3d_service.trust.access.sessions import Sessions, cookie_of
+from med3d_service.trust.access.sessions import BY_ITSELF_HEADER, Sessions, cookie_of
 from med3d_service.trust.access.throttle import Throttle
 from med3d_service.trust.access.tokens import TokenVerifier
 
@@ -59,7 +60,7 @@ class Gate:
         cookie = None if authorization else cookie_of(scope)
         if cookie is None:
             return self.caller(credentials.strip() if scheme.lower() == "bearer" else None, address)
-        opened = self.sessions.find(cookie)
+        opened = self.sessions.find(cookie, is_use=BY_ITSELF_HEADER not in Headers(raw=scope.get("headers", [])))
         require_own_page(scope, opened.form_token)
         scope.setdefault("state", {})["form_token"] = opened.form_token
         key = opened.key

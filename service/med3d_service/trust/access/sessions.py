@@ -28,6 +28,8 @@ from med3d_service.trust.access.session_tables import SessionRow, SignInLinkRow
 log = structlog.get_logger()
 COOKIE = "med3d_session"
 TOKEN_HEADER = "x-csrf-token"  # noqa: S105 - a header's name
+BY_ITSELF_HEADER = "x-by-itself"
+"""Sent by our scripts with what nobody asked for: a page that keeps itself up to date."""
 LINK_VALID_S = 3600.0
 USE_NOTED_EVERY_S = 60.0
 
@@ -57,8 +59,11 @@ class Sessions:
         self._database = database
         self._idle_s, self._longest_s = settings.session_idle_s, settings.session_longest_s
 
-    def find(self, cookie: str) -> OpenSession:
-        """Find the session that a cookie opens. Raises ServiceError("session_over")."""
+    def find(self, cookie: str, *, is_use: bool = True) -> OpenSession:
+        """Find the session that a cookie opens. Raises ServiceError("session_over").
+
+        is_use: somebody is there. What a page asks by itself keeps no session open that nobody uses any more.
+        """
         session_id, _, secret = cookie.partition(".")
         with self._database.read() as session:
             row = session.get(SessionRow, session_id)
@@ -69,7 +74,7 @@ class Sessions:
                 raise ServiceError("session_over")
             if not is_genuine(session, row) or not is_valid(session, key, now):
                 raise ServiceError("session_over")
-        if now - row.used_at >= USE_NOTED_EVERY_S:
+        if is_use and now - row.used_at >= USE_NOTED_EVERY_S:
             self._note_use(row.id)
         return OpenSession(row.id, key, form_token_of(secret))
 
