@@ -90,11 +90,10 @@ class Comparison:
         return None if sha256 is None else _Stored(upload_id, site, sha256)
 
     def _pixel_digest(self, stored: "_Stored | None") -> str | None:
-        """Digest an original from its pixel data on; None where it cannot be found, or is not what was stored."""
+        """Digest an original's pixel data; None where it cannot be found, or is not what was stored."""
         try:
             with self._opened(stored) as file:
-                skip_to_pixels(file)
-                return hashlib.file_digest(file, "sha256").hexdigest()
+                return _digest(file, skip_to_pixels(file))
         except _NOT_TO_BE_READ:
             return None
 
@@ -120,6 +119,15 @@ class Comparison:
                 yield io.BufferedReader(reader, HEAD_BYTES)
         finally:
             fetched.unlink(missing_ok=True)
+
+
+def _digest(file: io.BufferedReader, size_bytes: int | None) -> str:
+    """Digest so much of a file, or all that is left of it."""
+    digest, left = hashlib.sha256(str(size_bytes).encode()), size_bytes
+    while piece := file.read(HEAD_BYTES if left is None else min(left, HEAD_BYTES)):
+        digest.update(piece)
+        left = None if left is None else left - len(piece)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

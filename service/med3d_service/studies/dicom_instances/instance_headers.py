@@ -6,6 +6,7 @@ parses whole files.
 
 import io
 import re
+import struct
 import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -72,6 +73,8 @@ TRANSFER_SYNTAXES = (
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LAST_TAG = 0x0020000E
 _FIRST_PIXEL_TAG = 0x7FE00008
+_LONG_VRS = frozenset({b"OB", b"OW", b"UN", b"OF", b"OD", b"OV"})
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _KEYWORDS = {
     "sop_class_uid": "SOPClassUID",
     "sop_uid": "SOPInstanceUID",
@@ -177,8 +180,11 @@ def read_headers(head: bytes) -> InstanceHeaders:
     return InstanceHeaders(**found, dataset_offset=offset)
 
 
-def skip_to_pixels(file: BinaryIO) -> None:
-    """Go to the pixel data of a DICOM file. Raises InstanceRefused, or one of MALFORMED, where it cannot be found."""
+def skip_to_pixels(file: BinaryIO) -> int | None:
+    """Go to the pixels of a DICOM file, behind tag, VR and length; their bytes, None for compressed ones.
+
+    They are the same whether the VR is written or not. Raises InstanceRefused, or one of MALFORMED, for what is none.
+    """
     head = file.read(HEAD_BYTES)
     offset, syntax = dataset_offset(head), read_file_meta(head).transfer_syntax_uid
     if offset is None or syntax in {None, DeflatedExplicitVRLittleEndian}:
@@ -186,6 +192,16 @@ def skip_to_pixels(file: BinaryIO) -> None:
     file.seek(offset)
     implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
     read_dataset(file, implicit, little, stop_when=_at_pixels, specific_tags=[])
+    element = file.read(8)
+    if not element:
+        return 0
+    order = "<" if little else ">"
+    _tag, vr, short = struct.unpack(f"{order}L2sH", element)
+    if not implicit and vr in _LONG_VRS:
+        (length,) = struct.unpack(f"{order}L", file.read(4))
+    else:
+        length = int.from_bytes(vr + struct.pack("<H", short), "little") if implicit else short
+    return None if length == _UNDEFINED_LENGTH else int(length)
 
 
 def _read(body: bytes, syntax: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import ImplicitVRLittleEndian
 from sqlalchemy import select
 
 from med3d_contract.backoff import Backoff
@@ -103,6 +104,16 @@ def test_the_answer_goes_out_anew_under_the_new_name_and_never_again_under_the_o
     for kind in (Kind.SR, Kind.PDF, Kind.EVENT):
         with pytest.raises(ReportUnavailableError, match="identity_corrected"):
             ReportLibrary(ward).content(old, kind)
+
+
+@pytest.mark.parametrize("identity", [WRONG, RIGHT])
+def test_images_in_another_encoding_are_the_same_images(ward, identity):
+    first, again = study(**WRONG), study(**identity)
+    for one in first:
+        one.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    ward.take(*first)
+    assert ward.take(*again) == ["known" if identity is WRONG else "stored"] * 4
+    assert ward.row().fault is None
 
 
 def test_what_waits_to_be_sent_under_the_old_name_is_held_and_then_dead(ward):
