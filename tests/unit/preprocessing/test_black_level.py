@@ -107,6 +107,17 @@ def test_a_background_without_numbers_may_reach_into_the_brain_a_little(reach: i
     assert caught.value.code == "not_finite"
 
 
+def test_a_background_without_numbers_may_reach_into_the_brain_over_corners() -> None:
+    head = scan()
+    brain = head.voxels > 200
+    place, voxels = np.argwhere(brain).mean(axis=0).astype(int), head.voxels.copy()
+    voxels[~brain] = np.nan
+    while brain[tuple(place)]:
+        voxels[tuple(place)] = np.nan
+        place += 1
+    require_measured(brain.astype(np.uint8), raise_to_black(changed(head, voxels)))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_inside_the_brain_is_refused(bad: float) -> None:
     head = scan()

@@ -99,9 +99,10 @@ def require_measured(brain_mask: npt.NDArray[np.uint8], black: BlackLevel) -> No
 
 
 def _reached_from_border(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return those of ``flags`` that a path of them joins to the image's border."""
+    """Return those of ``flags`` that a path of them, over corners, too, joins to the image's border."""
     padded = np.pad(flags, 1, constant_values=True).astype(np.uint8)
-    joined = sitk.ConnectedThreshold(sitk.GetImageFromArray(padded), [(0, 0, 0)], 1, 1)
+    corners = sitk.ConnectedThresholdImageFilter.FullConnectivity
+    joined = sitk.ConnectedThreshold(sitk.GetImageFromArray(padded), [(0, 0, 0)], 1, 1, 1, corners)
     reached: npt.NDArray[np.bool_] = sitk.GetArrayFromImage(joined)[1:-1, 1:-1, 1:-1] > 0
     return reached
 
