@@ -1,5 +1,7 @@
 """What a person does on the page of a run. Each form calls the API's own route, and leads back to a page."""
 
+from urllib.parse import quote
+
 from fastapi import APIRouter, BackgroundTasks, Request, Response
 from fastapi.responses import RedirectResponse
 
@@ -12,13 +14,20 @@ from med3d_service.api.routes.runs import add_verdict, requeue_run
 from med3d_service.api.routes.studies import RunRequest, run_again
 from med3d_service.problems import ServiceError
 from med3d_service.results.cases import Case, read_case
-from med3d_service.trust.access import Operator, Submitter
+from med3d_service.trust.access import Operator, Submitter, Viewer
 from med3d_service.trust.access.own_pages import TokenInForm
-from med3d_service.trust.audit.routes import RecordsItself
+from med3d_service.trust.audit.routes import RecordsItself, Unaudited
 
 router = APIRouter(include_in_schema=False)
 LONGEST_WHY, LONGEST_READER = 2000, 100
 OVERTAKEN = "changed_meanwhile"
+
+
+@router.get(f"{PREFIX}/runs/{{run_id}}/verdicts", dependencies=[Unaudited])
+def lead_back(run_id: str, caller: Viewer) -> Response:
+    """Lead who opens the address of a form that was to be mended, as after signing in again, to its page."""
+    del caller
+    return RedirectResponse(f"{PREFIX}/runs/{quote(run_id, safe='')}#verdicts", 303)
 
 
 @router.post(f"{PREFIX}/runs/{{run_id}}/verdicts", dependencies=[TokenInForm, RecordsItself])

@@ -222,5 +222,5 @@ def test_a_name_of_any_script_stands_apart_from_the_digits_beside_it(api, browse
 
 def test_the_page_of_a_problem_keeps_what_programs_need(browser):
     browser.sign_in()
-    wrong = browser.get("/ui/runs/x/verdicts")
+    wrong = browser.get("/ui/runs/x/again")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")

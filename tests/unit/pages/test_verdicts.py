@@ -162,6 +162,7 @@ def test_what_was_typed_is_not_lost_where_something_is_to_be_mended(browser, run
     again = browser.post(f"{page}/verdicts", {"verdict": "rescan", "reader": 'Dr. "A"'}, page=page).text
     assert 'value="rescan" required checked' in again
     assert 'value="Dr. &#34;A&#34;"' in again
+    assert browser.get(f"{page}/verdicts").headers["location"] == f"{page}#verdicts"
     long = browser.post(f"{page}/verdicts", {"verdict": "rejected", "why": "x" * 2001}, page=page)
     assert (long.status_code, "2000 characters" in long.text, "x" * 2001 in long.text) == (422, True, True)
 
