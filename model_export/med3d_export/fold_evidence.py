@@ -37,10 +37,11 @@ class FoldEvidence:
 
     training, test: rows. latents: (N, d) float32 of everyone by this fit's deterministic encoder. start_latents: the
     same before the first step. copies, start_copies: (C, training, d), of varied copies of the training heads;
-    test_copies: (V, T, d), of the test heads as other scanners might have shown them. quality: reconstructions of the
-    test heads from the latent; mean_head: the same of the training subjects' mean head in their place. relative_errors
-    (T,): squared error over the mean head's. residuals (T,): root mean square error inside the brain. slices (E, 2, X,
-    Z): a coronal slice of the first test heads and of their reconstructions.
+    test_copies: (V, T, d), of the test heads as other scanners might have shown them.
+    quality: reconstructions of the test heads from the latent; mean_head: the same of the training subjects' mean head
+    in their place. relative_errors (T,): squared error over the mean head's. residuals (T,): root mean square error
+    inside the brain. slices (E, 2, X, Z): a coronal slice of the first test heads and of their reconstructions.
+    code_spreads (d,): see PosteriorEncoder.
     """
 
     seed: int
@@ -53,6 +54,7 @@ class FoldEvidence:
     copies: Copies
     start_copies: Copies
     test_copies: Copies
+    code_spreads: Floats
     quality: ImageQuality
     mean_head: ImageQuality
     relative_errors: Floats
@@ -139,6 +141,7 @@ def observe_fold(
         test_copies=encode_copies(
             fitted, heads, place.augmentation, TEST_COPIES, place.seed + place.fold + OTHER_DRAWS
         ),
+        code_spreads=fitted.code_spreads(),
         quality=image_quality(found, heads, grid.mask, grid.data_range),
         mean_head=image_quality(mean, heads, grid.mask, grid.data_range),
         relative_errors=(squared.sum(axis=(1, 2, 3)) / np.square(mean - heads).sum(axis=(1, 2, 3))).astype(np.float64),

@@ -19,6 +19,8 @@ KERNELS: tuple[Kernel, ...] = ("linear", "rbf")
 
 # Per label: half widths of the tube and costs in the label's own unit, so that years and points are searched alike.
 _COSTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+LEAST_SPREAD = 1e-6
+"""A number that no training head varied in counts for nothing; dividing by nothing would make it not a number."""
 _LINEAR_COSTS = tuple(cost / 10 for cost in _COSTS)
 
 
@@ -31,19 +33,22 @@ class HeadSearch:
 
 
 class CodeScaler(StandardScaler):
-    """Standardises, then multiplies the numbers after the first ``whole_codes`` by ``local_weight``.
+    """Standardises, then multiplies each number by its spread, and those after the first ``whole_codes`` by a weight.
 
     Hundreds of numbers that each speak of one cube would drown those that speak of the whole head where a label is
-    spread over all of it, and are what counts where it is not.
+    spread over all of it, and are what counts where it is not. spreads (d,): whitened numbers all look alike; these say
+    which of them heads really differ in. None: all alike.
     """
 
-    def __init__(self, whole_codes: int = 0, local_weight: float = 1.0) -> None:
+    def __init__(self, whole_codes: int = 0, local_weight: float = 1.0, spreads: Labels | None = None) -> None:
         super().__init__()
-        self.whole_codes, self.local_weight = whole_codes, local_weight
+        self.whole_codes, self.local_weight, self.spreads = whole_codes, local_weight, spreads
 
     def fit(self, latents: Latents, values: object = None, sample_weight: object = None) -> Self:
         """Take means and deviations."""
         super().fit(latents, values, sample_weight)
+        if self.spreads is not None:
+            self.scale_ /= np.maximum(self.spreads, LEAST_SPREAD)
         if self.whole_codes:
             self.scale_[self.whole_codes :] /= self.local_weight
         return self
@@ -100,22 +105,26 @@ class LabelledLatents:
     """What a head learns from: latents (M, d), values (M,), groups (M,), which say whose row each is, weights (M,).
 
     A true head weighs 1; a varied copy less: it says that a scanner does not change an age, and should not outvote what
-    the scanner at hand shows. None: all are true heads, and no sum is weighted.
+    the scanner at hand shows. None: all are true heads, and no sum is weighted. spreads (d,): see CodeScaler.
     """
 
     latents: Latents
     values: Labels
     groups: Groups
     weights: Labels | None = None
+    spreads: Labels | None = None
 
     @classmethod
-    def of(cls, latents: Latents, copies: Latents, values: Labels, groups: Groups, copy_weight: float = 1.0) -> Self:
+    def of(
+        cls, latents: Latents, copies: Latents, values: Labels, groups: Groups, copy_weight: float = 1.0,
+        spreads: Labels | None = None,
+    ) -> Self:  # fmt: skip
         """``latents`` (N, d) and varied ``copies`` (C, N, d) of the same rows, which keep their values and groups."""
         if not len(copies):
-            return cls(latents, values, groups)
+            return cls(latents, values, groups, spreads=spreads)
         rows = np.tile(np.arange(len(values)), len(copies) + 1)
         weights = np.where(np.arange(len(rows)) < len(values), 1.0, copy_weight)
-        return cls(np.concatenate([latents, *copies]), values[rows], groups[rows], weights)
+        return cls(np.concatenate([latents, *copies]), values[rows], groups[rows], weights, spreads)
 
 
 def search_head(given: LabelledLatents, inner_folds: int, seed: int, space: HeadSpace = ANY_HEAD) -> HeadSearch:
@@ -126,7 +135,8 @@ def search_head(given: LabelledLatents, inner_folds: int, seed: int, space: Head
     the voxel baseline go through this same search.
     """
     tube = 0.01 * float(given.values.std())
-    pipeline = Pipeline([("scaler", CodeScaler(space.whole_codes)), ("svr", SVR(epsilon=tube, cache_size=100))])
+    scaler = CodeScaler(space.whole_codes, spreads=given.spreads)
+    pipeline = Pipeline([("scaler", scaler), ("svr", SVR(epsilon=tube, cache_size=100))])
     search = GridSearchCV(
         pipeline,
         space.grid(given.latents.shape[1]),

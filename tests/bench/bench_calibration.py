@@ -25,6 +25,7 @@ from med3d_worker.tensors import TensorCache
 SIZES = (20, 30)
 ERROR_AIM_YEARS, FAR_AIM = 5.3, 0.08
 CREATED = date(2026, 1, 1)
+DATASET = "ds002748"
 
 
 class Figures(NamedTuple):
@@ -43,7 +44,7 @@ def look_at(model: LoadedModel, data: Path, cache: Path | None) -> list[Calibrat
     """The usable heads of ds002748; all of its people are taken, those with a mild depression, too."""
     tensors = TensorCache(ObjectStore.make(cache.as_uri())) if cache else None
     read, heads = HeadReader(model, tensors), []
-    for listed in read_list(data / "ds002748", ["control", "depr"]).heads:
+    for listed in read_list(data / DATASET, ["control", "depr"]).heads:
         try:
             heads.append(read(listed.path, listed.age_years))
         except UnusableHead as unusable:
@@ -110,6 +111,8 @@ def main() -> None:
     if given.data is None:
         parser.error("name the folder of the sample data: --data, or MED3D_TEST_DATA")
     model = load_model(BundleSettings(), prove=False)
+    if DATASET in model.cohort.name:
+        parser.error(f"{model.reference.name} has learned from {DATASET}: set MED3D_BUNDLE to one that has not")
     heads = look_at(model, Path(given.data), given.cache)
     ages, estimates = (
         np.array([head.age_years for head in heads]),

@@ -101,7 +101,7 @@ def main():
             imported_s, cold_s = cohort_by(service, Bundle.default_path(), scans, None)
             print(f"import {imported_s:.1f} s, cold {cold_s:.1f} s", flush=True)
             _, warm_s = cohort_by(
-                service, shifted_bundle(folder / "next", 1.0), scans, f"infovae-ixi-hh@{SHIFTED_VERSION}"
+                service, shifted_bundle(folder / "next", 1.0), scans, f"infovae-two-sites@{SHIFTED_VERSION}"
             )
         finally:
             service.end()

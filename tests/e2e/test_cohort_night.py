@@ -157,10 +157,10 @@ def work_through(night, one, two, folder, dataset):
         lambda: len(night.processes.client.get("/bundles").json()["items"]) == 2, "the second bundle", PATIENCE_S
     )
     next_night = night_from(datetime.now(UTC) - timedelta(seconds=2)).model_dump(mode="json")
-    night.cohorts.change("ixi-subset", {"bundle": f"infovae-ixi-hh@{SHIFTED_VERSION}", "schedule": next_night})
+    night.cohorts.change("ixi-subset", {"bundle": f"infovae-two-sites@{SHIFTED_VERSION}", "schedule": next_night})
     again = night.wait_for(
         "ixi-subset",
-        f"infovae-ixi-hh@{SHIFTED_VERSION}",
+        f"infovae-two-sites@{SHIFTED_VERSION}",
         "the second night's end",
         lambda p: p.status == "finished",
     )

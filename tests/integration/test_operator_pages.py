@@ -38,7 +38,7 @@ from rig.processes.waiting import family, wait_until_gone
 from rig.service.api import empty_api
 
 pytestmark = pytest.mark.timeout(240)
-BUNDLE = ROOT / "model_export/bundles/infovae-ixi-hh"
+BUNDLE = ROOT / "model_export/bundles/infovae-two-sites"
 COMMANDS = [one for page in OPERATORS for one in commands(page)]
 SERVE, RESTORE = "med3d serve --data-dir DATA", "Restore"
 LOSES = "med3d restore BACKUPS --data-dir DATA --objects"

@@ -127,7 +127,7 @@ def _head(
     known = np.isfinite(values[one.training])
     own, weight = one.training[known], settings.head_copy_weight
     return search_head(
-        LabelledLatents.of(latents[own], copies[:, known], values[own], labels.subjects[own], weight),
+        LabelledLatents.of(latents[own], copies[:, known], values[own], labels.subjects[own], weight, one.code_spreads),
         settings.inner_folds, one.seed, settings.head_space,
     )  # fmt: skip
 

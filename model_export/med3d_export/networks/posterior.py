@@ -30,6 +30,10 @@ class PosteriorEncoder(Difference, ABC):
     def log_variance_of(self, views: tuple[Tensor, ...]) -> Tensor:
         """The posterior's log variance (N, latent) before it is held in LOG_VARIANCE_RANGE."""
 
+    def code_spreads(self) -> Tensor:
+        """(latent,) how much each number of the latent should count where heads are compared: 1 unless told."""
+        return torch.ones(self.latent)
+
     def start_from(self, images: Tensor, varied: Tensor) -> None:
         """Set the weights by the training heads (N, 1, X, Y, Z) and varied copies (C * N, ...) where it can."""
 

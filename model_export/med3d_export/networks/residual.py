@@ -84,6 +84,13 @@ class ResidualEncoder(PosteriorEncoder):
         """Of the linear path."""
         return iter(()) if self.linear is None else self.linear.parameters()
 
+    def code_spreads(self) -> Tensor:
+        """Codes of the whole head count by how far they spread before they were whitened."""
+        spreads = super().code_spreads()
+        if isinstance(self.linear, CodePath):
+            spreads[: len(self.linear.spreads)] = self.linear.spreads
+        return spreads
+
     def start_from(self, images: Tensor, varied: Tensor) -> None:
         """The linear path at the principal components of the training heads, and of their varied copies with codes."""
         if self.linear is not None:

@@ -109,18 +109,22 @@ def _training(config: TrainingConfig, minutes: float) -> str:
 
 Objective: {objective}. {config.optimiser.epochs} epochs of AdamW, averaged weights.
 {_supervision(config)}
-The released latent is the posterior's mean{_start(config)}. All {fits} fits together took
+The released latent is the posterior's mean{_start(config)} All {fits} fits together took
 {minutes:.0f} minutes."""
 
 
 def _start(config: TrainingConfig) -> str:
     network = config.network
     if not network.linear_rank:
-        return ", averaged over the head and its mirror image"
-    local = f" and {network.local_codes} of its cubes" if network.local_codes else ""
-    return f""". Both networks start in closed form: {network.linear_rank} whitened codes of the whole
-head{local}, from the training heads and {network.start_copies} varied copies of each, which
-the support vector regressions learn from, too ({config.evaluation.head_copies})"""
+        return ", averaged over the head and its mirror image."
+    codes = f"{network.linear_rank} whitened codes of the whole head"
+    if network.local_codes:
+        codes += f" and {network.local_codes} of its cubes"
+    copies, learned = network.start_copies, config.evaluation.head_copies
+    of_cubes = f" and, for the cubes, {copies} varied copies of each" if network.local_codes and copies else ""
+    heads = f" The support vector regressions learn from {learned} varied copies of each head, too." if learned else ""
+    return f""". Both networks start in closed form: {codes},
+from the training heads{of_cubes}.{heads}"""
 
 
 def _cross_validation(config: TrainingConfig, m: dict[str, float]) -> str:

@@ -141,8 +141,9 @@ def _release_heads(
     for name, values in (("brain_age", labels.ages_years), ("sdmt", labels.sdmt)):
         known, path = np.isfinite(values), folder / "heads" / f"{name}.onnx"
         learned = LabelledLatents.of(
-            latents[known], copies[:, known], values[known], labels.subjects[known], settings.head_copy_weight
-        )
+            latents[known], copies[:, known], values[known], labels.subjects[known], settings.head_copy_weight,
+            fitted.code_spreads(),
+        )  # fmt: skip
         head = search_head(learned, settings.inner_folds, source.config.seed, settings.head_space).head
         if head.named_steps["svr"].kernel == "linear":
             head = without_support_vectors(head)

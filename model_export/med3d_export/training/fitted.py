@@ -44,6 +44,11 @@ class FittedAutoencoder:
                     values.copy_(values.half().float())
         return FittedAutoencoder(*networks, self.curve)
 
+    def code_spreads(self) -> npt.NDArray[np.float64]:
+        """(latent,) how much each number of the latent should count where heads are compared."""
+        spreads: npt.NDArray[np.float64] = self.encoder.code_spreads().double().numpy()
+        return spreads
+
     def encode(self, tensors: Tensors, batch: int = 16) -> Latents:
         """Deterministic latents (N, latent) float32, as the released encoder gives them."""
         network = self.deterministic_encoder()

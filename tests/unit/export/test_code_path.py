@@ -51,6 +51,24 @@ def test_heads_that_the_start_has_not_seen_have_an_average_variance_of_one_in_ev
     assert float(latents[:, 28:].abs().max()) == 0.0
 
 
+def test_codes_of_the_whole_head_remember_how_far_heads_spread_in_them_and_owe_nothing_to_copies():
+    training = striped_heads(40, seed=1) + 0.01 * noise_heads(40, seed=2)
+    heads = HeadStatistics.of(training)
+    spreads, weights = [], []
+    for varied in (training[:0], noise_heads(40, seed=3)):
+        encoder = build_encoder(config(linear_rank=6, local_codes=8, latent=16), heads)
+        encoder.start_from(training, varied)
+        spreads.append(encoder.code_spreads())
+        weights.append(encoder.linear.whole.weight.detach())
+    torch.testing.assert_close(weights[0], weights[1])
+    first = spreads[0]
+    assert bool((first[:5] >= first[1:6]).all())
+    assert float(first[:6].square().mean()) == pytest.approx(1.0, rel=1e-4)
+    # Two factors make the stripes; the rest is noise.
+    assert float(first[1]) > 2.0 * float(first[2])
+    assert bool((first[6:] == 1.0).all())
+
+
 def test_whitened_codes_have_unit_variance_and_those_that_never_vary_become_zero():
     chance = torch.Generator().manual_seed(1)
     codes = torch.randn(400, 3, generator=chance) * torch.tensor([0.01, 1.0, 50.0])

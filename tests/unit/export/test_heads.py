@@ -57,3 +57,26 @@ def test_copies_of_little_weight_hardly_move_what_true_heads_say():
         slopes.append(float(head.predict(np.array([[1.0, 0, 0, 0]]))[0] - head.predict(np.zeros((1, 4)))[0]))
     assert slopes[0] == pytest.approx(5.0, abs=0.5)
     assert abs(slopes[1]) < 1.0
+
+
+def test_whitened_numbers_count_by_how_far_heads_spread_in_them():
+    """Two numbers say the value and sixty say nothing, all of one variance: only their spreads tell which is which."""
+    rng = np.random.default_rng(7)
+    latents, people = rng.normal(size=(90, 62)), np.array([f"s{number}" for number in range(90)])
+    values = 10 * (latents[:, 0] + latents[:, 1]) + rng.normal(size=90)
+    spreads = np.where(np.arange(62) < 2, 5.0, 0.1)
+    own, new = slice(0, 45), slice(45, 90)
+    errors = []
+    for told in (None, spreads):
+        learned = LabelledLatents(latents[own], values[own], people[own], spreads=told)
+        head = search_head(learned, 5, seed=1, space=HeadSpace(("linear",), costs=(3.0,))).head
+        errors.append(float(np.abs(head.predict(latents[new]) - values[new]).mean()))
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_a_number_in_which_no_head_spreads_counts_for_nothing():
+    latents = np.random.default_rng(8).normal(size=(30, 3))
+    scaler = CodeScaler(spreads=np.array([1.0, 0.5, 0.0])).fit(latents)
+    spread = scaler.plain().transform(latents).std(axis=0)
+    assert spread[:2] == pytest.approx([1.0, 0.5])
+    assert spread[2] < 1e-5

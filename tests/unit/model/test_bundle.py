@@ -15,7 +15,7 @@ from med3d_pipeline.inference.prediction import SubjectAttributes
 from med3d_pipeline.runtime.onnx_sessions import OnnxSession, SessionOptions, open_session
 from med3d_pipeline.study.acquisition import Acquisition
 
-SHIPPED = Path(__file__).parents[3] / "model_export" / "bundles" / "infovae-ixi-hh"
+SHIPPED = Path(__file__).parents[3] / "model_export" / "bundles" / "infovae-two-sites"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_the_shipped_bundle_lists_every_file_it_holds_and_no_other():
 
 def test_the_shipped_bundle_says_who_it_is_and_what_it_is_not():
     bundle = Bundle.open(SHIPPED)
-    assert bundle.name == "infovae-ixi-hh"
+    assert bundle.name == "infovae-two-sites"
     assert bundle.sdmt_is_demonstration
     assert "Not a medical device" in bundle.manifest.intended_use
     assert 0 < bundle.manifest.metrics["brain_age_mae"] < bundle.manifest.metrics["baseline_mean_only_mae"]

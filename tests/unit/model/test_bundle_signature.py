@@ -22,7 +22,7 @@ from med3d_pipeline.errors import BundleError
 from med3d_worker.loaded_model import load_model
 from med3d_worker.settings import BundleSettings
 
-SHIPPED = Path(__file__).parents[3] / "model_export" / "bundles" / "infovae-ixi-hh"
+SHIPPED = Path(__file__).parents[3] / "model_export" / "bundles" / "infovae-two-sites"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def signer(folder, *places):
 
 
 def test_the_shipped_bundle_is_signed_by_the_key_that_the_project_ships():
-    assert signer(SHIPPED) == "infovae-med3d-3"
+    assert signer(SHIPPED) == "infovae-med3d-4"
 
 
 def test_no_private_key_is_in_the_repository():
@@ -140,7 +140,7 @@ def test_an_unsigned_bundle_loads_only_where_that_is_configured(bundle_copy, mon
     with pytest.raises(BundleError, match="bundle_unsigned"):
         load_model(BundleSettings(bundle=bundle_copy), prove=False)
     monkeypatch.setenv("MED3D_ALLOW_UNTRUSTED_BUNDLE", "true")
-    assert load_model(BundleSettings(bundle=bundle_copy), prove=False).reference.name == "infovae-ixi-hh"
+    assert load_model(BundleSettings(bundle=bundle_copy), prove=False).reference.name == "infovae-two-sites"
 
 
 def test_a_site_signs_a_bundle_with_its_own_key_and_trusts_that_alone(bundle_copy, tmp_path, monkeypatch):

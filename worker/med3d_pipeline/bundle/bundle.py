@@ -31,7 +31,7 @@ from med3d_pipeline.runtime.fixed_batches import FixedBatches
 from med3d_pipeline.runtime.onnx_sessions import OnnxSession, SessionOptions, open_session
 from med3d_pipeline.volume import Volume
 
-DEFAULT_NAME = "infovae-ixi-hh"
+DEFAULT_NAME = "infovae-two-sites"
 DECODER = "decoder.onnx"
 """Left out of the bundle of a private cohort."""
 REQUIRED = (

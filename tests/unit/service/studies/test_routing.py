@@ -28,7 +28,7 @@ modality = ["MR"]
 description = ["*t1*", "*mprage*"]
 not_description = ["*localizer*"]
 age_years = [18, 100]
-bundle = "infovae-ixi-hh"
+bundle = "infovae-two-sites"
 """
 
 
