@@ -290,7 +290,7 @@ def _keep(report: Report, chosen: argparse.Namespace, found: Found) -> None:
     with report.check("table") as say:
         write_report(chosen.report, found, report.lines)
         write_costs(chosen.table, found)
-        say(f"med3d capacity --measured {chosen.table}")
+        say(f"med3d capacity --gpu measured --measured {chosen.table}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The command itself: options in, a table or JSON out, a picture where one is wanted."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,28 @@ from med3d_cli.errors import CommandError
 
 SIZES = [100, 10_000, 1_000_000]
 Money = Annotated[float, typer.Option(min=0, help="In any currency; together they give the cost a month.")]
+LEAST_GPU_MS = 0.01
+
+
+@dataclass(frozen=True)
+class GpuAsked:
+    """A GPU is to be planned with. head_s: its time for one head as the user states it, None: as the table has it."""
+
+    head_s: float | None = None
+
+
+def gpu_asked(said: str) -> GpuAsked:
+    """What ``--gpu`` says: milliseconds, or the word for what the table has. Raises typer.BadParameter for neither."""
+    if said == "measured":
+        return GpuAsked()
+    try:
+        stated_ms = float(said)
+    except ValueError:
+        stated_ms = 0.0
+    if not LEAST_GPU_MS <= stated_ms < float("inf"):
+        wanted = f"give milliseconds for a head, {LEAST_GPU_MS} or more, or 'measured' for the table's GPU"
+        raise typer.BadParameter(f"{said!r} is no time: {wanted}")
+    return GpuAsked(stated_ms / 1000)
 
 
 def capacity(
@@ -33,7 +55,12 @@ def capacity(
     busy_hours: Annotated[float, typer.Option(min=0.1, max=24, help="From eight in the morning.")] = 10.0,
     cpu: Annotated[float, typer.Option(min=0.01, help="Speed of your cores; those of the table: 1.")] = 1.0,
     gpu: Annotated[
-        float | None, typer.Option(min=0.01, help="Milliseconds of your GPU for a head; prediction leaves the workers.")
+        GpuAsked | None,
+        typer.Option(
+            parser=gpu_asked,
+            metavar="measured|MILLISECONDS",
+            help="Plan with GPUs: the table's, or one of so many ms for a head, which prediction alone is left to.",
+        ),
     ] = None,
     study_mb: Annotated[
         float | None, typer.Option(min=0.001, help="A study as it is sent; default: as measured.")
@@ -52,7 +79,7 @@ def capacity(
     night = arrivals == "night"
     target_s, share = (window_hours * 3600, 1.0) if night else (target_minutes * 60, 0.95)
     gpu_s, study_bytes = _gpu_head_s(gpu, costs), (None if study_mb is None else study_mb * 1e6)
-    shared = gpu is None and costs.gpu is not None and costs.gpu.worker is not None
+    shared = gpu == GpuAsked() and costs.gpu is not None and costs.gpu.worker is not None
     prices = Prices(price_core_hour, price_gpu_hour, price_tb_month)
     try:
         with Console(stderr=True).status("simulating"):
@@ -89,13 +116,18 @@ def _show(plans: list[CapacityPlan], costs: MeasuredCosts, *, priced: bool) -> N
     console.print(shown)
     if plans[0].demand.gpu_s is not None:
         console.print(_gpu_line(plans[0].demand.gpu_s, costs))
+    elif costs.gpu is not None:
+        console.print(f"Without GPUs; --gpu measured plans with those of the table, measured {costs.gpu.date}.")
 
 
-def _gpu_head_s(stated_ms: float | None, costs: MeasuredCosts) -> float | None:
-    """Seconds of a GPU for one head: as stated, else as the table has it, else None."""
-    if stated_ms is not None:
-        return stated_ms / 1000
-    return None if costs.gpu is None else costs.gpu.study_s
+def _gpu_head_s(asked: GpuAsked | None, costs: MeasuredCosts) -> float | None:
+    """Seconds of a GPU for one head: as stated, as the table has it, or None where no GPU is asked for."""
+    if asked is None or asked.head_s is not None:
+        return None if asked is None else asked.head_s
+    if costs.gpu is None:
+        said = "gpu_not_measured: the table has no GPU's times: measure them with deploy/gpu-check, or give --gpu"
+        raise CommandError(f"{said} milliseconds for a head", exit_code=2)
+    return costs.gpu.study_s
 
 
 def _gpu_line(head_s: float, costs: MeasuredCosts) -> str:

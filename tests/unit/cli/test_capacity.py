@@ -136,8 +136,25 @@ def test_the_command_gives_its_table_as_json_and_draws_the_day(tmp_path):
     assert "2,000 studies a day" in (tmp_path / "day.svg").read_text()
 
 
-def test_a_gpu_s_time_is_told_to_be_the_user_s():
-    assert "as you said; no GPU has been measured" in run("--studies-per-day", 100, "--gpu", 12).stdout
+def test_a_gpu_s_time_is_told_to_be_the_user_s(tmp_path):
+    (tmp_path / "mine.json").write_text(COSTS.model_dump_json())
+    told = run("--studies-per-day", 100, "--gpu", 12, "--measured", tmp_path / "mine.json").stdout
+    assert "as you said; no GPU has been measured" in told
+
+
+def test_the_shipped_table_has_a_gpu_that_is_planned_with_where_it_is_asked_for():
+    plain, asked = (run("--studies-per-day", 100, *more).stdout for more in ((), ("--gpu", "measured")))
+    assert "GPUs" not in plain.split("Without GPUs; --gpu measured plans with those of the table, measured 2026-")[0]
+    assert "GPUs (by the time for a head)" in asked
+    assert "brain networks too, measured 2026-" in asked
+
+
+def test_the_shipped_gpu_s_workers_were_measured_to_answer_as_many_as_they_are_planned_with():
+    gpu = shipped_costs().gpu
+    most = max(gpu.shared, key=lambda shared: shared.workers)
+    alone_s = gpu.worker.preprocess_s + gpu.worker.predict_s  # the queue's time between two tasks was not in that run
+    assert most.studies_per_s == pytest.approx(most.workers / alone_s, rel=0.05)
+    assert gpu.study_s < gpu.worker.preprocess_s
 
 
 def test_one_s_own_table_takes_the_place_of_the_shipped_one(tmp_path):
@@ -156,6 +173,19 @@ def test_one_s_own_table_takes_the_place_of_the_shipped_one(tmp_path):
 def test_what_cannot_be_is_said_with_a_code(arguments, words):
     said = run("--studies-per-day", 10, *arguments)
     assert words in str(said.exception)
+
+
+def test_a_gpu_that_nobody_measured_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "mine.json").write_text(COSTS.model_dump_json())
+    said = run("--studies-per-day", 10, "--gpu", "measured", "--measured", tmp_path / "mine.json")
+    assert "gpu_not_measured: the table has no GPU's times: measure them with deploy/gpu-check" in str(said.exception)
+
+
+@pytest.mark.parametrize("said", ["fast", "0", "-3", "nan", "inf"])
+def test_a_gpu_s_time_that_is_none_is_refused(said):
+    told = run("--studies-per-day", 10, "--gpu", said)
+    assert told.exit_code == 2
+    assert "is no time" in told.output
 
 
 def test_a_table_that_is_none_is_told_what_is_wrong(tmp_path):
@@ -182,10 +212,10 @@ def test_the_shipped_table_was_measured_and_its_predictions_of_runs_at_once_held
         assert last == pytest.approx(recorded["last answered"].predicted_s, abs=0.06), "the simulator still says so"
 
 
-def test_a_gpu_that_was_measured_is_planned_with_unless_another_time_is_stated(tmp_path):
+def test_a_gpu_that_was_measured_is_planned_with_where_it_is_asked_for_and_no_other_time_is_stated(tmp_path):
     gpu = GpuCosts(date="2026-01-02", command="deploy/gpu-check", machine="a GPU", provider="cuda", head_s=0.02)
     (tmp_path / "gpu.json").write_text(COSTS.model_copy(update={"gpu": gpu}).model_dump_json())
-    told = run("--studies-per-day", 100, "--measured", tmp_path / "gpu.json").stdout
+    told = run("--studies-per-day", 100, "--gpu", "measured", "--measured", tmp_path / "gpu.json").stdout
     assert "GPUs (by the time for a head)" in told
     assert "GPU: 20 ms for a head, measured 2026-01-02: a GPU." in told
     stated = run("--studies-per-day", 100, "--measured", tmp_path / "gpu.json", "--gpu", 12).stdout
@@ -200,13 +230,13 @@ def test_workers_that_share_a_gpu_are_planned_by_the_times_that_they_were_measur
     )  # fmt: skip
     costs = COSTS.model_copy(update={"gpu": gpu})
     with_networks, prediction_only = (
-        plan(replace(night(100_000), gpu_s=gpu.study_s, gpu_preprocesses=preprocesses), costs, NOTHING)
+        plan(replace(night(40_000), gpu_s=gpu.study_s, gpu_preprocesses=preprocesses), costs, NOTHING)
         for preprocesses in (True, False)
     )
-    assert with_networks.workers == pytest.approx(100_000 * worker.study_s / (8 * 3600), abs=1)
+    assert with_networks.workers == pytest.approx(40_000 * worker.study_s / (8 * 3600), abs=1)
     assert prediction_only.workers > 2 * with_networks.workers
     (tmp_path / "gpu.json").write_text(costs.model_dump_json())
-    told = run("--studies-per-day", 100, "--measured", tmp_path / "gpu.json").stdout
+    told = run("--studies-per-day", 100, "--gpu", "measured", "--measured", tmp_path / "gpu.json").stdout
     assert "Measured 2026-01-02: 1.59 s of a core for a study" in told
     assert "GPU: 23 ms for a head, brain networks too, measured 2026-01-02: a GPU." in told
     stated = run("--studies-per-day", 100, "--measured", tmp_path / "gpu.json", "--gpu", 12).stdout
