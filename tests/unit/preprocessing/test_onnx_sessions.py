@@ -166,7 +166,7 @@ def run_with_arena(limit_mib: int, batch: int) -> dict[str, Any]:
         [sys.executable, "-c", HALVES_IN_A_LIMITED_ARENA, str(limit_mib), str(batch)],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1]) | {"printed": done.stderr}
 
 
 HALVES_IN_A_LIMITED_ARENA = """
@@ -175,12 +175,12 @@ import numpy as np, onnxruntime as ort
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import DeviceMemoryError
 from med3d_pipeline.runtime.fixed_batches import FixedBatches
-from med3d_pipeline.runtime.onnx_sessions import OnnxSession
+from med3d_pipeline.runtime.onnx_sessions import OnnxSession, runtime_settings
 
 limit, batch = int(sys.argv[1]) * 2**20, int(sys.argv[2])
 place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
 ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": limit, "arena_extend_strategy": 1}))
-limited = ort.SessionOptions()
+limited = runtime_settings(ort, threads=2)
 limited.add_session_config_entry("session.use_env_allocators", "1")
 model, cpu = str(Bundle.default_path() / "encoder.onnx"), ["CPUExecutionProvider"]
 tight = OnnxSession(ort.InferenceSession(model, limited, providers=cpu))
@@ -204,6 +204,7 @@ def test_the_real_runtime_whose_memory_ends_is_understood_and_answers_in_smaller
     assert said["word"] == "memory"
     assert 1 <= said["batch"] < 32
     assert said["off"] < 1e-3
+    assert said["printed"] == "", "what was handled is no line in a worker's log"
 
 
 class PrintsWhatIsMissing:

@@ -43,8 +43,9 @@ _PROVIDER_NAMES: Mapping[str, str] = {
 _AUTO = ("cuda", "openvino", "cpu")
 """TensorRT only where it is asked for: its wheel names it even where its libraries are missing."""
 _ON_GPU = frozenset({_PROVIDER_NAMES["tensorrt"], _PROVIDER_NAMES["cuda"]})
-_ERRORS_ONLY = 3
-"""Of the runtime's log. Below it lie remarks on graphs, such as which operators a provider leaves to the CPU."""
+_FATAL_ONLY = 4
+"""Of the runtime's log. What a run fails of is raised, and handled: a batch that does not fit is halved. Below it lie
+remarks on graphs, such as which operators a provider leaves to the CPU."""
 
 
 class OnnxSession:
@@ -178,23 +179,30 @@ def open_session(
     # Imported only now: with two wheels installed the import itself may fail, and the message above would be lost.
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = _ERRORS_ONLY
+    onnxruntime.set_default_logger_severity(_FATAL_ONLY)
+    settings = runtime_settings(onnxruntime, options.threads)
     for axis, size in sizes.items():
         settings.add_free_dimension_override_by_name(axis, size)
     source = model if isinstance(model, bytes) else str(model)
 
     def load(name: str) -> Any:
         chosen = [(one, provider_settings(one, options)) for one in _with_companions(name)]
-        return onnxruntime.InferenceSession(source, settings, providers=chosen)
+        # Its fallback would go on with another provider, in the middle of a worker's life and in print alone.
+        return onnxruntime.InferenceSession(source, settings, providers=chosen, enable_fallback=0)
 
     names = resolve_providers(options.provider, tuple(onnxruntime.get_available_providers()))
     session = first_that_computes(names, load, _prepare_gpu(onnxruntime, names))
     on_gpu = session.get_providers()[0] in _ON_GPU
     return OnnxSession(session, ("cuda", options.device) if on_gpu else None)
+
+
+def runtime_settings(runtime: Any, threads: int) -> Any:
+    """Make SessionOptions of the module ``runtime``: ``threads`` within an operator, and only fatal faults printed."""
+    settings = runtime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = _FATAL_ONLY
+    return settings
 
 
 def _prepare_gpu(runtime: Any, names: Sequence[str]) -> str:
