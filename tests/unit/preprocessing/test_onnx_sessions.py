@@ -233,6 +233,14 @@ def test_whoever_gets_no_gpu_is_told_which_libraries_are_missing_and_what_brings
     assert missing_libraries_hint(load_gpu_libraries(PrintsWhatIsMissing())) == ""
 
 
+def test_whoever_asked_for_tensorrt_without_its_wheel_is_told_so() -> None:
+    hint = missing_libraries_hint((), tensorrt=False)
+    with pytest.raises(
+        BundleError, match=r"with TensorrtExecutionProvider.*TensorRT's wheel is not installed.*MED3D_PROVIDER"
+    ):
+        first_that_computes((TENSORRT,), Loads(computing=(), broken=(TENSORRT,)), hint)
+
+
 def test_tensorrt_s_wheel_is_loaded_where_it_is_installed() -> None:
     def nowhere(name: str) -> None:
         raise ModuleNotFoundError(name)

@@ -44,11 +44,20 @@ def load_tensorrt_libraries(import_module: Callable[[str], Any] = importlib.impo
     return True
 
 
-def missing_libraries_hint(missing: tuple[str, ...]) -> str:
-    """A sentence for whoever asked for a GPU and did not get it; empty where nothing was missing."""
-    if not missing:
-        return ""
-    return (
-        f'Not found: {", ".join(missing)}. pip install "infovae-med3d[worker-gpu]" brings CUDA 13 and cuDNN 9; the '
-        "host needs NVIDIA's driver 580 or newer."
-    )
+def missing_libraries_hint(missing: tuple[str, ...], *, tensorrt: bool = True) -> str:
+    """Say what whoever asked for a GPU and did not get it lacks; empty where nothing was missing.
+
+    tensorrt: False where TensorRT was asked for and its wheel is not there.
+    """
+    said = []
+    if missing:
+        said.append(
+            f'Not found: {", ".join(missing)}. pip install "infovae-med3d[worker-gpu]" brings CUDA 13 and cuDNN 9; the '
+            "host needs NVIDIA's driver 580 or newer."
+        )
+    if not tensorrt:
+        said.append(
+            "TensorRT's wheel is not installed (docs/scale-out.md says which): install it, or take tensorrt out of "
+            "MED3D_PROVIDER."
+        )
+    return " ".join(said)

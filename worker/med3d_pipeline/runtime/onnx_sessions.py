@@ -210,9 +210,8 @@ def _prepare_gpu(runtime: Any, names: Sequence[str]) -> str:
     if not _ON_GPU.intersection(names):
         return ""
     missing = load_gpu_libraries(runtime)
-    if _PROVIDER_NAMES["tensorrt"] in names:
-        load_tensorrt_libraries()
-    return missing_libraries_hint(missing)
+    tensorrt = _PROVIDER_NAMES["tensorrt"] not in names or load_tensorrt_libraries()
+    return missing_libraries_hint(missing, tensorrt=tensorrt)
 
 
 def first_that_computes(names: Sequence[str], load: Callable[[str], Any], hint: str = "") -> Any:
