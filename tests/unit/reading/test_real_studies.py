@@ -39,7 +39,7 @@ def test_the_mprage_loads_with_its_true_geometry_and_values(trio, test_data):
     assert tuple(first_voxel[:2]) == (0, 0)
     np.testing.assert_array_equal(loaded.volume.voxels[:, :, first_voxel[2]], one.pixel_array.T)
     assert loaded.acquisition.sequence == "3D inversion-prepared gradient echo"
-    assert loaded.patient.patient_age == "039Y"
+    assert [patient.patient_age for patient in loaded.patients] == ["039Y"]
 
 
 def test_headers_of_a_whole_series_are_read_in_about_a_second(test_data):

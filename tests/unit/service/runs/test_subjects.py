@@ -24,7 +24,7 @@ HEADERS = [
 def test_the_service_and_the_command_line_agree_on_the_age(header, stated):
     study = StudyRow(stated_age=stated, found_age=storable_age(read_age(**header)))
     subject = subject_of(study)
-    found = age_at_scan(PatientAttributes(**header), stated)
+    found = age_at_scan((PatientAttributes(**header),), stated)
     assert (subject.age, subject.age_doubt) == (found.age, found.doubt)
 
 
