@@ -280,6 +280,7 @@ def test_a_working_copy_is_a_head_that_no_other_is(tmp_path):
     assert np.abs(found.get_fdata() - voxels).max() < 20
 
 
+@pytest.mark.long
 def test_the_command_itself_passes_where_there_is_no_gpu(tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(DEPLOY)  # where the workers' processes find the script
     table, page = tmp_path / "costs.json", tmp_path / "found.md"
