@@ -186,7 +186,7 @@ def test_the_page_shows_the_outline_of_the_brain_and_the_cohort(service, mprage_
     document.close()
     assert len(pictures) == 3
     assert f"{mprage_run['result']['brain_age']['estimate']:.1f} years" in said
-    assert "136 subjects" in said
+    assert "190 subjects" in said
     assert "have a lower brain age" in said
 
 

@@ -82,8 +82,8 @@ class Target:
             found.append(f"{self.process.num_fds()} descriptors, {self.descriptors} before")
         if not self._wait(lambda: self._connections() == 0):
             found.append(f"{self._connections()} connections")
-        if unrecorded := self.listening.unrecorded():
-            found.append(f"{len(unrecorded)} files that no row refers to")
+        if half := self.listening.half_stored():
+            found.append(f"{len(half)} files that are half stored")
         return found
 
     def unclassified(self) -> list[str]:

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
-from med3d_service.storage.sealed import SealedReader
-from med3d_service.studies.original_names import original_name
+from med3d_service.storage.sealed import SealBrokenError, SealedReader
+from med3d_service.studies.original_names import original_name, upload_of
 from rig.processes.service import Processes, free_port
 
 
@@ -71,3 +71,21 @@ class Listening(Processes):
         recorded = {f"originals/{row.upload_id}" for row in self.rows()}
         kept = {stored.key for stored in self.store.list("originals") if stored.size_bytes > 0}
         return (kept - recorded) | {path.name for path in self.settings.spool_dir.iterdir()}
+
+    def half_stored(self):
+        """Of what no row refers to, what does not open as a whole original: what was replaced by images sent anew does.
+
+        Those lie until the sweep has seen them for a while (med3d_service.custody.leftovers).
+        """
+        key, half = load_keys(self.settings).originals, set()
+        for name in self.unrecorded():
+            path = self.store.local_path(name) if name.startswith("originals/") else None
+            try:
+                if path is None:
+                    half.add(name)
+                    continue
+                with SealedReader(path, key, original_name(upload_of(name), self.settings.site), None) as reader:
+                    reader.read(-1)
+            except SealBrokenError:
+                half.add(name)
+        return half
