@@ -19,9 +19,9 @@ KERNELS: tuple[Kernel, ...] = ("linear", "rbf")
 
 # Per label: half widths of the tube and costs in the label's own unit, so that years and points are searched alike.
 _COSTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+_LINEAR_COSTS = tuple(cost / 10 for cost in _COSTS)
 LEAST_SPREAD = 1e-6
 """A number that no training head varied in counts for nothing; dividing by nothing would make it not a number."""
-_LINEAR_COSTS = tuple(cost / 10 for cost in _COSTS)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ class NetworkConfig(Section):
     linear_decoder_rank: directions of the decoder's own linear path; 0 leaves it out.
     local_codes: above 0, the latent starts otherwise: linear_rank whitened codes of the whole head first, then so many
     of single cubes (cube_voxels along an axis, every cube_step voxels), which the decoder starts from, too.
-    start_copies: varied copies of each training head (the recipe's augmentation) that this start takes beside it.
+    start_copies: varied copies of each training head (the recipe's augmentation) that the cubes' codes take beside it.
     resize: how the decoder's grid is doubled. checkpointing: ``activations`` computes them twice instead of keeping
     them. half_weights: a bundle stores large weights as 16-bit floats.
     """

@@ -92,7 +92,7 @@ class ResidualEncoder(PosteriorEncoder):
         return spreads
 
     def start_from(self, images: Tensor, varied: Tensor) -> None:
-        """The linear path at the principal components of the training heads, and of their varied copies with codes."""
+        """The linear path at the principal components of the training heads; cubes' also of their varied copies."""
         if self.linear is not None:
             self.linear.start_from(images, varied, self.difference)
 
