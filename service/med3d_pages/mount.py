@@ -1,5 +1,6 @@
 """The routes of the pages, and what wraps their answers."""
 
+from med3d_pages.head_requests import with_heads
 from med3d_pages.problem_pages import with_problem_pages
 from med3d_pages.rendering import environment
 from med3d_pages.routes import account, actions, assets, result, review, sign_in, today, upload, worklist
@@ -12,4 +13,4 @@ def make_front() -> Front:
         environment().get_template(name)
     pages = (today, worklist, review, upload, result, actions, account)
     routers = (sign_in.router, assets.router, *(page.router for page in pages))
-    return Front(routers, with_problem_pages)
+    return Front(routers, lambda app: with_heads(with_problem_pages(app)))

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_pages.forms import own_target
-from med3d_pages.rendering import PREFIX, render
+from med3d_pages.rendering import PREFIX, is_page, render
 from med3d_service.api.held_answers import hold_answers
 from med3d_service.problems import MEDIA_TYPE
 from med3d_service.trust.access.own_pages import SAFE_METHODS
@@ -22,7 +22,7 @@ KEPT = ("allow", "connection", "retry-after")
 
 def with_problem_pages(app: ASGIApp) -> ASGIApp:
     """Wrap ``app``: problem+json under /ui becomes a page of the same status. What programs ask for stays as it is."""
-    return hold_answers(app, to=lambda scope: _is_page(scope["path"]), begin=_is_problem, anew=_answer_by_page)
+    return hold_answers(app, to=lambda scope: is_page(scope["path"]), begin=_is_problem, anew=_answer_by_page)
 
 
 async def _answer_by_page(scope: Scope, receive: Receive, send: Send, start: Message, body: bytes) -> None:
@@ -30,10 +30,6 @@ async def _answer_by_page(scope: Scope, receive: Receive, send: Send, start: Mes
     said = Headers(raw=start["headers"])
     answer.headers.update({name: said[name] for name in KEPT if name in said})
     await answer(scope, receive, send)
-
-
-def _is_page(path: str) -> bool:
-    return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
 def _is_problem(start: Message) -> bool:

@@ -45,6 +45,11 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
     return HTMLResponse(environment().get_template(template).render(given), status, HEADERS)
 
 
+def is_page(path: str) -> bool:
+    """Tell whether an address is one of a page, or of a file of the pages."""
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
+
+
 def texts_for(request: Request) -> Catalogue:
     """Choose the language of an answer."""
     return preferred(request.headers.get("accept-language", ""))

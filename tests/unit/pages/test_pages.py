@@ -224,3 +224,24 @@ def test_the_page_of_a_problem_keeps_what_programs_need(browser):
     browser.sign_in()
     wrong = browser.get("/ui/runs/x/again")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("path", ["/", "/ui", "/ui/worklist", "/ui/sign-in", "/ui/runs/none"])
+def test_head_brings_what_get_would_without_a_body(browser, path):
+    browser.sign_in()
+    seen = browser.get(path)
+    told = browser.api.request("HEAD", path, headers=browser._headers({}))
+    assert (told.status_code, told.content) == (seen.status_code, b"")
+    assert told.headers["content-type" if seen.content else "location"]
+
+
+def test_head_uses_no_link_up(browser, api):
+    link = api.request("POST", "/sign-in-links", api.key(Role.VIEWER)).json()["path"]
+    assert api.request("HEAD", link).status_code == 405
+    assert browser.get(link).status_code == 200
+
+
+def test_no_answer_that_is_somebodys_data_is_kept_by_a_browser(api, run_id):
+    key = api.key(Role.VIEWER, clinical=True)
+    for path in (f"/runs/{run_id}/verdicts", f"/runs/{run_id}", "/runs", "/patients?q=P-77", "/me", "/runs/none"):
+        assert "no-store" in api.request("GET", path, key).headers["cache-control"], path

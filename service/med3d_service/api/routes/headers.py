@@ -1,4 +1,7 @@
-"""Headers of every answer: it is data, for this caller alone, and no page (OWASP Secure Headers, REST)."""
+"""Headers of every answer: it is data, for this caller alone, and no page (OWASP Secure Headers, REST).
+
+No browser or proxy keeps it: the words of a verdict would else lie in the clear on a shared disk.
+"""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -7,7 +10,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "private, no-cache",
+    "Cache-Control": "private, no-store",
 }
 HSTS = "max-age=31536000"
 
