@@ -163,18 +163,23 @@ def resident_bytes() -> int:
 
 
 def be_worker(line: Connection, *arguments: Any) -> None:
+    """Make a worker and let it do what comes through ``line``."""
+    obey(line, lambda: Worker(*arguments))
+
+
+def obey(line: Connection, make: Callable[[], Worker]) -> None:
     """Do what comes through ``line`` until it ends; the first reply says that the model is loaded."""
-    with suppress(BrokenPipeError, EOFError):  # who told it has ended
+    with suppress(ConnectionError, EOFError):  # who told it has ended, perhaps with a reply unread
         try:
-            worker = Worker(*arguments)
+            worker = make()
         except Exception as error:  # noqa: BLE001 - the edge: the parent says it
             line.send(Reply(fault=f"{type(error).__name__}: {error}"))
             return
         line.send(Reply(resident=resident_bytes()))
-        _obey(worker, line)
+        _do_what_is_told(worker, line)
 
 
-def _obey(worker: Worker, line: Connection) -> None:
+def _do_what_is_told(worker: Worker, line: Connection) -> None:
     done: Mapping[str, Callable[[Any], Reply]] = {
         "copy": worker.write_copy, "work": worker.work, "predict": worker.predict,
     }  # fmt: skip

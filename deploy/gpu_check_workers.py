@@ -101,14 +101,14 @@ class WorkersOfOneDevice:
         waiting, busy, replies = list(reversed(given)), set(), []
         for line in lines:
             if waiting:
-                line.send((name, waiting.pop()))
+                _tell(line, (name, waiting.pop()))
                 busy.add(line)
         while busy:
             for ready in wait(list(busy)):
                 line = next(one for one in busy if one is ready)
                 replies.append(_said(line, lenient=True))
                 if waiting:
-                    line.send((name, waiting.pop()))
+                    _tell(line, (name, waiting.pop()))
                 else:
                     busy.remove(line)
         return replies
@@ -148,10 +148,17 @@ def rate_of(workers: int, replies: Sequence[Reply], seconds: float, device_bytes
     )  # fmt: skip
 
 
+def _tell(line: Connection, told: tuple[str, Any]) -> None:
+    try:
+        line.send(told)
+    except OSError as error:
+        raise PipelineError("a worker ended before it was told the next") from error
+
+
 def _said(line: Connection, *, lenient: bool = False) -> Reply:
     try:
         reply = line.recv()
-    except EOFError as error:
+    except (EOFError, OSError) as error:  # OSError: it ended with something of ours unread
         raise PipelineError("a worker ended before it had answered") from error
     assert isinstance(reply, Reply)
     if reply.fault and not lenient:

@@ -227,16 +227,22 @@ def test_refused_studies_are_answers_and_faults_are_told():
         workers_module.rate_of(1, [worker_module.Reply(fault="no memory")], 1.0, None)
 
 
-def echo(line, first):
-    """A worker that is played: tells what it was told, and ends when it is told to die."""
-    line.send(first)
-    while (told := line.recv()) is not None:
-        if told[1] == "die":
-            return
-        line.send(worker_module.Reply(refused=told[1]))
+class PlayedWorker:
+    """What a worker's process holds, without a model: says what it was told, and ends when it is told to die."""
+
+    def work(self, told):
+        if told == "die":
+            raise SystemExit
+        return worker_module.Reply(refused=told)
+
+    write_copy = predict = work
 
 
-def played(first):
+def no_worker():
+    raise InferenceError("no CUDA")
+
+
+def played(make=PlayedWorker):
     """Two workers that are played by threads."""
 
     class Played(workers_module.WorkersOfOneDevice):
@@ -244,8 +250,8 @@ def played(first):
             ours, theirs = Pipe()
 
             def run():
-                with theirs:
-                    echo(theirs, first)
+                with theirs, contextlib.suppress(SystemExit):
+                    worker_module.obey(theirs, make)
 
             thread = threading.Thread(target=run)
             thread.start()
@@ -255,17 +261,55 @@ def played(first):
 
 
 def test_workers_are_given_the_next_as_soon_as_they_have_done_with_the_last():
-    with played(worker_module.Reply()) as workers:
+    with played() as workers:
         replies = workers.hand_out("work", range(5), workers.lines)
         assert sorted(reply.refused for reply in replies) == [0, 1, 2, 3, 4]
         assert [reply.refused for reply in workers.hand_out("work", [7], workers.lines[:1])] == [7]
 
 
 def test_a_worker_that_is_not_ready_or_ends_is_a_fault():
-    with pytest.raises(PipelineError, match="made ready: no CUDA"), played(worker_module.Reply(fault="no CUDA")):
+    with pytest.raises(PipelineError, match="made ready: InferenceError: no CUDA"), played(no_worker):
         pass
-    with pytest.raises(PipelineError, match="ended before"), played(worker_module.Reply()) as workers:
+    with pytest.raises(PipelineError, match="ended before it had answered"), played() as workers:
         workers.hand_out("work", ["die"], workers.lines)
+
+
+def test_a_worker_that_has_ended_before_it_is_told_the_next_is_a_fault():
+    ours, theirs = Pipe()
+    theirs.close()
+    with ours, pytest.raises(PipelineError, match="ended before it was told the next"):
+        workers_module.WorkersOfOneDevice(1, ()).hand_out("work", ["a copy"], [ours])
+
+
+def test_a_worker_that_ends_with_something_unread_is_a_fault():
+    def leave_it_unread():
+        assert theirs.poll(60)
+        theirs.close()
+
+    ours, theirs = Pipe()
+    thread = threading.Thread(target=leave_it_unread)
+    thread.start()
+    with ours, pytest.raises(PipelineError, match="ended before it had answered"):
+        workers_module.WorkersOfOneDevice(1, ()).hand_out("work", ["a copy"], [ours])
+    thread.join()
+
+
+@pytest.mark.parametrize("said", [False, True], ids=["before it said a word", "with its first word unread"])
+def test_a_worker_ends_quietly_where_who_tells_it_has_ended(said):
+    ours, theirs = Pipe()
+
+    def close_first():
+        ours.close()
+        return PlayedWorker()
+
+    worker = threading.Thread(target=worker_module.obey, args=(theirs, PlayedWorker if said else close_first))
+    worker.start()
+    if said:
+        assert ours.poll(60)
+        ours.close()
+    worker.join(60)
+    theirs.close()
+    assert not worker.is_alive()
 
 
 def test_a_working_copy_is_a_head_that_no_other_is(tmp_path):
