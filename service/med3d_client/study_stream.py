@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from med3d_contract.volume_names import VOLUME_SUFFIXES, kept_names
+
 CHUNK_BYTES = 256 * 1024
-NIFTI_SUFFIXES = (".nii.gz", ".nii")
-SENT_AS_THEY_ARE = (*NIFTI_SUFFIXES, ".zip", ".tar", ".tar.gz", ".tgz", ".dcm")
+SENT_AS_THEY_ARE = (*VOLUME_SUFFIXES, ".zip", ".tar", ".tar.gz", ".tgz", ".dcm")
 
 
 class UnsendableStudy(Exception):  # noqa: N818 - a finding about what was to be sent
@@ -61,10 +62,21 @@ def sent_suffix(path: Path) -> str:
     return next((suffix for suffix in SENT_AS_THEY_ARE if path.name.lower().endswith(suffix)), ".dcm")
 
 
+def sent_names(files: list[Path]) -> list[str]:
+    """The names under which files are sent: which of several volumes is the T1-weighted one, their names alone tell."""
+    volumes = [path for path in files if sent_suffix(path) in VOLUME_SUFFIXES]
+    told = kept_names([path.as_posix() for path in volumes]) if len(volumes) > 1 else [""] * len(volumes)
+    kept = dict(zip(volumes, told, strict=True))
+    return [f"{number:06d}{kept.get(path, '')}{sent_suffix(path)}" for number, path in enumerate(files)]
+
+
 def tar_chunks(files: list[Path]) -> Generator[bytes]:
-    """The bytes of a tar of ``files``, named by number. Raises UnsendableStudy when one changes meanwhile."""
-    for number, path in enumerate(files):
-        entry = tarfile.TarInfo(f"{number:06d}{sent_suffix(path)}")
+    """The bytes of a tar of ``files``, named by number and volumes by what may be told of their names, too.
+
+    Raises UnsendableStudy when one changes meanwhile.
+    """
+    for path, name in zip(files, sent_names(files), strict=True):
+        entry = tarfile.TarInfo(name)
         entry.size = path.stat().st_size
         entry.mode = 0o600
         yield entry.tobuf(tarfile.USTAR_FORMAT)

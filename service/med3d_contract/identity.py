@@ -19,6 +19,11 @@ def study_digest(instance_digests: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(set(instance_digests))).encode()).hexdigest()
 
 
+def named_digest(digest: str, name: str) -> str:
+    """Return what a volume adds to its study's identity: among several the kept name tells, too, which is meant."""
+    return f"{digest} {name}" if name else digest
+
+
 def nifti_study_digest(path: Path) -> str:
     """The identity of a study that is one NIfTI file: its bytes, unpacked. Raises UnreadableScanError and OSError."""
     with path.open("rb") as file:

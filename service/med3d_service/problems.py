@@ -223,11 +223,6 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Pack the study again as .zip, .tar or .tar.gz.",
     ),
     **{code: (422, *words) for code, words in ARCHIVE_FAULTS.items() if code != "archive_empty"},
-    "mixed_upload": (
-        422,
-        "The upload is not one study: it mixes NIfTI (or .mgz) with DICOM, or holds several such volumes.",
-        "Send DICOM files, or exactly one volume, without its masks and label images.",
-    ),
     "unknown_field": (422, "The form holds a field that the API does not know.", "See GET /openapi.json."),
     "invalid_age": (
         422,

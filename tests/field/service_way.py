@@ -12,7 +12,6 @@ from pathlib import Path
 
 from field.case import REFUSED, Answer, Answered, Case, Room, answer_of, answers_to
 from field.tables import Row
-from med3d_client.nifti_folder import image_named_t1w
 from med3d_client.results import ResultsClient, StudyOptions
 from med3d_client.study_stream import UnsendableStudy, open_study
 from med3d_client.transport import ApiError
@@ -48,9 +47,8 @@ def answers_by_service(cases: Sequence[Case], room: Room, senders: int) -> list[
 
 
 def _answer_to(path: Path, series: str | None, client: ResultsClient) -> Answer:
-    named = image_named_t1w(path) if path.is_dir() else None
     try:
-        with open_study(named or path) as upload:
+        with open_study(path) as upload:
             run_id = client.submit(upload, StudyOptions(series=series)).run_id
     except UnsendableStudy as nothing:
         return Answer(REFUSED, "empty_upload", str(nothing))

@@ -11,7 +11,6 @@ from med3d_cli.connection import connect
 from med3d_cli.studies.following import follow
 from med3d_cli.studies.options import SERIES_HELP
 from med3d_cli.studies.result_table import result_table
-from med3d_client.nifti_folder import image_named_t1w
 from med3d_client.results import ResultsClient, StudyOptions, Submitted
 from med3d_client.study_stream import open_study
 from med3d_contract.results import Priority, RunStatus, RunView, Sex
@@ -39,10 +38,7 @@ def submit(
 
 
 def _submit_one(client: ResultsClient, path: Path, options: StudyOptions) -> Submitted:
-    named = image_named_t1w(path) if path.is_dir() else None
-    if named is not None:
-        typer.echo(f"{path}: of several NIfTI images the only one named _T1w is sent ({named.name})", err=True)
-    with open_study(named or path) as upload:
+    with open_study(path) as upload:
         submitted = client.submit(upload, options)
     known = " (known already)" if submitted.known else ""
     typer.echo(f"{path}: run {submitted.run_id}, study {submitted.study_id}, {submitted.status.value}{known}")

@@ -19,7 +19,7 @@ def subjects_of(session: Session, runs: Sequence[RunRow], studies: Mapping[str, 
     named = select(ScanFactsRow.study_id, ScanFactsRow.scan_site).where(ScanFactsRow.study_id.in_(list(studies)))
     sites: dict[str, str | None] = dict(iter(session.execute(named)))
     return {
-        run.id: subject_of(studies[run.study_id], analysed_series(run.source)).model_copy(
+        run.id: subject_of(studies[run.study_id], analysed_series(run.source, run.series)).model_copy(
             update={"scan_site": sites.get(run.study_id)}
         )
         for run in runs

@@ -1,9 +1,9 @@
 """One subject over time: every visit's answer by one bundle, and what may be said of the change."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from sqlalchemy import Select, and_, select
@@ -117,13 +117,16 @@ def trajectory(
     """
     current = answered_runs(caller, subject_id, bundle.digest).subquery()
     rows = session.execute(
-        select(StudyRow, FiguresRow, ScanFactsRow, current.c.source)
+        select(StudyRow, FiguresRow, ScanFactsRow, current.c.source, current.c.series)
         .join(current, current.c.study_id == StudyRow.id)
         .join(FiguresRow, FiguresRow.run_id == current.c.id)
         .outerjoin(ScanFactsRow, and_(ScanFactsRow.study_id == StudyRow.id))
         .order_by(StudyRow.seq)
     ).all()
-    scans = [(study, figures, facts, _age(study, source)) for study, figures, facts, source in rows]
+    scans = [
+        (study, figures, facts, _age(study, analysed_series(source, series)))
+        for study, figures, facts, source, series in rows
+    ]
     basis, times = _times(session, vault, [(study, age) for study, _, _, age in scans])
     order = sorted(range(len(scans)), key=lambda place: times[place])
     visits = []
@@ -167,9 +170,9 @@ def _times(
     return "order", [float(place) for place in range(len(studies))]
 
 
-def _age(study: StudyRow, source: Mapping[str, Any] | None) -> float | None:
+def _age(study: StudyRow, series_uid: str | None) -> float | None:
     """Return the subject's years at the scan that was analysed."""
-    age = subject_of(study, analysed_series(source)).age
+    age = subject_of(study, series_uid).age
     return None if age is None else age.years
 
 

@@ -57,17 +57,29 @@ def subject_of(study: StudyRow, series_uid: str | None = None) -> Subject:
     """Age and sex of a study: what the sender stated goes before what was found in the images.
 
     ``series_uid``: stand-in of the analysed series, whose own age is taken, for a study may hold several examinations.
-    Without it, or where ages were not kept by series, it is the age on which all images agree.
+    Without it, or where ages were not kept by series, it is the age on which all images agree. A volume has none of the
+    DICOM beside it.
     """
     sex = study.stated_sex or study.found_sex
     if study.stated_age is not None:
         found = read_age(stated_years=study.stated_age)
     else:
         by_series = study.series_ages or {}
-        found = stored_age(by_series.get(series_uid or "", study.found_age))
+        overall = None if series_uid == A_VOLUME and by_series else study.found_age
+        found = stored_age(by_series.get(series_uid or "", overall))
     return Subject(age=found.age, age_doubt=found.doubt, sex=Sex(sex) if sex else None)
 
 
-def analysed_series(source: Mapping[str, Any] | None) -> str | None:
-    """Return the stand-in UID of the series that a run's preprocessing read; None before, and for NIfTI."""
-    return source["series_uid"] if source else None
+A_VOLUME = ""
+"""In place of a series' UID: a NIfTI or MGH volume was analysed, and what DICOM beside it tells is not of it."""
+
+
+def analysed_series(source: Mapping[str, Any] | None, series: Mapping[str, Any] | None) -> str | None:
+    """Return the stand-in UID of the series that a run's preprocessing read, A_VOLUME for a volume; None before.
+
+    ``source``, ``series``: what the run keeps of the instances that were read, and of the series that were looked at.
+    """
+    if source:
+        uid: str = source["series_uid"]
+        return uid
+    return A_VOLUME if series and series.get("chosen") else None

@@ -137,7 +137,7 @@ def _listed(session: Session, vault: IdentifierVault, rows: Sequence[tuple[RunRo
         ListedRun(
             seq=run.seq,
             run=run_view(run, bundle, standing.get(run.id)),
-            subject=subject_of(studies[run.study_id], analysed_series(run.source)),
+            subject=subject_of(studies[run.study_id], analysed_series(run.source, run.series)),
             sender=senders.get(run.study_id, ""),
             superseded_by=run.superseded_by,
             chosen_series=run.chosen_series,

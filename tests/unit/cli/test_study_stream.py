@@ -36,6 +36,14 @@ def test_sub_folders_belong_to_the_same_study_and_names_stay_at_home(tmp_path):
         assert packed(upload) == {"000000.dcm": b"1", "000001.nii.gz": b"2"}
 
 
+def test_of_several_volumes_goes_what_their_names_tell_of_the_contrast_and_no_more(tmp_path):
+    for name in ("Doe_FLAIR.nii", "sub-Doe_T1w.mgz", "sub-Doe_T1w.json", "IM0001"):
+        (tmp_path / name).write_bytes(b"x")
+    with open_study(tmp_path) as upload:
+        names = ["000000.x_flair.nii", "000001.dcm", "000002.dcm", "000003_sub-1.x_t1w.mgz"]
+        assert list(packed(upload)) == names
+
+
 def test_a_linked_file_is_sent_and_a_linked_folder_is_not(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "slice").write_bytes(b"1")

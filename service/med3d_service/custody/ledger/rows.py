@@ -7,7 +7,7 @@ from operator import attrgetter
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from med3d_contract.identity import study_digest
+from med3d_contract.identity import named_digest, study_digest
 from med3d_contract.results import TERMINAL, RunStatus
 from med3d_service.cohorts.tables import CohortMemberRow
 from med3d_service.custody.ledger.report import LedgerTally
@@ -159,12 +159,12 @@ def _counts_disagree() -> Select[str]:
 def _other_digest(session: Session) -> Iterator[str]:
     """Studies whose digest, which was taken when they were accepted, is not that of their instances now."""
     query = (
-        select(StudyRow.id, StudyRow.digest, InstanceRow.digest.label("instance"))
+        select(StudyRow.id, StudyRow.digest, InstanceRow.digest.label("instance"), InstanceRow.name)
         .join(InstanceRow, InstanceRow.study_id == StudyRow.id)
         .order_by(InstanceRow.study_id)
         .execution_options(yield_per=ROWS_AT_ONCE)
     )
     by_study: Callable[..., tuple[str, str]] = attrgetter("id", "digest")
     for (study_id, digest), rows in groupby(session.execute(query), by_study):
-        if study_digest(row.instance for row in rows) != digest:
+        if study_digest(named_digest(row.instance, row.name) for row in rows) != digest:
             yield study_id

@@ -52,7 +52,7 @@ class FormFiles:
         """Begin a part. Raises ServiceError("too_many_files")."""
         self._files.meter.count_file()
         unknown_code = "not_an_archive" if _ARCHIVE_NAME.search(file_name) else "unsupported_file"
-        return JudgedFile(partial(self._begin, unknown_code))
+        return JudgedFile(partial(self._begin, file_name, unknown_code))
 
     def finish(self) -> ReceivedStudy:
         """Seal the container. Raises ServiceError: unsupported_file, not_an_archive, empty_upload."""
@@ -66,7 +66,7 @@ class FormFiles:
         if self._archive is not None:
             self._archive.discard()
 
-    def _begin(self, unknown_code: str, content: Content, head: bytes) -> FileSink:
+    def _begin(self, name: str, unknown_code: str, content: Content, head: bytes) -> FileSink:
         if content is Content.OTHER_ARCHIVE:
             raise ServiceError("unsupported_file")
         if content is Content.OTHER:
@@ -74,7 +74,7 @@ class FormFiles:
         else:
             self._recognised = True
         if not content.is_archive:
-            return begin_image(self._files, content, head)
+            return begin_image(self._files, name, content, head)
         self._archive = _SpooledArchive(self._spool_dir, self._key, content, self._files)
         self._archive.write(head)
         return self._archive

@@ -2,13 +2,15 @@
 
 import secrets
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from med3d_contract.archives import FileSink
 from med3d_contract.content import HEAD_BYTES, Content, dataset_offset, sniff
-from med3d_contract.identity import study_digest
+from med3d_contract.identity import named_digest, study_digest
+from med3d_contract.volume_names import kept_names, tells_t1w_more_surely
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedWriter
 from med3d_service.studies.identity import Digester, InflatedDigest, Inflater, TailDigest
@@ -18,12 +20,17 @@ from med3d_service.studies.uploads.limits import Meter
 
 @dataclass(frozen=True)
 class ReceivedInstance:
-    """One image file: its identity, and where its bytes lie in the container."""
+    """One image file: its identity, and where its bytes lie in the container.
+
+    kind: dicom, or nifti for a volume in one file (NIfTI, MGH). name: of one of several volumes what is kept of its
+    name; while the upload comes the sender's own.
+    """
 
     digest: str
-    kind: str  # dicom, or nifti for a volume in one file (NIfTI, MGH)
+    kind: str
     offset_bytes: int
     size_bytes: int
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,15 +61,13 @@ class StudyFiles:
     def take(self, instance: ReceivedInstance) -> None:
         """Add an image; the same one twice is one."""
         self._files += 1
-        if instance.kind == "nifti" and any(other.digest != instance.digest for other in self._instances.values()):
-            raise ServiceError("mixed_upload")
-        if instance.kind == "dicom" and any(other.kind == "nifti" for other in list(self._instances.values())[:1]):
-            raise ServiceError("mixed_upload")
-        self._instances.setdefault(instance.digest, instance)
+        known = self._instances.setdefault(instance.digest, instance)
+        if known.name != instance.name and tells_t1w_more_surely(instance.name, than=known.name):
+            self._instances[instance.digest] = replace(known, name=instance.name)
 
-    def open_file(self, name: str) -> "JudgedFile":  # noqa: ARG002 - names are the sender's word
+    def open_file(self, name: str) -> "JudgedFile":
         """Begin a file of an archive. What it holds may be no archive: ServiceError("archive_nested")."""
-        return JudgedFile(self._begin_member)
+        return JudgedFile(partial(self._begin_member, name))
 
     def skip(self, digest: str) -> None:
         """Count a file that is no image."""
@@ -74,11 +79,13 @@ class StudyFiles:
         if not self._files:
             raise ServiceError("empty_upload")
         self.writer.close()
+        instances = _with_kept_names(self._instances.values())
+        digests = [named_digest(instance.digest, instance.name) for instance in instances]
         return ReceivedStudy(
             upload_id=self._upload_id,
             # An upload without a single image is a study, too: it will be refused, and sent again it is the same.
-            digest=study_digest(self._instances or self._skipped),
-            instances=tuple(self._instances.values()),
+            digest=study_digest(digests or self._skipped),
+            instances=instances,
             files=self._files,
             skipped_files=len(self._skipped),
             container=self.writer.path,
@@ -89,10 +96,19 @@ class StudyFiles:
         """Leave nothing behind."""
         self.writer.discard()
 
-    def _begin_member(self, content: Content, head: bytes) -> FileSink:
+    def _begin_member(self, name: str, content: Content, head: bytes) -> FileSink:
         if content.is_archive or content is Content.OTHER_ARCHIVE:
             raise ServiceError("archive_nested")
-        return begin_image(self, content, head)
+        return begin_image(self, name, content, head)
+
+
+def _with_kept_names(instances: Iterable[ReceivedInstance]) -> tuple[ReceivedInstance, ...]:
+    """Put in place of the sender's names what may be kept of them: something only where there are several volumes."""
+    found = list(instances)
+    volumes = [instance for instance in found if instance.kind == "nifti"]
+    kept = kept_names([volume.name for volume in volumes]) if len(volumes) > 1 else [""] * len(volumes)
+    names = {volume.digest: name for volume, name in zip(volumes, kept, strict=True)}
+    return tuple(replace(instance, name=names.get(instance.digest, "")) for instance in found)
 
 
 class JudgedFile:
@@ -130,7 +146,7 @@ class JudgedFile:
         return self._begin(sniff(head), head)
 
 
-def begin_image(files: StudyFiles, content: Content, head: bytes) -> "ImageFile":
+def begin_image(files: StudyFiles, name: str, content: Content, head: bytes) -> "ImageFile":
     """Begin a file that is no archive with its first bytes; one that is no image either is digested and skipped."""
     count = files.meter.count_unpacked
     inflater, kind = None, None
@@ -144,17 +160,20 @@ def begin_image(files: StudyFiles, content: Content, head: bytes) -> "ImageFile"
         kind = "nifti"
     elif content in {Content.NIFTI_GZ, Content.MGH_GZ}:
         kind, digester = "nifti", InflatedDigest(count)
-    image = ImageFile(files, kind, digester, inflater)
+    image = ImageFile(files, kind, name if kind == "nifti" else "", digester, inflater)
     image.keep(head)
     return image
 
 
 class ImageFile:
-    """One file on its way into ``StudyFiles``. ``kind``: see ReceivedInstance; None where it is no image."""
+    """One file on its way into ``StudyFiles``. ``kind``, ``name``: see ReceivedInstance; None where it is no image."""
 
-    def __init__(self, files: StudyFiles, kind: str | None, digester: Digester, inflater: Inflater | None) -> None:
+    def __init__(
+        self, files: StudyFiles, kind: str | None, name: str, digester: Digester, inflater: Inflater | None
+    ) -> None:
         self._files = files
         self._kind = kind
+        self._name = name
         self._digester = digester
         self._inflater = inflater
         self._offset_bytes = files.writer.size_bytes
@@ -179,4 +198,4 @@ class ImageFile:
             self._files.skip(digest)
             return
         size_bytes = self._files.writer.size_bytes - self._offset_bytes
-        self._files.take(ReceivedInstance(digest, self._kind, self._offset_bytes, size_bytes))
+        self._files.take(ReceivedInstance(digest, self._kind, self._offset_bytes, size_bytes, self._name))

@@ -123,6 +123,7 @@ class StudyRecorder:
                     digest=instance.digest,
                     upload_id=upload.id,
                     kind=instance.kind,
+                    name=instance.name,
                     offset_bytes=instance.offset_bytes,
                     size_bytes=instance.size_bytes,
                 )

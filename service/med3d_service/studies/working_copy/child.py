@@ -79,7 +79,10 @@ def confine(limits: Limits) -> None:
 
 
 def copy_study(job: Job) -> Report:
-    """Write the de-identified tar at ``job.target``: 00001.dcm and so on, or volume.nii.gz, or volume.mgz."""
+    """Write the de-identified tar at ``job.target``: 00001.dcm and so on, volume.nii.gz or volume.mgz.
+
+    Several volumes have a number before what is kept of their names, as in 00001_sub-1.x_t1w.nii.gz.
+    """
     copier = _Copier(job)
     with tarfile.open(job.target, "w") as tar:
         for number, members in groupby(job.members, attrgetter("container")):
@@ -92,7 +95,7 @@ def copy_study(job: Job) -> Report:
                     buffered.seek(member.offset_bytes)
                     data = buffered.read(member.size_bytes)
                     if member.kind == "nifti":
-                        copier.copy_nifti(data, tar)
+                        copier.copy_volume(data, member.name, tar)
                     else:
                         copier.copy_dicom(data, tar)
     report = copier.report()
@@ -110,6 +113,7 @@ class _Copier:
         self._unreadable = 0
         self._identity: Identity | None = None
         self._identities: set[Identity] = set()
+        self._volumes: set[str] = set()
         self._same_patients = [{one.casefold() for one in pair} for pair in job.same_patients]
 
     def copy_dicom(self, data: bytes, tar: tarfile.TarFile) -> None:
@@ -127,7 +131,7 @@ class _Copier:
         self._copied += 1
         _add(tar, f"{self._copied:05d}.dcm", cleaned)
 
-    def copy_nifti(self, data: bytes, tar: tarfile.TarFile) -> None:
+    def copy_volume(self, data: bytes, kept_name: str, tar: tarfile.TarFile) -> None:
         cleaned = io.BytesIO()
         mgh = sniff(data[:HEAD_BYTES]) in {Content.MGH, Content.MGH_GZ}
         clean = clean_mgh if mgh else clean_nifti
@@ -137,7 +141,9 @@ class _Copier:
             self._unreadable += 1
             return
         self._copied += 1
-        _add(tar, "volume.mgz" if mgh else "volume.nii.gz", cleaned.getvalue())
+        self._volumes.add(hashlib.sha256(cleaned.getvalue()).hexdigest())
+        name = f"{self._copied:05d}{kept_name}" if kept_name else "volume"
+        _add(tar, f"{name}.mgz" if mgh else f"{name}.nii.gz", cleaned.getvalue())
 
     def report(self) -> Report:
         skipped = self._skipped + self._unreadable
@@ -155,11 +161,16 @@ class _Copier:
             sex=_agreed_sex(self._identities),
             series_descriptions=_descriptions(self._identities),
             study_attributes=self._study_attributes(),
-            pixels=_digest_of(self._deidentifier.shown),
+            pixels=self._pixels(),
             deidentified=any(one.identity_removed.upper() == "YES" for one in self._identities),
             **self._ages(),
             **self._identifying(),
         )
+
+    def _pixels(self) -> str:
+        """Digest what the images show, for a patient corrected at the PACS; volumes alone do not tell whose."""
+        shown = self._deidentifier.shown
+        return hashlib.sha256("".join(sorted(shown | self._volumes)).encode()).hexdigest() if shown else ""
 
     def _ages(self) -> dict[str, Any]:
         """Read the age of every series, which are of several studies perhaps, and what all of them agree on."""
@@ -181,10 +192,6 @@ class _Copier:
         if self._identity is None:
             return {}
         return {name: getattr(self._identity, name) for name in IDENTIFYING}
-
-
-def _digest_of(shown: set[str]) -> str:
-    return hashlib.sha256("".join(sorted(shown)).encode()).hexdigest() if shown else ""
 
 
 def _descriptions(identities: Iterable[Identity]) -> dict[str, str]:

@@ -318,7 +318,13 @@ def _to_copy(session: Session, study: StudyRow) -> StudyToCopy:
     uploads = {upload.id: upload for _, upload in found}
     places = {upload_id: place for place, upload_id in enumerate(uploads)}
     members = tuple(
-        Member(container=places[row.upload_id], kind=row.kind, offset_bytes=row.offset_bytes, size_bytes=row.size_bytes)
+        Member(
+            container=places[row.upload_id],
+            kind=row.kind,
+            name=row.name,
+            offset_bytes=row.offset_bytes,
+            size_bytes=row.size_bytes,
+        )
         for row, _ in found
     )
     return StudyToCopy(

@@ -47,10 +47,14 @@ class Limits(Frozen):
 
 
 class Member(Frozen):
-    """Where an original lies: in which of the job's sealed containers, and where in its plaintext."""
+    """Where an original lies: in which of the job's sealed containers, and where in its plaintext.
+
+    ``name``: what is kept of its name, where the study holds several volumes.
+    """
 
     container: int = 0
     kind: str
+    name: str = ""
     offset_bytes: int
     size_bytes: int
 

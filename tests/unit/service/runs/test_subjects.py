@@ -5,7 +5,7 @@ import pytest
 from med3d_contract.ages import agreed_age, read_age, storable_age, stored_age
 from med3d_contract.work import Subject
 from med3d_pipeline.study.study import PatientAttributes
-from med3d_service.runs.views import analysed_series, subject_of
+from med3d_service.runs.views import A_VOLUME, analysed_series, subject_of
 from med3d_service.storage.tables import StudyRow
 from med3d_worker.analysis import age_at_scan
 
@@ -48,8 +48,19 @@ def test_the_age_is_that_of_the_analysed_series_and_not_of_another_examination()
 
 
 @pytest.mark.parametrize(
-    ("source", "uid"),
-    [(None, None), ({"series_uid": "2.25.1", "sop_class_uid": "1.2", "instance_uids": ["2.25.2"]}, "2.25.1")],
+    ("source", "series", "uid"),
+    [
+        (None, None, None),
+        (None, {"chosen": None, "candidates": []}, None),
+        (None, {"chosen": "volume: 1.00 x 1.00 x 1.00 mm, 9 x 9 x 9", "candidates": []}, A_VOLUME),
+        ({"series_uid": "2.25.1", "sop_class_uid": "1.2", "instance_uids": ["2.25.2"]}, {"chosen": "x"}, "2.25.1"),
+    ],
 )
-def test_the_analysed_series_is_the_one_that_preprocessing_read(source, uid):
-    assert analysed_series(source) == uid
+def test_the_analysed_series_is_the_one_that_preprocessing_read(source, series, uid):
+    assert analysed_series(source, series) == uid
+
+
+def test_a_volume_has_no_age_of_the_dicom_beside_it():
+    age = storable_age(read_age(patient_age="045Y"))
+    assert subject_of(StudyRow(found_age=age, series_ages={"2.25.1": age}), A_VOLUME).age is None
+    assert subject_of(StudyRow(found_age=age), A_VOLUME).age.years == 45, "as a message told of the patient"

@@ -337,11 +337,16 @@ FILE = dicom_files(1)[0]
 
 
 def copy(tmp_path, files, kind="dicom"):
-    """Run a job as the child does; its report and the tar's members."""
+    """Run a job of files of one kind as the child does; its report and the tar's members."""
+    return copy_of(tmp_path, [(kind, "", data) for data in files])
+
+
+def copy_of(tmp_path, files):
+    """Run a job of (kind, kept name, bytes) as the child does; its report and the tar's members."""
     writer = SealedWriter(tmp_path / "container", KEY, original_name("1", "here"))
     members = []
-    for data in files:
-        members.append(Member(kind=kind, offset_bytes=writer.size_bytes, size_bytes=len(data)))
+    for kind, name, data in files:
+        members.append(Member(kind=kind, name=name, offset_bytes=writer.size_bytes, size_bytes=len(data)))
         writer.write(data)
     writer.close()
     target = tmp_path / "copy.tar"
@@ -447,6 +452,17 @@ def test_nifti_loses_its_texts_extensions_and_trailer_and_keeps_its_voxels(tmp_p
     assert CANARY.encode() not in members[name]
     assert cleaned[40:56] == image[40:56]
     assert cleaned[352:] == bytes([1]) * 120
+
+
+def test_several_volumes_keep_what_tells_them_apart_and_lie_beside_dicom(tmp_path):
+    (dicom,), one, other = dicom_files(1), nifti_file(), nifti_file((3, 3, 3))
+    files = [("dicom", "", dicom), ("nifti", "_sub-1.x_t1w", one), ("nifti", ".x", other)]
+    report, members = copy_of(tmp_path, files)
+    assert list(members) == ["00001.dcm", "00002_sub-1.x_t1w.nii.gz", "00003.x.nii.gz"]
+    assert report.copied == 3
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert copy_of(alone, files[:1])[0].pixels != report.pixels, "another study, whoever its patient is"
 
 
 def test_a_nifti_header_that_makes_no_sense_is_unreadable(tmp_path):

@@ -186,7 +186,7 @@ def test_any_well_formed_archive_is_taken_or_refused_by_a_known_code(tmp_path, m
     try:
         _, study = receive(tmp_path, body)
     except ServiceError as error:
-        assert error.code in {"archive_nested", "mixed_upload"}  # noqa: PT017 - which it is depends on the archive
+        assert error.code == "archive_nested"  # noqa: PT017 - the form may as well be taken
     else:
         assert study.files == len(members)
 
@@ -288,9 +288,6 @@ REFUSED = {
         files_form(("a.zip", zip_with(lambda p: p.__setitem__(p.find(b"PK\x01\x02") + 10, 12)))),
         "archive_unsupported",
     ),
-    "NIfTI with DICOM": (files_form(("a", DICOM), ("b", nifti_file())), "mixed_upload"),
-    "DICOM with NIfTI": (files_form(("b", nifti_file()), ("a", DICOM)), "mixed_upload"),
-    "two NIfTI volumes": (files_form(("a", nifti_file()), ("b", nifti_file((3, 3, 3)))), "mixed_upload"),
     "an unknown field": (files_form(("a", DICOM), colour="red"), "unknown_field"),
     "an unknown priority": (files_form(("a", DICOM), priority="now"), "unknown_priority"),
     "an unknown sex": (files_form(("a", DICOM), sex="X"), "invalid_sex"),
@@ -362,9 +359,37 @@ def test_freesurfers_volume_is_one_study_however_it_is_packed(tmp_path):
     ]
     assert studies[0].digest == studies[1].digest
     assert [study.instances[0].kind for study in studies] == ["nifti", "nifti"]
-    spool_dir = tmp_path / "both"
-    spool_dir.mkdir()
-    assert refusal(spool_dir, files_form(("a.mgz", gzipped(mgh_file())), ("b.nii", nifti_file()))) == "mixed_upload"
+
+
+def kept(study):
+    return sorted((instance.kind, instance.name) for instance in study.instances)
+
+
+def test_volumes_and_dicom_are_taken_together_and_of_names_no_more_is_kept_than_tells_volumes_apart(tmp_path):
+    one, other = nifti_file(), nifti_file((3, 3, 3))
+    assert kept(study_of(tmp_path, ("Doe.dcm", DICOM), ("Doe_T1w.nii", one))) == [("dicom", ""), ("nifti", "")]
+    archive = {"sub-Doe/anat/sub-Doe_ses-1_T1w.nii": one, "sub-Doe/Jane_FLAIR.mgz": gzipped(mgh_file()), "d": DICOM}
+    for form in ([("s.zip", zip_of(archive))], list(archive.items())):
+        study = study_of(tmp_path, *form)
+        assert kept(study) == [("dicom", ""), ("nifti", "_sub-1.x_flair"), ("nifti", "_sub-1.x_t1w")]
+    assert kept(study_of(tmp_path, ("a_T1w.nii", one), ("b.nii", other))) == [("nifti", ".x"), ("nifti", ".x_t1w")]
+
+
+def test_the_same_volumes_named_anew_are_another_study_and_one_alone_is_the_same_whatever_its_name(tmp_path):
+    """Who is told to name the T1-weighted one, and does, must not get the same answer again."""
+    one, other = nifti_file(), nifti_file((3, 3, 3))
+    unnamed, named_so = ((name, one) for name in ("a.nii", "a_T1w.nii"))
+    both = [study_of(tmp_path, first, ("b.nii", other)).digest for first in (unnamed, named_so)]
+    assert both[0] != both[1]
+    assert study_of(tmp_path, unnamed).digest == study_of(tmp_path, named_so).digest
+
+
+def test_of_copies_the_name_counts_that_tells_the_contrast_most_surely(tmp_path):
+    one, other = nifti_file(), nifti_file((3, 3, 3))
+    names = ("x.nii", "x_T1w_brain.nii", "x_T1w.nii", "x_FLAIR.nii")
+    for order in (names, names[::-1]):
+        study = study_of(tmp_path, *((name, one) for name in order), ("b.nii", other))
+        assert kept(study) == [("nifti", ".x"), ("nifti", ".x_t1w")]
 
 
 def test_a_tar_gz_bomb_is_stopped_whether_its_members_are_read_or_skipped(tmp_path):
