@@ -2,11 +2,13 @@
 
 import tarfile
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from med3d_contract.archives import ArchiveRefused
+from med3d_contract.unpacking import is_archive, unpacked
 from med3d_contract.volume_names import VOLUME_SUFFIXES, kept_names
 
 CHUNK_BYTES = 256 * 1024
@@ -14,7 +16,14 @@ SENT_AS_THEY_ARE = (*VOLUME_SUFFIXES, ".zip", ".tar", ".tar.gz", ".tgz", ".dcm")
 
 
 class UnsendableStudy(Exception):  # noqa: N818 - a finding about what was to be sent
-    """There is nothing to send under a path, or it changed meanwhile; the message says which."""
+    """There is nothing to send under a path, or it changed meanwhile; the message says which.
+
+    code: as the service would have refused it.
+    """
+
+    def __init__(self, message: str, code: str = "empty_upload") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Readable(Protocol):
@@ -35,12 +44,12 @@ class Upload:
 
 @contextmanager
 def open_study(path: Path) -> Iterator[Upload]:
-    """Open ``path``, a file or a folder with its sub-folders, as one upload; UnsendableStudy where there is nothing."""
+    """Open ``path``, a file or a folder with its sub-folders, as one upload; UnsendableStudy where there is nothing.
+
+    Archives that lie in a folder are opened as `med3d analyse` opens them: the service takes none within another.
+    """
     if path.is_dir():
-        files = study_files(path)
-        if not files:
-            raise UnsendableStudy(f"{path} holds no files")
-        with closing(tar_chunks(files)) as chunks:
+        with _files_to_send(path) as files, closing(tar_chunks(files)) as chunks:
             yield Upload("study.tar", ChunkReader(chunks))
         return
     if not path.is_file():
@@ -49,6 +58,19 @@ def open_study(path: Path) -> Iterator[Upload]:
         raise UnsendableStudy(f"{path} is empty")
     with path.open("rb") as file:
         yield Upload(f"study{sent_suffix(path)}", file)
+
+
+@contextmanager
+def _files_to_send(folder: Path) -> Iterator[list[Path]]:
+    with ExitStack() as opened:
+        try:
+            paths = opened.enter_context(unpacked(folder))
+        except ArchiveRefused as refused:
+            raise UnsendableStudy(f"{folder}: {refused.detail} {refused.remedy}", refused.code) from refused
+        files = [file for path in paths for file in study_files(path) if path is not folder or not is_archive(file)]
+        if not files:
+            raise UnsendableStudy(f"{folder} holds no files")
+        yield files
 
 
 def study_files(folder: Path) -> list[Path]:

@@ -51,7 +51,7 @@ def _answer_to(path: Path, series: str | None, client: ResultsClient) -> Answer:
         with open_study(path) as upload:
             run_id = client.submit(upload, StudyOptions(series=series)).run_id
     except UnsendableStudy as nothing:
-        return Answer(REFUSED, "empty_upload", str(nothing))
+        return Answer(REFUSED, nothing.code, str(nothing))
     except ApiError as error:
         if error.status >= 500:
             raise

@@ -19,6 +19,7 @@ from med3d_contract.results import (
     Sex,
 )
 from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts, sidecar_path
+from med3d_contract.unpacking import unpacked
 from med3d_contract.work import Subject
 from med3d_pipeline.reading.nifti import digest_file
 from med3d_pipeline.reasons import AFTER_CONTRAST_AGENT
@@ -30,7 +31,6 @@ from med3d_worker.pictures import PicturesInHand
 from med3d_worker.preparation import PreparedStudy, StudyPreparation, StudyRefused
 from med3d_worker.review_reasons import in_contract_terms
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.unpacking import unpacked
 
 
 class AnalysedInput(Frozen):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from med3d_contract.archives import ArchiveRefused
+from med3d_contract.unpacking import unpacked
 from med3d_pipeline.calibration.fitting import CalibrationHead
 from med3d_pipeline.errors import PipelineError
 from med3d_worker.analysis import age_at_scan
@@ -12,7 +13,6 @@ from med3d_worker.loaded_model import LoadedModel
 from med3d_worker.preparation import StudyPreparation, StudyRefused
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache
-from med3d_worker.unpacking import unpacked
 
 
 class UnusableHead(Exception):  # noqa: N818 - an answer, not a fault

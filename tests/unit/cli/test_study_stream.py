@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from med3d_client.study_stream import ChunkReader, UnsendableStudy, open_study, sent_suffix, study_files
+from rig.dicom.uploads import zip_of
 
 
 def packed(upload):
@@ -42,6 +43,20 @@ def test_of_several_volumes_goes_what_their_names_tell_of_the_contrast_and_no_mo
     with open_study(tmp_path) as upload:
         names = ["000000.x_flair.nii", "000001.dcm", "000002.dcm", "000003_sub-1.x_t1w.mgz"]
         assert list(packed(upload)) == names
+
+
+def test_an_archive_in_a_folder_is_opened_before_it_is_sent(tmp_path):
+    (tmp_path / "study.zip").write_bytes(zip_of({"sub-Doe/x_T1w.nii": b"1", "x_FLAIR.nii": b"2"}))
+    (tmp_path / "IM0001").write_bytes(b"3")
+    with open_study(tmp_path) as upload:
+        assert packed(upload) == {"000000.dcm": b"3", "000001_sub-1.x_t1w.nii": b"1", "000002.x_flair.nii": b"2"}
+
+
+def test_an_archive_in_a_folder_that_cannot_be_opened_is_told_as_the_service_would(tmp_path):
+    (tmp_path / "study.zip").write_bytes(zip_of({"a.zip": zip_of({"b": b"1"})}))
+    with pytest.raises(UnsendableStudy, match="holds another archive") as told, open_study(tmp_path):
+        pass
+    assert told.value.code == "archive_nested"
 
 
 def test_a_linked_file_is_sent_and_a_linked_folder_is_not(tmp_path):

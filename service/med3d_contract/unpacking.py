@@ -1,4 +1,4 @@
-"""Archives that `med3d analyse` is given, unpacked into a private folder by the same rules as uploads."""
+"""Archives on this disk, unpacked into a private folder by the rules of uploads: to be analysed or sent."""
 
 import re
 import tempfile
@@ -34,7 +34,7 @@ def unpacked(path: Path) -> Iterator[list[Path]]:
 
     Raises ArchiveRefused with the codes of uploads, archive_nested for an archive in an archive.
     """
-    archives = [found for found in _files(path) if _content(found).is_archive]
+    archives = [found for found in _files(path) if is_archive(found)]
     if not archives:
         yield [path]
         return
@@ -46,6 +46,11 @@ def unpacked(path: Path) -> Iterator[list[Path]]:
                 packed = opened.enter_context(archive.open("rb"))
                 unpack(packed, archive.stat().st_size, _content(archive), files)
         yield [Path(folder)] if archives == [path] else [path, Path(folder)]
+
+
+def is_archive(path: Path) -> bool:
+    """Tell whether a file is an archive that is opened, by what it holds."""
+    return _content(path).is_archive
 
 
 def _files(path: Path) -> list[Path]:

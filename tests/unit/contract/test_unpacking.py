@@ -7,9 +7,9 @@ import nibabel as nib
 import pytest
 
 from med3d_contract.archives import ARCHIVE_FAULTS, ArchiveRefused
+from med3d_contract.unpacking import unpacked
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.study import load_series, read_study, select_series
-from med3d_worker.unpacking import unpacked
 from rig.dicom.series import head_like, ras_affine, write_series
 from rig.dicom.uploads import gzipped, tar_entry, tar_of, zip_of
 
