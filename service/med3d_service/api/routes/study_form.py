@@ -25,7 +25,7 @@ FORM: dict[str, Any] = {
                         "type": "array",
                         "minItems": 1,
                         "items": {"type": "string", "contentMediaType": "application/octet-stream"},
-                        "description": "one .zip, .tar or .tar.gz of DICOM, many DICOM files, or one .nii or .nii.gz",
+                        "description": "one .zip, .tar or .tar.gz, or many files: DICOM, .nii, .nii.gz, .mgz",
                     },
                     "age": {"type": "number", "minimum": 0, "maximum": 120, "description": "years", "examples": [63.4]},
                     "sex": {"type": "string", "enum": ["F", "M"]},
