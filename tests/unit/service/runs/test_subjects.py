@@ -63,4 +63,4 @@ def test_the_analysed_series_is_the_one_that_preprocessing_read(source, series, 
 def test_a_volume_has_no_age_of_the_dicom_beside_it():
     age = storable_age(read_age(patient_age="045Y"))
     assert subject_of(StudyRow(found_age=age, series_ages={"2.25.1": age}), A_VOLUME).age is None
-    assert subject_of(StudyRow(found_age=age), A_VOLUME).age.years == 45, "as a message told of the patient"
+    assert subject_of(StudyRow(found_age=age), A_VOLUME).age.years == 45.5, "as a message told of the patient"
