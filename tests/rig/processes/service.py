@@ -22,9 +22,11 @@ from med3d_client.worker import WorkerClient
 from med3d_contract.work import PredictClaim, WorkerHello
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
+from med3d_service.storage.keys import load_keys
 from med3d_service.storage.opening import open_database
 from med3d_store.object_store import ObjectStore
 from rig.processes.waiting import wait_until
+from rig.service.schema import lay_schema
 
 START_TIMEOUT_S = 90.0
 """Many processes that start at once on a busy machine take their time."""
@@ -111,6 +113,8 @@ class Processes:
         self.settings = Settings(
             **{name.removeprefix("MED3D_").lower(): value for name, value in self.environment.items()}
         )
+        load_keys(self.settings)  # else the database that is laid below would be one whose key is missing
+        lay_schema(self.settings)
         migrate(self.settings)
         self.store = ObjectStore.open(self.settings.store)
         self.key, self.worker_key, self.clinical_key = (self._key(scope) for scope in ("client", "worker", "clinical"))

@@ -31,6 +31,7 @@ from med3d_service.storage.store_identity import establish_store
 from med3d_service.storage.tables import StudyRow
 from med3d_service.trust.audit import AuditTrail
 from med3d_service.trust.establishing import establish_trust
+from rig.service.schema import lay_schema
 from rig.service.work import BUNDLE, FINDINGS, PROVENANCE, result
 
 LEASES = Leases(lease_s=60.0, max_tries=3)
@@ -41,7 +42,8 @@ def migrated(data_dir: Path, **settings: Any) -> Settings:
     made = Settings(data_dir=data_dir, **settings)
     made.spool_dir.mkdir(parents=True, exist_ok=True)
     keys = load_keys(made)
-    upgrade_schema(made)
+    if not lay_schema(made):
+        upgrade_schema(made)
     guard = guard_for(made, keys)
     with closing(guarded(made, keys, guard)) as database:
         establish_store(made, database)
