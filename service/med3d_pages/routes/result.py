@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from med3d_contract.results import Verdict
 from med3d_pages.bars import age_bar
+from med3d_pages.person_view import visit_lines
 from med3d_pages.rendering import PREFIX, render, texts_for
 from med3d_pages.result_view import arithmetic, chart, measures
 from med3d_service.api.routes import ServiceParts
@@ -32,7 +33,8 @@ def show_run(request: Request, run_id: str, service: ServiceParts, caller: Viewe
     case = read_case(service, caller, run_id)
     if case is None:
         raise ServiceError("unknown_run")
-    shown(request, "run", [run_id])
+    others = [one for one in case.person.run_ids if one != run_id] if case.person else []
+    shown(request, "run", [run_id, *others], each=caller.clinical)
     return run_page(request, case)
 
 
@@ -76,5 +78,7 @@ def run_page(
         arithmetic=None if result is None else arithmetic(result.brain_age),
         measures=() if run.quality is None else measures(run.quality, texts),
         chart=chart(case, texts),
+        found=case.person.trajectory if case.person else None,
+        rows=visit_lines(case.person, texts) if case.person else (),
         refresh_s=FOLLOWED_EVERY_S if case.listed.shown is Shown.WAITING else None,
     )

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -11,6 +11,9 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import RunStatus, VerdictView
+from med3d_service.cohorts.person import Person, read_person, subject_id_of
+from med3d_service.cohorts.trajectory import subject_studies
+from med3d_service.problems import ServiceError
 from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import PatientIdentity, patients_of, read_cohort
@@ -65,7 +68,8 @@ class CaseIdentity:
 class Case:
     """A run and what stands around it. ``identity``: None for a caller without the clinical grant.
 
-    has_pictures: slices through the brain can be shown. pseudonym: the sender's own.
+    has_pictures: slices through the brain can be shown. pseudonym: the sender's own. person: this and other visits of
+    the same person by the same bundle; None where there are no others.
     """
 
     listed: ListedRun
@@ -78,6 +82,8 @@ class Case:
     verdicts: tuple[VerdictView, ...]
     cohort: ReferenceCohort | None
     identity: CaseIdentity | None = field(repr=False)
+    subject_id: str | None
+    person: Person | None = field(repr=False, default=None)
 
 
 def read_case(parts: Parts, caller: Caller, run_id: str) -> Case | None:
@@ -89,7 +95,8 @@ def read_case(parts: Parts, caller: Caller, run_id: str) -> Case | None:
         study = session.scalars(select(StudyRow).where(StudyRow.id == listed.run.study_id)).one()
         row = session.scalars(select(RunRow).where(RunRow.id == run_id)).one()
         has_cohort = listed.run.result is not None
-        return Case(
+        subject_id = subject_id_of(session, study.id)
+        case = Case(
             listed=listed,
             pseudonym=parts.vault.read(session, study.id, "subject"),
             files=study.files,
@@ -100,7 +107,23 @@ def read_case(parts: Parts, caller: Caller, run_id: str) -> Case | None:
             verdicts=tuple(verdicts_on(session, parts.vault, run_id)),
             cohort=read_cohort(parts.store, listed.run.bundle.digest) if has_cohort else None,
             identity=_identity(parts, session, study) if caller.clinical else None,
+            subject_id=subject_id,
         )
+        studies = () if subject_id is None else session.scalars(subject_studies(caller, subject_id).limit(2)).all()
+    return (
+        case
+        if subject_id is None or len(studies) < 2
+        else replace(case, person=_person(parts, caller, case, subject_id))
+    )
+
+
+def _person(parts: Parts, caller: Caller, case: Case, subject_id: str) -> Person | None:
+    """Read the person's other visits; a bundle that is not believed any more has no say on them."""
+    try:
+        found = read_person(parts.database, parts.store, parts.vault, caller, subject_id, case.listed.run.bundle.digest)
+    except ServiceError:
+        return None
+    return found if any(visit.study_id != case.listed.run.study_id for visit in found.trajectory.visits) else None
 
 
 def _events(session: Session, run_id: str) -> tuple[CaseEvent, ...]:

@@ -1,8 +1,17 @@
 """Runs that have ended, of studies with identifiers, for tests of what is shown of them."""
 
+from sqlalchemy import update
+
+from med3d_service.cohorts.figures import draw_figures
+from med3d_service.cohorts.tables import FiguresRow
+from med3d_service.cohorts.trajectory import answered_runs
 from med3d_service.runs import transitions
-from med3d_service.storage.tables import RunRow
+from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.trust.access import Caller, Role
 from rig.service.parts import LEASES, add_run, completed, failed, preprocessed, worker
+from rig.service.work import BUNDLE
+
+EVERYBODY = Caller("key", "x", Role.VIEWER, clinical=True, site="default", every_site=True, address="local")
 
 
 def answered(api, *, ending="completed", **identifiers):
@@ -20,3 +29,16 @@ def answered(api, *, ending="completed", **identifiers):
         for kind, text in identifiers.items():
             api.service.vault.keep(session, study_id, kind, text)
     return run_id
+
+
+def visited(api, subject, ages, scanners, **identifiers):
+    """(subject id, run ids) of a person seen once at each of ``ages``, by these makers' scanners."""
+    runs = [answered(api, subject=subject, **identifiers) for _ in ages]
+    subject_id = api.service.vault.blind_index("subject", subject)
+    draw_figures(api.service.database, answered_runs(EVERYBODY, subject_id, BUNDLE.digest))
+    with api.service.database.write() as session:
+        for run_id, age, maker in zip(runs, ages, scanners, strict=True):
+            study_id = session.query(RunRow).where(RunRow.id == run_id).one().study_id
+            session.execute(update(StudyRow).where(StudyRow.id == study_id).values(stated_age=age))
+            session.execute(update(FiguresRow).where(FiguresRow.run_id == run_id).values(manufacturer=maker))
+    return subject_id, runs

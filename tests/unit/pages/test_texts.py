@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[3]
 PAGES = ROOT / "service" / "med3d_pages"
 BUILT = (
     "signin.error.", "remedy.", "measure.", "role.", "state.", "stage.", "nav.", "decision.", "pictures.", "verdict.", "alert.",
-    "line.", "urgency.", "result.age_source.",
+    "line.", "urgency.", "result.age_source.", "person.time.", "person.time_of.", "person.measure.", "break.",
 )  # fmt: skip
 """Keys that are put together from a word of the data: their group is used as a whole."""
 

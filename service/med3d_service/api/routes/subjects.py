@@ -7,15 +7,15 @@ from sqlalchemy import func, select
 
 from med3d_contract.results import Frozen
 from med3d_service.api.routes import ServiceParts, examples
-from med3d_service.cohorts.figures import draw_figures
-from med3d_service.cohorts.trajectory import Trajectory, answered_runs, stated_errors, subject_studies, trajectory
+from med3d_service.cohorts.export import as_csv
+from med3d_service.cohorts.person import COLUMNS, read_trajectory_of, visit_rows
+from med3d_service.cohorts.trajectory import Trajectory, subject_studies
 from med3d_service.cohorts.trajectory_chart import trajectory_svg
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.runs.bundles import find_bundle
 from med3d_service.trust.access import Viewer
 
 router = APIRouter(tags=["subjects"])
-SVG = "image/svg+xml"
+SVG, CSV = "image/svg+xml", "text/csv"
 SubjectId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="as GET /subjects gives it; it names nobody")]
 
 
@@ -57,8 +57,12 @@ def find_subject(
     responses=problems("unknown_subject", "unknown_bundle", "no_bundle", "bundle_forged", "not_answered", *AUTH_CODES)
     | {
         200: {
-            "description": "Every visit's answer by one bundle, in the order of time; or a small chart of it",
-            "content": {"application/json": {"example": examples.TRAJECTORY}, SVG: {"schema": {"type": "string"}}},
+            "description": "Every visit's answer by one bundle, in the order of time; or a table, or a chart of it",
+            "content": {
+                "application/json": {"example": examples.TRAJECTORY},
+                SVG: {"schema": {"type": "string"}},
+                CSV: {"schema": {"type": "string"}},
+            },
         }
     },
 )
@@ -67,19 +71,15 @@ def read_trajectory(
     service: ServiceParts,
     caller: Viewer,
     bundle: Annotated[str | None, Query(max_length=300, description="else the default one")] = None,
-    format: Literal["json", "svg"] = "json",  # noqa: A002 - the word that people try
+    format: Literal["json", "csv", "svg"] = "json",  # noqa: A002 - the word that people try
 ) -> Response:
     """Read brain age, gap and SDMT of all visits; the line breaks where two scans cannot be compared."""
-    with service.database.read() as session:
-        if session.scalars(subject_studies(caller, subject_id).limit(1)).first() is None:
-            raise ServiceError("unknown_subject")
-        wanted = find_bundle(session, bundle)
-    draw_figures(service.database, answered_runs(caller, subject_id, wanted.digest))
-    errors = stated_errors(service.store, wanted.digest)
-    with service.database.read() as session:
-        found = trajectory(session, service.vault, caller, subject_id, wanted, errors)
+    found = read_trajectory_of(service.database, service.store, service.vault, caller, subject_id, bundle)
     if format == "json":
         return Response(found.model_dump_json(), media_type="application/json")
+    if format == "csv":
+        named = {"Content-Disposition": f'attachment; filename="visits-{subject_id[:8]}.csv"'}
+        return Response(b"".join(as_csv(COLUMNS, visit_rows(found))), media_type=CSV, headers=named)
     picture = trajectory_svg(found)
     if picture is None:
         raise ServiceError("not_answered", "No scan of this subject has a number by this bundle.")

@@ -1,0 +1,148 @@
+"""A person's visits as their page arranges them: a chart over time, and a line of the table for each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from med3d_contract.results import VerdictView
+from med3d_pages.numbers import plain, signed, years
+from med3d_pages.plots import Plot
+from med3d_pages.texts import Catalogue
+from med3d_service.cohorts.person import Person
+from med3d_service.cohorts.svg import padded
+from med3d_service.cohorts.trajectory import ReliableChange, Trajectory, Visit, stretches
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A visit's estimate with its interval and, where it is known, the age: places in the chart."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    age: float | None
+    state: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Break:
+    """Where the line is broken, and why in words."""
+
+    x: float
+    words: str
+    is_right: bool
+
+
+@dataclass(frozen=True)
+class PersonChart:
+    """Brain age over time. ``true_age``: the line on which a brain is as old as its person; empty where unknown."""
+
+    plot: Plot
+    dots: tuple[Dot, ...]
+    lines: tuple[str, ...]
+    breaks: tuple[Break, ...]
+    true_age: str
+    label: str
+    across: str
+
+
+@dataclass(frozen=True)
+class VisitRow:
+    """A visit as the table shows it, numbers in words. ``date``: DICOM, empty for those who may not know it."""
+
+    visit: Visit
+    time: str
+    date: str = field(repr=False)
+    verdict: VerdictView | None
+    breaks: tuple[str, ...]
+
+
+def person_chart(found: Trajectory, t: Catalogue) -> PersonChart | None:
+    """Draw a person's answers; None where there is no number."""
+    shown = [visit for visit in found.visits if visit.brain_age is not None and visit.brain_age_interval is not None]
+    if not shown:
+        return None
+    limits = [value for visit in shown for value in visit.brain_age_interval or ()]
+    ages = [visit.age for visit in shown if visit.age is not None]
+    plot = Plot(padded([visit.time for visit in shown], 2.0), padded([*limits, *ages], 10.0))
+    last = shown[-1]
+    return PersonChart(
+        plot=plot,
+        dots=tuple(_dot(plot, visit) for visit in shown),
+        lines=tuple(_line(plot, stretch) for stretch in stretches(found.visits) if len(stretch) > 1),
+        breaks=tuple(_breaks(plot, found.visits, t)),
+        true_age=_true_age(plot, found, shown),
+        label=t("person.chart", count=len(shown), latest=years(last.brain_age)),
+        across=t(f"person.time.{found.time_basis}"),
+    )
+
+
+def _dot(plot: Plot, visit: Visit) -> Dot:
+    low, high = visit.brain_age_interval or (0.0, 0.0)
+    return Dot(
+        x=plot.x(visit.time),
+        y=plot.y(visit.brain_age or 0.0),
+        low=plot.y(low),
+        high=plot.y(high),
+        age=None if visit.age is None else plot.y(visit.age),
+        state=visit.decision or "",
+        run_id=visit.run_id,
+    )
+
+
+def _line(plot: Plot, stretch: Sequence[Visit]) -> str:
+    return plot.path([(visit.time, visit.brain_age or 0.0) for visit in stretch])
+
+
+def _true_age(plot: Plot, found: Trajectory, shown: Sequence[Visit]) -> str:
+    """Draw the whole diagonal where time is age; else a line through the ages that are known."""
+    if found.time_basis == "age":
+        low = max(plot.across[0], plot.up[0])
+        high = min(plot.across[1], plot.up[1])
+        return plot.path([(low, low), (high, high)]) if low < high else ""
+    known = [(visit.time, visit.age) for visit in shown if visit.age is not None]
+    return plot.path(known) if len(known) > 1 else ""
+
+
+def _breaks(plot: Plot, visits: Sequence[Visit], t: Catalogue) -> list[Break]:
+    found = []
+    for before, after in pairwise(visits):
+        if after.breaks and after.brain_age is not None:
+            x = plot.x((before.time + after.time) / 2)
+            found.append(Break(x, ", ".join(break_words(after, t)), x > plot.width / 2))
+    return found
+
+
+def break_words(visit: Visit, t: Catalogue) -> tuple[str, ...]:
+    """Say why no line leads to a visit from the one before."""
+    return tuple(t.named("break", reason.removesuffix(" changed").replace(" ", "_")) for reason in visit.breaks)
+
+
+def visit_lines(person: Person, t: Catalogue) -> list[VisitRow]:
+    """Make the lines of the table, the latest visit first."""
+    found = person.trajectory
+    return [
+        VisitRow(
+            visit=visit,
+            time=plain(visit.time + 1) if found.time_basis == "order" else plain(visit.time, 1),
+            date=person.dates.get(visit.study_id, ""),
+            verdict=person.verdicts.get(visit.run_id),
+            breaks=break_words(visit, t),
+        )
+        for visit in reversed(found.visits)
+    ]
+
+
+def change_words(found: Trajectory, change: ReliableChange, t: Catalogue) -> str:
+    """Say a change in a sentence, and whether it is more than a second scan of the same day would show."""
+    times = {visit.study_id: plain(visit.time, 1) for visit in found.visits}
+    return t(
+        "person.change.reliable" if change.reliable else "person.change.within",
+        measure=t(f"person.measure.{change.measure}"),
+        first=times[change.first_study_id],
+        last=times[change.last_study_id],
+        change=signed(change.change),
+        least=plain(change.least, 1),
+    )

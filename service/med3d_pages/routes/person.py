@@ -1,0 +1,41 @@
+"""The page of one person: all visits over time by one model, and where two of them cannot be compared."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from med3d_pages.person_view import change_words, person_chart, visit_lines
+from med3d_pages.rendering import PREFIX, render, texts_for
+from med3d_service.api.routes import ServiceParts
+from med3d_service.api.routes.bundles import list_bundles
+from med3d_service.api.routes.subjects import SubjectId
+from med3d_service.cohorts.person import read_person
+from med3d_service.trust.access import Viewer
+from med3d_service.trust.audit.requests import shown
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get(f"{PREFIX}/subjects/{{subject_id}}")
+def show_person(
+    request: Request,
+    subject_id: SubjectId,
+    service: ServiceParts,
+    caller: Viewer,
+    bundle: Annotated[str, Query(max_length=300)] = "",
+) -> HTMLResponse:
+    """Show one person over time."""
+    person = read_person(service.database, service.store, service.vault, caller, subject_id, bundle or None)
+    shown(request, "run", person.run_ids, each=caller.clinical)
+    texts, found = texts_for(request), person.trajectory
+    return render(
+        request,
+        "person.html",
+        person=person,
+        found=found,
+        chart=person_chart(found, texts),
+        rows=visit_lines(person, texts),
+        changes=[change_words(found, change, texts) for change in found.reliable_changes],
+        bundles=list_bundles(service, caller).items,
+    )
