@@ -7,18 +7,20 @@ import typer
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.processes.arrivals import arrivals
+from med3d_cli.processes.conformance import conformance
 from med3d_cli.processes.orthanc.command import orthanc_config
 from med3d_cli.processes.peer_checks import check, echo
 from med3d_cli.processes.worker import EXIT_UNFIT
 
 
 def pacs_commands() -> typer.Typer:
-    """`med3d pacs`: listen, echo, check, arrivals, orthanc-config."""
+    """`med3d pacs`: listen, echo, check, arrivals, conformance, orthanc-config."""
     group = typer.Typer(help="DICOM nodes: take what they send, and set them up.", no_args_is_help=True)
     group.command()(listen)
     group.command()(echo)
     group.command()(check)
     group.command()(arrivals)
+    group.command()(conformance)
     group.command("orthanc-config")(orthanc_config)
     return group
 

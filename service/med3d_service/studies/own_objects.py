@@ -17,6 +17,11 @@ def own_uid(*parts: str) -> str:
     return f"{OWN_UID_ROOT}.{int.from_bytes(digest[:_SUFFIX_BYTES], 'big')}"
 
 
+IMPLEMENTATION_UID = own_uid("implementation")
+IMPLEMENTATION_VERSION = "MED3D"
+"""Who speaks (PS3.7 annex D.3.3.2), as whom it calls, is called, and writes files."""
+
+
 def is_own(uid: str) -> bool:
     """Whether this service made what the UID names."""
     return uid.startswith(f"{OWN_UID_ROOT}.")

@@ -7,11 +7,13 @@ import socket
 import struct
 import time
 from contextlib import suppress
+from itertools import product
 
 import pytest
 from pydicom.uid import MPEG2MPML
 
 from med3d_service.network.listener.places import ARTIM_S
+from rig.dicom.stated import CLASSES, SYNTAXES, accepted_contexts, negotiated
 from rig.faults.disks import small_disk
 from rig.peers import dcmtk
 from rig.peers.dcmtk import SUCCESS
@@ -353,3 +355,31 @@ def test_a_full_disk_is_out_of_resources_and_leaves_nothing_half_written(
     assert len(one.read_all()) == kept
     assert one.unrecorded() == set()
     assert dcmtk.echo(one.dicom_port)[0]
+
+
+# --- what docs/conformance.md says ---
+
+
+def test_each_stated_class_is_taken_in_each_stated_syntax_and_in_no_other(shared):
+    stated = accepted_contexts()
+    expected = {(uid, syntax) for uid, (syntaxes, _) in stated.items() for syntax in syntaxes}
+    proposed = [(uid, (syntax,)) for uid, syntax in product(sorted(stated), SYNTAXES)]
+    assert set(negotiated(shared.dicom_port, proposed)) == expected
+
+
+def test_no_other_class_of_the_standard_is_taken_and_the_first_stated_syntax_goes_first(shared):
+    stated = accepted_contexts()
+    proposed = [(uid, tuple(reversed(SYNTAXES))) for uid in CLASSES]
+    assert dict(negotiated(shared.dicom_port, proposed)) == {uid: syntaxes[0] for uid, (syntaxes, _) in stated.items()}
+
+
+def test_dcmtk_is_answered_as_stated(shared, tmp_path):
+    stated = accepted_contexts()
+    assert stated["1.2.840.10008.1.1"][1] == "SCP"
+    assert dcmtk.echo(shared.dicom_port)[0]
+    ct = "1.2.840.10008.5.1.4.1.1.2"
+    assert ct not in stated
+    image = saved(slices(1, series="ct", PatientID="P", StudyInstanceUID="1.9", SOPClassUID=ct)[0])
+    answers, said = dcmtk.send(shared.dicom_port, dcmtk.write(tmp_path / "in", [image]))
+    assert answers == []
+    assert f"No presentation context for: (CT) {ct}" in said

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
+from pydicom.uid import UID
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
@@ -17,9 +17,9 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # typ
 
 from med3d_service.network.listener.pdus import ANNOUNCED_BYTES, ProtocolError
 from med3d_service.studies.dicom_instances.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
+from med3d_service.studies.own_objects import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
-IMPLEMENTATION_VERSION = "MED3D"
 _UNCOMPRESSED = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]
 
 
@@ -60,7 +60,7 @@ def agree(asked: Asked) -> Agreed:
             if isinstance(item, SCP_SCU_RoleSelectionNegotiation) and item.sop_class_uid is not None
         }
         results, role_items = negotiate_as_acceptor(
-            wanted.presentation_context_definition_list, _provided(), roles or None
+            wanted.presentation_context_definition_list, provided_contexts(), roles or None
         )
         accepted = {
             context.context_id: (str(context.abstract_syntax), str(context.transfer_syntax[0]))
@@ -72,7 +72,8 @@ def agree(asked: Asked) -> Agreed:
         raise ProtocolError("no association request") from error
 
 
-def _provided() -> list[PresentationContext]:
+def provided_contexts() -> list[PresentationContext]:
+    """Return what the listener offers, whoever asks: the conformance statement is written from it, too."""
     storage = [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in sorted(INPUT_CLASSES | DERIVED_CLASSES)]
     reports = build_context(StorageCommitmentPushModel, _UNCOMPRESSED)
     # The peer that reports provides the service, though it opens the association: it selects its role (PS3.7 D.3.3.4).
@@ -94,7 +95,7 @@ def _acceptance(
     longest = MaximumLengthNotification()
     longest.maximum_length_received = ANNOUNCED_BYTES
     implementation = ImplementationClassUIDNotification()
-    implementation.implementation_class_uid = PYNETDICOM_IMPLEMENTATION_UID
+    implementation.implementation_class_uid = UID(IMPLEMENTATION_UID)
     name = ImplementationVersionNameNotification()
     name.implementation_version_name = IMPLEMENTATION_VERSION
     primitive.user_information = [longest, implementation, name, *role_items]

@@ -5,12 +5,14 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from med3d_service.network.peers.configuration import DimsePeer
+from med3d_service.studies.own_objects import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 
 CONNECT_S = 10.0
 Handler = tuple[evt.EventType, Callable[[evt.Event], object]]
@@ -33,6 +35,8 @@ def associated(
     refuses our certificate after our side of the TLS 1.3 handshake), and then leaves it open: so it is closed here.
     """
     entity = AE(ae_title=peer.calling_ae_title)
+    entity.implementation_class_uid = UID(IMPLEMENTATION_UID)
+    entity.implementation_version_name = IMPLEMENTATION_VERSION
     entity.maximum_pdu_size = 0
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_s
     entity.connection_timeout = min(CONNECT_S, peer.timeout_s)

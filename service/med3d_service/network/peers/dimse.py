@@ -23,6 +23,9 @@ OTHER_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.66",  # Raw Data
 )
 """What scanners put into MR series beside images. Without a context for it, a C-GET would never be whole."""
+STUDY_KEYS = ("StudyInstanceUID", "NumberOfStudyRelatedInstances")
+SERIES_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances")
+"""What a C-FIND asks to be told; what studies are matched by is the question's own."""
 PENDING, SUCCESS, WARNING = (0xFF00, 0xFF01), 0x0000, 0xB000
 OUT_OF_RESOURCES = 0xA700
 # PS3.4 C.4.1.1.4 and C.4.3.1.4: what trying again does not mend.
@@ -43,7 +46,7 @@ class DimseSource:
 
     def find_studies(self, matching: Mapping[str, str]) -> list[FoundStudy]:
         """Find studies by DICOM keyword and value. Raises PeerError."""
-        asked = {"StudyInstanceUID": "", "NumberOfStudyRelatedInstances": "", **matching}
+        asked = dict.fromkeys(STUDY_KEYS, "") | dict(matching)
         found = [
             FoundStudy(_uid(answer, "StudyInstanceUID"), _count(answer, "NumberOfStudyRelatedInstances"))
             for answer in self._find("STUDY", asked)
@@ -54,12 +57,7 @@ class DimseSource:
 
     def list_series(self, study_uid: str) -> list[FoundSeries]:
         """List the series of a study. Raises PeerError."""
-        asked = {
-            "StudyInstanceUID": study_uid,
-            "SeriesInstanceUID": "",
-            "Modality": "",
-            "NumberOfSeriesRelatedInstances": "",
-        }
+        asked = dict.fromkeys(SERIES_KEYS, "") | {"StudyInstanceUID": study_uid}
         return [
             FoundSeries(
                 _uid(answer, "SeriesInstanceUID"),
@@ -93,11 +91,8 @@ class DimseSource:
 
     def _get(self, asked: Dataset, instances: Instances) -> int:
         model = STUDY_ROOT_GET
-        # A context for each syntax, so that the peer need not convert; what travels with images need only arrive.
-        images = [build_context(uid, syntax) for uid in sorted(INPUT_CLASSES) for syntax in TRANSFER_SYNTAXES]
-        others = [build_context(uid) for uid in OTHER_CLASSES]
         taken = _Taken(instances)
-        with self._association([build_context(model), *images, *others], taken) as association:
+        with self._association([build_context(model), *contexts_of_get()], taken) as association:
             for status, _ in association.send_c_get(asked, model):
                 if taken.error is not None:
                     association.abort()
@@ -125,6 +120,13 @@ class DimseSource:
                 yield association
             except (ValueError, RuntimeError) as error:  # no context was accepted, or the peer went away in between
                 raise PeerError("peer_failed") from error
+
+
+def contexts_of_get() -> list[PresentationContext]:
+    """Return what is asked for beside the C-GET itself, for the instances that it brings."""
+    # A context for each syntax, so that the peer need not convert; what travels with images need only arrive.
+    images = [build_context(uid, syntax) for uid in sorted(INPUT_CLASSES) for syntax in TRANSFER_SYNTAXES]
+    return [*images, *(build_context(uid) for uid in OTHER_CLASSES)]
 
 
 class _Taken:

@@ -37,7 +37,7 @@ class DimseSender:
     def send(self, outgoing: Outgoing) -> None:
         """Send the object; the peer has it when its answer is success or a warning, and then is asked to keep it."""
         dataset = dcmread(io.BytesIO(outgoing.content))
-        with associated(self._peer, self._contexts_for(dataset)) as association:
+        with associated(self._peer, contexts_for(dataset, commitment=self._commitment)) as association:
             _check_accepted(association, dataset.file_meta.MediaStorageSOPClassUID)
             try:
                 self._judge(association.send_c_store(_as_accepted(dataset, association)))
@@ -48,15 +48,6 @@ class DimseSender:
 
     def close(self) -> None:
         """Nothing stays open."""
-
-    def _contexts_for(self, dataset: Dataset) -> list[PresentationContext]:
-        sop_class, syntax = dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.TransferSyntaxUID
-        wanted = [build_context(sop_class, syntax)]
-        if syntax.is_compressed:  # for peers that take pictures uncompressed alone
-            wanted.append(build_context(sop_class, ExplicitVRLittleEndian))
-        if self._commitment:
-            wanted.append(build_context(StorageCommitmentPushModel))
-        return wanted
 
     @staticmethod
     def _ask_to_keep(association: Association, dataset: Dataset, transaction_uid: str) -> None:
@@ -82,6 +73,17 @@ class DimseSender:
         if status in FINAL_CODES or any(first <= status < first + 0x100 for first in FINAL[:1]) or status >= FINAL[1]:
             raise RefusedByPeerError(f"refused:{code}")
         raise NotDeliveredError(f"peer_failed:{code}")
+
+
+def contexts_for(dataset: Dataset, *, commitment: bool) -> list[PresentationContext]:
+    """Return what is asked for to send an object, and where it is wanted to have it committed."""
+    sop_class, syntax = dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.TransferSyntaxUID
+    wanted = [build_context(sop_class, syntax)]
+    if syntax.is_compressed:  # for peers that take pictures uncompressed alone
+        wanted.append(build_context(sop_class, ExplicitVRLittleEndian))
+    if commitment:
+        wanted.append(build_context(StorageCommitmentPushModel))
+    return wanted
 
 
 def _check_accepted(association: Association, sop_class: str) -> None:

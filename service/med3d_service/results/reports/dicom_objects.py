@@ -11,11 +11,10 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from med3d_service.results.reports.codes import SCHEME, SCHEME_NAME
 from med3d_service.results.reports.facts import ReportFacts, StudyIdentity
-from med3d_service.studies.own_objects import own_uid
+from med3d_service.studies.own_objects import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION, own_uid
 
 MANUFACTURER = "InfoVAE-Med3D"
 SERIES_DESCRIPTION = "Brain age analysis"
-IMPLEMENTATION_UID = UID(own_uid("implementation"))
 SERIES_NUMBERS = {"sr": 9901, "pdf": 9902, "sc": 9903}
 UTF8 = "ISO_IR 192"
 _DATE = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
@@ -130,8 +129,8 @@ def as_file(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = syntax
-    meta.ImplementationClassUID = IMPLEMENTATION_UID
-    meta.ImplementationVersionName = "MED3D"
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
     bare = Dataset()
     bare.update(dataset)
     bare.file_meta = meta

@@ -23,7 +23,7 @@ class ReportUnavailableError(Exception):
         self.code = code
 
 
-def _renderers() -> Mapping[Kind, Callable[[ReportFacts], bytes]]:
+def renderers() -> Mapping[Kind, Callable[[ReportFacts], bytes]]:
     """Import what draws and encodes only where it is needed: it takes a second."""
     from med3d_service.results.reports.encapsulated import encapsulated_pdf, secondary_capture
     from med3d_service.results.reports.sr import structured_report
@@ -67,7 +67,7 @@ class ReportLibrary:
         if kept is not None:
             return kept
         try:
-            made = _renderers()[kind](self.facts_of_one_patient(run_id))
+            made = renderers()[kind](self.facts_of_one_patient(run_id))
         except NoDicomStudyError as error:
             raise ReportUnavailableError("no_dicom_study") from error
         return self._kept.keep(run_id, kind, made)

@@ -75,7 +75,7 @@ _LAST_TAG = 0x0020000E
 _FIRST_PIXEL_TAG = 0x7FE00008
 _LONG_VRS = frozenset({b"OB", b"OW", b"UN", b"OF", b"OD", b"OV"})
 _UNDEFINED_LENGTH = 0xFFFFFFFF
-_KEYWORDS = {
+HEADERS_READ = {
     "sop_class_uid": "SOPClassUID",
     "sop_uid": "SOPInstanceUID",
     "study_uid": "StudyInstanceUID",
@@ -94,7 +94,8 @@ _KEYWORDS = {
     "birth_date": "PatientBirthDate",
     "study_date": "StudyDate",
 }
-_TAGS = [tag_of(keyword) for keyword in _KEYWORDS.values()]
+"""What is read of each instance as it comes, by our word for it."""
+_TAGS = [tag_of(keyword) for keyword in HEADERS_READ.values()]
 
 REFUSALS = {
     "not_dicom": "This is no DICOM file, or one that cannot be read.",
@@ -209,7 +210,7 @@ def _read(body: bytes, syntax: str) -> dict[str, str]:
         body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, HEAD_BYTES)
     implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
     dataset = read_dataset(io.BytesIO(body), implicit, little, stop_when=_behind_uids, specific_tags=_TAGS)
-    return {name: _text(dataset, tag) for name, tag in zip(_KEYWORDS, _TAGS, strict=True)}
+    return {name: _text(dataset, tag) for name, tag in zip(HEADERS_READ, _TAGS, strict=True)}
 
 
 def _name(raw: str, character_set: str) -> str:
