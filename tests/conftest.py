@@ -9,6 +9,30 @@ from hypothesis import settings
 TESTS = Path(__file__).parent
 BY_FOLDER = ("unit", "integration", "e2e", "bench", "pages")
 
+LONGEST_FIRST = (
+    "test_orthanc_and_back.py",
+    "test_deliveries.py",
+    "test_pacs_pages.py",
+    "test_installed_wheel.py",
+    "test_serve_service.py",
+    "test_listener.py",
+    "test_real_studies.py",
+    "test_faults.py",
+    "test_analyse_command.py",
+    "test_demo_command.py",
+    "test_documentation_site.py",
+    "test_operator_pages.py",
+    "test_openapi.py",
+    "test_orthanc_hook.py",
+    "test_field_cases.py",
+    "test_upgrades.py",
+    "test_bids_app.py",
+    "test_front_door.py",
+    "test_disks.py",
+    "test_tls_peers.py",
+)
+"""Files of tests that take half a minute or more, which would else be what the last process is left with."""
+
 # How long an example takes says how busy the machine is, nothing of the code; pytest-timeout watches for hangs.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
@@ -21,6 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(parts[0])
         if "export" in parts:
             item.add_marker("export")
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Where its file comes: the long ones as they are listed, then all others in their own order."""
+    name = item.path.name
+    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.fixture(scope="session")
