@@ -3,7 +3,20 @@
 from med3d_pages.head_requests import with_heads
 from med3d_pages.problem_pages import with_problem_pages
 from med3d_pages.rendering import environment
-from med3d_pages.routes import account, actions, assets, person, result, review, sign_in, today, upload, worklist
+from med3d_pages.routes import (
+    account,
+    actions,
+    assets,
+    model,
+    pacs,
+    person,
+    result,
+    review,
+    sign_in,
+    today,
+    upload,
+    worklist,
+)
 from med3d_service.api.app import Front
 
 
@@ -11,6 +24,6 @@ def make_front() -> Front:
     """Put the pages together; the templates are read now, and not while somebody waits for the first page."""
     for name in environment().list_templates():
         environment().get_template(name)
-    pages = (today, worklist, review, upload, result, person, actions, account)
+    pages = (today, worklist, review, upload, result, person, model, pacs, actions, account)
     routers = (sign_in.router, assets.router, *(page.router for page in pages))
     return Front(routers, lambda app: with_heads(with_problem_pages(app)))

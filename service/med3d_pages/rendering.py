@@ -141,7 +141,7 @@ def zone() -> str:
 
 def nav_names(may: May) -> tuple[str, ...]:
     """Name the pages that the caller's role has."""
-    return ("today", "worklist", "review", *(("upload",) if may.submit else ()))
+    return ("today", "worklist", "review", *(("upload",) if may.submit else ()), "model", "pacs")
 
 
 def short_id(text: str) -> str:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import structlog
 
+from med3d_contract.bundle_cards import BundleCard
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import BundleRef
 from med3d_pipeline.bundle.bundle import Bundle
@@ -14,6 +15,7 @@ from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.inference.prediction import Predictor
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.spec import QualityLimits
+from med3d_worker.bundle_card import bundle_card
 from med3d_worker.calibrations import load_calibrations
 from med3d_worker.pictures import reference_cohort
 from med3d_worker.settings import BundleSettings
@@ -38,6 +40,7 @@ class LoadedModel:
     software: dict[str, str]
     cohort: ReferenceCohort
     calibrations: tuple[CalibratedSite, ...] = ()
+    card: BundleCard | None = None
 
 
 def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
@@ -71,6 +74,7 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
         software=software_versions(),
         cohort=reference_cohort(bundle.manifest.training_data.name, bundle.predictor().space, bundle.manifest.metrics),
         calibrations=calibrations,
+        card=bundle_card(bundle.manifest, bundle.signed_by),
     )
 
 

@@ -12,6 +12,7 @@ from med3d_client.worker import ApiError, ApiUnavailable, Superseded, WorkerClie
 from med3d_contract.work import WorkerHello, WorkerIdentity
 from med3d_store.object_store import ObjectStore
 from med3d_worker.appraisal import StudyAppraisal
+from med3d_worker.bundle_card import publish_card
 from med3d_worker.calibrations import CalibrationShelf
 from med3d_worker.head_prediction import HeadPrediction
 from med3d_worker.loaded_model import LoadedModel, load_model
@@ -49,6 +50,8 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     tensors = TensorCache(store)
     delivery = OutcomeDelivery(api, store, send_publish)
     publish_cohort(store, model.reference.digest, model.cohort)
+    if model.card is not None:
+        publish_card(store, model.card)
     prepare = StudyPreparation(model, tensors, PictureStore(store))
     preprocess = PreprocessStage(api, store, scratch, prepare, delivery, worker, settings.heartbeat_s)
     head_prediction = HeadPrediction(model.predictor, settings.allow_demonstration_heads)

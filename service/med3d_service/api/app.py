@@ -33,6 +33,7 @@ from med3d_service.api.routes import (
     hooks,
     identity,
     patients,
+    peers,
     pictures,
     pulls,
     reports,
@@ -46,6 +47,7 @@ from med3d_service.api.routes.conditional import describe_not_modified, with_eta
 from med3d_service.api.routes.headers import with_security_headers
 from med3d_service.api.routes.health import health_router
 from med3d_service.api.service import Service
+from med3d_service.network.peers.checked import PeerChecks
 from med3d_service.problem_answers import render_problems, with_unexpected_errors
 from med3d_service.problems import AUTH_CODES, Problem, ServiceError, problems
 from med3d_service.results.delivery.destinations import load_destinations
@@ -93,6 +95,7 @@ def build_app(service: Service, front: Front | None = None) -> FastAPI:
     app.state.gate = gate = Gate(service.database, settings)
     app.state.probe = Probe(lambda: look_at(app.state.service), settings.ready_fresh_s)
     app.state.destinations = load_destinations(settings)
+    app.state.peer_checks = PeerChecks(service.peers)
     app.state.upload_limiter = CapacityLimiter(studies.PARALLEL_UPLOADS)
     metrics = Metrics(service.database, settings.worker_silent_s, settings.scale_target_s)
     routers = (*_routers(metrics), *(() if front is None else front.routers))
@@ -123,6 +126,7 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
         completion.router,
         arrivals.router,
         pulls.router,
+        peers.router,
         hooks.router,
         runs.router,
         identity.router,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from med3d_contract.bundle_cards import BundleCard, bundle_card_key
 from med3d_contract.pictures import BrainPictures, ReferenceCohort, reference_cohort_key
 from med3d_contract.results import BundleRef, Provenance, Quality, Reason, Refusal, Result, RunStatus, SeriesReport
 from med3d_contract.work import PreprocessedObject, SourceSeries
@@ -214,6 +215,14 @@ def read_cohort(store: ObjectStore, bundle_digest: str) -> ReferenceCohort | Non
         return ReferenceCohort.model_validate_json(store.get(reference_cohort_key(bundle_digest)))
     except (StoreError, ValidationError):
         return None  # an older worker's bundle: the page goes without
+
+
+def read_card(store: ObjectStore, bundle_digest: str) -> BundleCard | None:
+    """Read what a bundle says of itself, as a worker left it; None where an older worker carries it."""
+    try:
+        return BundleCard.model_validate_json(store.get(bundle_card_key(bundle_digest)))
+    except (StoreError, ValidationError):
+        return None
 
 
 def patients_of(session: Session, vault: IdentifierVault, study: StudyRow) -> tuple[PatientIdentity, ...]:

@@ -1,0 +1,61 @@
+"""The page of models: which there are, who signed them, how well they do, where their intervals hold."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from med3d_contract.results import Verdict
+from med3d_pages.model_view import agreement_rows, baselines, figures, groups, scatter
+from med3d_pages.rendering import PREFIX, render, texts_for
+from med3d_service.api.routes import ServiceParts
+from med3d_service.api.routes.bundles import BundleView, list_bundles
+from med3d_service.api.routes.calibrations import list_calibrations
+from med3d_service.problems import ServiceError
+from med3d_service.results.reports.facts import read_card, read_cohort
+from med3d_service.runs.verdict_counts import count_verdicts
+from med3d_service.trust.access import Viewer
+from med3d_service.trust.audit.routes import Unaudited
+
+router = APIRouter(include_in_schema=False)
+VERDICTS = (Verdict.ACCEPTED, Verdict.REJECTED, Verdict.RESCAN)
+
+
+@router.get(f"{PREFIX}/model", dependencies=[Unaudited])
+def show_model(
+    request: Request, service: ServiceParts, caller: Viewer, bundle: Annotated[str, Query(max_length=64)] = ""
+) -> HTMLResponse:
+    """Show one model, the default one where none is named, and the list of all."""
+    texts, bundles = texts_for(request), list_bundles(service, caller).items
+    chosen = _chosen(bundles, bundle)
+    if chosen is None:
+        return render(request, "model.html", bundles=(), chosen=None)
+    card = read_card(service.store, chosen.digest)
+    half = None if card is None else card.metrics.get("interval_half_width_years")
+    with service.database.read() as session:
+        counts = count_verdicts(session, caller, chosen.digest)
+    return render(
+        request,
+        "model.html",
+        bundles=bundles,
+        chosen=chosen,
+        card=card,
+        cards={one.digest: read_card(service.store, one.digest) for one in bundles[:20]},
+        figures=() if card is None else figures(card, texts),
+        groups=() if card is None else groups(card, texts),
+        baselines=() if card is None else baselines(card, texts),
+        chart=scatter(read_cohort(service.store, chosen.digest), half),
+        calibrations=list_calibrations(service, caller).items,
+        agreement=agreement_rows(counts, VERDICTS),
+        verdicts=VERDICTS,
+    )
+
+
+def _chosen(bundles: tuple[BundleView, ...], digest: str) -> BundleView | None:
+    """Find the bundle of an address. Raises ServiceError("unknown_bundle")."""
+    if not digest:
+        return next((one for one in bundles if one.default), bundles[0] if bundles else None)
+    found = next((one for one in bundles if one.digest == digest), None)
+    if found is None:
+        raise ServiceError("unknown_bundle")
+    return found

@@ -1,0 +1,84 @@
+"""The page of the PACS: what arrived and why there is no run, peers, rules, and what could not be delivered."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from med3d_pages.forms import SessionForm
+from med3d_pages.rendering import PREFIX, render, texts_for
+from med3d_pages.rules_view import RuleAnswer, TypedSeries, try_rules
+from med3d_service.api.routes import ServiceParts
+from med3d_service.api.routes.arrivals import ArrivalCursor, list_arrivals
+from med3d_service.api.routes.deliveries import list_deliveries, retry
+from med3d_service.api.routes.pages import Cursor
+from med3d_service.api.routes.peers import PeerCheckRequest, check_peer, list_peers
+from med3d_service.api.service import Service
+from med3d_service.results.delivery.states import DeliveryStatus
+from med3d_service.studies.arrivals.routing import InvalidRulesError, load_rules
+from med3d_service.trust.access import Operator, Viewer
+from med3d_service.trust.access.own_pages import TokenInForm
+from med3d_service.trust.audit.routes import Unaudited
+
+router = APIRouter(include_in_schema=False)
+Text = Annotated[str, Query(max_length=200)]
+ARRIVALS, DELIVERIES = 25, 15
+PAGE = f"{PREFIX}/pacs"
+KINDS = (DeliveryStatus.DEAD, DeliveryStatus.WAITING)
+
+
+@router.get(PAGE, dependencies=[Unaudited])
+def show_pacs(
+    request: Request,
+    service: ServiceParts,
+    caller: Viewer,
+    cursor: ArrivalCursor = None,
+    more: Cursor = None,
+    modality: Text = "",
+    description: Text = "",
+    body_part: Text = "",
+    sender: Text = "",
+    age: Text = "",
+) -> HTMLResponse:
+    """Show arrivals, peers, deliveries and rules. No patient is named."""
+    typed = TypedSeries(modality or "MR", description, body_part, sender, age)
+    arrivals = list_arrivals(service, caller, ARRIVALS, cursor)
+    dead = list_deliveries(service, caller, DeliveryStatus.DEAD, None, DELIVERIES, more)
+    waiting = list_deliveries(service, caller, DeliveryStatus.WAITING, None, DELIVERIES, None)
+    tried = any((modality, description, body_part, sender, age))
+    return render(
+        request,
+        "pacs.html",
+        arrivals=arrivals,
+        older=arrivals.next_cursor and f"{PAGE}?cursor={quote(arrivals.next_cursor)}#arrivals",
+        newest=PAGE if cursor else None,
+        dead=dead,
+        more_dead=dead.next_cursor and f"{PAGE}?more={quote(dead.next_cursor)}#deliveries",
+        waiting=waiting,
+        peers=list_peers(request, service, caller).items,
+        typed=typed,
+        answer=_answer(request, service, typed) if tried else None,
+    )
+
+
+def _answer(request: Request, service: Service, typed: TypedSeries) -> RuleAnswer | str:
+    """Judge what was typed; a sentence where the rules' file cannot be used."""
+    try:
+        return try_rules(load_rules(service.settings.rules_file), typed, texts_for(request))
+    except InvalidRulesError as error:
+        return str(error)
+
+
+@router.post(f"{PAGE}/deliveries/{{delivery_id}}/retry", dependencies=[TokenInForm])
+def send_again(delivery_id: str, service: ServiceParts, caller: Operator, _fields: SessionForm) -> Response:
+    """Send a delivery again."""
+    retry(delivery_id, service, caller)
+    return RedirectResponse(f"{PAGE}#deliveries", 303)
+
+
+@router.post(f"{PAGE}/peers", dependencies=[TokenInForm])
+def look_at_peer(request: Request, service: ServiceParts, caller: Operator, fields: SessionForm) -> Response:
+    """Look at a peer now."""
+    check_peer(PeerCheckRequest(peer=fields["peer"][:64]), request, service, caller)
+    return RedirectResponse(f"{PAGE}#peers", 303)
