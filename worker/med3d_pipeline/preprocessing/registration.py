@@ -14,7 +14,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.preprocessing.itk_images import image_of, to_array, to_image, to_transform
+from med3d_pipeline.preprocessing.itk_images import image_of, to_array, to_transform
+from med3d_pipeline.preprocessing.newton_equations import FixedImage, Likeness, compare, newton_equations
 from med3d_pipeline.preprocessing.resampling import coarsen
 from med3d_pipeline.preprocessing.spec import RegistrationLevel, RegistrationSpec
 from med3d_pipeline.preprocessing.template import Template
@@ -42,13 +43,11 @@ class Alignment:
 
 @dataclass(frozen=True)
 class _Level:
-    """The template on one grid: values and gradient (per UNIT_MM) at positions (in UNIT_MM, from the centre)."""
+    """The template on one grid: its geometry as ITK takes it, and its brightness for the equations, in UNIT_MM."""
 
     spec: RegistrationLevel
-    grid: Volume
-    values: Array
-    gradient: Array
-    monomials: Array
+    grid: sitk.Image
+    fixed: FixedImage
     degrees: Array
 
 
@@ -68,9 +67,9 @@ class AffineRegistration:
         InputRefused("registration_failed") when the search does not end in an alignment.
         """
         transform, similarity = self._start(brain), 0.0
+        image = image_of(brain)
         for level in self._levels:
-            blurred = blur(brain, level.spec.blur_mm)
-            transform, similarity = self._search(level, image_of(blurred), transform)
+            transform, similarity = self._search(level, _blurred(image, level.spec.blur_mm), transform)
         if not np.isfinite(transform).all() or np.linalg.det(transform[:3, :3]) <= 0:
             raise registration_failed()
         return Alignment(template_to_native=self._in_mm(transform), similarity=similarity)
@@ -83,57 +82,49 @@ class AffineRegistration:
         halves are alike, and left for right cannot be seen at all. 0 for what is no head in any of these poses.
         """
         level = self._levels[0]
-        blurred = image_of(blur(brain, level.spec.blur_mm))
+        blurred = _blurred(image_of(brain), level.spec.blur_mm)
         upright, *turned = (self._search(level, blurred, self._start(brain) @ turn)[1] for turn in HALF_TURNS)
         return max(turned) - upright if max(turned) > LEAST_LIKENESS else 0.0
 
     def _start(self, brain: Volume) -> Affine:
         """The centres of mass on each other and the brains equally large."""
-        volume = float((brain.voxels != 0).sum() * abs(np.linalg.det(brain.affine[:3, :3])))
+        volume = float(np.count_nonzero(brain.voxels) * abs(np.linalg.det(brain.affine[:3, :3])))
         transform = np.diag([(volume / self._volume) ** (1 / 3)] * 3 + [1.0])
         transform[:3, 3] = centre_of_mass(brain) / UNIT_MM
         return transform
 
     def _level(self, brain: Volume, spec: RegistrationLevel) -> _Level:
-        grid = blur(coarsen(brain, spec.grid_mm), spec.blur_mm)
-        index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")).reshape(3, -1)
-        positions = (grid.affine[:3, :3] @ index + (grid.affine[:3, 3] - self._centre)[:, None]) / UNIT_MM
-        homogeneous = np.concatenate([positions, np.ones((1, index.shape[1]))])
-        rows, columns = np.triu_indices(4)
-        return _Level(
-            spec=spec,
-            grid=grid,
-            values=grid.voxels.astype(np.float64).ravel(),
-            gradient=_gradient(grid.voxels, spec.grid_mm),
-            monomials=homogeneous[rows] * homogeneous[columns],
-            degrees=DEGREES_OF_FREEDOM[spec.model],
-        )
+        coarse = coarsen(brain, spec.grid_mm)
+        grid = _blurred(image_of(coarse), spec.blur_mm)
+        steps, start = np.diag(coarse.affine)[:3], coarse.affine[:3, 3] - self._centre
+        x, y, z = ((steps[axis] * np.arange(n) + start[axis]) / UNIT_MM for axis, n in enumerate(coarse.shape))
+        fixed = FixedImage.of(to_array(grid).astype(np.float64), (x, y, z), spec.grid_mm / UNIT_MM)
+        return _Level(spec=spec, grid=grid, fixed=fixed, degrees=DEGREES_OF_FREEDOM[spec.model])
 
     def _search(self, level: _Level, moving: sitk.Image, start: Affine) -> tuple[Affine, float]:
         transform = start
-        sampled, similarity = self._sample(level, moving, transform)
+        likeness = self._compare(level, moving, transform)
         for _ in range(level.spec.iterations):
-            step = _step(level, sampled)
+            step = _step(level, likeness)
             for _ in range(4):
                 tried = transform @ (np.eye(4) + step)
-                found, better = self._sample(level, moving, tried)
-                if better > similarity:
+                found = self._compare(level, moving, tried)
+                if found.correlation > likeness.correlation:
                     break
                 step = step / 2
             else:
                 break
-            transform, sampled, similarity = tried, found, better
+            transform, likeness = tried, found
             if np.abs(step[:3]).sum(axis=1).max() * UNIT_MM < SMALLEST_STEP_MM:
                 break
-        return transform, similarity
+        return transform, likeness.correlation
 
-    def _sample(self, level: _Level, moving: sitk.Image, transform: Affine) -> tuple[Volume, float]:
+    def _compare(self, level: _Level, moving: sitk.Image, transform: Affine) -> Likeness:
         resampler = sitk.ResampleImageFilter()
-        resampler.SetReferenceImage(image_of(level.grid))
+        resampler.SetReferenceImage(level.grid)
         resampler.SetTransform(to_transform(self._in_mm(transform)))
         resampler.SetInterpolator(sitk.sitkLinear)
-        sampled = Volume(voxels=to_array(resampler.Execute(moving)), affine=level.grid.affine)
-        return sampled, _correlation(sampled.voxels.astype(np.float64).ravel(), level.values)
+        return compare(to_array(resampler.Execute(moving)).astype(np.float64), level.fixed)
 
     def _in_mm(self, transform: Affine) -> Affine:
         to_units = np.diag([1 / UNIT_MM] * 3 + [1.0])
@@ -162,55 +153,19 @@ def centre_of_mass(volume: Volume) -> Array:
     return position
 
 
-def blur(volume: Volume, sigma_mm: float) -> Volume:
-    """``volume`` seen through a Gaussian."""
-    if sigma_mm == 0:
-        return volume
-    image = sitk.SmoothingRecursiveGaussian(to_image(volume.voxels, volume.affine), sigma_mm)
-    return Volume(voxels=to_array(image), affine=volume.affine)
+def _blurred(image: sitk.Image, sigma_mm: float) -> sitk.Image:
+    return sitk.SmoothingRecursiveGaussian(image, sigma_mm) if sigma_mm else image
 
 
-def _step(level: _Level, sampled: Volume) -> Affine:
+def _step(level: _Level, likeness: Likeness) -> Affine:
     """The Gauss-Newton step as a (4, 4) matrix to be added to the identity."""
-    values = sampled.voxels.astype(np.float64).ravel()
-    gain, offset = _best_gain(values, level.values)
-    residual = gain * values + offset - level.values
-    gradient = (gain * _gradient(sampled.voxels, level.spec.grid_mm) + level.gradient) / 2
-    # The products of gradients and of positions give all 12 x 12 sums. einsum, as BLAS adds in an order of its own.
-    rows, columns = np.triu_indices(3)
-    products = np.einsum("in,jn->ij", gradient[rows] * gradient[columns], level.monomials)
-    hessian = np.zeros((3, 4, 3, 4))
-    position_rows, position_columns = np.triu_indices(4)
-    for pair, (g, h) in enumerate(zip(rows, columns, strict=True)):
-        for monomial, (p, q) in enumerate(zip(position_rows, position_columns, strict=True)):
-            hessian[g, p, h, q] = hessian[g, q, h, p] = products[pair, monomial]
-            hessian[h, p, g, q] = hessian[h, q, g, p] = products[pair, monomial]
-    homogeneous = level.monomials[[3, 6, 8, 9]]  # the products with the last coordinate, which is 1
-    slope = np.einsum("in,jn->ij", gradient * residual, homogeneous)
+    hessian, slope = newton_equations(likeness, level.fixed)
     free = level.degrees
-    reduced = free.T @ hessian.reshape(12, 12) @ free
+    reduced = free.T @ hessian @ free
     damping = 1e-6 * np.trace(reduced) / len(reduced) * np.eye(len(reduced))
     step = np.zeros((4, 4))
-    step[:3] = -(free @ np.linalg.solve(reduced + damping, free.T @ slope.ravel())).reshape(3, 4)
+    step[:3] = -(free @ np.linalg.solve(reduced + damping, free.T @ slope)).reshape(3, 4)
     return step
-
-
-def _gradient(voxels: npt.NDArray[np.float32], grid_mm: float) -> Array:
-    """(3, N) central differences along RAS, per UNIT_MM; the grid lies along RAS."""
-    return np.stack([g.ravel() for g in np.gradient(voxels.astype(np.float64), grid_mm / UNIT_MM)])
-
-
-def _best_gain(values: Array, target: Array) -> tuple[float, float]:
-    centred = values - values.mean()
-    spread = float((centred * centred).mean())
-    gain = float((centred * (target - target.mean())).mean()) / spread if spread > 0 else 0.0
-    return gain, float(target.mean() - gain * values.mean())
-
-
-def _correlation(values: Array, target: Array) -> float:
-    a, b = values - values.mean(), target - target.mean()
-    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / size if size > 0 else 0.0
 
 
 def _columns(matrices: Sequence[npt.ArrayLike]) -> Array:
