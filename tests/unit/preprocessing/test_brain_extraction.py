@@ -9,10 +9,10 @@ from med3d_pipeline.preprocessing.brain_extraction import (
     BrainNetworks,
     brain_box,
     extract_brain,
-    fill_holes,
     largest_component,
     whole_brain,
 )
+from med3d_pipeline.preprocessing.connected_parts import fill_cavities, largest_part
 from med3d_pipeline.volume import Volume
 from rig.science import heads
 from rig.science.brain_networks import blind_networks, brightness_networks
@@ -83,7 +83,7 @@ def test_the_larger_of_two_parts_is_kept_whole_and_its_cavity_filled() -> None:
     mask[2:10, 2:10, 2:10] = 1
     mask[5, 5, 5] = 0
     mask[14:17, 14:17, 14:17] = 1
-    kept = fill_holes(largest_component(mask))
+    kept = whole_brain(mask)
     assert kept.sum() == 8**3
     assert kept[5, 5, 5] == 1
 
@@ -93,7 +93,7 @@ def test_the_whole_brain_is_the_same_when_looked_for_within_its_own_box(density:
     """Cavities that open at the box's faces, but not at the image's, and parts at the image's edge among them."""
     mask = np.zeros((24, 20, 26), dtype=np.uint8)
     mask[3:20, 5:, 4:22] = np.random.default_rng(6).random((17, 15, 18)) < density
-    assert np.array_equal(whole_brain(mask), fill_holes(largest_component(mask)))
+    assert np.array_equal(whole_brain(mask), fill_cavities(largest_part(mask)))
 
 
 def test_an_empty_mask_holds_no_brain() -> None:

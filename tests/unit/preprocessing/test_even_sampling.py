@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from med3d_pipeline.preprocessing.even_sampling import Shape, even_slabs, sample_evenly
+from med3d_pipeline.preprocessing.even_sampling import Shape, even_slabs, sample_evenly, where_above
 from med3d_pipeline.preprocessing.itk_images import to_array, to_image
 from med3d_pipeline.volume import Voxels
 
@@ -50,3 +50,15 @@ def test_slabs_come_in_order_and_as_many_as_asked_for() -> None:
     voxels = np.random.default_rng(2).random((6, 5, 4), dtype=np.float32)
     slabs = [slab.copy() for slab in even_slabs(voxels, (9, 3, 8))]
     assert np.array_equal(np.stack(slabs), sample_evenly(voxels, (9, 3, 8)))
+
+
+@given(size=SHAPES, shape=SHAPES, seed=st.integers(0, 2**32 - 1), dark=st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_what_lies_above_a_threshold_is_found_without_looking_elsewhere(
+    size: Shape, shape: Shape, seed: int, dark: float
+) -> None:
+    random = np.random.default_rng(seed)
+    voxels = random.random(size, dtype=np.float32)
+    voxels[: int(dark * size[0])] = 0.5
+    voxels[:, :, int((1 - dark / 2) * size[2]) :] = 0.25
+    assert np.array_equal(where_above(voxels, shape, 0.5), sample_evenly(voxels, shape) > 0.5)

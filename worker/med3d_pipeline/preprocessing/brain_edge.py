@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from med3d_pipeline.preprocessing.brain_extraction import Mask
+from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.resampling import coarsen, coarsening_factors, voxels_to_hold
 from med3d_pipeline.volume import Volume
 

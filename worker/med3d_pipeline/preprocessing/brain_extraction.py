@@ -5,20 +5,17 @@ Biology and Medicine 179 (2024) 108845. The first network looks at the whole ima
 the second looks at that box and finds the brain.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import SimpleITK as sitk
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.preprocessing.even_sampling import Shape, even_slabs, sample_evenly
+from med3d_pipeline.preprocessing.connected_parts import Mask, fill_cavities, largest_part
+from med3d_pipeline.preprocessing.even_sampling import Box, Shape, Slab, even_slabs, sample_evenly, where_above
 from med3d_pipeline.preprocessing.resampling import block_means
 from med3d_pipeline.runtime.onnx_sessions import OnnxSession
 from med3d_pipeline.volume import Volume, Voxels
-
-Mask = npt.NDArray[np.uint8]
-Box = tuple[slice, slice, slice]
 
 # The grids, percentiles and input statistics that the networks were trained with.
 BOX_GRID: Shape = (128, 128, 128)
@@ -69,14 +66,14 @@ class BrainMask:
         to_fine = np.linalg.inv(self.head.affine @ halves) @ native.affine
         scale, offset = np.diag(to_fine)[:3], to_fine[:3, 3]
         mask = np.zeros(native.shape, dtype=np.uint8)
-        inside, picked = [], []
+        inside, nearest_brain = [], self.fine
         for axis in range(3):
             # A voxel's centre often lies on the border of two halves; rounding noise must not decide between them.
             nearest = np.floor(np.round(scale[axis] * np.arange(mask.shape[axis]) + offset[axis], 6) + 0.5)
-            held = (nearest >= 0) & (nearest < self.fine.shape[axis])
-            inside.append(np.flatnonzero(held))
-            picked.append(nearest[held].astype(np.intp))
-        mask[np.ix_(*inside)] = self.fine[np.ix_(*picked)]
+            held = np.flatnonzero((nearest >= 0) & (nearest < self.fine.shape[axis]))
+            inside.append(slice(int(held[0]), int(held[-1]) + 1) if held.size else slice(0))
+            nearest_brain = nearest_brain.take(nearest[held].astype(np.intp), axis=axis)
+        mask[tuple(inside)] = nearest_brain
         return mask
 
 
@@ -95,7 +92,7 @@ def whole_brain(mask: Mask) -> Mask:
     """The largest part of ``mask`` with its cavities filled, looked for no farther out than the mask reaches."""
     box = enclosing_box(mask)
     whole = np.zeros_like(mask)
-    whole[box] = fill_holes(largest_component(mask[box]))
+    whole[box] = fill_cavities(largest_part(mask[box]))
     return whole
 
 
@@ -110,14 +107,13 @@ def extract_brain(head: Volume, networks: BrainNetworks) -> BrainMask:
     low, high = np.percentile(small, INTENSITY_PERCENTILES)
     if not high > low:
         raise no_brain()
-    rough = _probability(networks.box_session, small, low, high) > 0.5
-    box = brain_box(largest_component(rough.astype(np.uint8)), head.shape)
+    rough = _probability(networks.box_session, _prepare(small, BOX_GRID, low, high)) > 0.5
+    box = brain_box(largest_component(rough.view(np.uint8)), head.shape)
     inside = head.voxels[box]
-    brain = _probability(networks.mask_session, sample_evenly(inside, MASK_GRID), low, high)
+    image = _prepare(even_slabs(inside, MASK_GRID), MASK_GRID, low, high)
+    brain = _probability(networks.mask_session, image)
     x, y, z = inside.shape
-    fine = np.empty((2 * x, 2 * y, 2 * z), dtype=np.uint8)
-    for index, slab in enumerate(even_slabs(brain, fine.shape)):
-        np.greater(slab, 0.5, out=fine[index], casting="unsafe")
+    fine = where_above(brain, (2 * x, 2 * y, 2 * z), 0.5).view(np.uint8)
     return BrainMask(head=head, box=box, fine=whole_brain(fine))
 
 
@@ -150,38 +146,38 @@ def brain_box(rough: Mask, shape: Shape) -> Box:
 
 def largest_component(mask: Mask) -> Mask:
     """The largest 26-connected part of ``mask``. Raises InputRefused("not_a_head") when the mask is empty."""
-    if not mask.any():
-        raise no_brain()
-    parts = sitk.ConnectedComponent(sitk.GetImageFromArray(mask), True)
-    largest = sitk.RelabelComponent(parts, sortByObjectSize=True) == 1
-    kept: Mask = sitk.GetArrayFromImage(largest)
-    return kept
+    box = enclosing_box(mask)
+    largest = np.zeros_like(mask)
+    largest[box] = largest_part(mask[box])
+    return largest
 
 
-def fill_holes(mask: Mask) -> Mask:
-    """``mask`` with the cavities filled that no face-connected path joins to the outside."""
-    filled: Mask = sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(mask), False, 1))
-    return filled
+def _prepare(slabs: Iterable[Slab], grid: Shape, low: float, high: float) -> Voxels:
+    """An image of ``grid``, given slab by slab, scaled as in the networks' training: what ``low`` and ``high`` become.
 
-
-def _probability(session: OnnxSession, image: Voxels, low: float, high: float) -> Voxels:
-    """What ``session`` finds in ``image``, which is scaled in place as in the networks' training, slab by slab."""
+    Raises InputRefused("not_a_head") for a flat image.
+    """
+    image = np.empty(grid, dtype=np.float32)
     total, squares = 0.0, 0.0
-    for slab in image:
-        np.subtract(slab, np.float32(low), out=slab)
-        np.divide(slab, np.float32(high - low), out=slab)
-        np.clip(slab, 0, 1, out=slab)
+    for scaled, slab in zip(image, slabs, strict=True):
+        np.subtract(slab, np.float32(low), out=scaled)
+        np.divide(scaled, np.float32(high - low), out=scaled)
+        np.clip(scaled, 0, 1, out=scaled)
         # In float32 17 million voxels would not add up exactly enough to be the same everywhere.
-        total += float(slab.sum(dtype=np.float64))
-        squares += float(np.square(slab).sum(dtype=np.float64))
+        total += float(scaled.sum(dtype=np.float64))
+        squares += float(np.square(scaled).sum(dtype=np.float64))
     mean = total / image.size
     variance = (squares - total * mean) / (image.size - 1)
     if variance < FLAT_VARIANCE:
         raise no_brain()
     scale = np.float32(INPUT_STD / np.sqrt(variance))
     shift = np.float32(INPUT_MEAN - mean * float(scale))
-    for slab in image:
-        np.multiply(slab, scale, out=slab)
-        np.add(slab, shift, out=slab)
+    for scaled in image:
+        np.multiply(scaled, scale, out=scaled)
+        np.add(scaled, shift, out=scaled)
+    return image
+
+
+def _probability(session: OnnxSession, image: Voxels) -> Voxels:
     brain: Voxels = session.run({"image": image[None, None]})["brain"][0, 0]
     return brain

@@ -6,6 +6,7 @@ processor's cache. Every sum has two terms in a fixed order, so the bits do not 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from med3d_pipeline.volume import Voxels
 
 Shape = tuple[int, int, int]
+Box = tuple[slice, slice, slice]
 Slab = npt.NDArray[np.float32]
 
 
@@ -24,6 +26,17 @@ class _Neighbours:
     after: npt.NDArray[np.intp]
     share: npt.NDArray[np.float32]
 
+    def those(self, cells: slice) -> Self:
+        return type(self)(self.before[cells], self.after[cells], self.share[cells])
+
+    def that_see(self, first: int, last: int) -> slice:
+        """The cells of which a neighbour is one of the voxels from ``first`` to ``last``."""
+        seeing = np.flatnonzero((self.after >= first) & (self.before <= last))
+        return slice(int(seeing[0]), int(seeing[-1]) + 1)
+
+
+WHOLE: Box = (slice(None), slice(None), slice(None))
+
 
 def _neighbours(size: int, n: int) -> _Neighbours:
     # Centres of cells at the border lie up to half a voxel outside the outermost centres: there the edge goes on.
@@ -32,13 +45,13 @@ def _neighbours(size: int, n: int) -> _Neighbours:
     return _Neighbours(before, np.minimum(before + 1, size - 1), (centres - before).astype(np.float32))
 
 
-def even_slabs(voxels: Voxels, shape: Shape) -> Iterator[Slab]:
+def even_slabs(voxels: Voxels, shape: Shape, cells: Box = WHOLE) -> Iterator[Slab]:
     """``voxels`` (X, Y, Z) at the centres of ``shape`` cells that divide the same box, as ``shape[0]`` (Y, Z) slabs.
 
-    A slab is overwritten by the next one.
+    Only of those in ``cells``. A slab is overwritten by the next one.
     """
-    x, y, z = (_neighbours(size, n) for size, n in zip(voxels.shape, shape, strict=True))
-    y_share, slab = y.share[:, None], np.empty(shape[1:], dtype=np.float32)
+    x, y, z = (_neighbours(size, n).those(of) for size, n, of in zip(voxels.shape, shape, cells, strict=True))
+    y_share, slab = y.share[:, None], np.empty((y.share.size, z.share.size), dtype=np.float32)
     planes: dict[int, Slab] = {}
 
     def plane(index: int) -> Slab:
@@ -67,3 +80,30 @@ def sample_evenly(voxels: Voxels, shape: Shape) -> Voxels:
     for index, slab in enumerate(even_slabs(voxels, shape)):
         sampled[index] = slab
     return sampled
+
+
+def where_above(voxels: Voxels, shape: Shape, threshold: float) -> npt.NDArray[np.bool_]:
+    """Where ``sample_evenly`` is above ``threshold``, (shape) bool; only cells that see such a voxel are looked at."""
+    above = np.zeros(shape, dtype=np.bool_)
+    reach = _reach_above(voxels, threshold)
+    if reach is None:
+        return above
+    sizes = zip(voxels.shape, shape, reach, strict=True)
+    x, y, z = (_neighbours(size, n).that_see(first, last) for size, n, (first, last) in sizes)
+    for index, slab in enumerate(even_slabs(voxels, shape, (x, y, z)), x.start):
+        np.greater(slab, threshold, out=above[index, y, z])
+    return above
+
+
+def _reach_above(voxels: Voxels, threshold: float) -> list[tuple[int, int]] | None:
+    """The first and the last voxel along each axis of those above ``threshold``; None where there is none."""
+    lines = np.zeros(voxels.shape[1:], dtype=np.bool_)
+    planes = np.zeros(len(voxels), dtype=np.bool_)
+    for index, plane in enumerate(voxels):
+        above = plane > threshold
+        planes[index] = above.any()
+        lines |= above
+    if not planes.any():
+        return None
+    held = [np.flatnonzero(along) for along in (planes, lines.any(axis=1), lines.any(axis=0))]
+    return [(int(along[0]), int(along[-1])) for along in held]

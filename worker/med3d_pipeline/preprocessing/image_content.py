@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from med3d_pipeline.preprocessing.brain_extraction import Box
+from med3d_pipeline.preprocessing.even_sampling import Box
 from med3d_pipeline.preprocessing.resampling import voxels_to_hold
 from med3d_pipeline.volume import Volume
 

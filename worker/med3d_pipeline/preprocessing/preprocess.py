@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
 from med3d_pipeline.preprocessing.black_level import raise_to_black, require_measured
-from med3d_pipeline.preprocessing.brain_extraction import Box, BrainNetworks, Mask, extract_brain
+from med3d_pipeline.preprocessing.brain_extraction import BrainNetworks, extract_brain
+from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.contrast import find_tissues
+from med3d_pipeline.preprocessing.even_sampling import Box
 from med3d_pipeline.preprocessing.hounsfield import refuse_hounsfield_units
 from med3d_pipeline.preprocessing.image_content import find_content
 from med3d_pipeline.preprocessing.intensity import scale_robustly

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.preprocessing.brain_edge import find_zeros_beside_brain
-from med3d_pipeline.preprocessing.brain_extraction import Box, Mask
+from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.contrast import TemplateTissues, measure_contrast
+from med3d_pipeline.preprocessing.even_sampling import Box
 from med3d_pipeline.preprocessing.registration import Alignment
 from med3d_pipeline.preprocessing.resampling import coarsen, coarsening_factors, sample_linear
 from med3d_pipeline.preprocessing.template import Template
