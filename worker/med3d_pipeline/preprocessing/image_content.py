@@ -53,9 +53,16 @@ def find_content(image: Volume) -> Content:
 
 def _areas_cm2(image: Volume, least: float) -> list[npt.NDArray[np.float64]]:
     """Return by axis the area of each slice across it that is brighter than ``least``."""
-    shown = image.voxels > least
-    columns = shown.sum(axis=2, dtype=np.int32)
-    counts = (columns.sum(axis=1), columns.sum(axis=0), shown.reshape(-1, shown.shape[2]).sum(axis=0, dtype=np.int32))
+    # Slab by slab, and 255 slabs at a time: bytes that count so far are added up many at once.
+    by_line, by_slab = np.zeros(image.shape[1:], dtype=np.int32), np.empty(image.shape[0], dtype=np.int32)
+    for start in range(0, len(by_slab), 255):
+        counted = np.zeros(image.shape[1:], dtype=np.uint8)
+        for index, slab in enumerate(image.voxels[start : start + 255], start):
+            shown = slab > least
+            by_slab[index] = np.count_nonzero(shown)
+            counted += shown.view(np.uint8)
+        by_line += counted
+    counts = (by_slab, by_line.sum(axis=1), by_line.sum(axis=0))
     return [count * face_cm2 for count, face_cm2 in zip(counts, image.face_areas_cm2, strict=True)]
 
 

@@ -11,7 +11,7 @@ from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.contrast import TemplateTissues, measure_contrast
 from med3d_pipeline.preprocessing.even_sampling import Box
 from med3d_pipeline.preprocessing.registration import Alignment
-from med3d_pipeline.preprocessing.resampling import coarsen, coarsening_factors, sample_linear
+from med3d_pipeline.preprocessing.resampling import coarsening_factors, sample_linear
 from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Volume, Voxels
 
@@ -60,7 +60,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
     linear = np.linalg.inv(evidence.alignment.template_to_native)[:3, :3]
     stretch = np.linalg.svd(linear, compute_uv=False)
     voxel_mm3 = abs(np.linalg.det(evidence.native.affine[:3, :3]))
-    signal, contrast = _over_noise(evidence.native, evidence.mask > 0)
+    signal, contrast = _over_noise(evidence.native, evidence.mask.view(np.bool_))
     overlap, outside = _against_template(evidence)
     zeros = find_zeros_beside_brain(evidence.native, evidence.mask)
     at_border_cm2 = 0.0 if zeros.to_border else _area_at_edge_cm2(evidence.native, evidence.mask)
@@ -80,7 +80,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
 
 
 def _against_template(evidence: QualityEvidence) -> tuple[float, float]:
-    fixed = coarsen(evidence.template.mask, COMPARISON_GRID_MM)
+    fixed = evidence.template.mask_on(COMPARISON_GRID_MM)
     onto = (fixed.shape, fixed.affine, evidence.alignment.template_to_native)
     moved = sample_linear(evidence.share, *onto) > 0.5
     brain = fixed.voxels > 0.5
@@ -113,22 +113,21 @@ def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:
     set to zero, and second differences cancel what changes slowly. Their largest tenth, edges, is left out; the mean
     of the others, unlike their median, does not fall to zero where an image has few grey levels.
     """
-    values = native.voxels[brain].astype(np.float64)
-    if values.size == 0:
+    if not brain.any():
         return math.nan, math.nan
-    low, middle, high = (float(quartile) for quartile in np.percentile(values, [25, 50, 75]))
-    noise = _noise(native, brain)
+    box = _box_around(brain)
+    voxels, brain = native.voxels[box], brain[box]
+    low, middle, high = (float(quartile) for quartile in np.percentile(voxels[brain].astype(np.float64), [25, 50, 75]))
+    noise = _noise(voxels, brain, native.spacing_mm)
     if noise == 0:
         return (math.inf if middle > 0 else 0.0), (math.inf if high > low else 0.0)
     return middle / noise, (high - low) / noise
 
 
-def _noise(native: Volume, brain: Flags) -> float:
+def _noise(voxels: Voxels, brain: Flags, spacing_mm: tuple[float, float, float]) -> float:
     """Measure the noise along the finest axis; where several are as fine, their mean, so that none is preferred."""
-    box = _box_around(brain)
-    voxels, brain = native.voxels[box], brain[box]
-    finest = min(native.spacing_mm) * (1 + AS_FINE)
-    found = [_noise_along(axis, voxels, brain) for axis, spacing in enumerate(native.spacing_mm) if spacing <= finest]
+    finest = min(spacing_mm) * (1 + AS_FINE)
+    found = [_noise_along(axis, voxels, brain) for axis, spacing in enumerate(spacing_mm) if spacing <= finest]
     return float(np.mean(found))
 
 
@@ -144,9 +143,12 @@ def _noise_along(axis: int, voxels: Voxels, brain: Flags) -> float:
     ends = (slice(None, -2), slice(1, -1), slice(2, None))
     places = [tuple(end if a == axis else slice(None) for a in range(3)) for end in ends]
     whole = brain[places[0]] & brain[places[1]] & brain[places[2]]
-    before, here, after = (voxels[place][whole] for place in places)
-    if here.size == 0:
+    before, here, after = (voxels[place] for place in places)
+    differences = 2 * here
+    np.subtract(before, differences, out=differences)
+    differences += after
+    second = np.abs(differences[whole])
+    if second.size == 0:
         return 0.0
-    second = np.abs(before - 2 * here + after)
     kept = max(1, round(TRIM * second.size))
     return float(SIGMA_PER_TRIMMED_MEAN * np.partition(second, kept - 1)[:kept].mean(dtype=np.float64) / math.sqrt(6))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NUMERICS_VERSION = 6
+NUMERICS_VERSION = 7
 """Raised whenever the code gives other numbers for the same spec. Part of the digest: no cached tensor outlives it."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
-from med3d_pipeline.preprocessing.resampling import resample
+from med3d_pipeline.preprocessing.resampling import coarsen, resample
 from med3d_pipeline.preprocessing.spec import PreprocessSpec
 from med3d_pipeline.volume import Affine, Volume
 
@@ -37,6 +37,16 @@ class Template:
         middle = (held.min(axis=0) + held.max(axis=0)) / 2
         x, y, z = self.mask.affine[:3, :3] @ middle + self.mask.affine[:3, 3]
         return (float(x), float(y), float(z))
+
+    def mask_on(self, grid_mm: float) -> Volume:
+        """The mask on a grid of about ``grid_mm``, the share of brain in each voxel; worked out once for each grid."""
+        if grid_mm not in self._coarse_masks:
+            self._coarse_masks[grid_mm] = coarsen(self.mask, grid_mm)
+        return self._coarse_masks[grid_mm]
+
+    @cached_property
+    def _coarse_masks(self) -> dict[float, Volume]:
+        return {}
 
 
 def grid_affine(template: Template, spec: PreprocessSpec) -> Affine:
