@@ -16,8 +16,14 @@ class Kind(StrEnum):
     PDF = "pdf"
     SC = "sc"
     EVENT = "event"
+    FHIR = "fhir"
+    ORU = "oru"
+    ORU_PDF = "oru_pdf"
 
 
+STATED_KINDS = frozenset({Kind.FHIR, Kind.ORU, Kind.ORU_PDF})
+"""Say how an answer stands: made when they are sent, and sent again when a person gives a verdict."""
+HL7_KINDS = frozenset({Kind.ORU, Kind.ORU_PDF})
 DICOM_KINDS = frozenset({Kind.SR, Kind.PDF, Kind.SC})
 
 

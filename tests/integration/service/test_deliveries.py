@@ -19,6 +19,7 @@ from med3d_service.studies.own_objects import is_own, own_uid
 from rig.dicom.uploads import dicom_files, nifti_file
 from rig.peers.orthanc import PASSWORD, USER, Orthanc
 from rig.peers.receivers import MoodyPeer, Storescp, WebhookListener
+from rig.peers.ris import FhirStore, Ris, observed
 from rig.processes.service import Processes
 from rig.processes.waiting import wait_until
 from rig.service.answers import PATIENT, WORKER, answered, claimed, refused_run, simulated_sdmt
@@ -52,6 +53,11 @@ secret = {{file = "secret"}}
 url = "{research}"
 secret = {{file = "secret"}}
 cohort = true
+[hl7.ris]
+pdf = true
+{ris}
+[fhir.server]
+url = "{fhir}"
 """
 
 
@@ -64,11 +70,14 @@ def world(tmp_path_factory):
     (folder / "password").write_text(PASSWORD)
     receiver, orthanc = Storescp(folder / "received").start(), Orthanc(folder / "orthanc").start()
     moody, his, research = MoodyPeer(), WebhookListener(), WebhookListener()
+    ris, fhir = Ris(), FhirStore()
     (folder / "peers.toml").write_text(
         f"[dimse.pacs]\n{receiver.table}\n[dimse.moody]\n{moody.table}\n[dicomweb.archive]\n"
         f'url = "{orthanc.dicomweb_url}"\nuser = "{USER}"\npassword = {{file = "password"}}\n'
     )
-    (folder / "deliveries.toml").write_text(DELIVERIES.format(his=his.url, research=research.url))
+    (folder / "deliveries.toml").write_text(
+        DELIVERIES.format(his=his.url, research=research.url, ris=ris.table, fhir=fhir.url)
+    )
     files = {
         "MED3D_PEERS_FILE": str(folder / "peers.toml"),
         "MED3D_DELIVERIES_FILE": str(folder / "deliveries.toml"),
@@ -77,12 +86,21 @@ def world(tmp_path_factory):
     processes.start("broker", "api", "courier", "deliverer")
     processes.hello(WORKER)
     yield SimpleNamespace(
-        processes=processes, receiver=receiver, orthanc=orthanc, moody=moody, his=his, research=research
+        processes=processes,
+        receiver=receiver,
+        orthanc=orthanc,
+        moody=moody,
+        his=his,
+        research=research,
+        ris=ris,
+        fhir=fhir,
     )
     processes.close()
     moody.stop()
     his.stop()
     research.stop()
+    ris.stop()
+    fhir.stop()
     receiver.stop()
     orthanc.close()
 
@@ -179,6 +197,7 @@ def test_sending_again_leaves_the_receivers_with_what_they_had(world, study):
     assert {(one["kind"], one["destination"]) for one in sent} == {
         ("sr", "dimse:pacs"), ("pdf", "dimse:pacs"), ("sc", "dimse:pacs"), ("sr", "dimse:moody"),
         ("sr", "dicomweb:archive"), ("event", "webhook:his"), ("event", "webhook:research"),
+        ("oru_pdf", "hl7:ris"), ("fhir", "fhir:server"),
     }  # fmt: skip
     (stored,) = world.orthanc.instances(study["StudyInstanceUID"])
     tags = world.orthanc.rest.get(f"/instances/{stored}/simplified-tags").json()
@@ -195,6 +214,24 @@ def test_sending_again_leaves_the_receivers_with_what_they_had(world, study):
     events = [event["event_id"] for event in world.his.events() if event["run_id"] == ids["run_id"]]
     assert len(events) == 2
     assert len(set(events)) == 1
+
+
+def test_a_ris_is_told_a_preliminary_answer_and_the_final_one_when_a_person_has_accepted_it(world, study):
+    world.ris.answers.extend([("AE", "207"), ("AA", "")])
+    ids = answered(world.processes, header=study | {"PatientID": "RIS-1"})
+    for destination in ("hl7:ris", "fhir:server"):
+        settled(world, ids["run_id"], destination)
+    assert [observed(one)["BA"] for one in world.ris.of("RIS-1")] == [("52", "P"), ("52", "P")]
+    world.processes.client.post(f"/runs/{ids['run_id']}/verdicts", json={"verdict": "accepted"}).raise_for_status()
+    wait_until(lambda: len(world.ris.of("RIS-1")) == 3, "the final message")
+    assert observed(world.ris.of("RIS-1")[-1])["BA"] == ("52", "F")
+    assert world.ris.faults == []
+
+    def statuses():
+        subject = {"type": "Patient", "identifier": {"value": "RIS-1"}}
+        return [one["status"] for one in world.fhir.reports() if one["subject"] == subject]
+
+    wait_until(lambda: statuses() == ["final"], "the final report")
 
 
 def test_a_webhook_is_signed_and_names_nobody(world, study):

@@ -12,8 +12,9 @@ from med3d_contract.backoff import Backoff
 from med3d_contract.results import RunStatus
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery import outbox
-from med3d_service.results.delivery.destinations import Destination, Webhook
+from med3d_service.results.delivery.destinations import Destination
 from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.delivery.receivers import Webhook
 from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.storage.database import Database, alembic_config

@@ -16,7 +16,7 @@ from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.outbox import Patience
 from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.results.kinds import Kind
-from med3d_service.results.reports.facts import ANSWERED
+from med3d_service.results.reports.lineage import ANSWERED
 from med3d_service.runs.views import moment
 from med3d_service.storage.tables import DeliveryRow, RunRow, StudyRow
 from med3d_service.trust.access import Caller, Operator, Viewer

@@ -12,11 +12,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from med3d_contract.results import Frozen, RunStatus, RunView, VerdictRequest, VerdictView
+from med3d_contract.results import Frozen, RunStatus, RunView, Verdict, VerdictRequest, VerdictView
 from med3d_service.api.routes import ServiceParts, examples, goes_on
 from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
+from med3d_service.results.delivery import outbox
+from med3d_service.results.delivery.outbox import Patience
 from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.starting import requeue
 from med3d_service.runs.verdicts import give_verdict, standing_verdicts, verdicts_on
@@ -143,7 +145,10 @@ def add_verdict(run_id: str, given: VerdictRequest, service: ServiceParts, calle
     """Accept an answer, reject it, ask for another scan, or comment. What was said before stays; the latest stands."""
     with service.database.write() as session:
         run, _ = _found(session, caller, run_id)
-        return give_verdict(session, service.vault, service.audit, caller, run, given)
+        view = give_verdict(session, service.vault, service.audit, caller, run, given)
+        if given.verdict is not Verdict.COMMENT:
+            outbox.say_anew(session, run, Patience.of(service.settings))
+        return view
 
 
 @router.get(

@@ -35,6 +35,7 @@ PeerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]
 AeTitle = Annotated[
     str, StringConstraints(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")
 ]
+Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252}[A-Za-z0-9])?$")]
 
 
 class ConfigurationError(Exception):
@@ -121,8 +122,8 @@ class OrthancHooks(Configured):
         return str(self.rest_url).rstrip("/")
 
 
-class DicomwebPeer(Configured):
-    """A peer that speaks DICOMweb; ``url`` is the root below which ``/studies`` lies."""
+class HttpPeer(Configured):
+    """What is reached by HTTP at one address, and how we show who we are."""
 
     url: HttpUrl
     user: Annotated[str, StringConstraints(min_length=1)] | None = None
@@ -131,7 +132,6 @@ class DicomwebPeer(Configured):
     tls: Tls | None = None
     allow_insecure: bool = False
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
-    orthanc: OrthancHooks | None = None
 
     @field_validator("url")
     @classmethod
@@ -141,7 +141,7 @@ class DicomwebPeer(Configured):
         return url
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> "DicomwebPeer":
+    def _one_way_in(self) -> "HttpPeer":
         if (self.user is None) != (self.password is None):
             raise ValueError("user and password go together")
         if self.user is not None and self.bearer is not None:
@@ -173,10 +173,16 @@ class DicomwebPeer(Configured):
         return True if self.tls is None else self.tls.context()
 
 
+class DicomwebPeer(HttpPeer):
+    """A peer that speaks DICOMweb; ``url`` is the root below which ``/studies`` lies."""
+
+    orthanc: OrthancHooks | None = None
+
+
 class DimsePeer(Configured):
     """A peer that speaks DIMSE. For C-MOVE it must know our listener as ``move_destination``."""
 
-    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252}[A-Za-z0-9])?$")]
+    host: Host
     port: Annotated[int, Field(ge=1, le=65535)]
     ae_title: AeTitle
     calling_ae_title: AeTitle = "MED3D"

@@ -44,7 +44,11 @@ CONTENT = (
     Claim("Result status", "in part", "the document is complete and unverified; verdicts of people go by HL7 and FHIR"),
 )
 OTHERS = (
-    Claim("Results Distribution, Report Creator: Send Imaging Result (RAD-128)", "no", "nothing is sent to a RIS"),
+    Claim(
+        "Results Distribution, Report Creator: Send Imaging Result (RAD-128)",
+        "in part",
+        "ORU^R01 by MLLP; [what it holds](results-out.md#to-the-ris)",
+    ),
     Claim("Patient Information Reconciliation: Patient Update (RAD-12)", "in part", "ADT^A08, A40 and A47 are taken"),
     Claim(
         "ATNA, Secure Application: Record Audit Event (ITI-20)",

@@ -8,9 +8,12 @@ import structlog
 from med3d_service.network.peers.configuration import DicomwebPeer
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.commitment import transaction_uid
-from med3d_service.results.delivery.destinations import Destination, Webhook
+from med3d_service.results.delivery.destinations import Destination
 from med3d_service.results.delivery.dimse import DimseSender
+from med3d_service.results.delivery.fhir import FhirSender
+from med3d_service.results.delivery.mllp import MllpSender
 from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.delivery.receivers import FhirServer, MllpReceiver, Webhook
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError, Sender
 from med3d_service.results.delivery.stow import StowSender
 from med3d_service.results.delivery.webhook import WebhookSender
@@ -31,6 +34,10 @@ def sender_to(destination: Destination) -> Sender:
     match destination.peer:
         case Webhook():
             return WebhookSender(destination.peer)
+        case FhirServer():
+            return FhirSender(destination.peer)
+        case MllpReceiver():
+            return MllpSender(destination.peer)
         case DicomwebPeer():
             return StowSender(destination.peer)
         case _:
@@ -83,7 +90,7 @@ class DestinationLoop:
                 return False
         with self._database.write() as session:
             taken = outbox.claim(session, self._destination, self._patience)
-            hindrance = None if taken is None else outbox.hindrance(session, taken.run_id)
+            hindrance = None if taken is None else outbox.hindrance(session, taken.run_id, Kind(taken.kind))
         if taken is None:
             return False
         if hindrance is None:
@@ -99,9 +106,9 @@ class DestinationLoop:
             raise NotDeliveredError(error.code) from error
 
     def _hold(self, taken: DeliveryRow, hindrance: str) -> None:
-        """Send nothing of a patient who was, or is being, corrected."""
+        """Send nothing of a patient who was, or is being, corrected, and no answer in the place of a newer one."""
         with self._database.write() as session:
-            if hindrance == outbox.WITHDRAWN:
+            if hindrance in outbox.FOR_GOOD:
                 outbox.dead(session, taken, hindrance)
             else:
                 outbox.postponed(session, taken, hindrance, self._patience)

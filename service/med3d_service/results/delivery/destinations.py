@@ -1,17 +1,15 @@
-"""Where answers go: nowhere, until a file names peers with kinds of objects, or webhooks. Judged when a process starts.
+"""Where answers go: nowhere, until a file names peers with kinds of objects, or receivers. Judged at a process's start.
 
-``[[deliver]]`` tables name a peer of the peers' file; ``[webhooks.NAME]`` tables an address of their own.
+``[[deliver]]`` tables name a peer of the peers' file; ``[webhooks.NAME]``, ``[fhir.NAME]`` and ``[hl7.NAME]`` tables an
+address of their own.
 """
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
-from pydantic.networks import HttpUrl
+from pydantic import Field, ValidationError, model_validator
 
 from med3d_service.network.peers.configuration import (
     ConfigurationError,
@@ -20,56 +18,14 @@ from med3d_service.network.peers.configuration import (
     DimsePeer,
     PeerName,
     Peers,
-    SigningSecret,
-    Tls,
     load_peers,
 )
+from med3d_service.results.delivery.filtering import EVERY, Filter
+from med3d_service.results.delivery.receivers import FhirServer, MllpReceiver, Webhook
 from med3d_service.results.kinds import Kind
-from med3d_service.settings import Settings, is_private
+from med3d_service.settings import Settings
 
-Pattern = Annotated[str, StringConstraints(min_length=1, max_length=300)]
-ANSWERS: tuple[Literal["accepted", "review", "refused"], ...] = ("accepted", "review")
-"""What goes to a peer that states nothing: a refusal is filed beside the images only where that is asked for."""
-EVERY: tuple[Literal["accepted", "review", "refused"], ...] = (*ANSWERS, "refused")
-
-
-class Filter(Configured):
-    """Which answers go there: all that is stated must fit. Patterns are shell patterns; empty: any."""
-
-    decisions: Annotated[tuple[Literal["accepted", "review", "refused"], ...], Field(min_length=1)] = ANSWERS
-    sources: tuple[Pattern, ...] = ()
-    """upload, or the way by which the study arrived: dimse, stow, orthanc, pull, folder"""
-    sites: tuple[Pattern, ...] = ()
-    rules: tuple[Pattern, ...] = ()
-    """of one of the routing rules that wanted the study; one that no rule has judged fits none"""
-    bundles: tuple[Pattern, ...] = ()
-    """name@version"""
-
-    def takes(self, answer: "Answer") -> bool:
-        """Whether an answer goes there."""
-        asked = (
-            (self.sources, (answer.source,)),
-            (self.sites, (answer.site,)),
-            (self.rules, answer.rules),
-            (self.bundles, (answer.bundle,)),
-        )
-        fits = all(
-            any(fnmatchcase(text, pattern) for pattern in patterns for text in texts)
-            for patterns, texts in asked
-            if patterns
-        )
-        return fits and answer.decision in self.decisions
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What filters go by."""
-
-    decision: str
-    source: str
-    site: str
-    rules: tuple[str, ...]
-    bundle: str
+Receiver = Webhook | FhirServer | MllpReceiver
 
 
 class PeerDelivery(Filter):
@@ -83,36 +39,13 @@ class PeerDelivery(Filter):
     """Ask for storage commitment (DIMSE only): delivered is what the peer has promised to keep."""
 
 
-class Webhook(Filter):
-    """Who is told of an answer, and the secret that signs what is said."""
-
-    decisions: Annotated[tuple[Literal["accepted", "review", "refused"], ...], Field(min_length=1)] = EVERY
-    url: HttpUrl
-    secret: SigningSecret
-    cohort: bool = False
-    tls: Tls | None = None
-    allow_insecure: bool = False
-    timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
-
-    @field_validator("url")
-    @classmethod
-    def _is_bare(cls, url: HttpUrl) -> HttpUrl:
-        if url.username or url.password or url.fragment:
-            raise ValueError("the URL holds credentials or a fragment; the signature says who calls")
-        return url
-
-    @model_validator(mode="after")
-    def _by_tls(self) -> "Webhook":
-        if not self.allow_insecure and not is_private(str(self.url)):
-            raise ValueError("answers would go in the clear: use https://, or say allow_insecure = true")
-        return self
-
-
 class DeliveryTables(Configured):
     """The file."""
 
     deliver: tuple[PeerDelivery, ...] = ()
     webhooks: dict[PeerName, Webhook] = Field(default_factory=dict)
+    fhir: dict[PeerName, FhirServer] = Field(default_factory=dict)
+    hl7: dict[PeerName, MllpReceiver] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _each_peer_once(self) -> "DeliveryTables":
@@ -128,7 +61,7 @@ class Destination(Configured):
     name: str
     kinds: frozenset[Kind]
     cohort: bool
-    peer: DimsePeer | DicomwebPeer | Webhook
+    peer: DimsePeer | DicomwebPeer | Receiver
     commitment: bool = False
     filter: Filter = Filter(decisions=EVERY)
 
@@ -142,7 +75,7 @@ def load_destinations(settings: Settings) -> tuple[Destination, ...]:
     peers = load_peers(settings.peers_file)
     return (
         *(_of_peer(peers, one, path) for one in tables.deliver),
-        *_of_webhooks(tables),
+        *_of_receivers(tables),
     )
 
 
@@ -188,9 +121,15 @@ def _filter_of(table: Filter) -> Filter:
     return Filter.model_validate({name: getattr(table, name) for name in Filter.model_fields})
 
 
-def _of_webhooks(tables: DeliveryTables) -> Iterable[Destination]:
+def _of_receivers(tables: DeliveryTables) -> Iterable[Destination]:
     for name, webhook in tables.webhooks.items():
-        kinds = frozenset({Kind.EVENT})
-        yield Destination(
-            name=f"webhook:{name}", kinds=kinds, cohort=webhook.cohort, peer=webhook, filter=_filter_of(webhook)
-        )
+        yield _of_receiver(f"webhook:{name}", webhook, Kind.EVENT)
+    for name, server in tables.fhir.items():
+        yield _of_receiver(f"fhir:{name}", server, Kind.FHIR)
+    for name, receiver in tables.hl7.items():
+        yield _of_receiver(f"hl7:{name}", receiver, Kind.ORU_PDF if receiver.pdf else Kind.ORU)
+
+
+def _of_receiver(name: str, receiver: Receiver, kind: Kind) -> Destination:
+    kinds, which = frozenset({kind}), _filter_of(receiver)
+    return Destination(name=name, kinds=kinds, cohort=receiver.cohort, peer=receiver, filter=which)

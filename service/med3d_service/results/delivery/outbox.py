@@ -16,9 +16,11 @@ from med3d_contract.backoff import Backoff
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority
 from med3d_service.problems import ServiceError
-from med3d_service.results.delivery.destinations import Answer, Destination
+from med3d_service.results.delivery.destinations import Destination
+from med3d_service.results.delivery.filtering import Answer
 from med3d_service.results.delivery.states import DELIVERY_MOVES, TO_BE_SENT, DeliveryStatus
-from med3d_service.results.kinds import DICOM_KINDS, EVENTS, Kind, object_uid
+from med3d_service.results.kinds import DICOM_KINDS, EVENTS, HL7_KINDS, STATED_KINDS, Kind, object_uid
+from med3d_service.results.reports.lineage import ANSWERED
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.database import db_now
@@ -26,7 +28,9 @@ from med3d_service.storage.leases import WorkTable, move_rows
 from med3d_service.storage.tables import BundleRow, DeliveryRow, IdentifierRow, OutboxRow, RunRow, StudyRow
 
 PLANNED_AT_ONCE = 100
-WITHDRAWN, IN_CORRECTION = "identity_corrected", "identity_in_correction"
+WITHDRAWN, IN_CORRECTION, SUPERSEDED = "identity_corrected", "identity_in_correction", "superseded"
+FOR_GOOD = frozenset({WITHDRAWN, SUPERSEDED})
+"""Hindrances that no time takes away."""
 
 
 _TABLE = WorkTable(
@@ -100,7 +104,7 @@ def answer_of(session: Session, run: RunRow) -> Answer:
 def plan_run(session: Session, run: RunRow, destinations: Sequence[Destination], patience: Patience) -> int:
     """Add what is missing of a run's deliveries; how many were added.
 
-    DICOM objects only where the study came as DICOM, for they belong into it.
+    DICOM objects and HL7 messages only where the study came as DICOM: it names the study and the patient.
     Raises ServiceError("identity_corrected").
     """
     if run.withdrawn_at is not None:
@@ -117,7 +121,7 @@ def plan_run(session: Session, run: RunRow, destinations: Sequence[Destination],
         (kind, destination.name)
         for destination in destinations
         for kind in sorted(destination.kinds)
-        if is_dicom is not None or kind not in DICOM_KINDS
+        if is_dicom is not None or kind not in DICOM_KINDS | HL7_KINDS
     ]
     new = [one for one in wanted if one not in known]
     session.add_all(_delivery(run.id, kind, name, now, patience) for kind, name in new)
@@ -155,16 +159,49 @@ def is_due(session: Session, destination: str) -> bool:
     return _TABLE.has_due(session, DeliveryRow.destination == destination)
 
 
-def hindrance(session: Session, run_id: str) -> str | None:
+def hindrance(session: Session, run_id: str, kind: Kind) -> str | None:
     """Say why nothing of a run may go out now.
 
     identity_corrected: never again; identity_in_correction: not before the images that are coming have been looked at.
+    superseded: a receiver that keeps one answer of a study would be left with the older one.
     """
     run = session.scalars(select(RunRow).where(RunRow.id == run_id)).one()
     if run.withdrawn_at is not None:
         return WITHDRAWN
+    if kind in STATED_KINDS and _has_a_newer_answer(session, run):
+        return SUPERSEDED
     comes = (ArrivalRow.study_id == run.study_id) & ArrivalRow.corrected_at.is_not(None)
     return None if session.scalars(select(ArrivalRow.id).where(comes)).first() is None else IN_CORRECTION
+
+
+def _has_a_newer_answer(session: Session, run: RunRow) -> bool:
+    seen = {run.id}
+    successor = run.superseded_by
+    while successor is not None and successor not in seen:
+        seen.add(successor)
+        newer = session.scalars(select(RunRow).where(RunRow.id == successor)).one_or_none()
+        if newer is None:
+            return False
+        if newer.status in ANSWERED:
+            return True
+        successor = newer.superseded_by
+    return False
+
+
+def say_anew(session: Session, run: RunRow, patience: Patience) -> int:
+    """Let go again what says how an answer stands, for a person has given a verdict; how many were made due.
+
+    What is being sent now is sent again, too: it may say what was true a moment ago.
+    """
+    if run.withdrawn_at is not None or _has_a_newer_answer(session, run):
+        return 0
+    told = DeliveryRow.run_id == run.id, DeliveryRow.kind.in_(STATED_KINDS)
+    rows = session.scalars(select(DeliveryRow).where(*told).with_for_update()).all()
+    now = session.execute(select(db_now())).scalar_one()
+    for row in rows:
+        again = {"ended_at": None, "next_try_at": now, "lease_until": None, "give_up_at": now + patience.give_up_s}
+        _settle(session, row, DeliveryStatus.WAITING, **again)
+    return len(rows)
 
 
 def delivered(session: Session, taken: DeliveryRow) -> None:
@@ -224,7 +261,7 @@ def retry(session: Session, delivery_id: str, patience: Patience) -> DeliveryRow
     row = session.scalars(select(DeliveryRow).where(DeliveryRow.id == delivery_id).with_for_update()).one_or_none()
     if row is None:
         raise ServiceError("unknown_delivery")
-    if hindrance(session, row.run_id) == WITHDRAWN:
+    if hindrance(session, row.run_id, Kind(row.kind)) == WITHDRAWN:
         raise ServiceError(WITHDRAWN)
     if row.status != DeliveryStatus.SENDING:
         now = session.execute(select(db_now())).scalar_one()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import httpx
 
-from med3d_service.results.delivery.destinations import Webhook
+from med3d_service.results.delivery.receivers import Webhook
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 
 ID, SIGNATURE = "Med3d-Event-Id", "Med3d-Signature"

@@ -13,8 +13,19 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.bundle_cards import BundleCard, bundle_card_key
 from med3d_contract.pictures import BrainPictures, ReferenceCohort, reference_cohort_key
-from med3d_contract.results import BundleRef, Provenance, Quality, Reason, Refusal, Result, RunStatus, SeriesReport
+from med3d_contract.results import (
+    BundleRef,
+    Provenance,
+    Quality,
+    Reason,
+    Refusal,
+    Result,
+    SeriesReport,
+    VerdictView,
+)
 from med3d_contract.work import PreprocessedObject, SourceSeries
+from med3d_service.results.reports.lineage import ANSWERED, answers_before, estimates_in, estimates_of, handed_on
+from med3d_service.runs.verdicts import standing_verdicts
 from med3d_service.runs.views import bundle_ref
 from med3d_service.storage.identifiers import FORMER, IdentifierVault
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
@@ -23,7 +34,6 @@ from med3d_store.object_store import ObjectStore, StoreError
 
 log = structlog.get_logger()
 _SERIES_NUMBER = re.compile(r"series (\d+)\b")
-ANSWERED = frozenset({RunStatus.COMPLETED, RunStatus.REFUSED})
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ class ReportFacts:
     study: None where the images were no DICOM. predecessor: id of the answered run that this one supersedes.
     replaces_at: when that was answered. replaces_study_uid: the study that it was filed in.
     descriptions: the scanner's own, by series number.
+    first_run_id: of the first answer in the chain that this one ends. replaced: the estimates that the predecessor had.
+    verdict: of a person, the latest that decides.
     patients: all whom the images name where they are several, else empty; the run is refused, and filed for nobody.
     """
 
@@ -89,6 +101,9 @@ class ReportFacts:
     replaces_at: datetime | None = None
     replaces_study_uid: str = field(default="", repr=False)
     descriptions: Mapping[str, str] = field(default_factory=dict, repr=False)
+    first_run_id: str = ""
+    replaced: frozenset[str] = frozenset()
+    verdict: VerdictView | None = field(default=None, repr=False)
     pictures: BrainPictures | None = None
     cohort: ReferenceCohort | None = None
 
@@ -96,6 +111,16 @@ class ReportFacts:
         """What the scanner calls the series of one of our labels; empty where it is not known for sure."""
         found = _SERIES_NUMBER.match(label)
         return "" if found is None else self.descriptions.get(found[1], "")
+
+    @property
+    def lineage(self) -> str:
+        """What the answer and all those that it replaces, and that replace it, have in common."""
+        return self.first_run_id or self.run_id
+
+    @property
+    def estimates(self) -> frozenset[str]:
+        """Names of the numbers that there are."""
+        return estimates_of(self.result)
 
     @property
     def decision(self) -> str:
@@ -133,7 +158,8 @@ class FactsReader:
         if found is None or found[0].status not in ANSWERED:
             return None
         run, study, bundle = found
-        older = _predecessor(session, run.id)
+        before = answers_before(session, run.id)
+        older = before[0] if before else None
         everyone = patients_of(session, self._vault, study)
         assert run.finished_at is not None
         return ReportFacts(
@@ -153,6 +179,9 @@ class FactsReader:
             predecessor=None if older is None else older.id,
             replaces_at=None if older is None or older.finished_at is None else _moment(older.finished_at),
             replaces_study_uid="" if older is None else self._filed_in(session, older.study_id),
+            first_run_id=before[-1].id if before else run.id,
+            replaced=frozenset() if older is None else estimates_in(older.result),
+            verdict=standing_verdicts(session, self._vault, [run.id]).get(run.id),
             descriptions=json.loads(self._identifier(session, study.id, SERIES_DESCRIPTIONS) or "{}"),
             pictures=read_pictures(self._store, run),
             cohort=read_cohort(self._store, run.bundle_digest),
@@ -248,27 +277,5 @@ def _patient(session: Session, vault: IdentifierVault, study: StudyRow) -> Patie
     )
 
 
-def handed_on(result: Result | None) -> Result | None:
-    """Leave out what demonstration heads estimated: it never enters SR, PDF, FHIR or webhook."""
-    if result is None or result.sdmt is None or not result.sdmt.is_demonstration:
-        return result
-    return result.model_copy(update={"sdmt": None})
-
-
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds).astimezone()
-
-
-def _predecessor(session: Session, run_id: str) -> RunRow | None:
-    """The nearest answered run in the chain of those that ``run_id`` supersedes."""
-    seen = {run_id}
-    while True:
-        older = session.scalars(
-            select(RunRow).where(RunRow.superseded_by == run_id).order_by(RunRow.seq.desc())
-        ).first()
-        if older is None or older.id in seen:
-            return None
-        if older.status in ANSWERED:
-            return older
-        seen.add(older.id)
-        run_id = older.id

@@ -2,12 +2,16 @@
 
 import json
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from med3d_contract.results import Estimate, Interval, Reason, Result
 from med3d_service.results.kinds import EVENTS
 from med3d_service.results.reports import codes
+from med3d_service.results.reports.examined import examined_at
 from med3d_service.results.reports.facts import ReportFacts
+from med3d_service.results.reports.standing import Standing, standing_of, stands_since
 
 Json = dict[str, Any]
 MEDIA_TYPE = "application/fhir+json"
@@ -16,18 +20,22 @@ OWN_SYSTEM = "https://med3d.invalid/codes"
 REASON_SYSTEM = f"{OWN_SYSTEM}/reasons"
 """Codes of refusals and of reasons to look, as docs/refusals.md lists them."""
 UCUM = "http://unitsofmeasure.org"
-INTERPRETATION = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"
+URI = "urn:ietf:rfc:3986"
+STATUS: Mapping[Standing, str] = MappingProxyType(
+    {
+        Standing.PRELIMINARY: "preliminary",
+        Standing.FINAL: "final",
+        Standing.CORRECTED: "amended",
+        Standing.WITHDRAWN: "entered-in-error",
+    }
+)
+"""Of DiagnosticReport and Observation alike."""
 
 
 def fhir_json(facts: ReportFacts) -> bytes:
     """Write the bundle of an answer; a refused run's has a report that says so, and no observation with a number."""
-    observations = _observations(facts)
-    resources = [
-        _report(facts, observations),
-        *observations,
-        _device(facts),
-        _provenance(facts, observations),
-    ]
+    report, observations, device = answer_resources(facts)
+    resources = [report, *observations, device, _provenance(facts, observations)]
     bundle: Json = {
         "resourceType": "Bundle",
         "id": _id(facts, "bundle"),
@@ -36,6 +44,23 @@ def fhir_json(facts: ReportFacts) -> bytes:
         "entry": [{"fullUrl": f"urn:uuid:{one['id']}", "resource": one} for one in resources],
     }
     return json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def answer_resources(facts: ReportFacts) -> tuple[Json, list[Json], Json]:
+    """Make the report, its observations and the device."""
+    observations = _observations(facts)
+    return _report(facts, observations), observations, _device(facts)
+
+
+def identifier_of(facts: ReportFacts, what: str) -> Json:
+    """Name a resource as what it is through all answers that replace one another: a server keeps one of them."""
+    return {"system": URI, "value": f"urn:uuid:{uuid.uuid5(EVENTS, f'{facts.lineage}/fhir/{what}')}"}
+
+
+def _effective(facts: ReportFacts) -> Json:
+    """When the images were made, as far as they say so."""
+    found = examined_at(facts)
+    return {} if found is None else {"effectiveDateTime": found.fhir}
 
 
 def _id(facts: ReportFacts, what: str) -> str:
@@ -70,8 +95,8 @@ def _report(facts: ReportFacts, observations: list[Json]) -> Json:
     report: Json = {
         "resourceType": "DiagnosticReport",
         "id": _id(facts, "report"),
-        "identifier": [{"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{facts.run_id}"}],
-        "status": "final",
+        "identifier": [identifier_of(facts, "report"), {"system": URI, "value": f"urn:uuid:{facts.run_id}"}],
+        "status": STATUS[standing_of(facts)],
         "category": [
             {
                 "coding": [
@@ -90,7 +115,8 @@ def _report(facts: ReportFacts, observations: list[Json]) -> Json:
             ]
         },
         **_subject(facts),
-        "issued": facts.answered_at.isoformat(),
+        **_effective(facts),
+        "issued": stands_since(facts).isoformat(),
         "conclusion": _conclusion(facts),
         "conclusionCode": [_own(codes.DECISIONS[facts.decision]), *map(_reason, facts.reasons)],
     }
@@ -165,12 +191,14 @@ def _observation(
     observation: Json = {
         "resourceType": "Observation",
         "id": _id(facts, what),
-        "status": "final",
+        "identifier": [identifier_of(facts, what)],
+        "status": STATUS[standing_of(facts)],
         "category": [
             {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "imaging"}]}
         ],
         "code": _own(code),
         **_subject(facts),
+        **_effective(facts),
         "issued": facts.answered_at.isoformat(),
         "valueQuantity": quantity(value, unit, ucum),
         "bodySite": {
@@ -196,7 +224,7 @@ def _device(facts: ReportFacts) -> Json:
     return {
         "resourceType": "Device",
         "id": _id(facts, "device"),
-        "identifier": [{"system": "urn:ietf:rfc:3986", "value": f"urn:sha256:{facts.bundle.digest}"}],
+        "identifier": [{"system": URI, "value": f"urn:sha256:{facts.bundle.digest}"}],
         "manufacturer": "InfoVAE-Med3D",
         "deviceName": [{"name": facts.bundle.name, "type": "model-name"}],
         "version": [{"value": facts.bundle.version}],

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from med3d_service.results.kinds import Kind, object_uid
+from med3d_service.results.kinds import STATED_KINDS, Kind, object_uid
 from med3d_service.results.reports.dicom_objects import NoDicomStudyError
 from med3d_service.results.reports.facts import FactsReader, ReportFacts
 from med3d_service.results.reports.kept import KeptReports, Parts
@@ -15,7 +15,7 @@ from med3d_service.storage.tables import RunRow
 class ReportUnavailableError(Exception):
     """There is no such report of this run.
 
-    ``code``: not_answered, no_dicom_study, several_patients or identity_corrected.
+    ``code``: not_answered, no_dicom_study, several_patients, no_patient_id or identity_corrected.
     """
 
     def __init__(self, code: str) -> None:
@@ -61,6 +61,8 @@ class ReportLibrary:
             from med3d_service.results.reports.event import event_json
 
             return event_json(self.facts(run_id), object_uid(run_id, kind))
+        if kind in STATED_KINDS:
+            return self._stated(run_id, kind)
         with self._database.read() as session:
             _require_standing(session, run_id)
         kept = self._kept.find(run_id, kind)
@@ -71,6 +73,19 @@ class ReportLibrary:
         except NoDicomStudyError as error:
             raise ReportUnavailableError("no_dicom_study") from error
         return self._kept.keep(run_id, kind, made)
+
+    def _stated(self, run_id: str, kind: Kind) -> bytes:
+        """Write what says how the answer stands now, which is therefore not kept. Raises ReportUnavailableError."""
+        from med3d_service.results.reports.fhir_transaction import fhir_transaction
+        from med3d_service.results.reports.oru import NoPatientIdError, result_message
+
+        found = self.facts_of_one_patient(run_id)
+        if kind is Kind.FHIR:
+            return fhir_transaction(found)
+        try:
+            return result_message(found, kind)
+        except NoPatientIdError as error:
+            raise ReportUnavailableError("no_patient_id") from error
 
 
 def _require_standing(session: Session, run_id: str) -> None:

@@ -13,8 +13,10 @@ from med3d_contract.backoff import Backoff
 from med3d_contract.results import Priority
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery import outbox
-from med3d_service.results.delivery.destinations import Destination, Filter, Webhook
+from med3d_service.results.delivery.destinations import Destination
+from med3d_service.results.delivery.filtering import Filter
 from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.delivery.receivers import Webhook
 from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.results.kinds import Kind, object_uid
 from med3d_service.runs import transitions
@@ -161,14 +163,18 @@ def test_a_cohort_run_goes_to_those_who_want_cohorts(database):
 def test_dicom_objects_are_planned_for_dicom_studies_only(database):
     answered(database, is_dicom=False)
     assert (
-        planned(database, destination(kinds=(Kind.SR, Kind.PDF, Kind.SC)), destination("webhook:his", (Kind.EVENT,)))
+        planned(
+            database,
+            destination(kinds=(Kind.SR, Kind.PDF, Kind.SC, Kind.ORU)),
+            destination("webhook:his", (Kind.EVENT,)),
+        )
         == 1
     )
 
 
 def test_an_object_has_the_same_uid_for_ever():
     assert object_uid("run-1", Kind.SR) == object_uid("run-1", Kind.SR) == own_uid("run-1", "sr")
-    assert len({object_uid(run, kind) for run in ("run-1", "run-2") for kind in Kind}) == 8
+    assert len({object_uid(run, kind) for run in ("run-1", "run-2") for kind in Kind}) == 2 * len(Kind)
 
 
 def test_own_uids_are_known_again_and_fit_into_a_uid():
@@ -251,6 +257,45 @@ def test_a_dead_delivery_is_sent_again_when_a_person_says_so(database):
     assert again.object_uid == taken.object_uid
     with database.write() as session, pytest.raises(ServiceError, match="unknown_delivery"):
         outbox.retry(session, "nobody", PATIENCE)
+
+
+RIS = "hl7:ris"
+
+
+def test_a_verdict_lets_go_again_what_says_how_an_answer_stands_and_nothing_else(database):
+    run_id = answered(database)
+    planned(database, destination(), destination(RIS, (Kind.ORU,)))
+    for name in ("dimse:pacs", RIS):
+        taken = claim(database, name)
+        with database.write() as session:
+            outbox.delivered(session, taken)
+    with database.write() as session:
+        assert outbox.say_anew(session, session.scalars(select(RunRow).where(RunRow.id == run_id)).one(), PATIENCE) == 1
+    assert claim(database) is None
+    assert claim(database, RIS).tries == 2
+
+
+def test_a_verdict_while_the_message_is_under_way_sends_it_once_more(database):
+    run_id = answered(database)
+    planned(database, destination(RIS, (Kind.ORU,)))
+    taken = claim(database, RIS)
+    with database.write() as session:
+        outbox.say_anew(session, session.scalars(select(RunRow).where(RunRow.id == run_id)).one(), PATIENCE)
+    with database.write() as session:
+        outbox.delivered(session, taken)
+    assert claim(database, RIS).id == taken.id
+
+
+def test_an_older_answer_never_goes_where_one_of_a_study_is_kept(database):
+    older, newer = answered(database), answered(database)
+    with database.write() as session:
+        run = session.scalars(select(RunRow).where(RunRow.id == older)).one()
+        run.superseded_by = newer
+        session.flush()
+        assert outbox.hindrance(session, older, Kind.ORU) == outbox.SUPERSEDED
+        assert outbox.hindrance(session, older, Kind.SR) is None
+        assert outbox.hindrance(session, newer, Kind.ORU) is None
+        assert outbox.say_anew(session, run, PATIENCE) == 0
 
 
 class Deliveries(RuleBasedStateMachine):

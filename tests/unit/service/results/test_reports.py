@@ -20,8 +20,9 @@ from med3d_service.results.reports.cohort_position import position_by_age
 from med3d_service.results.reports.dicom_objects import NoDicomStudyError
 from med3d_service.results.reports.encapsulated import encapsulated_pdf, secondary_capture
 from med3d_service.results.reports.event import event_json
-from med3d_service.results.reports.facts import FactsReader, handed_on
+from med3d_service.results.reports.facts import FactsReader
 from med3d_service.results.reports.fhir import fhir_json
+from med3d_service.results.reports.lineage import handed_on
 from med3d_service.results.reports.page import page_pdf
 from med3d_service.results.reports.sr import structured_report
 from med3d_service.runs import transitions

@@ -12,8 +12,9 @@ from med3d_contract.backoff import Backoff
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.deliverer import DestinationLoop
-from med3d_service.results.delivery.destinations import Destination, Webhook
+from med3d_service.results.delivery.destinations import Destination
 from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.delivery.receivers import Webhook
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.runs.starting import start_run
