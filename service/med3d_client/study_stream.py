@@ -1,18 +1,20 @@
 """A study as one readable stream: a single file as it is, a folder as a tar that is made while it is being sent."""
 
 import tarfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from med3d_contract.archives import ArchiveRefused
-from med3d_contract.unpacking import is_archive, unpacked
+from med3d_contract.content import Content
+from med3d_contract.unpacking import content_of, first_bytes, unpacked
+from med3d_contract.unread_files import UNREAD_SUFFIXES, Unread, of_nothing_read, why_nowhere, why_unread
 from med3d_contract.volume_names import VOLUME_SUFFIXES, kept_names
 
 CHUNK_BYTES = 256 * 1024
-SENT_AS_THEY_ARE = (*VOLUME_SUFFIXES, ".zip", ".tar", ".tar.gz", ".tgz", ".dcm")
+SENT_AS_THEY_ARE = (*VOLUME_SUFFIXES, ".zip", ".tar", ".tar.gz", ".tgz", ".dcm", *UNREAD_SUFFIXES)
 
 
 class UnsendableStudy(Exception):  # noqa: N818 - a finding about what was to be sent
@@ -46,16 +48,21 @@ class Upload:
 def open_study(path: Path) -> Iterator[Upload]:
     """Open ``path``, a file or a folder with its sub-folders, as one upload; UnsendableStudy where there is nothing.
 
-    Archives that lie in a folder are opened as `med3d analyse` opens them: the service takes none within another.
+    A DICOMDIR stands for its folder. Archives that lie in a folder are opened as `med3d analyse` opens them: the
+    service takes none within another.
     """
+    if path.name.upper() == "DICOMDIR" and path.is_file():
+        path = path.absolute().parent  # it lists the files of its folder
     if path.is_dir():
         with _files_to_send(path) as files, closing(tar_chunks(files)) as chunks:
             yield Upload("study.tar", ChunkReader(chunks))
         return
+    if _leads_nowhere(path):
+        raise _unsendable(path, why_nowhere(path))
     if not path.is_file():
         raise UnsendableStudy(f"{path} does not exist")
     if path.stat().st_size == 0:
-        raise UnsendableStudy(f"{path} is empty")
+        raise UnsendableStudy(f"{path} is empty", why_unread(path.name, b"").code)
     with path.open("rb") as file:
         yield Upload(f"study{sent_suffix(path)}", file)
 
@@ -67,10 +74,25 @@ def _files_to_send(folder: Path) -> Iterator[list[Path]]:
             paths = opened.enter_context(unpacked(folder))
         except ArchiveRefused as refused:
             raise UnsendableStudy(f"{folder}: {refused.detail} {refused.remedy}", refused.code) from refused
-        files = [file for path in paths for file in study_files(path) if path is not folder or not is_archive(file)]
+        found = [(file, content_of(file)) for path in paths for file in study_files(path)]
+        files = [file for file, content in found if not content.is_archive and content is not Content.OTHER_ARCHIVE]
         if not files:
-            raise UnsendableStudy(f"{folder} holds no files")
+            raise _nothing_to_send(folder, [file for file, content in found if not content.is_archive])
         yield files
+
+
+def _nothing_to_send(folder: Path, left_out: Sequence[Path]) -> UnsendableStudy:
+    unread = [why_unread(file.name, first_bytes(file)) for file in left_out]
+    unread += [why_nowhere(file) for file in folder.rglob("*") if _leads_nowhere(file)]
+    return _unsendable(folder, of_nothing_read(unread)) if unread else UnsendableStudy(f"{folder} holds no files")
+
+
+def _unsendable(path: Path, unread: Unread) -> UnsendableStudy:
+    return UnsendableStudy(f"{path}: {unread.reason}", unread.code)
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def study_files(folder: Path) -> list[Path]:

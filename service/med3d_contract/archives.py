@@ -42,10 +42,22 @@ ARCHIVE_FAULTS: dict[str, tuple[str, str]] = {
         "The archive unpacks to far more data than a study holds.",
         "Send one study per archive; leave padding and other files out.",
     ),
+    "not_an_archive": (
+        "A file is named like an archive but its content is none.",
+        "Pack the study again as .zip, .tar or .tar.gz.",
+    ),
     "archive_empty": ("The archive holds no files.", "Pack the study's folder and send it again."),
     "too_many_files": ("The upload holds too many files.", "Send one study per request, without other files."),
 }
 """By code: what is wrong, and what to send instead."""
+
+
+_ARCHIVE_NAME = re.compile(r"\.(zip|tar|tgz|tar\.gz|7z|rar)$", re.IGNORECASE)
+
+
+def is_named_like_archive(name: str) -> bool:
+    """Tell whether a file's name says that it is an archive, of whatever kind."""
+    return _ARCHIVE_NAME.search(name) is not None
 
 
 class ArchiveRefused(Exception):  # noqa: N818 - a refusal is an answer, not a fault

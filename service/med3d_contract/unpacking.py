@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from med3d_contract.archives import ArchiveRefused, UnpackMeter, unpack
+from med3d_contract.archives import ArchiveRefused, UnpackMeter, is_named_like_archive, unpack
 from med3d_contract.content import HEAD_BYTES, Content, sniff
 
 GIB = 1024**3
@@ -32,9 +32,12 @@ def unpacked(path: Path) -> Iterator[list[Path]]:
 
     An archive may be the input, or lie in the folder that is. The folder of unpacked files is gone afterwards.
 
-    Raises ArchiveRefused with the codes of uploads, archive_nested for an archive in an archive.
+    Raises ArchiveRefused with the codes of uploads: archive_nested for an archive in an archive, not_an_archive for a
+    file that is only named so.
     """
-    archives = [found for found in _files(path) if is_archive(found)]
+    if path.is_file() and is_named_like_archive(path.name) and content_of(path) is Content.OTHER:
+        raise ArchiveRefused("not_an_archive")
+    archives = [found for found in _files(path) if content_of(found).is_archive]
     if not archives:
         yield [path]
         return
@@ -44,22 +47,23 @@ def unpacked(path: Path) -> Iterator[list[Path]]:
             for number, archive in enumerate(archives):
                 files = _UnpackedFiles(Path(folder, str(number)), archive.relative_to(path.parent), meter, opened)
                 packed = opened.enter_context(archive.open("rb"))
-                unpack(packed, archive.stat().st_size, _content(archive), files)
+                unpack(packed, archive.stat().st_size, content_of(archive), files)
         yield [Path(folder)] if archives == [path] else [path, Path(folder)]
-
-
-def is_archive(path: Path) -> bool:
-    """Tell whether a file is an archive that is opened, by what it holds."""
-    return _content(path).is_archive
 
 
 def _files(path: Path) -> list[Path]:
     return sorted(found for found in (path.rglob("*") if path.is_dir() else [path]) if found.is_file())
 
 
-def _content(path: Path) -> Content:
+def content_of(path: Path) -> Content:
+    """Tell what a file is by its first bytes."""
+    return sniff(first_bytes(path))
+
+
+def first_bytes(path: Path) -> bytes:
+    """Enough of a file to tell what it is."""
     with path.open("rb") as file:
-        return sniff(file.read(SNIFFED_BYTES))
+        return file.read(SNIFFED_BYTES)
 
 
 class _UnpackedFiles:

@@ -7,6 +7,7 @@ import structlog
 from pydantic import BaseModel, Field
 
 from med3d_contract.archives import ARCHIVE_FAULTS
+from med3d_contract.unread_files import NO_IMAGES
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()
@@ -212,17 +213,14 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "invalid_request": (422, "The request does not fit the API's description.", "See 'errors' and GET /openapi.json."),
     "malformed_upload": (422, "The multipart body is damaged or ends early.", "Send the whole request again."),
     "empty_upload": (422, "The upload holds no file content.", "Send one study in the multipart field 'files'."),
-    "unsupported_file": (
+    "no_images": (422, NO_IMAGES.seen, NO_IMAGES.instead),
+    "unsupported_format": (
         422,
-        "A file is neither DICOM nor NIfTI nor .mgz nor a supported archive.",
-        "Send DICOM files (.dcm.gz, too), one .nii, .nii.gz or .mgz, or a .zip, .tar or .tar.gz. No NRRD, no Analyze.",
+        "The upload holds an image of a kind that cannot be read here.",
+        "Send DICOM files (.dcm.gz, too), .nii, .nii.gz or .mgz, or a .zip, .tar or .tar.gz of them.",
     ),
-    "not_an_archive": (
-        422,
-        "A file is named like an archive but its content is none.",
-        "Pack the study again as .zip, .tar or .tar.gz.",
-    ),
-    **{code: (422, *words) for code, words in ARCHIVE_FAULTS.items() if code != "archive_empty"},
+    "nifti_unreadable": (422, "The file is no readable NIfTI image.", "Send an intact .nii or .nii.gz."),
+    **{code: (422, *words) for code, words in ARCHIVE_FAULTS.items()},
     "unknown_field": (422, "The form holds a field that the API does not know.", "See GET /openapi.json."),
     "invalid_age": (
         422,
@@ -289,15 +287,17 @@ class Problem(BaseModel):
 
 
 class ServiceError(Exception):
-    """An error that the caller is told. ``detail`` replaces the catalogue's sentence where more is known."""
+    """An error that the caller is told. ``detail`` and ``remedy`` replace the catalogue's where more is known."""
 
-    def __init__(self, code: str, detail: str | None = None, *, retry_after_s: float | None = None) -> None:
-        status, sentence, remedy = CATALOGUE[code]
+    def __init__(
+        self, code: str, detail: str | None = None, *, remedy: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        status, sentence, usual_remedy = CATALOGUE[code]
         super().__init__(code)
         self.code = code
         self.status = status
         self.detail = detail or sentence
-        self.remedy = remedy
+        self.remedy = remedy or usual_remedy
         self.retry_after_s = 10.0 if retry_after_s is None and status == 503 else retry_after_s
 
 

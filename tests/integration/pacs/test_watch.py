@@ -67,7 +67,7 @@ def test_folders_and_archives_are_sent_and_kept_as_done_and_others_as_refused(ga
         note = watcher.note("done", name)
         assert gateway.study(note["study_id"])["files"] == files
         assert (watcher.folder / "done" / name).exists()
-    assert watcher.note("refused", "letter.txt")["code"] == "unsupported_file"
+    assert watcher.note("refused", "letter.txt")["code"] == "no_images"
     assert watcher.note("refused", "empty")["code"] == "unreadable"
     assert watcher.end() == 0
     assert "Doe" not in watcher.log.read_text()

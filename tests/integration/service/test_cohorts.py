@@ -63,7 +63,7 @@ def test_what_is_no_image_is_named_and_leaves_no_member(cohorts, tmp_path):
     made = cohorts.create(CohortDraft(name=name()))
     done = import_scans(cohorts, made.name, scans)
     assert done.sent == 1
-    assert "not_an_archive" in done.problems[0]
+    assert "nifti_unreadable" in done.problems[0]
     assert cohorts.read(made.name).members == 1
 
 

@@ -32,7 +32,7 @@ class MemoryCohorts:
             raise ApiUnavailable("gone")
         content = upload.content.read()
         if self.refuses in content:
-            raise ApiError(422, "unsupported_file", "A file is neither DICOM nor NIfTI")
+            raise ApiError(422, "no_images", "A file is neither DICOM nor NIfTI")
         self.uploads += 1
         self.store.add(nifti_study_digest(self.here / f"{content.decode()}.nii"))
         return "study"

@@ -45,6 +45,35 @@ def test_of_several_volumes_goes_what_their_names_tell_of_the_contrast_and_no_mo
         assert list(packed(upload)) == names
 
 
+def test_a_dicomdir_stands_for_its_folder(tmp_path):
+    (tmp_path / "DICOMDIR").write_bytes(b"1")
+    (tmp_path / "IM0001").write_bytes(b"2")
+    with open_study(tmp_path / "DICOMDIR") as upload:
+        assert packed(upload) == {"000000.dcm": b"1", "000001.dcm": b"2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("a.7z", b"7z\xbc\xaf\x27\x1c0", "unsupported_format"),
+        ("a.nii.gz", b"\x1f\x8b damaged", "nifti_unreadable"),
+        (".hidden", b"1", "empty_upload"),
+    ],
+)
+def test_a_folder_of_which_nothing_can_be_sent_is_told_as_analyse_tells_it(tmp_path, name, content, code):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnsendableStudy) as told, open_study(tmp_path):
+        pass
+    assert told.value.code == code
+
+
+def test_a_packed_file_beside_a_study_is_left_out(tmp_path):
+    for name, content in (("a.7z", b"7z\xbc\xaf\x27\x1c0"), ("IM0001", b"2")):
+        (tmp_path / name).write_bytes(content)
+    with open_study(tmp_path) as upload:
+        assert packed(upload) == {"000000.dcm": b"2"}
+
+
 def test_an_archive_in_a_folder_is_opened_before_it_is_sent(tmp_path):
     (tmp_path / "study.zip").write_bytes(zip_of({"sub-Doe/x_T1w.nii": b"1", "x_FLAIR.nii": b"2"}))
     (tmp_path / "IM0001").write_bytes(b"3")

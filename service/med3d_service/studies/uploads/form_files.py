@@ -1,19 +1,17 @@
 """The files of a form, each judged once: an archive is spooled and unpacked at its end, an image goes on at once."""
 
 import io
-import re
 import secrets
 from functools import partial
 from pathlib import Path
 
-from med3d_contract.archives import FileSink, unpack
+from med3d_contract.archives import FileSink, is_named_like_archive, unpack
 from med3d_contract.content import Content
+from med3d_contract.unread_files import NO_IMAGES, Unread, of_nothing_read, why_unread
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import ObjectName, SealedReader, SealedWriter
 from med3d_service.studies.uploads.limits import Meter, archive_faults_told
 from med3d_service.studies.uploads.receiving import JudgedFile, ReceivedStudy, StudyFiles, begin_image
-
-_ARCHIVE_NAME = re.compile(r"\.(zip|tar|tgz|gz|7z|rar|bz2|xz)$", re.IGNORECASE)
 
 
 class _SpooledArchive:
@@ -46,18 +44,21 @@ class FormFiles:
         self._files = StudyFiles(spool_dir, key, site, meter)
         self._archive: _SpooledArchive | None = None
         self._recognised = False  # a part that is DICOM, NIfTI or an archive
-        self._unknown_codes: list[str] = []
+        self._unread: list[Unread] = []
+        self._only_named_like_archive = False
 
     def open_part(self, file_name: str) -> JudgedFile:
         """Begin a part. Raises ServiceError("too_many_files")."""
         self._files.meter.count_file()
-        unknown_code = "not_an_archive" if _ARCHIVE_NAME.search(file_name) else "unsupported_file"
-        return JudgedFile(partial(self._begin, file_name, unknown_code))
+        return JudgedFile(partial(self._begin, file_name))
 
     def finish(self) -> ReceivedStudy:
-        """Seal the container. Raises ServiceError: unsupported_file, not_an_archive, empty_upload."""
-        if self._unknown_codes and not self._recognised:
-            raise ServiceError(self._unknown_codes[0])
+        """Seal the container.
+
+        Raises ServiceError: no_images, unsupported_format, nifti_unreadable, not_an_archive, empty_upload.
+        """
+        if self._unread and not self._recognised:
+            raise self._of_nothing_read()
         return self._files.finish()
 
     def discard(self) -> None:
@@ -66,11 +67,16 @@ class FormFiles:
         if self._archive is not None:
             self._archive.discard()
 
-    def _begin(self, name: str, unknown_code: str, content: Content, head: bytes) -> FileSink:
-        if content is Content.OTHER_ARCHIVE:
-            raise ServiceError("unsupported_file")
-        if content is Content.OTHER:
-            self._unknown_codes.append(unknown_code)
+    def _of_nothing_read(self) -> ServiceError:
+        unread = of_nothing_read(self._unread)
+        if self._only_named_like_archive and unread == NO_IMAGES:
+            return ServiceError("not_an_archive")
+        return ServiceError(unread.code, unread.seen, remedy=unread.instead)
+
+    def _begin(self, name: str, content: Content, head: bytes) -> FileSink:
+        if content in {Content.OTHER, Content.OTHER_ARCHIVE}:
+            self._unread.append(why_unread(name, head))
+            self._only_named_like_archive |= content is Content.OTHER and is_named_like_archive(name)
         else:
             self._recognised = True
         if not content.is_archive:

@@ -70,5 +70,4 @@ def archive_faults_told() -> Iterator[None]:
     try:
         yield
     except ArchiveRefused as refused:
-        code = "empty_upload" if refused.code == "archive_empty" else refused.code
-        raise ServiceError(code, refused.detail) from refused
+        raise ServiceError(refused.code, refused.detail) from refused

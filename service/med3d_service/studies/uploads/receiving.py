@@ -10,6 +10,7 @@ from pathlib import Path
 from med3d_contract.archives import FileSink
 from med3d_contract.content import HEAD_BYTES, Content, dataset_offset, sniff
 from med3d_contract.identity import named_digest, study_digest
+from med3d_contract.unread_files import Unread, of_nothing_read, why_unread
 from med3d_contract.volume_names import kept_names, tells_t1w_more_surely
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedWriter
@@ -35,13 +36,17 @@ class ReceivedInstance:
 
 @dataclass(frozen=True)
 class ReceivedStudy:
-    """A whole upload, sealed in ``container`` on the local disk, under the name of ``upload_id``."""
+    """A whole upload, sealed in ``container`` on the local disk, under the name of ``upload_id``.
+
+    unread: what is told of it where none of its files is an image.
+    """
 
     upload_id: str
     digest: str
     instances: tuple[ReceivedInstance, ...]
     files: int
     skipped_files: int
+    unread: Unread | None
     container: Path
     container_sha256: str
 
@@ -56,6 +61,7 @@ class StudyFiles:
         self.writer = SealedWriter(spool_dir / f"{secrets.token_hex(16)}.upload", key, name)
         self._instances: dict[str, ReceivedInstance] = {}
         self._skipped: list[str] = []
+        self._unread: set[Unread] = set()
         self._files = 0
 
     def take(self, instance: ReceivedInstance) -> None:
@@ -69,10 +75,11 @@ class StudyFiles:
         """Begin a file of an archive. What it holds may be no archive: ServiceError("archive_nested")."""
         return JudgedFile(partial(self._begin_member, name))
 
-    def skip(self, digest: str) -> None:
+    def skip(self, digest: str, unread: Unread) -> None:
         """Count a file that is no image."""
         self._files += 1
         self._skipped.append(digest)
+        self._unread.add(unread)
 
     def finish(self) -> ReceivedStudy:
         """Seal the container. Raises ServiceError("empty_upload") where no file came at all."""
@@ -88,6 +95,7 @@ class StudyFiles:
             instances=instances,
             files=self._files,
             skipped_files=len(self._skipped),
+            unread=None if instances else of_nothing_read(sorted(self._unread, key=repr)),
             container=self.writer.path,
             container_sha256=self.writer.sha256,
         )
@@ -149,7 +157,8 @@ class JudgedFile:
 def begin_image(files: StudyFiles, name: str, content: Content, head: bytes) -> "ImageFile":
     """Begin a file that is no archive with its first bytes; one that is no image either is digested and skipped."""
     count = files.meter.count_unpacked
-    inflater, kind = None, None
+    inflater = None
+    kind: str | Unread = why_unread(name, head)
     digester: Digester = TailDigest()
     if content is Content.DICOM_GZ:  # what it holds is kept, so that it is the same instance as unpacked
         inflater = Inflater(count)
@@ -166,10 +175,10 @@ def begin_image(files: StudyFiles, name: str, content: Content, head: bytes) -> 
 
 
 class ImageFile:
-    """One file on its way into ``StudyFiles``. ``kind``, ``name``: see ReceivedInstance; None where it is no image."""
+    """One file on its way into ``StudyFiles``. ``kind``, ``name``: see ReceivedInstance; or why it is no image."""
 
     def __init__(
-        self, files: StudyFiles, kind: str | None, name: str, digester: Digester, inflater: Inflater | None
+        self, files: StudyFiles, kind: str | Unread, name: str, digester: Digester, inflater: Inflater | None
     ) -> None:
         self._files = files
         self._kind = kind
@@ -186,7 +195,7 @@ class ImageFile:
     def keep(self, data: bytes) -> None:
         """Take the next piece as it is kept."""
         self._digester.update(data)
-        if self._kind is not None:
+        if isinstance(self._kind, str):
             self._files.writer.write(data)
 
     def close(self) -> None:
@@ -194,8 +203,8 @@ class ImageFile:
         if self._inflater is not None:
             self._inflater.finish()
         digest = self._digester.finish()
-        if self._kind is None:
-            self._files.skip(digest)
+        if isinstance(self._kind, Unread):
+            self._files.skip(digest, self._kind)
             return
         size_bytes = self._files.writer.size_bytes - self._offset_bytes
         self._files.take(ReceivedInstance(digest, self._kind, self._offset_bytes, size_bytes, self._name))

@@ -3,13 +3,14 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal, RunStatus
+from med3d_contract.unread_files import Unread
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.starting import start_run
 from med3d_service.storage.copy_states import CopyStatus
@@ -23,10 +24,6 @@ from med3d_service.studies.uploads.receiving import ReceivedStudy
 from med3d_store.object_store import ObjectStore
 
 T = TypeVar("T")
-NO_IMAGES = Refusal(
-    code="no_images",
-    reason="The upload holds no DICOM or NIfTI image. Send the DICOM files of one MRI study, or one NIfTI volume.",
-)
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class StudyRecorder:
             skipped_files=received.skipped_files,
             working_status=CopyStatus.WAITING if upload is not None else CopyStatus.REFUSED,
             working_tries=0,
-            refusal=None if upload is not None else NO_IMAGES.model_dump(mode="json"),
+            refusal=None if received.unread is None else _refusal(received.unread),
         )
         session.add(study)
         session.flush()
@@ -137,6 +134,10 @@ class StudyRecorder:
         bundle = find_bundle(session, fields.bundle)
         started = start_run(session, study, bundle, priority=fields.priority, chosen_series=fields.series or "")
         return RecordedStudy(study.id, started.run.id, RunStatus(started.run.status), known and started.known)
+
+
+def _refusal(unread: Unread) -> dict[str, Any]:
+    return Refusal(code=unread.code, reason=unread.reason).model_dump(mode="json")
 
 
 def _find(session: Session, site: str, digest: str) -> StudyRow | None:

@@ -32,7 +32,7 @@ from med3d_service.studies.file_meta import file_head
 from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, MAX_BINARY_BYTES, RULES, keep, tag_of
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from med3d_service.studies.working_copy.shown_text import READ_TAGS as SHOWN_TAGS
-from med3d_service.studies.working_copy.shown_text import may_show_text, without_overlays
+from med3d_service.studies.working_copy.shown_text import SHOWN_CLASSES, may_show_text, without_overlays
 
 PIXEL_DATA = 0x7FE00010
 LONGEST_PIXEL_HEAD = 12
@@ -139,12 +139,14 @@ class Deidentifier:
         implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
         pixels = _pixel_element(file, implicit=implicit, little=little)
         self._note_shown(pixels)
-        if not pixels and "Rows" not in dataset:
-            raise NotAnImageError
-        identity = self._identity(dataset)
         class_uid = self._pseudonyms.class_uid(_stated(dataset, "SOPClassUID", "MediaStorageSOPClassUID"))
         if not class_uid and not _text(dataset, "Modality") and not _text(dataset, "SeriesInstanceUID"):
             raise UnreadableError
+        if not pixels and "Rows" not in dataset:
+            if class_uid in SHOWN_CLASSES:
+                raise UnreadableError  # cut short before it says what it holds
+            raise NotAnImageError
+        identity = self._identity(dataset)
         # Some de-identifiers leave an image no UID of its own; its file needs one all the same.
         instance_uid = _stated(dataset, "SOPInstanceUID", "MediaStorageSOPInstanceUID") or _uid_of_content(data)
         if may_show_text(dataset, class_uid):
