@@ -15,7 +15,7 @@ from typing import Any
 HERE = Path(__file__).parent
 DEFAULT = "en"
 REFUSALS = "refusals.md"
-_ROW = re.compile(r"^\| `(\w+)` \| .*? \| (.*?) \|$", re.MULTILINE)
+_ROW = re.compile(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| [^|]+ \|$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,18 @@ def test_the_documented_order_is_the_one_in_the_code():
     assert documented_codes("Reading") == list(READING_CODES)
 
 
+def test_every_documented_code_has_a_cause_a_remedy_and_an_example():
+    heads = ["code", "what is wrong", "example"]
+    rows = [line.strip("| ").split(" | ") for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if "|" in line]
+    for cells in rows:
+        if cells[0] == "code":
+            heads = cells
+            assert heads[-1] == "example"
+        elif cells[0].startswith("`"):
+            assert len(cells) == len(heads), cells
+            assert all(cell.strip() for cell in cells), cells
+
+
 def test_every_code_that_reading_raises_is_documented_and_every_documented_one_is_raised():
     rooms = (Path(med3d_pipeline.__file__).parent / room for room in ("reading", "study"))
     modules = [module for room in rooms for module in room.glob("*.py")]

@@ -101,6 +101,13 @@ def test_several_missing_slices_are_counted():
         assemble_stack(planes)
 
 
+def test_one_missing_slice_is_told_as_one():
+    planes = straight_stack(count=20)
+    del planes[3]
+    with pytest.raises(InputRefused, match=r"^missing_slices: 1 slice is missing"):
+        assemble_stack(planes)
+
+
 def test_a_slice_given_twice_is_a_duplicate():
     planes = straight_stack()
     assert code_of([*planes, planes[4]]) == "duplicate_slices"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from med3d_pipeline.counting import counted
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.resampling import coarsening_factors, voxels_to_hold
 from med3d_pipeline.volume import Volume, Voxels
@@ -90,10 +91,10 @@ def require_measured(brain_mask: npt.NDArray[np.uint8], black: BlackLevel) -> No
         enclosed &= ~_reached_from_border(black.not_measured)
         inside = int(np.count_nonzero(enclosed))
     if inside:
+        which = counted(inside, "voxel inside the brain holds", "voxels inside the brain hold")
         raise InputRefused(
             "not_finite",
-            f"{inside} voxels inside the brain hold no number (NaN or infinite). Send the scanner's image as it was "
-            "stored, or convert it again.",
+            f"{which} no number (NaN or infinite). Send the scanner's image as it was stored, or convert it again.",
             {"voxels": inside},
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from med3d_pipeline.counting import counted
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.dicom_plane import Plane
 from med3d_pipeline.reading.interleaving import refuse_interleaved
@@ -209,15 +210,17 @@ def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
     gaps = np.diff(distances)
     apart = gaps[gaps > SAME_PLACE_MM]
     if len(apart) < len(gaps):
+        twice = counted(len(gaps) - len(apart), "slice lies", "slices lie")
         raise InputRefused(
             "duplicate_slices",
-            f"{len(gaps) - len(apart)} of {len(distances)} slices lie at the same place as another one (copies, or "
-            "several volumes in one series). Send every slice position exactly once.",
+            f"{twice} at the same place as another one (copies, or several volumes in one series). "
+            "Send every slice position exactly once.",
         )
     if len(distances) < MIN_SLICES:
         raise InputRefused(
             "missing_slices",
-            f"Only {len(distances)} slices of the series came, which is no volume. Send all slices of the series.",
+            f"Only {counted(len(distances), 'slice', 'slices')} of the series came, which is no volume. "
+            "Send all slices of the series.",
         )
     smallest = apart.min()
     step = np.median(apart[apart < 1.2 * smallest])
@@ -226,9 +229,10 @@ def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
         return
     nearest = np.round(ratios)
     if (np.abs(ratios - nearest) <= GAP_TOLERANCE * np.maximum(nearest, 1)).all():
+        missing = counted(int((nearest - 1).sum()), "slice is", "slices are")
         raise InputRefused(
             "missing_slices",
-            f"{int((nearest - 1).sum())} slices are missing between the first and the last one. "
+            f"{missing} missing between the first and the last one. "
             "Send the complete series; the transfer may have been cut short.",
         )
     raise InputRefused(

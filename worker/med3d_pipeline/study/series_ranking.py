@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from med3d_pipeline.counting import counted
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.derivation import UNIFORM, derivation_remarks
 from med3d_pipeline.reading.dicom_plane import Plane, SequenceFacts, facts_order
@@ -77,12 +78,12 @@ def appraise_stack(stack: Sequence[Plane]) -> tuple[Appraisal, StackGeometry | N
     geometry = None
     states = Counter(plane.pixel_data for plane in stack)
     if states["absent"]:
-        reason = (
-            f"{states['absent']} of {len(stack)} images hold no pixel data. Send the series again, with its images."
-        )
+        which = counted(states["absent"], "holds", "hold")
+        reason = f"Of {len(stack)} images {which} no pixel data. Send the series again, with its images."
         tally.faults.append(Fault("no_pixel_data", reason))
     if states["truncated"]:
-        reason = f"{states['truncated']} of {len(stack)} images end too early. Send the series again, complete."
+        which = counted(states["truncated"], "ends", "end")
+        reason = f"Of {len(stack)} images {which} too early. Send the series again, complete."
         tally.faults.append(Fault("truncated_pixel_data", reason))
     try:
         geometry = assemble_stack(stack)

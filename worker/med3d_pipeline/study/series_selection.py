@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from med3d_pipeline.counting import counted
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.refusals import ALLOWED_BY_HAND, is_damage, passed_contrast, precedence
 from med3d_pipeline.reasons import Reason, ReviewCode
@@ -113,7 +114,9 @@ def _by_hand(study: Study, series: StudySeries) -> SeriesSelection:
 def _worth_knowing(study: Study) -> list[Reason]:
     found = []
     if study.unreadable_files:
-        sentence = f"{study.unreadable_files} of the study's files are damaged and could not be read."
+        sentence = (
+            f"{counted(study.unreadable_files, 'file', 'files')} of the study could not be read: damaged or cut short."
+        )
         found.append(Reason(ReviewCode.DAMAGED_FILES, sentence))
     for series in study.series:
         fault = series.appraisal.fault

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from med3d_pipeline.counting import counted
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading import nifti
 from med3d_pipeline.reading.dicom_copies import without_copies
@@ -210,7 +211,8 @@ def _nothing_found(ignored: int, unreadable: int, others: Sequence[str]) -> Inpu
     if unreadable:
         return InputRefused(
             "unreadable_file",
-            f"{unreadable} files are damaged or cut short, and nothing else is an image. Send intact files.",
+            f"{counted(unreadable, 'file is', 'files are')} damaged or cut short, and nothing else is an image. "
+            "Send intact files.",
             details,
         )
     if others:

@@ -278,12 +278,18 @@ def test_a_contrast_agent_is_told_and_no_more(text, kept):
     assert known_agent(text) == kept
 
 
-def test_reports_and_directories_are_no_images():
-    report = one_slice()
+@pytest.mark.parametrize(
+    ("class_uid", "error"),
+    [("1.2.840.10008.5.1.4.1.1.88.11", NotAnImageError), ("1.2.840.10008.5.1.4.1.1.4", UnreadableError)],
+    ids=["a report", "an MR image that is cut short"],
+)
+def test_what_holds_no_image_is_told_as_med3d_analyse_does(class_uid, error):
+    file = one_slice()
+    file.SOPClassUID = class_uid
     for keyword in ("PixelData", "Rows", "Columns"):
-        delattr(report, keyword)
-    with pytest.raises(NotAnImageError):
-        deidentified(report)
+        delattr(file, keyword)
+    with pytest.raises(error):
+        deidentified(file)
 
 
 def nameless(in_file_meta, in_data_set=None):
