@@ -62,6 +62,7 @@ class May:
         self._caller = caller
         self.submit = self._covers(Role.SUBMITTER)
         self.operate = self._covers(Role.OPERATOR)
+        self.administer = self._covers(Role.ADMIN)
         self.identify = caller is not None and caller.clinical
 
     def _covers(self, wanted: Role) -> bool:
@@ -141,7 +142,8 @@ def zone() -> str:
 
 def nav_names(may: May) -> tuple[str, ...]:
     """Name the pages that the caller's role has."""
-    return ("today", "worklist", "review", *(("upload",) if may.submit else ()), "model", "pacs")
+    submitters, administrators = ("upload",) if may.submit else (), ("admin",) if may.administer else ()
+    return ("today", "worklist", "review", *submitters, "cohorts", "model", "pacs", *administrators)
 
 
 def short_id(text: str) -> str:

@@ -69,6 +69,8 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "unknown_cohort": (404, "No cohort has this id or name.", "GET /cohorts lists the cohorts of this site."),
     "unknown_calibration": (404, "No calibration has this digest.", "GET /calibrations lists those of this site."),
     "unknown_delivery": (404, "No delivery has this id.", "GET /deliveries lists the deliveries of this site."),
+    "unknown_key": (404, "No key that works has this prefix.", "GET /keys lists the keys of this site."),
+    "unknown_session": (404, "No session that goes on has this id.", "GET /sessions lists those of this site."),
     "calibration_withdrawn": (
         409,
         "This very calibration was withdrawn before.",

@@ -20,6 +20,7 @@ from med3d_service.api.idempotency import Repetitions, describe_idempotency
 from med3d_service.api.metrics import Metrics
 from med3d_service.api.readiness import Probe, look_at
 from med3d_service.api.routes import (
+    administration,
     arrivals,
     bundles,
     calibrations,
@@ -139,6 +140,7 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
         deliveries.router,
         bundles.router,
         calibrations.router,
+        administration.router,
         workers.router,
         health_router(metrics),
     )

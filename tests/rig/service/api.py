@@ -91,6 +91,8 @@ def _one_of_each(service):
         "plane": "axial",
         "delivery_id": f"delivery-of-{run_id}"[:36],
         "pull_id": pull_id,
+        "key_prefix": "fedcba98",
+        "session_id": "fedcba9876543210",
         "bundle_digest": BUNDLE.digest,
         "calibration_digest": CALIBRATION_DIGEST,
         "cohort": cohort.id,
