@@ -6,6 +6,7 @@ from pathlib import Path
 
 from med3d_contract.ages import AgeReading, agreed_age, read_age
 from med3d_contract.archives import ArchiveRefused
+from med3d_contract.explanations import Explanation
 from med3d_contract.pictures import BrainPictures
 from med3d_contract.results import (
     Failure,
@@ -44,6 +45,7 @@ class AnalysedInput(Frozen):
     quality: Quality | None = None
     provenance: Provenance | None = None
     result: Result | None = None
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Analyser:
         """The sites that the model is calibrated for here."""
         self.calibrations = tuple(site.calibration_digest or "" for site in model.calibrations)
         """Their digests, in the same order."""
+        self.explainer = model.explainer
+        """None where the bundle cannot explain."""
         self._pictures = pictures
         self._prepare = StudyPreparation(model, pictures=pictures)
         self._predict = HeadPrediction(model.predictor, allow_demonstration_heads)

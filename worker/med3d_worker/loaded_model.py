@@ -12,6 +12,7 @@ from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import BundleRef
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
+from med3d_pipeline.explanation.explainer import Explainer
 from med3d_pipeline.inference.prediction import Predictor
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.spec import QualityLimits
@@ -29,7 +30,10 @@ MAKES_THE_TENSOR = ("brain_box.onnx", "brain_mask.onnx", "template.nii.gz", "tem
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A bundle with its sessions. ``preprocessing_digest`` names everything that turns voxels into a tensor."""
+    """A bundle with its sessions. ``preprocessing_digest`` names everything that turns voxels into a tensor.
+
+    explainer: None where the bundle cannot explain.
+    """
 
     reference: BundleRef
     preprocessor: Preprocessor
@@ -41,6 +45,7 @@ class LoadedModel:
     cohort: ReferenceCohort
     calibrations: tuple[CalibratedSite, ...] = ()
     card: BundleCard | None = None
+    explainer: Explainer | None = None
 
 
 def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
@@ -75,6 +80,7 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
         cohort=reference_cohort(bundle.manifest.training_data.name, bundle.predictor().space, bundle.manifest.metrics),
         calibrations=calibrations,
         card=bundle_card(bundle.manifest, bundle.signed_by),
+        explainer=bundle.explainer,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from med3d_contract.results import RunStatus
 
 if TYPE_CHECKING:
     from med3d_contract.results import Result
-    from med3d_worker.analysis import AnalysedInput, Analyser, Stated
+    from med3d_worker.analysis import AnalysedInput, Analyser, Analysis, Stated
 
 EXIT_REFUSED = 3
 EXIT_FAILED = 4
@@ -51,6 +52,13 @@ def analyse(
         Path | None,
         typer.Option(file_okay=False, help="Write brain mask, affine and normalised volume to numbered folders here."),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Write to numbered folders here how the model's decoder would have the head older and younger.",
+        ),
+    ] = None,
 ) -> None:
     """Analyse studies here and now, without a server. A folder with its sub-folders is one study.
 
@@ -62,13 +70,16 @@ def analyse(
     if calibration and site:
         raise CommandError("choose one of --calibration and --site: a calibration is for its own site", exit_code=2)
     analyser = open_analyser(bundle, calibration)
+    if explain and analyser.explainer is None:
+        raise CommandError("this model's bundle has no decoder, so it cannot explain: leave --explain out", exit_code=2)
     calibrated = analyser.sites[0] if calibration else None
     from med3d_worker.analysis import Stated
 
     stderr = Console(stderr=True)
     with ExitStack() as stack:
         write = stack.enter_context(_csv_writer(csv)) if csv else None
-        reports = _analyse_all(analyser, paths, Stated(age, site or calibrated, series), keep, write, stderr)
+        wanted = _Wanted(keep, explain, write)
+        reports = _analyse_all(analyser, paths, Stated(age, site or calibrated, series), wanted, stderr)
     if as_json:
         typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2, ensure_ascii=False))
     elif csv is None:
@@ -107,8 +118,17 @@ def open_analyser(
     return Analyser(model, allow_demonstration_heads=allowed, pictures=PicturesInHand() if pictures else None)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What goes out beside the answers: folders for images and explanations, and what writes a row of the table."""
+
+    keep: Path | None
+    explain: Path | None
+    write: Any
+
+
 def _analyse_all(
-    analyser: "Analyser", paths: list[Path], stated: "Stated", keep: Path | None, write: Any, stderr: Console
+    analyser: "Analyser", paths: list[Path], stated: "Stated", wanted: _Wanted, stderr: Console
 ) -> list["AnalysedInput"]:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     reports = []
@@ -116,15 +136,35 @@ def _analyse_all(
         bar = progress.add_task("starting", total=len(paths))
         for number, path in enumerate(paths, start=1):
             analysis = analyser(path, stated, on_stage=lambda stage: progress.update(bar, description=stage))
-            reports.append(analysis.report)
-            if write:
-                write(analysis.report)
-            if keep and analysis.prepared:
+            report = analysis.report
+            if wanted.explain:
+                progress.update(bar, description="explaining")
+                report = _explained(analyser, analysis, wanted.explain / f"{number:04d}")
+            reports.append(report)
+            if wanted.write:
+                wanted.write(report)
+            if wanted.keep and analysis.prepared:
                 from med3d_cli.studies.kept_images import keep_images
 
-                keep_images(analysis.prepared, keep / f"{number:04d}")
+                keep_images(analysis.prepared, wanted.keep / f"{number:04d}")
             progress.advance(bar)
     return reports
+
+
+def _explained(analyser: "Analyser", analysis: "Analysis", folder: Path) -> "AnalysedInput":
+    """The report with its explanation, whose files are written; as it is where there is no number to explain."""
+    from med3d_cli.studies.kept_explanation import keep_difference, keep_explanation
+    from med3d_worker.head_explanation import stored_explanation
+
+    report, prepared = analysis.report, analysis.prepared
+    if report.result is None or prepared is None or prepared.images is None or analyser.explainer is None:
+        return report
+    known = report.result.brain_age.chronological_age
+    found = analyser.explainer.explain(prepared.record.tensor, None if known is None else known.years)
+    stored = stored_explanation(found)
+    keep_explanation(stored, folder)
+    keep_difference(found.difference, prepared.images, folder)
+    return report.model_copy(update={"explanation": stored.explanation})
 
 
 def _ignores_site(result: "Result") -> bool:
@@ -138,11 +178,14 @@ def _csv_writer(path: Path) -> Any:
 
 
 def _print_tables(reports: list["AnalysedInput"]) -> None:
+    from med3d_cli.studies.explanation_table import explanation_table
     from med3d_cli.studies.result_table import result_table
 
     console = Console()
     for report in reports:
         console.print(result_table(report.input, report))
+        if report.explanation:
+            console.print(explanation_table(report.explanation))
 
 
 def _summary(counts: Counter[RunStatus]) -> str:

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from med3d_pipeline.bundle.bundle_signature import TrustedKeys
 from med3d_pipeline.bundle.reference_case import ReferenceCase, ReferenceReport, run_reference_case
 from med3d_pipeline.errors import BundleError
+from med3d_pipeline.explanation import region_table
+from med3d_pipeline.explanation.explainer import Explainer
+from med3d_pipeline.explanation.region_table import RegionTable
 from med3d_pipeline.inference import site_shifts
 from med3d_pipeline.inference.encoder import Float32, LatentEncoder
 from med3d_pipeline.inference.heads import RegressionHead
@@ -217,6 +220,17 @@ class Bundle:
         """Tensors to predictions; made once. Raises BundleError where a network or the latent space is unreadable."""
         return self._predictor
 
+    @cached_property
+    def explainer(self) -> Explainer | None:
+        """Tensors to explanations. None where the bundle has no decoder. Raises BundleError."""
+        if DECODER not in self.manifest.files:
+            return None
+        regions = None
+        if region_table.FILE in self.manifest.files:
+            regions = RegionTable.load(self.path / region_table.FILE, self.spec.shape)
+        space, voxel_ml = self._predictor.space, self.spec.spacing_mm**3 / 1000.0
+        return Explainer(self._encoder, self._decoder, self._brain_age_head, space, regions, voxel_ml)
+
     def run_reference_case(self) -> ReferenceReport:
         """Run the reference case on this machine. Raises BundleError outside its tolerances."""
         return run_reference_case(ReferenceCase.load(self.path), self)
@@ -274,6 +288,10 @@ class Bundle:
             self._reconstruction(space), self._site_shifts(),
         )  # fmt: skip
 
+    @cached_property
+    def _decoder(self) -> OnnxSession | FixedBatches:
+        return self._batched_session(DECODER)
+
     def _site_shifts(self) -> SiteShifts | None:
         """None where the bundle corrects for no sites."""
         if site_shifts.FILE not in self.manifest.files:
@@ -284,4 +302,4 @@ class Bundle:
         """None where there is no decoder, or nothing to hold its errors against."""
         if DECODER not in self.manifest.files or not len(space.held_out_reconstruction_errors):
             return None
-        return Reconstruction(self._batched_session(DECODER), brain_on_grid(self._assets.template(), self.spec))
+        return Reconstruction(self._decoder, brain_on_grid(self._assets.template(), self.spec))

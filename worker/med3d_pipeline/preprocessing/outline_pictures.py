@@ -49,15 +49,15 @@ def outline_pictures(head: Volume, brain_mask: npt.NDArray[np.uint8]) -> tuple[O
     for plane, axis in _CUTS:
         at = round(float(np.average(np.arange(mask.shape[axis]), weights=_profile(mask, axis))))
         spacing = tuple(mm for other, mm in enumerate(near.spacing_mm) if other != axis)
-        grey = _square(_radiological(scaled, axis, at), spacing[::-1])
-        inside = _square(_radiological(mask, axis, at), spacing[::-1]) > 0.5
+        grey = _square(radiological(scaled, axis, at), spacing[::-1])
+        inside = _square(radiological(mask, axis, at), spacing[::-1]) > 0.5
         pixels = np.round(grey * (OUTLINE - 1)).astype(np.uint8)
         pixels[_edge(inside)] = OUTLINE
         pictures.append(OutlinePicture(plane, pixels))
     return tuple(pictures)
 
 
-def _radiological(voxels: npt.NDArray[np.float32], axis: int, at: int) -> npt.NDArray[np.float32]:
+def radiological(voxels: npt.NDArray[np.float32], axis: int, at: int) -> npt.NDArray[np.float32]:
     """Cut across ``axis`` and turn the two other RAS axes into rows and columns.
 
     The front or the top of the head comes to the top, the patient's right to the left, a sagittal slice's face too.

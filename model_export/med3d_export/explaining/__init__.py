@@ -1,0 +1,1 @@
+"""What explanations of a bundle rest on: groups of regions from label maps, what they usually say, and their trial."""
