@@ -12,6 +12,9 @@ from med3d_export.comparison_run import ComparisonError
 from med3d_export.comparison_run import compare as compare_objectives
 from med3d_export.config import read_config
 from med3d_export.experiment import Experiment
+from med3d_export.explaining.adding import add_regions, copy_with_regions
+from med3d_export.explaining.atlas import LabelMapError
+from med3d_export.explaining.trial import try_explanations
 from med3d_export.phantom.commands import app as phantom_app
 from med3d_export.releasing.onnx_export import ParityError
 from med3d_export.releasing.promotion import PromotionError, put_in_place
@@ -21,11 +24,13 @@ from med3d_export.releasing.renewal import renew_bundle
 from med3d_export.repeatability.scores import RepeatabilityError
 from med3d_export.repeatability.trial import chosen_heads, measure_repeatability
 from med3d_export.report.comparison_report import plan_text
+from med3d_export.report.explanation_report import write_explanations
 from med3d_export.report.repeatability_report import write_repeatability
 from med3d_export.report.shift_report import write_shifts
 from med3d_export.shift_trial import ShiftTrial
 from med3d_export.subjects.cohort import CohortError
-from med3d_export.subjects.tensor_cache import default_cache
+from med3d_export.subjects.manifest_files import read_cohort
+from med3d_export.subjects.tensor_cache import TensorCache, default_cache
 from med3d_export.training import TrainingError
 from med3d_export.training_run import RunIncomplete
 from med3d_pipeline.bundle.bundle import Bundle
@@ -33,8 +38,8 @@ from med3d_pipeline.bundle.bundle_signature import SIGNATURE, read_signing_key, 
 from med3d_pipeline.errors import PipelineError
 
 KNOWN_FAULTS = (
-    CohortError, ComparisonError, ParityError, PipelineError, PromotionError, ReleaseError, RepeatabilityError,
-    RunIncomplete, TrainingError, ValidationError,
+    CohortError, ComparisonError, LabelMapError, ParityError, PipelineError, PromotionError, ReleaseError,
+    RepeatabilityError, RunIncomplete, TrainingError, ValidationError,
 )  # fmt: skip
 
 app = typer.Typer(no_args_is_help=True, help="Train the InfoVAE and release it as a bundle.", add_completion=False)
@@ -72,6 +77,24 @@ RepeatedHeads = Annotated[int, typer.Option("--heads", help="heads of the cohort
 DicomStudies = Annotated[
     list[Path] | None,
     typer.Option("--study", help="folder of a DICOM study to ask about as well; repeatable", exists=True),
+]
+LabelMaps = Annotated[
+    Path,
+    typer.Option(
+        "--label-maps",
+        help="folder of PARTICIPANT_DLMUSE.nii.gz, on the heads' own grids",
+        exists=True,
+        file_okay=False,
+    ),
+]
+SomeLabelMaps = Annotated[
+    Path | None,
+    typer.Option(
+        "--label-maps",
+        help="folder of PARTICIPANT_DLMUSE.nii.gz: the bundle tells years by region, too",
+        exists=True,
+        file_okay=False,
+    ),
 ]
 Pages = Annotated[Path, typer.Option("--out", help="folder that table, JSON and figure are written to")]
 
@@ -129,13 +152,18 @@ def release(
     jobs: Jobs = 2,
     private: Private = False,
     sign: SigningKey = None,
+    label_maps: SomeLabelMaps = None,
 ) -> None:
     """Make a bundle of a training run: export, parity, metrics, reference case, manifest, signature."""
+    if private and label_maps:
+        raise LabelMapError("a private bundle has no decoder and explains nothing: leave --label-maps out")
     key = read_signing_key(sign) if sign else None
     experiment = _experiment(config, data, cache, jobs)
     if private:
         experiment = experiment.with_linear_heads()
     bundle = experiment.release(run, experiment.evaluate(run), out, private=private)
+    if label_maps:
+        bundle = add_regions(out, experiment.cohort(), experiment.prepare().tensors, label_maps, lambda: None)
     if key:
         sign_bundle(out, key)
     _say(bundle)
@@ -186,6 +214,39 @@ def repeatability(
     for score in found.together.values():
         typer.echo(f"{score.group}: SD within a head {score.within_subject_sd_years:.3f} years, {score.heads} heads")
     typer.echo(f"{write_repeatability(found, out)}")
+
+
+@app.command(name="add-regions")
+def add_regions_command(
+    released: Released,
+    version: Version,
+    data: Data,
+    label_maps: LabelMaps,
+    out: Out,
+    cache: Cache = None,
+    jobs: Jobs = 2,
+    sign: SigningKey = None,
+) -> None:
+    """Give a released bundle its table of regions, so that it explains by region; nothing else of it changes."""
+    key = read_signing_key(sign) if sign else None
+    cohort = read_cohort(data)
+    tensors = TensorCache((cache or default_cache()) / "tensors", released, jobs).prepare(cohort).tensors
+    with tqdm(desc="label maps and heads", unit="head") as bar:
+        bundle = copy_with_regions(released, version, out, cohort, tensors, label_maps, bar.update)
+    if key:
+        sign_bundle(out, key)
+    typer.echo(f"{bundle.name} {bundle.version} {bundle.digest[:12]}")
+
+
+@app.command()
+def explanations(bundle: Measured, data: Data, out: Pages, cache: Cache = None, jobs: Jobs = 2) -> None:
+    """Measure what a bundle's explanations rest on: ventricles that grow, regions that add up, shuffled weights."""
+    cohort = read_cohort(data)
+    tensors = TensorCache((cache or default_cache()) / "tensors", bundle, jobs).prepare(cohort).tensors
+    with tqdm(total=len(cohort), desc="explaining", unit="head") as bar:
+        found = try_explanations(Bundle.open(bundle), tensors, cohort.ages_years, seed=0, on_done=bar.update)
+    typer.echo(f"ventricles grow at every step in {found.growth.growing_share:.1%} of {found.growth.heads} heads")
+    typer.echo(f"{write_explanations(found, out)}")
 
 
 def _experiment(config: Path, data: Path, cache: Path | None, jobs: int) -> Experiment:

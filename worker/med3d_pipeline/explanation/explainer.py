@@ -72,8 +72,8 @@ class Explainer:
         voxel_ml: float,
     ) -> None:
         self._encoder = encoder
-        self._decoder = decoder
-        self._brain_age = brain_age
+        self.decoder = decoder
+        self.brain_age = brain_age
         self._space = space
         self._regions = regions
         self._voxel_ml = voxel_ml
@@ -97,7 +97,7 @@ class Explainer:
 
     def differences(self, latent: Float32, steps_years: tuple[float, ...]) -> Float32:
         """What the decoder changes (len(steps), X, Y, Z) where the latent (d,) ages by each step. InferenceError."""
-        pattern = ageing_pattern(self._space, self._brain_age, latent)
+        pattern = ageing_pattern(self._space, self.brain_age, latent)
         if pattern is None:
             raise InferenceError("the age estimate does not vary within the bundle's population")
         steps = np.array([0.0, *steps_years])[:, None] * pattern
@@ -107,7 +107,7 @@ class Explainer:
 
     def decode(self, latents: Float32) -> Float32:
         """What the decoder draws (N, X, Y, Z) of latents (N, d). Raises InferenceError where it is not finite."""
-        made: Float32 = self._decoder.run({"latent": np.ascontiguousarray(latents, np.float32)})["tensor"][:, 0]
+        made: Float32 = self.decoder.run({"latent": np.ascontiguousarray(latents, np.float32)})["tensor"][:, 0]
         if not np.isfinite(made).all():
             raise InferenceError("the decoder gave values that are not finite")
         return made
@@ -125,14 +125,14 @@ class Explainer:
             heads += [tensor + share * change, mean - share * change]
         # One at a time: a batch of all would hold two dozen heads' activations in memory at once.
         latents = [self.latent(head) for head in heads]
-        of_head, of_mean, *others = self._brain_age.estimate(np.stack([latent, *latents])).astype(np.float64)
+        of_head, of_mean, *others = self.brain_age.estimate(np.stack([latent, *latents])).astype(np.float64)
         lost, gained = of_head - np.array(others[0::2]), np.array(others[1::2]) - of_mean
         return np.asarray(0.5 * (lost + gained), dtype=np.float64)
 
     def _attribution(
         self, regions: RegionTable, tensor: Float32, latent: Float32, age_years: float | None
     ) -> Attribution:
-        estimate = float(self._brain_age.estimate(latent[None])[0])
+        estimate = float(self.brain_age.estimate(latent[None])[0])
         held_against = float(regions.mean_age_years) if age_years is None else age_years
         total = self._space.corrected_gap(estimate - held_against, held_against)
         years = self.region_effects(regions, tensor, latent) - regions.usual_years(age_years)
