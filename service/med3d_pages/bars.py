@@ -28,7 +28,7 @@ def age_bar(found: BrainAge, t: Catalogue) -> AgeBar:
     label = t(
         "bar.label",
         estimate=years(found.estimate),
-        interval=interval(found.interval),
+        interval=interval(found.interval, word=t("number.to")),
         level=percent(found.interval.level),
     )
     if known is not None:

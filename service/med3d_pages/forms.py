@@ -16,17 +16,21 @@ from med3d_service.trust.access.own_pages import require_own_origin, settle_toke
 
 TOKEN_FIELD = "token"  # noqa: S105 - a field's name
 BEFORE_COOKIE = "med3d_before"
-MOST_FIELDS = 50
+MOST_FIELDS = 80
 
 
 class Fields:
     """The fields of a form that was sent; one that is absent is empty."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self._texts = dict(pairs)
+        self._pairs, self._texts = pairs, dict(pairs)
 
     def __getitem__(self, name: str) -> str:
         return self._texts.get(name, "").strip()
+
+    def every(self, name: str) -> list[str]:
+        """Read a field that may be there several times, as boxes that are ticked are."""
+        return [text.strip() for given, text in self._pairs if given == name]
 
     def lines(self, name: str) -> str:
         """Read a text of lines: browsers send two characters for the end of one, and count one (HTML 4.10.11)."""

@@ -7,8 +7,10 @@ from med3d_pages.routes import (
     account,
     actions,
     admin,
+    api,
     assets,
     cohorts,
+    language,
     model,
     pacs,
     person,
@@ -26,6 +28,6 @@ def make_front() -> Front:
     """Put the pages together; the templates are read now, and not while somebody waits for the first page."""
     for name in environment().list_templates():
         environment().get_template(name)
-    pages = (today, worklist, review, upload, result, person, cohorts, model, pacs, admin, actions, account)
-    routers = (sign_in.router, assets.router, *(page.router for page in pages))
+    pages = (today, worklist, review, upload, result, person, cohorts, model, pacs, admin, api, actions, account)
+    routers = (sign_in.router, language.router, assets.router, *(page.router for page in pages))
     return Front(routers, lambda app: with_heads(with_problem_pages(app)))

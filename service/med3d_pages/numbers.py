@@ -25,10 +25,10 @@ def signed(value: float | None, decimals: int = 1) -> str:
     return text if value is None or text.startswith(MINUS) or float(text) == 0 else f"+{text}"
 
 
-def interval(found: Interval, decimals: int = 1, *, with_signs: bool = False) -> str:
+def interval(found: Interval, decimals: int = 1, *, with_signs: bool = False, word: str = "to") -> str:
     """Write the limits of an interval, such as 46.2 to 62.2."""
     write = signed if with_signs else plain
-    return f"{write(found.lower, decimals)} to {write(found.upper, decimals)}"
+    return f"{write(found.lower, decimals)} {word} {write(found.upper, decimals)}"
 
 
 def percent(share: float) -> str:
@@ -36,7 +36,7 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float, days: str = "days") -> str:
     """Write how long something took or is ago, in its two largest units at most."""
     whole = round(seconds)
     if seconds < 10:
@@ -47,4 +47,4 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s" if minutes < 5 else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} {days}"

@@ -9,14 +9,17 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 
+from med3d_contract.results import Interval
 from med3d_pages import numbers
-from med3d_pages.texts import Catalogue, preferred
+from med3d_pages.texts import Catalogue, catalogue, languages, preferred
 from med3d_service.studies.finding import readable_name
 from med3d_service.trust.access import Caller, Role
 
 PREFIX = "/ui"
+LANGUAGE_COOKIE = "med3d_language"
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -39,6 +42,8 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
         "may": may_of(caller),
         "form_token": state.get("form_token", ""),
         "here": request.url.path,
+        "other_languages": [catalogue(one) for one in languages() if one != texts.language],
+        "back_to": request.url.path if request.method == "GET" else PREFIX,
         "refresh_s": None,
         **values,
     }
@@ -51,8 +56,8 @@ def is_page(path: str) -> bool:
 
 
 def texts_for(request: Request) -> Catalogue:
-    """Choose the language of an answer."""
-    return preferred(request.headers.get("accept-language", ""))
+    """Choose the language of an answer: what the person chose, else what the browser says."""
+    return preferred(request.headers.get("accept-language", ""), request.cookies.get(LANGUAGE_COOKIE))
 
 
 class May:
@@ -89,7 +94,7 @@ def environment() -> Environment:
         "years": numbers.years,
         "signed": numbers.signed,
         "plain": numbers.plain,
-        "interval": numbers.interval,
+        "interval": worded_interval,
         "percent": numbers.percent,
         "moment": moment,
         "second": second,
@@ -97,9 +102,21 @@ def environment() -> Environment:
         "person": person,
         "listed": listed,
         "short": short_id,
-        "ago": numbers.duration,
+        "ago": worded_duration,
     }
     return made
+
+
+@pass_context
+def worded_interval(context: Context, found: Interval, decimals: int = 1, *, with_signs: bool = False) -> str:
+    """Write the limits of an interval in the page's language."""
+    return numbers.interval(found, decimals, with_signs=with_signs, word=context["t"]("number.to"))
+
+
+@pass_context
+def worded_duration(context: Context, seconds: float) -> str:
+    """Write how long something took in the page's language."""
+    return numbers.duration(seconds, context["t"]("number.days"))
 
 
 @lru_cache
@@ -143,7 +160,7 @@ def zone() -> str:
 def nav_names(may: May) -> tuple[str, ...]:
     """Name the pages that the caller's role has."""
     submitters, administrators = ("upload",) if may.submit else (), ("admin",) if may.administer else ()
-    return ("today", "worklist", "review", *submitters, "cohorts", "model", "pacs", *administrators)
+    return ("today", "worklist", "review", *submitters, "cohorts", "model", "pacs", *administrators, "api")
 
 
 def short_id(text: str) -> str:

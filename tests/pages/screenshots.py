@@ -24,13 +24,14 @@ def studies(folder):
     for number, (subject, age) in enumerate(PEOPLE):
         yield write_small_head(folder / subject, number), age, subject
     yield few_slices(folder / "few"), 47.0, "S-0104"
-    whole = folder / "whole"
-    write_mr_series(average_head(), whole)
-    for path in whole.iterdir():  # as a scanner of the model's calibration would have it
-        dataset = pydicom.dcmread(path)
-        dataset.Manufacturer, dataset.MagneticFieldStrength = "Philips Medical Systems", "3"
-        dataset.save_as(path)
-    yield whole, 36.5, "S-0105"
+    for age, maker in ((34.1, "Philips Medical Systems"), (36.5, "Philips Medical Systems"), (38.7, "SIEMENS")):
+        whole = folder / f"whole-{age}"
+        write_mr_series(average_head(), whole)
+        for path in whole.iterdir():  # two visits as a scanner of the model's calibration would have them, and another
+            dataset = pydicom.dcmread(path)
+            dataset.Manufacturer, dataset.MagneticFieldStrength = maker, "3"
+            dataset.save_as(path)
+        yield whole, age, "S-0105"
 
 
 def send(hospital, folder):
@@ -44,9 +45,18 @@ def send(hospital, folder):
     return runs
 
 
-def shots(runs):
+def cohort_of_all(client, runs):
+    """The page of a cohort of all studies."""
+    cohort = client.post("/cohorts", json={"name": "memory-clinic"}).raise_for_status().json()["cohort_id"]
+    entries = [{"study_id": client.get(f"/runs/{run_id}").json()["study_id"]} for run_id in runs.values()]
+    client.post(f"/cohorts/{cohort}/members", json={"entries": entries}).raise_for_status()
+    return f"/ui/cohorts/{cohort}"
+
+
+def shots(client, runs):
     """(name, path, size, colour scheme) of each picture."""
     number, why_not = f"/ui/runs/{runs['S-0105']}", f"/ui/runs/{runs['S-0104']}"
+    subject = client.get("/subjects", params={"participant_id": "S-0105"}).json()["subject_id"]
     return [
         ("pages-today", "/ui/today", (1280, 660), "dark"),
         ("pages-worklist", "/ui/worklist", (1280, 700), "dark"),
@@ -55,6 +65,12 @@ def shots(runs):
         ("pages-why-not", why_not, WIDE, "light"),
         ("pages-review", "/ui/review", WIDE, "dark"),
         ("pages-upload", "/ui/upload", WIDE, "light"),
+        ("pages-person", f"/ui/subjects/{subject}", (1280, 1040), "dark"),
+        ("pages-person-narrow", f"/ui/subjects/{subject}", NARROW, "light"),
+        ("pages-model", "/ui/model", (1280, 1300), "light"),
+        ("pages-cohort", cohort_of_all(client, runs), (1280, 1000), "dark"),
+        ("pages-pacs", "/ui/pacs?description=t1+mprage", (1280, 760), "light"),
+        ("pages-api", "/ui/api", (1280, 700), "dark"),
     ]
 
 
@@ -77,7 +93,7 @@ def main(target):
             hospital.service.client._http.post(
                 f"/runs/{runs['S-0101']}/verdicts", json={"verdict": "accepted", "reader": "Dr. A. Reader"}
             ).raise_for_status()
-            for name, path, (width, height), scheme in shots(runs):
+            for name, path, (width, height), scheme in shots(hospital.service.client._http, runs):
                 looks = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
                 client = hospital.service.client if "worklist" in path else None  # pseudonyms
                 person = Person(browser, hospital, **looks).enter(client, to=path)

@@ -59,13 +59,13 @@ def show_today(request: Request, service: ServiceParts, caller: Viewer) -> HTMLR
 def _alerts(t: Catalogue, probe: Probe, day: Overview, dead: int, unjudged: int) -> Sequence[Alert]:
     found = [Alert(t(f"alert.{part}", why=why)) for part, why in _missing(probe.readiness())]
     if day.oldest_waiting_s is not None and day.oldest_waiting_s > LONG_WAIT_S:
-        age = duration(day.oldest_waiting_s)
+        age = duration(day.oldest_waiting_s, t("number.days"))
         found.append(Alert(t("alert.waits", age=age), f"{PREFIX}/worklist?show=waiting"))
     if day.ended[Shown.FAILED]:
         failed = t.counted("alert.failed", day.ended[Shown.FAILED])
         found.append(Alert(failed, f"{PREFIX}/worklist?show=failed"))
     if dead:
-        found.append(Alert(t.counted("alert.dead", dead)))
+        found.append(Alert(t.counted("alert.dead", dead), f"{PREFIX}/pacs#deliveries"))
     if unjudged:
         found.append(Alert(t.counted("alert.review", unjudged), f"{PREFIX}/review", bad=False))
     return found

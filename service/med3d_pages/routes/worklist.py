@@ -5,17 +5,23 @@ from datetime import date, datetime, time, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
 
+from med3d_pages.forms import SessionForm
 from med3d_pages.rendering import PREFIX, render
 from med3d_pages.rows import rows_of
+from med3d_pages.worklist_csv import MOST_ROWS, as_table
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.pages import Cursor, cursor_behind, place_of
-from med3d_service.runs.worklist import Shown, WorklistFilter, list_runs
-from med3d_service.studies.finding import found_by
-from med3d_service.trust.access import Viewer
-from med3d_service.trust.audit.requests import shown
+from med3d_service.api.routes.runs import requeue_run
+from med3d_service.api.service import Service
+from med3d_service.problems import ServiceError
+from med3d_service.runs.worklist import ListedRun, Shown, WorklistFilter, list_runs
+from med3d_service.studies.finding import Found, found_by
+from med3d_service.trust.access import Caller, Operator, Viewer
+from med3d_service.trust.access.own_pages import TokenInForm
+from med3d_service.trust.audit.requests import handled, shown
 
 router = APIRouter(include_in_schema=False)
 ON_A_PAGE = 50
@@ -58,13 +64,11 @@ def show_worklist(
     sender: Text = "",
     old: Text = "",
     cursor: Cursor = None,
+    begun: Annotated[int | None, Query(ge=0)] = None,
 ) -> HTMLResponse:
     """List runs that are wanted."""
     filters = Filters(show, q.strip(), since, until, sender.strip(), old)
-    with service.database.read() as session:
-        sought = found_by(session, service.vault, caller, filters.q) if filters.q else None
-        wanted = _wanted(filters, None if sought is None else sought.ids)
-        found = list_runs(session, service.vault, caller, wanted, before=place_of(cursor), limit=ON_A_PAGE + 1)
+    found, sought = _found(service, caller, filters, place_of(cursor), ON_A_PAGE + 1)
     rows = rows_of(request, service, caller, found[:ON_A_PAGE])
     shown(
         request,
@@ -82,8 +86,58 @@ def show_worklist(
         states=list(Shown),
         older=None if older is None else filters.address(cursor=older),
         newest=filters.address() if cursor else None,
+        table=filters.address().replace("/worklist", "/worklist.csv", 1),
+        begun=begun,
         refresh_s=20 if not cursor and any(row.listed.shown is Shown.WAITING for row in rows) else None,
     )
+
+
+@router.get(f"{PREFIX}/worklist.csv")
+def write_table(
+    request: Request,
+    service: ServiceParts,
+    caller: Viewer,
+    show: Text = "",
+    q: Text = "",
+    since: Text = "",
+    until: Text = "",
+    sender: Text = "",
+    old: Text = "",
+) -> Response:
+    """Write the runs that are wanted as CSV, under pseudonyms, whoever asks."""
+    filters = Filters(show, q.strip(), since, until, sender.strip(), old)
+    found, sought = _found(service, caller, filters, None, MOST_ROWS)
+    with service.database.read() as session:
+        pseudonyms = service.vault.read_all(session, {one.run.study_id for one in found}, "subject")
+    shown(request, "run", [one.run.run_id for one in found], sought=sought.kinds if sought else ())
+    headers = {"Content-Disposition": 'attachment; filename="worklist.csv"', "Cache-Control": "private, no-store"}
+    return Response(as_table(found, pseudonyms), media_type="text/csv", headers=headers)
+
+
+@router.post(f"{PREFIX}/worklist/again", dependencies=[TokenInForm])
+def run_some_again(
+    request: Request, service: ServiceParts, caller: Operator, fields: SessionForm, background: BackgroundTasks
+) -> Response:
+    """Have the selected runs, which failed or were cancelled, done again; one that is under way again is left."""
+    begun = []
+    for run_id in fields.every("run")[:ON_A_PAGE]:
+        try:
+            begun.append(requeue_run(run_id, service, caller, background).run_id)
+        except ServiceError as error:
+            if error.code not in {"not_requeueable", "unknown_run"}:
+                raise
+    handled(request, "run", begun)
+    return RedirectResponse(f"{PREFIX}/worklist?begun={len(begun)}", 303)
+
+
+def _found(
+    service: Service, caller: Caller, filters: Filters, before: int | None, limit: int
+) -> tuple[list[ListedRun], Found | None]:
+    """Find the runs of the filters, and by what they were sought."""
+    with service.database.read() as session:
+        sought = found_by(session, service.vault, caller, filters.q) if filters.q else None
+        wanted = _wanted(filters, None if sought is None else sought.ids)
+        return list_runs(session, service.vault, caller, wanted, before=before, limit=limit), sought
 
 
 def _wanted(filters: Filters, only: frozenset[str] | None) -> WorklistFilter:

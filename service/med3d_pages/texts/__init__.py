@@ -1,7 +1,8 @@
 """What pages say: one catalogue for each language, a TOML file of texts by key.
 
 English is complete by definition; another language holds the same keys, which a test sees to. What would
-help against a refusal (``remedy.CODE``) stands in docs/refusals.md and nowhere else; the wheel carries that page.
+help against a refusal (``remedy.CODE``) stands in docs/refusals.md and nowhere else; the wheel carries that page. A
+language that has no such page of its own says it in English, as the service says its reasons.
 """
 
 import re
@@ -48,7 +49,7 @@ def catalogue(language: str) -> Catalogue:
     texts: dict[str, str] = {}
     for path in sorted((HERE / language).glob("*.toml")):
         texts |= _flat(tomllib.loads(path.read_text(encoding="utf-8")))
-    texts |= {f"remedy.{code}": text for code, text in remedies(language).items()}
+    texts |= {f"remedy.{code}": text for code, text in (remedies(language) or remedies(DEFAULT)).items()}
     return Catalogue(language, texts)
 
 
@@ -59,8 +60,13 @@ def languages() -> tuple[str, ...]:
     return (DEFAULT, *(one for one in found if one != DEFAULT))
 
 
-def preferred(accept_language: str) -> Catalogue:
-    """Choose the catalogue that a browser's Accept-Language (RFC 9110 12.5.4) likes best among those there are."""
+def preferred(accept_language: str, chosen: str | None = None) -> Catalogue:
+    """Choose the catalogue that a browser's Accept-Language (RFC 9110 12.5.4) likes best among those there are.
+
+    ``chosen``: by the person, which goes before.
+    """
+    if chosen in languages():
+        return catalogue(chosen)
     wanted: list[tuple[float, str]] = []
     for part in accept_language.split(",")[:20]:
         tag, _, weight = part.strip().partition(";q=")

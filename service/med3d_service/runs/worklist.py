@@ -63,6 +63,11 @@ class ListedRun:
         """What became of the run."""
         return shown_of(self.run)
 
+    @property
+    def may_run_again(self) -> bool:
+        """Whether a new run may be begun in this one's place."""
+        return self.superseded_by is None and self.shown in {Shown.FAILED, Shown.CANCELLED}
+
 
 def shown_of(run: RunView) -> Shown:
     """Tell what became of a run."""

@@ -1,5 +1,7 @@
 """What the pages show to whom: lists, answers, refusals, and nothing that a sender wrote as markup."""
 
+import csv
+import io
 import json
 import re
 
@@ -21,7 +23,7 @@ from rig.service.parts import LEASES, add_run, add_study, refused, worker
 from rig.service.work import BUNDLE
 
 MARKUP = "<script>alert('x')</script>"
-OPEN = {"/", "/ui", "/ui/sign-in", "/ui/enter", "/ui/static/{digest}/{name}"}
+OPEN = {"/", "/ui", "/ui/sign-in", "/ui/enter", "/ui/static/{digest}/{name}", "/ui/language/{language}"}
 
 
 def site_of(api, run_id, site):
@@ -245,3 +247,53 @@ def test_no_answer_that_is_somebodys_data_is_kept_by_a_browser(api, run_id):
     key = api.key(Role.VIEWER, clinical=True)
     for path in (f"/runs/{run_id}/verdicts", f"/runs/{run_id}", "/runs", "/patients?q=P-77", "/me", "/runs/none"):
         assert "no-store" in api.request("GET", path, key).headers["cache-control"], path
+
+
+def test_a_language_that_a_person_chose_goes_before_the_browser_s(browser):
+    browser.sign_in()
+    page = browser.get("/ui/worklist", accept_language="de")
+    assert 'lang="de"' in page.text.split(">")[1]
+    assert "Arbeitsliste" in page.text
+    told = browser.get("/ui/language/en?to=/ui/review")
+    assert (told.status_code, told.headers["location"]) == (303, "/ui/review")
+    assert "Worklist" in browser.get("/ui/worklist", accept_language="de").text
+    assert browser.get("/ui/language/en?to=//evil.example.org").headers["location"] == "/ui"
+    assert browser.get("/ui/language/xx").status_code == 404
+
+
+def test_the_list_is_a_table_under_pseudonyms_for_everybody(browser, api, run_id):
+    answered(api, subject="=S()", patient_name="Roe^Jan")
+    browser.sign_in(clinical=True)
+    assert "/ui/worklist.csv?show=review" in browser.get("/ui/worklist?show=review").text
+    table = browser.get("/ui/worklist.csv?show=review")
+    assert table.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(table.text)))
+    mine = next(row for row in rows if row["run_id"] == run_id)
+    assert (mine["pseudonym"], float(mine["brain_age"]), mine["state"]) == ("S-77", 52.0, "review")
+    assert {row["state"] for row in rows} == {"review"}
+    assert "'=S()" in table.text
+    assert "Roe" not in table.text
+    assert "Doe" not in table.text
+
+
+def test_runs_that_failed_are_selected_and_done_again_together(browser, api):
+    failed = [answered(api, ending="failed") for _ in range(2)]
+    browser.sign_in()
+    page = browser.get("/ui/worklist?show=failed").text
+    assert all(f'name="run" value="{one}"' in page for one in failed)
+    told = browser.post("/ui/worklist/again", {"run": [*failed, "none"]}, page="/ui/worklist?show=failed")
+    assert told.headers["location"] == "/ui/worklist?begun=2"
+    assert "2 runs were begun anew" in browser.get(told.headers["location"]).text
+    viewer = type(browser)(api)
+    viewer.sign_in(Role.VIEWER)
+    assert 'name="run"' not in viewer.get("/ui/worklist").text
+    assert viewer.post("/ui/worklist/again", {"run": failed}, page="/ui/account").status_code == 403
+
+
+def test_the_api_s_page_names_every_route_with_its_role(browser, api):
+    browser.sign_in(Role.VIEWER)
+    page = browser.get("/ui/api").text
+    document = api.app.openapi()
+    assert page.count('<details class="route">') == sum(len(methods) for methods in document["paths"].values())
+    assert "Authorization: Bearer $KEY" in page
+    assert len(page.encode()) < 150_000

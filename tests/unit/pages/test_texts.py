@@ -55,11 +55,19 @@ def test_what_would_help_stands_in_the_page_that_documents_refusals():
     assert said["secondary_capture"] == "the scanner's original images"
     assert not any(mark in text for text in said.values() for mark in "`*|")
     assert remedies("xx") == {}
+    assert catalogue("de").maybe("remedy.secondary_capture") == said["secondary_capture"]
 
 
 def test_the_language_is_the_one_that_the_browser_likes_best_of_those_there_are():
     for header in ("", "en", "xx, en;q=0.5", "en-GB,de;q=0.1", "q=;;,", "*"):
         assert preferred(header).language == DEFAULT
+    for header, chosen, language in (
+        ("de-AT,en;q=0.3", None, "de"),
+        ("de", "en", "en"),
+        ("en", "de", "de"),
+        ("de", "xx", "de"),
+    ):
+        assert preferred(header, chosen).language == language
 
 
 def test_templates_can_all_be_read():
