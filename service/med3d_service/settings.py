@@ -137,6 +137,9 @@ class Settings(BaseSettings):
     dicom_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         ("*@127.0.0.1", "*@::1"), description="who may send: AE_TITLE@ADDRESS or AE_TITLE@NETWORK/BITS, by commas"
     )
+    ae_titles_file: Path | None = Field(
+        None, description="TOML with our AE titles, their sites, rules and senders; default: any title, all the same"
+    )
     dicom_tls_cert: Path | None = Field(None, description="PEM chain of the listener; with the next two, TLS only")
     dicom_tls_key: Path | None = Field(None, description="private key of the listener's certificate (PEM)")
     dicom_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")

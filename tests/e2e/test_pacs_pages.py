@@ -11,6 +11,7 @@ import pydicom
 import pytest
 import yaml
 
+from med3d_service.network.listener.own_titles import load_own_titles
 from med3d_service.network.peers import load_peers
 from med3d_service.results.delivery.destinations import load_destinations
 from med3d_service.results.delivery.webhook import signature
@@ -158,20 +159,25 @@ def as_named(tmp_path, monkeypatch):
     certificates = dcmtk.certificates(tmp_path / "made")
     for name, made in (("hospital-ca.pem", "ca.pem"), ("med3d.pem", "listener.pem"), ("med3d.key", "listener.key")):
         (tmp_path / name).write_bytes((certificates / made).read_bytes())
-    for name in ("ward.password", "hook.secret", "his.secret"):
+    for name in ("ward.password", "hook.secret", "his.secret", "fhir.token"):
         (tmp_path / name).write_text("a-secret-of-forty-characters-or-more-0123\n")
     return tmp_path
 
 
 def test_the_files_of_the_pages_are_taken(as_named):
-    (peers,), (deliveries,) = blocks(IN, "toml"), blocks(OUT, "toml")
+    (peers, titles), (deliveries,) = blocks(IN, "toml"), blocks(OUT, "toml")
+    (rules,) = blocks("docs/routing-rules.md", "toml")
     (as_named / "peers.toml").write_text(peers.text)
     (as_named / "deliveries.toml").write_text(deliveries.text)
     assert set(load_peers(as_named / "peers.toml").dicomweb) == {"ward"}
     settings = Settings(
         data_dir=as_named, peers_file=as_named / "peers.toml", deliveries_file=as_named / "deliveries.toml"
     )
-    assert len(load_destinations(settings)) == len(tomllib.loads(deliveries.text)) == 2
+    assert len(load_destinations(settings)) == len(tomllib.loads(deliveries.text)) == 4
+    (as_named / "titles.toml").write_text(titles.text)
+    (as_named / "stroke.toml").write_text(rules.text)
+    own = load_own_titles(settings.model_copy(update={"ae_titles_file": as_named / "titles.toml"}))
+    assert (set(own.titles), own.otherwise) == ({"STROKE", "MED3D"}, None)
 
 
 def test_every_process_that_reads_peers_or_deliveries_has_them_with_compose():

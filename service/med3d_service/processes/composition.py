@@ -1,6 +1,8 @@
 """What every process of the service opens; each puts the parts that it needs on top of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 
 from med3d_service.network.pulls.underway import is_being_pulled
@@ -11,7 +13,7 @@ from med3d_service.storage.keys import SiteKeys, load_keys
 from med3d_service.storage.opening import guard_for, open_database
 from med3d_service.storage.store_identity import open_store
 from med3d_service.studies.arrivals.arrivals import Arrivals
-from med3d_service.studies.arrivals.routing import load_rules
+from med3d_service.studies.arrivals.routing import RoutingRules, load_rules
 from med3d_service.studies.arrivals.settling import Settling
 from med3d_service.trust.audit import AuditTrail
 from med3d_service.trust.audit.alerts import record_alert
@@ -51,10 +53,11 @@ class Essentials:
         """Make what puts arrivals together; those that are still pulled wait."""
         return Settling(self.settings, self.database, self.vault, self.trail, is_being_pulled())
 
-    def arrivals(self) -> Arrivals:
-        """Open the way in for single instances, with the rules of the settings."""
+    def arrivals(self, rules_of_titles: Mapping[str, RoutingRules] = MappingProxyType({})) -> Arrivals:
+        """Open the way in for single instances, with the rules of the settings, and those of our AE titles."""
         rules, settling = load_rules(self.settings.rules_file), self.settling()
-        return Arrivals(self.settings, self.keys.originals, self.database, self.store, self.vault, rules, settling)
+        where = self.database, self.store, self.vault
+        return Arrivals(self.settings, self.keys.originals, *where, rules, settling, rules_of_titles)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -4,6 +4,7 @@ import structlog
 
 from med3d_service.logs import configure_logging
 from med3d_service.network.listener.counts import ListenerCounts
+from med3d_service.network.listener.own_titles import load_own_titles
 from med3d_service.network.listener.rejections import Rejections
 from med3d_service.network.listener.server import Listener
 from med3d_service.network.peers import load_peers
@@ -24,9 +25,11 @@ def run(settings: Settings) -> None:
     configure_logging()
     stop = StopSignal()
     parts = Essentials.open(settings)
-    peers, arrivals = load_peers(settings.peers_file), parts.arrivals()
+    titles = load_own_titles(settings)
+    peers, arrivals = load_peers(settings.peers_file), parts.arrivals(titles.rules)
     reports = Commitments(parts.database, load_destinations(settings), Patience.of(settings))
-    listener = Listener(settings, peers, arrivals, reports, Rejections(parts.trail), ListenerCounts(parts.database))
+    rejections, counts = Rejections(parts.trail), ListenerCounts(parts.database)
+    listener = Listener(settings, peers, arrivals, reports, rejections, counts, titles)
     log.info("listener_started", port=listener.port, tls=settings.dicom_tls_cert is not None)
     with audited_life(parts.trail, "listener"):
         while not stop.is_set:

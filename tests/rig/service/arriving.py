@@ -47,6 +47,7 @@ class Intake:
     folder: Path
     settings_given: dict[str, Any] = field(default_factory=dict)
     rules: RoutingRules = EVERY_MR
+    rules_of_titles: dict[str, RoutingRules] = field(default_factory=dict)
 
     def __post_init__(self):
         self.settings = migrated(self.folder, **self.settings_given)
@@ -56,9 +57,9 @@ class Intake:
         self.vault = IdentifierVault(self.keys)
         self.trail = AuditTrail(self.database, self.keys.audit)
         self.settling = Settling(self.settings, self.database, self.vault, self.trail, is_being_pulled())
-        self.arrivals = Arrivals(
-            self.settings, self.keys.originals, self.database, self.store, self.vault, self.rules, self.settling
-        )
+        where = self.database, self.store, self.vault
+        rules = self.rules, self.settling, self.rules_of_titles
+        self.arrivals = Arrivals(self.settings, self.keys.originals, *where, *rules)
         self.broker = MemoryBroker()
         with self.database.write() as session:
             register_bundles(session, [BUNDLE])

@@ -11,8 +11,8 @@ from pydicom.uid import UID
 from pynetdicom.dsutils import decode
 
 from med3d_service.network.listener import commands, negotiation, pdus
-from med3d_service.network.listener.admission import AllowList
 from med3d_service.network.listener.commands import Request
+from med3d_service.network.listener.own_titles import OwnTitles
 from med3d_service.network.listener.pdus import (
     ConnectionEndedError,
     Fragment,
@@ -38,7 +38,7 @@ STATUS_OF_REFUSAL: Mapping[str, int] = {
 }
 PERMANENT, TRANSIENT = 1, 2
 BY_USER, BY_PRESENTATION = 1, 3
-CALLER_UNKNOWN, LOCAL_LIMIT = 3, 2
+CALLER_UNKNOWN, CALLED_UNKNOWN, LOCAL_LIMIT = 3, 7, 2
 REPORT_BYTES = 1024 * 1024
 
 
@@ -87,21 +87,19 @@ class Association:
         self,
         connection: PduSocket,
         address: str,
-        allowed: AllowList,
+        titles: OwnTitles,
         arrivals: ReceivesInstances,
         reports: TakesReports,
-        site: str,
         stopping: Callable[[], bool],
         opened: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._address = address
-        self._allowed = allowed
+        self._titles = titles
         self._arrivals = arrivals
         self._reports = reports
-        self._site = site
         self._stopping, self._opened = stopping, opened
-        self._source = Source("dimse", site)
+        self._source = Source("dimse", "")
         self._contexts: Mapping[int, tuple[str, str]] = {}
         self._incoming: Iterator[Fragment] = iter(())
         self.instances = 0
@@ -113,6 +111,11 @@ class Association:
     def calling_ae_title(self) -> str:
         """Who opened it."""
         return self._source.peer
+
+    @property
+    def site(self) -> str:
+        """Whose the studies are that it brings."""
+        return self._source.site
 
     def run(self) -> str:
         """Serve until the end, and say in a word how it ended."""
@@ -139,18 +142,24 @@ class Association:
         if kind != PduType.ASSOCIATE_RQ:
             raise ProtocolError("not an association request")
         asked = negotiation.read_request(struct.pack(">BxI", kind, len(body)) + body)
-        if not self._allowed.admits(asked.calling_ae_title, self._address):
-            self._source = Source("dimse", self._site, asked.calling_ae_title, self._address)
-            self.because = "caller_unknown"
-            log.warning("association_rejected", reason=self.because, address=self._address, ae_title=self._source.peer)
-            self._connection.send_last(pdus.reject(PERMANENT, BY_USER, CALLER_UNKNOWN))
-            return False
+        title = self._titles.called(asked.called_ae_title)
+        site = "" if title is None else title.site
+        self._source = Source("dimse", site, asked.calling_ae_title, self._address, asked.called_ae_title)
+        if title is None:
+            return self._reject("called_unknown", CALLED_UNKNOWN)
+        if not title.allowed.admits(asked.calling_ae_title, self._address):
+            return self._reject("caller_unknown", CALLER_UNKNOWN)
         agreed = negotiation.agree(asked)
         self._contexts = agreed.contexts
-        self._source = Source("dimse", self._site, asked.calling_ae_title, self._address)
         self._opened()
         self._connection.send(agreed.acceptance)
         return True
+
+    def _reject(self, because: str, reason: int) -> bool:
+        self.because = because
+        log.warning("association_rejected", reason=because, address=self._address, ae_title=self._source.peer)
+        self._connection.send_last(pdus.reject(PERMANENT, BY_USER, reason))
+        return False
 
     def _fragments(self) -> Iterator[Fragment]:
         """All fragments up to the release."""

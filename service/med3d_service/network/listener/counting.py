@@ -27,6 +27,7 @@ class ExpectsInstances(Protocol):
 @dataclass(frozen=True)
 class _Question:
     peer: str
+    site: str
     study_uid: str = field(repr=False)
 
 
@@ -40,24 +41,22 @@ class ExpectedCounts:
         self,
         peers: Peers,
         arrivals: ExpectsInstances,
-        site: str,
         open_peer: Callable[[Peers, str, str], PeerSource] = peer_source,
     ) -> None:
         self._peers = peers
         self._names = {peer.ae_title: name for name, peer in peers.dimse.items()}
         self._arrivals = arrivals
-        self._site = site
         self._open_peer = open_peer
         self._questions: queue.Queue[_Question | None] = queue.Queue(MOST_WAITING)
         self._thread = threading.Thread(target=self._work, name="expected-counts", daemon=True)
         self._thread.start()
 
-    def ask(self, calling_ae_title: str, study_uids: frozenset[str]) -> None:
+    def ask(self, calling_ae_title: str, site: str, study_uids: frozenset[str]) -> None:
         """Ask who has sent these studies about them, if it is a configured peer; returns at once."""
         name = self._names.get(calling_ae_title)
         for study_uid in study_uids if name is not None else ():
             try:
-                self._questions.put_nowait(_Question(str(name), study_uid))
+                self._questions.put_nowait(_Question(str(name), site, study_uid))
             except queue.Full:
                 return
 
@@ -83,4 +82,4 @@ class ExpectedCounts:
             peer.close()
         counts = [one.instances for one in series if one.instances is not None]
         if series and len(counts) == len(series):
-            self._arrivals.expect(self._site, question.study_uid, sum(counts))
+            self._arrivals.expect(question.site, question.study_uid, sum(counts))

@@ -28,6 +28,7 @@ class Asked:
     """A request for an association."""
 
     calling_ae_title: str
+    called_ae_title: str
     primitive: A_ASSOCIATE
 
 
@@ -45,7 +46,8 @@ def read_request(pdu: bytes) -> Asked:
         request = A_ASSOCIATE_RQ()
         request.decode(pdu)
         primitive = request.to_primitive()
-        return Asked(str(primitive.calling_ae_title or "").strip(), primitive)
+        calling, called = (str(one or "").strip() for one in (primitive.calling_ae_title, primitive.called_ae_title))
+        return Asked(calling, called, primitive)
     except Exception as error:  # the edge: a codec raises anything on garbage
         raise ProtocolError("no association request") from error
 

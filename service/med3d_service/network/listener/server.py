@@ -10,7 +10,7 @@ import structlog
 
 from med3d_service.logs import Tally
 from med3d_service.network.listener import pdus
-from med3d_service.network.listener.admission import AllowList, Caller, plain_address
+from med3d_service.network.listener.admission import plain_address
 from med3d_service.network.listener.association import (
     BY_PRESENTATION,
     BY_USER,
@@ -23,6 +23,7 @@ from med3d_service.network.listener.association import (
 )
 from med3d_service.network.listener.counting import ExpectedCounts
 from med3d_service.network.listener.counts import ListenerCounts
+from med3d_service.network.listener.own_titles import OwnTitles, load_own_titles
 from med3d_service.network.listener.pdus import PduSocket
 from med3d_service.network.listener.places import Places
 from med3d_service.network.listener.rejections import Rejections
@@ -41,14 +42,12 @@ class ListenerError(ValueError):
 
 
 def check_listener(settings: Settings) -> None:
-    """Raise ListenerError or InvalidCallerError for settings that a listener cannot start with."""
-    allow_list(settings)
+    """See whether a listener can start with these settings.
+
+    Raises ListenerError, InvalidCallerError, InvalidRulesError, ConfigurationError.
+    """
+    load_own_titles(settings)
     tls_context(settings)
-
-
-def allow_list(settings: Settings) -> AllowList:
-    """The callers of the settings. Raises InvalidCallerError."""
-    return AllowList([Caller.parse(text) for text in settings.dicom_allowed])
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -91,18 +90,19 @@ class Listener:
         reports: TakesReports,
         rejections: Rejections,
         counts: ListenerCounts,
+        titles: OwnTitles,
     ) -> None:
         self._counted = counts
         self._settings = settings
         self._rejections = rejections
         self._arrivals = arrivals
-        self._counts = ExpectedCounts(peers, arrivals, settings.site)
+        self._counts = ExpectedCounts(peers, arrivals)
         self._reports = reports
-        self._allowed = allow_list(settings)
+        self._titles = titles
         self._tls = tls_context(settings)
         self._socket = listening_socket(settings.dicom_host, settings.dicom_port, BACKLOG)
         self._stopped = threading.Event()
-        self._places = Places(settings, self._allowed)
+        self._places = Places(settings, titles.everybody)
         self._refused = Tally("associations_rejected")
 
     @property
@@ -154,10 +154,9 @@ class Listener:
             association = Association(
                 PduSocket(connection, self._settings.dicom_idle_s),
                 address,
-                self._allowed,
+                self._titles,
                 self._arrivals,
                 self._reports,
-                self._settings.site,
                 self._stopped.is_set,
                 self._places.opened,
             )
@@ -167,7 +166,7 @@ class Listener:
                 self._rejections.note(association.because, address, ae_title)
                 self._counted.turned_away(association.because, address, ae_title)
             instances = association.instances
-            self._counts.ask(association.calling_ae_title, frozenset(association.study_uids))
+            self._counts.ask(association.calling_ae_title, association.site, frozenset(association.study_uids))
         except OSError:  # of the handshake
             log.warning("association_rejected", reason="tls", address=address)
             self._rejections.note("tls", address)

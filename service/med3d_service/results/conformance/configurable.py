@@ -11,7 +11,9 @@ from med3d_service.network.peers.configuration import DicomwebPeer, DimsePeer
 from med3d_service.results.conformance.markdown import table
 from med3d_service.settings import Settings
 
-OF_DICOM = re.compile(r"dicom_.*|pull_.*|delivery_.*|peers_file|deliveries_file|rules_file|quiet_s|t1_wait_s")
+OF_DICOM = re.compile(
+    r"dicom_.*|pull_.*|delivery_.*|peers_file|ae_titles_file|deliveries_file|rules_file|quiet_s|t1_wait_s"
+)
 OF_BOUNDS = re.compile(r"max_instance_bytes|reserve_bytes|max_upload_bytes|max_files")
 
 

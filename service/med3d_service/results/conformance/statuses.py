@@ -3,6 +3,7 @@
 from med3d_service.network.listener.association import (
     BY_PRESENTATION,
     BY_USER,
+    CALLED_UNKNOWN,
     CALLER_UNKNOWN,
     LOCAL_LIMIT,
     OUT_OF_RESOURCES,
@@ -26,6 +27,7 @@ def rejections() -> str:
     """Return when an association is rejected, and with which words."""
     rows = (
         ("address or calling AE title not on the allow-list", PERMANENT, BY_USER, CALLER_UNKNOWN),
+        ("called AE title in no table, where such are rejected", PERMANENT, BY_USER, CALLED_UNKNOWN),
         ("as many associations as are allowed, in all or of this address", TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT),
     )
     return table(("when", "result", "source", "reason"), ((when, *map(str, words)) for when, *words in rows))

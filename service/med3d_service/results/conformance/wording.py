@@ -34,7 +34,7 @@ Each application entity is a process of its own.
 
 | application entity | what it does | AE title |
 |---|---|---|
-| listener | takes images by C-STORE, answers C-ECHO, takes reports on storage commitment | any: the sender's choice |
+| listener | takes C-STORE, C-ECHO and reports on storage commitment | any, or those of `MED3D_AE_TITLES_FILE` |
 | fetcher | finds and fetches studies, by DIMSE or DICOMweb | `calling_ae_title` of the peer |
 | deliverer | stores results, by DIMSE or DICOMweb, and asks for their commitment | `calling_ae_title` of the peer |
 | results API | STOW-RS | none |

@@ -6,10 +6,11 @@ A study that arrives so is put together when it is stable (intake.settling); unt
 import errno
 import io
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
@@ -58,6 +59,7 @@ class Readable(Protocol):
 class Source:
     """Where an instance comes from. ``peer``: the calling AE title or the peer's name, which routing rules ask for.
 
+    ``called``: the AE title of ours that it was sent to, where it was.
     ``only_study_uid``: the study that the sender says all of it is of; empty where it says nothing.
     """
 
@@ -65,6 +67,7 @@ class Source:
     site: str
     peer: str = ""
     address: str = ""
+    called: str = ""
     only_study_uid: str = field(default="", repr=False)
 
 
@@ -99,13 +102,14 @@ class Arrivals:
         vault: IdentifierVault,
         rules: RoutingRules,
         settling: Settling,
+        rules_of_titles: Mapping[str, RoutingRules] = MappingProxyType({}),
     ) -> None:
         self._settings = settings
         self._key = originals_key
         self._database = database
         self._store = store
         self._vault = vault
-        self._rules = rules
+        self._rules, self._rules_of_titles = rules, rules_of_titles
         self._originals = Originals(store, settings.spool_dir, originals_key, settings.leftover_s)
         self._journal = ArrivalJournal(database)
         self._comparison = Comparison(database, store, vault, settings.spool_dir, originals_key)
@@ -199,7 +203,7 @@ class Arrivals:
                 self._require_size(original.writer.size_bytes)
                 piece = file.read(HEAD_BYTES)
             stored = self._originals.store(original)
-        verdict = self._rules.judge(headers, source.peer)
+        verdict = self._rules_of_titles.get(source.called, self._rules).judge(headers, source.peer)
         rule = verdict.rule if verdict.is_wanted else None
         index = self._vault.blind_index
         return Entry(

@@ -53,6 +53,12 @@ class Rule(BaseModel):
             raise ValueError("a rule that ignores has no bundle")
         return self
 
+    def with_defaults(self, priority: Priority | None, bundle: str | None) -> "Rule":
+        """The same rule, with what it does not state itself."""
+        given = {"priority": priority, "bundle": bundle} if self.action == "run" else {}
+        news = {name: value for name, value in given.items() if value and name not in self.model_fields_set}
+        return self.model_copy(update=news)
+
     def misfit(self, headers: InstanceHeaders, ae_title: str) -> str | None:
         """Name what does not fit; None where all does."""
         for name, fits in self._conditions(headers, ae_title):
@@ -119,6 +125,10 @@ class RoutingRules:
                 return Verdict(rule, tuple(misfits), rule.absent(headers, ae_title))
             misfits.append((rule.name, misfit))
         return Verdict(None, tuple(misfits))
+
+    def with_defaults(self, priority: Priority | None, bundle: str | None) -> "RoutingRules":
+        """The same rules, with a priority and a bundle for those that run and state none."""
+        return RoutingRules([rule.with_defaults(priority, bundle) for rule in self.rules])
 
 
 EVERY_MR = RoutingRules((Rule(name="every MR image", modality=("MR",)),))

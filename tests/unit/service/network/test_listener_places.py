@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from med3d_service.network.listener.admission import AllowList, Caller
+from med3d_service.network.listener.own_titles import load_own_titles
 from med3d_service.network.listener.places import ARTIM_S, Places
 from med3d_service.network.listener.server import Listener
 from med3d_service.network.peers import Peers
@@ -111,7 +112,7 @@ class Silent:
 def test_every_address_of_ipv6_takes_ipv4_and_sees_it_as_such():
     noted = Noted()
     settings = Settings(dicom_host="::", dicom_port=0, dicom_allowed=("*@10.0.0.1",))
-    listener = Listener(settings, Peers(), None, None, noted, Silent())
+    listener = Listener(settings, Peers(), None, None, noted, Silent(), load_own_titles(settings))
     for address in ("127.0.0.1", "::1"):
         with socket.create_connection((address, listener.port), timeout=10):
             listener.accept(10)
@@ -124,7 +125,9 @@ def test_a_tls_handshake_that_does_not_end_in_time_is_cut_off(tmp_path):
     files = {"cert": "listener.pem", "key": "listener.key", "client_ca": "ca.pem"}
     settings = Settings(dicom_port=0, **{f"dicom_tls_{name}": keys / file for name, file in files.items()})
     noted = Noted()
-    listener = Listener(settings, Peers(), None, None, noted, Silent())  # nobody gets as far as to send
+    listener = Listener(
+        settings, Peers(), None, None, noted, Silent(), load_own_titles(settings)
+    )  # nobody gets as far as to send
     listener._places = Places(settings, AllowList([Caller.parse("*@127.0.0.1")]), clock)
     with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as silent:
         listener.accept(10)
