@@ -25,6 +25,7 @@ from med3d_service.settings import Settings
 from med3d_service.storage.keys import load_keys
 from med3d_service.storage.opening import open_database
 from med3d_store.object_store import ObjectStore
+from rig.processes.forked import READ_WHEN_PYTHON_STARTS, Forked
 from rig.processes.waiting import wait_until
 from rig.service.schema import lay_schema
 
@@ -98,6 +99,9 @@ def new_database(url):
 class Processes:
     """API, courier, scheduler and broker on one data folder. Each can be started, stopped and killed by name."""
 
+    forked = False
+    """Whether they are forks of one process that has imported the service; what is measured starts as elsewhere."""
+
     def __init__(self, data_dir, **environment):
         self.data_dir = data_dir
         self.port = int(environment.get("MED3D_PORT", 0)) or free_port()
@@ -130,23 +134,27 @@ class Processes:
     def start(self, *names):
         """Start what is named and wait until it has started."""
         for name in names:
-            command = [sys.executable, "-P", "-m", "med3d_service", name]
-            if name == "broker":
-                command = [
-                    *(valkey_server(), "--port", "0", "--save", ""),
-                    *("--unixsocket", self.socket_dir / "broker.sock", "--dir", self.socket_dir),
-                ]
-            log = (self.data_dir / f"{name}.log").open("wb")
-            self.running[name] = subprocess.Popen(
-                command, env=os.environ | self.environment, stdout=log, stderr=subprocess.STDOUT
-            )
-            log.close()
+            self.running[name] = self._begin(name)
         for name in names:
             if name == "api":
                 wait_until(self._answers, "the API's start", START_TIMEOUT_S)
             elif name != "broker":
                 wait_until(lambda name=name: self._has_started(name), f"the start of the {name}", START_TIMEOUT_S)
         return self
+
+    def _begin(self, name):
+        environment, log = os.environ | self.environment, self.data_dir / f"{name}.log"
+        log.write_bytes(b"")
+        if name != "broker" and self.forked and not READ_WHEN_PYTHON_STARTS & self.environment.keys():
+            return Forked(name, environment, log)
+        command = [sys.executable, "-P", "-m", "med3d_service", name]
+        if name == "broker":
+            command = [
+                *(valkey_server(), "--port", "0", "--save", ""),
+                *("--unixsocket", self.socket_dir / "broker.sock", "--dir", self.socket_dir),
+            ]
+        with log.open("ab") as written:
+            return subprocess.Popen(command, env=environment, stdout=written, stderr=subprocess.STDOUT)
 
     def _has_started(self, name):
         said = [json.loads(line) for line in (self.data_dir / f"{name}.log").read_text().splitlines()]
