@@ -54,12 +54,17 @@ def memory_mib(service):
     return psutil.Process(service.running["api"].pid).memory_info().rss / MIB
 
 
+def processor_s(service):
+    """What the API has computed, however busy the machine is with others."""
+    return sum(psutil.Process(service.running["api"].pid).cpu_times()[:2])
+
+
 def log_bytes(service):
     return (service.data_dir / "api.log").stat().st_size
 
 
 def test_sixty_mib_of_nested_json_without_a_key_are_not_read(service):
-    before_mib, began = memory_mib(service), time.monotonic()
+    before_mib, before_s = memory_mib(service), processor_s(service)
     with connected(service) as connection:
         head = b"POST /cohorts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
         sent(connection, [head % (60 * MIB), *[b"[" * MIB] * 30, *[b"]" * MIB] * 30])
@@ -67,16 +72,16 @@ def test_sixty_mib_of_nested_json_without_a_key_are_not_read(service):
     assert status(answer) == b"401"
     assert b"missing_key" in answer
     assert service.client.get("/healthz").status_code == 200
-    assert time.monotonic() - began < 4
+    assert processor_s(service) - before_s < 2
     assert memory_mib(service) - before_mib < 60
 
 
 def test_a_header_without_an_end_is_cut_off(service):
-    before_mib, began = memory_mib(service), time.monotonic()
+    before_mib, before_s = memory_mib(service), processor_s(service)
     with connected(service) as connection:
         sent(connection, [b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ", *[b"a" * MIB] * 200])
         answer = answer_of(connection)
-    assert time.monotonic() - began < 4
+    assert processor_s(service) - before_s < 2
     assert status(answer) == b"431"
     assert b"headers_too_large" in answer
     assert memory_mib(service) - before_mib < 30

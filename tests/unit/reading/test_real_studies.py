@@ -45,9 +45,9 @@ def test_the_mprage_loads_with_its_true_geometry_and_values(trio, test_data):
 def test_headers_of_a_whole_series_are_read_in_about_a_second(test_data):
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()  # what others do on this machine is no matter
         read_study([test_data / MPRAGE])
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     print(f"176 headers: {min(seconds):.2f} s")
     assert min(seconds) < 5  # 0.6 s on a quiet machine; the bound only catches reading of pixels
 
