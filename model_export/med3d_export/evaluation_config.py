@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from med3d_export.heads import ANY_HEAD, KERNELS, HeadSpace, Kernel
 
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Scope = Literal["all-folds", "first-fold"]
 
 
@@ -27,7 +28,9 @@ class EvaluationConfig(_Section):
     the training subjects of each fold; the bundle carries it.
     head_kernels: which the search of the support vector regressions may choose from.
     head_copies: how many varied copies of each training head (the recipe's augmentation) they learn from beside it.
-    head_copy_weight: what a copy counts against a true head.
+    head_copy_weight: what a copy counts against a true head; 0: it is nothing to learn from.
+    head_copy_variance: how far the directions in which copies of one head lie apart count less, see
+    ``heads.steady_metric``; other than 0 it asks for copies and for the linear kernel alone.
     whole_codes: how many of the latent's first numbers are of the whole head (``linear_rank``); those of single cubes,
     which follow, then weigh one of head_local_weights; 0: all weigh the same. head_costs: of the linear kernel.
     age_bands_years: edges of the bands that coverage and the model card's errors are told apart by.
@@ -43,7 +46,8 @@ class EvaluationConfig(_Section):
     harmonisation: Literal["none", "combat"] = "none"
     head_kernels: tuple[Kernel, ...] = Field(default=KERNELS, min_length=1)
     head_copies: int = Field(default=0, ge=0)
-    head_copy_weight: Positive = 1.0
+    head_copy_weight: NotNegative = 1.0
+    head_copy_variance: NotNegative = 0.0
     whole_codes: int = Field(default=0, ge=0)
     head_local_weights: tuple[Positive, ...] = Field(default=ANY_HEAD.local_weights, min_length=1)
     head_costs: tuple[Positive, ...] = Field(default=ANY_HEAD.costs, min_length=1)
@@ -52,7 +56,15 @@ class EvaluationConfig(_Section):
     @property
     def head_space(self) -> HeadSpace:
         """What the search of the support vector regressions may choose from."""
-        return HeadSpace(self.head_kernels, self.whole_codes, self.head_local_weights, self.head_costs)
+        return HeadSpace(
+            self.head_kernels, self.whole_codes, self.head_local_weights, self.head_costs, self.head_copy_variance
+        )
+
+    @model_validator(mode="after")
+    def _metric_has_copies_and_one_kernel(self) -> Self:
+        if self.head_copy_variance and (not self.head_copies or self.head_kernels != ("linear",)):
+            raise ValueError('head_copy_variance needs head_copies of 1 or more and head_kernels = ["linear"]')
+        return self
 
 
 class VariantConfig(_Section):

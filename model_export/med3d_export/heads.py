@@ -37,12 +37,21 @@ class CodeScaler(StandardScaler):
 
     Hundreds of numbers that each speak of one cube would drown those that speak of the whole head where a label is
     spread over all of it, and are what counts where it is not. spreads (d,): whitened numbers all look alike; these say
-    which of them heads really differ in. None: all alike.
+    which of them heads really differ in. None: all alike. differences (K, d): between varied copies and their heads;
+    copy_variance: what they count, see ``steady_metric``. None or 0: the metric is as it is.
     """
 
-    def __init__(self, whole_codes: int = 0, local_weight: float = 1.0, spreads: Labels | None = None) -> None:
+    def __init__(
+        self,
+        whole_codes: int = 0,
+        local_weight: float = 1.0,
+        spreads: Labels | None = None,
+        differences: Latents | None = None,
+        copy_variance: float = 0.0,
+    ) -> None:
         super().__init__()
         self.whole_codes, self.local_weight, self.spreads = whole_codes, local_weight, spreads
+        self.differences, self.copy_variance = differences, copy_variance
 
     def fit(self, latents: Latents, values: object = None, sample_weight: object = None) -> Self:
         """Take means and deviations."""
@@ -51,19 +60,44 @@ class CodeScaler(StandardScaler):
             self.scale_ /= np.maximum(self.spreads, LEAST_SPREAD)
         if self.whole_codes:
             self.scale_[self.whole_codes :] /= self.local_weight
+        self.metric_ = None
+        if self.differences is not None and self.copy_variance:
+            scaled = self.differences / self.scale_
+            self.metric_ = steady_metric(super().transform(latents), scaled, self.copy_variance)
         return self
 
+    def transform(self, latents: Latents, copy: bool | None = None) -> Latents:
+        """Scale (N, d), then turn what scanners change smaller."""
+        scaled: Latents = super().transform(latents, copy)
+        return scaled if self.metric_ is None else scaled @ self.metric_
+
     def plain(self) -> StandardScaler:
-        """The same as a StandardScaler, which every reader knows."""
+        """The same without the metric as a StandardScaler, which every reader knows."""
         scaler = StandardScaler()
         names = ("mean_", "var_", "scale_", "n_features_in_", "n_samples_seen_")
         scaler.__dict__.update({name: getattr(self, name) for name in names})
         return scaler
 
 
+def steady_metric(heads: Latents, differences: Latents, copy_variance: float) -> Labels:
+    """Return the matrix (d, d) that shrinks the directions in which copies of one head lie apart.
+
+    Within-class covariance normalisation (Hatch et al., "Within-class covariance normalization for SVM-based speaker
+    recognition", Interspeech 2006) of a head and its varied copies: W = differences' differences / K, and the metric is
+    (1 + c W / v)^-1/2 with c the ``copy_variance`` and v the mean variance of the ``heads`` (N, d).
+    """
+    within = differences.T @ differences / len(differences)
+    variances, directions = np.linalg.eigh(within)
+    shrunk = 1.0 / np.sqrt(1.0 + copy_variance * np.maximum(variances, 0.0) / heads.var(axis=0, ddof=1).mean())
+    metric: Labels = (directions * shrunk) @ directions.T
+    return metric
+
+
 @dataclass(frozen=True)
 class HeadSpace:
     """What the search may choose from. whole_codes: see CodeScaler; 0: all latents weigh alike.
+
+    copy_variance: see CodeScaler; other than 0 for the linear kernel alone.
 
     costs: of the linear kernel, in the label's unit; one cost and one weight leave nothing to choose. An encoder whose
     latents are whitened puts its own training heads at the same distance from each other, and a search among them
@@ -74,6 +108,11 @@ class HeadSpace:
     whole_codes: int = 0
     local_weights: tuple[float, ...] = (1.0, 0.3, 0.1)
     costs: tuple[float, ...] = _LINEAR_COSTS
+    copy_variance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.copy_variance and self.kernels != ("linear",):
+            raise ValueError("a metric of copies is for the linear kernel alone: set head_kernels to linear")
 
     def grid(self, dimension: int) -> list[dict[str, list[object]]]:
         """Of each kernel; gamma in multiples of 1 / d, the scale of squared distances of standardised latents."""
@@ -105,7 +144,8 @@ class LabelledLatents:
     """What a head learns from: latents (M, d), values (M,), groups (M,), which say whose row each is, weights (M,).
 
     A true head weighs 1; a varied copy less: it says that a scanner does not change an age, and should not outvote what
-    the scanner at hand shows. None: all are true heads, and no sum is weighted. spreads (d,): see CodeScaler.
+    the scanner at hand shows. None: all are true heads, and no sum is weighted. spreads (d,), differences (K, d): see
+    CodeScaler.
     """
 
     latents: Latents
@@ -113,18 +153,23 @@ class LabelledLatents:
     groups: Groups
     weights: Labels | None = None
     spreads: Labels | None = None
+    differences: Latents | None = None
 
     @classmethod
     def of(
         cls, latents: Latents, copies: Latents, values: Labels, groups: Groups, copy_weight: float = 1.0,
         spreads: Labels | None = None,
     ) -> Self:  # fmt: skip
-        """``latents`` (N, d) and varied ``copies`` (C, N, d) of the same rows, which keep their values and groups."""
-        if not len(copies):
-            return cls(latents, values, groups, spreads=spreads)
+        """``latents`` (N, d) and varied ``copies`` (C, N, d) of the same rows, which keep their values and groups.
+
+        copy_weight 0: the copies tell how scanners change a head, and are no rows to learn from.
+        """
+        differences = (copies - latents).reshape(-1, latents.shape[1]) if len(copies) else None
+        if not len(copies) or not copy_weight:
+            return cls(latents, values, groups, spreads=spreads, differences=differences)
         rows = np.tile(np.arange(len(values)), len(copies) + 1)
         weights = np.where(np.arange(len(rows)) < len(values), 1.0, copy_weight)
-        return cls(np.concatenate([latents, *copies]), values[rows], groups[rows], weights, spreads)
+        return cls(np.concatenate([latents, *copies]), values[rows], groups[rows], weights, spreads, differences)
 
 
 def search_head(given: LabelledLatents, inner_folds: int, seed: int, space: HeadSpace = ANY_HEAD) -> HeadSearch:
@@ -135,7 +180,9 @@ def search_head(given: LabelledLatents, inner_folds: int, seed: int, space: Head
     the voxel baseline go through this same search.
     """
     tube = 0.01 * float(given.values.std())
-    scaler = CodeScaler(space.whole_codes, spreads=given.spreads)
+    scaler = CodeScaler(
+        space.whole_codes, spreads=given.spreads, differences=given.differences, copy_variance=space.copy_variance
+    )
     pipeline = Pipeline([("scaler", scaler), ("svr", SVR(epsilon=tube, cache_size=100))])
     search = GridSearchCV(
         pipeline,
@@ -144,9 +191,11 @@ def search_head(given: LabelledLatents, inner_folds: int, seed: int, space: Head
         cv=_judged_by_true_heads(inner_splits(given.values, given.groups, inner_folds, seed), given.weights),
     )
     search.fit(given.latents, given.values, scaler__sample_weight=given.weights, svr__sample_weight=given.weights)
-    best = search.best_estimator_
-    head = Pipeline([("scaler", best.named_steps["scaler"].plain()), ("svr", best.named_steps["svr"])])
-    return HeadSearch(head, -float(search.best_score_))
+    scaler, machine = search.best_estimator_.named_steps["scaler"], search.best_estimator_.named_steps["svr"]
+    if scaler.metric_ is not None:
+        # The metric is symmetric, so that a support vector may carry it in place of what is asked about.
+        machine.support_vectors_ = machine.support_vectors_ @ scaler.metric_
+    return HeadSearch(Pipeline([("scaler", scaler.plain()), ("svr", machine)]), -float(search.best_score_))
 
 
 def _judged_by_true_heads(

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from med3d_export.heads import CodeScaler, HeadSpace, LabelledLatents, search_head
+from med3d_export.evaluation_config import EvaluationConfig
+from med3d_export.heads import CodeScaler, HeadSpace, LabelledLatents, search_head, without_support_vectors
 
 pytestmark = pytest.mark.export
 WHOLE = 2
@@ -80,3 +81,39 @@ def test_a_number_in_which_no_head_spreads_counts_for_nothing():
     spread = scaler.plain().transform(latents).std(axis=0)
     assert spread[:2] == pytest.approx([1.0, 0.5])
     assert spread[2] < 1e-5
+
+
+def seen_by_a_scanner_that_moves_one_number(copy_variance: float) -> tuple[float, float]:
+    """Two numbers say the value alike, and copies move the second: error on true heads, and what a moved one shifts."""
+    rng = np.random.default_rng(11)
+    values = rng.normal(size=80)
+    latents = values[:, None] + 0.3 * rng.normal(size=(80, 2))
+    copies = latents + np.array([0.0, 4.0]) * rng.normal(size=(2, 80, 1))
+    people = np.array([f"s{number}" for number in range(80)])
+    learned = LabelledLatents.of(latents, copies, 10 * values, people, copy_weight=0.0)
+    head = search_head(
+        learned, 4, seed=1, space=HeadSpace(("linear",), costs=(0.03,), copy_variance=copy_variance)
+    ).head
+    np.testing.assert_allclose(without_support_vectors(head).predict(latents), head.predict(latents))
+    error = np.abs(head.predict(latents) - 10 * values).mean()
+    return float(error), float(np.abs(head.predict(copies[0]) - head.predict(latents)).mean())
+
+
+def test_the_regression_leans_on_what_scanners_leave_alone():
+    plain, steady = seen_by_a_scanner_that_moves_one_number(0.0), seen_by_a_scanner_that_moves_one_number(1.0)
+    assert steady[1] < 0.25 * plain[1]
+    assert steady[0] < 1.5 * plain[0]
+
+
+def test_copies_that_only_steady_are_nothing_to_learn_from():
+    latents = np.zeros((6, 2))
+    learned = LabelledLatents.of(latents, latents[None] + 1.0, np.arange(6.0), np.arange(6), copy_weight=0.0)
+    assert learned.latents.shape == (6, 2)
+    assert learned.weights is None
+    assert np.all(learned.differences == 1.0)
+
+
+@pytest.mark.parametrize("settings", [{"head_kernels": ["linear"]}, {"head_copies": 3}])
+def test_a_metric_of_copies_needs_copies_and_the_linear_kernel(settings):
+    with pytest.raises(ValueError, match="head_copy_variance needs head_copies"):
+        EvaluationConfig(head_copy_variance=0.1, **settings)
