@@ -13,7 +13,7 @@ import yaml
 
 from med3d_service.network.listener.own_titles import load_own_titles
 from med3d_service.network.peers import load_peers
-from med3d_service.results.delivery.destinations import load_destinations
+from med3d_service.results.delivery.destinations import load_destinations, load_digests
 from med3d_service.results.delivery.webhook import signature
 from med3d_service.settings import Settings
 from med3d_service.studies.own_objects import is_own
@@ -173,7 +173,8 @@ def test_the_files_of_the_pages_are_taken(as_named):
     settings = Settings(
         data_dir=as_named, peers_file=as_named / "peers.toml", deliveries_file=as_named / "deliveries.toml"
     )
-    assert len(load_destinations(settings)) == len(tomllib.loads(deliveries.text)) == 4
+    assert len(load_destinations(settings)) == len(tomllib.loads(deliveries.text)) - 1 == 4
+    assert set(load_digests(settings)) == {"radiology", "office"}
     (as_named / "titles.toml").write_text(titles.text)
     (as_named / "stroke.toml").write_text(rules.text)
     own = load_own_titles(settings.model_copy(update={"ae_titles_file": as_named / "titles.toml"}))

@@ -8,7 +8,8 @@ from med3d_service.logs import configure_logging
 from med3d_service.processes.composition import Essentials
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.deliverer import DestinationLoop
-from med3d_service.results.delivery.destinations import Destination, load_destinations
+from med3d_service.results.delivery.destinations import Destination, load_destinations, load_digests
+from med3d_service.results.delivery.digest import Digests
 from med3d_service.results.delivery.outbox import Patience
 from med3d_service.results.reports.library import ReportLibrary
 from med3d_service.settings import Settings
@@ -26,6 +27,7 @@ def run(settings: Settings) -> None:
     stop = StopSignal()
     parts = Essentials.open(settings)
     destinations = load_destinations(settings)
+    digests = Digests(parts.database, parts.trail, load_digests(settings))
     stopped = threading.Event()
     threads = [
         threading.Thread(
@@ -44,6 +46,7 @@ def run(settings: Settings) -> None:
     with audited_life(parts.trail, "deliverer"):
         while not stop.wait(settings.deliverer_poll_s):
             _plan(parts.database, destinations, Patience.of(settings))
+            _tell(digests)
     stopped.set()
     for thread in threads:
         thread.join(STOP_S / len(threads))
@@ -59,3 +62,10 @@ def _plan(database: Database, destinations: tuple[Destination, ...], patience: P
             outbox.plan(session, destinations, patience)
     except Exception:  # the edge: a database that is away comes back
         log.exception("planning_failed")
+
+
+def _tell(digests: Digests) -> None:
+    try:
+        digests.send_due()
+    except Exception:  # the edge: as above
+        log.exception("digests_failed")

@@ -38,6 +38,10 @@ _COUNT = text(
     "INSERT INTO counters (name, label, value) VALUES (:name, :label, :value) "
     "ON CONFLICT (name, label) DO UPDATE SET value = counters.value + excluded.value"
 )
+_ADVANCE = text(
+    "INSERT INTO counters (name, label, value) VALUES (:name, :label, :value) ON CONFLICT (name, label) "
+    "DO UPDATE SET value = excluded.value WHERE counters.value <= excluded.value - :least_step"
+)
 _TURN_AWAY = text(
     "INSERT INTO turned_away (reason, address, ae_title, count, first_at, last_at) "
     "VALUES (:reason, :address, :ae_title, :count, :now, :now) ON CONFLICT (reason, address, ae_title) "
@@ -50,6 +54,19 @@ def add_to_counters(connection: Connection, counts: Mapping[tuple[str, str], int
     rows = [{"name": name, "label": label[:64], "value": value} for (name, label), value in sorted(counts.items())]
     if rows:
         connection.execute(_COUNT, rows)
+
+
+def read_counter(session: Session, name: str, label: str) -> int | None:
+    """Read a counter; None where nothing was counted."""
+    query = select(CounterRow.value).where(CounterRow.name == name, CounterRow.label == label[:64])
+    return session.scalars(query).first()
+
+
+def advance_counter(session: Session, name: str, label: str, value: int, *, least_step: int = 1) -> bool:
+    """Set a counter forward by ``least_step`` or more; whether it was: of several that try at once, one does."""
+    values = {"name": name, "label": label[:64], "value": value, "least_step": least_step}
+    done = session.connection().execute(_ADVANCE, values)
+    return done.rowcount > 0
 
 
 def note_turned_away(

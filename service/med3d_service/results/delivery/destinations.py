@@ -5,7 +5,7 @@ address of their own.
 """
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +20,7 @@ from med3d_service.network.peers.configuration import (
     Peers,
     load_peers,
 )
+from med3d_service.results.delivery.digest_tables import DigestTable
 from med3d_service.results.delivery.filtering import EVERY, Filter
 from med3d_service.results.delivery.receivers import FhirServer, MllpReceiver, Webhook
 from med3d_service.results.kinds import Kind
@@ -46,12 +47,20 @@ class DeliveryTables(Configured):
     webhooks: dict[PeerName, Webhook] = Field(default_factory=dict)
     fhir: dict[PeerName, FhirServer] = Field(default_factory=dict)
     hl7: dict[PeerName, MllpReceiver] = Field(default_factory=dict)
+    digests: dict[PeerName, DigestTable] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _each_peer_once(self) -> "DeliveryTables":
         named = [(one.peer, one.protocol) for one in self.deliver]
         if len(named) != len(set(named)):
             raise ValueError("a peer stands in two [[deliver]] tables; give it one with all kinds")
+        return self
+
+    @model_validator(mode="after")
+    def _digests_go_somewhere(self) -> "DeliveryTables":
+        for name, digest in self.digests.items():
+            if digest.webhook is not None and digest.webhook not in self.webhooks:
+                raise ValueError(f"the digest {name} goes to a webhook that this file does not have")
         return self
 
 
@@ -77,6 +86,14 @@ def load_destinations(settings: Settings) -> tuple[Destination, ...]:
         *(_of_peer(peers, one, path) for one in tables.deliver),
         *_of_receivers(tables),
     )
+
+
+def load_digests(settings: Settings) -> Mapping[str, tuple[DigestTable, Webhook | None]]:
+    """Read the daily digests, each with its webhook where it goes to one. Raises ConfigurationError."""
+    if settings.deliveries_file is None:
+        return {}
+    tables = _read(settings.deliveries_file)
+    return {name: (one, tables.webhooks.get(one.webhook or "")) for name, one in tables.digests.items()}
 
 
 def _read(path: Path) -> DeliveryTables:
