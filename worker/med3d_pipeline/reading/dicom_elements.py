@@ -4,12 +4,13 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 
 MALFORMED = (
     ArithmeticError,
@@ -31,17 +32,22 @@ MALFORMED = (
 def value(datasets: Sequence[Dataset], *keywords: str) -> Any:
     """Look up the first non-empty value of any of ``keywords``, in one data set after the other."""
     for keyword in keywords:
-        tag = tag_for_keyword(keyword)
+        tag = _tag_of(keyword)
         for dataset in datasets:
             if tag not in dataset.keys():  # noqa: SIM118 - a data set's own ``in`` is ten times slower
                 continue
             try:
-                found = dataset.get(keyword)
+                found = dataset[tag].value  # by keyword pydicom looks the same tag up again and again
             except MALFORMED:
                 continue
             if found is not None and found not in ("", b"") and not (isinstance(found, MultiValue) and not found):
                 return found
     return None
+
+
+@cache
+def _tag_of(keyword: str) -> BaseTag:
+    return Tag(keyword)
 
 
 def text(datasets: Sequence[Dataset], *keywords: str) -> str:
