@@ -88,8 +88,9 @@ test-export: $(VENV)/.export ## the tests of model_export (installs torch)
 test-export-long: $(VENV)/.export ## bundles that correct for sites, that are private: each trains and releases a model
 	@$(BIN)/pytest -m "export and long"
 
-bench: $(VENV)/.dev ## seconds and memory of each stage on the MPRAGE of the sample data
+bench: $(VENV)/.dev ## seconds and memory of each stage on the MPRAGE of the sample data; fails where one is 15 % slower than it was beside its peer
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_stages
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_regression
 
 bench-cohort: $(VENV)/.dev ## a cohort cold and by a new encoder, workers beside plain loops, ten thousand queued studies (30 minutes)
 	@$(BIN)/python deploy/check_host.py test

@@ -1,6 +1,6 @@
 """Seconds and peak memory of each stage, from a DICOM study to a prediction, on a warm worker.
 
-PYTHONPATH=tests python -m bench.bench_stages [--bundle DIR] [--provider openvino] [--threads 2]
+PYTHONPATH=tests python -m bench.bench_stages [--bundle DIR] [--provider openvino] [--threads 2] [--write]
 """
 
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.measuring import machine, peak_memory, spread, table
+from bench.measuring import keep_in_docs, machine, peak_memory, spread, table
 from bench.scans import MPRAGE, bundle_path, options
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.inference.prediction import SubjectAttributes
@@ -56,7 +56,9 @@ def one_study(bundle: Bundle, folder: Path, stages: Stages) -> float:
 
 
 def main() -> None:
-    given = options(__doc__ or "").parse_args()
+    parser = options(__doc__ or "")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    given = parser.parse_args()
     bundle = Bundle.open(bundle_path(given), given.provider, given.threads)
     study = (given.data / MPRAGE).parent
     cold = one_study(bundle, study, Stages())
@@ -65,11 +67,15 @@ def main() -> None:
     rows = [(name, spread(found), f"{stages.peaks[name] / MEBIBYTE:.0f}") for name, found in stages.seconds.items()]
     rows.append(("**whole, warm**", f"**{spread(wholes)}**", f"**{max(stages.peaks.values()) / MEBIBYTE:.0f}**"))
     rows.append(("whole, first study after start", f"{cold:.2f}", ""))
-    print(
-        f"Siemens MPRAGE study, 176 slices of 1 mm; {given.rounds} rounds, median and range; {bundle.providers[0]}, {given.threads} threads.\n"
+    idle = f"Idle after the last study: {psutil.Process().memory_info().rss / MEBIBYTE:.0f} MiB."
+    text = (
+        f"Siemens MPRAGE study, 176 slices of 1 mm; {given.rounds} rounds, median and range; {bundle.providers[0]}, "
+        f"{given.threads} threads; bundle `{bundle.name}` {bundle.version}.\n\n"
+        f"{table(('stage', 'seconds', 'peak resident memory, MiB'), rows)}\n\n{idle} Machine: {machine()}"
     )
-    print(table(("stage", "seconds", "peak resident memory, MiB"), rows))
-    print(f"\nIdle after the last study: {psutil.Process().memory_info().rss / MEBIBYTE:.0f} MiB. Machine: {machine()}")
+    print(text)
+    if given.write:
+        keep_in_docs("stages", text)
 
 
 if __name__ == "__main__":

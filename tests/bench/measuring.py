@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 LIBRARIES = (
     "numpy",
     "SimpleITK",
@@ -93,6 +94,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         "|" + "|".join("---" if n == 0 else "---:" for n in range(len(header))) + "|",
     ]
     return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+
+
+def keep_in_docs(name: str, text: str, page: Path = BENCHMARKS) -> None:
+    """Put ``text`` between the marks of ``name`` in the page of benchmarks: its figures are the script's, not typed."""
+    start, end = f"<!-- measured: {name} -->\n", "<!-- end of what was measured -->\n"
+    before, _, rest = page.read_text().partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"{page.name} has no marks of {name}")
+    page.write_text(f"{before}{start}\n{text.strip()}\n\n{end}{after}")
 
 
 def spread(values: Sequence[float]) -> str:
