@@ -155,9 +155,15 @@ def sharpen(values: Array) -> Array:
     likely = np.divide(
         _filtered(centres * sharp, blur), below, out=centres.copy(), where=below > LEAST_DENSITY * below.max()
     )
-    bins = np.arange(HISTOGRAM_BINS, dtype=np.float64)
-    sharpened: Array = np.interp(place, bins, likely[padding : padding + HISTOGRAM_BINS])
-    return sharpened
+    return _between_bins(place, likely[padding : padding + HISTOGRAM_BINS])
+
+
+def _between_bins(place: Array, told: Array) -> Array:
+    """What ``told`` says of the bins, linearly in between: numpy's interp, which searches for bins that are known."""
+    before = np.minimum(place.astype(np.intp), HISTOGRAM_BINS - 2)
+    found: Array = np.diff(told)[before] * (place - before) + told[before]
+    found[place >= HISTOGRAM_BINS - 1] = told[-1]
+    return found
 
 
 def _histogram(place: Array) -> Array:
