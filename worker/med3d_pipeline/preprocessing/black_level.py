@@ -54,21 +54,24 @@ def raise_to_black(volume: Volume) -> BlackLevel:
 
     Raises InputRefused("not_finite") where no voxel is a number, InputRefused("constant_image") where all are equal.
     """
-    finite = np.isfinite(volume.voxels)
     sample = _sample(volume)
     ordered = np.sort(sample[np.isfinite(sample)])
     if not ordered.size:
         raise InputRefused(
             "not_finite", "No voxel of the image is a number. Send the scanner's image as it was stored."
         )
-    if ordered[0] == ordered[-1] and np.ptp(volume.voxels[finite]) == 0:
+    if ordered[0] == ordered[-1] and np.ptp(volume.voxels[np.isfinite(volume.voxels)]) == 0:
         raise InputRefused("constant_image", "All voxels of the image are equal. Send an image with contrast.")
     fills = [value for value in sorted({float(ordered[0]), _most_frequent(ordered)}) if _fills(sample, value)]
     black = _black(ordered, fills)
-    voxels = np.subtract(volume.voxels, np.float32(black))
-    for fill in fills:
-        voxels[volume.voxels == np.float32(fill)] = 0
-    not_measured = None if finite.all() else ~finite
+    not_measured = None
+    if not all(np.isfinite(slab).all() for slab in volume.voxels):
+        not_measured = ~np.isfinite(volume.voxels)
+    voxels = np.empty(volume.shape, dtype=np.float32)
+    for above, slab in zip(voxels, volume.voxels, strict=True):
+        np.subtract(slab, np.float32(black), out=above)
+        for fill in fills:
+            np.copyto(above, 0, where=slab == np.float32(fill))
     if not_measured is not None:
         voxels[not_measured] = 0
     np.maximum(voxels, 0, out=voxels)

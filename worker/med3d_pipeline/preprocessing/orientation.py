@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 
-from med3d_pipeline.volume import Volume
+from med3d_pipeline.volume import Volume, in_order
 
 
 def to_closest_ras(volume: Volume) -> Volume:
@@ -14,6 +14,6 @@ def to_closest_ras(volume: Volume) -> Volume:
     orientation = nib.orientations.io_orientation(volume.affine)
     if np.array_equal(orientation, [[0, 1], [1, 1], [2, 1]]):
         return volume
-    voxels = nib.orientations.apply_orientation(volume.voxels, orientation)
+    voxels = in_order(nib.orientations.apply_orientation(volume.voxels, orientation))
     affine = volume.affine @ nib.orientations.inv_ornt_aff(orientation, volume.shape)
     return Volume(voxels=voxels, affine=affine)

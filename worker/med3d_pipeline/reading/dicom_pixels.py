@@ -23,7 +23,7 @@ from med3d_pipeline.reading.dicom_padding import stored_padding
 from med3d_pipeline.reading.dicom_plane import Plane
 from med3d_pipeline.reading.interleaving import closer_than_thick, interleaved, slices_alternate
 from med3d_pipeline.reading.stack_geometry import StackGeometry
-from med3d_pipeline.volume import Volume, Voxels
+from med3d_pipeline.volume import Volume, Voxels, in_order
 
 # All that decoders ask for; whatever else a file holds is not parsed a second time.
 _PIXEL_MODULE = (
@@ -84,7 +84,7 @@ def read_stack(planes: Sequence[Plane], geometry: StackGeometry) -> tuple[Volume
     step_mm = geometry.spacing_mm[2]
     if closer_than_thick(planes, step_mm) and slices_alternate(stacked):
         raise interleaved(step_mm)
-    return Volume(_columns_first(stacked), geometry.affine), digest
+    return Volume(in_order(stacked.transpose(2, 1, 0)), geometry.affine), digest
 
 
 def plane_pixels(plane: Plane) -> Voxels:
@@ -102,15 +102,6 @@ def _blacken_padding(stacked: Voxels) -> None:
     padded = np.isnan(stacked)
     if padded.any():
         stacked[padded] = np.min(stacked, where=~padded, initial=np.inf) if not padded.all() else 0
-
-
-def _columns_first(stacked: Voxels) -> Voxels:
-    """Turn (slices, rows, columns) into C-ordered (columns, rows, slices), a few rows at a time to stay in cache."""
-    slices, rows, columns = stacked.shape
-    voxels = np.empty((columns, rows, slices), dtype=np.float32)
-    for row in range(0, rows, 8):
-        voxels[:, row : row + 8] = stacked[:, row : row + 8].transpose(2, 1, 0)
-    return voxels
 
 
 def _read_file(path: Path, members: Sequence[tuple[int, Plane]], stacked: Voxels) -> str:
