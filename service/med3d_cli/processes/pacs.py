@@ -41,13 +41,14 @@ def listen(
 
         from med3d_service.network.listener.admission import InvalidCallerError
         from med3d_service.network.listener.server import ListenerError
+        from med3d_service.network.peers import ConfigurationError
         from med3d_service.processes import run_listener
         from med3d_service.settings import Settings
         from med3d_service.studies.arrivals.routing import InvalidRulesError
     given: dict[str, Any] = {"dicom_host": host, "dicom_port": port, "dicom_allowed": tuple(allow) if allow else None}
     try:
         run_listener(Settings(**{name: value for name, value in given.items() if value is not None}))
-    except (InvalidCallerError, InvalidRulesError, ListenerError, ValidationError) as error:
+    except (ConfigurationError, InvalidCallerError, InvalidRulesError, ListenerError, ValidationError) as error:
         raise CommandError(f"the listener cannot be set so: {error}", EXIT_UNFIT) from error
     except OSError as error:
         raise CommandError(f"the listener cannot start: {error.strerror}") from error

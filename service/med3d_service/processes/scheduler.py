@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import TERMINAL
 from med3d_contract.work import StoredOutcomes
+from med3d_service.cohorts.corrected_members import follow_corrections
 from med3d_service.cohorts.nights import tend_cohorts
 from med3d_service.custody.erasure import finish_erasures
 from med3d_service.custody.ledger import Ledger
@@ -85,6 +86,7 @@ def _steps(settings: Settings, parts: Essentials, broker: CeleryBroker) -> Seque
         ("late_instances", clock.conclude_late),
         ("ledger", Ledger(settings, database, store).check_if_due),
         ("retention", Retention(settings, database, store, parts.vault, parts.trail).sweep_if_due),
+        ("corrected_members", partial(follow_corrections, database)),
         ("cohorts", partial(tend_cohorts, database, settings.cohort_ahead)),
         ("dispatch", partial(send_waiting, database, broker, redispatch_s=settings.redispatch_s)),
         ("stranded", partial(tell_stranded, database, settings.worker_silent_s)),

@@ -3,6 +3,7 @@ from sqlalchemy import select
 
 from med3d_contract.cohorts import CohortDraft, MemberEntry, MemberFilter
 from med3d_service.cohorts import members
+from med3d_service.cohorts.corrected_members import follow_corrections
 from med3d_service.cohorts.tables import CohortMemberRow, ScanFactsRow
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
@@ -56,6 +57,31 @@ def test_joining_twice_is_joining_once(database, vault):
     assert (answer.added, answer.known) == (0, 1)
     with database.read() as session:
         assert members.count_members(session, made.id) == (1, 1)
+
+
+def test_a_member_whose_patient_was_corrected_gives_its_place_to_the_study_that_holds_the_images_now(database, vault):
+    made, (old, _), (new, _) = cohort(database), study(database), study(database)
+    add(database, vault, made, MemberEntry(study_id=old, sdmt=55, visit="v1"))
+    assert follow_corrections(database) == 0
+    with database.write() as session:
+        session.scalars(select(StudyRow).where(StudyRow.id == old)).one().corrected_by = new
+    assert follow_corrections(database) == 1
+    assert follow_corrections(database) == 0
+    with database.read() as session:
+        assert list(session.scalars(select(CohortMemberRow.study_id))) == [new]
+        facts = session.get_one(ScanFactsRow, new)
+        assert (facts.sdmt, facts.visit) == (55, "v1")
+
+
+def test_where_both_are_members_one_is_left(database, vault):
+    made, (old, _), (new, _) = cohort(database), study(database), study(database)
+    add(database, vault, made, MemberEntry(study_id=old), MemberEntry(study_id=new, visit="v2"))
+    with database.write() as session:
+        session.scalars(select(StudyRow).where(StudyRow.id == old)).one().corrected_by = new
+    assert follow_corrections(database) == 1
+    with database.read() as session:
+        assert list(session.scalars(select(CohortMemberRow.study_id))) == [new]
+        assert session.get_one(ScanFactsRow, new).visit == "v2"
 
 
 def test_a_study_of_another_site_is_not_there(database, vault):
