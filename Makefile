@@ -22,7 +22,8 @@ BESIDE_WAITING := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
-.PHONY: help demo chaos field test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies docs states-page clean
+# Two more targets are parts of lint, which run beside each other.
+.PHONY: lint-types lint-rest help demo chaos field test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies docs states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,9 +58,14 @@ demo: $(VENV)/.demo ## install, start everything, send one study and show the re
 	@$(BIN)/med3d demo $(if $(STUDY),--study "$(STUDY)") $(if $(KEEP),--keep)
 
 lint: $(VENV)/.dev ## formatting, lint, types, import boundaries, dependencies, deploy files
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-types lint-rest
+
+lint-types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+lint-rest: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
 	@$(BIN)/hadolint deploy/*/Dockerfile

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -27,6 +28,11 @@ def demand(studies, shape=OFFICE, target_s=900.0, **more):
 
 def night(studies):
     return demand(studies, NIGHT, NIGHT.span_s, target_share=1.0)
+
+
+@cache
+def ten_thousand_in_a_night():
+    return plan(night(10_000), COSTS, NOTHING)
 
 
 def run(*arguments):
@@ -61,14 +67,14 @@ def test_the_fewest_workers_are_enough_and_one_fewer_is_not(studies):
 
 
 def test_a_night_takes_its_work_divided_by_its_window():
-    made = plan(night(10_000), COSTS, NOTHING)
+    made = ten_thousand_in_a_night()
     work = 10_000 * COSTS.crowded.study_s / NIGHT.span_s
     assert work <= made.workers <= work * 1.02 + 1
     assert made.answered_s[1] <= NIGHT.span_s
 
 
 def test_a_stat_study_in_the_night_begins_after_its_copy_and_a_part_of_one_task():
-    made = plan(night(10_000), COSTS, NOTHING)
+    made = ten_thousand_in_a_night()
     assert made.stat_start_s[1] <= COSTS.copy_s + COSTS.crowded.preprocess_s + 4 * COSTS.crowded.preprocess_sd_s
 
 
@@ -97,7 +103,7 @@ def test_bytes_are_per_study_and_grow_with_what_the_sender_sends():
 
 
 def test_redis_holds_its_workers_and_what_waits():
-    made = plan(night(10_000), COSTS, NOTHING)
+    made = ten_thousand_in_a_night()
     assert made.redis_bytes == pytest.approx(1e6 + made.workers * 1e5 + 9_900_000, rel=0.01)
 
 

@@ -70,10 +70,10 @@ def test_the_same_head_gives_the_same_digest_however_it_is_stored(made: Preproce
 
 @given(gain=st.floats(0.01, 1000), offset=st.floats(-2, 20))
 @settings(max_examples=5, deadline=None)
-def test_no_gain_and_no_offset_of_brightness_change_the_tensor(gain: float, offset: float) -> None:
-    head, run = heads.phantom(), preprocessor()
+def test_no_gain_and_no_offset_of_brightness_change_the_tensor(made: Preprocessed, gain: float, offset: float) -> None:
+    head = heads.phantom()
     changed = Volume(voxels=(gain * (head.voxels + offset * 60)).astype(np.float32), affine=head.affine)
-    assert np.allclose(run(changed).tensor, run(head).tensor, atol=2e-3)
+    assert np.allclose(preprocessor()(changed).tensor, made.tensor, atol=2e-3)
 
 
 def test_another_head_gives_another_digest(made: Preprocessed) -> None:
