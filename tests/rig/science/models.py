@@ -74,10 +74,10 @@ def loaded_model(
 
 
 def write_small_series(folder: Path) -> None:
-    """A smooth block of the size of a head at 2.5 mm, as a classic MR series."""
+    """A smooth block of the size of a head at 2 mm, as a classic MR series."""
     axes = [np.linspace(-1, 1, count) for count in (70, 88, 88)]
     x, y, z = np.meshgrid(*axes, indexing="ij")
     voxels = np.exp(-2 * (x**2 + y**2 + z**2)).astype(np.float32)
-    affine = np.diag([2.5, 2.5, 2.5, 1.0])
-    affine[:3, 3] = (-87.5, -110.0, -110.0)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = (-70.0, -88.0, -88.0)
     write_mr_series(Volume(voxels, affine), folder)

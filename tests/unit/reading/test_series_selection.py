@@ -41,7 +41,7 @@ def test_a_faulty_better_series_is_told_when_another_one_is_taken(tmp_path):
     write_series(tmp_path / "b", head_like((50, 50, 50)), ras_affine((3, 3, 3)), series="b", SeriesNumber=2)
     selection = select_series(read_study([tmp_path]))
     assert selection.chosen.startswith("series 2:")
-    (reason,) = selection.review_reasons
+    (reason,) = (reason for reason in selection.review_reasons if reason.code != "thick_slices")
     assert reason.code == "other_series_damaged"
     assert "missing_slices" in reason.sentence
 
@@ -50,7 +50,7 @@ def test_equal_scans_tie_and_the_lower_series_number_is_taken(tmp_path):
     study = study_with(tmp_path, b={}, a={})
     selection = select_series(study)
     assert selection.chosen.startswith("series 1:")
-    (reason,) = selection.review_reasons
+    (reason,) = (reason for reason in selection.review_reasons if reason.code != "thick_slices")
     assert reason.code == "series_tie"
     assert "2 series are equally suitable" in reason.sentence
 

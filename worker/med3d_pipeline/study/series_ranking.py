@@ -20,7 +20,7 @@ SPACING_ROUNDING_MM = 0.0005
 MIN_EXTENT_MM = 100.0  # less than this along any axis cannot hold a brain
 GOOD_EXTENT_MM = 150.0
 GOOD_SPACING_MM = 1.25
-ANISOTROPIC = 2.0
+COARSEST_MADE_FROM_MM = 2.0  # the training's own voxels; headers round
 _FINER = "Send the three-dimensional T1-weighted scan (about 1 mm) of the examination."
 
 T1_POINTS = 60.0
@@ -202,10 +202,12 @@ def _weigh_geometry(
     coarsest, finest = max(spacing_mm), min(spacing_mm)
     share = min(max((MAX_SPACING_MM - coarsest) / (MAX_SPACING_MM - GOOD_SPACING_MM), 0.0), 1.0)
     tally.note(round(15 * share, 1), f"coarsest voxel side {coarsest:.2f} mm")
-    if coarsest > ANISOTROPIC * finest and coarsest > 2:
+    if round(coarsest, 1) > COARSEST_MADE_FROM_MM:
+        sides = f"{coarsest:.1f} mm on every side" if finest > 0.95 * coarsest else f"{finest:.1f} to {coarsest:.1f} mm"
         tally.mark(
             ReviewCode.THICK_SLICES,
-            f"The voxels measure {finest:.1f} to {coarsest:.1f} mm: thick slices, as of a two-dimensional acquisition.",
+            f"The voxels measure {sides}. The model was made from voxels of at most "
+            f"{COARSEST_MADE_FROM_MM:g} mm; thick slices are those of a two-dimensional acquisition as a rule.",
         )
     shortest = min(extent_mm)
     share = min(max((shortest - MIN_EXTENT_MM) / (GOOD_EXTENT_MM - MIN_EXTENT_MM), 0.0), 1.0)
