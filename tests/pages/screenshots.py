@@ -11,11 +11,13 @@ from PIL import Image
 from med3d_cli.embedded.demo_head import average_head, write_mr_series
 from med3d_client.results import StudyOptions
 from med3d_client.study_stream import open_study
+from med3d_pipeline.volume import Volume
 from pages.browsing import Hospital, Person, chromium, few_slices
 from rig.processes.embedded import write_small_head
 
 LARGEST_BYTES = 150_000
 WIDE, NARROW = (1280, 900), (400, 860)
+VISITS = ((31.6, "SIEMENS"), (34.1, "Philips Medical Systems"), (36.5, "Philips Medical Systems"))
 PEOPLE = (("S-0101", 31.0), ("S-0102", 58.5), ("S-0103", 36.0))
 
 
@@ -24,9 +26,12 @@ def studies(folder):
     for number, (subject, age) in enumerate(PEOPLE):
         yield write_small_head(folder / subject, number), age, subject
     yield few_slices(folder / "few"), 47.0, "S-0104"
-    for age, maker in ((34.1, "Philips Medical Systems"), (36.5, "Philips Medical Systems"), (38.7, "SIEMENS")):
+    head = average_head()
+    for variant, (age, maker) in enumerate(VISITS):
         whole = folder / f"whole-{age}"
-        write_mr_series(average_head(), whole)
+        voxels = head.voxels.copy()
+        voxels[0, 0, 0] = 1 + variant  # the same images once more would be the same study
+        write_mr_series(Volume(voxels, head.affine), whole)
         for path in whole.iterdir():  # two visits as a scanner of the model's calibration would have them, and another
             dataset = pydicom.dcmread(path)
             dataset.Manufacturer, dataset.MagneticFieldStrength = maker, "3"
@@ -35,14 +40,15 @@ def studies(folder):
 
 
 def send(hospital, folder):
-    """Send all of them, and wait; the ids of the runs by subject."""
-    runs = {}
+    """Send all of them, and wait; by subject the id of the run of the last visit."""
+    sent = []
     for path, age, subject in studies(folder):
         with open_study(path) as upload:
-            runs[subject] = hospital.service.client.submit(upload, StudyOptions(age_years=age, subject=subject)).run_id
-    for run_id in runs.values():
+            options = StudyOptions(age_years=age, subject=subject)
+            sent.append((subject, hospital.service.client.submit(upload, options).run_id))
+    for _, run_id in sent:
         hospital.service.wait_for_end(run_id)
-    return runs
+    return dict(sent)
 
 
 def cohort_of_all(client, runs):
