@@ -11,6 +11,7 @@ import httpx
 from med3d_client.study_stream import Upload
 from med3d_client.transport import ApiUnavailable, RetryPolicy, Sleep, raise_for_problem, request_with_retries
 from med3d_contract.arrivals import ArrivalPage
+from med3d_contract.explanations import Explanation
 from med3d_contract.results import Priority, RunStatus, RunView, Sex
 
 UPLOAD_TIMEOUT = httpx.Timeout(30.0, read=120.0)
@@ -52,6 +53,10 @@ class StudyOptions:
         return {name: value for name, value in fields.items() if value is not None}
 
 
+class ExplanationLate(ApiUnavailable):
+    """No worker has made an explanation in time: none is there, or those there are carry another bundle."""
+
+
 class ResultsClient:
     """Raises ApiUnavailable, ApiError and Conflict as med3d_client.transport says."""
 
@@ -87,6 +92,24 @@ class ResultsClient:
     def arrivals(self, limit: int = 50) -> ArrivalPage:
         """What came in or was announced lately, and who was turned away."""
         return ArrivalPage.model_validate_json(self._get("/arrivals", {"limit": limit}).content)
+
+    def explanation(self, run_id: str, patience_s: float = 60.0) -> Explanation:
+        """What adds years to a run's brain age. Raises ExplanationLate where no worker has made it in time."""
+        return Explanation.model_validate_json(self._when_made(f"/runs/{run_id}/explanation", patience_s).content)
+
+    def explanation_picture(self, run_id: str, patience_s: float = 60.0) -> bytes:
+        """The PNG of a run's explanation, which takes the clinical grant. Raises ExplanationLate."""
+        return self._when_made(f"/runs/{run_id}/explanation/picture", patience_s).content
+
+    def _when_made(self, path: str, patience_s: float) -> httpx.Response:
+        waited_s = 0.0
+        while (answer := self._get(path)).status_code == httpx.codes.ACCEPTED:
+            if waited_s >= patience_s:
+                raise ExplanationLate(f"no worker has made the explanation in {patience_s:.0f} s: ask again later")
+            pause_s = float(answer.headers.get("Retry-After", "1"))
+            self._sleep(pause_s)
+            waited_s += pause_s
+        return answer
 
     def sign_in_link(self, to: str = "") -> str:
         """A new address that signs one browser in with this client's key, once, and leads on ``to`` a page."""

@@ -13,6 +13,7 @@ from med3d_contract.work import (
     Appraisal,
     AppraisalRequest,
     ClaimRequest,
+    ExplanationRequest,
     Heartbeat,
     Outcome,
     PredictClaimRequest,
@@ -80,6 +81,10 @@ class WorkerClient:
     def appraised(self, study_id: str, appraisal: Appraisal) -> None:
         """Say which series of ``study_id`` can be analysed. Idempotent."""
         self._send("PUT", f"/worker/studies/{study_id}/appraisal", appraisal)
+
+    def explanation_request(self, run_id: str) -> ExplanationRequest:
+        """Ask what to explain a run by; Superseded where it was erased or cannot be explained any more."""
+        return ExplanationRequest.model_validate_json(self._send("GET", f"/worker/runs/{run_id}/explanation").content)
 
     def claim_predict(self, worker: WorkerIdentity, limit: int) -> PredictClaims:
         """Take the predict stage of up to ``limit`` runs of one bundle; empty when nothing waits."""

@@ -8,6 +8,7 @@ PREPROCESS_RUN = "med3d_worker.tasks.preprocess_run"
 APPRAISE_STUDY = "med3d_worker.tasks.appraise_study"
 PREDICT_READY = "med3d_worker.tasks.predict_ready"
 PUBLISH_RESULT = "med3d_worker.tasks.publish_result"
+EXPLAIN_RUN = "med3d_worker.tasks.explain_run"
 
 PREPROCESS_QUEUE = "preprocess"
 PREDICT_QUEUE = "predict"
@@ -55,6 +56,7 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
             APPRAISE_STUDY: {"queue": PREPROCESS_QUEUE},
             PREDICT_READY: {"queue": PREDICT_QUEUE},
             PUBLISH_RESULT: {"queue": PUBLISH_QUEUE},
+            EXPLAIN_RUN: {"queue": PREDICT_QUEUE},
         },
         "worker_hijack_root_logger": False,
         "worker_send_task_events": False,

@@ -186,6 +186,14 @@ class Appraisal(Frozen):
     eligible: tuple[str, ...] = Field(description="fingerprints of the series, equal where the same images make them")
 
 
+class ExplanationRequest(Frozen):
+    """GET /worker/runs/{run_id}/explanation: a run whose number somebody wants explained."""
+
+    bundle_digest: str
+    tensor: PreprocessedObject
+    age_years: float | None
+
+
 class PredictClaim(Frozen):
     """A claimed predict stage, with what preprocessing left."""
 

@@ -138,6 +138,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The run has no pictures: no brain was looked for (yet), or they were removed when their time was over.",
         "Read the run: its refusal says what was seen; a run of the same study by hand makes pictures anew.",
     ),
+    "no_explanation": (
+        404,
+        "The run cannot be explained: it has no number, its tensor's time was over, or explanations are switched off.",
+        "Read the run; a run of the same study by hand makes its tensor anew, and MED3D_EXPLANATIONS switches them on.",
+    ),
     "verdict_without_why": (
         422,
         "A verdict that rejects, asks for another scan or comments says nothing of why.",

@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     )
     default_bundle: str | None = Field(None, description="name, name@version or digest; default: the first known")
 
+    explanations: bool = Field(True, description="workers explain a run's number when somebody asks for it")
+
     max_upload_bytes: int = Field(4 * GIB, description="of one request")
     max_unpacked_bytes: int = Field(16 * GIB, description="of one request's archives")
     max_unpack_ratio: float = Field(100.0, description="unpacked to packed bytes, looked at above 64 MiB unpacked")

@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from med3d_client.worker import ApiUnavailable
 from med3d_contract.backoff import Backoff
-from med3d_contract.queues import APPRAISE_STUDY, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
+from med3d_contract.queues import APPRAISE_STUDY, EXPLAIN_RUN, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
 from med3d_store.object_store import StoreError
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ def register_tasks(app: Celery, workplace: "Callable[[], Workplace | None]") -> 
     @app.task(name=APPRAISE_STUDY, shared=False)  # type: ignore[untyped-decorator]
     def appraise_study(study_id: str) -> None:
         here().appraise(study_id)
+
+    @app.task(name=EXPLAIN_RUN, shared=False)  # type: ignore[untyped-decorator]
+    def explain_run(run_id: str) -> None:
+        here().explain(run_id)
 
     @app.task(name=PREDICT_READY, shared=False, bind=True)  # type: ignore[untyped-decorator]
     def predict_ready(self: Any) -> None:

@@ -14,6 +14,7 @@ from med3d_store.object_store import ObjectStore
 from med3d_worker.appraisal import StudyAppraisal
 from med3d_worker.bundle_card import publish_card
 from med3d_worker.calibrations import CalibrationShelf
+from med3d_worker.explanation_stage import ExplanationStage
 from med3d_worker.head_prediction import HeadPrediction
 from med3d_worker.loaded_model import LoadedModel, load_model
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
@@ -36,6 +37,7 @@ class Workplace:
     appraise: Callable[[str], None]
     predict: Callable[[], bool]  # whether more may wait
     publish: Callable[[str, int], None]
+    explain: Callable[[str], None]
 
 
 def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], None]) -> Workplace:
@@ -68,7 +70,9 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     )
     hello = WorkerHello(worker=worker, queues=settings.queue_names)
     threading.Thread(target=_say_hello, args=(api, hello, settings.heartbeat_s), name="hello", daemon=True).start()
-    return Workplace(preprocess, StudyAppraisal(api, store, scratch), predict, partial(publish_outcomes, api, store))
+    explain = ExplanationStage(api, store, tensors, model.explainer, model.reference.digest)
+    publish = partial(publish_outcomes, api, store)
+    return Workplace(preprocess, StudyAppraisal(api, store, scratch), predict, publish, explain)
 
 
 def _identity(model: LoadedModel) -> WorkerIdentity:

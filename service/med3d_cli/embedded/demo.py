@@ -50,15 +50,41 @@ def demo(
             console.print(f"POST /studies: run {submitted.run_id}", highlight=False)
             run = follow(client, submitted.run_id, console)
             console.print(result_table(f"run {run.run_id}", run))
+            explained = run.result is not None and _explain(url, data_dir, run.run_id, console)
             client.close()
             if keep:
                 _stay(url, data_dir, run.run_id, console)
             console.print("Stopping ...")
-    console.print("Stopped; nothing is left. For a service that stays: med3d serve")
+    left = "nothing is left but that picture" if explained else "nothing is left"
+    console.print(f"Stopped; {left}. For a service that stays: med3d serve")
     if picture:
         picture.write_text(without_remote_fonts(console.export_svg(title="make demo")), encoding="utf-8")
     if run.result is None:
         raise typer.Exit(1)
+
+
+def _explain(url: str, data_dir: DataDir, run_id: str, console: Console) -> bool:
+    """Print what adds years to the answer and where its picture lies; whether there is one."""
+    from med3d_cli.studies.explanation_table import explanation_table
+    from med3d_client.results import ExplanationLate, ResultsClient
+
+    client = ResultsClient(url, data_dir.clinical_key_file.read_text().strip())
+    try:
+        with console.status("explaining"):
+            found, content = client.explanation(run_id), client.explanation_picture(run_id)
+    except ExplanationLate as late:
+        console.print(str(late))
+        return False
+    finally:
+        client.close()
+    # A folder of its own, which nobody else may read: the head may be a person's.
+    picture = Path(tempfile.mkdtemp(prefix="med3d-explanation-")) / "explanation.png"
+    picture.write_bytes(content)
+    console.print(explanation_table(found))
+    console.print(
+        f"10 years younger and older, as the model's decoder believes: {picture}", highlight=False, soft_wrap=True
+    )
+    return True
 
 
 def _stay(url: str, data_dir: DataDir, run_id: str, console: Console) -> None:

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from med3d_cli.connection import connect
+from med3d_cli.errors import CommandError
+from med3d_cli.studies.explanation_table import explanation_table
 from med3d_cli.studies.following import follow
 from med3d_cli.studies.options import SERIES_HELP
 from med3d_cli.studies.result_table import result_table
@@ -96,3 +98,23 @@ def requeue(
     for run_id in run_ids:
         again = client.requeue(run_id)
         typer.echo(f"{run_id}: run {again.run_id} in its place, {again.status.value}")
+
+
+def explain(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="As `submit` and `runs` name it.")],
+    picture: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write the picture to this new PNG file; takes the clinical grant."),
+    ] = None,
+) -> None:
+    """Show what adds years to a run's brain age, as the model believes. A worker makes it when first asked."""
+    client = connect()
+    Console().print(explanation_table(client.explanation(run_id)))
+    if picture:
+        content = client.explanation_picture(run_id)
+        try:
+            with picture.open("xb") as file:
+                file.write(content)
+        except OSError as error:
+            raise CommandError(f"{picture} cannot be written: {error.strerror}") from error
+        typer.echo(f"{picture}: 10 years younger, as it is, 10 years older")

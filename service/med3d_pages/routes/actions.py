@@ -10,6 +10,7 @@ from med3d_pages.forms import SessionForm
 from med3d_pages.rendering import PREFIX
 from med3d_pages.routes.result import TypedVerdict, run_page, seen_in
 from med3d_service.api.routes import ServiceParts
+from med3d_service.api.routes.explanations import read_shares
 from med3d_service.api.routes.runs import add_verdict, requeue_run
 from med3d_service.api.routes.studies import RunRequest, run_again
 from med3d_service.problems import ServiceError
@@ -68,6 +69,13 @@ def run_once_more(
     """Have a failed run done again."""
     again = requeue_run(run_id, service, caller, background)
     return RedirectResponse(f"{PREFIX}/runs/{again.run_id}", 303)
+
+
+@router.post(f"{PREFIX}/runs/{{run_id}}/explanation", dependencies=[TokenInForm])
+def have_explained(run_id: str, service: ServiceParts, caller: Viewer, _fields: SessionForm) -> Response:
+    """Have a worker explain a run's number; the page shows it once it is made."""
+    read_shares(run_id, service, caller)
+    return RedirectResponse(f"{PREFIX}/runs/{run_id}?explaining=1#explanation", 303)
 
 
 @router.post(f"{PREFIX}/studies/{{study_id}}/series", dependencies=[TokenInForm])

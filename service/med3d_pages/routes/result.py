@@ -80,5 +80,7 @@ def run_page(
         chart=chart(case, texts),
         found=case.person.trajectory if case.person else None,
         rows=visit_lines(case.person, texts) if case.person else (),
+        explainable=case.can_be_explained and request.app.state.service.settings.explanations,
+        explaining="explaining" in request.query_params,
         refresh_s=FOLLOWED_EVERY_S if case.listed.shown is Shown.WAITING else None,
     )

@@ -9,12 +9,14 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from med3d_contract.explanations import Explanation
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import RunStatus, VerdictView
 from med3d_service.cohorts.person import Person, read_person, subject_id_of
 from med3d_service.cohorts.trajectory import subject_studies
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery.states import DeliveryStatus
+from med3d_service.results.explanations import can_be_explained, read_explanation
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import PatientIdentity, patients_of, read_cohort
 from med3d_service.results.reports.kept import Parts
@@ -68,14 +70,16 @@ class CaseIdentity:
 class Case:
     """A run and what stands around it. ``identity``: None for a caller without the clinical grant.
 
-    has_pictures: slices through the brain can be shown. pseudonym: the sender's own. person: this and other visits of
-    the same person by the same bundle; None where there are no others.
+    has_pictures: slices through the brain can be shown. pseudonym: the sender's own. explanation: None where none was
+    made yet. person: this and other visits of the same person by the same bundle; None where there are no others.
     """
 
     listed: ListedRun
     pseudonym: str | None = field(repr=False)
     files: int
     has_pictures: bool
+    can_be_explained: bool
+    explanation: Explanation | None
     events: tuple[CaseEvent, ...]
     deliveries: tuple[CaseDelivery, ...]
     others: tuple[ListedRun, ...]
@@ -96,11 +100,15 @@ def read_case(parts: Parts, caller: Caller, run_id: str) -> Case | None:
         row = session.scalars(select(RunRow).where(RunRow.id == run_id)).one()
         has_cohort = listed.run.result is not None
         subject_id = subject_id_of(session, study.id)
+        explainable = can_be_explained(row)
+        explained = read_explanation(parts.store, run_id) if explainable else None
         case = Case(
             listed=listed,
             pseudonym=parts.vault.read(session, study.id, "subject"),
             files=study.files,
             has_pictures=row.pictures is not None and row.tensor_removed_at is None,
+            can_be_explained=explainable,
+            explanation=explained.explanation if explained else None,
             events=_events(session, run_id),
             deliveries=_deliveries(session, run_id),
             others=_others(session, parts, caller, listed),

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, or_, select, update
 from med3d_contract.queues import (
     APPRAISE_STUDY,
     CELERY_PRIORITY,
+    EXPLAIN_RUN,
     PREDICT_QUEUE,
     PREDICT_READY,
     PREPROCESS_QUEUE,
@@ -63,6 +64,9 @@ class Broker(Protocol):
     def send_appraisal(self, study_id: str) -> None:
         """Ask a worker which series of a study can be analysed. Raises BrokerAwayError."""
 
+    def send_explanation(self, run_id: str) -> None:
+        """Ask a worker to explain a run's number. Raises BrokerAwayError."""
+
     def queue_depth(self, status: RunStatus, priority: int) -> int:
         """Tell how many tasks of this priority lie in the queue of ``status``. Raises BrokerAwayError."""
 
@@ -89,6 +93,10 @@ class CeleryBroker:
     def send_appraisal(self, study_id: str) -> None:
         """Ask a worker which series of a study can be analysed. Raises BrokerAwayError."""
         self._send(APPRAISE_STUDY, [study_id], PREPROCESS_QUEUE, CELERY_PRIORITY[Priority.ROUTINE])
+
+    def send_explanation(self, run_id: str) -> None:
+        """Ask a worker to explain a run's number. Raises BrokerAwayError."""
+        self._send(EXPLAIN_RUN, [run_id], PREDICT_QUEUE, CELERY_PRIORITY[Priority.ROUTINE])
 
     def _send(self, name: str, args: list[str], queue: str, priority: int) -> None:
         try:

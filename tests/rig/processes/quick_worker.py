@@ -102,6 +102,7 @@ def open_quick_workplace(settings, send_publish):
         StudyAppraisal(api, store, scratch),
         PredictStage(api, tensors, predict, delivery, worker, NO_LIMITS, settings.predict_batch, settings.heartbeat_s),
         lambda run_id, attempt: publish_outcomes(api, store, run_id, attempt),
+        lambda _run: None,
     )
 
 

@@ -136,6 +136,10 @@ class MemoryBroker:
         self.check()
         self.sent.append((study_id, "appraisal", 3))
 
+    def send_explanation(self, run_id: str) -> None:
+        self.check()
+        self.sent.append((run_id, "explanation", 3))
+
     def queue_depth(self, status: RunStatus, priority: int) -> int:
         self.check()
         return self.in_queue

@@ -4,7 +4,7 @@ from email.parser import BytesParser
 import httpx
 import pytest
 
-from med3d_client.results import ResultsClient, StudyOptions, server_sent_events
+from med3d_client.results import ExplanationLate, ResultsClient, StudyOptions, server_sent_events
 from med3d_client.study_stream import open_study
 from med3d_client.transport import ApiError, ApiUnavailable, Conflict
 from med3d_contract.results import Priority, RunStatus, Sex
@@ -149,3 +149,20 @@ def test_a_sign_in_link_leads_on_to_a_page():
     assert client.sign_in_link() == "http://med3d:8000/ui/enter?code=abc"
     assert client.sign_in_link("/ui/runs/1?x=2") == "http://med3d:8000/ui/enter?code=abc&to=%2Fui%2Fruns%2F1%3Fx%3D2"
     client.close()
+
+
+EXPLAINED = {"step_years": 10.0, "shares": None, "ventricles_ml": None, "sentence": "As the model believes."}
+
+
+def test_an_explanation_is_asked_for_until_it_is_made():
+    waits = httpx.Response(202, json={"status": "in_work"}, headers={"Retry-After": "1"})
+    api = Api(runs__r__explanation=[waits, waits, httpx.Response(200, json=EXPLAINED)])
+    assert client(api).explanation("r").sentence == "As the model believes."
+    assert len(api.requests) == 3
+
+
+def test_an_explanation_that_nobody_makes_is_given_up():
+    api = Api(runs__r__explanation=[httpx.Response(202, json={}, headers={"Retry-After": "1"})])
+    with pytest.raises(ExplanationLate, match="5 s"):
+        client(api).explanation("r", patience_s=5.0)
+    assert len(api.requests) == 6

@@ -8,6 +8,15 @@ import re
 import pytest
 from sqlalchemy import update
 
+from med3d_contract.explanations import (
+    Explanation,
+    ExplanationPicture,
+    RegionShare,
+    RegionShares,
+    StoredExplanation,
+    VentricleVolumes,
+    explanation_key,
+)
 from med3d_contract.results import Priority
 from med3d_pages import front
 from med3d_pages.numbers import MINUS
@@ -297,3 +306,30 @@ def test_the_api_s_page_names_every_route_with_its_role(browser, api):
     assert page.count('<details class="route">') == sum(len(methods) for methods in document["paths"].values())
     assert "Authorization: Bearer $KEY" in page
     assert len(page.encode()) < 150_000
+
+
+def test_a_number_can_be_explained_from_its_page(browser, api):
+    run_id = answered(api)
+    browser.sign_in(clinical=True)
+    page = f"/ui/runs/{run_id}"
+    assert "Explain this number" in browser.get(page).text
+    asked = browser.post(f"{page}/explanation", {}, page=page)
+    assert (asked.status_code, (run_id, "explanation", 3) in api.service.broker.sent) == (303, True)
+    assert "Load the page again" in browser.get(asked.headers["location"]).text
+    share = RegionShare(region="white matter", years=2.84, usual_spread_years=1.9)
+    shares = RegionShares(age_years=61.0, total_years=3.3, rest_years=0.46, regions=(share,))
+    volumes = VentricleVolumes(younger=20.0, now=22.0, older=25.0)
+    stored = StoredExplanation(
+        explanation=Explanation(step_years=10.0, shares=shares, ventricles_ml=volumes),
+        picture=ExplanationPicture(width=1, height=1, png_base64="iVBORw0KGgoA"),
+    )
+    api.service.store.put(explanation_key(run_id), stored.model_dump_json().encode())
+    text = browser.get(page).text
+    for shown in (
+        "white matter",
+        "+2.8",
+        "Beside heads of 61.0 years",
+        "for research use",
+        f"{run_id}/explanation/picture",
+    ):
+        assert shown in text

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from med3d_contract.queues import PREPROCESS_RUN
+from med3d_contract.queues import PREPROCESS_RUN, celery_settings
 from med3d_worker.messages import BadMessageError, checked
 
 EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -81,6 +81,11 @@ def test_a_task_of_ours_is_taken_with_what_celery_reads_of_it():
     assert "stamps" not in message["headers"]
     later = changed("headers", "eta", to="2026-11-27T11:24:55.626181+00:00")
     assert checked(later)["headers"]["eta"] == later["headers"]["eta"]
+
+
+@pytest.mark.parametrize("task", celery_settings("redis://broker")["task_routes"])
+def test_every_task_that_is_sent_is_taken(task):
+    assert checked(changed("headers", "task", to=task))["headers"]["task"] == task
 
 
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))

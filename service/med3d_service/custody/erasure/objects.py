@@ -13,10 +13,14 @@ from med3d_store.object_store import ObjectStore
 
 
 def keys_of(session: Session, store: ObjectStore, study_ids: Collection[str]) -> list[str]:
-    """Originals, working copies, tensors with their pictures, stored outcomes and rendered reports."""
+    """Originals, working copies, tensors with their pictures, stored outcomes, rendered reports and explanations."""
     keys = input_keys(session, study_ids) | tensor_keys(session, RunRow.study_id.in_(study_ids))
     for run_id in session.scalars(select(RunRow.id).where(RunRow.study_id.in_(study_ids))):
-        keys |= {stored.key for folder in ("results", "reports") for stored in store.list(f"{folder}/{run_id}")}
+        keys |= {
+            stored.key
+            for folder in ("results", "reports", "explanations")
+            for stored in store.list(f"{folder}/{run_id}")
+        }
     return sorted(keys)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from med3d_contract.explanations import explanation_key
 from med3d_contract.results import Refusal
 from med3d_contract.work import Preprocessed
 from med3d_service.cohorts.tables import FiguresRow
@@ -40,8 +41,9 @@ def remove_input(session: Session, study_ids: Collection[str]) -> None:
 
 
 def remove_tensors(session: Session, run_ids: Collection[str]) -> None:
-    """Let tensors and pictures go; one that another run holds stays until that one's time."""
-    _plan(session, sorted(tensor_keys(session, RunRow.id.in_(run_ids))))
+    """Let tensors, pictures and explanations go; one that another run holds stays until that one's time."""
+    explained = {explanation_key(run_id) for run_id in run_ids}
+    _plan(session, sorted(tensor_keys(session, RunRow.id.in_(run_ids)) | explained))
     session.execute(update(RunRow).where(RunRow.id.in_(run_ids)).values(tensor_removed_at=db_now(), pictures=None))
 
 
