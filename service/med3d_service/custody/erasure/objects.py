@@ -1,6 +1,7 @@
 """Which objects of the store belong to studies."""
 
 from collections.abc import Collection
+from pathlib import PurePosixPath
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
@@ -15,13 +16,16 @@ from med3d_store.object_store import ObjectStore
 def keys_of(session: Session, store: ObjectStore, study_ids: Collection[str]) -> list[str]:
     """Originals, working copies, tensors with their pictures, stored outcomes, rendered reports and explanations."""
     keys = input_keys(session, study_ids) | tensor_keys(session, RunRow.study_id.in_(study_ids))
-    for run_id in session.scalars(select(RunRow.id).where(RunRow.study_id.in_(study_ids))):
-        keys |= {
-            stored.key
-            for folder in ("results", "reports", "explanations")
-            for stored in store.list(f"{folder}/{run_id}")
-        }
-    return sorted(keys)
+    run_ids = set(session.scalars(select(RunRow.id).where(RunRow.study_id.in_(study_ids))))
+    keys |= {
+        stored.key
+        for folder in ("reports", "explanations")
+        for run in run_ids
+        for stored in store.list(f"{folder}/{run}")
+    }
+    # Answers lie side by side, results/RUN.ATTEMPT.json, and only until the API has taken them: few at any time.
+    answers = (stored.key for stored in store.list("results"))
+    return sorted(keys | {key for key in answers if PurePosixPath(key).name.partition(".")[0] in run_ids})
 
 
 def input_keys(session: Session, study_ids: Collection[str]) -> set[str]:

@@ -60,7 +60,7 @@ def submitted(api, number=0):
         outbox.plan(session, [], PATIENCE)
         wanted = PullRequest.model_validate({"source": "dicomweb", "peer": "archive", "accession": f"A-{number}"})
         service.pulls.ask(session, Origin("default", "request", "dicomweb", "archive"), wanted.wanted(), urgency=ASKED)
-    for key in (TENSOR, f"results/{run_id}/2.json", f"reports/{run_id}/sr", explanation_key(run_id)):
+    for key in (TENSOR, f"results/{run_id}.2.json", f"reports/{run_id}/sr", explanation_key(run_id)):
         service.store.put(key, b"content")
     return ids
 
