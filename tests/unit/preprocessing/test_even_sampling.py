@@ -62,3 +62,12 @@ def test_what_lies_above_a_threshold_is_found_without_looking_elsewhere(
     voxels[: int(dark * size[0])] = 0.5
     voxels[:, :, int((1 - dark / 2) * size[2]) :] = 0.25
     assert np.array_equal(where_above(voxels, shape, 0.5), sample_evenly(voxels, shape) > 0.5)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_voxel_that_no_cell_of_a_coarse_grid_sees_is_above_nowhere(axis: int) -> None:
+    size, shape = [4, 4, 4], [4, 4, 4]
+    size[axis], shape[axis] = 8, 2
+    voxels = np.zeros(size, dtype=np.float32)
+    voxels[*(np.s_[-1] if own == axis else np.s_[:] for own in range(3))] = 1.0
+    assert not where_above(voxels, (shape[0], shape[1], shape[2]), 0.5).any()

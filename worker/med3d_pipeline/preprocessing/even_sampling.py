@@ -30,9 +30,9 @@ class _Neighbours:
         return type(self)(self.before[cells], self.after[cells], self.share[cells])
 
     def that_see(self, first: int, last: int) -> slice:
-        """The cells of which a neighbour is one of the voxels from ``first`` to ``last``."""
+        """The cells with a neighbour among the voxels from ``first`` to ``last``; a coarse grid may have none."""
         seeing = np.flatnonzero((self.after >= first) & (self.before <= last))
-        return slice(int(seeing[0]), int(seeing[-1]) + 1)
+        return slice(int(seeing[0]), int(seeing[-1]) + 1) if seeing.size else slice(0, 0)
 
 
 WHOLE: Box = (slice(None), slice(None), slice(None))
