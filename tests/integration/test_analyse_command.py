@@ -68,7 +68,7 @@ def test_a_stated_site_is_said_to_change_nothing_where_the_model_corrects_for_no
 def test_the_objects_are_shaped_as_the_api_shows_runs(answered):
     for report in json.loads(answered[0].stdout):
         AnalysedInput.model_validate(report)
-        assert report.keys() - {"input"} <= RunView.model_fields.keys()
+        assert report.keys() - {"input", "explanation"} <= RunView.model_fields.keys()
 
 
 def test_the_same_head_gives_the_same_numbers(answered):

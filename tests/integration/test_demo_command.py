@@ -41,7 +41,7 @@ def demo(tmp_path):
         wait_until_gone(everyone)
 
 
-def test_a_study_gets_its_answer_and_nothing_is_left(demo, tmp_path):
+def test_a_study_gets_its_answer_and_nothing_is_left_but_its_picture(demo, tmp_path):
     process = demo("--study", write_small_head(tmp_path / "study"))
     said, errors = process.communicate()
     assert process.returncode == 0, said + errors
@@ -55,10 +55,13 @@ def test_a_study_gets_its_answer_and_nothing_is_left(demo, tmp_path):
         "all within limits",
         "provenance",
         "registration",
-        "Stopped",
+        "Stopped; nothing is left but that picture",
     ):
         assert part in said
-    assert list((tmp_path / "tmp").iterdir()) == []
+    (left,) = (tmp_path / "tmp").iterdir()
+    (picture,) = left.iterdir()
+    assert str(picture) in said
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert list((tmp_path / "home").iterdir()) == []
 
 

@@ -327,8 +327,8 @@ def test_a_cohort_run_goes_only_where_cohorts_are_wanted_unless_asked(world, stu
     (one,) = settled(world, ids["run_id"])
     assert one["destination"] == "webhook:research"
     asked = world.processes.client.post(f"/runs/{ids['run_id']}/deliveries")
-    assert (asked.status_code, asked.json()) == (202, {"planned": 6})
-    assert len(settled(world, ids["run_id"])) == 7
+    assert (asked.status_code, asked.json()) == (202, {"planned": 8})
+    assert len(settled(world, ids["run_id"])) == 9
     assert world.processes.client.post(f"/runs/{ids['run_id']}/deliveries").json() == {"planned": 0}
 
 
@@ -338,7 +338,7 @@ def test_images_that_were_no_dicom_send_events_and_no_objects(world):
     processes.working_copy(ids["study_id"])
     attempt = wait_until(lambda: claimed(processes, ids["run_id"]), "the claim").attempt
     processes.worker.outcome(ids["run_id"], refused(attempt))
-    assert {one["kind"] for one in settled(world, ids["run_id"])} == {"event"}
+    assert {one["kind"] for one in settled(world, ids["run_id"])} == {"event", "fhir"}
     answer = processes.clinical.get(f"/runs/{ids['run_id']}/sr")
     assert (answer.status_code, answer.json()["code"]) == (409, "no_dicom_study")
     assert processes.clinical.get(f"/runs/{ids['run_id']}/report.pdf").status_code == 200
