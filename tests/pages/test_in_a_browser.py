@@ -19,7 +19,7 @@ def sent(person, folder, **fields):
     """Choose a folder's files on the page of uploads; the row that follows them."""
     person.page.goto("/ui/upload")
     for label, value in fields.items():
-        person.page.get_by_label(label).fill(value)
+        person.page.locator("main").get_by_label(label).fill(value)
     person.page.locator("#files").set_input_files(sorted(folder.iterdir()))
     return person.page.locator(".uploads li").first
 
