@@ -28,10 +28,10 @@ from med3d_export.report.explanation_report import write_explanations
 from med3d_export.report.repeatability_report import write_repeatability
 from med3d_export.report.shift_report import write_shifts
 from med3d_export.shift_trial import ShiftTrial
-from med3d_export.subjects.cohort import CohortError
+from med3d_export.subjects.cohort import Cohort, CohortError
 from med3d_export.subjects.manifest_files import read_cohort
 from med3d_export.subjects.tensor_cache import TensorCache, default_cache
-from med3d_export.training import TrainingError
+from med3d_export.training import Tensors, TrainingError
 from med3d_export.training_run import RunIncomplete
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.bundle.bundle_signature import SIGNATURE, read_signing_key, sign_bundle
@@ -229,20 +229,18 @@ def add_regions_command(
 ) -> None:
     """Give a released bundle its table of regions, so that it explains by region; nothing else of it changes."""
     key = read_signing_key(sign) if sign else None
-    cohort = read_cohort(data)
-    tensors = TensorCache((cache or default_cache()) / "tensors", released, jobs).prepare(cohort).tensors
+    cohort, tensors = _read_heads(data, released, cache, jobs)
     with tqdm(desc="label maps and heads", unit="head") as bar:
         bundle = copy_with_regions(released, version, out, cohort, tensors, label_maps, bar.update)
     if key:
         sign_bundle(out, key)
-    typer.echo(f"{bundle.name} {bundle.version} {bundle.digest[:12]}")
+    _say_which(bundle)
 
 
 @app.command()
 def explanations(bundle: Measured, data: Data, out: Pages, cache: Cache = None, jobs: Jobs = 2) -> None:
     """Measure what a bundle's explanations rest on: ventricles that grow, regions that add up, shuffled weights."""
-    cohort = read_cohort(data)
-    tensors = TensorCache((cache or default_cache()) / "tensors", bundle, jobs).prepare(cohort).tensors
+    cohort, tensors = _read_heads(data, bundle, cache, jobs)
     with tqdm(total=len(cohort), desc="explaining", unit="head") as bar:
         found = try_explanations(Bundle.open(bundle), tensors, cohort.ages_years, seed=0, on_done=bar.update)
     typer.echo(f"ventricles grow at every step in {found.growth.growing_share:.1%} of {found.growth.heads} heads")
@@ -253,9 +251,19 @@ def _experiment(config: Path, data: Path, cache: Path | None, jobs: int) -> Expe
     return Experiment(read_config(config), data, cache or default_cache(), jobs)
 
 
+def _read_heads(data: Path, bundle: Path, cache: Path | None, jobs: int) -> tuple[Cohort, Tensors]:
+    """Read a cohort, and make its tensors (N, X, Y, Z) as the bundle's preprocessing does."""
+    cohort = read_cohort(data)
+    return cohort, TensorCache((cache or default_cache()) / "tensors", bundle, jobs).prepare(cohort).tensors
+
+
+def _say_which(bundle: Bundle) -> None:
+    typer.echo(f"{bundle.name} {bundle.version} {bundle.digest[:12]}")
+
+
 def _say(bundle: Bundle) -> None:
     m = bundle.manifest.metrics
-    typer.echo(f"{bundle.name} {bundle.version} {bundle.digest[:12]}")
+    _say_which(bundle)
     typer.echo(f"cross-validated MAE {m['brain_age_mae']:.2f} years, r {m['brain_age_r']:.2f}")
     typer.echo(f"voxels {m['baseline_voxel_kernel_ridge_mae']:.2f}, mean only {m['baseline_mean_only_mae']:.2f} years")
 

@@ -5,7 +5,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from med3d_pages.forms import SessionForm
@@ -52,22 +52,26 @@ class Filters:
         return f"{PREFIX}/worklist" + (f"?{urlencode(wanted)}" if wanted else "")
 
 
+def typed_filters(
+    show: Text = "", q: Text = "", since: Text = "", until: Text = "", sender: Text = "", old: Text = ""
+) -> Filters:
+    """Take the filters from the address."""
+    return Filters(show, q.strip(), since, until, sender.strip(), old)
+
+
+Typed = Annotated[Filters, Depends(typed_filters)]
+
+
 @router.get(f"{PREFIX}/worklist")
 def show_worklist(
     request: Request,
     service: ServiceParts,
     caller: Viewer,
-    show: Text = "",
-    q: Text = "",
-    since: Text = "",
-    until: Text = "",
-    sender: Text = "",
-    old: Text = "",
+    filters: Typed,
     cursor: Cursor = None,
     begun: Annotated[int | None, Query(ge=0)] = None,
 ) -> HTMLResponse:
     """List runs that are wanted."""
-    filters = Filters(show, q.strip(), since, until, sender.strip(), old)
     found, sought = _found(service, caller, filters, place_of(cursor), ON_A_PAGE + 1)
     rows = rows_of(request, service, caller, found[:ON_A_PAGE])
     shown(
@@ -93,19 +97,8 @@ def show_worklist(
 
 
 @router.get(f"{PREFIX}/worklist.csv")
-def write_table(
-    request: Request,
-    service: ServiceParts,
-    caller: Viewer,
-    show: Text = "",
-    q: Text = "",
-    since: Text = "",
-    until: Text = "",
-    sender: Text = "",
-    old: Text = "",
-) -> Response:
+def write_table(request: Request, service: ServiceParts, caller: Viewer, filters: Typed) -> Response:
     """Write the runs that are wanted as CSV, under pseudonyms, whoever asks."""
-    filters = Filters(show, q.strip(), since, until, sender.strip(), old)
     found, sought = _found(service, caller, filters, None, MOST_ROWS)
     with service.database.read() as session:
         pseudonyms = service.vault.read_all(session, {one.run.study_id for one in found}, "subject")

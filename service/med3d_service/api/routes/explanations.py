@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from med3d_contract.explanations import Explanation, StoredExplanation
 from med3d_contract.work import ExplanationRequest, Preprocessed
 from med3d_service.api.routes import ServiceParts
+from med3d_service.api.routes.pictures import PNG, answer_png
 from med3d_service.api.service import Service
 from med3d_service.cohorts.subjects import subjects_of
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
@@ -45,7 +46,7 @@ def read_shares(run_id: str, service: ServiceParts, caller: Viewer) -> Explanati
     | {
         200: {
             "description": "PNG: three planes of the head younger, as it is, older, and what changes",
-            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+            "content": PNG,
         },
         202: {"description": "A worker makes it: ask again after Retry-After seconds"},
     },
@@ -55,8 +56,7 @@ def read_explanation_picture(run_id: str, service: ServiceParts, caller: Clinica
     found = _found(service, caller, run_id)
     if found is None:
         return _in_work()
-    content = base64.b64decode(found.picture.png_base64)
-    return Response(content, media_type="image/png", headers={"Cache-Control": "private, no-store"})
+    return answer_png(base64.b64decode(found.picture.png_base64))
 
 
 @router.get(

@@ -13,6 +13,13 @@ from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Clinical
 
 router = APIRouter(tags=["reports"])
+PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+"""The content of an answer in the API's description."""
+
+
+def answer_png(content: bytes) -> Response:
+    """Answer with a picture that no cache may keep: it shows a person's head."""
+    return Response(content, media_type="image/png", headers={"Cache-Control": "private, no-store"})
 
 
 @router.get(
@@ -23,7 +30,7 @@ router = APIRouter(tags=["reports"])
     | {
         200: {
             "description": "PNG in radiological view (the patient's right is left), with the outline of the brain",
-            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+            "content": PNG,
         }
     },
 )
@@ -40,5 +47,5 @@ def read_picture(
     for picture in () if found is None else found.pictures:
         if picture.plane == plane:
             content = base64.b64decode(picture.png_base64)
-            return Response(content, media_type="image/png", headers={"Cache-Control": "private, no-store"})
+            return answer_png(content)
     raise ServiceError("no_pictures")
