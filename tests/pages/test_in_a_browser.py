@@ -222,5 +222,7 @@ def test_pages_work_without_scripts(browser, hospital, tmp_path):
     plain.page.locator("#files").set_input_files(sorted(write_small_head(tmp_path / "plain", 9).iterdir()))
     plain.page.get_by_role("button", name="Send as one study").click()
     plain.page.wait_for_url("**/ui/runs/*")
-    plain.page.locator(".badge").filter(has_text=SHOWN).wait_for(timeout=ANSWER_TIMEOUT_MS)
+    plain.page.get_by_role("heading", level=1).locator(".badge").filter(has_text=SHOWN).wait_for(
+        timeout=ANSWER_TIMEOUT_MS
+    )
     plain.close()
