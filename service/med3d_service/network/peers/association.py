@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
@@ -29,9 +30,11 @@ def associated(
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     handlers: Sequence[Handler] = (),
 ) -> Iterator[Association]:
-    """Ask the peer for an association; whether there is one, ``is_established`` says. At the end it is released.
+    """Ask the peer for an association; ``is_established`` and ``is_rejected`` say. At the end it is released.
 
-    The library shuts a socket down before it closes it, which fails where the peer has already gone (as it has when it
+    The library calls a rejection an abort where the peer was quick: it may look whether the connection was made only
+    after the rejection has closed it. So a rejection is noted as it is received. The library also shuts a socket down
+    before it closes it, which fails where the peer has already gone (as it has when it
     refuses our certificate after our side of the TLS 1.3 handshake), and then leaves it open: so it is closed here.
     """
     entity = AE(ae_title=peer.calling_ae_title)
@@ -41,6 +44,7 @@ def associated(
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.timeout_s
     entity.connection_timeout = min(CONNECT_S, peer.timeout_s)
     opened: list[socket.socket] = []
+    rejections: list[A_ASSOCIATE_RJ] = []
     try:
         association = entity.associate(
             peer.host,
@@ -48,11 +52,12 @@ def associated(
             contexts=contexts,
             ae_title=peer.ae_title,
             ext_neg=list(roles),
-            evt_handlers=[_bounded_by(peer.timeout_s, opened), *handlers],
+            evt_handlers=[_bounded_by(peer.timeout_s, opened), _noting(rejections), *handlers],
             tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
         )
     except socket.gaierror:  # nobody has this name now: a peer that does not answer, as one whose address is silent
         association = Association(entity, "requestor")
+    association.is_rejected = bool(rejections)
     try:
         yield association
     finally:
@@ -75,3 +80,11 @@ def _bounded_by(timeout_s: float, opened: list[socket.socket]) -> Handler:
             opened.append(connection.socket)
 
     return (evt.EVT_CONN_OPEN, note)
+
+
+def _noting(rejections: list[A_ASSOCIATE_RJ]) -> Handler:
+    def note(event: evt.Event) -> None:
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            rejections.append(event.pdu)
+
+    return (evt.EVT_PDU_RECV, note)

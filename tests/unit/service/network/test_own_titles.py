@@ -3,7 +3,8 @@
 import threading
 
 import pytest
-from pynetdicom import AE
+from pynetdicom import build_context, evt
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.sop_class import MRImageStorage  # type: ignore[attr-defined]
 from sqlalchemy import select
 
@@ -12,6 +13,8 @@ from med3d_contract.results import Priority
 from med3d_service.network.listener.own_titles import load_own_titles
 from med3d_service.network.listener.server import Listener
 from med3d_service.network.peers import ConfigurationError, Peers
+from med3d_service.network.peers.association import associated
+from med3d_service.network.peers.configuration import DimsePeer
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
 from med3d_service.studies.arrivals.arrivals import Arrival, Arrived, Source
@@ -125,14 +128,15 @@ def listening(titles):
     thread.start()
 
     def send(calling, called):
-        entity = AE(ae_title=calling)
-        entity.add_requested_context(MRImageStorage)
-        association = entity.associate("127.0.0.1", listener.port, ae_title=called)
-        if not association.is_established:
-            return association.acceptor.primitive.diagnostic
-        status = association.send_c_store(slices(1)[0]).Status
-        association.release()
-        return status
+        peer = DimsePeer(host="127.0.0.1", port=listener.port, ae_title=called, calling_ae_title=calling)
+        received = []
+        hears = (evt.EVT_PDU_RECV, lambda event: received.append(event.pdu))
+        with associated(peer, [build_context(MRImageStorage)], handlers=[hears]) as association:
+            if association.is_established:
+                return association.send_c_store(slices(1)[0]).Status
+        (rejection,) = received
+        assert isinstance(rejection, A_ASSOCIATE_RJ)
+        return rejection.reason_diagnostic
 
     yield taking, noting, send
     over.set()
