@@ -9,7 +9,7 @@ import typer
 from med3d_cli.errors import CommandError
 
 
-def save(out: Path, pieces: Iterable[bytes]) -> None:
+def save(out: Path, pieces: Iterable[bytes], *, said_on_stderr: bool = False) -> None:
     """Write ``out`` from its pieces, and say so. Raises CommandError."""
     aside = out.with_name(f".{out.name}.part")
     try:
@@ -21,4 +21,4 @@ def save(out: Path, pieces: Iterable[bytes]) -> None:
         raise CommandError(f"{out} cannot be written: {os.strerror(error.errno or 0)}") from error
     finally:
         aside.unlink(missing_ok=True)
-    typer.echo(f"{out}")
+    typer.echo(f"{out}", err=said_on_stderr)

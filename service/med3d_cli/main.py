@@ -41,7 +41,6 @@ def make_app() -> typer.Typer:
         help="Brain age and estimated SDMT from T1-weighted head MRI. Not a medical device.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        add_completion=False,
     )
     app.callback()(_options)
     plain = (serve, submit, runs, show, explain, requeue, analyse, calibrate, watch, worker, demo)

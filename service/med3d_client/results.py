@@ -1,6 +1,7 @@
 """The results API as its users see it: submit a study, list and read runs, follow one."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from med3d_contract.results import Priority, RunStatus, RunView, Sex
 UPLOAD_TIMEOUT = httpx.Timeout(30.0, read=120.0)
 # The API sends a comment every 15 s or sooner, so silence for a minute means that nobody is there.
 EVENTS_TIMEOUT = httpx.Timeout(10.0, read=60.0)
+
+RUN_ID_BEGINNING = re.compile(r"[0-9a-f-]{4,35}")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class StudyOptions:
             "series": self.series,
         }
         return {name: value for name, value in fields.items() if value is not None}
+
+
+class NoSuchRun(ApiUnavailable):
+    """The beginning of an id names no run, or several."""
 
 
 class ExplanationLate(ApiUnavailable):
@@ -88,6 +95,16 @@ class ResultsClient:
     def run(self, run_id: str) -> RunView:
         """One run as it stands."""
         return RunView.model_validate_json(self._get(f"/runs/{run_id}").content)
+
+    def whole_run_id(self, beginning: str) -> str:
+        """Complete the beginning of a run's id. Raises NoSuchRun where none begins so, or several do."""
+        if RUN_ID_BEGINNING.fullmatch(beginning) is None:
+            return beginning  # whole, or none: the API says so
+        found = [item["run_id"] for item in self._get("/runs", {"id_begins": beginning, "limit": 2}).json()["items"]]
+        if len(found) != 1:
+            many = "no run's id begins" if not found else "the ids of several runs begin"
+            raise NoSuchRun(f"{many} with {beginning}; `med3d runs` lists them")
+        return str(found[0])
 
     def arrivals(self, limit: int = 50) -> ArrivalPage:
         """What came in or was announced lately, and who was turned away."""

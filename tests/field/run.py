@@ -26,7 +26,7 @@ from field.sample_data import sample_data
 from field.scripts import without_answer
 from field.service_way import answers_by_service, compared
 from field.tables import Row, age_rows, header_rows
-from med3d_cli.studies.analyse import open_analyser
+from med3d_cli.studies.opened_model import open_analyser
 from med3d_pipeline.study.study import load_series, read_study, select_series
 from med3d_worker.analysis import Analyser, Stated
 

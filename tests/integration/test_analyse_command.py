@@ -144,13 +144,29 @@ def test_kept_images_lie_in_native_and_template_space(answered):
     assert np.linalg.norm(nib.affines.apply_affine(affine, centre_template) - centre_native) < 10  # mm
 
 
-def test_a_table_is_written_row_by_row(head, tmp_path):
-    done = med3d("analyse", head, "--csv", tmp_path / "out.csv")
-    assert done.returncode == 0
-    [row] = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
-    assert row["status"] == "completed"
+def test_a_table_is_written_row_by_row_and_gone_on_with_by_several_processes(head, notes, tmp_path):
+    table, ages = tmp_path / "out.csv", tmp_path / "ages.csv"
+    ages.write_text(f"name,age\n{head.name},50\n")
+    first = med3d("analyse", head, "--csv", table, "--ages", ages)
+    assert (first.returncode, first.stdout) == (0, "")
+    pages = tmp_path / "pages"
+    options = ("--csv", table, "--ages", ages, "--html", pages, "--resume", "--jobs", 2)
+    again = med3d("analyse", head, notes, head.parent, *options)
+    assert again.returncode == 3
+    assert "3 inputs: 2 completed, 1 refused" in again.stderr
+    assert "has no row for 2 of 3 inputs" in again.stderr
+    rows = {row["input"]: row for row in csv.DictReader(table.read_text().splitlines())}
+    assert {rows[str(path)]["status"] for path in (head, head.parent)} == {"completed"}
+    row = rows[str(head)]
     assert float(row["brain_age_lower"]) < float(row["brain_age_years"]) < float(row["brain_age_upper"])
-    assert done.stdout == ""
+    assert (row["chronological_age_years"], rows[str(head.parent)]["chronological_age_years"]) == ("50.0", "")
+    assert float(row["quality_brain_volume_ml"]) > 900
+    assert row["bundle"].startswith("infovae-")
+    assert rows[str(notes)]["code"] == "no_images"
+    assert len(list(pages.glob("*.html"))) == 4
+    third = med3d("analyse", head, notes, head.parent, *options)
+    assert "3 inputs: 2 completed, 1 refused (3 of them as they were)" in third.stderr
+    assert "data:image/jpeg" in (pages / "index.html").read_text()
 
 
 @pytest.mark.long

@@ -22,6 +22,7 @@ from med3d_contract.results import (
 from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts, sidecar_path
 from med3d_contract.unpacking import unpacked
 from med3d_contract.work import Subject
+from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.reading.nifti import digest_file
 from med3d_pipeline.reasons import AFTER_CONTRAST_AGENT
 from med3d_pipeline.study.study import Acquisition, PatientAttributes
@@ -80,22 +81,35 @@ class Analysis:
 class Analyser:
     """Analyses inputs one by one; a refused or broken one is reported like the others.
 
-    pictures: where those of each head go, None where nobody wants them.
+    pictures: where those of each head go, None where nobody wants them; slices: so many in each plane.
     """
 
     def __init__(
-        self, model: LoadedModel, *, allow_demonstration_heads: bool, pictures: PicturesInHand | None = None
+        self,
+        model: LoadedModel,
+        *,
+        allow_demonstration_heads: bool,
+        pictures: PicturesInHand | None = None,
+        slices: int = 1,
     ) -> None:
         self.model = model.reference
         self.sites = tuple(site.calibrated_for for site in model.calibrations)
         """The sites that the model is calibrated for here."""
         self.calibrations = tuple(site.calibration_digest or "" for site in model.calibrations)
         """Their digests, in the same order."""
+        self.cohort = model.cohort
+        """Those whom the model was calibrated on, held out: ages and estimates."""
+        self._preprocessor = model.preprocessor
         self.explainer = model.explainer
         """None where the bundle cannot explain."""
         self._pictures = pictures
-        self._prepare = StudyPreparation(model, pictures=pictures)
+        self._prepare = StudyPreparation(model, pictures=pictures, slices=slices)
         self._predict = HeadPrediction(model.predictor, allow_demonstration_heads)
+
+    @property
+    def template(self) -> Template:
+        """What every head is aligned to."""
+        return self._preprocessor.template
 
     def __call__(
         self, path: Path, stated: Stated = NOTHING_STATED, *, on_stage: Callable[[str], None] = lambda _: None

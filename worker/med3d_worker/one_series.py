@@ -21,13 +21,14 @@ from med3d_worker.tensors import TensorCache, TensorRecord, tensor_key
 
 @dataclass(frozen=True, eq=False)
 class Workbench:
-    """What series are prepared with. cache and picture_store: None where nothing is kept."""
+    """What series are prepared with. cache and picture_store: None where nothing is kept. slices: in each plane."""
 
     model: LoadedModel
     cache: TensorCache | None
     picture_store: KeepsPictures | None
     clock: StageClock
     on_stage: Callable[[str], None]
+    slices: int = 1
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -109,7 +110,7 @@ class OneSeries:
         self._bench.clock.add(dict(images.timings_s))
         self.images = images
         if self._bench.picture_store is not None:
-            self._drawn = outline_pictures(to_closest_ras(loaded.volume), images.brain_mask)
+            self._drawn = outline_pictures(to_closest_ras(loaded.volume), images.brain_mask, self._bench.slices)
         return TensorRecord(images.tensor, images.template_to_native, dict(images.measures))
 
     def _judge(self, measures: dict[str, float]) -> None:

@@ -66,11 +66,16 @@ class StudyPreparation:
     """Read, select, load, preprocess, judge. With a cache, a head that was preprocessed before is only judged again."""
 
     def __init__(
-        self, model: LoadedModel, cache: TensorCache | None = None, pictures: KeepsPictures | None = None
+        self,
+        model: LoadedModel,
+        cache: TensorCache | None = None,
+        pictures: KeepsPictures | None = None,
+        slices: int = 1,
     ) -> None:
         self._model = model
         self._cache = cache
         self._pictures = pictures
+        self._slices = slices
 
     def __call__(
         self, paths: Sequence[Path], *, chosen: str | None, clock: StageClock, on_stage: Callable[[str], None]
@@ -79,7 +84,7 @@ class StudyPreparation:
 
         Raises StudyRefused where it cannot have a number, InferenceError and StoreError where something broke.
         """
-        bench = Workbench(self._model, self._cache, self._pictures, clock, on_stage)
+        bench = Workbench(self._model, self._cache, self._pictures, clock, on_stage, self._slices)
         return _Preparing(bench).study(paths, chosen)
 
 

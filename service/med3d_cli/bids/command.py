@@ -14,6 +14,7 @@ from med3d_cli.bids.arguments import labels
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.studies.analyse import EXIT_FAILED, exit_code
+from med3d_cli.studies.opened_model import Model
 from med3d_contract.results import RunStatus
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ def bids(
     with extra("worker"):
         from med3d_cli.bids.dataset import read_dataset
         from med3d_cli.bids.derivative import begin_derivative
-        from med3d_cli.bids.processes import Model, answer_all
+        from med3d_cli.bids.processes import answer_all
         from med3d_cli.bids.scans import Order
         from med3d_cli.bids.validation import require_valid
+        from med3d_cli.reports.mosaics import SLICES
     stderr = Console(stderr=True)
     found = read_dataset(dataset, labels(participant_label), labels(session_label))
     _tell_found(found, stderr)
@@ -73,16 +75,19 @@ def bids(
     begin_derivative(out, dataset)
     if level is Level.PARTICIPANT:
         order = Order(dataset, out, with_tensor=tensor)
-        outcomes = answer_all(Model(bundle, calibration), found.scans, order, min(n_procs, len(found.scans) or 1))
+        outcomes = answer_all(
+            Model(bundle, calibration, slices=SLICES), found.scans, order, min(n_procs, len(found.scans) or 1)
+        )
         raise typer.Exit(exit_code(_follow(outcomes, len(found.scans), stderr)))
     raise typer.Exit(_write_group(found, out, stderr))
 
 
 def _write_group(found: "Dataset", out: Path, stderr: Console) -> int:
     """Write the group's files and return the exit status: 4 where scans have no answer that stands."""
-    from med3d_cli.bids.group_page import PAGE, write_page
+    from med3d_cli.bids.group_page import write_page
     from med3d_cli.bids.group_rows import NOT_ANALYSED, group_rows
     from med3d_cli.bids.group_table import TABLE, write_table
+    from med3d_cli.bids.scans import PAGE
 
     rows = group_rows(found, out)
     try:

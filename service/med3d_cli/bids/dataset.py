@@ -3,10 +3,21 @@
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from med3d_cli.bids.ages import AgeUnits, Row, VisitRows, first_of, read_sex, read_visit_age
+from med3d_cli.bids.ages import (
+    ACQUIRED,
+    AGES,
+    BIRTH_DATES,
+    AgeUnits,
+    Row,
+    VisitRows,
+    first_of,
+    folded,
+    read_sex,
+    read_visit_age,
+)
 from med3d_cli.bids.names import IMAGES, BidsName, is_label, parse_name, without_prefix
 from med3d_cli.bids.sidecars import Sidecars, acquisition_of
 from med3d_cli.bids.tables import NOBODY, Participants, age_units, beside, by_session, read_table
@@ -18,6 +29,9 @@ from med3d_pipeline.study.acquisition import Acquisition
 
 SUFFIX = "T1w"
 PROCESSED = frozenset({"space", "desc", "res", "den", "label"})
+NO_GROUPS = frozenset({"participant_id", "session_id", "sex", "gender", *AGES, *BIRTH_DATES, *ACQUIRED})
+"""Columns of participants.tsv that no people are grouped by, or that have a place of their own."""
+LONGEST_LEVEL = 40
 NO_BIDS_NAME = "no name of BIDS"
 MISPLACED = "a name of another participant or session than the folder's"
 NO_LABEL = "folders or participants with a label that is none of BIDS (letters and digits)"
@@ -25,13 +39,17 @@ NO_LABEL = "folders or participants with a label that is none of BIDS (letters a
 
 @dataclass(frozen=True)
 class Scan:
-    """A ``_T1w`` image with what the dataset says of it. image: below the dataset."""
+    """A ``_T1w`` image with what the dataset says of it. image: below the dataset.
+
+    groups: what participants.tsv says of the person beside age and sex, by column.
+    """
 
     image: Path
     name: BidsName
     age: AgeReading
     sex: Sex | None
     acquisition: Acquisition
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def participant(self) -> str:
@@ -179,7 +197,12 @@ class _Reading:
     def _scan(self, image: Path, name: BidsName, tables: VisitRows) -> Scan:
         sex = first_of(tables.participant, ("sex", "gender"))
         acquisition = acquisition_of(self.sidecars.of(image, name), name)
-        return Scan(image.relative_to(self.root), name, read_visit_age(tables), read_sex(sex), acquisition)
+        groups = {
+            column.strip(): text.strip()
+            for column, text in tables.participant.items()
+            if column and text and folded(column) not in NO_GROUPS and len(text) <= LONGEST_LEVEL
+        }
+        return Scan(image.relative_to(self.root), name, read_visit_age(tables), read_sex(sex), acquisition, groups)
 
     def _images(self, anat: Path, label: str, session: str | None) -> Iterator[tuple[Path, BidsName]]:
         """Yield the T1-weighted heads, and count what is passed over by why."""

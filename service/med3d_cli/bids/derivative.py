@@ -14,19 +14,26 @@ from typing import Any
 from med3d_cli.bids.dataset import SUFFIX, Scan
 from med3d_cli.cohort.bids_derivatives import BIDS_VERSION
 from med3d_cli.errors import CommandError
+from med3d_cli.reports.methods import SPACE
 from med3d_contract.json_files import read_object
 
 GENERATOR = "infovae-med3d"
-SPACE = "MNI152NLin2009aSym"
 DESCRIPTION = "dataset_description.json"
 ASIDE = ".med3d-"
 """How the folders begin in which files are made before they are put in place."""
 LEFTOVER_S = 3600.0
-IGNORED = "# What no rule of BIDS names: answers, pictures and the group's files\n*_brainage.json\nfigures\ngroup_*\n"
+IGNORED = """\
+# What no rule of BIDS names: answers, pictures, pages and the group's files
+*_brainage.json
+figures
+*.html
+group_*
+"""
 README = """\
 Brain age of each T1-weighted head by InfoVAE-Med3D (`med3d bids`): sub-*/[ses-*/]anat/*_desc-med3d_brainage.json has
-the answer or the refusal with its reasons, *_desc-brain_mask.nii.gz the brain that was found, figures/ its outline, and
-group_brainage.tsv (explained by group_brainage.json) one row for each scan. Research use only; not a medical device.
+the answer or the refusal with its reasons, *_desc-brain_mask.nii.gz the brain that was found, figures/ its outline,
+sub-*_T1w.html all of it for people, and group_brainage.tsv (explained by group_brainage.json) one row for each scan,
+with group_brainage.html for people. Research use only; not a medical device.
 """
 
 
@@ -38,6 +45,7 @@ class ScanFiles:
     mask: Path
     tensor: Path
     figure: Path
+    page: Path
 
 
 def files_of(scan: Scan) -> ScanFiles:
@@ -49,6 +57,7 @@ def files_of(scan: Scan) -> ScanFiles:
         mask=folder / "anat" / f"{prefix}_desc-brain_mask.nii.gz",
         tensor=folder / "anat" / f"{prefix}_space-{SPACE}_desc-med3d_{SUFFIX}.nii.gz",
         figure=Path(scan.participant, "figures") / f"{prefix}_desc-brain_{SUFFIX}.png",
+        page=Path(f"{scan.name.stem}.html"),
     )
 
 

@@ -1,15 +1,12 @@
 """The scans of a dataset worked through, by this process or by several."""
 
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from med3d_cli.bids.dataset import Scan
-from med3d_cli.bids.process_pool import in_processes
-from med3d_cli.studies.analyse import open_analyser
+from med3d_cli.studies.opened_model import Model
+from med3d_cli.studies.process_pool import in_processes
 from med3d_contract.results import RunStatus
 
 if TYPE_CHECKING:
@@ -18,19 +15,6 @@ if TYPE_CHECKING:
 
 PROCESS_DIED = "process_died"
 _opened: list["Analyser"] = []  # in a child process: the model, which is opened once
-
-
-@dataclass(frozen=True)
-class Model:
-    """Which model the processes open: None is the one that the project ships."""
-
-    bundle: Path | None
-    calibration: Path | None
-
-    def open(self, processes: int) -> "Analyser":
-        """Open it for one of ``processes``, which share the machine's cores. Raises CommandError."""
-        threads = None if processes == 1 else max(1, (os.cpu_count() or 1) // processes)
-        return open_analyser(self.bundle, self.calibration, pictures=True, threads=threads)
 
 
 def answer_all(model: Model, scans: Sequence[Scan], order: "Order", processes: int) -> Iterator["Outcome"]:

@@ -11,15 +11,28 @@ from nibabel.affines import voxel_sizes
 
 from med3d_cli.bids.answers import Basis, ScanAnswer, as_matrix, basis_of, read_answer
 from med3d_cli.bids.dataset import Scan
-from med3d_cli.bids.derivative import GENERATOR, SPACE, ScanFiles, files_of, write_by, write_json, write_whole
-from med3d_cli.bids.figure import png, side_by_side
+from med3d_cli.bids.derivative import (
+    GENERATOR,
+    ScanFiles,
+    files_of,
+    write_by,
+    write_json,
+    write_text,
+    write_whole,
+)
+from med3d_cli.reports.head_report import mosaics_of
+from med3d_cli.reports.methods import SPACE
+from med3d_cli.reports.mosaics import png, side_by_side
+from med3d_cli.reports.scan_page import ScanReport, scan_page
 from med3d_contract.results import RunStatus
 from med3d_pipeline.preprocessing.preprocess import Preprocessed
 from med3d_pipeline.reading.nifti import digest_file
 from med3d_worker.analysis import Analyser, Analysis, Stated
 from med3d_worker.faults import failure_of
+from med3d_worker.preparation import acquisition_fields
 
 XFORM_SCANNER, XFORM_MNI = 1, 4
+PAGE = "group_brainage.html"
 TENSOR = "The head as the model sees it: brain alone, bias field corrected, affine to the template, scaled to 0 to 1"
 
 
@@ -70,7 +83,12 @@ def _answer(analyser: Analyser, scan: Scan, order: Order) -> Outcome:
     )
     analysis = analyser(image, stated)
     written = _write_files(analysis, scan, files, order)
-    answer = _as_answer(analysis, scan, basis, written)
+    report = ScanReport(
+        scan.name.stem, analysis.report, basis.bundle, analyser.cohort, mosaics_of(analysis, analyser.template),
+        _facts(scan), back=PAGE,
+    )  # fmt: skip
+    write_text(order.out / files.page, scan_page(report))
+    answer = _as_answer(analysis, scan, basis, {**written, "page": files.page.as_posix()})
     write_json(order.out / files.answer, answer.model_dump(mode="json"))
     return outcome_of(answer)
 
@@ -79,7 +97,18 @@ def _stands(earlier: ScanAnswer, basis: Basis, files: ScanFiles, order: Order) -
     """Tell whether an answer is to the same question, and all that it names is there."""
     there = all((order.out / path).is_file() for path in earlier.files.values())
     tensor = not order.with_tensor or earlier.tensor_sha256 is None or files.tensor.as_posix() in earlier.files.values()
-    return earlier.is_final and earlier.basis == basis and there and tensor
+    return earlier.is_final and earlier.basis == basis and there and tensor and "page" in earlier.files
+
+
+def _facts(scan: Scan) -> list[tuple[str, str]]:
+    """Return what tables and sidecars say of the scan, in words for people."""
+    told = acquisition_fields(scan.acquisition)
+    facts = [("image", scan.image.as_posix())]
+    facts += [(name.replace("_", " "), f"{value:g}" if isinstance(value, float) else value)
+              for name, value in told.items() if value is not None]  # fmt: skip
+    if scan.age.doubt:
+        facts.append(("age", scan.age.doubt.sentence))
+    return facts
 
 
 def _as_answer(analysis: Analysis, scan: Scan, basis: Basis, written: dict[str, str]) -> ScanAnswer:
@@ -101,7 +130,15 @@ def _as_answer(analysis: Analysis, scan: Scan, basis: Basis, written: dict[str, 
 def _write_files(analysis: Analysis, scan: Scan, files: ScanFiles, order: Order) -> dict[str, str]:
     """Write what there is to see of a head; what an earlier answer left and this has not is taken away."""
     written: dict[str, str] = {}
-    for path in (files.answer, files.mask, _sidecar(files.mask), files.tensor, _sidecar(files.tensor), files.figure):
+    for path in (
+        files.answer,
+        files.mask,
+        _sidecar(files.mask),
+        files.tensor,
+        _sidecar(files.tensor),
+        files.figure,
+        files.page,
+    ):
         (order.out / path).unlink(missing_ok=True)
     if analysis.pictures is not None:
         write_whole(order.out / files.figure, png(side_by_side(analysis.pictures)))

@@ -8,6 +8,7 @@ from rich.live import Live
 
 from med3d_cli.cohort.cohort_display import progress_panel
 from med3d_cli.connection import connect_to_cohorts
+from med3d_cli.screens import AsJson, print_json
 from med3d_contract.cohorts import CohortProgress, ReprocessingRequest, ReprocessingView
 
 EXIT_WITHOUT_NUMBERS = 3
@@ -35,9 +36,12 @@ def status(
     cohort: Cohort,
     bundle: Bundle = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until it is over.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how far a cohort is: counts, rate, time left, the slowest stage, what went wrong by code."""
-    if follow:
+    if as_json:
+        print_json(connect_to_cohorts().progress(cohort, bundle))
+    elif follow:
         _follow(cohort, bundle)
     else:
         Console().print(progress_panel(connect_to_cohorts().progress(cohort, bundle)))

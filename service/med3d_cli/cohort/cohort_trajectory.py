@@ -9,18 +9,29 @@ from rich.table import Table
 
 from med3d_cli.connection import connect_to_cohorts
 from med3d_cli.kept_file import save
+from med3d_cli.screens import AsJson, print_json
 
 
 def trajectory(
     participant: Annotated[str, typer.Argument(help="The pseudonym that the scans were sent or imported under.")],
     bundle: Annotated[str | None, typer.Option(help="A model other than the default one.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Also draw it into this file.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show all scans of a person: brain age, gap and SDMT with intervals, and where a comparison breaks."""
     client = connect_to_cohorts()
     subject = client.subject(participant)
     params = {} if bundle is None else {"bundle": bundle}
     found = client.trajectory(subject, params)
+    if as_json:
+        print_json(found)
+    else:
+        _tell(participant, found)
+    if svg is not None:
+        save(svg, client.table(f"/subjects/{subject}/trajectory", params | {"format": "svg"}), said_on_stderr=as_json)
+
+
+def _tell(participant: str, found: dict[str, Any]) -> None:
     Console().print(_table(participant, found))
     for change in found["reliable_changes"]:
         words = "more" if change["reliable"] else "no more"
@@ -29,8 +40,6 @@ def trajectory(
         )
     if not found["test_retest_known"] and len(found["visits"]) > 1:
         typer.echo("the bundle states no test-retest error, so nothing is said of change")
-    if svg is not None:
-        save(svg, client.table(f"/subjects/{subject}/trajectory", params | {"format": "svg"}))
 
 
 def _table(participant: str, found: dict[str, Any]) -> Table:

@@ -18,6 +18,7 @@ from med3d_cli.cohort.cohort_runs import cancel, pause, resume, run, status
 from med3d_cli.cohort.cohort_trajectory import trajectory
 from med3d_cli.connection import connect_to_cohorts
 from med3d_cli.errors import CommandError
+from med3d_cli.screens import AsJson, print_json, table_console
 from med3d_client.cohorts import CohortsClient
 from med3d_client.transport import ApiError
 from med3d_contract.cohort_manifest import read_manifest
@@ -120,15 +121,19 @@ def add(
         raise CommandError(f"no study has the id {', '.join(missing)}")
 
 
-def list_cohorts() -> None:
+def list_cohorts(as_json: AsJson = False) -> None:
     """List cohorts."""
+    cohorts = connect_to_cohorts().all()
+    if as_json:
+        print_json(cohorts)
+        return
     table = Table(box=None, pad_edge=False)
     for name in ("cohort", "studies", "subjects", "bundle", "next night"):
         table.add_column(name, overflow="fold")
-    for found in connect_to_cohorts().all():
+    for found in cohorts:
         night = found.next_night.astimezone().strftime("%Y-%m-%d %H:%M") if found.next_night else ""
         table.add_row(found.name, str(found.members), str(found.subjects), found.bundle or "(default)", night)
-    Console().print(table)
+    table_console().print(table)
 
 
 def import_cohort(

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
+from med3d_cli.screens import AsJson, print_json
 
 if TYPE_CHECKING:
     from med3d_pipeline.bundle.bundle import Bundle
@@ -31,13 +32,17 @@ def bundle_commands() -> typer.Typer:
     return group
 
 
-def verify(folder: StatedBundleDir = None) -> None:
+def verify(folder: StatedBundleDir = None, as_json: AsJson = False) -> None:
     """Check every file's digest, who signed it, and that the reference case comes out the same on this machine.
 
     Trusted are the keys that the project ships, or those of MED3D_BUNDLE_KEYS.
     """
     bundle = _open(folder, trusted_only=True)
     report = _proven(bundle)
+    if as_json:
+        about = {"name": bundle.name, "version": bundle.version, "digest": bundle.digest}
+        print_json(about | {"signed_by": bundle.signed_by, "providers": bundle.providers, "reference_case": report})
+        return
     typer.echo(f"{bundle.name} {bundle.version}: {len(bundle.manifest.files)} files have their digests")
     typer.echo(f"signed by the key {bundle.signed_by}" if bundle.signed_by else "NOT CHECKED who signed it (settings)")
     typer.echo(f"reference case within tolerances on {', '.join(bundle.providers)}:")
@@ -45,10 +50,13 @@ def verify(folder: StatedBundleDir = None) -> None:
         typer.echo(f"  {name.replace('_', ' ')} {difference:.2g}")
 
 
-def show(folder: StatedBundleDir = None) -> None:
+def show(folder: StatedBundleDir = None, as_json: AsJson = False) -> None:
     """What the model is, what it learned from, how well it does, what it is not for."""
     bundle = _open(folder)
     manifest = bundle.manifest
+    if as_json:
+        print_json({"digest": bundle.digest, "manifest": manifest})
+        return
     table = Table(title=f"{manifest.name} {manifest.version}", title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

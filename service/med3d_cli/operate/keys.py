@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from med3d_cli.errors import CommandError
 from med3d_cli.operate.service_here import DataDirHere, service_here
+from med3d_cli.screens import AsJson, print_json, table_console
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -61,11 +61,10 @@ def create(
             _hand_over(made, out)
 
 
-def list_(data_dir: DataDirHere = None) -> None:
+def list_(data_dir: DataDirHere = None, as_json: AsJson = False) -> None:
     """Show all keys: prefix, role, site, and when each was made, last used, and ends."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("prefix", "role", "site", "name", "created", "last used", "ends"):
-        table.add_column(column, no_wrap=column == "prefix")
+    names = ("prefix", "role", "site", "name", "created", "last used", "ends")
+    rows = []
     with _database(data_dir) as (database, _):
         from med3d_service.storage.guard import is_genuine
         from med3d_service.trust.access.api_keys import list_keys
@@ -76,9 +75,16 @@ def list_(data_dir: DataDirHere = None) -> None:
                 ends = f"revoked {_day(key.revoked_at)}" if key.revoked_at else _day(key.expires_at)
                 if not is_genuine(session, key):
                     ends = "opens nothing: changed past the service"
-                row = (key.prefix, role, key.site, key.name, _day(key.created_at), _day(key.last_used_at), ends)
-                table.add_row(*row)
-    Console().print(table)
+                rows.append((key.prefix, role, key.site, key.name, _day(key.created_at), _day(key.last_used_at), ends))
+    if as_json:
+        print_json([{name.replace(" ", "_"): cell for name, cell in zip(names, row, strict=True)} for row in rows])
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in names:
+        table.add_column(column, no_wrap=column == "prefix")
+    for row in rows:
+        table.add_row(*row)
+    table_console().print(table)
 
 
 def rotate(

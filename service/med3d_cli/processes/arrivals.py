@@ -4,15 +4,12 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from med3d_cli.connection import connect
+from med3d_cli.screens import table_console
 from med3d_contract.arrivals import ArrivalPage, ArrivalReport, TurnedAway
-
-PLAIN_COLUMNS = 200
-"""Wide enough that nothing is cut where nobody looks at a terminal."""
 
 
 def arrivals(
@@ -28,7 +25,7 @@ def tell(page: ArrivalPage, *, as_json: bool) -> None:
     if as_json:
         typer.echo(page.model_dump_json(indent=1))
         return
-    console = Console() if Console().is_terminal else Console(width=PLAIN_COLUMNS)
+    console = table_console()
     console.print(_studies((*page.announced, *page.items)))
     if page.turned_away:
         console.print(_callers(page.turned_away))

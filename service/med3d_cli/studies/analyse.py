@@ -2,24 +2,31 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from med3d_cli.errors import CommandError
-from med3d_cli.extras import extra, require_onnx_runtime
+from med3d_cli.extras import extra
+from med3d_cli.studies.analysis_batch import Answered, Question, Wanted, answer_all
+from med3d_cli.studies.inputs import Inputs, list_inputs
+from med3d_cli.studies.opened_model import Model
 from med3d_cli.studies.options import SERIES_HELP
+from med3d_contract.ages import AgeReading
 from med3d_contract.results import RunStatus
 
 if TYPE_CHECKING:
+    from med3d_cli.studies.csv_report import Write
     from med3d_contract.results import Result
-    from med3d_worker.analysis import AnalysedInput, Analyser, Analysis, Stated
+    from med3d_worker.analysis import AnalysedInput, Analyser
 
+EXIT_USAGE = 2
 EXIT_REFUSED = 3
 EXIT_FAILED = 4
 
@@ -28,11 +35,17 @@ def analyse(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            exists=True, help="Each a study: a folder, an archive (.zip, .tar[.gz]), a DICOM or NIfTI file."
+            exists=True,
+            help="Each a study: a folder, an archive (.zip, .tar[.gz]), a DICOM or NIfTI file; "
+            "of a BIDS dataset each _T1w image is one.",
         ),
     ],
     age: Annotated[
         float | None, typer.Option(min=0, max=120, help="At the scan, in years. Default: from the headers.")
+    ] = None,
+    ages: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A CSV with a row for each input: its path or name, its age."),
     ] = None,
     site: Annotated[
         str | None,
@@ -41,6 +54,14 @@ def analyse(
     series: Annotated[str | None, typer.Option(help=f"{SERIES_HELP} A NIfTI file by its name, too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print an array with one object per input.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write one row per input to this new file.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Write a page for each input, and one for all, to this new folder."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Inputs at once; each takes about 2 GB.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --csv and --html of an earlier call: what they have stays.")
+    ] = False,
     bundle: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the model.")] = None,
     calibration: Annotated[
         Path | None,
@@ -50,13 +71,16 @@ def analyse(
     ] = None,
     keep: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="Write brain mask, affine and normalised volume to numbered folders here."),
+        typer.Option(
+            file_okay=False, help="Write brain mask, affine and normalised volume to numbered folders in this new one."
+        ),
     ] = None,
     explain: Annotated[
         Path | None,
         typer.Option(
             file_okay=False,
-            help="Write to numbered folders here how the model's decoder would have the head older and younger.",
+            help="Write to numbered folders in this new one how the model's decoder would have the head older and "
+            "younger.",
         ),
     ] = None,
 ) -> None:
@@ -65,119 +89,158 @@ def analyse(
     Goes on after a refused input. Leaves with 0 where every input has a result, 3 where one was refused, 4 where one
     failed.
     """
-    if as_json and csv:
-        raise CommandError("choose one of --json and --csv", exit_code=2)
-    if calibration and site:
-        raise CommandError("choose one of --calibration and --site: a calibration is for its own site", exit_code=2)
-    analyser = open_analyser(bundle, calibration)
-    if explain and analyser.explainer is None:
-        raise CommandError("this model's bundle has no decoder, so it cannot explain: leave --explain out", exit_code=2)
-    calibrated = analyser.sites[0] if calibration else None
-    from med3d_worker.analysis import Stated
-
+    _require_one_meaning(as_json=as_json, csv=csv, calibrated=calibration is not None, site=site)
+    if resume and not (csv or html):
+        raise CommandError("--resume goes on with files of an earlier call: name them by --csv or --html", EXIT_USAGE)
+    if age is not None and ages:
+        raise CommandError("choose one of --age, for all inputs, and --ages", EXIT_USAGE)
+    for folder in filter(None, (keep, explain, None if resume else html)):
+        _require_new(folder)
     stderr = Console(stderr=True)
-    with ExitStack() as stack:
-        write = stack.enter_context(_csv_writer(csv)) if csv else None
-        wanted = _Wanted(keep, explain, write)
-        reports = _analyse_all(analyser, paths, Stated(age, site or calibrated, series), wanted, stderr)
-    if as_json:
-        typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2, ensure_ascii=False))
-    elif csv is None:
-        _print_tables(reports)
+    inputs = list_inputs(paths)
+    _tell_datasets(inputs, stderr)
+    questions = _questions(inputs.paths, _Told(age, ages, site, series), stderr)
+    model = Model(bundle, calibration, slices=_slices() if html else 0)
+    jobs = min(jobs, len(questions))
+    analyser = model.open(jobs)
+    if explain and analyser.explainer is None:
+        raise CommandError("this model's bundle has no decoder, so it cannot explain: leave --explain out", EXIT_USAGE)
+    batch = _Batch(analyser, model, questions, Wanted(keep, explain, html), jobs)
+    statuses, reports = batch.run(csv, resume=resume, stderr=stderr)
+    _show(reports, as_json=as_json, tables=not (csv or html))
     if site is not None and any(report.result and _ignores_site(report.result) for report in reports):
         stderr.print("--site has changed nothing: this model corrects for no sites", style="yellow")
-    counts = Counter(report.status for report in reports)
-    stderr.print(_summary(counts), highlight=False)
+    counts = Counter(statuses)
+    kept = len(statuses) - len(reports)
+    stderr.print(_summary(counts, kept), highlight=False)
     raise typer.Exit(exit_code(counts))
 
 
-def open_analyser(
-    bundle: Path | None, calibration: Path | None = None, *, pictures: bool = False, threads: int | None = None
-) -> "Analyser":
-    """The shipped model or the one in ``bundle``, verified, with ``calibration``. Raises CommandError.
-
-    pictures: each analysis comes with those of its head. threads: in place of what is set.
-    """
+def _slices() -> int:
     with extra("worker"):
-        require_onnx_runtime()
-        from med3d_pipeline.errors import PipelineError
-        from med3d_worker.analysis import Analyser
-        from med3d_worker.loaded_model import load_model
-        from med3d_worker.logs import configure_logs
-        from med3d_worker.pictures import PicturesInHand
-        from med3d_worker.settings import BundleSettings
-    configure_logs("WARNING")
-    given = {"bundle": bundle, "calibration": calibration, "threads": threads}
-    stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    settings = BundleSettings(**stated)
-    try:
-        model = load_model(settings, prove=False)
-    except (PipelineError, ValueError, OSError) as error:
-        raise CommandError(str(error)) from error
-    allowed = settings.allow_demonstration_heads
-    return Analyser(model, allow_demonstration_heads=allowed, pictures=PicturesInHand() if pictures else None)
+        from med3d_cli.reports.mosaics import SLICES
+    return SLICES
+
+
+def _require_one_meaning(*, as_json: bool, csv: Path | None, calibrated: bool, site: str | None) -> None:
+    """Raise CommandError where options contradict one another."""
+    if as_json and csv:
+        raise CommandError("choose one of --json and --csv", EXIT_USAGE)
+    if calibrated and site:
+        raise CommandError("choose one of --calibration and --site: a calibration is for its own site", EXIT_USAGE)
+
+
+def _require_new(folder: Path) -> None:
+    """Raise CommandError where something would be written over."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise CommandError(f"{folder} holds files already, and none is replaced; name a new folder", EXIT_USAGE)
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """What goes out beside the answers: folders for images and explanations, and what writes a row of the table."""
+class _Told:
+    """What the command line says of all inputs."""
 
-    keep: Path | None
-    explain: Path | None
-    write: Any
-
-
-def _analyse_all(
-    analyser: "Analyser", paths: list[Path], stated: "Stated", wanted: _Wanted, stderr: Console
-) -> list["AnalysedInput"]:
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    reports = []
-    with Progress(*columns, console=stderr, transient=True) as progress:
-        bar = progress.add_task("starting", total=len(paths))
-        for number, path in enumerate(paths, start=1):
-            analysis = analyser(path, stated, on_stage=lambda stage: progress.update(bar, description=stage))
-            report = analysis.report
-            if wanted.explain:
-                progress.update(bar, description="explaining")
-                report = _explained(analyser, analysis, wanted.explain / f"{number:04d}")
-            reports.append(report)
-            if wanted.write:
-                wanted.write(report)
-            if wanted.keep and analysis.prepared:
-                from med3d_cli.studies.kept_images import keep_images
-
-                keep_images(analysis.prepared, wanted.keep / f"{number:04d}")
-            progress.advance(bar)
-    return reports
+    age: float | None
+    ages: Path | None
+    site: str | None
+    series: str | None
 
 
-def _explained(analyser: "Analyser", analysis: "Analysis", folder: Path) -> "AnalysedInput":
-    """The report with its explanation, whose files are written; as it is where there is no number to explain."""
-    from med3d_cli.studies.kept_explanation import keep_difference, keep_explanation
-    from med3d_worker.head_explanation import stored_explanation
+def _questions(paths: Sequence[Path], told: _Told, stderr: Console) -> list[Question]:
+    """Number the inputs, each with its age; tell of which there is none, and of rows that fit no input."""
+    known: Mapping[Path, AgeReading] = {}
+    if told.ages:
+        from med3d_cli.studies.age_table import read_ages
 
-    report, prepared = analysis.report, analysis.prepared
-    if report.result is None or prepared is None or prepared.images is None or analyser.explainer is None:
-        return report
-    known = report.result.brain_age.chronological_age
-    found = analyser.explainer.explain(prepared.record.tensor, None if known is None else known.years)
-    stored = stored_explanation(found)
-    keep_explanation(stored, folder)
-    keep_difference(found.difference, prepared.images, folder)
-    return report.model_copy(update={"explanation": stored.explanation})
+        table = read_ages(told.ages, paths)
+        known = table.ages
+        if without := sum(path not in known for path in paths):
+            stderr.print(f"{told.ages} has no row for {without} of {len(paths)} inputs", style="yellow", soft_wrap=True)
+        if table.unused_rows:
+            some = ", ".join(table.unused_rows[:3]) + (" ..." if len(table.unused_rows) > 3 else "")
+            said = f"{told.ages}: {len(table.unused_rows)} rows fit no input ({some})"
+            stderr.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return [
+        Question(number, path, known.get(path), told.age, told.site, told.series)
+        for number, path in enumerate(paths, start=1)
+    ]
+
+
+def _tell_datasets(inputs: Inputs, stderr: Console) -> None:
+    for dataset in inputs.datasets:
+        said = f"{dataset} is a BIDS dataset: each of its T1-weighted scans is an input. Its tables and sidecars are "
+        stderr.print(f"{said}read by `med3d bids`.", markup=False, highlight=False, soft_wrap=True)
+    if inputs.passed_over:
+        stderr.print(f"passed over: {inputs.passed_over} images that are not named _T1w", highlight=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """The inputs of one call and what answers them."""
+
+    analyser: "Analyser"
+    model: Model
+    questions: Sequence[Question]
+    wanted: Wanted
+    jobs: int
+
+    def run(self, csv: Path | None, *, resume: bool, stderr: Console) -> tuple[list[RunStatus], list["AnalysedInput"]]:
+        """Answer all; the status of each, also of those that stand already, and the new answers in their order."""
+        site = self.analyser.sites[0] if self.model.calibration else None
+        asked = [replace(one, site=one.site or site) for one in self.questions]
+        if csv or self.wanted.pages:
+            asked = [replace(one, basis=one.on_basis_of(self.analyser)) for one in asked]
+        write: Write | None = None
+        standing: Mapping[str, str] = self._pages_that_stand() if resume else {}
+        with ExitStack() as stack:
+            if csv:
+                from med3d_cli.studies.csv_report import csv_report
+
+                named = f"{self.analyser.model.name} {self.analyser.model.version}"
+                again = {one.basis for one in asked} - standing.keys() if self.wanted.pages else set()
+                write, standing = stack.enter_context(csv_report(csv, named, resume=resume, again=again))
+            kept = [RunStatus(standing[one.basis]) for one in asked if one.basis in standing]
+            left = [one for one in asked if one.basis not in standing]
+            answered = self._follow(left, write, stderr)
+        reports = [one.report for one in sorted(answered, key=lambda one: one.question.number)]
+        if self.wanted.pages:
+            from med3d_cli.studies.html_report import write_index
+
+            write_index(self.wanted.pages, asked, {one.question.basis: one.report for one in answered})
+        return [*kept, *(report.status for report in reports)], reports
+
+    def _pages_that_stand(self) -> dict[str, str]:
+        """Return the status of each answer that has its page, by basis."""
+        if self.wanted.pages is None:
+            return {}
+        from med3d_cli.studies.html_report import kept_answers
+
+        return {basis: kept.report.status.value for basis, kept in kept_answers(self.wanted.pages).items()}
+
+    def _follow(self, questions: Sequence[Question], write: "Write | None", stderr: Console) -> list[Answered]:
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        answered = []
+        with Progress(*columns, console=stderr, transient=True) as progress:
+            bar = progress.add_task("starting" if self.jobs == 1 else "analysing", total=len(questions))
+            stages = lambda stage: progress.update(bar, description=stage)  # noqa: E731
+            for one in answer_all(self.analyser, self.model, questions, self.wanted, self.jobs, stages):
+                answered.append(one)
+                if write:
+                    write(one.report, one.question.basis)
+                progress.advance(bar)
+        return answered
 
 
 def _ignores_site(result: "Result") -> bool:
     return not (result.assessment.site_correction or result.assessment.calibrated_for)
 
 
-def _csv_writer(path: Path) -> Any:
-    from med3d_cli.studies.csv_report import csv_report
-
-    return csv_report(path)
-
-
-def _print_tables(reports: list["AnalysedInput"]) -> None:
+def _show(reports: Sequence["AnalysedInput"], *, as_json: bool, tables: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2, ensure_ascii=False))
+        return
+    if not tables:
+        return
     from med3d_cli.studies.explanation_table import explanation_table
     from med3d_cli.studies.result_table import result_table
 
@@ -188,9 +251,10 @@ def _print_tables(reports: list["AnalysedInput"]) -> None:
             console.print(explanation_table(report.explanation))
 
 
-def _summary(counts: Counter[RunStatus]) -> str:
+def _summary(counts: Counter[RunStatus], kept: int = 0) -> str:
     parts = [f"{counts[status]} {status.value}" for status in RunStatus if counts[status]]
-    return f"{counts.total()} {'input' if counts.total() == 1 else 'inputs'}: {', '.join(parts)}"
+    again = f" ({kept} of them as they were)" if kept else ""
+    return f"{counts.total()} {'input' if counts.total() == 1 else 'inputs'}: {', '.join(parts)}{again}"
 
 
 def exit_code(counts: Counter[RunStatus]) -> int:

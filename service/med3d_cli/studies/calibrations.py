@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from med3d_cli.connection import connect_to_calibrations
 from med3d_cli.errors import CommandError
+from med3d_cli.screens import AsJson, print_json, table_console
 from med3d_contract.calibrations import CalibrationView
 
 LEAST_CHARACTERS = 8
@@ -37,16 +37,20 @@ def send(
     typer.echo(f"{kept.site}: calibration {kept.digest[:12]}, {kept.heads} heads, good until {kept.expires}")
 
 
-def show() -> None:
+def show(as_json: AsJson = False) -> None:
     """List the calibrations of your hospital, the newest first."""
+    found = connect_to_calibrations().all()
+    if as_json:
+        print_json(found)
+        return
     table = Table(box=None, pad_edge=False)
     for name in ("digest", "site", "model", "heads", "good until", "added", "withdrawn"):
         table.add_column(name, no_wrap=True)
-    for one in connect_to_calibrations().all():
+    for one in found:
         withdrawn = "" if one.withdrawn_at is None else f"{one.withdrawn_at:%Y-%m-%d}"
         table.add_row(one.digest[:12], escape(one.site), one.bundle_digest[:12], str(one.heads), str(one.expires),
                       f"{one.added_at:%Y-%m-%d}", withdrawn)  # fmt: skip
-    Console().print(table)
+    table_console().print(table)
 
 
 def withdraw(

@@ -1,19 +1,26 @@
 """Answers as rows of a table: one per input, estimates and reasons in columns of their own."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from med3d_cli.errors import CommandError
-from med3d_contract.results import Estimate, Interval, Result
+from med3d_contract.results import Estimate, Interval, Result, RunStatus
 from med3d_contract.spreadsheets import safe_text
 
 if TYPE_CHECKING:
     from med3d_worker.analysis import AnalysedInput
 
 Cell = str | float | None
+MEASURES = (
+    "brain_volume_ml", "template_overlap", "registration_similarity", "affine_determinant", "affine_anisotropy",
+    "template_outside_view", "brain_at_edge_cm2", "brain_at_removed_face_cm2", "signal_to_noise", "contrast_to_noise",
+    "white_over_grey", "tissue_correlation", "gain_by_turning", "blank_slices_mm", "not_measured_share",
+)  # fmt: skip
+"""Measures of quality, each a column ``quality_...``."""
+FINAL = frozenset({RunStatus.COMPLETED.value, RunStatus.REFUSED.value})
 COLUMNS = (
     "input",
     "status",
@@ -41,33 +48,80 @@ COLUMNS = (
     "calibrated_for",
     "series",
     "quality_failed",
+    *(f"quality_{name}" for name in MEASURES),
     "input_digest",
+    "bundle",
     "bundle_digest",
+    "preprocessing_digest",
+    "software",
     "seconds",
+    "basis",
 )
 
 
-@contextmanager
-def csv_report(path: Path) -> Iterator[Callable[["AnalysedInput"], None]]:
-    """A function that writes one row, on disk at once: an interrupted batch keeps what it has.
+Write = Callable[["AnalysedInput", str], None]
+"""Writes the row of an answer, and the digest of what it rests on."""
 
-    Raises CommandError where the file cannot be written, or holds something already.
+
+@contextmanager
+def csv_report(
+    path: Path, bundle: str = "", *, resume: bool = False, again: Collection[str] = ()
+) -> Iterator[tuple[Write, Mapping[str, str]]]:
+    """A function that writes one row, on disk at once, and of an earlier call the rows that stand: basis to status.
+
+    bundle: name and version of the model. resume: go on with a file that an earlier call wrote; its failures are taken
+    out, to be done again, and so are rows of the basis ``again``. Raises CommandError where the file cannot be written,
+    or holds something and is not to be gone on with.
     """
-    if path.is_file() and path.stat().st_size > 0:
-        raise CommandError(f"{path} is there already and is not replaced; name another file, or take it away", 2)
+    kept = [row for row in _rows_that_stand(path) if row["basis"] not in again] if resume else []
+    if not resume and path.is_file() and path.stat().st_size > 0:
+        raise CommandError(
+            f"{path} is there already and is not replaced; name another file, take it away, or go on with --resume", 2
+        )
     try:
-        file = path.open("w", newline="", encoding="utf-8")
+        file = _begun(path, kept) if kept else path.open("w", newline="", encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}") from error
     with file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
+        rows = csv.DictWriter(file, COLUMNS)
+        if not kept:
+            rows.writeheader()
 
-        def write(report: "AnalysedInput") -> None:
-            writer.writerow({name: _safe(cell) for name, cell in csv_row(report).items()})
+        def write(report: "AnalysedInput", basis: str) -> None:
+            cells = csv_row(report) | {"bundle": bundle, "basis": basis}
+            rows.writerow({name: _safe(cell) for name, cell in cells.items()})
             file.flush()
 
-        yield write
+        yield write, {row["basis"]: row["status"] for row in kept}
+
+
+def _begun(path: Path, kept: list[dict[str, str]]) -> IO[str]:
+    """Leave the rows that stand in the file, whole or not at all, and open it for more."""
+    aside = path.with_name(f".{path.name}.part")
+    with aside.open("w", newline="", encoding="utf-8") as begun:
+        writer = csv.DictWriter(begun, COLUMNS)
+        writer.writeheader()
+        writer.writerows(kept)
+    aside.replace(path)
+    return path.open("a", newline="", encoding="utf-8")
+
+
+def _rows_that_stand(path: Path) -> list[dict[str, str]]:
+    """Read the rows with a number or a refusal. Raises CommandError where the file is none of ours."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CommandError(
+            f"{path} cannot be read as a table of `med3d analyse --csv`; name another file", 2
+        ) from error
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise CommandError(f"{path} was not written by this release of `med3d analyse --csv`; name another file", 2)
+    # A row that was cut off while it was written has no basis.
+    return [row for row in rows if row["basis"] and row["status"] in FINAL and None not in row]
 
 
 def _safe(cell: Cell) -> Cell:
@@ -88,7 +142,11 @@ def csv_row(report: "AnalysedInput") -> dict[str, Cell]:
     if report.provenance:
         row["input_digest"] = report.provenance.input_digest
         row["bundle_digest"] = report.provenance.bundle_digest
+        row["preprocessing_digest"] = report.provenance.preprocessing_digest
+        row["software"] = "; ".join(f"{name} {version}" for name, version in report.provenance.software.items())
         row["seconds"] = round(sum(report.provenance.timings_s.values()), 3)
+    if report.quality:
+        row |= {f"quality_{name}": report.quality.measures.get(name) for name in MEASURES}
     return row | (_result_cells(report.result) if report.result else {})
 
 

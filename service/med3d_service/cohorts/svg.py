@@ -33,15 +33,31 @@ def padded(values: Sequence[float], least: float = 1.0) -> Range:
     return low - room, high + room
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A point that leads somewhere. said: what is shown over it. name, levels (JSON): for a page's script."""
+
+    at: Point
+    colour: str
+    address: str
+    said: str
+    name: str = ""
+    levels: str = "{}"
+
+
 @dataclass
 class Chart:
-    """A frame with axes in the units of the values; what is drawn is clipped to it."""
+    """A frame with axes in the units of the values; what is drawn is clipped to it.
+
+    names: of the places 0, 1, ... on the horizontal axis, in place of numbers.
+    """
 
     x_range: Range
     y_range: Range
     x_label: str
     y_label: str
     parts: list[str] = field(default_factory=list)
+    names: Sequence[str] = ()
 
     def at(self, point: Point) -> Point:
         """The place of a pair of values."""
@@ -58,6 +74,15 @@ class Chart:
         for point in points:
             x, y = self.at(point)
             self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" fill="{colour}" fill-opacity="0.55"/>')
+
+    def mark(self, mark: Mark) -> None:
+        """A dot that is a link, with words for who points at it."""
+        x, y = self.at(mark.at)
+        told = f'data-name="{escape(mark.name)}" data-levels="{escape(mark.levels)}"'
+        self.parts.append(
+            f'<a href="{escape(mark.address)}" class="mark" {told}><title>{escape(mark.said)}</title>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{mark.colour}" fill-opacity="0.8"/></a>'
+        )
 
     def line(self, points: Sequence[Point], colour: str = INK, *, dashed: bool = False, width: float = 1.2) -> None:
         """A line through points."""
@@ -118,7 +143,10 @@ class Chart:
 
     def _axes(self) -> list[str]:
         drawn = []
-        for tick in nice_ticks(*self.x_range):
+        for place, name in enumerate(self.names):
+            x, y = self.at((place, self.y_range[0]))
+            drawn.append(_text(x, y + 16, name, "middle"))
+        for tick in [] if self.names else nice_ticks(*self.x_range):
             x, y = self.at((tick, self.y_range[0]))
             drawn.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{x:.1f}" y2="{y + 4:.1f}" stroke="{FAINT}"/>')
             drawn.append(_text(x, y + 16, f"{tick:g}", "middle"))

@@ -5,7 +5,7 @@ import sys
 import threading
 from pathlib import Path
 
-from med3d_cli.bids.process_pool import in_processes
+from med3d_cli.studies.process_pool import in_processes
 
 
 def double_or_die(number: int) -> int:

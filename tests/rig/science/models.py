@@ -14,6 +14,7 @@ from med3d_pipeline.inference.site_shifts import SiteShifts
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import Preprocessed, Preprocessor
 from med3d_pipeline.preprocessing.spec import QualityLimits
+from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Volume
 from med3d_worker.loaded_model import LoadedModel
 from med3d_worker.pictures import reference_cohort
@@ -36,6 +37,8 @@ class CannedPreprocessor:
         self.overlap = overlap
         self.refusal = refusal
         self.calls = 0
+        whole = Volume(np.ones(GRID, np.float32), np.diag([3.0, 3.0, 3.0, 1.0]))
+        self.template = Template(whole, whole)
 
     def __call__(self, volume: Volume, on_stage: Callable[[str], None] = lambda _: None) -> Preprocessed:
         self.calls += 1

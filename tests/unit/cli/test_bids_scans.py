@@ -10,7 +10,7 @@ import pytest
 
 from med3d_cli.bids.dataset import read_dataset
 from med3d_cli.bids.derivative import begin_derivative
-from med3d_cli.bids.group_page import group_page, statistics
+from med3d_cli.bids.group_page import dataset_page
 from med3d_cli.bids.group_rows import group_rows
 from med3d_cli.bids.group_table import COLUMNS, DICTIONARY, TABLE, write_table
 from med3d_cli.bids.scans import Order, answer_scan
@@ -70,7 +70,7 @@ def test_a_scan_leaves_answer_mask_figure_and_tensor_and_is_told_scanner_and_age
     codes = {reason["code"] for reason in said["result"]["assessment"]["reasons"]}
     assert not codes & {"field_strength_unknown", "vendor_outside_calibration"}
     assert all((out / path).is_file() for path in said["files"].values())
-    assert said["files"].keys() == {"figure", "mask", "tensor"}
+    assert said["files"].keys() == {"figure", "mask", "page", "tensor"}
     mask = nib.load(out / said["files"]["mask"])
     assert mask.get_data_dtype() == np.uint8
     assert (out / said["files"]["figure"]).read_bytes().startswith(b"\x89PNG")
@@ -112,7 +112,7 @@ def test_a_refusal_stands_with_its_figure_and_a_failure_is_tried_again(dataset, 
     outcome = answered(dataset, out, refused)
     assert outcome.status is RunStatus.REFUSED
     said = the_answer(out)
-    assert said["files"].keys() == {"figure"}
+    assert said["files"].keys() == {"figure", "page"}
     assert not (out / "sub-1" / "anat" / "sub-1_desc-brain_mask.nii.gz").exists()
     assert answered(dataset, out, refused).kept
     (dataset / "T1w.json").write_text("{}")
@@ -177,13 +177,25 @@ def test_the_page_holds_all_in_itself_and_escapes_what_it_is_given(dataset, out)
     answered(dataset, out, CannedPreprocessor())
     (dataset / "participants.tsv").write_text("participant_id\tage\nsub-1\t45\nsub-<b>\t5\n")
     found = read_dataset(dataset)
-    page = group_page(found, group_rows(found, out))
-    addresses = Addresses()
-    addresses.feed(page)
-    assert [address[:20] for address in addresses.found] == ["#scan-0", "data:image/jpeg;base"]
-    assert "<b>" not in page
-    assert "SHA-256" in page
+    for page in (dataset_page(found, group_rows(found, out), out), (out / "sub-1_T1w.html").read_text()):
+        addresses = Addresses()
+        addresses.feed(page)
+        inside = {"sub-1_T1w.html", "group_brainage.html"}
+        assert {one for one in addresses.found if not one.startswith(("#", "data:image/jpeg;base64,"))} <= inside
+        assert "sub-<b>" not in page
+        assert "SHA-256" in page
 
 
-def test_figures_of_the_estimates_are_not_made_of_two(dataset):
-    assert statistics([]) == []
+def test_a_page_that_was_taken_away_is_made_again_and_not_linked_before(dataset, out):
+    answered(dataset, out, CannedPreprocessor())
+    found = read_dataset(dataset)
+    assert 'href="sub-1_T1w.html"' in dataset_page(found, group_rows(found, out), out)
+    (out / "sub-1_T1w.html").unlink()
+    assert 'href="sub-1_T1w.html"' not in dataset_page(found, group_rows(found, out), out)
+    assert not answered(dataset, out, CannedPreprocessor()).kept
+    assert (out / "sub-1_T1w.html").is_file()
+
+
+def test_what_participants_tsv_says_of_people_groups_them(dataset):
+    (dataset / "participants.tsv").write_text("participant_id\tage\tsex\tdiagnosis\nsub-1\t45\tF\tMS\n")
+    assert read_dataset(dataset).scans[0].groups == {"diagnosis": "MS"}

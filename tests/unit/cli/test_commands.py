@@ -1,5 +1,7 @@
 """The command line as its user meets it: help, usage, one clear line for what went wrong."""
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -67,3 +69,24 @@ def test_exit_codes_tell_refused_from_failed():
     assert exit_code(Counter({RunStatus.COMPLETED: 3})) == 0
     assert exit_code(Counter({RunStatus.COMPLETED: 3, RunStatus.REFUSED: 1})) == 3
     assert exit_code(Counter({RunStatus.REFUSED: 1, RunStatus.FAILED: 1})) == 4
+
+
+def test_ids_are_shortened_to_what_still_tells_them_apart():
+    from med3d_cli.studies.commands import short_ids
+
+    assert short_ids(["0a1b2c3d-1", "0a1b2c3d-2"]) == {"0a1b2c3d-1": "0a1b2c3d-1", "0a1b2c3d-2": "0a1b2c3d-2"}
+    assert list(short_ids(["0a1b2c3d-1", "ffffffff-2"]).values()) == ["0a1b2c3d", "ffffffff"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--resume",), "name them by --csv or --html"),
+        (("--age", "40", "--ages", __file__), "choose one of --age, for all inputs, and --ages"),
+        (("--keep", str(Path(__file__).parent)), "holds files already, and none is replaced"),
+    ],
+)
+def test_analyse_says_what_does_not_go_together(tmp_path, options, said):
+    answer = invoke("analyse", str(tmp_path), *options)
+    assert isinstance(answer.exception, CommandError)
+    assert (answer.exception.exit_code, said in str(answer.exception)) == (2, True)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import rig
-from med3d_cli.bids.process_pool import in_processes
+from med3d_cli.studies.process_pool import in_processes
 from rig.processes.pool_work import died, double_or_die, negative, note_and_stay
 from rig.processes.waiting import family, wait_until, wait_until_gone
 

@@ -4,7 +4,7 @@ from email.parser import BytesParser
 import httpx
 import pytest
 
-from med3d_client.results import ExplanationLate, ResultsClient, StudyOptions, server_sent_events
+from med3d_client.results import ExplanationLate, NoSuchRun, ResultsClient, StudyOptions, server_sent_events
 from med3d_client.study_stream import open_study
 from med3d_client.transport import ApiError, ApiUnavailable, Conflict
 from med3d_contract.results import Priority, RunStatus, Sex
@@ -166,3 +166,20 @@ def test_an_explanation_that_nobody_makes_is_given_up():
     with pytest.raises(ExplanationLate, match="5 s"):
         client(api).explanation("r", patience_s=5.0)
     assert len(api.requests) == 6
+
+
+def test_the_beginning_of_a_run_s_id_is_completed_and_a_whole_one_taken_as_it_is():
+    found = run_view(run_id="0a1b2c3d-0000-4000-8000-000000000000").model_dump(mode="json")
+    api = Api(runs=[httpx.Response(200, json={"items": [found], "next_cursor": None})])
+    assert client(api).whole_run_id("0a1b2c") == found["run_id"]
+    assert dict(api.requests[0].url.params) == {"id_begins": "0a1b2c", "limit": "2"}
+    assert client(api).whole_run_id(found["run_id"]) == found["run_id"]
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "no run's id begins with 0a1b"), (2, "several runs begin with 0a1b")])
+def test_a_beginning_that_names_no_run_or_several_is_told(count, said):
+    items = [run_view(run_id=f"0a1b-{number}").model_dump(mode="json") for number in range(count)]
+    api = Api(runs=[httpx.Response(200, json={"items": items, "next_cursor": None})])
+    with pytest.raises(NoSuchRun, match=said):
+        client(api).whole_run_id("0a1b")

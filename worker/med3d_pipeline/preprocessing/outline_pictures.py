@@ -1,4 +1,4 @@
-"""Three slices through the brain with its outline: what a person needs to see whether the brain was found."""
+"""Slices through the brain with its outline: what a person needs to see whether the brain was found."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -32,10 +32,11 @@ class OutlinePicture:
     pixel_mm: float = PIXEL_MM
 
 
-def outline_pictures(head: Volume, brain_mask: npt.NDArray[np.uint8]) -> tuple[OutlinePicture, ...]:
+def outline_pictures(head: Volume, brain_mask: npt.NDArray[np.uint8], slices: int = 1) -> tuple[OutlinePicture, ...]:
     """Cut ``head`` (axes closest to RAS) where ``brain_mask`` (X, Y, Z) has its centre, in three planes.
 
-    Raises InferenceError where the mask does not fit the head or is empty.
+    slices: so many in each plane, plane by plane, at equal distances through the brain. Raises InferenceError where
+    the mask does not fit the head or is empty.
     """
     if brain_mask.shape != head.shape or not brain_mask.any():
         raise InferenceError("the brain mask does not belong to the head")
@@ -47,14 +48,23 @@ def outline_pictures(head: Volume, brain_mask: npt.NDArray[np.uint8]) -> tuple[O
     scaled[~measured] = 0
     pictures = []
     for plane, axis in _CUTS:
-        at = round(float(np.average(np.arange(mask.shape[axis]), weights=_profile(mask, axis))))
         spacing = tuple(mm for other, mm in enumerate(near.spacing_mm) if other != axis)
-        grey = _square(radiological(scaled, axis, at), spacing[::-1])
-        inside = _square(radiological(mask, axis, at), spacing[::-1]) > 0.5
-        pixels = np.round(grey * (OUTLINE - 1)).astype(np.uint8)
-        pixels[_edge(inside)] = OUTLINE
-        pictures.append(OutlinePicture(plane, pixels))
+        for at in _places(_profile(mask, axis), slices):
+            grey = _square(radiological(scaled, axis, at), spacing[::-1])
+            inside = _square(radiological(mask, axis, at), spacing[::-1]) > 0.5
+            pixels = np.round(grey * (OUTLINE - 1)).astype(np.uint8)
+            pixels[outline_of(inside)] = OUTLINE
+            pictures.append(OutlinePicture(plane, pixels))
     return tuple(pictures)
+
+
+def _places(profile: npt.NDArray[np.float64], slices: int) -> list[int]:
+    """Where to cut: the centre alone, or at equal distances between the ends, which show nothing."""
+    if slices == 1:
+        return [round(float(np.average(np.arange(len(profile)), weights=profile)))]
+    held = np.flatnonzero(profile)
+    first, last = int(held[0]), int(held[-1])
+    return [round(first + (last - first) * (number + 1) / (slices + 1)) for number in range(slices)]
 
 
 def radiological(voxels: npt.NDArray[np.float32], axis: int, at: int) -> npt.NDArray[np.float32]:
@@ -85,8 +95,8 @@ def _square(cut: npt.NDArray[np.float32], spacing_mm: tuple[float, ...]) -> npt.
     return cut
 
 
-def _edge(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Pixels inside that touch one outside."""
+def outline_of(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Find the pixels inside that touch one outside."""
     padded = np.pad(inside, 1)
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     edge: npt.NDArray[np.bool_] = inside & ~core

@@ -97,8 +97,7 @@ _VERDICTS = (
     ),
 )
 
-# What people call a measure, and its unit.
-_MEASURES = {
+MEASURE_WORDS = {
     "brain_volume_ml": ("brain volume", " ml"),
     "template_overlap": ("overlap with the template", ""),
     "registration_similarity": ("similarity to the template", ""),
@@ -114,6 +113,7 @@ _MEASURES = {
     "blank_slices_mm": ("thickness of the slices without signal", " mm"),
     "tissue_correlation": ("likeness of the tissues to the template's", ""),
 }
+"""What people call a measure, and its unit."""
 
 QUALITY_CODES = ("ct_values", "not_finite", "constant_image", *dict.fromkeys(verdict.code for verdict in _VERDICTS))
 """The codes with which preprocessing and the quality gate refuse, in the order in which they win."""
@@ -169,7 +169,7 @@ def _json_number(value: float) -> float | None:
 
 
 def _in_words(name: str, value: float, limit: Limits) -> str:
-    what, unit = _MEASURES.get(name, (name.replace("_", " "), ""))
+    what, unit = MEASURE_WORDS.get(name, (name.replace("_", " "), ""))
     found = "could not be measured" if math.isnan(value) else f"is {value:.4g}{unit}"
     return f"The {what} {found}; expected is {_range_in_words(limit)}{unit}."
 

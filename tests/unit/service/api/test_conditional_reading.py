@@ -65,3 +65,14 @@ def test_pages_neither_repeat_nor_miss_a_run_while_new_ones_come(api):
             break
     assert len(seen) == len(set(seen)) == 7
     assert set(seen) == before
+
+
+def test_runs_are_found_by_the_first_signs_of_their_ids_at_one_s_own_site_alone(api):
+    run_id = api.ids["run_id"]
+    for _ in range(3):
+        add_run(api.service.database)
+    key = api.key(Role.VIEWER)
+    found = read(api, key, f"/runs?id_begins={run_id[:12]}").json()["items"]
+    assert [item["run_id"] for item in found] == [run_id]
+    assert read(api, api.key(Role.VIEWER, site="elsewhere"), f"/runs?id_begins={run_id[:12]}").json()["items"] == []
+    assert read(api, key, "/runs?id_begins=%25").status_code == 422

@@ -1,0 +1,41 @@
+"""What a path given to `med3d analyse` stands for."""
+
+import os
+
+from med3d_cli.studies.inputs import fingerprint, list_inputs, short_name
+
+
+def touch(path, text="x"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_bids_dataset_is_as_many_inputs_as_it_has_t1w_scans_and_never_a_flair(tmp_path):
+    one = touch(tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    two = touch(tmp_path / "sub-02" / "ses-1" / "anat" / "sub-02_ses-1_T1w.nii")
+    touch(tmp_path / "sub-02" / "ses-1" / "anat" / "sub-02_ses-1_FLAIR.nii.gz")
+    found = list_inputs([tmp_path])
+    assert found.paths == (one, two)
+    assert (found.datasets, found.passed_over) == ((tmp_path,), 1)
+    assert list_inputs([tmp_path / "sub-02"]).paths == (two,)
+
+
+def test_a_file_and_a_study_s_folder_stand_for_themselves(tmp_path):
+    study = touch(tmp_path / "study" / "series" / "1.dcm").parent.parent
+    scan = touch(tmp_path / "head.nii.gz")
+    found = list_inputs([study, scan])
+    assert (found.paths, found.datasets) == ((study, scan), ())
+
+
+def test_an_input_s_fingerprint_changes_with_its_files(tmp_path):
+    file = touch(tmp_path / "study" / "1.dcm")
+    before = fingerprint(tmp_path / "study")
+    assert fingerprint(tmp_path / "study") == before
+    os.utime(file, (1, 1))
+    assert fingerprint(tmp_path / "study") != before
+
+
+def test_an_input_is_named_by_its_file_without_the_ending(tmp_path):
+    assert short_name(tmp_path / "head_T1w.nii.gz") == "head_T1w"
+    assert short_name(tmp_path / "study") == "study"
