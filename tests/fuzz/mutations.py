@@ -111,6 +111,8 @@ def _change_element(data: bytes, chance: random.Random, _files: list[Path]) -> b
     return data[: at + 6] + struct.pack("<H", chance.choice((0, 1, 0xFFFF, 0x7FFF))) + data[at + 8 :]
 
 
+BYTE_CHANGES = (_flip_bits, _nasty_number, _cut_off, _cut_out, _repeat, _insert_noise)
+"""Those that need neither other files nor DICOM elements."""
 CHANGES = (
     _flip_bits,
     _nasty_number,

@@ -98,7 +98,7 @@ def make_celery(settings: WorkerSettings, workplace: "Callable[[], Workplace | N
     """The Celery application with the worker's tasks, which work with what ``workplace`` gives in each child."""
     use_careful_transport()
     app = Celery("med3d_worker")
-    app.conf.update(celery_settings(settings.broker_url.get_secret_value()))
+    app.conf.update(celery_settings(settings.broker()))
     app.conf.update(
         broker_connection_max_retries=None,  # a broker may be away for as long as it likes
         worker_redirect_stdouts=False,

@@ -60,6 +60,7 @@ class WorkerSettings(BundleSettings):
     """Settings of a worker process and its children."""
 
     broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    broker_url_file: Path | None = Field(None, description="file that holds the broker's URL with its password")
     api_url: str = Field("http://127.0.0.1:8000", description="the results API that gives out work")
     worker_key: SecretStr | None = Field(None, description="the API key of role worker")
     worker_key_file: Path | None = Field(None, description="file that holds the worker's API key (mode 0600)")
@@ -81,6 +82,12 @@ class WorkerSettings(BundleSettings):
         if self.worker_key is None and self.worker_key_file is None:
             raise ValueError("set MED3D_WORKER_KEY_FILE (or MED3D_WORKER_KEY): the worker's API key")
         return self
+
+    def broker(self) -> str:
+        """The broker's URL; raises OSError where its file cannot be read."""
+        if self.broker_url_file is not None:
+            return self.broker_url_file.read_text(encoding="utf-8").strip()
+        return self.broker_url.get_secret_value()
 
     @property
     def queue_names(self) -> tuple[str, ...]:

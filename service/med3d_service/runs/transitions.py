@@ -8,7 +8,7 @@ one exists.
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.queues import CELERY_PRIORITY
@@ -46,6 +46,7 @@ from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import RunRow, StudyRow
 
+EVERY_STUDY = true()
 LOST_AT_ONCE = 500
 _SAME = {
     "completed": frozenset({AttemptEnding.COMPLETED}),
@@ -61,10 +62,16 @@ def claim_preprocess(session: Session, run_id: str, worker: WorkerIdentity, leas
 
 
 def claim_preprocess_with_batch_mates(
-    session: Session, run_id: str, worker: WorkerIdentity, limit: int, leases: Leases
+    session: Session,
+    run_id: str,
+    worker: WorkerIdentity,
+    limit: int,
+    leases: Leases,
+    seen: ColumnElement[bool] = EVERY_STUDY,
 ) -> list[RunRow]:
     """Take the preprocess stage of a run, and with it that of up to ``limit`` - 1 others of its bundle and priority.
 
+    seen: which studies are the worker's; of the others it is given no run.
     Raises ServiceError: unknown_run, not_claimable, bundle_not_held.
     """
     run = _locked(session, run_id)
@@ -75,11 +82,11 @@ def claim_preprocess_with_batch_mates(
         raise ServiceError("not_claimable")
     if run.bundle_digest not in {bundle.digest for bundle in worker.bundles}:
         raise ServiceError("bundle_not_held")
-    batch_mates = _batch_mates(session, run, limit - 1) if limit > 1 and not run.alone else []
+    batch_mates = _batch_mates(session, run, limit - 1, seen) if limit > 1 and not run.alone else []
     return _claim(session, [run, *batch_mates], PREPROCESS, worker, leases)
 
 
-def _batch_mates(session: Session, run: RunRow, limit: int) -> list[RunRow]:
+def _batch_mates(session: Session, run: RunRow, limit: int, seen: ColumnElement[bool]) -> list[RunRow]:
     """Runs like this one: those that no task was sent for, then, at a line's end, the last that one was sent for.
 
     The tasks of the latter will find nothing, which costs less than a claim for each.
@@ -95,6 +102,7 @@ def _batch_mates(session: Session, run: RunRow, limit: int) -> list[RunRow]:
             RunRow.alone.is_(False),
             RunRow.id != run.id,
             StudyRow.working_status == CopyStatus.READY,
+            seen,
         )
         .with_for_update(skip_locked=True, of=RunRow)
     )
@@ -107,14 +115,18 @@ def _batch_mates(session: Session, run: RunRow, limit: int) -> list[RunRow]:
     return found
 
 
-def claim_predict(session: Session, worker: WorkerIdentity, limit: int, leases: Leases) -> list[RunRow]:
+def claim_predict(
+    session: Session, worker: WorkerIdentity, limit: int, leases: Leases, seen: ColumnElement[bool] = EVERY_STUDY
+) -> list[RunRow]:
     """Take the predict stage of up to ``limit`` runs of one bundle, the most urgent first.
 
+    seen: which studies are the worker's; of the others it is given no run.
     A run whose batch was lost is taken alone, so that a poisonous one is charged and its neighbours are not.
     """
     waiting = (
         select(RunRow)
         .where(
+            EVERY_STUDY if seen is EVERY_STUDY else RunRow.study_id.in_(select(StudyRow.id).where(seen)),
             RunRow.status == RunStatus.PREPROCESSED,
             RunRow.held.is_(False),
             RunRow.bundle_digest.in_([bundle.digest for bundle in worker.bundles]),

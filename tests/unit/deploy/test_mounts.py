@@ -68,7 +68,7 @@ def test_a_worker_of_kubernetes_mounts_its_own_key_and_nothing_of_the_service(fi
     pod = deployment["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    assert [item["key"] for item in volumes["key"]["secret"]["items"]] == ["worker.key"]
+    assert [item["key"] for item in volumes["key"]["secret"]["items"]] == ["worker.key", "broker.url"]
     assert all("emptyDir" in volume for name, volume in volumes.items() if name != "key")
     (container,) = pod["containers"]
     assert {source["secretRef"]["name"] for source in container["envFrom"] if "secretRef" in source} == {"med3d-worker"}

@@ -16,6 +16,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.code_streams import FrameSize, declared_size
+from med3d_pipeline.reading.codecs_apart import CODECS, CompressedInstance
 from med3d_pipeline.reading.dicom_elements import MALFORMED
 from med3d_pipeline.reading.dicom_files import TooLargeError, data_set_start, read_dicom
 from med3d_pipeline.reading.dicom_headers import tolerant_reading
@@ -26,7 +27,7 @@ from med3d_pipeline.reading.stack_geometry import StackGeometry
 from med3d_pipeline.volume import Volume, Voxels, in_order
 
 # All that decoders ask for; whatever else a file holds is not parsed a second time.
-_PIXEL_MODULE = (
+PIXEL_MODULE = (
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "PlanarConfiguration",
@@ -117,23 +118,27 @@ def _read_file(path: Path, members: Sequence[tuple[int, Plane]], stacked: Voxels
     if len(frames) < members[0][1].frames_in_file:
         digest += ":" + ",".join(str(frame) for frame in frames)
     with tolerant_reading():
-        for (place, plane), pixels in zip(members, _decode(data, frames), strict=True):
+        for (place, plane), pixels in zip(members, _decode(data, frames, path.parent), strict=True):
             if pixels.stored.shape != stacked.shape[1:]:
                 raise undecodable()
             stacked[place] = _rescaled(pixels, plane)
     return digest
 
 
-def _decode(data: bytes, frames: Sequence[int]) -> Iterator[_Pixels]:
+def _decode(data: bytes, frames: Sequence[int], folder: Path) -> Iterator[_Pixels]:
     try:
-        dataset = dcmread(BytesIO(data), force=True, specific_tags=list(_PIXEL_MODULE))
+        dataset = dcmread(BytesIO(data), force=True, specific_tags=list(PIXEL_MODULE))
         if "PixelData" not in dataset or not dataset.PixelData:
             raise InputRefused("no_pixel_data", "The images hold no pixel data. Send the complete images.")
         padding = stored_padding(dataset)
         syntax = _transfer_syntax(dataset)
         _require_stated_size(dataset, syntax, frames)
-        decoder = get_decoder(syntax)
-        for pixels, _ in decoder.iter_array(dataset, indices=list(frames), raw=True):
+        if syntax.is_encapsulated:
+            samples = dataset.Rows * dataset.Columns * (dataset.get("SamplesPerPixel") or 1)
+            found = CODECS.decode(folder, CompressedInstance(data, str(syntax), PIXEL_MODULE, tuple(frames), samples))
+            yield from (_Pixels(pixels, padding) for pixels in found)
+            return
+        for pixels, _ in get_decoder(syntax).iter_array(dataset, indices=list(frames), raw=True):
             yield _Pixels(pixels, padding)
     except (*MALFORMED, RuntimeError) as error:
         raise undecodable() from error

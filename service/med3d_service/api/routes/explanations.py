@@ -18,6 +18,7 @@ from med3d_service.results.explanations import (
     read_explanation,
     require_explainable,
 )
+from med3d_service.runs.fences import require_theirs
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Caller, Clinical, Viewer, Worker
 
@@ -65,9 +66,10 @@ def read_explanation_picture(run_id: str, service: ServiceParts, caller: Clinica
     summary="A run that shall be explained",
     responses=problems("unknown_run", "not_claimable", *AUTH_CODES),
 )
-def explanation_request(run_id: str, service: ServiceParts, _caller: Worker) -> ExplanationRequest:
+def explanation_request(run_id: str, service: ServiceParts, caller: Worker) -> ExplanationRequest:
     """Say where the tensor lies, of which bundle the number is, and how old the subject is."""
     with service.database.read() as session:
+        require_theirs(session, caller, run_id)
         run = session.query(RunRow).filter(RunRow.id == run_id).one_or_none()
         if run is None:
             raise ServiceError("unknown_run")

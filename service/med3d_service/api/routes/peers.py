@@ -75,9 +75,9 @@ class PeerList(Frozen):
     responses=problems(*AUTH_CODES)
     | {200: {"description": "All peers", "content": {"application/json": {"example": {"items": [EXAMPLE]}}}}},
 )
-def list_peers(request: Request, service: ServiceParts, _caller: Viewer) -> PeerList:
-    """List the peers of the peers' file, with what the last look at each found."""
-    return PeerList(items=_views(service.peers, _checks(request)))
+def list_peers(request: Request, service: ServiceParts, caller: Viewer) -> PeerList:
+    """List the peers of the peers' file that the caller's site may use, with what the last look at each found."""
+    return PeerList(items=_views(service.peers.of_site(caller.only_site), _checks(request)))
 
 
 @router.post(
@@ -86,10 +86,10 @@ def list_peers(request: Request, service: ServiceParts, _caller: Viewer) -> Peer
     responses=problems("unknown_peer", *AUTH_CODES)
     | {200: {"description": "What was found", "content": {"application/json": {"example": EXAMPLE["last_check"]}}}},
 )
-def check_peer(wanted: PeerCheckRequest, request: Request, service: ServiceParts, _caller: Operator) -> PeerCheck:
+def check_peer(wanted: PeerCheckRequest, request: Request, service: ServiceParts, caller: Operator) -> PeerCheck:
     """Try C-ECHO, a search and retrieving, as the service would: a study that nobody has is asked for."""
-    peer = wanted.peer
-    if peer not in service.peers.dimse and peer not in service.peers.dicomweb:
+    peer, known = wanted.peer, service.peers.of_site(caller.only_site)
+    if peer not in known.dimse and peer not in known.dicomweb:
         raise ServiceError("unknown_peer")
     return _check(_checks(request).look_at(peer))
 

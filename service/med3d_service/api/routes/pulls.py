@@ -101,10 +101,11 @@ async def _read_request(request: Request) -> PullRequest:
 
 def _ask_for(service: Service, caller: Caller, wanted: PullRequest) -> tuple[PullTaken, bool]:
     """Put a pull into the line; returns it and whether it waited there already. Raises ServiceError("unknown_peer")."""
+    peers = service.peers.of_site(caller.only_site)
     if wanted.source == "dicomweb":
-        service.peers.dicomweb_peer(wanted.peer)
+        peers.dicomweb_peer(wanted.peer)
     else:
-        service.peers.dimse_peer(wanted.peer)
+        peers.dimse_peer(wanted.peer)
     origin = Origin(site=caller.site, kind="request", source=wanted.source, peer=wanted.peer)
     with service.database.write() as session:
         pull, known = service.pulls.ask(session, origin, wanted.wanted(), urgency=ASKED)

@@ -38,12 +38,13 @@ from med3d_service.runs import transitions
 from med3d_service.runs.bundles import note_preprocessing, register_bundles
 from med3d_service.runs.calibrations import calibrations_for
 from med3d_service.runs.dispatch import send_waiting
+from med3d_service.runs.fences import require_theirs, theirs
 from med3d_service.runs.views import bundle_ref, priority_of
 from med3d_service.storage.arrival_tables import AppraisalRow
 from med3d_service.storage.copy_states import LOOKED_AT
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, WorkerRow
-from med3d_service.trust.access import Worker
+from med3d_service.trust.access import Caller, Worker
 from med3d_service.trust.audit.requests import handled
 from med3d_service.trust.audit.routes import HandsOut, Unaudited
 
@@ -101,12 +102,13 @@ def hello(said: WorkerHello, service: ServiceParts, _caller: Worker) -> None:
     responses=problems("unknown_run", "not_claimable", "bundle_not_held", "contract_version_mismatch", *AUTH_CODES),
 )
 def claim_preprocess(
-    run_id: str, wanted: ClaimRequest, request: Request, service: ServiceParts, _caller: Worker
+    run_id: str, wanted: ClaimRequest, request: Request, service: ServiceParts, caller: Worker
 ) -> PreprocessClaims:
     """Hand out the stage with its attempt number and lease, if it waits; with ``limit``, that of others like it too."""
     with service.database.write() as session:
+        require_theirs(session, caller, run_id)
         runs = transitions.claim_preprocess_with_batch_mates(
-            session, run_id, wanted.worker, wanted.limit, service.leases
+            session, run_id, wanted.worker, wanted.limit, service.leases, caller.sees(StudyRow.site)
         )
         handled(request, "run", [run.id for run in runs])
         studies = _studies_of(session, runs)
@@ -140,10 +142,10 @@ def _preprocess_claim(
     summary="A study whose series shall be looked at",
     responses=problems("unknown_study", "not_claimable", *AUTH_CODES),
 )
-def appraisal_request(study_id: str, service: ServiceParts, _caller: Worker) -> AppraisalRequest:
+def appraisal_request(study_id: str, service: ServiceParts, caller: Worker) -> AppraisalRequest:
     """Say where the working copy lies, while the appraisal is needed."""
     with service.database.read() as session:
-        study, appraisal = _appraised(session, study_id)
+        study, appraisal = _appraised(session, study_id, caller)
         if appraisal.eligible is not None or study.working_key is None or study.working_sha256 is None:
             raise ServiceError("not_claimable")
         return AppraisalRequest(working_copy_key=study.working_key, working_copy_sha256=study.working_sha256)
@@ -155,16 +157,16 @@ def appraisal_request(study_id: str, service: ServiceParts, _caller: Worker) -> 
     summary="Which series of a study can be analysed",
     responses=problems("unknown_study", *AUTH_CODES),
 )
-def appraised(study_id: str, found: Appraisal, service: ServiceParts, _caller: Worker) -> None:
+def appraised(study_id: str, found: Appraisal, service: ServiceParts, caller: Worker) -> None:
     """Take a worker's finding, unless the working copy has changed since."""
     with service.database.write() as session:
-        study, appraisal = _appraised(session, study_id)
+        study, appraisal = _appraised(session, study_id, caller)
         if study.working_sha256 == found.working_copy_sha256 and study.working_status in LOOKED_AT:
             appraisal.eligible = sorted(set(found.eligible))
 
 
-def _appraised(session: Session, study_id: str) -> tuple[StudyRow, AppraisalRow]:
-    study = session.scalars(select(StudyRow).where(StudyRow.id == study_id)).one_or_none()
+def _appraised(session: Session, study_id: str, caller: Caller) -> tuple[StudyRow, AppraisalRow]:
+    study = session.scalars(select(StudyRow).where(StudyRow.id == study_id, caller.sees(StudyRow.site))).one_or_none()
     appraisal = session.get(AppraisalRow, study_id)
     if study is None or appraisal is None:
         raise ServiceError("unknown_study")
@@ -177,10 +179,11 @@ def _appraised(session: Session, study_id: str) -> tuple[StudyRow, AppraisalRow]
     summary="Claim the predict stage of several runs of one bundle",
     responses=problems("contract_version_mismatch", *AUTH_CODES),
 )
-def claim_predict(request: PredictClaimRequest, service: ServiceParts, _caller: Worker) -> PredictClaims:
+def claim_predict(request: PredictClaimRequest, service: ServiceParts, caller: Worker) -> PredictClaims:
     """Hand out up to ``limit`` preprocessed runs of one bundle; none is no error."""
     with service.database.write() as session:
-        runs = transitions.claim_predict(session, request.worker, request.limit, service.leases)
+        seen = caller.sees(StudyRow.site)
+        runs = transitions.claim_predict(session, request.worker, request.limit, service.leases, seen)
         studies = _studies_of(session, runs)
         subjects = subjects_of(session, runs, studies)
         usable, files = calibrations_for(session, runs, studies)
@@ -218,44 +221,54 @@ def _studies_of(session: Session, runs: Sequence[RunRow]) -> dict[str, StudyRow]
     summary="Renew the leases of attempts",
     responses=problems(*AUTH_CODES),
 )
-def heartbeat(beat: Heartbeat, service: ServiceParts, _caller: Worker) -> StaleRuns:
+def heartbeat(beat: Heartbeat, service: ServiceParts, caller: Worker) -> StaleRuns:
     """Keep stages in hand and say what is being done."""
+    named = {one.run_id for one in beat.held}
     with service.database.write() as session:
-        return StaleRuns(over=frozenset(transitions.renew(session, beat.held, service.leases)))
+        own = theirs(session, caller, named)
+        over = transitions.renew(session, [one for one in beat.held if one.run_id in own], service.leases)
+    return StaleRuns(over=frozenset(over | named - own))
 
 
 @router.post("/release", summary="Give back what was not begun", responses=problems(*AUTH_CODES))
 def release(
-    given_back: Release, request: Request, service: ServiceParts, _caller: Worker, background: BackgroundTasks
+    given_back: Release, request: Request, service: ServiceParts, caller: Worker, background: BackgroundTasks
 ) -> StaleRuns:
     """Put runs back to wait, for others to take."""
-    handled(request, "run", [one.run_id for one in given_back.held])
+    named = {one.run_id for one in given_back.held}
+    handled(request, "run", named)
     with service.database.write() as session:
-        over = transitions.release(session, given_back.held)
-    background.add_task(_send, service, [one.run_id for one in given_back.held])
-    return StaleRuns(over=frozenset(over))
+        own = theirs(session, caller, named)
+        over = transitions.release(session, [one for one in given_back.held if one.run_id in own])
+    background.add_task(_send, service, own)
+    return StaleRuns(over=frozenset(over | named - own))
 
 
 @router.put("/preprocessed", dependencies=[InBulk], summary="End preprocess stages", responses=problems(*AUTH_CODES))
 def preprocessed(
-    done: PreprocessedRuns, request: Request, service: ServiceParts, _caller: Worker, background: BackgroundTasks
+    done: PreprocessedRuns, request: Request, service: ServiceParts, caller: Worker, background: BackgroundTasks
 ) -> StaleRuns:
     """Take what preprocessing left; the runs wait for prediction. The same again is no error."""
     handled(request, "run", done.runs)
     with service.database.write() as session:
-        over = transitions.store_all_preprocessed(session, done.runs)
+        own = theirs(session, caller, done.runs)
+        over = transitions.store_all_preprocessed(session, {run: one for run, one in done.runs.items() if run in own})
+        over |= done.runs.keys() - own
         remove_of_erased(session, over, done.runs)
     background.add_task(_send, service, done.runs.keys() - over)
     return StaleRuns(over=frozenset(over))
 
 
 @router.put("/outcomes", dependencies=[InBulk], summary="End attempts", responses=problems(*AUTH_CODES))
-def outcomes(ended: StoredOutcomes, request: Request, service: ServiceParts, _caller: Worker) -> StaleRuns:
+def outcomes(ended: StoredOutcomes, request: Request, service: ServiceParts, caller: Worker) -> StaleRuns:
     """Take the answers of attempts. The same again is no error."""
-    handled(request, "run", {one.run_id for one in ended.outcomes})
+    named = {one.run_id for one in ended.outcomes}
+    handled(request, "run", named)
     with service.database.write() as session:
-        said = {one.run_id: one.outcome for one in ended.outcomes}
-        return StaleRuns(over=frozenset(transitions.store_all_outcomes(session, said, service.leases)))
+        own = theirs(session, caller, named)
+        said = {one.run_id: one.outcome for one in ended.outcomes if one.run_id in own}
+        over = transitions.store_all_outcomes(session, said, service.leases)
+    return StaleRuns(over=frozenset(over | named - own))
 
 
 @router.put(
@@ -269,11 +282,12 @@ def outcome(
     run_id: str,
     ended: Annotated[Outcome, Body()],
     service: ServiceParts,
-    _caller: Worker,
+    caller: Worker,
     background: BackgroundTasks,
 ) -> None:
     """Take result, refusal or fault of an attempt. The same again is no error."""
     with service.database.write() as session:
+        require_theirs(session, caller, run_id)
         transitions.store_outcome(session, run_id, ended, service.leases)
     background.add_task(_send, service, [run_id])
 

@@ -122,6 +122,20 @@ class OrthancHooks(Configured):
         return str(self.rest_url).rstrip("/")
 
 
+class OfSites(Configured):
+    """``sites``: whose callers may use and see the peer; what it tells by itself is the first one's. None: all."""
+
+    sites: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] = ()
+
+    def serves(self, site: str | None) -> bool:
+        """Whether callers of ``site`` may use it; None are those who see every site."""
+        return site is None or not self.sites or site in self.sites
+
+    def own_site(self, default: str) -> str:
+        """Whose the studies are that it tells of by itself."""
+        return self.sites[0] if self.sites else default
+
+
 class HttpPeer(Configured):
     """What is reached by HTTP at one address, and how we show who we are."""
 
@@ -173,13 +187,13 @@ class HttpPeer(Configured):
         return True if self.tls is None else self.tls.context()
 
 
-class DicomwebPeer(HttpPeer):
+class DicomwebPeer(HttpPeer, OfSites):
     """A peer that speaks DICOMweb; ``url`` is the root below which ``/studies`` lies."""
 
     orthanc: OrthancHooks | None = None
 
 
-class DimsePeer(Configured):
+class DimsePeer(OfSites):
     """A peer that speaks DIMSE. For C-MOVE it must know our listener as ``move_destination``."""
 
     host: Host
@@ -210,6 +224,13 @@ class Peers(Configured):
     def dimse_peer(self, name: str) -> DimsePeer:
         """Find a DIMSE peer. Raises ServiceError("unknown_peer")."""
         return _found(self.dimse, name)
+
+    def of_site(self, site: str | None) -> "Peers":
+        """Those that callers of ``site`` may use; the others do not exist for them."""
+        return Peers(
+            dicomweb={name: peer for name, peer in self.dicomweb.items() if peer.serves(site)},
+            dimse={name: peer for name, peer in self.dimse.items() if peer.serves(site)},
+        )
 
     @property
     def orthancs(self) -> dict[str, DicomwebPeer]:

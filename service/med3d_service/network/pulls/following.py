@@ -33,7 +33,7 @@ class Follower:
     def __init__(self, database: Database, pulls: PullLine, site: str, name: str, peer: DicomwebPeer) -> None:
         assert peer.orthanc is not None
         self.every_s = peer.orthanc.follow_changes_s
-        self._database, self._pulls, self._site = database, pulls, site
+        self._database, self._pulls, self._site = database, pulls, peer.own_site(site)
         self._name = name
         self._http = httpx.Client(
             base_url=peer.orthanc.base_url,

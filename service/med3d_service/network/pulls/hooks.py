@@ -61,7 +61,8 @@ class Hooks:
             raise ServiceError("invalid_request") from error
         with self._database.write() as session:
             self._spend(session, peer, call)
-            origin = Origin(site=self._site, kind="hook", source="dicomweb", peer=peer)
+            assert configured is not None
+            origin = Origin(site=configured.own_site(self._site), kind="hook", source="dicomweb", peer=peer)
             wanted = Wanted(study_uid=call.study_uid)
             occasion = occasion_of(call.study_uid, call.last_update)
             pull, was_known = self._line.ask(session, origin, wanted, urgency=AT_ONCE, occasion=occasion)

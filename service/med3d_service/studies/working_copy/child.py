@@ -16,11 +16,13 @@ import sys
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from med3d_confined import refuse_calls, shut_in
 from med3d_contract.ages import AgeReading, agreed_age, read_age, storable_age
 from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_service.storage.sealed import SealBrokenError, SealedReader
@@ -42,25 +44,26 @@ from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 _DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 MOST_PATIENTS = 20
 _PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
 
 
 def main() -> int:
     """Confine the process, then do one job."""
     confine(Limits.model_validate_json(sys.argv[1]))
+    missing = refuse_calls()
     line = sys.stdin.readline()
     if not line:
         return 0  # the courier ended and there is no job
-    job = json.loads(line)
+    job = Job.model_validate(json.loads(line))
+    missing += _shut_in_with(job)
     try:
-        report = copy_study(Job.model_validate(job))
+        report = copy_study(job)
     except (FileNotFoundError, SealBrokenError):
         report = Report(finding=Finding.ORIGINAL_DAMAGED)
     except OSError as error:
         if error.errno not in _DISK_FAULTS:
             raise
         report = Report(finding=Finding.DISK_FAULT)
-    sys.stdout.write(report.model_dump_json())
+    sys.stdout.write(report.model_copy(update={"unconfined": missing}).model_dump_json())
     sys.stdout.flush()
     return 0
 
@@ -75,7 +78,14 @@ def confine(limits: Limits) -> None:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def _shut_in_with(job: Job) -> tuple[str, ...]:
+    """Leave this process the originals of its study to read, and one file to write."""
+    target = Path(job.target)
+    with suppress(OSError):  # a full disk is met, and told, by who writes
+        target.touch(0o600)
+    return shut_in([Path(container.path) for container in job.containers], [target])
 
 
 def copy_study(job: Job) -> Report:
@@ -100,7 +110,7 @@ def copy_study(job: Job) -> Report:
                         copier.copy_dicom(data, tar)
     report = copier.report()
     if report.finding is not Finding.COPIED:
-        Path(job.target).unlink()
+        Path(job.target).write_bytes(b"")  # the courier removes it: a child that is shut in may not
     return report
 
 

@@ -140,5 +140,6 @@ class Report(Frozen):
         default_factory=dict, repr=False, description="by series number, where all images of that number agree"
     )
     uids: dict[str, str] = Field(default_factory=dict, description="stand-in -> original")
+    unconfined: tuple[str, ...] = Field((), description="protections that the kernel did not give the child")
     pixels: str = Field("", description="digest of what all images show; empty where none shows anything")
     deidentified: bool = Field(default=False, description="an image says that its patient's identity was removed")

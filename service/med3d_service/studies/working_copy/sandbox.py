@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 from pydantic import ValidationError
 
+from med3d_confined.shutting_in import ONE_THREAD
 from med3d_service.studies.working_copy.messages import Finding, Job, Limits, Report
 
 log = structlog.get_logger()
@@ -34,6 +35,7 @@ class Sandbox:
         self._limits = limits
         self._timeout_s = timeout_s
         self._ready: subprocess.Popen[str] | None = None
+        self._told: set[str] = set()
 
     def prepare(self) -> None:
         """Have a child ready that has its imports behind it."""
@@ -45,7 +47,8 @@ class Sandbox:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # what a parser says may quote the data set
-                env={name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ},
+                env=ONE_THREAD
+                | {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ},
                 text=True,
             )
 
@@ -58,10 +61,17 @@ class Sandbox:
         for _ in range(CHILDREN_PER_STUDY):
             with contextlib.suppress(_EndedWithoutReportError):
                 report = self._try(job, while_waiting)
+                self._tell_of(report.unconfined)
                 if report.finding is Finding.DISK_FAULT:
                     raise DiskFaultError("the disk failed the child that copies")
                 return report
         return Report(finding=Finding.UNREADABLE_FILE)
+
+    def _tell_of(self, unconfined: tuple[str, ...]) -> None:
+        """Say once what the kernel does not give the children, who then stand in the limits of before alone."""
+        if missing := sorted(set(unconfined) - self._told):
+            self._told.update(missing)
+            log.warning("child_not_confined", missing=missing)
 
     def _try(self, job: Job, while_waiting: Callable[[], object]) -> Report:
         self.prepare()

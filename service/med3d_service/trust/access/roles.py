@@ -56,6 +56,11 @@ class Caller:
     every_site: bool
     address: str
 
+    @property
+    def only_site(self) -> str | None:
+        """The one site whose things are this caller's; None where every site's are."""
+        return None if self.every_site else self.site
+
     def sees(self, site: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
         """The condition that rows with the column ``site`` are this caller's to see."""
         return true() if self.every_site else site == self.site

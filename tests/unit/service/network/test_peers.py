@@ -56,6 +56,19 @@ def test_a_password_goes_in_the_clear_only_where_that_is_meant(written, way_in):
     assert load_peers(written('[dicomweb.ward]\nurl = "http://orthanc.example.org"\n')), "nothing secret is sent"
 
 
+def test_a_peer_of_one_site_does_not_exist_for_the_others(written):
+    bound = WHOLE.replace("[dicomweb.ward]\n", '[dicomweb.ward]\nsites = ["north"]\n')
+    peers = load_peers(written(bound.replace("port = 104\n", 'port = 104\nsites = ["south", "north"]\n')))
+    assert set(peers.of_site("north").dicomweb) == {"archive", "ward"}
+    assert set(peers.of_site("south").dicomweb) == {"archive"}
+    assert (set(peers.of_site("south").dimse), set(peers.of_site("west").dimse)) == ({"archive"}, set())
+    assert peers.of_site(None) == peers
+    with pytest.raises(ServiceError, match="unknown_peer"):
+        peers.of_site("south").dicomweb_peer("ward")
+    ward, archive = peers.dicomweb_peer("ward"), peers.dicomweb_peer("archive")
+    assert (ward.own_site("default"), archive.own_site("default")) == ("north", "default")
+
+
 def test_a_peer_whose_name_is_unknown_is_one_that_does_not_answer(written):
     peer = load_peers(written('[dimse.ward]\nhost = "no.such.host.invalid"\nport = 104\nae_title = "X"\n'))
     [*found] = check_peers(peer, None, ())

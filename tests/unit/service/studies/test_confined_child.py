@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from med3d_service.settings import GIB
 from med3d_service.storage.sealed import SealBrokenError, SealedReader, SealedWriter, file_key
@@ -49,8 +50,23 @@ def test_the_child_knows_neither_broker_nor_site_key_and_is_bound_in_memory(sand
     limit = re.compile(rb"Max address space +%d " % LIMITS.memory_bytes)
     wait_until(lambda: limit.search(sandbox.of_child("limits")), "its limit of memory", 20)
     names = {entry.split(b"=")[0] for entry in sandbox.of_child("environ").split(b"\0") if entry}
-    assert names <= {b"PATH", b"LD_LIBRARY_PATH", b"LANG"}
+    assert names <= {b"PATH", b"LD_LIBRARY_PATH", b"LANG", b"OMP_NUM_THREADS", b"OPENBLAS_NUM_THREADS"}
     assert b"SECRET" not in sandbox.of_child("environ") + sandbox.of_child("cmdline")
+
+
+def test_the_child_has_shut_itself_in_before_it_is_told_of_a_study(sandbox):
+    if not (Path("/proc/self/status").exists() and b"Seccomp_filters" in Path("/proc/self/status").read_bytes()):
+        pytest.skip("no seccomp in this kernel")
+    wait_until(lambda: b"Seccomp:\t2" in sandbox.of_child("status"), "its filter", 30)
+    assert b"NoNewPrivs:\t1" in sandbox.of_child("status")
+
+
+def test_a_child_that_the_kernel_cannot_shut_in_is_told_of_once():
+    sandbox = Sandbox(LIMITS, timeout_s=10.0)
+    with capture_logs() as told:
+        for unconfined in (("landlock",), ("landlock",), ()):
+            sandbox._tell_of(unconfined)
+    assert [(one["event"], one["missing"]) for one in told] == [("child_not_confined", ["landlock"])]
 
 
 def test_what_the_child_is_told_opens_the_originals_of_its_study_and_no_others(tmp_path):

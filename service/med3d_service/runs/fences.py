@@ -1,0 +1,24 @@
+"""Whose runs a worker may touch: a key of one site has that site's, whatever ids it names."""
+
+from collections.abc import Collection
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from med3d_service.problems import ServiceError
+from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.trust.access import Caller
+
+
+def theirs(session: Session, caller: Caller, run_ids: Collection[str]) -> set[str]:
+    """Those of ``run_ids`` that this caller may touch. Of one site that is also none that does not exist."""
+    if caller.every_site:
+        return set(run_ids)
+    joined = select(RunRow.id).join(StudyRow, StudyRow.id == RunRow.study_id)
+    return set(session.scalars(joined.where(RunRow.id.in_(run_ids), caller.sees(StudyRow.site))))
+
+
+def require_theirs(session: Session, caller: Caller, run_id: str) -> None:
+    """Raise ServiceError("unknown_run") for another site's run, as for one that does not exist."""
+    if run_id not in theirs(session, caller, [run_id]):
+        raise ServiceError("unknown_run")
