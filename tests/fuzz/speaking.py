@@ -184,15 +184,15 @@ class Line:
     """A connection on which all has been said."""
 
     def __init__(self, data: bytes) -> None:
-        self._data, self.answers = data, 0
+        self._data, self._at, self.answers = data, 0, 0
 
     def settimeout(self, _within_s: float) -> None:
         """Do nothing: there is no waiting here."""
 
     def recv(self, size: int) -> bytes:
         """The next piece."""
-        piece, self._data = self._data[:size], self._data[size:]
-        return piece
+        self._at += size
+        return self._data[self._at - size : self._at]
 
     def sendall(self, data: bytes) -> None:
         """Hold an answer against the standard's outline."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from fuzz.mutations import BYTE_CHANGES
 from rig.dicom.uploads import BOUNDARY, CONTENT_TYPE, dicom_files, files_form, nifti_file, zip_of
 
+LARGEST_BYTES = 2 * 1024 * 1024
 Change = Callable[[bytes, random.Random], bytes]
 HOSTILE_JSON = (
     b"[" * 20_000,
@@ -48,7 +49,7 @@ HOSTILE_PATHS = (b"/%00", b"//", b"/../..", b"/%2e%2e/%2f", b"?cursor=%ff", b"?l
 def spoil_bytes(data: bytes, chance: random.Random, changes: Sequence[Change]) -> bytes:
     """Change ``data`` once or a few times."""
     for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
-        data = chance.choice(changes)(data, chance)
+        data = chance.choice(changes)(data, chance)[:LARGEST_BYTES]
     return data
 
 
@@ -74,9 +75,11 @@ def request(routes: Sequence[tuple[str, str]], keys: Sequence[str], number: int)
         lines += [b"Content-Type: " + kind, b"Content-Length: %d" % len(body)]
     else:
         lines += [b"Content-Type: " + kind, b"Transfer-Encoding: chunked"]
-        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
-    whole = b"\r\n".join((*lines, b"", body))
-    return spoil_bytes(whole, chance, (*ANY_BYTES, _other_header, _other_header, _other_path, _other_method, _ahead))
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    changes = (_other_header, _other_header, _other_path, _other_method, _ahead)
+    if chance.random() < 0.5:
+        changes = (*ANY_BYTES, *changes)  # most of these are no HTTP any more, and are turned away as such
+    return spoil_bytes(b"\r\n".join((*lines, b"", body)), chance, changes)
 
 
 def _bodies(chance: random.Random) -> list[tuple[bytes, bytes]]:

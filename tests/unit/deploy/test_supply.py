@@ -61,7 +61,9 @@ def test_a_lock_holds_what_the_project_asks_for_with_digests(name):
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_a_lock_names_no_place_but_the_index(name):
-    assert not re.search(r"file:|://|^-e|^/| @ ", (DEPLOY / "locks" / f"{name}.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert not re.search(
+        r"file:|://|^-e|^/| @ ", (DEPLOY / "locks" / f"{name}.txt").read_text(encoding="utf-8"), re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("image", IMAGES)

@@ -14,6 +14,8 @@ UPDATE, MERGE, OTHER_ID = "A08", "A40", "A47"
 EVENTS = frozenset({UPDATE, MERGE, OTHER_ID})
 READ = frozenset({"PID", "MRG"})
 """Nothing else of a message is looked at, so that its length costs nothing."""
+LARGEST_CHARACTERS, MOST_PARTS = 32 * 1024, 1000
+"""Of all PID and MRG segments, and of repetitions and subcomponents in them: each takes up to half a millisecond."""
 VERSION = "2.5"
 """By which the fields are read; PID and MRG are the same in all versions from 2.3.1 on."""
 ENCODINGS = {
@@ -120,9 +122,12 @@ def _segments(header: Header, message: bytes) -> list[Segment]:
         text = message.decode(codec)
     except UnicodeDecodeError as error:
         raise MessageRefused(ERROR, DATA_TYPE, "The text is not in the character set that MSH-18 names.") from error
-    lines = [line for line in re.split(r"[\r\n]+", text) if line[:3] in READ]
+    read = "\r".join(line for line in re.split(r"[\r\n]+", text) if line[:3] in READ)
+    parts = sum(read.count(mark) for mark in ("\r", header.encoding_characters[1], header.encoding_characters[3]))
+    if len(read) > LARGEST_CHARACTERS or parts > MOST_PARTS:
+        raise MessageRefused(ERROR, DATA_TYPE, "PID and MRG hold more than any patient has. Send several messages.")
     try:
-        return list(parse_segments("\r".join(lines), VERSION, _characters(header))) if lines else []
+        return list(parse_segments(read, VERSION, _characters(header))) if read else []
     except HL7apyException as error:
         raise MessageRefused(ERROR, DATA_TYPE, "A PID or MRG segment cannot be read.") from error
 

@@ -73,6 +73,10 @@ def test_a_merge_names_who_stays_and_who_goes_and_may_hold_several_patients():
         (adt("A08", f"PID|1||P-1||{'N' * 65}"), "AE", "102"),
         (adt("A40", "PID|1||12\\E\\34", "MRG|P-1"), "AE", "101"),
         (adt("A40", f"PID|1||{'1' * 65}", "MRG|P-1"), "AE", "101"),
+        (adt("A08", "PID|1||" + "~".join(["P-1"] * 20_000)), "AE", "102"),
+        (adt("A08", "PID|1||" + "&" * 40_000), "AE", "102"),
+        (adt("A08", *["PID|1||P-1"] * 4_000), "AE", "102"),
+        (adt("A08", f"PID|1||P-1|{'x' * 40_000}"), "AE", "102"),
     ],
 )
 def test_what_cannot_be_taken_is_said_by_table_0357_and_quotes_nobody(message, acknowledgment, condition):
