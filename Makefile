@@ -23,7 +23,7 @@ BESIDE_WAITING := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
 # Two more targets are parts of lint, which run beside each other.
-.PHONY: lint-types lint-rest help demo chaos field test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies docs states-page clean
+.PHONY: lint-types lint-rest help demo attack chaos field test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies docs states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -148,6 +148,10 @@ fuzz: $(VENV)/.dev ## 20,000 spoilt files, associations, requests, multipart bod
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.associations --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null
 	@for one in http multipart hl7; do PYTHONPATH=tests $(BIN)/python -m fuzz.run --spoken $$one --inputs $(or $(INPUTS),20000) --seed $(or $(SEED),1) 2>/dev/null || exit 1; done
+
+attack: $(VENV)/.dev ## requests by every kind of credential, canaries, forgeries, swaps, floods and fuzz for MINUTES=15 by SEED=1; figures as Markdown
+	@$(BIN)/python deploy/check_host.py test
+	@PYTHONPATH=tests $(BIN)/python -m attack.campaign --minutes $(or $(MINUTES),15) --seed $(or $(SEED),1)
 
 sbom: $(VENV)/.demo ## what is installed, as CycloneDX 1.6 (build/sbom.json)
 	@$(INSTALL) -e '.[supply-chain]'
