@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from med3d_contract.results import ChronologicalAge, Reason
+from med3d_contract.scan_dates import NO_DATES_BESIDE, DatesBeside, ScanDay, day_of_scan, days_meant, is_placeholder
 
 DAYS_PER_YEAR = 365.25
 OLDEST_YEARS = 120.0
@@ -30,10 +31,7 @@ UNUSABLE_SENTENCE = (
     "Correct the patient's data at their source, or state the age when sending."
 )
 
-# What systems and de-identifiers write where a birth date is due and none is known (month and day may be missing, too).
-_PLACEHOLDER_DATES = frozenset({(1, 1, 1), (1899, 12, 30), (1899, 12, 31), (1900, 1, 1), (1901, 1, 1)})
 _PLACEHOLDER_AGE = re.compile(r"(?:0+|9{3,})\s*[DWMY]?|[DWMY]?\s*0+")
-_DATE = re.compile(r"(\d{4})(?:([-./]?)(\d{2})(?:\2(\d{2})(?:\d{6})?)?)?")
 _AGE = re.compile(
     r"(?P<number>\d{1,5})(?:[.,](?P<decimals>\d{1,3}))?\s*"
     r"(?P<unit>D|DAYS?|W|WKS?|WEEKS?|M|MOS?|MONTHS?|Y|YRS?|YEARS?|)",
@@ -79,10 +77,15 @@ def chronological_age(
     birth_date: str | None = None,
     study_date: str | None = None,
     patient_age: str | None = None,
+    beside: DatesBeside = NO_DATES_BESIDE,
 ) -> ChronologicalAge | None:
     """Read the age alone; see read_age."""
     return read_age(
-        stated_years=stated_years, birth_date=birth_date, study_date=study_date, patient_age=patient_age
+        stated_years=stated_years,
+        birth_date=birth_date,
+        study_date=study_date,
+        patient_age=patient_age,
+        beside=beside,
     ).age
 
 
@@ -92,9 +95,12 @@ def read_age(
     birth_date: str | None = None,
     study_date: str | None = None,
     patient_age: str | None = None,
+    beside: DatesBeside = NO_DATES_BESIDE,
     today: date | None = None,
 ) -> AgeReading:
     """Read the age in years: as stated, else from birth date to study date (DICOM DA), else PatientAge (DICOM AS).
+
+    Where StudyDate was taken out the dates ``beside`` it stand in.
 
     Dates and ages are read as they are meant, not as the standard spells them. PatientAge counts completed units, so
     half a unit is added and said. A placeholder (1 January 1900, a date to come, 000Y) counts as not written. Where the
@@ -102,7 +108,7 @@ def read_age(
     """
     if stated_years is not None:
         return AgeReading(ChronologicalAge(years=stated_years, source="form"))
-    born = _from_dates(birth_date, study_date, today or datetime.now(tz=UTC).date())
+    born = _from_dates(birth_date, day_of_scan(study_date, beside), today or datetime.now(tz=UTC).date())
     told = _from_age_string(patient_age)
     if born.lowest is not None and told.lowest is not None:
         return _agreed(born, told)
@@ -175,21 +181,23 @@ def _taken(source: _Source, name: str, remarks: tuple[str, ...]) -> AgeReading:
     )
 
 
-def _from_dates(birth_date: str | None, study_date: str | None, today: date) -> _Source:
-    born_text, scanned_text = (birth_date or "").strip(), (study_date or "").strip()
-    if not born_text or not scanned_text:
+def _from_dates(birth_date: str | None, scan: ScanDay, today: date) -> _Source:
+    written = (birth_date or "").strip()
+    if not written:
         return _NOTHING
-    born, scanned = _days(born_text), _days(scanned_text)
-    if set(born_text) <= set("0-./") or (born is not None and (_is_placeholder(born) or born[0] > today)):
+    born = days_meant(written)
+    if set(written) <= set("0-./") or (born is not None and (is_placeholder(born) or born[0] > today)):
         return _PLACEHOLDER
-    if born is None or scanned is None or scanned[0] != scanned[1]:
-        return _Source(fault=f"the {'birth' if born is None else 'study'} date is no date")
-    if born == scanned:
+    if born is None:
+        return _Source(fault="the birth date is no date")
+    if scan.day is None:
+        return _Source(fault=scan.fault)
+    if born == (scan.day, scan.day):
         return _PLACEHOLDER  # de-identifiers write one date for both; what a newborn's PatientAge says stands
-    return _between(born, scanned[0], today)
+    return _between(born, scan.day, scan.note, today)
 
 
-def _between(born: tuple[date, date], scanned: date, today: date) -> _Source:
+def _between(born: tuple[date, date], scanned: date, note: str | None, today: date) -> _Source:
     if scanned > today + timedelta(days=1):  # somewhere it is tomorrow already
         return _Source(fault="the study date is still to come")
     if born[0] > scanned:
@@ -197,31 +205,10 @@ def _between(born: tuple[date, date], scanned: date, today: date) -> _Source:
     youngest, oldest = (max((scanned - day).days, 0) / DAYS_PER_YEAR for day in (born[1], born[0]))
     if youngest > OLDEST_YEARS:
         return _Source(fault="the birth date makes the person older than 120 years")
-    note = (
+    whole = (
         None if born[0] == born[1] else "PatientBirthDate holds no day; the middle of the time that it names was taken"
     )
-    return _Source(youngest, min(oldest, OLDEST_YEARS), note)
-
-
-def _days(text: str | None) -> tuple[date, date] | None:
-    """First and last day that a date means: ``19660102``, ``1966-01-02``, ``196601``, ``1966`` or ``19660000``."""
-    found = _DATE.fullmatch((text or "").strip())
-    if found is None:
-        return None
-    year, month, day = int(found[1]), int(found[3] or 0), int(found[4] or 0)
-    try:
-        first = date(year, month or 1, day or 1 if month else 1)
-        if month and day:
-            return first, first
-        last = date(year + (month in {0, 12}), month % 12 + 1, 1) if month else date(year + 1, 1, 1)
-    except ValueError:
-        return None
-    return first, last - timedelta(days=1)
-
-
-def _is_placeholder(born: tuple[date, date]) -> bool:
-    first = (born[0].year, born[0].month, born[0].day)
-    return first in _PLACEHOLDER_DATES or born[0].year == 1
+    return _Source(youngest, min(oldest, OLDEST_YEARS), "; ".join(filter(None, (note, whole))) or None)
 
 
 _PLACEHOLDER = _Source(placeholder=True)

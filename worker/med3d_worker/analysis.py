@@ -19,6 +19,7 @@ from med3d_contract.results import (
     SeriesReport,
     Sex,
 )
+from med3d_contract.scan_dates import DatesBeside
 from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts, sidecar_path
 from med3d_contract.unpacking import unpacked
 from med3d_contract.work import Subject
@@ -219,7 +220,12 @@ def age_at_scan(patients: Collection[PatientAttributes], stated_years: float | N
     if stated_years is not None:
         return read_age(stated_years=stated_years)
     return agreed_age(
-        read_age(birth_date=patient.birth_date, study_date=patient.study_date, patient_age=patient.patient_age)
+        read_age(
+            birth_date=patient.birth_date,
+            study_date=patient.study_date,
+            patient_age=patient.patient_age,
+            beside=DatesBeside(patient.acquisition_date or "", patient.series_date or "", patient.content_date or ""),
+        )
         for patient in patients
     )
 

@@ -13,13 +13,14 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.ages import read_age, storable_age
+from med3d_contract.scan_dates import DatesBeside
 from med3d_service.runs.reissuing import reissue
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.studies.patient_corrections import BIRTH_DATE, ID, ISSUER, KINDS, KnownAs, PatientUpdate
 from med3d_service.studies.remembered_updates import Meant, remember
-from med3d_service.studies.working_copy.messages import PATIENTS, STUDY_ATTRIBUTES
+from med3d_service.studies.working_copy.messages import PATIENTS, SCAN_DATE, STUDY_ATTRIBUTES
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 
 log = structlog.get_logger()
@@ -121,9 +122,8 @@ class Corrector:
 
 def _set_age(session: Session, vault: IdentifierVault, study: StudyRow, birth_date: str) -> None:
     """Take the age from the new birth date alone; what the images state was the old one's."""
-    age = storable_age(
-        read_age(birth_date=birth_date, study_date=vault.read(session, study.id, "study_date") or "", patient_age="")
-    )
+    study_date, beside = (vault.read(session, study.id, kind) or "" for kind in ("study_date", SCAN_DATE))
+    age = storable_age(read_age(birth_date=birth_date, study_date=study_date, beside=DatesBeside(beside)))
     study.found_age = age
     study.series_ages = None if study.series_ages is None else dict.fromkeys(study.series_ages, age)
     attributes: Mapping[str, str] = json.loads(vault.read(session, study.id, STUDY_ATTRIBUTES) or "{}")

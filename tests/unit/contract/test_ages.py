@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from med3d_contract.ages import AgeReading, chronological_age, read_age, storable_age, stored_age
+from med3d_contract.scan_dates import DatesBeside, worth_keeping
 
 ANY_DAY = st.dates(date(1920, 1, 2), date(2024, 12, 31))
 
@@ -79,6 +80,47 @@ PLACEHOLDERS = [
     "19000101", "1900", "19000000", "1900-01-01", "19010101", "00010101", "00000000", "18991230", "18991231", "20990101",
     "20150601",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("beside", "study_date", "said"),
+    [
+        (DatesBeside("20130717"), None, "there is no StudyDate, the date of acquisition was taken"),
+        (DatesBeside("20130717103000.000000+0200"), "", "there is no StudyDate, the date of acquisition was taken"),
+        (DatesBeside("2013.07.17"), "00000000", "StudyDate is no date, the date of acquisition was taken"),
+        (DatesBeside("", "20130717", "20200101"), None, "there is no StudyDate, SeriesDate was taken"),
+        (DatesBeside("19000101", "", "20130717"), "19000101", "StudyDate is no date, ContentDate was taken"),
+        (DatesBeside("20130718"), "20130717", None),
+        (DatesBeside("", "19990101", "20200101"), "20130717", None),
+    ],
+)
+def test_other_dates_of_the_scan_stand_in_for_a_study_date_that_was_taken_out(beside, study_date, said):
+    reading = read_age(birth_date="19660102", study_date=study_date, beside=beside)
+    assert (reading.age.years, reading.age.source, reading.doubt) == (
+        pytest.approx(47.538, abs=0.001),
+        "birth_date",
+        None,
+    )
+    assert reading.age.note == said
+    later = read_age(
+        birth_date="19660102", study_date=study_date, beside=DatesBeside(worth_keeping(study_date or "", beside))
+    )
+    assert later.age.years == reading.age.years, "what a corrected birth date is reckoned from"
+
+
+def test_a_birth_date_without_any_date_of_the_scan_is_told_and_gives_no_age():
+    reading = read_age(birth_date="19660102")
+    assert reading.age is None
+    assert "no date says when the scan was made" in reading.doubt.sentence
+    beside = read_age(birth_date="19660102", patient_age="047Y").age
+    assert (beside.years, beside.note.split(";")[0]) == (47.5, "no date says when the scan was made")
+    assert read_age(birth_date="19000101") == AgeReading(None)
+
+
+def test_dates_of_study_and_acquisition_that_lie_years_apart_give_no_age_and_a_reason():
+    reading = read_age(birth_date="19660102", study_date="20130717", beside=DatesBeside("20180101"))
+    assert (reading.age, reading.doubt.code) == (None, "age_unusable")
+    assert "more than a year apart" in reading.doubt.sentence
 
 
 @pytest.mark.parametrize("birth_date", PLACEHOLDERS)

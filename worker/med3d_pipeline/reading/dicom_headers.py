@@ -32,6 +32,8 @@ from med3d_pipeline.reading.dicom_plane import PatientAttributes, Plane
 from med3d_pipeline.reading.series_identity import MR_IMAGE_CLASSES
 
 MAX_FRAMES = 20_000
+DATE_CHARACTERS = 10
+"""1999.01.31, as old files write it; minutes and seconds behind it would tell every slice apart."""
 
 CONVERTED = ("UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence")
 """Where Legacy Converted Enhanced MR keeps what the classic images said and no functional group has a place for."""
@@ -52,7 +54,8 @@ FUNCTIONAL_GROUPS = (
 
 # fmt: off
 _PLAIN = (
-    "SpecificCharacterSet", "ImageType", "FrameType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality",
+    "SpecificCharacterSet", "ImageType", "FrameType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate",
+    "AcquisitionDate", "AcquisitionDateTime", "ContentDate", "Modality",
     "Manufacturer", "ManufacturerModelName", "SeriesDescription", "ProtocolName", "VolumeBasedCalculationTechnique",
     "ComplexImageComponent", "AcquisitionContrast", "PatientBirthDate", "PatientSex", "PatientAge",
     "ContrastBolusAgent", "ContrastBolusAgentSequence", "ScanningSequence", "SequenceVariant", "ScanOptions",
@@ -236,6 +239,9 @@ def _patient(top: Sequence[Dataset]) -> PatientAttributes:
         study_date=element.text(top, "StudyDate") or None,
         patient_age=element.text(top, "PatientAge") or None,
         sex=element.text(top, "PatientSex") or None,
+        acquisition_date=element.text(top, "AcquisitionDate", "AcquisitionDateTime")[:DATE_CHARACTERS] or None,
+        series_date=element.text(top, "SeriesDate") or None,
+        content_date=element.text(top, "ContentDate") or None,
     )
 
 

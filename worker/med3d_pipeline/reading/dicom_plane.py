@@ -16,6 +16,9 @@ class PatientAttributes:
     study_date: str | None = None
     patient_age: str | None = None
     sex: str | None = None
+    acquisition_date: str | None = None
+    series_date: str | None = None
+    content_date: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

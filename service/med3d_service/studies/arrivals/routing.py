@@ -160,6 +160,9 @@ def _fits(patterns: Sequence[str], texts: Sequence[str]) -> bool:
 
 def _within(ages: tuple[float, float], headers: InstanceHeaders) -> bool | None:
     age = chronological_age(
-        birth_date=headers.birth_date, study_date=headers.study_date, patient_age=headers.patient_age
+        birth_date=headers.birth_date,
+        study_date=headers.study_date,
+        patient_age=headers.patient_age,
+        beside=headers.dates_beside,
     )
     return None if age is None else ages[0] <= age.years <= ages[1]

@@ -19,6 +19,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from med3d_contract.content import dataset_offset
+from med3d_contract.scan_dates import DatesBeside
 from med3d_service.studies.file_meta import read_file_meta
 from med3d_service.studies.own_objects import is_own
 from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, tag_of
@@ -93,6 +94,10 @@ HEADERS_READ = {
     "patient_age": "PatientAge",
     "birth_date": "PatientBirthDate",
     "study_date": "StudyDate",
+    "acquisition_date": "AcquisitionDate",
+    "acquisition_time": "AcquisitionDateTime",
+    "series_date": "SeriesDate",
+    "content_date": "ContentDate",
 }
 """What is read of each instance as it comes, by our word for it."""
 _TAGS = [tag_of(keyword) for keyword in HEADERS_READ.values()]
@@ -139,11 +144,20 @@ class InstanceHeaders:
     birth_date: str
     study_date: str
     dataset_offset: int
+    acquisition_date: str = ""
+    acquisition_time: str = ""
+    series_date: str = ""
+    content_date: str = ""
 
     @property
     def is_input(self) -> bool:
         """Whether it may be analysed: an image of a class that is read, and none of our own making."""
         return self.sop_class_uid in INPUT_CLASSES and not is_own(self.sop_uid)
+
+    @property
+    def dates_beside(self) -> DatesBeside:
+        """What dates the scan beside StudyDate."""
+        return DatesBeside.written(self.acquisition_date, self.acquisition_time, self.series_date, self.content_date)
 
     @property
     def identity(self) -> str:

@@ -25,11 +25,13 @@ from typing import Any
 from med3d_confined import refuse_calls, shut_in
 from med3d_contract.ages import AgeReading, agreed_age, read_age, storable_age
 from med3d_contract.content import HEAD_BYTES, Content, sniff
+from med3d_contract.scan_dates import worth_keeping
 from med3d_service.storage.sealed import SealBrokenError, SealedReader
 from med3d_service.studies.original_names import original_name
 from med3d_service.studies.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError
 from med3d_service.studies.working_copy.messages import (
     IDENTIFYING,
+    SCAN_DATE,
     STUDY_LEVEL,
     Finding,
     Job,
@@ -187,7 +189,12 @@ class _Copier:
         by_series: dict[str, list[AgeReading]] = defaultdict(list)
         for one in self._identities:
             by_series[one.series_uid].append(
-                read_age(birth_date=one.birth_date, study_date=one.study_date, patient_age=one.patient_age)
+                read_age(
+                    birth_date=one.birth_date,
+                    study_date=one.study_date,
+                    patient_age=one.patient_age,
+                    beside=one.dates_beside,
+                )
             )
         ages = {uid: agreed_age(readings) for uid, readings in by_series.items()}
         stored = {self._pseudonyms.uid(uid): storable_age(age) for uid, age in ages.items() if uid}
@@ -201,7 +208,8 @@ class _Copier:
     def _identifying(self) -> dict[str, str]:
         if self._identity is None:
             return {}
-        return {name: getattr(self._identity, name) for name in IDENTIFYING}
+        told = {name: getattr(self._identity, name) for name in IDENTIFYING if name != SCAN_DATE}
+        return told | {SCAN_DATE: worth_keeping(self._identity.study_date, self._identity.dates_beside)}
 
 
 def _descriptions(identities: Iterable[Identity]) -> dict[str, str]:

@@ -28,6 +28,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
+from med3d_contract.scan_dates import DatesBeside
 from med3d_service.studies.file_meta import file_head
 from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, MAX_BINARY_BYTES, RULES, keep, tag_of
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
@@ -45,6 +46,10 @@ _IDENTITY_KEYWORDS = {
     "patient_age": "PatientAge",
     "sex": "PatientSex",
     "study_date": "StudyDate",
+    "acquisition_date": "AcquisitionDate",
+    "acquisition_time": "AcquisitionDateTime",
+    "series_date": "SeriesDate",
+    "content_date": "ContentDate",
     "accession_number": "AccessionNumber",
     "study_uid": "StudyInstanceUID",
     "study_time": "StudyTime",
@@ -85,6 +90,10 @@ class Identity:
     patient_age: str
     sex: str
     study_date: str
+    acquisition_date: str
+    acquisition_time: str
+    series_date: str
+    content_date: str
     accession_number: str
     study_uid: str
     study_time: str
@@ -101,6 +110,11 @@ class Identity:
     requested_procedure: str
     timezone_offset: str
     identity_removed: str
+
+    @property
+    def dates_beside(self) -> DatesBeside:
+        """What dates the scan beside StudyDate."""
+        return DatesBeside.written(self.acquisition_date, self.acquisition_time, self.series_date, self.content_date)
 
 
 @contextmanager

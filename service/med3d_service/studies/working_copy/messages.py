@@ -8,11 +8,14 @@ from pydantic import Field, SecretStr
 
 from med3d_contract.results import Frozen
 
+SCAN_DATE = "scan_date"
+"""The identifier that holds the date of acquisition, or what stands in for a StudyDate that was taken out."""
 IDENTIFYING = (
     "patient_id",
     "patient_name",
     "birth_date",
     "study_date",
+    SCAN_DATE,
     "accession_number",
     "study_uid",
     "study_time",
@@ -126,6 +129,7 @@ class Report(Frozen):
     )
     birth_date: str = ""
     study_date: str = ""
+    scan_date: str = ""
     patient_id: str = ""
     patient_name: str = ""
     accession_number: str = ""

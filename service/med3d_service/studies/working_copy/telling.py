@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from med3d_contract.ages import read_age, storable_age
+from med3d_contract.scan_dates import DatesBeside
 from med3d_service.studies.patient_corrections import (
     BIRTH_DATE,
     ID,
@@ -39,6 +40,7 @@ def updated(report: Report, updates: Sequence[PatientUpdate], authority: str) ->
 
 def _age_of(report: Report, birth_date: str) -> dict[str, object]:
     """The age by the birth date alone: what the images state may be the old one's."""
-    age = storable_age(read_age(birth_date=birth_date, study_date=report.study_date, patient_age=""))
+    beside = DatesBeside(report.scan_date)
+    age = storable_age(read_age(birth_date=birth_date, study_date=report.study_date, beside=beside))
     attributes = {name: text for name, text in report.study_attributes.items() if name != "patient_age"}
     return {"age": age, "series_ages": dict.fromkeys(report.series_ages, age), "study_attributes": attributes}

@@ -3,6 +3,7 @@
 import pytest
 
 from med3d_contract.ages import agreed_age, read_age, storable_age, stored_age
+from med3d_contract.scan_dates import DatesBeside
 from med3d_contract.work import Subject
 from med3d_pipeline.study.study import PatientAttributes
 from med3d_service.runs.views import A_VOLUME, analysed_series, subject_of
@@ -15,6 +16,9 @@ HEADERS = [
     {"birth_date": "19660101", "study_date": "20130717", "patient_age": "042Y"},
     {"birth_date": "20160101", "study_date": "20130717"},
     {"birth_date": "19660101", "study_date": "20130717"},
+    {"birth_date": "19660101", "acquisition_date": "20130717"},
+    {"birth_date": "19660101", "content_date": "20130717"},
+    {"birth_date": "19660101"},
     {},
 ]
 
@@ -22,7 +26,11 @@ HEADERS = [
 @pytest.mark.parametrize("header", HEADERS)
 @pytest.mark.parametrize("stated", [None, 50.0])
 def test_the_service_and_the_command_line_agree_on_the_age(header, stated):
-    study = StudyRow(stated_age=stated, found_age=storable_age(read_age(**header)))
+    dates = {
+        name.removesuffix("_date"): header[name] for name in ("acquisition_date", "content_date") if name in header
+    }
+    asked = {name: text for name, text in header.items() if name.removesuffix("_date") not in dates}
+    study = StudyRow(stated_age=stated, found_age=storable_age(read_age(**asked, beside=DatesBeside(**dates))))
     subject = subject_of(study)
     found = age_at_scan((PatientAttributes(**header),), stated)
     assert (subject.age, subject.age_doubt) == (found.age, found.doubt)

@@ -426,6 +426,7 @@ OF_2005 = {"PatientBirthDate": "19660102", "StudyDate": "20050601", "StudyInstan
         (PLACEHOLDER, FORTY_FOUR, [None, 44.553], 44.553),
         ({"PatientAge": "044Y"}, FORTY_FOUR, [44.5, 44.553], 44.553),
         ({}, {}, [None, None], None),
+        ({"PatientBirthDate": "19660102", "AcquisitionDateTime": "20130717103000"}, {}, [47.538, None], 47.538),
     ],
 )  # fmt: skip
 def test_every_series_keeps_its_own_age(tmp_path, first, second, ages, agreed):
