@@ -146,7 +146,10 @@ def test_a_scan_after_contrast_agent_is_used_where_there_is_no_other_and_reviewe
     "description",
     ["SAG 3D T1 +C", "T1+C", "T1 C+", "t1_mprage_post-Gd", "T1 MPRAGE GADO", "T1ce", "t1_km", "3D T1 mit KM", "T1 CE",
      "t1 pre and post", "T1 Gadovist", "MPRAGE with contrast", "T1_postGd", "T1 POSTGAD", "gdT1", "T1 con contraste", "T1 MDC",
-     "T1 nach Kontrastmittelgabe", "T1 avec injection", "T1 inject\u00e9", "T1 +Gd", "T1 post OP mit KM", "T1 post 5min"],
+     "T1 nach Kontrastmittelgabe", "T1 avec injection", "T1 inject\u00e9", "T1 +Gd", "T1 post OP mit KM", "T1 post 5min",
+     "T1 +K", "T1 c/c", "T1 con CIV", "T1 m.d.c.", "T1 W/C", "T1 contrasted", "T1 med kontrast", "T1 po kontra\u015bcie", "T1 POSTCON",
+     "T1 kontrastl\u0131", "T1 +IV", "T1 varjoaine", "T1 \u0441 \u043a\u043e\u043d\u0442\u0440\u0430\u0441\u0442\u043e\u043c", "T1 \u9020\u5f71", "T1 \u589e\u5f3a",
+     "T1 \uc870\uc601", "POST 3D T1"],
 )  # fmt: skip
 def test_a_description_that_speaks_of_contrast_agent_is_reviewed_and_the_other_scan_preferred(tmp_path, description):
     header = {"SeriesDescription": description}
@@ -162,7 +165,9 @@ def test_a_description_that_speaks_of_contrast_agent_is_reviewed_and_the_other_s
     ["t1_mprage_sag", "T1 without contrast", "T1 w/o Gd", "T1 pre-contrast", "t1_pre_gd", "T1 ohne KM", "non-contrast T1",
      "T1 post op", "T1 post-op", "T1 post surgery", "T1 post treatment", "T1 post chemo", "T1 post radiotherapy", "T1 sin contraste",
      "T1 post op\u00e9ratoire", "T1 senza mdc", "T1 sans injection de gadolinium", "T1 pregadolinium", "T1 o. KM",
-     "T1 C-spine", "T1 posterior fossa", "T1 3D (enhanced conversion)"],
+     "T1 C-spine", "T1 posterior fossa", "T1 post covid", "T1 post training",
+     "T1 post-TMS", "T1 utan kontrast", "T1 bez kontrastu", "T1 geen contrast", "T1 high contrast", "T1 s/c", "T1 \u9020\u5f71\u524d",
+     "T1 \u5e73\u626b", "T1 kontrasts\u0131z", "T1 3D (enhanced conversion)"],
 )  # fmt: skip
 def test_other_descriptions_say_nothing_of_contrast_agent(tmp_path, description):
     assert codes_of(select_series(study_with(tmp_path, scan={"SeriesDescription": description}))) == []
@@ -183,6 +188,12 @@ def test_words_for_no_contrast_agent_are_understood(tmp_path, agent):
         ["DERIVED", "SECONDARY", "PROJECTION IMAGE"],
         ["DERIVED", "SECONDARY", "SUBTRACTION"],
         ["ORIGINAL", "PRIMARY", "CSA MPR"],
+        ["DERIVED", "PRIMARY", "MPR_THICK"],
+        ["DERIVED", "SECONDARY", "MIP THICK"],
+        ["DERIVED", "SECONDARY", "COLLAPSE"],
+        ["DERIVED", "SECONDARY", "SUBTRACT"],
+        ["DERIVED", "SECONDARY", "DIVISION"],
+        ["DERIVED", "SECONDARY", "FUSION"],
         ["DERIVED", "PRIMARY", "M", "MAXIMUM"],
         ["DERIVED", "SECONDARY", "VOLUME_RENDER"],
         ["DERIVED", "SECONDARY", "SEGMENTATION"],
@@ -204,6 +215,10 @@ def test_reformats_and_other_derived_images_alone_are_refused(tmp_path, image_ty
         {"ImageType": ["DERIVED", "SECONDARY", "OTHER"], "SeriesDescription": "PJN: sag T1"},
         {"ImageType": ["DERIVED", "SECONDARY", "OTHER"], "SeriesDescription": "T1 subtraction"},
         {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "aseg"},
+        {"ImageType": ["DERIVED", "PRIMARY", "M", "ND"], "SeriesDescription": "t1_vibe_post_SUB"},
+        {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "T1 map"},
+        {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "T1w/T2w ratio"},
+        {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "brain mask"},
     ],
 )
 def test_what_words_call_a_reformat_projection_subtraction_or_segmentation_is_refused_and_named(tmp_path, header):
@@ -228,6 +243,8 @@ NO_PARAMETERS = dict.fromkeys(
         {"ImageType": ["DERIVED", "PRIMARY", "OTHER", "FILTERED_GEMS"]},
         NO_PARAMETERS | {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "sub-01_anat-T1w"},
         NO_PARAMETERS | {"ImageType": ["DERIVED", "SECONDARY"]},
+        {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "T1 sub-01"},
+        {"ImageType": ["DERIVED", "SECONDARY"], "DerivationDescription": "curved reconstruction kernel"},
     ],
 )
 def test_a_whole_scan_that_was_changed_is_used_at_a_lower_score_and_reviewed(tmp_path, header):

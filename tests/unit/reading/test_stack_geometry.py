@@ -195,6 +195,17 @@ def test_rounding_to_the_decimals_that_are_written_is_borne_however_the_stack_li
     assert assemble_stack(planes).spacing_mm[2] == pytest.approx(step, abs=0.002)
 
 
+@pytest.mark.parametrize("step", [0.9375, 0.7, 1.3333])
+@pytest.mark.parametrize("decimals", [1, 2])
+@pytest.mark.parametrize("kept_as", [np.float64, np.float32])
+def test_one_coordinate_rounded_alone_and_in_single_precision_is_borne(step, decimals, kept_as):
+    places = np.round(-77.123456 + step * np.arange(120), decimals).astype(kept_as)
+    planes = [plane_at((-119.53125, -131.2871, float(place))) for place in places]
+    assert assemble_stack(planes).spacing_mm[2] == pytest.approx(step, abs=0.002)
+    del planes[60]
+    assert code_of(planes) == "missing_slices"
+
+
 @given(axes=rotations, missing=st.integers(1, 118))
 def test_a_missing_slice_does_not_hide_in_the_rounding(axes, missing):
     planes = [plane_at(np.round(index * 0.9375 * axes[:, 2], 1), (*axes[:, 0], *axes[:, 1])) for index in range(120)]

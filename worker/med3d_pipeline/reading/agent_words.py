@@ -13,7 +13,8 @@ NO_AGENT = _words(
     """
     no non none nil not n na without w/o wo o ohne kein keine keiner keines sans sin senza sem zonder aucun aucune pas
     nessuno ninguno unknown unspecified undefined unbekannt inconnu desconocido sconosciuto off false null nein nee
-    saline nacl
+    saline nacl negative neg nativ native plain geen ingen inget utan uden uten bez brak zadna nie nothing refused
+    declined nicht нет без 无 無 なし
     """
 )
 """Words that deny a contrast agent, or say that none is known."""
@@ -21,7 +22,7 @@ _BESIDE_NO_AGENT = _words(
     """
     contrast agent agents media medium dye contraste contrasto kontrast kontrastmittel km mdc ce a d given administered
     applied used injected injection injecte gegeben bolus iv i v ml cc mmol kg l de di of the was is any
-    gd gad gado gadolinium
+    gd gad gado gadolinium kontrastu kontrastmiddel verabreicht applicable specified
     """
 )
 _AGENT_WORD = re.compile(r"w/o\b|[^\W\d_]+|\d+(?:[.,]\d+)?")

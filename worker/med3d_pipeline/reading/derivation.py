@@ -1,18 +1,22 @@
 """What was done to images that are no longer as the scanner acquired them: which of it still is a whole scan."""
 
+import re
+
 from med3d_pipeline.reading.dicom_plane import SequenceFacts
 from med3d_pipeline.reading.refusals import Fault
 from med3d_pipeline.reasons import Reason, ReviewCode
 
 UNIFORM = frozenset({"UNI", "UNI-DEN"})
+# By the words of any value: vendors write MPR_THICK, MIP THICK, PROJECTION IMAGE.
 _BY_IMAGE_TYPE = {
-    "a reformat": frozenset({"MPR", "CSA MPR", "REFORMATTED", "CPR"}),
+    "a reformat": frozenset({"MPR", "REFORMATTED", "REFORMAT", "CPR"}),
     "a projection or rendering": frozenset(
-        {"MIP", "MINIP", "PROJECTION IMAGE", "MAXIMUM", "MINIMUM", "VOLUME_RENDER", "SURFACE_RENDER"}
+        {"MIP", "MINIP", "PROJECTION", "MAXIMUM", "MINIMUM", "RENDER", "RENDERED", "RENDERING", "VRT", "COLLAPSE"}
     ),
-    "a subtraction": frozenset({"SUBTRACTION", "SUB"}),
-    "a map of a quantity": frozenset({"QUANTITY", "STD_DEVIATION"}),
+    "a subtraction": frozenset({"SUBTRACTION", "SUBTRACT", "SUBTRACTED", "SUB"}),
+    "a map of a quantity": frozenset({"QUANTITY", "DEVIATION", "DIVISION", "RATIO"}),
     "a segmentation": frozenset({"SEGMENTATION", "LABELMAP"}),
+    "a fusion of two scans": frozenset({"FUSION", "FUSED"}),
 }
 _BY_WORD = {
     "reformat": "a reformat",
@@ -21,6 +25,7 @@ _BY_WORD = {
     "subtraction": "a subtraction",
     "map": "a map of a quantity",
     "segmentation": "a segmentation",
+    "fusion": "a fusion of two scans",
 }
 
 
@@ -62,7 +67,7 @@ def is_derived(facts: SequenceFacts) -> bool:
 
 
 def _made(facts: SequenceFacts) -> str | None:
-    kind = set(facts.image_type)
+    kind = {word for value in facts.image_type for word in re.split(r"[^A-Z0-9]+", value)}
     by_type = next((made for made, values in _BY_IMAGE_TYPE.items() if kind & values), None)
     if by_type is not None:
         return by_type

@@ -4,6 +4,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from med3d_pipeline.reading.agent_phrases import speaks_of_agent
+
 MOST_CHARACTERS, MOST_DERIVATION_CHARACTERS = 256, 2048  # far above what the standard allows; the rest is not read
 # Philips begins the names of its own protocols with an s: sT1W_3D_TFE, s3DI_MC_HR.
 _WORDS = {
@@ -35,19 +37,29 @@ _WORDS = {
     ),
     "mpr": r"mpr",
     "reformat": r"reformat|reformatted|multiplanar",
-    "projection": r"mip|minip|pjn|vrt|projection",
-    "subtraction": r"subtraction|subtracted",
-    "segmentation": r"segmentation|aseg|parcellation|label ?map|labelmap",
+    "projection": r"mips?|minips?|pjn|vrt|projections?",
+    "subtraction": r"subtra[ck]tion|subtracted|soustraction|sottrazione|sustraccion|sub(?= *$)",
+    "segmentation": r"segmentation|segmented|segment|classification|aseg|aparc|parcellation|label ?maps?|masks?",
+    "fusion": r"fused|fusion",
+    "map": (
+        r"(?:[rt][12]|pd|myelin|probability|z ?score|density|thickness|tissue|asymmetry|parametric|quantitative) ?maps?"
+        r"|qt[12]|ratio|symri [rt][12]"
+    ),
 }
 _PATTERNS = {hint: re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])") for hint, words in _WORDS.items()}
 
+_QUANTITIES = (
+    r"parametric|quantitative|relaxation|perfusion|diffusion|velocity|adc|fa|md|cbf|cbv|mtt|ttp|tmax|z ?scores?|myelin"
+    r"|probability|density|thickness|tissue|asymmetry|susceptibility|qsm|pd|[rt][12]"
+)
 _DERIVED = {
-    "reformat": r"reformat\w*|multi ?planar|curved",
+    "reformat": r"reformat\w*|multi ?planar|curved (?:planar|mpr|reformat\w*)",
     "mpr": r"mpr",
-    "projection": r"projection|mip|minip|(?:volume|surface) render\w*|vrt",
-    "subtraction": r"subtract\w*|subtraction|difference",
-    "segmentation": r"segmentation|segmented|label ?map|parcellation",
-    "map": r"(?:parametric|quantitative|relaxation|perfusion|diffusion|velocity|adc|fa|cbf|cbv|[rt][12]) ?\*? ?maps?",
+    "projection": r"projections?|mips?|minips?|(?:volume|surface) render\w*|vrt",
+    "subtraction": r"subtra[ck]t\w*|soustraction|sottrazione|sustraccion|difference",
+    "segmentation": r"segmentations?|segmented|label ?maps?|parcellations?|aparc|aseg",
+    "map": rf"(?:{_QUANTITIES}) ?\*? ?maps?|ratio|qt[12]",
+    "fusion": r"fused|fusion",
     "correction": r"grad ?warp|n3|n4|scaled|defac\w*",
 }
 _DERIVED_PATTERNS = {kind: re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])") for kind, words in _DERIVED.items()}
@@ -64,24 +76,6 @@ _CODES_BY_KIND = {
 }
 _KIND_OF_CODE = {code: kind for kind, codes in _CODES_BY_KIND.items() for code in codes.split()}
 
-_AGENT = (
-    r"gd|gad|gado\w*|gadavist|dotarem|magnevist|omniscan|prohance|multihance|clariscan|vueway|elucirem|optimark|primovist"
-    r"|ce|km|kmgabe|mdc|contrast[eo]?|kontrast(?:mittel(?:gabe)?)?|inj|injection|injecte|injiziert|iniezione"
-)
-_DENIAL = r"pre|non?|without|w/o|wo|ohne|o|keine?|sans|sin|sem|senza|zonder|before|vor|avant|prima|antes"
-_WITHOUT_AGENT = re.compile(
-    rf"(?<![a-z0-9])(?:{_DENIAL})[. ]*(?:{_AGENT}|c)(?![a-z0-9])(?: (?:d[ei] )?(?:{_AGENT})(?![a-z0-9]))*"
-)
-# What "post" can follow that is no contrast agent.
-_AFTER_TREATMENT = re.compile(
-    r"(?<![a-z0-9])post (?:op\S*|surg\w*|treat\w*|chemo\w*|radi\w*|x?rt|srs|therap\w*|tx|resection"
-    r"|biopsy|trauma\w*|process\w*|stroke|implant\w*|dbs|partum|ictal)(?![a-z0-9])"
-)
-_WITH_AGENT = re.compile(
-    rf"(?<![a-z0-9])(?:{_AGENT}|post|post(?:gd|gad|gado\w*|km|contrast)|t1c|t1 ?(?:ce|gd|km)|gdt1w?|c ?\+)(?![a-z0-9])"
-    r"|\+ ?c(?![a-z0-9])"
-)
-
 
 def hints_of(series: str, protocol: str = "") -> frozenset[str]:
     """Return the kinds of scan that SeriesDescription speaks of, such as ``T1``, ``scout`` or ``contrast agent``.
@@ -96,7 +90,7 @@ def hints_of(series: str, protocol: str = "") -> frozenset[str]:
 def _kinds(description: str) -> set[str]:
     text = _plain(description, MOST_CHARACTERS)
     found = {hint for hint, pattern in _PATTERNS.items() if pattern.search(text)}
-    if _WITH_AGENT.search(_AFTER_TREATMENT.sub(" ", _WITHOUT_AGENT.sub(" ", text))):
+    if speaks_of_agent(description):
         found.add("contrast agent")
     return found
 

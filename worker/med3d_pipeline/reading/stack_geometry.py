@@ -22,7 +22,10 @@ PIXEL_SPACING_TOLERANCE = 1e-3  # relative
 SAME_PLACE_MM = 0.01
 GAP_TOLERANCE = 0.03  # of the slice step: what rounding of positions can do, and no more
 OFF_LINE_MM = 0.1
+SINGLE_PRECISION_MM = 2e-5  # 120.3 comes back as 120.30000305 where a program held it in 32 bits
 MAX_DECIMALS = 4  # positions with more are not rounded in a way that shows
+MOST_ROUNDED_GAP = 0.2  # of the slice step: a gap that is more off a whole number of steps lacks no whole slice
+MOSTLY_ONE_STEP = 1.5
 MAX_ROUNDING = 0.25  # of the slice step: rounding beyond that could hide a missing slice
 FLOAT_SLACK = 1e-6
 WHOLE_MM_ROUNDING = 0.499  # or more: all positions are written in whole millimetres
@@ -76,7 +79,7 @@ def assemble_stack(planes: Sequence[Plane]) -> StackGeometry:
     order = np.lexsort((*positions.T, np.round(positions @ normal, 6)))
     positions = positions[order]
     rounding_mm = written_rounding_mm(positions)
-    along_normal_mm = float(np.abs(normal).sum()) * rounding_mm
+    along_normal_mm = float(np.abs(normal) @ rounding_mm)
     _refuse_rounded_distances(positions @ normal, along_normal_mm)
     _refuse_uneven_distances(positions @ normal, along_normal_mm)
     _refuse_off_line(positions, normal, rounding_mm)
@@ -142,10 +145,19 @@ def _one_orientation(planes: Sequence[Plane]) -> tuple[Vectors, Vectors]:
     return first, second / np.linalg.norm(second)
 
 
-def written_rounding_mm(positions: Vectors) -> float:
-    """Return by how much each coordinate may be off because of the decimals that all of them are written with."""
+def written_rounding_mm(positions: Vectors) -> Vectors:
+    """Return by how much each of the coordinates (x, y, z) may be off because of the decimals that it is written with.
+
+    Some programs round one of them alone. A coordinate that all slices share is not off.
+    """
+    return np.array([_written_rounding_mm(coordinate) for coordinate in positions.T])
+
+
+def _written_rounding_mm(values: Vectors) -> float:
+    if float(np.ptp(values)) <= SINGLE_PRECISION_MM:
+        return 0.0
     for decimals in range(MAX_DECIMALS):
-        if np.array_equal(np.round(positions, decimals), positions):
+        if (np.abs(np.round(values, decimals) - values) <= SINGLE_PRECISION_MM).all():
             return float(0.5 * 10.0**-decimals)
     return 0.0
 
@@ -228,7 +240,8 @@ def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
     if (np.abs(ratios - 1) <= GAP_TOLERANCE).all() or _even_within(distances, rounding_mm):
         return
     nearest = np.round(ratios)
-    if (np.abs(ratios - nearest) <= GAP_TOLERANCE * np.maximum(nearest, 1)).all():
+    rounded = min(2 * rounding_mm / step, MOST_ROUNDED_GAP) if np.median(ratios) < MOSTLY_ONE_STEP else 0.0
+    if (np.abs(ratios - nearest) <= GAP_TOLERANCE * np.maximum(nearest, 1) + rounded).all():
         missing = counted(int((nearest - 1).sum()), "slice is", "slices are")
         raise InputRefused(
             "missing_slices",
@@ -242,17 +255,18 @@ def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
     )
 
 
-def _refuse_off_line(positions: Vectors, normal: Vectors, rounding_mm: float) -> None:
+def _refuse_off_line(positions: Vectors, normal: Vectors, rounding_mm: Vectors) -> None:
     step = (positions[-1] - positions[0]) / (len(positions) - 1)
     expected = step * np.arange(len(positions))[:, None]
     residual = positions - expected
     residual -= np.median(residual, axis=0)
-    rounded_mm = 2 * rounding_mm * np.sqrt(3)  # this slice's rounding, and that of the ones that the line goes by
+    # This slice's rounding, and that of the ones that the line goes by.
+    rounded_mm = 2 * float(np.linalg.norm(rounding_mm))
     length_mm = float(np.linalg.norm(step))
     allowed = max(OFF_LINE_MM, 0.05 * length_mm, min(rounded_mm, MAX_ROUNDING * length_mm))
     farthest_mm = float(np.linalg.norm(residual, axis=1).max())
     if farthest_mm > allowed:
-        if rounding_mm >= WHOLE_MM_ROUNDING and farthest_mm <= rounded_mm:
+        if rounding_mm.max() >= WHOLE_MM_ROUNDING and farthest_mm <= rounded_mm:
             raise _rounded_to_whole_millimetres()
         raise InputRefused(
             "uneven_spacing",

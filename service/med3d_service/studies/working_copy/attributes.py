@@ -200,8 +200,12 @@ def _keep_number(dataset: Dataset, kept: Dataset, tag: BaseTag) -> None:
 def _code(text: str, pseudonyms: Pseudonyms) -> str:
     if not text:
         return ""
-    known = all(word in CODES for word in text.casefold().split()) or re.fullmatch(r"\d{1,4}", text, re.ASCII)
+    known = all(_is_code(word) for word in text.casefold().split()) or re.fullmatch(r"\d{1,4}", text, re.ASCII)
     return text if known else pseudonyms.code(text)
+
+
+def _is_code(word: str) -> bool:
+    return word in CODES or ("_" in word and all(part in CODES for part in word.split("_")))
 
 
 def _option(text: str, pseudonyms: Pseudonyms) -> str:

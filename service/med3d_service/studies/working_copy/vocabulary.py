@@ -6,6 +6,8 @@ A closed list is the only safe filter for free text: a name is not recognised, i
 import re
 import unicodedata
 
+from med3d_service.studies.working_copy.agent_phrases import speaks_of_agent
+
 _WORD = re.compile(r"[A-Za-z0-9*.]+")
 _DESCRIPTION_WORD = re.compile(r"\+C\b|\bC\+|\bw/o\b|[A-Za-z0-9]+\*?|\*", re.IGNORECASE)
 
@@ -26,6 +28,8 @@ CODES = _words(
     m_b0 m_b1 b0_map b1_map fat_fraction flip angle
     angio tof stack volume sampled distorted flow_encoded fluid_attenuated proton_density stir t2_star tagging
     temperature spectroscopy maximum_ip minimum_ip max_ip min_ip median_ip volume_render surface_render
+    reformat thick thin slab projection collapse render rendered rendering vrt subtract subtracted division ratio
+    multiplication addition masked fusion fused deviation
     quantity std_deviation maximum minimum segmentation labelmap flow_comp
     gradient spin both 1d 2d 3d sk mtc ss trss sp mp osp per rg cg ppg fc pff pfp fs
     fc_freq_ax fc_slice_ax fcfreq_ax fcslice_ax fc_freq_ax_gems fc_slice_ax_gems fcfreq_ax_gems fcslice_ax_gems
@@ -87,6 +91,9 @@ DESCRIPTIONS = _words(
     tx resection biopsy trauma process processing processed stroke implant implantation dbs partum ictal
     3di s3di stof 3dtof 2dtof tof3d tof2d inflow motsa cow willis art arterial ven venous
     st1wi st1tfe st1c st1ce st1gd st1km stof2d stof3d 2dtof2d 2dtof3d 2dstof 2dstof2d 2dstof3d 3dtof2d 3dtof3d 3dstof
+    mips minips projections subtraktion soustraction sottrazione sustraccion sub segmented segment classification
+    aparc mask masks labelmaps fused fusion maps myelin probability z score scores zscore zscores density
+    thickness tissue asymmetry parametric quantitative qt1 qt2 ratio symri r1
     3dstof2d 3dstof3d 3plan 3plans threepl threeplan threeplane threeplanes threeplans tripl triplan triplanes
     triplans
     """
@@ -97,6 +104,9 @@ DERIVATIONS = _words(
     volume surface vrt difference segmentation segmented label
     map maps labelmap parcellation parametric quantitative relaxation perfusion diffusion velocity adc fa cbf cbv t1 t2
     * t2* r1 r2 r2* gradwarp grad warp n3 n4 scaled lossy lossless compression compressed
+    mips minips projections subtraktion soustraction sottrazione sustraccion segmentations parcellations aparc aseg
+    md mtt ttp tmax z score scores zscore zscores myelin probability density thickness tissue asymmetry
+    susceptibility qsm pd ratio qt1 qt2 fused fusion labelmaps
     jpeg distortion correction corrected gradient bias field filter filtered normalized resampled average
     """
 )
@@ -108,10 +118,14 @@ _STEMS = re.compile(
 )
 _OPTION_STEMS = {"FC": re.compile("FC"), "FLOW_COMP": re.compile("FLOW"), "TOF": re.compile(".*TOF")}
 """Vendors end these as they like; the stem says what gradients or inflow do to the contrast."""
-_DERIVATION_STEMS = re.compile(r"(?:reformat|subtract|defac|render)(?=\w*$)", re.ASCII)
+_DERIVATION_STEMS = re.compile(r"(?:reformat|subtra[ck]t|defac|render)(?=\w*$)", re.ASCII)
 _MAP = re.compile(
-    r"(?:parametric|quantitative|relaxation|perfusion|diffusion|velocity|adc|fa|cbf|cbv|[rt][12])\*?maps?", re.ASCII
+    r"(?:parametric|quantitative|relaxation|perfusion|diffusion|velocity|adc|fa|md|cbf|cbv|mtt|ttp|tmax|z?scores?|myelin"
+    r"|probability|density|thickness|tissue|asymmetry|susceptibility|qsm|pd|[rt][12])\*?maps?",
+    re.ASCII,
 )
+_AGENT, _LAST = "contrast", "sub"
+"""The word for any agent; and what means a subtraction where it comes last, as in ``t1_vibe_sub``, else a person."""
 _PHRASES = re.compile(r"plan scan|smart brain|field map|auto align")
 """Of two words, and the second, too, may be part of a longer one."""
 AGENTS = _words(
@@ -121,7 +135,8 @@ NO_AGENT = _words(
     """
     no non none nil not n na without w/o wo o ohne kein keine keiner keines sans sin senza sem zonder aucun aucune pas
     nessuno ninguno unknown unspecified undefined unbekannt inconnu desconocido sconosciuto off false null nein nee
-    saline nacl
+    saline nacl negative neg nativ native plain geen ingen inget utan uden uten bez brak zadna nie nothing refused
+    declined nicht нет без 无 無 なし
     """
 )
 """Words that deny a contrast agent, or say that none is known."""
@@ -129,7 +144,7 @@ _BESIDE_NO_AGENT = _words(
     """
     contrast agent agents media medium dye contraste contrasto kontrast kontrastmittel km mdc ce a d given administered
     applied used injected injection injecte gegeben bolus iv i v ml cc mmol kg l de di of the was is any
-    gd gad gado gadolinium
+    gd gad gado gadolinium kontrastu kontrastmiddel verabreicht applicable specified
     """
 )
 _AGENT_WORD = re.compile(r"w/o\b|[^\W\d_]+|\d+(?:[.,]\d+)?")
@@ -169,11 +184,17 @@ def option_stem(text: str) -> str:
 
 
 def known_description(text: str) -> str:
-    """Keep the words that DESCRIPTIONS lists; of a compound such as ``AAHeadScout`` the listed stem."""
-    kept = []
-    for word in _DESCRIPTION_WORD.findall(_unaccented(text).replace("_", " ")):
+    """Keep the words that DESCRIPTIONS lists; of a compound such as ``AAHeadScout`` the listed stem.
+
+    In place of all that tells of a contrast agent stands one word, and first, where no other word can deny it.
+    """
+    kept = [_AGENT] if speaks_of_agent(text) else []
+    words = _DESCRIPTION_WORD.findall(_unaccented(text).replace("_", " "))
+    for place, word in enumerate(words, start=1):
         stem = _STEMS.search(word.casefold())
-        if word.casefold() in DESCRIPTIONS:
+        if speaks_of_agent(word) or (word.casefold() == _LAST and place < len(words)):
+            kept += ["T1"] if "t1" in word.casefold() else []
+        elif word.casefold() in DESCRIPTIONS or _MAP.fullmatch(word.casefold()):
             kept.append(word)
         elif stem is not None:
             kept.append(stem.group())

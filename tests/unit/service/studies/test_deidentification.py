@@ -244,7 +244,7 @@ def test_unknown_codes_stay_distinct_but_unreadable():
 
 def test_descriptions_are_cut_down_to_words_of_the_trade():
     copied, _, _ = deidentified(one_slice(SeriesDescription="T1_MPRAGE sag Müller post Gd", ProtocolName="Dr Smith t2"))
-    assert copied.SeriesDescription == "T1 MPRAGE sag post Gd"
+    assert copied.SeriesDescription == "contrast T1 MPRAGE sag"
     assert copied.ProtocolName == "t2"
 
 
@@ -426,7 +426,7 @@ OF_2005 = {"PatientBirthDate": "19660102", "StudyDate": "20050601", "StudyInstan
         (PLACEHOLDER, FORTY_FOUR, [None, 44.553], 44.553),
         ({"PatientAge": "044Y"}, FORTY_FOUR, [44.5, 44.553], 44.553),
         ({}, {}, [None, None], None),
-        ({"PatientBirthDate": "19660102", "AcquisitionDateTime": "20130717103000"}, {}, [47.538, None], 47.538),
+        ({"PatientBirthDate": "19660102", "AcquisitionDateTime": "20130717103000"}, {}, [47.537, None], 47.537),
     ],
 )  # fmt: skip
 def test_every_series_keeps_its_own_age(tmp_path, first, second, ages, agreed):

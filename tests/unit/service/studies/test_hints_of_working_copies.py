@@ -1,14 +1,17 @@
 """What the pipeline takes from descriptions and sequence names must outlive the cutting down to known words."""
 
 import io
+from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
 
+from med3d_pipeline.reading import agent_phrases as pipeline_phrases
 from med3d_pipeline.reading.derivation import derivation_fault
 from med3d_pipeline.reading.description_hints import hints_of
 from med3d_pipeline.reading.dicom_headers import read_planes
 from med3d_pipeline.reading.series_identity import sequence_identity
+from med3d_service.studies.working_copy import agent_phrases as service_phrases
 from med3d_service.studies.working_copy.deidentify import Deidentifier
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from med3d_service.studies.working_copy.vocabulary import known_description
@@ -29,6 +32,9 @@ DESCRIPTIONS = [
     "T1_postGd", "T1 POSTGAD", "gdT1", "T1 postgadolinium", "T1 pregadolinium", "T1 nach Kontrastmittelgabe", "T1 KM-Gabe",
     "T1 con contraste", "T1 avec injection", "T1 inject\u00e9", "T1 sans injection de gadolinium", "T1 MDC",
     "T1 senza mdc", "T1 sin contraste", "T1 +Gd", "T1 o. KM", "T1 keine KM",
+    "T1 +K", "T1 c/c", "T1 s/c", "T1 med kontrast", "T1 utan kontrast", "T1 po kontraście", "T1 bez kontrastu", "T1 POSTCON", "T1 IV+",
+    "T1 \u0441 \u043a\u043e\u043d\u0442\u0440\u0430\u0441\u0442\u043e\u043c", "T1 造影", "T1 造影前", "T1 增强", "T1 조영", "T1 post covid", "T1 post training",
+    "T1 high contrast", "t1_vibe_post_SUB", "T1 sub-01", "T1 map", "SyMRI R1", "T1w/T2w ratio", "brain mask",
     "T1 RT planning", "SAG T1 xyz 3D", "3D foo bar T1", "pd", "DWI b1000", "bold rest",
 ]  # fmt: skip
 
@@ -39,6 +45,11 @@ def facts_of(folder, dataset):
     original = read_planes(path)[0].facts
     path.write_bytes(Deidentifier(Pseudonyms(b"k" * 32)).copy(path.read_bytes())[0])
     return original, read_planes(path)[0].facts
+
+
+def test_service_and_pipeline_find_an_agent_by_the_same_words():
+    theirs, ours = (Path(module.__file__).read_bytes() for module in (pipeline_phrases, service_phrases))
+    assert theirs == ours
 
 
 @pytest.mark.parametrize("description", DESCRIPTIONS)
