@@ -39,7 +39,17 @@ def missing_for_pages() -> list[str]:
     return [] if shutil.which("chromium") else ["chromium"]
 
 
-TARGETS = {"venv": missing_for_venv, "test": missing_for_test, "pages": missing_for_pages}
+def missing_for_npm() -> list[str]:
+    """The viewer of the pages comes from npm."""
+    return [] if shutil.which("npm") else ["npm"]
+
+
+TARGETS = {
+    "venv": missing_for_venv,
+    "test": missing_for_test,
+    "pages": missing_for_pages,
+    "npm": missing_for_npm,
+}
 
 
 def install(packages: list[str]) -> int:

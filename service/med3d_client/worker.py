@@ -24,6 +24,7 @@ from med3d_contract.work import (
     Release,
     StaleRuns,
     StoredOutcomes,
+    VolumesRequest,
     WorkerHello,
     WorkerIdentity,
 )
@@ -85,6 +86,10 @@ class WorkerClient:
     def explanation_request(self, run_id: str) -> ExplanationRequest:
         """Ask what to explain a run by; Superseded where it was erased or cannot be explained any more."""
         return ExplanationRequest.model_validate_json(self._send("GET", f"/worker/runs/{run_id}/explanation").content)
+
+    def volumes_request(self, run_id: str) -> VolumesRequest:
+        """Ask what to make a run's volumes of; Superseded where it was erased or its images are gone."""
+        return VolumesRequest.model_validate_json(self._send("GET", f"/worker/runs/{run_id}/volumes").content)
 
     def claim_predict(self, worker: WorkerIdentity, limit: int) -> PredictClaims:
         """Take the predict stage of up to ``limit`` runs of one bundle; empty when nothing waits."""

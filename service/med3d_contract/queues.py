@@ -9,6 +9,7 @@ APPRAISE_STUDY = "med3d_worker.tasks.appraise_study"
 PREDICT_READY = "med3d_worker.tasks.predict_ready"
 PUBLISH_RESULT = "med3d_worker.tasks.publish_result"
 EXPLAIN_RUN = "med3d_worker.tasks.explain_run"
+MAKE_VOLUMES = "med3d_worker.tasks.make_volumes"
 
 PREPROCESS_QUEUE = "preprocess"
 PREDICT_QUEUE = "predict"
@@ -57,6 +58,7 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
             PREDICT_READY: {"queue": PREDICT_QUEUE},
             PUBLISH_RESULT: {"queue": PUBLISH_QUEUE},
             EXPLAIN_RUN: {"queue": PREDICT_QUEUE},
+            MAKE_VOLUMES: {"queue": PREPROCESS_QUEUE},
         },
         "worker_hijack_root_logger": False,
         "worker_send_task_events": False,

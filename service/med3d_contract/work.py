@@ -194,6 +194,18 @@ class ExplanationRequest(Frozen):
     age_years: float | None
 
 
+class VolumesRequest(Frozen):
+    """GET /worker/runs/{run_id}/volumes: a run whose head somebody wants to look at.
+
+    tensor: None where there is none (any more), and no change can be shown.
+    """
+
+    bundle_digest: str
+    working_copy: PreprocessedObject
+    series: str = Field(description="label of the series that was analysed")
+    tensor: PreprocessedObject | None
+
+
 class PredictClaim(Frozen):
     """A claimed predict stage, with what preprocessing left."""
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
 
-from med3d_pages.rendering import PREFIX
+from med3d_pages.addresses import PREFIX
 from med3d_service.problems import ServiceError
 from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.trust.access.own_pages import require_own_origin, settle_token

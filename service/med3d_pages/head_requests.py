@@ -2,7 +2,8 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from med3d_pages.rendering import PREFIX, is_page
+from med3d_pages.addresses import PREFIX
+from med3d_pages.rendering import is_page
 
 SPENDS_A_LINK = f"{PREFIX}/enter"
 """What looks at links before a person does (mail filters, previews) must not use up the one for signing in."""

@@ -19,6 +19,7 @@ from med3d_pages.routes import (
     sign_in,
     today,
     upload,
+    viewer,
     worklist,
 )
 from med3d_service.api.app import Front
@@ -28,6 +29,21 @@ def make_front() -> Front:
     """Put the pages together; the templates are read now, and not while somebody waits for the first page."""
     for name in environment().list_templates():
         environment().get_template(name)
-    pages = (today, worklist, review, upload, result, person, cohorts, model, pacs, admin, api, actions, account)
+    pages = (
+        today,
+        worklist,
+        review,
+        upload,
+        result,
+        viewer,
+        person,
+        cohorts,
+        model,
+        pacs,
+        admin,
+        api,
+        actions,
+        account,
+    )
     routers = (sign_in.router, language.router, assets.router, *(page.router for page in pages))
     return Front(routers, lambda app: with_heads(with_problem_pages(app)))

@@ -10,8 +10,9 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import own_target
-from med3d_pages.rendering import PREFIX, is_page, render
+from med3d_pages.rendering import is_page, render
 from med3d_service.api.held_answers import hold_answers
 from med3d_service.problems import MEDIA_TYPE
 from med3d_service.trust.access.own_pages import SAFE_METHODS

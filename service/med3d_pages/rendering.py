@@ -1,10 +1,8 @@
 """From a template and its values to an answer: escaped, of one language, with the headers that a page needs."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from fastapi import Request
@@ -14,13 +12,13 @@ from jinja2.runtime import Context
 
 from med3d_contract.results import Interval
 from med3d_pages import numbers
+from med3d_pages.addresses import PREFIX
+from med3d_pages.files import asset_url, integrity_of
 from med3d_pages.texts import Catalogue, catalogue, languages, preferred
 from med3d_service.studies.finding import readable_name
 from med3d_service.trust.access import Caller, Role
 
-PREFIX = "/ui"
 LANGUAGE_COOKIE = "med3d_language"
-STATIC = Path(__file__).parent / "static"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -89,7 +87,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"asset": asset_url, "ui": PREFIX, "nav_names": nav_names, "zone": zone}
+    made.globals |= {"asset": asset_url, "integrity": integrity_of, "ui": PREFIX, "nav_names": nav_names, "zone": zone}
     made.filters |= {
         "years": numbers.years,
         "signed": numbers.signed,
@@ -117,13 +115,6 @@ def worded_interval(context: Context, found: Interval, decimals: int = 1, *, wit
 def worded_duration(context: Context, seconds: float) -> str:
     """Write how long something took in the page's language."""
     return numbers.duration(seconds, context["t"]("number.days"))
-
-
-@lru_cache
-def asset_url(name: str) -> str:
-    """Return the address of a file of ours; it changes with the content, so that browsers may keep it for ever."""
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:16]
-    return f"{PREFIX}/static/{digest}/{name}"
 
 
 def moment(at: datetime | None) -> str:

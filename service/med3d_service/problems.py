@@ -143,6 +143,16 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The run cannot be explained: it has no number, its tensor's time was over, or explanations are switched off.",
         "Read the run; a run of the same study by hand makes its tensor anew, and MED3D_EXPLANATIONS switches them on.",
     ),
+    "no_volumes": (
+        404,
+        "There are no volumes of this run to look at: no series was analysed (yet), or its images' time was over.",
+        "Read the run: its refusal says what was seen. Where the images were removed, send the study again.",
+    ),
+    "range_not_there": (
+        416,
+        "The range that was asked for is not in the file.",
+        "Ask for bytes before the end of the file, or leave the header Range out to get all of it.",
+    ),
     "verdict_without_why": (
         422,
         "A verdict that rejects, asks for another scan or comments says nothing of why.",
@@ -319,6 +329,7 @@ TITLES = {
     409: "Conflict",
     412: "Precondition Failed",
     413: "Content Too Large",
+    416: "Range Not Satisfiable",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
     429: "Too Many Requests",

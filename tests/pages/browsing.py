@@ -25,8 +25,9 @@ def chromium():
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (on Debian: apt-get install chromium)")
     as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    without_gpu = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # WebGL by the processor
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=as_root)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*as_root, *without_gpu])
         try:
             yield browser
         finally:

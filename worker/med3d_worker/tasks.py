@@ -10,7 +10,14 @@ from kombu.exceptions import OperationalError
 
 from med3d_client.worker import ApiUnavailable
 from med3d_contract.backoff import Backoff
-from med3d_contract.queues import APPRAISE_STUDY, EXPLAIN_RUN, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
+from med3d_contract.queues import (
+    APPRAISE_STUDY,
+    EXPLAIN_RUN,
+    MAKE_VOLUMES,
+    PREDICT_READY,
+    PREPROCESS_RUN,
+    PUBLISH_RESULT,
+)
 from med3d_store.object_store import StoreError
 
 if TYPE_CHECKING:
@@ -36,9 +43,7 @@ def register_tasks(app: Celery, workplace: "Callable[[], Workplace | None]") -> 
     def appraise_study(study_id: str) -> None:
         here().appraise(study_id)
 
-    @app.task(name=EXPLAIN_RUN, shared=False)  # type: ignore[untyped-decorator]
-    def explain_run(run_id: str) -> None:
-        here().explain(run_id)
+    _register_showing(app, here)
 
     @app.task(name=PREDICT_READY, shared=False, bind=True)  # type: ignore[untyped-decorator]
     def predict_ready(self: Any) -> None:
@@ -54,3 +59,15 @@ def register_tasks(app: Celery, workplace: "Callable[[], Workplace | None]") -> 
         except (ApiUnavailable, StoreError) as error:
             pause_s = PUBLISH_BACKOFF.pause_s(self.request.retries + 1)
             raise self.retry(exc=error, countdown=pause_s) from error
+
+
+def _register_showing(app: Celery, here: "Callable[[], Workplace]") -> None:
+    """Bind the tasks for who looks at a run."""
+
+    @app.task(name=EXPLAIN_RUN, shared=False)  # type: ignore[untyped-decorator]
+    def explain_run(run_id: str) -> None:
+        here().explain(run_id)
+
+    @app.task(name=MAKE_VOLUMES, shared=False)  # type: ignore[untyped-decorator]
+    def make_volumes(run_id: str) -> None:
+        here().make_volumes(run_id)

@@ -16,6 +16,7 @@ from med3d_worker.bundle_card import publish_card
 from med3d_worker.calibrations import CalibrationShelf
 from med3d_worker.explanation_stage import ExplanationStage
 from med3d_worker.head_prediction import HeadPrediction
+from med3d_worker.head_volumes import HeadVolumes
 from med3d_worker.loaded_model import LoadedModel, load_model
 from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
 from med3d_worker.pictures import PictureStore, publish_cohort
@@ -25,6 +26,7 @@ from med3d_worker.preprocess_stage import PreprocessStage
 from med3d_worker.scratch import Scratch
 from med3d_worker.settings import WorkerSettings
 from med3d_worker.tensors import TensorCache
+from med3d_worker.volumes_stage import VolumesStage
 
 log = structlog.get_logger()
 
@@ -38,6 +40,7 @@ class Workplace:
     predict: Callable[[], bool]  # whether more may wait
     publish: Callable[[str, int], None]
     explain: Callable[[str], None]
+    make_volumes: Callable[[str], None]
 
 
 def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], None]) -> Workplace:
@@ -72,7 +75,10 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     threading.Thread(target=_say_hello, args=(api, hello, settings.heartbeat_s), name="hello", daemon=True).start()
     explain = ExplanationStage(api, store, tensors, model.explainer, model.reference.digest)
     publish = partial(publish_outcomes, api, store)
-    return Workplace(preprocess, StudyAppraisal(api, store, scratch), predict, publish, explain)
+    make_volumes = VolumesStage(
+        api, store, scratch, tensors, HeadVolumes(model.preprocessor, model.explainer), model.reference.digest
+    )
+    return Workplace(preprocess, StudyAppraisal(api, store, scratch), predict, publish, explain, make_volumes)
 
 
 def _identity(model: LoadedModel) -> WorkerIdentity:

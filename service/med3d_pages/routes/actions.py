@@ -6,8 +6,8 @@ from fastapi import APIRouter, BackgroundTasks, Request, Response
 from fastapi.responses import RedirectResponse
 
 from med3d_contract.results import Verdict, VerdictRequest
+from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import SessionForm
-from med3d_pages.rendering import PREFIX
 from med3d_pages.routes.result import TypedVerdict, run_page, seen_in
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.explanations import read_shares

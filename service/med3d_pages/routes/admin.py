@@ -7,8 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
+from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import SessionForm
-from med3d_pages.rendering import PREFIX, render
+from med3d_pages.rendering import render
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.administration import (
     KeyRequest,

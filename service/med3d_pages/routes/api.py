@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from med3d_pages.addresses import PREFIX
 from med3d_pages.api_view import operations
-from med3d_pages.rendering import PREFIX, render
+from med3d_pages.rendering import render
 from med3d_service.trust.access import Viewer
 from med3d_service.trust.audit.routes import Unaudited
 

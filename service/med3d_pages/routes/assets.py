@@ -3,13 +3,12 @@
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, RedirectResponse
 
-from med3d_pages.rendering import PREFIX, STATIC, asset_url
+from med3d_pages.addresses import PREFIX
+from med3d_pages.files import KINDS, asset_paths, asset_url
 from med3d_service.problems import ServiceError
 from med3d_service.trust.audit.routes import Unaudited
 
 router = APIRouter(include_in_schema=False, dependencies=[Unaudited])
-KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-ASSETS = {path.name: path for path in STATIC.iterdir() if path.suffix in KINDS}
 
 
 @router.get("/")
@@ -27,7 +26,7 @@ def first_page() -> RedirectResponse:
 @router.get(f"{PREFIX}/static/{{digest}}/{{name}}")
 def asset(digest: str, name: str) -> FileResponse:
     """Give a file, which may be kept for ever under its address."""
-    path = ASSETS.get(name)
+    path = asset_paths().get(name)
     if path is None or asset_url(name) != f"{PREFIX}/static/{digest}/{name}":
         raise ServiceError("not_found")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}

@@ -8,10 +8,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
 from med3d_contract.cohorts import MOST_ENTRIES, CohortDraft, MembersRequest, ReprocessingRequest
+from med3d_pages.addresses import PREFIX
 from med3d_pages.cohort_view import cohort_chart, shares
 from med3d_pages.forms import SessionForm
 from med3d_pages.member_table import read_members
-from med3d_pages.rendering import PREFIX, render
+from med3d_pages.rendering import render
 from med3d_service.api.door import takes_up_to
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.cohort_progress import UNDER_WAY, read_progress

@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import own_target
-from med3d_pages.rendering import LANGUAGE_COOKIE, PREFIX
+from med3d_pages.rendering import LANGUAGE_COOKIE
 from med3d_pages.texts import languages
 from med3d_service.problems import ServiceError
 from med3d_service.trust.audit.routes import Unaudited

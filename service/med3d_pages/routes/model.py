@@ -6,8 +6,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from med3d_contract.results import Verdict
+from med3d_pages.addresses import PREFIX
 from med3d_pages.model_view import agreement_rows, baselines, figures, groups, scatter
-from med3d_pages.rendering import PREFIX, render, texts_for
+from med3d_pages.rendering import render, texts_for
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.bundles import BundleView, list_bundles
 from med3d_service.api.routes.calibrations import list_calibrations

@@ -6,8 +6,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import SessionForm
-from med3d_pages.rendering import PREFIX, render, texts_for
+from med3d_pages.rendering import render, texts_for
 from med3d_pages.rules_view import RuleAnswer, TypedSeries, try_rules
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.arrivals import ArrivalCursor, list_arrivals

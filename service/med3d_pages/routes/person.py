@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from med3d_pages.addresses import PREFIX
 from med3d_pages.person_view import change_words, person_chart, visit_lines
-from med3d_pages.rendering import PREFIX, render, texts_for
+from med3d_pages.rendering import render, texts_for
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.bundles import list_bundles
 from med3d_service.api.routes.subjects import SubjectId

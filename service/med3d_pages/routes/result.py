@@ -6,9 +6,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from med3d_contract.results import Verdict
+from med3d_pages.addresses import PREFIX
 from med3d_pages.bars import age_bar
 from med3d_pages.person_view import visit_lines
-from med3d_pages.rendering import PREFIX, render, texts_for
+from med3d_pages.rendering import render, texts_for
 from med3d_pages.result_view import arithmetic, chart, measures
 from med3d_service.api.routes import ServiceParts
 from med3d_service.problems import ServiceError

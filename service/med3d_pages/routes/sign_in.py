@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import (
     BEFORE_COOKIE,
     FirstForm,
@@ -14,7 +15,7 @@ from med3d_pages.forms import (
     new_before,
     own_target,
 )
-from med3d_pages.rendering import PREFIX, render
+from med3d_pages.rendering import render
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.service import Service
 from med3d_service.problems import ServiceError

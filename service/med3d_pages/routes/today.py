@@ -7,8 +7,9 @@ from datetime import datetime
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from med3d_pages.addresses import PREFIX
 from med3d_pages.numbers import duration
-from med3d_pages.rendering import PREFIX, render, texts_for
+from med3d_pages.rendering import render, texts_for
 from med3d_pages.texts import Catalogue
 from med3d_service.api.readiness import Probe, Readiness
 from med3d_service.api.routes import ServiceParts

@@ -6,7 +6,8 @@ from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from med3d_contract.results import Priority, Sex
-from med3d_pages.rendering import PREFIX, render
+from med3d_pages.addresses import PREFIX
+from med3d_pages.rendering import render
 from med3d_service.api.door import ReadsAsItComes
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.studies import submit_study

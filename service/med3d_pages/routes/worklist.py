@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import SessionForm
-from med3d_pages.rendering import PREFIX, render
+from med3d_pages.rendering import render
 from med3d_pages.rows import rows_of
 from med3d_pages.worklist_csv import MOST_ROWS, as_table
 from med3d_service.api.routes import ServiceParts

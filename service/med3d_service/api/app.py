@@ -43,6 +43,7 @@ from med3d_service.api.routes import (
     runs,
     studies,
     subjects,
+    volumes,
     workers,
 )
 from med3d_service.api.routes.conditional import describe_not_modified, with_etags
@@ -139,6 +140,7 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
         reports.router,
         pictures.router,
         explanations.router,
+        volumes.router,
         deliveries.router,
         bundles.router,
         calibrations.router,

@@ -20,6 +20,7 @@ from med3d_service.results.explanations import can_be_explained, read_explanatio
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import PatientIdentity, patients_of, read_cohort
 from med3d_service.results.reports.kept import Parts
+from med3d_service.results.volumes import volumes_request
 from med3d_service.runs.verdicts import verdicts_on
 from med3d_service.runs.views import moment
 from med3d_service.runs.worklist import ListedRun, listed_run
@@ -70,14 +71,16 @@ class CaseIdentity:
 class Case:
     """A run and what stands around it. ``identity``: None for a caller without the clinical grant.
 
-    has_pictures: slices through the brain can be shown. pseudonym: the sender's own. explanation: None where none was
-    made yet. person: this and other visits of the same person by the same bundle; None where there are no others.
+    has_pictures: slices through the brain can be shown. has_volumes: the head can. pseudonym: the sender's own.
+    explanation: None where none was made yet. person: this and other visits of the same person by the same bundle; None
+    where there are no others.
     """
 
     listed: ListedRun
     pseudonym: str | None = field(repr=False)
     files: int
     has_pictures: bool
+    has_volumes: bool
     can_be_explained: bool
     explanation: Explanation | None
     events: tuple[CaseEvent, ...]
@@ -107,6 +110,7 @@ def read_case(parts: Parts, caller: Caller, run_id: str) -> Case | None:
             pseudonym=parts.vault.read(session, study.id, "subject"),
             files=study.files,
             has_pictures=row.pictures is not None and row.tensor_removed_at is None,
+            has_volumes=volumes_request(session, row) is not None,
             can_be_explained=explainable,
             explanation=explained.explanation if explained else None,
             events=_events(session, run_id),

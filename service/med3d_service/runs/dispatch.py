@@ -15,6 +15,7 @@ from med3d_contract.queues import (
     APPRAISE_STUDY,
     CELERY_PRIORITY,
     EXPLAIN_RUN,
+    MAKE_VOLUMES,
     PREDICT_QUEUE,
     PREDICT_READY,
     PREPROCESS_QUEUE,
@@ -67,6 +68,9 @@ class Broker(Protocol):
     def send_explanation(self, run_id: str) -> None:
         """Ask a worker to explain a run's number. Raises BrokerAwayError."""
 
+    def send_volumes(self, run_id: str) -> None:
+        """Ask a worker to make the volumes of a run's head. Raises BrokerAwayError."""
+
     def queue_depth(self, status: RunStatus, priority: int) -> int:
         """Tell how many tasks of this priority lie in the queue of ``status``. Raises BrokerAwayError."""
 
@@ -97,6 +101,10 @@ class CeleryBroker:
     def send_explanation(self, run_id: str) -> None:
         """Ask a worker to explain a run's number. Raises BrokerAwayError."""
         self._send(EXPLAIN_RUN, [run_id], PREDICT_QUEUE, CELERY_PRIORITY[Priority.ROUTINE])
+
+    def send_volumes(self, run_id: str) -> None:
+        """Ask a worker to make the volumes of a run's head. Raises BrokerAwayError."""
+        self._send(MAKE_VOLUMES, [run_id], PREPROCESS_QUEUE, CELERY_PRIORITY[Priority.ROUTINE])
 
     def _send(self, name: str, args: list[str], queue: str, priority: int) -> None:
         try:

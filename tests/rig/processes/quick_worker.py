@@ -103,6 +103,7 @@ def open_quick_workplace(settings, send_publish):
         PredictStage(api, tensors, predict, delivery, worker, NO_LIMITS, settings.predict_batch, settings.heartbeat_s),
         lambda run_id, attempt: publish_outcomes(api, store, run_id, attempt),
         lambda _run: None,
+        lambda _run: None,
     )
 
 

@@ -71,7 +71,14 @@ def open_stub(settings, send_publish, *, run_s):
         api, tensors, burns.predict, delivery, me, NO_LIMITS, settings.predict_batch, settings.heartbeat_s
     )
     api.hello(WorkerHello(worker=me, queues=settings.queue_names))
-    return Workplace(preprocess, lambda _study: None, predict, partial(publish_outcomes, api, store), lambda _run: None)
+    return Workplace(
+        preprocess,
+        lambda _study: None,
+        predict,
+        partial(publish_outcomes, api, store),
+        lambda _run: None,
+        lambda _run: None,
+    )
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ def _one_of_each(service):
         "study_uid": "1.2.826.0.1.3680043.8.498.77",  # of what comes: nothing of it is there
         "run_id": run_id,
         "plane": "axial",
+        "volume": "head",
         "delivery_id": f"delivery-of-{run_id}"[:36],
         "pull_id": pull_id,
         "key_prefix": "fedcba98",

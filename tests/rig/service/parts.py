@@ -140,6 +140,10 @@ class MemoryBroker:
         self.check()
         self.sent.append((run_id, "explanation", 3))
 
+    def send_volumes(self, run_id: str) -> None:
+        self.check()
+        self.sent.append((run_id, "volumes", 3))
+
     def queue_depth(self, status: RunStatus, priority: int) -> int:
         self.check()
         return self.in_queue

@@ -2,7 +2,14 @@ import pytest
 from celery.exceptions import Reject
 
 from med3d_client.worker import ApiUnavailable
-from med3d_contract.queues import EXPLAIN_RUN, PREDICT_QUEUE, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
+from med3d_contract.queues import (
+    EXPLAIN_RUN,
+    MAKE_VOLUMES,
+    PREDICT_QUEUE,
+    PREDICT_READY,
+    PREPROCESS_RUN,
+    PUBLISH_RESULT,
+)
 from med3d_store.object_store import StoreAwayError, StoreChangedError, StoreError, StoreFullError
 from med3d_worker.app import UnfitReport, is_lasting, make_celery
 from med3d_worker.library_threads import limit_library_threads
@@ -27,6 +34,7 @@ class Calls:
             predict=self._predict,
             publish=self._publish,
             explain=lambda run_id: self.seen.append(("explain", run_id)),
+            make_volumes=lambda run_id: self.seen.append(("volumes", run_id)),
         )
 
     def _predict(self):
@@ -50,7 +58,14 @@ def test_tasks_carry_ids_to_the_use_cases():
     app.tasks[PREDICT_READY].apply(throw=True)
     app.tasks[PUBLISH_RESULT].apply(["run-1", 3], throw=True)
     app.tasks[EXPLAIN_RUN].apply(["run-1"], throw=True)
-    assert calls.seen == [("preprocess", "run-1"), ("predict",), ("publish", "run-1", 3), ("explain", "run-1")]
+    app.tasks[MAKE_VOLUMES].apply(["run-1"], throw=True)
+    assert calls.seen == [
+        ("preprocess", "run-1"),
+        ("predict",),
+        ("publish", "run-1", 3),
+        ("explain", "run-1"),
+        ("volumes", "run-1"),
+    ]
 
 
 @pytest.mark.parametrize("more_waits", [True, False])

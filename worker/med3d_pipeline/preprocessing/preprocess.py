@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
-from med3d_pipeline.preprocessing.black_level import raise_to_black, require_measured
-from med3d_pipeline.preprocessing.brain_extraction import BrainNetworks, extract_brain
+from med3d_pipeline.preprocessing.black_level import BlackLevel, raise_to_black, require_measured
+from med3d_pipeline.preprocessing.brain_extraction import BrainMask, BrainNetworks, extract_brain
 from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.contrast import find_tissues
 from med3d_pipeline.preprocessing.even_sampling import Box
 from med3d_pipeline.preprocessing.hounsfield import refuse_hounsfield_units
-from med3d_pipeline.preprocessing.image_content import find_content
+from med3d_pipeline.preprocessing.image_content import Content, find_content
 from med3d_pipeline.preprocessing.intensity import scale_robustly
 from med3d_pipeline.preprocessing.itk_threads import itk_threads
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
@@ -60,6 +60,23 @@ class Preprocessed:
         return hashlib.sha256(str(tensor.shape).encode() + tensor.tobytes()).hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class BrainFound:
+    """A head with its brain.
+
+    black: the whole image above its black, axes closest to RAS. content: the part of it that shows anything. seen: that
+    part. head: it on the working grid. brain: of head. seen_mask: (X, Y, Z) uint8 on seen. mask: it on the whole image.
+    """
+
+    black: BlackLevel
+    content: Content
+    seen: Volume
+    head: Volume
+    brain: BrainMask
+    seen_mask: Mask
+    mask: Mask
+
+
 @dataclass
 class _Stages:
     on_stage: OnStage
@@ -97,43 +114,53 @@ class Preprocessor:
         spec = self.spec
         with itk_threads(self.threads):
             with stages.stage("brain extraction"):
-                refuse_hounsfield_units(volume)
-                black = raise_to_black(to_closest_ras(volume))
-                content = find_content(black.volume)
-                seen = crop(black.volume, content.box)
-                head = coarsen(seen, spec.working_grid_mm)
-                brain_mask = extract_brain(head, self.networks)
-                seen_mask = brain_mask.on(seen)
-                mask = np.zeros(black.volume.shape, dtype=np.uint8)
-                mask[content.box] = seen_mask
-                require_measured(mask, black)
+                found = self.find_brain(volume)
+                require_measured(found.mask, found.black)
             with stages.stage("bias field"):
-                near, share = self.near_brain(head, brain_mask.share())
+                near, share = self.near_brain(found.head, found.brain.share())
                 corrected = correct_bias_field(near, share, spec.bias_field)
             with stages.stage("registration"):
                 brain = Volume(voxels=corrected.voxels * share.voxels, affine=near.affine)
                 alignment = self.register(brain)
             with stages.stage("resampling"):
-                grid = grid_affine(self.template, spec)
+                grid = self.tensor_grid
                 tensor = self.tensor(corrected, share, grid, alignment.template_to_native)
             with stages.stage("quality measures"):
                 measures = measure_quality(
-                    QualityEvidence(seen, seen_mask, share, alignment, self.template, tensor, self.tissues)
+                    QualityEvidence(found.seen, found.seen_mask, share, alignment, self.template, tensor, self.tissues)
                 )
                 measures |= {
-                    "not_measured_share": black.not_measured_share,
-                    "blank_slices_mm": content.blank_slices_mm,
+                    "not_measured_share": found.black.not_measured_share,
+                    "blank_slices_mm": found.content.blank_slices_mm,
                     "gain_by_turning": self.gain_by_turning(brain, measures["tissue_correlation"]),
                 }
         return Preprocessed(
             tensor=tensor,
             tensor_affine=grid,
             template_to_native=alignment.template_to_native,
-            brain_mask=mask,
-            native_affine=black.volume.affine,
+            brain_mask=found.mask,
+            native_affine=found.black.volume.affine,
             measures=measures,
             timings_s=stages.timings_s,
         )
+
+    @property
+    def tensor_grid(self) -> Affine:
+        """(4, 4) float64, the tensor's voxels to the template's RAS+ mm."""
+        return grid_affine(self.template, self.spec)
+
+    def find_brain(self, volume: Volume) -> BrainFound:
+        """Find the brain in a head. Raises InputRefused for a CT, a constant image, and one without a brain."""
+        refuse_hounsfield_units(volume)
+        black = raise_to_black(to_closest_ras(volume))
+        content = find_content(black.volume)
+        seen = crop(black.volume, content.box)
+        head = coarsen(seen, self.spec.working_grid_mm)
+        brain = extract_brain(head, self.networks)
+        seen_mask = brain.on(seen)
+        mask = np.zeros(black.volume.shape, dtype=np.uint8)
+        mask[content.box] = seen_mask
+        return BrainFound(black, content, seen, head, brain, seen_mask, mask)
 
     def gain_by_turning(self, brain: Volume, tissue_correlation: float) -> float:
         """See ``AffineRegistration.gain_by_turning``; 0 where the tissues lie as in the template (it takes 0.1 s)."""

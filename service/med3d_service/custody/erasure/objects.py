@@ -14,12 +14,12 @@ from med3d_store.object_store import ObjectStore
 
 
 def keys_of(session: Session, store: ObjectStore, study_ids: Collection[str]) -> list[str]:
-    """Originals, working copies, tensors with their pictures, stored outcomes, rendered reports and explanations."""
+    """Originals, working copies, tensors with pictures, stored outcomes, reports, explanations and volumes."""
     keys = input_keys(session, study_ids) | tensor_keys(session, RunRow.study_id.in_(study_ids))
     run_ids = set(session.scalars(select(RunRow.id).where(RunRow.study_id.in_(study_ids))))
     keys |= {
         stored.key
-        for folder in ("reports", "explanations")
+        for folder in ("reports", "explanations", "volumes")
         for run in run_ids
         for stored in store.list(f"{folder}/{run}")
     }

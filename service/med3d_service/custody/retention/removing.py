@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.explanations import explanation_key
 from med3d_contract.results import Refusal
+from med3d_contract.volumes import all_volume_keys
 from med3d_contract.work import Preprocessed
 from med3d_service.cohorts.tables import FiguresRow
 from med3d_service.custody.erasure.objects import input_keys, tensor_keys
@@ -26,11 +27,13 @@ REMOVED_SINCE = (
 
 
 def remove_input(session: Session, study_ids: Collection[str]) -> None:
-    """Let originals and working copies go. What was answered stays; what is asked of the study anew is refused.
+    """Let originals, working copies and the volumes made of them go.
 
+    What was answered stays; what is asked of the study anew is refused.
     New images of it that come later are an input of their own (intake.settling).
     """
-    _plan(session, sorted(input_keys(session, study_ids)))
+    looked_at = session.scalars(select(RunRow.id).where(RunRow.study_id.in_(study_ids)))
+    _plan(session, sorted(input_keys(session, study_ids).union(*map(all_volume_keys, looked_at))))
     refusal = Refusal(code=INPUT_REMOVED, reason=REMOVED_SINCE).model_dump(mode="json")
     values = {"input_removed_at": db_now(), "working_key": None, "working_sha256": None, "refusal": refusal}
     move_copies(session, study_ids, ANY, CopyStatus.REFUSED, **values)
@@ -41,9 +44,9 @@ def remove_input(session: Session, study_ids: Collection[str]) -> None:
 
 
 def remove_tensors(session: Session, run_ids: Collection[str]) -> None:
-    """Let tensors, pictures and explanations go; one that another run holds stays until that one's time."""
-    explained = {explanation_key(run_id) for run_id in run_ids}
-    _plan(session, sorted(tensor_keys(session, RunRow.id.in_(run_ids)) | explained))
+    """Let tensors, pictures, explanations and volumes go; one that another run holds stays until that one's time."""
+    shown = {explanation_key(run_id) for run_id in run_ids}.union(*map(all_volume_keys, run_ids))
+    _plan(session, sorted(tensor_keys(session, RunRow.id.in_(run_ids)) | shown))
     session.execute(update(RunRow).where(RunRow.id.in_(run_ids)).values(tensor_removed_at=db_now(), pictures=None))
 
 

@@ -140,7 +140,9 @@ def _object(scope: Scope, path: str) -> tuple[str, str, dict[str, str | int]]:
     parameters = scope.get("path_params", {})
     if not parameters:
         return path.strip("/").split("/")[-1][:16], "", {}
-    name, value = list(parameters.items())[-1]
+    # Of /runs/{run_id}/pictures/{plane} it was the run that was looked at.
+    name = next((one for one in reversed(parameters) if one.endswith("_id")), list(parameters)[-1])
+    value = parameters[name]
     return name.removesuffix("_id")[:16], _known_form(str(value)), {}
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from med3d_contract.backoff import Backoff
 from med3d_contract.explanations import explanation_key
+from med3d_contract.volumes import all_volume_keys
 from med3d_contract.work import PreprocessedObject, PreprocessedRuns
 from med3d_service.custody.erasure import finish_erasures
 from med3d_service.custody.erasure.rows import STUDIES, _leads_to_studies, delete_rows, versions_of
@@ -60,7 +61,13 @@ def submitted(api, number=0):
         outbox.plan(session, [], PATIENCE)
         wanted = PullRequest.model_validate({"source": "dicomweb", "peer": "archive", "accession": f"A-{number}"})
         service.pulls.ask(session, Origin("default", "request", "dicomweb", "archive"), wanted.wanted(), urgency=ASKED)
-    for key in (TENSOR, f"results/{run_id}.2.json", f"reports/{run_id}/sr", explanation_key(run_id)):
+    for key in (
+        TENSOR,
+        f"results/{run_id}.2.json",
+        f"reports/{run_id}/sr",
+        explanation_key(run_id),
+        *all_volume_keys(run_id),
+    ):
         service.store.put(key, b"content")
     return ids
 
@@ -80,7 +87,7 @@ def everything_in(database, but=REMEMBERED):
 
 
 def stored(service):
-    folders = ("originals", "working", "tensors", "pictures", "results", "reports", "explanations")
+    folders = ("originals", "working", "tensors", "pictures", "results", "reports", "explanations", "volumes")
     return {found.key for folder in folders for found in service.store.list(folder)}
 
 

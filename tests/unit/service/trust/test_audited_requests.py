@@ -57,6 +57,14 @@ def test_who_reads_a_run_is_in_the_trail_with_where_from(api):
     assert api.service.audit.verify().entries == 1
 
 
+def test_who_looks_at_a_picture_of_a_run_has_looked_at_the_run(api):
+    key = api.key(Role.VIEWER, clinical=True)
+    for path in ("pictures/axial", "volumes/head"):
+        api.request("GET", f"/runs/{api.ids['run_id']}/{path}", key)
+        assert last(api)[1::2] == ("read", "run")
+        assert last(api)[4] == api.ids["run_id"]
+
+
 def test_reading_the_same_again_within_a_minute_is_one_entry(api):
     key, other = api.key(Role.VIEWER), api.key(Role.VIEWER)
     for who in (key, key, other, key):

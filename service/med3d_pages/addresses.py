@@ -1,0 +1,3 @@
+"""Where the pages stand."""
+
+PREFIX = "/ui"
