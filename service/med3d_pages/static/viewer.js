@@ -4,7 +4,7 @@
 const LONGEST_WAIT_MS = 120_000;
 const LAYERS = {
   head: { colormap: "gray", opacity: 1 },
-  brain: { colormap: "blue2cyan", opacity: 0.25, cal_min: 0.5, cal_max: 1 },
+  brain: { colormap: "blue2cyan", opacity: 0.15, cal_min: 0.5, cal_max: 1 },
   change: { colormap: "warm", colormapNegative: "winter", opacity: 0, cal_min: 0.02, cal_max: 0.1, cal_minNeg: -0.1, cal_maxNeg: -0.02 },
 };
 const place = document.querySelector("#viewer");
@@ -31,17 +31,20 @@ async function listed() {
 function viewerIn(frame) {
   const made = new niivue.Niivue({
     backColor: [0, 0, 0, 1],
-    crosshairColor: [0.95, 0.76, 0.31, 0.9],
+    crosshairColor: [0.51, 0.74, 0.93, 0.8],
     crosshairGap: 6,
     dragAndDropEnabled: false,
+    fontColor: [0.95, 0.76, 0.31, 1],
+    fontMinPx: 18,
+    isCornerOrientationText: true,
     isOrientationTextVisible: true,
     isRadiologicalConvention: true,
     sagittalNoseLeft: true,
     loadingText: "",
     logLevel: "error",
+    multiplanarLayout: niivue.MULTIPLANAR_TYPE.GRID,
     multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS,
     show3Dcrosshair: true,
-    textHeight: 0.05,
   });
   made.onLocationChange = (at) => {
     const [x, y, z] = at.mm;
