@@ -1,8 +1,9 @@
 """What pages say: one catalogue for each language, a TOML file of texts by key.
 
-English is complete by definition; another language holds the same keys, which a test sees to. What would
-help against a refusal (``remedy.CODE``) stands in docs/refusals.md and nowhere else; the wheel carries that page. A
-language that has no such page of its own says it in English, as the service says its reasons.
+English is complete by definition; another language holds the same keys, which a test sees to. What would help
+against a refusal (``remedy.CODE``) stands in docs/refusals.md and nowhere else; the wheel carries that page. Another
+language has a page of its own with the same tables, which say what each code means, too: the service's own
+sentences, with what was measured, are English.
 """
 
 import re
@@ -17,6 +18,7 @@ HERE = Path(__file__).parent
 DEFAULT = "en"
 REFUSALS = "refusals.md"
 _ROW = re.compile(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| [^|]+ \|$", re.MULTILINE)
+_MEANING = re.compile(r"^\| `(\w+)` \| ([^|]+) \|(?: [^|]+ \|){1,2}$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Catalogue:
         """Return what a thing of a kind is called; its own name where the catalogue does not know it."""
         return self.texts.get(f"{kind}.{name}", name)
 
+    def meaning(self, code: str) -> str | None:
+        """Say what the code of a reason means; None in the service's own language, whose sentence says more."""
+        found = None if self.language == DEFAULT else self.texts.get(f"meaning.{code}")
+        return None if found is None else f"{found[0].upper()}{found[1:]}."
+
     def maybe(self, key: str) -> str | None:
         """Return a text that need not be there."""
         return self.texts.get(key)
@@ -50,6 +57,7 @@ def catalogue(language: str) -> Catalogue:
     for path in sorted((HERE / language).glob("*.toml")):
         texts |= _flat(tomllib.loads(path.read_text(encoding="utf-8")))
     texts |= {f"remedy.{code}": text for code, text in (remedies(language) or remedies(DEFAULT)).items()}
+    texts |= {f"meaning.{code}": text for code, text in (meanings(language) or meanings(DEFAULT)).items()}
     return Catalogue(language, texts)
 
 
@@ -82,11 +90,20 @@ def preferred(accept_language: str, chosen: str | None = None) -> Catalogue:
 
 def remedies(language: str) -> Mapping[str, str]:
     """Read what to send instead, by the code of a refusal, out of the page that documents them; none without a page."""
+    return _column(language, _ROW)
+
+
+def meanings(language: str) -> Mapping[str, str]:
+    """Read what each code of a refusal and of a reason to look means, out of the same page."""
+    return _column(language, _MEANING)
+
+
+def _column(language: str, row: re.Pattern[str]) -> dict[str, str]:
     packaged, beside = HERE / language / REFUSALS, HERE.parents[2] / "docs" / REFUSALS
     page = packaged if packaged.exists() or language != DEFAULT else beside
     if not page.exists():
         return {}
-    return {code: re.sub("[`*]", "", text) for code, text in _ROW.findall(page.read_text(encoding="utf-8"))}
+    return {code: re.sub("[`*]", "", text) for code, text in row.findall(page.read_text(encoding="utf-8"))}
 
 
 def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, str]:

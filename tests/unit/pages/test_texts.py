@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 from med3d_pages import rendering
-from med3d_pages.texts import DEFAULT, catalogue, languages, preferred, remedies
+from med3d_pages.texts import DEFAULT, catalogue, languages, meanings, preferred, remedies
+from med3d_pipeline.reasons import ReviewCode
 
 ROOT = Path(__file__).parents[3]
 PAGES = ROOT / "service" / "med3d_pages"
 BUILT = (
-    "signin.error.", "remedy.", "measure.", "role.", "state.", "stage.", "nav.", "decision.", "pictures.", "verdict.", "alert.",
+    "signin.error.", "remedy.", "meaning.", "measure.", "role.", "state.", "stage.", "nav.", "decision.", "pictures.", "verdict.", "alert.",
     "line.", "urgency.", "result.age_source.", "person.time.", "person.time_of.", "person.measure.", "break.",
     "model.baseline.", "cohorts.status.", "cohorts.share.", "cohorts.move.", "model.figure.", "model.group.", "pacs.states.",
 )  # fmt: skip
@@ -55,7 +56,16 @@ def test_what_would_help_stands_in_the_page_that_documents_refusals():
     assert said["secondary_capture"] == "the scanner's original images"
     assert not any(mark in text for text in said.values() for mark in "`*|")
     assert remedies("xx") == {}
-    assert catalogue("de").maybe("remedy.secondary_capture") == said["secondary_capture"]
+    assert catalogue("de").maybe("remedy.secondary_capture") == "die Originalbilder des Geräts"
+
+
+def test_another_language_says_what_a_code_means_and_english_leaves_it_to_the_sentence():
+    german = catalogue("de")
+    assert german.meaning("thick_slices").startswith("Bildpunkte von mehr als 2 mm Länge")
+    assert german.meaning("not_mr") == "CT, PET oder eine andere Modalität."
+    assert german.meaning("a_code_of_tomorrow") is None
+    assert catalogue(DEFAULT).meaning("thick_slices") is None
+    assert {code.value for code in ReviewCode} <= meanings("de").keys()
 
 
 def test_the_language_is_the_one_that_the_browser_likes_best_of_those_there_are():
