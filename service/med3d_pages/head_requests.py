@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from med3d_pages.addresses import PREFIX
 from med3d_pages.rendering import is_page
 
-SPENDS_A_LINK = f"{PREFIX}/enter"
+SPENDS_A_LINK = frozenset({f"{PREFIX}/enter", f"{PREFIX}/openid/back"})
 """What looks at links before a person does (mail filters, previews) must not use up the one for signing in."""
 
 
@@ -26,4 +26,4 @@ def with_heads(app: ASGIApp) -> ASGIApp:
 
 
 def _may_be_looked_at(path: str) -> bool:
-    return (path == "/" or is_page(path)) and path != SPENDS_A_LINK
+    return (path == "/" or is_page(path)) and path not in SPENDS_A_LINK

@@ -12,6 +12,7 @@ from med3d_pages.routes import (
     cohorts,
     language,
     model,
+    openid,
     pacs,
     person,
     result,
@@ -45,5 +46,5 @@ def make_front() -> Front:
         actions,
         account,
     )
-    routers = (sign_in.router, language.router, assets.router, *(page.router for page in pages))
+    routers = (sign_in.router, openid.router, language.router, assets.router, *(page.router for page in pages))
     return Front(routers, lambda app: with_heads(with_problem_pages(app)))

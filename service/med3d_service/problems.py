@@ -26,6 +26,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The link was used before, or is older than an hour.",
         "Make a new one with 'med3d sign-in', or sign in with an API key.",
     ),
+    "sign_in_failed": (
+        401,
+        "The way back from the hospital's sign-in does not belong to this browser, is too old, or was used before.",
+        "Begin again on the page for signing in; if that fails too, tell the operator, who finds why in the log.",
+    ),
     "not_from_our_page": (
         403,
         "The request came with a session's cookie, but not from a page of this service.",

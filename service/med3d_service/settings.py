@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     oidc_roles_claim: str = Field("roles", description="claim with the roles; dots lead into objects")
     oidc_role_prefix: str = Field("", description="what the roles' names begin with in that claim")
     oidc_site_claim: str | None = Field(None, description="claim with the site whose studies are seen; default: all")
+    oidc_client_id: str | None = Field(None, description="the pages' client at the issuer: people sign in there")
+    oidc_client_secret: SecretStr | None = Field(None, description="of that client, unless it is a public one")
+    oidc_scopes: str = Field("openid profile", description="what the pages ask the issuer for")
 
     peers_file: Path | None = Field(None, description="TOML with the DICOM nodes to pull from and to deliver to")
 
@@ -238,6 +241,10 @@ class Settings(BaseSettings):
     def _issuer_with_audience(self) -> "Settings":
         if (self.oidc_issuer is None) != (self.oidc_audience is None):
             raise ValueError("oidc_issuer and oidc_audience go together: no token that is for others opens this")
+        if self.oidc_client_id is not None and self.oidc_issuer is None:
+            raise ValueError("oidc_client_id needs oidc_issuer: who else would know the client?")
+        if "openid" not in self.oidc_scopes.split():
+            raise ValueError("oidc_scopes must name openid: without it there is no ID token")
         return self
 
     @model_validator(mode="after")

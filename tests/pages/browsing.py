@@ -11,6 +11,7 @@ import pydicom
 import pytest
 
 from med3d_client.results import ResultsClient
+from rig.peers.openid_provider import CLIENT, SECRET
 from rig.processes.embedded import Service, write_small_head
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install -e '.[dev]')")
@@ -35,11 +36,11 @@ def chromium():
 
 
 class Hospital:
-    """`med3d serve` with people who look at its pages."""
+    """`med3d serve` with people who look at its pages; ``provider`` is where they may sign in, too."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, provider=None) -> None:
         self.service = Service(root)
-        self.service.start()
+        self.service.start(**({} if provider is None else signing_in_at(provider)))
         self.url = str(self.service.client._http.base_url).rstrip("/")
         self.clinical = ResultsClient(self.url, self.service.data_dir.clinical_key_file.read_text().strip())
 
@@ -55,6 +56,16 @@ class Hospital:
         self.clinical.close()
         self.service.stop()
         self.service.end()
+
+
+def signing_in_at(provider):
+    """The settings of a service whose people sign in at this provider."""
+    return {
+        "MED3D_OIDC_ISSUER": provider.issuer,
+        "MED3D_OIDC_AUDIENCE": "med3d",
+        "MED3D_OIDC_CLIENT_ID": CLIENT,
+        "MED3D_OIDC_CLIENT_SECRET": SECRET,
+    }
 
 
 class Person:

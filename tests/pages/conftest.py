@@ -3,6 +3,7 @@
 import pytest
 
 from pages.browsing import Hospital, Person, chromium
+from rig.peers.openid_provider import listening_provider
 
 
 @pytest.fixture(scope="session")
@@ -12,8 +13,14 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def hospital(browser, tmp_path_factory):
-    made = Hospital(tmp_path_factory.mktemp("hospital"))
+def provider():
+    with listening_provider() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def hospital(browser, provider, tmp_path_factory):
+    made = Hospital(tmp_path_factory.mktemp("hospital"), provider)
     yield made
     made.close()
 

@@ -24,6 +24,19 @@ def sent(person, folder, **fields):
     return person.page.locator(".uploads li").first
 
 
+def test_who_signs_in_at_the_hospital_comes_back_to_the_page_that_was_wanted(person, provider):
+    provider.person = {"sub": "u-1", "name": "Dr. A. Reader", "roles": ["operator", "clinical"]}
+    person.page.goto("/ui/worklist?show=review")
+    person.page.get_by_role("link", name="Sign in at your hospital").click()
+    person.page.wait_for_url("**/ui/worklist?show=review")
+    person.see("operator")
+    person.page.goto("/ui/account")
+    person.page.get_by_role("button", name="Sign out", exact=True).click()
+    person.page.wait_for_url("**/ui/sign-in**")
+    person.page.goto("/ui/worklist")
+    person.page.wait_for_url("**/ui/sign-in**")
+
+
 @pytest.fixture(scope="module")
 def answered(browser, hospital, tmp_path_factory):
     """The id of a run with a number, sent on a page and followed to it; its series is described by a script."""

@@ -42,10 +42,10 @@ def sign_in(request: Request, service: ServiceParts, fields: FirstForm) -> Respo
         return _form(request, fields["to"], "not_from_our_page", 403)
     sessions: Sessions = request.app.state.gate.sessions
     try:
-        begun = sessions.begin_by_key(fields["key"])
+        made = sessions.begin_by_key(fields["key"])
     except ServiceError as error:
-        return _refused(request, service, fields["to"], error)
-    return _begun(request, service, begun, fields["to"], "signed_in_by_key")
+        return refused(request, service, fields["to"], error)
+    return begun(request, service, made, fields["to"], "signed_in_by_key")
 
 
 @router.get(f"{PREFIX}/enter", dependencies=[RecordsItself])
@@ -55,10 +55,10 @@ def enter(
     """Begin a session by a one-time link."""
     sessions: Sessions = request.app.state.gate.sessions
     try:
-        begun = sessions.begin_by_link(code)
+        made = sessions.begin_by_link(code)
     except ServiceError as error:
-        return _refused(request, service, to, error)
-    return _begun(request, service, begun, to, "signed_in_by_link")
+        return refused(request, service, to, error)
+    return begun(request, service, made, to, "signed_in_by_link")
 
 
 @router.post(f"{PREFIX}/sign-out", dependencies=[TokenInForm, RecordsItself])
@@ -82,13 +82,19 @@ def _form(
     request: Request, to: str | None, code: str | None, status: int = 200, *, was_sent: bool = False
 ) -> HTMLResponse:
     before = request.cookies.get(BEFORE_COOKIE) or new_before()
-    values = {"to": own_target(to), "first_token": first_token(before), "code": code, "was_sent": was_sent}
+    values = {
+        "to": own_target(to),
+        "first_token": first_token(before),
+        "code": code,
+        "was_sent": was_sent,
+        "by_provider": request.app.state.gate.openid is not None,
+    }
     answer = render(request, "sign_in.html", status=status, **values)
     _set_cookie(request, answer, BEFORE_COOKIE, before)
     return answer
 
 
-def _refused(request: Request, service: Service, to: str | None, error: ServiceError) -> Response:
+def refused(request: Request, service: Service, to: str | None, error: ServiceError) -> Response:
     """Ask again; who guesses is slowed down, and stands in the trail (of each 401 the API itself makes an entry)."""
     address = _address(request)
     request.app.state.gate.throttle.note_failure(address)
@@ -97,12 +103,12 @@ def _refused(request: Request, service: Service, to: str | None, error: ServiceE
     return _form(request, to, error.code, error.status)
 
 
-def _begun(request: Request, service: Service, begun: BegunSession, to: str | None, what: str) -> Response:
+def begun(request: Request, service: Service, made: BegunSession, to: str | None, what: str) -> Response:
     """Hand the cookie over on a page that goes on by itself: a redirect from another site would come without it."""
-    actor = Actor("session", f"{begun.key.prefix}.{begun.id}", begun.key.role, _address(request))
+    actor = Actor("session", f"{made.key.prefix}.{made.id}", made.key.role, _address(request))
     _record(service, actor, what)
     answer = render(request, "entered.html", to=own_target(to))
-    _set_cookie(request, answer, cookie_name(request.scope), begun.cookie)
+    _set_cookie(request, answer, cookie_name(request.scope), made.cookie)
     return answer
 
 

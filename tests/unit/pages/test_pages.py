@@ -32,7 +32,16 @@ from rig.service.parts import LEASES, add_run, add_study, refused, worker
 from rig.service.work import BUNDLE
 
 MARKUP = "<script>alert('x')</script>"
-OPEN = {"/", "/ui", "/ui/sign-in", "/ui/enter", "/ui/static/{digest}/{name}", "/ui/language/{language}"}
+OPEN = {
+    "/",
+    "/ui",
+    "/ui/sign-in",
+    "/ui/enter",
+    "/ui/openid",
+    "/ui/openid/back",
+    "/ui/static/{digest}/{name}",
+    "/ui/language/{language}",
+}
 
 
 def site_of(api, run_id, site):

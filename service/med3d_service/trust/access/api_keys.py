@@ -1,6 +1,8 @@
 """API keys: made once, shown once, kept as digests."""
 
+import base64
 import hashlib
+import json
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from med3d_service.trust.access.roles import Grant, Role
 
 MARK = "m3d_"
 USE_NOTED_EVERY_S = 60.0
+LETTERS = 5
+"""Of a prefix for who a person is, and as many for what is granted: 25 bits each, 50 to be told apart by."""
 
 
 class UnknownKeyError(Exception):
@@ -51,6 +55,45 @@ def create_key(session: Session, grant: Grant, *, name: str = "", valid_s: float
         )
     )
     return MadeKey(prefix, text)
+
+
+def person_key(session: Session, issuer: str, subject: str, name: str, grant: Grant) -> ApiKeyRow:
+    """Find or make the key whose shadows the sessions of a person are whom an OpenID issuer names.
+
+    Nobody has its text. Its prefix says who it is and what is granted, so that another grant is another key. Raises
+    UnknownKeyError where it was revoked: that shuts the person out of the pages.
+    """
+    prefix = person_prefix(issuer, subject) + _letters(
+        issuer, subject, *map(str, (grant.role, grant.clinical, grant.site))
+    )
+    key, now = session.get(ApiKeyRow, prefix), session.execute(select(db_now())).scalar_one()
+    if key is not None:
+        if not is_valid(session, key, now):
+            raise UnknownKeyError(prefix)
+        return key
+    made = ApiKeyRow(
+        prefix=prefix,
+        key_sha256=_digest(secrets.token_urlsafe(32)),
+        name=f"{name or subject} (OpenID Connect)"[:200],
+        role=grant.role,
+        clinical=grant.clinical,
+        site=grant.site,
+        created_at=now,
+        expires_at=None,
+    )
+    session.add(made)
+    session.flush()
+    return made
+
+
+def person_prefix(issuer: str, subject: str) -> str:
+    """Return what the keys of a person begin with: no key that is made by hand begins so, for those are hexadecimal."""
+    return "p" + _letters(issuer, subject)
+
+
+def _letters(*parts: str) -> str:
+    digest = hashlib.sha256(json.dumps(parts).encode()).digest()
+    return base64.b32encode(digest).decode().lower()[:LETTERS]
 
 
 def rotate_key(session: Session, prefix: str, *, overlap_s: float) -> MadeKey:

@@ -16,6 +16,7 @@ from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import ApiKeyRow
 from med3d_service.trust.access.api_keys import MARK, USE_NOTED_EVERY_S, find_key, note_use
+from med3d_service.trust.access.openid import OpenIdSignIn
 from med3d_service.trust.access.own_pages import require_own_page
 from med3d_service.trust.access.roles import CLINICAL, EVERY_SITE, SESSION, Caller, Grant, Role
 from med3d_service.trust.access.sessions import BY_ITSELF_HEADER, Sessions, cookie_of
@@ -28,11 +29,20 @@ log = structlog.get_logger()
 class Gate:
     """Finds out who calls. One per API process, in ``app.state.gate``."""
 
-    def __init__(self, database: Database, settings: Settings, tokens: TokenVerifier | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        tokens: TokenVerifier | None = None,
+        openid: OpenIdSignIn | None = None,
+    ) -> None:
         self._database, self._own_site = database, settings.site
         if tokens is None and settings.oidc_issuer is not None:
             tokens = TokenVerifier(settings)
         self._tokens = tokens
+        if openid is None and settings.oidc_client_id is not None:
+            openid = OpenIdSignIn(settings)
+        self.openid = openid
         self.throttle = Throttle(settings)
         self.sessions = Sessions(database, settings)
 

@@ -21,9 +21,10 @@ from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.guard import is_genuine
 from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.storage.tables import ApiKeyRow
-from med3d_service.trust.access.api_keys import find_key, is_valid
+from med3d_service.trust.access.api_keys import UnknownKeyError, find_key, is_valid, person_key, person_prefix
 from med3d_service.trust.access.roles import Role
 from med3d_service.trust.access.session_tables import SessionRow, SignInLinkRow
+from med3d_service.trust.access.tokens import Bearer
 
 log = structlog.get_logger()
 COOKIE = "med3d_session"
@@ -102,6 +103,21 @@ class Sessions:
             key = None if spent is None else session.get(ApiKeyRow, spent)
             if link is None or key is None or not is_genuine(session, link) or not is_valid(session, key, now):
                 raise ServiceError("link_spent")
+            return self._begun(session, key)
+
+    def begin_by_person(self, issuer: str, bearer: Bearer) -> BegunSession:
+        """Begin a session of whom an OpenID issuer names; those with what the person might before end.
+
+        Raises ServiceError("invalid_key") where an administrator has shut the person out.
+        """
+        with self._database.write() as session:
+            try:
+                key = person_key(session, issuer, bearer.subject, bearer.name, bearer.grant)
+            except UnknownKeyError as error:
+                raise ServiceError("invalid_key") from error
+            theirs = SessionRow.key_prefix.startswith(person_prefix(issuer, bearer.subject), autoescape=True)
+            other = theirs & (SessionRow.key_prefix != key.prefix) & SessionRow.ended_at.is_(None)
+            session.execute(update(SessionRow).where(other).values(ended_at=db_now()))
             return self._begun(session, key)
 
     def end(self, session_id: str) -> None:

@@ -18,6 +18,7 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
+from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.trust.access.roles import CLINICAL, EVERY_SITE, PEOPLE, Grant
 
 log = structlog.get_logger()
@@ -33,10 +34,11 @@ LONGEST_TOKEN = 16 * 1024
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whom a token stands for, and what it grants."""
+    """Whom a token stands for, and what it grants. ``name``: as the issuer calls the person, if it says."""
 
     subject: str
     grant: Grant
+    name: str = ""
 
 
 class KeySource(Protocol):
@@ -72,18 +74,23 @@ class TokenVerifier:
     """Judges tokens. Thread-safe; the issuer is asked when a token's key is not known or was kept for too long."""
 
     def __init__(
-        self, settings: Settings, source: KeySource | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        source: KeySource | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        audience: str | None = None,
     ) -> None:
-        issuer = settings.oidc_issuer
+        issuer, self._audience = settings.oidc_issuer, audience or settings.oidc_audience
         assert issuer is not None
-        assert settings.oidc_audience is not None
+        assert self._audience is not None
         self._source = source or IssuerKeys(issuer, settings.oidc_jwks_url, settings.oidc_ca_file)
         self._roles_claim, self._site_claim = settings.oidc_roles_claim, settings.oidc_site_claim
         self._prefix = settings.oidc_role_prefix
         self._claims = JWTClaimsRegistry(
             leeway=LEEWAY_S,
             iss={"essential": True, "value": issuer},
-            aud={"essential": True, "value": settings.oidc_audience},
+            aud={"essential": True, "value": self._audience},
             exp={"essential": True},
             sub={"essential": True},
         )
@@ -91,18 +98,32 @@ class TokenVerifier:
         self._keys: KeySet | None = None
         self._asked_at = float("-inf")
 
-    def verify(self, text: str) -> Bearer:
-        """Judge a token. Raises ServiceError: invalid_token, unavailable (of an issuer that gave no keys yet)."""
+    def verify(self, text: str, *, nonce: str | None = None) -> Bearer:
+        """Judge a token; with ``nonce``, an ID token that must carry it.
+
+        Raises ServiceError: invalid_token, wrong_scope, unavailable (of an issuer that gave no keys yet).
+        """
         if len(text) > LONGEST_TOKEN:
             raise ServiceError("invalid_token")
         try:
             claims = self._decoded(text)
             self._claims.validate(claims)
+            if nonce is not None:
+                self._require_attempt(claims, nonce)
         except (JoseError, ValueError) as error:
             # What is wrong helps an operator; the token itself must not be logged.
             log.info("token_refused", kind=type(error).__name__)
             raise ServiceError("invalid_token") from error
-        return Bearer(str(claims["sub"])[:200], self._grant(claims))
+        name = claims.get("name") or claims.get("preferred_username") or ""
+        return Bearer(str(claims["sub"])[:200], self._grant(claims), str(name)[:100])
+
+    def _require_attempt(self, claims: dict[str, Any], nonce: str) -> None:
+        """Raise ValueError unless an ID token was made for this attempt, and for us alone (3.1.3.7, 3 and 11)."""
+        said = claims.get("nonce")
+        if not isinstance(said, str) or not is_same_secret(said, nonce):
+            raise ValueError("the token was made for another attempt")
+        if claims.get("azp", self._audience) != self._audience:
+            raise ValueError("the token was made for another client")
 
     def _decoded(self, text: str) -> dict[str, Any]:
         keys = self._known(max_age_s=KEPT_S)
