@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 from med3d_contract.results import Verdict
 from med3d_pages.addresses import PREFIX
 from med3d_pages.bars import age_bar
+from med3d_pages.latent_view import latent_place
 from med3d_pages.person_view import visit_lines
 from med3d_pages.rendering import render, texts_for
 from med3d_pages.result_view import arithmetic, chart, measures
@@ -79,6 +80,7 @@ def run_page(
         arithmetic=None if result is None else arithmetic(result.brain_age),
         measures=() if run.quality is None else measures(run.quality, texts),
         chart=chart(case, texts),
+        place=latent_place(case),
         found=case.person.trajectory if case.person else None,
         rows=visit_lines(case.person, texts) if case.person else (),
         explainable=case.can_be_explained and request.app.state.service.settings.explanations,
