@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from rig.peers.receivers import Storescp
+from rig.processes.service import free_port
 
 READY_WITHIN_S = 120
 ANSWER_WITHIN_S = 180
@@ -64,9 +65,10 @@ def service() -> Iterator[Service]:
             "MED3D_ALLOW_DEMONSTRATION_HEADS": "1",
             "MED3D_PEERS_FILE": f"{folder}/peers.toml",
             "MED3D_DELIVERIES_FILE": f"{folder}/deliveries.toml",
+            "MED3D_DICOM_PORT": str(free_port()),
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "med3d_cli", "serve", "--data-dir", str(data_dir), "--port", "0"],
+            [sys.executable, "-m", "med3d_cli", "serve", "--data-dir", str(data_dir), "--port", str(free_port())],
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
@@ -78,7 +80,7 @@ def service() -> Iterator[Service]:
                 yield Service(data_dir, url, client, receiver)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=15)
+            process.wait(timeout=60)
             process.stdout.close()
             receiver.stop()
 

@@ -83,7 +83,11 @@ def test_a_study_sent_to_orthanc_is_answered_there_by_itself(service, ward, test
 
     # The report made the study stable once more, so it was fetched again; and the images come by two other ways.
     with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {service.key}"}) as api:
-        wait_until(lambda: [pull["status"] for pull in api.get("/pulls").json()["items"]] == ["done"] * 2, "two pulls")
+
+        def pulls():
+            return [pull["status"] for pull in api.get("/pulls").json()["items"]]
+
+        wait_until(lambda: len(found := pulls()) >= 2 and set(found) == {"done"}, "the second pull", 60)
     storescu(service.dicom_port, "MED3D", study)
     server = {"Url": f"{service.url}/dicomweb", "HttpHeaders": {"Authorization": f"Bearer {service.key}"}}
     ward.rest.put("/dicom-web/servers/med3d", json=server).raise_for_status()

@@ -13,6 +13,7 @@ import pypdfium2
 import pytest
 
 from med3d_service.studies.own_objects import own_uid
+from rig.processes.service import contents_of
 from rig.processes.waiting import wait_until
 
 pytestmark = pytest.mark.realdata
@@ -226,7 +227,6 @@ def test_no_identifier_of_a_study_is_written_outside_the_encrypted_table(service
     traces += [str(header.PatientName).encode(), str(header.PatientID).encode()]
     traces = [trace for trace in traces if len(trace) >= 6]
     assert len(traces) >= 3
-    for path in files_below(service.data_dir):
-        content = path.read_bytes()
+    for path, content in contents_of(service.data_dir).items():
         found = [trace for trace in traces if trace in content]
         assert not found, f"{os.path.relpath(path, service.data_dir)} holds {found}"

@@ -23,6 +23,7 @@ from pydicom import config as pydicom_config
 
 from fuzz.streams import CALLING, PIECE_BYTES, Pdus, Spoilt, record, spoil
 from rig.processes.listening import Listening
+from rig.processes.service import whole_lines
 
 IDLE_S = 1.0
 HANG_S = 20.0
@@ -88,7 +89,7 @@ class Target:
 
     def unclassified(self) -> list[str]:
         """Errors in the log: the listener has a word for whatever a peer may do."""
-        lines = self.listening.log().splitlines()
+        lines = whole_lines(self.listening.data_dir / "listener.log")
         said = [json.loads(line) for line in lines if line.startswith("{")]
         loud = [f"{one['event']}: {_last_line(one)}" for one in said if one["level"] in {"error", "critical"}]
         return loud + [f"not a line of the log: {line[:120]}" for line in lines if not line.startswith("{")]
@@ -139,18 +140,20 @@ def run(target: Target, streams: dict[str, Pdus], numbers: list[int]) -> Report:
     """All inputs, a few at once."""
     report = Report()
 
-    def one(number: int) -> None:
+    def one(number: int) -> str | None:
         try:
-            report.answers[speak(target.port, spoil(streams, number))] += 1
+            return speak(target.port, spoil(streams, number))
         except TimeoutError:
             report.findings.append(f"input {number}: neither an answer nor the end within {HANG_S:g} s")
         except OSError as error:
             report.findings.append(f"input {number}: {type(error).__name__}")
+        return None
 
     for start in range(0, len(numbers), BATCH):
         batch = numbers[start : start + BATCH]
         with ThreadPoolExecutor(AT_ONCE) as senders:
-            list(senders.map(one, batch))
+            told = list(senders.map(one, batch))  # counted here: of two threads that count, one may be lost
+        report.answers.update(answer for answer in told if answer is not None)
         report.findings += [f"inputs {batch[0]} to {batch[-1]}: {left}" for left in target.left_behind()]
         if not target.process.is_running():
             break

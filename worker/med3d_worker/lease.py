@@ -30,9 +30,11 @@ class LeaseKeeper:
     An API that does not answer is no reason to stop: it gives leases a grace period when it is back.
     """
 
-    def __init__(self, client: TakesHeartbeats, attempts: Mapping[str, int], every_s: float) -> None:
+    def __init__(
+        self, client: TakesHeartbeats, attempts: Mapping[str, int], every_s: float, settle_s: float = SETTLE_S
+    ) -> None:
         self._client = client
-        self._every_s = every_s
+        self._every_s, self._settle_s = every_s, settle_s
         self._attempts = dict(attempts)
         self._stages: dict[str, str] = {}
         self._over: set[str] = set()
@@ -68,7 +70,7 @@ class LeaseKeeper:
         self._thread.join()
 
     def _beat(self) -> None:
-        while not self._stopped.wait(min(SETTLE_S, self._every_s)):
+        while not self._stopped.wait(min(self._settle_s, self._every_s)):
             self._wake.clear()
             self._send()
             self._wake.wait(self._every_s)

@@ -1,11 +1,13 @@
 """Peers that fail half way, fall silent or are killed, and a fetcher that is killed: a study comes whole or not at all."""
 
-import threading
+import signal
 import time
 
 import pytest
+from sqlalchemy import update
 
-from rig.peers.orthanc import Orthanc
+from med3d_service.network.pulls.tables import PullRow
+from rig.peers.orthanc import USER, Orthanc
 from rig.peers.proxies import CuttingProxy
 from rig.processes.gateway import Gateway, files_of, new_study, peers_file
 from rig.processes.waiting import wait_until
@@ -13,6 +15,19 @@ from rig.processes.waiting import wait_until
 SOURCES = ("dicomweb", "dimse")
 SLICES = 12
 QUIET_S = 2.0
+HASTY = """
+[dicomweb.hasty]
+url = "http://127.0.0.1:{lines[dicomweb].port}/dicom-web/"
+user = "{user}"
+password = {{file = "ward.password"}}
+timeout_s = 2
+[dimse.hasty]
+host = "127.0.0.1"
+port = {lines[dimse].port}
+ae_title = "{orthanc.ae_title}"
+timeout_s = 2
+"""
+"""The same Orthanc, from which an answer is not waited for as long as a busy machine may take."""
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +45,10 @@ def far(tmp_path_factory):
 def beside_far(far, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     ports = {"http_port": far.lines["dicomweb"].port, "dicom_port": far.lines["dimse"].port}
-    peers = peers_file(folder, far, follow_changes_s=3600, timeout_s=2.0, **ports)
-    made = Gateway(folder, MED3D_PEERS_FILE=str(peers), MED3D_PULL_LEASE_S="4").begin("fetcher")
+    peers = peers_file(folder, far, follow_changes_s=3600, timeout_s=60.0, **ports)
+    with peers.open("a") as file:
+        file.write(HASTY.format(orthanc=far, lines=far.lines, user=USER))
+    made = Gateway(folder, MED3D_PEERS_FILE=str(peers), MED3D_PULL_LEASE_S="60").begin("fetcher")
     yield made
     made.close()
 
@@ -42,8 +59,7 @@ def whole_lines(far):
     yield
     for line in far.lines.values():
         line.cuts = 0
-        line.held.clear()
-        line.holding.clear()
+        line.release()
 
 
 def large_study(rows=256):
@@ -54,8 +70,8 @@ def large_study(rows=256):
     return study
 
 
-def pull(service, source, study):
-    taken = service.pull(source=source, peer="ward", study_uid=study[0].StudyInstanceUID)
+def pull(service, source, study, peer="ward"):
+    taken = service.pull(source=source, peer=peer, study_uid=study[0].StudyInstanceUID)
     return taken.json()["pull_id"]
 
 
@@ -101,14 +117,12 @@ def test_a_peer_that_falls_silent_is_given_up_for_now_and_asked_again(beside_far
     study = large_study()
     far.add(*files_of(study))
     line = far.lines[source]
-    line.after_bytes = 700_000
-    line.held.set()
-    pull_id = pull(beside_far, source, study)
-    assert line.holding.wait(20)
+    line.hold(700_000)
+    pull_id = pull(beside_far, source, study, "hasty")
+    line.wait_until_holding()
     wait_until(lambda: beside_far.pull_view(pull_id)["fault"], "the fault")
     assert beside_far.pull_view(pull_id)["fault"]["code"] == "peer_unreachable"
-    line.held.clear()
-    line.holding.clear()
+    line.release()
     the_only_run_is_whole(beside_far, study, pull_id)
 
 
@@ -117,14 +131,12 @@ def test_a_peer_that_is_killed_while_it_sends_is_asked_again_when_it_is_back(bes
     study = large_study(rows=4096)
     far.add(*files_of(study))
     line = far.lines[source]
-    line.after_bytes = 300_000
-    line.held.set()
+    line.hold(300_000)
     pull_id = pull(beside_far, source, study)
-    assert line.holding.wait(20)
+    line.wait_until_holding()
     far.kill()
     try:
-        line.held.clear()
-        line.holding.clear()
+        line.release()
         wait_until(lambda: beside_far.pull_view(pull_id)["fault"], "the fault")
     finally:
         far.start()
@@ -136,30 +148,34 @@ def test_a_fetcher_that_is_killed_half_way_is_followed_by_another(beside_far, fa
     study = large_study()
     far.add(*files_of(study))
     line = far.lines[source]
-    line.after_bytes = 700_000
-    line.held.set()
+    line.hold(700_000)
     pull_id = pull(beside_far, source, study)
-    assert line.holding.wait(20)
-    beside_far.stop("fetcher", 9)
-    line.held.clear()
-    line.holding.clear()
+    line.wait_until_holding()
+    beside_far.stop("fetcher", signal.SIGKILL)
+    line.release()
+    end_its_lease(beside_far, pull_id)
     beside_far.start("fetcher")
     assert the_only_run_is_whole(beside_far, study, pull_id)["tries"] == 2
+
+
+def end_its_lease(service, pull_id):
+    """Let the minute pass in which whoever has a pull is waited for."""
+    with service.database.write() as session:
+        session.execute(update(PullRow).where(PullRow.id == pull_id).values(lease_until=PullRow.lease_until - 60))
 
 
 def test_a_fetcher_that_is_asked_to_end_gives_its_pull_back_at_once(beside_far, far):
     study = large_study()
     far.add(*files_of(study))
     line = far.lines["dicomweb"]
-    line.after_bytes = 300_000
-    line.held.set()
+    line.hold(300_000)
     pull_id = pull(beside_far, "dicomweb", study)
-    assert line.holding.wait(20)
-    freed = threading.Timer(0.5, line.held.clear)
-    freed.start()
+    line.wait_until_holding()
+    ends = beside_far.noted_ends("fetcher")
+    beside_far.running["fetcher"].send_signal(signal.SIGTERM)
+    wait_until(lambda: beside_far.noted_ends("fetcher") > ends, "the news that it has to end")
+    line.release()
     assert beside_far.stop("fetcher") == 0
-    freed.join()
-    line.holding.clear()
     assert beside_far.pull_view(pull_id)["status"] == "waiting"
     beside_far.start("fetcher")
     assert the_only_run_is_whole(beside_far, study, pull_id)["tries"] == 1

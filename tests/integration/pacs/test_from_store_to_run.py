@@ -1,7 +1,6 @@
 """From C-STORE to a run: the listener beside the service's other processes, dcmtk and a real Orthanc as senders."""
 
 import copy
-import time
 
 import pytest
 from pydicom.uid import Comprehensive3DSRStorage
@@ -48,18 +47,16 @@ def hospital(tmp_path_factory):
 
 def test_a_study_sent_by_storescu_gets_its_run_when_it_is_quiet(hospital, tmp_path):
     uid = hospital.take(tmp_path, new_study(4))
-    assert not hospital.arrival(uid).run_id
-    run = hospital.run(hospital.run_of(uid))
-    assert hospital.working_copy(run["study_id"])["files"] == 4
+    run_id = hospital.run_of(uid)
+    assert hospital.working_copy(hospital.run(run_id)["study_id"])["files"] == 4
+    assert hospital.created_at(run_id) >= hospital.arrival(uid).last_at + float(QUICK["MED3D_QUIET_S"])
 
 
 def test_a_study_spread_over_time_and_associations_is_one(hospital, tmp_path):
     datasets = new_study(9)
     for part in range(3):
         uid = hospital.take(tmp_path / str(part), datasets[part::3])
-        time.sleep(0.5)  # less than the quiet period, so that the study goes on
-    run = hospital.run(hospital.run_of(uid))
-    assert hospital.study(run["study_id"])["files"] == 9
+    wait_until(lambda: hospital.files_of_run(uid) == 9, "a run of all that has come")
 
 
 def test_the_same_study_by_upload_is_the_same(hospital, tmp_path):

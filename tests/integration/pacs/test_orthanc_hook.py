@@ -23,7 +23,7 @@ SR = "1.2.840.10008.5.1.4.1.1.88.34"
 def pulled(service, run_id):
     """The one pull that brought a run, once it is done."""
     (pull,) = wait_until(lambda: pulls_of(service, run_id), "the pull")
-    return pull
+    return service.wait_for_pull(pull["pull_id"])
 
 
 def pulls_of(service, run_id):
@@ -51,16 +51,16 @@ def test_our_own_report_that_comes_back_to_the_peer_opens_no_run(beside_ward, wa
     ward.add(*files_of(study))
     run_id = beside_ward.run_of(study[0].StudyInstanceUID)
     pulled(beside_ward, run_id)
-    runs = beside_ward.runs()
     (report,) = new_study(1, StudyInstanceUID=study[0].StudyInstanceUID, Modality="SR")
     report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = SR
     report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = own_uid("sr", run_id)
     ward.add(*files_of([report]))
     wait_until(lambda: len(pulls_of(beside_ward, run_id)) == 2, "the hook of the study with its report")
     wait_until(lambda: all(one["status"] == "done" for one in pulls_of(beside_ward, run_id)), "the end of the pulls")
-    assert beside_ward.runs() == runs
+    shown = beside_ward.study(beside_ward.run(run_id)["study_id"])
+    assert [run["run_id"] for run in shown["runs"]] == [run_id]
     assert beside_ward.run_of(study[0].StudyInstanceUID) == run_id
-    said = [json.loads(line) for line in (beside_ward.data_dir / "fetcher.log").read_text().splitlines()]
+    said = beside_ward.said("fetcher")
     again = pulls_of(beside_ward, run_id)[0]["pull_id"]
     known = [line["instances"] for line in said if line["event"] == "series_known" and line["pull_id"] == again]
     assert known == [3]  # the images were not fetched a second time
@@ -147,12 +147,12 @@ def test_a_call_is_heeded_once_and_never_again(beside_ward):
     ],
 )
 def test_a_call_that_is_not_the_hooks_opens_nothing(beside_ward, arguments, status, code):
-    before = len(beside_ward.pulls())
     arguments = dict(arguments)
     headers = {name: arguments.pop(name).encode() for name in list(arguments) if name.startswith("X-")}
-    answer = post(beside_ward, call_of(**arguments.pop("changed", {})), **arguments, **headers)
+    call = call_of(**arguments.pop("changed", {}))
+    answer = post(beside_ward, call, **arguments, **headers)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert len(beside_ward.pulls()) == before
+    assert beside_ward.pulls_of_study(json.loads(call)["study_uid"]) == 0
 
 
 def test_an_orthanc_that_has_another_secret_opens_nothing(beside_ward, tmp_path):
@@ -161,9 +161,8 @@ def test_an_orthanc_that_has_another_secret_opens_nothing(beside_ward, tmp_path)
     try:
         study = new_study(2)
         impostor.add(*files_of(study))
-        log = beside_ward.data_dir / "api.log"
-        said = lambda: [json.loads(line) for line in log.read_text().splitlines() if "hook_refused" in line]  # noqa: E731
-        wait_until(lambda: "hook_not_signed" in {line["code"] for line in said()}, "the refusal")
+        refused = lambda: [line for line in beside_ward.said("api") if line["event"] == "hook_refused"]  # noqa: E731
+        wait_until(lambda: "hook_not_signed" in {line["code"] for line in refused()}, "the refusal")
     finally:
         impostor.close()
     assert beside_ward.arrival(study[0].StudyInstanceUID) is None

@@ -4,6 +4,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from rig.processes.gateway import AE_TITLE, files_of, new_study
+from rig.processes.service import contents_of
 from rig.processes.waiting import wait_until
 
 SOURCES = ("dicomweb", "dimse")
@@ -77,10 +78,8 @@ def test_a_peer_that_is_down_is_asked_again_until_it_is_there(beside_ward, ward,
     ward.stop()
     try:
         pull_id = beside_ward.pull(source=source, peer="ward", study_uid=study[0].StudyInstanceUID).json()["pull_id"]
-        waiting = beside_ward.wait_for_pull(pull_id, "waiting")
-        while waiting["fault"] is None:
-            waiting = beside_ward.pull_view(pull_id)
-        assert waiting["fault"]["code"] == "peer_unreachable"
+        fault = wait_until(lambda: beside_ward.pull_view(pull_id)["fault"], "the fault")
+        assert fault["code"] == "peer_unreachable"
         again = beside_ward.pull(source=source, peer="ward", study_uid=study[0].StudyInstanceUID)
         assert (again.status_code, again.json()["pull_id"]) == (200, pull_id)
     finally:
@@ -156,6 +155,6 @@ def test_what_was_asked_for_is_in_no_log_and_not_in_the_database_as_text(beside_
     study = new_study(2, AccessionNumber="SECRET-ACC")
     held_by(ward, study)
     beside_ward.wait_for_pull(beside_ward.pull(source="dimse", peer="ward", accession="SECRET-ACC").json()["pull_id"])
-    kept = b"".join(path.read_bytes() for path in beside_ward.data_dir.rglob("*") if path.is_file())
+    kept = b"".join(contents_of(beside_ward.data_dir).values())
     for secret in ("SECRET-ACC", study[0].StudyInstanceUID):
         assert secret.encode() not in kept

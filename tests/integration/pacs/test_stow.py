@@ -11,6 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from med3d_service.studies.own_objects import own_uid
 from rig.processes.gateway import files_of, new_study
+from rig.processes.waiting import wait_until
 
 URL = "/dicomweb/studies"
 BOUNDARY = "boundary-of-a-test"
@@ -87,8 +88,7 @@ def test_a_study_may_come_in_several_requests_and_is_one(gateway):
     for file in study:
         assert stow(gateway, file).status_code == 200
     assert stow(gateway, *study).status_code == 200
-    run = gateway.run(gateway.run_of(uid))
-    assert gateway.study(run["study_id"])["files"] == 4
+    wait_until(lambda: gateway.files_of_run(uid) == 4, "a run of all that has come")
 
 
 def test_what_is_not_analysed_fails_by_itself_with_its_reason(gateway):

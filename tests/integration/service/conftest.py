@@ -9,6 +9,8 @@ from rig.processes.service import Processes, new_database, postgresql
 
 HERE = Path(__file__).parent
 QUICK = {"MED3D_LEASE_S": "3", "MED3D_REDISPATCH_S": "1", "MED3D_SWEEP_S": "0.1"}
+STANDING = QUICK | {"MED3D_LEASE_S": "60"}
+"""So that no lease ends by itself on a busy machine; a test for which it has to, sets it back."""
 
 
 LONG_ON_POSTGRESQL = {"test_cohorts.py", "test_cohort_runs.py", "test_openapi.py"}
@@ -30,9 +32,9 @@ def postgresql_url():
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def shared_processes(request, tmp_path_factory):
     """Broker, API, courier and scheduler for the tests of one module, on each database."""
-    environment = QUICK
+    environment = STANDING
     if request.param == "postgresql":
-        environment = QUICK | {"MED3D_DATABASE_URL": new_database(request.getfixturevalue("postgresql_url"))}
+        environment = STANDING | {"MED3D_DATABASE_URL": new_database(request.getfixturevalue("postgresql_url"))}
     made = Processes(tmp_path_factory.mktemp("data"), **environment)
     yield made.start("broker", "api", "courier", "scheduler")
     made.close()
@@ -41,7 +43,7 @@ def shared_processes(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def standing_processes(tmp_path_factory):
     """Broker, API, courier and scheduler on SQLite for the tests of one module."""
-    made = Processes(tmp_path_factory.mktemp("data"), **QUICK)
+    made = Processes(tmp_path_factory.mktemp("data"), **STANDING)
     yield made.start("broker", "api", "courier", "scheduler")
     made.close()
 

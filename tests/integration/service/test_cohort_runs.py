@@ -53,7 +53,8 @@ def queued(service, count):
             and ours
         )
 
-    return [claimed(service, run_id) for run_id in wait_until(found, "the cohort's runs", PATIENCE_S)[:count]]
+    waiting = wait_until(found, "the cohort's runs", PATIENCE_S)[:count]
+    return [wait_until(lambda one=one: claimed(service, one), "the claim", PATIENCE_S) for one in waiting]
 
 
 def test_a_cohort_is_worked_through_beside_a_stat_study_and_again_by_the_next_bundle(service, cohorts):

@@ -10,17 +10,21 @@ import json
 import signal
 import subprocess
 import time
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
 from pydicom import dcmread
+from sqlalchemy import func, select, update
 
+from med3d_service.results.delivery.outbox import has_answers
+from med3d_service.storage.tables import DeliveryRow
 from med3d_service.studies.own_objects import is_own, own_uid
 from rig.dicom.uploads import dicom_files, nifti_file
 from rig.peers.orthanc import PASSWORD, USER, Orthanc
 from rig.peers.receivers import MoodyPeer, Storescp, WebhookListener
 from rig.peers.ris import FhirStore, Ris, observed
-from rig.processes.service import Processes
+from rig.processes.service import Processes, contents_of
 from rig.processes.waiting import wait_until
 from rig.service.answers import PATIENT, WORKER, answered, claimed, refused_run, simulated_sdmt
 from rig.service.parts import refused
@@ -28,11 +32,11 @@ from rig.service.parts import refused
 SECRET = "a-secret-of-a-test-that-is-long-enough"
 CANARY = "CANARYBIRD"
 QUICK = {
-    "MED3D_LEASE_S": "10",
+    "MED3D_LEASE_S": "60",
     "MED3D_REDISPATCH_S": "1",
     "MED3D_DELIVERY_FIRST_S": "0.1",
     "MED3D_DELIVERY_LONGEST_S": "0.5",
-    "MED3D_DELIVERY_LEASE_S": "2",
+    "MED3D_DELIVERY_LEASE_S": "60",
     "MED3D_DELIVERER_POLL_S": "0.05",
 }
 DELIVERIES = """
@@ -103,6 +107,18 @@ def world(tmp_path_factory):
     fhir.stop()
     receiver.stop()
     orthanc.close()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_under_way(world):
+    """What a test tells a receiver to answer is not for what an earlier test still has under way."""
+
+    def over():
+        unsettled = select(func.count()).select_from(DeliveryRow).where(DeliveryRow.status.in_(("waiting", "sending")))
+        with closing(world.processes.open_database()) as database, database.read() as session:
+            return not has_answers(session) and not session.scalar(unsettled)
+
+    wait_until(over, "the end of all deliveries", 60)
 
 
 @pytest.fixture
@@ -304,11 +320,18 @@ def test_a_deliverer_killed_in_the_middle_delivers_after_its_restart(world, stud
         assert [one["status"] for one in deliveries(world, ids["run_id"], "dimse:moody")] == ["sending"]
         settled(world, ids["run_id"], "webhook:his")  # a peer that hangs keeps nobody else waiting
         world.processes.stop("deliverer", signal.SIGKILL)
+        end_leases(world)
     finally:
         world.moody.hold.set()
         world.processes.start("deliverer")
     settled(world, ids["run_id"])
     assert world.moody.got.count(uid) >= 2
+
+
+def end_leases(world):
+    """Let the minute pass in which a sender that fell silent is waited for."""
+    with closing(world.processes.open_database()) as database, database.write() as session:
+        session.execute(update(DeliveryRow).values(lease_until=DeliveryRow.lease_until - 60))
 
 
 def test_a_webhook_is_retried_and_a_redirect_is_no_delivery(world, study):
@@ -372,7 +395,7 @@ def test_no_identifier_is_readable_in_anything_that_deliveries_left(world, study
     settled(world, ids["run_id"])
     assert CANARY.encode() in world.processes.clinical.get(f"/runs/{ids['run_id']}/sr").content
     listed = "".join(world.processes.client.get(path).text for path in ("/deliveries", "/metrics", "/runs"))
-    written = {path: path.read_bytes() for path in world.processes.data_dir.rglob("*") if path.is_file()}
+    written = contents_of(world.processes.data_dir)
     assert [path for path in written if "reports" in path.parts], "objects are kept, sealed"
     for mark in (CANARY[:8], "8675309", "19701112"):
         assert mark not in listed

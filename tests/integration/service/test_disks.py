@@ -8,6 +8,7 @@ from rig.dicom.uploads import dicom_files, named, zip_of
 from rig.faults.disks import fill, make_read_only, small_disk
 from rig.processes.service import Processes
 from rig.processes.waiting import wait_until
+from rig.service.answers import claimed
 from rig.service.parts import worker
 
 QUICK = {"MED3D_SWEEP_S": "0.1", "MED3D_REDISPATCH_S": "1", "MED3D_RESERVE_BYTES": "0", "MED3D_READY_FRESH_S": "0"}
@@ -58,11 +59,10 @@ def test_a_full_disk_is_507_not_ready_and_over_as_soon_as_there_is_room(started,
     first = send(service, "before").json()
     service.working_copy(first["study_id"])
     ballast = disk / "ballast"
-    fill(ballast)
+    wait_until(lambda: fill(ballast) or not readiness(service)["store"]["ok"], "a disk on which nobody makes room")
     refused = send(service, "while full")
     assert (refused.status_code, refused.json()["code"]) == (507, "disk_full")
     assert readiness(service)["ready"] is False
-    assert readiness(service)["store"]["ok"] is False
     ballast.unlink()
     taken = wait_until(lambda: (answer := send(service, "while full")).status_code == 202 and answer, "a sender's luck")
     assert service.working_copy(taken.json()["study_id"])["working_copy"] == "ready"
@@ -105,7 +105,7 @@ def test_an_object_that_was_altered_on_disk_is_never_worked_on(started, tmp_path
     service = started(tmp_path / "data")
     ids = send(service, "altered").json()
     service.working_copy(ids["study_id"])
-    claim = wait_until(lambda: service.worker.claim_preprocess(ids["run_id"], worker()).claims[0], "the claim")
+    claim = wait_until(lambda: claimed(service, ids["run_id"]), "the claim")
     service.store.put(claim.working_copy_key, b"other bytes")
     with pytest.raises(ObjectDamagedError):
         service.store.fetch(claim.working_copy_key, tmp_path / "copy", claim.working_copy_sha256)

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import os
 import sqlite3
 import threading
 from contextlib import contextmanager
@@ -123,7 +124,8 @@ def names_in(folder):
 
     def look():
         while not over.wait(0.005):
-            names.update(path.name for path in folder.rglob("*"))
+            for _, folders, files in os.walk(folder):  # goes on where a folder has gone meanwhile
+                names.update(folders + files)
 
     looking = threading.Thread(target=look)
     looking.start()

@@ -4,6 +4,8 @@ import os
 import subprocess
 from contextlib import contextmanager
 
+from rig.processes.waiting import wait_until
+
 
 @contextmanager
 def small_disk(folder, megabytes):
@@ -18,13 +20,14 @@ def small_disk(folder, megabytes):
 
 
 def make_read_only(folder, *, read_only=True):
-    """Mount again what ``small_disk`` mounted. Nothing may be open for writing on it."""
-    subprocess.run(["mount", "-o", f"remount,{'ro' if read_only else 'rw'}", folder], check=True)
+    """Mount again what ``small_disk`` mounted, as soon as nothing is open for writing on it."""
+    mount = ["mount", "-o", f"remount,{'ro' if read_only else 'rw'}", folder]
+    wait_until(lambda: subprocess.run(mount, capture_output=True, check=False).returncode == 0, "the mounting")
 
 
 def fill(path):
-    """Write until nothing more fits."""
-    with path.open("wb", buffering=0) as file:
+    """Write on until nothing more fits."""
+    with path.open("ab", buffering=0) as file:
         for size in (1 << 20, 1 << 12):
             try:
                 while file.write(bytes(size)) == size:

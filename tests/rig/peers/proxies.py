@@ -12,19 +12,37 @@ PIECE_BYTES = 65536
 class CuttingProxy:
     """Passes bytes to and from ``port``. The next ``cuts`` answers that grow longer than ``after_bytes`` are cut there.
 
-    While ``held`` is set nothing more of an answer passes, though the line stays open.
+    From ``hold`` to ``release`` nothing more of such an answer passes, though the line stays open.
     """
 
     def __init__(self, port):
         self.cuts = 0
         self.after_bytes = 0
-        self.held = threading.Event()
-        self.holding = threading.Event()
         self._port = port
+        self._changed = threading.Condition()
+        self._is_held, self._holding = False, 0
+        self._lines = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
-        self._lines = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def hold(self, after_bytes):
+        """Let no answer grow longer."""
+        with self._changed:
+            self.after_bytes, self._is_held = after_bytes, True
+
+    def wait_until_holding(self):
+        """Wait until there is an answer that would grow longer."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._holding, 60), "no answer grew so long"
+
+    def release(self):
+        """Let go on what was held; who is held then has passed this by."""
+        with self._changed:
+            self._is_held = False
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._holding, 60)
 
     def _accept(self):
         with suppress(OSError):
@@ -36,34 +54,53 @@ class CuttingProxy:
                     near.close()
                     continue
                 self._lines += [near, far]
-                threading.Thread(target=self._pass, args=(near, far, False), daemon=True).start()
-                threading.Thread(target=self._pass, args=(far, near, True), daemon=True).start()
+                for way in ((near, far, False), (far, near, True)):
+                    self._threads.append(threading.Thread(target=self._pass, args=way, daemon=True))
+                    self._threads[-1].start()
 
     def _pass(self, source, target, is_answer):
         passed = 0
         with suppress(OSError):
             while piece := source.recv(PIECE_BYTES):
+                # To the byte, so that a silence falls into the middle of a message.
+                left = max(0, self.after_bytes - passed)
                 passed += len(piece)
-                if is_answer and passed > self.after_bytes:
-                    if self.held.is_set():
-                        # To the byte, so that the silence falls into the middle of a message.
-                        before = max(0, self.after_bytes - (passed - len(piece)))
-                        target.sendall(piece[:before])
-                        piece = piece[before:]
-                        self.holding.set()
-                        while self.held.is_set():
-                            threading.Event().wait(0.05)
-                    if self.cuts:
-                        self.cuts -= 1
+                if is_answer and len(piece) > left:
+                    self._wait_while_held(target, piece[:left])
+                    if self._is_to_be_cut():
                         break
+                    piece = piece[left:]
                 target.sendall(piece)
         for line in (source, target):
             with suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
 
+    def _wait_while_held(self, target, first):
+        target.sendall(first)
+        with self._changed:
+            if self._is_held:
+                self._holding += 1
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: not self._is_held)
+                self._holding -= 1
+                self._changed.notify_all()
+
+    def _is_to_be_cut(self):
+        with self._changed:  # answers that grow at once must not take one cut for two
+            self.cuts -= (is_cut := self.cuts > 0)
+            return is_cut
+
     def close(self):
-        self.held.clear()
+        self.release()
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
         self._listening.close()
+        for line in self._lines:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads[1:]:
+            thread.join()
         for line in self._lines:
             line.close()
 

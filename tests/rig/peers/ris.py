@@ -65,10 +65,19 @@ class Ris:
         return [one for one in self.messages if f"|{patient_id}^" in one.to_er7()]
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._server.close)
+        """Listen no more, and leave no connection open: the collector would complain of it in some later test."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(30)
         self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        await asyncio.sleep(0)  # who has just come begins to be served, and is let go of below
+        talks = asyncio.all_tasks() - {asyncio.current_task()}
+        for talk in talks:
+            talk.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
 
     @property
     def table(self) -> str:

@@ -4,10 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-
-import psutil
 
 from med3d_cli.data_dir import DataDir
 from med3d_cli.embedded.demo_head import average_head, write_mr_series
@@ -15,7 +12,8 @@ from med3d_client.results import ResultsClient, StudyOptions
 from med3d_client.study_stream import open_study
 from med3d_pipeline.volume import Volume
 from med3d_worker.tether import die_with_parent
-from rig.processes.waiting import family, living, wait_until, wait_until_gone
+from rig.processes.service import free_port
+from rig.processes.waiting import children, family, living, wait_until, wait_until_gone, words_of
 
 READY = "med3d ready on "
 FAULTS = Path(__file__).parents[1] / "faults" / "at_a_function"
@@ -44,16 +42,17 @@ class Service:
         self._process: subprocess.Popen[str] | None = None
         self._client: ResultsClient | None = None
 
-    def start(self, port=0, **settings):
+    def start(self, port=None, **settings):
         environment = dict(os.environ) | {
             "PYTHONPATH": os.pathsep.join(filter(None, (str(FAULTS), os.environ.get("PYTHONPATH")))),
             "MED3D_TEST_FAULTS": str(self.faults),
             "MED3D_LEASE_S": "5",
             "MED3D_HEARTBEAT_S": "1",
+            "MED3D_DICOM_PORT": os.environ.get("MED3D_DICOM_PORT") or str(free_port()),
             **settings,
         }
         here = os.getpid()
-        where = ("--data-dir", str(self.data_dir.root), "--port", str(port))
+        where = ("--data-dir", str(self.data_dir.root), "--port", str(port or free_port()))
         command = [sys.executable, "-m", "med3d_cli", "serve", *where]
         self._process = subprocess.Popen(
             command,
@@ -86,12 +85,11 @@ class Service:
         return family(self.process.pid)
 
     def stop(self):
-        """SIGTERM; the seconds it took, and who was there before."""
+        """SIGTERM, and wait for the end; who was there before."""
         everyone = self.everyone()
-        clock = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(15)
-        return time.monotonic() - clock, everyone
+        self.process.wait(60)
+        return everyone
 
     def end(self):
         """Whatever state it is in: gone afterwards."""
@@ -146,16 +144,15 @@ class Service:
 
     def worker_child(self):
         """The process that does the work."""
-        return wait_until(lambda: living(self.worker().children()), "a worker child")[0]
+        return wait_until(lambda: children(self.worker().pid), "a worker child")[0]
 
     def broker(self):
         return wait_until(
-            lambda: [one for one in living(self.everyone()) if one.name().startswith("valkey")], "a broker"
+            lambda: [one for one in living(self.everyone()) if "valkey" in "".join(words_of(one)[:1])], "a broker"
         )[0]
 
     def _below(self, *words):
         def find():
-            children = living(psutil.Process(self.process.pid).children())
-            return [one for one in children if set(words) <= set(one.cmdline())]
+            return [one for one in children(self.process.pid) if set(words) <= set(words_of(one))]
 
         return wait_until(find, f"a process {' '.join(words)}")[0]

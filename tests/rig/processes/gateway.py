@@ -3,13 +3,16 @@
 import uuid
 
 from pydicom.uid import generate_uid
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from med3d_service.network.pulls.tables import FollowedPeerRow
+from med3d_service.network.pulls.tables import FollowedPeerRow, PullRow
 from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
 from med3d_service.storage.opening import open_database
+from med3d_service.storage.tables import RunRow
+from med3d_service.trust.audit import Action
+from med3d_service.trust.audit.tables import AuditRow
 from rig.peers.orthanc import PASSWORD, USER
 from rig.processes.service import Processes
 from rig.processes.waiting import wait_until
@@ -17,7 +20,6 @@ from rig.service.arriving import saved, slices
 from rig.service.parts import worker
 
 QUICK = {
-    "MED3D_LEASE_S": "3",
     "MED3D_SWEEP_S": "0.1",
     "MED3D_REDISPATCH_S": "1",
     "MED3D_QUIET_S": "2",
@@ -78,7 +80,7 @@ def files_of(datasets):
 
 
 class Gateway(Processes):
-    """API, courier and scheduler that are patient for seconds only; a bundle is known to them."""
+    """API, courier and scheduler that wait for seconds only until a study is quiet; a bundle is known to them."""
 
     def __init__(self, data_dir, **environment):
         super().__init__(data_dir, **(QUICK | environment))
@@ -111,6 +113,16 @@ class Gateway(Processes):
             lambda: (found := self.arrival(study_uid)) is not None and found.run_id, "a run of the study", timeout_s
         )
 
+    def files_of_run(self, study_uid):
+        """Of the run that a study has now, 0 where it has none: one that was made too early is superseded."""
+        run_id = self.arrival(study_uid).run_id
+        return self.study(self.run(run_id)["study_id"])["files"] if run_id else 0
+
+    def created_at(self, run_id):
+        """When a run was made, by the database's clock."""
+        with self.database.read() as session:
+            return session.scalars(select(RunRow.created_at).where(RunRow.id == run_id)).one()
+
     def runs(self):
         """Ids of all runs."""
         return {run["run_id"] for run in self.client.get("/runs", params={"limit": 200}).json()["items"]}
@@ -135,6 +147,18 @@ class Gateway(Processes):
         """The pulls whose view has these values, newest first."""
         items = self.client.get("/pulls", params={"limit": 200}).json()["items"]
         return [pull for pull in items if having.items() <= pull.items()]
+
+    def pulls_of_study(self, study_uid):
+        """How many pulls there are of a study, whoever asked for them."""
+        index = self._vault.blind_index("study_uid", study_uid)
+        with self.database.read() as session:
+            return session.scalar(select(func.count()).select_from(PullRow).where(PullRow.study_index == index))
+
+    def noted_ends(self, name):
+        """How often the process ``name`` has noted that it has to end."""
+        ends = (AuditRow.action == Action.STOP) & (AuditRow.object_id == name)
+        with self.database.read() as session:
+            return session.scalar(select(func.count()).select_from(AuditRow).where(ends))
 
     def followed(self, peer):
         """How far a peer's log of changes has been read."""

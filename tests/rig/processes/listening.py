@@ -1,6 +1,5 @@
 """The listener as a process of its own, and what it has in store and database."""
 
-import json
 import signal
 from collections import Counter
 
@@ -34,7 +33,7 @@ class Listening(Processes):
         return (self.data_dir / "listener.log").read_text()
 
     def events(self):
-        return Counter(json.loads(line)["event"] for line in self.log().splitlines())
+        return Counter(line["event"] for line in self.said("listener"))
 
     def rows(self):
         """All recorded instances."""

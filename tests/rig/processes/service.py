@@ -1,5 +1,6 @@
 """The service's real processes for tests: API, courier and scheduler, on SQLite or Debian's PostgreSQL, and a broker."""
 
+import base64
 import json
 import os
 import shutil
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,37 @@ from rig.processes.forked import READ_WHEN_PYTHON_STARTS, Forked
 from rig.processes.waiting import wait_until
 from rig.service.schema import lay_schema
 
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 200.0
 """Many processes that start at once on a busy machine take their time."""
 
 
+PORTS = range(20_000, 30_000)
+"""Below those that Linux gives to whoever asks for any, as for the near end of each connection."""
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port for a server to come, which no other process of tests is told as long as this one runs.
+
+    One that the kernel gave, and that was closed again, it may give to others before the server listens there. So who
+    is told a port keeps a mark: an abstract socket of its name, which goes with the process, however that ends.
+    """
+    for turn in range(len(PORTS)):
+        port = PORTS[(os.getpid() * 97 + turn) % len(PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return _marked(port)
+    raise AssertionError("no port is free")
+
+
+def _marked(port):
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind(f"\0med3d-tests-port-{port}")
+    except OSError:
+        mark.close()
+        raise
+    mark.detach()  # nobody closes it
+    return port
 
 
 @contextmanager
@@ -88,6 +112,22 @@ def _tls_alone(folder, certificates):
     return ["-c", "ssl=on", *(word for name, path in files.items() for word in ("-c", f"{name}={path}"))]
 
 
+def whole_lines(path):
+    """The lines of a log that is being written: the last one may not have come to its end yet."""
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def contents_of(folder):
+    """The bytes of each file below a folder in which processes are at work: what goes meanwhile is left out."""
+    found = {}
+    for below, _, names in os.walk(folder):
+        for path in (Path(below, name) for name in names):
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    found[path] = path.read_bytes()
+    return found
+
+
 def new_database(url):
     """An empty database in a running PostgreSQL; its URL."""
     name = f"test_{os.urandom(6).hex()}"
@@ -132,14 +172,18 @@ class Processes:
         return (self.data_dir / f"{scope}.key").read_text().strip()
 
     def start(self, *names):
-        """Start what is named and wait until it has started."""
-        for name in names:
-            self.running[name] = self._begin(name)
-        for name in names:
-            if name == "api":
-                wait_until(self._answers, "the API's start", START_TIMEOUT_S)
-            elif name != "broker":
-                wait_until(lambda name=name: self._has_started(name), f"the start of the {name}", START_TIMEOUT_S)
+        """Start what is named and wait until it has started; where it does not, nothing is left."""
+        try:
+            for name in names:
+                self.running[name] = self._begin(name)
+            for name in names:
+                if name == "api":
+                    wait_until(self._answers, "the API's start", START_TIMEOUT_S)
+                elif name != "broker":
+                    wait_until(lambda name=name: self._has_started(name), f"the start of the {name}", START_TIMEOUT_S)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def _begin(self, name):
@@ -157,8 +201,11 @@ class Processes:
             return subprocess.Popen(command, env=environment, stdout=written, stderr=subprocess.STDOUT)
 
     def _has_started(self, name):
-        said = [json.loads(line) for line in (self.data_dir / f"{name}.log").read_text().splitlines()]
-        return any(line["event"] == f"{name}_started" for line in said)
+        return any(line["event"] == f"{name}_started" for line in self.said(name))
+
+    def said(self, name):
+        """The lines that the process ``name`` has written to its log, each whole."""
+        return [json.loads(line) for line in whole_lines(self.data_dir / f"{name}.log")]
 
     def _answers(self):
         try:
@@ -171,7 +218,7 @@ class Processes:
         """Send a signal and wait for the end; its exit code."""
         process = self.running.pop(name)
         process.send_signal(number)
-        return process.wait(timeout=15)
+        return process.wait(timeout=60)
 
     def close(self):
         self.client.close()
@@ -179,7 +226,7 @@ class Processes:
         self.worker.close()
         for name in list(self.running):
             self.stop(name, signal.SIGKILL)
-        shutil.rmtree(self.socket_dir)
+        shutil.rmtree(self.socket_dir, ignore_errors=True)  # closed before, where something did not start
 
     def hello(self, identity):
         """Let a worker introduce itself, so that there is a bundle."""
@@ -218,6 +265,14 @@ class Processes:
         """How many tasks lie in a queue, of all priorities."""
         with redis.Redis(unix_socket_path=f"{self.socket_dir}/broker.sock") as broker:
             return sum(broker.llen(queue if rank == 0 else f"{queue}:{rank}") for rank in range(10))
+
+    def runs_in_queue(self, queue="preprocess"):
+        """The ids of the runs whose tasks lie in a queue."""
+        with redis.Redis(unix_socket_path=f"{self.socket_dir}/broker.sock") as broker:
+            told = [
+                one for rank in range(10) for one in broker.lrange(queue if rank == 0 else f"{queue}:{rank}", 0, -1)
+            ]
+        return [json.loads(base64.b64decode(json.loads(one)["body"]))[0][0] for one in told]
 
     def open_database(self):
         """Open it; whoever asked closes it."""

@@ -25,17 +25,37 @@ def family(pid):
 
 def living(processes):
     """Those that still run; zombies that wait for a far parent do not."""
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in processes if _runs(one)]
 
 
-def wait_until_gone(processes, timeout_s=5.0):
+def _runs(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # gone between the two questions
+        return False
+
+
+def children(pid):
+    """The processes right below one; none where it has ended."""
+    try:
+        return living(psutil.Process(pid).children())
+    except psutil.NoSuchProcess:
+        return []
+
+
+def words_of(process):
+    """Its command line in words; none where it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_until_gone(processes, timeout_s=30.0):
     """Fails with the names of what is left."""
     wait_until(lambda: not living(processes), f"the end of {[name(one) for one in living(processes)]}", timeout_s)
 
 
 def name(process):
     """What runs there."""
-    try:
-        return " ".join(process.cmdline())[-80:]
-    except psutil.NoSuchProcess:
-        return "gone"
+    return " ".join(words_of(process))[-80:] or "gone"

@@ -30,7 +30,7 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(rig.__path__[0]).parent)}
     command = [sys.executable, "-m", "rig.processes.pool_work", str(place)]
     with subprocess.Popen(command, env=environment) as parent:
-        wait_until(place.exists, "the child at work", 60)
+        wait_until(place.exists, "the child at work", 200)
         started = family(parent.pid)
         parent.kill()
     assert len(started) > 2

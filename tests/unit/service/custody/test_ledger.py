@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import pytest
 from prometheus_client import generate_latest
@@ -259,6 +260,7 @@ def test_the_scheduler_checks_every_night_and_not_every_second(full):
     full.execute("UPDATE ledger_checks SET checked_at = checked_at - 90000")
     wait_until(full.ledger.check_if_due, "the check of the next night")
     wait_until(lambda: len(checks()) == 2, "its end")
+    wait_until(lambda: "ledger" not in {one.name for one in threading.enumerate()}, "the end of its thread")
 
 
 def test_the_report_can_be_read_by_machines(full):

@@ -115,8 +115,8 @@ class Sender:
     def __init__(self, settings, apply, **given):
         given = {"hl7_port": 0, "hl7_allowed": ("HIS@127.0.0.1",), "hl7_message_bytes": 4096} | given
         self._server = Hl7Server(Settings(data_dir=settings.data_dir, **given), apply)
-        self._connection = socket.create_connection(("127.0.0.1", self._server.port), 10)
-        self._server.accept(10)
+        self._connection = socket.create_connection(("127.0.0.1", self._server.port), 60)
+        self._server.accept(60)
 
     def say(self, message, frame=b"\x0b%b\x1c\r", to=frozenset({"HIS", "OTHER", ""})):
         """(code, control id, condition) of the acknowledgment; None where the connection ends."""
@@ -293,10 +293,10 @@ def test_a_connection_that_was_left_behind_makes_room(ward):
     )
     with contextlib.ExitStack() as stack:
         stack.callback(server.close)
-        left, came = (stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10)) for _ in range(2))
-        server.accept(10)
+        left, came = (stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 60)) for _ in range(2))
+        server.accept(60)
         wait_until(lambda: server.idle == 1, "the first connection waits")
-        server.accept(10)
+        server.accept(60)
         assert left.recv(1) == b""
         came.sendall(b"\x0b%b\x1c\r" % A08)
         assert came.recv(1) == b"\x0b"

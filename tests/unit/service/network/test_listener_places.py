@@ -114,8 +114,8 @@ def test_every_address_of_ipv6_takes_ipv4_and_sees_it_as_such():
     settings = Settings(dicom_host="::", dicom_port=0, dicom_allowed=("*@10.0.0.1",))
     listener = Listener(settings, Peers(), None, None, noted, Silent(), load_own_titles(settings))
     for address in ("127.0.0.1", "::1"):
-        with socket.create_connection((address, listener.port), timeout=10):
-            listener.accept(10)
+        with socket.create_connection((address, listener.port), timeout=60):
+            listener.accept(60)
     listener.close()
     assert noted.noted == [("address_unknown", "127.0.0.1"), ("address_unknown", "::1")]
 
@@ -129,8 +129,8 @@ def test_a_tls_handshake_that_does_not_end_in_time_is_cut_off(tmp_path):
         settings, Peers(), None, None, noted, Silent(), load_own_titles(settings)
     )  # nobody gets as far as to send
     listener._places = Places(settings, AllowList([Caller.parse("*@127.0.0.1")]), clock)
-    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as silent:
-        listener.accept(10)
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=60) as silent:
+        listener.accept(60)
         (thread,) = listener._places.threads()
         wait_until(lambda: isinstance(listener._places._held[thread].connection, ssl.SSLSocket), "TLS")
         clock.now = ARTIM_S

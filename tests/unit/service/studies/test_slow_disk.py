@@ -1,7 +1,6 @@
-"""A disk that takes a second for each fsync: senders wait for it, and nobody else does."""
+"""A disk that takes its time for each fsync: senders wait for it, and nobody else does."""
 
 import threading
-import time
 from dataclasses import replace
 
 import anyio
@@ -15,18 +14,16 @@ from med3d_store.object_store import ObjectStore
 from rig.dicom.uploads import CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from rig.service.api import open_api
 
-SYNC_S = 1.0
-
 
 class SlowDisk:
-    """Stands in for fsync; ``syncing`` is set while somebody waits for it."""
+    """Stands in for fsync; ``syncing`` is set once somebody waits for it, which ``go_on`` ends."""
 
     def __init__(self):
-        self.syncing = threading.Event()
+        self.syncing, self.go_on = threading.Event(), threading.Event()
 
     def sync(self, _path):
         self.syncing.set()
-        time.sleep(SYNC_S)
+        assert self.go_on.wait(60), "the reader waited for the sender's disk"
 
 
 @pytest.fixture
@@ -57,6 +54,7 @@ def test_a_slow_disk_holds_up_its_sender_and_no_reader(api, disk):
         await to_thread.run_sync(disk.syncing.wait)
         answers["run"] = await api.client.get(f"/runs/{api.ids['run_id']}", headers=reader)
         answers["first"] = "study" not in answers
+        disk.go_on.set()
 
     async def both():
         async with anyio.create_task_group() as group:

@@ -1,5 +1,6 @@
 """Two living couriers and one study: a lease runs out where the machine is slow, and nobody was lost."""
 
+import threading
 import uuid
 from pathlib import Path
 
@@ -276,16 +277,17 @@ def test_a_lease_is_renewed_while_the_store_is_slow(service, tmp_path):
 
 
 def test_a_hold_tells_who_has_lost_it_and_outlives_a_database_that_is_away():
-    said = iter([True, OSError("away"), False])
+    said, overtaken = iter([True, OSError("away")]), threading.Event()
 
     def renew():
-        answer = next(said)
+        answer = next(said, None)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer or not overtaken.wait(60)
 
     with Hold(renew, every_s=0.001) as hold:
         hold.check()
+        overtaken.set()
         wait_until(lambda: hold.is_lost, "the loss")
         with pytest.raises(OvertakenError):
             hold.check()

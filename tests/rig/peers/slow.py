@@ -1,0 +1,15 @@
+"""A peer that says a byte now and then."""
+
+
+def was_cut_off(connection, said):
+    """Say a byte now and then until the other side has had enough; whether it had before all was said."""
+    for byte in said:
+        try:
+            connection.sendall(bytes([byte]))
+            if not connection.recv(1):
+                return True
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return True
+    return False
