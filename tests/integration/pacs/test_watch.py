@@ -66,7 +66,7 @@ def test_folders_and_archives_are_sent_and_kept_as_done_and_others_as_refused(ga
     for name, files in (("Doe^Jane", 4), ("study.zip", 3)):
         note = watcher.note("done", name)
         assert gateway.study(note["study_id"])["files"] == files
-        assert (watcher.folder / "done" / name).exists()
+        wait_until((watcher.folder / "done" / name).exists, "the study beside its note")
     assert watcher.note("refused", "letter.txt")["code"] == "no_images"
     assert watcher.note("refused", "empty")["code"] == "unreadable"
     assert watcher.end() == 0

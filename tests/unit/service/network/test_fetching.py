@@ -70,6 +70,32 @@ def pulled(intake, peer):
     return list(peer.fetched)
 
 
+class EndsAfter:
+    """A process that is asked to end when it has been looked at so often."""
+
+    def __init__(self, looks):
+        self._left = looks
+
+    @property
+    def is_set(self):
+        self._left -= 1
+        return self._left < 0
+
+
+def test_who_has_to_end_in_the_middle_gives_the_pull_back_with_its_try(intake):
+    line = PullLine(intake.database, intake.vault, intake.settings)
+    with intake.database.write() as session:
+        line.ask(session, WARD, Wanted(study_uid=STUDY), urgency=ASKED)
+    peer = Peer(slices(6))
+    Fetcher(line, Peers(), intake.arrivals, EndsAfter(4), lease_s=60.0, opened=lambda *_: peer).fetch(line.claim())
+    assert 0 < intake.row().instances < 6
+    assert intake.row().run_id is None
+    again = line.claim()
+    assert again.tries == 1
+    Fetcher(line, Peers(), intake.arrivals, Running(), lease_s=60.0, opened=lambda *_: peer).fetch(again)
+    assert intake.row().instances == 6
+
+
 def test_what_is_here_is_not_fetched_again(intake):
     peer = Peer(slices(4, series="t1"), slices(3, series="flair"))
     assert pulled(intake, peer) == ["series", "series"]
