@@ -75,7 +75,7 @@ def test_a_study_sent_to_orthanc_is_answered_there_by_itself(service, ward, test
     run = service.wait_for_end(run.run_id)
     assert run.status == "completed", run.refusal or run.failure
 
-    (came,) = wait_until(lambda: set(ward.instances(study_uid)) - images, "the report in Orthanc", 60)
+    (came,) = wait_until(lambda: set(ward.instances(study_uid)) - images, "the report in Orthanc")
     report = pydicom.dcmread(io.BytesIO(ward.rest.get(f"/instances/{came}/file").content))
     assert report.SOPInstanceUID == own_uid(run.run_id, "sr")
     assert report.StudyInstanceUID == study_uid
@@ -87,7 +87,7 @@ def test_a_study_sent_to_orthanc_is_answered_there_by_itself(service, ward, test
         def pulls():
             return [pull["status"] for pull in api.get("/pulls").json()["items"]]
 
-        wait_until(lambda: len(found := pulls()) >= 2 and set(found) == {"done"}, "the second pull", 60)
+        wait_until(lambda: len(found := pulls()) >= 2 and set(found) == {"done"}, "the second pull")
     storescu(service.dicom_port, "MED3D", study)
     server = {"Url": f"{service.url}/dicomweb", "HttpHeaders": {"Authorization": f"Bearer {service.key}"}}
     ward.rest.put("/dicom-web/servers/med3d", json=server).raise_for_status()

@@ -147,7 +147,7 @@ def objects_of(service, run_id, kinds):
         sent = service.client.get("/deliveries", params={"run_id": run_id}).json()["items"]
         return {one["kind"] for one in sent if one["status"] == "delivered"} >= set(kinds)
 
-    wait_until(confirmed, f"the arrival of {', '.join(kinds)}", timeout_s=60)
+    wait_until(confirmed, f"the arrival of {', '.join(kinds)}")
     files = list(service.receiver.folder.iterdir())
     return {kind: next(path for path in files if path.name.endswith(own_uid(run_id, kind))) for kind in kinds}
 

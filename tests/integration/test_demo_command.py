@@ -68,7 +68,7 @@ def test_a_study_gets_its_answer_and_nothing_is_left_but_its_picture(demo, tmp_p
 @pytest.mark.long
 def test_an_interrupted_demo_leaves_no_process_and_no_file(demo, tmp_path):
     process = demo("--study", write_small_head(tmp_path / "study"))
-    everyone = wait_until(lambda: len(found := family(process.pid)) > 5 and found, "the start", timeout_s=60)
+    everyone = wait_until(lambda: len(found := family(process.pid)) > 5 and found, "the start")
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode == 128 + signal.SIGTERM

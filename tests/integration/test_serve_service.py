@@ -83,7 +83,7 @@ def test_a_worker_child_that_is_killed_costs_no_run(service, variant, function, 
     before = service.worker_child()
     planned = service.plan_fault(function, part)
     run_id = service.submit(variant)
-    wait_until(lambda: not planned.exists(), f"the kill in {function}", timeout_s=60)
+    wait_until(lambda: not planned.exists(), f"the kill in {function}")
     wait_until_gone([before])
     assert_completed_once(service, run_id)
 
@@ -91,9 +91,7 @@ def test_a_worker_child_that_is_killed_costs_no_run(service, variant, function, 
 @pytest.mark.long
 def test_a_worker_child_that_is_killed_in_the_middle_of_the_science_costs_no_run(service):
     run_id = service.submit(5)
-    wait_until(
-        lambda: service.client.run(run_id).stage == "brain extraction", "brain extraction", timeout_s=60, every_s=0.02
-    )
+    wait_until(lambda: service.client.run(run_id).stage == "brain extraction", "brain extraction", every_s=0.02)
     service.worker_child().kill()
     assert assert_completed_once(service, run_id).attempt > 1
 
@@ -101,7 +99,7 @@ def test_a_worker_child_that_is_killed_in_the_middle_of_the_science_costs_no_run
 @pytest.mark.long
 def test_a_worker_that_is_killed_as_a_whole_costs_no_run(service):
     run_id = service.submit(6)
-    wait_until(lambda: service.client.run(run_id).status is not RunStatus.QUEUED, "work", timeout_s=60)
+    wait_until(lambda: service.client.run(run_id).status is not RunStatus.QUEUED, "work")
     worker = service.worker()
     everyone = [worker, *worker.children(recursive=True)]
     worker.kill()
@@ -130,7 +128,7 @@ def test_a_broker_that_is_killed_and_wiped_loses_nothing(service):
 
 def test_a_killed_supervisor_leaves_no_process_and_its_successor_finishes_the_run(service):
     run_id = service.submit(11)
-    wait_until(lambda: service.client.run(run_id).status is not RunStatus.QUEUED, "work", timeout_s=60)
+    wait_until(lambda: service.client.run(run_id).status is not RunStatus.QUEUED, "work")
     everyone = service.everyone()
     assert len(everyone) >= 7  # supervisor, broker, API, courier, scheduler, worker and its child
     service.process.kill()
@@ -146,7 +144,7 @@ def test_scratch_of_killed_workers_has_been_reclaimed(service):
 
 def test_sigterm_drains_and_stops_everything(service):
     run_id = service.submit(12)
-    wait_until(lambda: service.client.run(run_id).status is not RunStatus.QUEUED, "work", timeout_s=60)
+    wait_until(lambda: service.client.run(run_id).status is not RunStatus.QUEUED, "work")
     everyone = service.stop()
     assert living(everyone) == []
     assert service.process.returncode == 0

@@ -66,7 +66,7 @@ def test_the_answer_arrives_beside_its_study_and_what_comes_round_opens_nothing(
     }
 
     # The study is stable again, now with our objects in it: Orthanc's hook calls, and C-STORE brings all of it.
-    wait_until(lambda: len(pulls_of(delivering, run_id)) >= 2, "the hook of the study with its reports", 60)
+    wait_until(lambda: len(pulls_of(delivering, run_id)) >= 2, "the hook of the study with its reports")
     study_id = next(one["ID"] for one in ward.rest.post("/tools/lookup", content=uid).json() if one["Type"] == "Study")
     ward.rest.post("/modalities/med3d/store", content=study_id).raise_for_status()
     wait_until(lambda: all(pull["status"] == "done" for pull in pulls_of(delivering, run_id)), "the end of the pulls")

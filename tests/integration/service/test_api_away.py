@@ -89,7 +89,6 @@ def answer(service, run_id):
     return wait_until(
         lambda: (found := service.run(run_id))["status"] == "completed" and found["result"]["brain_age"]["estimate"],
         "the answer",
-        timeout_s=60,
     )
 
 
@@ -99,14 +98,13 @@ def test_results_api_down_for_an_hour(service, quick_worker, held):
     in_hand = wait_until(
         lambda: [run_id for run_id in runs if service.run(run_id)["status"] == "predicting"],
         "a prediction under way",
-        timeout_s=60,
     )
     before = claims(service)
     service.stop("scheduler")  # else it would adopt the answer from the store
     service.stop("api", signal.SIGKILL)
     held.unlink()
-    wait_until(lambda: list(service.store.list("results")), "finished work in the store", timeout_s=30)
-    wait_until(lambda: quick_worker.read_text().count("Retry in") >= 2, "tries to publish", timeout_s=60)
+    wait_until(lambda: list(service.store.list("results")), "finished work in the store")
+    wait_until(lambda: quick_worker.read_text().count("Retry in") >= 2, "tries to publish")
     let_an_hour_pass(service)
     service.start("api")
     for run_id in in_hand:

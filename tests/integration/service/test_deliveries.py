@@ -118,7 +118,7 @@ def _nothing_under_way(world):
         with closing(world.processes.open_database()) as database, database.read() as session:
             return not has_answers(session) and not session.scalar(unsettled)
 
-    wait_until(over, "the end of all deliveries", 60)
+    wait_until(over, "the end of all deliveries")
 
 
 @pytest.fixture

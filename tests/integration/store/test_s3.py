@@ -24,7 +24,7 @@ def endpoint():
         [sys.executable, "-m", "moto.server", "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(lambda: answers(url), "the S3 server's start", 60)
+        wait_until(lambda: answers(url), "the S3 server's start")
         httpx.put(f"{url}/med3d").raise_for_status()
         yield url
     finally:

@@ -110,7 +110,7 @@ class DebianHost:
                 subprocess.Popen(self._command(script), env=self._environment(**environment), stdout=log, stderr=log)
             )
 
-    def says(self, script, what, timeout_s=30.0):
+    def says(self, script, what, timeout_s=120.0):
         """What a script says once it succeeds and says anything."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:

@@ -32,7 +32,7 @@ HOOK_SECRET = "the-secret-of-a-hook-in-a-test-0123456789"
 AE_TITLE = "MED3D"
 
 
-def peers_file(folder, orthanc, *, http_port=None, dicom_port=None, follow_changes_s=2.0, timeout_s=5.0):
+def peers_file(folder, orthanc, *, http_port=None, dicom_port=None, follow_changes_s=2.0, timeout_s=30.0):
     """A peers' file with ``orthanc`` as "ward" by DICOMweb and DIMSE, and as "mover" by C-MOVE.
 
     The ports may be those of a proxy before it.
@@ -107,7 +107,7 @@ class Gateway(Processes):
         with self.database.read() as session:
             return session.scalars(select(ArrivalRow).where(ArrivalRow.study_index == index)).one_or_none()
 
-    def run_of(self, study_uid, timeout_s=30.0):
+    def run_of(self, study_uid, timeout_s=120.0):
         """The id of a study's run, once it has one."""
         return wait_until(
             lambda: (found := self.arrival(study_uid)) is not None and found.run_id, "a run of the study", timeout_s
@@ -134,7 +134,7 @@ class Gateway(Processes):
     def pull_view(self, pull_id):
         return self.client.get(f"/pulls/{pull_id}").raise_for_status().json()
 
-    def wait_for_pull(self, pull_id, *statuses, timeout_s=30.0):
+    def wait_for_pull(self, pull_id, *statuses, timeout_s=120.0):
         """A pull once it has one of ``statuses``, else once it is over."""
         wanted = statuses or ("done", "failed")
         return wait_until(

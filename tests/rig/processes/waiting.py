@@ -5,7 +5,7 @@ import time
 import psutil
 
 
-def wait_until(condition, what, timeout_s=30.0, every_s=0.05):
+def wait_until(condition, what, timeout_s=120.0, every_s=0.05):
     """The first true value of ``condition()``; fails with ``what`` when it takes too long."""
     until = time.monotonic() + timeout_s
     while not (found := condition()):
@@ -51,7 +51,7 @@ def words_of(process):
         return []
 
 
-def wait_until_gone(processes, timeout_s=30.0):
+def wait_until_gone(processes, timeout_s=120.0):
     """Fails with the names of what is left."""
     wait_until(lambda: not living(processes), f"the end of {[name(one) for one in living(processes)]}", timeout_s)
 

@@ -48,7 +48,7 @@ def sealed(folder, number):
 def test_the_child_knows_neither_broker_nor_site_key_and_is_bound_in_memory(sandbox):
     wait_until(lambda: b"Max address space" in sandbox.of_child("limits"), "the child")
     limit = re.compile(rb"Max address space +%d " % LIMITS.memory_bytes)
-    wait_until(lambda: limit.search(sandbox.of_child("limits")), "its limit of memory", 20)
+    wait_until(lambda: limit.search(sandbox.of_child("limits")), "its limit of memory")
     names = {entry.split(b"=")[0] for entry in sandbox.of_child("environ").split(b"\0") if entry}
     assert names <= {b"PATH", b"LD_LIBRARY_PATH", b"LANG", b"OMP_NUM_THREADS", b"OPENBLAS_NUM_THREADS"}
     assert b"SECRET" not in sandbox.of_child("environ") + sandbox.of_child("cmdline")
