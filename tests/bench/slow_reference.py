@@ -13,7 +13,6 @@ from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.registration import blur, centre_of_mass
 from med3d_pipeline.preprocessing.resampling import coarsen
-from med3d_pipeline.preprocessing.spec import BiasFieldSpec
 from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.volume import Affine, Volume, Voxels
 
@@ -34,9 +33,7 @@ def slow_reference(preprocess: Preprocessor, head: Volume) -> SlowResult:
     with itk_threads(preprocess.threads):
         working = coarsen(to_closest_ras(head), spec.working_grid_mm)
         near, share = preprocess.near_brain(working, extract_brain(working, preprocess.networks).share())
-        n4 = BiasFieldSpec(
-            grid_mm=N4_GRID_MM, iterations=spec.bias_field.iterations, convergence=spec.bias_field.convergence
-        )
+        n4 = spec.bias_field.model_copy(update={"grid_mm": N4_GRID_MM})
         corrected = correct_bias_field(near, share, n4)
     aligned = climb(Volume(corrected.voxels * share.voxels, near.affine), preprocess.template)
     grid = grid_affine(preprocess.template, spec)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from med3d_export.config import PopulationConfig, TrainingConfig
+from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.subjects.cohort import Cohort
 from med3d_pipeline.inference.manifest import SIMULATED_LABELS
 
@@ -120,11 +121,19 @@ def _start(config: TrainingConfig) -> str:
     codes = f"{network.linear_rank} whitened codes of the whole head"
     if network.local_codes:
         codes += f" and {network.local_codes} of its cubes"
-    copies, learned = network.start_copies, config.evaluation.head_copies
+    copies = network.start_copies
     of_cubes = f" and, for the cubes, {copies} varied copies of each" if network.local_codes and copies else ""
-    heads = f" The support vector regressions learn from {learned} varied copies of each head, too." if learned else ""
     return f""". Both networks start in closed form: {codes},
-from the training heads{of_cubes}.{heads}"""
+from the training heads{of_cubes}.{_copies_of_heads(config.evaluation)}"""
+
+
+def _copies_of_heads(evaluation: EvaluationConfig) -> str:
+    if not evaluation.head_copies:
+        return ""
+    copies = f"{evaluation.head_copies} varied copies of each head"
+    if evaluation.head_copy_weight:
+        return f" The support vector regressions learn from {copies}, too."
+    return f" From {copies} the support vector regressions know what other scanners change, and hear it less."
 
 
 def _cross_validation(config: TrainingConfig, m: dict[str, float]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from med3d_pipeline.preprocessing.n4 import Domain, estimate_log_field
+from med3d_pipeline.preprocessing.n4 import Climb, Domain, estimate_log_field
 from med3d_pipeline.preprocessing.resampling import coarsening_factors
 from med3d_pipeline.preprocessing.spec import BiasFieldSpec
 from med3d_pipeline.volume import Volume, Voxels
@@ -34,7 +34,8 @@ def correct_bias_field(head: Volume, brain_share: Volume, spec: BiasFieldSpec) -
     every voxel. Its geometric mean over the brain is one: the brain keeps its brightness.
     """
     few = few_voxels(head, brain_share, spec.grid_mm)
-    log_field = estimate_log_field(few.voxels, few.mask, few.domain, spec.iterations, spec.convergence)
+    climb = Climb(spec.iterations, spec.convergence, spec.momentum)
+    log_field = estimate_log_field(few.voxels, few.mask, few.domain, climb)
     i, j, k = (
         np.arange(size) / step for size, step in zip(head.shape, coarsening_factors(head, spec.grid_mm), strict=True)
     )

@@ -6,6 +6,10 @@ automatic correction of intensity nonuniformity in MRI data", IEEE TMI 17 (1998)
 cubic B-splines (S. Lee, G. Wolberg, S. Shin, "Scattered data interpolation with multilevel B-splines", IEEE
 Transactions on Visualization and Computer Graphics 3 (1997) 228-244).
 
+An iteration takes a small step where little is left, and stops long before the shading has gone. So, optionally, each
+begins a part of the step before further on (Y. Nesterov, "A method for solving the convex programming problem with
+convergence rate O(1/k^2)", Doklady AN SSSR 269 (1983) 543-547).
+
 The fit was made for scattered points. Voxels lie on a grid, so each sum over points is three short products, one along
 each axis. The products are einsum's: BLAS adds in an order that depends on the number of threads.
 """
@@ -101,36 +105,48 @@ def whole_grid(shape: tuple[int, ...]) -> Domain:
     return (x, y, z)
 
 
-def estimate_log_field(
-    voxels: npt.NDArray[np.float32], mask: BoolArray, domain: Domain, iterations: tuple[int, ...], convergence: float
-) -> SplineField:
+@dataclass(frozen=True)
+class Climb:
+    """How N4 climbs: most iterations on each level of the lattice, the first with four control points along each axis.
+
+    convergence: a level ends early where the field changes by less (coefficient of variation). momentum: share of the
+    step before, from 0 (N4 as published) to below 1, that each step begins further on.
+    """
+
+    iterations: tuple[int, ...]
+    convergence: float
+    momentum: float = 0.0
+
+
+def estimate_log_field(voxels: npt.NDArray[np.float32], mask: BoolArray, domain: Domain, climb: Climb) -> SplineField:
     """Estimate the logarithm of the field that ``voxels`` (X, Y, Z, above 0) are multiplied by, from those in ``mask``.
 
-    One level of the lattice for each number in ``iterations``, the first with four control points along each axis, each
-    next one with spans half as long; a level ends early where the field changes by less than ``convergence``
-    (coefficient of variation). A mask without contrast gives a field of nought.
+    Each level's spans are half as long as those of the level before. A mask without contrast gives a field of nought.
     """
     seen = np.log(voxels[mask].astype(np.float64))
     field = SplineField(np.zeros([SPLINE_ORDER + 1] * 3), domain)
     if seen.size < 2 or not seen.max() > seen.min():
         return field
-    for level, most in enumerate(iterations):
+    for level, most in enumerate(climb.iterations):
         if level > 0:
             field = field.refined()
-        field = _climb(field, seen, SplineFit.over(mask, domain, field.control_points.shape), most, convergence)
+        fit = SplineFit.over(mask, domain, field.control_points.shape)
+        field = _improve(field, seen, fit, most, climb)
     return field
 
 
-def _climb(field: SplineField, seen: Array, fit: SplineFit, most: int, convergence: float) -> SplineField:
+def _improve(field: SplineField, seen: Array, fit: SplineFit, most: int, climb: Climb) -> SplineField:
     """Improve ``field`` on its own lattice until it stands still, in at most so many iterations."""
-    points = field.control_points
-    values = fit.values(points)
+    points_before = points = field.control_points
+    values_before = values = fit.values(points)
     for _ in range(most):
-        corrected = seen - values
-        points = points + fit.fit(corrected - sharpen(corrected))
-        before, values = values, fit.values(points)
-        change = np.exp(before - values)
-        if float(change.std(ddof=1) / change.mean()) <= convergence:
+        # The field is linear in its points: a step of theirs is the same step of its values.
+        corrected = seen - values - climb.momentum * (values - values_before)
+        step = climb.momentum * (points - points_before) + fit.fit(corrected - sharpen(corrected))
+        points_before, points = points, points + step
+        values_before, values = values, fit.values(points)
+        change = np.exp(values_before - values)
+        if float(change.std(ddof=1) / change.mean()) <= climb.convergence:
             break
     return SplineField(points, field.domain)
 
