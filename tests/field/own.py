@@ -81,6 +81,43 @@ def rounded(dataset: Dataset) -> None:
     dataset.ImagePositionPatient = [round(float(value), 1) for value in dataset.ImagePositionPatient]
 
 
+def no_study_date(dataset: Dataset) -> None:
+    """A de-identifier took StudyDate out and left the date of acquisition."""
+    dataset.PatientBirthDate, dataset.PatientAge, dataset.StudyDate = "19660102", "", ""
+    dataset.AcquisitionDateTime = "20130717103000.000000"
+
+
+def dates_apart(dataset: Dataset) -> None:
+    """A de-identifier moved StudyDate and forgot the date of acquisition."""
+    dataset.PatientBirthDate, dataset.PatientAge, dataset.StudyDate = "19660102", "", "20130717"
+    dataset.AcquisitionDate = "20080301"
+
+
+def single_precision(dataset: Dataset) -> None:
+    """The coordinate along the slices has one decimal, as 32 bits hold it."""
+    x, y, z = (float(value) for value in dataset.ImagePositionPatient)
+    dataset.ImagePositionPatient = [f"{x + 0.03125:.6g}", f"{y + 0.03125:.6g}", f"{np.float32(round(z, 1)):.9g}"]
+
+
+def written_back(dataset: Dataset) -> None:
+    """From NIfTI, as converters do: derived, and nothing is left of the acquisition."""
+    dataset.ImageType = ["DERIVED", "SECONDARY"]
+    for keyword in ("ScanningSequence", "SequenceVariant", "SequenceName", "RepetitionTime", "EchoTime", "FlipAngle"):
+        if keyword in dataset:
+            del dataset[keyword]
+    del dataset.InversionTime
+
+
+def subtraction(dataset: Dataset) -> None:
+    """What a Siemens scanner adds after contrast agent."""
+    dataset.ImageType, dataset.SeriesDescription = ["DERIVED", "PRIMARY", "M", "ND"], "t1_vibe_post_SUB"
+
+
+def agent_in_swedish(dataset: Dataset) -> None:
+    """After contrast agent, by the description alone."""
+    dataset.SeriesDescription = "T1 med kontrast"
+
+
 def tomography(dataset: Dataset) -> None:
     """Another modality."""
     dataset.Modality, dataset.SOPClassUID = "CT", "1.2.840.10008.5.1.4.1.1.2"
@@ -201,6 +238,19 @@ def moved_sform(_: Room, folder: Path) -> Path:
     return folder / "t1.nii.gz"
 
 
+def empty_sform(_: Room, folder: Path) -> Path:
+    """The sform is marked as set and all zeros."""
+    voxels, affine = head()
+    image = nib.Nifti1Image(voxels, affine)
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 1)
+    nib.save(image, folder / "t1.nii")
+    content = bytearray((folder / "t1.nii").read_bytes())
+    content[280:328] = bytes(48)
+    (folder / "t1.nii").write_bytes(content)
+    return folder / "t1.nii"
+
+
 def padded(value: float, _: Room, folder: Path) -> Path:
     """Six centimetres of padding all round, of a value that no tissue has."""
     voxels, affine = head()
@@ -227,6 +277,24 @@ def own_cases() -> list[Case]:
         "without_inversion_time": (without_inversion_time, SAME_DICOM, "still an MPRAGE"),
         "uid_per_slice": (uid_per_slice, SAME_DICOM, "one volume all the same"),
         "rounded": (rounded, (same_as("own:dicom", 1.0),), "rounded positions are no uneven spacing"),
+        "no_study_date": (
+            no_study_date,
+            (same_as("own:dicom", known_age_years=47.5),),
+            "the date of acquisition stands in for StudyDate",
+        ),
+        "dates_apart": (dates_apart, (same_as("own:dicom", reviews=("age_unusable",)),), "one of two dates is wrong"),
+        "single_precision": (single_precision, SAME_DICOM, "32 bits are no uneven spacing"),
+        "written_back": (
+            written_back,
+            (same_as("own:dicom", reviews=("derived_image",)),),
+            "a whole scan all the same",
+        ),
+        "subtraction": (subtraction, (refused("derived_only"),), "no scan any more"),
+        "agent_in_swedish": (
+            agent_in_swedish,
+            (same_as("own:dicom", reviews=("contrast_agent_possible",)),),
+            "in whatever language",
+        ),
         "tomography": (tomography, (refused("not_mr"),), "no MR"),
     }
     next_series = (same_as("own:dicom", 0.1, series="series 2", review_wanted=True),)
@@ -244,6 +312,7 @@ def own_cases() -> list[Case]:
             (same_as("own:nifti", 1.5),),
             "sform wins over a qform that is rigidly elsewhere",
         ),
+        Case("own:empty_sform", empty_sform, (same_as("own:nifti", reviews=("forms_differ",)),), "qform is left"),
         Case("own:padded", partial(padded, -2000), NEAR, "padding is no part of the picture"),
         Case("own:padded_as_air", partial(padded, -1000), NEAR, "padding with the CT's value of air makes no CT"),
     ]

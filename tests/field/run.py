@@ -20,6 +20,9 @@ import numpy as np
 
 from field.case import Answer, Answered, Case, Room, answer_of, answers_to
 from field.own import own_cases
+from field.own_protocols import protocol_rows
+from field.own_stacks import stack_rows
+from field.own_words import word_rows
 from field.reported_dicom import reported_dicom
 from field.reported_nifti import reported_nifti
 from field.sample_data import sample_data
@@ -139,7 +142,7 @@ def main() -> int:
                 print(f"{name} names no folder: its cases are left out")
         cases = all_cases(room)
         rows = run(chosen_cases(cases, asked.only), room, asked.processes, both_ways=asked.both_ways)
-        tables = age_rows()
+        tables = [*age_rows(), *word_rows(), *protocol_rows(), *stack_rows()]
         if room.scripts is not None:
             tables += header_rows(room.scripts)
             files = ("make_dicom_cases.py", "make_nifti_cases.py")

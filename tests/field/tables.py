@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from med3d_contract.ages import chronological_age
+from med3d_contract.scan_dates import DatesBeside
 
 NOT_TOLD = None
 
@@ -24,7 +26,7 @@ class Row:
 
 
 # What the headers say, and the ages in years that may be taken from it; NOT_TOLD: none.
-AGES: tuple[tuple[dict[str, str], Sequence[float | None]], ...] = (
+AGES: tuple[tuple[dict[str, Any], Sequence[float | None]], ...] = (
     ({"patient_age": "045Y"}, (45,)),
     ({"patient_age": "45Y"}, (45,)),
     ({"patient_age": " 45Y"}, (45,)),
@@ -50,6 +52,15 @@ AGES: tuple[tuple[dict[str, str], Sequence[float | None]], ...] = (
     ({"birth_date": "19660101", "study_date": "20130717", "patient_age": "042Y"}, (NOT_TOLD,)),
     ({"birth_date": "19660000", "study_date": "20130717", "patient_age": "047Y"}, (47,)),
     ({"birth_date": "19660101", "study_date": "19660101", "patient_age": "047Y"}, (47,)),
+    ({"birth_date": "19660102", "beside": DatesBeside("20130717")}, (47,)),
+    ({"birth_date": "1966.01.02", "beside": DatesBeside("2013.07.17")}, (47,)),
+    ({"birth_date": "19660102", "beside": DatesBeside("20130717103000.000000+0200")}, (47,)),
+    ({"birth_date": "19660102", "beside": DatesBeside("", "20130717")}, (47,)),
+    ({"birth_date": "19660102", "beside": DatesBeside("", "", "20130717")}, (47,)),
+    ({"birth_date": "19660102", "study_date": "19000101", "beside": DatesBeside("20130717")}, (47,)),
+    ({"birth_date": "19660102", "study_date": "20130717", "beside": DatesBeside("20080301")}, (NOT_TOLD,)),
+    ({"birth_date": "19660102", "study_date": "20130717", "beside": DatesBeside("", "", "20250101")}, (47,)),
+    ({"birth_date": "19660102"}, (NOT_TOLD,)),
     ({"birth_date": "19990101", "study_date": "19940904", "patient_age": "060Y"}, (60,)),
 )
 
@@ -63,7 +74,7 @@ def age_rows() -> list[Row]:
         fits = any(years is None if one is None else years is not None and one <= years < one + 1 for one in right)
         wanted = " or ".join("not told" if one is None else f"{one:g}" for one in right)
         got = "not told" if years is None else f"{years:g}"
-        rows.append(Row(f"ages:{' '.join(said.values())}", wanted, got, fits))
+        rows.append(Row(f"ages:{' '.join(map(str, said.values()))}", wanted, got, fits))
     return rows
 
 

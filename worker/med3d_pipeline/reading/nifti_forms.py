@@ -11,6 +11,10 @@ from med3d_pipeline.volume import Affine
 
 FORMS_TOLERANCE_MM = 1.0
 MAX_SHEAR_DEG = 0.5
+_NO_SFORM = (
+    "The sform is marked as set, but is all zeros or holds no numbers, so that it places nothing; qform was taken. "
+    "A script wrote it: check that the head lies as it should."
+)
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre and micrometre; 2 is millimetre and 0 is unstated
 
 
@@ -26,7 +30,8 @@ def placement(header: Any) -> Placement:
     """Read sform, or qform where no sform is set.
 
     Where both are set and differ by a motion (a turn, a shift), sform is the newer one: coregistration and cropping
-    write it and leave qform as scanned. What no motion explains (size, shear, a mirror) is ambiguous.
+    write it and leave qform as scanned. What no motion explains (size, shear, a mirror) is ambiguous. A sform that is
+    called set and holds nothing leaves qform.
 
     Raises InputRefused with nifti_no_affine, nifti_forms_disagree, invalid_geometry or gantry_tilt.
     """
@@ -43,6 +48,9 @@ def placement(header: Any) -> Placement:
         )
     to_mm = np.diag([*[_MM_PER_UNIT.get(int(header["xyzt_units"]) & 0x07, 1.0)] * 3, 1.0])
     sform, *qform = (to_mm @ form for form in forms)
+    if qform and not _is_placement(sform):
+        refuse_deformed(qform[0])
+        return Placement(qform[0], Reason(ReviewCode.FORMS_DIFFER, _NO_SFORM))
     refuse_deformed(sform)
     apart_mm = _farthest_mm(sform - qform[0], header.get_data_shape()) if qform else 0.0
     if apart_mm <= FORMS_TOLERANCE_MM:
@@ -57,12 +65,11 @@ def placement(header: Any) -> Placement:
 
 def refuse_deformed(affine: Affine) -> None:
     """Raise InputRefused where ``affine`` is not finite, flat, or shears by more than MAX_SHEAR_DEG."""
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or lengths.min() < 1e-3 or abs(np.linalg.det(affine)) < 1e-9:
+    if not _is_placement(affine):
         raise InputRefused(
             "invalid_geometry", "The affine in the header is not finite or not invertible. Convert the scan again."
         )
-    axes = affine[:3, :3] / lengths
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     shear_deg = float(np.degrees(np.arcsin(np.clip(np.abs(axes.T @ axes - np.eye(3)).max(), 0, 1))))
     if shear_deg > MAX_SHEAR_DEG:
         raise InputRefused(
@@ -70,6 +77,14 @@ def refuse_deformed(affine: Affine) -> None:
             f"The axes of the image are {shear_deg:.1f} degrees off a right angle (gantry tilt, or an affine "
             "registration written into the header). Send the image in the scanner's own coordinates.",
         )
+
+
+def _is_placement(affine: Affine) -> bool:
+    """Tell whether it is finite and spans a volume."""
+    if not np.isfinite(affine).all():
+        return False
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(lengths.min() >= 1e-3 and abs(np.linalg.det(affine)) >= 1e-9)
 
 
 def _farthest_mm(difference: Affine, shape: tuple[int, ...]) -> float:
