@@ -58,10 +58,16 @@ def raise_to_black(volume: Volume) -> BlackLevel:
     ordered = np.sort(sample[np.isfinite(sample)])
     if not ordered.size:
         raise InputRefused(
-            "not_finite", "No voxel of the image is a number. Send the scanner's image as it was stored."
+            "not_finite",
+            "No voxel of the image holds a number (all are NaN or infinite), as when a program divided by zero. Send "
+            "the scanner's image as it was stored.",
         )
     if ordered[0] == ordered[-1] and np.ptp(volume.voxels[np.isfinite(volume.voxels)]) == 0:
-        raise InputRefused("constant_image", "All voxels of the image are equal. Send an image with contrast.")
+        raise InputRefused(
+            "constant_image",
+            "All voxels of the image are equally bright: it shows nothing. Export the series again from the scanner or "
+            "the PACS.",
+        )
     fills = [value for value in sorted({float(ordered[0]), _most_frequent(ordered)}) if _fills(sample, value)]
     black = _black(ordered, fills)
     not_measured = None

@@ -67,7 +67,9 @@ def refuse_deformed(affine: Affine) -> None:
     """Raise InputRefused where ``affine`` is not finite, flat, or shears by more than MAX_SHEAR_DEG."""
     if not _is_placement(affine):
         raise InputRefused(
-            "invalid_geometry", "The affine in the header is not finite or not invertible. Convert the scan again."
+            "invalid_geometry",
+            "The header does not say where the image lies: its matrix of positions (the affine) is flat or holds no "
+            "numbers. Convert the scan from DICOM again, with a tool such as dcm2niix.",
         )
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     shear_deg = float(np.degrees(np.arcsin(np.clip(np.abs(axes.T @ axes - np.eye(3)).max(), 0, 1))))
@@ -108,5 +110,5 @@ def _refuse_unless_moved(sform: Affine, qform: Affine, shape: tuple[int, ...]) -
         raise InputRefused(
             "nifti_forms_disagree",
             f"sform and qform contradict each other ({how}), so the image's true shape or side is ambiguous. "
-            "Set both to the scanner's coordinates, or clear the wrong one.",
+            "Convert the scan from DICOM again, or set both to the scanner's coordinates.",
         )

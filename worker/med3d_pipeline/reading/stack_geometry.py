@@ -130,8 +130,9 @@ def _one_orientation(planes: Sequence[Plane]) -> tuple[Vectors, Vectors]:
     if (np.abs(lengths - 1) > UNIT_TOLERANCE).any() or (skew > UNIT_TOLERANCE).any():
         raise InputRefused(
             "invalid_geometry",
-            "The image orientation of at least one slice is not a pair of perpendicular unit vectors. "
-            "Send the images as the scanner wrote them.",
+            "The orientation that at least one slice states (ImageOrientationPatient) is none that a scanner writes: "
+            "its two directions do not stand at right angles. A program changed it. Send the images as the scanner "
+            "wrote them.",
         )
     typical = np.median(table, axis=0)
     if (np.abs(table - typical) > DIRECTION_TOLERANCE).any():
@@ -226,7 +227,8 @@ def _refuse_uneven_distances(distances: Vectors, rounding_mm: float) -> None:
         raise InputRefused(
             "duplicate_slices",
             f"{twice} at the same place as another one (copies, or several volumes in one series). "
-            "Send every slice position exactly once.",
+            "Export the series again from the PACS; where it holds several volumes (echoes, repetitions), send one of "
+            "them.",
         )
     if len(distances) < MIN_SLICES:
         raise InputRefused(

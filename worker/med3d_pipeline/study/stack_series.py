@@ -43,7 +43,8 @@ def _gathered(appraisal: Appraisal, slices: int, *, assembled: bool) -> Appraisa
     fault = Fault(
         "series_uid_per_slice",
         f"{seen}, and together they form no whole volume{because}. "
-        "Send the series with one SeriesInstanceUID for all its slices.",
+        "Export the series again, complete and with one SeriesInstanceUID for all its slices: a de-identifier gave "
+        "each its own.",
     )
     if found is not None and precedence(found.code) < precedence(fault.code):
         return appraisal
