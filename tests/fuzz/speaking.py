@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 from fuzz.inlets import LIMITS
 from fuzz.spoken import hl7_stream, multipart_body, request
 from med3d_service.api.door.connections import Room
-from med3d_service.api.door.protocol import bounded_protocol
+from med3d_service.api.door.protocol import BoundedHttpProtocol, bounded_protocol
 from med3d_service.network.hl7.acknowledging import acknowledge, not_hl7
 from med3d_service.network.hl7.frames import FrameError, Frames
 from med3d_service.network.hl7.messages import MessageRefused, read_header, read_updates
@@ -112,13 +112,22 @@ class HttpTarget:
             if not wire.ended and not state.tasks:
                 protocol.connection_lost(None)
             elif not wire.ended:
-                await asyncio.wait(state.tasks, timeout=0.05)
+                await self._answered(protocol, state, wire)
                 protocol.connection_lost(None)
             while state.tasks:
                 await asyncio.wait(list(state.tasks))
         if wire.ended:
             protocol.connection_lost(None)
         return [int(status) for status in STATUS.findall(bytes(wire.said))]
+
+    @staticmethod
+    async def _answered(protocol: BoundedHttpProtocol, state: ServerState, wire: Wire) -> None:
+        """Wait for the answer to what is whole, however busy the machine; what waits for the rest of a body gets a moment."""
+        while True:
+            await asyncio.wait(state.tasks, timeout=0.05)
+            unanswered = state.tasks and not STATUS.search(bytes(wire.said))
+            if not unanswered or protocol.cycle is None or protocol.cycle.more_body:
+                return
 
 
 @cache

@@ -57,7 +57,7 @@ def test_the_child_knows_neither_broker_nor_site_key_and_is_bound_in_memory(sand
 def test_the_child_has_shut_itself_in_before_it_is_told_of_a_study(sandbox):
     if not (Path("/proc/self/status").exists() and b"Seccomp_filters" in Path("/proc/self/status").read_bytes()):
         pytest.skip("no seccomp in this kernel")
-    wait_until(lambda: b"Seccomp:\t2" in sandbox.of_child("status"), "its filter", 30)
+    wait_until(lambda: b"Seccomp:\t2" in sandbox.of_child("status"), "its filter")
     assert b"NoNewPrivs:\t1" in sandbox.of_child("status")
 
 
@@ -66,7 +66,10 @@ def test_a_child_that_the_kernel_cannot_shut_in_is_told_of_once():
     with capture_logs() as told:
         for unconfined in (("landlock",), ("landlock",), ()):
             sandbox._tell_of(unconfined)
-    assert [(one["event"], one["missing"]) for one in told] == [("child_not_confined", ["landlock"])]
+    ours = [
+        one["missing"] for one in told if one["event"] == "child_not_confined"
+    ]  # threads of other tests may tell, too
+    assert ours == [["landlock"]]
 
 
 def test_what_the_child_is_told_opens_the_originals_of_its_study_and_no_others(tmp_path):
