@@ -73,6 +73,7 @@ lint-rest: $(VENV)/.dev
 	@$(BIN)/hadolint deploy/*/Dockerfile
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml deploy/compose.pacs.yaml
 	@$(BIN)/kubernetes-validate --kubernetes-version 1.33 --strict --quiet --no-warn deploy/kustomize/workers/*.yaml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test

@@ -28,6 +28,7 @@ from med3d_cli.studies.analyse import analyse
 from med3d_cli.studies.calibrate import calibrate
 from med3d_cli.studies.calibrations import calibrations_commands
 from med3d_cli.studies.commands import explain, requeue, runs, show, submit
+from med3d_cli.studies.figure import figure
 from med3d_cli.studies.sign_in import sign_in
 from med3d_cli.studies.watch import watch
 from med3d_client.study_stream import UnsendableStudy
@@ -43,7 +44,7 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
-    plain = (serve, submit, runs, show, explain, requeue, analyse, calibrate, watch, worker, demo)
+    plain = (serve, submit, runs, show, explain, requeue, analyse, figure, calibrate, watch, worker, demo)
     for command in (*plain, ledger, backup, restore, replay, retention, capacity):
         app.command()(command)
     app.command(cls=BidsAppCommand)(bids)

@@ -11,12 +11,13 @@ _SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
 _SITES = ("site", "site_id", "center", "centre")
 
 
-def bids_rows(dataset: Path) -> Iterator[ManifestRow]:
+def bids_rows(dataset: Path, faults: list[str] | None = None) -> Iterator[ManifestRow]:
     """One row per session with a T1w image; rows carry the number of the participant's line in participants.tsv.
 
-    Sex is read in any of BIDS's spellings. The age of a session is taken from sub-*_sessions.tsv where it is there. Of
-    several runs in one session the first by name is taken. Raises ManifestError that names each participant without an
-    image, with the row.
+    Sex is read in any of BIDS's spellings. The age of a session is taken from sub-*_sessions.tsv, or from a row of
+    participants.tsv that names the session. A participant's one age is nobody's at several visits: it is left out
+    there. Of several runs in one session the first by name is taken. A participant without an image is named, with the
+    row, in ``faults``; where that is None, ManifestError is raised with all of them.
     """
     participants = read_tsv(dataset / PARTICIPANTS_TSV)
     if not participants or "participant_id" not in participants[0]:
@@ -25,16 +26,30 @@ def bids_rows(dataset: Path) -> Iterator[ManifestRow]:
     for number, record in enumerate(participants, start=2):
         name = record["participant_id"]
         subject = name if name.startswith("sub-") else f"sub-{name}"
-        images = t1w_images(dataset / subject) if name else {}
-        if not images:
+        everything = t1w_images(dataset / subject) if name else {}
+        if not everything:
             problems.append(f"row {number}: {subject} has no anat/*_T1w.nii.gz")
+        visit = _session_of(record)
+        images = {session: image for session, image in everything.items() if visit in {None, session}}
+        if everything and not images:
+            problems.append(f"row {number}: {subject} has no session {visit} with anat/*_T1w.nii.gz")
         ages = session_ages(dataset / subject / f"{subject}_sessions.tsv")
+        several = len(everything) > 1
         for session, image in images.items():
-            values = _values(record, subject, session if len(images) > 1 else "", image.relative_to(dataset))
-            found.append(ManifestRow(number, values | ({"age": ages[session]} if ages.get(session) else {})))
-    if problems:
+            values = _values(record, subject, session if several else "", image.relative_to(dataset))
+            known = ages.get(session) or ("" if several and visit is None else values["age"])
+            found.append(ManifestRow(number, values | {"age": known}))
+    if problems and faults is None:
         raise ManifestError(problems)
+    if faults is not None:
+        faults += problems
     yield from found
+
+
+def _session_of(record: dict[str, str]) -> str | None:
+    """Return the session that a row of participants.tsv is about, as its folder is named; None: all of them."""
+    said = record.get("session_id", "") or record.get("session", "")
+    return None if not said else said if said.startswith("ses-") else f"ses-{said}"
 
 
 def t1w_images(subject: Path) -> dict[str, Path]:

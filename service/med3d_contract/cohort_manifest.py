@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -37,12 +38,31 @@ class CohortScan:
     visit: str
 
 
+@dataclass(frozen=True)
+class ValidScans:
+    """The scans of a manifest's good rows, and a line for each fault of the others."""
+
+    scans: tuple[CohortScan, ...]
+    problems: tuple[str, ...]
+
+
 def read_manifest(path: Path) -> tuple[CohortScan, ...]:
     """Read a CSV, a folder that holds participants.csv, or a BIDS dataset.
 
     Columns: participant_id, t1w (a file, relative to the manifest's folder; BIDS finds it itself); optionally age
     (years), sex (F or M), site, scanner, sdmt (points), visit and split. Others are left alone. Raises ManifestError
     with every faulty row.
+    """
+    found = read_valid_scans(path)
+    if found.problems:
+        raise ManifestError(list(found.problems))
+    return found.scans
+
+
+def read_valid_scans(path: Path) -> ValidScans:
+    """Read the same, without the faulty rows, of which each is named. Raises ManifestError where nothing can be read.
+
+    Of two rows that contradict each other the later one is faulty; of files and visits that occur twice, all.
     """
     if path.is_dir():
         found = [path / name for name in (MANIFEST_CSV, PARTICIPANTS_TSV) if (path / name).is_file()]
@@ -51,13 +71,19 @@ def read_manifest(path: Path) -> tuple[CohortScan, ...]:
         path = found[0]
     if not path.is_file():
         raise ManifestError([f"{path.name} does not exist"])
-    rows = bids_rows(path.parent) if path.name == PARTICIPANTS_TSV else csv_rows(path, NEEDED_HERE)
+    missing: list[str] = []
+    rows = bids_rows(path.parent, missing) if path.name == PARTICIPANTS_TSV else csv_rows(path, NEEDED_HERE)
     scans, problems = checked_scans(rows, path.parent, NEEDED_HERE)
+    problems = [*missing, *problems]
     if not scans and not problems:
         problems = [f"{path.name} holds no rows"]
-    if problems:
-        raise ManifestError(problems)
-    return tuple(scans)
+    faulty = {_row_of(problem) for problem in problems}
+    return ValidScans(tuple(scan for scan in scans if scan.row not in faulty), tuple(problems))
+
+
+def _row_of(problem: str) -> int | None:
+    named = re.match(r"row (\d+): ", problem)
+    return int(named[1]) if named else None
 
 
 def csv_rows(path: Path, needed: Collection[str]) -> Iterator[ManifestRow]:

@@ -32,6 +32,7 @@ class ReviewCode(StrEnum):
     UNUSUAL_MEASURE = "unusual_measure"
     CALIBRATION_OTHER_SCANNER = "calibration_other_scanner"
     CALIBRATION_EXPIRED = "calibration_expired"
+    TRAINING_SCAN = "training_scan"
     SITE_NOT_CORRECTED = "site_not_corrected"
     AGE_OUTSIDE_CALIBRATION = "age_outside_calibration"
     FIELD_STRENGTH_UNKNOWN = "field_strength_unknown"

@@ -1,7 +1,7 @@
 """`med3d cohort`: studies that are worked through by night and compared in the morning."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.screens import AsJson, print_json, table_console
 from med3d_client.cohorts import CohortsClient
 from med3d_client.transport import ApiError
-from med3d_contract.cohort_manifest import read_manifest
+from med3d_contract.cohort_manifest import read_valid_scans
 from med3d_contract.cohorts import CohortDraft, CohortView, MemberEntry, MemberFilter, NightSchedule
 from med3d_contract.manifest_row import ManifestError
 from med3d_contract.results import Sex
@@ -145,16 +145,24 @@ def import_cohort(
 ) -> None:
     """Bring a cohort's scans into the store, with ages, sexes, sites and measured SDMT. Goes on where it stopped."""
     try:
-        scans = read_manifest(source)
+        found = read_valid_scans(source)
     except ManifestError as error:
-        _say_problems(error.problems)
-        raise CommandError(f"the manifest has {len(error.problems)} faults, above; nothing was sent") from error
+        raise CommandError(f"{'; '.join(error.problems)}; nothing was sent") from error
+    _say_problems(found.problems)
+    if not found.scans:
+        raise CommandError(f"the manifest has {len(found.problems)} faults, above, and no good row; nothing was sent")
+    if found.problems:
+        many = "1 fault" if len(found.problems) == 1 else f"{len(found.problems)} faults"
+        typer.echo(f"the manifest has {many}, above; its {len(found.scans)} good rows are sent", err=True)
+    scans = found.scans
     client = connect_to_cohorts()
     cohort = _found_or_made(client, name or _name_of(source), night_of(nightly))
     with _progress() as progress:
         task = progress.add_task("importing", total=len(scans))
         done = import_scans(client, cohort.name, scans, lambda rows: progress.advance(task, rows))
     _report(client.read(cohort.name), done)
+    if found.problems:
+        raise typer.Exit(EXIT_WITH_PROBLEMS)
 
 
 def _name_of(source: Path) -> str:
@@ -190,7 +198,7 @@ def _report(cohort: CohortView, done: Imported) -> None:
         raise typer.Exit(EXIT_WITH_PROBLEMS)
 
 
-def _say_problems(problems: list[str]) -> None:
+def _say_problems(problems: Sequence[str]) -> None:
     for problem in problems:
         typer.echo(problem, err=True)
 

@@ -75,4 +75,4 @@ def _line(x: float, top: float, bottom: float, colour: str, width: float = 1.5) 
 
 
 def _words(x: float, anchor: str, value: float) -> str:
-    return f'<text x="{x:.1f}" y="32" text-anchor="{anchor}" fill="{FAINT}">{value:.3g}</text>'
+    return f'<text x="{x:.1f}" y="32" text-anchor="{anchor}" fill="{FAINT}">{value:.4g}</text>'

@@ -42,9 +42,10 @@ class Changes(Frozen):
 class CohortDiff(Frozen):
     """Two bundles on one cohort. Shifts are the second's minus the first's; figures of members with both numbers.
 
-    brain_age_shift, sdmt_shift: None for fewer than two pairs. brain_age_accuracy: where ages are known (healthy people
-    alone make it an error; of patients it holds the disease). sdmt_accuracy: where SDMT was measured. gap_crossings:
-    the brain-age gap is at or above ``gap_years`` by one bundle alone.
+    brain_age_shift, sdmt_shift: None for fewer than two pairs. brain_age_accuracy: where ages are known and neither
+    bundle learned from the scan (healthy people alone make it an error; of patients it holds the disease).
+    sdmt_accuracy: where SDMT was measured. gap_crossings: the brain-age gap is at or above ``gap_years`` by one bundle
+    alone.
     """
 
     cohort: str
@@ -55,6 +56,7 @@ class CohortDiff(Frozen):
     only_first_ran: int = Field(description="members that the second has not answered yet")
     brain_age_shift: Agreement | None
     brain_age_accuracy: Accuracy | None
+    training_scans: int = Field(0, description="members whose scan one of the bundles learned from: in no accuracy")
     sdmt_shift: Agreement | None
     sdmt_accuracy: Accuracy | None
     sdmt_evidence: tuple[str, ...] = Field(description="what the SDMT heads learned from")
@@ -109,7 +111,8 @@ class _Gathered:
         self._sdmt_measured: list[tuple[float, float, float]] = []
         self._evidence: set[str] = set()
         self._unknown_sites = [0, 0]
-        self._members = self._only_first = 0
+        self._members = self._only_first = self._training_scans = 0
+        self._fresh_by_age: list[tuple[float, float, float]] = []
         self._changes: dict[str, tuple[int, list[Change]]] = {}
         self._drift = DriftWatch(now)
 
@@ -123,7 +126,11 @@ class _Gathered:
         self._note_kind(member, before, after)
         if before.brain_age is not None and after.brain_age is not None:
             self.pairs.append((before.brain_age, after.brain_age))
+            learned = before.is_training_scan or after.is_training_scan
+            self._training_scans += learned
             if member.age is not None:
+                if not learned:
+                    self._fresh_by_age.append((member.age, before.brain_age, after.brain_age))
                 self.by_age.append((member.age, before.brain_age, after.brain_age))
                 self._note_gap(member.study_id, member.age, before.brain_age, after.brain_age)
         self._note_sdmt(member)
@@ -137,7 +144,8 @@ class _Gathered:
             both=len(self.pairs),
             only_first_ran=self._only_first,
             brain_age_shift=agreement(self.pairs),
-            brain_age_accuracy=accuracy(self.by_age),
+            brain_age_accuracy=accuracy(self._fresh_by_age),
+            training_scans=self._training_scans,
             sdmt_shift=agreement(self._sdmt_pairs),
             sdmt_accuracy=accuracy(self._sdmt_measured),
             sdmt_evidence=tuple(sorted(self._evidence)),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal
@@ -24,11 +25,11 @@ OF_MEMBER = ("participant_id", "visit", "study_id", "age", "sex", "site", "scann
 OF_ANSWER = (
     "status", "code", "brain_age", "brain_age_lower", "brain_age_upper", "gap", "gap_corrected", "sdmt", "sdmt_lower",
     "sdmt_upper", "sdmt_evidence", "decision", "ood_percentile", "site_correction",
-    "calibrated_for", "run_id",
+    "calibrated_for", "reason_codes", "quality", "run_id",
 )  # fmt: skip
 TEXTS = frozenset(
     {"participant_id", "visit", "study_id", "sex", "site", "scanner", "bundle", "bundle_digest", "status", "code"}
-) | {"sdmt_evidence", "decision", "site_correction", "calibrated_for", "run_id"}
+) | {"sdmt_evidence", "decision", "site_correction", "calibrated_for", "run_id", "reason_codes", "quality"}
 
 
 def columns_of(layout: Layout, bundles: Sequence[BundleRow]) -> list[str]:
@@ -110,9 +111,16 @@ def _of_answer(member: Member, answer: Answer) -> list[Cell]:
         figures["percentile"],
         figures["site_correction"],
         figures["calibrated_for"],
+        figures["reason_codes"],
+        _measures(figures["measures"]),
         answer.run_id,
     ]
     return [round(cell, DIGITS) if isinstance(cell, float) else cell for cell in cells]
+
+
+def _measures(measures: dict[str, float | None] | None) -> str | None:
+    """Return the measures of quality as one JSON object: their names are the bundle's."""
+    return None if measures is None else json.dumps(measures, sort_keys=True)
 
 
 def _participants(session: Session, vault: IdentifierVault, study_ids: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Select, insert
 
-from med3d_contract.results import RunStatus
+from med3d_contract.results import Reason, RunStatus
 from med3d_service.cohorts.tables import FiguresRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import RunRow
@@ -65,11 +65,18 @@ def _figures(run: RunRow) -> dict[str, Any]:
         "preprocessing_digest": (run.provenance or {}).get("preprocessing_digest"),
         "site_correction": (assessment or (run.refusal or {}).get("details") or {}).get("site_correction"),
         "calibrated_for": _short(assessment.get("calibrated_for"), 64),
+        "reason_codes": _short(_codes(assessment.get("reasons")), 600),
     }
 
 
 def _bound(estimate: dict[str, Any], name: str) -> float | None:
     return (estimate.get("interval") or {}).get(name)
+
+
+def _codes(reasons: Iterable[Any] | None) -> str | None:
+    """Return the codes of reasons as they are stored, also of answers whose reasons were prose; None for none."""
+    codes = [Reason.model_validate(one).code for one in reasons or ()]
+    return "; ".join(codes) or None
 
 
 def _short(text: str | None, longest: int) -> str | None:

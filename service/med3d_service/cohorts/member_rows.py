@@ -12,6 +12,7 @@ from med3d_service.cohorts.tables import CohortMemberRow, FiguresRow, ScanFactsR
 from med3d_service.storage.tables import RunRow, StudyRow
 
 AT_ONCE = 500
+TRAINING_SCAN = "training_scan"
 DRAWN = tuple(name for name in FiguresRow.__table__.columns.keys() if name != "run_id")  # noqa: SIM118 - not a dict
 
 
@@ -29,6 +30,11 @@ class Answer:
         """Years."""
         value: float | None = self.figures["brain_age"]
         return value
+
+    @property
+    def is_training_scan(self) -> bool:
+        """Whether the model learned from this very scan, so that its error is none of a new scan."""
+        return TRAINING_SCAN in (self.figures["reason_codes"] or "").split("; ")
 
     @property
     def code(self) -> str | None:

@@ -1,6 +1,6 @@
 import pytest
 
-from med3d_contract.cohort_manifest import read_manifest
+from med3d_contract.cohort_manifest import read_manifest, read_valid_scans
 from med3d_contract.manifest_row import ManifestError
 
 HEADER = "participant_id,age,sex,site,t1w,sdmt,visit,split"
@@ -92,3 +92,36 @@ def test_a_bids_dataset_is_read_with_its_sessions(tmp_path):
         ("sub-1", "ses-b", 42, "F", 55),
         ("sub-2", "", None, None, None),
     ]
+
+
+def make_visits(folder, table):
+    (folder / "participants.tsv").write_text(table)
+    for place in ("sub-1/ses-a", "sub-1/ses-b"):
+        (folder / place / "anat").mkdir(parents=True)
+        (folder / place / "anat" / "x_T1w.nii.gz").touch()
+
+
+def test_one_age_of_a_participant_is_nobody_s_at_several_visits(tmp_path):
+    make_visits(tmp_path, "participant_id\tage\nsub-1\t40\n")
+    assert [(scan.visit, scan.age_years) for scan in read_manifest(tmp_path)] == [("ses-a", None), ("ses-b", None)]
+
+
+def test_a_row_that_names_a_session_is_of_that_session_alone(tmp_path):
+    make_visits(tmp_path, "participant_id\tsession_id\tage\nsub-1\ta\t40\nsub-1\tses-b\t43\n")
+    assert [(scan.visit, scan.age_years) for scan in read_manifest(tmp_path)] == [("ses-a", 40), ("ses-b", 43)]
+    (tmp_path / "participants.tsv").write_text("participant_id\tsession_id\tage\nsub-1\tc\t40\n")
+    assert problems(tmp_path) == ["row 2: sub-1 has no session ses-c with anat/*_T1w.nii.gz"]
+
+
+def test_what_is_good_is_taken_and_every_other_row_is_named(tmp_path):
+    rows = ("s1,40,F,X,a.nii.gz,61,v1,", "s2,old,F,X,b.nii.gz,58.5,v1,", "s1,41,M,X,c.nii.gz,,v2,")
+    found = read_valid_scans(written(tmp_path, *rows))
+    assert [scan.participant_id for scan in found.scans] == ["s1"]
+    assert [problem.partition(":")[0] for problem in found.problems] == ["row 3", "row 4"]
+
+
+def test_of_a_bids_dataset_participants_without_an_image_are_named_and_the_others_taken(tmp_path):
+    make_visits(tmp_path, "participant_id\tage\nsub-1\t40\nsub-2\t41\n")
+    found = read_valid_scans(tmp_path)
+    assert [scan.visit for scan in found.scans] == ["ses-a", "ses-b"]
+    assert found.problems == ("row 3: sub-2 has no anat/*_T1w.nii.gz",)

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -115,6 +116,23 @@ def test_a_head_far_from_the_cohort_is_for_review():
     assert found.distance == pytest.approx(5.0)
     assert found.percentile == 100.0
     assert codes(found) == ["far_from_training"]
+
+
+COHORT_PCA = np.array([[math.cos(place), math.sin(place)] for place in range(19)])
+COHORT_PLS = np.array([[math.sin(place), 0.1 * place] for place in range(19)])
+
+
+def test_a_scan_that_the_model_learned_from_is_told_by_its_place_in_the_cohort():
+    space = latent_space(cohort_pca=COHORT_PCA, cohort_pls_age=COHORT_PLS)
+    same = (COHORT_PCA[3, 0] + 1e-6, COHORT_PCA[3, 1], COHORT_PLS[3, 1], 0)
+    assert "training_scan" in codes(answer(space=space, latent=same))
+    assert "training_scan" not in codes(answer(space=space, latent=(*same[:2], same[2] + 0.05, 0)))
+
+
+def test_a_bundle_that_keeps_its_cohort_private_cannot_tell_its_scans():
+    nothing = np.empty((0, 2))
+    private = latent_space(cohort_pca=nothing, cohort_pls_age=nothing)
+    assert "training_scan" not in codes(answer(space=private, latent=(0, 0, 0, 0)))
 
 
 def test_a_head_beyond_the_limit_is_refused_and_costs_its_neighbour_nothing():

@@ -53,6 +53,13 @@ def not_calibrated(site: SiteYardstick, fitness: Literal["other_scanner", "expir
     return Reason(ReviewCode.CALIBRATION_OTHER_SCANNER, sentence)
 
 
+LEARNED_FROM = Reason(
+    ReviewCode.TRAINING_SCAN,
+    "The model learned from this very scan, so its estimate looks better than that of a new one. It is left out of "
+    "every figure of accuracy.",
+)
+
+
 def age_reasons(held_against: Yardstick, brain_age_years: float, age_years: float | None) -> list[Reason]:
     """Compare the age, or the estimate where there is none, with the ages of the calibration."""
     youngest, oldest = held_against.age_range_years

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from med3d_pipeline.errors import BundleError
 
 _OPTIONAL = frozenset({"sdmt_residuals", "held_out_reconstruction_errors"})
+FEWEST_IN_COHORT = 10
+SAME_SCAN = 1e-3
+"""In standard deviations of the cohort's map coordinates."""
 Floats = npt.NDArray[np.float64]
 Latents = npt.NDArray[np.float32]
 
@@ -95,6 +98,21 @@ class LatentSpace:
     def has_sdmt(self) -> bool:
         """There are axes for SDMT."""
         return len(self.pls_sdmt_axes) > 0
+
+    def holds(self, pca: tuple[float, float], pls_age: tuple[float, float]) -> bool:
+        """Tell whether a scan with these map coordinates is one that the model learned from.
+
+        Its four coordinates come out the same to 1e-6 of the cohort's spread wherever they are computed; two different
+        scans have lain 0.1 apart at the least. Always False for a bundle that keeps its coordinates private.
+        """
+        if len(self.cohort_pca) != len(self.cohort_pls_age) or len(self.cohort_pca) < FEWEST_IN_COHORT:
+            return False
+        cohort = np.hstack([self.cohort_pca, self.cohort_pls_age])
+        spread = cohort.std(axis=0)
+        if not spread.all():
+            return False
+        apart = np.linalg.norm((cohort - np.array([*pca, *pls_age])) / spread, axis=1)
+        return bool(apart.min() < SAME_SCAN)
 
     @property
     def age_range_years(self) -> tuple[float, float]:

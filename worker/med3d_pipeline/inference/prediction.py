@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.inference.decision import (
+    LEARNED_FROM,
     Choice,
     Unlikeness,
     age_reasons,
@@ -262,9 +263,12 @@ class Predictor:
         age_years = held_against.age_years(age_estimate)
         distance = float(held_against.distance(latent[None])[0])
         percentile = held_against.percentile(distance)
+        coordinates = self._coordinates(latent)
+        learned = self._space.holds(coordinates.pca, coordinates.pls_age)
         reasons = (
             *choice.reasons,
             *reasons,
+            *([LEARNED_FROM] if learned else []),
             *age_reasons(held_against, age_years, subject.age_years),
             *held_against.scanner_reasons(acquisition),
             *unlikeness_reasons(held_against, percentile, unlike.reconstruction_error),
@@ -277,7 +281,7 @@ class Predictor:
             gap_corrected=corrected,
             sdmt=self._sdmt_estimate(sdmt_estimate),
             latent=latent,
-            map=self._coordinates(latent),
+            map=coordinates,
             distance=distance,
             percentile=percentile,
             decision="review" if reasons else "accepted",

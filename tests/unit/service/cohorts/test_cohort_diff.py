@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.diff import cohort_diff, cohort_members
@@ -110,6 +110,27 @@ def test_accuracy_against_measured_sdmt_where_it_was_taken(database, cohort):
         )
     diff, _ = cohort_diff(database, cohort, *bundles(database))
     assert (diff.sdmt_accuracy.people, diff.sdmt_accuracy.mae, diff.sdmt_evidence) == (3, (2, 2), ("x",))
+
+
+def points_of(session):
+    """The id of a study that both bundles answered."""
+    answered = select(RunRow.study_id).join(FiguresRow, FiguresRow.run_id == RunRow.id)
+    twice = answered.where(FiguresRow.brain_age.is_not(None)).group_by(RunRow.study_id).having(func.count() == 2)
+    return session.scalars(twice).first()
+
+
+def test_a_scan_that_a_model_learned_from_is_in_no_accuracy(database, cohort):
+    before, _ = cohort_diff(database, cohort, *bundles(database))  # draws the figures
+    with database.write() as session:
+        runs = select(RunRow.id).where(RunRow.study_id == points_of(session))
+        learned = update(FiguresRow).where(FiguresRow.run_id.in_(runs))
+        session.execute(learned.values(reason_codes="unusual_measure; training_scan"))
+    diff, points = cohort_diff(database, cohort, *bundles(database))
+    with database.write() as session:
+        session.execute(update(FiguresRow).values(reason_codes=None))
+    assert diff.training_scans + diff.brain_age_accuracy.people == before.brain_age_accuracy.people
+    assert (len(points.by_age), diff.both) == (before.brain_age_accuracy.people, before.both)
+    assert diff.training_scans == 1
 
 
 def test_the_other_way_round_the_shift_has_the_other_sign(database, cohort, found):

@@ -1,0 +1,65 @@
+"""Figures for a paper: what is drawn, what is refused, what is not written over."""
+
+import pytest
+
+from med3d_cli.errors import CommandError
+from med3d_cli.studies.figure import Kind, figure, gaps_of_people, read_points, visits_of_people
+
+COLUMNS = (
+    "participant_id", "brain_age_years", "brain_age_lower", "brain_age_upper", "chronological_age_years",
+    "gap_corrected_years", "reason_codes", "diagnosis",
+)  # fmt: skip
+ROWS = (
+    ("sub-1", "40", "30", "50", "38", "2", "n/a", "MS"),
+    ("sub-1", "43", "33", "53", "41", "4", "n/a", "MS"),
+    ("sub-2", "60", "50", "70", "61", "-1", "unusual_measure", "HC"),
+    ("sub-3", "55", "45", "65", "55", "0", "training_scan; far_from_training", "HC"),
+    ("sub-4", "n/a", "n/a", "n/a", "50", "n/a", "n/a", "HC"),
+)
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "group.tsv"
+    path.write_text("\n".join("\t".join(row) for row in (COLUMNS, *ROWS)) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(("ending", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+@pytest.mark.parametrize("kind", [Kind.AGES, Kind.GAPS, Kind.VISITS])
+def test_each_figure_is_written_in_each_form(table, tmp_path, kind, ending, begins, capsys):
+    out = tmp_path / f"figure.{ending}"
+    figure(table, out, kind=kind, by="diagnosis", title="Gaps", width_mm=90.0)
+    assert out.read_bytes().startswith(begins)
+    assert "3 scans; 1 scans that the model learned from left out" in capsys.readouterr().out
+
+
+def test_an_svg_names_axes_with_units_and_how_many(table, tmp_path):
+    figure(table, tmp_path / "a.svg", by="diagnosis", width_mm=90.0)
+    said = (tmp_path / "a.svg").read_text()
+    assert "estimated brain age (years)" in said
+    assert "MS (n = 2)" in said
+
+
+def test_scans_that_the_model_learned_from_are_drawn_on_request_alone(table):
+    assert [len(read_points(table, None, with_training_scans=wanted)[0]) for wanted in (False, True)] == [3, 4]
+
+
+def test_who_was_scanned_twice_is_one_point_of_the_gaps(table):
+    points, _ = read_points(table, "diagnosis", with_training_scans=False)
+    assert gaps_of_people(points) == {"HC": [-1.0], "MS": [3.0]}
+
+
+def test_visits_without_ages_of_their_own_are_refused(table):
+    table.write_text(table.read_text().replace("\t41\t", "\tn/a\t"))
+    with pytest.raises(CommandError, match="1 visits have no age of their own"):
+        visits_of_people(read_points(table, None, with_training_scans=False)[0])
+
+
+def test_nothing_is_written_over_and_other_endings_are_named(table, tmp_path):
+    (tmp_path / "there.png").write_text("a week's work")
+    for name, said in (("there.png", "is not replaced"), ("a.jpg", "ends in none of .png, .pdf, .svg")):
+        with pytest.raises(CommandError, match=said):
+            figure(table, tmp_path / name)
+    with pytest.raises(CommandError, match="has no column lesions"):
+        figure(table, tmp_path / "b.png", by="lesions")
