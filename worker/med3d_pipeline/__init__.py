@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from med3d_pipeline.analysing import Answer, analyse
     from med3d_pipeline.bundle.bundle import Bundle
     from med3d_pipeline.calibration.files import read_calibration
     from med3d_pipeline.calibration.fitting import Bearings, CalibrationHead, fit_site
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Acquisition",
+    "Answer",
     "Bearings",
     "Bundle",
     "BundleError",
@@ -62,6 +64,7 @@ __all__ = [
     "Study",
     "SubjectAttributes",
     "Volume",
+    "analyse",
     "fit_site",
     "judge_quality",
     "load_series",
@@ -71,6 +74,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "analysing": ("Answer", "analyse"),
     "bundle.bundle": ("Bundle",),
     "calibration.files": ("read_calibration",),
     "calibration.fitting": ("Bearings", "CalibrationHead", "fit_site"),

@@ -7,8 +7,11 @@ from med3d_cli.reports.group_page import FlowStep, GroupReport, GroupScan, flow_
 from med3d_cli.reports.group_statistics import accuracy, gaps_by_group, permutation_p
 from med3d_cli.reports.scan_page import ScanReport, place_chart, scan_page
 from med3d_cli.reports.strips import Usual, strip
+from med3d_cli.reports.usual_quality import usual_quality
+from med3d_cli.studies.csv_report import MEASURES
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import Estimate, Interval, Reason, Refusal, RunStatus
+from med3d_pipeline.bundle.bundle import Bundle
 from med3d_worker.analysis import AnalysedInput
 from rig.service.work import BUNDLE, PROVENANCE, QUALITY, SERIES, result
 
@@ -131,3 +134,12 @@ def test_a_strip_shows_what_is_outside_its_limits_in_red():
     assert "#c8102e" in strip("noise", 0.5, (1.0, None), usual)
     assert "#c8102e" not in strip("noise", 1.5, (1.0, None), usual)
     assert "not measured" in strip("noise", None, (None, None), None)
+
+
+def test_the_shipped_model_s_pages_know_what_is_usual_and_another_s_do_not():
+    usual = usual_quality(Bundle.open(Bundle.default_path(), verify=False).name)
+    assert usual is not None
+    assert usual.heads >= 20
+    assert usual.measures.keys() <= set(MEASURES)
+    assert all(list(one.quantiles) == sorted(one.quantiles) for one in usual.measures.values())
+    assert usual_quality("another-model") is None
