@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from med3d_cli.bids.scans import Outcome
 
 
+DISK_FULL = "disk_full"
+
+
 class Level(StrEnum):
     """The levels of analysis."""
 
@@ -105,7 +108,7 @@ def _write_group(found: "Dataset", out: Path, stderr: Console) -> int:
 
 
 def _follow(outcomes: Iterable["Outcome"], scans: int, stderr: Console) -> Counter[RunStatus]:
-    """Print a line for each scan as it ends; count."""
+    """Print a line for each scan as it ends, up to one that the disk had no room for; count."""
     counts: Counter[RunStatus] = Counter()
     kept = 0
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
@@ -116,9 +119,14 @@ def _follow(outcomes: Iterable["Outcome"], scans: int, stderr: Console) -> Count
             counts[outcome.status] += 1
             kept += outcome.kept
             progress.advance(bar)
+            if outcome.code == DISK_FULL:
+                break  # each of the others would be analysed, and lost
     parts = [f"{counts[status]} {status.value}" for status in RunStatus if counts[status]]
     again = f" ({kept} of them as they were)" if kept else ""
     stderr.print(f"{scans} scans: {', '.join(parts) or 'none'}{again}", highlight=False, soft_wrap=True)
+    if sum(counts.values()) < scans:
+        said = "no room is left on the disk: make some and run the same command again; answers that are there stand"
+        stderr.print(said, style="red", markup=False, highlight=False, soft_wrap=True)
     return counts
 
 

@@ -1,19 +1,22 @@
 """One scan to the files of the derivative, and the group's files from them: around a canned model."""
 
 import csv
+import io
 import json
 from html.parser import HTMLParser
 
 import nibabel as nib
 import numpy as np
 import pytest
+from rich.console import Console
 
+from med3d_cli.bids.command import _follow
 from med3d_cli.bids.dataset import read_dataset
 from med3d_cli.bids.derivative import begin_derivative
 from med3d_cli.bids.group_page import dataset_page
 from med3d_cli.bids.group_rows import group_rows
 from med3d_cli.bids.group_table import COLUMNS, DICTIONARY, TABLE, write_table
-from med3d_cli.bids.scans import Order, answer_scan
+from med3d_cli.bids.scans import Order, Outcome, answer_scan
 from med3d_contract.results import RunStatus
 from med3d_worker.analysis import Analyser
 from med3d_worker.pictures import PicturesInHand
@@ -199,3 +202,19 @@ def test_a_page_that_was_taken_away_is_made_again_and_not_linked_before(dataset,
 def test_what_participants_tsv_says_of_people_groups_them(dataset):
     (dataset / "participants.tsv").write_text("participant_id\tage\tsex\tdiagnosis\nsub-1\t45\tF\tMS\n")
     assert read_dataset(dataset).scans[0].groups == {"diagnosis": "MS"}
+
+
+def test_a_full_disk_ends_the_work_before_the_next_scan_is_analysed_for_nothing(capsys):
+    asked = []
+
+    def outcomes():
+        for stem, code in (("sub-1", None), ("sub-2", "disk_full"), ("sub-3", None)):
+            asked.append(stem)
+            yield Outcome(stem, RunStatus.FAILED if code else RunStatus.COMPLETED, None if code else 40.0, code)
+
+    told = Console(file=io.StringIO(), width=200)
+    counts = _follow(outcomes(), 3, told)
+    assert asked == ["sub-1", "sub-2"]
+    assert (counts[RunStatus.COMPLETED], counts[RunStatus.FAILED]) == (1, 1)
+    assert "run the same command again" in told.file.getvalue()
+    assert "sub-2\tfailed\tdisk_full" in capsys.readouterr().out

@@ -130,10 +130,11 @@ class Hl7Server:
             self._idle_since.pop(thread, None)
 
     def _serve(self, connection: socket.socket, address: str) -> None:
-        ended, messages = "closed", 0
+        ended, messages, channel = "closed", 0, connection
         try:
             connection.settimeout(MESSAGE_S)
-            channel = connection if self._tls is None else self._secured(connection)
+            if self._tls is not None:
+                channel = self._secured(connection)
             frames = Frames(channel, self._settings.hl7_message_bytes, MESSAGE_S)
             while (message := self._next(frames)) is not None:
                 messages += 1
@@ -148,7 +149,7 @@ class Hl7Server:
         finally:
             with self._lock:
                 self._open.pop(threading.current_thread(), None)
-            connection.close()
+            channel.close()  # over TLS not the socket that was accepted: that one was given away
         log.info("hl7_connection_ended", how=ended, messages=messages, address=address)
 
     def _secured(self, connection: socket.socket) -> ssl.SSLSocket:

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 
 import pytest
@@ -20,6 +21,7 @@ from med3d_service.storage.copy_states import ANY, CopyStatus, move_copy
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.studies.patient_corrections import KnownAs, merged_name
 from med3d_service.trust.audit.tables import AuditRow
+from rig.peers.dcmtk import certificates
 from rig.processes.waiting import wait_until
 from rig.service.arriving import slices
 from rig.service.couriers import SandboxInProcess
@@ -112,11 +114,13 @@ def ward(tmp_path):
 class Sender:
     """A hospital information system with one connection."""
 
-    def __init__(self, settings, apply, **given):
+    def __init__(self, settings, apply, *, tls=None, **given):
         given = {"hl7_port": 0, "hl7_allowed": ("HIS@127.0.0.1",), "hl7_message_bytes": 4096} | given
         self._server = Hl7Server(Settings(data_dir=settings.data_dir, **given), apply)
         self._connection = socket.create_connection(("127.0.0.1", self._server.port), 60)
         self._server.accept(60)
+        if tls is not None:
+            self._connection = tls.wrap_socket(self._connection, server_hostname="127.0.0.1")
 
     def say(self, message, frame=b"\x0b%b\x1c\r", to=frozenset({"HIS", "OTHER", ""})):
         """(code, control id, condition) of the acknowledgment; None where the connection ends."""
@@ -336,3 +340,28 @@ def test_an_address_that_is_not_listed_is_not_listened_to(ward):
     finally:
         sender.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "hl7"]
+
+
+def test_over_tls_who_shows_a_certificate_of_the_authority_is_heard_and_nobody_else(ward, tmp_path):
+    held = certificates(tmp_path / "certificates")
+    given = {
+        "hl7_tls_cert": held / "listener.pem", "hl7_tls_key": held / "listener.key", "hl7_tls_client_ca": held / "ca.pem",
+    }  # fmt: skip
+    answers = []
+    for name in ("client", "stranger", None):
+        tls = ssl.create_default_context(cafile=held / "ca.pem")
+        if name is not None:
+            tls.load_cert_chain(held / f"{name}.pem", held / f"{name}.key")
+        sender = Sender(ward.settings, corrector(ward), tls=tls, **given)
+        try:
+            answers.append(sender.say(A08))
+        except ssl.SSLError:
+            answers.append(None)
+        finally:
+            sender.close()
+    assert [answer is not None for answer in answers] == [True, False, False]
+    in_the_clear = Sender(ward.settings, corrector(ward), **given)
+    try:
+        assert in_the_clear.say(A08) is None
+    finally:
+        in_the_clear.close()
