@@ -150,6 +150,13 @@ def test_what_a_taken_over_codec_says_is_believed_within_the_frame_s_size_alone(
         codecs.decode(tmp_path, asked)
 
 
+def test_codecs_that_do_not_start_are_our_fault_and_not_the_image_s(tmp_path):
+    asked, _ = compressed(tmp_path)
+    made = CodecsApart(lambda folder: CodecProcess(folder, ("-c", "raise SystemExit(1)")))
+    with closing(made) as codecs, pytest.raises(ChildProcessError):
+        codecs.decode(tmp_path, asked)
+
+
 SAYS = "import sys; sys.stdout.buffer.write(b'{{}}\\n' + {said!r}); sys.stdout.flush()"
 
 

@@ -65,9 +65,15 @@ class CodecProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=ONE_THREAD | {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            env=ONE_THREAD
+            | {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+            | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # wherever this process has its modules from
         )
-        self.unconfined = tuple(self._line().get("ready", ()))
+        try:
+            self.unconfined = tuple(self._line().get("ready", ()))
+        except OSError as error:
+            self.close()
+            raise ChildProcessError("the codecs' process does not start") from error
 
     @property
     def pid(self) -> int:
@@ -150,11 +156,12 @@ class CodecsApart:
         self._told = False
 
     def decode(self, folder: Path, asked: CompressedInstance) -> list[np.ndarray]:
-        """Decode in the process of ``folder``. Raises CodecError."""
+        """Decode in the process of ``folder``. Raises CodecError, and ChildProcessError where none starts."""
         with self._lock:
             for _ in range(TRIES):
+                process = self._process_of(folder)
                 try:
-                    return self._process_of(folder).decode(asked)
+                    return process.decode(asked)
                 except OSError:  # it ended: killed, out of memory, or a codec broke
                     self._end()
             raise CodecError("the codecs' process ended twice over one instance")
