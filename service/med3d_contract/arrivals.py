@@ -52,6 +52,7 @@ class ArrivalReport(Frozen):
     inlet: str = Field(description="dimse, stow, orthanc, pull or folder")
     ae_title: str = Field(description="calling AE title, or the name of peer or key")
     address: str
+    called_ae_title: str = Field("", description="our AE title that was called; empty where it did not come by DIMSE")
     first_at: datetime
     last_at: datetime
     instances: int

@@ -11,6 +11,8 @@ from med3d_contract.results import Frozen
 
 Base64Png = Annotated[str, StringConstraints(pattern=r"^iVBORw0KGgo[A-Za-z0-9+/]*={0,2}$", max_length=400_000)]
 
+Positive = Annotated[int, Field(ge=1, le=4096)]
+
 
 class BrainPicture(Frozen):
     """One slice through the brain with its outline, square pixels, radiological view (the patient's right is left)."""
@@ -22,10 +24,26 @@ class BrainPicture(Frozen):
     png_base64: Base64Png
 
 
+class BrainMask(Frozen):
+    """Where the brain was found, on the very grid of the images that were read.
+
+    shape: (columns, rows, slices). affine: voxel indices to RAS+ mm, row by row. packed_base64: zlib of a bit for each
+    voxel, the highest first, slice by slice and row by row. UIDs are the working copy's stand-ins; slice_uids in the
+    order of the slices.
+    """
+
+    shape: tuple[Positive, Positive, Positive]
+    affine: tuple[tuple[float, float, float, float], ...] = Field(min_length=4, max_length=4)
+    packed_base64: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8_000_000)]
+    slice_uids: tuple[str, ...]
+    frame_of_reference_uid: str
+
+
 class BrainPictures(Frozen):
-    """The slices that show whether the brain was found."""
+    """The slices that show whether the brain was found. mask: None of heads that were no DICOM."""
 
     pictures: tuple[BrainPicture, ...]
+    mask: BrainMask | None = None
 
 
 class ReferenceCohort(Frozen):

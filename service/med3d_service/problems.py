@@ -163,6 +163,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "A verdict that rejects, asks for another scan or comments says nothing of why.",
         "Send 'why': what you saw, in a sentence.",
     ),
+    "no_segmentation": (
+        404,
+        "There is no segmentation: the run's images are not one a slice, or its pictures are gone or too old.",
+        "Take the page; a run of the same study once its tensor is gone makes the mask anew.",
+    ),
     "no_dicom_study": (
         409,
         "The run's images were no DICOM, so there is no study to file an object in.",

@@ -28,10 +28,12 @@ from rig.processes.pages import (
     ALL,
     OPERATORS,
     ROOT,
+    blocks,
     commands,
     mentioned_commands,
     mentioned_metrics,
     mentioned_settings,
+    text_of,
     unknown_words,
 )
 from rig.processes.waiting import family, wait_until_gone
@@ -208,6 +210,23 @@ def test_with_the_service_stopped_the_identifiers_get_a_new_key_and_all_balances
     wait_until_gone(everyone)
     assert "sealed anew under the new key" in site.shell("med3d identifier-key rotate")
     assert "The ledger balances" in site.shell("med3d ledger --digests")
+
+
+RUN_ELSEWHERE = {"docs/pacs.md": "tests/e2e/test_pacs_pages.py"}
+NOT_RUN = {
+    "docker compose -f compose.yaml -f compose.pacs.yaml --profile pacs up --detach": "it needs a container engine: "
+    "tests/e2e/test_pacs_pages.py holds both files against the processes that read peers and deliveries",
+}
+OF_HOSPITALS = ("docs/pacs.md", "docs/results-out.md", "docs/routing-rules.md", "docs/conformance.md", "docs/ihe.md")
+
+
+@pytest.mark.parametrize("page", OF_HOSPITALS)
+def test_each_block_of_commands_mentions_a_test_that_runs_it_or_why_none_does(page):
+    run = (ROOT / RUN_ELSEWHERE[page]).read_text() if page in RUN_ELSEWHERE else ""
+    headings = [one.heading for one in blocks(page, "sh") if one.text.strip() not in NOT_RUN]
+    assert [run.count(f'sh("{heading}"') for heading in headings] == [headings.count(one) for one in headings]
+    unmarked = re.findall(r"^```\n(?:med3d|docker|curl|python|export|apt-get) ", text_of(page), re.MULTILINE)
+    assert unmarked == []
 
 
 @pytest.mark.parametrize("page", ALL)

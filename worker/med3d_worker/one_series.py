@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from med3d_contract.results import Quality, Reason
 from med3d_contract.work import PreprocessedObject, SourceSeries
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
-from med3d_pipeline.preprocessing.outline_pictures import OutlinePicture, outline_pictures
+from med3d_pipeline.preprocessing.outline_pictures import outline_pictures
 from med3d_pipeline.preprocessing.preprocess import Preprocessed
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.study.study import Acquisition, LoadedSeries, PatientAttributes, Study, load_series
 from med3d_worker.loaded_model import LoadedModel
-from med3d_worker.pictures import KeepsPictures
+from med3d_worker.pictures import Drawn, KeepsPictures, mask_on_images
 from med3d_worker.review_reasons import in_contract_terms
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache, TensorRecord, tensor_key
@@ -60,7 +60,7 @@ class OneSeries:
         self.pictures: PreprocessedObject | None = None
         self._bench = bench
         self._study = study
-        self._drawn: tuple[OutlinePicture, ...] | None = None
+        self._drawn: Drawn | None = None
 
     def prepare(self) -> None:
         """Load, preprocess and judge. Raises InputRefused where no number can come of it."""
@@ -110,7 +110,10 @@ class OneSeries:
         self._bench.clock.add(dict(images.timings_s))
         self.images = images
         if self._bench.picture_store is not None:
-            self._drawn = outline_pictures(to_closest_ras(loaded.volume), images.brain_mask, self._bench.slices)
+            self._drawn = Drawn(
+                outline_pictures(to_closest_ras(loaded.volume), images.brain_mask, self._bench.slices),
+                mask_on_images(loaded.volume, images.brain_mask, loaded.instances),
+            )
         return TensorRecord(images.tensor, images.template_to_native, dict(images.measures))
 
     def _judge(self, measures: dict[str, float]) -> None:

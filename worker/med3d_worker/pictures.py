@@ -3,16 +3,23 @@
 import base64
 import hashlib
 import io
+import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from pydantic import ValidationError
 
-from med3d_contract.pictures import BrainPicture, BrainPictures, ReferenceCohort, reference_cohort_key
+from med3d_contract.pictures import BrainMask, BrainPicture, BrainPictures, ReferenceCohort, reference_cohort_key
 from med3d_contract.work import PreprocessedObject
 from med3d_pipeline.inference.latent_space import LatentSpace
+from med3d_pipeline.preprocessing.orientation import as_read
 from med3d_pipeline.preprocessing.outline_pictures import OUTLINE, OutlinePicture
+from med3d_pipeline.study.study import SeriesInstances
+from med3d_pipeline.volume import Volume
 from med3d_store.object_store import StoreError
 from med3d_worker.tensors import Store
 
@@ -41,6 +48,33 @@ def as_png(picture: OutlinePicture) -> BrainPicture:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What was drawn of a head, and where its brain lies in the images."""
+
+    pictures: tuple[OutlinePicture, ...]
+    mask: BrainMask | None
+
+    def as_stored(self) -> BrainPictures:
+        """In the contract's words."""
+        return BrainPictures(pictures=tuple(as_png(picture) for picture in self.pictures), mask=self.mask)
+
+
+def mask_on_images(head: Volume, brain_mask: npt.NDArray[np.uint8], read: SeriesInstances | None) -> BrainMask | None:
+    """Lay a mask (axes closest to RAS) on the images as they were read; None for those that were no DICOM."""
+    if read is None:
+        return None
+    mask = np.asarray(as_read(brain_mask, head.affine) > 0)
+    packed = zlib.compress(np.packbits(mask.transpose(2, 1, 0)).tobytes(), 6)
+    return BrainMask(
+        shape=head.shape,
+        affine=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in head.affine),
+        packed_base64=base64.b64encode(packed).decode(),
+        slice_uids=read.slice_uids,
+        frame_of_reference_uid=read.frame_of_reference_uid,
+    )
+
+
 class KeepsPictures(Protocol):
     """Where the pictures of a head go."""
 
@@ -48,7 +82,7 @@ class KeepsPictures(Protocol):
         """The pictures that were made with the tensor; None where they must be made."""
         ...
 
-    def keep(self, tensor_key: str, pictures: tuple[OutlinePicture, ...]) -> PreprocessedObject:
+    def keep(self, tensor_key: str, drawn: Drawn) -> PreprocessedObject:
         """Keep the pictures of a head."""
         ...
 
@@ -63,9 +97,9 @@ class PicturesInHand:
         """None: each head's are made."""
         return None
 
-    def keep(self, tensor_key: str, pictures: tuple[OutlinePicture, ...]) -> PreprocessedObject:
+    def keep(self, tensor_key: str, drawn: Drawn) -> PreprocessedObject:
         """Hold them in place of those before."""
-        self.latest = BrainPictures(pictures=tuple(as_png(picture) for picture in pictures))
+        self.latest = drawn.as_stored()
         digest = hashlib.sha256(self.latest.model_dump_json().encode()).hexdigest()
         return PreprocessedObject(key=_key(tensor_key), sha256=digest)
 
@@ -88,10 +122,9 @@ class PictureStore:
             return None
         return PreprocessedObject(key=key, sha256=hashlib.sha256(data).hexdigest())
 
-    def keep(self, tensor_key: str, pictures: tuple[OutlinePicture, ...]) -> PreprocessedObject:
+    def keep(self, tensor_key: str, drawn: Drawn) -> PreprocessedObject:
         """Store the pictures of a head."""
-        made = BrainPictures(pictures=tuple(as_png(picture) for picture in pictures))
-        stored = self._store.put(_key(tensor_key), made.model_dump_json().encode())
+        stored = self._store.put(_key(tensor_key), drawn.as_stored().model_dump_json().encode())
         return PreprocessedObject(key=stored.key, sha256=stored.sha256)
 
 

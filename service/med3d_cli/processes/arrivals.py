@@ -32,12 +32,13 @@ def tell(page: ArrivalPage, *, as_json: bool) -> None:
 
 
 def _studies(reports: tuple[ArrivalReport, ...]) -> Table:
-    table = Table("last", "from", "way", "instances", "rules", "state", "run", title="Studies", title_justify="left")
+    columns = ("last", "from", "to", "way", "instances", "rules", "state", "run")
+    table = Table(*columns, title="Studies", title_justify="left")
     for one in reports:
         sender = f"{one.ae_title}@{one.address}" if one.address else one.ae_title
         count = str(one.instances) if one.expected is None else f"{one.instances} of {one.expected}"
         rules = ", ".join(f"{rule.rule or 'none'}: {rule.instances}" for rule in one.rules)
-        row = (_time(one.last_at), sender, one.inlet, count, rules, _state(one), one.run_id or "")
+        row = (_time(one.last_at), sender, one.called_ae_title, one.inlet, count, rules, _state(one), one.run_id or "")
         table.add_row(*(Text(cell) for cell in row))
     return table
 

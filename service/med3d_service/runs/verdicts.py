@@ -61,6 +61,11 @@ def standing_verdicts(session: Session, vault: IdentifierVault, run_ids: Collect
     return {run_id: _view(vault, row) for run_id, row in standing.items()}
 
 
+def deciding_verdicts(session: Session, run_id: str) -> Sequence[str]:
+    """Read the ids of the verdicts on a run that are no comments, the newest first."""
+    return [row.id for row in _genuine(session, [run_id]) if row.verdict != Verdict.COMMENT]
+
+
 def _genuine(session: Session, run_ids: Collection[str]) -> list[VerdictRow]:
     """Read the rows that the service wrote, the newest first: one that was put there past it is nobody's verdict."""
     # By the time that the seal holds: the row's number is the database's, and whoever writes there can swap two.

@@ -26,6 +26,7 @@ class ArrivalRow(Base):
     status: Mapped[str] = mapped_column(STATUS)  # ArrivalStatus
     source: Mapped[str] = mapped_column(STATUS)  # of the first instance
     sender: Mapped[str] = mapped_column(String(100))  # of the first instance: AE title or key, and address
+    called: Mapped[str] = mapped_column(String(16), server_default="")  # of it: our AE title; empty but for DIMSE
     first_at: Mapped[float]
     last_at: Mapped[float]  # of the last new instance
     instances: Mapped[int]

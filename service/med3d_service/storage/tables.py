@@ -297,7 +297,7 @@ class ReportRow(Base):
 
     __tablename__ = "reports"
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
-    kind: Mapped[str] = mapped_column(STATUS, primary_key=True)  # sr, pdf, sc
+    kind: Mapped[str] = mapped_column(STATUS, primary_key=True)  # sr, pdf, sc; sr-... after a verdict
     key: Mapped[str] = mapped_column(String(200))
     sha256: Mapped[str] = mapped_column(DIGEST)
     stored_bytes: Mapped[int] = mapped_column(BigInteger)

@@ -95,10 +95,14 @@ def observed(message: Any) -> dict[str, tuple[str, str]]:
 
 
 class FhirStore:
-    """A FHIR server that knows transactions, conditional create and conditional update; ``statuses`` come first."""
+    """A FHIR server that knows transactions, conditional create and conditional update; ``statuses`` come first.
+
+    An answer of ``answers`` (status, headers, JSON) goes before all others, and nothing is taken.
+    """
 
     def __init__(self, *statuses: int) -> None:
         self.statuses = deque(statuses)
+        self.answers: deque[tuple[int, dict[str, str], Any]] = deque()
         self.resources: dict[tuple[str, str], Any] = {}
         self.versions: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
@@ -108,11 +112,11 @@ class FhirStore:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 store.headers.append(dict(self.headers))
-                status = store.statuses.popleft() if store.statuses else 200
-                answer = json.dumps(
-                    store.take(body) if status == 200 else {"resourceType": "OperationOutcome"}
-                ).encode()
+                status, headers, told = store.answer(body)
+                answer = json.dumps(told).encode()
                 self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Type", "application/fhir+json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -125,6 +129,13 @@ class FhirStore:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/fhir"
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
+
+    def answer(self, body: bytes) -> tuple[int, dict[str, str], Any]:
+        """What it says: status, headers, JSON."""
+        if self.answers:
+            return self.answers.popleft()
+        status = self.statuses.popleft() if self.statuses else 200
+        return status, {}, self.take(body) if status == 200 else {"resourceType": "OperationOutcome"}
 
     def take(self, body: bytes) -> Any:
         """Judge a transaction and do what it says."""

@@ -34,10 +34,10 @@ def saved(dataset):
     return buffer.getvalue()
 
 
-def slices(count=4, series="series", **header):
+def slices(count=4, series="series", side=8, **header):
     """Data sets of one small series; every one of them can be changed before it is saved."""
     header = {"PatientID": "P-1", "StudyInstanceUID": "1.2.3"} | header
-    return slice_datasets(head_like((8, 8, count)), ras_affine(), series=series, **header)
+    return slice_datasets(head_like((side, side, count)), ras_affine(), series=series, **header)
 
 
 @dataclass

@@ -3,8 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from med3d_contract.results import Refusal
 from med3d_service.results.reports.facts import PatientIdentity, ReportFacts, SourceImages, StudyIdentity
+from med3d_service.results.reports.segmented import SegmentedBrain
 from rig.service.answers import brain_pictures, cohort
 from rig.service.work import BUNDLE, PROVENANCE, QUALITY, SERIES, result
 
@@ -27,6 +30,15 @@ STUDY = StudyIdentity(
     },
 )
 SOURCE = SourceImages("1.2.3.4.6", "1.2.840.10008.5.1.4.1.1.4", tuple(f"1.2.3.4.7.{number}" for number in range(5)))
+
+
+def segmented_head() -> SegmentedBrain:
+    """A brain in a sagittal series of five images."""
+    voxels = np.zeros((5, 6, 7), np.uint8)
+    voxels[1:4, 2:5, 2:6] = 1
+    affine = np.eye(4)
+    affine[:3] = [[0, 0, 1.2, -80], [0.9, 0.1, 0, 10], [0.1, -0.9, 0, 20]]
+    return SegmentedBrain(voxels, affine, SOURCE.instance_uids, "1.2.3.9")
 
 
 def facts(**changes: Any) -> ReportFacts:

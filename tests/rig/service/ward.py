@@ -69,4 +69,5 @@ class Ward(Intake):
 
     def close(self):
         self.courier.sandbox.close()
+        self.arrivals.close()
         self.database.close()

@@ -1,15 +1,19 @@
 import base64
 import io
+import zlib
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
 from med3d_contract.pictures import BrainPictures, ReferenceCohort, reference_cohort_key
 from med3d_pipeline.errors import InferenceError
+from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.outline_pictures import OUTLINE, outline_pictures
+from med3d_pipeline.study.study import SeriesInstances
 from med3d_pipeline.volume import Volume
-from med3d_worker.pictures import PictureStore, as_png, publish_cohort, reference_cohort
+from med3d_worker.pictures import PictureStore, as_png, mask_on_images, publish_cohort, reference_cohort
 from med3d_worker.preparation import StudyPreparation
 from med3d_worker.stage_clock import StageClock
 from med3d_worker.tensors import TensorCache
@@ -39,6 +43,27 @@ def test_each_picture_shows_its_plane_in_the_radiological_view():
         middle_row, middle_column = (top + bottom) // 2, (left + right) // 2
         assert pixels[top, middle_column] > pixels[bottom, middle_column], plane
         assert pixels[middle_row, left] > pixels[middle_row, right], (plane, brighter_side)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "PIR", "LPS", "ASL"])
+def test_the_mask_lies_on_the_images_as_they_were_read(axes):
+    _, mask = head_with_marks()
+    mask[10, 10, 10] = 0  # so that no two axes look alike
+    ras = Volume(mask.astype(np.float32), np.diag([2.0, 2.0, 2.5, 1.0]))
+    orientation = nib.orientations.axcodes2ornt(axes)
+    turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), orientation)
+    voxels = nib.orientations.apply_orientation(ras.voxels, turn)
+    read = Volume(voxels, ras.affine @ nib.orientations.inv_ornt_aff(turn, ras.shape))
+    assert (to_closest_ras(read).voxels == ras.voxels).all()
+    slices = SeriesInstances("1.1", "1.2", ("a",), tuple(map(str, range(read.shape[2]))), "1.9")
+    made = mask_on_images(read, mask, slices)
+    bits = np.frombuffer(zlib.decompress(base64.b64decode(made.packed_base64)), np.uint8)
+    columns, rows, count = made.shape
+    found = np.unpackbits(bits, count=columns * rows * count).reshape(count, rows, columns).transpose(2, 1, 0)
+    assert (found == read.voxels).all()
+    assert (np.array(made.affine) == read.affine).all()
+    assert (made.slice_uids, made.frame_of_reference_uid) == (slices.slice_uids, "1.9")
+    assert mask_on_images(read, mask, None) is None
 
 
 def test_voxels_that_were_not_measured_are_black_and_change_no_other():

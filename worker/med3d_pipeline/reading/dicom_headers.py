@@ -67,7 +67,7 @@ _PLAIN = (
     "DimensionIndexSequence", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
     "PixelSpacing", "BitsAllocated", "BitsStored", "RescaleIntercept", "RescaleSlope", "PatientID",
     "DerivationDescription", "DerivationCodeSequence", "LossyImageCompression", "StudyInstanceUID", "InstanceNumber",
-    "TriggerTime", "SpacingBetweenSlices", "BurnedInAnnotation",
+    "TriggerTime", "SpacingBetweenSlices", "BurnedInAnnotation", "FrameOfReferenceUID",
 )
 # fmt: on
 _TAGS: list[int] = [
@@ -229,6 +229,7 @@ def _plane(
         trigger_ms=element.number(chain, "TriggerTime"),
         instance_number=element.whole(chain, "InstanceNumber"),
         study_uid=element.text(chain, "StudyInstanceUID"),
+        frame_of_reference_uid=element.text(chain, "FrameOfReferenceUID"),
         person=_person(chain),
     )
 

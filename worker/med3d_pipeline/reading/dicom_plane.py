@@ -99,6 +99,7 @@ class Plane:
     trigger_ms: float | None = None
     instance_number: int | None = None
     study_uid: str = ""
+    frame_of_reference_uid: str = ""
     person: str = ""
 
 

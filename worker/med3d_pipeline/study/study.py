@@ -46,11 +46,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SeriesInstances:
-    """The DICOM instances that a volume was read from."""
+    """The DICOM instances that a volume was read from. slice_uids: that of each slice, in the order of the volume."""
 
     series_uid: str
     sop_class_uid: str
     instance_uids: tuple[str, ...]
+    slice_uids: tuple[str, ...] = ()
+    frame_of_reference_uid: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +131,13 @@ def load_stack(planes: Sequence[Plane]) -> LoadedSeries:
     volume, digest = read_stack(planes, geometry)
     patients = tuple(sorted({plane.patient for plane in planes}, key=repr))
     uids = tuple(sorted({plane.uid for plane in planes}))
-    instances = SeriesInstances(planes[0].series_uid, planes[0].facts.sop_class, uids)
+    instances = SeriesInstances(
+        planes[0].series_uid,
+        planes[0].facts.sop_class,
+        uids,
+        slice_uids=tuple(planes[index].uid for index in geometry.order),
+        frame_of_reference_uid=planes[0].frame_of_reference_uid,
+    )
     return LoadedSeries(volume, digest, acquisition_of(typical_facts(planes), geometry), patients, instances)
 
 

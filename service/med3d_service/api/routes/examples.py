@@ -121,6 +121,7 @@ ARRIVALS: dict[str, Any] = {
             "inlet": "dimse",
             "ae_title": "SCANNER",
             "address": "10.1.2.3",
+            "called_ae_title": "STROKE",
             "first_at": "2026-01-05T12:29:10Z",
             "last_at": "2026-01-05T12:31:00Z",
             "instances": 44,

@@ -45,6 +45,28 @@ def structured_report(run_id: str, service: ServiceParts, caller: Clinical) -> R
 
 
 @router.get(
+    "/runs/{run_id}/seg",
+    summary="Where the brain was found, as DICOM Segmentation",
+    response_class=Response,
+    responses=problems(
+        "unknown_run",
+        "not_answered",
+        "identity_corrected",
+        "no_dicom_study",
+        "no_segmentation",
+        "several_patients",
+        "report_damaged",
+        *AUTH_CODES,
+    )
+    | {200: _described("application/dicom", "Binary Segmentation on the very images that were read")},
+)
+def segmentation(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
+    """Read the brain mask of an answered run."""
+    content = _made(service, caller, run_id, lambda library: library.content(run_id, Kind.SEG))
+    return _private(content, "application/dicom", f"{run_id}-seg.dcm")
+
+
+@router.get(
     "/runs/{run_id}/report.pdf",
     summary="A run's answer as one page",
     response_class=Response,

@@ -29,8 +29,13 @@ ENCODINGS = {
     "8859/15": "iso8859_15",
     "UNICODE": "utf-8",
     "UNICODE UTF-8": "utf-8",
+    "UTF-8": "utf-8",  # in no table, and written all the same
+    "GB 18030-2000": "gb18030",
+    "KS X 1001": "euc_kr",
+    "BIG-5": "big5",
 }
 """MSH-18 (table 0211)."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NULL = '""'
 LONGEST = 64
 """Characters of a PatientID, and of one group of a name, in a DICOM object."""
@@ -75,7 +80,8 @@ class Header:
 def read_header(message: bytes) -> Header:
     """Read MSH. Raises MessageRefused where there is none."""
     # Segments end in a carriage return by the standard, and in a newline by what some systems write.
-    first = next(iter(message.lstrip(b"\r\n").decode("latin-1").replace("\n", "\r").split("\r")))
+    message = message.removeprefix(_BYTE_ORDER_MARK).lstrip(b"\r\n")
+    first = next(iter(message.decode("latin-1").replace("\n", "\r").split("\r")))
     found = _SEPARATORS.match(first)
     if found is None:
         raise MessageRefused(REJECTED, SEQUENCE, "The message does not begin with an MSH segment.")
@@ -119,10 +125,11 @@ def _segments(header: Header, message: bytes) -> list[Segment]:
     if codec is None:
         raise MessageRefused(ERROR, DATA_TYPE, "The character set of MSH-18 is not read; send UNICODE UTF-8.")
     try:
-        text = message.decode(codec)
+        text = message.removeprefix(_BYTE_ORDER_MARK).decode(codec)
     except UnicodeDecodeError as error:
         raise MessageRefused(ERROR, DATA_TYPE, "The text is not in the character set that MSH-18 names.") from error
-    read = "\r".join(line for line in re.split(r"[\r\n]+", text) if line[:3] in READ)
+    lines = (line for line in re.split(r"[\r\n]+", text) if line[:3] in READ)
+    read = "\r".join(_in_plain_letters(header, line, codec) for line in lines)
     parts = sum(read.count(mark) for mark in ("\r", header.encoding_characters[1], header.encoding_characters[3]))
     if len(read) > LARGEST_CHARACTERS or parts > MOST_PARTS:
         raise MessageRefused(ERROR, DATA_TYPE, "PID and MRG hold more than any patient has. Send several messages.")
@@ -130,6 +137,21 @@ def _segments(header: Header, message: bytes) -> list[Segment]:
         return list(parse_segments(read, VERSION, _characters(header))) if read else []
     except HL7apyException as error:
         raise MessageRefused(ERROR, DATA_TYPE, "A PID or MRG segment cannot be read.") from error
+
+
+def _in_plain_letters(header: Header, line: str, codec: str) -> str:
+    """Write escaped bytes (X) as the letters that they are, and leave out highlighting and layout (HL7 v2 2.7)."""
+    component, repetition, escape, subcomponent = list(header.encoding_characters)[:4]
+    words = {header.separator: "F", component: "S", subcomponent: "T", repetition: "R", escape: "E"}
+    sign = re.escape(escape)
+
+    def written(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return " " if found[2].startswith(".") else ""
+        letters = _CONTROL.sub(" ", bytes.fromhex(found[1]).decode(codec, "replace"))
+        return "".join(f"{escape}{words[one]}{escape}" if one in words else one for one in letters)
+
+    return re.sub(rf"{sign}(?:X((?:[0-9A-Fa-f]{{2}})+)|([HN]|\.[a-z]{{2}}[0-9+-]*)){sign}", written, line)
 
 
 def _characters(header: Header) -> dict[str, str]:

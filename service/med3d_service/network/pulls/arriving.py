@@ -178,6 +178,7 @@ def _report(arrival: ArrivalRow, around: _Around, rules: tuple[MatchedRule, ...]
         inlet=arrival.source,
         ae_title=ae_title,
         address=address,
+        called_ae_title=arrival.called,
         first_at=moment(arrival.first_at),
         last_at=moment(arrival.last_at),
         instances=arrival.instances,

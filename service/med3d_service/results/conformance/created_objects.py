@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydicom import DataElement, Dataset, dcmread
 
-from med3d_service.results.conformance.example import OF_THE_IMAGES, bare_answer, full_answer
+from med3d_service.results.conformance.example import OF_THE_IMAGES, bare_answer, bare_segmented, full_answer
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import ReportFacts
 from med3d_service.results.reports.library import renderers
@@ -18,6 +18,8 @@ MODULES = {
     Kind.SR: f"{SHARED_MODULES}, SR Document Series, SR Document General, SR Document Content",
     Kind.PDF: f"{SHARED_MODULES}, Encapsulated Document Series, SC Equipment, Encapsulated Document",
     Kind.SC: f"{SHARED_MODULES}, General Series, SC Equipment, General Image, Image Pixel",
+    Kind.SEG: f"{SHARED_MODULES}, Segmentation Series, Frame of Reference, Enhanced General Equipment, Image Pixel, "
+    "Segmentation Image, Multi-frame Functional Groups, Multi-frame Dimension, Common Instance Reference",
 }
 
 
@@ -33,13 +35,15 @@ class HeldAttribute:
 
 
 def made_objects(facts: ReportFacts) -> dict[Kind, Dataset]:
-    """Render each kind of DICOM object of an answer."""
-    return {kind: dcmread(io.BytesIO(render(facts))) for kind, render in renderers().items()}
+    """Render each kind of DICOM object of an answer; a segmentation where there is a mask."""
+    wanted = {kind: render for kind, render in renderers().items() if kind is not Kind.SEG or facts.segmented}
+    return {kind: dcmread(io.BytesIO(render(facts))) for kind, render in wanted.items()}
 
 
 def held_attributes() -> dict[Kind, list[HeldAttribute]]:
     """Return the attributes of each kind of object, at the level of the data set."""
     full, bare = made_objects(full_answer()), made_objects(bare_answer())
+    bare[Kind.SEG] = made_objects(bare_segmented())[Kind.SEG]
     return {kind: list(_attributes(full[kind], bare[kind])) for kind in full}
 
 

@@ -3,7 +3,10 @@
 All that the images would have said of patient and study is in capitals with a sign that occurs nowhere else.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
+
+import numpy as np
 
 from med3d_contract.results import (
     Assessment,
@@ -19,13 +22,14 @@ from med3d_contract.results import (
     Sdmt,
 )
 from med3d_service.results.reports.facts import PatientIdentity, ReportFacts, SourceImages, StudyIdentity
+from med3d_service.results.reports.segmented import SegmentedBrain
 
 DATE, TIME, AGE = "19010203", "070809", "007Y"
 OF_THE_IMAGES = frozenset(
     {
         *(f"§{name}" for name in ("ID", "ISSUER", "STUDY", "ACCESSION", "DESCRIPTION", "INSTITUTION", "OTHER")),
         *("§REQUESTED", "§NAME^", "§REFERRING^", "§REQUESTING^"),
-        *("1.2.840.99.1", DATE, TIME, AGE, "F"),
+        *("1.2.840.99.1", "1.2.840.99.4", DATE, TIME, AGE, "F"),
     }
 )
 """Values that an object has from the images."""
@@ -63,7 +67,16 @@ def full_answer() -> ReportFacts:
         ),
         source=SourceImages("1.2.840.99.2", "1.2.840.10008.5.1.4.1.1.4", ("1.2.840.99.3",)),
         predecessor="00000000-0000-4000-8000-000000000003",
+        segmented=SegmentedBrain(
+            np.ones((2, 2, 2), np.uint8), np.eye(4), ("1.2.840.99.3", "1.2.840.99.5"), "1.2.840.99.4"
+        ),
     )
+
+
+def bare_segmented() -> ReportFacts:
+    """Return the same of images on which a brain was found."""
+    brain = SegmentedBrain(np.ones((3, 4, 5), np.uint8), np.eye(4) * 2, ("1.2.3", "1.2.4", "1.2.5"), "1.2.6")
+    return replace(bare_answer(), source=full_answer().source, segmented=brain)
 
 
 def bare_answer() -> ReportFacts:

@@ -35,13 +35,13 @@ CONTENT = (
     Claim("Measurement", "yes", "TID 1500 and 1501: {measured}, with units of UCUM and limits of their intervals"),
     Claim("Qualitative finding", "yes", "the decision on the estimate: {decisions}"),
     Claim("Location", "no", "findings are of the whole brain: its site is coded ({site})"),
-    Claim("Region (segmentation)", "no", "the brain mask is not handed on"),
+    Claim("Region (segmentation)", "yes", "{seg} of the brain ({site}), where the images are one a slice"),
     Claim("Parametric map", "no", "none is made"),
     Claim("Tracking identifier", "yes", "a UID of its own for each run"),
     Claim("Image reference", "yes", "the very instances that were read"),
     Claim("AI results tree, root result", "no", "one SR document holds all; the page is another view of it"),
     Claim("Algorithm identification", "yes", "name, version, digest and manufacturer of the model"),
-    Claim("Result status", "in part", "the document is complete and unverified; verdicts of people go by HL7 and FHIR"),
+    Claim("Result status", "yes", "unverified until a person accepts it; each verdict makes a document of its own"),
 )
 OTHERS = (
     Claim(
@@ -84,6 +84,7 @@ def _claims(head: str, claims: tuple[Claim, ...]) -> str:
     words = {
         "sr": "Comprehensive 3D SR",
         "sc": "Secondary Capture",
+        "seg": "Segmentation",
         "measured": ", ".join(
             f"{one.meaning} (`{one.value}`)"
             for one in (codes.BRAIN_AGE, codes.BRAIN_AGE_GAP, codes.BRAIN_AGE_GAP_CORRECTED, codes.OUT_OF_DISTRIBUTION)

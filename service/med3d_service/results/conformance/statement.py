@@ -31,7 +31,12 @@ from med3d_service.studies.dicom_instances.instance_headers import HEADERS_READ
 from med3d_service.studies.own_objects import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION, OWN_UID_ROOT
 from med3d_service.studies.working_copy.attributes import RULES
 
-KINDS = {Kind.SR: "Comprehensive 3D SR", Kind.PDF: "Encapsulated PDF", Kind.SC: "Secondary Capture Image"}
+KINDS = {
+    Kind.SR: "Comprehensive 3D SR",
+    Kind.PDF: "Encapsulated PDF",
+    Kind.SC: "Secondary Capture Image",
+    Kind.SEG: "Segmentation",
+}
 MATCHED = Wanted(
     query=StudyQuery(patient_id="-", study_date="20000101", study_description="-", modality="MR")
 ).matching()

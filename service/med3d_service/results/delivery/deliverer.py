@@ -128,8 +128,9 @@ class DestinationLoop:
             # The edge: whatever it was, of the peer or of ours, the delivery stays and is seen.
             known = isinstance(error, NotDeliveredError)
             fault = error.code if isinstance(error, NotDeliveredError) else f"internal:{type(error).__name__}"
+            pause_s = error.not_before_s if isinstance(error, NotDeliveredError) else 0.0
             with self._database.write() as session:
-                status = outbox.postponed(session, taken, fault, self._patience)
+                status = outbox.postponed(session, taken, fault, self._patience, pause_s)
             log.warning("delivery_failed", fault=fault, tries=taken.tries, status=status, exc_info=not known, **said)
         else:
             with self._database.write() as session:

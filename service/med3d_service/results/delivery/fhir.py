@@ -1,15 +1,34 @@
 """Transactions to a FHIR server: all of an answer is taken, or nothing of it."""
 
+import json
 from typing import Any
 
 import httpx
 
+from med3d_service.results.delivery.http_judging import judge
 from med3d_service.results.delivery.receivers import FhirServer
-from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
+from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing
 
 MEDIA_TYPE = "application/fhir+json"
-_PASSING = frozenset({401, 403, 404, 408, 409, 423, 425, 429})
-"""Client errors that the server's operator may mend without a change of the transaction."""
+ISSUES = frozenset(
+    {
+        "invalid",
+        "structure",
+        "required",
+        "value",
+        "invariant",
+        "security",
+        "login",
+        "expired",
+        "forbidden",
+        "suppressed",
+    }
+    | {"processing", "not-supported", "duplicate", "multiple-matches", "not-found", "deleted", "too-long"}
+    | {"code-invalid", "extension", "too-costly", "business-rule", "conflict", "transient", "lock-error", "no-store"}
+    | {"exception", "timeout", "incomplete", "throttled", "unknown"}
+)
+"""Codes of FHIR's value set IssueType: the only words of the server's that are kept."""
+FAULTS = frozenset({"error", "fatal"})
 
 
 class FhirSender:
@@ -32,29 +51,45 @@ class FhirSender:
             response = self._http.post(self._url, content=outgoing.content)
         except httpx.TransportError as error:
             raise NotDeliveredError(f"peer_away:{type(error).__name__}") from error
-        _judge(response.status_code)
-        for status in _statuses(response):
-            _judge(status)
+        judge(response.status_code, response.headers, told=_issue(_resource(response)))
+        answers = _answers(response)
+        if len(answers) != len(json.loads(outgoing.content)["entry"]):
+            raise NotDeliveredError("peer_failed:incomplete_response")
+        for status, outcome in answers:
+            judge(status, response.headers, told=_issue(outcome))
+            if fault := _issue(outcome):  # it says that all is well, and that it is not
+                raise NotDeliveredError(f"peer_failed:http_{status}{fault}")
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
 
-def _judge(status: int) -> None:
-    if 200 <= status < 300:
-        return
-    if 400 <= status < 500 and status not in _PASSING:
-        raise RefusedByPeerError(f"refused:http_{status}")
-    raise NotDeliveredError(f"peer_failed:http_{status}")
-
-
-def _statuses(response: httpx.Response) -> list[int]:
-    """The statuses of the entries. Raises NotDeliveredError where the answer is no response to a transaction."""
+def _resource(response: httpx.Response) -> Any:
     try:
-        answer: Any = response.json()
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _answers(response: httpx.Response) -> list[tuple[int, Any]]:
+    """Status and outcome of each entry. Raises NotDeliveredError where the answer is no response to a transaction."""
+    answer = _resource(response)
+    try:
         if answer["resourceType"] == "Bundle" and answer["type"] == "transaction-response":
-            return [int(str(entry["response"]["status"])[:3]) for entry in answer["entry"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise NotDeliveredError("peer_failed:no_transaction_response") from error
-    raise NotDeliveredError("peer_failed:no_transaction_response")
+            told = [entry["response"] for entry in answer["entry"]]
+            return [(int(str(one["status"])[:3]), one.get("outcome")) for one in told]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NotDeliveredError(f"peer_failed:no_transaction_response{_issue(answer)}") from error
+    raise NotDeliveredError(f"peer_failed:no_transaction_response{_issue(answer)}")
+
+
+def _issue(outcome: Any) -> str:
+    """The first fault that an OperationOutcome tells, as an ending of our code; empty where it tells none."""
+    try:
+        if outcome["resourceType"] != "OperationOutcome":
+            return ""
+        faults = [str(issue["code"]) for issue in outcome["issue"] if issue["severity"] in FAULTS]
+    except (KeyError, TypeError):
+        return ""
+    return "" if not faults else f"_{faults[0]}" if faults[0] in ISSUES else "_unknown"

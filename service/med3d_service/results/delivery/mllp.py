@@ -32,14 +32,14 @@ class MllpSender:
 
     def send(self, outgoing: Outgoing) -> None:
         """Send the message; the receiver has it when it has acknowledged this very one."""
-        message = addressed(outgoing.content, self._places)
+        message, control_id = addressed(outgoing.content, self._places, self._receiver.character_set)
         try:
             answer = self._exchange(message)
         except (OSError, FrameError) as error:
             raise NotDeliveredError(f"peer_away:{type(error).__name__}") from error
         if answer is None:
             raise NotDeliveredError("peer_away:no_answer")
-        _judge(read_acknowledgment(answer), message.decode().split("|", 10)[9])
+        _judge(read_acknowledgment(answer), control_id)
 
     def close(self) -> None:
         """Nothing stays open."""

@@ -21,6 +21,7 @@ from med3d_service.results.delivery.filtering import Answer
 from med3d_service.results.delivery.states import DELIVERY_MOVES, TO_BE_SENT, DeliveryStatus
 from med3d_service.results.kinds import DICOM_KINDS, EVENTS, HL7_KINDS, STATED_KINDS, Kind, object_uid
 from med3d_service.results.reports.lineage import ANSWERED
+from med3d_service.results.reports.sr_names import sr_uid
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.database import db_now
@@ -124,17 +125,23 @@ def plan_run(session: Session, run: RunRow, destinations: Sequence[Destination],
         if is_dicom is not None or kind not in DICOM_KINDS | HL7_KINDS
     ]
     new = [one for one in wanted if one not in known]
-    session.add_all(_delivery(run.id, kind, name, now, patience) for kind, name in new)
+    session.add_all(_delivery(session, run.id, kind, name, now, patience) for kind, name in new)
     return len(new)
 
 
-def _delivery(run_id: str, kind: Kind, destination: str, now: float, patience: Patience) -> DeliveryRow:
+def _object_uid(session: Session, run_id: str, kind: Kind) -> str:
+    return sr_uid(session, run_id) if kind is Kind.SR else object_uid(run_id, kind)
+
+
+def _delivery(
+    session: Session, run_id: str, kind: Kind, destination: str, now: float, patience: Patience
+) -> DeliveryRow:
     return DeliveryRow(
         id=str(uuid.uuid5(EVENTS, f"{run_id}/{kind}/{destination}")),
         run_id=run_id,
         kind=kind,
         destination=destination,
-        object_uid=object_uid(run_id, kind),
+        object_uid=_object_uid(session, run_id, kind),
         status=DeliveryStatus.WAITING,
         tries=0,
         created_at=now,
@@ -191,16 +198,19 @@ def _has_a_newer_answer(session: Session, run: RunRow) -> bool:
 def say_anew(session: Session, run: RunRow, patience: Patience) -> int:
     """Let go again what says how an answer stands, for a person has given a verdict; how many were made due.
 
+    The SR that says so is another object, which names the one before.
+
     What is being sent now is sent again, too: it may say what was true a moment ago.
     """
     if run.withdrawn_at is not None or _has_a_newer_answer(session, run):
         return 0
-    told = DeliveryRow.run_id == run.id, DeliveryRow.kind.in_(STATED_KINDS)
+    told = DeliveryRow.run_id == run.id, DeliveryRow.kind.in_(STATED_KINDS | {Kind.SR})
     rows = session.scalars(select(DeliveryRow).where(*told).with_for_update()).all()
     now = session.execute(select(db_now())).scalar_one()
     for row in rows:
         again = {"ended_at": None, "next_try_at": now, "lease_until": None, "give_up_at": now + patience.give_up_s}
-        _settle(session, row, DeliveryStatus.WAITING, **again)
+        uid = _object_uid(session, run.id, Kind(row.kind))
+        _settle(session, row, DeliveryStatus.WAITING, object_uid=uid, **again)
     return len(rows)
 
 
@@ -230,12 +240,14 @@ def stored(session: Session, taken: DeliveryRow, commitment_s: float) -> Deliver
     return DeliveryStatus.STORED
 
 
-def postponed(session: Session, taken: DeliveryRow, fault: str, patience: Patience) -> DeliveryStatus:
-    """Note a fault that may pass: again after a pause, dead when the time for it is over."""
+def postponed(
+    session: Session, taken: DeliveryRow, fault: str, patience: Patience, not_before_s: float = 0.0
+) -> DeliveryStatus:
+    """Note a fault that may pass: again after a pause, as long as the destination asks; dead when its time is over."""
     now = session.execute(select(db_now())).scalar_one()
     if now >= taken.give_up_at:
         return dead(session, taken, fault)
-    pause_s = patience.backoff.pause_s(taken.tries)
+    pause_s = max(patience.backoff.pause_s(taken.tries), not_before_s)
     _settle(session, taken, DeliveryStatus.WAITING, next_try_at=now + pause_s, lease_until=None, fault=fault)
     return DeliveryStatus.WAITING
 

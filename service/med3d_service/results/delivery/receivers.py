@@ -52,7 +52,10 @@ class FhirServer(Filter, HttpPeer):
 
 
 class MllpReceiver(Filter):
-    """A system that takes ORU^R01 by MLLP. pdf: the page goes with the numbers."""
+    """A system that takes ORU^R01 by MLLP. pdf: the page goes with the numbers.
+
+    character_set: as MSH-18 names it; a message that it cannot write goes as UTF-8, and says so.
+    """
 
     decisions: Annotated[tuple[Literal["accepted", "review", "refused"], ...], Field(min_length=1)] = EVERY
     host: Host
@@ -62,6 +65,9 @@ class MllpReceiver(Filter):
     receiving_application: Place = ""
     receiving_facility: Place = ""
     pdf: bool = False
+    character_set: Literal["UNICODE UTF-8", "8859/1", "8859/2", "8859/5", "8859/7", "8859/9", "8859/15"] = (
+        "UNICODE UTF-8"
+    )
     cohort: bool = False
     tls: Tls | None = None
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0

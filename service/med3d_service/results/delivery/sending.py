@@ -18,11 +18,14 @@ class Outgoing:
 
 
 class NotDeliveredError(Exception):
-    """The destination has not taken it now. ``code`` says why, without a word of the peer's own."""
+    """The destination has not taken it now. ``code`` says why, without a word of the peer's own.
 
-    def __init__(self, code: str) -> None:
+    not_before_s: how long it wants to be left alone.
+    """
+
+    def __init__(self, code: str, *, not_before_s: float = 0.0) -> None:
         super().__init__(code)
-        self.code = code
+        self.code, self.not_before_s = code, not_before_s
 
 
 class RefusedByPeerError(NotDeliveredError):

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from med3d_service.network.peers.configuration import DicomwebPeer
+from med3d_service.results.delivery.http_judging import judge
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 
 _PASSING = frozenset({401, 403, 404, 408, 423, 425, 429})
@@ -56,11 +57,8 @@ class StowSender:
             if 0xA700 <= reason < 0xA800 or reason == 0x0110:  # out of resources, processing failure
                 raise NotDeliveredError(f"peer_failed:{code}")
             raise RefusedByPeerError(f"refused:{code}")
-        if response.is_success or reasons == {DUPLICATE}:
-            return
-        if 400 <= response.status_code < 500 and response.status_code not in _PASSING:
-            raise RefusedByPeerError(f"refused:http_{response.status_code}")
-        raise NotDeliveredError(f"peer_failed:http_{response.status_code}")
+        if reasons != {DUPLICATE}:
+            judge(response.status_code, response.headers, passing=_PASSING)
 
 
 def _failures(response: httpx.Response) -> set[int]:

@@ -7,12 +7,11 @@ from collections.abc import Callable
 
 import httpx
 
+from med3d_service.results.delivery.http_judging import judge
 from med3d_service.results.delivery.receivers import Webhook
-from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
+from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing
 
 ID, SIGNATURE = "Med3d-Event-Id", "Med3d-Signature"
-_PASSING = frozenset({401, 403, 404, 408, 409, 423, 425, 429})
-"""Client errors that the receiver's operator may mend without a change of the event."""
 
 
 def signature(secret: bytes, at: int, body: bytes) -> str:
@@ -41,11 +40,7 @@ class WebhookSender:
             response = self._http.post(self._url, content=outgoing.content, headers=headers)
         except httpx.TransportError as error:
             raise NotDeliveredError(f"peer_away:{type(error).__name__}") from error
-        if response.is_success:
-            return
-        if 400 <= response.status_code < 500 and response.status_code not in _PASSING:
-            raise RefusedByPeerError(f"refused:http_{response.status_code}")
-        raise NotDeliveredError(f"peer_failed:http_{response.status_code}")
+        judge(response.status_code, response.headers)
 
     def close(self) -> None:
         """Close the connections."""

@@ -2,6 +2,8 @@
 
 from highdicom.sr import CodedConcept
 
+from med3d_contract.results import Verdict
+
 SCHEME = "99MED3D"
 SCHEME_NAME = "InfoVAE-Med3D concepts"
 
@@ -24,16 +26,21 @@ DECISION = _own("DECISION", "Decision on the estimate")
 ACCEPTED = _own("ACCEPTED", "Accepted")
 REVIEW = _own("REVIEW", "To be reviewed")
 REFUSED = _own("REFUSED", "Refused: no estimate")
+VERDICT = _own("VERDICT", "Verdict of a reader on the answer")
+REJECTED = _own("REJECTED", "Rejected by a reader")
+RESCAN = _own("RESCAN", "Another scan is wanted")
 REASON = _own("REASON", "Reason of the decision")
 EVIDENCE = _own("EVIDENCE", "Labels that the estimate was learned from")
 INTENDED_USE = _own("USE", "Intended use")
 BRAIN_AGE_ANALYSIS = _own("BA-ANALYSIS", "Brain age analysis of MR")
 
 OWN_CODES = tuple(value for value in list(globals().values()) if isinstance(value, CodedConcept))
+VERDICTS = {Verdict.ACCEPTED: ACCEPTED, Verdict.REJECTED: REJECTED, Verdict.RESCAN: RESCAN}
 DECISIONS = {"accepted": ACCEPTED, "review": REVIEW, "refused": REFUSED}
 
 MR_BRAIN = CodedConcept(value="24590-2", scheme_designator="LN", meaning="MR Brain")
 BRAIN = CodedConcept(value="12738006", scheme_designator="SCT", meaning="Brain")
+ANATOMICAL_STRUCTURE = CodedConcept(value="91723000", scheme_designator="SCT", meaning="Anatomical Structure")
 ESTIMATED = CodedConcept(value="414135002", scheme_designator="SCT", meaning="Estimated")
 ARTIFICIAL_INTELLIGENCE = CodedConcept(value="123110", scheme_designator="DCM", meaning="Artificial Intelligence")
 SUBJECT_AGE = CodedConcept(value="121033", scheme_designator="DCM", meaning="Subject Age")

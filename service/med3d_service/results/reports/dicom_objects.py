@@ -15,7 +15,7 @@ from med3d_service.studies.own_objects import IMPLEMENTATION_UID, IMPLEMENTATION
 
 MANUFACTURER = "InfoVAE-Med3D"
 SERIES_DESCRIPTION = "Brain age analysis"
-SERIES_NUMBERS = {"sr": 9901, "pdf": 9902, "sc": 9903}
+SERIES_NUMBERS = {"sr": 9901, "pdf": 9902, "sc": 9903, "seg": 9904}
 UTF8 = "ISO_IR 192"
 _DATE = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
 _OFFSET = re.compile(r"[+-](0[0-9]|1[0-4])[0-5][0-9]")
@@ -63,13 +63,13 @@ def patient_and_study(facts: ReportFacts) -> Dataset:
     return dataset
 
 
-def _times_of(facts: ReportFacts) -> datetime:
-    """When the answer was made, in the time zone that the images state, else in the service's."""
+def moment_of(facts: ReportFacts, at: datetime) -> datetime:
+    """A moment in the time zone that the images state, else in the service's."""
     stated = "" if facts.study is None else facts.study.attributes.get("timezone_offset", "")
     if not _OFFSET.fullmatch(stated):
-        return facts.answered_at
+        return at
     minutes = int(stated[1:3]) * 60 + int(stated[3:])
-    return facts.answered_at.astimezone(timezone(timedelta(minutes=-minutes if stated[0] == "-" else minutes)))
+    return at.astimezone(timezone(timedelta(minutes=-minutes if stated[0] == "-" else minutes)))
 
 
 def _if_valid(pattern: re.Pattern[str], text: str) -> str:
@@ -82,11 +82,16 @@ def series_uid(run_id: str, kind: str) -> str:
     return own_uid(run_id, kind, "series")
 
 
-def identify(dataset: Dataset, facts: ReportFacts, kind: str, sop_class_uid: str, modality: str) -> None:
-    """Fill SOP Common, study, series, equipment. Times are those of the answer: made again, the object is the same."""
+def identify(
+    dataset: Dataset, facts: ReportFacts, kind: str, sop_class_uid: str, modality: str, *, name: str = ""
+) -> None:
+    """Fill SOP Common, study, series, equipment. Times are those of the answer: made again, the object is the same.
+
+    name: tells several objects of a kind from one another; else there is one of a run.
+    """
     dataset.SOPClassUID = sop_class_uid
-    dataset.SOPInstanceUID = own_uid(facts.run_id, kind)
-    dataset.SeriesInstanceUID = series_uid(facts.run_id, kind)
+    dataset.SOPInstanceUID = own_uid(facts.run_id, name or kind)
+    dataset.SeriesInstanceUID = series_uid(facts.run_id, name or kind)
     dataset.SeriesNumber = SERIES_NUMBERS[kind]
     dataset.InstanceNumber = 1
     dataset.SeriesDescription = SERIES_DESCRIPTION
@@ -96,15 +101,15 @@ def identify(dataset: Dataset, facts: ReportFacts, kind: str, sop_class_uid: str
     dataset.DeviceSerialNumber = facts.bundle.digest[:16]
     dataset.SoftwareVersions = [version("infovae-med3d"), f"bundle {facts.bundle.version}"]
     dataset.ContentQualification = "RESEARCH"
-    for name, (keyword, pattern) in _STUDY_ATTRIBUTES.items():
-        if pattern.fullmatch(value := study_of(facts).attributes.get(name, "")):
+    for attribute, (keyword, pattern) in _STUDY_ATTRIBUTES.items():
+        if pattern.fullmatch(value := study_of(facts).attributes.get(attribute, "")):
             setattr(dataset, keyword, value)
     stamp(dataset, facts)
 
 
 def stamp(dataset: Dataset, facts: ReportFacts) -> None:
     """Set every time of making to that of the answer."""
-    at = _times_of(facts)
+    at = moment_of(facts, facts.answered_at)
     date, time = at.strftime("%Y%m%d"), at.strftime("%H%M%S")
     dataset.TimezoneOffsetFromUTC = at.strftime("%z")
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = date, time

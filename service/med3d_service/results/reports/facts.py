@@ -25,6 +25,7 @@ from med3d_contract.results import (
 )
 from med3d_contract.work import PreprocessedObject, SourceSeries
 from med3d_service.results.reports.lineage import ANSWERED, answers_before, estimates_in, estimates_of, handed_on
+from med3d_service.results.reports.segmented import SegmentedBrain, segmented_brain
 from med3d_service.runs.verdicts import standing_verdicts
 from med3d_service.runs.views import bundle_ref
 from med3d_service.storage.identifiers import FORMER, IdentifierVault
@@ -80,7 +81,8 @@ class ReportFacts:
     replaces_at: when that was answered. replaces_study_uid: the study that it was filed in.
     descriptions: the scanner's own, by series number.
     first_run_id: of the first answer in the chain that this one ends. replaced: the estimates that the predecessor had.
-    verdict: of a person, the latest that decides.
+    verdict: of a person, the latest that decides. replaces_sr: run and name of the SR in whose place this goes.
+    segmented: where the brain was found, where the images are one a slice.
     patients: all whom the images name where they are several, else empty; the run is refused, and filed for nobody.
     """
 
@@ -104,8 +106,10 @@ class ReportFacts:
     first_run_id: str = ""
     replaced: frozenset[str] = frozenset()
     verdict: VerdictView | None = field(default=None, repr=False)
+    replaces_sr: tuple[str, str] | None = None
     pictures: BrainPictures | None = None
     cohort: ReferenceCohort | None = None
+    segmented: SegmentedBrain | None = None
 
     def described(self, label: str) -> str:
         """What the scanner calls the series of one of our labels; empty where it is not known for sure."""
@@ -162,6 +166,7 @@ class FactsReader:
         older = before[0] if before else None
         everyone = patients_of(session, self._vault, study)
         assert run.finished_at is not None
+        pictures = read_pictures(self._store, run)
         return ReportFacts(
             run_id=run.id,
             study_id=run.study_id,
@@ -183,8 +188,9 @@ class FactsReader:
             replaced=frozenset() if older is None else estimates_in(older.result),
             verdict=standing_verdicts(session, self._vault, [run.id]).get(run.id),
             descriptions=json.loads(self._identifier(session, study.id, SERIES_DESCRIPTIONS) or "{}"),
-            pictures=read_pictures(self._store, run),
+            pictures=pictures,
             cohort=read_cohort(self._store, run.bundle_digest),
+            segmented=None if pictures is None else segmented_brain(pictures.mask, self._originals(session, run)),
         )
 
     def _identifier(self, session: Session, study_id: str, kind: str) -> str:
@@ -210,9 +216,14 @@ class FactsReader:
             attributes=json.loads(self._identifier(session, study.id, STUDY_ATTRIBUTES) or "{}"),
         )
 
+    def _originals(self, session: Session, run: RunRow) -> Mapping[str, str]:
+        """The images' own UIDs, by the stand-ins of the working copy."""
+        found: Mapping[str, str] = json.loads(self._identifier(session, run.study_id, "uids") or "{}")
+        return found
+
     def _source(self, session: Session, run: RunRow) -> SourceImages | None:
         """Translate the worker's stand-ins back; None where it read no DICOM, or not what the table knows."""
-        originals = json.loads(self._identifier(session, run.study_id, "uids") or "{}")
+        originals = self._originals(session, run)
         if run.source is None:
             return None
         found = SourceSeries.model_validate(run.source)

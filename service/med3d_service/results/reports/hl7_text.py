@@ -2,11 +2,23 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 _ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 ENCODING_CHARACTERS = "^~\\&"
+UTF8 = "UNICODE UTF-8"
+CODECS = {
+    UTF8: "utf-8",
+    "8859/1": "latin-1",
+    "8859/2": "iso8859_2",
+    "8859/5": "iso8859_5",
+    "8859/7": "iso8859_7",
+    "8859/9": "iso8859_9",
+    "8859/15": "iso8859_15",
+}
+"""By what MSH-18 (table 0211) calls them."""
 PLACES = {3: "sending_application", 4: "sending_facility", 5: "receiving_application", 6: "receiving_facility"}
 """Fields of MSH that whoever sends fills in."""
 
@@ -41,10 +53,16 @@ def person(name: str) -> str:
     return "~".join(written)
 
 
-def addressed(message: bytes, places: Mapping[str, str]) -> bytes:
-    """Fill in who sends and who receives (PLACES), as the receiver's table has them."""
+def addressed(message: bytes, places: Mapping[str, str], character_set: str = UTF8) -> tuple[bytes, str]:
+    """Fill in who sends and who receives (PLACES), as the receiver's table has them; the message, and its MSH-10.
+
+    In ``character_set``, as far as that has all the letters; else in UTF-8.
+    """
     header, _, rest = message.decode().partition("\r")
     fields = header.split("|")
     for number, name in PLACES.items():
         fields[number - 1] = components(*places[name].split("^"))
-    return ("|".join(fields) + "\r" + rest).encode()
+    control_id = fields[9]
+    with suppress(UnicodeEncodeError):
+        return "\r".join(("|".join([*fields[:17], character_set]), rest)).encode(CODECS[character_set]), control_id
+    return "\r".join(("|".join(fields), rest)).encode(), control_id

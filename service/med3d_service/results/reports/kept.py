@@ -13,13 +13,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from med3d_service.results.kinds import Kind, object_uid
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.sealed import ObjectName, SealBrokenError, SealedReader, SealedWriter
 from med3d_service.storage.tables import ReportRow, RunRow, StudyRow
+from med3d_service.studies.own_objects import own_uid
 from med3d_service.trust.audit import AuditTrail
 from med3d_service.trust.audit.alerts import record_alert
 from med3d_store.object_store import ObjectMissingError, ObjectStore, file_sha256
@@ -49,7 +49,7 @@ class Parts(Protocol):
 
 
 class KeptReports:
-    """Reports in the store, by run and kind."""
+    """Reports in the store, by run and kind; of the SRs that a run may have, by their names (sr_names)."""
 
     def __init__(self, parts: Parts) -> None:
         self._database = parts.database
@@ -58,7 +58,7 @@ class KeptReports:
         self._spool_dir = parts.settings.spool_dir
         self._trail = AuditTrail(parts.database, parts.keys.audit)
 
-    def find(self, run_id: str, kind: Kind) -> bytes | None:
+    def find(self, run_id: str, kind: str) -> bytes | None:
         """Read a report; None where there is none, or the store has lost it. Raises ReportDamagedError."""
         try:
             with self._database.read() as session:
@@ -72,7 +72,7 @@ class KeptReports:
             record_alert(self._trail, "reports", DAMAGED, "run", run_id)
             raise ReportDamagedError from error
 
-    def keep(self, run_id: str, kind: Kind, content: bytes) -> bytes:
+    def keep(self, run_id: str, kind: str, content: bytes) -> bytes:
         """Keep a report that was made; the content that is kept, which is another's who was faster."""
         name = self._name(run_id, _prefix(run_id, kind) + secrets.token_hex(8))
         row = self._stored(name, run_id, kind, content)
@@ -97,7 +97,7 @@ class KeptReports:
         session.add(row)
         return True
 
-    def _adopted(self, run_id: str, kind: Kind) -> bytes | None:
+    def _adopted(self, run_id: str, kind: str) -> bytes | None:
         """Take over a report of a release that kept no rows, and sealed without a name: it says itself whose it is."""
         key = f"reports/{run_id}/{kind}"
         if self._store.head(key) is None:
@@ -108,7 +108,7 @@ class KeptReports:
                 content = reader.readall()
         finally:
             path.unlink(missing_ok=True)
-        if _sop_instance_uid(content) != object_uid(run_id, kind):
+        if _sop_instance_uid(content) != own_uid(run_id, kind):
             raise SealBrokenError("the report of another run")
         kept = self.keep(run_id, kind, content)
         self._store.delete(key)
@@ -130,7 +130,7 @@ class KeptReports:
     def _fetched(self, key: str) -> Path:
         return self._store.fetch(key, self._spool_dir / f"{uuid.uuid4()}.report")
 
-    def _stored(self, name: ObjectName, run_id: str, kind: Kind, content: bytes) -> ReportRow:
+    def _stored(self, name: ObjectName, run_id: str, kind: str, content: bytes) -> ReportRow:
         writer = SealedWriter(self._spool_dir / f"{uuid.uuid4()}.report", self._key, name)
         try:
             writer.write(content)
@@ -142,14 +142,14 @@ class KeptReports:
         return ReportRow(run_id=run_id, kind=kind, key=stored.key, sha256=stored.sha256, stored_bytes=stored.size_bytes)
 
 
-def _prefix(run_id: str, kind: Kind) -> str:
+def _prefix(run_id: str, kind: str) -> str:
     """How the keys of a run's reports begin: the seal binds a report to its key, and so the key to its run."""
     return f"reports/{run_id}/{kind}."
 
 
 def _own_key(row: ReportRow) -> str:
     """Raises SealBrokenError where the row names the report of another run."""
-    if not row.key.startswith(_prefix(row.run_id, Kind(row.kind))):
+    if not row.key.startswith(_prefix(row.run_id, row.kind)):
         raise SealBrokenError("the report of another run")
     return row.key
 

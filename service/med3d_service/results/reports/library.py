@@ -1,6 +1,7 @@
 """Reports by run and kind. A DICOM object is made once and kept sealed: one UID has one content, for ever."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -9,13 +10,14 @@ from med3d_service.results.kinds import STATED_KINDS, Kind, object_uid
 from med3d_service.results.reports.dicom_objects import NoDicomStudyError
 from med3d_service.results.reports.facts import FactsReader, ReportFacts
 from med3d_service.results.reports.kept import KeptReports, Parts
+from med3d_service.results.reports.sr_names import names_of, replaced_sr, sr_name
 from med3d_service.storage.tables import RunRow
 
 
 class ReportUnavailableError(Exception):
     """There is no such report of this run.
 
-    ``code``: not_answered, no_dicom_study, several_patients, no_patient_id or identity_corrected.
+    ``code``: not_answered, no_dicom_study, no_segmentation, several_patients, no_patient_id or identity_corrected.
     """
 
     def __init__(self, code: str) -> None:
@@ -26,9 +28,15 @@ class ReportUnavailableError(Exception):
 def renderers() -> Mapping[Kind, Callable[[ReportFacts], bytes]]:
     """Import what draws and encodes only where it is needed: it takes a second."""
     from med3d_service.results.reports.encapsulated import encapsulated_pdf, secondary_capture
+    from med3d_service.results.reports.seg import brain_segmentation
     from med3d_service.results.reports.sr import structured_report
 
-    return {Kind.SR: structured_report, Kind.PDF: encapsulated_pdf, Kind.SC: secondary_capture}
+    return {
+        Kind.SR: structured_report,
+        Kind.PDF: encapsulated_pdf,
+        Kind.SC: secondary_capture,
+        Kind.SEG: brain_segmentation,
+    }
 
 
 class ReportLibrary:
@@ -65,14 +73,25 @@ class ReportLibrary:
             return self._stated(run_id, kind)
         with self._database.read() as session:
             _require_standing(session, run_id)
-        kept = self._kept.find(run_id, kind)
+            name = names_of(session, run_id)[0] if kind is Kind.SR else str(kind)
+        kept = self._kept.find(run_id, name)
         if kept is not None:
             return kept
         try:
-            made = renderers()[kind](self.facts_of_one_patient(run_id))
+            return self._made(run_id, kind)
         except NoDicomStudyError as error:
             raise ReportUnavailableError("no_dicom_study") from error
-        return self._kept.keep(run_id, kind, made)
+
+    def _made(self, run_id: str, kind: Kind) -> bytes:
+        facts = self.facts_of_one_patient(run_id)
+        if kind is Kind.SEG and facts.study is not None and facts.segmented is None:
+            raise ReportUnavailableError("no_segmentation")
+        if kind is not Kind.SR:
+            return self._kept.keep(run_id, kind, renderers()[kind](facts))
+        with self._database.read() as session:
+            facts = replace(facts, replaces_sr=replaced_sr(session, run_id))
+        name = sr_name(None if facts.verdict is None else facts.verdict.verdict_id)
+        return self._kept.keep(run_id, name, renderers()[kind](facts))
 
     def _stated(self, run_id: str, kind: Kind) -> bytes:
         """Write what says how the answer stands now, which is therefore not kept. Raises ReportUnavailableError."""

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 from types import MappingProxyType
 
 from highdicom.sr import CodedConcept
@@ -15,6 +16,7 @@ from med3d_service.results.reports.facts import ReportFacts
 from med3d_service.results.reports.fhir_transaction import ESTIMATES
 from med3d_service.results.reports.hl7_text import (
     ENCODING_CHARACTERS,
+    UTF8,
     components,
     escaped,
     moment,
@@ -24,7 +26,9 @@ from med3d_service.results.reports.hl7_text import (
 from med3d_service.results.reports.page import page_pdf
 from med3d_service.results.reports.standing import Standing, message_id, standing_of, stands_since
 
-VERSION, CHARACTER_SET, APPLICATION = "2.5.1", "UNICODE UTF-8", "INFOVAE-MED3D"
+VERSION, APPLICATION = "2.5.1", "INFOVAE-MED3D"
+LONGEST_ST = 199
+"""Characters of a string (ST, v2.5.1 2.A.74); a text (TX) may be as long as it likes."""
 REASON_SCHEME = "99MED3D-REASON"
 STATUS: Mapping[Standing, tuple[str, str]] = MappingProxyType(
     {
@@ -76,7 +80,7 @@ def _header(facts: ReportFacts, kind: Kind) -> str:
         9: message_id(facts, kind),
         10: "P",
         11: VERSION,
-        17: CHARACTER_SET,
+        17: UTF8,
     }
     return segment("MSH", written)  # the separator itself is MSH-1, so fields stand one place earlier
 
@@ -152,7 +156,7 @@ def _numbers(facts: ReportFacts) -> Iterator[_Observed]:
 def _sdmt(result: Result) -> Iterator[_Observed]:
     if result.sdmt is not None:
         yield from _estimate("4", codes.SDMT_ESTIMATE, result.sdmt.estimate, codes.POINTS, result.sdmt.interval)
-        yield _Observed("ST", codes.EVIDENCE, "4", escaped(result.sdmt.evidence))
+        yield _text(codes.EVIDENCE, "4", result.sdmt.evidence)
 
 
 def _estimate(
@@ -180,14 +184,21 @@ def _words(facts: ReportFacts) -> Iterator[_Observed]:
     decision = codes.DECISIONS[facts.decision]
     yield _Observed("CWE", codes.DECISION, "6", components(*_coded(decision)))
     for reason in facts.reasons:
-        yield _Observed("CWE", codes.REASON, "6", components(reason.code, reason.sentence, REASON_SCHEME))
+        sentence = shorten(reason.sentence, LONGEST_ST, placeholder=" ...")
+        yield _Observed("CWE", codes.REASON, "6", components(reason.code, sentence, REASON_SCHEME))
+        if sentence != reason.sentence:
+            yield _text(codes.REASON, "6", reason.sentence)
     if facts.calibrated_for is not None:
-        yield _Observed("ST", codes.CALIBRATED_FOR, "7", escaped(facts.calibrated_for))
-    yield _Observed("ST", ALGORITHM_NAME, "7", escaped(facts.bundle.name))
-    yield _Observed("ST", ALGORITHM_VERSION, "7", escaped(facts.bundle.version))
+        yield _text(codes.CALIBRATED_FOR, "7", facts.calibrated_for)
+    yield _text(ALGORITHM_NAME, "7", facts.bundle.name)
+    yield _text(ALGORITHM_VERSION, "7", facts.bundle.version)
     if facts.study is not None:
-        yield _Observed("ST", STUDY_UID, "7", escaped(facts.study.study_uid))
-    yield _Observed("ST", codes.INTENDED_USE, "7", escaped(codes.RESEARCH_USE))
+        yield _text(STUDY_UID, "7", facts.study.study_uid)
+    yield _text(codes.INTENDED_USE, "7", codes.RESEARCH_USE)
+
+
+def _text(code: CodedConcept, group: str, value: str) -> _Observed:
+    return _Observed("ST" if len(value) <= LONGEST_ST else "TX", code, group, escaped(value))
 
 
 def _page(facts: ReportFacts) -> _Observed:

@@ -1,5 +1,6 @@
 """The answer as DICOM SR: Comprehensive 3D SR, TID 1500, one TID 1501 group over the whole image (PS3.16)."""
 
+import re
 from collections.abc import Iterator
 
 from highdicom.sr import (
@@ -23,34 +24,37 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage
 
-from med3d_contract.results import Interval, Result, Sdmt
+from med3d_contract.results import Interval, Result, Sdmt, Verdict
 from med3d_service.results.reports import codes
 from med3d_service.results.reports.dicom_objects import (
     MANUFACTURER,
     as_file,
     identify,
+    moment_of,
     own_scheme,
     patient_and_study,
     series_uid,
     study_of,
 )
 from med3d_service.results.reports.facts import ReportFacts
+from med3d_service.results.reports.sr_names import sr_name
 from med3d_service.studies.own_objects import own_uid
 
 SR = "sr"
 DECIMALS = 2
 NOBODY = own_uid("nobody")
+_NO_NAME = re.compile(r"[\\=\x00-\x1f\x7f]")
 
 
 def structured_report(facts: ReportFacts) -> bytes:
     """Write the SR of an answer; a refused run's says so and holds no number. Raises NoDicomStudyError."""
-    evidence = _evidence(facts)
+    evidence, name = _evidence(facts), name_of(facts)
     report = Comprehensive3DSR(
         evidence=evidence,
         content=_content(facts),
-        series_instance_uid=series_uid(facts.run_id, SR),
+        series_instance_uid=series_uid(facts.run_id, name),
         series_number=1,
-        sop_instance_uid=own_uid(facts.run_id, SR),
+        sop_instance_uid=own_uid(facts.run_id, name),
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
@@ -61,7 +65,10 @@ def structured_report(facts: ReportFacts) -> bytes:
         software_versions=facts.bundle.version,
         specific_character_set="ISO_IR 192",
     )
-    identify(report, facts, SR, Comprehensive3DSRStorage, "SR")
+    identify(report, facts, SR, Comprehensive3DSRStorage, "SR", name=name)
+    if _verified_by(facts):
+        report.VerificationFlag = "VERIFIED"
+        report.VerifyingObserverSequence = [_verifying_observer(facts)]
     report.CodingSchemeIdentificationSequence = [own_scheme()]
     if facts.source is None:  # highdicom wants something to take patient and study from, and takes it for evidence
         del report.CurrentRequestedProcedureEvidenceSequence
@@ -82,14 +89,44 @@ def _standing_for(facts: ReportFacts, sop_class_uid: str, uid: str, of_series_ui
     return dataset
 
 
+def name_of(facts: ReportFacts) -> str:
+    """Name the SR of an answer as it stands."""
+    return sr_name(None if facts.verdict is None else facts.verdict.verdict_id)
+
+
+def _verified_by(facts: ReportFacts) -> str:
+    """Who stands for the answer: a person who has accepted it, and whose name is known."""
+    accepted = facts.verdict is not None and facts.verdict.verdict is Verdict.ACCEPTED
+    return facts.verdict.reader.strip() if accepted and facts.verdict is not None else ""
+
+
+def _verifying_observer(facts: ReportFacts) -> Dataset:
+    """Who verified, and when (PS3.3 C.17.2). An organization must stand there; images may name none."""
+    assert facts.verdict is not None
+    observer = Dataset()
+    observer.VerifyingObserverName = _person(_verified_by(facts))
+    observer.VerifyingOrganization = study_of(facts).attributes.get("institution_name") or "not stated"
+    observer.VerificationDateTime = moment_of(facts, facts.verdict.given_at).strftime("%Y%m%d%H%M%S%z")
+    observer.VerifyingObserverIdentificationCodeSequence = []
+    return observer
+
+
+def _person(reader: str) -> str:
+    """A name as it was typed, in what DICOM takes for one (PN): its family name, unless it has components."""
+    written = _NO_NAME.sub(" ", reader)[:64].strip()
+    return written if "^" in written else f"{written}^"
+
+
 def _predecessor(facts: ReportFacts) -> list[Dataset] | None:
-    if facts.predecessor is None:
+    if facts.replaces_sr is None and facts.predecessor is None:
         return None
+    run_id, name = facts.replaces_sr or (facts.predecessor or "", sr_name(None))
+    here = study_of(facts).study_uid
     older = Dataset()
     older.SOPClassUID = Comprehensive3DSRStorage
-    older.SOPInstanceUID = own_uid(facts.predecessor, SR)
-    older.SeriesInstanceUID = series_uid(facts.predecessor, SR)
-    older.StudyInstanceUID = facts.replaces_study_uid or study_of(facts).study_uid
+    older.SOPInstanceUID = own_uid(run_id, name)
+    older.SeriesInstanceUID = series_uid(run_id, name)
+    older.StudyInstanceUID = here if run_id == facts.run_id else facts.replaces_study_uid or here
     return [older]
 
 
@@ -130,7 +167,7 @@ def _group(facts: ReportFacts) -> MeasurementsAndQualitativeEvaluations:
         finding_sites=[FindingSite(anatomic_location=codes.BRAIN)],
         algorithm_id=algorithm,
         measurements=list(_measurements(facts.result)) if facts.result is not None else None,
-        qualitative_evaluations=[QualitativeEvaluation(codes.DECISION, codes.DECISIONS[facts.decision])],
+        qualitative_evaluations=list(_evaluations(facts)),
         source_images=images,
     )
     group[0].ContentSequence.extend(
@@ -141,6 +178,12 @@ def _group(facts: ReportFacts) -> MeasurementsAndQualitativeEvaluations:
         ]
     )
     return group
+
+
+def _evaluations(facts: ReportFacts) -> Iterator[QualitativeEvaluation]:
+    yield QualitativeEvaluation(codes.DECISION, codes.DECISIONS[facts.decision])
+    if facts.verdict is not None:
+        yield QualitativeEvaluation(codes.VERDICT, codes.VERDICTS[facts.verdict.verdict])
 
 
 def _measurements(result: Result) -> Iterator[Measurement]:

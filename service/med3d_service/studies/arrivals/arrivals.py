@@ -112,7 +112,7 @@ class Arrivals:
         self._rules, self._rules_of_titles = rules, rules_of_titles
         self._originals = Originals(store, settings.spool_dir, originals_key, settings.leftover_s)
         self._journal = ArrivalJournal(database)
-        self._comparison = Comparison(database, store, vault, settings.spool_dir, originals_key)
+        self._comparison = Comparison(database, store, vault, settings, originals_key)
         self._settling = settling
 
     def receive_instance(self, stream: Readable | bytes, source: Source) -> Arrival:
@@ -169,6 +169,7 @@ class Arrivals:
     def close(self) -> None:
         """Leave no file behind that was made ahead of time."""
         self._originals.close()
+        self._comparison.close()
 
     def _note(self, site: str, study_uid: str, **values: object) -> None:
         index = self._vault.blind_index("study_uid", study_uid)
@@ -223,6 +224,7 @@ class Arrivals:
             identity_index=identity_index(self._vault, headers),
             peer=source.peer,
             sender=f"{source.peer}@{source.address}"[:100],
+            called=source.called[:16],
         )
 
     def _recorded(self, entry: Entry) -> Arrival:

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from sqlalchemy import select
 
+from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
-from med3d_service.storage.sealed import SealBrokenError, SealedReader
+from med3d_service.storage.sealed import SealBrokenError, SealedReader, file_key
 from med3d_service.studies.arrivals.entries import Entry, Rival
 from med3d_service.studies.dicom_instances.instance_headers import (
     HEAD_BYTES,
@@ -22,10 +24,14 @@ from med3d_service.studies.dicom_instances.instance_headers import (
     read_headers,
     skip_to_pixels,
 )
+from med3d_service.studies.file_meta import read_file_meta
 from med3d_service.studies.original_names import original_key, original_name
 from med3d_service.studies.working_copy.attributes import MALFORMED
+from med3d_service.studies.working_copy.messages import Container, Member
+from med3d_service.studies.working_copy.pixels.decoder import PixelDecoder
 from med3d_store.object_store import ObjectMissingError, ObjectStore
 
+_PLAIN = frozenset({ExplicitVRLittleEndian, ImplicitVRLittleEndian})
 _NOT_TO_BE_READ = (InstanceRefused, SealBrokenError, ObjectMissingError, FileNotFoundError, *MALFORMED)
 
 
@@ -39,10 +45,11 @@ class Comparison:
     """Reads sealed originals as far as it takes."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, vault: IdentifierVault, spool_dir: Path, key: bytes
+        self, database: Database, store: ObjectStore, vault: IdentifierVault, settings: Settings, key: bytes
     ) -> None:
         self._database, self._store, self._vault = database, store, vault
-        self._spool_dir = spool_dir
+        self._spool_dir, self._max_bytes = settings.spool_dir, settings.max_instance_bytes
+        self._decoder = PixelDecoder.of(settings)
         self._key = key
 
     def compared(self, entry: Entry, rivals: Sequence[Rival]) -> Entry:
@@ -52,12 +59,12 @@ class Comparison:
         are was not noted.
         """
         stored = {one.upload_id: self._stored(one.upload_id, entry.site) for one in rivals}
-        ours = self._pixel_digest(_Stored(entry.upload_id, entry.site, entry.stored_sha256))
+        ours = self._looked_at(_Stored(entry.upload_id, entry.site, entry.stored_sha256))
         apart = frozenset(
             one.digest
             for one in rivals
             if not self._is_removed(one.upload_id)
-            and (ours is None or self._pixel_digest(stored[one.upload_id]) != ours)
+            and not self._show_the_same(ours, self._looked_at(stored[one.upload_id]))
         )
         same = [one for one in rivals if one.digest not in apart]
         identities = {one.digest: one.identity_index or self._identity_of(stored[one.upload_id]) for one in same}
@@ -89,13 +96,43 @@ class Comparison:
             sha256 = session.scalars(query).first()
         return None if sha256 is None else _Stored(upload_id, site, sha256)
 
-    def _pixel_digest(self, stored: "_Stored | None") -> str | None:
-        """Digest an original's pixel data; None where it cannot be found, or is not what was stored."""
+    def _looked_at(self, stored: "_Stored | None") -> "_Original":
+        """Digest an original's pixel data as it is written."""
         try:
             with self._opened(stored) as file:
-                return _digest(file, skip_to_pixels(file))
+                is_plain = read_file_meta(file.read(HEAD_BYTES)).transfer_syntax_uid in _PLAIN
+                file.seek(0)
+                return _Original(stored, _digest(file, skip_to_pixels(file)), is_plain)
         except _NOT_TO_BE_READ:
-            return None
+            return _Original(stored, None, is_plain=False)
+
+    def _show_the_same(self, ours: "_Original", theirs: "_Original") -> bool:
+        """Tell whether two originals have the same pixels, which are decoded where their bytes do not tell."""
+        if ours.digest is not None and ours.digest == theirs.digest:
+            return True
+        if (ours.is_plain and theirs.is_plain) or ours.stored is None or theirs.stored is None:
+            return False
+        try:
+            with self._located(ours.stored) as path, self._located(theirs.stored) as other_path:
+                containers = [self._container(ours.stored, path), self._container(theirs.stored, other_path)]
+                members = [
+                    Member(container=number, kind="dicom", offset_bytes=0, size_bytes=self._max_bytes)
+                    for number in range(2)
+                ]
+                return self._decoder.show_the_same(containers, members)
+        except _NOT_TO_BE_READ:
+            return False
+
+    def _container(self, stored: "_Stored", path: Path) -> Container:
+        key = file_key(path, self._key).hex()
+        sha256, upload_id = stored.sha256, stored.upload_id
+        return Container.model_validate(
+            {"path": str(path), "upload_id": upload_id, "site": stored.site, "sha256": sha256, "key": key}
+        )
+
+    def close(self) -> None:
+        """End the child that decodes."""
+        self._decoder.close()
 
     def _identity_of(self, stored: "_Stored | None") -> str | None:
         """Read whose an original is that came before this was noted; None where it is gone."""
@@ -109,14 +146,16 @@ class Comparison:
     def _opened(self, stored: "_Stored | None") -> Iterator[io.BufferedReader]:
         if stored is None:
             raise ObjectMissingError
+        name = original_name(stored.upload_id, stored.site)
+        with self._located(stored) as path, SealedReader(path, self._key, name, stored.sha256) as reader:
+            yield io.BufferedReader(reader, HEAD_BYTES)
+
+    @contextmanager
+    def _located(self, stored: "_Stored") -> Iterator[Path]:
+        """Where the sealed original lies here: in the store, or fetched from it for the time being."""
         key, fetched = original_key(stored.upload_id), self._spool_dir / f"{secrets.token_hex(16)}.compared"
-        path = self._store.local_path(key)
         try:
-            if path is None:
-                path = self._store.fetch(key, fetched)
-            name = original_name(stored.upload_id, stored.site)
-            with SealedReader(path, self._key, name, stored.sha256) as reader:
-                yield io.BufferedReader(reader, HEAD_BYTES)
+            yield self._store.local_path(key) or self._store.fetch(key, fetched)
         finally:
             fetched.unlink(missing_ok=True)
 
@@ -137,3 +176,12 @@ class _Stored:
     upload_id: str
     site: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class _Original:
+    """An original as it was looked at. digest: None where it cannot be read; is_plain: neither packed nor swapped."""
+
+    stored: _Stored | None
+    digest: str | None
+    is_plain: bool

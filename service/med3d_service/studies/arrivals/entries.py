@@ -32,6 +32,7 @@ class Entry:
     identity_index: str | None = None
     peer: str = ""  # AE title or name of the peer
     sender: str = ""  # the same with the address, for the audit trail
+    called: str = ""  # the AE title of ours that it was sent to
 
     @property
     def study(self) -> tuple[str, str]:

@@ -147,9 +147,8 @@ class _Study:
         if found is not None:
             return cls(*found)
         made = {"id": str(uuid.uuid4()), "patient_index": entry.patient_index, "source": entry.source}
-        connection.execute(
-            _ADD_STUDY, key | made | {"status": ArrivalStatus.RECEIVING.value, "sender": entry.sender, "now": now}
-        )
+        told = {"status": ArrivalStatus.RECEIVING.value, "sender": entry.sender, "called": entry.called, "now": now}
+        connection.execute(_ADD_STUDY, key | made | told)
         return cls(str(made["id"]), entry.patient_index, None, None)
 
     def judge(self, connection: Connection, entry: Entry, now: float) -> Recorded:
@@ -260,8 +259,8 @@ _NOW = select(db_now())
 _FIND = "SELECT id, patient_index, fault, corrected_at FROM arrivals WHERE site = :site AND study_index = :study_index"
 _FIND_STUDY, _FIND_STUDY_LOCKED = text(_FIND), text(f"{_FIND} FOR UPDATE")
 _ADD_STUDY = text(
-    "INSERT INTO arrivals (id, site, study_index, patient_index, status, source, sender, first_at, last_at, "
-    "instances) VALUES (:id, :site, :study_index, :patient_index, :status, :source, :sender, :now, :now, 0)"
+    "INSERT INTO arrivals (id, site, study_index, patient_index, status, source, sender, called, first_at, last_at, "
+    "instances) VALUES (:id, :site, :study_index, :patient_index, :status, :source, :sender, :called, :now, :now, 0)"
 )
 _CHANGE_STUDY = text(
     "UPDATE arrivals SET status = :status, last_at = :now, instances = instances + :more, "

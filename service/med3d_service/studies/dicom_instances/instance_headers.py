@@ -47,6 +47,7 @@ DERIVED_CLASSES = frozenset(
         "1.2.840.10008.5.1.4.1.1.7.2",
         "1.2.840.10008.5.1.4.1.1.7.3",
         "1.2.840.10008.5.1.4.1.1.7.4",
+        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
     }
 )
 """Reports and pictures that travel with a study, ours among them: taken so that no sender stumbles, never an input."""

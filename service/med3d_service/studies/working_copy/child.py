@@ -41,6 +41,7 @@ from med3d_service.studies.working_copy.messages import (
 )
 from med3d_service.studies.working_copy.mgh import clean_mgh
 from med3d_service.studies.working_copy.nifti import UnreadableNiftiError, clean_nifti
+from med3d_service.studies.working_copy.pixels.canonical import digest_of_study
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 
 _DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
@@ -174,6 +175,7 @@ class _Copier:
             series_descriptions=_descriptions(self._identities),
             study_attributes=self._study_attributes(),
             pixels=self._pixels(),
+            is_compressed=self._deidentifier.is_compressed,
             deidentified=any(one.identity_removed.upper() == "YES" for one in self._identities),
             **self._ages(),
             **self._identifying(),
@@ -182,7 +184,7 @@ class _Copier:
     def _pixels(self) -> str:
         """Digest what the images show, for a patient corrected at the PACS; volumes alone do not tell whose."""
         shown = self._deidentifier.shown
-        return hashlib.sha256("".join(sorted(shown | self._volumes)).encode()).hexdigest() if shown else ""
+        return digest_of_study(shown | self._volumes) if shown else ""
 
     def _ages(self) -> dict[str, Any]:
         """Read the age of every series, which are of several studies perhaps, and what all of them agree on."""

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from med3d_contract.results import Refusal
 from med3d_service.runs.dispatch import Broker, send_waiting
 from med3d_service.runs.transitions import refuse_study
-from med3d_service.settings import GIB, Settings
+from med3d_service.settings import Settings
+from med3d_service.storage.arrival_tables import ArrivalRow
 from med3d_service.storage.copy_states import TO_BE_COPIED, CopyStatus, move_copy
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.identifiers import IdentifierVault
@@ -35,12 +36,12 @@ from med3d_service.studies.working_copy.messages import (
     Container,
     Finding,
     Job,
-    Limits,
     Member,
     Report,
 )
 from med3d_service.studies.working_copy.names import working_key
-from med3d_service.studies.working_copy.sandbox import Sandbox
+from med3d_service.studies.working_copy.pixels_decoded import with_pixels_decoded
+from med3d_service.studies.working_copy.sandbox import Sandbox, limits_of
 from med3d_service.studies.working_copy.telling import updated
 from med3d_service.studies.working_copy.trying import SUFFIX, Try, living_tries
 from med3d_service.trust.audit import AuditTrail
@@ -86,12 +87,7 @@ class StudyToCopy:
 
 def sandbox_of(settings: Settings) -> Sandbox:
     """Make a sandbox with the limits of the settings."""
-    limits = Limits(
-        memory_bytes=settings.courier_memory_bytes,
-        cpu_s=settings.courier_cpu_s,
-        file_bytes=settings.max_unpacked_bytes + GIB,
-    )
-    return Sandbox(limits, settings.courier_timeout_s)
+    return Sandbox(limits_of(settings), settings.courier_timeout_s)
 
 
 class Courier:
@@ -148,7 +144,16 @@ class Courier:
         except (ObjectDamagedError, ObjectMissingError, FileNotFoundError):
             return Report(finding=Finding.ORIGINAL_DAMAGED)
         self._count(study, trial, +1)
-        return self.sandbox.run(job, hold.check)
+        report = self.sandbox.run(job, hold.check)
+        if report.is_compressed and report.finding is Finding.COPIED and self._arrived(study):
+            return with_pixels_decoded(report, job, self._settings, hold.check)
+        return report
+
+    def _arrived(self, study: StudyToCopy) -> bool:
+        """Whether it came by itself: only then may it take another's place for what it shows (withdraw_double)."""
+        with self._database.read() as session:
+            query = select(ArrivalRow.id).where(ArrivalRow.study_id == study.study_id)
+            return session.scalars(query).first() is not None
 
     def _count(self, study: StudyToCopy, trial: Try, by: int) -> None:
         """Let the try at parsing count, or no more: only who dies in between leaves it. Raises OvertakenError."""

@@ -8,6 +8,7 @@ import io
 import struct
 import warnings
 import zlib
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,12 +32,13 @@ from pydicom.uid import (
 from med3d_contract.scan_dates import DatesBeside
 from med3d_service.studies.file_meta import file_head
 from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, MAX_BINARY_BYTES, RULES, keep, tag_of
+from med3d_service.studies.working_copy.pixels.canonical import digest_of_values
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from med3d_service.studies.working_copy.shown_text import READ_TAGS as SHOWN_TAGS
 from med3d_service.studies.working_copy.shown_text import SHOWN_CLASSES, may_show_text, without_overlays
 
 PIXEL_DATA = 0x7FE00010
-LONGEST_PIXEL_HEAD = 12
+BITS_OF_WORDS = 16
 UNDEFINED_LENGTH = 0xFFFFFFFF
 GE_PRIVATE_SYNTAX = "1.2.840.113619.5.2"
 _IDENTITY_KEYWORDS = {
@@ -134,6 +136,8 @@ class Deidentifier:
         self._identities: dict[tuple[object, ...], Identity] = {}
         self.shown: set[str] = set()
         """Digests of what the images show, whoever they say that the patient is."""
+        self.is_compressed = False
+        """Whether some of these digests are of what a codec left, which another transfer syntax does not leave."""
 
     def copy(self, data: bytes) -> tuple[bytes, Identity]:
         """Rebuild one DICOM file from what the allow-list keeps.
@@ -152,7 +156,7 @@ class Deidentifier:
             raise NotAnImageError
         implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
         pixels = _pixel_element(file, implicit=implicit, little=little)
-        self._note_shown(pixels)
+        self._note_shown(dataset, pixels, syntax)
         class_uid = self._pseudonyms.class_uid(_stated(dataset, "SOPClassUID", "MediaStorageSOPClassUID"))
         if not class_uid and not _text(dataset, "Modality") and not _text(dataset, "SeriesInstanceUID"):
             raise UnreadableError
@@ -175,10 +179,15 @@ class Deidentifier:
         ]
         return b"".join([head, *kept, pixels]), identity
 
-    def _note_shown(self, pixels: bytes) -> None:
-        """An image of one brightness shows nothing by which it could be known."""
-        if pixels[LONGEST_PIXEL_HEAD:-2] != pixels[LONGEST_PIXEL_HEAD + 2 :]:
-            self.shown.add(hashlib.sha256(pixels).hexdigest())
+    def _note_shown(self, dataset: Dataset, pixels: bytes, syntax: UID) -> None:
+        """Digest the values, however they are written; of compressed ones the code stream."""
+        self.is_compressed |= syntax.is_encapsulated
+        values = pixels[_header_bytes(pixels, implicit=syntax == ImplicitVRLittleEndian) :]
+        if syntax == ExplicitVRBigEndian and dataset.get("BitsAllocated") == BITS_OF_WORDS:
+            words = array("H", values[: len(values) // 2 * 2])
+            words.byteswap()
+            values = words.tobytes()
+        self.shown |= {digest_of_values(values)} - {""}
 
     def _element(self, dataset: Dataset, tag: int, *, implicit: bool, little: bool) -> bytes:
         """Encode what the rules leave of one element; empty where that is nothing."""

@@ -146,4 +146,5 @@ class Report(Frozen):
     uids: dict[str, str] = Field(default_factory=dict, description="stand-in -> original")
     unconfined: tuple[str, ...] = Field((), description="protections that the kernel did not give the child")
     pixels: str = Field("", description="digest of what all images show; empty where none shows anything")
+    is_compressed: bool = Field(default=False, description="pixels is of code streams: another syntax has others")
     deidentified: bool = Field(default=False, description="an image says that its patient's identity was removed")

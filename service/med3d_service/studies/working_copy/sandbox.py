@@ -11,6 +11,7 @@ import structlog
 from pydantic import ValidationError
 
 from med3d_confined.shutting_in import ONE_THREAD
+from med3d_service.settings import GIB, Settings
 from med3d_service.studies.working_copy.messages import Finding, Job, Limits, Report
 
 log = structlog.get_logger()
@@ -18,6 +19,20 @@ log = structlog.get_logger()
 WAIT_S = 2.0
 CHILDREN_PER_STUDY = 2
 CHILD = "med3d_service.studies.working_copy.child"
+
+
+def child_environment() -> dict[str, str]:
+    """What a child is told of ours."""
+    return ONE_THREAD | {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the settings let a child have."""
+    return Limits(
+        memory_bytes=settings.courier_memory_bytes,
+        cpu_s=settings.courier_cpu_s,
+        file_bytes=settings.max_unpacked_bytes + GIB,
+    )
 
 
 class DiskFaultError(Exception):
@@ -47,8 +62,7 @@ class Sandbox:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # what a parser says may quote the data set
-                env=ONE_THREAD
-                | {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ},
+                env=child_environment(),
                 text=True,
             )
 

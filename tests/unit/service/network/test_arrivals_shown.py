@@ -21,7 +21,7 @@ from med3d_service.studies.arrivals.routing import RoutingRules, Rule
 from rig.service.arriving import slices
 from rig.service.ward import Ward
 
-SCANNER = Source("dimse", "default", "SCANNER", "10.1.2.3")
+SCANNER = Source("dimse", "default", "SCANNER", "10.1.2.3", called="STROKE")
 RULES = RoutingRules(
     (
         Rule(name="no scouts", action="ignore", description=("*scout*",)),
@@ -46,10 +46,11 @@ def shown(ward):
 def test_a_study_tells_whence_it_came_how_much_and_what_rule_matched(ward):
     ward.take(*slices(4, SeriesDescription="t1"), *slices(2, series="b", SeriesDescription="scout"), source=SCANNER)
     (coming,) = shown(ward)
-    assert (coming.state, coming.ae_title, coming.address, coming.inlet) == (
+    assert (coming.state, coming.ae_title, coming.address, coming.called_ae_title, coming.inlet) == (
         ArrivalState.RECEIVING,
         "SCANNER",
         "10.1.2.3",
+        "STROKE",
         "dimse",
     )
     assert [(rule.rule, rule.instances) for rule in coming.rules] == [("heads", 4), (None, 2)]

@@ -68,7 +68,7 @@ def test_a_merge_names_who_stays_and_who_goes_and_may_hold_several_patients():
         (adt("A01", "PID|1||P-1"), "AR", "201"),
         (adt("A08", "PID|1||P-1").replace(b"ADT^", b"ORU^"), "AR", "200"),
         (adt("A08", "PID|1||P-1||Ä", character_set="ASCII"), "AE", "102"),
-        (adt("A08", "PID|1||P-1", character_set="GB 18030-2000"), "AE", "102"),
+        (adt("A08", "PID|1||P-1", character_set="ISO IR87"), "AE", "102"),
         (adt("A08", "PID|1||P-1", control_id=""), "AE", "101"),
         (adt("A08", "PID|1||P-1||||19700231"), "AE", "102"),
         (adt("A08", "PID|1||P-1||||29700101"), "AE", "102"),
@@ -86,6 +86,28 @@ def test_what_cannot_be_taken_is_said_by_table_0357_and_quotes_nobody(message, a
         read_updates(read_header(message), message)
     assert (refused.value.acknowledgment, refused.value.condition) == (acknowledgment, condition)
     assert "P-1" not in refused.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("character_set", "codec", "family"),
+    [
+        ("GB 18030-2000", "gb18030", "王"),
+        ("KS X 1001", "euc_kr", "김"),
+        ("BIG-5", "big5", "許"),
+        ("UTF-8", "utf-8", "Đ"),
+    ],
+)
+def test_names_come_in_the_character_sets_of_their_countries(character_set, codec, family):
+    message = adt("A08", f"PID|1||P-1||{family}^X", character_set=character_set).decode().encode(codec)
+    (update,) = read_updates(read_header(message), message)
+    assert update.name == f"{family}^X"
+
+
+def test_bytes_may_be_escaped_and_layout_and_a_mark_of_the_bytes_order_say_nothing():
+    name = r"M\XC3BC\ller\X0D\^\H\Jo\N\\.br\Ann\X7C\\X5E\ "
+    message = b"\xef\xbb\xbf" + adt("A08", rf"PID|1||P\X2D\1||{name}||19610203")
+    (update,) = read_updates(read_header(message), message)
+    assert (update.sought, update.name, update.birth_date) == ((KnownAs("P-1"),), "Müller^Jo Ann|", "19610203")
 
 
 def test_segments_may_end_in_newlines():

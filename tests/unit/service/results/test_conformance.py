@@ -9,10 +9,10 @@ from pydicom import dcmread
 
 from med3d_service.results.conformance import write_statements
 from med3d_service.results.conformance.created_objects import held_attributes
-from med3d_service.results.kinds import DICOM_KINDS
+from med3d_service.results.kinds import DICOM_KINDS, Kind
 from med3d_service.results.reports.library import renderers
 from med3d_service.settings import Settings
-from rig.service.facts import facts, refused_facts
+from rig.service.facts import facts, refused_facts, segmented_head
 
 DOCS = Path(__file__).parents[4] / "docs"
 
@@ -34,8 +34,11 @@ def test_the_pages_are_what_the_program_writes(written, name):
     assert written[name] == (DOCS / name).read_text(encoding="utf-8"), "run: med3d pacs conformance docs"
 
 
-@pytest.mark.parametrize("kind", sorted(DICOM_KINDS))
-@pytest.mark.parametrize("answer", [facts(), refused_facts()], ids=["completed", "refused"])
+ANSWERS = [(kind, facts(segmented=segmented_head())) for kind in sorted(DICOM_KINDS)]
+REFUSED = [(kind, refused_facts()) for kind in sorted(DICOM_KINDS - {Kind.SEG})]
+
+
+@pytest.mark.parametrize(("kind", "answer"), ANSWERS + REFUSED)
 def test_an_object_holds_what_the_statement_says_and_nothing_else(held, kind, answer):
     stated = {one.tag: one for one in held[kind]}
     made = dcmread(io.BytesIO(renderers()[kind](answer)))

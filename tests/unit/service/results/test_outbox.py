@@ -264,7 +264,7 @@ RIS = "hl7:ris"
 
 def test_a_verdict_lets_go_again_what_says_how_an_answer_stands_and_nothing_else(database):
     run_id = answered(database)
-    planned(database, destination(), destination(RIS, (Kind.ORU,)))
+    planned(database, destination(kinds=(Kind.PDF,)), destination(RIS, (Kind.ORU,)))
     for name in ("dimse:pacs", RIS):
         taken = claim(database, name)
         with database.write() as session:

@@ -1,19 +1,25 @@
 """What reports say: the right numbers, nothing that they must not, in formats that others' tools accept."""
 
+import base64
 import dataclasses
 import io
 import json
 import subprocess
 import warnings
+import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pypdfium2
 import pytest
 from fhir.resources.R4B.bundle import Bundle
+from highdicom.seg import segread
 from pydicom import dcmread
 from sqlalchemy import update
 
-from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt
+from med3d_contract.pictures import BrainMask
+from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt, Verdict, VerdictView
 from med3d_pipeline.inference import manifest
 from med3d_service.results.reports import codes
 from med3d_service.results.reports.cohort_position import position_by_age
@@ -24,6 +30,8 @@ from med3d_service.results.reports.facts import FactsReader
 from med3d_service.results.reports.fhir import fhir_json
 from med3d_service.results.reports.lineage import handed_on
 from med3d_service.results.reports.page import page_pdf
+from med3d_service.results.reports.seg import NoSegmentationError, brain_segmentation
+from med3d_service.results.reports.segmented import segmented_brain
 from med3d_service.results.reports.sr import structured_report
 from med3d_service.runs import transitions
 from med3d_service.storage.identifiers import IdentifierVault
@@ -31,7 +39,7 @@ from med3d_service.storage.keys import SiteKeys
 from med3d_service.storage.tables import RunRow
 from med3d_service.studies.own_objects import own_uid
 from rig.service.answers import simulated_sdmt
-from rig.service.facts import PATIENT, SOURCE, STUDY, facts, refused_facts
+from rig.service.facts import PATIENT, SOURCE, STUDY, facts, refused_facts, segmented_head
 from rig.service.parts import LEASES, add_run, open_database, refused, worker
 from rig.service.stores import MemoryStore
 from rig.service.work import result
@@ -203,6 +211,30 @@ def test_the_sr_refers_to_the_instances_that_were_used_and_to_its_predecessor():
     assert "PredecessorDocumentsSequence" not in read(structured_report(facts()))
 
 
+def accepted_by(reader, what=Verdict.ACCEPTED):
+    at = datetime(2026, 1, 6, 8, 0, tzinfo=UTC)
+    return VerdictView(verdict_id="v-1", verdict=what, why="", reader=reader, given_by="key:reading room", given_at=at)
+
+
+def test_an_sr_is_verified_by_the_person_who_accepted_the_answer_and_names_the_one_before():
+    report = read(structured_report(facts(verdict=accepted_by("Dr. R\\Q"), replaces_sr=(facts().run_id, "sr"))))
+    assert report.VerificationFlag == "VERIFIED"
+    (observer,) = report.VerifyingObserverSequence
+    assert (observer.VerifyingObserverName, observer.VerifyingOrganization) == ("Dr. R Q^", "Haus Süd")
+    assert observer.VerificationDateTime == "20260106100000+0200"
+    before = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    assert before.ReferencedSOPInstanceUID == own_uid(facts().run_id, "sr") != report.SOPInstanceUID
+    assert report.SeriesInstanceUID != read(structured_report(facts())).SeriesInstanceUID
+    assert ("Verdict of a reader on the answer", "Accepted") in tree(report)
+
+
+@pytest.mark.parametrize("verdict", [accepted_by(" "), accepted_by("Dr. R", Verdict.REJECTED), None])
+def test_nobody_has_verified_what_no_named_person_has_accepted(verdict):
+    report = read(structured_report(facts(verdict=verdict)))
+    assert report.VerificationFlag == "UNVERIFIED"
+    assert "VerifyingObserverSequence" not in report
+
+
 def test_a_refused_runs_sr_says_so_and_holds_no_number():
     report = read(structured_report(refused_facts()))
     found = tree(report)
@@ -210,6 +242,55 @@ def test_a_refused_runs_sr_says_so_and_holds_no_number():
     assert ("Reason of the decision", "no_t1w_series: No series is T1-weighted. Send an MPRAGE.") in found
     assert all(len(item) == 2 for item in found), "no NUM"
     assert "CurrentRequestedProcedureEvidenceSequence" not in report
+
+
+def test_the_segmentation_lies_on_the_very_images_that_were_read(tmp_path):
+    brain = segmented_head()
+    file = brain_segmentation(facts(segmented=brain))
+    assert file == brain_segmentation(facts(segmented=brain))
+    (tmp_path / "seg.dcm").write_bytes(file)
+    checked = subprocess.run(["dciodvfy", tmp_path / "seg.dcm"], capture_output=True, text=True, check=False)
+    assert "Error" not in checked.stdout + checked.stderr
+    subprocess.run(["dcmdump", "-q", tmp_path / "seg.dcm"], capture_output=True, check=True)
+    made = segread(io.BytesIO(file))
+    (segment,) = made.SegmentSequence
+    (kind,) = segment.SegmentedPropertyTypeCodeSequence
+    assert (kind.CodeValue, kind.CodingSchemeDesignator) == ("12738006", "SCT")
+    assert (made.FrameOfReferenceUID, made.SeriesNumber, made.Modality) == ("1.2.3.9", 9904, "SEG")
+    shown = made.get_pixels_by_source_instance(SOURCE.instance_uids, ignore_spatial_locations=True)[..., 0]
+    assert (shown == brain.voxels).all()
+    volume = made.get_volume(combine_segments=True)
+    assert volume.array.sum() == brain.voxels.sum()
+    corner = np.argwhere(brain.voxels)[0][::-1]
+    first = (brain.affine @ [*corner, 1])[:3]
+    points = volume.map_indices_to_reference(np.argwhere(volume.array))
+    assert np.isclose(points, first).all(axis=1).any()
+
+
+def test_without_a_mask_or_images_one_a_slice_there_is_no_segmentation():
+    with pytest.raises(NoSegmentationError):
+        brain_segmentation(facts())
+    mask = BrainMask(
+        shape=(2, 2, 2),
+        affine=tuple(map(tuple, np.eye(4).tolist())),
+        packed_base64=base64.b64encode(zlib.compress(b"\xf0")).decode(),
+        slice_uids=("a", "b"),
+        frame_of_reference_uid="f",
+    )
+    originals = {"a": "1.1", "b": "1.2", "f": "1.9"}
+    brain = segmented_brain(mask, originals)
+    assert (brain.instance_uids, brain.voxels[:, 0, 0].tolist()) == (("1.1", "1.2"), [1, 0])
+    assert brain.affine[0, 0] == -1
+    for changed in (
+        {"slice_uids": ("a", "a")},
+        {"slice_uids": ("a", "unknown")},
+        {"frame_of_reference_uid": ""},
+        {"packed_base64": base64.b64encode(b"no zlib").decode()},
+        {"packed_base64": base64.b64encode(zlib.compress(b"\xf0\0")).decode()},
+        {"packed_base64": base64.b64encode(zlib.compress(b"\0")).decode()},
+    ):
+        assert segmented_brain(mask.model_copy(update=changed), originals) is None
+    assert segmented_brain(None, originals) is None
 
 
 def test_the_secondary_capture_is_the_page():

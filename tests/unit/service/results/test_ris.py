@@ -3,14 +3,17 @@
 import base64
 import json
 import socket
-from datetime import UTC, datetime
+import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from fhir.resources.R4B.bundle import Bundle
 from hl7apy.parser import parse_message
 
-from med3d_contract.results import Verdict, VerdictView
+from med3d_contract.results import Refusal, Verdict, VerdictView
 from med3d_service.results.delivery.fhir import FhirSender
+from med3d_service.results.delivery.http_judging import retry_after_s
 from med3d_service.results.delivery.mllp import MllpSender
 from med3d_service.results.delivery.receivers import FhirServer, MllpReceiver
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
@@ -41,7 +44,7 @@ def verdict(what):
 
 
 def read(made, kind=Kind.ORU):
-    return parse_message(addressed(result_message(made, kind), PLACES).decode())
+    return parse_message(addressed(result_message(made, kind), PLACES)[0].decode())
 
 
 def transaction(made):
@@ -240,3 +243,111 @@ def test_patients_names_go_by_tls_or_where_it_is_said_that_they_need_not():
         FhirServer.model_validate({"url": "http://fhir.example.org/r4"})
     FhirServer.model_validate({"url": "http://fhir.example.org/r4", "allow_insecure": True})
     FhirServer.model_validate({"url": "https://fhir.example.org/r4"})
+
+
+def outcome(code, severity="error"):
+    return {"resourceType": "OperationOutcome", "issue": [{"severity": severity, "code": code, "diagnostics": "Doe"}]}
+
+
+def taken(entries=5, **more):
+    entry = [{"response": {"status": "200 OK"} | more}] * entries
+    return {"resourceType": "Bundle", "type": "transaction-response", "entry": entry}
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "error", "fault"),
+    [
+        (422, outcome("invariant"), RefusedByPeerError, "refused:http_422_invariant"),
+        (412, outcome("multiple-matches"), RefusedByPeerError, "refused:http_412_multiple-matches"),
+        (409, outcome("conflict"), NotDeliveredError, "peer_failed:http_409_conflict"),
+        (400, outcome("Doe^Jane"), RefusedByPeerError, "refused:http_400_unknown"),
+        (400, "<html>", RefusedByPeerError, "refused:http_400"),
+        (200, outcome("exception"), NotDeliveredError, "peer_failed:no_transaction_response_exception"),
+        (200, outcome("x", "information"), NotDeliveredError, "peer_failed:no_transaction_response"),
+        (200, ["x"], NotDeliveredError, "peer_failed:no_transaction_response"),
+        (200, taken(0), NotDeliveredError, "peer_failed:incomplete_response"),
+        (200, taken(4), NotDeliveredError, "peer_failed:incomplete_response"),
+        (200, taken(outcome=outcome("processing")), NotDeliveredError, "peer_failed:http_200_processing"),
+        (200, taken(status="422 Unprocessable"), RefusedByPeerError, "refused:http_422"),
+    ],
+)
+def test_a_server_has_taken_what_it_says_of_each_entry_that_it_has_taken(server, status, answer, error, fault):
+    server.answers.append((status, {}, answer))
+    sender = fhir(server)
+    with pytest.raises(NotDeliveredError) as caught:
+        sender.send(sent(facts()))
+    assert (type(caught.value), caught.value.code) == (error, fault)
+    server.answers.append((200, {}, taken(outcome=outcome("informational", "information"))))
+    sender.send(sent(facts()))
+    sender.close()
+
+
+def test_a_server_that_is_busy_says_when_to_come_again(server):
+    server.answers.append((429, {"Retry-After": "120"}, outcome("throttled")))
+    sender = fhir(server)
+    with pytest.raises(NotDeliveredError, match="http_429_throttled") as caught:
+        sender.send(sent(facts()))
+    sender.close()
+    assert caught.value.not_before_s == 120.0
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [
+        ("", 0, 0),
+        ("soon", 0, 0),
+        ("-5", 0, 0),
+        ("7", 7, 7),
+        ("9" * 30, 86400, 86400),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3000, 3600),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_never_more_than_a_day(value, least, most):
+    assert least <= retry_after_s(value) <= most
+
+
+def test_a_receiver_gets_the_letters_of_its_character_set_or_is_told_that_they_are_others(ris):
+    message, control_id = addressed(result_message(facts(), Kind.ORU), PLACES, "8859/1")
+    assert b"|2.5.1||||||8859/1\r" in message
+    assert "Müller^Änne".encode("latin-1") in message
+    assert parse_message(message.decode("latin-1")).msh.msh_10.value == control_id
+    patient = type(PATIENT)("P-1", "", "Jovanović^Đorđe", "19701112")
+    message, _ = addressed(result_message(facts(patient=patient), Kind.ORU), PLACES, "8859/1")
+    assert b"|2.5.1||||||UNICODE UTF-8\r" in message
+    mllp(ris.port, character_set="8859/15").send(
+        Outgoing(Kind.ORU, "uid", result_message(facts(patient=patient), Kind.ORU))
+    )
+    assert ris.faults == []
+
+
+def test_a_sentence_that_is_longer_than_a_string_of_hl7_goes_whole_as_text_beside_its_code():
+    sentence = "No series is T1-weighted. " * 12
+    refusal = Refusal(code="no_t1w_series", reason=sentence.strip())
+    message = read(refused_facts(refusal=refusal))
+    assert message.validate()
+    told = [line.split("|") for line in message.to_er7().split("\r") if "|REASON^" in line]
+    assert [fields[2] for fields in told] == ["CWE", "TX"]
+    assert len(told[0][5].split("^")[1]) <= 199
+    assert told[1][5] == sentence.strip()
+
+
+def test_a_half_acknowledgment_is_none_and_a_late_one_makes_the_same_message_go_again(ris):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        answers = [b"\x0bMSH|^~\\&|RIS\rMSA|AA|", b"MSH|^~\\&|RIS\rMSA|AA|x\x1c\r", b""]
+        said = []
+
+        def answer():
+            for one in answers:
+                connection, _ = listening.accept()
+                with connection:
+                    said.append(connection.makefile("rb").read1(1 << 20))
+                    connection.sendall(one)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        for _ in answers:
+            with pytest.raises(NotDeliveredError, match=r"peer_away:(FrameError|no_answer|ConnectionResetError)"):
+                mllp(listening.getsockname()[1], timeout_s=5).send(ORU)
+        thread.join(10)
+    assert len({one.split(b"|")[9] for one in said}) == 1

@@ -5,10 +5,20 @@ import json
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 from sqlalchemy import select
 
 from med3d_contract.backoff import Backoff
+from med3d_contract.results import Verdict, VerdictRequest
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.deliverer import DestinationLoop
@@ -18,9 +28,11 @@ from med3d_service.results.delivery.receivers import Webhook
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.runs.starting import start_run
+from med3d_service.runs.verdicts import give_verdict
 from med3d_service.storage.tables import BundleRow, DeliveryRow, IdentifierRow, RunRow, StudyRow
 from med3d_service.studies.arrivals.arrivals import Source
 from med3d_service.studies.own_objects import own_uid
+from med3d_service.trust.access import Caller, Role
 from med3d_service.trust.audit.tables import AuditRow
 from rig.service.arriving import slices
 from rig.service.ward import Ward
@@ -28,6 +40,7 @@ from rig.service.ward import Ward
 WRONG = {"PatientID": "P-1", "PatientName": "Doe^Jane", "PatientBirthDate": "19700102", "AccessionNumber": "A-7"}
 RIGHT = {"PatientID": "P-2", "PatientName": "Roe^Rita", "PatientBirthDate": "19610203", "AccessionNumber": "A-7"}
 PACS, SCANNER = Source("orthanc", "default", "ward"), Source("dimse", "default", "SCANNER")
+SIDE = 64  # JPEG 2000 halves an image five times
 PATIENCE = Patience(Backoff(1.0, 8.0), give_up_s=100.0, lease_s=30.0)
 HOOK = Webhook.model_validate({"url": "http://127.0.0.1:9/", "secret": {"env": "PATH"}})
 PEER = Destination(name="dimse:pacs", kinds=frozenset({Kind.SR}), cohort=False, peer=HOOK)
@@ -74,7 +87,7 @@ def delivered(ward):
 
 
 def study(**identity):
-    return slices(4, **identity)
+    return slices(4, side=SIDE, **identity)
 
 
 def faults(ward):
@@ -115,6 +128,114 @@ def test_images_in_another_encoding_are_the_same_images(ward, identity):
     ward.take(*first)
     assert ward.take(*again) == ["known" if identity is WRONG else "stored"] * 4
     assert ward.row().fault is None
+
+
+def recompressed(datasets, syntax, **encoding):
+    """As a PACS sends them that keeps its archive, or what leaves it, in another transfer syntax."""
+    for one in datasets:
+        if syntax.is_encapsulated:
+            one.compress(syntax, generate_instance_uid=False, **encoding)
+        elif syntax == ExplicitVRBigEndian:
+            one["PixelData"].VR = "OW"
+            one.PixelData = one.pixel_array.astype(">u2").tobytes()
+        one.file_meta.TransferSyntaxUID = syntax
+    return datasets
+
+
+OTHER_SYNTAXES = [
+    RLELossless,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+]
+
+
+@pytest.mark.parametrize("syntax", OTHER_SYNTAXES, ids=lambda one: one.name)
+def test_a_correction_counts_in_whatever_transfer_syntax_the_pacs_sends_it(ward, syntax):
+    ward.take(*study(**WRONG), source=PACS)
+    assert ward.take(*recompressed(study(**WRONG), syntax)) == ["known"] * 4  # a copy of the same patient is no news
+    assert ward.take(*recompressed(study(**RIGHT), syntax), source=PACS) == ["stored"] * 4
+    assert (ward.row().fault, ward.row().instances) == (None, 4)
+
+
+def test_a_correction_that_comes_compressed_goes_out_under_the_new_name_alone(ward):
+    ward.send(*study(**WRONG), source=PACS)
+    old = ward.answer()
+    ward.send(*recompressed(study(**RIGHT), JPEG2000Lossless), source=PACS)
+    assert delivered(ward) == []
+    new = ward.answer()
+    assert delivered(ward) == ["Roe^Rita"]
+    assert ward.study_of(old).corrected_by == ward.study_of(new).id
+
+
+def test_a_correction_that_comes_lossy_is_known_by_likeness(ward):
+    ward.take(*study(**WRONG), source=PACS)
+    lossy = recompressed(study(**RIGHT), JPEG2000, j2k_psnr=[110])
+    assert any((one.pixel_array != plain.pixel_array).any() for one, plain in zip(lossy, study(), strict=True))
+    assert ward.take(*lossy, source=PACS) == ["stored"] * 4
+    assert ward.row().fault is None
+
+
+@pytest.mark.parametrize(("syntax", "encoding"), [(JPEG2000Lossless, {}), (JPEG2000, {"j2k_psnr": [110]})])
+def test_other_pixels_are_other_pixels_however_they_are_packed(ward, syntax, encoding):
+    ward.take(*study(**WRONG), source=PACS)
+    other = study(**RIGHT)
+    for one, shown in zip(other, reversed(study()), strict=True):
+        one.PixelData = shown.PixelData
+    ward.take(*recompressed(other, syntax, **encoding), source=PACS)
+    assert ward.row().fault == "inconsistent_study"
+
+
+def test_what_no_codec_reads_is_not_taken_for_the_same(ward):
+    ward.take(*study(**WRONG), source=PACS)
+    broken = recompressed(study(**RIGHT), JPEG2000Lossless)
+    for one in broken:
+        one.PixelData = encapsulate([b"\xff\x4f\xff\x51" + bytes(40)])
+    ward.take(*broken, source=PACS)
+    assert ward.row().fault == "inconsistent_study"
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, JPEG2000Lossless], ids=lambda one: one.name)
+def test_a_copy_under_other_uids_in_another_transfer_syntax_takes_the_place_of_the_first(ward, syntax):
+    ward.send(*study(**WRONG), source=PACS)
+    old = ward.answer()
+    ward.send(*recompressed(slices(4, "modified", SIDE, StudyInstanceUID="1.2.4", **RIGHT), syntax), source=PACS)
+    assert ward.study_of(old).corrected_by == ward.study_of(ward.answer()).id
+
+
+def judged(ward, run_id, what, reader="Dr. R"):
+    """What a person says of an answer, and what lets go again what tells of it."""
+    caller = Caller("key", "room", Role.SUBMITTER, clinical=False, site="default", every_site=False, address="::1")
+    with ward.database.write() as session:
+        run = session.scalars(select(RunRow).where(RunRow.id == run_id)).one()
+        given = VerdictRequest(verdict=what, why="seen", reader=reader)
+        give_verdict(session, ward.vault, ward.trail, caller, run, given)
+        outbox.say_anew(session, run, PATIENCE)
+
+
+def predecessor(report):
+    return report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+
+
+def test_each_verdict_makes_an_sr_in_the_place_of_the_one_before_and_a_correction_follows_the_last(ward):
+    ward.send(*study(**WRONG), source=PACS)
+    run_id = ward.answer()
+    delivered(ward)
+    for what in (Verdict.ACCEPTED, Verdict.REJECTED):
+        judged(ward, run_id, what)
+        with ward.database.read() as session:
+            announced = session.scalars(select(DeliveryRow.object_uid)).one()
+        delivered(ward)
+        assert ward.peer.objects[-1].SOPInstanceUID == announced
+    ward.send(*study(**RIGHT), source=PACS)
+    ward.answer()
+    delivered(ward)
+    reports = ward.peer.objects
+    assert [one.VerificationFlag for one in reports] == ["UNVERIFIED", "VERIFIED", "UNVERIFIED", "UNVERIFIED"]
+    assert [predecessor(one).ReferencedSOPInstanceUID for one in reports[1:]] == [
+        one.SOPInstanceUID for one in reports[:-1]
+    ]
 
 
 def test_what_waits_to_be_sent_under_the_old_name_is_held_and_then_dead(ward):

@@ -1,0 +1,1 @@
+"""What images show, whatever transfer syntax they come in: decoded by a child that may break."""
