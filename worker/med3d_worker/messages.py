@@ -14,7 +14,14 @@ from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from redis.exceptions import RedisError
 
-from med3d_contract.queues import APPRAISE_STUDY, EXPLAIN_RUN, PREDICT_READY, PREPROCESS_RUN, PUBLISH_RESULT
+from med3d_contract.queues import (
+    APPRAISE_STUDY,
+    EXPLAIN_RUN,
+    MAKE_VOLUMES,
+    PREDICT_READY,
+    PREPROCESS_RUN,
+    PUBLISH_RESULT,
+)
 
 log = structlog.get_logger()
 
@@ -33,7 +40,7 @@ class _Strict(BaseModel):
 class _Headers(_Strict):
     """The headers that Celery reads; others are left out."""
 
-    task: Literal[PREPROCESS_RUN, APPRAISE_STUDY, EXPLAIN_RUN, PREDICT_READY, PUBLISH_RESULT]  # type: ignore[valid-type]
+    task: Literal[PREPROCESS_RUN, APPRAISE_STUDY, EXPLAIN_RUN, MAKE_VOLUMES, PREDICT_READY, PUBLISH_RESULT]  # type: ignore[valid-type]
     id: Name
     root_id: Name | None = None
     parent_id: Name | None = None

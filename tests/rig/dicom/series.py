@@ -59,6 +59,7 @@ def slice_datasets(voxels: np.ndarray, affine: np.ndarray, **header: Any) -> lis
     datasets = []
     for index in range(voxels.shape[2]):
         dataset = _identified(MR, series, index)
+        dataset.SpecificCharacterSet = "ISO_IR 192"  # headers may hold any letters
         _fill(dataset, MPRAGE | header)
         dataset.ImageOrientationPatient = _decimal([*_unit(across), *_unit(down)])
         dataset.ImagePositionPatient = _decimal(origin + index * step)

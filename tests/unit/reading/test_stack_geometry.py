@@ -244,10 +244,10 @@ def test_whole_millimetres_excuse_no_slice_too_few_or_too_many(places, code):
 
 
 def test_where_several_faults_meet_the_documented_order_decides():
-    planes = [plane_at((0, index * 0.3, index), rows=20 + (index == 3)) for index in range(12)]
+    planes = [plane_at((0, index * 0.3, index * 1.25), rows=20 + (index == 3)) for index in range(12)]
     del planes[6]
     assert code_of(planes) == "mixed_size"
-    planes = [plane_at((0, index * 0.3, index)) for index in range(12)]
+    planes = [plane_at((0, index * 0.3, index * 1.25)) for index in range(12)]
     del planes[6]
     assert code_of([*planes, planes[0]]) == "duplicate_slices"
     assert code_of(planes) == "missing_slices"

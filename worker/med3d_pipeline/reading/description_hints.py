@@ -58,7 +58,8 @@ _DERIVED = {
     "projection": r"projections?|mips?|minips?|(?:volume|surface) render\w*|vrt",
     "subtraction": r"subtra[ck]t\w*|soustraction|sottrazione|sustraccion|difference",
     "segmentation": r"segmentations?|segmented|label ?maps?|parcellations?|aparc|aseg",
-    "map": rf"(?:{_QUANTITIES}) ?\*? ?maps?|ratio|qt[12]",
+    # A ratio of two images, and not by how much one was compressed.
+    "map": rf"(?:{_QUANTITIES}) ?\*? ?maps?|(?<!compression )ratio(?! *\W? *\d)|qt[12]",
     "fusion": r"fused|fusion",
     "correction": r"grad ?warp|n3|n4|scaled|defac\w*",
 }

@@ -175,7 +175,8 @@ def _image(file: BinaryIO) -> Any:
     header = kind.header_class(head[: kind.header_class.template_dtype.itemsize], check=False)
     if not 0 <= float(header["vox_offset"]) <= MAX_HEADER_BYTES:
         raise ImageFileError("the voxels begin too far into the file")
-    return kind.from_stream(file)
+    with np.errstate(invalid="ignore"):  # a form may hold signalling NaNs, and qform be the one that is taken
+        return kind.from_stream(file)
 
 
 def _judged(path: Path, header: Any) -> NiftiFile:

@@ -35,11 +35,12 @@ def placement(header: Any) -> Placement:
 
     Raises InputRefused with nifti_no_affine, nifti_forms_disagree, invalid_geometry or gantry_tilt.
     """
-    forms = [
-        np.asarray(form, dtype=np.float64)
-        for form, code in (header.get_sform(coded=True), header.get_qform(coded=True))
-        if code > 0
-    ]
+    with np.errstate(invalid="ignore"):  # signalling NaNs: judged below
+        forms = [
+            np.asarray(form, dtype=np.float64)
+            for form, code in (header.get_sform(coded=True), header.get_qform(coded=True))
+            if code > 0
+        ]
     if not forms:
         raise InputRefused(
             "nifti_no_affine",
