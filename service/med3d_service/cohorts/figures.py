@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Select, insert
+from sqlalchemy import Select, delete, insert, or_
 
 from med3d_contract.results import Reason, RunStatus
 from med3d_service.cohorts.tables import FiguresRow
@@ -15,11 +15,14 @@ ANSWERS = (RunStatus.COMPLETED, RunStatus.REFUSED)
 
 
 def draw_figures(database: Database, runs: Select[Any]) -> int:
-    """Draw those that are missing of the answered ones among ``runs`` (a select of RunRow); how many were."""
+    """Draw those that are missing of the answered ones among ``runs`` (a select of RunRow); how many were.
+
+    Rows without ``reason_codes`` were drawn by a release that did not have them, and are drawn again.
+    """
     wanted = (
         runs.with_only_columns(RunRow)
         .outerjoin(FiguresRow, FiguresRow.run_id == RunRow.id)
-        .where(RunRow.status.in_(ANSWERS), FiguresRow.run_id.is_(None))
+        .where(RunRow.status.in_(ANSWERS), or_(FiguresRow.run_id.is_(None), FiguresRow.reason_codes.is_(None)))
         .order_by(RunRow.seq)
         .limit(AT_ONCE)
     )
@@ -28,6 +31,7 @@ def draw_figures(database: Database, runs: Select[Any]) -> int:
         with database.write() as session:
             rows = [_figures(run) for run in session.scalars(wanted)]
             if rows:
+                session.execute(delete(FiguresRow).where(FiguresRow.run_id.in_([row["run_id"] for row in rows])))
                 session.execute(insert(FiguresRow), rows)
         drawn += len(rows)
         if len(rows) < AT_ONCE:
@@ -65,7 +69,7 @@ def _figures(run: RunRow) -> dict[str, Any]:
         "preprocessing_digest": (run.provenance or {}).get("preprocessing_digest"),
         "site_correction": (assessment or (run.refusal or {}).get("details") or {}).get("site_correction"),
         "calibrated_for": _short(assessment.get("calibrated_for"), 64),
-        "reason_codes": _short(_codes(assessment.get("reasons")), 600),
+        "reason_codes": _codes(assessment.get("reasons"))[:600],
     }
 
 
@@ -73,10 +77,9 @@ def _bound(estimate: dict[str, Any], name: str) -> float | None:
     return (estimate.get("interval") or {}).get(name)
 
 
-def _codes(reasons: Iterable[Any] | None) -> str | None:
-    """Return the codes of reasons as they are stored, also of answers whose reasons were prose; None for none."""
-    codes = [Reason.model_validate(one).code for one in reasons or ()]
-    return "; ".join(codes) or None
+def _codes(reasons: Iterable[Any] | None) -> str:
+    """Return the codes of reasons as they are stored, also of answers whose reasons were prose; empty for none."""
+    return "; ".join(Reason.model_validate(one).code for one in reasons or ())
 
 
 def _short(text: str | None, longest: int) -> str | None:

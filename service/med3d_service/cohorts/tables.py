@@ -99,4 +99,4 @@ class FiguresRow(Base):
     preprocessing_digest: Mapped[str | None] = mapped_column(DIGEST)
     site_correction: Mapped[str | None] = mapped_column(STATUS)
     calibrated_for: Mapped[str | None] = mapped_column(String(64))
-    reason_codes: Mapped[str | None] = mapped_column(String(600))
+    reason_codes: Mapped[str | None] = mapped_column(String(600))  # null: drawn before there was this column

@@ -1,4 +1,4 @@
-"""Why answers are to be looked at, in a column: figures are drawn again when a report next needs them."""
+"""Why answers are to be looked at, in a column: figures without it are drawn again when a report next needs them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,6 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("figures", sa.Column("reason_codes", sa.String(length=600), nullable=True))
-    op.execute(sa.text("DELETE FROM figures"))
 
 
 def downgrade() -> None:

@@ -127,10 +127,21 @@ def test_a_scan_that_a_model_learned_from_is_in_no_accuracy(database, cohort):
         session.execute(learned.values(reason_codes="unusual_measure; training_scan"))
     diff, points = cohort_diff(database, cohort, *bundles(database))
     with database.write() as session:
-        session.execute(update(FiguresRow).values(reason_codes=None))
+        session.execute(update(FiguresRow).values(reason_codes=""))
     assert diff.training_scans + diff.brain_age_accuracy.people == before.brain_age_accuracy.people
     assert (len(points.by_age), diff.both) == (before.brain_age_accuracy.people, before.both)
     assert diff.training_scans == 1
+
+
+def test_figures_of_a_release_that_kept_no_reasons_are_drawn_again(database, cohort):
+    cohort_diff(database, cohort, *bundles(database))
+    with database.write() as session:
+        drawn = session.scalar(select(func.count()).select_from(FiguresRow))
+        session.execute(update(FiguresRow).values(reason_codes=None))
+    cohort_diff(database, cohort, *bundles(database))
+    with database.read() as session:
+        known = select(func.count()).where(FiguresRow.reason_codes.is_not(None))
+        assert session.scalar(known) == drawn == session.scalar(select(func.count()).select_from(FiguresRow))
 
 
 def test_the_other_way_round_the_shift_has_the_other_sign(database, cohort, found):
