@@ -79,8 +79,12 @@ class Person:
         self.page = self.context.new_page()
         self.page.set_default_timeout(TIMEOUT_MS)
         self.complaints = []
-        self.page.on("console", lambda said: self.complaints.append(said.text))
+        self.page.on("console", self._hear)
         self.page.on("dialog", lambda dialog: (self.complaints.append("a dialog"), dialog.dismiss()))
+
+    def _hear(self, said):
+        if said.type in {"warning", "error"}:  # it also tells of what it does as asked, such as to forget its cache
+            self.complaints.append(said.text)
 
     def enter(self, client=None, to="/ui/today"):
         """Sign in by a link."""
