@@ -26,6 +26,18 @@ def child_environment() -> dict[str, str]:
     return ONE_THREAD | {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
 
 
+def start_child(module: str, limits: Limits) -> subprocess.Popen[str]:
+    """Start a module of ours with its limits; it is told by its input and answers by its output."""
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-P", "-m", module, limits.model_dump_json()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # what a parser or codec says may quote the data set
+        env=child_environment(),
+        text=True,
+    )
+
+
 def limits_of(settings: Settings) -> Limits:
     """What the settings let a child have."""
     return Limits(
@@ -57,14 +69,7 @@ class Sandbox:
         if self._ready is not None and self._ready.poll() is not None:
             self.close()
         if self._ready is None:
-            self._ready = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-P", "-m", CHILD, self._limits.model_dump_json()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # what a parser says may quote the data set
-                env=child_environment(),
-                text=True,
-            )
+            self._ready = start_child(CHILD, self._limits)
 
     def run(self, job: Job, while_waiting: Callable[[], object]) -> Report:
         """Copy one study, calling ``while_waiting`` every few seconds.

@@ -90,7 +90,8 @@ def test_a_worker_of_another_site_moves_no_run_that_it_can_name(api, keys):
     one = api.request("PUT", f"/worker/runs/{run_id}/outcome", key, json=outcome)
     assert (one.status_code, one.json()["code"]) == (404, "unknown_run")
     assert stages(api, run_id) == before
-    for path in (f"/worker/studies/{api.ids['study_id']}/appraisal", f"/worker/runs/{api.ids['run_id']}/explanation"):
+    run = f"/worker/runs/{api.ids['run_id']}"
+    for path in (f"/worker/studies/{api.ids['study_id']}/appraisal", f"{run}/explanation", f"{run}/volumes"):
         assert api.request("GET", path, key).status_code == 404
     own = api.request("PUT", f"/worker/runs/{run_id}/outcome", keys[HERE], json=outcome)
     assert own.status_code == 204

@@ -3,7 +3,6 @@
 import contextlib
 import selectors
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from med3d_service.settings import Settings
 from med3d_service.studies.working_copy.messages import Container, Limits, Member
 from med3d_service.studies.working_copy.pixels.messages import PixelAnswer, PixelJob, PixelQuestion
-from med3d_service.studies.working_copy.sandbox import child_environment, limits_of
+from med3d_service.studies.working_copy.sandbox import limits_of, start_child
 
 log = structlog.get_logger()
 CHILD = "med3d_service.studies.working_copy.pixels.child"
@@ -82,14 +81,7 @@ class PixelDecoder:
             self._end()
         if self._child is None:
             self._jobs, self._folders = 0, folders
-            self._child = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-P", "-m", CHILD, self._limits.model_dump_json()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # what a codec says may quote the data set
-                env=child_environment(),
-                text=True,
-            )
+            self._child = start_child(CHILD, self._limits)
         self._jobs += 1
         return self._child
 
