@@ -20,15 +20,15 @@ import numpy.typing as npt
 
 from med3d_contract.work import PreprocessedObject, Subject
 from med3d_store.object_store import ObjectStore
-from med3d_worker.head_prediction import HeadPrediction, HeadToPredict
-from med3d_worker.loaded_model import load_model
-from med3d_worker.pictures import PictureStore
-from med3d_worker.preparation import PreparedStudy, StudyPreparation, StudyRefused
-from med3d_worker.preprocess_stage import unpack_working_copy
+from med3d_worker.heads.head_prediction import HeadPrediction, HeadToPredict
+from med3d_worker.heads.pictures import PictureStore
+from med3d_worker.heads.tensors import TensorCache
+from med3d_worker.model.loaded_model import load_model
+from med3d_worker.preparing.preparation import PreparedStudy, StudyPreparation, StudyRefused
 from med3d_worker.scratch import Scratch
 from med3d_worker.settings import BundleSettings
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache
+from med3d_worker.stages.preprocess_stage import unpack_working_copy
 
 NOISE = 0.01
 """Of each voxel's brightness: no head is another's copy, whose tensor would be taken from the cache."""

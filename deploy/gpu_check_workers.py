@@ -17,7 +17,7 @@ from typing import Any, Self
 from gpu_check_worker import Copy, Reply, be_worker
 
 from med3d_pipeline.errors import PipelineError
-from med3d_worker.library_threads import limit_library_threads
+from med3d_worker.process.library_threads import limit_library_threads
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class SourceSeries(Frozen):
 
 
 class PreprocessedObject(Frozen):
-    """Where an object lies that preprocessing made: the tensor with its affine (see med3d_worker.tensors), pictures."""
+    """Where an object lies that preprocessing made: the tensor with its affine (see med3d_worker.heads), pictures."""
 
     key: str
     sha256: str

@@ -18,9 +18,9 @@ from med3d_pipeline.calibration.site_calibration import BundleName, CalibratedSi
 from med3d_pipeline.inference.yardstick import TrainingYardstick, Yardstick
 from med3d_store.object_store import ObjectStore
 from med3d_worker.calibration_heads import HeadReader, UnusableHead
-from med3d_worker.loaded_model import LoadedModel, load_model
+from med3d_worker.heads.tensors import TensorCache
+from med3d_worker.model.loaded_model import LoadedModel, load_model
 from med3d_worker.settings import BundleSettings
-from med3d_worker.tensors import TensorCache
 
 SIZES = (20, 30)
 ERROR_AIM_YEARS, FAR_AIM = 5.3, 0.08

@@ -22,7 +22,7 @@ from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
 from med3d_service.storage.opening import open_database
 from med3d_store.object_store import ObjectStore
-from med3d_worker.tether import die_with_parent
+from med3d_worker.process.tether import die_with_parent
 from rig.peers.proxies import FaultyProxy
 from rig.processes.service import START_TIMEOUT_S, free_port, new_database
 from rig.processes.waiting import wait_until

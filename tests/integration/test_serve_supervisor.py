@@ -16,7 +16,7 @@ STUBBORN = (
 )
 WITH_CHILD = (
     "import os, subprocess, sys, time\n"
-    "from med3d_worker.tether import die_with_parent\n"
+    "from med3d_worker.process.tether import die_with_parent\n"
     "here = os.getpid()\n"
     "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], preexec_fn=lambda: die_with_parent(here))\n"
     "print('parent', flush=True)\n"
@@ -142,7 +142,9 @@ def test_logs_are_bounded(supervised, tmp_path):
 
 
 def test_the_tether_holds_from_the_moment_it_is_asked_for():
-    program = f"from med3d_worker.tether import die_with_parent; die_with_parent({os.getpid()} + 1); print('alive')"
+    program = (
+        f"from med3d_worker.process.tether import die_with_parent; die_with_parent({os.getpid()} + 1); print('alive')"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL
     assert "alive" not in done.stdout

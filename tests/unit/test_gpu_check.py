@@ -18,7 +18,7 @@ import pytest
 from med3d_cli.capacity.measured import read_costs, shipped_costs
 from med3d_pipeline.errors import BundleError, DeviceMemoryError, InferenceError, PipelineError
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions
-from med3d_worker.preprocess_stage import unpack_flat
+from med3d_worker.stages.preprocess_stage import unpack_flat
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

@@ -28,11 +28,11 @@ from med3d_pipeline.reading.nifti import digest_file
 from med3d_pipeline.reasons import AFTER_CONTRAST_AGENT
 from med3d_pipeline.study.study import Acquisition, PatientAttributes
 from med3d_worker.faults import failure_of
-from med3d_worker.head_prediction import HeadPrediction, HeadToPredict
-from med3d_worker.loaded_model import LoadedModel
-from med3d_worker.pictures import PicturesInHand
-from med3d_worker.preparation import PreparedStudy, StudyPreparation, StudyRefused
-from med3d_worker.review_reasons import in_contract_terms
+from med3d_worker.heads.head_prediction import HeadPrediction, HeadToPredict
+from med3d_worker.heads.pictures import PicturesInHand
+from med3d_worker.heads.review_reasons import in_contract_terms
+from med3d_worker.model.loaded_model import LoadedModel
+from med3d_worker.preparing.preparation import PreparedStudy, StudyPreparation, StudyRefused
 from med3d_worker.stage_clock import StageClock
 
 

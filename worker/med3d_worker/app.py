@@ -15,13 +15,13 @@ from med3d_contract.queues import CELERY_PRIORITY, PUBLISH_RESULT, celery_settin
 from med3d_contract.results import Priority
 from med3d_pipeline.errors import PipelineError
 from med3d_store.object_store import StoreAwayError, StoreError
-from med3d_worker.library_threads import limit_library_threads
-from med3d_worker.logs import configure_logs
-from med3d_worker.messages import use_careful_transport
+from med3d_worker.process.library_threads import limit_library_threads
+from med3d_worker.process.logs import configure_logs
+from med3d_worker.process.messages import use_careful_transport
+from med3d_worker.process.store_wait import wait_for_store
+from med3d_worker.process.tether import die_with_parent
 from med3d_worker.settings import WorkerSettings
-from med3d_worker.store_wait import wait_for_store
 from med3d_worker.tasks import register_tasks
-from med3d_worker.tether import die_with_parent
 
 if TYPE_CHECKING:
     from med3d_worker.workplace import Workplace

@@ -9,10 +9,10 @@ from med3d_pipeline.calibration.fitting import CalibrationHead
 from med3d_pipeline.errors import PipelineError
 from med3d_worker.analysis import age_at_scan
 from med3d_worker.faults import failure_of
-from med3d_worker.loaded_model import LoadedModel
-from med3d_worker.preparation import StudyPreparation, StudyRefused
+from med3d_worker.heads.tensors import TensorCache
+from med3d_worker.model.loaded_model import LoadedModel
+from med3d_worker.preparing.preparation import StudyPreparation, StudyRefused
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache
 
 
 class UnusableHead(Exception):  # noqa: N818 - an answer, not a fault

@@ -11,22 +11,22 @@ import structlog
 from med3d_client.worker import ApiError, ApiUnavailable, Superseded, WorkerClient
 from med3d_contract.work import WorkerHello, WorkerIdentity
 from med3d_store.object_store import ObjectStore
-from med3d_worker.appraisal import StudyAppraisal
-from med3d_worker.bundle_card import publish_card
-from med3d_worker.calibrations import CalibrationShelf
-from med3d_worker.explanation_stage import ExplanationStage
-from med3d_worker.head_prediction import HeadPrediction
-from med3d_worker.head_volumes import HeadVolumes
-from med3d_worker.loaded_model import LoadedModel, load_model
-from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
-from med3d_worker.pictures import PictureStore, publish_cohort
-from med3d_worker.predict_stage import PredictStage
-from med3d_worker.preparation import StudyPreparation
-from med3d_worker.preprocess_stage import PreprocessStage
+from med3d_worker.heads.head_prediction import HeadPrediction
+from med3d_worker.heads.head_volumes import HeadVolumes
+from med3d_worker.heads.pictures import PictureStore, publish_cohort
+from med3d_worker.heads.tensors import TensorCache
+from med3d_worker.model.bundle_card import publish_card
+from med3d_worker.model.calibrations import CalibrationShelf
+from med3d_worker.model.loaded_model import LoadedModel, load_model
+from med3d_worker.preparing.preparation import StudyPreparation
 from med3d_worker.scratch import Scratch
 from med3d_worker.settings import WorkerSettings
-from med3d_worker.tensors import TensorCache
-from med3d_worker.volumes_stage import VolumesStage
+from med3d_worker.stages.appraisal import StudyAppraisal
+from med3d_worker.stages.explanation_stage import ExplanationStage
+from med3d_worker.stages.outcomes import OutcomeDelivery, publish_outcomes
+from med3d_worker.stages.predict_stage import PredictStage
+from med3d_worker.stages.preprocess_stage import PreprocessStage
+from med3d_worker.stages.volumes_stage import VolumesStage
 
 log = structlog.get_logger()
 

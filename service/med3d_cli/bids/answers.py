@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from med3d_cli.bids.dataset import Scan
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Reason, RunStatus, Sex
 from med3d_worker.analysis import AnalysedInput
-from med3d_worker.preparation import acquisition_fields
+from med3d_worker.preparing.preparation import acquisition_fields
 
 Matrix = tuple[tuple[float, float, float, float], ...]
 

@@ -29,7 +29,7 @@ from med3d_pipeline.preprocessing.preprocess import Preprocessed
 from med3d_pipeline.reading.nifti import digest_file
 from med3d_worker.analysis import Analyser, Analysis, Stated
 from med3d_worker.faults import failure_of
-from med3d_worker.preparation import acquisition_fields
+from med3d_worker.preparing.preparation import acquisition_fields
 
 XFORM_SCANNER, XFORM_MNI = 1, 4
 PAGE = "group_brainage.html"

@@ -58,7 +58,7 @@ class ChildProcess:
 
     def start(self) -> None:
         """Start it now. Must be called from the main thread: the child is tethered to the thread that forks."""
-        from med3d_worker.tether import die_with_parent
+        from med3d_worker.process.tether import die_with_parent
 
         supervisor = os.getpid()
         self._process = subprocess.Popen(  # noqa: S603 - our own command lines

@@ -117,7 +117,7 @@ def _write_head(folder: Path, console: Console) -> Path:
 def _service(data_dir: DataDir, console: Console) -> Iterator[str]:
     """`med3d serve` as a child that does not outlive the demo; gives its URL once it is ready."""
     from med3d_cli.embedded.system import python
-    from med3d_worker.tether import die_with_parent
+    from med3d_worker.process.tether import die_with_parent
 
     here = os.getpid()
     command = python("med3d_cli", "serve", "--data-dir", str(data_dir.root), "--port", "0")

@@ -16,7 +16,7 @@ from med3d_cli.operate.service_here import DataDirHere, service_here
 if TYPE_CHECKING:
     from med3d_contract.replay import StoredRun
     from med3d_store.object_store import ObjectStore
-    from med3d_worker.replay import Replay, ReplayReport
+    from med3d_worker.stages.replay import Replay, ReplayReport
 
 EXIT_DIFFERS = 5
 
@@ -67,15 +67,15 @@ def replay(
 
 def _open(store: "ObjectStore", scratch: Path, bundle: Path | None, stored: "StoredRun") -> "Replay":
     from med3d_pipeline.bundle.reference_case import ReferenceCase
-    from med3d_worker.calibrations import CalibrationShelf
-    from med3d_worker.head_prediction import HeadPrediction
-    from med3d_worker.loaded_model import load_model
-    from med3d_worker.logs import configure_logs
-    from med3d_worker.preparation import StudyPreparation
-    from med3d_worker.replay import Replay
+    from med3d_worker.heads.head_prediction import HeadPrediction
+    from med3d_worker.heads.tensors import TensorCache
+    from med3d_worker.model.calibrations import CalibrationShelf
+    from med3d_worker.model.loaded_model import load_model
+    from med3d_worker.preparing.preparation import StudyPreparation
+    from med3d_worker.process.logs import configure_logs
     from med3d_worker.scratch import Scratch
     from med3d_worker.settings import BundleSettings
-    from med3d_worker.tensors import TensorCache
+    from med3d_worker.stages.replay import Replay
 
     configure_logs("WARNING")
     stated: dict[str, Any] = {} if bundle is None else {"bundle": bundle}

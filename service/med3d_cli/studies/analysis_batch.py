@@ -115,7 +115,7 @@ def _answer(analyser: "Analyser", wanted: Wanted, question: Question, on_stage: 
 def _explained(analyser: "Analyser", analysis: "Analysis", folder: Path) -> "AnalysedInput":
     """Return the report with its explanation, whose files are written; as it is where there is no number to explain."""
     from med3d_cli.studies.kept_explanation import keep_difference, keep_explanation
-    from med3d_worker.head_explanation import stored_explanation
+    from med3d_worker.heads.head_explanation import stored_explanation
 
     report, prepared = analysis.report, analysis.prepared
     if report.result is None or prepared is None or prepared.images is None or analyser.explainer is None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from med3d_pipeline.calibration.fitting import CalibrationHead, FittedSite
     from med3d_pipeline.calibration.outlook import Outlook
-    from med3d_worker.loaded_model import LoadedModel
+    from med3d_worker.model.loaded_model import LoadedModel
 
 EXIT_REFUSED = 3
 
@@ -113,8 +113,8 @@ def _load(bundle: Path | None) -> "LoadedModel":
     with extra("worker"):
         require_onnx_runtime()
         from med3d_pipeline.errors import PipelineError
-        from med3d_worker.loaded_model import load_model
-        from med3d_worker.logs import configure_logs
+        from med3d_worker.model.loaded_model import load_model
+        from med3d_worker.process.logs import configure_logs
         from med3d_worker.settings import BundleSettings
     configure_logs("WARNING")
     try:

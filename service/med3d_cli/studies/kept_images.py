@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 
 from med3d_cli.errors import CommandError
-from med3d_worker.preparation import PreparedStudy
+from med3d_worker.preparing.preparation import PreparedStudy
 
 AFFINE_HEADER = "template RAS mm to scanner RAS mm; 4 x 4, row by row"
 

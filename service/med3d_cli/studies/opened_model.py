@@ -40,9 +40,9 @@ def open_analyser(
         require_onnx_runtime()
         from med3d_pipeline.errors import PipelineError
         from med3d_worker.analysis import Analyser
-        from med3d_worker.loaded_model import load_model
-        from med3d_worker.logs import configure_logs
-        from med3d_worker.pictures import PicturesInHand
+        from med3d_worker.heads.pictures import PicturesInHand
+        from med3d_worker.model.loaded_model import load_model
+        from med3d_worker.process.logs import configure_logs
         from med3d_worker.settings import BundleSettings
     configure_logs("WARNING")
     given = {"bundle": bundle, "calibration": calibration, "threads": threads}

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore, StoreError
-from med3d_worker.tensors import TensorCache, tensor_key
+from med3d_worker.heads.tensors import TensorCache, tensor_key
 from rig.peers import dcmtk
 from rig.processes.service import free_port
 from rig.processes.tls_front import tls_front

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from med3d_cli.processes import orthanc as orthanc_hook
-from med3d_worker.tether import die_with_parent
+from med3d_worker.process.tether import die_with_parent
 from rig.processes.service import free_port
 from rig.processes.waiting import wait_until
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from med3d_worker.tether import die_with_parent
+from med3d_worker.process.tether import die_with_parent
 from rig.processes.waiting import wait_until
 
 WRITABLE = ("/etc", "/srv", "/var/lib/orthanc", "/var/log/orthanc")

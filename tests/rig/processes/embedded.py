@@ -11,7 +11,7 @@ from med3d_cli.embedded.demo_head import average_head, write_mr_series
 from med3d_client.results import ResultsClient, StudyOptions
 from med3d_client.study_stream import open_study
 from med3d_pipeline.volume import Volume
-from med3d_worker.tether import die_with_parent
+from med3d_worker.process.tether import die_with_parent
 from rig.processes.service import free_port
 from rig.processes.waiting import children, family, living, wait_until, wait_until_gone, words_of
 

@@ -23,13 +23,13 @@ from med3d_contract.work import WorkerHello, WorkerIdentity
 from med3d_pipeline.preprocessing.spec import QualityLimits
 from med3d_store.object_store import ObjectStore
 from med3d_worker.app import run_worker
-from med3d_worker.appraisal import StudyAppraisal
-from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
-from med3d_worker.predict_stage import PredictStage
-from med3d_worker.preprocess_stage import PreprocessStage
+from med3d_worker.heads.tensors import TensorCache, TensorRecord, tensor_key
 from med3d_worker.scratch import Scratch
 from med3d_worker.settings import WorkerSettings
-from med3d_worker.tensors import TensorCache, TensorRecord, tensor_key
+from med3d_worker.stages.appraisal import StudyAppraisal
+from med3d_worker.stages.outcomes import OutcomeDelivery, publish_outcomes
+from med3d_worker.stages.predict_stage import PredictStage
+from med3d_worker.stages.preprocess_stage import PreprocessStage
 from med3d_worker.workplace import Workplace, _say_hello
 from rig.service.prepared import prepared_study
 from rig.service.work import BUNDLE, result

@@ -16,12 +16,12 @@ from med3d_client.worker import WorkerClient
 from med3d_contract.work import WorkerHello
 from med3d_store.object_store import ObjectStore
 from med3d_worker.app import run_worker
-from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
-from med3d_worker.predict_stage import PredictStage
-from med3d_worker.preprocess_stage import PreprocessStage
+from med3d_worker.heads.tensors import TensorCache, TensorRecord
 from med3d_worker.scratch import Scratch
 from med3d_worker.settings import WorkerSettings
-from med3d_worker.tensors import TensorCache, TensorRecord
+from med3d_worker.stages.outcomes import OutcomeDelivery, publish_outcomes
+from med3d_worker.stages.predict_stage import PredictStage
+from med3d_worker.stages.preprocess_stage import PreprocessStage
 from med3d_worker.workplace import Workplace
 from rig.processes.quick_worker import NO_LIMITS
 from rig.service.parts import worker

@@ -16,8 +16,8 @@ from med3d_pipeline.preprocessing.preprocess import Preprocessed, Preprocessor
 from med3d_pipeline.preprocessing.spec import QualityLimits
 from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Volume
-from med3d_worker.loaded_model import LoadedModel
-from med3d_worker.pictures import reference_cohort
+from med3d_worker.heads.pictures import reference_cohort
+from med3d_worker.model.loaded_model import LoadedModel
 from rig.science.predictions import GRID, latent_space, predictor
 from rig.service.work import BUNDLE
 

@@ -3,8 +3,8 @@
 from med3d_contract.results import Provenance
 from med3d_contract.work import PreprocessedObject
 from med3d_pipeline.study.study import Acquisition
-from med3d_worker.preparation import PreparedStudy
-from med3d_worker.tensors import TensorRecord
+from med3d_worker.heads.tensors import TensorRecord
+from med3d_worker.preparing.preparation import PreparedStudy
 from rig.service.work import FINDINGS, PROVENANCE
 
 

@@ -43,7 +43,7 @@ from med3d_contract.work import (
     Subject,
     WorkerIdentity,
 )
-from med3d_worker.tensors import TensorCache, TensorRecord
+from med3d_worker.heads.tensors import TensorCache, TensorRecord
 from rig.service.stores import MemoryStore
 
 BUNDLE = BundleRef(name="bundle", version="1", digest="b" * 64)

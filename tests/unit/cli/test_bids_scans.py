@@ -19,7 +19,7 @@ from med3d_cli.bids.group_table import COLUMNS, DICTIONARY, TABLE, write_table
 from med3d_cli.bids.scans import Order, Outcome, answer_scan
 from med3d_contract.results import RunStatus
 from med3d_worker.analysis import Analyser
-from med3d_worker.pictures import PicturesInHand
+from med3d_worker.heads.pictures import PicturesInHand
 from rig.science.models import CannedPreprocessor, loaded_model
 
 

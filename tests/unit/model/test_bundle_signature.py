@@ -19,7 +19,7 @@ from med3d_pipeline.bundle.bundle_signature import (
     sign_bundle,
 )
 from med3d_pipeline.errors import BundleError
-from med3d_worker.loaded_model import load_model
+from med3d_worker.model.loaded_model import load_model
 from med3d_worker.settings import BundleSettings
 
 SHIPPED = Path(__file__).parents[3] / "model_export" / "bundles" / "infovae-two-sites"

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from med3d_client.worker import ApiError, Superseded
 from med3d_contract.work import AppraisalRequest
 from med3d_store.object_store import ObjectStore
-from med3d_worker.appraisal import StudyAppraisal
 from med3d_worker.scratch import Scratch
+from med3d_worker.stages.appraisal import StudyAppraisal
 from rig.dicom.uploads import dicom_files
 
 

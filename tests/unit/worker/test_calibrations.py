@@ -12,7 +12,7 @@ from med3d_pipeline.calibration.files import REVOKED, write_calibration
 from med3d_pipeline.calibration.refusals import CalibrationRefused
 from med3d_pipeline.calibration.site_calibration import BundleName, CalibratedSite
 from med3d_worker.analysis import Analyser, Stated
-from med3d_worker.calibrations import CalibrationShelf, load_calibrations
+from med3d_worker.model.calibrations import CalibrationShelf, load_calibrations
 from med3d_worker.settings import BundleSettings
 from rig.science.calibrations import DIGEST, calibration
 from rig.science.models import CannedPreprocessor, loaded_model, write_small_series

@@ -6,8 +6,8 @@ from med3d_client.worker import ApiUnavailable, Superseded
 from med3d_contract.explanations import StoredExplanation, explanation_key
 from med3d_contract.work import ExplanationRequest
 from med3d_pipeline.explanation.explainer import HeadExplanation
-from med3d_worker.explanation_stage import ExplanationStage
-from med3d_worker.tensors import TensorCache, TensorRecord
+from med3d_worker.heads.tensors import TensorCache, TensorRecord
+from med3d_worker.stages.explanation_stage import ExplanationStage
 from rig.service.stores import MemoryStore
 
 BUNDLE = "b" * 64

@@ -11,8 +11,8 @@ from med3d_pipeline.explanation.explainer import (
     RegionYears,
     VentricleMillilitres,
 )
-from med3d_worker.explanation_picture import BRIGHTER_RGB, DARKER_RGB, ENLARGED, GAP, TITLE
-from med3d_worker.head_explanation import explain_head
+from med3d_worker.heads.explanation_picture import BRIGHTER_RGB, DARKER_RGB, ENLARGED, GAP, TITLE
+from med3d_worker.heads.head_explanation import explain_head
 
 SHAPE = (12, 14, 10)
 

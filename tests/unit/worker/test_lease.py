@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from med3d_client.worker import ApiUnavailable, Superseded
-from med3d_worker.lease import LeaseKeeper
+from med3d_worker.stages.lease import LeaseKeeper
 
 
 class HeartbeatApi:

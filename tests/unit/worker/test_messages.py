@@ -7,7 +7,7 @@ import json
 import pytest
 
 from med3d_contract.queues import PREPROCESS_RUN, celery_settings
-from med3d_worker.messages import BadMessageError, checked
+from med3d_worker.process.messages import BadMessageError, checked
 
 EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 

@@ -6,10 +6,10 @@ from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
 
 from med3d_pipeline.errors import InputRefused
-from med3d_worker.pictures import PictureStore
-from med3d_worker.preparation import StudyPreparation, StudyRefused
+from med3d_worker.heads.pictures import PictureStore
+from med3d_worker.heads.tensors import TensorCache
+from med3d_worker.preparing.preparation import StudyPreparation, StudyRefused
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache
 from rig.science.models import CannedPreprocessor, loaded_model, write_small_series
 from rig.science.predictions import GRID
 from rig.service.stores import MemoryStore

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 from med3d_client.worker import ApiError, ApiUnavailable
 from med3d_contract.results import Failure
 from med3d_contract.work import Completed, Failed, Findings
-from med3d_worker.outcomes import OutcomeDelivery, publish_outcomes
+from med3d_worker.stages.outcomes import OutcomeDelivery, publish_outcomes
 from rig.service.stores import MemoryStore
 from rig.service.work import PROVENANCE, FakeApi, result
 

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from med3d_contract.work import MOST_AT_ONCE
-from med3d_worker.pace import AT_ONCE_S, Pace
+from med3d_worker.stages.pace import AT_ONCE_S, Pace
 
 
 def test_nothing_is_known_at_first_so_one_is_claimed():

@@ -13,10 +13,10 @@ from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.outline_pictures import OUTLINE, outline_pictures
 from med3d_pipeline.study.study import SeriesInstances
 from med3d_pipeline.volume import Volume
-from med3d_worker.pictures import PictureStore, as_png, mask_on_images, publish_cohort, reference_cohort
-from med3d_worker.preparation import StudyPreparation
+from med3d_worker.heads.pictures import PictureStore, as_png, mask_on_images, publish_cohort, reference_cohort
+from med3d_worker.heads.tensors import TensorCache
+from med3d_worker.preparing.preparation import StudyPreparation
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache
 from rig.science.models import CannedPreprocessor, loaded_model, write_small_series
 from rig.science.predictions import latent_space
 from rig.service.stores import MemoryStore

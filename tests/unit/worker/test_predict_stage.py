@@ -9,9 +9,9 @@ from med3d_contract.results import Reason
 from med3d_contract.work import StoredOutcomes
 from med3d_pipeline.errors import InferenceError
 from med3d_store.object_store import StoreError
-from med3d_worker.outcomes import OutcomeDelivery
-from med3d_worker.predict_stage import PredictStage
-from med3d_worker.tensors import TensorCache, TensorRecord
+from med3d_worker.heads.tensors import TensorCache, TensorRecord
+from med3d_worker.stages.outcomes import OutcomeDelivery
+from med3d_worker.stages.predict_stage import PredictStage
 from rig.science.models import LIMITS
 from rig.service.stores import MemoryStore
 from rig.service.work import PROVENANCE, QUALITY, REFUSAL, SERIES, TIE, WORKER, FakeApi, predict_claim, result

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from med3d_pipeline.errors import InputRefused
-from med3d_worker.one_series import quality_report
-from med3d_worker.preparation import (
+from med3d_worker.heads.tensors import TensorCache
+from med3d_worker.preparing.one_series import quality_report
+from med3d_worker.preparing.preparation import (
     StudyPreparation,
     StudyRefused,
     acquisition_fields,
     acquisition_of_fields,
 )
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache
 from rig.science.models import LIMITS, CannedPreprocessor, loaded_model, write_small_series
 from rig.service.stores import MemoryStore
 

@@ -9,11 +9,11 @@ from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import PreprocessedObject, StoredOutcomes
 from med3d_pipeline.errors import InferenceError
 from med3d_pipeline.study.study import Acquisition
-from med3d_worker.outcomes import OutcomeDelivery
-from med3d_worker.pace import Pace
-from med3d_worker.preparation import PreparedStudy, StudyRefused
-from med3d_worker.preprocess_stage import PreprocessStage, unpack_flat
+from med3d_worker.preparing.preparation import PreparedStudy, StudyRefused
 from med3d_worker.scratch import Scratch
+from med3d_worker.stages.outcomes import OutcomeDelivery
+from med3d_worker.stages.pace import Pace
+from med3d_worker.stages.preprocess_stage import PreprocessStage, unpack_flat
 from rig.service.stores import MemoryStore
 from rig.service.work import (
     FINDINGS,

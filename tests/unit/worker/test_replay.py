@@ -11,10 +11,10 @@ from med3d_contract.results import RunStatus
 from med3d_contract.work import PreprocessedObject, Subject
 from med3d_pipeline.bundle.reference_case import Tolerances
 from med3d_store.object_store import ObjectDamagedError
-from med3d_worker.preparation import StudyRefused
-from med3d_worker.replay import Replay
+from med3d_worker.heads.tensors import TensorCache
+from med3d_worker.preparing.preparation import StudyRefused
 from med3d_worker.scratch import Scratch
-from med3d_worker.tensors import TensorCache
+from med3d_worker.stages.replay import Replay
 from rig.service.prepared import prepared_study
 from rig.service.stores import MemoryStore
 from rig.service.work import AGE, BUNDLE, FINDINGS, PROVENANCE, RECORD, REFUSAL, result, tar_of

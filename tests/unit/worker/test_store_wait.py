@@ -5,8 +5,8 @@ from structlog.testing import capture_logs
 
 from med3d_store.object_store import ObjectStore, StoreError
 from med3d_worker.app import WorkerUnfit, await_store
+from med3d_worker.process.store_wait import FIRST_PAUSE_S, LONGEST_PAUSE_S, wait_for_store
 from med3d_worker.settings import WorkerSettings
-from med3d_worker.store_wait import FIRST_PAUSE_S, LONGEST_PAUSE_S, wait_for_store
 
 
 def test_a_store_that_is_there_is_not_waited_for(tmp_path):

@@ -12,7 +12,7 @@ from med3d_contract.queues import (
 )
 from med3d_store.object_store import StoreAwayError, StoreChangedError, StoreError, StoreFullError
 from med3d_worker.app import UnfitReport, is_lasting, make_celery
-from med3d_worker.library_threads import limit_library_threads
+from med3d_worker.process.library_threads import limit_library_threads
 from med3d_worker.settings import WorkerSettings
 from med3d_worker.workplace import Workplace
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from med3d_store.object_store import ObjectDamagedError
-from med3d_worker.tensors import TensorCache, TensorRecord, decode, encode, tensor_key
+from med3d_worker.heads.tensors import TensorCache, TensorRecord, decode, encode, tensor_key
 from rig.service.stores import MemoryStore
 
 RECORD = TensorRecord(np.ones((2, 3, 4), np.float32), np.eye(4), {"snr": 12.5, "overlap": float("nan")})

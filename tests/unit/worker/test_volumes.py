@@ -13,10 +13,10 @@ from med3d_contract.volumes import StoredVolumes, VolumeName, all_volume_keys, v
 from med3d_contract.work import PreprocessedObject, VolumesRequest
 from med3d_pipeline.errors import InferenceError, InputRefused
 from med3d_pipeline.volume import Volume
-from med3d_worker.head_volumes import HeadVolumes, nifti_of_head
+from med3d_worker.heads.head_volumes import HeadVolumes, nifti_of_head
+from med3d_worker.heads.tensors import TensorCache, TensorRecord
 from med3d_worker.scratch import Scratch
-from med3d_worker.tensors import TensorCache, TensorRecord
-from med3d_worker.volumes_stage import VolumesStage
+from med3d_worker.stages.volumes_stage import VolumesStage
 from rig.science.models import write_small_series
 from rig.service.stores import MemoryStore
 from rig.service.work import tar_of

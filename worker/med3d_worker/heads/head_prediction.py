@@ -32,8 +32,8 @@ from med3d_pipeline.inference.prediction import (
 )
 from med3d_pipeline.inference.yardstick import SiteYardstick
 from med3d_pipeline.study.study import Acquisition
-from med3d_worker.review_reasons import in_contract_terms, in_pipeline_terms
-from med3d_worker.tensors import TensorRecord
+from med3d_worker.heads.review_reasons import in_contract_terms, in_pipeline_terms
+from med3d_worker.heads.tensors import TensorRecord
 
 
 @dataclass(frozen=True, eq=False)

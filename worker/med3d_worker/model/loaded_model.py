@@ -16,9 +16,9 @@ from med3d_pipeline.explanation.explainer import Explainer
 from med3d_pipeline.inference.prediction import Predictor
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.spec import QualityLimits
-from med3d_worker.bundle_card import bundle_card
-from med3d_worker.calibrations import load_calibrations
-from med3d_worker.pictures import reference_cohort
+from med3d_worker.heads.pictures import reference_cohort
+from med3d_worker.model.bundle_card import bundle_card
+from med3d_worker.model.calibrations import load_calibrations
 from med3d_worker.settings import BundleSettings
 
 log = structlog.get_logger()

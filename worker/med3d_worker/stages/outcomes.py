@@ -9,7 +9,7 @@ from kombu.exceptions import OperationalError
 from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import Completed, Failed, Outcome, Refused, RunOutcome, StoredOutcomes
 from med3d_store.object_store import ObjectMissingError
-from med3d_worker.tensors import Store
+from med3d_worker.heads.tensors import Store
 
 log = structlog.get_logger()
 

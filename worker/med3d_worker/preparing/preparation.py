@@ -19,12 +19,12 @@ from med3d_pipeline.study.study import (
     read_study,
     select_series,
 )
-from med3d_worker.loaded_model import LoadedModel
-from med3d_worker.one_series import OneSeries, Workbench
-from med3d_worker.pictures import KeepsPictures
-from med3d_worker.review_reasons import in_contract_terms
+from med3d_worker.heads.pictures import KeepsPictures
+from med3d_worker.heads.review_reasons import in_contract_terms
+from med3d_worker.heads.tensors import TensorCache, TensorRecord
+from med3d_worker.model.loaded_model import LoadedModel
+from med3d_worker.preparing.one_series import OneSeries, Workbench
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache, TensorRecord
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,10 @@ from med3d_contract.volumes import StoredVolume, StoredVolumes, all_volume_keys,
 from med3d_contract.work import PreprocessedObject, VolumesRequest
 from med3d_pipeline.errors import PipelineError
 from med3d_store.object_store import StoreError
-from med3d_worker.head_volumes import MakesVolumes
-from med3d_worker.preprocess_stage import FetchesObjects, unpack_working_copy
+from med3d_worker.heads.head_volumes import MakesVolumes
+from med3d_worker.heads.tensors import Store, TensorCache, TensorRecord
 from med3d_worker.scratch import Scratch
-from med3d_worker.tensors import Store, TensorCache, TensorRecord
+from med3d_worker.stages.preprocess_stage import FetchesObjects, unpack_working_copy
 
 log = structlog.get_logger()
 

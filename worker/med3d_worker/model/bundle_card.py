@@ -2,7 +2,7 @@
 
 from med3d_contract.bundle_cards import BundleCard, CardTraining, bundle_card_key
 from med3d_pipeline.inference.manifest import Manifest
-from med3d_worker.tensors import Store
+from med3d_worker.heads.tensors import Store
 
 
 def bundle_card(manifest: Manifest, signed_by: str | None) -> BundleCard:

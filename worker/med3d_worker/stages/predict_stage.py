@@ -25,17 +25,17 @@ from med3d_contract.work import (
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.preprocessing.spec import QualityLimits
-from med3d_worker.calibrations import OpensCalibrations
 from med3d_worker.faults import failure_of
-from med3d_worker.head_prediction import HeadToPredict, Predicts
-from med3d_worker.lease import LeaseKeeper
-from med3d_worker.one_series import quality_report
-from med3d_worker.outcomes import OutcomeDelivery
-from med3d_worker.pace import Pace
-from med3d_worker.preparation import acquisition_of_fields
-from med3d_worker.review_reasons import in_contract_terms
+from med3d_worker.heads.head_prediction import HeadToPredict, Predicts
+from med3d_worker.heads.review_reasons import in_contract_terms
+from med3d_worker.heads.tensors import TensorCache, TensorRecord
+from med3d_worker.model.calibrations import OpensCalibrations
+from med3d_worker.preparing.one_series import quality_report
+from med3d_worker.preparing.preparation import acquisition_of_fields
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache, TensorRecord
+from med3d_worker.stages.lease import LeaseKeeper
+from med3d_worker.stages.outcomes import OutcomeDelivery
+from med3d_worker.stages.pace import Pace
 
 log = structlog.get_logger()
 

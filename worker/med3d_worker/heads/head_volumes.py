@@ -17,7 +17,7 @@ from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import BrainFound
 from med3d_pipeline.study.study import load_series, read_study
 from med3d_pipeline.volume import Affine, Volume
-from med3d_worker.tensors import TensorRecord
+from med3d_worker.heads.tensors import TensorRecord
 
 FASTEST = 1
 """zlib's level: somebody waits, and the next ones save little (0.1 of the bytes for four times the time)."""

@@ -10,8 +10,8 @@ from med3d_contract.explanations import explanation_key
 from med3d_contract.work import ExplanationRequest
 from med3d_pipeline.errors import PipelineError
 from med3d_store.object_store import StoreError
-from med3d_worker.head_explanation import Explains, explain_head
-from med3d_worker.tensors import Store, TensorCache
+from med3d_worker.heads.head_explanation import Explains, explain_head
+from med3d_worker.heads.tensors import Store, TensorCache
 
 log = structlog.get_logger()
 

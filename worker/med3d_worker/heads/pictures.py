@@ -21,7 +21,7 @@ from med3d_pipeline.preprocessing.outline_pictures import OUTLINE, OutlinePictur
 from med3d_pipeline.study.study import SeriesInstances
 from med3d_pipeline.volume import Volume
 from med3d_store.object_store import StoreError
-from med3d_worker.tensors import Store
+from med3d_worker.heads.tensors import Store
 
 OUTLINE_RGB = (255, 170, 0)
 TEST_RETEST: dict[Literal["brain_age", "sdmt"], str] = {

@@ -12,8 +12,8 @@ from med3d_pipeline.reading.dicom_stacks import fingerprint
 from med3d_pipeline.reading.nifti import NiftiFile, digest_file
 from med3d_pipeline.study.study import StudySeries, read_study
 from med3d_store.object_store import StoreError
-from med3d_worker.preprocess_stage import FetchesObjects, unpack_working_copy
 from med3d_worker.scratch import Scratch
+from med3d_worker.stages.preprocess_stage import FetchesObjects, unpack_working_copy
 
 log = structlog.get_logger()
 

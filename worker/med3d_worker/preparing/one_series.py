@@ -12,11 +12,11 @@ from med3d_pipeline.preprocessing.outline_pictures import outline_pictures
 from med3d_pipeline.preprocessing.preprocess import Preprocessed
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.study.study import Acquisition, LoadedSeries, PatientAttributes, Study, load_series
-from med3d_worker.loaded_model import LoadedModel
-from med3d_worker.pictures import Drawn, KeepsPictures, mask_on_images
-from med3d_worker.review_reasons import in_contract_terms
+from med3d_worker.heads.pictures import Drawn, KeepsPictures, mask_on_images
+from med3d_worker.heads.review_reasons import in_contract_terms
+from med3d_worker.heads.tensors import TensorCache, TensorRecord, tensor_key
+from med3d_worker.model.loaded_model import LoadedModel
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache, TensorRecord, tensor_key
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,12 +27,12 @@ from med3d_contract.work import (
 )
 from med3d_store.object_store import ObjectDamagedError
 from med3d_worker.faults import failure_of
-from med3d_worker.lease import LeaseKeeper
-from med3d_worker.outcomes import OutcomeDelivery
-from med3d_worker.pace import AT_ONCE_S, Pace
-from med3d_worker.preparation import PreparedStudy, StudyRefused
+from med3d_worker.preparing.preparation import PreparedStudy, StudyRefused
 from med3d_worker.scratch import Scratch
 from med3d_worker.stage_clock import StageClock
+from med3d_worker.stages.lease import LeaseKeeper
+from med3d_worker.stages.outcomes import OutcomeDelivery
+from med3d_worker.stages.pace import AT_ONCE_S, Pace
 
 log = structlog.get_logger()
 

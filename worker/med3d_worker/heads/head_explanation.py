@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from med3d_contract.explanations import Explanation, RegionShare, RegionShares, StoredExplanation, VentricleVolumes
 from med3d_pipeline.explanation.explainer import STEP_YEARS, Attribution, HeadExplanation
-from med3d_worker.explanation_picture import explanation_picture
+from med3d_worker.heads.explanation_picture import explanation_picture
 
 
 class Explains(Protocol):

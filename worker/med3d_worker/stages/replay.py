@@ -12,12 +12,12 @@ from med3d_contract.results import Frozen, Provenance, Refusal, Result, RunStatu
 from med3d_pipeline.bundle.reference_case import Tolerances, normalised_rmse
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_store.object_store import StoreError
-from med3d_worker.head_prediction import HeadToPredict, Predicts
-from med3d_worker.preparation import StudyRefused
-from med3d_worker.preprocess_stage import FetchesObjects, PreparesStudies, unpack_working_copy
+from med3d_worker.heads.head_prediction import HeadToPredict, Predicts
+from med3d_worker.heads.tensors import TensorCache, TensorRecord
+from med3d_worker.preparing.preparation import StudyRefused
 from med3d_worker.scratch import Scratch
 from med3d_worker.stage_clock import StageClock
-from med3d_worker.tensors import TensorCache, TensorRecord
+from med3d_worker.stages.preprocess_stage import FetchesObjects, PreparesStudies, unpack_working_copy
 
 
 class Compared(Frozen):
