@@ -10,9 +10,9 @@ from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import SessionForm
 from med3d_pages.routes.result import TypedVerdict, run_page, seen_in
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.explanations import read_shares
-from med3d_service.api.routes.runs import add_verdict, requeue_run
-from med3d_service.api.routes.studies import RunRequest, run_again
+from med3d_service.api.routes.results.explanations import read_shares
+from med3d_service.api.routes.runs.runs import add_verdict, requeue_run
+from med3d_service.api.routes.studies.studies import RunRequest, run_again
 from med3d_service.problems import ServiceError
 from med3d_service.results.cases import Case, read_case
 from med3d_service.trust.access import Operator, Submitter, Viewer

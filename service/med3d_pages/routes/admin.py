@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import SessionForm
 from med3d_pages.rendering import render
+from med3d_service.api.http.pages import Cursor
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.administration import (
+from med3d_service.api.routes.trust.administration import (
     KeyRequest,
     NewKey,
     end_session,
@@ -23,7 +24,6 @@ from med3d_service.api.routes.administration import (
     revoke_api_key,
     search_audit,
 )
-from med3d_service.api.routes.pages import Cursor
 from med3d_service.api.service import Service
 from med3d_service.problems import ServiceError
 from med3d_service.trust.access import Admin, Caller, Role

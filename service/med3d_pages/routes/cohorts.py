@@ -14,11 +14,11 @@ from med3d_pages.forms import SessionForm
 from med3d_pages.member_table import read_members
 from med3d_pages.rendering import render
 from med3d_service.api.door import takes_up_to
+from med3d_service.api.http.pages import Cursor
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.cohort_progress import UNDER_WAY, read_progress
-from med3d_service.api.routes.cohorts import CohortId, add_members, create_cohort, list_cohorts, read_cohort
-from med3d_service.api.routes.pages import Cursor
-from med3d_service.api.routes.reprocessing import begin, cancel, list_reprocessings, pause, resume
+from med3d_service.api.routes.cohorts.cohort_progress import UNDER_WAY, read_progress
+from med3d_service.api.routes.cohorts.cohorts import CohortId, add_members, create_cohort, list_cohorts, read_cohort
+from med3d_service.api.routes.cohorts.reprocessing import begin, cancel, list_reprocessings, pause, resume
 from med3d_service.api.service import Service
 from med3d_service.cohorts.members import find_cohort
 from med3d_service.cohorts.scatter import CohortScatter, cohort_scatter

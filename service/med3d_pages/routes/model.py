@@ -10,8 +10,8 @@ from med3d_pages.addresses import PREFIX
 from med3d_pages.model_view import agreement_rows, baselines, figures, groups, scatter
 from med3d_pages.rendering import render, texts_for
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.bundles import BundleView, list_bundles
-from med3d_service.api.routes.calibrations import list_calibrations
+from med3d_service.api.routes.runs.bundles import BundleView, list_bundles
+from med3d_service.api.routes.runs.calibrations import list_calibrations
 from med3d_service.problems import ServiceError
 from med3d_service.results.reports.facts import read_card, read_cohort
 from med3d_service.runs.verdict_counts import count_verdicts

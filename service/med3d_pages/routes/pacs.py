@@ -10,11 +10,11 @@ from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import SessionForm
 from med3d_pages.rendering import render, texts_for
 from med3d_pages.rules_view import RuleAnswer, TypedSeries, try_rules
+from med3d_service.api.http.pages import Cursor
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.arrivals import ArrivalCursor, list_arrivals
-from med3d_service.api.routes.deliveries import list_deliveries, retry
-from med3d_service.api.routes.pages import Cursor
-from med3d_service.api.routes.peers import PeerCheckRequest, check_peer, list_peers
+from med3d_service.api.routes.network.arrivals import ArrivalCursor, list_arrivals
+from med3d_service.api.routes.network.peers import PeerCheckRequest, check_peer, list_peers
+from med3d_service.api.routes.results.deliveries import list_deliveries, retry
 from med3d_service.api.service import Service
 from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.studies.arrivals.routing import InvalidRulesError, load_rules

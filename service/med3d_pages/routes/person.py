@@ -9,8 +9,8 @@ from med3d_pages.addresses import PREFIX
 from med3d_pages.person_view import change_words, person_chart, visit_lines
 from med3d_pages.rendering import render, texts_for
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.bundles import list_bundles
-from med3d_service.api.routes.subjects import SubjectId
+from med3d_service.api.routes.cohorts.subjects import SubjectId
+from med3d_service.api.routes.runs.bundles import list_bundles
 from med3d_service.cohorts.person import read_person
 from med3d_service.trust.access import Viewer
 from med3d_service.trust.audit.requests import shown

@@ -10,7 +10,7 @@ from med3d_pages.addresses import PREFIX
 from med3d_pages.rendering import render
 from med3d_service.api.door import ReadsAsItComes
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.studies import submit_study
+from med3d_service.api.routes.studies.studies import submit_study
 from med3d_service.trust.access import Submitter
 from med3d_service.trust.access.own_pages import TokenInForm, settle_token
 from med3d_service.trust.audit.routes import Receives, Unaudited

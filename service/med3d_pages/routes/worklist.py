@@ -13,9 +13,9 @@ from med3d_pages.forms import SessionForm
 from med3d_pages.rendering import render
 from med3d_pages.rows import rows_of
 from med3d_pages.worklist_csv import MOST_ROWS, as_table
+from med3d_service.api.http.pages import Cursor, cursor_behind, place_of
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.pages import Cursor, cursor_behind, place_of
-from med3d_service.api.routes.runs import requeue_run
+from med3d_service.api.routes.runs.runs import requeue_run
 from med3d_service.api.service import Service
 from med3d_service.problems import ServiceError
 from med3d_service.runs.worklist import ListedRun, Shown, WorklistFilter, list_runs

@@ -16,39 +16,18 @@ from sqlalchemy.orm import Session
 from starlette.types import ASGIApp
 
 from med3d_service.api.door import Door, describe_bodies
+from med3d_service.api.http.conditional import describe_not_modified, with_etags
+from med3d_service.api.http.headers import with_security_headers
 from med3d_service.api.idempotency import Repetitions, describe_idempotency
 from med3d_service.api.metrics import Metrics
 from med3d_service.api.readiness import Probe, look_at
-from med3d_service.api.routes import (
-    administration,
-    arrivals,
-    bundles,
-    calibrations,
-    cohort_progress,
-    cohort_reports,
-    cohorts,
-    completion,
-    deliveries,
-    dicomweb,
-    erasure,
-    explanations,
-    hooks,
-    identity,
-    patients,
-    peers,
-    pictures,
-    pulls,
-    reports,
-    reprocessing,
-    runs,
-    studies,
-    subjects,
-    volumes,
-    workers,
-)
-from med3d_service.api.routes.conditional import describe_not_modified, with_etags
-from med3d_service.api.routes.headers import with_security_headers
+from med3d_service.api.routes.cohorts import cohort_progress, cohort_reports, cohorts, reprocessing, subjects
 from med3d_service.api.routes.health import health_router
+from med3d_service.api.routes.network import arrivals, hooks, peers, pulls
+from med3d_service.api.routes.results import deliveries, explanations, patients, pictures, reports, volumes
+from med3d_service.api.routes.runs import bundles, calibrations, runs, workers
+from med3d_service.api.routes.studies import completion, dicomweb, erasure, studies
+from med3d_service.api.routes.trust import administration, identity
 from med3d_service.api.service import Service
 from med3d_service.network.peers.checked import PeerChecks
 from med3d_service.problem_answers import render_problems, with_unexpected_errors

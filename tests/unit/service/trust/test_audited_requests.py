@@ -17,7 +17,7 @@ from med3d_contract.work import (
     StoredOutcomes,
     WorkerHello,
 )
-from med3d_service.api.routes.headers import SECURITY_HEADERS
+from med3d_service.api.http.headers import SECURITY_HEADERS
 from med3d_service.trust.access import Role
 from med3d_service.trust.audit.trail import entries
 from rig.service.api import open_api

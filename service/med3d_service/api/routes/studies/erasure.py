@@ -6,9 +6,9 @@ from fastapi import APIRouter, BackgroundTasks, Query
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
+from med3d_service.api.http.conditional import IfMatch, require_unchanged
 from med3d_service.api.routes import ServiceParts, examples
-from med3d_service.api.routes.conditional import IfMatch, require_unchanged
-from med3d_service.api.routes.studies import study_view
+from med3d_service.api.routes.studies.studies import study_view
 from med3d_service.custody.erasure import erase_study, finish_erasures
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.storage.tables import StudyRow

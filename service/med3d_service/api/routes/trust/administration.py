@@ -9,8 +9,8 @@ from pydantic import Field, SecretStr
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Frozen
+from med3d_service.api.http.pages import Cursor, Limit, cursor_behind, place_of
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.pages import Cursor, Limit, cursor_behind, place_of
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs.views import moment

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from med3d_service.api.routes import ServiceParts, examples
-from med3d_service.api.routes.cohorts import CohortId
+from med3d_service.api.routes.cohorts.cohorts import CohortId
 from med3d_service.api.service import Service
 from med3d_service.cohorts.diff import DEFAULT_GAP_YEARS, CohortDiff, cohort_diff, cohort_members
 from med3d_service.cohorts.diff_page import diff_page

@@ -10,7 +10,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.cohorts import CohortProgress, ReprocessingStatus
 from med3d_service.api.routes import ServiceParts, examples, goes_on
-from med3d_service.api.routes.cohorts import CohortId
+from med3d_service.api.routes.cohorts.cohorts import CohortId
 from med3d_service.api.service import Service
 from med3d_service.cohorts.members import find_cohort
 from med3d_service.cohorts.progress import cohort_progress

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query
 from sqlalchemy import select, tuple_
 
 from med3d_contract.arrivals import ArrivalPage
+from med3d_service.api.http.pages import Limit
 from med3d_service.api.routes import ServiceParts, examples
-from med3d_service.api.routes.pages import Limit
 from med3d_service.network.pulls import arriving
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.problems import AUTH_CODES, ServiceError, problems

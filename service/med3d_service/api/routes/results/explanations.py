@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from med3d_contract.explanations import Explanation, StoredExplanation
 from med3d_contract.work import ExplanationRequest, Preprocessed
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.pictures import PNG, answer_png
+from med3d_service.api.routes.results.pictures import PNG, answer_png
 from med3d_service.api.service import Service
 from med3d_service.cohorts.subjects import subjects_of
 from med3d_service.problems import AUTH_CODES, ServiceError, problems

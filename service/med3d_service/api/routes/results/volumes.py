@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 
 from med3d_contract.volumes import StoredVolumes, VolumeName, volume_key
 from med3d_contract.work import VolumesRequest
+from med3d_service.api.http.ranges import wanted_range
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.ranges import wanted_range
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.volumes import ask_for_volumes, read_volumes, require_viewable, volumes_request

@@ -17,11 +17,11 @@ from med3d_contract.cohorts import (
 )
 from med3d_contract.results import Frozen
 from med3d_service.api.door import ReadsAsItComes
+from med3d_service.api.http.bodies import in_thread, read_body
+from med3d_service.api.http.conditional import IfMatch, require_unchanged
+from med3d_service.api.http.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.routes import ServiceParts, examples
-from med3d_service.api.routes.bodies import in_thread, read_body
-from med3d_service.api.routes.conditional import IfMatch, require_unchanged
-from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
-from med3d_service.api.routes.study_form import FORM, INTAKE_CODES
+from med3d_service.api.routes.studies.study_form import FORM, INTAKE_CODES
 from med3d_service.api.service import Service
 from med3d_service.cohorts import members
 from med3d_service.cohorts.tables import CohortRow

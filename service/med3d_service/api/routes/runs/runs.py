@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from med3d_contract.results import Frozen, RunStatus, RunView, Verdict, VerdictRequest, VerdictView
+from med3d_service.api.http.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.routes import ServiceParts, examples, goes_on
-from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.delivery import outbox

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from med3d_service.api.door import ReadsAsItComes
+from med3d_service.api.http.bodies import in_thread, read_body
 from med3d_service.api.routes import ServiceParts, examples
-from med3d_service.api.routes.bodies import in_thread, read_body
 from med3d_service.api.service import Service
 from med3d_service.network.pulls.wanted import Uid
 from med3d_service.problems import AUTH_CODES, ServiceError, problems

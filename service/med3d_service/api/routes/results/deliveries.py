@@ -8,8 +8,8 @@ from pydantic import Field
 from sqlalchemy import select
 
 from med3d_contract.results import Frozen
+from med3d_service.api.http.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.routes import ServiceParts, examples
-from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.delivery import outbox

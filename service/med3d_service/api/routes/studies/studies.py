@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, ChronologicalAge, Frozen, Priority, RunStatus, Sex
 from med3d_service.api.door import ReadsAsItComes
+from med3d_service.api.http.bodies import in_thread, read_body
+from med3d_service.api.http.pages import Cursor, Limit, cut, newest_first
 from med3d_service.api.routes import ServiceParts, examples
-from med3d_service.api.routes.bodies import in_thread, read_body
-from med3d_service.api.routes.pages import Cursor, Limit, cut, newest_first
-from med3d_service.api.routes.study_form import FORM, INTAKE_CODES
+from med3d_service.api.routes.studies.study_form import FORM, INTAKE_CODES
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs.bundles import find_bundle

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.cohorts import ReprocessingRequest, ReprocessingStatus, ReprocessingView
 from med3d_contract.results import Frozen
 from med3d_service.api.routes import ServiceParts, examples
-from med3d_service.api.routes.cohorts import CohortId
+from med3d_service.api.routes.cohorts.cohorts import CohortId
 from med3d_service.api.service import Service
 from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.members import find_cohort, join_by_filter

@@ -1,0 +1,1 @@
+"""Routes of what a run leaves: reports, pictures, explanations, volumes, deliveries, names."""

@@ -1,0 +1,1 @@
+"""Routes that take studies and instances in, read them and erase them."""

@@ -1,0 +1,1 @@
+"""Routes of keys, sessions and the audit trail."""
