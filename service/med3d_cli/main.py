@@ -8,6 +8,8 @@ import typer
 
 from med3d_cli.bids.arguments import BidsAppCommand
 from med3d_cli.bids.command import bids
+from med3d_cli.calibration.calibrate import calibrate
+from med3d_cli.calibration.calibrations import calibrations_commands
 from med3d_cli.capacity.command import capacity
 from med3d_cli.cohort.commands import cohort_commands
 from med3d_cli.embedded.demo import demo
@@ -25,8 +27,6 @@ from med3d_cli.operate.rules import rules_commands
 from med3d_cli.processes.pacs import pacs_commands
 from med3d_cli.processes.worker import worker
 from med3d_cli.studies.analyse import analyse
-from med3d_cli.studies.calibrate import calibrate
-from med3d_cli.studies.calibrations import calibrations_commands
 from med3d_cli.studies.commands import explain, requeue, runs, show, submit
 from med3d_cli.studies.figure import figure
 from med3d_cli.studies.sign_in import sign_in

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.measuring import machine, table
-from med3d_cli.studies.calibration_list import read_list
+from med3d_cli.calibration.calibration_list import read_list
 from med3d_pipeline.calibration.fitting import Bearings, CalibrationHead, fit_site
 from med3d_pipeline.calibration.site_calibration import BundleName, CalibratedSite
 from med3d_pipeline.inference.yardstick import TrainingYardstick, Yardstick

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from med3d_cli.calibration.calibrate import CalibrationOrder, make_calibration
+from med3d_cli.calibration.calibration_list import read_list
+from med3d_cli.calibration.calibration_out import check_out
+from med3d_cli.calibration.calibration_page import calibration_page
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
-from med3d_cli.studies.calibrate import CalibrationOrder, make_calibration
-from med3d_cli.studies.calibration_list import read_list
-from med3d_cli.studies.calibration_out import check_out
-from med3d_cli.studies.calibration_page import calibration_page
 from med3d_contract.scanner_facts import ScannerFacts, sidecar_facts
 from med3d_pipeline.bundle.bundle_signature import TrustedKeys, make_signing_key, read_signing_key
 from med3d_pipeline.calibration.files import read_calibration

@@ -1,7 +1,7 @@
 import pytest
 
+from med3d_cli.calibration.calibration_list import read_list
 from med3d_cli.errors import CommandError
-from med3d_cli.studies.calibration_list import read_list
 
 
 def bids(folder, participants, sessions=()):

@@ -4,8 +4,8 @@ import json
 import httpx
 import pytest
 
+from med3d_cli.calibration.calibrations import _only_one
 from med3d_cli.errors import CommandError
-from med3d_cli.studies.calibrations import _only_one
 from med3d_client.calibrations import CalibrationsClient
 from med3d_client.transport import ApiError
 from med3d_contract.calibrations import CalibrationView

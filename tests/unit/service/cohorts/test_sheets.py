@@ -18,7 +18,7 @@ MADE = SimpleNamespace(
 
 
 def page(**values):
-    return render_sheet("calibration.html", package="med3d_cli.studies", **values)
+    return render_sheet("calibration.html", package="med3d_cli.calibration", **values)
 
 
 def test_what_a_sheet_is_given_is_escaped_and_a_chart_stands_as_it_was_drawn():

@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from med3d_cli.calibration.calibration_groups import NOBODY_TOLD
+from med3d_cli.calibration.calibration_list import HeadList, LeftOutHead, read_list, unusable_age
+from med3d_cli.calibration.calibration_out import check_out, write_all
+from med3d_cli.calibration.calibration_site import check_site, one_spelling
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
-from med3d_cli.studies.calibration_groups import NOBODY_TOLD
-from med3d_cli.studies.calibration_list import HeadList, LeftOutHead, read_list, unusable_age
-from med3d_cli.studies.calibration_out import check_out, write_all
-from med3d_cli.studies.calibration_site import check_site, one_spelling
 from med3d_contract.bids import PARTICIPANTS_TSV
 from med3d_contract.cohort_manifest import MANIFEST_CSV
 from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts
@@ -200,7 +200,7 @@ def _fit(
 def _write(
     order: CalibrationOrder, fitted: "FittedSite", level: float, left_out: "Sequence[LeftOutHead]", console: Console
 ) -> None:
-    from med3d_cli.studies.calibration_page import calibration_page, cautions
+    from med3d_cli.calibration.calibration_page import calibration_page, cautions
     from med3d_pipeline.calibration.outlook import outlook
 
     prospects = outlook(fitted, level)

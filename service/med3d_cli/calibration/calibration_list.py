@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from med3d_cli.calibration.calibration_groups import filled_groups, healthy_words, other_than_healthy
 from med3d_cli.errors import CommandError
-from med3d_cli.studies.calibration_groups import filled_groups, healthy_words, other_than_healthy
 from med3d_contract.bids import PARTICIPANTS_TSV, read_tsv, session_ages, t1w_images
 from med3d_contract.cohort_manifest import MANIFEST_CSV, csv_rows
 from med3d_contract.manifest_row import ManifestError, ManifestRow

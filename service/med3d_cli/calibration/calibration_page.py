@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from med3d_cli.studies.calibration_list import LeftOutHead
-from med3d_cli.studies.calibration_out import PAGE_TITLE
+from med3d_cli.calibration.calibration_list import LeftOutHead
+from med3d_cli.calibration.calibration_out import PAGE_TITLE
 from med3d_service.cohorts.sheets import drawn, render_sheet
 from med3d_service.cohorts.svg import BLUE, GREY, RED, Chart, padded
 
@@ -21,7 +21,7 @@ def calibration_page(
     """Render the page, which fetches nothing. Its points are persons' ages: it stays at the site."""
     return render_sheet(
         "calibration.html",
-        package="med3d_cli.studies",
+        package="med3d_cli.calibration",
         title=f"{PAGE_TITLE}{fitted.calibration.site}",
         made=fitted.calibration,
         changes=_changes(fitted, level),

@@ -1,0 +1,1 @@
+"""Commands on a site's calibration: make one from its own healthy heads, hand it to the service."""
