@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from med3d_contract.archives import ArchiveRefused
-from med3d_contract.content import Content
-from med3d_contract.unpacking import content_of, first_bytes, unpacked
-from med3d_contract.unread_files import UNREAD_SUFFIXES, Unread, of_nothing_read, why_nowhere, why_unread
-from med3d_contract.volume_names import VOLUME_SUFFIXES, kept_names
+from med3d_contract.sent_files.archives import ArchiveRefused
+from med3d_contract.sent_files.content import Content
+from med3d_contract.sent_files.unpacking import content_of, first_bytes, unpacked
+from med3d_contract.sent_files.unread_files import UNREAD_SUFFIXES, Unread, of_nothing_read, why_nowhere, why_unread
+from med3d_contract.sent_files.volume_names import VOLUME_SUFFIXES, kept_names
 
 CHUNK_BYTES = 256 * 1024
 SENT_AS_THEY_ARE = (*VOLUME_SUFFIXES, ".zip", ".tar", ".tar.gz", ".tgz", ".dcm", *UNREAD_SUFFIXES)

@@ -6,8 +6,8 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, Field
 
-from med3d_contract.archives import ARCHIVE_FAULTS
-from med3d_contract.unread_files import NO_IMAGES
+from med3d_contract.sent_files.archives import ARCHIVE_FAULTS
+from med3d_contract.sent_files.unread_files import NO_IMAGES
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from med3d_contract.ages import AgeReading, agreed_age, read_age
-from med3d_contract.archives import ArchiveRefused
 from med3d_contract.explanations import Explanation
 from med3d_contract.pictures import BrainPictures
 from med3d_contract.results import (
@@ -21,7 +20,8 @@ from med3d_contract.results import (
 )
 from med3d_contract.scan_dates import DatesBeside
 from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts, sidecar_path
-from med3d_contract.unpacking import unpacked
+from med3d_contract.sent_files.archives import ArchiveRefused
+from med3d_contract.sent_files.unpacking import unpacked
 from med3d_contract.work import Subject
 from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.reading.nifti import digest_file

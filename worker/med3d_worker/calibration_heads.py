@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from med3d_contract.archives import ArchiveRefused
-from med3d_contract.unpacking import unpacked
+from med3d_contract.sent_files.archives import ArchiveRefused
+from med3d_contract.sent_files.unpacking import unpacked
 from med3d_pipeline.calibration.fitting import CalibrationHead
 from med3d_pipeline.errors import PipelineError
 from med3d_worker.analysis import age_at_scan

@@ -6,8 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import pytest
 
-from med3d_contract.archives import ARCHIVE_FAULTS, ArchiveRefused
-from med3d_contract.unpacking import unpacked
+from med3d_contract.sent_files.archives import ARCHIVE_FAULTS, ArchiveRefused
+from med3d_contract.sent_files.unpacking import unpacked
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.study import load_series, read_study, select_series
 from rig.dicom.series import head_like, ras_affine, write_series

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from med3d_contract.volume_names import kept_names
+from med3d_contract.sent_files.volume_names import kept_names
 from med3d_pipeline.study.nifti_names import other_contrasts, subjects, t1w_first
 
 NAMES = (

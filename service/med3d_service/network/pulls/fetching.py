@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from med3d_contract.content import dataset_offset
+from med3d_contract.sent_files.content import dataset_offset
 from med3d_service.network.peers import Peers
 from med3d_service.network.peers.asking import FoundSeries, ListsInstances, PeerError, PeerSource
 from med3d_service.network.peers.opening import peer_source

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from med3d_contract.content import HEAD_BYTES, Content, sniff
+from med3d_contract.sent_files.content import HEAD_BYTES, Content, sniff
 from med3d_service.studies.arrivals.arrivals import Arrival
 from med3d_service.studies.file_meta import FileMeta, read_file_meta
 from med3d_service.studies.multipart import TooManyPartsError

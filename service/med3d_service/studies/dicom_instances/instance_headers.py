@@ -18,8 +18,8 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from med3d_contract.content import dataset_offset
 from med3d_contract.scan_dates import DatesBeside
+from med3d_contract.sent_files.content import dataset_offset
 from med3d_service.studies.file_meta import read_file_meta
 from med3d_service.studies.own_objects import is_own
 from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, tag_of

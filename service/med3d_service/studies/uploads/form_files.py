@@ -5,9 +5,9 @@ import secrets
 from functools import partial
 from pathlib import Path
 
-from med3d_contract.archives import FileSink, is_named_like_archive, unpack
-from med3d_contract.content import Content
-from med3d_contract.unread_files import NO_IMAGES, Unread, of_nothing_read, why_unread
+from med3d_contract.sent_files.archives import FileSink, is_named_like_archive, unpack
+from med3d_contract.sent_files.content import Content
+from med3d_contract.sent_files.unread_files import NO_IMAGES, Unread, of_nothing_read, why_unread
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import ObjectName, SealedReader, SealedWriter
 from med3d_service.studies.uploads.limits import Meter, archive_faults_told

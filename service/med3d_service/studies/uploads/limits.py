@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from med3d_contract.archives import ArchiveRefused, UnpackMeter
+from med3d_contract.sent_files.archives import ArchiveRefused, UnpackMeter
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from med3d_contract.archives import FileSink
-from med3d_contract.content import HEAD_BYTES, Content, dataset_offset, sniff
 from med3d_contract.identity import named_digest, study_digest
-from med3d_contract.unread_files import Unread, of_nothing_read, why_unread
-from med3d_contract.volume_names import kept_names, tells_t1w_more_surely
+from med3d_contract.sent_files.archives import FileSink
+from med3d_contract.sent_files.content import HEAD_BYTES, Content, dataset_offset, sniff
+from med3d_contract.sent_files.unread_files import Unread, of_nothing_read, why_unread
+from med3d_contract.sent_files.volume_names import kept_names, tells_t1w_more_surely
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedWriter
 from med3d_service.studies.identity import Digester, InflatedDigest, Inflater, TailDigest

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal, RunStatus
-from med3d_contract.unread_files import Unread
+from med3d_contract.sent_files.unread_files import Unread
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.starting import start_run
 from med3d_service.storage.copy_states import CopyStatus

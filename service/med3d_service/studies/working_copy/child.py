@@ -24,8 +24,8 @@ from typing import Any
 
 from med3d_confined import refuse_calls, shut_in
 from med3d_contract.ages import AgeReading, agreed_age, read_age, storable_age
-from med3d_contract.content import HEAD_BYTES, Content, sniff
 from med3d_contract.scan_dates import worth_keeping
+from med3d_contract.sent_files.content import HEAD_BYTES, Content, sniff
 from med3d_service.storage.sealed import SealBrokenError, SealedReader
 from med3d_service.studies.original_names import original_name
 from med3d_service.studies.working_copy.deidentify import Deidentifier, Identity, NotAnImageError, UnreadableError

@@ -6,7 +6,7 @@ import struct
 import zlib
 from typing import IO, cast
 
-from med3d_contract.content import MGH_HEADER_BYTES, MGH_VOXEL_BYTES, is_mgh
+from med3d_contract.sent_files.content import MGH_HEADER_BYTES, MGH_VOXEL_BYTES, is_mgh
 from med3d_service.studies.working_copy.nifti import PIECE_BYTES, UnreadableNiftiError
 
 _USED_BYTES = 90  # sizes, type and place; the rest of the header is unused, and behind the voxels stand names and paths

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from med3d_contract.content import HEAD_BYTES, Content
+from med3d_contract.sent_files.content import HEAD_BYTES, Content
 from med3d_service.problems import ServiceError
 from med3d_service.storage.sealed import SealedReader
 from med3d_service.studies.original_names import original_name

@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from med3d_contract.content import HEAD_BYTES, Content, sniff
+from med3d_contract.sent_files.content import HEAD_BYTES, Content, sniff
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.series_selection import select_series
 from med3d_pipeline.study.study import load_series, read_study

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from med3d_contract.archives import ArchiveRefused, UnpackMeter, is_named_like_archive, unpack
-from med3d_contract.content import HEAD_BYTES, Content, sniff
+from med3d_contract.sent_files.archives import ArchiveRefused, UnpackMeter, is_named_like_archive, unpack
+from med3d_contract.sent_files.content import HEAD_BYTES, Content, sniff
 
 GIB = 1024**3
 SNIFFED_BYTES = 4096

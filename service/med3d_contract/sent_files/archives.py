@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from gzip import GzipFile
 from typing import IO, Protocol
 
-from med3d_contract.content import Content
+from med3d_contract.sent_files.content import Content
 
 PIECE_BYTES = 1024 * 1024
 RATIO_FREE_BYTES = 64 * 1024**2  # an empty background compresses well; only much of it is suspicious

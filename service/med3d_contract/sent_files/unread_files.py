@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from med3d_contract.volume_names import VOLUME_SUFFIXES
+from med3d_contract.sent_files.volume_names import VOLUME_SUFFIXES
 
 _FROM_SCANNER = "Send the scanner's DICOM images, or NIfTI (.nii.gz)"
 _UNPACK = "Unpack it and send what it holds"
