@@ -38,7 +38,7 @@ from med3d_pipeline.bundle.reference_case import ReferenceCase, Tolerances
 from med3d_pipeline.inference import site_shifts
 from med3d_pipeline.inference.latent_space import LatentSpace
 from med3d_pipeline.inference.manifest import MANIFEST, HeadDescription, Manifest, TrainingData
-from med3d_pipeline.reading.nifti import digest_file
+from med3d_pipeline.reading.volume_files.nifti import digest_file
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 
 LARGEST_BYTES = 60 * 1024 * 1024

@@ -26,7 +26,7 @@ from med3d_cli.reports.mosaics import png, side_by_side
 from med3d_cli.reports.scan_page import ScanReport, scan_page
 from med3d_contract.results import RunStatus
 from med3d_pipeline.preprocessing.preprocess import Preprocessed
-from med3d_pipeline.reading.nifti import digest_file
+from med3d_pipeline.reading.volume_files.nifti import digest_file
 from med3d_worker.analysis import Analyser, Analysis, Stated
 from med3d_worker.faults import failure_of
 from med3d_worker.preparing.preparation import acquisition_fields

@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.reading.label_images import label_fault
+from med3d_pipeline.reading.volume_files.label_images import label_fault
 from med3d_pipeline.study.study import load_series, read_study, select_series
 from rig.dicom.series import head_like, ras_affine, write_series
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.reading.label_images import is_probability_map, probability_fault
-from med3d_pipeline.reading.nifti import NiftiFile, digest_content, read_nifti
 from med3d_pipeline.reading.refusals import Fault
+from med3d_pipeline.reading.volume_files.label_images import is_probability_map, probability_fault
+from med3d_pipeline.reading.volume_files.nifti import NiftiFile, digest_content, read_nifti
 from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.study.nifti_names import all_of_freesurfer, named_t1w, other_contrasts, subjects, t1w_first
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from med3d_pipeline.reading.nifti import NiftiFile
+from med3d_pipeline.reading.volume_files.nifti import NiftiFile
 
 # what a step of processing adds behind the suffix, and leaves the contrast and the place as they were
 _TAGS = r"(?:[_-](?:defaced?|brain|n4|biascorr|desc-(?!\w*mask)[a-z0-9]+))"

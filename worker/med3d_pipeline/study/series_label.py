@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from med3d_pipeline.reading.dicom_plane import Plane
-from med3d_pipeline.reading.nifti import NiftiFile
 from med3d_pipeline.reading.stack_geometry import StackGeometry
+from med3d_pipeline.reading.volume_files.nifti import NiftiFile
 
 
 def stack_label(stack: Sequence[Plane], geometry: StackGeometry | None, is_t1_weighted: bool) -> str:

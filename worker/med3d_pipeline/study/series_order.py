@@ -11,7 +11,7 @@ from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.dicom_pixels import plane_pixels
 from med3d_pipeline.reading.dicom_plane import lasting_order, moment_order
 from med3d_pipeline.reading.dicom_stacks import fingerprint
-from med3d_pipeline.reading.nifti import NiftiFile, digest_content
+from med3d_pipeline.reading.volume_files.nifti import NiftiFile, digest_content
 from med3d_pipeline.study.series_ranking import typical_facts
 from med3d_pipeline.study.study_series import StudySeries
 

@@ -9,10 +9,10 @@ from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.derivation import UNIFORM, derivation_remarks
 from med3d_pipeline.reading.dicom_plane import Plane, SequenceFacts, facts_order
 from med3d_pipeline.reading.mr_contrast import ContrastFinding, Weighting, judge_contrast
-from med3d_pipeline.reading.nifti import NiftiFile
 from med3d_pipeline.reading.refusals import Fault, first_fault
 from med3d_pipeline.reading.series_identity import image_fault, sequence_identity
 from med3d_pipeline.reading.stack_geometry import StackGeometry, assemble_stack
+from med3d_pipeline.reading.volume_files.nifti import NiftiFile
 from med3d_pipeline.reasons import AFTER_CONTRAST_AGENT, Reason, ReviewCode
 
 MAX_SPACING_MM = 3.0

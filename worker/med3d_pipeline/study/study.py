@@ -13,10 +13,10 @@ from med3d_pipeline.reading.dicom_headers import NotAnImage, UnreadableDicom, re
 from med3d_pipeline.reading.dicom_pixels import read_stack, truncated
 from med3d_pipeline.reading.dicom_plane import PatientAttributes, Plane
 from med3d_pipeline.reading.dicom_stacks import stacks_of_study
-from med3d_pipeline.reading.image_formats import ONLY_A_LIST, dangling_link, most_telling, unread_format
-from med3d_pipeline.reading.nifti import NiftiFile, first_bytes
 from med3d_pipeline.reading.refusals import first_fault
 from med3d_pipeline.reading.stack_geometry import assemble_stack
+from med3d_pipeline.reading.volume_files.image_formats import ONLY_A_LIST, dangling_link, most_telling, unread_format
+from med3d_pipeline.reading.volume_files.nifti import NiftiFile, first_bytes
 from med3d_pipeline.study.acquisition import Acquisition, acquisition_of
 from med3d_pipeline.study.nifti_choice import JudgedFile, judge_together
 from med3d_pipeline.study.patients import refuse_several_patients

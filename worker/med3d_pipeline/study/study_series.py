@@ -7,8 +7,8 @@ from typing import Any
 
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.dicom_plane import Plane
-from med3d_pipeline.reading.nifti import NiftiFile
 from med3d_pipeline.reading.stack_geometry import StackGeometry
+from med3d_pipeline.reading.volume_files.nifti import NiftiFile
 from med3d_pipeline.study.series_ranking import Appraisal
 
 

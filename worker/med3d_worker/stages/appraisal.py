@@ -9,7 +9,7 @@ from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.work import Appraisal, AppraisalRequest
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.dicom_stacks import fingerprint
-from med3d_pipeline.reading.nifti import NiftiFile, digest_file
+from med3d_pipeline.reading.volume_files.nifti import NiftiFile, digest_file
 from med3d_pipeline.study.study import StudySeries, read_study
 from med3d_store.object_store import StoreError
 from med3d_worker.scratch import Scratch

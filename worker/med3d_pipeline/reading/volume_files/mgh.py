@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.reading.nifti_forms import refuse_deformed
+from med3d_pipeline.reading.volume_files.nifti_forms import refuse_deformed
 from med3d_pipeline.volume import Affine
 
 _START = struct.Struct(">6i")  # version, width, height, depth, frames, type

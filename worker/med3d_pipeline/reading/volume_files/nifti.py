@@ -15,11 +15,11 @@ from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from nibabel.wrapstruct import WrapStructError
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.reading.image_formats import unread_format
-from med3d_pipeline.reading.label_images import label_fault
-from med3d_pipeline.reading.mgh import looks_like_mgh, mgh_affine, mgh_header
-from med3d_pipeline.reading.nifti_forms import Placement, placement
 from med3d_pipeline.reading.refusals import Fault
+from med3d_pipeline.reading.volume_files.image_formats import unread_format
+from med3d_pipeline.reading.volume_files.label_images import label_fault
+from med3d_pipeline.reading.volume_files.mgh import looks_like_mgh, mgh_affine, mgh_header
+from med3d_pipeline.reading.volume_files.nifti_forms import Placement, placement
 from med3d_pipeline.reasons import Reason
 from med3d_pipeline.volume import Affine, Volume
 
