@@ -1,6 +1,6 @@
 """Why a file that was sent is read by nobody, by its first bytes and its name, in the words of `med3d analyse`.
 
-The rules stand in med3d_pipeline.reading.volume_files.image_formats, too, which imports nothing of ours: a test holds both together.
+The rules stand in med3d_pipeline.reading.volume_files, too, which imports nothing of ours: a test holds both together.
 """
 
 import zlib

@@ -192,9 +192,7 @@ class InstanceRow(Base):
     digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
     upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), index=True)
     kind: Mapped[str] = mapped_column(STATUS)
-    name: Mapped[str] = mapped_column(
-        String(300), default=""
-    )  # of one of several volumes: med3d_contract.sent_files.volume_names
+    name: Mapped[str] = mapped_column(String(300), default="")  # of one of several volumes: sent_files.volume_names
     offset_bytes: Mapped[int] = mapped_column(BigInteger)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
 

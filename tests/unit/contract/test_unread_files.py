@@ -7,7 +7,7 @@ import pytest
 
 from med3d_contract.sent_files.unread_files import UNREAD_SUFFIXES, of_nothing_read, why_nowhere, why_unread
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.reading import image_formats
+from med3d_pipeline.reading.volume_files import image_formats
 from med3d_pipeline.study.study import read_study, select_series
 
 ANALYZE = struct.pack("<i", 348) + bytes(344)

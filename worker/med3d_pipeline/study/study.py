@@ -7,7 +7,6 @@ from pathlib import Path
 
 from med3d_pipeline.counting import counted
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.reading import nifti
 from med3d_pipeline.reading.dicom_copies import without_copies
 from med3d_pipeline.reading.dicom_headers import NotAnImage, UnreadableDicom, read_planes, tolerant_reading
 from med3d_pipeline.reading.dicom_pixels import read_stack, truncated
@@ -15,6 +14,7 @@ from med3d_pipeline.reading.dicom_plane import PatientAttributes, Plane
 from med3d_pipeline.reading.dicom_stacks import stacks_of_study
 from med3d_pipeline.reading.refusals import first_fault
 from med3d_pipeline.reading.stack_geometry import assemble_stack
+from med3d_pipeline.reading.volume_files import nifti
 from med3d_pipeline.reading.volume_files.image_formats import ONLY_A_LIST, dangling_link, most_telling, unread_format
 from med3d_pipeline.reading.volume_files.nifti import NiftiFile, first_bytes
 from med3d_pipeline.study.acquisition import Acquisition, acquisition_of
