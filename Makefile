@@ -23,7 +23,7 @@ BESIDE_WAITING := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
 # Two more targets are parts of lint, which run beside each other.
-.PHONY: lint-types lint-rest help demo attack chaos field pages test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-peers fuzz sbom audit-dependencies docs states-page clean
+.PHONY: lint-types lint-rest help demo attack chaos field pages test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-pages bench-peers fuzz sbom audit-dependencies docs states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -140,6 +140,10 @@ bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on 
 pages: ## fetch the viewer of the pages from npm, by deploy/viewer/package-lock.json; without it they show still pictures
 	@$(PYTHON) deploy/check_host.py npm
 	@$(PYTHON) deploy/fetch_viewer.py
+
+bench-pages: $(VENV)/.dev ## worklist and result in a browser at 100,000 runs: to the first page, until usable; the viewer
+	@$(BIN)/python deploy/check_host.py pages
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_pages
 
 test-pages: $(VENV)/.dev ## the pages in a browser (Debian's Chromium): sign-in, a study sent and followed, verdicts, attempts to break in
 	@$(BIN)/python deploy/check_host.py pages

@@ -1,4 +1,4 @@
-"""A run's head as a viewer shows it: the volume that was analysed, the brain that was found in it, what ageing changes.
+"""A run's head as a viewer shows it: the volume that was analysed, its brain, what ageing changes, the template.
 
 They are made when somebody opens the viewer, and lie in the store as NIfTI beside a list of what there is.
 """
@@ -16,6 +16,7 @@ class VolumeName(StrEnum):
     HEAD = "head"
     BRAIN = "brain"
     CHANGE = "change"
+    TEMPLATE = "template"
 
 
 class StoredVolume(Frozen):

@@ -43,6 +43,7 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
         "other_languages": [catalogue(one) for one in languages() if one != texts.language],
         "back_to": request.url.path if request.method == "GET" else PREFIX,
         "refresh_s": None,
+        "follow": None,
         **values,
     }
     return HTMLResponse(environment().get_template(template).render(given), status, HEADERS)

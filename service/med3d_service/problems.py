@@ -188,6 +188,14 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Only a run that has failed or was cancelled, and that no other run stands for, can be requeued.",
         "Read the run: it may still be under way, have its answer, or have been requeued already.",
     ),
+    "unknown_view": (404, "You keep no view of this id.", "List your views: GET /me/views."),
+    "too_many_views": (409, "You keep as many views as can be kept.", "Forget one that you do not use any more."),
+    "run_over": (
+        409,
+        "The run has ended: there is nothing to take back or to hurry.",
+        "Read the run. One that failed or was cancelled can be done again.",
+    ),
+    "as_asked": (409, "The run is as it was asked to be.", "Nothing is to be done."),
     "attempt_over": (409, "This attempt is over: its lease ended or a newer one exists.", "Stop work on this attempt."),
     "upload_too_large": (413, "The upload is larger than this service takes.", "Send one study per request, packed."),
     "body_too_large": (

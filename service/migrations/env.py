@@ -13,6 +13,7 @@ from med3d_service.storage import (
     arrival_tables,  # noqa: F401 - so that Base knows them
     counters,  # noqa: F401 - so that Base knows them
     repetition_tables,  # noqa: F401 - so that Base knows them
+    saved_view_tables,  # noqa: F401 - so that Base knows them
 )
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import Base

@@ -73,9 +73,8 @@ class Person:
 
     def __init__(self, browser, hospital, **looks):
         self.hospital = hospital
-        self.context = browser.new_context(
-            base_url=hospital.url, **({"viewport": {"width": 1280, "height": 900}} | looks)
-        )
+        usual = {"base_url": hospital.url, "viewport": {"width": 1280, "height": 900}}
+        self.context = browser.new_context(**(usual | looks))
         self.page = self.context.new_page()
         self.page.set_default_timeout(TIMEOUT_MS)
         self.complaints = []
@@ -88,7 +87,7 @@ class Person:
 
     def enter(self, client=None, to="/ui/today"):
         """Sign in by a link."""
-        self.page.goto((client or self.hospital.clinical).sign_in_link(to))
+        self.page.goto((client or self.hospital.clinical).sign_in_link(to).removeprefix(self.hospital.url))
         self.page.wait_for_url(f"**{to}")
         return self
 

@@ -103,7 +103,7 @@ def main(target):
                 looks = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
                 client = hospital.service.client if "worklist" in path else None  # pseudonyms
                 person = Person(browser, hospital, **looks).enter(client, to=path)
-                person.page.wait_for_load_state("networkidle")
+                person.page.wait_for_load_state("load")
                 (target / f"{name}.png").write_bytes(smaller(person.page.screenshot()))
                 person.close()
         finally:

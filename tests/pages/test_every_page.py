@@ -54,7 +54,7 @@ def test_every_page_fits_weighs_little_and_shuts_nobody_out(browser, hospital, a
     page = person.page
     for path in paths:
         assert page.goto(path).status == 200, path
-        page.wait_for_load_state("networkidle")
+        page.wait_for_load_state("load")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} is wider than the screen"
         assert page.evaluate(CARRIED) < MOST_BYTES, path
         assert grave_findings(page, source) == [], path

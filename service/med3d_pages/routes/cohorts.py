@@ -1,13 +1,22 @@
 """The pages of cohorts: which there are, and of one how far it is, what failed, and how well it was estimated."""
 
+from pathlib import Path as FilePath
 from typing import Annotated
 from urllib.parse import quote
+from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
-from med3d_contract.cohorts import MOST_ENTRIES, CohortDraft, MembersRequest, ReprocessingRequest
+from med3d_contract.cohorts import (
+    MOST_ENTRIES,
+    CohortChange,
+    CohortDraft,
+    MembersRequest,
+    NightSchedule,
+    ReprocessingRequest,
+)
 from med3d_pages.addresses import PREFIX
 from med3d_pages.cohort_view import cohort_chart, shares
 from med3d_pages.forms import SessionForm
@@ -17,7 +26,14 @@ from med3d_service.api.door import takes_up_to
 from med3d_service.api.http.pages import Cursor
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.cohorts.cohort_progress import UNDER_WAY, read_progress
-from med3d_service.api.routes.cohorts.cohorts import CohortId, add_members, create_cohort, list_cohorts, read_cohort
+from med3d_service.api.routes.cohorts.cohorts import (
+    CohortId,
+    add_members,
+    change_cohort,
+    create_cohort,
+    list_cohorts,
+    read_cohort,
+)
 from med3d_service.api.routes.cohorts.reprocessing import begin, cancel, list_reprocessings, pause, resume
 from med3d_service.api.service import Service
 from med3d_service.cohorts.members import find_cohort
@@ -31,7 +47,7 @@ from med3d_service.trust.audit.requests import shown
 router = APIRouter(include_in_schema=False)
 PAGE = f"{PREFIX}/cohorts"
 ON_A_PAGE = 25
-FOLLOWED_EVERY_S = 5
+FOLLOWED_EVERY_S = 20
 LARGEST_TABLE = 2 * 1024 * 1024
 MOVES = {"pause": pause, "resume": resume, "cancel": cancel}
 Move = Annotated[str, Path(pattern="^(begin|pause|resume|cancel)$")]
@@ -81,10 +97,17 @@ def show_cohort(
         chart=cohort_chart(scatter),
         history=list_reprocessings(cohort, service, caller).items,
         under_way=under_way,
+        own_zone=local_zone(),
         added=added,
         missing=missing,
         refresh_s=FOLLOWED_EVERY_S if under_way else None,
     )
+
+
+def local_zone() -> str:
+    """Name the service's time zone as the IANA database does, where this machine says it; else UTC."""
+    said = str(FilePath("/etc/localtime").resolve()).partition("/zoneinfo/")[2]
+    return said if said in available_timezones() else "UTC"
 
 
 def _scatter(service: Service, caller: Caller, cohort: str, bundle_digest: str) -> CohortScatter:
@@ -106,13 +129,29 @@ def import_members(cohort: CohortId, service: ServiceParts, caller: Submitter, f
     return RedirectResponse(f"{PAGE}/{quote(cohort, safe='')}?added={added}&missing={missing}", 303)
 
 
+@router.post(f"{PAGE}/{{cohort}}/schedule", dependencies=[TokenInForm])
+def schedule_nights(cohort: CohortId, service: ServiceParts, caller: Submitter, fields: SessionForm) -> Response:
+    """Work the cohort through in a window of every night, or by nights no more."""
+    schedule = None
+    if fields["nights"] != "none":
+        said = {name: fields[name] for name in ("start", "end", "time_zone")}
+        try:
+            schedule = NightSchedule.model_validate(said, strict=False)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = f"{first['loc'][0]}: " if first["loc"] else ""
+            raise ServiceError("invalid_request", f"{place}{first['msg'].removeprefix('Value error, ')}.") from error
+    change_cohort(cohort, CohortChange(schedule=schedule), service, caller)
+    return RedirectResponse(f"{PAGE}/{quote(cohort, safe='')}#schedule", 303)
+
+
 @router.post(f"{PAGE}/{{cohort}}/{{move}}", dependencies=[TokenInForm])
 def move_cohort(
-    cohort: CohortId, move: Move, service: ServiceParts, caller: Submitter, _fields: SessionForm
+    cohort: CohortId, move: Move, service: ServiceParts, caller: Submitter, fields: SessionForm
 ) -> Response:
     """Begin a cohort's way through its bundle, let it rest, go on, or end it."""
     if move == "begin":
-        begin(cohort, ReprocessingRequest(), service, caller)
+        begin(cohort, ReprocessingRequest(in_window=bool(fields["in_window"])), service, caller)
     else:
         MOVES[move](cohort, service, caller)
     return RedirectResponse(f"{PAGE}/{quote(cohort, safe='')}", 303)

@@ -1,5 +1,6 @@
 """The page of one run: its answer and why to believe it, or why there is none and what would help."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
@@ -13,6 +14,7 @@ from med3d_pages.person_view import visit_lines
 from med3d_pages.rendering import render, texts_for
 from med3d_pages.result_view import arithmetic, chart, measures
 from med3d_service.api.routes import ServiceParts
+from med3d_service.api.routes.runs.bundles import BundleView, list_bundles
 from med3d_service.problems import ServiceError
 from med3d_service.results.cases import Case, read_case
 from med3d_service.runs.worklist import Shown
@@ -20,7 +22,7 @@ from med3d_service.trust.access import Viewer
 from med3d_service.trust.audit.requests import shown
 
 router = APIRouter(include_in_schema=False)
-FOLLOWED_EVERY_S = 2
+FOLLOWED_EVERY_S = 5
 PLACES = ("left", "right", "above", "below")
 SIDES = {
     plane: tuple(zip(PLACES, letters, strict=True))
@@ -37,7 +39,7 @@ def show_run(request: Request, run_id: str, service: ServiceParts, caller: Viewe
         raise ServiceError("unknown_run")
     others = [one for one in case.person.run_ids if one != run_id] if case.person else []
     shown(request, "run", [run_id, *others], each=caller.clinical)
-    return run_page(request, case)
+    return run_page(request, case, list_bundles(service, caller).items)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,13 @@ def seen_in(case: Case) -> str:
 
 
 def run_page(
-    request: Request, case: Case, *, status: int = 200, problem: str | None = None, typed: TypedVerdict = TypedVerdict()
+    request: Request,
+    case: Case,
+    bundles: Sequence[BundleView],
+    *,
+    status: int = 200,
+    problem: str | None = None,
+    typed: TypedVerdict = TypedVerdict(),
 ) -> HTMLResponse:
     """Render the page of a case; ``problem`` says what of a form that was ``typed`` is to be mended."""
     texts, run = texts_for(request), case.listed.run
@@ -72,6 +80,7 @@ def run_page(
         problem=problem,
         typed=typed,
         seen=seen_in(case),
+        bundles=[one for one in bundles if one.digest != run.bundle.digest],
         state=case.listed.shown,
         planes=tuple(SIDES) if case.has_pictures else (),
         sides=SIDES,
@@ -85,5 +94,6 @@ def run_page(
         rows=visit_lines(case.person, texts) if case.person else (),
         explainable=case.can_be_explained and request.app.state.service.settings.explanations,
         explaining="explaining" in request.query_params,
+        follow=run.run_id,
         refresh_s=FOLLOWED_EVERY_S if case.listed.shown is Shown.WAITING else None,
     )

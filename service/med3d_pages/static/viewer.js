@@ -5,6 +5,7 @@ const LONGEST_WAIT_MS = 120_000;
 const LAYERS = {
   head: { colormap: "gray", opacity: 1 },
   brain: { colormap: "blue2cyan", opacity: 0.15, cal_min: 0.5, cal_max: 1 },
+  template: { colormap: "green", opacity: 0, cal_min: 20, cal_max: 255 },
   change: { colormap: "warm", colormapNegative: "winter", opacity: 0, cal_min: 0.02, cal_max: 0.1, cal_minNeg: -0.1, cal_maxNeg: -0.02 },
 };
 const place = document.querySelector("#viewer");
@@ -43,7 +44,7 @@ function viewerIn(frame) {
     loadingText: "",
     logLevel: "error",
     multiplanarLayout: niivue.MULTIPLANAR_TYPE.GRID,
-    multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS,
+    multiplanarShowRender: niivue.SHOW_RENDER.NEVER, // without a graphics card, space takes longer than all planes
     show3Dcrosshair: true,
   });
   made.onLocationChange = (at) => {
@@ -87,12 +88,22 @@ async function show() {
   const names = volumes.map((one) => one.name);
   const viewer = viewerIn(place);
   await viewer.attachToCanvas(canvas);
-  await viewer.loadVolumes(names.map((name) => ({ ...LAYERS[name], url: `${place.dataset.volumes}/${name}`, name: `${name}.nii.gz` })));
+  const addressed = names.map((name) => ({ ...LAYERS[name], url: `${place.dataset.volumes}/${name}`, name: `${name}.nii.gz` }));
+  await viewer.loadVolumes(addressed.slice(0, 1));
+  say(null);
+  document.querySelector("#stills").hidden = true;
+  await drawn();
+  place.dataset.first = String(Math.round(performance.now()));
+  for (const layer of addressed.slice(1)) await viewer.addVolumeFromUrl(layer);
+  viewer.opts.multiplanarShowRender = niivue.SHOW_RENDER.ALWAYS;
+  viewer.drawScene();
   connect(viewer, names);
   viewer.createOnLocationChange();
-  say(null);
   place.dataset.shown = String(Math.round(performance.now()));
-  document.querySelector("#stills").hidden = true;
+}
+
+function drawn() {
+  return new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); });
 }
 
 // Without WebGL 2 the still pictures below stay in its place.

@@ -21,11 +21,18 @@ from med3d_service.api.http.headers import with_security_headers
 from med3d_service.api.idempotency import Repetitions, describe_idempotency
 from med3d_service.api.metrics import Metrics
 from med3d_service.api.readiness import Probe, look_at
-from med3d_service.api.routes.cohorts import cohort_progress, cohort_reports, cohorts, reprocessing, subjects
+from med3d_service.api.routes.cohorts import (
+    cohort_answers,
+    cohort_progress,
+    cohort_reports,
+    cohorts,
+    reprocessing,
+    subjects,
+)
 from med3d_service.api.routes.health import health_router
 from med3d_service.api.routes.network import arrivals, hooks, peers, pulls
 from med3d_service.api.routes.results import deliveries, explanations, patients, pictures, reports, volumes
-from med3d_service.api.routes.runs import bundles, calibrations, runs, workers
+from med3d_service.api.routes.runs import bundles, calibrations, events, run_changes, runs, saved_views, workers
 from med3d_service.api.routes.studies import completion, dicomweb, erasure, studies
 from med3d_service.api.routes.trust import administration, identity
 from med3d_service.api.service import Service
@@ -110,11 +117,15 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
         pulls.router,
         peers.router,
         hooks.router,
+        events.router,
+        run_changes.router,
         runs.router,
+        saved_views.router,
         identity.router,
         cohorts.router,
         reprocessing.router,
         cohort_progress.router,
+        cohort_answers.router,
         cohort_reports.router,
         reports.router,
         pictures.router,

@@ -109,7 +109,7 @@ def read_case(parts: Parts, caller: Caller, run_id: str) -> Case | None:
             listed=listed,
             pseudonym=parts.vault.read(session, study.id, "subject"),
             files=study.files,
-            has_pictures=row.pictures is not None and row.tensor_removed_at is None,
+            has_pictures=listed.has_pictures,
             has_volumes=volumes_request(session, row) is not None,
             can_be_explained=explainable,
             explanation=explained.explanation if explained else None,

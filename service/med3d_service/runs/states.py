@@ -75,6 +75,8 @@ class AttemptEnding(StrEnum):
     """Its worker fell silent. Should it speak after all, the attempt ends once more."""
     SUPERSEDED = "superseded"
     """Another run stands for this one."""
+    CANCELLED = "cancelled"
+    """Somebody took the run back."""
 
 
 WORKED_ENDINGS = frozenset(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus, RunView, Verdict
 from med3d_contract.work import Subject
+from med3d_service.runs.moves import ANSWERS
 from med3d_service.runs.verdicts import standing_verdicts
 from med3d_service.runs.views import analysed_series, run_view, subject_of
 from med3d_service.storage.arrival_tables import ArrivalRow
@@ -35,7 +36,8 @@ UNDER_WAY = (RunStatus.QUEUED, RunStatus.PREPROCESSING, RunStatus.PREPROCESSED, 
 class WorklistFilter:
     """Which runs are wanted. Times are seconds since 1970; ``only``: ids of studies, or of runs, that were sought.
 
-    unjudged: only those on which no verdict stands.
+    unjudged: only those on which no verdict stands. answered: only those with an answer, a number or a refusal.
+    ``studies`` is a query of studies' ids, ``bundle`` a digest.
     """
 
     shown: Shown | None = None
@@ -45,6 +47,9 @@ class WorklistFilter:
     superseded: bool = False
     unjudged: bool = False
     only: frozenset[str] | None = None
+    answered: bool = False
+    studies: Select[str] | None = None
+    bundle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class ListedRun:
     sender: str
     superseded_by: str | None
     chosen_series: str
+    has_pictures: bool = False
 
     @property
     def shown(self) -> Shown:
@@ -67,6 +73,11 @@ class ListedRun:
     def may_run_again(self) -> bool:
         """Whether a new run may be begun in this one's place."""
         return self.superseded_by is None and self.shown in {Shown.FAILED, Shown.CANCELLED}
+
+    @property
+    def may_be_changed(self) -> bool:
+        """Whether the run can be done again, or hurried and taken back."""
+        return self.may_run_again or self.shown is Shown.WAITING
 
 
 def shown_of(run: RunView) -> Shown:
@@ -107,22 +118,13 @@ def _seen(caller: Caller) -> Select[RunRow, BundleRow]:
 
 
 def _conditions(wanted: WorklistFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.shown in {Shown.ACCEPTED, Shown.REVIEW}:
-        found.append(RunRow.decision == wanted.shown)
-    elif wanted.shown is Shown.WAITING:
-        found.append(RunRow.status.in_(UNDER_WAY))
-    elif wanted.shown is not None:
-        found.append(RunRow.status == wanted.shown)
+    found = _of_kind(wanted)
     if wanted.since is not None:
         found.append(RunRow.created_at >= wanted.since)
     if wanted.until is not None:
         found.append(RunRow.created_at < wanted.until)
     if not wanted.superseded:
         found.append(RunRow.superseded_by.is_(None))
-    if wanted.unjudged:
-        decided = select(VerdictRow.seq).where(VerdictRow.run_id == RunRow.id, VerdictRow.verdict != Verdict.COMMENT)
-        found.append(~decided.exists())
     if wanted.sender is not None:
         of_sender = and_(
             ArrivalRow.study_id == RunRow.study_id, ArrivalRow.sender.startswith(wanted.sender, autoescape=True)
@@ -130,6 +132,27 @@ def _conditions(wanted: WorklistFilter) -> list[ColumnElement[bool]]:
         found.append(select(ArrivalRow.id).where(of_sender).exists())
     if wanted.only is not None:
         found.append(RunRow.study_id.in_(wanted.only) | RunRow.id.in_(wanted.only) if wanted.only else false())
+    return found
+
+
+def _of_kind(wanted: WorklistFilter) -> list[ColumnElement[bool]]:
+    """Say what of a run itself is wanted: what became of it, by which bundle, and what people made of it."""
+    found: list[ColumnElement[bool]] = []
+    if wanted.shown in {Shown.ACCEPTED, Shown.REVIEW}:
+        found.append(RunRow.decision == wanted.shown)
+    elif wanted.shown is Shown.WAITING:
+        found.append(RunRow.status.in_(UNDER_WAY))
+    elif wanted.shown is not None:
+        found.append(RunRow.status == wanted.shown)
+    if wanted.answered:
+        found.append(RunRow.status.in_(ANSWERS))
+    if wanted.studies is not None:
+        found.append(RunRow.study_id.in_(wanted.studies))
+    if wanted.bundle is not None:
+        found.append(RunRow.bundle_digest == wanted.bundle)
+    if wanted.unjudged:
+        decided = select(VerdictRow.seq).where(VerdictRow.run_id == RunRow.id, VerdictRow.verdict != Verdict.COMMENT)
+        found.append(~decided.exists())
     return found
 
 
@@ -146,9 +169,15 @@ def _listed(session: Session, vault: IdentifierVault, rows: Sequence[tuple[RunRo
             sender=senders.get(run.study_id, ""),
             superseded_by=run.superseded_by,
             chosen_series=run.chosen_series,
+            has_pictures=has_pictures(run),
         )
         for run, bundle in rows
     ]
+
+
+def has_pictures(run: RunRow) -> bool:
+    """Tell whether slices through the brain can be shown."""
+    return run.pictures is not None and run.tensor_removed_at is None
 
 
 def senders_of(session: Session, study_ids: set[str]) -> Mapping[str, str]:

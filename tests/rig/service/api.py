@@ -97,6 +97,7 @@ def _one_of_each(service):
         "bundle_digest": BUNDLE.digest,
         "calibration_digest": CALIBRATION_DIGEST,
         "cohort": cohort.id,
+        "view_id": "fedcba98-view",
         "subject_id": service.vault.blind_index("subject", "S-1"),
     }
 

@@ -3,14 +3,18 @@
 import re
 
 import pytest
+from sqlalchemy import update
 
+from med3d_contract.results import BundleRef
 from med3d_pages.cohort_view import MOST_POINTS, cohort_chart
 from med3d_pages.member_table import read_members
 from med3d_service.cohorts.scatter import CohortScatter, ScatterPoint
 from med3d_service.problems import ServiceError
+from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.tables import RunRow
 from med3d_service.trust.access import Role
 from rig.service.answers_of_pages import visited
+from rig.service.work import BUNDLE
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +57,64 @@ def test_a_cohort_is_begun_let_rest_and_ended(browser):
         assert browser.post(f"{page}/{move}", {}, page=page).status_code == 303
         assert f">{then}<" in browser.get(page).text
     assert browser.post(f"{page}/resume", {}, page=page).status_code == 409
+
+
+def test_nights_are_set_and_taken_away_and_a_wrong_zone_is_told(browser):
+    browser.sign_in(Role.SUBMITTER)
+    page = browser.post("/ui/cohorts", {"name": "nights"}, page="/ui/cohorts").headers["location"]
+    night = {"start": "21:30", "end": "05:00", "time_zone": "Europe/Berlin"}
+    assert browser.post(f"{page}/schedule", night, page=page).headers["location"] == f"{page}#schedule"
+    shown = browser.get(page).text
+    assert "From 21:30 to 05:00 (Europe/Berlin)." in shown
+    assert browser.post(f"{page}/begin", {"in_window": "1"}, page=page).status_code == 303
+    for wrong, said in (({"time_zone": "Mars/Base"}, "no time zone"), ({"start": "05:00"}, "must differ")):
+        told = browser.post(f"{page}/schedule", night | wrong, page=page)
+        assert (told.status_code, said in told.text) == (422, True)
+    browser.post(f"{page}/schedule", {"nights": "none"}, page=page)
+    assert "not by night" in browser.get(page).text
+
+
+def test_heads_are_looked_at_one_by_one_and_left_out_of_the_figures(browser, api):
+    heads = visited(api, "S-gallery", (40.0, 50.0, 60.0), ("A", "A", "A"))[1]
+    browser.sign_in(Role.SUBMITTER, clinical=True)
+    page = browser.post("/ui/cohorts", {"name": "gallery"}, page="/ui/cohorts").headers["location"]
+    rows = "study_id\n" + "\n".join(study_of(api, run) for run in heads)
+    browser.post(f"{page}/members", {"rows": rows}, page=page)
+    gallery = f"{page}/gallery"
+    assert "There is no picture" in browser.get(gallery).text
+    with api.service.database.write() as session:
+        session.execute(update(RunRow).where(RunRow.id.in_(heads)).values(pictures={"key": "x", "sha256": "0" * 64}))
+    assert all(f"/runs/{run}/pictures/axial" in browser.get(gallery).text for run in heads)
+    said = {"run": heads[0], "verdict": "rejected", "why": "<script>it moved</script>"}
+    assert browser.post(gallery, said, page=gallery).headers["location"] == gallery
+    browser.post(gallery, {"run": heads[1], "verdict": "accepted"}, page=gallery)
+    left = browser.get(gallery).text
+    assert [run for run in heads if run in left] == [heads[2]]
+    every = browser.get(f"{gallery}?all=1").text
+    assert all(run in every for run in heads)
+    assert "One answer that a person rejected is left out." in browser.get(page).text
+    assert browser.post(gallery, said | {"verdict": "rescan"}, page=gallery).status_code == 422
+    assert browser.post(gallery, said | {"why": ""}, page=gallery).status_code == 422
+    viewer = type(browser)(api)
+    viewer.sign_in(Role.VIEWER)
+    assert "pictures/axial" not in viewer.get(f"{gallery}?all=1").text
+    assert viewer.post(gallery, said, page="/ui/account").status_code == 403
+    told = api.request("GET", "/cohorts/gallery/answers?unjudged=true", api.key(Role.VIEWER)).json()
+    assert [one["run_id"] for one in told["items"]] == [heads[2]]
+
+
+def test_another_model_s_numbers_stand_beside_the_first_ones(browser, api, runs):
+    browser.sign_in(Role.SUBMITTER)
+    page = browser.post("/ui/cohorts", {"name": "two-models"}, page="/ui/cohorts").headers["location"]
+    browser.post(f"{page}/members", {"rows": "study_id\n" + study_of(api, runs[1])}, page=page)
+    assert browser.get(f"{page}/diff").status_code == 409
+    another = BundleRef(name="another", version="3", digest="ad" * 32)
+    with api.service.database.write() as session:
+        register_bundles(session, [another])
+    shown = browser.get(f"{page}/diff?before={BUNDLE.digest}&after={another.digest}")
+    assert "another 3" in shown.text
+    assert "Fewer than two members" in shown.text
+    assert f"before={another.digest}&amp;after={BUNDLE.digest}" in shown.text
 
 
 def test_who_may_not_send_moves_nothing_and_other_sites_see_nothing(browser, api):

@@ -17,11 +17,12 @@ from med3d_contract.explanations import (
     VentricleVolumes,
     explanation_key,
 )
-from med3d_contract.results import Priority
+from med3d_contract.results import BundleRef, Priority
 from med3d_pages import front
 from med3d_pages.numbers import MINUS
 from med3d_pages.rendering import HEADERS
 from med3d_service.runs import transitions
+from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.enqueuing import enqueue
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Role
@@ -294,18 +295,58 @@ def test_the_list_is_a_table_under_pseudonyms_for_everybody(browser, api, run_id
     assert "Doe" not in table.text
 
 
-def test_runs_that_failed_are_selected_and_done_again_together(browser, api):
+def test_selected_runs_are_done_again_hurried_and_taken_back_from_the_list(browser, api):
     failed = [answered(api, ending="failed") for _ in range(2)]
+    waiting = add_run(api.service.database)
     browser.sign_in()
-    page = browser.get("/ui/worklist?show=failed").text
-    assert all(f'name="run" value="{one}"' in page for one in failed)
-    told = browser.post("/ui/worklist/again", {"run": [*failed, "none"]}, page="/ui/worklist?show=failed")
-    assert told.headers["location"] == "/ui/worklist?begun=2"
-    assert "2 runs were begun anew" in browser.get(told.headers["location"]).text
+    listed = "/ui/worklist?show=failed"
+    assert all(f'name="run" value="{one}"' in browser.get(listed).text for one in failed)
+    told = browser.post(
+        "/ui/worklist/changes?show=failed", {"change": "requeue", "run": [*failed, waiting]}, page=listed
+    )
+    assert told.headers["location"] == f"{listed}&changed=2&left=1"
+    said = browser.get(told.headers["location"]).text
+    assert "2 runs were changed. One was left as it is" in said
+    under_way = "/ui/worklist?show=waiting"
+    assert f'name="run" value="{waiting}"' in browser.get(under_way).text
+    for change in ("stat", "cancel"):
+        told = browser.post("/ui/worklist/changes", {"change": change, "run": waiting}, page=under_way)
+        assert "changed=1&left=0" in told.headers["location"]
+    assert waiting not in browser.get(under_way).text
+    assert "No run was selected" in browser.get("/ui/worklist?changed=0").text
+    assert browser.post("/ui/worklist/changes", {"change": "erase", "run": waiting}, page=under_way).status_code == 422
     viewer = type(browser)(api)
     viewer.sign_in(Role.VIEWER)
     assert 'name="run"' not in viewer.get("/ui/worklist").text
-    assert viewer.post("/ui/worklist/again", {"run": failed}, page="/ui/account").status_code == 403
+    forbidden = viewer.post("/ui/worklist/changes", {"change": "cancel", "run": failed}, page="/ui/account")
+    assert forbidden.status_code == 403
+
+
+def test_filters_are_kept_under_a_name_and_lead_back(browser, api):
+    browser.sign_in(Role.VIEWER)
+    listed = "/ui/worklist?show=refused&days=7"
+    told = browser.post("/ui/worklist/views?show=refused&days=7", {"name": MARKUP}, page=listed)
+    assert told.headers["location"] == listed
+    page = browser.get("/ui/worklist").text
+    assert 'href="/ui/worklist?show=refused&amp;days=7"' in page
+    assert MARKUP not in page
+    assert "Keep this view" not in browser.get(listed).text
+    assert "neither dates nor" in browser.get("/ui/worklist?q=P-77").text
+    view = re.search(r'name="view" value="([^"]+)"', browser.get(listed).text)[1]
+    browser.post("/ui/worklist/views/forget?show=refused", {"view": view}, page=listed)
+    assert "Forget" not in browser.get(listed).text
+    assert browser.get("/ui/worklist?days=99999999999").status_code == 200
+
+
+def test_a_run_under_way_is_hurried_taken_back_and_done_again_from_its_page(browser, api):
+    run_id = add_run(api.service.database)
+    browser.sign_in()
+    page = f"/ui/runs/{run_id}"
+    for change, offers in (("stat", "Routine"), ("cancel", "Run it again")):
+        told = browser.post(f"{page}/changes", {"change": change}, page=page)
+        assert (told.status_code, told.headers["location"]) == (303, page)
+        assert offers in browser.get(page).text
+    assert browser.post(f"{page}/again", {}, page=page).headers["location"] != page
 
 
 def test_the_api_s_page_names_every_route_with_its_role(browser, api):
@@ -342,3 +383,37 @@ def test_a_number_can_be_explained_from_its_page(browser, api):
         f"{run_id}/explanation/picture",
     ):
         assert shown in text
+
+
+def test_two_runs_stand_side_by_side_with_what_keeps_them_apart(browser, api, run_id):
+    refused_one = api.ids["run_id"]
+    browser.sign_in(clinical=True)
+    page = browser.get(f"/ui/runs/{refused_one}/beside/{run_id}").text
+    for said in ("Doe, Jane", "52.0", "nothing says that they are of one person", "not_a_head", "infovae"):
+        assert said in page, said
+    with api.service.database.read() as session:
+        assert set(json.loads(list(entries(session))[-1].detail)["ids"].split()) == {refused_one, run_id}
+    again = answered(api)
+    assert "Second minus first" in browser.get(f"/ui/runs/{again}/beside/{run_id}").text
+    viewer = type(browser)(api)
+    viewer.sign_in(Role.VIEWER)
+    assert "Doe" not in viewer.get(f"/ui/runs/{again}/beside/{run_id}").text
+    site_of(api, again, "elsewhere")
+    viewer.sign_in(Role.VIEWER, site="default")
+    assert viewer.get(f"/ui/runs/{run_id}/beside/{again}").status_code == 404
+
+
+def test_a_study_is_run_by_another_model_and_both_runs_are_led_to_each_other(browser, api):
+    run_id, another = answered(api), BundleRef(name="another", version="2", digest="ab" * 32)
+    with api.service.database.write() as session:
+        register_bundles(session, [another])
+    browser.sign_in(Role.SUBMITTER)
+    page = f"/ui/runs/{run_id}"
+    with api.service.database.read() as session:
+        study_id = session.query(RunRow).where(RunRow.id == run_id).one().study_id
+    assert "another 2" in browser.get(page).text
+    made = browser.post(f"/ui/studies/{study_id}/bundle", {"bundle": another.digest}, page=page).headers["location"]
+    assert made != page
+    assert f"{made}/beside/{run_id}" in browser.get(page).text
+    assert f"{page}/beside/{made.rpartition('/')[2]}" in browser.get(made).text
+    assert "Two models" in browser.get(f"{page}/beside/{made.rpartition('/')[2]}").text

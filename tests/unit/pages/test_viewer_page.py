@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+from med3d_contract.volumes import StoredVolume, StoredVolumes, VolumeName, volume_key, volumes_key
 from med3d_pages import files
 from med3d_pages.rendering import HEADERS
 from med3d_service.trust.access import Role
@@ -56,6 +57,24 @@ def test_without_the_grant_there_is_neither_viewer_nor_name(api, browser):
     assert "Roe" not in page
     assert path not in browser.get(path.removesuffix("/viewer")).text
     assert browser.get("/ui/runs/none/viewer").status_code == 404
+
+
+def test_a_volume_is_downloaded_once_a_worker_has_made_it(api, browser):
+    run_id = answered(api)
+    browser.sign_in(clinical=True)
+    path = f"/ui/runs/{run_id}/nifti/head"
+    assert f'href="{path}"' in browser.get(f"/ui/runs/{run_id}").text
+    waiting = browser.get(path)
+    assert (waiting.status_code, waiting.headers["refresh"]) == (202, "3")
+    assert "A worker makes it" in waiting.text
+    stored = api.service.store.put(volume_key(run_id, VolumeName.HEAD), b"nifti")
+    kept = StoredVolumes(volumes=(StoredVolume(name=VolumeName.HEAD, size_bytes=5, sha256=stored.sha256),))
+    api.service.store.put(volumes_key(run_id), kept.model_dump_json().encode())
+    got = browser.get(path)
+    assert (got.content, f'"{run_id[:8]}-head.nii.gz"' in got.headers["content-disposition"]) == (b"nifti", True)
+    viewer = type(browser)(api)
+    viewer.sign_in(Role.ADMIN)
+    assert viewer.get(path).status_code == 403
 
 
 def test_every_script_and_style_is_held_against_its_digest(browser):

@@ -31,6 +31,7 @@ class Preprocessor:
     """Takes the bright half of an image for the brain, or finds none."""
 
     tensor_grid = GRID
+    template = SimpleNamespace(brain=Volume(np.linspace(0, 8, 27, dtype=np.float32).reshape(3, 3, 3), GRID))
 
     def __init__(self, *, finds=True):
         self.finds = finds
@@ -74,10 +75,10 @@ def label_of(folder):
     return read_study([folder]).series[0].label
 
 
-def test_head_brain_and_change_lie_where_the_scanner_saw_them(series):
+def test_head_brain_change_and_template_lie_where_the_scanner_saw_them(series):
     made = HeadVolumes(Preprocessor(), Explainer())(series, label_of(series), RECORD)
     assert set(made) == set(VolumeName)
-    head, brain, change = (image_of(made[name]) for name in VolumeName)
+    head, brain, change, template = (image_of(made[name]) for name in VolumeName)
     assert head.shape == brain.shape
     np.testing.assert_allclose(head.affine, brain.affine)
     assert nib.aff2axcodes(head.affine) == ("R", "A", "S")
@@ -85,6 +86,12 @@ def test_head_brain_and_change_lie_where_the_scanner_saw_them(series):
     assert 0 <= values.min() < head.header["cal_max"] <= values.max()
     np.testing.assert_allclose(change.affine, TO_NATIVE @ GRID)
     np.testing.assert_allclose(change.get_fdata(), 0.01)
+    np.testing.assert_allclose(template.affine, TO_NATIVE @ GRID)
+    assert (template.get_data_dtype(), template.get_fdata().max(), template.get_fdata()[1, 1, 1]) == (
+        np.uint8,
+        255,
+        128,
+    )
 
 
 def test_a_head_without_a_brain_is_shown_all_the_same(series):

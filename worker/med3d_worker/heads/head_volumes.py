@@ -1,4 +1,4 @@
-"""A head, its brain and what ageing changes as NIfTI files, all of them placed in the scanner's space."""
+"""A head, its brain, what ageing changes and the template as NIfTI files, all placed in the scanner's space."""
 
 import gzip
 from collections.abc import Mapping
@@ -13,8 +13,10 @@ from med3d_contract.volumes import VolumeName
 from med3d_pipeline.errors import InputRefused, PipelineError
 from med3d_pipeline.explanation.explainer import STEP_YEARS
 from med3d_pipeline.inference.encoder import Float32
+from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import BrainFound
+from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.study.study import load_series, read_study
 from med3d_pipeline.volume import Affine, Volume
 from med3d_worker.heads.tensors import TensorRecord
@@ -28,6 +30,11 @@ INT16 = np.iinfo(np.int16)
 
 class FindsBrains(Protocol):
     """The part of med3d_pipeline's Preprocessor that is needed here."""
+
+    @property
+    def template(self) -> Template:
+        """Where every head is aligned to."""
+        ...
 
     @property
     def tensor_grid(self) -> Affine:
@@ -75,9 +82,13 @@ class HeadVolumes:
         brain = self._brain(head)
         made = {VolumeName.HEAD: nifti_of_head(head, _window(head, brain))}
         if brain is not None:
-            made[VolumeName.BRAIN] = _packed(nib.Nifti1Image(brain.mask, head.affine))
-        change = None if record is None else self._change(record)
-        return made if change is None else made | {VolumeName.CHANGE: change}
+            made[VolumeName.BRAIN] = nifti_of_mask(brain.mask, head.affine)
+        if record is None:
+            return made
+        change = self._change(record)
+        if change is not None:
+            made[VolumeName.CHANGE] = change
+        return made | {VolumeName.TEMPLATE: nifti_of_template(self.preprocessor.template.brain, record)}
 
     def _brain(self, head: Volume) -> BrainFound | None:
         try:
@@ -110,6 +121,18 @@ def nifti_of_head(head: Volume, window: tuple[float, float]) -> bytes:
     image.header.set_slope_inter(slope, offset)
     image.header["cal_min"], image.header["cal_max"] = window
     return _packed(image)
+
+
+def nifti_of_mask(mask: Mask, affine: Affine) -> bytes:
+    """Write a mask (1 = brain) on the grid of its head."""
+    return _packed(nib.Nifti1Image(mask, affine))
+
+
+def nifti_of_template(brain: Volume, record: TensorRecord) -> bytes:
+    """Place the template's brain, in 256 steps, where the head lies: it shows how well the head was aligned."""
+    brightest = max(float(brain.voxels.max()), float(np.finfo(np.float32).tiny))
+    steps = np.clip(np.rint(brain.voxels / brightest * 255), 0, 255).astype(np.uint8)
+    return _packed(nib.Nifti1Image(steps, record.template_to_native @ brain.affine))
 
 
 def _window(head: Volume, brain: BrainFound | None) -> tuple[float, float]:

@@ -62,7 +62,7 @@ def compare(
     format: Literal["json", "html", "csv", "parquet"] = "json",  # noqa: A002 - the word that people try
 ) -> Response:
     """Compare the answers of two bundles, member by member."""
-    found, bundles = _compared(service, caller, cohort, first, second)
+    found, bundles = compared_bundles(service, caller, cohort, first, second)
     if format in {"csv", "parquet"}:
         return _table(service, found, bundles, "wide", format, f"{found.name}-diff")
     diff, points = cohort_diff(service.database, found, bundles[0], bundles[1], gap_years)
@@ -104,10 +104,13 @@ def _found(
         return found, wanted or latest_bundles(session, found)
 
 
-def _compared(
+def compared_bundles(
     service: Service, caller: Caller, cohort: str, first: str | None, second: str | None
 ) -> tuple[CohortRow, tuple[BundleRow, BundleRow]]:
-    """Raises ServiceError("nothing_to_compare") where the cohort went through one bundle, and no other is named."""
+    """Find a cohort and the two bundles that are compared on it.
+
+    Raises ServiceError("nothing_to_compare") where the cohort went through one bundle, and no other is named.
+    """
     with service.database.read() as session:
         found = find_cohort(session, caller, cohort)
         latest = latest_bundles(session, found)

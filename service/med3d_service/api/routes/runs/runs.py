@@ -203,7 +203,7 @@ async def _events(request: Request, service: Service, run_id: str, seen: int) ->
         events, over = await to_thread.run_sync(_events_after, service, run_id, seen)
         for event in events:
             seen = event.seq
-            yield _sent(event)
+            yield sent_event(event)
         if over:
             return
         await asyncio.sleep(POLL_S)
@@ -216,7 +216,8 @@ def _events_after(service: Service, run_id: str, seen: int) -> tuple[list[RunEve
         return list(session.scalars(query.order_by(RunEventRow.seq))), RunStatus(status).is_terminal
 
 
-def _sent(event: RunEventRow) -> ServerSentEvent:
+def sent_event(event: RunEventRow) -> ServerSentEvent:
+    """Write an event of a run as a stream sends it."""
     data = {
         "run_id": event.run_id,
         "status": event.status,
