@@ -17,7 +17,7 @@ from med3d_service.api.routes.runs.runs import add_verdict, requeue_run
 from med3d_service.api.routes.studies.studies import RunRequest, run_again
 from med3d_service.problems import ServiceError
 from med3d_service.results.cases import Case, read_case
-from med3d_service.runs.changing import Change
+from med3d_service.runs.changing import RunChange
 from med3d_service.trust.access import Operator, Submitter, Viewer
 from med3d_service.trust.access.own_pages import TokenInForm
 from med3d_service.trust.audit.routes import RecordsItself, Unaudited
@@ -83,7 +83,7 @@ def change_run(
 ) -> Response:
     """Hurry a run that is under way, give it time again, or take it back; its page shows where it stands."""
     try:
-        wanted = RunChangesRequest(change=Change(fields["change"]), run_ids=(run_id,))
+        wanted = RunChangesRequest(change=RunChange(fields["change"]), run_ids=(run_id,))
     except ValueError as error:
         raise ServiceError("invalid_request", "Choose what to do with the run.") from error
     change_some_runs(wanted, service, caller, background)

@@ -25,7 +25,7 @@ from med3d_service.api.routes.runs.saved_views import (
 )
 from med3d_service.api.service import Service
 from med3d_service.problems import ServiceError
-from med3d_service.runs.changing import Change
+from med3d_service.runs.changing import RunChange
 from med3d_service.runs.worklist import ListedRun, Shown, WorklistFilter, list_runs
 from med3d_service.studies.finding import Found, found_by
 from med3d_service.trust.access import Caller, Operator, Viewer
@@ -116,7 +116,7 @@ def show_worklist(
         table=filters.address().replace("/worklist", "/worklist.csv", 1),
         changed=changed,
         left=left,
-        changes=list(Change),
+        changes=list(RunChange),
         form=filters.address().replace("/worklist", "/worklist/changes", 1),
         refresh_s=None if cursor else LOOKED_AT_EVERY_S,
     )
@@ -142,7 +142,7 @@ def change_selected(
     if not selected:
         return RedirectResponse(filters.address(changed="0", left="0"), 303)
     try:
-        wanted = RunChangesRequest(change=Change(fields["change"]), run_ids=tuple(selected))
+        wanted = RunChangesRequest(change=RunChange(fields["change"]), run_ids=tuple(selected))
     except ValueError as error:
         raise ServiceError("invalid_request", "Choose what to do with the selected runs.") from error
     found = change_some_runs(wanted, service, caller, background)

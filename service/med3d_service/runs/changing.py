@@ -21,7 +21,7 @@ from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 TAKEN_BACK = "cancelled"
 
 
-class Change(StrEnum):
+class RunChange(StrEnum):
     """What may be asked of runs."""
 
     REQUEUE = "requeue"
@@ -39,14 +39,16 @@ class ChangedRun:
 
 
 @dataclass(frozen=True)
-class Changes:
+class RunsChanged:
     """What came of it: the runs that were changed, and of each other one why it was left as it is."""
 
     changed: tuple[ChangedRun, ...]
     left: tuple[tuple[str, ServiceError], ...]
 
 
-def change_runs(session: Session, trail: AuditTrail, caller: Caller, wanted: Change, run_ids: Sequence[str]) -> Changes:
+def change_runs(
+    session: Session, trail: AuditTrail, caller: Caller, wanted: RunChange, run_ids: Sequence[str]
+) -> RunsChanged:
     """Change those of these runs that ``caller`` sees and that can be changed so; each has its entry in the trail.
 
     A run is left with unknown_run, not_requeueable, run_over or as_asked. The same once more leaves them all.
@@ -74,7 +76,7 @@ def change_runs(session: Session, trail: AuditTrail, caller: Caller, wanted: Cha
         actor = Actor(caller.kind, caller.name, caller.role, caller.address)
         detail = {"asked": str(wanted), "stands": changed[-1].stands}
         trail.append(session, AuditEvent(actor, Action.CHANGE, object_kind="run", object_id=run_id, detail=detail))
-    return Changes(tuple(changed), tuple(left))
+    return RunsChanged(tuple(changed), tuple(left))
 
 
 def _requeue(session: Session, run: RunRow) -> str:
@@ -109,9 +111,9 @@ def _hurry(priority: Priority) -> Callable[[Session, RunRow], str]:
     return change
 
 
-_CHANGES: dict[Change, Callable[[Session, RunRow], str]] = {
-    Change.REQUEUE: _requeue,
-    Change.CANCEL: _cancel,
-    Change.STAT: _hurry(Priority.STAT),
-    Change.ROUTINE: _hurry(Priority.ROUTINE),
+_CHANGES: dict[RunChange, Callable[[Session, RunRow], str]] = {
+    RunChange.REQUEUE: _requeue,
+    RunChange.CANCEL: _cancel,
+    RunChange.STAT: _hurry(Priority.STAT),
+    RunChange.ROUTINE: _hurry(Priority.ROUTINE),
 }

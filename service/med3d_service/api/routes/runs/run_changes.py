@@ -9,7 +9,7 @@ from med3d_contract.results import Frozen
 from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, problems
-from med3d_service.runs.changing import Change, change_runs
+from med3d_service.runs.changing import RunChange, change_runs
 from med3d_service.runs.dispatch import send_waiting
 from med3d_service.trust.access import Operator
 from med3d_service.trust.audit.routes import RecordsItself
@@ -25,7 +25,7 @@ EXAMPLE: dict[str, Any] = {
 class RunChangesRequest(Frozen):
     """What to do with which runs. ``requeue`` is for runs that failed or were cancelled, all else for such as wait."""
 
-    change: Change
+    change: RunChange
     run_ids: Annotated[tuple[Annotated[str, Field(max_length=36)], ...], Field(min_length=1, max_length=MOST_RUNS)]
 
 
@@ -64,7 +64,7 @@ def change_some_runs(
     """Change what can be changed so, and say of every other run why not. The same again changes nothing."""
     with service.database.write() as session:
         found = change_runs(session, service.audit, caller, wanted.change, wanted.run_ids)
-    if found.changed and wanted.change is not Change.CANCEL:
+    if found.changed and wanted.change is not RunChange.CANCEL:
         background.add_task(_send, service, [one.stands for one in found.changed])
     return RunChangesView(
         changed=tuple(ChangedRunView(run_id=one.run_id, stands=one.stands) for one in found.changed),
