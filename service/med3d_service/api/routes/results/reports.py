@@ -16,6 +16,8 @@ from med3d_service.trust.access import Caller, Clinical
 
 router = APIRouter(tags=["reports"])
 FHIR = "application/fhir+json"
+OF_AN_ANSWER = ("unknown_run", "not_answered", "identity_corrected", *AUTH_CODES)
+OF_A_DICOM_OBJECT = (*OF_AN_ANSWER, "no_dicom_study", "several_patients", "report_damaged")
 
 
 def _described(media_type: str, description: str) -> dict[str, object]:
@@ -27,50 +29,31 @@ def _described(media_type: str, description: str) -> dict[str, object]:
     "/runs/{run_id}/sr",
     summary="A run's answer as DICOM SR",
     response_class=Response,
-    responses=problems(
-        "unknown_run",
-        "not_answered",
-        "identity_corrected",
-        "no_dicom_study",
-        "several_patients",
-        "report_damaged",
-        *AUTH_CODES,
-    )
+    responses=problems(*OF_A_DICOM_OBJECT)
     | {200: _described("application/dicom", "Comprehensive 3D SR (TID 1500), the very object that peers are sent")},
 )
 def structured_report(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
     """Read the SR of an answered run."""
-    content = _made(service, caller, run_id, lambda library: library.content(run_id, Kind.SR))
-    return _private(content, "application/dicom", f"{run_id}.dcm")
+    return _dicom(service, caller, run_id, Kind.SR, f"{run_id}.dcm")
 
 
 @router.get(
     "/runs/{run_id}/seg",
     summary="Where the brain was found, as DICOM Segmentation",
     response_class=Response,
-    responses=problems(
-        "unknown_run",
-        "not_answered",
-        "identity_corrected",
-        "no_dicom_study",
-        "no_segmentation",
-        "several_patients",
-        "report_damaged",
-        *AUTH_CODES,
-    )
+    responses=problems(*OF_A_DICOM_OBJECT, "no_segmentation")
     | {200: _described("application/dicom", "Binary Segmentation on the very images that were read")},
 )
 def segmentation(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
     """Read the brain mask of an answered run."""
-    content = _made(service, caller, run_id, lambda library: library.content(run_id, Kind.SEG))
-    return _private(content, "application/dicom", f"{run_id}-seg.dcm")
+    return _dicom(service, caller, run_id, Kind.SEG, f"{run_id}-seg.dcm")
 
 
 @router.get(
     "/runs/{run_id}/report.pdf",
     summary="A run's answer as one page",
     response_class=Response,
-    responses=problems("unknown_run", "not_answered", "identity_corrected", *AUTH_CODES)
+    responses=problems(*OF_AN_ANSWER)
     | {
         200: _described("application/pdf", "Numbers with intervals, the reference cohort, the brain's outline, quality")
     },
@@ -90,7 +73,7 @@ def page(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
     "/runs/{run_id}/fhir",
     summary="A run's answer as FHIR R4",
     response_class=Response,
-    responses=problems("unknown_run", "not_answered", "identity_corrected", "several_patients", *AUTH_CODES)
+    responses=problems(*OF_AN_ANSWER, "several_patients")
     | {200: _described(FHIR, "Bundle of DiagnosticReport, Observations, Device and Provenance")},
 )
 def fhir(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
@@ -102,6 +85,11 @@ def fhir(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
         return fhir_json(library.facts_of_one_patient(run_id))
 
     return _private(_made(service, caller, run_id, made), FHIR, f"{run_id}.json")
+
+
+def _dicom(service: Service, caller: Caller, run_id: str, kind: Kind, name: str) -> Response:
+    content = _made(service, caller, run_id, lambda library: library.content(run_id, kind))
+    return _private(content, "application/dicom", name)
 
 
 def _made(service: Service, caller: Caller, run_id: str, make: Callable[[ReportLibrary], bytes]) -> bytes:
