@@ -5,8 +5,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
+from importlib.metadata import Distribution, distribution, distributions
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).parents[3]
 LEFT_BY_TOOLS = shutil.ignore_patterns(".git", ".venv*", "build", "dist", ".*_cache", ".hypothesis")
@@ -37,6 +43,9 @@ class FreshEnvironment:
         self.elsewhere = folder / "elsewhere"
         for place in (self.home, self.elsewhere):
             place.mkdir(parents=True)
+        self._make(python)
+
+    def _make(self, python):
         subprocess.run([python, "-m", "venv", self.bin.parent], check=True)
         self.pip("install", "--quiet", "--upgrade", "pip")  # what Python brings along takes twice as long to install
 
@@ -46,16 +55,84 @@ class FreshEnvironment:
 
     def pip(self, *arguments):
         """Run pip with the caller's own settings and cache; fail with what it said."""
-        command = [str(self.bin / "python"), "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
+        command = [*self._pip(), "--disable-pip-version-check", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=_outside(dict(os.environ)))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def _pip(self) -> list[str]:
+        return [str(self.bin / "python"), "-m", "pip"]
 
     def run(self, name, *arguments):
         """Run a command of the environment as a user would who has nothing else."""
         environment = _outside(dict(os.environ)) | {"HOME": str(self.home), "COLUMNS": "200", "TMPDIR": str(self.home)}
         command = [str(self.bin / name), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=self.elsewhere)
+
+
+class LinkedEnvironment(FreshEnvironment):
+    """The same, but the packages of others are links to those that the tests run with: nothing of them is fetched.
+
+    It has no pip of its own, and holds what the wheel's metadata asks for and nothing else.
+    """
+
+    def _make(self, python):
+        subprocess.run([python, "-m", "venv", "--without-pip", self.bin.parent], check=True)
+
+    def _pip(self) -> list[str]:
+        return [sys.executable, "-m", "pip", "--python", str(self.bin / "python")]
+
+    def install_linked(self, wheel: Path, extras: Iterable[str]) -> None:
+        """Install the wheel, and link all that these extras of it ask for."""
+        self.install("--no-deps", wheel)
+        [ours] = distributions(path=[str(self._packages())])
+        for one in _asked_for(ours, extras):
+            self.link(one)
+
+    def link(self, installed: Distribution) -> None:
+        """Link the files of a distribution, and what Python compiled of them, but no commands."""
+        for file in installed.files or ():
+            source = Path(str(file.locate()))
+            if ".." in file.parts or source.suffix == ".pyc" or not source.is_file():
+                continue
+            target = self._packages() / file
+            _link(source, target)
+            if source.suffix == ".py" and (compiled := Path(cache_from_source(str(source)))).is_file():
+                _link(compiled, Path(cache_from_source(str(target))))
+
+    def _packages(self) -> Path:
+        [found] = self.bin.parent.glob("lib/python3.*/site-packages")
+        return found
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:  # on another disk
+        target.symlink_to(source)
+
+
+def _asked_for(ours: Distribution, extras: Iterable[str]) -> list[Distribution]:
+    """Return all that some extras ask for, at any remove, as it is installed here; fails where it is not, or too old."""
+    name_of_ours = canonicalize_name(ours.metadata["Name"])
+    found: dict[str, Distribution] = {}
+    asked: set[tuple[str, str]] = set()
+    left = [(ours, extra) for extra in ("", *extras)]
+    while left:
+        asking, extra = left.pop()
+        for wanted in map(Requirement, asking.requires or ()):
+            name = canonicalize_name(wanted.name)
+            if wanted.marker is not None and not wanted.marker.evaluate({"extra": extra}):
+                continue
+            if name != name_of_ours and name not in found:
+                found[name] = distribution(wanted.name)
+            one = found.get(name, ours)
+            assert name == name_of_ours or wanted.specifier.contains(one.version), f"{wanted}, and not {one.version}"
+            new = {(name, also) for also in ("", *wanted.extras)} - asked
+            asked |= new
+            left += [(one, also) for _, also in new]
+    return list(found.values())
 
 
 def _outside(environment):
@@ -70,7 +147,7 @@ def build_distributions(folder: Path) -> Distributions:
     for bait in BAITS:
         (source / bait).parent.mkdir(parents=True, exist_ok=True)
         (source / bait).write_text("bait")
-    builder = FreshEnvironment(folder / "builder")
+    builder = LinkedEnvironment(folder / "builder")
     builder.install(*tomllib.loads((source / "pyproject.toml").read_text())["build-system"]["requires"])
     subprocess.run(
         [builder.bin / "python", "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", folder / "built"],
