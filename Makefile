@@ -88,10 +88,18 @@ lint-rest: $(VENV)/.dev
 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
-	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long"
+	@$(MAKE) --no-print-directory --jobs 2 test-processes test-units
+
+test-processes: $(VENV)/.dev
 	@$(BIN)/pytest $(BESIDE_WAITING) tests/integration tests/e2e -m "not export and not bench and not long"
 
-.PHONY: test-quick
+# The tests of processes and, beside them, those of units, in what the first leave of the processor (nice); what these say comes in one piece.
+.PHONY: test-processes test-units test-quick
+test-units: $(VENV)/.dev
+	@mkdir -p build
+	@nice -n 10 $(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long" \
+		> build/test-units.log 2>&1; ended=$$?; cat build/test-units.log; exit $$ended
+
 test-quick: $(VENV)/.dev ## what most slips trip over, in under a minute: reading, contract, a few units of every room
 	@$(BIN)/pytest --numprocesses 2 -q $(QUICK) -m "not export and not long"
 

@@ -14,6 +14,7 @@ from med3d_service.trust.access import Role
 from med3d_service.trust.audit import TrailBrokenError
 from med3d_service.trust.audit.tables import AuditRow
 from rig.dicom.uploads import dicom_files
+from rig.processes.waiting import wait_until
 from rig.service.api import open_api
 from rig.service.parts import LEASES, completed, preprocessed, worker
 
@@ -156,7 +157,7 @@ def test_the_audit_trail_is_shortened_says_so_and_still_proves_itself(api):
     trail, database = api.service.audit, api.service.database
     end = trail.verify()
     clock = retention(api, audit=1.0 / DAY_S)
-    wait_until(lambda: database.now() > newest(database) + 1.0)
+    wait_until(lambda: database.now() > newest(database) + 1.0, "a second to pass")
     assert clock.sweep() == {"audit": end.entries}
     assert trail.verify().entries == 1
     with database.read() as session:
@@ -171,15 +172,6 @@ def test_the_audit_trail_is_shortened_says_so_and_still_proves_itself(api):
 def newest(database):
     with database.read() as session:
         return max(row.at for row in session.query(AuditRow).all())
-
-
-def wait_until(done):
-    import time
-
-    until = time.monotonic() + 20
-    while not done():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_objects_that_the_store_did_not_let_go_of_are_removed_later(api):
