@@ -1,8 +1,8 @@
-"""Names that a stranger reads at first sight: no class name twice in a package, and no word that says nothing."""
+"""Names that a stranger reads at first sight: no class name twice in a package, no word that says nothing, no folder too full."""
 
 import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,10 @@ CRYPTIC = frozenset(
 """Names that had to be explained to every reader; docs/glossary.md has the words."""
 
 
+MOST_MODULES = 25
+"""So many names are still looked over; what is more has parts, which are folders."""
+
+
 def nodes(package: Path, *kinds: type[ast.AST]):
     for module in sorted(package.rglob("*.py")):
         tree = ast.parse(module.read_text(encoding="utf-8"))
@@ -56,6 +60,12 @@ def test_no_class_name_means_two_things_in_a_package(package):
 def test_no_name_is_one_that_had_to_be_explained(package):
     named = {node.name.strip("_").casefold() for _, node in nodes(package, ast.FunctionDef, ast.ClassDef)}
     assert named & CRYPTIC == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_no_folder_has_more_modules_than_one_looks_over(package):
+    modules = Counter(module.parent for module in package.rglob("*.py") if module.name != "__init__.py")
+    assert {str(folder): count for folder, count in modules.items() if count > MOST_MODULES} == {}
 
 
 def test_the_glossary_names_modules_that_are_there():

@@ -1,5 +1,6 @@
 """What the pages of docs/ tell people to type: commands in ``sh`` blocks, commands and settings in the text."""
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def unknown_words(command):
     if (either := re.search(r"[\w|]+\|[\w|]+", command)) is not None:
         one_each = (command.replace(either[0], word) for word in either[0].split("|"))
         return [word for command in one_each for word in unknown_words(command)]
-    group, words = typer.main.get_command(make_app()), command.split()[1:]
+    group, words = _program(), command.split()[1:]
     while hasattr(group, "commands") and words:
         name = words.pop(0)
         if name.startswith("-") or name not in group.commands:
@@ -70,6 +71,11 @@ def unknown_words(command):
         group = group.commands[name]
     known = {option for one in group.params for option in (*one.opts, *one.secondary_opts)}
     return [word for word in words if word.startswith("--") and word.split("=")[0] not in known | {"--help"}]
+
+
+@functools.cache
+def _program():
+    return typer.main.get_command(make_app())
 
 
 def blocks(page, language):
