@@ -37,8 +37,8 @@ CRYPTIC = frozenset(
 """Names that had to be explained to every reader; docs/glossary.md has the words."""
 
 
-MOST_MODULES = 25
-"""So many names are still looked over; what is more has parts, which are folders."""
+MOST_MODULES = 28
+"""About 25 names are still looked over; a folder that has a few more by two changes at once is divided at leisure."""
 
 
 def nodes(package: Path, *kinds: type[ast.AST]):
