@@ -97,7 +97,7 @@ test-processes: $(VENV)/.dev
 .PHONY: test-processes test-units test-quick
 test-units: $(VENV)/.dev
 	@mkdir -p build
-	@nice -n 10 $(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long" \
+	@nice -n 5 $(BIN)/pytest --numprocesses 2 --timeout 900 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long" \
 		> build/test-units.log 2>&1; ended=$$?; cat build/test-units.log; exit $$ended
 
 test-quick: $(VENV)/.dev ## what most slips trip over, in under a minute: reading, contract, a few units of every room
