@@ -8,10 +8,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from med3d_service.api.routes import ServiceParts, examples, goes_on
+from med3d_service.api.routes import ServiceParts, goes_on
 from med3d_service.api.routes.runs.runs import PING_S, sent_event
 from med3d_service.api.service import Service
-from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.runs.following import events_after, newest_event
 from med3d_service.storage.tables import RunEventRow
 from med3d_service.trust.access import Caller, Viewer
@@ -20,18 +19,7 @@ router = APIRouter(tags=["runs"])
 LOOK_EVERY_S = 1.0
 
 
-@router.get(
-    "/events",
-    summary="Follow all runs",
-    response_class=EventSourceResponse,
-    responses=problems(*AUTH_CODES)
-    | {
-        200: {
-            "description": "Server-sent events (`run`) from now, or from Last-Event-ID; it ends with the key",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": examples.EVENTS}},
-        }
-    },
-)
+@router.get("/events", include_in_schema=False)  # it has no end of its own, and is for our pages
 async def follow_runs(
     request: Request,
     service: ServiceParts,
