@@ -19,8 +19,10 @@ import nibabel as nib
 import numpy as np
 
 from field.case import Answer, Answered, Case, Room, answer_of, answers_to
-from field.own import own_cases
+from field.own_oddities import odd_pictures, odd_series
+from field.own_pictures import own_pictures
 from field.own_protocols import protocol_rows
+from field.own_series import own_series
 from field.own_stacks import stack_rows
 from field.own_words import word_rows
 from field.reported_dicom import reported_dicom
@@ -68,7 +70,14 @@ def room_of(data: str | None, scripts: str | None, folder: Path) -> Room:
 def all_cases(room: Room) -> list[Case]:
     """Those that can be made here."""
     data = sample_data(room.data) if room.data else []
-    return [*own_cases(), *data, *(reported_dicom() + reported_nifti() if room.scripts else [])]
+    return [
+        *own_pictures(),
+        *own_series(),
+        *odd_pictures(),
+        *odd_series(),
+        *data,
+        *(reported_dicom() + reported_nifti() if room.scripts else []),
+    ]
 
 
 def chosen_cases(cases: Sequence[Case], word: str) -> list[Case]:

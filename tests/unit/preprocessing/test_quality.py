@@ -31,6 +31,8 @@ GOOD = {
     "white_over_grey": 0.27,
     "tissue_correlation": 0.48,
     "gain_by_turning": 0.0,
+    "clipped_bright_share": 0.001,
+    "clipped_dark_share": 0.0,
 }
 
 
@@ -80,6 +82,9 @@ def test_a_good_head_passes_without_remark() -> None:
         ({"white_over_grey": -0.11, "tissue_correlation": -0.3}, "not_t1_weighted_voxels"),
         ({"tissue_correlation": -0.3, "registration_similarity": 0.85}, "not_t1_weighted_voxels"),
         ({"white_over_grey": -0.2, "brain_volume_ml": 500.0}, "not_t1_weighted_voxels"),
+        ({"clipped_bright_share": 0.2}, "brightness_altered"),
+        ({"clipped_dark_share": 0.1}, "brightness_altered"),
+        ({"clipped_dark_share": 0.1, "white_over_grey": -0.1}, "not_t1_weighted_voxels"),
         ({"brain_volume_ml": 300.0}, "brain_volume_implausible"),
         ({"affine_anisotropy": 2.5}, "registration_failed"),
     ],
@@ -197,3 +202,28 @@ def test_the_noise_does_not_depend_on_which_axis_a_rounded_header_calls_the_fine
         native = Volume(striped.astype(np.float32), phantom.affine @ np.diag(scale))
         found.append(measured(native, mask)["signal_to_noise"])
     assert found == pytest.approx([found[0]] * 3, rel=0.01)
+
+
+def ends_of(voxels: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+    measures = measured(Volume(voxels.astype(np.float32), heads.phantom().affine), mask)
+    return measures["clipped_bright_share"], measures["clipped_dark_share"]
+
+
+def test_what_a_display_s_window_cut_off_shows_as_shares_of_the_brain_at_both_ends() -> None:
+    whole = brain_volume(noise_sigma=4.0).voxels
+    mask = heads.phantom().voxels > 0
+    bright, dark = ends_of(whole, mask)
+    assert bright < 0.01
+    assert dark < 0.005
+    low, high = np.percentile(whole[mask], [10, 80])
+    bright, dark = ends_of(np.clip(whole, low, high) - low, mask)
+    assert bright == pytest.approx(0.2, abs=0.01)
+    assert dark > 0.03
+
+
+def test_zeros_around_an_extracted_brain_are_none_inside_it() -> None:
+    mask = heads.phantom().voxels > 0
+    rim = np.where(mask, brain_volume().voxels, 0)
+    wider = mask.copy()
+    wider[1:] |= mask[:-1]
+    assert ends_of(rim, wider)[1] == 0

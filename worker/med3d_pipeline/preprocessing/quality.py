@@ -84,6 +84,12 @@ _VERDICTS = (
     # After the contrast: a T2-weighted head is alike the template in shape alone, which another sentence explains.
     _Verdict("not_a_head", frozenset({"registration_similarity"}), NO_HEAD),
     _Verdict(
+        "brightness_altered",
+        frozenset({"clipped_bright_share", "clipped_dark_share"}),
+        "The brightness was changed after the scan: it was cut off above or below, as by the window of a display. Send "
+        "the series as the scanner reconstructed it, with its full range of brightness.",
+    ),
+    _Verdict(
         "brain_volume_implausible",
         frozenset({"brain_volume_ml"}),
         "The brain that was found is not of a plausible size for an adult. Check the image's voxel size, and send a "
@@ -109,6 +115,8 @@ MEASURE_WORDS = {
     "signal_to_noise": ("signal to noise", ""),
     "contrast_to_noise": ("contrast to noise", ""),
     "white_over_grey": ("brightness of white over grey matter", ""),
+    "clipped_bright_share": ("share of the brain at the brightest value", ""),
+    "clipped_dark_share": ("share of the brain's inside without brightness", ""),
     "gain_by_turning": ("gain in similarity by turning the head", ""),
     "blank_slices_mm": ("thickness of the slices without signal", " mm"),
     "tissue_correlation": ("likeness of the tissues to the template's", ""),

@@ -21,6 +21,9 @@ EDGE_MM = 2.0
 COMPARISON_GRID_MM = 3.0
 TRIM = 0.9
 AS_FINE = 0.01  # axes whose voxels differ by less than this share are equally fine: headers round
+BRIGHTEST_PERCENTILE, AS_BRIGHT = 99.9, 0.995
+AS_DARK = 0.001  # of the brain's median
+DEEP_MM = 6.0  # an extracted brain's mask reaches into the zeros around it
 SIGMA_PER_TRIMMED_MEAN = 1.5212
 """Standard deviation of a normal distribution over the mean of the smallest 90 % of its absolute values."""
 
@@ -55,12 +58,19 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
     brain_at_removed_face_cm2: the same before and below the middle of the brain, where a face was removed.
     signal_to_noise: median brightness of the brain over the noise; contrast_to_noise: the same with the distance
     between the quartiles, which lie in grey and in white matter.
+    clipped_bright_share: share of the brain as bright as its brightest thousandth; clipped_dark_share: share of the
+    brain well inside its surface without any brightness. Both are where a display window was applied to the voxels.
     white_over_grey and tissue_correlation: see ``measure_contrast``.
     """
     linear = np.linalg.inv(evidence.alignment.template_to_native)[:3, :3]
     stretch = np.linalg.svd(linear, compute_uv=False)
     voxel_mm3 = abs(np.linalg.det(evidence.native.affine[:3, :3]))
-    signal, contrast = _over_noise(evidence.native, evidence.mask.view(np.bool_))
+    signal = contrast = bright = dark = math.nan
+    mask = evidence.mask.view(np.bool_)
+    if mask.any():
+        box = _box_around(mask)
+        near = (evidence.native.voxels[box], mask[box], evidence.native.spacing_mm)
+        (signal, contrast), (bright, dark) = _over_noise(*near), _clipped(*near)
     overlap, outside = _against_template(evidence)
     zeros = find_zeros_beside_brain(evidence.native, evidence.mask)
     at_border_cm2 = 0.0 if zeros.to_border else _area_at_edge_cm2(evidence.native, evidence.mask)
@@ -75,6 +85,8 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
         "brain_at_removed_face_cm2": zeros.at_face_cm2,
         "signal_to_noise": signal,
         "contrast_to_noise": contrast,
+        "clipped_bright_share": bright,
+        "clipped_dark_share": dark,
         **measure_contrast(evidence.tensor, evidence.tissues),
     }
 
@@ -105,23 +117,44 @@ def _area_at_edge_cm2(native: Volume, mask: Mask) -> float:
     return float(area)
 
 
-def _over_noise(native: Volume, brain: Flags) -> tuple[float, float]:
-    """Signal and contrast over noise; infinite without noise, nan without brain.
+def _over_noise(voxels: Voxels, brain: Flags, spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
+    """Signal and contrast over noise; infinite without noise.
 
     The noise is the spread of second differences along the finest axes inside the brain (after J. Immerkaer, "Fast
     noise variance estimation", Computer Vision and Image Understanding 64 (1996) 300-302): background may have been
     set to zero, and second differences cancel what changes slowly. Their largest tenth, edges, is left out; the mean
     of the others, unlike their median, does not fall to zero where an image has few grey levels.
     """
-    if not brain.any():
-        return math.nan, math.nan
-    box = _box_around(brain)
-    voxels, brain = native.voxels[box], brain[box]
     low, middle, high = (float(quartile) for quartile in np.percentile(voxels[brain].astype(np.float64), [25, 50, 75]))
-    noise = _noise(voxels, brain, native.spacing_mm)
+    noise = _noise(voxels, brain, spacing_mm)
     if noise == 0:
         return (math.inf if middle > 0 else 0.0), (math.inf if high > low else 0.0)
     return middle / noise, (high - low) / noise
+
+
+def _clipped(voxels: Voxels, brain: Flags, spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
+    """Measure the shares of the brain at the upper and lower end of brightness.
+
+    A scan reaches its brightest value in single voxels, and black nowhere deep inside the brain.
+    """
+    inside = voxels[brain]
+    last = round((1 - BRIGHTEST_PERCENTILE / 100) * (inside.size - 1)) + 1
+    brightest, median = np.partition(inside, (inside.size // 2, inside.size - last))[[-last, inside.size // 2]]
+    bright = np.count_nonzero(inside >= AS_BRIGHT * brightest) / inside.size
+    deep = voxels[_deep(brain, spacing_mm)]
+    dark = np.count_nonzero(deep <= AS_DARK * median) / deep.size if deep.size else 0.0
+    return bright, dark
+
+
+def _deep(brain: Flags, spacing_mm: tuple[float, float, float]) -> Flags:
+    """Voxels with brain DEEP_MM before and behind them along each axis: cheaper than an erosion, and enough."""
+    deep = brain.copy()
+    for axis, spacing in enumerate(spacing_mm):
+        steps = math.ceil(DEEP_MM / spacing)
+        along, whole = np.moveaxis(deep, axis, 0), np.moveaxis(brain, axis, 0)
+        along[:steps] = along[-steps:] = False
+        along[steps:-steps] &= whole[: -2 * steps] & whole[2 * steps :]
+    return deep
 
 
 def _noise(voxels: Voxels, brain: Flags, spacing_mm: tuple[float, float, float]) -> float:

@@ -92,6 +92,8 @@ def _refuse() -> dict[str, Limits]:
         "signal_to_noise": (2.5, None),
         "contrast_to_noise": (1.7, None),
         "white_over_grey": (0.05, None),
+        "clipped_bright_share": (None, 0.05),
+        "clipped_dark_share": (None, 0.02),
         "tissue_correlation": (0.15, None),
         "gain_by_turning": (None, 0.01),
     }
@@ -109,6 +111,8 @@ def _review() -> dict[str, Limits]:
         "signal_to_noise": (5.0, None),
         "contrast_to_noise": (3.0, None),
         "white_over_grey": (0.08, None),
+        "clipped_bright_share": (None, 0.02),
+        "clipped_dark_share": (None, 0.005),
         "tissue_correlation": (0.25, None),
     }
 

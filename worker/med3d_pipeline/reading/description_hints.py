@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from med3d_pipeline.reading.agent_phrases import speaks_of_agent
 
 MOST_CHARACTERS, MOST_DERIVATION_CHARACTERS = 256, 2048  # far above what the standard allows; the rest is not read
+_DIXON = r"(?:m?dixon|flex|ideal)"
 # Philips begins the names of its own protocols with an s: sT1W_3D_TFE, s3DI_MC_HR.
 _WORDS = {
     "T1": r"s?t1(?:wi?|tfe|ce?|gd|km)?|gdt1w?|\w*mprage|bravo|f?spgr|mp2rage|vibe",
@@ -41,6 +42,13 @@ _WORDS = {
     "subtraction": r"subtra[ck]tion|subtracted|soustraction|sottrazione|sustraccion|sub(?= *$)",
     "segmentation": r"segmentation|segmented|segment|classification|aseg|aparc|parcellation|label ?maps?|masks?",
     "fusion": r"fused|fusion",
+    # The part is the last word (t1_vibe_dixon_tra_F) or stands before a colon (GE: "FAT: LAVA-Flex"); fat elsewhere is
+    # what was saturated.
+    "Dixon fat": rf"{_DIXON} (?:.* )?(?:f|fat)(?= *$)|(?<!.)fat: (?:.*[^a-z0-9])?{_DIXON}",
+    "Dixon out-of-phase": (
+        rf"{_DIXON} (?:.* )?(?:opp|outphase|(?:out|out of|opp|opposed) phase)(?= *$)"
+        rf"|(?<!.)out ?phase: (?:.*[^a-z0-9])?{_DIXON}"
+    ),
     "map": (
         r"(?:[rt][12]|pd|myelin|probability|z ?score|density|thickness|tissue|asymmetry|parametric|quantitative) ?maps?"
         r"|qt[12]|ratio|symri [rt][12]"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from med3d_pipeline.reading.dicom_plane import SequenceFacts
+from med3d_pipeline.reading.dixon import ANATOMY, dixon_part
 from med3d_pipeline.reading.relaxation import WHITE_T2_MS, Tissue, tissues
 
 
@@ -135,8 +136,8 @@ def _other_purpose(facts: SequenceFacts) -> str | None:
         return f"gradient echo with TE {te:g} ms: T2*-weighted"
     if _balanced(facts):
         return "balanced steady state: weighted by T2/T1"
-    if is_prepared(facts):
-        return None
+    if is_prepared(facts) or dixon_part(facts) in ANATOMY:
+        return None  # of a Dixon acquisition water has no echo of its own (TE 0), and its echoes follow fast
     if te is not None and te < ULTRASHORT_TE_MS:
         return f"{_times(facts)}: an ultrashort echo, for bone, proton density or attenuation maps"
     purpose = _hasty_purpose(facts)

@@ -4,6 +4,7 @@ import re
 
 from med3d_pipeline.reading.derivation import UNIFORM, derivation_fault
 from med3d_pipeline.reading.dicom_plane import SequenceFacts
+from med3d_pipeline.reading.dixon import ANATOMY, dixon_part
 from med3d_pipeline.reading.mr_contrast import (
     LONGEST_ECHO_SPACING_MS,
     ContrastFinding,
@@ -36,10 +37,9 @@ _MAPS = frozenset(
         "ADC", "FA", "TRACEW", "DIFFUSION", "T1 MAP", "T1_MAP", "T2 MAP", "T2_MAP", "T2_STAR_MAP", "R2_MAP", "R2*_MAP",
         "B0", "B1", "B0 MAP", "B1 MAP", "B0_MAP", "B1_MAP", "M_B0", "M_B1", "FIELD_MAP", "FIELDMAP", "FLIP ANGLE MAP",
         "VELOCITY", "PERFUSION", "ASL", "CBF", "CBV", "MTT", "TTP", "RELCBF", "FAT_FRACTION", "MOSAIC", "FMRI", "SWI",
-        "MNIP",
+        "MNIP", "FF", "WATER_FRACTION",
     }
 )  # fmt: skip
-_FAT = frozenset({"F", "FAT"})
 _INVERSIONS = frozenset({"INV1", "INV2"})
 _LOCALIZER = frozenset({"LOCALIZER", "SCOUT", "SURVEY", "OVERVIEW"})
 _OTHER_CONTRASTS = {
@@ -160,13 +160,14 @@ def _coded_relaxation(facts: SequenceFacts) -> ContrastFinding:
 def _other_by_code(facts: SequenceFacts) -> str | None:
     kind, details = set(facts.image_type), set(facts.image_type[2:])
     stated = _OTHER_CONTRASTS.get(facts.acquisition_contrast)
+    part = dixon_part(facts)
     findings = (
         (kind & _LOCALIZER, "localizer"),
         (details & _PHASE, "phase, real or imaginary part: no magnitude image"),
         (facts.component in {"PHASE", "REAL", "IMAGINARY"}, "phase, real or imaginary part: no magnitude image"),
         (kind & _MAPS, f"parameter map or functional image ({', '.join(sorted(kind & _MAPS)).lower()})"),
         (kind & _INVERSIONS, "one inversion of an MP2RAGE acquisition"),
-        (details & _FAT, "fat image of a Dixon acquisition"),
+        (part not in {None, *ANATOMY}, f"{part} image of a Dixon acquisition"),
         (stated, f"the scanner states {stated} contrast"),
         (facts.b_value, "diffusion-weighted"),
     )

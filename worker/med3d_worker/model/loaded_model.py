@@ -15,6 +15,7 @@ from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.explanation.explainer import Explainer
 from med3d_pipeline.inference.prediction import Predictor
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
+from med3d_pipeline.preprocessing.quality import MEASURE_WORDS
 from med3d_pipeline.preprocessing.spec import QualityLimits
 from med3d_worker.heads.pictures import reference_cohort
 from med3d_worker.model.bundle_card import bundle_card
@@ -85,8 +86,12 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
 
 
 def preprocessing_digest(bundle: Bundle) -> str:
-    """sha256 (hex) over the spec, the brain networks, the template and the pipeline's version; not the thresholds."""
+    """sha256 (hex) over the spec, the brain networks, the template and the pipeline's version, and the measures.
+
+    Not over the thresholds: they are applied to stored measures. Measures that were not taken yet are no stored ones.
+    """
     digest = hashlib.sha256(f"{PROJECT} {version(PROJECT)}\nspec {bundle.spec.digest()}\n".encode())
+    digest.update(f"measures {' '.join(sorted(MEASURE_WORDS))}\n".encode())
     for name in MAKES_THE_TENSOR:
         digest.update(f"{name} {bundle.manifest.files[name]}\n".encode())
     return digest.hexdigest()

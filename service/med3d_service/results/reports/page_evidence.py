@@ -33,6 +33,8 @@ _MEASURES = {
     "signal_to_noise": ("signal to noise", "", 1),
     "contrast_to_noise": ("contrast to noise", "", 1),
     "white_over_grey": ("white over grey matter", "", 2),
+    "clipped_bright_share": ("brain at the brightest value", "", 3),
+    "clipped_dark_share": ("brain without brightness", "", 3),
     "gain_by_turning": ("better fit when turned", "", 3),
     "tissue_correlation": ("tissues like the template's", "", 2),
 }

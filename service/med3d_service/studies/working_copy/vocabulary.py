@@ -20,6 +20,7 @@ CODES = _words(
     """
     original derived primary secondary other none mixed unknown yes no y n ct mr pt nm us xa cr dx seg
     m p r i se ffe ir gr ep rm fl m_ffe p_ffe r_ffe i_ffe m_se p_se r_se i_se m_ir p_ir r_ir i_ir w f ip op
+    w_ffe f_ffe ff inphase outphase opposed_phase water_fraction
     magnitude phase real imaginary norm nd dis2d dis3d mfsplit uni uni-den inv1 inv2 t1 t2 pd t1w t2w
     axial sagittal coronal localizer scout overview survey composed comp sum mean avg moco
     mpr cpr mip minip mnip reformatted resampled subtraction sub filtered compressed screenshot
@@ -96,6 +97,7 @@ DESCRIPTIONS = _words(
     thickness tissue asymmetry parametric quantitative qt1 qt2 ratio symri r1
     3dstof2d 3dstof3d 3plan 3plans threepl threeplan threeplane threeplanes threeplans tripl triplan triplanes
     triplans
+    dixon mdixon flex ideal f opp opposed out of phase outphase
     """
 )
 DERIVATIONS = _words(
@@ -124,8 +126,11 @@ _MAP = re.compile(
     r"|probability|density|thickness|tissue|asymmetry|susceptibility|qsm|pd|[rt][12])\*?maps?",
     re.ASCII,
 )
-_AGENT, _LAST = "contrast", "sub"
-"""The word for any agent; and what means a subtraction where it comes last, as in ``t1_vibe_sub``, else a person."""
+_AGENT, _LAST = "contrast", _words("sub f fat phase")
+"""The word for any agent; and what means a subtraction or a part of a Dixon acquisition where it comes last, as in
+``t1_vibe_sub``, else a person or what was saturated."""
+_FIRST = re.compile(r"(fat|out ?phase):", re.IGNORECASE)
+"""GE begins with the part: ``FAT: LAVA-Flex``. It is written last."""
 _PHRASES = re.compile(r"plan scan|smart brain|field map|auto align")
 """Of two words, and the second, too, may be part of a longer one."""
 AGENTS = _words(
@@ -192,13 +197,15 @@ def known_description(text: str) -> str:
     words = _DESCRIPTION_WORD.findall(_unaccented(text).replace("_", " "))
     for place, word in enumerate(words, start=1):
         stem = _STEMS.search(word.casefold())
-        if speaks_of_agent(word) or (word.casefold() == _LAST and place < len(words)):
+        if speaks_of_agent(word) or (word.casefold() in _LAST and place < len(words)):
             kept += ["T1"] if "t1" in word.casefold() else []
         elif word.casefold() in DESCRIPTIONS or _MAP.fullmatch(word.casefold()):
             kept.append(word)
         elif stem is not None:
             kept.append(stem.group())
     kept += _PHRASES.findall(re.sub("[_-]", " ", text.casefold()))
+    first = _FIRST.match(text)
+    kept += [first[1]] if first else []
     return " ".join(kept)
 
 
