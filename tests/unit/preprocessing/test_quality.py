@@ -33,6 +33,7 @@ GOOD = {
     "gain_by_turning": 0.0,
     "clipped_bright_share": 0.001,
     "clipped_dark_share": 0.0,
+    "repeated_slices_mm": 0.0,
 }
 
 
@@ -227,3 +228,13 @@ def test_zeros_around_an_extracted_brain_are_none_inside_it() -> None:
     wider = mask.copy()
     wider[1:] |= mask[:-1]
     assert ends_of(rim, wider)[1] == 0
+
+
+def test_a_slice_that_was_written_twice_is_measured_by_its_thickness() -> None:
+    native = brain_volume(noise_sigma=4.0)
+    mask = heads.phantom().voxels > 0
+    assert measured(native, mask)["repeated_slices_mm"] == 0
+    middle = native.shape[2] // 2
+    twice = native.voxels.copy()
+    twice[:, :, middle] = twice[:, :, middle - 1]
+    assert measured(Volume(twice, native.affine), mask)["repeated_slices_mm"] == pytest.approx(native.spacing_mm[2])

@@ -117,6 +117,7 @@ MEASURE_WORDS = {
     "white_over_grey": ("brightness of white over grey matter", ""),
     "clipped_bright_share": ("share of the brain at the brightest value", ""),
     "clipped_dark_share": ("share of the brain's inside without brightness", ""),
+    "repeated_slices_mm": ("thickness of slices that repeat the one before", " mm"),
     "gain_by_turning": ("gain in similarity by turning the head", ""),
     "blank_slices_mm": ("thickness of the slices without signal", " mm"),
     "tissue_correlation": ("likeness of the tissues to the template's", ""),

@@ -23,6 +23,7 @@ TRIM = 0.9
 AS_FINE = 0.01  # axes whose voxels differ by less than this share are equally fine: headers round
 BRIGHTEST_PERCENTILE, AS_BRIGHT = 99.9, 0.995
 AS_DARK = 0.001  # of the brain's median
+LEAST_COMPARED = 100  # voxels of a slice
 DEEP_MM = 6.0  # an extracted brain's mask reaches into the zeros around it
 SIGMA_PER_TRIMMED_MEAN = 1.5212
 """Standard deviation of a normal distribution over the mean of the smallest 90 % of its absolute values."""
@@ -60,17 +61,20 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
     between the quartiles, which lie in grey and in white matter.
     clipped_bright_share: share of the brain as bright as its brightest thousandth; clipped_dark_share: share of the
     brain well inside its surface without any brightness. Both are where a display window was applied to the voxels.
+    repeated_slices_mm: how thick the slices are together, of all three directions, that hold the brain as the slice
+    before them does, voxel for voxel: written twice, or made by an interpolation that adds nothing.
     white_over_grey and tissue_correlation: see ``measure_contrast``.
     """
     linear = np.linalg.inv(evidence.alignment.template_to_native)[:3, :3]
     stretch = np.linalg.svd(linear, compute_uv=False)
     voxel_mm3 = abs(np.linalg.det(evidence.native.affine[:3, :3]))
-    signal = contrast = bright = dark = math.nan
+    signal = contrast = bright = dark = repeated_mm = math.nan
     mask = evidence.mask.view(np.bool_)
     if mask.any():
         box = _box_around(mask)
         near = (evidence.native.voxels[box], mask[box], evidence.native.spacing_mm)
         (signal, contrast), (bright, dark) = _over_noise(*near), _clipped(*near)
+        repeated_mm = _repeated_mm(*near)
     overlap, outside = _against_template(evidence)
     zeros = find_zeros_beside_brain(evidence.native, evidence.mask)
     at_border_cm2 = 0.0 if zeros.to_border else _area_at_edge_cm2(evidence.native, evidence.mask)
@@ -87,6 +91,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
         "contrast_to_noise": contrast,
         "clipped_bright_share": bright,
         "clipped_dark_share": dark,
+        "repeated_slices_mm": repeated_mm,
         **measure_contrast(evidence.tensor, evidence.tissues),
     }
 
@@ -144,6 +149,17 @@ def _clipped(voxels: Voxels, brain: Flags, spacing_mm: tuple[float, float, float
     deep = voxels[_deep(brain, spacing_mm)]
     dark = np.count_nonzero(deep <= AS_DARK * median) / deep.size if deep.size else 0.0
     return bright, dark
+
+
+def _repeated_mm(voxels: Voxels, brain: Flags, spacing_mm: tuple[float, float, float]) -> float:
+    """Measure how thick the slices are together whose brain is that of the slice before; no noise is the same twice."""
+    found = 0.0
+    for axis, spacing in enumerate(spacing_mm):
+        slices, masks = np.moveaxis(voxels, axis, 0), np.moveaxis(brain, axis, 0)
+        for before, here, inside in zip(slices, slices[1:], masks[1:], strict=False):
+            if np.count_nonzero(inside) >= LEAST_COMPARED and np.array_equal(before[inside], here[inside]):
+                found += spacing
+    return found
 
 
 def _deep(brain: Flags, spacing_mm: tuple[float, float, float]) -> Flags:
