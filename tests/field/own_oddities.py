@@ -112,7 +112,11 @@ PICTURES: dict[str, tuple[Callable[[Voxels], Voxels], tuple[Right, ...], str]] =
     "largest_intensity": (largest_intensity, NEVER, "a thick MIP is no scan"),
     "slices_missing": (slices_missing, (refused(), same_as("own:nifti", 6.0)), "two centimetres are gone"),
     "one_channel_bright": (one_channel_bright, NO_WRONG_NUMBER, "shading is taken off, or it is refused"),
-    "two_heads": (two_heads, NO_WRONG_NUMBER, "never a mixture of two"),
+    "two_heads": (
+        two_heads,
+        (refused(), same_as("own:nifti", 3.0)),
+        "never a mixture of two: one of them, here of the same",
+    ),
     "turned_header": (turned_header, NO_WRONG_NUMBER, "righted by the alignment, or refused"),
     "noise_alone": (without_head, NEVER, "no head"),
     "phase_like": (phase_like, NEVER, "phase is no magnitude"),

@@ -112,7 +112,7 @@ def _review() -> dict[str, Limits]:
         "contrast_to_noise": (3.0, None),
         "white_over_grey": (0.08, None),
         "clipped_bright_share": (None, 0.02),
-        "clipped_dark_share": (None, 0.005),
+        "clipped_dark_share": (None, 0.01),
         "repeated_slices_mm": (None, 0.0),
         "tissue_correlation": (0.25, None),
     }
