@@ -53,7 +53,7 @@ def test_every_documented_code_has_a_cause_a_remedy_and_an_example():
 
 def test_every_code_that_reading_raises_is_documented_and_every_documented_one_is_raised():
     rooms = (Path(med3d_pipeline.__file__).parent / room for room in ("reading", "study"))
-    modules = [module for room in rooms for module in room.glob("*.py")]
+    modules = [module for room in rooms for module in room.rglob("*.py")]
     assert set().union(*map(raised_codes, modules)) == set(READING_CODES)
 
 
