@@ -37,6 +37,7 @@ class BundleCard(Frozen):
     sdmt_evidence: str | None = Field(description="the labels that the SDMT head learned from")
     metrics: dict[str, float]
     signed_by: str | None
+    explains: bool | None = Field(None, description="whether it can explain a number; null: an older worker's card")
 
 
 def bundle_card_key(bundle_digest: str) -> str:

@@ -162,6 +162,12 @@ class Settings(BaseSettings):
     hl7_authority: str = Field(
         "", description="assigning authority (PID-3.4) of the PatientIDs of images that name no issuer; default: any"
     )
+    hl7_sites: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="whose studies ADT messages correct, by commas; default: MED3D_SITE"
+    )
+    hl7_merges_days: float = Field(
+        30.0, ge=0, description="so long a merge (A40, A47) counts for images that come after it; 0: not at all"
+    )
     hl7_tls_cert: Path | None = Field(None, description="PEM chain; with the next two, MLLP over TLS only")
     hl7_tls_key: Path | None = Field(None, description="private key of that certificate (PEM)")
     hl7_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")
@@ -226,7 +232,7 @@ class Settings(BaseSettings):
     def _split_as_path(cls, value: object) -> object:
         return tuple(Path(part) for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
 
-    @field_validator("dicom_allowed", "hl7_allowed", mode="before")
+    @field_validator("dicom_allowed", "hl7_allowed", "hl7_sites", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

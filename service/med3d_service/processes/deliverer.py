@@ -11,7 +11,9 @@ from med3d_service.results.delivery.deliverer import DestinationLoop
 from med3d_service.results.delivery.destinations import Destination, load_destinations, load_digests
 from med3d_service.results.delivery.digest import Digests
 from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.explanations import ExplanationDesk
 from med3d_service.results.reports.library import ReportLibrary
+from med3d_service.runs.dispatch import CeleryBroker
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.storage.database import Database
@@ -27,12 +29,13 @@ def run(settings: Settings) -> None:
     stop = StopSignal()
     parts = Essentials.open(settings)
     destinations = load_destinations(settings)
+    desk = ExplanationDesk(parts, CeleryBroker(settings.broker_url.get_secret_value()))
     digests = Digests(parts.database, parts.trail, load_digests(settings))
     stopped = threading.Event()
     threads = [
         threading.Thread(
             target=DestinationLoop(
-                settings, parts.database, parts.trail, destination, ReportLibrary(parts).content
+                settings, parts.database, parts.trail, destination, ReportLibrary(parts, desk.explained).content
             ).run,
             args=(stopped,),
             name=destination.name,

@@ -39,7 +39,19 @@ def corrector(parts: Essentials) -> Apply:
     def apply(updates: Sequence[PatientUpdate], sender: str, address: str) -> int:
         with parts.database.write() as session:
             actor = Actor("peer", sender, address=address)
-            settings, authority = parts.settings, parts.settings.hl7_authority
-            return Corrector(session, parts.vault, parts.trail, settings.site, authority, actor).apply(updates)
+            settings = parts.settings
+            correctors = (
+                Corrector(
+                    session,
+                    parts.vault,
+                    parts.trail,
+                    site,
+                    settings.hl7_authority,
+                    actor,
+                    keeps_merges=settings.hl7_merges_days > 0,
+                )
+                for site in settings.hl7_sites or (settings.site,)
+            )
+            return sum(one.apply(updates) for one in correctors)
 
     return apply

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     PDF = "pdf"
     SC = "sc"
     SEG = "seg"
+    EXPLANATION = "explanation"
     EVENT = "event"
     FHIR = "fhir"
     ORU = "oru"
@@ -25,7 +26,7 @@ class Kind(StrEnum):
 STATED_KINDS = frozenset({Kind.FHIR, Kind.ORU, Kind.ORU_PDF})
 """Say how an answer stands: made when they are sent, and sent again when a person gives a verdict."""
 HL7_KINDS = frozenset({Kind.ORU, Kind.ORU_PDF})
-DICOM_KINDS = frozenset({Kind.SR, Kind.PDF, Kind.SC, Kind.SEG})
+DICOM_KINDS = frozenset({Kind.SR, Kind.PDF, Kind.SC, Kind.SEG, Kind.EXPLANATION})
 
 
 def object_uid(run_id: str, kind: Kind) -> str:

@@ -78,9 +78,11 @@ class PatientUpdateRow(Base):
     """What a message said of the patient of a study, or of one that arrives; images that are read later do not know.
 
     told: sealed. patient_index, becomes_index: of the PatientID that was meant, and of the one that it became.
+    site: of a merge that is kept for images that come later; it is then of no study.
     """
 
     __tablename__ = "patient_updates"
+    __table_args__ = (Index("ix_patient_updates_merges", "site", "patient_index"),)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(ID, unique=True)
     study_id: Mapped[str | None] = mapped_column(ForeignKey("studies.id"), index=True)
@@ -89,6 +91,7 @@ class PatientUpdateRow(Base):
     becomes_index: Mapped[str] = mapped_column(DIGEST)
     told: Mapped[bytes] = mapped_column(LargeBinary)
     told_at: Mapped[float]
+    site: Mapped[str | None] = mapped_column(String(64))
 
 
 class AppraisalRow(Base):

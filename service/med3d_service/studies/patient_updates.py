@@ -20,6 +20,7 @@ from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.studies.patient_corrections import BIRTH_DATE, ID, ISSUER, KINDS, KnownAs, PatientUpdate
 from med3d_service.studies.remembered_updates import Meant, remember
+from med3d_service.studies.standing_merges import keep_merge, merges_of
 from med3d_service.studies.working_copy.messages import PATIENTS, SCAN_DATE, STUDY_ATTRIBUTES
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 
@@ -28,7 +29,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Corrector:
-    """Who corrects, and by what; within one transaction. authority: of images that name no issuer, empty for any."""
+    """Who corrects, and by what; within one transaction. authority: of images that name no issuer, empty for any.
+
+    keeps_merges: whether they count for images that come later, too.
+    """
 
     session: Session
     vault: IdentifierVault
@@ -36,15 +40,24 @@ class Corrector:
     site: str
     authority: str
     actor: Actor
+    keeps_merges: bool = True
 
     def apply(self, updates: Sequence[PatientUpdate]) -> int:
         """Correct all studies that are meant; how many were not as the updates say. Raises UpdateRefusedError."""
         corrected = 0
-        for one in updates:
+        for one in (step for told in updates for step in (told, *self._steps_after(told))):
             self._remember_for_unread(one)
             for study, known in self._meant(one):
                 corrected += self._update_study(study, one, known)
         return corrected
+
+    def _steps_after(self, told: PatientUpdate) -> list[PatientUpdate]:
+        """Keep a merge; those that were told before it, by which who stays has become yet another patient."""
+        if not told.becomes or not self.keeps_merges:
+            return []
+        keep_merge(self.session, self.vault, self.site, told, self.authority)
+        ids = dict.fromkeys(known.patient_id for known in told.becomes)
+        return [step for one in ids for _, step, _ in merges_of(self.session, self.vault, self.site, one)]
 
     def _meant(self, told: PatientUpdate) -> list[tuple[StudyRow, KnownAs]]:
         """The studies of one patient each that have one of the identifiers."""
@@ -75,7 +88,8 @@ class Corrector:
                         told.require_one_authority()
                     new = told.becomes_of(KnownAs(sought.patient_id, sought.authority or self.authority)) or sought
                     meant = Meant(None, arrival.id)
-                    remember(self.session, self.vault, told, meant, sought.patient_id, new.patient_id)
+                    becomes = self.vault.blind_index(ID, new.patient_id)
+                    remember(self.session, self.vault, told, meant, index, becomes)
                     if new.patient_id != sought.patient_id:
                         _readdress(self.session, self.vault, [arrival], new.patient_id)
 
@@ -115,7 +129,8 @@ class Corrector:
         arrivals = self.session.scalars(select(ArrivalRow).where(of_it)).all()
         meant = [Meant(study.id, one.id) for one in arrivals] or [Meant(study.id, None)]
         for one in meant:
-            remember(self.session, self.vault, told, one, before, after)
+            indices = (self.vault.blind_index(ID, text) for text in (before, after))
+            remember(self.session, self.vault, told, one, *indices)
         if after != before:
             _readdress(self.session, self.vault, arrivals, after)
 

@@ -1,10 +1,14 @@
 """Facts of answered runs for tests of reports."""
 
+import base64
+import io
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from med3d_contract.explanations import Explanation, ExplanationPicture, StoredExplanation
 from med3d_contract.results import Refusal
 from med3d_service.results.reports.facts import PatientIdentity, ReportFacts, SourceImages, StudyIdentity
 from med3d_service.results.reports.segmented import SegmentedBrain
@@ -29,6 +33,7 @@ STUDY = StudyIdentity(
         "timezone_offset": "+0200",
     },
 )
+COLOURS = np.random.default_rng(7).integers(0, 255, (6, 9, 3), dtype=np.uint8)
 SOURCE = SourceImages("1.2.3.4.6", "1.2.840.10008.5.1.4.1.1.4", tuple(f"1.2.3.4.7.{number}" for number in range(5)))
 
 
@@ -39,6 +44,17 @@ def segmented_head() -> SegmentedBrain:
     affine = np.eye(4)
     affine[:3] = [[0, 0, 1.2, -80], [0.9, 0.1, 0, 10], [0.1, -0.9, 0, 20]]
     return SegmentedBrain(voxels, affine, SOURCE.instance_uids, "1.2.3.9")
+
+
+def explained(**picture: Any) -> StoredExplanation:
+    """An explanation whose picture is COLOURS, or what ``picture`` says of it."""
+    buffer = io.BytesIO()
+    Image.fromarray(COLOURS).save(buffer, "PNG")
+    said = {"width": 9, "height": 6, "png_base64": base64.b64encode(buffer.getvalue()).decode()}
+    return StoredExplanation(
+        explanation=Explanation(step_years=10.0, shares=None, ventricles_ml=None),
+        picture=ExplanationPicture.model_validate(said | picture),
+    )
 
 
 def facts(**changes: Any) -> ReportFacts:

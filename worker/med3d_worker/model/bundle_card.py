@@ -5,7 +5,7 @@ from med3d_pipeline.inference.manifest import Manifest
 from med3d_worker.heads.tensors import Store
 
 
-def bundle_card(manifest: Manifest, signed_by: str | None) -> BundleCard:
+def bundle_card(manifest: Manifest, signed_by: str | None, *, explains: bool) -> BundleCard:
     """Make the card out of what the bundle says of itself."""
     return BundleCard(
         name=manifest.name,
@@ -21,6 +21,7 @@ def bundle_card(manifest: Manifest, signed_by: str | None) -> BundleCard:
         sdmt_evidence=None if manifest.sdmt is None else manifest.sdmt.evidence,
         metrics=manifest.metrics,
         signed_by=signed_by,
+        explains=explains,
     )
 
 

@@ -80,7 +80,7 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
         software=software_versions(),
         cohort=reference_cohort(bundle.manifest.training_data.name, bundle.predictor().space, bundle.manifest.metrics),
         calibrations=calibrations,
-        card=bundle_card(bundle.manifest, bundle.signed_by),
+        card=bundle_card(bundle.manifest, bundle.signed_by, explains=bundle.explainer is not None),
         explainer=bundle.explainer,
     )
 

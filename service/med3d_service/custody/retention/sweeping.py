@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from med3d_service.custody.erasure import Erased, erase_study
@@ -21,6 +21,7 @@ from med3d_service.custody.retention.due import (
 from med3d_service.custody.retention.removing import finish, pending, remove_input, remove_latents, remove_tensors
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
+from med3d_service.storage.arrival_tables import PatientUpdateRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import RunRow, StudyRow
@@ -80,8 +81,21 @@ class Retention:
             _, before = self._limit(name)
             if before is not None and (count := self._remove(name, before)):
                 removed[name] = count
+        if merges := self._forget_merges():
+            removed["merge"] = merges
         finish_removals(self._database, self._store)
         return removed
+
+    def _forget_merges(self) -> int:
+        """Let go of merges whose patients' images have not come: they are of no study that would take them along."""
+        before = self._database.now() - self._settings.hl7_merges_days * DAY_S
+        old = PatientUpdateRow.site.is_not(None), PatientUpdateRow.told_at < before
+        with self._database.read() as session:
+            ids = session.scalars(select(PatientUpdateRow.id).where(*old)).all()
+        if ids:
+            with self._database.write() as session:
+                session.execute(delete(PatientUpdateRow).where(*old))
+        return len(ids)
 
     def _limit(self, name: str) -> tuple[float | None, float | None]:
         days: float | None = getattr(self._settings, f"retain_{name}_days")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydicom import DataElement, Dataset, dcmread
 
-from med3d_service.results.conformance.example import OF_THE_IMAGES, bare_answer, bare_segmented, full_answer
+from med3d_service.results.conformance.example import OF_THE_IMAGES, bare_answer, bare_findings, full_answer
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import ReportFacts
 from med3d_service.results.reports.library import renderers
@@ -20,6 +20,7 @@ MODULES = {
     Kind.SC: f"{SHARED_MODULES}, General Series, SC Equipment, General Image, Image Pixel",
     Kind.SEG: f"{SHARED_MODULES}, Segmentation Series, Frame of Reference, Enhanced General Equipment, Image Pixel, "
     "Segmentation Image, Multi-frame Functional Groups, Multi-frame Dimension, Common Instance Reference",
+    Kind.EXPLANATION: f"{SHARED_MODULES}, General Series, SC Equipment, General Image, General Reference, Image Pixel",
 }
 
 
@@ -35,15 +36,17 @@ class HeldAttribute:
 
 
 def made_objects(facts: ReportFacts) -> dict[Kind, Dataset]:
-    """Render each kind of DICOM object of an answer; a segmentation where there is a mask."""
-    wanted = {kind: render for kind, render in renderers().items() if kind is not Kind.SEG or facts.segmented}
+    """Render each kind of DICOM object of an answer; a segmentation and an explanation where there is one."""
+    there = {Kind.SEG: facts.segmented is not None, Kind.EXPLANATION: facts.explanation is not None}
+    wanted = {kind: render for kind, render in renderers().items() if there.get(kind, True)}
     return {kind: dcmread(io.BytesIO(render(facts))) for kind, render in wanted.items()}
 
 
 def held_attributes() -> dict[Kind, list[HeldAttribute]]:
     """Return the attributes of each kind of object, at the level of the data set."""
     full, bare = made_objects(full_answer()), made_objects(bare_answer())
-    bare[Kind.SEG] = made_objects(bare_segmented())[Kind.SEG]
+    found = made_objects(bare_findings())
+    bare |= {kind: found[kind] for kind in (Kind.SEG, Kind.EXPLANATION)}
     return {kind: list(_attributes(full[kind], bare[kind])) for kind in full}
 
 
@@ -76,6 +79,4 @@ def _source_of(element: DataElement, other: DataElement | None) -> str:
 
 
 def _content_of(element: DataElement) -> str:
-    if element.VR != "SQ":
-        return "the page"
     return "made" if element.value else "empty"

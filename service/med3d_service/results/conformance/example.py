@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from med3d_contract.explanations import Explanation, ExplanationPicture, StoredExplanation
 from med3d_contract.results import (
     Assessment,
     BrainAge,
@@ -34,6 +35,10 @@ OF_THE_IMAGES = frozenset(
 )
 """Values that an object has from the images."""
 _LEVEL = 0.9
+_ONE_PIXEL, _SIX_PIXELS = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC",
+    "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAC0lEQVR4nGNgwAQAABQAAX3+Hu4AAAAASUVORK5CYII=",
+)
 
 
 def full_answer() -> ReportFacts:
@@ -70,13 +75,15 @@ def full_answer() -> ReportFacts:
         segmented=SegmentedBrain(
             np.ones((2, 2, 2), np.uint8), np.eye(4), ("1.2.840.99.3", "1.2.840.99.5"), "1.2.840.99.4"
         ),
+        explanation=_explanation(_ONE_PIXEL, 1, 1),
     )
 
 
-def bare_segmented() -> ReportFacts:
-    """Return the same of images on which a brain was found."""
+def bare_findings() -> ReportFacts:
+    """Return the same of images on which a brain was found, and explained."""
     brain = SegmentedBrain(np.ones((3, 4, 5), np.uint8), np.eye(4) * 2, ("1.2.3", "1.2.4", "1.2.5"), "1.2.6")
-    return replace(bare_answer(), source=full_answer().source, segmented=brain)
+    source = full_answer().source
+    return replace(bare_answer(), source=source, segmented=brain, explanation=_explanation(_SIX_PIXELS, 3, 2))
 
 
 def bare_answer() -> ReportFacts:
@@ -96,6 +103,11 @@ def bare_answer() -> ReportFacts:
         source=None,
         predecessor=None,
     )
+
+
+def _explanation(png: str, width: int, height: int) -> StoredExplanation:
+    picture = ExplanationPicture(width=width, height=height, png_base64=png)
+    return StoredExplanation(explanation=Explanation(step_years=10.0, shares=None, ventricles_ml=None), picture=picture)
 
 
 def _result() -> Result:

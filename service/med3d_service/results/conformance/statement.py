@@ -36,6 +36,7 @@ KINDS = {
     Kind.PDF: "Encapsulated PDF",
     Kind.SC: "Secondary Capture Image",
     Kind.SEG: "Segmentation",
+    Kind.EXPLANATION: "Secondary Capture Image of the explanation",
 }
 MATCHED = Wanted(
     query=StudyQuery(patient_id="-", study_date="20000101", study_description="-", modality="MR")

@@ -19,7 +19,7 @@ from med3d_service.results.delivery.stow import StowSender
 from med3d_service.results.delivery.webhook import WebhookSender
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.kept import ReportDamagedError
-from med3d_service.results.reports.library import ReportUnavailableError
+from med3d_service.results.reports.library import ReportInWorkError, ReportUnavailableError
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import DeliveryRow
@@ -102,7 +102,7 @@ class DestinationLoop:
     def _content(self, taken: DeliveryRow) -> bytes:
         try:
             return self._contents(taken.run_id, Kind(taken.kind))
-        except ReportDamagedError as error:  # until it is brought back
+        except (ReportDamagedError, ReportInWorkError) as error:  # until it is brought back, or made
             raise NotDeliveredError(error.code) from error
 
     def _hold(self, taken: DeliveryRow, hindrance: str) -> None:

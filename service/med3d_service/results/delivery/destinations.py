@@ -34,7 +34,7 @@ class PeerDelivery(Filter):
 
     peer: PeerName
     protocol: Literal["dimse", "dicomweb"] | None = None
-    kinds: Annotated[tuple[Literal[Kind.SR, Kind.PDF, Kind.SC, Kind.SEG], ...], Field(min_length=1)]
+    kinds: Annotated[tuple[Literal[Kind.SR, Kind.PDF, Kind.SC, Kind.SEG, Kind.EXPLANATION], ...], Field(min_length=1)]
     cohort: bool = False
     commitment: bool = False
     """Ask for storage commitment (DIMSE only): delivered is what the peer has promised to keep."""

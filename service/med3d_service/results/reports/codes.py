@@ -45,6 +45,9 @@ ESTIMATED = CodedConcept(value="414135002", scheme_designator="SCT", meaning="Es
 ARTIFICIAL_INTELLIGENCE = CodedConcept(value="123110", scheme_designator="DCM", meaning="Artificial Intelligence")
 SUBJECT_AGE = CodedConcept(value="121033", scheme_designator="DCM", meaning="Subject Age")
 REPORT_TITLE = CodedConcept(value="126000", scheme_designator="DCM", meaning="Imaging Measurement Report")
+PROCESSED_IMAGE = CodedConcept(
+    value="121322", scheme_designator="DCM", meaning="Source image for image processing operation"
+)
 DEVICE = CodedConcept(value="121007", scheme_designator="DCM", meaning="Device")
 
 YEARS = CodedConcept(value="a", scheme_designator="UCUM", meaning="year")

@@ -15,7 +15,7 @@ from med3d_service.studies.own_objects import IMPLEMENTATION_UID, IMPLEMENTATION
 
 MANUFACTURER = "InfoVAE-Med3D"
 SERIES_DESCRIPTION = "Brain age analysis"
-SERIES_NUMBERS = {"sr": 9901, "pdf": 9902, "sc": 9903, "seg": 9904}
+SERIES_NUMBERS = {"sr": 9901, "pdf": 9902, "sc": 9903, "seg": 9904, "explanation": 9905}
 UTF8 = "ISO_IR 192"
 _DATE = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
 _OFFSET = re.compile(r"[+-](0[0-9]|1[0-4])[0-5][0-9]")

@@ -29,7 +29,7 @@ def encapsulated_pdf(facts: ReportFacts) -> bytes:
     dataset.CodingSchemeIdentificationSequence = [own_scheme()]
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     if facts.source is not None:
-        dataset.SourceInstanceSequence = _references(facts)
+        dataset.SourceInstanceSequence = source_references(facts)
     document = page_pdf(facts)
     dataset.EncapsulatedDocumentLength = len(document)
     dataset.EncapsulatedDocument = document + b"\0" * (len(document) % 2)
@@ -45,13 +45,17 @@ def secondary_capture(facts: ReportFacts) -> bytes:
     dataset.BurnedInAnnotation = "YES"
     dataset.BodyPartExamined = "BRAIN"
     dataset.PatientOrientation = ""
-    pixels, width, height = page_pixels(page_pdf(facts))
+    fill_colours(dataset, *page_pixels(page_pdf(facts)))
+    return as_file(dataset, RLELossless)
+
+
+def fill_colours(dataset: Dataset, pixels: bytes, width: int, height: int) -> None:
+    """Fill Image Pixel with RGB bytes, row by row, RLE-compressed."""
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
     dataset.Rows, dataset.Columns = height, width
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
     dataset.PixelData = encapsulate([_run_lengths(pixels, width, height)])
     dataset["PixelData"].VR = "OB"
-    return as_file(dataset, RLELossless)
 
 
 def _run_lengths(pixels: bytes, width: int, height: int) -> bytes:
@@ -87,7 +91,8 @@ def _title() -> Dataset:
     return made
 
 
-def _references(facts: ReportFacts) -> list[Dataset]:
+def source_references(facts: ReportFacts) -> list[Dataset]:
+    """Name the instances that the numbers come from."""
     assert facts.source is not None
     found = []
     for uid in facts.source.instance_uids:

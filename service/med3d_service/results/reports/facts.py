@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.bundle_cards import BundleCard, bundle_card_key
+from med3d_contract.explanations import StoredExplanation
 from med3d_contract.pictures import BrainPictures, ReferenceCohort, reference_cohort_key
 from med3d_contract.results import (
     BundleRef,
@@ -82,7 +83,7 @@ class ReportFacts:
     descriptions: the scanner's own, by series number.
     first_run_id: of the first answer in the chain that this one ends. replaced: the estimates that the predecessor had.
     verdict: of a person, the latest that decides. replaces_sr: run and name of the SR in whose place this goes.
-    segmented: where the brain was found, where the images are one a slice.
+    segmented: where the brain was found, where the images are one a slice. explanation: where it was asked for.
     patients: all whom the images name where they are several, else empty; the run is refused, and filed for nobody.
     """
 
@@ -110,6 +111,7 @@ class ReportFacts:
     pictures: BrainPictures | None = None
     cohort: ReferenceCohort | None = None
     segmented: SegmentedBrain | None = None
+    explanation: StoredExplanation | None = None
 
     def described(self, label: str) -> str:
         """What the scanner calls the series of one of our labels; empty where it is not known for sure."""

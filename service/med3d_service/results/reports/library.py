@@ -6,6 +6,7 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from med3d_contract.explanations import StoredExplanation
 from med3d_service.results.kinds import STATED_KINDS, Kind, object_uid
 from med3d_service.results.reports.dicom_objects import NoDicomStudyError
 from med3d_service.results.reports.facts import FactsReader, ReportFacts
@@ -17,7 +18,8 @@ from med3d_service.storage.tables import RunRow
 class ReportUnavailableError(Exception):
     """There is no such report of this run.
 
-    ``code``: not_answered, no_dicom_study, no_segmentation, several_patients, no_patient_id or identity_corrected.
+    ``code``: not_answered, no_dicom_study, no_segmentation, no_explanation, several_patients, no_patient_id or
+    identity_corrected.
     """
 
     def __init__(self, code: str) -> None:
@@ -25,9 +27,16 @@ class ReportUnavailableError(Exception):
         self.code = code
 
 
+class ReportInWorkError(Exception):
+    """A worker makes what the report shows; asked again in a moment, it is there."""
+
+    code = "explanation_in_work"
+
+
 def renderers() -> Mapping[Kind, Callable[[ReportFacts], bytes]]:
     """Import what draws and encodes only where it is needed: it takes a second."""
     from med3d_service.results.reports.encapsulated import encapsulated_pdf, secondary_capture
+    from med3d_service.results.reports.explained import explanation_capture
     from med3d_service.results.reports.seg import brain_segmentation
     from med3d_service.results.reports.sr import structured_report
 
@@ -36,14 +45,23 @@ def renderers() -> Mapping[Kind, Callable[[ReportFacts], bytes]]:
         Kind.PDF: encapsulated_pdf,
         Kind.SC: secondary_capture,
         Kind.SEG: brain_segmentation,
+        Kind.EXPLANATION: explanation_capture,
     }
 
 
-class ReportLibrary:
-    """Makes reports, and finds DICOM objects again."""
+def explain_nothing(_run_id: str) -> StoredExplanation:
+    """Raise ReportUnavailableError: who asks for no worker's help has no explanations."""
+    raise ReportUnavailableError("no_explanation")
 
-    def __init__(self, parts: Parts) -> None:
-        self._database = parts.database
+
+class ReportLibrary:
+    """Makes reports, and finds DICOM objects again.
+
+    explained: the explanation of a run; it raises ReportUnavailableError or ReportInWorkError where there is none.
+    """
+
+    def __init__(self, parts: Parts, explained: Callable[[str], StoredExplanation] = explain_nothing) -> None:
+        self._database, self._explained = parts.database, explained
         self._reader = FactsReader(parts.store, parts.vault)
         self._kept = KeptReports(parts)
 
@@ -64,7 +82,10 @@ class ReportLibrary:
         return facts
 
     def content(self, run_id: str, kind: Kind) -> bytes:
-        """Return the DICOM file, or the JSON of the event. Raises ReportUnavailableError, ReportDamagedError."""
+        """Return the DICOM file, or the JSON of the event.
+
+        Raises ReportUnavailableError, ReportInWorkError, ReportDamagedError.
+        """
         if kind is Kind.EVENT:
             from med3d_service.results.reports.event import event_json
 
@@ -86,6 +107,8 @@ class ReportLibrary:
         facts = self.facts_of_one_patient(run_id)
         if kind is Kind.SEG and facts.study is not None and facts.segmented is None:
             raise ReportUnavailableError("no_segmentation")
+        if kind is Kind.EXPLANATION and facts.study is not None:
+            facts = replace(facts, explanation=self._explained(run_id))
         if kind is not Kind.SR:
             return self._kept.keep(run_id, kind, renderers()[kind](facts))
         with self._database.read() as session:

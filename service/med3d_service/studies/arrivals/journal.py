@@ -146,10 +146,11 @@ class _Study:
         found = connection.execute(lock, key).one_or_none()
         if found is not None:
             return cls(*found)
-        made = {"id": str(uuid.uuid4()), "patient_index": entry.patient_index, "source": entry.source}
+        index = _followed(connection, entry.site, entry.patient_index)
+        made = {"id": str(uuid.uuid4()), "patient_index": index, "source": entry.source}
         told = {"status": ArrivalStatus.RECEIVING.value, "sender": entry.sender, "called": entry.called, "now": now}
         connection.execute(_ADD_STUDY, key | made | told)
-        return cls(str(made["id"]), entry.patient_index, None, None)
+        return cls(str(made["id"]), index, None, None)
 
     def judge(self, connection: Connection, entry: Entry, now: float) -> Recorded:
         """Say what comes of an entry, and note its row where it is new."""
@@ -185,7 +186,7 @@ class _Study:
             return entry
         while index not in {None, self._patient_index, *seen} and self._patient_index is not None:
             seen.add(index)
-            asked = {"arrival_id": self._id, "patient_index": index}
+            asked = {"arrival_id": self._id, "site": entry.site, "patient_index": index}
             index = connection.execute(_FIND_MERGED, asked).scalar()
         return entry if index is None or index in seen or entry.corrects else replace(entry, patient_index=index)
 
@@ -241,6 +242,16 @@ class _Study:
         return None if self._patient_index == entry.patient_index else SEVERAL_PATIENTS
 
 
+def _followed(connection: Connection, site: str, patient_index: str | None) -> str | None:
+    """The identifier that this one has become by merges that were told before anything came."""
+    seen = set[str]()
+    while patient_index is not None and patient_index not in seen:
+        seen.add(patient_index)
+        asked = {"arrival_id": "", "site": site, "patient_index": patient_index}
+        patient_index = connection.execute(_FIND_MERGED, asked).scalar() or patient_index
+    return patient_index
+
+
 _OF_THE_ENTRY = (
     "digest",
     "sop_index",
@@ -285,8 +296,8 @@ _FIND_RETIRED = text(
     "SELECT corrected_by FROM retired_identities WHERE arrival_id = :arrival_id AND identity_index = :identity_index"
 )
 _FIND_MERGED = text(
-    "SELECT becomes_index FROM patient_updates WHERE arrival_id = :arrival_id AND patient_index = :patient_index "
-    "ORDER BY seq DESC LIMIT 1"
+    "SELECT becomes_index FROM patient_updates WHERE (arrival_id = :arrival_id OR site = :site) "
+    "AND patient_index = :patient_index ORDER BY seq DESC LIMIT 1"
 )
 _REVIVE_IDENTITY = text(
     "DELETE FROM retired_identities WHERE arrival_id = :arrival_id AND identity_index = :identity_index"

@@ -26,7 +26,7 @@ from med3d_service.studies.correcting import CODE as IDENTITY_CORRECTED
 from med3d_service.studies.correcting import withdraw_double
 from med3d_service.studies.counting import in_words
 from med3d_service.studies.patient_corrections import same_patients
-from med3d_service.studies.remembered_updates import told_of
+from med3d_service.studies.remembered_updates import merges_before, remember_merges, told_of
 from med3d_service.studies.working_copy.holding import Hold, OvertakenError
 from med3d_service.studies.working_copy.messages import (
     IDENTIFYING,
@@ -199,8 +199,10 @@ class Courier:
                 working_claim=StudyRow.working_claim + 1,
                 working_lease_until=db_now() + self._settings.lease_s,
             )
-            told = told_of(session, self._vault, study.id) if taken else []
-            return replace(_to_copy(session, study), same_patients=same_patients(told)) if taken else None
+            if not taken:
+                return None
+            told = told_of(session, self._vault, study.id) + merges_before(session, self._vault, study.site, study.id)
+            return replace(_to_copy(session, study), same_patients=same_patients(told))
 
     def _renew(self, study: StudyToCopy, **values: Any) -> bool:
         """Keep the study in hand; False where it is not in ours any more."""
@@ -283,7 +285,10 @@ class Courier:
     def _as_told(self, session: Session, study: StudyToCopy, report: Report) -> Report:
         """What the images say, and what messages have said since: one that comes now waits for the row."""
         session.scalars(select(StudyRow.seq).where(StudyRow.id == study.study_id).with_for_update()).all()
-        return updated(report, told_of(session, self._vault, study.study_id), self._settings.hl7_authority)
+        told, authority = told_of(session, self._vault, study.study_id), self._settings.hl7_authority
+        found = updated(report, told, authority)
+        merges = remember_merges(session, self._vault, study.site, study.study_id, found.patient_id)
+        return updated(report, [*told, *merges], authority) if merges else found
 
     def _keep_identity(self, session: Session, study: StudyToCopy, report: Report) -> None:
         for kind in IDENTIFYING:

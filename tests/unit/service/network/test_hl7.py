@@ -7,8 +7,9 @@ import threading
 
 import pytest
 from hl7apy.parser import parse_message
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from med3d_service.custody.retention import Retention
 from med3d_service.network.hl7.messages import MessageRefused, read_header, read_updates
 from med3d_service.network.hl7.server import Hl7Server
 from med3d_service.network.pulls.arriving import reports
@@ -16,9 +17,10 @@ from med3d_service.processes.hl7 import corrector
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.settings import Settings
-from med3d_service.storage.arrival_tables import ArrivalRow
+from med3d_service.storage.arrival_tables import ArrivalRow, PatientUpdateRow
 from med3d_service.storage.copy_states import ANY, CopyStatus, move_copy
 from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.studies.arrivals.arrivals import Source
 from med3d_service.studies.patient_corrections import KnownAs, merged_name
 from med3d_service.trust.audit.tables import AuditRow
 from rig.peers.dcmtk import certificates
@@ -257,6 +259,75 @@ def test_a_message_counts_for_images_that_nobody_has_read_yet(ward, sender, stab
     ward.send(*slices(5, **JANE)[4:])  # the scanner knows nothing of it
     assert set(told(ward)) == {RITA}
     assert ward.row().fault is None
+
+
+def merge(prior, stays, event="A40"):
+    """A message that merges P-1, P-5 or P-7 into another; P-9 is Rita."""
+    who = "Roe^Rita||19610203|F" if stays == "P-9" else "Mid^Mia||19500101|F"
+    return adt(event, f"PID|1||{stays}^^^HOSP||{who}", f"MRG|{prior}^^^HOSP")
+
+
+CHAIN = [("P-1", "P-5"), ("P-5", "P-7"), ("P-7", "P-9")]
+ORDERS = [CHAIN, CHAIN[::-1], [CHAIN[1], CHAIN[0], CHAIN[2], CHAIN[0]], [CHAIN[2], CHAIN[0], CHAIN[2], CHAIN[1]]]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("before", [0, 2, 4])
+def test_merges_count_in_whatever_order_they_come_before_the_images_and_after(ward, sender, order, before):
+    for one in order[:before]:
+        assert sender.say(merge(*one)) == ("AA", "M-1")
+    ward.send(*slices(4, **JANE))
+    ward.answer()
+    for one in order[before:]:
+        assert sender.say(merge(*one)) == ("AA", "M-1")
+    assert told(ward) == [RITA]
+    ward.send(*slices(5, series="late", **JANE))
+    assert (told(ward), ward.row().fault) == ([RITA, RITA], None)
+
+
+def test_a_study_of_images_under_both_identifiers_is_one_patients(ward, sender):
+    assert sender.say(merge("P-1", "P-9", "A47")) == ("AA", "M-1")
+    ward.send(*slices(4, **JANE), *slices(5, series="more", **JANE | {"PatientID": "P-9"}))
+    assert (told(ward), ward.row().fault, ward.runs()[0][:2]) == ([RITA], None, ("queued", None))
+
+
+def test_of_two_merges_that_contradict_one_another_the_later_one_counts(ward, sender):
+    for one in (("P-9", "P-1"), ("P-1", "P-5"), ("P-5", "P-9")):
+        assert sender.say(merge(*one)) == ("AA", "M-1")
+    ward.send(*slices(4, **JANE))
+    ward.send(*slices(4, **JANE | {"PatientID": "P-9", "StudyInstanceUID": "1.2.4"}, series="other"))
+    assert [one[0] for one in told(ward)] == ["P-9", "P-9"]
+
+
+def test_a_merge_is_forgotten_after_its_days_and_holds_what_was_read_by_it(ward, sender):
+    assert sender.say(merge("P-1", "P-9")) == ("AA", "M-1")
+    ward.send(*slices(4, **JANE))
+    sweep = Retention(ward.settings, ward.database, ward.store, ward.vault, ward.trail).sweep
+    assert sweep() == {}
+    with ward.database.write() as session:
+        session.execute(update(PatientUpdateRow).values(told_at=PatientUpdateRow.told_at - 31 * 86400))
+    assert sweep() == {"merge": 1}
+    ward.send(*slices(5, series="late", **JANE))
+    ward.send(*slices(4, **JANE | {"StudyInstanceUID": "1.2.4"}, series="other"))
+    assert (told(ward), ward.row().fault) == ([RITA, RITA, ("P-1", "Doe^Jane", "19700102", "F")], None)
+
+
+def test_messages_correct_the_studies_of_the_sites_that_are_named_and_of_no_other(tmp_path):
+    ward = Ward(tmp_path, {"hl7_sites": ("north", "south")}, sandbox=SandboxInProcess())
+    sender = Sender(ward.settings, corrector(ward), hl7_sites=("north", "south"))
+    try:
+        for number, site in enumerate(("north", "default"), 3):
+            ward.take(
+                *slices(4, **JANE, StudyInstanceUID=f"1.2.{number}", series=site),
+                source=Source("dimse", site, "SCANNER"),
+            )
+            ward.arrivals.mark_complete(site, f"1.2.{number}")
+        ward.copy()
+        assert sender.say(MERGED) == ("AA", "M-1")
+        assert [one[0] for one in told(ward)] == ["P-9", "P-1"]
+    finally:
+        sender.close()
+        ward.close()
 
 
 @pytest.mark.parametrize("late_id", ["P-1", "P-9"])

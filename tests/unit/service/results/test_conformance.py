@@ -12,7 +12,7 @@ from med3d_service.results.conformance.created_objects import held_attributes
 from med3d_service.results.kinds import DICOM_KINDS, Kind
 from med3d_service.results.reports.library import renderers
 from med3d_service.settings import Settings
-from rig.service.facts import facts, refused_facts, segmented_head
+from rig.service.facts import explained, facts, refused_facts, segmented_head
 
 DOCS = Path(__file__).parents[4] / "docs"
 
@@ -34,8 +34,8 @@ def test_the_pages_are_what_the_program_writes(written, name):
     assert written[name] == (DOCS / name).read_text(encoding="utf-8"), "run: med3d pacs conformance docs"
 
 
-ANSWERS = [(kind, facts(segmented=segmented_head())) for kind in sorted(DICOM_KINDS)]
-REFUSED = [(kind, refused_facts()) for kind in sorted(DICOM_KINDS - {Kind.SEG})]
+ANSWERS = [(kind, facts(segmented=segmented_head(), explanation=explained())) for kind in sorted(DICOM_KINDS)]
+REFUSED = [(kind, refused_facts()) for kind in sorted(DICOM_KINDS - {Kind.SEG, Kind.EXPLANATION})]
 
 
 @pytest.mark.parametrize(("kind", "answer"), ANSWERS + REFUSED)

@@ -14,6 +14,7 @@ from med3d_service.cohorts.subjects import subjects_of
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.explanations import (
     ask_for_explanation,
+    bundle_explains,
     can_be_explained,
     read_explanation,
     require_explainable,
@@ -85,9 +86,11 @@ def explanation_request(run_id: str, service: ServiceParts, caller: Worker) -> E
 
 
 def _found(service: Service, caller: Caller, run_id: str) -> StoredExplanation | None:
-    require_explainable(service.database, caller, run_id, wanted=service.settings.explanations)
+    run = require_explainable(service.database, caller, run_id, wanted=service.settings.explanations)
     found = read_explanation(service.store, run_id)
     if found is None:
+        if not bundle_explains(service.store, run.bundle_digest):
+            raise ServiceError("no_explanation")
         ask_for_explanation(service.broker, run_id)
     return found
 
