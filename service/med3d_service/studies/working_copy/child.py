@@ -176,6 +176,7 @@ class _Copier:
             study_attributes=self._study_attributes(),
             pixels=self._pixels(),
             is_compressed=self._deidentifier.is_compressed,
+            is_under_several_ids=len({one.patient_id.casefold() for one in self._identities if one.patient_id}) > 1,
             deidentified=any(one.identity_removed.upper() == "YES" for one in self._identities),
             **self._ages(),
             **self._identifying(),

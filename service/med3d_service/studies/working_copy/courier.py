@@ -288,6 +288,8 @@ class Courier:
         told, authority = told_of(session, self._vault, study.study_id), self._settings.hl7_authority
         found = updated(report, told, authority)
         merges = remember_merges(session, self._vault, study.site, study.study_id, found.patient_id)
+        if report.is_under_several_ids:  # what one of the images says is of the patient before
+            merges = merges_before(session, self._vault, study.site, study.study_id) + merges
         return updated(report, [*told, *merges], authority) if merges else found
 
     def _keep_identity(self, session: Session, study: StudyToCopy, report: Report) -> None:

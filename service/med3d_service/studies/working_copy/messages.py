@@ -147,4 +147,5 @@ class Report(Frozen):
     unconfined: tuple[str, ...] = Field((), description="protections that the kernel did not give the child")
     pixels: str = Field("", description="digest of what all images show; empty where none shows anything")
     is_compressed: bool = Field(default=False, description="pixels is of code streams: another syntax has others")
+    is_under_several_ids: bool = Field(default=False, description="of one patient, by what messages have said")
     deidentified: bool = Field(default=False, description="an image says that its patient's identity was removed")

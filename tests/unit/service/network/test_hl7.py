@@ -289,13 +289,16 @@ def test_a_study_of_images_under_both_identifiers_is_one_patients(ward, sender):
     assert sender.say(merge("P-1", "P-9", "A47")) == ("AA", "M-1")
     ward.send(*slices(4, **JANE), *slices(5, series="more", **JANE | {"PatientID": "P-9"}))
     assert (told(ward), ward.row().fault, ward.runs()[0][:2]) == ([RITA], None, ("queued", None))
+    with ward.database.read() as session:
+        (study,) = session.scalars(select(StudyRow)).all()
+        assert len({str(age) for age in study.series_ages.values()}) == 1
 
 
 def test_of_two_merges_that_contradict_one_another_the_later_one_counts(ward, sender):
     for one in (("P-9", "P-1"), ("P-1", "P-5"), ("P-5", "P-9")):
         assert sender.say(merge(*one)) == ("AA", "M-1")
     ward.send(*slices(4, **JANE))
-    ward.send(*slices(4, **JANE | {"PatientID": "P-9", "StudyInstanceUID": "1.2.4"}, series="other"))
+    ward.send(*slices(6, **JANE | {"PatientID": "P-9", "StudyInstanceUID": "1.2.4"}, series="other"))
     assert [one[0] for one in told(ward)] == ["P-9", "P-9"]
 
 
@@ -308,7 +311,7 @@ def test_a_merge_is_forgotten_after_its_days_and_holds_what_was_read_by_it(ward,
         session.execute(update(PatientUpdateRow).values(told_at=PatientUpdateRow.told_at - 31 * 86400))
     assert sweep() == {"merge": 1}
     ward.send(*slices(5, series="late", **JANE))
-    ward.send(*slices(4, **JANE | {"StudyInstanceUID": "1.2.4"}, series="other"))
+    ward.send(*slices(6, **JANE | {"StudyInstanceUID": "1.2.4"}, series="other"))
     assert (told(ward), ward.row().fault) == ([RITA, RITA, ("P-1", "Doe^Jane", "19700102", "F")], None)
 
 
