@@ -34,7 +34,7 @@ QUICK := tests/unit/test_language.py tests/unit/test_quick_checks.py tests/unit/
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
 # Two more targets are parts of lint, which run beside each other.
-.PHONY: lint-types lint-rest help demo attack chaos field pages test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-pages bench-peers fuzz sbom audit-dependencies docs states-page clean
+.PHONY: peers lint-types lint-rest help demo attack chaos field pages test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-pages bench-peers fuzz sbom audit-dependencies docs states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -159,6 +159,10 @@ bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on 
 	@$(INSTALL) -e '.[dev,export,bench]'
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_peers
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_accuracy
+
+peers: ## fetch dcmjs-dimse from npm, a DICOM peer of tests that are skipped without it
+	@$(PYTHON) deploy/check_host.py npm
+	@npm install --ignore-scripts --no-audit --no-fund --silent --prefix build/peers dcmjs-dimse@0.3.3
 
 pages: ## fetch the viewer of the pages from npm, by deploy/viewer/package-lock.json; without it they show still pictures
 	@$(PYTHON) deploy/check_host.py npm

@@ -14,6 +14,7 @@ from rig.processes.embedded import Service, write_small_head
 from rig.processes.gateway import HOOK_SECRET, peers_file
 from rig.processes.service import free_port
 from rig.processes.waiting import wait_until
+from rig.service.arriving import saved
 
 pytestmark = pytest.mark.realdata
 
@@ -127,6 +128,7 @@ def test_a_patient_corrected_in_orthanc_leaves_nothing_under_the_old_name(servic
 
     for before, patient_id, how in (("WRONG-1", "RIGHT-2", KEEP_UIDS), ("RIGHT-2", "OTHER-3", {})):
         modify(ward, before, patient_id, how)
+        ward.rest.post("/instances", content=saved(reports[-1])).raise_for_status()  # one that was under way
         new = wait_until(lambda to=patient_id: new_report(ward, to, reports), f"the report of {patient_id}", 120)
         assert predecessor_of(new) == reports[-1].SOPInstanceUID
         reports.append(new)
@@ -137,7 +139,8 @@ def test_a_patient_corrected_in_orthanc_leaves_nothing_under_the_old_name(servic
             again = api.post(f"/deliveries/{deliveries[old.SOPInstanceUID]['delivery_id']}/retry")
             assert (again.status_code, again.json()["code"]) == (409, "identity_corrected")
     for gone in ("WRONG-1", "RIGHT-2"):
-        assert ward.rest.post("/tools/find", json={"Level": "Instance", "Query": {"PatientID": gone}}).json() == []
+        asked = {"Level": "Instance", "Query": {"PatientID": gone}}
+        wait_until(lambda asked=asked: not ward.rest.post("/tools/find", json=asked).json(), f"the end of {gone}", 60)
 
 
 def modify(ward, before, patient_id, how):

@@ -11,6 +11,7 @@ from med3d_service.results.delivery.deliverer import DestinationLoop
 from med3d_service.results.delivery.destinations import Destination, load_destinations, load_digests
 from med3d_service.results.delivery.digest import Digests
 from med3d_service.results.delivery.outbox import Patience
+from med3d_service.results.delivery.recalling import OrthancRecall
 from med3d_service.results.explanations import ExplanationDesk
 from med3d_service.results.reports.library import ReportLibrary
 from med3d_service.runs.dispatch import CeleryBroker
@@ -32,10 +33,16 @@ def run(settings: Settings) -> None:
     desk = ExplanationDesk(parts, CeleryBroker(settings.broker_url.get_secret_value()))
     digests = Digests(parts.database, parts.trail, load_digests(settings))
     stopped = threading.Event()
+    library = ReportLibrary(parts, desk.explained)
     threads = [
         threading.Thread(
             target=DestinationLoop(
-                settings, parts.database, parts.trail, destination, ReportLibrary(parts, desk.explained).content
+                settings,
+                parts.database,
+                parts.trail,
+                destination,
+                library.content,
+                recall=_recall_from(destination, library),
             ).run,
             args=(stopped,),
             name=destination.name,
@@ -54,6 +61,12 @@ def run(settings: Settings) -> None:
     for thread in threads:
         thread.join(STOP_S / len(threads))
     log.info("deliverer_stopped")
+
+
+def _recall_from(destination: Destination, library: ReportLibrary) -> OrthancRecall | None:
+    if destination.orthanc is None or not destination.takes_back:
+        return None
+    return OrthancRecall(destination.orthanc, library.made_objects)
 
 
 def _plan(database: Database, destinations: tuple[Destination, ...], patience: Patience) -> None:

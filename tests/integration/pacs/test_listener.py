@@ -13,14 +13,20 @@ import pytest
 from pydicom.uid import MPEG2MPML
 
 from med3d_service.network.listener.places import ARTIM_S
+from med3d_service.network.peers.configuration import DimsePeer
+from med3d_service.results.delivery.dimse import DimseSender
+from med3d_service.results.delivery.sending import Outgoing
+from med3d_service.results.reports.library import renderers
+from med3d_service.studies.own_objects import own_uid
 from rig.dicom.stated import CLASSES, SYNTAXES, accepted_contexts, negotiated
 from rig.faults.disks import small_disk
-from rig.peers import dcmtk
+from rig.peers import dcmjs_dimse, dcmtk
 from rig.peers.dcmtk import SUCCESS
 from rig.peers.slow import was_cut_off
 from rig.processes.listening import Listening
 from rig.processes.waiting import wait_until
 from rig.service.arriving import saved, slices
+from rig.service.facts import explained, facts, segmented_head
 
 HEADER = {"PatientID": "SECRET-4711", "PatientName": "SECRET^JANE", "StudyInstanceUID": "1.2.3"}
 
@@ -70,6 +76,19 @@ def test_a_series_is_taken_whole_and_byte_for_byte(shared, tmp_path):
     assert (arrival.instances, len(rows), arrival.fault, arrival.source) == (5, 5, None, "dimse")
     kept = {file[-2000:] for file in shared.read_all()}
     assert all(file[-300:] in {one[-300:] for one in kept} for file in files)
+
+
+def test_dcmjs_dimse_sends_a_series_and_takes_our_objects(shared, tmp_path):
+    files = dcmtk.write(tmp_path / "in", series(3, "node", StudyInstanceUID="1.77"))
+    assert dcmjs_dimse.send(shared.dicom_port, "MED3D", sorted(files.iterdir())) == [{"status": SUCCESS}] * 4
+    assert len(of(shared, "1.77")[1]) == 3
+    objects = {kind: render(facts(segmented=segmented_head(), explanation=explained()))
+               for kind, render in renderers().items()}  # fmt: skip
+    with dcmjs_dimse.receiving() as (port, told):
+        sender = DimseSender(DimsePeer(host="127.0.0.1", port=port, ae_title="NODE"), commitment=False)
+        for kind, content in objects.items():
+            sender.send(Outgoing(kind, own_uid(facts().run_id, kind), content))
+            assert next(told)["stored"] == own_uid(facts().run_id, kind)
 
 
 def test_sent_again_it_is_known_and_kept_once(shared, tmp_path):

@@ -1,15 +1,25 @@
 """`med3d pacs check` and `echo` with real peers: each thing is OK, or a sentence that says what to do."""
 
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+from pydicom import dcmread
 
+from med3d_service.network.peers import load_peers
+from med3d_service.results.delivery.recalling import OrthancRecall
+from med3d_service.results.delivery.sending import NotDeliveredError
+from med3d_service.results.kinds import Kind
+from med3d_service.results.reports.dicom_objects import as_file
+from med3d_service.results.reports.sr import structured_report
+from med3d_service.studies.own_objects import own_uid
 from rig.peers.orthanc import Orthanc
 from rig.peers.receivers import Storescp
 from rig.processes.gateway import peers_file
 from rig.processes.service import free_port
+from rig.service.facts import facts
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +81,23 @@ def test_what_is_wrong_is_told_with_what_to_do(pacs, tmp_path):
     status, said = med3d("check", peers=tmp_path / "none.toml")
     assert status != 0
     assert "cannot be read" in said
+
+
+def test_what_lies_there_as_it_was_sent_is_taken_back_and_what_was_corrected_there_stays(pacs, tmp_path):
+    peer = load_peers(peers_file(tmp_path, pacs)).dicomweb["ward"]
+    sent = structured_report(facts())
+    corrected = dcmread(io.BytesIO(sent))
+    corrected.PatientID, corrected.PatientName = "P-2", "Roe^Rita"
+    other = structured_report(facts(run_id="another-run"))
+    for one in (sent, as_file(corrected), other):
+        pacs.rest.post("/instances", content=one).raise_for_status()
+    recall = OrthancRecall(peer, lambda _run_id, _kind: [sent])
+    assert [recall("run", Kind.SR) for _ in range(2)] == [1, 0]
+    left = [pacs.rest.get(f"/instances/{one}/simplified-tags").json() for one in pacs.rest.get("/instances").json()]
+    assert {(one["PatientID"], one["SOPInstanceUID"]) for one in left} == {
+        ("P-2", own_uid(facts().run_id, "sr")), ("PAT-0042", own_uid("another-run", "sr")),
+    }  # fmt: skip
+    (tmp_path / "ward.password").write_text("wrong\n")
+    locked_out = load_peers(tmp_path / "peers.toml").dicomweb["ward"]
+    with pytest.raises(NotDeliveredError, match="peer_failed:http_401"):
+        OrthancRecall(locked_out, lambda _run_id, _kind: [sent])("run", Kind.SR)

@@ -115,6 +115,8 @@ class OrthancHooks(Configured):
     rest_url: HttpUrl
     hook_secret: SigningSecret
     follow_changes_s: Annotated[float, Field(ge=0.5, le=3600)] = 60.0
+    take_back: bool = True
+    """Remove there what we filed under a patient who was corrected since."""
 
     @property
     def base_url(self) -> str:

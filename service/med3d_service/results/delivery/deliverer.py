@@ -44,9 +44,9 @@ def sender_to(destination: Destination) -> Sender:
             return DimseSender(destination.peer, commitment=destination.commitment)
 
 
-def _sent(taken: DeliveryRow) -> AuditEvent:
+def _sent(taken: DeliveryRow, action: Action = Action.SEND) -> AuditEvent:
     detail: dict[str, str | int] = {"kind": taken.kind, "destination": taken.destination}
-    return AuditEvent(process("deliverer"), Action.SEND, object_kind="run", object_id=taken.run_id, detail=detail)
+    return AuditEvent(process("deliverer"), action, object_kind="run", object_id=taken.run_id, detail=detail)
 
 
 class DestinationLoop:
@@ -61,6 +61,7 @@ class DestinationLoop:
         contents: Callable[[str, Kind], bytes],
         *,
         sender: Sender | None = None,
+        recall: Callable[[str, Kind], int] | None = None,
     ) -> None:
         self._database = database
         self._trail = trail
@@ -70,6 +71,7 @@ class DestinationLoop:
         self._patience = Patience.of(settings)
         self._poll_s = settings.deliverer_poll_s
         self._sender = sender or sender_to(destination)
+        self._recall = recall
 
     def run(self, stopped: threading.Event) -> None:
         """Deliver until ``stopped``."""
@@ -95,6 +97,8 @@ class DestinationLoop:
             return False
         if hindrance is None:
             self._try(taken)
+        elif hindrance == taken.fault == outbox.WITHDRAWN and self._recall is not None:
+            self._take_back(taken)
         else:
             self._hold(taken, hindrance)
         return True
@@ -113,6 +117,23 @@ class DestinationLoop:
             else:
                 outbox.postponed(session, taken, hindrance, self._patience)
         log.info("delivery_held", fault=hindrance, delivery_id=taken.id, run_id=taken.run_id, kind=taken.kind)
+
+    def _take_back(self, taken: DeliveryRow) -> None:
+        """Remove what the destination got before we heard that the patient is another one."""
+        assert self._recall is not None
+        said: Mapping[str, object] = {"delivery_id": taken.id, "run_id": taken.run_id, "kind": taken.kind}
+        try:
+            removed = self._recall(taken.run_id, Kind(taken.kind))
+        except (NotDeliveredError, ReportDamagedError) as error:
+            log.warning("not_taken_back", fault=error.code, **said)
+            with self._database.write() as session:
+                outbox.postponed(session, taken, outbox.WITHDRAWN, self._patience)
+            return
+        with self._database.write() as session:
+            outbox.taken_back(session, taken)
+            if removed:
+                self._trail.append(session, _sent(taken, Action.ERASE))
+        log.info("taken_back", instances=removed, **said)
 
     def _try(self, taken: DeliveryRow) -> None:
         said: Mapping[str, object] = {"delivery_id": taken.id, "run_id": taken.run_id, "kind": taken.kind}
@@ -134,7 +155,9 @@ class DestinationLoop:
             log.warning("delivery_failed", fault=fault, tries=taken.tries, status=status, exc_info=not known, **said)
         else:
             with self._database.write() as session:
-                if self._commitment_s is None:
+                if self._recall is not None and outbox.was_withdrawn(session, taken):
+                    outbox.postponed(session, taken, outbox.WITHDRAWN, self._patience)
+                elif self._commitment_s is None:
                     outbox.delivered(session, taken)
                 else:
                     outbox.stored(session, taken, self._commitment_s)

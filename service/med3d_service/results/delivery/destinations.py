@@ -65,7 +65,10 @@ class DeliveryTables(Configured):
 
 
 class Destination(Configured):
-    """One receiver. ``name`` is what /deliveries shows: protocol and configured name."""
+    """One receiver. ``name`` is what /deliveries shows: protocol and configured name.
+
+    orthanc: the peer by its own interface where it is an Orthanc, by whatever protocol it is sent to.
+    """
 
     name: str
     kinds: frozenset[Kind]
@@ -73,6 +76,12 @@ class Destination(Configured):
     peer: DimsePeer | DicomwebPeer | Receiver
     commitment: bool = False
     filter: Filter = Filter(decisions=EVERY)
+    orthanc: DicomwebPeer | None = None
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether what was filed there under a patient who was corrected since can be removed."""
+        return self.orthanc is not None and self.orthanc.orthanc is not None and self.orthanc.orthanc.take_back
 
 
 def load_destinations(settings: Settings) -> tuple[Destination, ...]:
@@ -131,6 +140,7 @@ def _of_peer(peers: Peers, wanted: PeerDelivery, path: Path) -> Destination:
         peer=known[fitting[0]],
         commitment=wanted.commitment,
         filter=_filter_of(wanted),
+        orthanc=peers.orthancs.get(wanted.peer),
     )
 
 

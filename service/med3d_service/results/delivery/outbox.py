@@ -20,7 +20,7 @@ from med3d_service.results.delivery.destinations import Destination
 from med3d_service.results.delivery.filtering import Answer
 from med3d_service.results.delivery.states import DELIVERY_MOVES, TO_BE_SENT, DeliveryStatus
 from med3d_service.results.kinds import DICOM_KINDS, EVENTS, HL7_KINDS, STATED_KINDS, Kind, object_uid
-from med3d_service.results.reports.lineage import ANSWERED
+from med3d_service.results.reports.lineage import ANSWERED, answers_before
 from med3d_service.results.reports.sr_names import sr_uid
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
@@ -77,9 +77,32 @@ def plan(session: Session, destinations: Sequence[Destination], patience: Patien
         cohort, told = run.priority == CELERY_PRIORITY[Priority.COHORT], answer_of(session, run)
         wanted = [one for one in destinations if (one.cohort or not cohort) and one.filter.takes(told)]
         planned += plan_run(session, run, wanted, patience)
+        _recall_former(session, run, [one.name for one in destinations if one.takes_back], patience)
         session.delete(answer)
     session.flush()
     return planned
+
+
+def _recall_former(session: Session, run: RunRow, destinations: Sequence[str], patience: Patience) -> None:
+    """Make due once more what went out of the runs that ``run`` stands for since their patient was corrected."""
+    former = [one.id for one in answers_before(session, run.id) if one.withdrawn_at is not None]
+    if not former or not destinations:
+        return
+    rows = session.scalars(
+        select(DeliveryRow)
+        .where(
+            DeliveryRow.run_id.in_(former),
+            DeliveryRow.destination.in_(destinations),
+            DeliveryRow.kind.in_(DICOM_KINDS),
+            DeliveryRow.status == DeliveryStatus.DELIVERED,
+            DeliveryRow.fault.is_(None),
+        )
+        .with_for_update()
+    ).all()
+    now = session.execute(select(db_now())).scalar_one()
+    for row in rows:
+        due = {"ended_at": None, "next_try_at": now, "give_up_at": now + patience.give_up_s}
+        _settle(session, row, DeliveryStatus.WAITING, fault=WITHDRAWN, **due)
 
 
 def answer_of(session: Session, run: RunRow) -> Answer:
@@ -229,6 +252,18 @@ def delivered(session: Session, taken: DeliveryRow) -> None:
         .values(next_try_at=now)
         .execution_options(synchronize_session=False)
     )
+
+
+def taken_back(session: Session, taken: DeliveryRow) -> None:
+    """Note that the destination holds nothing of it under the patient before."""
+    now = session.execute(select(db_now())).scalar_one()
+    _settle(session, taken, DeliveryStatus.DELIVERED, ended_at=now, lease_until=None, fault=WITHDRAWN)
+
+
+def was_withdrawn(session: Session, taken: DeliveryRow) -> bool:
+    """Whether the patient was corrected while it was sent; who withdraws the run now waits for us."""
+    run = select(RunRow.withdrawn_at).where(RunRow.id == taken.run_id).with_for_update()
+    return session.scalars(run).one() is not None
 
 
 def stored(session: Session, taken: DeliveryRow, commitment_s: float) -> DeliveryStatus:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.explanations import StoredExplanation
@@ -12,7 +12,7 @@ from med3d_service.results.reports.dicom_objects import NoDicomStudyError
 from med3d_service.results.reports.facts import FactsReader, ReportFacts
 from med3d_service.results.reports.kept import KeptReports, Parts
 from med3d_service.results.reports.sr_names import names_of, replaced_sr, sr_name
-from med3d_service.storage.tables import RunRow
+from med3d_service.storage.tables import ReportRow, RunRow
 
 
 class ReportUnavailableError(Exception):
@@ -102,6 +102,14 @@ class ReportLibrary:
             return self._made(run_id, kind)
         except NoDicomStudyError as error:
             raise ReportUnavailableError("no_dicom_study") from error
+
+    def made_objects(self, run_id: str, kind: Kind) -> list[bytes]:
+        """Read all objects that were made of a run, also of one that is withdrawn. Raises ReportDamagedError."""
+        of_kind = ReportRow.kind == kind, ReportRow.kind.startswith(f"{kind}-")
+        with self._database.read() as session:
+            names = session.scalars(select(ReportRow.kind).where(ReportRow.run_id == run_id, or_(*of_kind))).all()
+        found = (self._kept.find(run_id, name) for name in names)
+        return [one for one in found if one is not None]
 
     def _made(self, run_id: str, kind: Kind) -> bytes:
         facts = self.facts_of_one_patient(run_id)

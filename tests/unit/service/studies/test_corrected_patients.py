@@ -15,16 +15,18 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from med3d_contract.backoff import Backoff
 from med3d_contract.results import Verdict, VerdictRequest
+from med3d_service.network.peers.configuration import DicomwebPeer
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.deliverer import DestinationLoop
 from med3d_service.results.delivery.destinations import Destination
 from med3d_service.results.delivery.outbox import Patience
 from med3d_service.results.delivery.receivers import Webhook
+from med3d_service.results.delivery.sending import NotDeliveredError
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.runs.starting import start_run
@@ -118,6 +120,82 @@ def test_the_answer_goes_out_anew_under_the_new_name_and_never_again_under_the_o
     for kind in (Kind.SR, Kind.PDF, Kind.EVENT):
         with pytest.raises(ReportUnavailableError, match="identity_corrected"):
             ReportLibrary(ward).content(old, kind)
+
+
+class Archive(Peer):
+    """Keeps what it is sent until it is taken back; ``sends`` happens while it takes an object."""
+
+    def __init__(self):
+        super().__init__()
+        self.sends, self.asked, self.away = [], [], False
+
+    def send(self, outgoing):
+        super().send(outgoing)
+        while self.sends:
+            self.sends.pop()()
+
+    def take_back(self, run_id, kind):
+        self.asked.append((run_id, str(kind)))
+        if self.away:
+            raise NotDeliveredError("peer_away:ConnectError")
+        mine = [one for one in self.objects if one.SOPInstanceUID == own_uid(run_id, kind)]
+        self.objects = [one for one in self.objects if one not in mine]
+        return len(mine)
+
+
+@pytest.fixture
+def archive(ward):
+    """An Orthanc that takes the place of the ward's peer."""
+    ward.peer = Archive()
+    orthanc = {"rest_url": "http://127.0.0.1:9/", "hook_secret": {"env": "PATH"}}
+    peer = DicomwebPeer.model_validate({"url": "http://127.0.0.1:9/", "orthanc": orthanc})
+    ward.destination = PEER.model_copy(update={"orthanc": peer})
+    contents = ReportLibrary(ward).content
+    ward.deliverer = DestinationLoop(
+        ward.settings, ward.database, ward.trail, ward.destination, contents,
+        sender=ward.peer, recall=ward.peer.take_back,
+    )  # fmt: skip
+    return ward.peer
+
+
+def deliver_to(ward):
+    with ward.database.write() as session:
+        outbox.plan(session, [ward.destination], PATIENCE)
+        session.execute(update(DeliveryRow).where(DeliveryRow.status == "waiting").values(next_try_at=0.0))
+    while ward.deliverer.deliver_next():
+        pass
+
+
+def test_what_went_out_before_we_heard_of_a_correction_is_taken_back(ward, archive):
+    ward.send(*study(**WRONG), source=PACS)
+    old = ward.answer()
+    deliver_to(ward)
+    ward.send(*study(**RIGHT), source=PACS)
+    ward.answer()
+    archive.away = True
+    deliver_to(ward)
+    assert archive.names() == ["Doe^Jane", "Roe^Rita"]
+    assert faults(ward) == [("waiting", "identity_corrected"), ("delivered", None)]
+    archive.away = False
+    deliver_to(ward)
+    assert archive.names() == ["Roe^Rita"]
+    assert faults(ward) == [("delivered", "identity_corrected"), ("delivered", None)]
+    deliver_to(ward)
+    assert archive.asked == [(old, "sr")] * 2
+    with ward.database.read() as session:
+        done = [row.action for row in session.scalars(select(AuditRow).order_by(AuditRow.seq))]
+    assert done.count("erase") == 1
+
+
+def test_an_answer_that_is_under_way_as_its_patient_is_corrected_is_taken_back(ward, archive):
+    ward.send(*study(**WRONG), source=PACS)
+    ward.answer()
+    archive.sends = [lambda: ward.send(*study(**RIGHT), source=PACS)]
+    deliver_to(ward)
+    deliver_to(ward)
+    ward.answer()
+    deliver_to(ward)
+    assert archive.names() == ["Roe^Rita"]
 
 
 @pytest.mark.parametrize("identity", [WRONG, RIGHT])
