@@ -35,7 +35,7 @@ function send(port, called, files) {
   }
   client.on("associationRejected", (why) => say({ rejected: why }));
   client.on("networkError", (error) => say({ error: String(error) }));
-  client.send(LOCAL, Number(port), "NODE", called);
+  client.send(LOCAL, Number(port), "SCANNER", called);
 }
 
 const [what, port, called, ...files] = process.argv.slice(2);
