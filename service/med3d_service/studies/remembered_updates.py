@@ -66,14 +66,14 @@ def remember_merges(
 ) -> list[PatientUpdate]:
     """Keep for a study the merges by which ``patient_id``, as it was read, has become another one, in their order."""
     found = merges_of(session, vault, site, patient_id, since=_corrected_at(session, study_id))
-    arrivals = session.scalars(_arrivals(study_id)).all()
+    arrivals: list[str | None] = [*session.scalars(_arrivals(study_id))]
     for prior, update, becomes in found:
         for arrival_id in arrivals or [None]:
             remember(session, vault, update, Meant(study_id, arrival_id), prior, becomes)
     return [update for _, update, _ in found]
 
 
-def _arrivals(study_id: str) -> Select[tuple[str]]:
+def _arrivals(study_id: str) -> Select[str]:
     return select(ArrivalRow.id).where(or_(ArrivalRow.study_id == study_id, ArrivalRow.late_study_id == study_id))
 
 

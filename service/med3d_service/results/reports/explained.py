@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import RLELossless, SecondaryCaptureImageStorage
@@ -48,7 +49,7 @@ def _as_processed(reference: Dataset) -> Dataset:
 
 def _pixels(picture: ExplanationPicture) -> tuple[bytes, int, int]:
     try:
-        image = ImageReader(io.BytesIO(base64.b64decode(picture.png_base64)))
+        image: Any = ImageReader(io.BytesIO(base64.b64decode(picture.png_base64)))
         if image.getSize() != (picture.width, picture.height):  # before anything is decompressed
             raise NoExplanationError
         return bytes(image.getRGBData()), picture.width, picture.height
