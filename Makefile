@@ -160,9 +160,9 @@ bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on 
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_peers
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_accuracy
 
-peers: ## fetch dcmjs-dimse from npm, a DICOM peer of tests that are skipped without it
+peers: ## fetch a DICOM peer (dcmjs-dimse) and a FHIR validator from npm, for tests that are skipped without them
 	@$(PYTHON) deploy/check_host.py npm
-	@npm install --ignore-scripts --no-audit --no-fund --silent --prefix build/peers dcmjs-dimse@0.3.3
+	@npm install --ignore-scripts --no-audit --no-fund --silent --prefix build/peers dcmjs-dimse@0.3.3 fhir@4.12.0
 
 pages: ## fetch the viewer of the pages from npm, by deploy/viewer/package-lock.json; without it they show still pictures
 	@$(PYTHON) deploy/check_host.py npm

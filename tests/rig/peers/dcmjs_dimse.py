@@ -1,25 +1,15 @@
 """dcmjs-dimse (npm) as a sender and as a receiver, where node and the package are: `make peers` fetches it."""
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from rig.peers.node import start
 
-SCRIPT = Path(__file__).with_suffix(".js")
-MODULES = Path(os.environ.get("MED3D_NODE_PEERS", Path(__file__).parents[3] / "build" / "peers")) / "node_modules"
-
-
-def _begin(*words: str) -> subprocess.Popen[str]:
-    if shutil.which("node") is None or not (MODULES / "dcmjs-dimse").is_dir():
-        pytest.skip("dcmjs-dimse is not there: make peers")
-    environment = os.environ | {"NODE_PATH": str(MODULES)}
-    return subprocess.Popen(["node", SCRIPT, *words], stdout=subprocess.PIPE, text=True, env=environment)
+PACKAGE, SCRIPT = "dcmjs-dimse", "dcmjs_dimse.js"
 
 
 def _told(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
@@ -30,14 +20,14 @@ def _told(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
 
 def send(port: int, called: str, files: Sequence[Path]) -> list[dict[str, Any]]:
     """C-ECHO, and C-STORE of all files on one association; the statuses."""
-    with _begin("send", str(port), called, *map(str, files)) as process:
+    with start(PACKAGE, SCRIPT, "send", str(port), called, *map(str, files)) as process:
         return list(_told(process))
 
 
 @contextmanager
 def receiving() -> Iterator[tuple[int, Iterator[dict[str, Any]]]]:
     """A receiver; its port, and what it is sent."""
-    with _begin("receive") as process:
+    with start(PACKAGE, SCRIPT, "receive") as process:
         try:
             told = _told(process)
             yield next(told)["port"], told

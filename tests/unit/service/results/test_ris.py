@@ -18,9 +18,11 @@ from med3d_service.results.delivery.mllp import MllpSender
 from med3d_service.results.delivery.receivers import FhirServer, MllpReceiver
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 from med3d_service.results.kinds import Kind
+from med3d_service.results.reports.fhir import fhir_json
 from med3d_service.results.reports.fhir_transaction import fhir_transaction
 from med3d_service.results.reports.hl7_text import addressed, person
 from med3d_service.results.reports.oru import NoPatientIdError, result_message
+from rig.peers.node import start
 from rig.peers.ris import FhirStore, Ris, observed
 from rig.service.facts import PATIENT, STUDY, facts, refused_facts
 
@@ -236,6 +238,21 @@ def test_a_transaction_that_is_not_taken_is_tried_again_or_dead(server, status, 
     sender.close()
     assert type(caught.value) is error
     assert server.resources == {}
+
+
+def test_another_validator_finds_no_fault_in_what_is_sent_and_read(tmp_path):
+    answers = [facts(), refused_facts(), *(made for made, *_ in STANDINGS)]
+    files = []
+    for write in (fhir_json, fhir_transaction):
+        for made in answers:
+            files.append(tmp_path / f"{len(files)}.json")
+            files[-1].write_bytes(write(made))
+    files.append(tmp_path / "wrong.json")
+    files[-1].write_bytes(fhir_json(facts()).replace(b'"preliminary"', b'"perhaps"'))
+    with start("fhir", "fhir_validator.js", *map(str, files)) as validator:
+        *found, of_the_wrong_one = json.loads(validator.stdout.read())
+    assert found == [[]] * (2 * len(answers))
+    assert of_the_wrong_one != []
 
 
 def test_patients_names_go_by_tls_or_where_it_is_said_that_they_need_not():
