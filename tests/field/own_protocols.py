@@ -129,7 +129,7 @@ PROTOCOLS = (
     ("GE LAVA-Flex out-of-phase", False, facts("OutPhase: Ax LAVA-Flex T1", sequence_variant=("SS", "SP", "SK"), image_type=("ORIGINAL", "PRIMARY", "OTHER"), tr_ms=6.1, te_ms=2.1, flip_deg=12)),
     ("Siemens MT-on MPRAGE-like, MTC with inversion", True, facts("t1_mprage_mt", scanning_sequence=IR, sequence_variant=("SK", "SP", "MP", "MTC"), tr_ms=2300, te_ms=2.9, ti_ms=900, flip_deg=9)),
     ("Siemens UTE MRAC", False, facts("MRAC_UTE", sequence_variant=("SP",), tr_ms=11.9, te_ms=0.07, flip_deg=10)),
-    ("Siemens MR-PET MRAC Dixon, in-phase", True, facts("MRAC_Dixon", sequence_variant=("SP",), image_type=("ORIGINAL", "PRIMARY", "DIXON", "IN_PHASE"), tr_ms=3.85, te_ms=2.46, flip_deg=10)),
+    ("Siemens MR-PET MRAC Dixon, in-phase", False, facts("MRAC_Dixon", sequence_variant=("SP",), image_type=("ORIGINAL", "PRIMARY", "DIXON", "IN_PHASE"), tr_ms=3.85, te_ms=2.46, flip_deg=10)),
     ("Siemens ASL 3D GRASE", False, facts("asl_3d_tra", sequence_name="tgse3d1", scanning_sequence=("SE", "EP"), tr_ms=4600, te_ms=15, flip_deg=180)),
     ("Siemens ME-fl3d for R1 maps, PD-weighted", False, facts("PDw_kp_mtflash3d", sequence_name="fl3d8m", sequence_variant=("SP",), tr_ms=23.7, te_ms=2.2, flip_deg=6)),
     ("Siemens MPM T1w", True, facts("t1w_kp_mtflash3d", sequence_name="fl3d8m", sequence_variant=("SP",), tr_ms=18.7, te_ms=2.2, flip_deg=20)),

@@ -63,3 +63,9 @@ def test_the_same_timing_without_a_dixon_acquisition_is_a_scouts():
 def test_a_description_names_the_part_last_or_before_a_colon_in_a_working_copy_too(description, part):
     for text in (description, known_description(description)):
         assert dixon_part(facts("ORIGINAL", "PRIMARY", "M", description=text)) is part
+
+
+def test_maps_of_attenuation_repeat_faster_than_anatomy_does():
+    for te_ms in (1.23, 2.46):
+        stated = facts("DERIVED", "PRIMARY", "DIXON", "IN_PHASE", tr_ms=3.6, te_ms=te_ms)
+        assert finding(stated).weighting is Weighting.OTHER

@@ -136,9 +136,9 @@ def _other_purpose(facts: SequenceFacts) -> str | None:
         return f"gradient echo with TE {te:g} ms: T2*-weighted"
     if _balanced(facts):
         return "balanced steady state: weighted by T2/T1"
-    if is_prepared(facts) or dixon_part(facts) in ANATOMY:
-        return None  # of a Dixon acquisition water has no echo of its own (TE 0), and its echoes follow fast
-    if te is not None and te < ULTRASHORT_TE_MS:
+    if is_prepared(facts):
+        return None
+    if te is not None and te < ULTRASHORT_TE_MS and dixon_part(facts) not in ANATOMY:
         return f"{_times(facts)}: an ultrashort echo, for bone, proton density or attenuation maps"
     purpose = _hasty_purpose(facts)
     return purpose and f"{_times(facts)}: {purpose}"
@@ -149,7 +149,9 @@ def _hasty_purpose(facts: SequenceFacts) -> str | None:
     tr, te, flip = facts.tr_ms, facts.te_ms, facts.flip_deg
     if tr is None or tr >= SHORT_TR_MS:
         return None
-    if tr < SHORTEST_ANATOMY_TR_MS or (te is not None and tr < HASTY_TR_MS and te < HASTY_TE_MS):
+    # Water of a Dixon acquisition has no echo of its own (TE 0, or the first one's), and its echoes follow fast.
+    early = te is not None and te < HASTY_TE_MS and dixon_part(facts) not in ANATOMY
+    if tr < SHORTEST_ANATOMY_TR_MS or (early and tr < HASTY_TR_MS):
         return "too fast for anatomy, as scouts, calibration scans and contrast-enhanced angiography are"
     if facts.acquisition_type == "2D" and tr < SHORTEST_2D_TR_MS:
         return "a fast two-dimensional gradient echo, as localizers and inflow angiography are"
