@@ -29,6 +29,9 @@ def missing_for_test() -> list[str]:
         "dcmtk": Path("/usr/bin/storescu").exists(),
         "dicom3tools": shutil.which("dciodvfy") is not None,
         "fonts-wqy-zenhei": Path("/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc").exists(),
+        "prometheus": shutil.which("promtool") is not None,
+        "nginx-light": shutil.which("nginx", path="/usr/sbin:/usr/bin") is not None,
+        "caddy": shutil.which("caddy") is not None,
         "iproute2": shutil.which("ip") is not None,
     }
     return [package for package, there in found.items() if not there]

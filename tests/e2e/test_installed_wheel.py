@@ -1,10 +1,10 @@
 """Wheel and sdist as people get them: complete, without what lay about, and working where no checkout is."""
 
+import doctest
 import hashlib
 import json
 import tarfile
 import zipfile
-from importlib.metadata import distribution
 
 import pytest
 
@@ -28,7 +28,14 @@ for module in pkgutil.walk_packages(service.__path__, "med3d_service."):
     if not module.name.endswith("__main__") and ".migrations." not in module.name:
         importlib.import_module(module.name)
 """
-SAMPLE_HEAD = ("--no-deps", "pydeface>=2.1")
+RUN_NOTEBOOK = """
+import json, sys
+import nbformat.v4 as v4
+from nbclient import NotebookClient
+notebook = v4.new_notebook(cells=[v4.new_code_cell(line) for line in json.loads(sys.argv[1])])
+NotebookClient(notebook, kernel_name="python3", timeout=300).execute()
+print(json.dumps([cell.outputs for cell in notebook.cells]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +124,22 @@ def test_the_installed_wheel_proves_its_bundle_and_analyses_a_head(installed, he
     assert_works(installed, head)
 
 
-def test_the_installed_wheel_says_what_its_demonstration_lacks_and_then_shows_it(installed):
-    lacking = installed.run("med3d", "demo")
-    assert lacking.returncode == 1
-    assert "pip install --no-deps pydeface" in lacking.stderr
-    installed.link(distribution("pydeface"))
+def test_the_library_page_s_lines_work_in_a_notebook_which_shows_the_answer(installed, head):
+    page = (CHECKOUT / "docs" / "library.md").read_text()
+    block = page.split("```python\n")[1].split("```")[0]
+    lines = doctest.DocTestParser().get_examples(block)
+    installed.install("nbclient", "ipykernel")
+    cells = [f"scan = {str(head)!r}", *(line.source.strip() for line in lines), "answer"]
+    done = installed.run("python", "-c", RUN_NOTEBOOK, json.dumps(cells))
+    assert done.returncode == 0, done.stderr
+    _, *outputs, (shown,) = json.loads(done.stdout)
+    said = ["".join(f"{one['data']['text/plain']}\n" for one in cell) for cell in outputs]
+    assert said == [line.want for line in lines]
+    assert "data:image/png" in shown["data"]["text/html"]
+    assert "brain age" in shown["data"]["text/plain"]
+
+
+def test_the_installed_wheel_shows_its_demonstration(installed):
     shown = installed.run("med3d", "demo")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "brain age" in shown.stdout
@@ -166,7 +184,6 @@ def test_the_wheel_works_on_later_pythons(built, head, tmp_path, version):
         pytest.skip(f"no Python {version} here")
     environment = FreshEnvironment(tmp_path, python)
     environment.install(f"{built.wheel}[worker,service]")
-    environment.install(*SAMPLE_HEAD)
     assert_works(environment, head)
     shown = environment.run("med3d", "demo")
     assert shown.returncode == 0, shown.stdout + shown.stderr

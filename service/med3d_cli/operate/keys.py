@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from med3d_service.trust.access.api_keys import MadeKey
     from med3d_service.trust.audit import AuditTrail
 
-ROLES = ("viewer", "submitter", "operator", "admin", "worker")
+ROLES = ("metrics", "viewer", "submitter", "operator", "admin", "worker")
 UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
 
 Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="The 8 letters after m3d_, as `med3d keys list` shows.")]
@@ -37,7 +37,7 @@ def key_commands() -> typer.Typer:
 
 
 def create(
-    role: Annotated[str, typer.Option(help=" < ".join(ROLES[:4]) + ", or worker.")],
+    role: Annotated[str, typer.Option(help=" < ".join(ROLES[:5]) + ", or worker.")],
     name: Annotated[str, typer.Option(help="What it is for; not a patient's name.")] = "",
     clinical: Annotated[bool, typer.Option("--clinical", help="May see, and search by, what names a patient.")] = False,
     site: Annotated[str, typer.Option(help="Sees and sends studies of this site alone. Default: sees all.")] = "*",
@@ -48,8 +48,8 @@ def create(
     """Make a key. It is shown once: the service keeps its digest."""
     if role not in ROLES:
         raise CommandError(f"{role} is no role; there are {', '.join(ROLES)}")
-    if role == "worker" and clinical:
-        raise CommandError("a worker never sees who a patient is: leave --clinical out")
+    if role in {"metrics", "worker"} and clinical:
+        raise CommandError(f"a key of the role {role} never shows who a patient is: leave --clinical out")
     valid_s = None if expires is None else _seconds(expires)
     with _database(data_dir) as (database, trail):
         from med3d_service.trust.access import Grant, Role

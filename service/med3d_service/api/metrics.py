@@ -14,6 +14,7 @@ from med3d_service.custody.ledger.report import ACCOUNTS
 from med3d_service.custody.ledger.tables import LedgerCheckRow
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.runs.queue_signals import QueueSignal, queue_signals
+from med3d_service.runs.silent_workers import LEASES_ENDED, WORKERS_SILENT
 from med3d_service.runs.views import PRIORITIES
 from med3d_service.storage.counters import CounterRow
 from med3d_service.storage.database import Database, db_now
@@ -100,6 +101,7 @@ class _RunsCollector(Collector):
             sent.add_metric([destination, status], count)
         yield sent
         yield from _of_arrivals(counters)
+        yield from _of_lost_workers(counters)
         pulled = GaugeMetricFamily("med3d_pulls", "Pulls of studies by peer and status", labels=["peer", "status"])
         for peer, status, count in pulls:
             pulled.add_metric([peer, status], count)
@@ -144,6 +146,22 @@ def _of_arrivals(counters: Sequence[CounterRow]) -> Iterator[Metric]:
         for row in counters:
             if row.name == name:
                 family.add_metric([row.label], row.value)
+        yield family
+
+
+LOST = {
+    WORKERS_SILENT: ("med3d_workers_silent", "Workers that are not heard of any more: they were stopped, or died"),
+    LEASES_ENDED: ("med3d_leases_ended", "Stages taken back from workers that fell silent in the middle of them"),
+}
+"""By the counter's name and label. Both are shown from the start, so that an alert knows what 0 was."""
+
+
+def _of_lost_workers(counters: Sequence[CounterRow]) -> Iterator[Metric]:
+    """How often workers were lost since the database was made."""
+    counted = {(row.name, row.label): row.value for row in counters}
+    for counter, (metric, said) in LOST.items():
+        family = CounterMetricFamily(metric, said)
+        family.add_metric([], counted.get(counter, 0))
         yield family
 
 

@@ -24,10 +24,12 @@ from med3d_service.logs import configure_logging
 from med3d_service.processes.composition import Essentials
 from med3d_service.runs.dispatch import CeleryBroker, send_waiting
 from med3d_service.runs.endings import Leases
+from med3d_service.runs.silent_workers import LEASES_ENDED, SilentWorkers
 from med3d_service.runs.stranded import note_stranded
 from med3d_service.runs.transitions import lose_expired, store_all_outcomes
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
+from med3d_service.storage.counters import add_to_counters
 from med3d_service.storage.database import Database, db_now
 from med3d_service.storage.tables import BeatRow, RunRow
 from med3d_service.studies.arrivals.clock import StabilityClock
@@ -90,6 +92,7 @@ def _steps(settings: Settings, parts: Essentials, broker: CeleryBroker) -> Seque
         ("cohorts", partial(tend_cohorts, database, settings.cohort_ahead)),
         ("dispatch", partial(send_waiting, database, broker, redispatch_s=settings.redispatch_s)),
         ("stranded", partial(tell_stranded, database, settings.worker_silent_s)),
+        ("silent_workers", SilentWorkers(database, settings.worker_silent_s).tell),
         ("erasures", partial(finish_erasures, database, store)),
         ("removals", partial(finish_removals, database, store)),
         ("counter", partial(keep_count, parts)),
@@ -127,6 +130,7 @@ def end_leases(database: Database, leases: Leases) -> list[str]:
         if beat is None or now - beat.beat_at > leases.lease_s / 2:
             return []
         lost = lose_expired(session, leases)
+        add_to_counters(session.connection(), {LEASES_ENDED: len(lost)} if lost else {})
     for run_id in lost:
         log.warning("lease_ended", run_id=run_id)
     return lost

@@ -118,6 +118,7 @@ class WorkerRow(Base):
     bundles: Mapped[list[Any]]
     queues: Mapped[list[Any]]
     seen_at: Mapped[float] = mapped_column(index=True)
+    told_silent: Mapped[bool] = mapped_column(default=False)  # its silence stands in log and metric already
 
 
 class BeatRow(Base):

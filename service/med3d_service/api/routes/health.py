@@ -7,7 +7,7 @@ from med3d_contract.results import Frozen
 from med3d_service.api.metrics import Metrics
 from med3d_service.api.readiness import Probe, Readiness
 from med3d_service.problems import AUTH_CODES, problems
-from med3d_service.trust.access import Viewer
+from med3d_service.trust.access import Scraper
 from med3d_service.trust.audit.routes import Unaudited
 
 
@@ -47,7 +47,7 @@ def health_router(metrics: Metrics) -> APIRouter:
         responses=problems(*AUTH_CODES)
         | {200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    def show_metrics(_caller: Viewer) -> Response:
+    def show_metrics(_caller: Scraper) -> Response:
         """Show counts and durations; no label holds an id."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -34,6 +34,8 @@ def make_key(session: Session, caller: Caller, grant: Grant, *, name: str, valid
         raise ServiceError("wrong_scope", "The caller's key is of one site, and so are the keys that it makes.")
     if grant.role is Role.WORKER and (grant.clinical or grant.site != EVERY_SITE):
         raise ServiceError("invalid_request", "A worker's key is of all sites, and never shows who a patient is.")
+    if grant.clinical and not grant.role.is_for_people:
+        raise ServiceError("invalid_request", f"A key of the role {grant.role} never shows who a patient is.")
     return create_key(session, grant, name=name, valid_s=valid_s)
 
 

@@ -134,6 +134,7 @@ def needs_of(endpoint: Callable[..., object]) -> tuple[str, ...] | None:
     return None
 
 
+Scraper = Annotated[Caller, Security(_admitted, scopes=[Role.METRICS])]
 Viewer = Annotated[Caller, Security(_admitted, scopes=[Role.VIEWER])]
 Submitter = Annotated[Caller, Security(_admitted, scopes=[Role.SUBMITTER])]
 Operator = Annotated[Caller, Security(_admitted, scopes=[Role.OPERATOR])]

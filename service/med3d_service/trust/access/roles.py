@@ -12,8 +12,9 @@ SESSION = "session"
 
 
 class Role(StrEnum):
-    """Each person's role may do what the ones before it may; ``worker`` stands apart and may do nothing else."""
+    """Each role may do what the ones before it may; ``worker`` stands apart and may do nothing else."""
 
+    METRICS = "metrics"
     VIEWER = "viewer"
     SUBMITTER = "submitter"
     OPERATOR = "operator"
@@ -24,10 +25,15 @@ class Role(StrEnum):
         """Return True if this role includes the rights of ``required``."""
         if Role.WORKER in {self, required}:
             return self is required
-        return PEOPLE.index(self) >= PEOPLE.index(required)
+        return RANKS.index(self) >= RANKS.index(required)
+
+    @property
+    def is_for_people(self) -> bool:
+        """Whether a person may have this role: the lowest is for what scrapes /metrics, ``worker`` for workers."""
+        return self.covers(Role.VIEWER)
 
 
-PEOPLE = (Role.VIEWER, Role.SUBMITTER, Role.OPERATOR, Role.ADMIN)
+RANKS = (Role.METRICS, Role.VIEWER, Role.SUBMITTER, Role.OPERATOR, Role.ADMIN)
 CLINICAL = "clinical"
 """The grant to see, and to search by, what names a patient. It comes beside a role, and no role includes it."""
 

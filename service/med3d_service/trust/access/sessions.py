@@ -134,8 +134,8 @@ class Sessions:
             session.execute(still.values(ended_at=db_now()))
 
     def _begun(self, session: Session, key: ApiKeyRow) -> BegunSession:
-        if key.role == Role.WORKER:
-            raise ServiceError("wrong_scope", "A worker's key opens no pages; they take the key of a person.")
+        if not Role(key.role).is_for_people:
+            raise ServiceError("wrong_scope", f"A key of the role {key.role} opens no pages; they take a person's.")
         now = session.execute(select(db_now())).scalar_one()
         session_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         session.add(

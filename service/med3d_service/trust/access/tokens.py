@@ -19,7 +19,7 @@ from joserfc.jwt import JWTClaimsRegistry
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.storage.same_secret import is_same_secret
-from med3d_service.trust.access.roles import CLINICAL, EVERY_SITE, PEOPLE, Grant
+from med3d_service.trust.access.roles import CLINICAL, EVERY_SITE, RANKS, Grant
 
 log = structlog.get_logger()
 
@@ -154,7 +154,7 @@ class TokenVerifier:
         found = _at(claims, self._roles_claim)
         words = found.split() if isinstance(found, str) else found if isinstance(found, list) else []
         named = {word.removeprefix(self._prefix) for word in map(str, words) if word.startswith(self._prefix)}
-        roles = [role for role in PEOPLE if role in named]
+        roles = [role for role in RANKS if role in named]
         if not roles:
             raise ServiceError("wrong_scope", f"The token's claim '{self._roles_claim}' names no role of this service.")
         if self._site_claim is None:

@@ -79,6 +79,14 @@ def test_every_route_takes_those_whose_role_and_grant_suffice_and_nobody_else(ap
     assert walked > 200
 
 
+def test_a_key_for_metrics_reads_them_and_nothing_else_and_opens_no_page(api, keys):
+    key = keys[Role.METRICS, False]
+    assert "med3d_workers_silent_total 0.0" in api.request("GET", "/metrics", key).text
+    open_to_it = [path for _, path, needs in routes(api) if needs and all(Role.METRICS.covers(Role(n)) for n in needs)]
+    assert open_to_it == ["/metrics"]
+    assert api.request("GET", "/metrics", keys[Role.WORKER, False]).json()["code"] == "wrong_scope"
+
+
 def test_a_worker_may_speak_under_worker_and_nowhere_else(api):
     for method, path, needs in routes(api):
         assert (Role.WORKER in needs) is path.startswith("/worker/"), (method, path)

@@ -91,6 +91,7 @@ def hello(said: WorkerHello, service: ServiceParts, _caller: Worker) -> None:
                 bundles=[bundle.model_dump(mode="json") for bundle in worker.bundles],
                 queues=list(said.queues),
                 seen_at=db_now(),
+                told_silent=False,
             )
         )
 

@@ -1,0 +1,17 @@
+"""Whether a worker's silence was told. Those of before are told: nobody wants to hear of last month's."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0038"
+down_revision = "0037"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("workers", sa.Column("told_silent", sa.Boolean(), nullable=False, server_default=sa.true()))
+
+
+def downgrade() -> None:
+    op.drop_column("workers", "told_silent")
