@@ -34,7 +34,7 @@ QUICK := tests/unit/test_language.py tests/unit/test_quick_checks.py tests/unit/
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
 # Two more targets are parts of lint, which run beside each other.
-.PHONY: peers lint-types lint-rest help demo attack chaos field pages test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-pages bench-peers fuzz sbom audit-dependencies docs states-page clean
+.PHONY: peers lint-types lint-rest help demo attack chaos field pages test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-pages bench-peers fuzz lock resolve image-steps sbom audit-dependencies docs states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -188,6 +188,20 @@ fuzz: $(VENV)/.dev ## 20,000 spoilt files, associations, requests, multipart bod
 attack: $(VENV)/.dev ## requests by every kind of credential, canaries, forgeries, swaps, floods and fuzz for MINUTES=15 by SEED=1; figures as Markdown
 	@$(BIN)/python deploy/check_host.py test
 	@PYTHONPATH=tests $(BIN)/python -m attack.campaign --minutes $(or $(MINUTES),15) --seed $(or $(SEED),1)
+
+build/uv/bin/uv:
+	@$(PYTHON) -m venv build/uv
+	@build/uv/bin/pip install --disable-pip-version-check --quiet 'uv>=0.8'
+
+lock: build/uv/bin/uv ## write deploy/locks anew with the newest releases that pyproject.toml allows (asks PyPI; NAMES='a b': newer ones of these alone)
+	@PATH="$(CURDIR)/build/uv/bin:$$PATH" deploy/lock $(foreach one,$(NAMES),--upgrade-package $(one))
+
+resolve: build/uv/bin/uv ## whether each extra can be installed on Python 3.11 to 3.14, on x86-64 and arm64 (asks PyPI)
+	@PATH="$(CURDIR)/build/uv/bin:$$PATH" deploy/check-resolution
+
+image-steps: ## where there is no engine for images: the steps of deploy/worker-cpu/Dockerfile and deploy/api/Dockerfile in fresh folders
+	@deploy/check-image-steps worker-cpu
+	@deploy/check-image-steps api
 
 sbom: $(VENV)/.demo ## what is installed, as CycloneDX 1.6 (build/sbom.json)
 	@$(INSTALL) -e '.[supply-chain]'

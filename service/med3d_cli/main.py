@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from med3d_cli.bids.arguments import BidsAppCommand
 from med3d_cli.bids.command import bids
@@ -24,6 +25,7 @@ from med3d_cli.operate.ledger import ledger
 from med3d_cli.operate.replay import replay
 from med3d_cli.operate.retention import retention
 from med3d_cli.operate.rules import rules_commands
+from med3d_cli.operate.settings import in_words, settings
 from med3d_cli.processes.pacs import pacs_commands
 from med3d_cli.processes.worker import worker
 from med3d_cli.studies.analyse import analyse
@@ -45,7 +47,7 @@ def make_app() -> typer.Typer:
     )
     app.callback()(_options)
     plain = (serve, submit, runs, show, explain, requeue, analyse, figure, calibrate, watch, worker, demo)
-    for command in (*plain, ledger, backup, restore, replay, retention, capacity):
+    for command in (*plain, ledger, backup, restore, replay, retention, capacity, settings):
         app.command()(command)
     app.command(cls=BidsAppCommand)(bids)
     app.command(name="sign-in")(sign_in)
@@ -82,6 +84,10 @@ def run() -> None:
         _stop(str(error), error.exit_code)
     except (ApiError, ApiUnavailable, UnsendableStudy) as error:
         _stop(str(error), 1)
+    except ValidationError as error:
+        if not error.title.endswith("Settings"):
+            raise
+        _stop(in_words(error), 1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

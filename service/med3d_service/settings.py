@@ -104,6 +104,10 @@ class Settings(BaseSettings):
     answer_stall_s: float = Field(60.0, gt=0, description="an answer of which nothing is taken for so long is ended")
     trusted_proxies: str = Field("", description="addresses whose X-Forwarded-For is believed, by commas")
 
+    alive_file: Path | None = Field(
+        None, description="touched every few seconds by a process that goes round, for the health checks of containers"
+    )
+
     audit_syslog_url: str | None = Field(
         None, description="udp://, tcp:// or tls://HOST[:PORT] that gets the audit trail"
     )

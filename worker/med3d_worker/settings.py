@@ -75,6 +75,9 @@ class WorkerSettings(BundleSettings):
         "", description="GPUs by commas, among which the children are divided, at least one each; empty: no division"
     )
     child_memory_kib: int = Field(4 * GIB_IN_KIB, description="a child that has grown above it is replaced")
+    alive_file: Path | None = Field(
+        None, description="touched at each hello that is heard, for the health checks of containers"
+    )
     heartbeat_s: float = Field(3.0, gt=0, description="pause between heartbeats of a stage, and between hellos")
 
     @model_validator(mode="after")

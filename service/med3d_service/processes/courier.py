@@ -16,7 +16,7 @@ log = structlog.get_logger()
 def run(settings: Settings) -> None:
     """Copy studies until SIGTERM or SIGINT."""
     configure_logging()
-    stop = StopSignal()
+    stop = StopSignal(settings.alive_file)
     parts = Essentials.open(settings)
     broker = CeleryBroker(settings.broker_url.get_secret_value())
     courier = Courier(

@@ -27,7 +27,7 @@ STOP_S = 4.0
 def run(settings: Settings) -> None:
     """Plan and deliver until SIGTERM or SIGINT."""
     configure_logging()
-    stop = StopSignal()
+    stop = StopSignal(settings.alive_file)
     parts = Essentials.open(settings)
     destinations = load_destinations(settings)
     desk = ExplanationDesk(parts, CeleryBroker(settings.broker_url.get_secret_value()))

@@ -24,7 +24,7 @@ FETCHERS = 4
 def run(settings: Settings) -> None:
     """Fetch and follow until SIGTERM or SIGINT."""
     configure_logging()
-    stop = StopSignal()
+    stop = StopSignal(settings.alive_file)
     parts = Essentials.open(settings)
     peers, arrivals = load_peers(settings.peers_file), parts.arrivals()
     pulls = PullLine(parts.database, parts.vault, settings)

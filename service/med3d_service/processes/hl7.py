@@ -21,7 +21,7 @@ ACCEPT_S = 0.2
 def run(settings: Settings) -> None:
     """Take messages until SIGTERM or SIGINT. Raises ListenerError, OSError where the port is taken."""
     configure_logging()
-    stop = StopSignal()
+    stop = StopSignal(settings.alive_file)
     parts = Essentials.open(settings)
     server = Hl7Server(settings, corrector(parts))
     log.info("hl7_started", port=server.port, tls=settings.hl7_tls_cert is not None)

@@ -23,7 +23,7 @@ ACCEPT_S = 0.2
 def run(settings: Settings) -> None:
     """Listen until SIGTERM or SIGINT. Raises ListenerError, OSError where the port is taken."""
     configure_logging()
-    stop = StopSignal()
+    stop = StopSignal(settings.alive_file)
     parts = Essentials.open(settings)
     titles = load_own_titles(settings)
     peers, arrivals = load_peers(settings.peers_file), parts.arrivals(titles.rules)

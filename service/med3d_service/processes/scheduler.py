@@ -49,7 +49,7 @@ LEFTOVERS_EVERY_S = 900.0
 def run(settings: Settings) -> None:
     """Sweep until SIGTERM or SIGINT."""
     configure_logging()
-    stop = StopSignal()
+    stop = StopSignal(settings.alive_file)
     parts = Essentials.open(settings)
     broker = CeleryBroker(settings.broker_url.get_secret_value())
     steps = _steps(settings, parts, broker)

@@ -1,6 +1,7 @@
 """`med3d serve` as a real process, with real heads to send it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -148,7 +149,10 @@ class Service:
 
     def broker(self):
         return wait_until(
-            lambda: [one for one in living(self.everyone()) if "valkey" in "".join(words_of(one)[:1])], "a broker"
+            lambda: [
+                one for one in living(self.everyone()) if re.search("valkey|redis-server", "".join(words_of(one)[:1]))
+            ],
+            "a broker",
         )[0]
 
     def _below(self, *words):
