@@ -19,6 +19,14 @@ def table_console() -> Console:
     return console if console.is_terminal else Console(width=PLAIN_COLUMNS)
 
 
+def answer(text: str, said: Any, *, as_json: bool) -> None:
+    """Print what was done, as a line for people or as JSON for programs."""
+    if as_json:
+        print_json(said)
+    else:
+        typer.echo(text)
+
+
 def print_json(said: Any) -> None:
     """Print values of the API, or lists and objects of them, as JSON."""
     typer.echo(json.dumps(said, default=_plain, indent=2, ensure_ascii=False))

@@ -18,7 +18,7 @@ from med3d_cli.cohort.cohort_runs import cancel, pause, resume, run, status
 from med3d_cli.cohort.cohort_trajectory import trajectory
 from med3d_cli.connection import connect_to_cohorts
 from med3d_cli.errors import CommandError
-from med3d_cli.screens import AsJson, print_json, table_console
+from med3d_cli.screens import AsJson, answer, print_json, table_console
 from med3d_client.cohorts import CohortsClient
 from med3d_client.transport import ApiError
 from med3d_contract.cohort_manifest import read_valid_scans
@@ -65,6 +65,7 @@ def create(
     age_max: Annotated[float | None, typer.Option(min=0, max=120, help="Only up to this age, years.")] = None,
     scan_site: Annotated[list[str] | None, typer.Option(help="Only of this site, as a manifest names it.")] = None,
     received_after: Annotated[datetime | None, typer.Option(help="Only received later.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a cohort. With a filter studies join by themselves, now and before each night."""
     conditions = {
@@ -85,7 +86,7 @@ def create(
     except ValidationError as error:
         raise CommandError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error
     made = connect_to_cohorts().create(draft)
-    typer.echo(f"cohort {made.name} ({made.cohort_id}): {made.members} studies{_when(made)}")
+    answer(f"cohort {made.name} ({made.cohort_id}): {made.members} studies{_when(made)}", made, as_json=as_json)
 
 
 def night_of(text: str | None) -> NightSchedule | None:
@@ -106,6 +107,7 @@ def night_of(text: str | None) -> NightSchedule | None:
 def add(
     cohort: Cohort,
     studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Ids, as `submit` and `show` name them.")],
+    as_json: AsJson = False,
 ) -> None:
     """Let studies join that are in the store."""
     client = connect_to_cohorts()
@@ -116,7 +118,9 @@ def add(
         answer = client.add(cohort, [MemberEntry(study_id=study) for study in some])
         joined += answer.added
         missing += [some[place] for place in answer.missing]
-    typer.echo(f"{joined} joined, {len(studies) - joined - len(missing)} were members already")
+    known = len(studies) - joined - len(missing)
+    said = {"joined": joined, "members_already": known, "missing": missing}
+    answer(f"{joined} joined, {known} were members already", said, as_json=as_json)
     if missing:
         raise CommandError(f"no study has the id {', '.join(missing)}")
 
@@ -142,6 +146,7 @@ def import_cohort(
         str | None, typer.Option(help="The cohort; made where it is new. Default: the folder's name.")
     ] = None,
     nightly: Night = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring a cohort's scans into the store, with ages, sexes, sites and measured SDMT. Goes on where it stopped."""
     try:
@@ -160,7 +165,7 @@ def import_cohort(
     with _progress() as progress:
         task = progress.add_task("importing", total=len(scans))
         done = import_scans(client, cohort.name, scans, lambda rows: progress.advance(task, rows))
-    _report(client.read(cohort.name), done)
+    _report(client.read(cohort.name), done, as_json=as_json)
     if found.problems:
         raise typer.Exit(EXIT_WITH_PROBLEMS)
 
@@ -188,10 +193,12 @@ def _progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True))
 
 
-def _report(cohort: CohortView, done: Imported) -> None:
-    typer.echo(
+def _report(cohort: CohortView, done: Imported, *, as_json: bool) -> None:
+    answer(
         f"cohort {cohort.name}: {done.sent} sent, {done.known} in the store already; "
-        f"{cohort.members} studies of {cohort.subjects} subjects{_when(cohort)}"
+        f"{cohort.members} studies of {cohort.subjects} subjects{_when(cohort)}",
+        {"cohort": cohort, "sent": done.sent, "known": done.known, "problems": done.problems},
+        as_json=as_json,
     )
     if done.problems:
         _say_problems(done.problems)

@@ -13,6 +13,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.operate.ledger import EXIT_OUT_OF_BALANCE, check_here, print_report
 from med3d_cli.operate.service_here import DataDirHere, service_here
+from med3d_cli.screens import AsJson, answer
 
 if TYPE_CHECKING:
     from med3d_service.custody.backup.backing_up import Told
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 def backup(
     folder: Annotated[Path, typer.Argument(file_okay=False, help="Where backups lie; made where absent.")],
     data_dir: DataDirHere = None,
+    as_json: AsJson = False,
 ) -> None:
     """Back up database and store while the service runs. Only what is new since the last backup is copied.
 
@@ -36,9 +38,11 @@ def backup(
             name, summary = back_up(settings, folder.absolute(), told)
     except BackupError as error:
         raise CommandError(str(error)) from error
-    typer.echo(
+    answer(
         f"backup {name}: {summary.objects} objects, {_megabytes(summary.object_bytes)}; "
-        f"copied {summary.copied_objects}, {_megabytes(summary.copied_bytes)}"
+        f"copied {summary.copied_objects}, {_megabytes(summary.copied_bytes)}",
+        {"backup": name, "summary": summary},
+        as_json=as_json,
     )
     if not summary.is_complete:
         for key in summary.missing:

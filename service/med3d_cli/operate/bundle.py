@@ -10,7 +10,7 @@ from rich.table import Table
 
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
-from med3d_cli.screens import AsJson, print_json
+from med3d_cli.screens import AsJson, answer, print_json
 
 if TYPE_CHECKING:
     from med3d_pipeline.bundle.bundle import Bundle
@@ -80,6 +80,7 @@ def show(folder: StatedBundleDir = None, as_json: AsJson = False) -> None:
 
 def keygen(
     path: Annotated[Path, typer.Argument(metavar="KEY.pem", help="The new private key; KEY.pub.pem goes beside it.")],
+    as_json: AsJson = False,
 ) -> None:
     """Make an Ed25519 key to sign bundles with. The private half signs; whoever loads bundles needs the public one."""
     with extra("worker"):
@@ -90,12 +91,17 @@ def keygen(
         raise CommandError(f"{error.filename} is there already; no key was made") from error
     except OSError as error:
         raise CommandError(f"{path} cannot be written ({error.strerror}); no key was made") from error
-    typer.echo(f"{path}: keep it secret, apart from the bundles\n{public}: give it to whoever loads them")
+    answer(
+        f"{path}: keep it secret, apart from the bundles\n{public}: give it to whoever loads them",
+        {"private_key": path, "public_key": public},
+        as_json=as_json,
+    )
 
 
 def sign(
     folder: BundleDir,
     key: Annotated[Path, typer.Option(help="The private key (PEM), as `keygen` writes it.", dir_okay=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Vouch for a bundle: check every digest, then sign its manifest. A signature that is there is replaced."""
     bundle = _open(folder)
@@ -108,7 +114,11 @@ def sign(
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"the signature cannot be written: {error.strerror}") from error
-    typer.echo(f"{bundle.name} {bundle.version} ({bundle.digest[:12]}): {signature}")
+    answer(
+        f"{bundle.name} {bundle.version} ({bundle.digest[:12]}): {signature}",
+        {"name": bundle.name, "version": bundle.version, "digest": bundle.digest, "signature": signature},
+        as_json=as_json,
+    )
 
 
 def _open(folder: Path | None, *, trusted_only: bool = False) -> "Bundle":

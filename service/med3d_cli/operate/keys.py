@@ -12,7 +12,7 @@ from rich.table import Table
 
 from med3d_cli.errors import CommandError
 from med3d_cli.operate.service_here import DataDirHere, service_here
-from med3d_cli.screens import AsJson, print_json, table_console
+from med3d_cli.screens import AsJson, answer, print_json, table_console
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -44,12 +44,13 @@ def create(
     expires: Annotated[str | None, typer.Option(help="As in 12h, 90d, 52w. Default: never.")] = None,
     out: Out = None,
     data_dir: DataDirHere = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key. It is shown once: the service keeps its digest."""
     if role not in ROLES:
         raise CommandError(f"{role} is no role; there are {', '.join(ROLES)}")
     if role in {"metrics", "worker"} and clinical:
-        raise CommandError(f"a key of the role {role} never shows who a patient is: leave --clinical out")
+        raise CommandError(f"a key of the role {role} never sees who a patient is: leave --clinical out")
     valid_s = None if expires is None else _seconds(expires)
     with _database(data_dir) as (database, trail):
         from med3d_service.trust.access import Grant, Role
@@ -58,7 +59,7 @@ def create(
         with database.write() as session:
             made = create_key(session, Grant(Role(role), clinical, site), name=name[:200], valid_s=valid_s)
             _note(trail, session, made.prefix, "created", role=role, site=site, clinical=int(clinical))
-            _hand_over(made, out)
+            _hand_over(made, out, as_json=as_json)
 
 
 def list_(data_dir: DataDirHere = None, as_json: AsJson = False) -> None:
@@ -92,6 +93,7 @@ def rotate(
     overlap: Annotated[str, typer.Option(help="So long the old one works beside the new one.")] = "24h",
     out: Out = None,
     data_dir: DataDirHere = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key that may do the same; the old one ends after the overlap."""
     overlap_s = _seconds(overlap)
@@ -102,13 +104,13 @@ def rotate(
             with database.write() as session:
                 made = rotate_key(session, prefix, overlap_s=overlap_s)
                 _note(trail, session, prefix, "rotated", successor=made.prefix, overlap_s=int(overlap_s))
-                _hand_over(made, out)
+                _hand_over(made, out, as_json=as_json)
         except UnknownKeyError as error:
             raise _unknown(prefix) from error
     typer.echo(f"{prefix} ends in {overlap}.", err=True)
 
 
-def revoke(prefix: Prefix, data_dir: DataDirHere = None) -> None:
+def revoke(prefix: Prefix, data_dir: DataDirHere = None, as_json: AsJson = False) -> None:
     """End a key now."""
     with _database(data_dir) as (database, trail):
         from med3d_service.trust.access.api_keys import UnknownKeyError, revoke_key
@@ -119,7 +121,7 @@ def revoke(prefix: Prefix, data_dir: DataDirHere = None) -> None:
                 _note(trail, session, prefix, "revoked")
         except UnknownKeyError as error:
             raise _unknown(prefix) from error
-    typer.echo(f"{prefix} opens nothing any more.")
+    answer(f"{prefix} opens nothing any more.", {"prefix": prefix, "revoked": True}, as_json=as_json)
 
 
 @contextmanager
@@ -148,10 +150,10 @@ def _note(trail: "AuditTrail", session: "Session", prefix: str, change: str, **d
     trail.append(session, said)
 
 
-def _hand_over(made: "MadeKey", out: Path | None) -> None:
+def _hand_over(made: "MadeKey", out: Path | None, *, as_json: bool) -> None:
     """Within the transaction: a key that could not be handed over was never made."""
     if out is None:
-        typer.echo(made.text)
+        answer(made.text, {"prefix": made.prefix, "key": made.text}, as_json=as_json)
         return
     from med3d_service.storage.keys import write_secret
 
@@ -159,7 +161,7 @@ def _hand_over(made: "MadeKey", out: Path | None) -> None:
         write_secret(out, made.text + "\n")
     except OSError as error:
         raise CommandError(f"{out} cannot be written ({error.strerror}); no key was made") from error
-    typer.echo(f"{made.prefix}: {out}")
+    answer(f"{made.prefix}: {out}", {"prefix": made.prefix, "file": out}, as_json=as_json)
 
 
 def _seconds(text: str) -> float:

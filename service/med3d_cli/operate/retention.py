@@ -1,5 +1,6 @@
 """`med3d retention`: what has been kept long enough, and removing it."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from med3d_cli.errors import CommandError
 from med3d_cli.operate.service_here import DataDirHere, service_here
+from med3d_cli.screens import AsJson, print_json
 
 if TYPE_CHECKING:
     from med3d_service.custody.retention import Due
@@ -25,6 +27,7 @@ WHAT = {
 def retention(
     data_dir: DataDirHere = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is due and remove nothing.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove what MED3D_RETAIN_{INPUT,TENSOR,LATENT,RESULT,AUDIT}_DAYS no longer keep; the scheduler does it hourly.
 
@@ -38,16 +41,20 @@ def retention(
     parts = Essentials.open(settings)
     try:
         kept = Retention(settings, parts.database, parts.store, parts.vault, parts.trail)
-        _show(kept.due())
-        if dry_run:
-            typer.echo("Dry run: nothing was removed.")
-            return
-        removed = kept.sweep()
+        due = kept.due()
+        if not as_json:
+            _show(due)
+        removed = None if dry_run else kept.sweep()
     except StoreError as error:
         raise CommandError(f"{error}; the service removes the rest when it can") from error
     finally:
         parts.close()
-    typer.echo("Removed: " + (", ".join(f"{name} {count}" for name, count in removed.items()) or "nothing") + ".")
+    if as_json:
+        print_json({"due": [asdict(one) for one in due], "removed": removed})
+    elif removed is None:
+        typer.echo("Dry run: nothing was removed.")
+    else:
+        typer.echo("Removed: " + (", ".join(f"{name} {count}" for name, count in removed.items()) or "nothing") + ".")
 
 
 def _show(classes: "tuple[Due, ...]") -> None:
