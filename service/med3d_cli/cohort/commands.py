@@ -115,9 +115,9 @@ def add(
     joined = 0
     for first in range(0, len(studies), 100):
         some = studies[first : first + 100]
-        answer = client.add(cohort, [MemberEntry(study_id=study) for study in some])
-        joined += answer.added
-        missing += [some[place] for place in answer.missing]
+        taken = client.add(cohort, [MemberEntry(study_id=study) for study in some])
+        joined += taken.added
+        missing += [some[place] for place in taken.missing]
     known = len(studies) - joined - len(missing)
     said = {"joined": joined, "members_already": known, "missing": missing}
     answer(f"{joined} joined, {known} were members already", said, as_json=as_json)
