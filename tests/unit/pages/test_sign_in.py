@@ -132,8 +132,9 @@ def test_a_key_that_opens_nothing_is_told_and_is_in_the_trail(api, browser, key)
     assert said_last(api)[1:] == ("enter", "denied", {"route": "/ui/sign-in", "status": 401})
 
 
-def test_a_workers_key_opens_no_pages(api, browser):
-    said = browser.post("/ui/sign-in", {"key": api.key(Role.WORKER)}, page="/ui/sign-in")
+@pytest.mark.parametrize("role", [Role.WORKER, Role.METRICS])
+def test_a_key_that_is_no_person_s_opens_no_pages(api, browser, role):
+    said = browser.post("/ui/sign-in", {"key": api.key(role)}, page="/ui/sign-in")
     assert (said.status_code, "key of a person" in said.text) == (403, True)
 
 
