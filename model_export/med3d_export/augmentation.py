@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Generator, Tensor
 
-from med3d_export.config import AugmentationConfig
+from med3d_export.augmentation_config import AugmentationConfig
 
 BATCH = 16
 
@@ -64,7 +64,14 @@ class _Draws:
         reach = torch.tensor([2.0 / size for size in shape[::-1]], device=tensor.device)
         theta[:, :, 3] = self._symmetric((count, 3), self.config.shift_voxels) * reach
         grid = F.affine_grid(theta, list(tensor.shape), align_corners=False)
+        if self.config.elastic_voxels:
+            grid = grid + self._bent(tensor) * reach
         return F.grid_sample(tensor, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    def _bent(self, tensor: Tensor) -> Tensor:
+        """Voxels (N, X, Y, Z, 3) by which a smooth deformation moves what is seen."""
+        points = self._symmetric((tensor.shape[0], 3, 8, 8, 8), self.config.elastic_voxels)
+        return F.interpolate(points, list(tensor.shape[2:]), mode="trilinear", align_corners=True).movedim(1, -1)
 
     def _rotation(self, count: int) -> Tensor:
         angles = self._symmetric((count, 3), math.radians(self.config.rotation_deg))
@@ -85,6 +92,8 @@ class _Draws:
         smooth = F.avg_pool3d(tensor, 3, stride=1, padding=1, count_include_pad=False)
         sharpness = self._symmetric((count, 1, 1, 1, 1), self.config.sharpness)
         varied = (tensor + sharpness * (tensor - smooth)).clamp_min(0.0)
+        if self.config.thick_probability:
+            varied = self._thickened(varied)
         gamma = (self._symmetric((count, 1, 1, 1, 1), self.config.log_gamma)).exp()
         gain = (self._symmetric((count, 1, 1, 1, 1), self.config.log_gain)).exp()
         varied = gain * varied.clamp_min(1e-6).pow(gamma) * self._shading(tensor)
@@ -93,6 +102,16 @@ class _Draws:
             self.config.noise_sd * strength * torch.randn(tensor.shape, generator=self.generator, device=tensor.device)
         )
         return torch.where(brain, varied + noise, torch.zeros((), device=tensor.device))
+
+    def _thickened(self, tensor: Tensor) -> Tensor:
+        """Some heads blurred along some axes."""
+        kernel = torch.tensor([0.25, 0.5, 0.25], device=tensor.device)
+        for axis in range(3):
+            thick = self._uniform((tensor.shape[0], 1, 1, 1, 1)) < self.config.thick_probability
+            shape, padding = [1, 1, 1, 1, 1], [0, 0, 0]
+            shape[2 + axis], padding[axis] = 3, 1
+            tensor = torch.where(thick, F.conv3d(tensor, kernel.view(shape), padding=padding), tensor)
+        return tensor
 
     def _shading(self, tensor: Tensor) -> Tensor:
         """What N4 leaves of the bias field: a smooth factor around 1, three control points to an axis."""

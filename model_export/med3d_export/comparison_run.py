@@ -54,7 +54,10 @@ def _variant(config: TrainingConfig, variant: VariantConfig) -> Variant:
     supervision = config.supervision
     if variant.supervision is not None:
         supervision = SupervisionConfig.model_validate(variant.supervision)
-    named = config.model_copy(update={"name": variant.name, "evaluation": settings, "supervision": supervision})
+    # Objectives are compared by what they make of the latent: nothing supervised stands beside it.
+    named = config.model_copy(
+        update={"name": variant.name, "evaluation": settings, "supervision": supervision, "age_network": None}
+    )
     adapter: TypeAdapter[ObjectiveConfig] = TypeAdapter(ObjectiveConfig)
     objectives = [adapter.validate_python(candidate) for candidate in variant.candidates]
     return Variant(variant.name, tuple(named.with_objective(objective) for objective in objectives))

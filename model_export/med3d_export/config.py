@@ -6,6 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from med3d_export.age_network.config import AgeNetworkConfig
+from med3d_export.augmentation_config import AugmentationConfig
 from med3d_export.config_section import NotNegative, Positive, Section
 from med3d_export.evaluation_config import ComparisonConfig, DecisionConfig, EvaluationConfig
 from med3d_export.networks.config import NetworkConfig
@@ -38,26 +40,6 @@ class SupervisionConfig(Section):
     volumes_weight: NotNegative = 0.0
     volumes_csv: Path | None = None
     dropout: float = Field(default=0.0, ge=0, lt=1)
-
-
-class AugmentationConfig(Section):
-    """Reaches of the uniform draws; 0 switches one off. ``log_`` reaches are of the natural logarithm.
-
-    sharpness: share of the difference from a blurred head that is added or taken away. noise_varies: noise of any
-    strength up to noise_sd, not of that alone.
-    """
-
-    flip_probability: float = Field(default=0.5, ge=0, le=1)
-    rotation_deg: NotNegative = 4.0
-    scale: NotNegative = 0.03
-    shift_voxels: NotNegative = 1.0
-    sharpness: NotNegative = 0.5
-    log_gamma: NotNegative = 0.2
-    log_gain: NotNegative = 0.1
-    log_shading: NotNegative = 0.05
-    noise_sd: NotNegative = 0.02
-    noise_varies: bool = False
-    mixup: float = Field(default=0.0, ge=0, le=1)
 
 
 class OptimiserConfig(Section):
@@ -120,6 +102,7 @@ class TrainingConfig(Section):
     reconstruction: ImageTermsConfig = ImageTermsConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
+    age_network: AgeNetworkConfig | None = None
     optimiser: OptimiserConfig
     hardware: HardwareConfig = HardwareConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -133,6 +116,11 @@ class TrainingConfig(Section):
         if self.evaluation.whole_codes not in {0, self.network.linear_rank}:
             raise ValueError("evaluation.whole_codes is 0 or network.linear_rank: where the local codes begin")
         return self
+
+    @property
+    def latent_dimension(self) -> int:
+        """Of what a bundle's encoder gives: the autoencoder's latent and, where there is an age network, its number."""
+        return self.network.latent + (self.age_network is not None)
 
     def with_objective(self, objective: ObjectiveConfig) -> Self:
         """The same recipe with another objective."""

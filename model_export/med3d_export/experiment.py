@@ -1,7 +1,7 @@
 """One experiment from manifest to bundle: prepare, fit, evaluate, compare, release."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from med3d_export.age_codes import AGES, EVERYONE, PLAN, AgeCodes, age_plan, ask_members, fit_name
+from med3d_export.age_network.members import AgeMembers, has_members, read_members
+from med3d_export.age_network.run import fit_missing
 from med3d_export.config import GridConfig, TrainingConfig
 from med3d_export.cross_validation import (
     FitData,
@@ -25,14 +28,14 @@ from med3d_export.evaluation.baseline_rows import BaselineEstimates, baseline_es
 from med3d_export.evaluation.held_out import HeldOut, held_out
 from med3d_export.evaluation.protocol import EvaluationReport, Method, evaluate_method
 from med3d_export.evaluation.scores import Kind
-from med3d_export.fold_evidence import BrainGrid
+from med3d_export.fold_evidence import BrainGrid, FoldEvidence
 from med3d_export.monitors import PosteriorMonitors, observe_posterior
 from med3d_export.releasing.assets import grid_spec, write_assets
 from med3d_export.releasing.release import ReleaseInput, release_bundle
 from med3d_export.report.evaluation_report import ReportInput, write_report
 from med3d_export.result_files import write_json, write_predictions
 from med3d_export.subjects.cohort import Cohort
-from med3d_export.subjects.folds import Fold, Split, leave_one_site_out, stratified_folds
+from med3d_export.subjects.folds import Fold, Indices, Split, leave_one_site_out, stratified_folds
 from med3d_export.subjects.labels import MEASURED_LABELS, Labels
 from med3d_export.subjects.manifest_files import read_cohort
 from med3d_export.subjects.regional_volumes import read_volumes
@@ -41,7 +44,7 @@ from med3d_export.subjects.split_file import read_split, write_split
 from med3d_export.subjects.supervision import read_supervision
 from med3d_export.subjects.tensor_cache import BRAIN_VOLUME, PreparedCohort, TensorCache
 from med3d_export.training import EpochReport, FittedAutoencoder, rebuild
-from med3d_export.training_run import WEIGHTS, add_minutes, load_final_fit, read_weights
+from med3d_export.training_run import WEIGHTS, RunIncomplete, add_minutes, load_final_fit, read_weights
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.inference.manifest import SIMULATED_LABELS
 from med3d_pipeline.preprocessing.template import brain_on_grid
@@ -125,7 +128,46 @@ class Experiment:
         """What held-out subjects got from the fits in ``run_folder``. Raises RunIncomplete where one is missing."""
         prepared, cohort = self.prepare(), self.cohort()
         evidence = read_evidence(fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder)))
+        if self.config.age_network is not None:
+            evidence = [self._with_ages(one, run_folder) for one in evidence]
         return held_out(evidence, self.labels(cohort, prepared), self.config.evaluation)
+
+    def fit_ages(self, run_folder: Path, device: str, on_done: Callable[[], object]) -> None:
+        """Fit the age networks of every fold and of everyone that ``run_folder`` lacks, side by side on ``device``.
+
+        The plan beside them is all that another machine needs to do it. Raises RunIncomplete without [age_network].
+        """
+        plan_file = self.plan_ages(run_folder)
+        fit_missing(plan_file, plan_file.parent, device, self.jobs, on_done)
+
+    def plan_ages(self, run_folder: Path) -> Path:
+        """Write what age networks are to be fitted, and return the file. Raises RunIncomplete without [age_network]."""
+        if self.config.age_network is None:
+            raise RunIncomplete("the recipe has no [age_network]: there is nothing to fit")
+        prepared, cohort = self.prepare(), self.cohort()
+        path = run_folder / AGES / PLAN
+        age_plan(self.config, self.config.age_network, prepared.tensors, cohort, self.splits(cohort, run_folder)).save(
+            path
+        )
+        return path
+
+    def _with_ages(self, one: FoldEvidence, run_folder: Path) -> FoldEvidence:
+        """The same evidence with the age code beside the latents; codes that were computed once are read."""
+        members = self._age_members(run_folder, fit_name(one.seed, one.fold), one.training)
+        path = run_folder / AGES / f"{fit_name(one.seed, one.fold)}-codes.npz"
+        if not path.is_file():
+            settings = self.config.evaluation
+            codes = ask_members(members, one, self.prepare().tensors, self.config.augmentation, settings.head_copies)
+            codes.save(path)
+        return AgeCodes.load(path).beside(one, self.config.age_network)
+
+    def _age_members(self, run_folder: Path, fit: str, rows: Indices) -> AgeMembers:
+        """The age networks of one fit. Raises RunIncomplete where they were not fitted."""
+        config, folder = self.config.age_network, run_folder / AGES
+        assert config is not None
+        if not has_members(folder, fit, config):
+            raise RunIncomplete(f"the age networks of {fit} are missing: run med3d-export fit-ages")
+        return read_members(folder, fit, config, self.cohort().ages_years, rows)
 
     def _uncorrected(self) -> Self:
         """The same experiment without a correction for sites; its fits are the same."""
@@ -150,8 +192,15 @@ class Experiment:
     ) -> tuple[FittedAutoencoder, PosteriorMonitors]:
         """The fit of the first fold of the first repeat, and how healthy its latent is on the fold's test subjects."""
         first = found.chosen[0][0]
-        fitted = rebuild(read_weights(run_folder / WEIGHTS / first.name), config)
+        fitted = self.fold_fit(run_folder, first, config)
         return fitted, observe_posterior(fitted, self.prepare().tensors[first.test], first.seed)
+
+    def fold_fit(self, run_folder: Path, one: FoldEvidence, config: TrainingConfig) -> FittedAutoencoder:
+        """What was fitted to one fold of the first repeat, with the age networks that ``config`` asks for."""
+        fitted = rebuild(read_weights(run_folder / WEIGHTS / one.name), config)
+        if config.age_network is None:
+            return fitted
+        return fitted.with_age(self._age_members(run_folder, fit_name(one.seed, one.fold), one.training).code())
 
     def with_linear_heads(self) -> Self:
         """The same experiment with heads that need no support vectors; its fits are the same."""
@@ -165,9 +214,14 @@ class Experiment:
         """
         source = ReleaseInput(
             self.config, self.cohort(), self.prepare().tensors, scored.labels, load_final_fit(run_folder),
-            scored.report, scored.found, self.assets, private,
+            scored.report, scored.found, self.assets, private, self._everyones_ages(run_folder),
         )  # fmt: skip
         return release_bundle(source, bundle)
+
+    def _everyones_ages(self, run_folder: Path) -> AgeMembers | None:
+        if self.config.age_network is None:
+            return None
+        return self._age_members(run_folder, EVERYONE, np.arange(len(self.cohort())))
 
     def fit_data(self, configs: Iterable[TrainingConfig]) -> FitData:
         """What every fit of one of ``configs`` shares."""
@@ -226,6 +280,8 @@ class Experiment:
 
 def kind_of(config: TrainingConfig) -> Kind:
     """Whether a label of the training subjects reaches the encoder."""
+    if config.age_network is not None:
+        return "semi-supervised"
     weights = config.supervision.model_dump()
     supervised = any(value for name, value in weights.items() if name.endswith("_weight") and "site" not in name)
     return "semi-supervised" if supervised else "unsupervised"

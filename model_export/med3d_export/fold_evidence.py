@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from med3d_export.config import AugmentationConfig
+from med3d_export.augmentation_config import AugmentationConfig
 from med3d_export.evaluation.image_quality import ImageQuality, image_quality
 from med3d_export.subjects.folds import Indices
 from med3d_export.training import EpochReport, FittedAutoencoder, Tensors

@@ -57,6 +57,10 @@ Studies = Annotated[
 ]
 Heads = Annotated[int, typer.Option("--heads", help="heads of the cohort to spoil, spread over the ages", min=2)]
 Candidate = Annotated[Path, typer.Option("--candidate", help="folder of the new bundle", exists=True, file_okay=False)]
+Device = Annotated[str, typer.Option("--device", help="torch's name of the device, such as cuda")]
+OnlyPlan = Annotated[
+    bool, typer.Option("--only-plan", help="file that says what to fit, for a machine with a GPU; nothing is fitted")
+]
 InPlace = Annotated[
     Path, typer.Option("--in-place", help="folder of the bundle to replace", exists=True, file_okay=False)
 ]
@@ -111,6 +115,22 @@ def train(config: Config, data: Data, run: Run, cache: Cache = None, jobs: Jobs 
     """Preprocess, fit every fold of the cross-validation, then everyone; a run that was stopped goes on."""
     _experiment(config, data, cache, jobs).train(run)
     typer.echo(f"fitted: {run}")
+
+
+@app.command(name="fit-ages")
+def fit_ages(
+    config: Config, data: Data, run: Run, device: Device = "cpu", only_plan: OnlyPlan = False, cache: Cache = None,
+    jobs: Jobs = 2,
+) -> None:  # fmt: skip
+    """Fit the recipe's age networks of every fold and of everyone; a run that was stopped goes on."""
+    experiment = _experiment(config, data, cache, jobs)
+    plan = experiment.plan_ages(run)
+    if only_plan:
+        typer.echo(f"{plan}: fit it elsewhere with python -m med3d_export.age_network PLAN FOLDER")
+        return
+    with tqdm(desc="age networks", unit="member") as bar:
+        experiment.fit_ages(run, device, bar.update)
+    typer.echo(f"fitted: {plan.parent}")
 
 
 @app.command()

@@ -14,8 +14,7 @@ from med3d_export.experiment import Experiment
 from med3d_export.fold_evidence import BrainGrid, FoldEvidence
 from med3d_export.shifts import SHIFTS, shifted
 from med3d_export.subjects.tensor_cache import read_volume
-from med3d_export.training import FittedAutoencoder, rebuild
-from med3d_export.training_run import WEIGHTS, read_weights
+from med3d_export.training import FittedAutoencoder
 from med3d_export.whole_files import write_whole
 from med3d_pipeline.bundle.bundle import PreprocessingAssets
 from med3d_pipeline.errors import InputRefused
@@ -90,7 +89,7 @@ class ShiftTrial:
         return Tried(refusal, marked, novelty_of(tensor[None], one, self._fitted(one), grid))
 
     def _fitted(self, one: FoldEvidence) -> FittedAutoencoder:
-        return rebuild(read_weights(self.run_folder / WEIGHTS / one.name), self.experiment.config)
+        return self.experiment.fold_fit(self.run_folder, one, self.experiment.config)
 
 
 def _fold_of(found: HeldOut, row: int) -> FoldEvidence:

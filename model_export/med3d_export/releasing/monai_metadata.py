@@ -23,7 +23,7 @@ def monai_metadata(config: TrainingConfig, grid_shape: Sequence[int]) -> dict[st
     latent = {
         "type": "tuples",
         "format": "latent",
-        "num_channels": config.network.latent,
+        "num_channels": config.latent_dimension,
         "spatial_shape": [],
         "dtype": "float32",
         "value_range": [],

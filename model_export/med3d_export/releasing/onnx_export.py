@@ -30,12 +30,11 @@ def export_autoencoder(fitted: FittedAutoencoder, folder: Path, *, half_weights:
 
     half_weights: large ones as 16-bit floats, which loses nothing of what FittedAutoencoder.in_half gives.
     """
-    latents = torch.zeros(2, fitted.encoder.latent)
+    latents = torch.zeros(2, fitted.dimension)
     with torch.no_grad():
-        tensors = torch.zeros_like(fitted.decoder(latents))
-    encoder = fitted.deterministic_encoder()
-    _export_torch(encoder, tensors, folder / "encoder.onnx", "tensor", "latent")
-    _export_torch(fitted.decoder, latents, folder / "decoder.onnx", "latent", "tensor")
+        tensors = torch.zeros_like(fitted.latent_decoder()(latents))
+    _export_torch(fitted.deterministic_encoder(), tensors, folder / "encoder.onnx", "tensor", "latent")
+    _export_torch(fitted.latent_decoder(), latents, folder / "decoder.onnx", "latent", "tensor")
     if half_weights:
         store_in_half(folder / "encoder.onnx")
         store_in_half(folder / "decoder.onnx")

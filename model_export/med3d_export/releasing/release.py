@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from med3d_export.age_codes import use_unseen_ages, with_code_weight
+from med3d_export.age_network.members import AgeMembers
 from med3d_export.config import TrainingConfig
 from med3d_export.evaluation.held_out import HeldOut, site_correction
 from med3d_export.evaluation.protocol import EvaluationReport
@@ -59,6 +61,7 @@ class ReleaseError(Exception):
 class ReleaseInput:
     """Everything a bundle is made of: the fit to everyone and what held-out subjects said of its like.
 
+    age: the networks of the number beside the latent, where the recipe has them.
     private: the bundle holds no latent of a training subject and no decoder that could draw one.
     """
 
@@ -71,6 +74,7 @@ class ReleaseInput:
     found: HeldOut
     assets: Path
     private: bool = False
+    age: AgeMembers | None = None
 
 
 def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
@@ -91,6 +95,8 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     fitted, in_half = source.final.fitted(source.config), source.config.network.half_weights
     if in_half:
         fitted = fitted.in_half()
+    if source.age is not None:
+        fitted = fitted.with_age(source.age.code())
     latents, copies = _latents(source, fitted, folder)
     export_autoencoder(fitted, folder, half_weights=in_half)
     parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
@@ -123,6 +129,8 @@ def _latents(source: ReleaseInput, fitted: FittedAutoencoder, folder: Path) -> t
     config, sites = source.config, source.labels.sites
     latents = fitted.encode(source.tensors)
     copies = encode_copies(fitted, source.tensors, config.augmentation, config.evaluation.head_copies, config.seed)
+    if source.age is not None:
+        use_unseen_ages(latents, copies, source.age.unseen_codes())
     if config.evaluation.harmonisation == "none":
         return latents, copies
     correction = site_correction(latents, source.labels, np.arange(len(latents)))
@@ -136,13 +144,13 @@ def _release_heads(
     source: ReleaseInput, fitted: FittedAutoencoder, latents: npt.NDArray[np.float32], copies: Copies, folder: Path
 ) -> dict[str, float]:
     """Fit heads to every labelled subject, write them, and check each alone and behind the exported encoder."""
-    labels, settings = source.labels, source.config.evaluation
+    config, labels, settings = source.config, source.labels, source.config.evaluation
     parity = {}
     for name, values in (("brain_age", labels.ages_years), ("sdmt", labels.sdmt)):
         known, path = np.isfinite(values), folder / "heads" / f"{name}.onnx"
         learned = LabelledLatents.of(
             latents[known], copies[:, known], values[known], labels.subjects[known], settings.head_copy_weight,
-            fitted.code_spreads(),
+            with_code_weight(fitted.code_spreads(), config.age_network),
         )  # fmt: skip
         head = search_head(learned, settings.inner_folds, source.config.seed, settings.head_space).head
         if head.named_steps["svr"].kernel == "linear":
@@ -200,7 +208,7 @@ def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> 
             field_strengths_t=population.field_strengths_t,
             vendors=population.vendors,
         ),
-        latent_dimension=config.network.latent,
+        latent_dimension=config.latent_dimension,
         brain_age=HeadDescription(unit="a", evidence="chronological age of healthy adults"),
         sdmt=HeadDescription(unit="{points}", evidence=source.labels.sdmt_evidence),
         decision=decision_limits(config, space),

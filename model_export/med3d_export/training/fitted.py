@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from med3d_export.age_network.network import AgeCode
 from med3d_export.config import TrainingConfig
 from med3d_export.networks import HeadStatistics, SymmetricMean, build_decoder, build_encoder
 from med3d_export.networks.latent_decoder import LatentDecoder
@@ -25,15 +26,33 @@ Weights = dict[str, dict[str, npt.NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class FittedAutoencoder:
-    """The averaged weights after training, in eval mode, and the loss curve."""
+    """The averaged weights after training, in eval mode, and the loss curve.
+
+    age: the supervised number that stands beside the latent, its last; the decoder does not see it.
+    """
 
     encoder: PosteriorEncoder
     decoder: LatentDecoder
     curve: tuple[EpochReport, ...]
+    age: AgeCode | None = None
+
+    @property
+    def dimension(self) -> int:
+        """How many numbers ``encode`` gives of a head."""
+        return self.encoder.latent + (self.age is not None)
+
+    def with_age(self, age: AgeCode | None) -> "FittedAutoencoder":
+        """The same with a supervised number beside the latent."""
+        return replace(self, age=age)
 
     def deterministic_encoder(self) -> nn.Module:
-        """What is released: (N, 1, X, Y, Z) to latents (N, latent)."""
-        return SymmetricMean(self.encoder).eval()
+        """What is released: (N, 1, X, Y, Z) to latents (N, dimension)."""
+        latent = SymmetricMean(self.encoder)
+        return (latent if self.age is None else _Beside(latent, self.age)).eval()
+
+    def latent_decoder(self) -> nn.Module:
+        """What is released: latents (N, dimension) to (N, 1, X, Y, Z)."""
+        return self.decoder if self.age is None else _OfFirst(self.decoder, self.encoder.latent).eval()
 
     def in_half(self) -> "FittedAutoencoder":
         """The same with large weights as 16-bit floats hold them: what a bundle stores."""
@@ -42,15 +61,15 @@ class FittedAutoencoder:
             for values in (value for network in networks for value in network.state_dict().values()):
                 if values.dtype == torch.float32 and values.numel() >= LEAST_HALVED:
                     values.copy_(values.half().float())
-        return FittedAutoencoder(*networks, self.curve)
+        return FittedAutoencoder(*networks, self.curve, self.age)
 
     def code_spreads(self) -> npt.NDArray[np.float64]:
-        """(latent,) how much each number of the latent should count where heads are compared."""
+        """(latent,) how much each number of the encoder's latent should count where heads are compared."""
         spreads: npt.NDArray[np.float64] = self.encoder.code_spreads().double().numpy()
         return spreads
 
     def encode(self, tensors: Tensors, batch: int = 16) -> Latents:
-        """Deterministic latents (N, latent) float32, as the released encoder gives them."""
+        """Deterministic latents (N, dimension) float32, as the released encoder gives them."""
         network = self.deterministic_encoder()
         return _in_batches(tensors, batch, lambda part: network(part[:, None]))
 
@@ -61,13 +80,36 @@ class FittedAutoencoder:
         return Posterior(mean, log_variance)
 
     def reconstruct(self, latents: Latents, batch: int = 16) -> Tensors:
-        """Tensors (N, X, Y, Z) float32 that the decoder gives for latents (N, latent)."""
-        return _in_batches(latents, batch, lambda part: self.decoder(part)[:, 0])
+        """Tensors (N, X, Y, Z) float32 that the decoder gives for latents (N, dimension)."""
+        return _in_batches(latents[:, : self.encoder.latent], batch, lambda part: self.decoder(part)[:, 0])
 
     def sample(self, count: int, seed: int) -> Tensors:
         """Heads (count, X, Y, Z) that the decoder gives for draws from the prior."""
         drawn = np.random.default_rng(seed).standard_normal((count, self.encoder.latent))
         return self.reconstruct(drawn.astype(np.float32))
+
+
+class _Beside(nn.Module):
+    """The latent and beside it the age code."""
+
+    def __init__(self, latent: nn.Module, age: nn.Module) -> None:
+        super().__init__()
+        self.latent, self.age = latent, age
+
+    def forward(self, tensor: Tensor) -> Tensor:
+        return torch.cat([self.latent(tensor), self.age(tensor)], dim=1)
+
+
+class _OfFirst(nn.Module):
+    """A decoder that is given more numbers than it knows: it takes the first."""
+
+    def __init__(self, decoder: nn.Module, latent: int) -> None:
+        super().__init__()
+        self.decoder, self.latent = decoder, latent
+
+    def forward(self, latents: Tensor) -> Tensor:
+        image: Tensor = self.decoder(latents[:, : self.latent])
+        return image
 
 
 def _in_batches(array: npt.NDArray[np.float32], batch: int, network: Callable[[Tensor], Tensor]) -> Tensors:

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
 
+from med3d_export.age_codes import ask_members
+from med3d_export.age_network.config import AgeNetworkConfig
+from med3d_export.age_network.fitting import ask
+from med3d_export.age_network.members import AgeMembers, member_file, read_members
+from med3d_export.age_network.plan import AgePlan
 from med3d_export.config import read_config
 from med3d_export.evaluation.baseline_rows import AGE_AND_SEX, MEAN_ONLY
 from med3d_export.experiment import Experiment, Scored
@@ -16,13 +23,15 @@ from med3d_export.phantom.cohort import phantom_cohort, phantom_tensors
 from med3d_export.phantom.factors import PhantomDesign, PhantomFactors, draw_factors
 from med3d_export.releasing.assets import write_assets
 from med3d_export.releasing.model_card import UNKNOWN_SITES
+from med3d_export.releasing.onnx_export import export_autoencoder
 from med3d_export.releasing.promotion import KnownScanner, compare_judgements, judge, put_in_place
 from med3d_export.releasing.release import ReleaseError
 from med3d_export.report.promotion_report import write_promotion
 from med3d_export.subjects.cohort import Cohort
+from med3d_export.subjects.folds import Indices
 from med3d_export.subjects.tensor_cache import PreparedCohort
 from med3d_export.training import Tensors
-from med3d_export.training_run import load_final_fit
+from med3d_export.training_run import RunIncomplete, load_final_fit
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.errors import BundleError
 from med3d_pipeline.inference.prediction import Prediction, SubjectAttributes
@@ -295,3 +304,88 @@ def test_the_card_names_errors_by_age_band_and_sex_and_what_cannot_be_told_apart
     card = (released.bundle.path / "docs" / "README.md").read_text()
     for said in ("| women |", "| men |", "| 20 to 40 years |", "cannot be told apart"):
         assert said in card
+
+
+AGE_NETWORK = AgeNetworkConfig(members=2, channels=(4, 8, 8), steps=10, batch=8, learning_rate=1e-2, dropout=0.0)
+
+
+@pytest.fixture(scope="module")
+def supervised(released: Released, tmp_path_factory: pytest.TempPathFactory) -> tuple[PhantomExperiment, Path]:
+    """The same fits with age networks beside them."""
+    run = tmp_path_factory.mktemp("supervised") / "run"
+    shutil.copytree(released.run, run)
+    experiment = replace(released.experiment, config=CONFIG.model_copy(update={"age_network": AGE_NETWORK}))
+    with pytest.raises(RunIncomplete, match="fit-ages"):
+        experiment.held_out(run)
+    experiment.fit_ages(run, "cpu", lambda: None)
+    return experiment, run
+
+
+def members_of(supervised: tuple[PhantomExperiment, Path], fit: str, rows: Indices) -> AgeMembers:
+    experiment, run = supervised
+    return read_members(run / "ages", fit, AGE_NETWORK, experiment.cohort().ages_years, rows)
+
+
+def test_an_age_network_is_the_last_number_of_the_latent_and_the_decoder_does_not_see_it(supervised, tmp_path):
+    experiment, run = supervised
+    tensors, ages = experiment.prepare().tensors[:3], experiment.cohort().ages_years
+    members = members_of(supervised, "everyone", np.arange(SUBJECTS))
+    plain = load_final_fit(run).fitted(CONFIG)
+    export_autoencoder(plain.with_age(members.code()), tmp_path)
+    encoder, decoder = (
+        onnxruntime.InferenceSession(tmp_path / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        for name in ("encoder", "decoder")
+    )
+    (found,) = encoder.run(None, {"tensor": tensors[:, None]})
+    assert found.shape[1] == experiment.config.latent_dimension == CONFIG.network.latent + 1
+    np.testing.assert_allclose(found[:, :-1], plain.encode(tensors), atol=1e-4 * np.abs(found).max())
+    years = np.mean([ask(network, torch.from_numpy(tensors)[:, None]) for network in members.networks], axis=0)
+    np.testing.assert_allclose(found[:, -1] * ages.std() + ages.mean(), years, atol=0.01)
+    moved = found + np.eye(found.shape[1], dtype=np.float32)[-1]
+    images = [decoder.run(None, {"latent": latents})[0] for latents in (found, moved)]
+    np.testing.assert_array_equal(*images)
+
+
+def test_what_a_head_learns_from_is_said_by_a_network_that_had_not_seen_it(released, supervised):
+    tensors, plan = supervised[0].prepare().tensors, AgePlan.load(supervised[1] / "ages" / "plan.npz")
+    assert [fit.name for fit in plan.fits] == ["everyone", *(f"seed-5-fold-{number}" for number in (1, 2, 3))]
+    (one, *_) = released.scored.found.chosen[0]
+    members = members_of(supervised, "seed-5-fold-1", one.training)
+    codes = ask_members(members, one, tensors, CONFIG.augmentation, CONFIG.evaluation.head_copies)
+    beside = codes.beside(one, AGE_NETWORK)
+    (fit,) = (fit for fit in plan.fits if fit.name == "seed-5-fold-1")
+    for number, network in enumerate(members.networks):
+        unseen = fit.unseen_by(number)
+        assert not set(unseen) & set(fit.learned_by(number))
+        said = ask(network, torch.from_numpy(tensors[unseen])[:, None])
+        np.testing.assert_allclose(beside.latents[unseen, -1] * members.sd_years + members.mean_years, said, atol=0.05)
+    np.testing.assert_array_equal(beside.latents[:, :-1], one.latents)
+    np.testing.assert_array_equal(beside.code_spreads, [*one.code_spreads, AGE_NETWORK.code_weight])
+    assert codes.test_copies.shape == (len(one.test_copies), len(one.test), 1)
+
+
+def test_age_networks_that_are_there_are_not_fitted_again(supervised):
+    experiment, run = supervised
+    files = [member_file(run / "ages", "everyone", member) for member in range(AGE_NETWORK.members)]
+    before = [file.stat().st_mtime_ns for file in files]
+    experiment.fit_ages(run, "cpu", lambda: pytest.fail("nothing was missing"))
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def test_age_networks_of_other_heads_are_not_taken(supervised):
+    with pytest.raises(ValueError, match="other rows of the manifest: fit them again"):
+        members_of(supervised, "everyone", np.arange(SUBJECTS - 1))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_bundle_with_an_age_network_says_that_it_is_semi_supervised(supervised, tmp_path):
+    experiment, run = supervised
+    scored = experiment.evaluate(run)
+    assert scored.report.age[0].kind == "semi-supervised"
+    bundle = experiment.release(run, scored, tmp_path / "bundle")
+    assert bundle.manifest.latent_dimension == CONFIG.network.latent + 1
+    (answer,) = bundle.predictor().predict(
+        experiment.prepare().tensors[:1], [SubjectAttributes(50.0)], [KnownScanner(3.0, "Nobody")]
+    )
+    assert isinstance(answer, Prediction)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from med3d_export.config import AugmentationConfig
+from med3d_export.augmentation_config import AugmentationConfig
 from med3d_export.heads import HeadSpace, LabelledLatents, inner_splits, search_head
 from med3d_export.varied_heads import encode_copies, vary
 
@@ -14,7 +14,7 @@ SCANNERS = AugmentationConfig(log_gamma=0.3, noise_sd=0.05)
 class MeanEncoder:
     """Gives each tensor's mean and spread as its latent."""
 
-    encoder = type("Encoder", (), {"latent": 2})()
+    dimension = 2
 
     def encode(self, tensors: np.ndarray) -> np.ndarray:
         return np.stack([tensors.mean(axis=(1, 2, 3)), tensors.std(axis=(1, 2, 3))], axis=1).astype(np.float32)
@@ -75,3 +75,25 @@ def test_a_head_that_learned_from_copies_trusts_what_scanners_leave_alone(kernel
         ).head
         errors.append(np.abs(head.predict(other_scanner(latents[test])) - ages[test]).mean())
     assert errors[1] < 0.6 * errors[0]
+
+
+def test_a_bent_head_and_thick_slices_differ_from_the_same_draws_without_them() -> None:
+    heads = tensors()
+    asked = {"elastic_voxels": 2.0, "thick_probability": 1.0}
+    plain = vary(heads, SCANNERS, torch.Generator().manual_seed(1))
+    for name, value in asked.items():
+        on = vary(heads, SCANNERS.model_copy(update={name: value}), torch.Generator().manual_seed(1))
+        assert on.shape == heads.shape
+        assert np.abs(on - plain).max() > 0.01, name
+
+
+def test_thick_slices_are_smoother() -> None:
+    still = SCANNERS.model_copy(
+        update={
+            "rotation_deg": 0.0, "scale": 0.0, "shift_voxels": 0.0, "noise_sd": 0.0, "sharpness": 0.0, "log_gamma": 0.0,
+            "flip_probability": 0.0, "thick_probability": 1.0,
+        }
+    )  # fmt: skip
+    heads = tensors()
+    thick = vary(heads, still, torch.Generator().manual_seed(1))[:, 2:-2, 2:-2, 2:-2]
+    assert thick.std() < 0.6 * heads[:, 2:-2, 2:-2, 2:-2].std()

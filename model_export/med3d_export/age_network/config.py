@@ -1,0 +1,23 @@
+"""The recipe's section on the age network."""
+
+from pydantic import Field
+
+from med3d_export.augmentation_config import AugmentationConfig
+from med3d_export.config_section import NotNegative, Positive, Section
+
+
+class AgeNetworkConfig(Section):
+    """``members`` networks per fit, each of ``steps`` batches drawn with replacement, a site's heads the less often
+    the more there are of it (the square root). channels: of the convolutions; all but the last two are followed by a
+    halving. code_weight: what the number counts beside the latent's where heads are compared.
+    """  # noqa: D205 - one sentence over two lines
+
+    members: int = Field(default=5, ge=2)
+    channels: tuple[int, ...] = Field(default=(32, 64, 96, 96, 64), min_length=3)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    steps: int = Field(default=1500, ge=1)
+    batch: int = Field(default=16, ge=2)
+    learning_rate: Positive = 2e-3
+    weight_decay: NotNegative = 0.05
+    code_weight: Positive = 30.0
+    augmentation: AugmentationConfig = AugmentationConfig()

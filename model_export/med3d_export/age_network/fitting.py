@@ -1,0 +1,87 @@
+"""Fitting one member: drawn batches of varied heads, AdamW with one cycle of the learning rate."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from med3d_export.age_network.config import AgeNetworkConfig
+from med3d_export.age_network.network import AgeNetwork, loss_of
+from med3d_export.augmentation import Augmentation
+
+Rows = npt.NDArray[np.int64]
+ASKED_AT_ONCE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class AgedHeads:
+    """images: (N, 1, X, Y, Z) on the device; ages: (N,) years; chances: (N,) how often each is drawn."""
+
+    images: Tensor
+    ages: Tensor
+    chances: Tensor
+
+    @classmethod
+    def on(
+        cls, device: str, tensors: npt.NDArray[np.floating], ages: npt.NDArray[np.floating], sites: npt.NDArray[np.str_]
+    ) -> "AgedHeads":
+        """From arrays; a site's heads are drawn in proportion to the square root of their number, all together."""
+        _, place, counts = np.unique(sites, return_inverse=True, return_counts=True)
+        chances = counts[place] ** -0.5
+        return cls(
+            torch.from_numpy(tensors)[:, None].to(device),
+            torch.from_numpy(ages.astype(np.float32)).to(device),
+            torch.from_numpy(chances.astype(np.float32)).to(device),
+        )
+
+
+def fit_member(
+    heads: AgedHeads, rows: Rows, config: AgeNetworkConfig, seed: int, on_step: Callable[[], object] = lambda: None
+) -> AgeNetwork:
+    """Fit a network to ``rows`` of ``heads``, on the device where they lie, and return it in eval mode."""
+    device = heads.images.device
+    own = torch.from_numpy(rows).to(device)
+    ages = heads.ages[own]
+    torch.manual_seed(seed)
+    network = AgeNetwork(config)
+    network.to(device, memory_format=torch.channels_last_3d)
+    network.mean_years.copy_(ages.mean())
+    network.sd_years.copy_(ages.std())
+    targets = (heads.ages - network.mean_years) / network.sd_years
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=config.steps, pct_start=0.15
+    )
+    chance = torch.Generator(device).manual_seed(seed)
+    vary = Augmentation(config.augmentation)
+    for _ in range(config.steps):
+        drawn = own[torch.multinomial(heads.chances[own], config.batch, replacement=True, generator=chance)]
+        with torch.no_grad():
+            images = vary(heads.images[drawn].float(), chance)
+        with _short_floats(device):
+            found = network.standardised(images.to(memory_format=torch.channels_last_3d))
+        optimiser.zero_grad(set_to_none=True)
+        loss_of(found, targets[drawn]).backward()
+        optimiser.step()
+        schedule.step()
+        on_step()
+    network.eval()
+    return network
+
+
+def ask(network: AgeNetwork, images: Tensor) -> npt.NDArray[np.float32]:
+    """Years (N,) for images (N, 1, X, Y, Z) of any float dtype, with 32 bits, as a bundle computes them."""
+    with torch.no_grad():
+        found = torch.cat([network(part.float()) for part in images.split(ASKED_AT_ONCE)])
+    years: npt.NDArray[np.float32] = found.cpu().numpy()
+    return years
+
+
+def _short_floats(device: torch.device) -> torch.autocast:
+    """GPUs multiply bfloat16 many times faster; on a CPU without such units it would be slower."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")

@@ -1,0 +1,68 @@
+"""What is to be fitted, as one file that travels to a machine with a GPU: heads, ages, and the parts of each fit."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from med3d_export.age_network.config import AgeNetworkConfig
+from med3d_export.whole_files import write_whole
+
+
+@dataclass(frozen=True, eq=False)
+class AgeFit:
+    """The heads ``rows`` (n,) of one fit, and which ``parts`` (n,), 0 to members - 1, each belongs to."""
+
+    name: str
+    seed: int
+    rows: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int64]
+
+    def learned_by(self, member: int) -> npt.NDArray[np.int64]:
+        """Rows of all parts but the member's own."""
+        learned: npt.NDArray[np.int64] = self.rows[self.parts != member]
+        return learned
+
+    def unseen_by(self, member: int) -> npt.NDArray[np.int64]:
+        """Rows of the member's own part."""
+        unseen: npt.NDArray[np.int64] = self.rows[self.parts == member]
+        return unseen
+
+
+@dataclass(frozen=True, eq=False)
+class AgePlan:
+    """tensors: (N, X, Y, Z) float16; ages: (N,) years; sites: (N,)."""
+
+    config: AgeNetworkConfig
+    tensors: npt.NDArray[np.float16]
+    ages: npt.NDArray[np.float64]
+    sites: npt.NDArray[np.str_]
+    fits: tuple[AgeFit, ...]
+
+    def save(self, path: Path) -> None:
+        """Write one npz without pickle; it appears whole or not at all."""
+        listed = [{"name": fit.name, "seed": fit.seed} for fit in self.fits]
+        arrays: dict[str, Any] = {
+            "config": np.array(self.config.model_dump_json()),
+            "fits": np.array(json.dumps(listed)),
+            "tensors": self.tensors,
+            "ages": self.ages,
+            "sites": self.sites,
+        }
+        for fit in self.fits:
+            arrays |= {f"{fit.name}.rows": fit.rows, f"{fit.name}.parts": fit.parts}
+        write_whole(path, lambda stream: np.savez_compressed(stream, allow_pickle=False, **arrays))
+
+    @classmethod
+    def load(cls, path: Path) -> "AgePlan":
+        """Read what ``save`` wrote. Raises OSError, KeyError or ValueError where the file is not whole."""
+        with np.load(path, allow_pickle=False) as stored:
+            fits = tuple(
+                AgeFit(one["name"], one["seed"], stored[f"{one['name']}.rows"], stored[f"{one['name']}.parts"])
+                for one in json.loads(str(stored["fits"]))
+            )
+            config = AgeNetworkConfig.model_validate_json(str(stored["config"]))
+            return cls(config, stored["tensors"], stored["ages"], stored["sites"], fits)
