@@ -25,7 +25,7 @@ from med3d_contract.results import (
     Sex,
 )
 
-CONTRACT_VERSION = 7
+CONTRACT_VERSION = 8
 
 MOST_AT_ONCE = 64
 """Runs that one call may speak of."""
