@@ -26,6 +26,7 @@ from med3d_cli.operate.replay import replay
 from med3d_cli.operate.retention import retention
 from med3d_cli.operate.rules import rules_commands
 from med3d_cli.operate.settings import in_words, settings
+from med3d_cli.operate.site_key import site_key_commands
 from med3d_cli.processes.pacs import pacs_commands
 from med3d_cli.processes.worker import worker
 from med3d_cli.studies.analyse import analyse
@@ -59,6 +60,7 @@ def make_app() -> typer.Typer:
     app.add_typer(key_commands(), name="keys")
     app.add_typer(pacs_commands(), name="pacs")
     app.add_typer(rules_commands(), name="rules")
+    app.add_typer(site_key_commands(), name="site-key")
     return app
 
 

@@ -45,7 +45,8 @@ def verify(
         from med3d_service.trust.audit import AuditTrail, TrailBrokenError
         from med3d_service.trust.establishing import CounterMissingError, prove_trail
 
-        trail, guard = AuditTrail(database, load_keys(settings).audit), database.guard
+        keys, guard = load_keys(settings), database.guard
+        trail = AuditTrail(database, keys.audit, keys.older_audit)
         assert guard is not None
         try:
             end = prove_trail(database, guard, trail, _noted(noted))

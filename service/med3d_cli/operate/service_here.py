@@ -20,8 +20,21 @@ DataDirHere = Annotated[
 def service_here(data_dir: Path | None) -> "Settings":
     """The settings of the service whose data is here; nothing is made.
 
-    Raises CommandError where there is no database, it has another version's schema, or the site key is missing.
+    Raises CommandError where there is no database, it has another version's schema, or the site key is missing or half
+    rotated.
     """
+    settings = settings_here(data_dir)
+    from med3d_service.storage.keys import RotationUnfinishedError, require_rotation_ended
+
+    try:
+        require_rotation_ended(settings)
+    except RotationUnfinishedError as error:
+        raise CommandError(str(error)) from error
+    return settings
+
+
+def settings_here(data_dir: Path | None) -> "Settings":
+    """The same where a rotation of the site key was broken off: for the command that ends it."""
     with extra("service"):
         from med3d_service.settings import Settings
         from med3d_service.storage.database import SchemaError, require_schema

@@ -17,6 +17,7 @@ from med3d_service.storage.arrival_tables import PatientUpdateRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import KEY_BYTES, identifier_keys, load_keys, write_identifier_keys
+from med3d_service.storage.opening import open_database
 from med3d_service.storage.tables import IdentifierRow, VerdictRow
 from med3d_service.trust.audit import Action, AuditEvent, AuditTrail, command_line
 
@@ -43,23 +44,28 @@ def rotate_identifier_key(settings: Settings) -> Rotated:
     if not given:
         write_identifier_keys(settings, (secrets.token_bytes(KEY_BYTES), *identifier_keys(settings)))
     keys = load_keys(settings)
-    database = Database(settings.database)
+    database = open_database(settings, keys)  # guarded: verdicts are sealed with what is in them
     try:
-        rows = _seal_all_anew(database, IdentifierVault(keys))
+        rows = seal_identifiers_anew(database, IdentifierVault(keys))
         AuditTrail(database, keys.audit).record(
             AuditEvent(
                 command_line(), Action.SECURE, object_kind="identifier_key", detail={"change": "rotated", "rows": rows}
             )
         )
         if not given:
-            _require_newest(database, IdentifierVault(replace(keys, older_identifiers=())))
+            require_newest(database, IdentifierVault(replace(keys, older_identifiers=())))
             write_identifier_keys(settings, (keys.identifiers,))
     finally:
         database.close()
     return Rotated(rows, old_keys_removed=not given)
 
 
-def _seal_all_anew(database: Database, vault: IdentifierVault) -> int:
+def seal_identifiers_anew(database: Database, vault: IdentifierVault) -> int:
+    """Seal what names a patient under the vault's newest key, of a guarded database; how many rows there were.
+
+    Raises InvalidTag for a row that no key of the vault opens, unless it is a forged verdict's, which nobody reads.
+    """
+
     def seal_pull(pull: PullRow) -> None:
         pull.wanted = vault.seal(vault.unseal(pull.wanted, pull.id), pull.id)
 
@@ -67,7 +73,8 @@ def _seal_all_anew(database: Database, vault: IdentifierVault) -> int:
         told.told = vault.seal(vault.unseal(told.told, told.id), told.id)
 
     def seal_verdict(verdict: VerdictRow) -> None:
-        verdict.why = vault.seal(vault.unseal(verdict.why, verdict.id), verdict.id)
+        if database.guard is None or database.guard.is_genuine(verdict):
+            verdict.why = vault.seal(vault.unseal(verdict.why, verdict.id), verdict.id)
 
     return (
         _seal_anew(database, IdentifierRow, IdentifierRow.id, vault.renew)
@@ -93,7 +100,7 @@ def _seal_anew(
             return done
 
 
-def _require_newest(database: Database, vault: IdentifierVault) -> None:
+def require_newest(database: Database, vault: IdentifierVault) -> None:
     """Read every row by the new key alone before the old one goes. Raises InvalidTag."""
     with database.read() as session:
         for row in session.scalars(select(IdentifierRow).execution_options(yield_per=ROWS_AT_ONCE)):

@@ -13,6 +13,7 @@ from med3d_service.settings import Settings
 if TYPE_CHECKING:  # what it needs is slow to import
     from med3d_service.api.app import Front
     from med3d_service.custody.key_rotation import Rotated
+    from med3d_service.custody.site_key_rotation import SiteKeyRotated
 
 
 def migrate(settings: Settings) -> None:
@@ -43,7 +44,7 @@ def migrate(settings: Settings) -> None:
     upgrade_schema(settings)
     guard = guard_for(settings, keys)
     with closing(open_database(settings, keys, guard)) as database:
-        establish_trust(database, guard, AuditTrail(database, keys.audit))
+        establish_trust(database, guard, AuditTrail(database, keys.audit, keys.older_audit))
     if settings.store.startswith("file:"):  # of another store the API sees to it, as soon as it can be reached
         with closing(open_database(settings, keys)) as database:
             establish_store(settings, database)
@@ -97,6 +98,13 @@ def ensure_api_keys(settings: Settings, folder: Path, worker_folder: Path | None
 def rotate_identifier_key(settings: Settings) -> "Rotated":
     """Seal all identifiers under a new key; see med3d_service.custody.key_rotation."""
     from med3d_service.custody.key_rotation import rotate_identifier_key as rotate
+
+    return rotate(settings)
+
+
+def rotate_site_key(settings: Settings) -> "SiteKeyRotated":
+    """Seal everything under a new site key; see med3d_service.custody.site_key_rotation."""
+    from med3d_service.custody.site_key_rotation import rotate_site_key as rotate
 
     return rotate(settings)
 

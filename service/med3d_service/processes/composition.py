@@ -37,7 +37,7 @@ class Essentials:
         keys = load_keys(settings)
         guard = guard_for(settings, keys)
         database = open_database(settings, keys, guard)
-        trail = AuditTrail(database, keys.audit)
+        trail = AuditTrail(database, keys.audit, keys.older_audit)
         guard.forged = lambda kind, row_id: record_alert(trail, "guard", "row_forged", kind, row_id)
         settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(

@@ -1,6 +1,12 @@
-"""The site's secret keys, each for one purpose, derived from one site key (HKDF-SHA256, RFC 5869)."""
+"""The site's secret keys, each for one purpose, derived from one site key (HKDF-SHA256, RFC 5869).
 
+A site key that was rotated carries, on lines of its own, what a rotation cannot make anew: the keys of the blind index
+and of stand-ins for UIDs, and those of the audit trail's earlier entries.
+"""
+
+import hashlib
 import os
+import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +23,16 @@ class SiteKeyMissingError(ValueError):
     """There is a database, and not the key that its contents are sealed with."""
 
 
+class RotationUnfinishedError(ValueError):
+    """A rotation of the site key was broken off: nothing may run before it has ended."""
+
+
 @dataclass(frozen=True)
 class SiteKeys:
     """32 bytes each. Who holds ``uids`` cannot read ``originals``, and so on.
 
-    ``older_identifiers`` still open what was written before a rotation; nothing is written with them.
+    ``older_identifiers`` still open what was written before a rotation; nothing is written with them. ``older_audit``:
+    the number of the last entry that each former key of the audit trail proves, oldest first.
     """
 
     originals: bytes = field(repr=False)
@@ -32,6 +43,7 @@ class SiteKeys:
     rows: bytes = field(default=b"", repr=False)
     counter: bytes = field(default=b"", repr=False)
     older_identifiers: tuple[bytes, ...] = field(default=(), repr=False)
+    older_audit: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
 
 
 def derive(secret: bytes, purpose: str, salt: bytes | None = None) -> bytes:
@@ -44,26 +56,87 @@ def load_keys(settings: Settings) -> SiteKeys:
     """Take the site key from the settings, else from ``data_dir/site.key``, which is made (0600) where absent.
 
     Raises ValueError when it is not 64 hex digits: a damaged key must never be replaced in silence, for it alone opens
-    what was stored.
+    what was stored. Raises RotationUnfinishedError.
     """
+    require_rotation_ended(settings)
+    return keys_of(settings, site_key_text(settings))
+
+
+def site_key_text(settings: Settings) -> str:
+    """The site key as it is kept, with the lines that a rotation left."""
     if settings.site_key is not None:
-        text = settings.site_key.get_secret_value()
-    else:
-        text = _key_file(settings.data_dir / "site.key")
-    secret = bytes.fromhex(text.strip())
+        return settings.site_key.get_secret_value()
+    return _key_file(settings.data_dir / "site.key")
+
+
+def keys_of(settings: Settings, text: str) -> SiteKeys:
+    """Derive the keys of a site key and of the settings' identifier keys. Raises ValueError for a damaged one."""
+    first, *lines = text.strip().splitlines() or [""]
+    secret = bytes.fromhex(first)
     if len(secret) != KEY_BYTES:
         raise ValueError("the site key must be 64 hex digits")
+    carried, older_audit = _carried(lines)
     newest, *older = (*identifier_keys(settings), derive(secret, "identifiers"))
     return SiteKeys(
         originals=derive(secret, "originals"),
         identifiers=newest,
         older_identifiers=tuple(older),
-        blind_index=derive(secret, "blind-index"),
-        uids=derive(secret, "uids"),
+        blind_index=carried.get("blind-index") or derive(secret, "blind-index"),
+        uids=carried.get("uids") or derive(secret, "uids"),
         audit=derive(secret, "audit"),
         rows=derive(secret, "rows"),
-        counter=derive(secret, "counter"),
+        # Over all lines: a key that was copied without those that it carries opens no sealed counter, which is told.
+        counter=derive(secret, "counter", _digest_of(lines)),
+        older_audit=older_audit,
     )
+
+
+def rotated_text(before: SiteKeys, last_entry: int) -> str:
+    """A new site key that carries what ``before`` cannot give up; the trail's entries up to ``last_entry`` are its."""
+    audit = (*before.older_audit, (last_entry, before.audit))
+    return "".join(
+        (
+            f"{secrets.token_hex(KEY_BYTES)}\n",
+            f"blind-index {before.blind_index.hex()}\n",
+            f"uids {before.uids.hex()}\n",
+            *(f"audit {last} {key.hex()}\n" for last, key in audit),
+        )
+    )
+
+
+_CARRIED = re.compile(r"(?:(blind-index|uids)|audit (\d+)) ([0-9a-f]{64})")
+
+
+def _carried(lines: list[str]) -> tuple[dict[str, bytes], tuple[tuple[int, bytes], ...]]:
+    by_name: dict[str, bytes] = {}
+    audit: list[tuple[int, bytes]] = []
+    for line in lines:
+        found = _CARRIED.fullmatch(line.strip())
+        if found is None:
+            raise ValueError("a line of the site key is not as a rotation left it")
+        name, last, key = found.groups()
+        if name:
+            by_name[name] = bytes.fromhex(key)
+        else:
+            audit.append((int(last), bytes.fromhex(key)))
+    return by_name, tuple(audit)
+
+
+def _digest_of(lines: list[str]) -> bytes | None:
+    return hashlib.sha256("\n".join(line.strip() for line in lines).encode()).digest() if lines else None
+
+
+def next_key_file(settings: Settings) -> Path:
+    """Where the new site key lies while it takes the old one's place."""
+    return settings.data_dir / "site.key.next"
+
+
+def require_rotation_ended(settings: Settings) -> None:
+    """Raise RotationUnfinishedError where a rotation of the site key was broken off, or is under way."""
+    if next_key_file(settings).exists():
+        raise RotationUnfinishedError(
+            "the site key is being rotated, or that was broken off: run 'med3d site-key rotate', which ends it"
+        )
 
 
 def require_site_key(settings: Settings) -> None:
@@ -102,6 +175,11 @@ def write_identifier_keys(settings: Settings, keys: tuple[bytes, ...]) -> None:
     path = identifier_keys_file(settings)
     aside = path.with_suffix(f".{secrets.token_hex(4)}")
     write_secret(aside, "".join(f"{key.hex()}\n" for key in keys))
+    put_in_place(aside, path)
+
+
+def put_in_place(aside: Path, path: Path) -> None:
+    """Rename a file over another in its folder, and have that on disk."""
     aside.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -29,6 +29,7 @@ SALT_BYTES = 16
 HEADER_BYTES = len(MAGIC) + SALT_BYTES
 TAG_BYTES = 16
 CHUNK_BYTES = 1024 * 1024
+FIRST_PIECE_BYTES = HEADER_BYTES + CHUNK_BYTES + TAG_BYTES
 
 
 class SealBrokenError(Exception):
@@ -53,6 +54,19 @@ def file_key(path: Path, key: bytes) -> bytes:
     with path.open("rb") as file:
         header = file.read(HEADER_BYTES)
     return derive(key, "sealed-file", header[len(MAGIC) :])
+
+
+def opens_first_chunk(start: bytes, size_bytes: int, key: bytes, name: ObjectName) -> bool:
+    """Say whether a file was sealed under ``key`` and ``name``, by its first ``FIRST_PIECE_BYTES`` and its size."""
+    header, sealed = start[:HEADER_BYTES], start[HEADER_BYTES:FIRST_PIECE_BYTES]
+    if header[: len(MAGIC)] != MAGIC:
+        return False
+    cipher = AESGCM(derive(key, "sealed-file", header[len(MAGIC) :]))
+    try:
+        cipher.decrypt(_nonce(0, size_bytes <= FIRST_PIECE_BYTES), sealed, name.bound())
+    except (InvalidTag, ValueError):
+        return False
+    return True
 
 
 def _nonce(number: int, last: bool) -> bytes:

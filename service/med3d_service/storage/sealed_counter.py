@@ -112,6 +112,14 @@ class SealedCounter:
         if self.read().default_bundle != digest:
             self.change(lambda _noted: {"default_bundle": digest})
 
+    def take_over(self, before: "SealedCounter") -> None:
+        """Seal under this one's key what ``before`` had sealed. Raises CounterBrokenError where neither had."""
+        with self._locked():
+            try:
+                self._opened(self.path.read_bytes())
+            except CounterBrokenError:
+                self._write(before.read())
+
     def _write(self, noted: Noted) -> None:
         text = noted.model_dump_json()
         aside = self.path.with_suffix(f".{secrets.token_hex(4)}")

@@ -53,8 +53,12 @@ class _Waiting:
 class AuditTrail:
     """Appends within the caller's transaction, or in one of its own that is shared by all who wait."""
 
-    def __init__(self, database: Database, key: bytes) -> None:
-        self._database, self._key = database, key
+    def __init__(self, database: Database, key: bytes, older: Sequence[tuple[int, bytes]] = ()) -> None:
+        """``older``: what proves entries up to a number, oldest first; nothing is written with these keys.
+
+        Who knows one of them can change none of its entries: the first entry under the next key seals their end.
+        """
+        self._database, self._key, self._older = database, key, tuple(older)
         self._waiting: list[_Waiting] = []
         self._forwarded_here = 0
         self._lock, self._turn = threading.Lock(), threading.Lock()
@@ -172,6 +176,12 @@ class AuditTrail:
                 )
         return TrailEnd(head.last_seq, head.last_mac, head.last_seq - head.first_seq + 1)
 
+    def take_over(self, session: Session, before: "AuditTrail") -> None:
+        """Seal the head under this trail's key where ``before`` had sealed it; one that was changed goes on showing."""
+        head = self._locked_head(session)
+        if not self._is_sealed(head):
+            self._seal_again(head, sealed=before._is_sealed(head))  # noqa: SLF001 - its own
+
     def _checked(self, row: AuditRow, before: str) -> str:
         if not is_same_secret(row.mac, self._mac(before, row)):
             raise TrailBrokenError(row.seq, "it was changed")
@@ -183,7 +193,8 @@ class AuditTrail:
 
     def _mac(self, before: str, row: AuditRow) -> str:
         said = [before, row.seq, row.at, row.actor_kind, row.actor, row.role, row.address, row.action, row.outcome]
-        return self._hmac("entry", [*said, row.object_kind, row.object_id, row.detail])
+        key = next((key for last, key in self._older if row.seq <= last), self._key)
+        return self._hmac("entry", [*said, row.object_kind, row.object_id, row.detail], key)
 
     def _is_sealed(self, head: AuditHeadRow) -> bool:
         if (head.first_seq, head.last_seq, head.seal, head.forwarded_seq, head.counter) == (1, 0, "", 0, 0):
@@ -199,9 +210,9 @@ class AuditTrail:
             log.error("integrity_alert", code="trail_head_changed", object_kind="audit_trail")
         head.seal = self._hmac("sealed head" if sealed else "changed head", _said_of(head))
 
-    def _hmac(self, kind: str, values: Sequence[object]) -> str:
+    def _hmac(self, kind: str, values: Sequence[object], key: bytes | None = None) -> str:
         text = json.dumps([kind, *values], ensure_ascii=True, separators=(",", ":"))
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(key or self._key, text.encode(), hashlib.sha256).hexdigest()
 
 
 def entries(session: Session, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:

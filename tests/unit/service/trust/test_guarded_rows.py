@@ -506,7 +506,7 @@ WITHOUT_A_GUARD = {
     "med3d_service/custody/backup/backing_up.py",
     "med3d_service/custody/backup/restoring.py",
     "med3d_service/custody/backup/snapshots.py",
-    "med3d_service/custody/key_rotation.py",
+    "med3d_service/custody/site_key_rotation.py",
     "med3d_service/storage/database.py",
     "med3d_service/storage/opening.py",
     "migrations/env.py",
