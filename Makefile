@@ -135,6 +135,10 @@ bench-cohort: $(VENV)/.dev ## a cohort cold and by a new encoder, workers beside
 bench-encoder: $(VENV)/.export ## the encoder beside the same network in torch, eager and compiled
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_encoder
 
+.PHONY: bench-defacing
+bench-defacing: $(VENV)/.dev ## skin before the brain, and years of the answer, with the face and without: six heads (2 minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_defacing
+
 bench-calibration: $(VENV)/.dev ## what 20 heads of a new scanner are worth: 100 random splits of ds002748 (5 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_calibration
 

@@ -44,6 +44,7 @@ class BrainPictures(Frozen):
 
     pictures: tuple[BrainPicture, ...]
     mask: BrainMask | None = None
+    defaced: bool = False  # of a head whose face was taken away before
 
 
 class ReferenceCohort(Frozen):

@@ -31,6 +31,7 @@ class StoredVolumes(Frozen):
     """What lies in the store of a run's head; written last, so that what it names is there."""
 
     volumes: tuple[StoredVolume, ...]
+    defaced: bool = Field(False, description="the head has no face any more")
 
     def find(self, name: VolumeName) -> StoredVolume | None:
         """Return the volume of this name; None where the run has none."""

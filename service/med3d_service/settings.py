@@ -133,6 +133,7 @@ class Settings(BaseSettings):
     default_bundle: str | None = Field(None, description="name, name@version or digest; default: the first known")
 
     explanations: bool = Field(True, description="workers explain a run's number when somebody asks for it")
+    deface: bool = Field(False, description="volumes of heads are given out without the face; set it for workers, too")
 
     max_upload_bytes: int = Field(4 * GIB, description="of one request")
     max_unpacked_bytes: int = Field(16 * GIB, description="of one request's archives")

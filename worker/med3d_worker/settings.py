@@ -78,6 +78,9 @@ class WorkerSettings(BundleSettings):
     alive_file: Path | None = Field(
         None, description="touched at each hello that is heard, for the health checks of containers"
     )
+    deface: bool = Field(
+        False, description="volumes of heads and pictures are made without the face; the service's setting, too"
+    )
     heartbeat_s: float = Field(3.0, gt=0, description="pause between heartbeats of a stage, and between hellos")
 
     @model_validator(mode="after")

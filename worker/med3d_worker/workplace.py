@@ -59,7 +59,7 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     publish_cohort(store, model.reference.digest, model.cohort)
     if model.card is not None:
         publish_card(store, model.card)
-    prepare = StudyPreparation(model, tensors, PictureStore(store))
+    prepare = StudyPreparation(model, tensors, PictureStore(store, deface=settings.deface))
     preprocess = PreprocessStage(api, store, scratch, prepare, delivery, worker, settings.heartbeat_s)
     head_prediction = HeadPrediction(model.predictor, settings.allow_demonstration_heads)
     predict = PredictStage(
@@ -78,8 +78,9 @@ def open_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], 
     threading.Thread(target=_say_hello, args=said, name="hello", daemon=True).start()
     explain = ExplanationStage(api, store, tensors, model.explainer, model.reference.digest)
     publish = partial(publish_outcomes, api, store)
+    head_volumes = HeadVolumes(model.preprocessor, model.explainer, settings.deface)
     make_volumes = VolumesStage(
-        api, store, scratch, tensors, HeadVolumes(model.preprocessor, model.explainer), model.reference.digest
+        api, store, scratch, tensors, head_volumes, model.reference.digest, deface=settings.deface
     )
     return Workplace(preprocess, StudyAppraisal(api, store, scratch), predict, publish, explain, make_volumes)
 

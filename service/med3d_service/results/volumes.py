@@ -19,15 +19,19 @@ from med3d_store.object_store import ObjectMissingError, ObjectStore, StoreError
 log = structlog.get_logger()
 
 
-def read_volumes(store: ObjectStore, run_id: str) -> StoredVolumes | None:
-    """Read what a worker has made; None where there is nothing (yet), or nothing that can be read."""
+def read_volumes(store: ObjectStore, run_id: str, *, deface: bool = False) -> StoredVolumes | None:
+    """Read what a worker has made; None where there is nothing (yet), or nothing that can be read.
+
+    deface: what was made with the face is as good as nothing.
+    """
     try:
-        return StoredVolumes.model_validate_json(store.get(volumes_key(run_id)))
+        found = StoredVolumes.model_validate_json(store.get(volumes_key(run_id)))
     except ObjectMissingError:
         return None
     except (StoreError, ValidationError) as error:
         log.warning("volumes_unreadable", run_id=run_id, kind=type(error).__name__)
         return None
+    return found if found.defaced or not deface else None
 
 
 def require_viewable(database: Database, caller: Caller, run_id: str) -> None:

@@ -129,6 +129,20 @@ def test_preparation_keeps_pictures_beside_the_tensor_and_finds_them_again(tmp_p
     assert preprocessor.calls == 2
 
 
+def test_pictures_with_a_face_are_made_again_where_none_is_to_be_seen(tmp_path):
+    write_small_series(tmp_path / "series")
+    store, preprocessor = MemoryStore(), CannedPreprocessor()
+
+    def kept(*, deface):
+        pictures = PictureStore(store, deface=deface)
+        prepare = StudyPreparation(loaded_model(preprocessor), TensorCache(store), pictures)
+        made = prepare([tmp_path / "series"], chosen=None, clock=StageClock(), on_stage=lambda _: None)
+        return BrainPictures.model_validate_json(store.get(made.findings.pictures.key))
+
+    assert [kept(deface=deface).defaced for deface in (False, True, True, False)] == [False, True, True, True]
+    assert preprocessor.calls == 2
+
+
 def test_preparation_names_the_instances_that_it_read(tmp_path):
     write_small_series(tmp_path / "series")
     study = StudyPreparation(loaded_model())(

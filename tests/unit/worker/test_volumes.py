@@ -1,6 +1,7 @@
 """What a viewer shows: the head with its values and its place, its brain, and what ageing changes, where the head lies."""
 
 import gzip
+from dataclasses import replace
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -99,6 +100,19 @@ def test_a_head_without_a_brain_is_shown_all_the_same(series):
     assert set(made) == {VolumeName.HEAD}
 
 
+@pytest.mark.parametrize("finds", [True, False])
+def test_a_head_leaves_without_its_face_where_that_is_set(series, finds):
+    label = label_of(series)
+    [whole, without] = (
+        image_of(HeadVolumes(Preprocessor(finds=finds), None, deface)(series, label, RECORD)[VolumeName.HEAD])
+        for deface in (False, True)
+    )
+    assert (without.get_fdata() <= whole.get_fdata()).all()
+    assert (without.get_fdata() < whole.get_fdata()).any()
+    is_even = bool(np.ptp(without.get_fdata()) == 0)
+    assert is_even is not finds, "of a head without a brain nothing is left"
+
+
 @pytest.mark.parametrize("explainer", [None, Explainer(InferenceError("no such age"))])
 def test_without_an_explanation_no_change_is_shown(series, explainer):
     assert VolumeName.CHANGE not in HeadVolumes(Preprocessor(), explainer)(series, label_of(series), RECORD)
@@ -163,6 +177,16 @@ def test_volumes_are_made_once_of_the_series_that_was_analysed(tmp_path):
     [listed] = StoredVolumes.model_validate_json(store.get(volumes_key("run-1"))).volumes
     assert (listed.name, listed.size_bytes) == (VolumeName.HEAD, 4)
     assert store.get(volume_key("run-1", VolumeName.HEAD), listed.sha256) == b"head"
+
+
+def test_what_was_made_with_a_face_is_made_anew_where_none_is_to_be_seen(tmp_path):
+    make, store = stage(tmp_path)
+    make("run-1")
+    without = replace(make, deface=True)
+    without("run-1")
+    without("run-1")
+    assert len(make.make.asked) == 2
+    assert StoredVolumes.model_validate_json(store.get(volumes_key("run-1"))).defaced
 
 
 def test_a_tensor_that_is_gone_keeps_nobody_from_looking_at_the_head(tmp_path):

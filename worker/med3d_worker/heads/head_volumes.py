@@ -14,6 +14,7 @@ from med3d_pipeline.errors import InputRefused, PipelineError
 from med3d_pipeline.explanation.explainer import STEP_YEARS
 from med3d_pipeline.inference.encoder import Float32
 from med3d_pipeline.preprocessing.connected_parts import Mask
+from med3d_pipeline.preprocessing.defacing import deface
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import BrainFound
 from med3d_pipeline.preprocessing.template import Template
@@ -68,10 +69,14 @@ class MakesVolumes(Protocol):
 
 @dataclass(frozen=True)
 class HeadVolumes:
-    """Makes what a viewer shows. ``explainer``: None where the bundle has no decoder, and no change is shown."""
+    """Makes what a viewer shows. ``explainer``: None where the bundle has no decoder, and no change is shown.
+
+    deface: the head's face is taken away; of one without a brain nothing is left.
+    """
 
     preprocessor: FindsBrains
     explainer: Ages | None
+    deface: bool = False
 
     def __call__(self, folder: Path, label: str, record: TensorRecord | None) -> dict[VolumeName, bytes]:
         """Make the volumes of the series ``label``; a brain that is not found, as of a refused head, is left out.
@@ -80,7 +85,7 @@ class HeadVolumes:
         """
         head = to_closest_ras(load_series(read_study([folder]), label).volume)
         brain = self._brain(head)
-        made = {VolumeName.HEAD: nifti_of_head(head, _window(head, brain))}
+        made = {VolumeName.HEAD: nifti_of_head(self._shown(head, brain, record), _window(head, brain))}
         if brain is not None:
             made[VolumeName.BRAIN] = nifti_of_mask(brain.mask, head.affine)
         if record is None:
@@ -89,6 +94,12 @@ class HeadVolumes:
         if change is not None:
             made[VolumeName.CHANGE] = change
         return made | {VolumeName.TEMPLATE: nifti_of_template(self.preprocessor.template.brain, record)}
+
+    def _shown(self, head: Volume, brain: BrainFound | None, record: TensorRecord | None) -> Volume:
+        if not self.deface:
+            return head
+        mask = np.zeros(head.shape, dtype=np.uint8) if brain is None else brain.mask
+        return deface(head, mask, None if record is None else record.template_to_native)
 
     def _brain(self, head: Volume) -> BrainFound | None:
         try:

@@ -50,14 +50,16 @@ def as_png(picture: OutlinePicture) -> BrainPicture:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What was drawn of a head, and where its brain lies in the images."""
+    """What was drawn of a head, and where its brain lies in the images. defaced: its face was taken away before."""
 
     pictures: tuple[OutlinePicture, ...]
     mask: BrainMask | None
+    defaced: bool = False
 
     def as_stored(self) -> BrainPictures:
         """In the contract's words."""
-        return BrainPictures(pictures=tuple(as_png(picture) for picture in self.pictures), mask=self.mask)
+        pictures = tuple(as_png(picture) for picture in self.pictures)
+        return BrainPictures(pictures=pictures, mask=self.mask, defaced=self.defaced)
 
 
 def mask_on_images(head: Volume, brain_mask: npt.NDArray[np.uint8], read: SeriesInstances | None) -> BrainMask | None:
@@ -78,6 +80,11 @@ def mask_on_images(head: Volume, brain_mask: npt.NDArray[np.uint8], read: Series
 class KeepsPictures(Protocol):
     """Where the pictures of a head go."""
 
+    @property
+    def deface(self) -> bool:
+        """Whether it takes pictures of heads without their face alone."""
+        ...
+
     def find(self, tensor_key: str) -> PreprocessedObject | None:
         """The pictures that were made with the tensor; None where they must be made."""
         ...
@@ -89,6 +96,8 @@ class KeepsPictures(Protocol):
 
 class PicturesInHand:
     """Holds the pictures of the head that was looked at last, for who has no store."""
+
+    deface = False
 
     def __init__(self) -> None:
         self.latest: BrainPictures | None = None
@@ -107,18 +116,20 @@ class PicturesInHand:
 class PictureStore:
     """Pictures lie beside the tensor that they belong to, under the same digest."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, deface: bool = False) -> None:
+        self._store, self.deface = store, deface
 
     def find(self, tensor_key: str) -> PreprocessedObject | None:
-        """The pictures that were made with the tensor; None where they must be made again."""
+        """The pictures that were made with the tensor; None where they must be made again, without the face, too."""
         key = _key(tensor_key)
         if self._store.head(key) is None:
             return None
         try:
             data = self._store.get(key)
-            BrainPictures.model_validate_json(data)
+            found = BrainPictures.model_validate_json(data)
         except (StoreError, ValidationError):
+            return None
+        if self.deface and not found.defaced:
             return None
         return PreprocessedObject(key=key, sha256=hashlib.sha256(data).hexdigest())
 

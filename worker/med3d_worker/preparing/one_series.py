@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from med3d_contract.results import Quality, Reason
 from med3d_contract.work import PreprocessedObject, SourceSeries
+from med3d_pipeline.preprocessing.defacing import deface
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.outline_pictures import outline_pictures
 from med3d_pipeline.preprocessing.preprocess import Preprocessed
@@ -110,9 +111,13 @@ class OneSeries:
         self._bench.clock.add(dict(images.timings_s))
         self.images = images
         if self._bench.picture_store is not None:
+            shown, without_face = to_closest_ras(loaded.volume), self._bench.picture_store.deface
+            if without_face:
+                shown = deface(shown, images.brain_mask, images.template_to_native)
             self._drawn = Drawn(
-                outline_pictures(to_closest_ras(loaded.volume), images.brain_mask, self._bench.slices),
+                outline_pictures(shown, images.brain_mask, self._bench.slices),
                 mask_on_images(loaded.volume, images.brain_mask, loaded.instances),
+                defaced=without_face,
             )
         return TensorRecord(images.tensor, images.template_to_native, dict(images.measures))
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
+from pydantic import ValidationError
 
 from med3d_client.worker import ApiError, ApiUnavailable, Superseded
 from med3d_contract.volumes import StoredVolume, StoredVolumes, all_volume_keys, volume_key, volumes_key
@@ -36,7 +37,10 @@ class KeepsVolumes(Store, FetchesObjects, Protocol):
 
 @dataclass(frozen=True)
 class VolumesStage:
-    """Makes volumes with its own bundle. What goes wrong is asked for again by whoever looks."""
+    """Makes volumes with its own bundle. What goes wrong is asked for again by whoever looks.
+
+    deface: ``make`` takes faces away, and what was made with one is made anew.
+    """
 
     api: VolumesApi
     store: KeepsVolumes
@@ -44,6 +48,7 @@ class VolumesStage:
     tensors: TensorCache
     make: MakesVolumes
     bundle_digest: str
+    deface: bool = False
 
     def __call__(self, run_id: str) -> None:
         """Make and store the volumes, unless they are there already."""
@@ -59,7 +64,7 @@ class VolumesStage:
             log.info("volumes_made", run_id=run_id)
 
     def _make(self, run_id: str) -> bool:
-        if self.store.head(volumes_key(run_id)) is not None:
+        if self._is_made(run_id):
             return False
         wanted = self.api.volumes_request(run_id)
         if wanted.bundle_digest != self.bundle_digest:
@@ -74,6 +79,16 @@ class VolumesStage:
             raise
         return True
 
+    def _is_made(self, run_id: str) -> bool:
+        if self.store.head(volumes_key(run_id)) is None:
+            return False
+        if not self.deface:
+            return True
+        try:
+            return StoredVolumes.model_validate_json(self.store.get(volumes_key(run_id))).defaced
+        except ValidationError:
+            return False
+
     def _keep(self, run_id: str, wanted: VolumesRequest) -> None:
         with self.scratch.folder() as folder:
             unpack_working_copy(self.store, wanted.working_copy.key, wanted.working_copy.sha256, folder)
@@ -82,7 +97,7 @@ class VolumesStage:
         for name, content in made.items():
             stored = self.store.put(volume_key(run_id, name), content)
             kept.append(StoredVolume(name=name, size_bytes=len(content), sha256=stored.sha256))
-        listed = StoredVolumes(volumes=tuple(kept))
+        listed = StoredVolumes(volumes=tuple(kept), defaced=self.deface)
         self.store.put(volumes_key(run_id), listed.model_dump_json().encode())
 
     def _record(self, tensor: PreprocessedObject | None) -> TensorRecord | None:

@@ -17,7 +17,7 @@ from med3d_service.custody.retention.tables import RemovalRow
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Role
 from rig.service.answers_of_pages import answered
-from rig.service.api import open_api
+from rig.service.api import empty_api, open_api
 from rig.service.parts import add_run
 from rig.service.work import BUNDLE
 
@@ -48,6 +48,17 @@ def keep(api, run_id):
 
 def clinical(api):
     return api.key(Role.VIEWER, clinical=True)
+
+
+def test_a_head_with_a_face_is_made_anew_where_none_is_to_leave(tmp_path):
+    api = empty_api(tmp_path, deface=True)
+    run_id, key = answered(api), clinical(api)
+    listed = keep(api, run_id)
+    assert api.request("GET", f"/runs/{run_id}/volumes/head", key).status_code == 202
+    assert api.service.broker.sent.count((run_id, "volumes", 3)) == 1
+    api.service.store.put(volumes_key(run_id), listed.model_copy(update={"defaced": True}).model_dump_json().encode())
+    assert api.request("GET", f"/runs/{run_id}/volumes/head", key).content == CONTENT
+    api.close()
 
 
 def test_the_first_look_asks_a_worker_and_the_next_one_gets_them(api):

@@ -53,7 +53,10 @@ def read_volume(
     range_: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
     if_range: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
-    """Read a volume, or a part of it: the head as it was analysed, de-identified, but with its face."""
+    """Read a volume, or a part of it: the head as it was analysed, de-identified.
+
+    It has its face, unless the service is set to take it away.
+    """
     found = _found(service, caller, run_id)
     if found is None:
         return _in_work()
@@ -91,7 +94,7 @@ def asked_volumes(run_id: str, service: ServiceParts, caller: Worker) -> Volumes
 
 def _found(service: Service, caller: Caller, run_id: str) -> StoredVolumes | None:
     require_viewable(service.database, caller, run_id)
-    found = read_volumes(service.store, run_id)
+    found = read_volumes(service.store, run_id, deface=service.settings.deface)
     if found is None:
         ask_for_volumes(service.broker, run_id)
     return found
