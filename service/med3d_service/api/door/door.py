@@ -15,12 +15,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_service.api.door.bodies import IncomingBody, Pace
 from med3d_service.api.door.marks import largest_body
+from med3d_service.api.door.strangers import Strangers
 from med3d_service.problem_answers import problem_response
 from med3d_service.problems import ServiceError, database_problem
 from med3d_service.settings import Settings
 from med3d_service.trust.access.callers import Gate, needs_of, require
 from med3d_service.trust.access.own_pages import require_paid_token
-from med3d_service.trust.access.roles import SESSION
+from med3d_service.trust.access.roles import SESSION, Caller
+from med3d_service.trust.access.sessions import cookie_of
 
 CONNECTION = "med3d.connection"
 """Name of the ASGI extension by which the door speaks to the connection that a request came over."""
@@ -64,7 +66,7 @@ class Door:
 
     def __init__(self, settings: Settings, routes: Callable[[], Sequence[APIRoute]]) -> None:
         self._pace, self._stall_s = Pace.of(settings), settings.answer_stall_s
-        self._routes = routes
+        self._routes, self._strangers = routes, Strangers()
         self._entrances: list[Entrance] | None = None
 
     def watch(self, app: ASGIApp) -> ASGIApp:
@@ -79,6 +81,8 @@ class Door:
             try:
                 await self._let_in(scope, body)
             except ServiceError as error:
+                if _connection(scope) is not None and "caller" not in scope.get("state", {}):
+                    await self._strangers.wait()
                 await problem_response(error)(scope, receive, answer)
             except OperationalError as error:
                 await problem_response(database_problem(error))(scope, receive, answer)
@@ -142,8 +146,7 @@ class Door:
 async def _admit(scope: Scope, needs: tuple[str, ...]) -> None:
     gate: Gate = scope["app"].state.gate
     try:
-        authorization = Headers(scope=scope).get("authorization", "")
-        caller = await to_thread.run_sync(gate.who_calls, scope, authorization)
+        caller = await _who_calls(gate, scope)
     except ServiceError as error:
         if error.status == 401:
             client = scope.get("client")
@@ -154,6 +157,14 @@ async def _admit(scope: Scope, needs: tuple[str, ...]) -> None:
     scope.setdefault("state", {})["caller"] = caller
     gate.throttle.admit(caller, scope)
     require(caller, needs)
+
+
+async def _who_calls(gate: Gate, scope: Scope) -> Caller:
+    """Find the caller. Who shows nothing is told so here, and not behind those whose key is looked up."""
+    authorization = Headers(scope=scope).get("authorization", "")
+    if not authorization and cookie_of(scope) is None:
+        raise ServiceError("missing_key")
+    return await to_thread.run_sync(gate.who_calls, scope, authorization)
 
 
 async def _require_still(scope: Scope) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from med3d_service.api.door.bodies import ASK_EVERY_S, FRESH_S, IncomingBody, Pace
 from med3d_service.api.door.connections import OTHER_DESCRIPTORS, Places, Room
+from med3d_service.api.door.door import CONNECTION
 from med3d_service.api.door.marks import LARGEST_JSON
+from med3d_service.api.door.strangers import ANSWERS_PER_S, AT_ONCE, LONGEST_WAIT_S, Strangers
 from med3d_service.logs import TOLD_EVERY_S, Tally
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
@@ -46,6 +48,72 @@ def test_bad_json_of_a_stranger_is_as_unknown_as_good_json_and_leaves_its_entry(
     entry = last_entry(api)
     assert (entry.action, entry.outcome) == ("enter", "denied")
     assert json.loads(entry.detail) == {"route": path, "status": 401}
+
+
+def test_strangers_who_never_stop_asking_wait_and_one_who_asks_does_not():
+    now = [100.0]
+    strangers = Strangers(lambda: now[0])
+    assert [strangers.turn_s() for _ in range(AT_ONCE)] == [0.0] * AT_ONCE
+    waits = [strangers.turn_s() for _ in range(1000)]
+    assert waits == sorted(waits)
+    assert 0 < waits[0] < 0.1
+    assert max(waits) == LONGEST_WAIT_S
+    now[0] += LONGEST_WAIT_S + AT_ONCE / ANSWERS_PER_S
+    assert strangers.turn_s() == 0.0
+
+
+@dataclass
+class Line:
+    """A connection of a stranger, or of who is known."""
+
+    trusted: bool = False
+
+    def trust(self):
+        self.trusted = True
+
+    def linger(self):
+        pass
+
+    drop = linger
+
+
+def test_who_is_known_waits_for_no_stranger(api):
+    async def asked(authorization=()):
+        line, said = Line(), []
+        scope = {
+            "type": "http", "method": "GET", "path": "/runs", "raw_path": b"/runs", "root_path": "", "scheme": "http",
+            "query_string": b"", "headers": [(b"host", b"med3d"), *authorization], "client": ("127.0.0.9", 1),
+            "http_version": "1.1", "server": ("med3d", 80), "extensions": {CONNECTION: {"connection": line}},
+        }  # fmt: skip
+
+        async def receive():
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message):
+            said.append(message)
+
+        since = anyio.current_time()
+        await api.app(scope, receive, send)
+        return said[0]["status"], anyio.current_time() - since, line.trusted
+
+    async def flood_and_ask():
+        known = [(b"authorization", f"Bearer {api.key(Role.VIEWER)}".encode())]
+        async with anyio.create_task_group() as group:
+            waited = []
+
+            async def stranger():
+                waited.append(await asked())
+
+            for _ in range(AT_ONCE + 25):
+                group.start_soon(stranger)
+            await anyio.lowlevel.checkpoint()
+            status, _, trusted = await asked(known)
+            assert (status, trusted) == (200, True)
+        return waited
+
+    waited = anyio.run(flood_and_ask)
+    assert {status for status, _, _ in waited} == {401}
+    assert max(seconds for _, seconds, _ in waited) > 0.4, "the last of them had to wait"
 
 
 def test_bad_json_of_who_may_not_is_not_looked_at_either(api):
