@@ -15,9 +15,11 @@ from med3d_pipeline.volume import Affine, Volume
 Flags = npt.NDArray[np.bool_]
 
 MARGIN_MM = 8.0
-"""Meninges and skull stay: at 6 mm one of six ages moved by 1.7 years, at 10 mm skin is left."""
-FACE_BEGINS_MM = 25.0
+"""Meninges and skull stay: at 6 mm one of six ages moved by 1.6 years, at 10 mm skin is left."""
+FACE_BEGINS_MM, JAW_BEGINS_MM = 25.0, 10.0
 """In the template, before the anterior commissure: eyes, nose, mouth, chin and forehead lie farther, ears behind."""
+JAW_TOP_MM = -30.0
+"""Below it, seen from the anterior commissure, cheeks and jaw begin farther back."""
 
 
 def deface(head: Volume, brain_mask: Mask, template_to_native: Affine | None) -> Volume:
@@ -38,12 +40,17 @@ def _face(head: Volume, brain_mask: Mask, template_to_native: Affine | None) -> 
     """Flags of the voxels that lie where faces do."""
     if template_to_native is None:
         middle = np.argwhere(brain_mask).mean(axis=0)
-        to_front = np.append(head.affine[1, :3], -head.affine[1, :3] @ middle)
+        to_template = head.affine[:3, :3] @ np.c_[np.eye(3), -middle]
     else:
-        to_front = (np.linalg.inv(template_to_native) @ head.affine)[1]
-    i, j, k = (step * np.arange(count) for step, count in zip(to_front[:3], head.shape, strict=True))
-    front_mm = i[:, None, None] + j[:, None] + (k + to_front[3])
-    return np.asarray(front_mm > FACE_BEGINS_MM)
+        to_template = (np.linalg.inv(template_to_native) @ head.affine)[:3]
+    front_mm, top_mm = (_along(axis, head.shape) for axis in to_template[1:])
+    return np.asarray(front_mm > np.where(top_mm < JAW_TOP_MM, JAW_BEGINS_MM, FACE_BEGINS_MM))
+
+
+def _along(axis: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+    """Where each voxel of a grid lies along one axis of another space, in millimetres."""
+    i, j, k = (step * np.arange(count) for step, count in zip(axis[:3], shape, strict=True))
+    return np.asarray(i[:, None, None] + j[:, None] + (k + axis[3]))
 
 
 def _near(head: Volume, brain_mask: Mask) -> Flags:
