@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -171,11 +173,20 @@ def test_a_rotation_that_is_broken_off_at_every_step_ends_and_loses_nothing(clin
     assert clinic.changes()[-2:] == ["rotation_begun", "rotated"]
 
 
+KILLED = """
+import os, signal, sys
+from med3d_service.custody.site_key_rotation import rotate_site_key
+from med3d_service.settings import Settings
+rotate_site_key(Settings(data_dir=sys.argv[1]), lambda what, _: what == "stored" and os.kill(os.getpid(), signal.SIGKILL))
+"""
+"""In a process of its own and no fork: the store's threads would be missing in it."""
+
+
 def test_a_rotation_that_is_killed_is_ended_by_the_command(clinic):
     folder = str(clinic.settings.data_dir)
-    if (child := os.fork()) == 0:
-        rotate_site_key(clinic.settings, lambda what, _count: what == "stored" and os.kill(os.getpid(), signal.SIGKILL))
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    died = subprocess.run([sys.executable, "-c", KILLED, folder], check=False, env=env)
+    assert died.returncode == -signal.SIGKILL
     said = CliRunner().invoke(make_app(), ["audit", "verify", "--data-dir", folder])
     assert isinstance(said.exception, CommandError)
     assert "site-key rotate" in str(said.exception)
