@@ -34,7 +34,7 @@ QUICK := tests/unit/test_language.py tests/unit/test_quick_checks.py tests/unit/
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
 # Two more targets are parts of lint, which run beside each other.
-.PHONY: peers lint-types lint-rest help demo attack chaos field pages test test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-pages bench-peers fuzz lock resolve image-steps sbom audit-dependencies docs states-page clean
+.PHONY: peers lint-types lint-rest help demo attack chaos field pages test test-quick test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-pages bench-peers fuzz lock resolve image-steps sbom audit-dependencies docs states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,17 +88,8 @@ lint-rest: $(VENV)/.dev
 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
-	@$(MAKE) --no-print-directory --jobs 2 test-processes test-units
-
-test-processes: $(VENV)/.dev
+	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long"
 	@$(BIN)/pytest $(BESIDE_WAITING) tests/integration tests/e2e -m "not export and not bench and not long"
-
-# The tests of processes and, beside them, those of units, in what the first leave of the processor (nice); what these say comes in one piece.
-.PHONY: test-processes test-units test-quick
-test-units: $(VENV)/.dev
-	@mkdir -p build
-	@nice -n 5 $(BIN)/pytest --numprocesses 2 --timeout 900 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long" \
-		> build/test-units.log 2>&1; ended=$$?; cat build/test-units.log; exit $$ended
 
 test-quick: $(VENV)/.dev ## what most slips trip over, in under a minute: reading, contract, a few units of every room
 	@$(BIN)/pytest --numprocesses 2 -q $(QUICK) -m "not export and not long"
