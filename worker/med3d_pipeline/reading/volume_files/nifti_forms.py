@@ -110,6 +110,6 @@ def _refuse_unless_moved(sform: Affine, qform: Affine, shape: tuple[int, ...]) -
         how = "one mirrors the other" if mirrored else f"size or shear differ by up to {left_over_mm:.1f} mm"
         raise InputRefused(
             "nifti_forms_disagree",
-            f"sform and qform contradict each other ({how}), so the image's true shape or side is ambiguous. "
+            f"Sform and qform contradict each other ({how}), so the image's true shape or side is ambiguous. "
             "Convert the scan from DICOM again, or set both to the scanner's coordinates.",
         )
