@@ -29,11 +29,12 @@ for module in pkgutil.walk_packages(service.__path__, "med3d_service."):
         importlib.import_module(module.name)
 """
 RUN_NOTEBOOK = """
-import json, sys
+import json, os, sys, tempfile
 import nbformat.v4 as v4
 from nbclient import NotebookClient
 notebook = v4.new_notebook(cells=[v4.new_code_cell(line) for line in json.loads(sys.argv[1])])
-NotebookClient(notebook, kernel_name="python3", timeout=300).execute()
+with tempfile.TemporaryDirectory() as os.environ["IPYTHONDIR"]:  # a kernel keeps a history
+    NotebookClient(notebook, kernel_name="python3", timeout=300).execute()
 print(json.dumps([cell.outputs for cell in notebook.cells]))
 """
 
