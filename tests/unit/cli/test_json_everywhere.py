@@ -25,6 +25,7 @@ A_SENTENCE_AND_A_STATUS = {
     "pacs echo",
     "restore",
     "rules test",
+    "site-key rotate",
 }
 """What they say is for people; programs go by the exit status."""
 
