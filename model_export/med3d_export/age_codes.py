@@ -81,12 +81,11 @@ class AgeCodes:
 
     def beside(self, one: FoldEvidence, config: AgeNetworkConfig | None) -> FoldEvidence:
         """The evidence with the code as the last number of all its latents, those before training, too."""
-        copies = _joined(one.copies, self.copies)
         return replace(
             one,
             latents=_joined(one.latents, self.heads),
             start_latents=_joined(one.start_latents, self.heads),
-            copies=copies,
+            copies=_joined(one.copies, self.copies),
             start_copies=_joined(one.start_copies, self.copies),
             test_copies=_joined(one.test_copies, self.test_copies),
             code_spreads=with_code_weight(one.code_spreads, config),

@@ -1,7 +1,7 @@
 """One experiment from manifest to bundle: prepare, fit, evaluate, compare, release."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from med3d_export.age_codes import AGES, EVERYONE, PLAN, AgeCodes, age_plan, ask_members, fit_name
 from med3d_export.age_network.members import AgeMembers, has_members, read_members
-from med3d_export.age_network.run import fit_missing
 from med3d_export.config import GridConfig, TrainingConfig
 from med3d_export.cross_validation import (
     FitData,
@@ -132,16 +131,11 @@ class Experiment:
             evidence = [self._with_ages(one, run_folder) for one in evidence]
         return held_out(evidence, self.labels(cohort, prepared), self.config.evaluation)
 
-    def fit_ages(self, run_folder: Path, device: str, on_done: Callable[[], object]) -> None:
-        """Fit the age networks of every fold and of everyone that ``run_folder`` lacks, side by side on ``device``.
-
-        The plan beside them is all that another machine needs to do it. Raises RunIncomplete without [age_network].
-        """
-        plan_file = self.plan_ages(run_folder)
-        fit_missing(plan_file, plan_file.parent, device, self.jobs, on_done)
-
     def plan_ages(self, run_folder: Path) -> Path:
-        """Write what age networks are to be fitted, and return the file. Raises RunIncomplete without [age_network]."""
+        """Write what age networks are to be fitted, of every fold and of everyone: all that another machine needs.
+
+        Returns the file. Raises RunIncomplete without [age_network].
+        """
         if self.config.age_network is None:
             raise RunIncomplete("the recipe has no [age_network]: there is nothing to fit")
         prepared, cohort = self.prepare(), self.cohort()

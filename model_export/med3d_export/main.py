@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from med3d_export.age_network.run import fit_missing
 from med3d_export.comparison_run import ComparisonError
 from med3d_export.comparison_run import compare as compare_objectives
 from med3d_export.config import read_config
@@ -123,13 +124,17 @@ def fit_ages(
     jobs: Jobs = 2,
 ) -> None:  # fmt: skip
     """Fit the recipe's age networks of every fold and of everyone; a run that was stopped goes on."""
-    experiment = _experiment(config, data, cache, jobs)
-    plan = experiment.plan_ages(run)
+    plan = _experiment(config, data, cache, jobs).plan_ages(run)
     if only_plan:
         typer.echo(f"{plan}: fit it elsewhere with python -m med3d_export.age_network PLAN FOLDER")
         return
     with tqdm(desc="age networks", unit="member") as bar:
-        experiment.fit_ages(run, device, bar.update)
+
+        def show(done: int, count: int) -> None:
+            bar.total = count
+            bar.update(done - bar.n)
+
+        fit_missing(plan, plan.parent, device, jobs, show)
     typer.echo(f"fitted: {plan.parent}")
 
 

@@ -5,8 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from med3d_export.age_network.plan import AgePlan
-from med3d_export.age_network.run import fit_missing, missing_members
+from med3d_export.age_network.run import fit_missing
 
 
 def main() -> None:
@@ -17,14 +16,10 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", help="torch's name of the device")
     parser.add_argument("--jobs", type=int, default=8, help="members fitted side by side")
     given = parser.parse_args()
-    left = len(missing_members(AgePlan.load(given.plan), given.out))
     started = time.monotonic()
-    done = 0
 
-    def tell() -> None:
-        nonlocal done
-        done += 1
-        sys.stdout.write(f"{done} of {left} members, {time.monotonic() - started:.0f} s\n")
+    def tell(done: int, count: int) -> None:
+        sys.stdout.write(f"{done} of {count} members, {time.monotonic() - started:.0f} s\n")
         sys.stdout.flush()
 
     fit_missing(given.plan, given.out, given.device, given.jobs, tell)

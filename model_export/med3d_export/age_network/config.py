@@ -7,10 +7,12 @@ from med3d_export.config_section import NotNegative, Positive, Section
 
 
 class AgeNetworkConfig(Section):
-    """``members`` networks per fit, each of ``steps`` batches drawn with replacement, a site's heads the less often
-    the more there are of it (the square root). channels: of the convolutions; all but the last two are followed by a
-    halving. code_weight: what the number counts beside the latent's where heads are compared.
-    """  # noqa: D205 - one sentence over two lines
+    """``members`` networks per fit, each of ``steps`` batches that are drawn with replacement.
+
+    A site's heads are drawn the less often the more there are of it (the square root). channels: of the convolutions;
+    all but the last two are followed by a halving. code_weight: what the number counts beside the latent's where heads
+    are compared.
+    """
 
     members: int = Field(default=5, ge=2)
     channels: tuple[int, ...] = Field(default=(32, 64, 96, 96, 64), min_length=3)

@@ -1,7 +1,7 @@
 """Fitting one member: drawn batches of varied heads, AdamW with one cycle of the learning rate."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ class AgedHeads:
     @classmethod
     def on(
         cls, device: str, tensors: npt.NDArray[np.floating], ages: npt.NDArray[np.floating], sites: npt.NDArray[np.str_]
-    ) -> "AgedHeads":
+    ) -> Self:
         """From arrays; a site's heads are drawn in proportion to the square root of their number, all together."""
         _, place, counts = np.unique(sites, return_inverse=True, return_counts=True)
         chances = counts[place] ** -0.5
@@ -38,9 +38,7 @@ class AgedHeads:
         )
 
 
-def fit_member(
-    heads: AgedHeads, rows: Rows, config: AgeNetworkConfig, seed: int, on_step: Callable[[], object] = lambda: None
-) -> AgeNetwork:
+def fit_member(heads: AgedHeads, rows: Rows, config: AgeNetworkConfig, seed: int) -> AgeNetwork:
     """Fit a network to ``rows`` of ``heads``, on the device where they lie, and return it in eval mode."""
     device = heads.images.device
     own = torch.from_numpy(rows).to(device)
@@ -69,7 +67,6 @@ def fit_member(
         loss_of(found, targets[drawn]).backward()
         optimiser.step()
         schedule.step()
-        on_step()
     network.eval()
     return network
 

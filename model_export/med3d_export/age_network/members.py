@@ -12,11 +12,10 @@ from med3d_export.age_network.config import AgeNetworkConfig
 from med3d_export.age_network.fitting import AgedHeads, ask, fit_member
 from med3d_export.age_network.network import AgeCode, AgeNetwork
 from med3d_export.age_network.plan import AgeFit, AgePlan
+from med3d_export.half_weights import round_to_half
 from med3d_export.whole_files import write_whole
 
 Floats = npt.NDArray[np.float32]
-LEAST_HALVED = 1024
-"""Weights of fewer numbers are not worth storing with 16 bits."""
 SEEDS_APART = 100
 """Between the members of one fit."""
 
@@ -61,15 +60,6 @@ def fit_to_file(plan: AgePlan, heads: AgedHeads, fit: AgeFit, member: int, folde
     }
     arrays |= {"unseen_rows": unseen, "unseen_years": ask(network, heads.images[torch.from_numpy(unseen)])}
     write_whole(member_file(folder, fit.name, member), lambda stream: np.savez(stream, allow_pickle=False, **arrays))
-
-
-def round_to_half(network: AgeNetwork) -> set[str]:
-    """Round large weights to what 16-bit floats hold, as bundles store them, and return their names."""
-    large = {name: value for name, value in network.state_dict().items() if value.numel() >= LEAST_HALVED}
-    with torch.no_grad():
-        for value in large.values():
-            value.copy_(value.half().float())
-    return set(large)
 
 
 def has_members(folder: Path, fit: str, config: AgeNetworkConfig) -> bool:

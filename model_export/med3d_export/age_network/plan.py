@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,7 @@ class AgePlan:
         write_whole(path, lambda stream: np.savez_compressed(stream, allow_pickle=False, **arrays))
 
     @classmethod
-    def load(cls, path: Path) -> "AgePlan":
+    def load(cls, path: Path) -> Self:
         """Read what ``save`` wrote. Raises OSError, KeyError or ValueError where the file is not whole."""
         with np.load(path, allow_pickle=False) as stored:
             fits = tuple(

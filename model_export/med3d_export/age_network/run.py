@@ -11,6 +11,9 @@ from med3d_export.age_network.fitting import AgedHeads
 from med3d_export.age_network.members import fit_to_file, member_file
 from med3d_export.age_network.plan import AgePlan
 
+OnDone = Callable[[int, int], object]
+"""Hears how many members are fitted, and of how many that were missing."""
+
 
 def missing_members(plan: AgePlan, folder: Path) -> list[tuple[int, int]]:
     """Fit and member of each that has no file yet, in the plan's order."""
@@ -22,7 +25,7 @@ def missing_members(plan: AgePlan, folder: Path) -> list[tuple[int, int]]:
     ]
 
 
-def fit_missing(plan_file: Path, folder: Path, device: str, jobs: int, on_done: Callable[[], object]) -> None:
+def fit_missing(plan_file: Path, folder: Path, device: str, jobs: int, on_done: OnDone) -> None:
     """Fit the members that ``folder`` lacks, ``jobs`` at once on one device, a single one here.
 
     A run that was stopped goes on.
@@ -31,16 +34,17 @@ def fit_missing(plan_file: Path, folder: Path, device: str, jobs: int, on_done: 
     missing = missing_members(plan, folder)
     if jobs == 1:
         heads = AgedHeads.on(device, plan.tensors, plan.ages, plan.sites)
-        for fit, member in missing:
+        for done, (fit, member) in enumerate(missing, 1):
             fit_to_file(plan, heads, plan.fits[fit], member, folder)
-            on_done()
+            on_done(done, len(missing))
         return
     # Spawned, not forked: neither torch's threads nor a CUDA context survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=_open, initargs=(plan_file, device)) as pool:
-        for done in as_completed([pool.submit(_fit, fit, member, folder) for fit, member in missing]):
-            done.result()
-            on_done()
+        submitted = [pool.submit(_fit, fit, member, folder) for fit, member in missing]
+        for done, fitted in enumerate(as_completed(submitted), 1):
+            fitted.result()
+            on_done(done, len(missing))
 
 
 # What every fit of one worker process shares.

@@ -11,8 +11,8 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.pipeline import Pipeline
 
+from med3d_export.half_weights import LEAST_HALVED
 from med3d_export.training import FittedAutoencoder, Tensors
-from med3d_export.training.fitted import LEAST_HALVED
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions, open_session
 
 OPSET = 17

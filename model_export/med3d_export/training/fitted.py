@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from med3d_export.age_network.network import AgeCode
 from med3d_export.config import TrainingConfig
+from med3d_export.half_weights import round_to_half
 from med3d_export.networks import HeadStatistics, SymmetricMean, build_decoder, build_encoder
 from med3d_export.networks.latent_decoder import LatentDecoder
 from med3d_export.networks.posterior import PosteriorEncoder
 from med3d_export.objectives import Posterior
 from med3d_export.training.values import EpochReport, Tensors
 
-LEAST_HALVED = 1024
-"""Weights of fewer numbers than this are not worth storing with 16 bits."""
 Latents = npt.NDArray[np.float32]
 Weights = dict[str, dict[str, npt.NDArray[np.float32]]]
 """Of ``encoder`` and ``decoder``: parameter and buffer name to values."""
@@ -57,10 +56,8 @@ class FittedAutoencoder:
     def in_half(self) -> "FittedAutoencoder":
         """The same with large weights as 16-bit floats hold them: what a bundle stores."""
         networks = copy.deepcopy((self.encoder, self.decoder))
-        with torch.no_grad():
-            for values in (value for network in networks for value in network.state_dict().values()):
-                if values.dtype == torch.float32 and values.numel() >= LEAST_HALVED:
-                    values.copy_(values.half().float())
+        for network in networks:
+            round_to_half(network)
         return FittedAutoencoder(*networks, self.curve, self.age)
 
     def code_spreads(self) -> npt.NDArray[np.float64]:

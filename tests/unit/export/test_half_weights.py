@@ -5,9 +5,9 @@ import onnx
 import pytest
 import torch
 
+from med3d_export.half_weights import LEAST_HALVED
 from med3d_export.releasing.onnx_export import check_autoencoder, export_autoencoder
 from med3d_export.training import FittedAutoencoder, start_autoencoder
-from med3d_export.training.fitted import LEAST_HALVED
 from rig.science.tiny_fits import labelled, recipe, tensors
 
 pytestmark = [

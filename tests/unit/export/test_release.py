@@ -16,6 +16,7 @@ from med3d_export.age_network.config import AgeNetworkConfig
 from med3d_export.age_network.fitting import ask
 from med3d_export.age_network.members import AgeMembers, member_file, read_members
 from med3d_export.age_network.plan import AgePlan
+from med3d_export.age_network.run import fit_missing
 from med3d_export.config import read_config
 from med3d_export.evaluation.baseline_rows import AGE_AND_SEX, MEAN_ONLY
 from med3d_export.experiment import Experiment, Scored
@@ -317,7 +318,7 @@ def supervised(released: Released, tmp_path_factory: pytest.TempPathFactory) -> 
     experiment = replace(released.experiment, config=CONFIG.model_copy(update={"age_network": AGE_NETWORK}))
     with pytest.raises(RunIncomplete, match="fit-ages"):
         experiment.held_out(run)
-    experiment.fit_ages(run, "cpu", lambda: None)
+    fit_missing(experiment.plan_ages(run), run / "ages", "cpu", jobs=1, on_done=lambda _done, _count: None)
     return experiment, run
 
 
@@ -368,7 +369,9 @@ def test_age_networks_that_are_there_are_not_fitted_again(supervised):
     experiment, run = supervised
     files = [member_file(run / "ages", "everyone", member) for member in range(AGE_NETWORK.members)]
     before = [file.stat().st_mtime_ns for file in files]
-    experiment.fit_ages(run, "cpu", lambda: pytest.fail("nothing was missing"))
+    fit_missing(
+        experiment.plan_ages(run), run / "ages", "cpu", 1, lambda _done, _count: pytest.fail("nothing was missing")
+    )
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
