@@ -53,7 +53,7 @@ def _page(request: Request, service: Service, caller: Caller, made: NewKey | Non
         settings=settings.items if settings else (),
         restored=settings.restored if settings else (),
         roles=[role for role in Role if caller.every_site or role is not Role.WORKER],
-        own=caller.name.partition(".")[0],
+        own=caller.prefix,
         made=made,
     )
 

@@ -17,7 +17,7 @@ from med3d_service.runs.queue_signals import QueueSignal, queue_signals
 from med3d_service.runs.silent_workers import LEASES_ENDED, WORKERS_SILENT
 from med3d_service.runs.views import PRIORITIES
 from med3d_service.storage.counters import CounterRow
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 from med3d_service.storage.tables import DeliveryRow, RunRow, WorkerRow
 
 WAITING = (RunStatus.QUEUED, RunStatus.PREPROCESSED)
@@ -75,7 +75,7 @@ class _RunsCollector(Collector):
             counts = session.execute(
                 select(RunRow.status, RunRow.priority, func.count()).group_by(RunRow.status, RunRow.priority)
             ).all()
-            now = session.execute(select(db_now())).scalar_one()
+            now = now_of(session)
             oldest = session.execute(select(func.min(RunRow.created_at)).where(RunRow.status.in_(WAITING))).scalar_one()
             alive = session.execute(
                 select(func.count()).select_from(WorkerRow).where(WorkerRow.seen_at > now - self._worker_silent_s)

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from med3d_contract.results import Frozen
 from med3d_service.api.service import Service
 from med3d_service.runs.stranded import carried_bundles
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.store_identity import establish_store, require_recorded
 from med3d_service.storage.tables import BundleRow, WorkerRow
 
@@ -107,7 +107,7 @@ def _worker(service: Service) -> Check:
         carried = carried_bundles(session, service.settings.worker_silent_s)
         default = session.scalars(select(BundleRow).where(BundleRow.is_default)).first()
         newest = session.execute(select(func.max(WorkerRow.seen_at))).scalar_one()
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
     if newest is None:
         return Check(ok=False, why="no worker has said hello yet")
     silent_s = now - newest

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pydantic import Field
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef, Frozen
@@ -16,7 +15,7 @@ from med3d_service.cohorts.member_rows import Answer, Member, member_rows
 from med3d_service.cohorts.progress import current_runs
 from med3d_service.cohorts.tables import CohortRow
 from med3d_service.runs.views import bundle_ref
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 from med3d_service.storage.tables import BundleRow
 
 MOST_NAMED = 200
@@ -94,7 +93,7 @@ def cohort_diff(
 ) -> tuple[CohortDiff, DiffPoints]:
     """Compare two bundles on a cohort, in one pass over its members."""
     with cohort_members(database, cohort, (first, second)) as (session, members):
-        gathered = _Gathered(session.execute(select(db_now())).scalar_one(), gap_years)
+        gathered = _Gathered(now_of(session), gap_years)
         for member in members:
             gathered.add(member)
     return gathered.diff(cohort, first, second), DiffPoints(gathered.pairs, gathered.by_age)

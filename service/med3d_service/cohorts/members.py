@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.cohorts import CohortDraft, MemberEntry, MemberFilter, MembersAnswer
 from med3d_service.cohorts.tables import CohortMemberRow, CohortRow, ScanFactsRow
 from med3d_service.problems import ServiceError
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import db_now, now_of
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import IdentifierRow, StudyRow
 from med3d_service.trust.access import Caller
@@ -27,7 +27,7 @@ def create_cohort(session: Session, site: str, draft: CohortDraft) -> CohortRow:
         bundle=draft.bundle,
         schedule=None if draft.schedule is None else draft.schedule.model_dump(mode="json"),
         member_filter=None if draft.member_filter is None else draft.member_filter.model_dump(mode="json"),
-        created_at=session.execute(select(db_now())).scalar_one(),
+        created_at=now_of(session),
     )
     session.add(cohort)
     try:

@@ -20,7 +20,7 @@ from med3d_service.cohorts.views import schedule_of
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.views import bundle_ref
 from med3d_service.storage.copy_states import TO_BE_COPIED
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, WorkerRow
 
 RATE_OVER_S = 300.0
@@ -40,7 +40,7 @@ def cohort_progress(session: Session, cohort: CohortRow, wanted: str | None, wor
     name = wanted or (latest.bundle_digest if latest is not None else cohort.bundle)
     bundle = find_bundle(session, name)
     row = session.scalars(newest.where(ReprocessingRow.bundle_digest == bundle.digest).limit(1)).first()
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     counts = _counts(session, cohort.id, bundle.digest)
     rate = _rate(session, cohort.id, bundle.digest, now, row)
     remaining = counts.all - counts.ended

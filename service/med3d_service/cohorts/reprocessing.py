@@ -23,7 +23,7 @@ from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import refuse_study
 from med3d_service.runs.views import bundle_ref, moment
 from med3d_service.storage.copy_states import DECIDED, TO_BE_COPIED, CopyStatus
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 
 
@@ -38,7 +38,7 @@ def begin(
         status=ReprocessingStatus.WAITING if in_window else ReprocessingStatus.RUNNING,
         in_window=in_window,
         retry_faults=retry_faults,
-        created_at=session.execute(select(db_now())).scalar_one(),
+        created_at=now_of(session),
     )
     session.add(row)
     try:
@@ -165,5 +165,5 @@ def _is_done(session: Session, row: ReprocessingRow) -> bool:
 
 def _end(session: Session, row: ReprocessingRow, status: ReprocessingStatus) -> None:
     row.status = status
-    row.ended_at = session.execute(select(db_now())).scalar_one()
+    row.ended_at = now_of(session)
     session.flush()

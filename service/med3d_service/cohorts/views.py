@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_contract.cohorts import CohortView, MemberFilter, NightSchedule
@@ -10,7 +9,7 @@ from med3d_service.cohorts.members import count_members
 from med3d_service.cohorts.night import night_at
 from med3d_service.cohorts.tables import CohortRow
 from med3d_service.runs.views import moment
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 
 
 def schedule_of(cohort: CohortRow) -> NightSchedule | None:
@@ -22,7 +21,7 @@ def cohort_view(session: Session, cohort: CohortRow) -> CohortView:
     """Show a cohort as it stands."""
     members, subjects = count_members(session, cohort.id)
     schedule = schedule_of(cohort)
-    now = datetime.fromtimestamp(session.execute(select(db_now())).scalar_one(), UTC)
+    now = datetime.fromtimestamp(now_of(session), UTC)
     return CohortView(
         cohort_id=cohort.id,
         name=cohort.name,

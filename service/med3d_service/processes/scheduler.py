@@ -30,7 +30,7 @@ from med3d_service.runs.transitions import lose_expired, store_all_outcomes
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.storage.counters import add_to_counters
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 from med3d_service.storage.tables import BeatRow, RunRow
 from med3d_service.studies.arrivals.clock import StabilityClock
 from med3d_service.trust.audit.forwarding import keep_forwarding
@@ -125,7 +125,7 @@ def end_leases(database: Database, leases: Leases) -> list[str]:
     """Return runs of silent workers to wait, unless it was the API that was silent."""
     with database.write() as session:
         beat = session.get(BeatRow, "api")
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         # Workers renew well before half a lease is over, so none ends before the API's absence is noticed.
         if beat is None or now - beat.beat_at > leases.lease_s / 2:
             return []

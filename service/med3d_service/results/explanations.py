@@ -11,8 +11,9 @@ from med3d_service.results.reports.facts import read_card
 from med3d_service.results.reports.kept import Parts
 from med3d_service.results.reports.library import ReportInWorkError, ReportUnavailableError
 from med3d_service.runs.dispatch import Broker, BrokerAwayError
+from med3d_service.runs.fences import find_run
 from med3d_service.storage.database import Database
-from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.storage.tables import RunRow
 from med3d_service.trust.access import Caller
 from med3d_store.object_store import ObjectMissingError, ObjectStore, StoreError
 
@@ -33,10 +34,7 @@ def read_explanation(store: ObjectStore, run_id: str) -> StoredExplanation | Non
 def require_explainable(database: Database, caller: Caller, run_id: str, *, wanted: bool) -> RunRow:
     """The run, if ``caller`` may see it. Raises ServiceError: unknown_run, no_explanation."""
     with database.read() as session:
-        seen = select(RunRow).join(StudyRow, StudyRow.id == RunRow.study_id)
-        run = session.scalars(seen.where(RunRow.id == run_id, caller.sees(StudyRow.site))).first()
-    if run is None:
-        raise ServiceError("unknown_run")
+        run = find_run(session, caller, run_id)
     if not wanted or not can_be_explained(run):
         raise ServiceError("no_explanation")
     return run

@@ -10,6 +10,7 @@ from med3d_contract.volumes import StoredVolumes, volumes_key
 from med3d_contract.work import PreprocessedObject, VolumesRequest
 from med3d_service.problems import ServiceError
 from med3d_service.runs.dispatch import Broker, BrokerAwayError
+from med3d_service.runs.fences import find_run
 from med3d_service.runs.moves import ANSWERS
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import RunRow, StudyRow
@@ -37,11 +38,7 @@ def read_volumes(store: ObjectStore, run_id: str, *, deface: bool = False) -> St
 def require_viewable(database: Database, caller: Caller, run_id: str) -> None:
     """Let a caller pass who may see the run and its head. Raises ServiceError: unknown_run, no_volumes."""
     with database.read() as session:
-        seen = select(RunRow).join(StudyRow, StudyRow.id == RunRow.study_id)
-        run = session.scalars(seen.where(RunRow.id == run_id, caller.sees(StudyRow.site))).first()
-        if run is None:
-            raise ServiceError("unknown_run")
-        if volumes_request(session, run) is None:
+        if volumes_request(session, find_run(session, caller, run_id)) is None:
             raise ServiceError("no_volumes")
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import BundleRef
 from med3d_service.problems import ServiceError
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.guard import after_commit, guard_of, is_genuine
 from med3d_service.storage.tables import BundleRow
 
@@ -41,7 +41,7 @@ def register_bundles(session: Session, refs: Iterable[BundleRef]) -> None:
             _renew_forged(session, row, ref, chosen)
             continue
         is_default = not has_default if not chosen else ref.digest == chosen
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         known[ref.digest] = BundleRow(
             digest=ref.digest, name=ref.name, version=ref.version, first_seen_at=now, is_default=is_default
         )

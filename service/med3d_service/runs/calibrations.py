@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.calibrations import CalibrationFile, CalibrationHeader, CalibrationUpload
 from med3d_service.problems import ServiceError
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.guard import guard_of, is_genuine
 from med3d_service.storage.tables import BundleRow, CalibrationRow, RunRow, StudyRow
 from med3d_service.trust.access import Caller
@@ -69,7 +69,7 @@ def add_calibration(session: Session, upload: CalibrationUpload, owner: str) -> 
         return known, is_signed_anew
     if session.get(BundleRow, header.bundle.digest) is None:
         raise ServiceError("unknown_bundle", "The calibration was made with a model that this service does not know.")
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     _require_current(header, datetime.fromtimestamp(now, UTC).date())
     row = CalibrationRow(
         digest=digest,
@@ -101,7 +101,7 @@ def withdraw_calibration(session: Session, digest: str, caller: Caller) -> None:
     if not found:
         raise ServiceError("unknown_calibration")
     for row in found:
-        row.withdrawn_at = row.withdrawn_at or session.execute(select(db_now())).scalar_one()
+        row.withdrawn_at = row.withdrawn_at or now_of(session)
         if (guard := guard_of(session)) is not None:
             guard.counter.withdraw(_named(row), row.withdrawn_at)
 

@@ -11,9 +11,10 @@ from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, RunStatus
 from med3d_service.problems import ServiceError
 from med3d_service.runs.endings import IN_WORK
-from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves, now_of
+from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves
 from med3d_service.runs.starting import requeue
 from med3d_service.runs.states import AttemptEnding
+from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Caller
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail

@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import Failure, RunStatus
 from med3d_contract.work import OUR_SURROUNDINGS, ActiveAttempt, Completed, Failed, Outcome, Preprocessed, Refused
-from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves, now_of
+from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves
 from med3d_service.runs.parking import may_still_get_t1, park_study
 from med3d_service.runs.states import AttemptEnding
 from med3d_service.settings import Settings
+from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import AttemptRow, RunRow
 
 PREPROCESS, PREDICT = "preprocess", "predict"

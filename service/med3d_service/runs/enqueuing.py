@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, RunStatus
-from med3d_service.runs.moves import now_of, record_events
+from med3d_service.runs.moves import record_events
+from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import RunRow
 
 

@@ -1,4 +1,4 @@
-"""Whose runs a worker may touch: a key of one site has that site's, whatever ids it names."""
+"""Whose runs a caller may see or, as a worker, touch: a key of one site has that site's, whatever ids it names."""
 
 from collections.abc import Collection
 
@@ -8,6 +8,15 @@ from sqlalchemy.orm import Session
 from med3d_service.problems import ServiceError
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Caller
+
+
+def find_run(session: Session, caller: Caller, run_id: str) -> RunRow:
+    """Find a run that the caller sees. Raises ServiceError("unknown_run") for another site's, too."""
+    seen = select(RunRow).join(StudyRow, StudyRow.id == RunRow.study_id)
+    run = session.scalars(seen.where(RunRow.id == run_id, caller.sees(StudyRow.site))).first()
+    if run is None:
+        raise ServiceError("unknown_run")
+    return run
 
 
 def theirs(session: Session, caller: Caller, run_ids: Collection[str]) -> set[str]:

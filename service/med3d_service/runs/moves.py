@@ -11,7 +11,6 @@ from sqlalchemy.orm.attributes import set_committed_value
 from med3d_contract.results import RunStatus
 from med3d_service.problems import ServiceError
 from med3d_service.runs.states import RUN_MOVES, AttemptEnding
-from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import AttemptRow, OutboxRow, RunEventRow, RunRow
 
 ANSWERS = frozenset({RunStatus.COMPLETED, RunStatus.REFUSED})
@@ -25,11 +24,6 @@ class Move:
     to: RunStatus
     values: Mapping[str, Any] = field(default_factory=dict)
     code: str | None = None
-
-
-def now_of(session: Session) -> float:
-    """The database's time."""
-    return session.execute(select(db_now())).scalar_one()
 
 
 def make_moves(session: Session, moves: Sequence[Move], now: float) -> None:

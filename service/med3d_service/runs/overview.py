@@ -11,7 +11,7 @@ from med3d_service.runs.queue_signals import QueueSignal, queue_signals
 from med3d_service.runs.views import PRIORITIES
 from med3d_service.runs.worklist import UNDER_WAY, Shown
 from med3d_service.settings import Settings
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, WorkerRow
 from med3d_service.trust.access import Caller
 
@@ -44,7 +44,7 @@ class Overview:
 
 def overview(session: Session, caller: Caller, settings: Settings, since: float) -> Overview:
     """Look at what came since ``since`` (seconds since 1970), and at what waits now."""
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     ended: dict[Shown, int] = {
         shown: _count(session, caller, since, *_is(shown)) for shown in Shown if shown is not Shown.WAITING
     }

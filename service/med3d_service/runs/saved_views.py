@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from med3d_service.problems import ServiceError
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.saved_view_tables import SavedViewRow
 from med3d_service.trust.access import Caller
 from med3d_service.trust.access.roles import SESSION
@@ -31,7 +31,7 @@ def keep_view(
     if row is None:
         if len(mine) >= MOST_VIEWS:
             raise ServiceError("too_many_views")
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         row = SavedViewRow(id=str(uuid.uuid4()), owner=_owner(caller), name=name, created_at=now)
         session.add(row)
     row.shown, row.sender, row.days, row.superseded = shown, sender, days, superseded
@@ -48,5 +48,5 @@ def forget_view(session: Session, caller: Caller, view_id: str) -> None:
 
 def _owner(caller: Caller) -> str:
     """Tell whose it is: a key's, whichever of its sessions asks, or a token's subject."""
-    kind, name = ("key", caller.name.partition(".")[0]) if caller.kind == SESSION else (caller.kind, caller.name)
-    return hashlib.sha256(f"{kind}\0{name}".encode()).hexdigest()
+    kind = "key" if caller.kind == SESSION else caller.kind
+    return hashlib.sha256(f"{kind}\0{caller.prefix}".encode()).hexdigest()

@@ -4,7 +4,7 @@ import structlog
 from sqlalchemy import select, update
 
 from med3d_service.storage.counters import add_to_counters
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 from med3d_service.storage.tables import BeatRow, WorkerRow
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ class SilentWorkers:
         """
         with self._database.write() as session:
             beat = session.get(BeatRow, "api")
-            now = session.execute(select(db_now())).scalar_one()
+            now = now_of(session)
             if beat is None or now - beat.beat_at > self._silent_s:
                 self._suspected.clear()
                 return []

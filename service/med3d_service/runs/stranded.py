@@ -4,7 +4,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import db_now, now_of
 from med3d_service.storage.tables import RunEventRow, RunRow, WorkerRow
 
 NO_WORKER_CARRIES_IT = "waiting for a worker that carries this bundle"
@@ -34,7 +34,7 @@ def note_stranded(session: Session, worker_silent_s: float) -> int:
         .with_for_update(skip_locked=True)
     )
     found = session.scalars(stranded).all()
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     for run in found:
         run.stage = NO_WORKER_CARRIES_IT
         session.add(

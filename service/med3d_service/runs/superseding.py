@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
 from med3d_service.runs.endings import IN_WORK
-from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves, now_of
+from med3d_service.runs.moves import Move, attempts_of, end_attempts, make_moves
 from med3d_service.runs.states import AttemptEnding
+from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import RunRow
 
 

@@ -37,13 +37,12 @@ from med3d_service.runs.moves import (
     attempts_of,
     compare_and_set,
     make_moves,
-    now_of,
     record_events,
     start_attempts,
 )
 from med3d_service.runs.states import AttemptEnding
 from med3d_service.storage.copy_states import CopyStatus
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import db_now, now_of
 from med3d_service.storage.tables import RunRow, StudyRow
 
 EVERY_STUDY = true()

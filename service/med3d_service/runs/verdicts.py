@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.results import RunStatus, Verdict, VerdictRequest, VerdictView
 from med3d_service.problems import ServiceError
 from med3d_service.runs.views import moment
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.guard import is_genuine
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import RunRow, VerdictRow
@@ -37,7 +37,7 @@ def give_verdict(
         why=vault.seal(why, verdict_id),
         reader=given.reader.strip(),
         given_by=f"{caller.kind}:{caller.name}",
-        given_at=session.execute(select(db_now())).scalar_one(),
+        given_at=now_of(session),
     )
     session.add(row)
     session.flush()

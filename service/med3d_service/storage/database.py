@@ -47,6 +47,11 @@ def _postgresql_now(_element: Any, _compiler: Any, **_kw: Any) -> str:
     return "extract(epoch from clock_timestamp())::double precision"
 
 
+def now_of(session: Session) -> float:
+    """Seconds since 1970 (UTC) by the database's clock, now and not as the transaction began."""
+    return session.execute(select(db_now())).scalar_one()
+
+
 class Database:
     """One pool of connections. ``read`` and ``write`` are the only ways to a session.
 
@@ -93,7 +98,7 @@ class Database:
     def now(self) -> float:
         """Ask the database for its time."""
         with self.read() as session:
-            return session.execute(select(db_now())).scalar_one()
+            return now_of(session)
 
     def close(self) -> None:
         """Close the pool."""

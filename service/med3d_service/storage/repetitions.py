@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, or_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from med3d_service.problems import ServiceError
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 from med3d_service.storage.repetition_tables import RepetitionRow
 
 KEPT_S = 86400.0
@@ -34,7 +34,7 @@ def claim(database: Database, key_sha256: str) -> Answer | None:
     """
     try:
         with database.write() as session:
-            now = session.execute(select(db_now())).scalar_one()
+            now = now_of(session)
             lost = RepetitionRow.status.is_(None) & (RepetitionRow.began_at < now - UNDER_WAY_S)
             session.execute(delete(RepetitionRow).where(or_(RepetitionRow.began_at < now - KEPT_S, lost)))
             found = session.get(RepetitionRow, key_sha256)

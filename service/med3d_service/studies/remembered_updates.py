@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from med3d_service.storage.arrival_tables import ArrivalRow, PatientUpdateRow, RetiredIdentityRow
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.studies.patient_corrections import PatientUpdate
 from med3d_service.studies.standing_merges import merges_into, merges_of
@@ -38,7 +38,7 @@ def remember(
             patient_index=prior,
             becomes_index=becomes,
             told=vault.seal(update.written(), row_id),
-            told_at=session.execute(select(db_now())).scalar_one(),
+            told_at=now_of(session),
         )
     )
     session.flush()

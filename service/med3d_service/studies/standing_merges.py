@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from med3d_service.storage.arrival_tables import PatientUpdateRow
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.studies.patient_corrections import ID, KnownAs, PatientUpdate, UpdateRefusedError
 
@@ -36,7 +36,7 @@ def keep_merge(session: Session, vault: IdentifierVault, site: str, update: Pati
                 patient_index=prior,
                 becomes_index=becomes,
                 told=vault.seal(update.written(), row_id),
-                told_at=session.execute(select(db_now())).scalar_one(),
+                told_at=now_of(session),
             )
         )
         session.flush()

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 from med3d_service.storage.guard import Guard
 from med3d_service.storage.sealed_counter import Noted
 from med3d_service.storage.tables import ApiKeyRow, BundleRow, CalibrationRow, SealedRow
@@ -133,7 +133,7 @@ def revive(database: Database, guard: Guard, trail: AuditTrail, backup: str) -> 
     with database.write() as session:
         seal_rows(session, guard)
         ended = _end_again(session, counter.read()) if was_here else ()
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         working = tuple(key.prefix for key in session.scalars(select(ApiKeyRow)) if _works(key, now))
         detail: dict[str, str | int] = {"backup": backup, "working_keys": len(working), "kept_ended": len(ended)}
         trail.append(session, AuditEvent(process("restore"), Action.RESTORE, object_kind="backup", detail=detail))
@@ -160,7 +160,7 @@ def renew_counter(database: Database, guard: Guard, trail: AuditTrail) -> tuple[
         as_new: dict[str, Any] = {"rows_are_sealed": True, "number": known, "lost_ends": ()}
         noted = guard.counter.change(lambda _noted: here | as_new, makes=True)
         trail.note_number(session, noted.number)
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         return tuple(
             key.prefix for key in session.scalars(select(ApiKeyRow)) if _works(key, now) and guard.is_genuine(key)
         )

@@ -14,7 +14,7 @@ from med3d_service.network.pulls.tables import PullRow
 from med3d_service.network.pulls.wanted import Wanted
 from med3d_service.problems import ServiceError
 from med3d_service.storage.copy_states import CopyStatus
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, db_now, now_of
 from med3d_service.storage.identifiers import FORMER, IdentifierVault
 from med3d_service.storage.repetitions import forget
 from med3d_service.storage.tables import RunRow, StudyRow
@@ -58,7 +58,7 @@ def erase_study(
     keys = keys_of(session, store, study_ids)
     runs = select(func.count()).select_from(RunRow).where(RunRow.study_id.in_(study_ids))
     erased = Erased(study_ids, session.execute(runs).scalar_one(), len(keys))
-    now, site = session.execute(select(db_now())).scalar_one(), study.site
+    now, site = now_of(session), study.site
     _delete_pulls(session, vault, study_ids, site)
     delete_rows(session, study_ids)
     forget(session, study_ids)

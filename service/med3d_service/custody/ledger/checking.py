@@ -13,7 +13,7 @@ from med3d_service.custody.ledger.rows import check_rows
 from med3d_service.custody.ledger.tables import LedgerCheckRow
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivedInstanceRow
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow
 from med3d_store.object_store import ObjectStore
 
@@ -59,7 +59,7 @@ class Ledger:
             return False
         with self._database.read() as session:
             last = session.scalars(select(func.max(LedgerCheckRow.checked_at))).one()
-            if last is not None and session.execute(select(db_now())).scalar_one() - last < every_s:
+            if last is not None and now_of(session) - last < every_s:
                 return False
         self._nightly = threading.Thread(target=self._check_and_tell, name="ledger", daemon=True)
         self._nightly.start()
@@ -78,7 +78,7 @@ class Ledger:
         with self._database.write() as session:
             session.add(
                 LedgerCheckRow(
-                    checked_at=session.execute(select(db_now())).scalar_one(),
+                    checked_at=now_of(session),
                     duration_s=report.duration_s,
                     studies=report.studies,
                     runs=report.runs,

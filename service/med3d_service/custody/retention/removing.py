@@ -14,7 +14,7 @@ from med3d_service.custody.erasure.objects import input_keys, tensor_keys
 from med3d_service.custody.retention.tables import RemovalRow
 from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.storage.copy_states import ANY, CopyStatus, move_copies
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import db_now, now_of
 from med3d_service.storage.tables import RunRow
 from med3d_store.object_store import ObjectStore
 
@@ -90,4 +90,4 @@ def pending(session: Session, limit: int) -> Sequence[RemovalRow]:
 
 def _plan(session: Session, keys: list[str]) -> None:
     if keys:
-        session.add(RemovalRow(planned_at=session.execute(select(db_now())).scalar_one(), objects=keys))
+        session.add(RemovalRow(planned_at=now_of(session), objects=keys))

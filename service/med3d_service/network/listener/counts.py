@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import structlog
-from sqlalchemy import select
 
 from med3d_service.storage.counters import MOST_CALLERS, add_to_counters, note_turned_away
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 
 log = structlog.get_logger()
 PAUSE_S = 2.0
@@ -53,7 +52,7 @@ class ListenerCounts:
         try:
             with self._database.write() as session:
                 add_to_counters(session.connection(), counts)
-                note_turned_away(session, callers, session.execute(select(db_now())).scalar_one())
+                note_turned_away(session, callers, now_of(session))
         except Exception as error:  # noqa: BLE001 - the edge: the next caller is to be served
             log.warning("counts_not_written", kind=type(error).__name__)
             with self._lock:

@@ -6,7 +6,7 @@ import secrets
 from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,7 +16,7 @@ from med3d_service.network.pulls.line import AT_ONCE, Origin, PullLine
 from med3d_service.network.pulls.tables import HookCallRow
 from med3d_service.network.pulls.wanted import Uid, Wanted
 from med3d_service.problems import ServiceError
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 
 Nonce = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{16,128}$")]
 
@@ -70,7 +70,7 @@ class Hooks:
 
     def _spend(self, session: Session, peer: str, call: StableStudy) -> None:
         """Let the call's nonce be good for this one time, in the transaction that heeds it."""
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         if abs(now - call.timestamp) > self._age_s:
             raise ServiceError("hook_stale")
         session.execute(delete(HookCallRow).where(HookCallRow.called_at < now - 2 * self._age_s))

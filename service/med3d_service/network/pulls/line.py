@@ -17,7 +17,7 @@ from med3d_service.network.pulls.states import IN_HAND, OVER, PULL_MOVES, PullSt
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.network.pulls.wanted import Wanted
 from med3d_service.settings import Settings
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, db_now, now_of
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.leases import WorkTable, move_rows
 
@@ -117,7 +117,7 @@ class PullLine:
         return self._vault.blind_index("wanted", wanted.model_dump_json())
 
     def _new(self, session: Session, origin: Origin, wanted: Wanted, urgency: int, occasion: str | None) -> PullRow:
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         pull_id, uid = str(uuid.uuid4()), wanted.study_uid
         return PullRow(
             id=pull_id,

@@ -24,7 +24,7 @@ from med3d_service.results.reports.lineage import ANSWERED, answers_before
 from med3d_service.results.reports.sr_names import sr_uid
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import db_now, now_of
 from med3d_service.storage.leases import WorkTable, move_rows
 from med3d_service.storage.tables import BundleRow, DeliveryRow, IdentifierRow, OutboxRow, RunRow, StudyRow
 
@@ -99,7 +99,7 @@ def _recall_former(session: Session, run: RunRow, destinations: Sequence[str], p
         )
         .with_for_update()
     ).all()
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     for row in rows:
         due = {"ended_at": None, "next_try_at": now, "give_up_at": now + patience.give_up_s}
         _settle(session, row, DeliveryStatus.WAITING, fault=WITHDRAWN, **due)
@@ -140,7 +140,7 @@ def plan_run(session: Session, run: RunRow, destinations: Sequence[Destination],
     ).first()
     there = select(DeliveryRow.kind, DeliveryRow.destination).where(DeliveryRow.run_id == run.id)
     known = {(kind, destination) for kind, destination in session.execute(there)}
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     wanted = [
         (kind, destination.name)
         for destination in destinations
@@ -229,7 +229,7 @@ def say_anew(session: Session, run: RunRow, patience: Patience) -> int:
         return 0
     told = DeliveryRow.run_id == run.id, DeliveryRow.kind.in_(STATED_KINDS | {Kind.SR})
     rows = session.scalars(select(DeliveryRow).where(*told).with_for_update()).all()
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     for row in rows:
         again = {"ended_at": None, "next_try_at": now, "lease_until": None, "give_up_at": now + patience.give_up_s}
         uid = _object_uid(session, run.id, Kind(row.kind))
@@ -239,7 +239,7 @@ def say_anew(session: Session, run: RunRow, patience: Patience) -> int:
 
 def delivered(session: Session, taken: DeliveryRow) -> None:
     """Note that the destination has it. What else waits for that destination is due now: it is back."""
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     _settle(session, taken, DeliveryStatus.DELIVERED, ended_at=now, lease_until=None, fault=None)
     session.execute(
         update(DeliveryRow)
@@ -256,7 +256,7 @@ def delivered(session: Session, taken: DeliveryRow) -> None:
 
 def taken_back(session: Session, taken: DeliveryRow) -> None:
     """Note that the destination holds nothing of it under the patient before."""
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     _settle(session, taken, DeliveryStatus.DELIVERED, ended_at=now, lease_until=None, fault=WITHDRAWN)
 
 
@@ -268,7 +268,7 @@ def was_withdrawn(session: Session, taken: DeliveryRow) -> bool:
 
 def stored(session: Session, taken: DeliveryRow, commitment_s: float) -> DeliveryStatus:
     """Note that the destination has it and was asked to keep it: sent again after ``commitment_s`` without a report."""
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     if now >= taken.give_up_at:
         return dead(session, taken, "peer_failed:no_commitment")
     _settle(session, taken, DeliveryStatus.STORED, next_try_at=now + commitment_s, lease_until=None, fault=None)
@@ -279,7 +279,7 @@ def postponed(
     session: Session, taken: DeliveryRow, fault: str, patience: Patience, not_before_s: float = 0.0
 ) -> DeliveryStatus:
     """Note a fault that may pass: again after a pause, as long as the destination asks; dead when its time is over."""
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     if now >= taken.give_up_at:
         return dead(session, taken, fault)
     pause_s = max(patience.backoff.pause_s(taken.tries), not_before_s)
@@ -289,7 +289,7 @@ def postponed(
 
 def dead(session: Session, taken: DeliveryRow, fault: str) -> DeliveryStatus:
     """Note a fault that no repetition mends."""
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     _settle(session, taken, DeliveryStatus.DEAD, ended_at=now, lease_until=None, fault=fault)
     return DeliveryStatus.DEAD
 
@@ -311,7 +311,7 @@ def retry(session: Session, delivery_id: str, patience: Patience) -> DeliveryRow
     if hindrance(session, row.run_id, Kind(row.kind)) == WITHDRAWN:
         raise ServiceError(WITHDRAWN)
     if row.status != DeliveryStatus.SENDING:
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         give_up_at = now + patience.give_up_s
         _settle(session, row, DeliveryStatus.WAITING, ended_at=None, next_try_at=now, give_up_at=give_up_at)
         session.refresh(row)

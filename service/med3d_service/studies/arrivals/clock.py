@@ -17,7 +17,7 @@ from med3d_service.runs.superseding import supersede
 from med3d_service.runs.views import priority_of
 from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow
 from med3d_service.storage.copy_states import LOOKED_AT, CopyStatus
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, db_now, now_of
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow
 from med3d_service.studies.arrivals.journal import INCONSISTENT, SEVERAL_PATIENTS
 from med3d_service.studies.arrivals.settling import Settling
@@ -86,7 +86,7 @@ class StabilityClock:
     def _note_sent(self, study_id: str) -> bool:
         with self._database.write() as session:
             row = session.get_one(AppraisalRow, study_id)
-            row.sent_at = session.execute(select(db_now())).scalar_one()
+            row.sent_at = now_of(session)
             row.tries += 1
             return row.tries <= APPRAISAL_TRIES
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import StudyRow
 from med3d_service.studies.arrivals.journal import SEVERAL_PATIENTS
 from med3d_service.studies.correcting import patients_of_instances
@@ -33,7 +33,7 @@ def judge(session: Session, arrival: ArrivalRow) -> bool:
     if arrival.corrected_at is not None and arrival.fault is None:
         arrival.fault = _fault_of_correction(session, arrival)
     if arrival.fault is not None and not _repair(session, arrival):
-        arrival.repair_from = session.execute(select(db_now())).scalar_one()
+        arrival.repair_from = now_of(session)
         return False
     corrected, arrival.corrected_at = arrival.corrected_at is not None, None
     return corrected

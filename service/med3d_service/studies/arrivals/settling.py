@@ -23,7 +23,7 @@ from med3d_service.runs.superseding import supersede
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import AppraisalRow, ArrivalRow, ArrivedInstanceRow
 from med3d_service.storage.copy_states import ANY, CopyStatus, move_copy
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, db_now, now_of
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import InstanceRow, RunRow, StudyRow, UploadRow
 from med3d_service.studies.arrivals.repairing import is_at_fault, judge, refusal_of
@@ -132,7 +132,7 @@ class Settling:
         if before is not None:
             supersede(session, before, run)
         arrival.study_id, arrival.late_study_id, arrival.run_id = study.id, None, run.id
-        arrival.wait_until = session.execute(select(db_now())).scalar_one() + self._settings.t1_wait_s
+        arrival.wait_until = now_of(session) + self._settings.t1_wait_s
 
     def _correct(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> None:
         """Let a study under the new identity stand for the arrival, and withdraw what there was under the old one."""
@@ -156,7 +156,7 @@ class Settling:
             id=str(uuid.uuid4()),
             site=arrival.site,
             digest=digest,
-            created_at=session.execute(select(db_now())).scalar_one(),
+            created_at=now_of(session),
             files=len(rows),
             skipped_files=0,
             working_status=CopyStatus.WAITING,  # at fault, too: a courier reads whose the images are, and refuses it

@@ -14,7 +14,7 @@ from med3d_contract.sent_files.unread_files import Unread
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.runs.starting import start_run
 from med3d_service.storage.copy_states import CopyStatus
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import InstanceRow, StudyRow, UploadRow
 from med3d_service.studies.original_names import original_key
@@ -96,7 +96,7 @@ class StudyRecorder:
         return UploadRow(id=received.upload_id, key=stored.key, sha256=stored.sha256, stored_bytes=stored.size_bytes)
 
     def _insert(self, session: Session, site: str, received: ReceivedStudy, upload: UploadRow | None) -> StudyRow:
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         study = StudyRow(
             id=str(uuid.uuid4()),
             site=site,

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from med3d_service.problems import ServiceError
-from med3d_service.storage.database import db_now
+from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import ApiKeyRow
 from med3d_service.trust.access.api_keys import MadeKey, UnknownKeyError, create_key, list_keys, revoke_key
 from med3d_service.trust.access.roles import EVERY_SITE, Caller, Grant, Role
@@ -51,7 +51,7 @@ def end_key(session: Session, caller: Caller, prefix: str) -> None:
 
 def sessions_seen_by(session: Session, caller: Caller, idle_s: float) -> Sequence[SessionRow]:
     """Return the sessions that go on, of keys of the caller's site or of all, the one used last first."""
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     query = (
         select(SessionRow)
         .join(ApiKeyRow, ApiKeyRow.prefix == SessionRow.key_prefix)

@@ -11,7 +11,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from med3d_service.settings import Settings
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, db_now, now_of
 from med3d_service.storage.guard import guard_of, is_genuine
 from med3d_service.storage.keys import write_secret
 from med3d_service.storage.opening import open_database
@@ -41,7 +41,7 @@ def create_key(session: Session, grant: Grant, *, name: str = "", valid_s: float
     """Make a key. The database keeps its digest; ``name`` says what it is for; it ends after ``valid_s``, or never."""
     prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     text = f"{MARK}{prefix}_{secret}"
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     session.add(
         ApiKeyRow(
             prefix=prefix,
@@ -66,7 +66,7 @@ def person_key(session: Session, issuer: str, subject: str, name: str, grant: Gr
     prefix = person_prefix(issuer, subject) + _letters(
         issuer, subject, *map(str, (grant.role, grant.clinical, grant.site))
     )
-    key, now = session.get(ApiKeyRow, prefix), session.execute(select(db_now())).scalar_one()
+    key, now = session.get(ApiKeyRow, prefix), now_of(session)
     if key is not None:
         if not is_valid(session, key, now):
             raise UnknownKeyError(prefix)
@@ -125,7 +125,7 @@ def find_key(database: Database, text: str) -> ApiKeyRow | None:
         return None
     with database.read() as session:
         key = session.get(ApiKeyRow, parts[1])
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         if key is None or not is_same_secret(key.key_sha256, _digest(text)) or not is_valid(session, key, now):
             return None
     return key
@@ -159,7 +159,7 @@ def ensure_key_file(settings: Settings, grant: Grant, path: Path) -> None:
 
 def _working(session: Session, prefix: str) -> tuple[ApiKeyRow, float]:
     key = session.get(ApiKeyRow, prefix)
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     if key is None or not is_valid(session, key, now):
         raise UnknownKeyError(prefix)
     return key, now

@@ -67,6 +67,11 @@ class Caller:
         """The one site whose things are this caller's; None where every site's are."""
         return None if self.every_site else self.site
 
+    @property
+    def prefix(self) -> str:
+        """The prefix of the key, also of a session of it; a token's subject may hold a dot, too, and has none."""
+        return self.name.partition(".")[0] if self.kind == SESSION else self.name
+
     def sees(self, site: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
         """The condition that rows with the column ``site`` are this caller's to see."""
         return true() if self.every_site else site == self.site

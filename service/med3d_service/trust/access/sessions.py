@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, db_now, now_of
 from med3d_service.storage.guard import is_genuine
 from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.storage.tables import ApiKeyRow
@@ -69,7 +69,7 @@ class Sessions:
         with self._database.read() as session:
             row = session.get(SessionRow, session_id)
             key = None if row is None else session.get(ApiKeyRow, row.key_prefix)
-            now = session.execute(select(db_now())).scalar_one()
+            now = now_of(session)
             known = row is not None and is_same_secret(row.secret_sha256, _digest(secret))
             if row is None or key is None or not known or not self._lives(row, now):
                 raise ServiceError("session_over")
@@ -90,7 +90,7 @@ class Sessions:
     def begin_by_link(self, code: str) -> BegunSession:
         """Begin a session by a link, which is spent by that. Raises ServiceError("link_spent")."""
         with self._database.write() as session:
-            now = session.execute(select(db_now())).scalar_one()
+            now = now_of(session)
             fresh = (
                 SignInLinkRow.code_sha256 == _digest(code),
                 SignInLinkRow.used_at.is_(None),
@@ -136,7 +136,7 @@ class Sessions:
     def _begun(self, session: Session, key: ApiKeyRow) -> BegunSession:
         if not Role(key.role).is_for_people:
             raise ServiceError("wrong_scope", f"A key of the role {key.role} opens no pages; they take a person's.")
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         session_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         session.add(
             SessionRow(
@@ -172,7 +172,7 @@ class MadeLink:
 def make_link(session: Session, key_prefix: str) -> MadeLink:
     """Make a one-time code that begins a session of a key; the database keeps its digest."""
     code = secrets.token_urlsafe(32)
-    now = session.execute(select(db_now())).scalar_one()
+    now = now_of(session)
     expires_at = now + LINK_VALID_S
     digest = _digest(code)
     session.add(SignInLinkRow(code_sha256=digest, key_prefix=key_prefix, created_at=now, expires_at=expires_at))

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from med3d_service.storage.database import Database, db_now
+from med3d_service.storage.database import Database, now_of
 from med3d_service.storage.same_secret import is_same_secret
 from med3d_service.trust.audit.events import AuditEvent
 from med3d_service.trust.audit.tables import AuditHeadRow, AuditRow
@@ -90,7 +90,7 @@ class AuditTrail:
         """Add entries in the caller's transaction: what is undone with it was not done."""
         head = self._locked_head(session)
         sealed = self._is_sealed(head)
-        now = session.execute(select(db_now())).scalar_one()
+        now = now_of(session)
         for event in events:
             row = _row(event, head.last_seq + 1, now)
             row.mac = self._mac(head.last_mac, row)

@@ -17,6 +17,7 @@ from med3d_service.results.delivery.outbox import Patience
 from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.lineage import ANSWERED
+from med3d_service.runs.fences import find_run
 from med3d_service.runs.views import moment
 from med3d_service.storage.tables import DeliveryRow, RunRow, StudyRow
 from med3d_service.trust.access import Caller, Operator, Viewer
@@ -148,14 +149,7 @@ def deliver_run(run_id: str, request: Request, service: ServiceParts, caller: Op
 
 def _run(service: Service, caller: Caller, run_id: str) -> RunRow:
     with service.database.read() as session:
-        run = session.scalars(
-            select(RunRow)
-            .join(StudyRow, StudyRow.id == RunRow.study_id)
-            .where(RunRow.id == run_id, caller.sees(StudyRow.site))
-        ).first()
-    if run is None:
-        raise ServiceError("unknown_run")
-    return run
+        return find_run(session, caller, run_id)
 
 
 def _view(row: DeliveryRow) -> DeliveryView:

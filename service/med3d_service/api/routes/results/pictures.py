@@ -4,12 +4,11 @@ import base64
 from typing import Literal
 
 from fastapi import APIRouter, Response
-from sqlalchemy import select
 
 from med3d_service.api.routes import ServiceParts
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.reports.facts import read_pictures
-from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.runs.fences import find_run
 from med3d_service.trust.access import Clinical
 
 router = APIRouter(tags=["reports"])
@@ -39,10 +38,7 @@ def read_picture(
 ) -> Response:
     """Read one of the three slices through the brain as it was found, of a refused run, too."""
     with service.database.read() as session:
-        seen = select(RunRow).join(StudyRow, StudyRow.id == RunRow.study_id)
-        run = session.scalars(seen.where(RunRow.id == run_id, caller.sees(StudyRow.site))).first()
-    if run is None:
-        raise ServiceError("unknown_run")
+        run = find_run(session, caller, run_id)
     found = read_pictures(service.store, run)
     for picture in () if found is None else found.pictures:
         if picture.plane == plane:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from fastapi import APIRouter, Response
-from sqlalchemy import select
 
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.service import Service
@@ -11,7 +10,7 @@ from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.kept import ReportDamagedError
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
-from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.runs.fences import find_run
 from med3d_service.trust.access import Caller, Clinical
 
 router = APIRouter(tags=["reports"])
@@ -94,13 +93,7 @@ def _dicom(service: Service, caller: Caller, run_id: str, kind: Kind, name: str)
 
 def _made(service: Service, caller: Caller, run_id: str, make: Callable[[ReportLibrary], bytes]) -> bytes:
     with service.database.read() as session:
-        known = session.scalars(
-            select(RunRow.seq)
-            .join(StudyRow, StudyRow.id == RunRow.study_id)
-            .where(RunRow.id == run_id, caller.sees(StudyRow.site))
-        ).first()
-    if known is None:
-        raise ServiceError("unknown_run")
+        find_run(session, caller, run_id)
     try:
         return make(ReportLibrary(service))
     except (ReportUnavailableError, ReportDamagedError) as error:
