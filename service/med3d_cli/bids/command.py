@@ -116,6 +116,10 @@ def _follow(outcomes: Iterable["Outcome"], scans: int, stderr: Console) -> Count
         bar = progress.add_task("analysing", total=scans)
         for outcome in outcomes:
             typer.echo(_line(outcome))
+            if outcome.status is RunStatus.FAILED:
+                stderr.print(
+                    f"{outcome.scan}: {outcome.reason}", style="red", markup=False, highlight=False, soft_wrap=True
+                )
             counts[outcome.status] += 1
             kept += outcome.kept
             progress.advance(bar)

@@ -47,12 +47,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one scan ended; estimate_years of completed ones, code of others. kept: an earlier answer stands."""
+    """How one scan ended: the years of completed ones, code and reason of others. kept: an earlier answer stood."""
 
     scan: str
     status: RunStatus
     estimate_years: float | None = None
     code: str | None = None
+    reason: str | None = None
     kept: bool = False
 
 
@@ -61,14 +62,16 @@ def answer_scan(analyser: Analyser, scan: Scan, order: Order) -> Outcome:
     try:
         return _answer(analyser, scan, order)
     except Exception as error:  # noqa: BLE001 - the edge: the next scan must not suffer
-        return Outcome(scan.name.stem, RunStatus.FAILED, code=failure_of(error).code)
+        failure = failure_of(error)
+        return Outcome(scan.name.stem, RunStatus.FAILED, code=failure.code, reason=failure.reason)
 
 
 def outcome_of(answer: ScanAnswer, *, kept: bool = False) -> Outcome:
     """Tell how a scan ended, by its answer."""
     problem = answer.refusal or answer.failure
     estimate = answer.result.brain_age.estimate if answer.result else None
-    return Outcome(answer.scan, answer.status, estimate, problem.code if problem else None, kept)
+    code, reason = (problem.code, problem.reason) if problem else (None, None)
+    return Outcome(answer.scan, answer.status, estimate, code, reason, kept)
 
 
 def _answer(analyser: Analyser, scan: Scan, order: Order) -> Outcome:

@@ -143,7 +143,17 @@ def test_contrast_agent_in_the_name_is_for_review(dataset, out):
 
 def test_what_cannot_be_written_is_an_outcome(dataset, out):
     (out / "sub-1").write_text("in the way")
-    assert answered(dataset, out, CannedPreprocessor()).status is RunStatus.FAILED
+    outcome = answered(dataset, out, CannedPreprocessor())
+    assert outcome.status is RunStatus.FAILED
+    assert outcome.reason.startswith("an unexpected ")
+
+
+def test_a_scan_that_failed_says_why_beside_its_code(capsys):
+    told = Console(file=io.StringIO(), width=200)
+    failed = Outcome("sub-1", RunStatus.FAILED, code="internal_error", reason="an unexpected KeyError at scans.py:9")
+    _follow([failed], 1, told)
+    assert "sub-1: an unexpected KeyError at scans.py:9" in told.file.getvalue()
+    assert "sub-1\tfailed\tinternal_error" in capsys.readouterr().out
 
 
 def test_the_group_has_a_row_for_each_scan_and_each_that_is_missing(dataset, out):

@@ -278,6 +278,12 @@ def test_a_dicom_series_is_preferred_to_a_nifti_file_beside_it(tmp_path):
     assert select_series(read_study([tmp_path])).chosen.startswith("series 19")
 
 
+def test_a_slope_that_leads_beyond_single_precision_gives_infinities_and_no_warning(tmp_path):
+    image = nib.Nifti1Image(np.full((6, 7, 8), 300, np.int16), ONE_MM)
+    image.header.set_slope_inter(3e38, 0)
+    assert np.isinf(load_only(save(image, tmp_path / "a.nii")).volume.voxels).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_no_damage_to_a_header_escapes_as_anything_but_a_refusal(tmp_path_factory, data):

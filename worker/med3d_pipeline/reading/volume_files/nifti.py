@@ -107,7 +107,8 @@ def first_bytes(path: Path) -> bytes:
 def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
     """Read the voxels with scl_slope and scl_inter applied, and sha256 (hex) of the file's bytes as they are.
 
-    Values that are no numbers stay: outside the head they are background, which preprocessing decides.
+    Values that are no numbers stay, and so do those beyond float32 as infinities: outside the head they are background,
+    which preprocessing decides.
 
     Raises InputRefused with the header's own fault, nifti_truncated or label_image. No more bytes are decompressed than
     the header calls for, and that is bounded, so a gzip bomb stays small.
@@ -115,7 +116,7 @@ def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
     if nifti.fault is not None or nifti.affine is None:
         raise (nifti.fault or Fault("nifti_no_affine", "The header holds no affine.")).refusal()
     try:
-        with _opened(nifti.path) as file:
+        with _opened(nifti.path) as file, np.errstate(over="ignore", invalid="ignore"):
             voxels = _image(file).get_fdata(dtype=np.float32, caching="unchanged")
     except _BROKEN as error:
         raise InputRefused(
