@@ -198,15 +198,18 @@ image-steps: ## where there is no engine for images: the steps of deploy/worker-
 	@deploy/check-image-steps worker-cpu
 	@deploy/check-image-steps api
 
-sbom: $(VENV)/.demo ## what is installed, as CycloneDX 1.6 (build/sbom.json)
-	@$(INSTALL) -e '.[supply-chain]'
-	@mkdir -p build
-	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --of JSON --sv 1.6 -o build/sbom.json $(BIN)/python
+build/supply-chain/.ready: pyproject.toml | $(BIN)/python
+	@$(PYTHON) -m venv build/supply-chain
+	@build/supply-chain/bin/pip install --quiet --no-compile -e '.[supply-chain]'
+	@touch $@
+
+# Their tools live apart: in the environment that they look at they would be among what is listed.
+sbom: $(VENV)/.demo build/supply-chain/.ready ## what is installed, as CycloneDX 1.6 (build/sbom.json)
+	@build/supply-chain/bin/cyclonedx-py environment --pyproject pyproject.toml --of JSON --sv 1.6 -o build/sbom.json $(BIN)/python
 	@echo "build/sbom.json"
 
-audit-dependencies: $(VENV)/.demo ## known vulnerabilities of what is installed (asks the advisory service of PyPI)
-	@$(INSTALL) -e '.[supply-chain]'
-	@$(BIN)/python deploy/audit_dependencies.py
+audit-dependencies: $(VENV)/.demo build/supply-chain/.ready ## known vulnerabilities of what is installed (asks the advisory service of PyPI)
+	@build/supply-chain/bin/python deploy/audit_dependencies.py $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 docs: $(VENV)/.dev ## the documents as a site that needs no network (build/site/index.html)
 	@$(BIN)/sphinx-build --quiet --fail-on-warning -b html docs build/site

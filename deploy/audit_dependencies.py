@@ -1,4 +1,6 @@
-"""Asks pip-audit about what is installed, and says how much of it could be asked about.
+"""Asks pip-audit about what a folder of packages holds, and says how much of it could be asked about.
+
+    python deploy/audit_dependencies.py SITE_PACKAGES
 
 pip-audit leaves with 0 where the advisory service does not know a package or cannot be reached, which reads as if all
 were well. Leaves with 1 where an advisory applies; with 0 and a plain word where nothing could be audited.
@@ -10,8 +12,9 @@ import sys
 
 
 def main() -> int:
-    """Run pip-audit of this environment."""
-    command = [sys.executable, "-m", "pip_audit", "--format", "json", "--progress-spinner", "off", "--skip-editable"]
+    """Run pip-audit over the folder that the command line names."""
+    command = [sys.executable, "-m", "pip_audit", "--format", "json", "--progress-spinner", "off", "--skip-editable",
+               "--path", sys.argv[1]]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         packages = json.loads(done.stdout)["dependencies"]
