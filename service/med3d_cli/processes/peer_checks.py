@@ -57,7 +57,8 @@ def _configured() -> "tuple[Peers, tuple[str, ...]]":
 def _tell(findings: "Iterable[Finding]") -> None:
     faults = 0
     for finding in findings:
-        typer.echo(f"{finding.peer}  {finding.what}: {finding.said or 'OK'}")
+        code = f" [{finding.code}]" if finding.code else ""
+        typer.echo(f"{finding.peer}  {finding.what}: {finding.said or 'OK'}{code}")
         faults += bool(finding.said) and finding.is_fault
     if faults:
         raise typer.Exit(1)

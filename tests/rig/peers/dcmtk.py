@@ -64,13 +64,14 @@ def write(folder, files):
 
 
 def certificates(folder):
-    """An authority, and key and certificate of a listener and of a client that it signed, and of a stranger."""
+    """An authority, key and certificate of a listener, of a client and of an expired one that it signed, and of a stranger."""
     folder.mkdir(parents=True, exist_ok=True)
     authority_key, authority = _certificate("authority", None, None)
     (folder / "ca.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     for name in ("listener", "client"):
         _save(folder, name, *_certificate(name, authority_key, authority))
     _save(folder, "stranger", *_certificate("stranger", None, None))
+    _save(folder, "expired", *_certificate("expired", authority_key, authority, until=-timedelta(hours=1)))
     return folder
 
 
@@ -80,7 +81,7 @@ def _save(folder, name, key, certificate):
     (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _certificate(name, signer_key, signer):
+def _certificate(name, signer_key, signer, until=timedelta(days=1)):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -91,7 +92,7 @@ def _certificate(name, signer_key, signer):
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + until)
         .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .sign(signer_key or key, hashes.SHA256())

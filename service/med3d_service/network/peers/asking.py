@@ -11,6 +11,10 @@ FAULTS: Mapping[str, tuple[str, bool]] = {
     # code: (what is told, whether it may pass)
     "unknown_peer": ("The peers' file no longer names this peer.", False),
     "peer_unreachable": ("The peer does not answer.", True),
+    "peer_untrusted": ("The peer shows a certificate that is not trusted; see tls.ca_file and the peer's host.", True),
+    "peer_tls": ("TLS with the peer fails; see whether both sides speak it, and the certificates of both.", True),
+    "peer_redirects": ("The peer sends us elsewhere, perhaps to log in; see its address and the credentials.", True),
+    "answer_is_a_page": ("The peer answers with a web page; see its address and the credentials.", True),
     "peer_denied": ("The peer does not let us in; see the credentials or AE titles on both sides.", True),
     "peer_failed": ("The peer took the request and failed.", True),
     "peer_rejects": ("The peer does not take such a request.", False),

@@ -3,7 +3,6 @@
 The files are taken as they come, byte for byte: read and written again they would no longer be the same instances.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -13,6 +12,7 @@ import httpx
 
 from med3d_service.network.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
 from med3d_service.network.peers.configuration import DicomwebPeer
+from med3d_service.network.peers.reaching import Deadline, bounded, code_of, is_page, read_json
 from med3d_service.studies.dicom_instances.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
 
 JSON_TYPE = "application/dicom+json"
@@ -36,7 +36,8 @@ class DicomwebSource:
 
     delivers_to_listener = False
 
-    def __init__(self, peer: DicomwebPeer) -> None:
+    def __init__(self, peer: DicomwebPeer, *, deadline: Deadline | None = None) -> None:
+        self._deadline = deadline
         self._http = httpx.Client(
             base_url=peer.base_url,
             auth=peer.basic_auth,
@@ -102,11 +103,13 @@ class DicomwebSource:
     @contextmanager
     def _answer(self, path: str, accept: str, query: Query | None = None) -> Iterator[httpx.Response]:
         """GET; who hangs up before the answer has not answered, also one that does not like our certificate."""
-        request = self._http.build_request("GET", path, params=query, headers={"Accept": accept})
+        request = self._http.build_request(
+            "GET", path, params=query, headers={"Accept": accept}, extensions=bounded(self._deadline)
+        )
         try:
             response = self._http.send(request, stream=True)
         except httpx.HTTPError as error:
-            raise PeerError("peer_unreachable") from error
+            raise PeerError(code_of(error)) from error
         with closing(response), _faults_told():
             yield response
 
@@ -121,7 +124,7 @@ class DicomwebSource:
                 if len(answer) > MAX_ANSWER_BYTES:
                     raise PeerError("query_too_wide")
         try:
-            items = json.loads(bytes(answer))
+            items = read_json(bytes(answer))
         except ValueError as error:
             raise PeerError("answer_damaged") from error
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -150,7 +153,7 @@ def _faults_told() -> Iterator[None]:
     except (httpx.RemoteProtocolError, httpx.DecodingError, DamagedBodyError, NotRelatedError, OtherPartError) as error:
         raise PeerError("answer_damaged") from error
     except httpx.HTTPError as error:
-        raise PeerError("peer_unreachable") from error
+        raise PeerError(code_of(error)) from error
 
 
 def _check(response: httpx.Response) -> None:
@@ -161,8 +164,12 @@ def _check(response: httpx.Response) -> None:
         raise PeerError("nothing_found")
     if status in {408, 425, 429} or status >= 500:
         raise PeerError("peer_failed")
+    if 300 <= status < 400:
+        raise PeerError("peer_redirects")
     if status not in {200, 206}:
         raise PeerError("peer_rejects")
+    if is_page(response.headers):
+        raise PeerError("answer_is_a_page")
 
 
 def _value(item: dict[str, Any], tag: str) -> Any:

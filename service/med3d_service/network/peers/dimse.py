@@ -11,7 +11,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from med3d_service.network.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
-from med3d_service.network.peers.association import associated
+from med3d_service.network.peers.association import Attempt, associated
 from med3d_service.network.peers.configuration import DimsePeer
 from med3d_service.studies.dicom_instances.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
 
@@ -28,6 +28,15 @@ SERIES_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSer
 """What a C-FIND asks to be told; what studies are matched by is the question's own."""
 PENDING, SUCCESS, WARNING = (0xFF00, 0xFF01), 0x0000, 0xB000
 OUT_OF_RESOURCES = 0xA700
+NO_ASSOCIATION = {
+    "nothing_offered": "peer_rejects",
+    "peer_busy": "peer_failed",
+    "peer_silent": "peer_unreachable",
+    "peer_hangs_up": "peer_unreachable",
+}
+"""What a pull is told where there is no association; the rest is told as it is."""
+MAX_SERIES = 10_000
+"""Of one study; a peer that goes on answering would fill the memory."""
 # PS3.4 C.4.1.1.4 and C.4.3.1.4: what trying again does not mend.
 REJECTED = frozenset({0x0122, 0xA900})
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -36,8 +45,8 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 class DimseSource:
     """One peer as its SCU."""
 
-    def __init__(self, peer: DimsePeer) -> None:
-        self._peer = peer
+    def __init__(self, peer: DimsePeer, *, most_series: int = MAX_SERIES) -> None:
+        self._peer, self._most_series = peer, most_series
 
     @property
     def delivers_to_listener(self) -> bool:
@@ -84,7 +93,7 @@ class DimseSource:
             for status, answer in association.send_c_find(_identifier(level, asked), model):
                 if _pending(status) and answer is not None:
                     answers.append(answer)
-                    if len(answers) > MAX_FINDS and level == "STUDY":
+                    if len(answers) > (MAX_FINDS if level == "STUDY" else self._most_series):
                         association.abort()
                         raise PeerError("query_too_wide")
         return answers
@@ -113,12 +122,15 @@ class DimseSource:
     def _association(self, contexts: list[PresentationContext], taken: "_Taken | None" = None) -> Iterator[Association]:
         roles = [] if taken is None else [build_role(uid, scp_role=True) for uid in (*INPUT_CLASSES, *OTHER_CLASSES)]
         handlers = [] if taken is None else [(evt.EVT_C_STORE, taken.store)]
-        with associated(self._peer, contexts, roles=roles, handlers=handlers) as association:
+        attempt = Attempt()
+        with associated(self._peer, contexts, roles=roles, handlers=handlers, attempt=attempt) as association:
             if not association.is_established:
-                raise PeerError("peer_denied" if association.is_rejected else "peer_unreachable")
+                raise PeerError(NO_ASSOCIATION.get(attempt.code, attempt.code))
+            if all(one.abstract_syntax != contexts[0].abstract_syntax for one in association.accepted_contexts):
+                raise PeerError("peer_rejects")
             try:
                 yield association
-            except (ValueError, RuntimeError) as error:  # no context was accepted, or the peer went away in between
+            except (ValueError, RuntimeError) as error:  # the peer went away in between
                 raise PeerError("peer_failed") from error
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from med3d_service.network.peers.asking import PeerError
 from med3d_service.network.peers.configuration import DicomwebPeer
+from med3d_service.network.peers.reaching import code_of, read_json
 from med3d_service.network.pulls.hooks import occasion_of
 from med3d_service.network.pulls.line import AT_ONCE, Origin, PullLine
 from med3d_service.network.pulls.tables import FollowedPeerRow
@@ -41,6 +42,7 @@ class Follower:
             headers=peer.headers,
             verify=peer.verify,
             timeout=peer.timeout_s,
+            trust_env=False,
         )
 
     def look(self) -> int:
@@ -106,9 +108,9 @@ class Follower:
                 raise PeerError("peer_denied")
             if response.status_code != 200:
                 raise PeerError("peer_failed")
-            answer = response.json()
+            answer = read_json(response.content)
         except httpx.HTTPError as error:
-            raise PeerError("peer_unreachable") from error
+            raise PeerError(code_of(error)) from error
         except ValueError as error:
             raise PeerError("answer_damaged") from error
         if not isinstance(answer, dict):

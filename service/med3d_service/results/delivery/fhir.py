@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from med3d_service.network.peers.reaching import read_json
 from med3d_service.results.delivery.http_judging import judge
 from med3d_service.results.delivery.receivers import FhirServer
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing
@@ -67,7 +68,7 @@ class FhirSender:
 
 def _resource(response: httpx.Response) -> Any:
     try:
-        return response.json()
+        return read_json(response.content)
     except ValueError:
         return None
 

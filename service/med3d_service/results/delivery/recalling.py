@@ -13,6 +13,7 @@ import httpx
 from pydicom import Dataset, dcmread
 
 from med3d_service.network.peers.configuration import DicomwebPeer
+from med3d_service.network.peers.reaching import read_json
 from med3d_service.results.delivery.sending import NotDeliveredError
 from med3d_service.results.kinds import Kind
 
@@ -79,7 +80,7 @@ class _Orthanc:
                 return None
             if response.status_code != 200:
                 raise NotDeliveredError(f"peer_failed:http_{response.status_code}")
-            return response.json()
+            return read_json(response.content)
         except httpx.HTTPError as error:
             raise NotDeliveredError(f"peer_away:{type(error).__name__}") from error
         except ValueError as error:

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from med3d_service.network.peers.configuration import DicomwebPeer
+from med3d_service.network.peers.reaching import is_page, read_json
 from med3d_service.results.delivery.http_judging import judge
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 
@@ -51,6 +52,8 @@ class StowSender:
 
     @staticmethod
     def _judge(response: httpx.Response) -> None:
+        if is_page(response.headers):  # a door where a person logs in says 200, and keeps nothing
+            raise NotDeliveredError("peer_failed:answer_is_a_page")
         if (reasons := _failures(response)) and reasons != {DUPLICATE}:
             reason = min(reasons - {DUPLICATE})
             code = f"0x{reason:04X}"
@@ -64,7 +67,7 @@ class StowSender:
 def _failures(response: httpx.Response) -> set[int]:
     """Failure reasons of the instances that were not stored, from the answer's DICOM JSON, as far as it is one."""
     try:
-        answer: Any = response.json()
+        answer: Any = read_json(response.content)
     except ValueError:
         return set()
     if isinstance(answer, list):

@@ -25,7 +25,7 @@ EXAMPLE = {
     "last_check": {
         "at": "2026-01-05T09:00:00Z",
         "ok": True,
-        "findings": [{"what": "C-ECHO", "said": "", "fault": False}],
+        "findings": [{"what": "C-ECHO", "said": "", "code": "", "fault": False}],
     },
 }
 
@@ -35,6 +35,7 @@ class PeerFinding(Frozen):
 
     what: str
     said: str
+    code: str = Field(description="of what is said, the same in every release; empty where it simply works")
     fault: bool = Field(description="false for what is a limit of the peer's, which may not matter")
 
 
@@ -120,6 +121,7 @@ def _views(peers: Peers, checks: PeerChecks) -> tuple[PeerView, ...]:
 
 def _check(found: PeerLook) -> PeerCheck:
     findings = tuple(
-        PeerFinding(what=one.what, said=one.said, fault=bool(one.said) and one.is_fault) for one in found.findings
+        PeerFinding(what=one.what, said=one.said, code=one.code, fault=bool(one.said) and one.is_fault)
+        for one in found.findings
     )
     return PeerCheck(at=moment(found.at), ok=not any(one.fault for one in findings), findings=findings)
