@@ -22,7 +22,7 @@ from med3d_service.network.hl7.messages import (
     read_header,
     read_updates,
 )
-from med3d_service.network.listener.admission import AllowList, Caller, plain_address
+from med3d_service.network.listener.admission import AllowList, plain_address
 from med3d_service.network.listener.server import ListenerError, listening_socket, server_tls
 from med3d_service.settings import Settings
 from med3d_service.studies.patient_corrections import PatientUpdate, UpdateRefusedError
@@ -41,6 +41,14 @@ Apply = Callable[[Sequence[PatientUpdate], str, str], int]
 """Corrects the studies of these patients, for a sender at an address; how many studies were corrected."""
 
 
+def _read_name(text: str) -> str:
+    """Read the name of a sending application. Raises ValueError."""
+    name = text.strip()
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise ValueError(f"a sending application has 1 to {LONGEST_NAME} characters (HL7 2A, HD)")
+    return name
+
+
 class Hl7Server:
     """A listening socket and its connections."""
 
@@ -49,7 +57,7 @@ class Hl7Server:
         if settings.hl7_port is None:
             raise ListenerError("hl7_port is not set: no ADT messages are taken")
         self._settings, self._apply = settings, apply
-        self._allowed = AllowList([Caller.parse(text, LONGEST_NAME) for text in settings.hl7_allowed])
+        self._allowed = AllowList.parse("MED3D_HL7_ALLOWED", settings.hl7_allowed, _read_name)
         self._tls = server_tls("hl7_tls", settings.hl7_tls_cert, settings.hl7_tls_key, settings.hl7_tls_client_ca)
         self._socket = listening_socket(settings.hl7_host, settings.hl7_port, BACKLOG)
         self._lock = threading.Lock()

@@ -1,11 +1,12 @@
 """Who may open an association: AE titles and the addresses they call from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-LONGEST_AE_TITLE = 16
+from med3d_service.network.peers.ae_titles import read_ae_title
+
 IPV4_BITS_BEFORE = 96
 """Bits of an IPv4-mapped address (RFC 4291) before those of the IPv4 address."""
 
@@ -23,21 +24,19 @@ class InvalidCallerError(ValueError):
 
 @dataclass(frozen=True)
 class Caller:
-    """One entry: an AE title (``*`` for any) and a network."""
+    """One entry: an AE title, in which ``*`` and ``?`` stand for any characters and any one, and a network."""
 
     ae_title: str
     network: IPv4Network | IPv6Network
 
     @classmethod
-    def parse(cls, text: str, longest: int = LONGEST_AE_TITLE) -> "Caller":
+    def parse(cls, text: str, read_name: Callable[[str], str] = read_ae_title) -> "Caller":
         """Read ``AE_TITLE@ADDRESS`` or ``AE_TITLE@NETWORK/BITS``. Raises InvalidCallerError."""
-        ae_title, at, address = text.strip().rpartition("@")
-        if not at or not 1 <= len(ae_title) <= longest:
-            raise InvalidCallerError(
-                f"{text!r} is not of the form NAME@ADDRESS or NAME@NETWORK/BITS, the name of 1 to {longest} characters"
-            )
+        name, at, address = text.rpartition("@")
+        if not at:
+            raise InvalidCallerError(f"{text!r} is not of the form NAME@ADDRESS or NAME@NETWORK/BITS")
         try:
-            return cls(ae_title, _as_ipv4(ip_network(address, strict=False)))
+            return cls(read_name(name), _as_ipv4(ip_network(address.strip(), strict=False)))
         except ValueError as error:
             raise InvalidCallerError(f"{text!r}: {error}") from error
 
@@ -56,9 +55,18 @@ class AllowList:
 
     callers: Sequence[Caller]
 
+    @classmethod
+    def parse(cls, key: str, texts: Sequence[str], read_name: Callable[[str], str] = read_ae_title) -> "AllowList":
+        """Read the entries of the setting ``key``. Raises InvalidCallerError, which names it."""
+        try:
+            return cls([Caller.parse(text, read_name) for text in texts])
+        except InvalidCallerError as error:
+            raise InvalidCallerError(f"{key}: {error}") from error
+
     def admits(self, ae_title: str, address: str) -> bool:
         """Whether this AE title may call from this address."""
-        return any(fnmatchcase(ae_title, caller.ae_title) for caller in self._from(address))
+        # A bracket is a character of AE titles, and begins no set.
+        return any(fnmatchcase(ae_title, caller.ae_title.replace("[", "[[]")) for caller in self._from(address))
 
     def admits_address(self, address: str) -> bool:
         """Whether anybody may call from this address: known before a word is said."""

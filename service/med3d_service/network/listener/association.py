@@ -142,12 +142,12 @@ class Association:
         if kind != PduType.ASSOCIATE_RQ:
             raise ProtocolError("not an association request")
         asked = negotiation.read_request(struct.pack(">BxI", kind, len(body)) + body)
-        title = self._titles.called(asked.called_ae_title)
+        title = None if "called" in asked.malformed else self._titles.called(asked.called_ae_title)
         site = "" if title is None else title.site
         self._source = Source("dimse", site, asked.calling_ae_title, self._address, asked.called_ae_title)
         if title is None:
             return self._reject("called_unknown", CALLED_UNKNOWN)
-        if not title.allowed.admits(asked.calling_ae_title, self._address):
+        if "calling" in asked.malformed or not title.allowed.admits(asked.calling_ae_title, self._address):
             return self._reject("caller_unknown", CALLER_UNKNOWN)
         agreed = negotiation.agree(asked)
         self._contexts = agreed.contexts

@@ -16,10 +16,13 @@ from pynetdicom.presentation import PresentationContext, build_context, negotiat
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from med3d_service.network.listener.pdus import ANNOUNCED_BYTES, ProtocolError
+from med3d_service.network.peers.ae_titles import LONGEST, read_ae_title
 from med3d_service.studies.dicom_instances.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
 from med3d_service.studies.own_objects import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+_TITLES = {"called": slice(10, 26), "calling": slice(26, 42)}
+"""Where AE titles stand in the request (PS3.8 9.3.2)."""
 _UNCOMPRESSED = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]
 
 
@@ -30,6 +33,8 @@ class Asked:
     calling_ae_title: str
     called_ae_title: str
     primitive: A_ASSOCIATE
+    malformed: frozenset[str] = frozenset()
+    """``calling`` and ``called`` where what stands in that place is no AE title; then it is told as printable text."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,19 @@ class Agreed:
 def read_request(pdu: bytes) -> Asked:
     """Read an A-ASSOCIATE-RQ, header and all. Raises ProtocolError."""
     try:
+        titles, malformed = {}, set()
+        for name, place in _TITLES.items():
+            try:
+                titles[name] = read_ae_title(pdu[place].decode("ascii").rstrip("\0"))  # so old ones pad
+            except ValueError:
+                titles[name] = pdu[place].decode("latin-1").encode("unicode_escape").decode("ascii").strip()
+                malformed.add(name)
+            # The library reads no request with a title that is none.
+            known = b"MALFORMED" if name in malformed else titles[name].encode("ascii")
+            pdu = pdu[: place.start] + known.ljust(LONGEST) + pdu[place.stop :]
         request = A_ASSOCIATE_RQ()
         request.decode(pdu)
-        primitive = request.to_primitive()
-        calling, called = (str(one or "").strip() for one in (primitive.calling_ae_title, primitive.called_ae_title))
-        return Asked(calling, called, primitive)
+        return Asked(titles["calling"], titles["called"], request.to_primitive(), frozenset(malformed))
     except Exception as error:  # the edge: a codec raises anything on garbage
         raise ProtocolError("no association request") from error
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError, field_validator
 
 from med3d_contract.results import Priority
-from med3d_service.network.listener.admission import AllowList, Caller, InvalidCallerError
+from med3d_service.network.listener.admission import AllowList, InvalidCallerError
 from med3d_service.network.peers.configuration import AeTitle, ConfigurationError, Configured, ExistingFile
 from med3d_service.settings import Settings
 from med3d_service.studies.arrivals.routing import InvalidRulesError, RoutingRules, load_rules
@@ -33,6 +33,13 @@ class TitlesFile(Configured):
 
     reject_others: bool = False
     ae: dict[AeTitle, TitleTable] = Field(default_factory=dict)
+
+    @field_validator("ae", mode="before")
+    @classmethod
+    def _each_once(cls, tables: object) -> object:
+        if isinstance(tables, dict) and len({str(name).strip(" ") for name in tables}) < len(tables):
+            raise ValueError("one AE title has two tables: blanks before and after it do not count")
+        return tables
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ def load_own_titles(settings: Settings) -> OwnTitles:
     """Read the titles. Raises ConfigurationError, InvalidCallerError, InvalidRulesError."""
     otherwise = OwnTitle(
         site=settings.site,
-        allowed=AllowList([Caller.parse(text) for text in settings.dicom_allowed]),
+        allowed=AllowList.parse("MED3D_DICOM_ALLOWED", settings.dicom_allowed),
         rules=load_rules(settings.rules_file),
     )
     path = settings.ae_titles_file
@@ -81,7 +88,7 @@ def load_own_titles(settings: Settings) -> OwnTitles:
     if file.reject_others and not file.ae:
         raise ConfigurationError(f"the AE titles' file {path} is wrong: it rejects every title and names none")
     try:
-        titles = {name: _title(table, otherwise) for name, table in file.ae.items()}
+        titles = {name: _title(name, table, otherwise) for name, table in file.ae.items()}
     except (InvalidCallerError, InvalidRulesError) as error:
         raise ConfigurationError(f"the AE titles' file {path} is wrong: {error}") from error
     return OwnTitles(titles, None if file.reject_others else otherwise)
@@ -100,11 +107,11 @@ def _read(path: Path) -> TitlesFile:
         raise ConfigurationError(f"the AE titles' file {path} is wrong: {wrong}") from error
 
 
-def _title(table: TitleTable, otherwise: OwnTitle) -> OwnTitle:
+def _title(name: str, table: TitleTable, otherwise: OwnTitle) -> OwnTitle:
     stated = table.allowed
     rules = otherwise.rules if table.rules_file is None else load_rules(table.rules_file)
     return OwnTitle(
         site=table.site or otherwise.site,
-        allowed=otherwise.allowed if stated is None else AllowList([Caller.parse(text) for text in stated]),
+        allowed=otherwise.allowed if stated is None else AllowList.parse(f"ae.{name}.allowed", stated),
         rules=rules.with_defaults(table.priority, table.bundle),
     )

@@ -26,15 +26,14 @@ from pydantic import (
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic.networks import HttpUrl
 
+from med3d_service.network.peers.ae_titles import read_ae_title
 from med3d_service.problems import ServiceError
 from med3d_service.settings import is_private
 
 MIN_SECRET_CHARACTERS = 32
 P = TypeVar("P")
 PeerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-AeTitle = Annotated[
-    str, StringConstraints(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")
-]
+AeTitle = Annotated[str, AfterValidator(read_ae_title)]
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252}[A-Za-z0-9])?$")]
 
 

@@ -1,15 +1,19 @@
 """Titles that we are called by: each has its senders, its site and its rules; others are rejected where that is on."""
 
+import socket
 import threading
 
 import pytest
+from pydicom.uid import UID
 from pynetdicom import build_context, evt
-from pynetdicom.pdu import A_ASSOCIATE_RJ
+from pynetdicom.pdu import A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotification, MaximumLengthNotification
 from pynetdicom.sop_class import MRImageStorage  # type: ignore[attr-defined]
 from sqlalchemy import select
 
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority
+from med3d_service.network.listener.negotiation import APPLICATION_CONTEXT
 from med3d_service.network.listener.own_titles import load_own_titles
 from med3d_service.network.listener.server import Listener
 from med3d_service.network.peers import ConfigurationError, Peers
@@ -104,9 +108,10 @@ class Taking:
 
 class Noting:
     def __init__(self):
-        self.noted = []
+        self.noted, self.titles = [], []
 
-    def note(self, because, _address, _ae_title=""):
+    def note(self, because, _address, ae_title=""):
+        self.titles.append(ae_title)
         self.noted.append(because)
 
     def __getattr__(self, _name):
@@ -138,6 +143,7 @@ def listening(titles):
         assert isinstance(rejection, A_ASSOCIATE_RJ)
         return rejection.reason_diagnostic
 
+    send.port = listener.port
     yield taking, noting, send
     over.set()
     thread.join()
@@ -155,6 +161,51 @@ def test_each_title_lets_in_its_own_senders_and_nobody_calls_another(listening):
     assert send("SCANNER", "STROKE") == 3, "calling AE title not recognized (PS3.8 9.3.4)"
     assert send("SCANNER", "OTHER") == 7, "called AE title not recognized"
     wait_until(lambda: noting.noted == ["caller_unknown", "called_unknown"], "what the listener notes")
+
+
+def requested(calling, called):
+    """A request for an association, with these bytes as titles."""
+    asked = A_ASSOCIATE()
+    asked.application_context_name, asked.calling_ae_title, asked.called_ae_title = APPLICATION_CONTEXT, "X", "Y"
+    (context,) = [build_context(MRImageStorage)]
+    context.context_id = 1
+    longest, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
+    longest.maximum_length_received, implementation.implementation_class_uid = 16384, UID("1.2.3")
+    asked.presentation_context_definition_list, asked.user_information = [context], [longest, implementation]
+    pdu = A_ASSOCIATE_RQ()
+    pdu.from_primitive(asked)
+    written = pdu.encode()
+    return written[:10] + called.ljust(16) + calling.ljust(16) + written[42:]
+
+
+@pytest.mark.parametrize(
+    ("calling", "called", "answer"),
+    [
+        (b"CT1", b"STROKE", "accepted"),
+        (b"  CT1", b" STROKE ", "accepted"),
+        (b"CT1\0\0\0\0\0\0\0\0\0\0\0\0\0", b"STROKE", "accepted"),
+        (b"ct1", b"STROKE", "caller_unknown"),
+        (b"CT\xc3\xa91", b"STROKE", "caller_unknown"),
+        (b"CT\\1", b"STROKE", "caller_unknown"),
+        (b"", b"STROKE", "caller_unknown"),
+        (b"\0" * 16, b"STROKE", "caller_unknown"),
+        (b"CT1", b"stroke", "called_unknown"),
+        (b"CT1", b"STR\xd6KE", "called_unknown"),
+        (b"CT1", b"", "called_unknown"),
+        (b"CT1\x1b[31m", b"LINE\nBREAK", "called_unknown"),
+    ],
+)
+def test_what_is_no_title_is_turned_away_by_name_and_never_taken_for_another(listening, calling, called, answer):
+    _, noting, send = listening
+    with socket.create_connection(("127.0.0.1", send.port), 10) as connection:
+        connection.sendall(requested(calling, called))
+        said = connection.recv(1024)
+        if answer == "accepted":
+            assert said[0] == 2, "A-ASSOCIATE-AC (PS3.8 9.3.3)"
+            return
+    assert (said[0], said[9]) == (3, {"caller_unknown": 3, "called_unknown": 7}[answer]), "A-ASSOCIATE-RJ (9.3.4)"
+    wait_until(lambda: noting.noted == [answer], "what the listener notes")
+    assert all(text.isascii() and text.isprintable() for text in noting.titles)
 
 
 def test_an_instance_is_judged_by_the_rules_of_the_title_that_it_was_sent_to(titles, tmp_path):
