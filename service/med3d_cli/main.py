@@ -25,7 +25,7 @@ from med3d_cli.operate.ledger import ledger
 from med3d_cli.operate.replay import replay
 from med3d_cli.operate.retention import retention
 from med3d_cli.operate.rules import rules_commands
-from med3d_cli.operate.settings import in_words, settings
+from med3d_cli.operate.settings import in_words, refuse_unknown_variables, settings
 from med3d_cli.operate.site_key import site_key_commands
 from med3d_cli.processes.pacs import pacs_commands
 from med3d_cli.processes.worker import worker
@@ -71,11 +71,15 @@ def _show_version(wanted: bool) -> None:
 
 
 def _options(
+    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
     """Brain age and estimated SDMT from T1-weighted head MRI. Not a medical device."""
+    # what helps to mend the environment is given in any: a command's help, and `settings`, which shows all and refuses
+    if context.invoked_subcommand != "settings" and "--help" not in sys.argv:
+        refuse_unknown_variables()
 
 
 def run() -> None:

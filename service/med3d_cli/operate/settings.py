@@ -1,9 +1,7 @@
 """`med3d settings`: what the environment sets, what is left at its default, and names that there are not."""
 
-import difflib
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,14 +11,10 @@ from rich.table import Table
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.screens import AsJson, print_json, table_console
+from med3d_contract.variables import PREFIX, unknown_variables
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
-
-PREFIX = "MED3D_"
-OF_THE_CLIENT = frozenset({"MED3D_URL", "MED3D_API_KEY", "MED3D_API_KEY_FILE", "MED3D_HOOK_SECRET"})
-NOT_OURS = re.compile(r"MED3D_(TEST_.*|FIELD_CASES|PYTHON|.*_(IMAGE|MEMORY))")
-"""Of compose files and of tests."""
 
 
 def settings(
@@ -37,8 +31,7 @@ def settings(
         print_json(rows)
     else:
         _print(rows)
-    if unknown := unknown_settings(fields, os.environ):
-        raise CommandError("; ".join(unknown))
+    refuse_unknown_variables()
     try:
         Settings()
     except ValidationError as error:
@@ -71,16 +64,10 @@ def _plain(field: "FieldInfo") -> str:
     return "" if field.default in (None, ()) else str(field.default)
 
 
-def unknown_settings(fields: Mapping[str, Iterable[str]], environment: Iterable[str]) -> list[str]:
-    """Sentences on variables of ours that nobody reads, each with the nearest name that there is."""
-    names = {PREFIX + name.upper() for of_one in fields.values() for name in of_one}
-    known = names | {f"{name}_FILE" for name in names} | OF_THE_CLIENT
-    found = []
-    for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known and not NOT_OURS.fullmatch(name):
-            near = difflib.get_close_matches(name, known, n=1)
-            found.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ""))
-    return found
+def refuse_unknown_variables() -> None:
+    """Raise CommandError where the environment holds a variable of ours that nobody reads."""
+    if unknown := [*unknown_variables(os.environ)]:
+        raise CommandError("; ".join(unknown))
 
 
 def in_words(error: ValidationError) -> str:
