@@ -74,8 +74,11 @@ def rows_of(number, dice, vault, stored):
         "run_id": run_id, "number": 2, "stage": "predict", "worker_id": "w", "batch_size": 1, "claimed_at": at + 20,
         "ended_at": at + 25, "ending": status,
     }  # fmt: skip
-    index = vault.blind_index("accession_number", f"A-{number}")
-    identifier = {"study_id": study_id, "kind": "accession_number", "blind_index": index, "ciphertext": bytes(40)}
+    kind, accession = "accession_number", f"A-{number}"
+    identifier = {
+        "study_id": study_id, "kind": kind, "blind_index": vault.blind_index(kind, accession),
+        "ciphertext": vault.seal(accession, f"{study_id}\0{kind}"),  # who has the clinical grant reads it on every page
+    }  # fmt: skip
     return study, run, events, attempt, identifier
 
 
