@@ -9,7 +9,7 @@ from rich.table import Table
 
 from med3d_cli.connection import connect_to_calibrations
 from med3d_cli.errors import CommandError
-from med3d_cli.screens import AsJson, print_json, table_console
+from med3d_cli.screens import AsJson, answer, print_json, table_console
 from med3d_contract.calibrations import CalibrationView
 
 LEAST_CHARACTERS = 8
@@ -26,6 +26,7 @@ def calibrations_commands() -> typer.Typer:
 
 def send(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file of `med3d calibrate --key`.")],
+    as_json: AsJson = False,
 ) -> None:
     """Send a signed calibration to the service, for all runs of your hospital that are predicted from now on."""
     signature = file.with_name(f"{file.name}.sig")
@@ -34,7 +35,8 @@ def send(
     except OSError as error:
         raise CommandError(f"{file.name} or its signature {signature.name} cannot be read: {error.strerror}") from error
     kept = connect_to_calibrations().send(*parts)
-    typer.echo(f"{kept.site}: calibration {kept.digest[:12]}, {kept.heads} heads, good until {kept.expires}")
+    said = f"{kept.site}: calibration {kept.digest[:12]}, {kept.heads} heads, good until {kept.expires}"
+    answer(said, kept, as_json=as_json)
 
 
 def show(as_json: AsJson = False) -> None:
@@ -57,11 +59,13 @@ def withdraw(
     digest: Annotated[
         str, typer.Argument(help=f"The digest that `list` shows, or its first {LEAST_CHARACTERS} signs.")
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Withdraw a calibration for good. Answers that were given with it stay, and name it by its digest."""
     client = connect_to_calibrations()
-    client.withdraw(_only_one(digest.lower(), client.all()))
-    typer.echo(f"calibration {digest[:12]} is withdrawn")
+    whole = _only_one(digest.lower(), client.all())
+    client.withdraw(whole)
+    answer(f"calibration {digest[:12]} is withdrawn", {"withdrawn": whole}, as_json=as_json)
 
 
 def _only_one(beginning: str, known: tuple[CalibrationView, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.operate.ledger import EXIT_OUT_OF_BALANCE, check_here, print_report
 from med3d_cli.operate.service_here import DataDirHere, service_here
-from med3d_cli.screens import AsJson, answer
+from med3d_cli.screens import AsJson, answer, print_json
 
 if TYPE_CHECKING:
     from med3d_service.custody.backup.backing_up import Told
@@ -57,6 +58,7 @@ def restore(
     objects: Annotated[
         bool, typer.Option("--objects", help="Only put back what the store has lost, beside the running service.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Restore a backup on an empty machine, bring its schema to this version, and check the ledger.
 
@@ -64,7 +66,7 @@ def restore(
     does not balance.
     """
     if objects:
-        _put_back(folder, data_dir, name)
+        _put_back(folder, data_dir, name, as_json=as_json)
         return
     with extra("service"):
         from med3d_service.custody.backup import BackupError
@@ -79,11 +81,15 @@ def restore(
                 restored = bring_back(settings, folder.absolute(), name, told)
         except BackupError as error:
             raise CommandError(str(error)) from error
-        summary = restored.summary
-        typer.echo(f"restored the backup of {summary.made_at:%Y-%m-%d %H:%M} UTC: {summary.objects} objects")
-        _print_keys(restored.revived)
+        if not as_json:
+            summary = restored.summary
+            typer.echo(f"restored the backup of {summary.made_at:%Y-%m-%d %H:%M} UTC: {summary.objects} objects")
+            _print_keys(restored.revived)
         report = check_here(settings, digests=True)
-    print_report(report, Console())
+    if as_json:
+        print_json({"summary": restored.summary, "keys": asdict(restored.revived), "ledger": report})
+    else:
+        print_report(report, Console())
     if not report.balances:
         raise typer.Exit(EXIT_OUT_OF_BALANCE)
 
@@ -99,7 +105,7 @@ def _print_keys(revived: "Revived") -> None:
             typer.echo(f"works again: key {prefix}; if it was revoked, `med3d keys revoke {prefix}`")
 
 
-def _put_back(folder: Path, data_dir: Path | None, name: str | None) -> None:
+def _put_back(folder: Path, data_dir: Path | None, name: str | None, *, as_json: bool) -> None:
     if name is not None:
         raise CommandError("--objects looks through all backups: leave --backup out")
     settings = service_here(data_dir)
@@ -110,7 +116,7 @@ def _put_back(folder: Path, data_dir: Path | None, name: str | None) -> None:
             done = put_back_objects(settings, folder.absolute(), told)
     except BackupError as error:
         raise CommandError(str(error)) from error
-    typer.echo(f"put back {done.objects} objects")
+    answer(f"put back {done.objects} objects", asdict(done), as_json=as_json)
     for key in done.in_no_backup:
         typer.echo(f"in no backup: {key}", err=True)
     if done.in_no_backup:

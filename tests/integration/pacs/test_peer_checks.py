@@ -1,6 +1,7 @@
 """`med3d pacs check` and `echo` with real peers: each thing is OK, or a sentence that says what to do."""
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -78,6 +79,9 @@ def test_what_is_wrong_is_told_with_what_to_do(pacs, tmp_path):
     assert re.search(r"association: does not answer at 127.0.0.1.* \[peer_unreachable\]\n", said)
     assert "QIDO-RS: answers, and does not let us in" in said
     assert "log of changes: does not let us read it" in said
+    status, said = med3d("check", "ward", "--json", peers=peers)
+    faults = {one["what"]: one["code"] for one in json.loads(said) if one["is_fault"]}
+    assert (status, faults["association"], faults["QIDO-RS"]) == (1, "peer_unreachable", "peer_denied")
     assert med3d("echo", "nobody", peers=peers)[0] == 1
     status, said = med3d("check", peers=tmp_path / "none.toml")
     assert status != 0

@@ -1,6 +1,7 @@
 """Backups: made beside the service, restored on an empty machine, where every result and every digest is found again."""
 
 import hashlib
+import json
 import shutil
 import threading
 from contextlib import closing
@@ -245,6 +246,14 @@ def test_the_commands_back_up_and_restore_and_check_the_ledger(sqlite_machine, t
     assert "objects" in med3d("backup", folder, "--data-dir", str(sqlite_machine.settings.data_dir))
     bring_the_keys(sqlite_machine, new)
     assert "The ledger balances" in med3d("restore", folder, "--data-dir", str(tmp_path / "new"))
+    lost = json.loads(med3d("restore", folder, "--data-dir", str(tmp_path / "new"), "--objects", "--json"))
+    assert lost == {"objects": 0, "in_no_backup": []}
+    again = Machine(tmp_path / "again", None)
+    bring_the_keys(sqlite_machine, again)
+    told = json.loads(med3d("restore", folder, "--data-dir", str(tmp_path / "again"), "--json"))
+    assert told["ledger"]["studies"] == 1
+    assert told["summary"]["objects"] > 0
+    assert told["keys"].keys() == {"working", "kept_ended", "counter_was_here"}
 
 
 def test_a_key_that_was_revoked_after_the_backup_stays_so_where_the_sealed_counter_is_brought_along(tmp_path):

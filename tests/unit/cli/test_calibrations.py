@@ -4,7 +4,7 @@ import json
 import httpx
 import pytest
 
-from med3d_cli.calibration.calibrations import _only_one
+from med3d_cli.calibration.calibrations import _only_one, send, withdraw
 from med3d_cli.errors import CommandError
 from med3d_client.calibrations import CalibrationsClient
 from med3d_client.transport import ApiError
@@ -55,3 +55,20 @@ def test_the_beginning_of_a_digest_names_one_calibration_or_none():
     for beginning in ("abab", "efefefef"):
         with pytest.raises(CommandError, match="med3d calibrations list"):
             _only_one(beginning, known)
+
+
+def test_what_was_sent_and_withdrawn_is_told_to_programs_too(monkeypatch, tmp_path, capsys):
+    answers = {
+        "POST": httpx.Response(201, json=VIEW),
+        "GET": httpx.Response(200, json={"items": [VIEW]}),
+        "DELETE": httpx.Response(204),
+    }
+    transport = httpx.MockTransport(lambda request: answers[request.method])
+    reached = CalibrationsClient("http://med3d", "key", transport=transport)
+    monkeypatch.setattr("med3d_cli.calibration.calibrations.connect_to_calibrations", lambda: reached)
+    for name in ("site.json", "site.json.sig"):
+        (tmp_path / name).write_bytes(b"{}")
+    send(tmp_path / "site.json", as_json=True)
+    assert json.loads(capsys.readouterr().out)["digest"] == "ab" * 32
+    withdraw("abababab", as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"withdrawn": "ab" * 32}

@@ -18,12 +18,7 @@ WRITE_FILES = {
 A_SENTENCE_AND_A_STATUS = {
     "audit renew-counter",
     "audit verify",
-    "calibrations send",
-    "calibrations withdraw",
     "identifier-key rotate",
-    "pacs check",
-    "pacs echo",
-    "restore",
     "rules test",
     "site-key rotate",
 }
@@ -40,4 +35,4 @@ def commands(command, name=()):
 
 def test_every_command_with_an_answer_has_json():
     without = {name for name, options in commands(get_command(make_app())) if "--json" not in options}
-    assert without <= STAY_UP | WRITE_FILES | A_SENTENCE_AND_A_STATUS
+    assert without == STAY_UP | WRITE_FILES | A_SENTENCE_AND_A_STATUS
