@@ -255,6 +255,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "Send DICOM files (.dcm.gz, too), .nii, .nii.gz or .mgz, or a .zip, .tar or .tar.gz of them.",
     ),
     "nifti_unreadable": (422, "The file is no readable NIfTI image.", "Send an intact .nii or .nii.gz."),
+    "nifti_truncated": (
+        422,
+        "The file ends before the voxels that its header announces, or is damaged.",
+        "Send it again, complete.",
+    ),
     **{code: (422, *words) for code, words in ARCHIVE_FAULTS.items()},
     "unknown_field": (422, "The form holds a field that the API does not know.", "See GET /openapi.json."),
     "invalid_age": (

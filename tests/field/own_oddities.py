@@ -108,7 +108,7 @@ def resected(voxels: Voxels) -> Voxels:
 
 
 PICTURES: dict[str, tuple[Callable[[Voxels], Voxels], tuple[Right, ...], str]] = {
-    "slice_repeated": (slice_repeated, NEVER, "one slice is no head"),
+    "slice_repeated": (slice_repeated, (refused("slice_repeated"),), "one slice is no head"),
     "largest_intensity": (largest_intensity, NEVER, "a thick MIP is no scan"),
     "slices_missing": (slices_missing, (refused(), same_as("own:nifti", 6.0)), "two centimetres are gone"),
     "one_channel_bright": (one_channel_bright, NO_WRONG_NUMBER, "shading is taken off, or it is refused"),

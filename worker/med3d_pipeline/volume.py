@@ -19,6 +19,16 @@ def in_order(view: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return ordered
 
 
+def repeats_one_slice(voxels: Voxels) -> bool:
+    """Tell whether all slices across one of the axes of ``voxels`` (X, Y, Z) are the same, voxel for voxel."""
+    for axis, count in enumerate(voxels.shape):
+        slices = np.moveaxis(voxels, axis, 0)
+        middle = slices[count // 2]  # a head's first slices are empty, and alike
+        if count > 1 and all(np.array_equal(one, middle, equal_nan=True) for one in slices):
+            return True
+    return False
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """Voxels with their place in space.

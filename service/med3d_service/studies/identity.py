@@ -39,15 +39,19 @@ class TailDigest:
 
 
 class Inflater:
-    """Gzipped data piece by piece; ``count(unpacked, packed)`` is told of every piece and may raise."""
+    """Gzipped data piece by piece; ``count(unpacked, packed)`` is told of every piece and may raise.
 
-    def __init__(self, count: Callable[[int, int], None]) -> None:
+    ``damage``: code of the ServiceError that is raised for damage, and where the data end too early.
+    """
+
+    def __init__(self, count: Callable[[int, int], None], damage: str = "archive_truncated") -> None:
         self._inflate = zlib.decompressobj(wbits=31)
         self._count = count
+        self._damage = damage
         self._packed_bytes = 0
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """Inflate the next piece. Raises ServiceError("archive_truncated") for damage."""
+        """Inflate the next piece. Raises ServiceError for damage."""
         self._packed_bytes += len(data)
         try:
             while data:
@@ -58,20 +62,23 @@ class Inflater:
                 yield piece
                 data = self._inflate.unconsumed_tail or self._inflate.unused_data
         except zlib.error as error:
-            raise ServiceError("archive_truncated") from error
+            raise ServiceError(self._damage) from error
 
     def finish(self) -> None:
-        """Raise ServiceError("archive_truncated") where the data ended too early."""
+        """Raise ServiceError where the data ended too early."""
         if not self._inflate.eof:
-            raise ServiceError("archive_truncated")
+            raise ServiceError(self._damage)
 
 
 class InflatedDigest:
-    """SHA-256 of what a gzip file holds, so that .nii and .nii.gz of one image are one; see Inflater for faults."""
+    """SHA-256 of what a gzip file holds, so that .nii and .nii.gz of one image are one.
+
+    Damage is nifti_truncated, as `med3d analyse` calls it: who sends an image knows of no archive.
+    """
 
     def __init__(self, count: Callable[[int, int], None]) -> None:
         self._digest = hashlib.sha256()
-        self._inflater = Inflater(count)
+        self._inflater = Inflater(count, damage="nifti_truncated")
 
     def update(self, data: bytes) -> None:
         """Take the next piece."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.black_level import raise_to_black, require_measured
+from med3d_pipeline.reading.volume_files.label_images import label_fault
 from med3d_pipeline.volume import Volume
 from rig.science import heads
 
@@ -142,3 +143,14 @@ def test_a_constant_image_is_refused_and_one_of_a_single_bright_voxel_is_not() -
     voxels = heads.constant().voxels.copy()
     voxels[1, 1, 1] += 1
     raise_to_black(changed(heads.constant(), voxels))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_one_slice_in_place_of_all_is_refused_by_that_name_and_is_no_label_image(axis: int) -> None:
+    voxels = np.round(scan().voxels)
+    one = voxels.take([voxels.shape[axis] // 2], axis)
+    same = changed(scan(), np.repeat(one, voxels.shape[axis], axis))
+    assert label_fault(same.voxels) is None
+    with pytest.raises(InputRefused, match="All slices of the image are the same") as caught:
+        raise_to_black(same)
+    assert caught.value.code == "slice_repeated"

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from med3d_pipeline.counting import counted
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.resampling import coarsening_factors, voxels_to_hold
-from med3d_pipeline.volume import Volume, Voxels
+from med3d_pipeline.volume import Volume, Voxels, repeats_one_slice
 
 SAMPLING_MM = 2.0
 DARKEST_SHARE, BRIGHTEST_SHARE = 1e-3, 0.98
@@ -52,7 +52,8 @@ class BlackLevel:
 def raise_to_black(volume: Volume) -> BlackLevel:
     """Find the black of ``volume`` and return the image above it, fill values and what is no number set to 0.
 
-    Raises InputRefused("not_finite") where no voxel is a number, InputRefused("constant_image") where all are equal.
+    Raises InputRefused("not_finite") where no voxel is a number, InputRefused("constant_image") where all are equal,
+    InputRefused("slice_repeated") where one slice stands in place of all.
     """
     sample = _sample(volume)
     ordered = np.sort(sample[np.isfinite(sample)])
@@ -67,6 +68,12 @@ def raise_to_black(volume: Volume) -> BlackLevel:
             "constant_image",
             "All voxels of the image are equally bright: it shows nothing. Export the series again from the scanner or "
             "the PACS.",
+        )
+    if repeats_one_slice(volume.voxels):
+        raise InputRefused(
+            "slice_repeated",
+            "All slices of the image are the same: one slice was written in place of each. Send the whole head as the "
+            "scanner stored it; where it was converted, convert it again from all slices.",
         )
     fills = [value for value in sorted({float(ordered[0]), _most_frequent(ordered)}) if _fills(sample, value)]
     black = _black(ordered, fills)

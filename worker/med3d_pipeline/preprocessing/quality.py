@@ -124,7 +124,13 @@ MEASURE_WORDS = {
 }
 """What people call a measure, and its unit."""
 
-QUALITY_CODES = ("ct_values", "not_finite", "constant_image", *dict.fromkeys(verdict.code for verdict in _VERDICTS))
+QUALITY_CODES = (
+    "ct_values",
+    "not_finite",
+    "constant_image",
+    "slice_repeated",
+    *dict.fromkeys(verdict.code for verdict in _VERDICTS),
+)
 """The codes with which preprocessing and the quality gate refuse, in the order in which they win."""
 
 

@@ -269,7 +269,7 @@ REFUSED = {
         "archive_truncated",
     ),
     "half a tar.gz": (files_form(("a.tgz", gzipped(PADDED_TAR)[:-9])), "archive_truncated"),
-    "half a nii.gz": (files_form(("a.nii.gz", gzipped(nifti_file())[:-9])), "archive_truncated"),
+    "half a nii.gz": (files_form(("a.nii.gz", gzipped(nifti_file())[:-9])), "nifti_truncated"),
     "an absolute path in a zip": (files_form(("a.zip", zip_named("/etc/cron.d/x"))), "archive_unsafe_path"),
     "a drive letter in a zip": (files_form(("a.zip", zip_named("C:\\x.dcm"))), "archive_unsafe_path"),
     "a path out of a zip": (files_form(("a.zip", zip_named("a/../../x.dcm"))), "archive_unsafe_path"),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from med3d_pipeline.reading.refusals import Fault
-from med3d_pipeline.volume import Voxels
+from med3d_pipeline.volume import Voxels, repeats_one_slice
 
 PLANES = 48  # of all along the first axis: enough to tell
 ALIKE = 0.5  # share of neighbours with one and the same value; in a scan noise makes nearly all differ
@@ -25,8 +25,8 @@ def label_fault(voxels: Voxels) -> Fault | None:
     if not pairs or alike < ALIKE * pairs or (sample != np.round(sample))[measured].any():
         return None
     values, ranks = np.unique(sample, return_inverse=True)
-    if len(values) == 1:
-        return None  # a constant image, which preprocessing refuses by that name
+    if len(values) == 1 or repeats_one_slice(voxels):
+        return None  # a constant image, or one slice in place of all: preprocessing refuses them by that name
     if len(values) > FEW_VALUES:
         steps = np.abs(np.diff(ranks.reshape(sample.shape).astype(np.int32), axis=-1))[beside]
         if np.median(steps[steps > 0]) <= UNORDERED * len(values):

@@ -5,7 +5,8 @@ from typing import Any
 from med3d_service.studies.series_by_hand import LONGEST_SERIES
 
 INTAKE_CODES = (
-    "malformed_upload", "empty_upload", "no_images", "unsupported_format", "nifti_unreadable", "not_an_archive",
+    "malformed_upload", "empty_upload", "no_images", "unsupported_format", "nifti_unreadable", "nifti_truncated",
+    "not_an_archive",
     "archive_encrypted", "archive_nested", "archive_truncated", "archive_unsupported", "archive_unsafe_path",
     "archive_unsafe_member", "archive_bomb", "archive_empty", "too_many_files", "unknown_field", "invalid_age",
     "invalid_sex", "invalid_subject", "invalid_series", "unknown_priority", "unknown_bundle", "upload_too_large",
