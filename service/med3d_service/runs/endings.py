@@ -29,6 +29,9 @@ WORKER_LOST = Failure(
     retryable=True,
 )
 
+UNHEARD = "claim_unheard"
+"""Why a run waits again whose claim nobody was heard of: its answer was lost, and no work was begun."""
+
 
 @dataclass(frozen=True)
 class Leases:
@@ -83,6 +86,16 @@ def end_all(session: Session, endings: Sequence[Ending]) -> None:
     end_attempts(session, [(ending.attempt, ending.how) for ending in endings], now)
 
 
+def ending_for_silence(run: RunRow, attempt: AttemptRow, leases: Leases, now: float) -> Ending:
+    """What a lease's end makes of its run: a charge only where its holder knew that it had the run.
+
+    A batch that was lost charges nobody, since it is not known which of its runs it was.
+    """
+    if attempt.heard_at is None:
+        return Ending(attempt, Move(run, WAITING[attempt.stage], {"dispatched_at": None}, UNHEARD), AttemptEnding.LOST)
+    return ending_for_failure(run, attempt, WORKER_LOST, leases, now, charged=attempt.batch_size == 1, values={})
+
+
 def ending_for_failure(
     run: RunRow,
     attempt: AttemptRow,
@@ -97,7 +110,7 @@ def ending_for_failure(
     lost = failure is WORKER_LOST
     passing = failure.code in OUR_SURROUNDINGS
     charged = charged and not passing
-    late = attempt.ending == AttemptEnding.LOST  # charged already
+    late = attempt.ending == AttemptEnding.LOST and attempt.heard_at is not None  # charged already
     tries = run.tries + (1 if charged and not late else 0)
     if not failure.retryable or tries >= leases.max_tries:
         values = values | {"failure": failure.model_dump(mode="json"), "tries": tries}

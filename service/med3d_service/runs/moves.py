@@ -114,6 +114,18 @@ def start_attempts(session: Session, runs: Sequence[RunRow], stage: str, worker_
     )
 
 
+def note_heard(session: Session, attempts: Sequence[AttemptRow], now: float) -> None:
+    """Write down that the holders of ``attempts`` know of them, where that is new."""
+    new = [{"here_id": one.run_id, "here_number": one.number} for one in attempts if one.heard_at is None]
+    if not new:
+        return
+    table = AttemptRow.__table__
+    here = table.c.run_id == bindparam("here_id"), table.c.number == bindparam("here_number")
+    session.connection().execute(update(table).where(*here).values(heard_at=now), new)  # type: ignore[arg-type]
+    for attempt in attempts:
+        set_committed_value(attempt, "heard_at", attempt.heard_at or now)
+
+
 def end_attempts(session: Session, endings: Sequence[tuple[AttemptRow, AttemptEnding]], now: float) -> None:
     """Write down how attempts ended that have ended no otherwise since they were read.
 

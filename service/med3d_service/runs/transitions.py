@@ -21,13 +21,12 @@ from med3d_service.runs.endings import (
     PREDICT,
     PREPROCESS,
     WAITING,
-    WORKER_LOST,
     Ending,
     Leases,
     columns_after_preprocessing,
     end_all,
-    ending_for_failure,
     ending_for_outcome,
+    ending_for_silence,
     lock_active,
     lock_with_attempts,
     may_end,
@@ -37,6 +36,7 @@ from med3d_service.runs.moves import (
     attempts_of,
     compare_and_set,
     make_moves,
+    note_heard,
     record_events,
     start_attempts,
 )
@@ -160,12 +160,13 @@ def release(session: Session, held: Sequence[ActiveAttempt]) -> set[str]:
 
 def renew(session: Session, held: Sequence[ActiveAttempt], leases: Leases) -> set[str]:
     """Renew leases and note what is being done, where that is told. Returns the runs whose attempt is over."""
-    runs, _ = lock_active(session, held)
+    runs, attempts = lock_active(session, held)
     stages = {one.run_id: one.stage for one in held}
     now = now_of(session)
     told = [run for run in runs if stages[run.id] not in {None, run.stage}]
     until = now + leases.lease_s
     compare_and_set(session, [(run, {"lease_expires_at": until, "stage": stages[run.id] or run.stage}) for run in runs])
+    note_heard(session, list(attempts.values()), now)
     record_events(session, [(run, now, RunStatus(run.status), None) for run in told])
     return {one.run_id for one in held} - {run.id for run in runs}
 
@@ -235,7 +236,10 @@ def refuse_study(session: Session, study_id: str, refusal: Refusal) -> None:
 
 
 def lose_expired(session: Session, leases: Leases) -> list[str]:
-    """Give runs whose lease has ended back to wait, or fail them when their tries are used up; their ids."""
+    """Give runs whose lease has ended back to wait, or fail them when their tries are used up; their ids.
+
+    Where nothing was heard of who claimed, the answer to the claim was lost: nobody worked, and the run is as before.
+    """
     expired = (
         select(RunRow)
         .where(RunRow.status.in_(IN_WORK.values()), RunRow.lease_expires_at < db_now())
@@ -247,11 +251,7 @@ def lose_expired(session: Session, leases: Leases) -> list[str]:
     attempts, now = attempts_of(session, {run.id: run.attempt for run in runs}), now_of(session)
     end_all(
         session,
-        [
-            ending_for_failure(run, attempt, WORKER_LOST, leases, now, charged=attempt.batch_size == 1, values={})
-            for run in runs
-            for attempt in [attempts[run.id]]
-        ],
+        [ending_for_silence(run, attempt, leases, now) for run in runs for attempt in [attempts[run.id]]],
     )
     return [run.id for run in runs]
 

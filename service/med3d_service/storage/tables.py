@@ -275,6 +275,7 @@ class AttemptRow(Base):
     worker_id: Mapped[str] = mapped_column(String(200))
     batch_size: Mapped[int]
     claimed_at: Mapped[float]
+    heard_at: Mapped[float | None]  # its holder's first heartbeat: before, the answer to the claim may be lost
     ended_at: Mapped[float | None]
     ending: Mapped[str | None] = mapped_column(STATUS)
 

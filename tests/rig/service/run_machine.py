@@ -168,3 +168,5 @@ class Runs(RuleBasedStateMachine):
         assert (run.refusal is not None) == (run.status == "refused")
         assert (run.failure is not None) == (run.status == "failed")
         assert run.tries <= LEASES.max_tries
+        begun = [one for one in attempts if one.heard_at is not None or one.ending in {"retried", "failed"}]
+        assert run.tries <= len(begun), "what nobody was heard of costs no try"

@@ -42,12 +42,18 @@ def test_a_new_stage_is_told_soon():
         api.wait_for(lambda heard: heard[-1] == ("a", 1, "registration"))
 
 
-def test_work_that_is_over_in_a_moment_sends_nothing():
+def test_work_begins_when_the_api_knows_that_the_claim_has_come():
+    api = HeartbeatApi()
+    with LeaseKeeper(api, {"a": 1, "b": 4}, every_s=60, settle_s=60):
+        assert api.heard == [("a", 1, None), ("b", 4, None)]
+
+
+def test_work_that_is_over_in_a_moment_tells_no_stage():
     api = HeartbeatApi()
     with LeaseKeeper(api, {"a": 1}, every_s=60, settle_s=60) as lease:  # a moment that no busy machine makes longer
         lease.stage_teller("a")("fetching")
         lease.stage_teller("a")("registration")
-    assert api.heard == []
+    assert api.heard == [("a", 1, None)]
 
 
 def test_nothing_is_sent_after_the_end():

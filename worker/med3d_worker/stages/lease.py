@@ -25,8 +25,9 @@ class TakesHeartbeats(Protocol):
 
 
 class LeaseKeeper:
-    """A thread that renews all attempts every ``every_s`` seconds, and soon after a stage begins.
+    """Renews all attempts before work begins, then by a thread every ``every_s`` seconds and soon after a stage begins.
 
+    The first renewal tells the API that the claim's answer has come: from then on the worker's loss is the run's try.
     An API that does not answer is no reason to stop: it gives leases a grace period when it is back.
     """
 
@@ -61,6 +62,7 @@ class LeaseKeeper:
         return run_id in self._over
 
     def __enter__(self) -> Self:
+        self._send()  # not by the thread: a study that kills its worker at once must have been begun
         self._thread.start()
         return self
 
@@ -70,10 +72,12 @@ class LeaseKeeper:
         self._thread.join()
 
     def _beat(self) -> None:
-        while not self._stopped.wait(min(self._settle_s, self._every_s)):
+        while not self._stopped.is_set():
+            self._wake.wait(self._every_s)
+            if self._stopped.wait(min(self._settle_s, self._every_s)):
+                return
             self._wake.clear()
             self._send()
-            self._wake.wait(self._every_s)
 
     def _send(self) -> None:
         stages = dict(self._stages)

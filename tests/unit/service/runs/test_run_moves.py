@@ -54,6 +54,14 @@ def let_leases_end(database):
         return transitions.lose_expired(session, LEASES)
 
 
+def lose_workers(database):
+    """Let leases end of which one heartbeat came."""
+    with database.write() as session:
+        in_work = session.scalars(select(RunRow).where(RunRow.lease_expires_at.is_not(None))).all()
+        transitions.renew(session, [held(run.id, run.attempt) for run in in_work], LEASES)
+    return let_leases_end(database)
+
+
 def held(run_id, attempt, stage=None):
     return ActiveAttempt(run_id=run_id, attempt=attempt, stage=stage)
 
@@ -104,12 +112,44 @@ def test_a_lost_stage_is_tried_three_times_and_then_the_run_has_failed_with_its_
     run_id = add_run(database)
     for attempt in (1, 2):
         assert claim(database, run_id) == attempt
-        assert let_leases_end(database) == [run_id]
+        assert lose_workers(database) == [run_id]
         assert read(database, run_id).status == "queued"
     claim(database, run_id)
-    let_leases_end(database)
+    lose_workers(database)
     run = read(database, run_id)
     assert (run.status, run.failure["code"], run.tries) == ("failed", "worker_lost", 3)
+
+
+def test_a_claim_whose_holder_was_never_heard_of_costs_nothing_however_often(database):
+    run_id = add_run(database)
+    for attempt in range(1, LEASES.max_tries + 2):
+        assert claim(database, run_id) == attempt
+        assert let_leases_end(database) == [run_id]
+    run = read(database, run_id)
+    assert (run.status, run.tries, run.retries) == ("queued", 0, 0)
+    for _ in range(LEASES.max_tries):  # and who takes its worker along ends as ever
+        claim(database, run_id)
+        lose_workers(database)
+    assert read(database, run_id).status == "failed"
+
+
+def test_runs_of_a_batch_whose_claim_was_never_heard_of_are_taken_together_again(database):
+    run_ids = queue_of(database, 3)
+    claim_several(database, run_ids[0], 3)
+    let_leases_end(database)
+    assert list(claim_several(database, run_ids[0], 3)) == run_ids
+
+
+def test_a_fault_told_late_of_a_claim_that_was_not_heard_of_is_charged_once(database):
+    run_id = add_run(database)
+    claim(database, run_id)
+    let_leases_end(database)
+    end(database, run_id, failed(1, retryable=True))
+    assert (read(database, run_id).tries, read(database, run_id).retries) == (1, 1)
+    claim(database, run_id)
+    lose_workers(database)
+    end(database, run_id, failed(2, retryable=True))
+    assert (read(database, run_id).tries, read(database, run_id).retries) == (2, 2)
 
 
 def test_a_retryable_fault_goes_back_to_the_last_waiting_state_and_another_fault_ends_the_run(database):
@@ -199,12 +239,12 @@ def test_after_a_lost_batch_its_runs_are_predicted_one_by_one_and_the_neighbours
     for run_id in run_ids:
         prepare(database, run_id)
     assert claim_predict(database) == run_ids
-    let_leases_end(database)
+    lose_workers(database)
     assert [read(database, run_id).tries for run_id in run_ids] == [0, 0, 0]
     poisonous = run_ids[0]
     for tries in (1, 2, 3):
         assert claim_predict(database) == [poisonous]
-        let_leases_end(database)
+        lose_workers(database)
         assert read(database, poisonous).tries == tries
     assert read(database, poisonous).status == "failed"
     assert claim_predict(database) == [run_ids[1]]
@@ -334,7 +374,7 @@ def test_companions_have_the_same_urgency_and_bundle_and_a_working_copy(database
 def test_after_a_lost_claim_of_several_each_is_taken_alone_and_nobody_is_charged(database):
     run_ids = queue_of(database, 3)
     claim_several(database, run_ids[0], 3)
-    let_leases_end(database)
+    lose_workers(database)
     assert [read(database, run_id).tries for run_id in run_ids] == [0, 0, 0]
     assert list(claim_several(database, run_ids[0], 3)) == run_ids[:1]
 
