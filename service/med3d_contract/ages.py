@@ -25,6 +25,11 @@ IMAGES_DISAGREE = Reason(
     sentence="The images tell ages that lie more than a year apart, so none was taken. "
     "Send each study on its own, correct the patient's data at their source, or state the age when sending.",
 )
+STATED_DIFFERS = "stated_age_differs"
+STATED_DIFFERS_SENTENCE = (
+    "The age stated beside the images ({stated:.1f} years) was taken; they tell {told:.1f}. "
+    "Find out which is right, and whether the images are of the person that was meant."
+)
 UNUSABLE = "age_unusable"
 UNUSABLE_SENTENCE = (
     "What the images say of the age cannot be used ({why}), so no gap is given. "
@@ -46,7 +51,8 @@ _UNIT_WORDS = {"D": "days", "W": "weeks", "M": "months", "Y": "years"}
 class AgeReading:
     """The age, or why there is none although something is written (``doubt``, for review).
 
-    Both are None where nothing is written, or only what stands for an unknown age.
+    Both are None where nothing is written, or only what stands for an unknown age; both are there where an age was
+    stated that is not the images'.
     """
 
     age: ChronologicalAge | None
@@ -143,6 +149,21 @@ def agreed_age(readings: Iterable[AgeReading]) -> AgeReading:
     if max(years) - min(years) > ALLOWED_DISAGREEMENT_YEARS:
         return AgeReading(None, IMAGES_DISAGREE)
     return AgeReading(ages[0])
+
+
+def settle_age(stated: AgeReading | None, told: AgeReading) -> AgeReading:
+    """Give the age as stated, else as the images tell it; where they lie more than a year apart the doubt says so.
+
+    A stated age settles what the images leave open: it has no doubt where they tell no age, or contradict themselves.
+    """
+    if stated is None:
+        return told
+    if stated.age is None or told.age is None:
+        return stated
+    if abs(told.age.years - stated.age.years) <= ALLOWED_DISAGREEMENT_YEARS:
+        return stated
+    sentence = STATED_DIFFERS_SENTENCE.format(stated=stated.age.years, told=told.age.years)
+    return AgeReading(stated.age, Reason(code=STATED_DIFFERS, sentence=sentence))
 
 
 def storable_age(reading: AgeReading) -> dict[str, Any] | None:

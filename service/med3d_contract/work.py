@@ -74,7 +74,9 @@ class Subject(Frozen):
 
     age: ChronologicalAge | None
     sex: Sex | None
-    age_doubt: Reason | None = Field(None, description="why no age was taken from what is written, for review")
+    age_doubt: Reason | None = Field(
+        None, description="why no age was taken, or that the stated one is not the images', for review"
+    )
     scan_site: str | None = Field(None, description="as the manifest of an import names it")
 
 

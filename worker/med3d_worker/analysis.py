@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from med3d_contract.ages import AgeReading, agreed_age, read_age
+from med3d_contract.ages import AgeReading, agreed_age, read_age, settle_age
 from med3d_contract.explanations import Explanation
 from med3d_contract.pictures import BrainPictures
 from med3d_contract.results import (
@@ -54,9 +54,10 @@ class AnalysedInput(Frozen):
 class Stated:
     """What is told beside the files: age at the scan in years, the site as the model's training manifest spelt it.
 
+    sex: in place of what the headers tell, as the service takes it. told_sex: where the headers tell none.
     series: the one to analyse, by its number, Series Instance UID or label, or by the name of its NIfTI file.
-    age: in place of age_years, as read from a table, with where it is from or why there is none. sex: where the headers
-    tell none. acquisition: what stands beside a NIfTI file of device and parameters, where its headers tell nothing.
+    age: in place of age_years, as read from a table, with where it is from or why there is none. acquisition: what
+    stands beside a NIfTI file of device and parameters, where its headers tell nothing.
     """
 
     age_years: float | None = None
@@ -64,6 +65,7 @@ class Stated:
     series: str | None = None
     age: AgeReading | None = None
     sex: Sex | None = None
+    told_sex: Sex | None = None
     acquisition: Acquisition | None = None
 
 
@@ -146,8 +148,9 @@ class Analyser:
         return Analysis(report, prepared, self._pictures.latest if self._pictures else None)
 
     def _report(self, name: str, prepared: PreparedStudy, stated: Stated, clock: StageClock) -> AnalysedInput:
-        found = stated.age or age_at_scan(prepared.patients, stated.age_years)
-        sex = _sex(prepared.patients) or stated.sex
+        by_years = None if stated.age_years is None else read_age(stated_years=stated.age_years)
+        found = age_at_scan(prepared.patients, stated.age or by_years)
+        sex = sex_of(prepared.patients, stated)
         subject = Subject(age=found.age, age_doubt=found.doubt, sex=sex, scan_site=stated.site)
         head = HeadToPredict(prepared.record, subject, prepared.acquisition, prepared.review_reasons)
         with clock.measure("predicting"):
@@ -215,11 +218,9 @@ def _nifti_files(paths: Sequence[Path]) -> Iterator[Path]:
                 yield found
 
 
-def age_at_scan(patients: Collection[PatientAttributes], stated_years: float | None) -> AgeReading:
+def age_at_scan(patients: Collection[PatientAttributes], stated: AgeReading | None) -> AgeReading:
     """Read the age as stated, else from the headers, of which none may contradict another."""
-    if stated_years is not None:
-        return read_age(stated_years=stated_years)
-    return agreed_age(
+    told = agreed_age(
         read_age(
             birth_date=patient.birth_date,
             study_date=patient.study_date,
@@ -228,8 +229,10 @@ def age_at_scan(patients: Collection[PatientAttributes], stated_years: float | N
         )
         for patient in patients
     )
+    return settle_age(stated, told)
 
 
-def _sex(patients: Collection[PatientAttributes]) -> Sex | None:
-    told = {(patient.sex or "").upper() for patient in patients} & set(Sex)
-    return Sex(told.pop()) if len(told) == 1 else None
+def sex_of(patients: Collection[PatientAttributes], stated: Stated) -> Sex | None:
+    """Read the sex as stated, else from the headers where they agree on one, else as a table beside them tells it."""
+    found = {(patient.sex or "").upper() for patient in patients} & set(Sex)
+    return stated.sex or (Sex(found.pop()) if len(found) == 1 else stated.told_sex)

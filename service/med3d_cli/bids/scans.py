@@ -82,7 +82,10 @@ def _answer(analyser: Analyser, scan: Scan, order: Order) -> Outcome:
     if earlier is not None and _stands(earlier, basis, files, order):
         return outcome_of(earlier, kept=True)
     stated = Stated(
-        site=analyser.sites[0] if analyser.sites else None, age=scan.age, sex=scan.sex, acquisition=scan.acquisition
+        site=analyser.sites[0] if analyser.sites else None,
+        age=scan.age,
+        told_sex=scan.sex,
+        acquisition=scan.acquisition,
     )
     analysis = analyser(image, stated)
     written = _write_files(analysis, scan, files, order)

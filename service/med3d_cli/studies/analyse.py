@@ -19,7 +19,7 @@ from med3d_cli.studies.inputs import Inputs, list_inputs
 from med3d_cli.studies.opened_model import Model
 from med3d_cli.studies.options import SERIES_HELP
 from med3d_contract.ages import AgeReading
-from med3d_contract.results import RunStatus
+from med3d_contract.results import RunStatus, Sex
 
 if TYPE_CHECKING:
     from med3d_cli.studies.csv_report import Write
@@ -47,6 +47,7 @@ def analyse(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="A CSV with a row for each input: its path or name, its age."),
     ] = None,
+    sex: Annotated[Sex | None, typer.Option(help="F or M. Default: from the headers.")] = None,
     site: Annotated[
         str | None,
         typer.Option(help="Where all were scanned, as the model's card spells it; for models that correct for sites."),
@@ -99,7 +100,7 @@ def analyse(
     stderr = Console(stderr=True)
     inputs = list_inputs(paths)
     _tell_datasets(inputs, stderr)
-    questions = _questions(inputs.paths, _Told(age, ages, site, series), stderr)
+    questions = _questions(inputs.paths, _Told(age, ages, sex, site, series), stderr)
     model = Model(bundle, calibration, slices=_slices() if html else 0)
     jobs = min(jobs, len(questions))
     analyser = model.open(jobs)
@@ -142,6 +143,7 @@ class _Told:
 
     age: float | None
     ages: Path | None
+    sex: Sex | None
     site: str | None
     series: str | None
 
@@ -161,7 +163,7 @@ def _questions(paths: Sequence[Path], told: _Told, stderr: Console) -> list[Ques
             said = f"{told.ages}: {len(table.unused_rows)} rows fit no input ({some})"
             stderr.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
     return [
-        Question(number, path, known.get(path), told.age, told.site, told.series)
+        Question(number, path, known.get(path), told.age, told.site, told.series, told.sex)
         for number, path in enumerate(paths, start=1)
     ]
 

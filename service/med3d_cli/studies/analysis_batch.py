@@ -13,7 +13,7 @@ from med3d_cli.studies.inputs import fingerprint
 from med3d_cli.studies.opened_model import Model
 from med3d_cli.studies.process_pool import in_processes
 from med3d_contract.ages import AgeReading, storable_age
-from med3d_contract.results import Failure, RunStatus
+from med3d_contract.results import Failure, RunStatus, Sex
 
 if TYPE_CHECKING:
     from med3d_worker.analysis import AnalysedInput, Analyser, Analysis
@@ -36,11 +36,12 @@ class Question:
     age_years: float | None
     site: str | None
     series: str | None
+    sex: Sex | None = None
     basis: str = ""
 
     def on_basis_of(self, analyser: "Analyser") -> str:
         """Digest the files, what is told, the model with its calibrations, and the program."""
-        told = [None if self.age is None else storable_age(self.age), self.age_years, self.site, self.series]
+        told = [None if self.age is None else storable_age(self.age), self.age_years, self.site, self.series, self.sex]
         made_by = [analyser.model.digest, list(analyser.calibrations), version("infovae-med3d")]
         said = json.dumps([str(self.path), fingerprint(self.path), told, made_by])
         return hashlib.sha256(said.encode()).hexdigest()
@@ -95,7 +96,7 @@ def _died(question: Question) -> Answered:
 def _answer(analyser: "Analyser", wanted: Wanted, question: Question, on_stage: OnStage) -> Answered:
     from med3d_worker.analysis import Stated
 
-    stated = Stated(question.age_years, question.site, question.series, question.age)
+    stated = Stated(question.age_years, question.site, question.series, question.age, question.sex)
     analysis = analyser(question.path, stated, on_stage=on_stage)
     report = analysis.report
     if wanted.explain:

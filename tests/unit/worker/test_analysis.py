@@ -6,13 +6,13 @@ import numpy as np
 import pydicom
 import pytest
 
-from med3d_contract.ages import AgeReading
-from med3d_contract.results import RunStatus
+from med3d_contract.ages import AgeReading, read_age
+from med3d_contract.results import RunStatus, Sex
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.errors import InferenceError, InputRefused
 from med3d_pipeline.inference.site_shifts import SiteShifts
 from med3d_pipeline.study.study import PatientAttributes
-from med3d_worker.analysis import Analyser, Stated, age_at_scan
+from med3d_worker.analysis import Analyser, Stated, age_at_scan, sex_of
 from rig.science.calibrations import calibration
 from rig.science.models import CannedPreprocessor, loaded_model, write_small_series
 from rig.science.predictions import latent_space, tensors
@@ -103,12 +103,24 @@ def test_refusals_from_preprocessing_are_answers(series):
     assert (report.status, report.refusal.code) == (RunStatus.REFUSED, "no_brain")
 
 
+STATED = read_age(stated_years=40.0)
+
+
 def test_the_age_comes_from_the_form_before_the_headers():
     patient = PatientAttributes(birth_date="19600101", study_date="20200101", patient_age="061Y")
-    assert age_at_scan([patient], 40.0).age.source == "form"
+    assert age_at_scan([patient], STATED).age.source == "form"
     assert age_at_scan([patient], None).age.years == pytest.approx(60, abs=0.01)
     assert age_at_scan([PatientAttributes(patient_age="061Y")], None).age.years == 61.5
     assert age_at_scan([], None) == AgeReading(None)
+
+
+def test_a_stated_age_that_the_headers_contradict_is_taken_and_told():
+    found = age_at_scan([PatientAttributes(patient_age="061Y")], STATED)
+    assert (found.age.years, found.doubt.code) == (40.0, "stated_age_differs")
+    assert "(40.0 years) was taken; they tell 61.5." in str(found.doubt)
+    assert age_at_scan([PatientAttributes(patient_age="061Y")], read_age(stated_years=61.0)).doubt is None
+    undecided = PatientAttributes(birth_date="19660101", study_date="20130717", patient_age="042Y")
+    assert age_at_scan([undecided], STATED).doubt is None, "who states the age settles it"
 
 
 @pytest.mark.parametrize(
@@ -190,3 +202,10 @@ def test_the_sidecar_in_an_archive_counts_as_one_beside_the_file(tmp_path):
     answer = calibrated_answer(tmp_path / "head.zip")
     assert answer.assessment.calibrated_for is None
     assert "calibration_other_scanner" in {reason.code for reason in answer.assessment.reasons}
+
+
+def test_a_stated_sex_goes_before_the_headers_and_a_told_one_after_them():
+    patients = [PatientAttributes(sex="F")]
+    assert sex_of(patients, Stated(sex=Sex.M)) == Sex.M
+    assert sex_of(patients, Stated(told_sex=Sex.M)) == Sex.F
+    assert sex_of([PatientAttributes(sex="O")], Stated(told_sex=Sex.M)) == Sex.M

@@ -32,7 +32,8 @@ def test_the_service_and_the_command_line_agree_on_the_age(header, stated):
     asked = {name: text for name, text in header.items() if name.removesuffix("_date") not in dates}
     study = StudyRow(stated_age=stated, found_age=storable_age(read_age(**asked, beside=DatesBeside(**dates))))
     subject = subject_of(study)
-    found = age_at_scan((PatientAttributes(**header),), stated)
+    by_hand = None if stated is None else read_age(stated_years=stated)
+    found = age_at_scan((PatientAttributes(**header),), by_hand)
     assert (subject.age, subject.age_doubt) == (found.age, found.doubt)
 
 
@@ -52,7 +53,8 @@ def test_the_age_is_that_of_the_analysed_series_and_not_of_another_examination()
     assert round(subject_of(study, "2.25.2").age.years) == 54
     assert subject_of(study, "2.25.3") == Subject(age=None, sex=None), "as med3d analyse: the series does not tell"
     assert subject_of(study).age_doubt.code == "age_sources_disagree"
-    assert subject_of(StudyRow(stated_age=50.0, series_ages=ages), "2.25.2").age.years == 50
+    stated = subject_of(StudyRow(stated_age=50.0, series_ages=ages), "2.25.2")
+    assert (stated.age.years, stated.age_doubt.code) == (50, "stated_age_differs")
 
 
 @pytest.mark.parametrize(
