@@ -129,7 +129,9 @@ def _decode(data: bytes, frames: Sequence[int], folder: Path) -> Iterator[_Pixel
     try:
         dataset = dcmread(BytesIO(data), force=True, specific_tags=list(PIXEL_MODULE))
         if "PixelData" not in dataset or not dataset.PixelData:
-            raise InputRefused("no_pixel_data", "The images hold no pixel data. Send the complete images.")
+            raise InputRefused(
+                "no_pixel_data", "The files hold headers and no image (no pixel data). Send the series again, complete."
+            )
         padding = stored_padding(dataset)
         syntax = _transfer_syntax(dataset)
         _require_stated_size(dataset, syntax, frames)

@@ -104,7 +104,10 @@ def _refuse_absent_geometry(planes: Sequence[Plane]) -> None:
                 "Send the images as the scanner wrote them, with their geometry attributes.",
             )
         if plane.rows < 1 or plane.columns < 1:
-            raise InputRefused("invalid_geometry", "The images state no rows or columns. Send the original images.")
+            raise InputRefused(
+                "invalid_geometry",
+                "The images do not say how many rows and columns they have. Send them as the scanner wrote them.",
+            )
 
 
 def _one_grid(planes: Sequence[Plane]) -> tuple[float, float]:

@@ -114,7 +114,8 @@ def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
     the header calls for, and that is bounded, so a gzip bomb stays small.
     """
     if nifti.fault is not None or nifti.affine is None:
-        raise (nifti.fault or Fault("nifti_no_affine", "The header holds no affine.")).refusal()
+        unplaced = "The header does not say where the image lies. Convert the scan from DICOM again."
+        raise (nifti.fault or Fault("nifti_no_affine", unplaced)).refusal()
     try:
         with _opened(nifti.path) as file, np.errstate(over="ignore", invalid="ignore"):
             voxels = _image(file).get_fdata(dtype=np.float32, caching="unchanged")
