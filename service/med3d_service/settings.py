@@ -7,7 +7,7 @@ secrets); its last line break does not count.
 import os
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -226,6 +226,25 @@ class Settings(BaseSettings):
     pull_lease_s: float = Field(120.0, description="a pull whose fetcher is silent for so long goes to another")
     hook_age_s: float = Field(300.0, description="a hook's call is heeded while its timestamp is no further off")
     fetcher_poll_s: float = Field(0.05, description="how often a fetcher with nothing to do looks, in seconds")
+
+    images_character_set: Literal[
+        "",
+        "ISO_IR 13",
+        "ISO_IR 100",
+        "ISO_IR 101",
+        "ISO_IR 109",
+        "ISO_IR 110",
+        "ISO_IR 126",
+        "ISO_IR 127",
+        "ISO_IR 138",
+        "ISO_IR 144",
+        "ISO_IR 148",
+        "ISO_IR 166",
+        "ISO_IR 192",
+        "GB18030",
+    ] = Field(
+        "", description="of text beyond ASCII in images that state none; default: what is not UTF-8 shows as damaged"
+    )
 
     courier_poll_s: float = Field(0.05, description="how often a courier with nothing to do looks, in seconds")
     courier_memory_bytes: int = Field(4 * GIB, description="address space of the child that parses a study")

@@ -162,8 +162,9 @@ certificates. Redirects are not followed."""
 CHARACTER_SETS = """## Character sets
 
 Taken: every Specific Character Set that PS3.3 defines, single-byte, multi-byte and code extensions, as originals
-are kept as they are. Identifiers are read from them and written into reports in Unicode (`ISO_IR 192`), for every
-object."""
+are kept as they are. Where none is stated, ASCII and UTF-8 are read and other letters become U+FFFD, unless
+`MED3D_IMAGES_CHARACTER_SET` says what they are. Identifiers are read from them and written into reports in Unicode
+(`ISO_IR 192`), for every object."""
 
 SECURITY = """## Extensions
 

@@ -67,9 +67,15 @@ class Comparison:
             and not self._show_the_same(ours, self._looked_at(stored[one.upload_id]))
         )
         same = [one for one in rivals if one.digest not in apart]
+        uploads = {one.digest: one.upload_id for one in same}
         identities = {one.digest: one.identity_index or self._identity_of(stored[one.upload_id]) for one in same}
         corrects = {
-            digest: index for digest, index in identities.items() if index is not None and index != entry.identity_index
+            digest: index
+            for digest, index in identities.items()
+            if index is not None
+            and index != entry.identity_index
+            # What was noted by an earlier release may have read the name otherwise.
+            and self._identity_of(stored[uploads[digest]]) != entry.identity_index
         }
         return replace(
             entry,

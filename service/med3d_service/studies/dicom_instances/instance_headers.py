@@ -11,7 +11,6 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pydicom.charset import python_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -23,6 +22,7 @@ from med3d_contract.sent_files.content import dataset_offset
 from med3d_service.studies.file_meta import read_file_meta
 from med3d_service.studies.own_objects import is_own
 from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, tag_of
+from med3d_service.studies.working_copy.written_text import read_text
 
 HEAD_BYTES = 1024 * 1024
 
@@ -229,9 +229,11 @@ def _read(body: bytes, syntax: str) -> dict[str, str]:
 
 
 def _name(raw: str, character_set: str) -> str:
-    """The name as it reads, where one character set says how: encoded anew by another system, it is the same name."""
-    codec = python_encoding.get(character_set)
-    told = raw if codec is None else raw.encode("latin-1").decode(codec, "replace")
+    """The name as it reads: encoded anew by another system, it is the same name.
+
+    Where nothing says how it reads, Latin-1 tells every name from every other.
+    """
+    told = read_text(raw.encode("latin-1"), character_set, "ISO_IR 100")
     return "=".join(group.rstrip("^ ") for group in told.split("=")).rstrip("=")
 
 

@@ -120,7 +120,7 @@ def copy_study(job: Job) -> Report:
 class _Copier:
     def __init__(self, job: Job) -> None:
         self._pseudonyms = Pseudonyms(bytes.fromhex(job.uid_key.get_secret_value()))
-        self._deidentifier = Deidentifier(self._pseudonyms)
+        self._deidentifier = Deidentifier(self._pseudonyms, job.character_set)
         self._copied = 0
         self._skipped = 0
         self._unreadable = 0

@@ -244,6 +244,7 @@ class Courier:
                 "members": study.members,
                 "target": str(target),
                 "same_patients": study.same_patients,
+                "character_set": self._settings.images_character_set,
             }
         )
 

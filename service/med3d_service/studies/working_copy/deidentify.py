@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pydicom.config
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -36,8 +37,10 @@ from med3d_service.studies.working_copy.pixels.canonical import digest_of_values
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from med3d_service.studies.working_copy.shown_text import READ_TAGS as SHOWN_TAGS
 from med3d_service.studies.working_copy.shown_text import SHOWN_CLASSES, may_show_text, without_overlays
+from med3d_service.studies.working_copy.written_text import read_text
 
-PIXEL_DATA = 0x7FE00010
+CHARACTER_SET, PIXEL_DATA = 0x00080005, 0x7FE00010
+_TEXTS = frozenset({"PN", "LO", "SH", "LT", "ST", "UC", "UT"})
 BITS_OF_WORDS = 16
 UNDEFINED_LENGTH = 0xFFFFFFFF
 GE_PRIVATE_SYNTAX = "1.2.840.113619.5.2"
@@ -130,8 +133,9 @@ def tolerant_reading() -> Iterator[None]:
 class Deidentifier:
     """Rebuilds the files of one study. The same element in many files is judged and encoded once."""
 
-    def __init__(self, pseudonyms: Pseudonyms) -> None:
-        self._pseudonyms = pseudonyms
+    def __init__(self, pseudonyms: Pseudonyms, character_set: str = "") -> None:
+        """character_set: of text in files that state none."""
+        self._pseudonyms, self._character_set = pseudonyms, character_set
         self._encoded: dict[tuple[object, ...], bytes] = {}
         self._identities: dict[tuple[object, ...], Identity] = {}
         self.shown: set[str] = set()
@@ -205,13 +209,24 @@ class Deidentifier:
         return kept
 
     def _identity(self, dataset: Dataset) -> Identity:
-        found = [dataset.get_item(tag) for tag in _IDENTITY_TAGS]
+        found = [dataset.get_item(tag) for tag in (CHARACTER_SET, *_IDENTITY_TAGS)]
         key = tuple(element.value if isinstance(element, RawDataElement) else str(element) for element in found)
         if key not in self._identities:
             self._identities[key] = Identity(
-                **{name: _text(dataset, keyword) for name, keyword in _IDENTITY_KEYWORDS.items()}
+                **{name: self._told(dataset, keyword) for name, keyword in _IDENTITY_KEYWORDS.items()}
             )
         return self._identities[key]
+
+    def _told(self, dataset: Dataset, keyword: str) -> str:
+        """What an element says of the patient; of text, as its character set has it."""
+        element = dataset.get_item(keyword)
+        if not isinstance(element, RawDataElement) or dictionary_VR(element.tag) not in _TEXTS:
+            return _text(dataset, keyword)
+        stated = dataset.get(CHARACTER_SET)
+        terms = "" if stated is None or stated.value is None else stated.value
+        named = terms if isinstance(terms, str) else "\\".join(map(str, terms))
+        told = read_text(element.value or b"", named, self._character_set).strip()
+        return told.rstrip("=") if dictionary_VR(element.tag) == "PN" else told
 
 
 def _read(data: bytes) -> tuple[io.BytesIO, FileDataset, UID]:

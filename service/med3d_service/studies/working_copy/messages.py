@@ -86,6 +86,8 @@ class Job(Frozen):
     members: tuple[Member, ...]
     target: str
     same_patients: tuple[tuple[str, str], ...] = Field((), repr=False)
+    character_set: str = ""
+    """Of text in files that state none."""
 
     def told(self) -> str:
         """The job as JSON with its keys written out: a secret does not show itself in model_dump_json."""

@@ -21,6 +21,7 @@ from sqlalchemy import update
 from med3d_contract.pictures import BrainMask
 from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt, Verdict, VerdictView
 from med3d_pipeline.inference import manifest
+from med3d_service.results.kinds import Kind
 from med3d_service.results.reports import codes
 from med3d_service.results.reports.cohort_position import position_by_age
 from med3d_service.results.reports.dicom_objects import NoDicomStudyError
@@ -29,6 +30,7 @@ from med3d_service.results.reports.event import event_json
 from med3d_service.results.reports.facts import FactsReader
 from med3d_service.results.reports.fhir import fhir_json
 from med3d_service.results.reports.lineage import handed_on
+from med3d_service.results.reports.oru import result_message
 from med3d_service.results.reports.page import page_pdf
 from med3d_service.results.reports.seg import NoSegmentationError, brain_segmentation
 from med3d_service.results.reports.segmented import segmented_brain
@@ -458,3 +460,24 @@ def test_the_predecessor_is_the_nearest_answered_run(tmp_path):
         assert reader.read(session, first).predecessor is None
         assert reader.read(session, second) is None, "it has no answer"
     database.close()
+
+
+JAPANESE, DAMAGED = (
+    "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce=\u3084\u307e\u3060^\u305f\u308d\u3046",
+    "M\ufffdller^\ufffdnne",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "on_the_page"),
+    [(JAPANESE, "Yamada, Tarou (\u5c71\u7530 \u592a\u90ce)"), (DAMAGED, "see the study (in letters")],
+)
+def test_a_name_leaves_by_every_way_as_it_was_read(name, on_the_page):
+    patient = dataclasses.replace(PATIENT, name=name)
+    made = facts(patient=patient, segmented=segmented_head())
+    report, page, mask = (read(write(made)) for write in (structured_report, encapsulated_pdf, brain_segmentation))
+    assert {str(one.PatientName) for one in (report, page, mask)} == {name}
+    with pypdfium2.PdfDocument(bytes(page.EncapsulatedDocument)) as document:
+        assert on_the_page in document[0].get_textpage().get_text_range()
+    message = result_message(made, Kind.ORU).decode()
+    assert all(group.partition("^")[0] in message for group in name.split("="))
