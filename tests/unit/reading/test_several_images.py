@@ -72,6 +72,13 @@ def test_a_scan_is_no_label_image(voxels):
     assert label_fault(voxels.astype(np.float32)) is None
 
 
+def test_values_that_are_each_one_run_along_the_rows_are_labels():
+    voxels = np.zeros((40, 40, 40), np.float32)
+    for x, y in np.ndindex(30, 30):
+        voxels[x + 5, y + 5, 5 : 10 + (7 * x + 3 * y) % 20] = 100 + 30 * x + y
+    assert label_fault(voxels).code == "label_image"
+
+
 @pytest.mark.parametrize("other", [mask(), labels(6), labels(100)], ids=["mask", "tissues", "regions"])
 def test_a_mask_beside_a_head_is_not_a_head(tmp_path, other):
     save(tmp_path / "a_mask.nii.gz", other)

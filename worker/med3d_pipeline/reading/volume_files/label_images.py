@@ -29,7 +29,8 @@ def label_fault(voxels: Voxels) -> Fault | None:
         return None  # a constant image, or one slice in place of all: preprocessing refuses them by that name
     if len(values) > FEW_VALUES:
         steps = np.abs(np.diff(ranks.reshape(sample.shape).astype(np.int32), axis=-1))[beside]
-        if np.median(steps[steps > 0]) <= UNORDERED * len(values):
+        apart = steps[steps > 0]
+        if apart.size and np.median(apart) <= UNORDERED * len(values):
             return None
     count = len(np.unique(voxels))
     return Fault(
