@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.explanations import Explanation
@@ -178,11 +178,9 @@ def _identity(parts: Parts, session: Session, study: StudyRow) -> CaseIdentity:
 
 def count_dead_deliveries(session: Session, caller: Caller) -> int:
     """Count what could not be delivered and waits for a person."""
-    query = (
-        select(func.count())
-        .select_from(DeliveryRow)
-        .join(RunRow, RunRow.id == DeliveryRow.run_id)
-        .join(StudyRow, StudyRow.id == RunRow.study_id)
-        .where(DeliveryRow.status == DeliveryStatus.DEAD, caller.sees(StudyRow.site))
+    # A condition and no join: a database would else begin with all studies of the site to count the few that are dead.
+    is_seen = exists().where(
+        RunRow.id == DeliveryRow.run_id, StudyRow.id == RunRow.study_id, caller.sees(StudyRow.site)
     )
+    query = select(func.count()).select_from(DeliveryRow).where(DeliveryRow.status == DeliveryStatus.DEAD, is_seen)
     return session.execute(query).scalar_one()
