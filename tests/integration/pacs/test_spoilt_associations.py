@@ -49,8 +49,8 @@ def test_what_a_peer_calls_itself_is_not_repeated_in_the_log(target, streams):
     request[CALLING_AE_TITLE] = b"DOE^JANE\xff\n\0     "
     with socket.create_connection(("127.0.0.1", target.port), timeout=10) as connection:
         connection.sendall(request)
-        assert connection.recv(1)[:1] == b"\x07", "A-ABORT"
-    wait_until(lambda: target.listening.events()["association_not_understood"], "the line in the log")
+        assert connection.recv(1)[:1] == b"\x03", "A-ASSOCIATE-RJ"
+    wait_until(lambda: target.listening.events()["association_rejected"], "the line in the log")
     assert "JANE" not in target.listening.log()
     assert target.unclassified() == []
 

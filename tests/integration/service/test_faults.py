@@ -12,7 +12,7 @@ from pydicom.uid import generate_uid
 from sqlalchemy import update
 
 from med3d_client.worker import Superseded
-from med3d_contract.work import RunOutcome, StoredOutcomes
+from med3d_contract.work import ActiveAttempt, Heartbeat, RunOutcome, StoredOutcomes
 from med3d_service.storage.tables import BeatRow, RunRow
 from rig.dicom.uploads import BOUNDARY, CONTENT_TYPE, dicom_files, files_form, named, zip_of
 from rig.processes.waiting import children, wait_until
@@ -136,6 +136,7 @@ def test_a_refused_upload_leaves_nothing(standing):
 def test_a_worker_that_falls_silent_loses_the_run_to_another(standing):
     ids = send(standing).json()
     claim(standing, ids["run_id"])
+    standing.worker.heartbeat(Heartbeat(held=(ActiveAttempt(run_id=ids["run_id"], attempt=1, stage="bias field"),)))
     let_an_hour_pass(standing, ids["run_id"])
     again = claim(standing, ids["run_id"])
     assert again.attempt == 2

@@ -23,6 +23,8 @@ from med3d_service.studies.own_objects import IMPLEMENTATION_UID, IMPLEMENTATION
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _TITLES = {"called": slice(10, 26), "calling": slice(26, 42)}
 """Where AE titles stand in the request (PS3.8 9.3.2)."""
+NO_TITLE = "(no AE title)"
+"""What is told and logged in place of one that is malformed: what stands there may be a patient's name."""
 _UNCOMPRESSED = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]
 
 
@@ -34,7 +36,7 @@ class Asked:
     called_ae_title: str
     primitive: A_ASSOCIATE
     malformed: frozenset[str] = frozenset()
-    """``calling`` and ``called`` where what stands in that place is no AE title; then it is told as printable text."""
+    """``calling`` and ``called`` where what stands in that place is no AE title; then it is told as NO_TITLE."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def read_request(pdu: bytes) -> Asked:
             try:
                 titles[name] = read_ae_title(pdu[place].decode("ascii").rstrip("\0"))  # so old ones pad
             except ValueError:
-                titles[name] = pdu[place].decode("latin-1").encode("unicode_escape").decode("ascii").strip()
+                titles[name] = NO_TITLE
                 malformed.add(name)
             # The library reads no request with a title that is none.
             known = b"MALFORMED" if name in malformed else titles[name].encode("ascii")
