@@ -151,6 +151,11 @@ def agreed_age(readings: Iterable[AgeReading]) -> AgeReading:
     return AgeReading(ages[0])
 
 
+def stated_age(years: float | None) -> AgeReading | None:
+    """Give an age as stated beside the images; None where none was."""
+    return None if years is None else read_age(stated_years=years)
+
+
 def settle_age(stated: AgeReading | None, told: AgeReading) -> AgeReading:
     """Give the age as stated, else as the images tell it; where they lie more than a year apart the doubt says so.
 

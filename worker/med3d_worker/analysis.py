@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from med3d_contract.ages import AgeReading, agreed_age, read_age, settle_age
+from med3d_contract.ages import AgeReading, agreed_age, read_age, settle_age, stated_age
 from med3d_contract.explanations import Explanation
 from med3d_contract.pictures import BrainPictures
 from med3d_contract.results import (
@@ -148,8 +148,7 @@ class Analyser:
         return Analysis(report, prepared, self._pictures.latest if self._pictures else None)
 
     def _report(self, name: str, prepared: PreparedStudy, stated: Stated, clock: StageClock) -> AnalysedInput:
-        by_years = None if stated.age_years is None else read_age(stated_years=stated.age_years)
-        found = age_at_scan(prepared.patients, stated.age or by_years)
+        found = age_at_scan(prepared.patients, stated.age or stated_age(stated.age_years))
         sex = sex_of(prepared.patients, stated)
         subject = Subject(age=found.age, age_doubt=found.doubt, sex=sex, scan_site=stated.site)
         head = HeadToPredict(prepared.record, subject, prepared.acquisition, prepared.review_reasons)

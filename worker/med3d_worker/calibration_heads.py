@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from med3d_contract.ages import read_age
+from med3d_contract.ages import stated_age
 from med3d_contract.sent_files.archives import ArchiveRefused
 from med3d_contract.sent_files.unpacking import unpacked
 from med3d_pipeline.calibration.fitting import CalibrationHead
@@ -55,8 +55,7 @@ class HeadReader:
         refusal = self._predictor.refusal(sighting)
         if refusal is not None:
             raise UnusableHead(refusal.code, refusal.reason)
-        stated = None if age_years is None else read_age(stated_years=age_years)
-        age = age_at_scan(prepared.patients, stated).age
+        age = age_at_scan(prepared.patients, stated_age(age_years)).age
         if age is None:
             raise NO_AGE
         return CalibrationHead(sighting, age.years, prepared.acquisition)

@@ -21,6 +21,7 @@ from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.facts import PatientIdentity, patients_of, read_cohort
 from med3d_service.results.reports.kept import Parts
 from med3d_service.results.volumes import volumes_request
+from med3d_service.runs.fences import is_seen_run
 from med3d_service.runs.verdicts import verdicts_on
 from med3d_service.runs.views import moment
 from med3d_service.runs.worklist import ListedRun, listed_run
@@ -178,9 +179,6 @@ def _identity(parts: Parts, session: Session, study: StudyRow) -> CaseIdentity:
 
 def count_dead_deliveries(session: Session, caller: Caller) -> int:
     """Count what could not be delivered and waits for a person."""
-    # A condition and no join: a database would else begin with all studies of the site to count the few that are dead.
-    is_seen = exists().where(
-        RunRow.id == DeliveryRow.run_id, StudyRow.id == RunRow.study_id, caller.sees(StudyRow.site)
-    )
+    is_seen = exists().where(RunRow.id == DeliveryRow.run_id, is_seen_run(caller))
     query = select(func.count()).select_from(DeliveryRow).where(DeliveryRow.status == DeliveryStatus.DEAD, is_seen)
     return session.execute(query).scalar_one()

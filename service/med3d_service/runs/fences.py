@@ -2,12 +2,20 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from med3d_service.problems import ServiceError
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Caller
+
+
+def is_seen_run(caller: Caller) -> ColumnElement[bool]:
+    """Give the condition that the caller sees the run of a row.
+
+    A condition and no join: a database would else begin with all studies of a site, to sort or count a few runs.
+    """
+    return select(StudyRow.id).where(StudyRow.id == RunRow.study_id, caller.sees(StudyRow.site)).exists()
 
 
 def find_run(session: Session, caller: Caller, run_id: str) -> RunRow:

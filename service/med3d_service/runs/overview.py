@@ -7,12 +7,13 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
+from med3d_service.runs.fences import is_seen_run
 from med3d_service.runs.queue_signals import QueueSignal, queue_signals
 from med3d_service.runs.views import PRIORITIES
 from med3d_service.runs.worklist import UNDER_WAY, Shown
 from med3d_service.settings import Settings
 from med3d_service.storage.database import now_of
-from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, WorkerRow
+from med3d_service.storage.tables import BundleRow, RunRow, WorkerRow
 from med3d_service.trust.access import Caller
 
 WORKERS_SHOWN_S = 86400.0
@@ -51,7 +52,7 @@ def overview(session: Session, caller: Caller, settings: Settings, since: float)
     waiting, oldest = session.execute(
         select(func.count(), func.min(RunRow.created_at))
         .select_from(RunRow)
-        .where(RunRow.status.in_(UNDER_WAY), _seen(caller))
+        .where(RunRow.status.in_(UNDER_WAY), is_seen_run(caller))
     ).one()
     came_today_and_waits = _count(session, caller, since, RunRow.status.in_(UNDER_WAY))
     return Overview(
@@ -75,14 +76,9 @@ def _count(session: Session, caller: Caller, since: float, *where: ColumnElement
     query = (
         select(func.count())
         .select_from(RunRow)
-        .where(*where, RunRow.priority.in_(PRIORITIES), RunRow.created_at >= since, _seen(caller))
+        .where(*where, RunRow.priority.in_(PRIORITIES), RunRow.created_at >= since, is_seen_run(caller))
     )
     return session.execute(query).scalar_one()
-
-
-def _seen(caller: Caller) -> ColumnElement[bool]:
-    # A condition and no join: SQLite would walk all studies of the site to count the few runs that wait.
-    return select(StudyRow.id).where(StudyRow.id == RunRow.study_id, caller.sees(StudyRow.site)).exists()
 
 
 def _workers(session: Session, now: float, silent_s: float) -> tuple[SeenWorker, ...]:

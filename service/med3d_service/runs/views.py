@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from med3d_contract.ages import read_age, settle_age, stored_age
+from med3d_contract.ages import settle_age, stated_age, stored_age
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import BundleRef, Priority, RunStatus, RunView, Sex, VerdictView
 from med3d_contract.work import Subject
@@ -63,8 +63,7 @@ def subject_of(study: StudyRow, series_uid: str | None = None) -> Subject:
     sex = study.stated_sex or study.found_sex
     by_series = study.series_ages or {}
     overall = None if series_uid == A_VOLUME and by_series else study.found_age
-    stated = None if study.stated_age is None else read_age(stated_years=study.stated_age)
-    found = settle_age(stated, stored_age(by_series.get(series_uid or "", overall)))
+    found = settle_age(stated_age(study.stated_age), stored_age(by_series.get(series_uid or "", overall)))
     return Subject(age=found.age, age_doubt=found.doubt, sex=Sex(sex) if sex else None)
 
 

@@ -20,6 +20,7 @@ from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.outbox import Patience
 from med3d_service.runs.dispatch import send_waiting
+from med3d_service.runs.fences import is_seen_run
 from med3d_service.runs.starting import requeue
 from med3d_service.runs.verdicts import give_verdict, standing_verdicts, verdicts_on
 from med3d_service.runs.views import moment, run_view
@@ -70,9 +71,8 @@ def list_runs(
     ] = None,
 ) -> RunPage:
     """List the runs that this key may see, of one status or of all."""
-    # A condition and no join: SQLite plans without the limit, and would sort all runs of a site to give fifty of them.
-    seen = select(StudyRow.id).where(StudyRow.id == RunRow.study_id, caller.sees(StudyRow.site)).exists()
-    query = select(RunRow, BundleRow).join(BundleRow, BundleRow.digest == RunRow.bundle_digest).where(seen)
+    with_bundle = select(RunRow, BundleRow).join(BundleRow, BundleRow.digest == RunRow.bundle_digest)
+    query = with_bundle.where(is_seen_run(caller))
     if status is not None:
         query = query.where(RunRow.status == status)
     if id_begins is not None:  # a range, which the key's index answers; `g` comes after every sign of an id
