@@ -45,6 +45,18 @@ def vary_some_at_a_time(images: Tensor, augmentation: Augmentation, generator: G
         return torch.cat([augmentation(part, generator) for part in images.split(BATCH)])
 
 
+def blurred_along(tensor: Tensor, axis: int) -> Tensor:
+    """Each voxel half itself and a quarter each neighbour along ``axis``; beyond the edge lies 0.
+
+    Sums of shifted copies: a convolution of one channel takes ten times as long on a CPU.
+    """
+    reach = tensor.shape[axis] - 1
+    blurred = 0.5 * tensor
+    blurred.narrow(axis, 1, reach).add_(tensor.narrow(axis, 0, reach), alpha=0.25)
+    blurred.narrow(axis, 0, reach).add_(tensor.narrow(axis, 1, reach), alpha=0.25)
+    return blurred
+
+
 @dataclass(frozen=True)
 class _Draws:
     config: AugmentationConfig
@@ -105,12 +117,9 @@ class _Draws:
 
     def _thickened(self, tensor: Tensor) -> Tensor:
         """Some heads blurred along some axes."""
-        kernel = torch.tensor([0.25, 0.5, 0.25], device=tensor.device)
-        for axis in range(3):
+        for axis in (2, 3, 4):
             thick = self._uniform((tensor.shape[0], 1, 1, 1, 1)) < self.config.thick_probability
-            shape, padding = [1, 1, 1, 1, 1], [0, 0, 0]
-            shape[2 + axis], padding[axis] = 3, 1
-            tensor = torch.where(thick, F.conv3d(tensor, kernel.view(shape), padding=padding), tensor)
+            tensor = torch.where(thick, blurred_along(tensor, axis), tensor)
         return tensor
 
     def _shading(self, tensor: Tensor) -> Tensor:

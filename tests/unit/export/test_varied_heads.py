@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from med3d_export.augmentation import blurred_along
 from med3d_export.augmentation_config import AugmentationConfig
 from med3d_export.heads import HeadSpace, LabelledLatents, inner_splits, search_head
 from med3d_export.varied_heads import encode_copies, vary
@@ -97,3 +98,12 @@ def test_thick_slices_are_smoother() -> None:
     heads = tensors()
     thick = vary(heads, still, torch.Generator().manual_seed(1))[:, 2:-2, 2:-2, 2:-2]
     assert thick.std() < 0.6 * heads[:, 2:-2, 2:-2, 2:-2].std()
+
+
+@pytest.mark.parametrize("axis", [2, 3, 4])
+def test_blurring_is_a_convolution_with_a_quarter_a_half_and_a_quarter(axis: int) -> None:
+    images = torch.rand((2, 1, 4, 5, 6), generator=torch.Generator().manual_seed(3))
+    shape, padding = [1, 1, 1, 1, 1], [0, 0, 0]
+    shape[axis], padding[axis - 2] = 3, 1
+    kernel = torch.tensor([0.25, 0.5, 0.25]).view(shape)
+    torch.testing.assert_close(blurred_along(images, axis), torch.nn.functional.conv3d(images, kernel, padding=padding))
