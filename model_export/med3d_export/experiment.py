@@ -34,7 +34,7 @@ from med3d_export.releasing.release import ReleaseInput, release_bundle
 from med3d_export.report.evaluation_report import ReportInput, write_report
 from med3d_export.result_files import write_json, write_predictions
 from med3d_export.subjects.cohort import Cohort
-from med3d_export.subjects.folds import Fold, Indices, Split, leave_one_site_out, stratified_folds
+from med3d_export.subjects.folds import Fold, Indices, Split, leave_one_site_out, stratified_folds, thinned
 from med3d_export.subjects.labels import MEASURED_LABELS, Labels
 from med3d_export.subjects.manifest_files import read_cohort
 from med3d_export.subjects.regional_volumes import read_volumes
@@ -50,6 +50,7 @@ from med3d_pipeline.preprocessing.template import brain_on_grid
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 
 REPORT = "report"
+FEWER_HEADS = "fewer-heads"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +131,27 @@ class Experiment:
         if self.config.age_network is not None:
             evidence = [self._with_ages(one, run_folder) for one in evidence]
         return held_out(evidence, self.labels(cohort, prepared), self.config.evaluation)
+
+    def held_out_by_training_heads(self, run_folder: Path, numbers: Iterable[int]) -> dict[int, HeldOut]:
+        """What the same held-out subjects get where each fold trains on fewer heads, and in the end on all.
+
+        Fits that are in ``run_folder`` already are not made again. The latent alone: of age networks nothing is asked.
+        """
+        alone = replace(self, config=self.config.model_copy(update={"age_network": None}))
+        prepared, cohort = alone.prepare(), alone.cohort()
+        labels, splits = alone.labels(cohort, prepared), alone.splits(cohort, run_folder)
+        found = {}
+        for heads in sorted(numbers):
+            folder = run_folder / FEWER_HEADS / str(heads)
+            fewer = {
+                seed: tuple(thinned(fold, cohort, heads, seed) for fold in folds) for seed, folds in splits.items()
+            }
+            jobs = [replace(job, keeps_weights=False) for job in fold_jobs(folder, (alone.config,), fewer)]
+            alone.run(alone.fit_data([alone.config]), jobs, folder)
+            found[heads] = held_out(read_evidence(jobs), labels, alone.config.evaluation)
+        every = next(iter(splits.values()))
+        found[min(len(fold.training) for fold in every)] = alone.held_out(run_folder)
+        return found
 
     def plan_ages(self, run_folder: Path) -> Path:
         """Write what age networks are to be fitted, of every fold and of everyone: all that another machine needs.

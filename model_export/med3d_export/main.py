@@ -12,6 +12,7 @@ from med3d_export.age_network.run import fit_missing
 from med3d_export.comparison_run import ComparisonError
 from med3d_export.comparison_run import compare as compare_objectives
 from med3d_export.config import read_config
+from med3d_export.evaluation.learning_curve import EVERYONE, learning_curve
 from med3d_export.experiment import Experiment
 from med3d_export.explaining.adding import add_regions, copy_with_regions
 from med3d_export.explaining.atlas import LabelMapError
@@ -26,6 +27,7 @@ from med3d_export.repeatability.scores import RepeatabilityError
 from med3d_export.repeatability.trial import chosen_heads, measure_repeatability
 from med3d_export.report.comparison_report import plan_text
 from med3d_export.report.explanation_report import write_explanations
+from med3d_export.report.learning_report import write_learning_curve
 from med3d_export.report.repeatability_report import write_repeatability
 from med3d_export.report.shift_report import write_shifts
 from med3d_export.shift_trial import ShiftTrial
@@ -53,6 +55,9 @@ Data = Annotated[
 Cache = Annotated[Path | None, typer.Option("--cache", help="where tensors are kept; default: the user's cache")]
 Jobs = Annotated[int, typer.Option("--jobs", help="heads preprocessed at once", min=1)]
 Run = Annotated[Path, typer.Option("--run", help="folder of the training run: weights, out-of-fold results")]
+TrainingHeads = Annotated[
+    list[int], typer.Option("--training-heads", help="heads that a fold learns from; repeatable", min=1)
+]
 Studies = Annotated[
     list[Path], typer.Option("--study", help="folder of a study to try as it is; repeatable", exists=True)
 ]
@@ -165,6 +170,19 @@ def shifts(
     trial = ShiftTrial(experiment, run, heads)
     results = trial.run(experiment.held_out(run), {folder.name: folder for folder in study}, typer.echo)
     write_shifts(results, run / "shifts")
+
+
+@app.command(name="learning-curve")
+def learning_curve_command(
+    config: Config, data: Data, run: Run, out: Pages, heads: TrainingHeads, cache: Cache = None, jobs: Jobs = 2
+) -> None:
+    """Fit every fold of a run to fewer training heads too, and tell what more heads would be worth."""
+    experiment = _experiment(config, data, cache, jobs)
+    found = experiment.held_out_by_training_heads(run, heads)
+    curve = learning_curve(found, experiment.labels(experiment.cohort(), experiment.prepare()), experiment.config.seed)
+    for point in curve.points:
+        typer.echo(f"{point.training_heads} training heads: MAE {point.groups[EVERYONE].mae} years")
+    typer.echo(f"{write_learning_curve(curve, f'{experiment.config.name} {experiment.config.version}', out)}")
 
 
 @app.command()

@@ -58,6 +58,26 @@ def stratified_folds(cohort: Cohort, folds: int, seed: int) -> Split:
     return Split("stratified", seed, strata, made)
 
 
+def thinned(fold: Fold, cohort: Cohort, heads: int, seed: int) -> Fold:
+    """The same test heads and only ``heads`` of the training heads, spread over ages, sexes and sites as all are.
+
+    With one seed the heads of a smaller number are among those of a larger one. Raises CohortError where there are too
+    few.
+    """
+    own = fold.training
+    if not 2 * MOST_AGE_BANDS <= heads <= len(own):
+        raise CohortError(
+            [f"{heads} training heads: a fold has {len(own)}; ask for {2 * MOST_AGE_BANDS} to {len(own)}"]
+        )
+    labels, _ = _strata(cohort.ages_years[own], cohort.sexes[own], cohort.sites[own], 2)
+    order = np.random.default_rng(seed).permutation(len(own))
+    place = np.empty(len(own))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return Fold(np.sort(own[np.argsort(place, kind="stable")[:heads]]), fold.test, fold.name)
+
+
 def leave_one_site_out(cohort: Cohort) -> Split:
     """One fold per site, tested on that site alone.
 

@@ -10,13 +10,15 @@ from med3d_export.main import KNOWN_FAULTS, app
 RECIPE = Path(__file__).parents[3] / "model_export" / "configs" / "phantom-smoke.toml"
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "compare", "shifts", "release"])
+@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "compare", "shifts", "release", "learning-curve"])
 def test_a_folder_without_a_cohort_is_a_known_fault_of_every_command(command, tmp_path):
     given = [command, "--config", str(RECIPE), "--data", str(tmp_path), "--cache", str(tmp_path / "cache")]
     if command != "prepare":
         given += ["--run", str(tmp_path / "run")]
     if command == "shifts":
         given += ["--study", str(tmp_path)]
+    if command == "learning-curve":
+        given += ["--out", str(tmp_path / "page"), "--training-heads", "20"]
     if command == "release":
         given += ["--out", str(tmp_path / "bundle")]
     result = CliRunner().invoke(app, given)

@@ -9,9 +9,11 @@ import pytest
 
 from med3d_export.comparison_run import ComparisonError, compare, variants_of
 from med3d_export.config import TrainingConfig
+from med3d_export.evaluation.learning_curve import learning_curve
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.experiment import Experiment, Scored
 from med3d_export.fold_evidence import BrainGrid
+from med3d_export.report.learning_report import write_learning_curve
 from med3d_export.subjects.cohort import Cohort, CohortSubject
 from med3d_export.subjects.tensor_cache import BRAIN_VOLUME, PreparedCohort
 from med3d_export.training_run import RunIncomplete
@@ -131,6 +133,25 @@ def test_a_run_that_was_stopped_makes_only_the_fits_that_are_missing(trained):
     fits[0].write_bytes(stored)
     with np.load(fits[0]) as first:
         np.testing.assert_array_equal(made, first["latents"])
+
+
+def test_the_learning_curve_asks_the_same_heads_of_fits_to_fewer_and_keeps_what_is_fitted(trained, tmp_path):
+    found = trained.experiment.held_out_by_training_heads(trained.run, [12])
+    assert sorted(found) == [12, SUBJECTS // 2]
+    for few, every in zip(found[12].folds[0], found[SUBJECTS // 2].folds[0], strict=True):
+        assert len(few.training) == 12
+        assert set(few.training) < set(every.training)
+        assert few.test.tolist() == every.test.tolist()
+    experiment = trained.experiment
+    curve = learning_curve(found, experiment.labels(experiment.cohort(), experiment.prepare()), seed=1)
+    assert [point.training_heads for point in curve.points] == [12, 20]
+    assert set(curve.points[0].groups) == {"everyone", "women", "men", "A", "B"}
+    page = write_learning_curve(curve, "tiny 0", tmp_path).read_text()
+    assert page.count("data:image/png;base64,") == 1
+    assert str(curve.points[0].groups["women"].mae) in page
+    before = {path: path.stat().st_mtime_ns for path in (trained.run / "fewer-heads").rglob("*.npz")}
+    experiment.held_out_by_training_heads(trained.run, [12])
+    assert before == {path: path.stat().st_mtime_ns for path in (trained.run / "fewer-heads").rglob("*.npz")}
 
 
 def test_a_comparison_states_beforehand_what_it_can_detect_and_pairs_the_shared_subjects(trained, tmp_path):

@@ -19,6 +19,7 @@ from med3d_export.baselines import (
 )
 from med3d_export.calibration import age_bias, corrected_gaps, coverage_by_age, measured_coverage
 from med3d_export.evaluation.image_quality import image_quality
+from med3d_export.evaluation.learning_curve import gain_at_doubling
 from med3d_export.evaluation.novelty import neighbour_distance, separation, threshold_at
 from med3d_export.evaluation.probes import pls_check, predicted_sites, sex_auc, site_accuracy, woman_scores
 from med3d_export.evaluation.regression import absolute_errors, regression_metrics
@@ -294,3 +295,14 @@ def test_a_page_shows_tables_and_pictures_and_escapes_the_rest(tmp_path: Path):
     assert "<td>x|y</td>" in found
     assert "data:image/png;base64,iVBORw==" in found
     assert "<script>" not in found
+
+
+def test_the_gain_at_doubling_is_the_slope_that_the_errors_were_made_with():
+    heads = np.array([20, 40, 80, 160])
+    of_subject = np.random.default_rng(3).uniform(4, 8, 50)
+    errors = of_subject - 0.7 * np.log2(heads / 20)[:, None]
+    errors = np.concatenate([errors, np.array([[np.nan], [1.0], [1.0], [1.0]])], axis=1)
+    gain = gain_at_doubling(heads, errors, seed=1)
+    assert gain.value == pytest.approx(0.7)
+    assert gain.lower == pytest.approx(0.7)
+    assert gain_at_doubling(heads, errors + np.random.default_rng(4).normal(0, 2, errors.shape), seed=1).upper > 0.7

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
-from med3d_export.subjects.folds import leave_one_site_out, stratified_folds
+from med3d_export.subjects.folds import leave_one_site_out, stratified_folds, thinned
 from med3d_export.subjects.split_file import read_split, write_split
 
 
@@ -54,6 +54,28 @@ def test_the_seed_alone_decides():
 def test_a_site_with_too_few_people_for_the_folds_does_not_stop_the_others():
     cohort = cohort_of(60, "AAAAAAAAAB")
     assert "site" in stratified_folds(cohort, 5, seed=1).strata
+
+
+def test_fewer_training_heads_are_spread_as_all_are_and_lie_within_more_of_them():
+    cohort = cohort_of(300, "AAAB")
+    fold = stratified_folds(cohort, 5, seed=1).folds[0]
+    few, more = (thinned(fold, cohort, heads, seed=9).training for heads in (40, 120))
+    assert (len(few), len(more)) == (40, 120)
+    assert set(few) < set(more) < set(fold.training)
+    for values in (cohort.sexes == "F", cohort.sites == "B"):
+        assert values[few].mean() == pytest.approx(values[fold.training].mean(), abs=0.06)
+    assert np.quantile(cohort.ages_years[few], [0.25, 0.75]) == pytest.approx(
+        np.quantile(cohort.ages_years[fold.training], [0.25, 0.75]), abs=4
+    )
+    assert thinned(fold, cohort, len(fold.training), seed=9).training.tolist() == fold.training.tolist()
+
+
+def test_more_training_heads_than_a_fold_has_are_an_error_that_says_how_many_there_are():
+    cohort = cohort_of(60)
+    fold = stratified_folds(cohort, 5, seed=1).folds[0]
+    for heads in (3, 61):
+        with pytest.raises(CohortError, match=f"{heads} training heads: a fold has 48; ask for 12 to 48"):
+            thinned(fold, cohort, heads, seed=1)
 
 
 def test_too_few_subjects_for_the_folds_are_an_error():
