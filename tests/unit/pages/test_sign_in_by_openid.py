@@ -3,8 +3,10 @@
 import json
 from urllib.parse import parse_qs, quote, urlsplit
 
+import httpx
 import pytest
 
+from med3d_service.problems import ServiceError
 from med3d_service.trust.access.api_keys import revoke_key
 from med3d_service.trust.access.callers import Gate
 from med3d_service.trust.access.openid import OpenIdSignIn
@@ -214,6 +216,13 @@ def test_endpoints_in_the_clear_are_not_used(api):
     provider.answer = lambda *asked: (200, honest(*asked)[1] | {"token_endpoint": "http://login.example.org/token"})
     openid = OpenIdSignIn(api.settings, TokenVerifier(api.settings, provider, audience=CLIENT), provider.transport)
     with pytest.raises(Exception, match="unavailable"):
+        openid.depart(BACK)
+
+
+def test_brackets_without_end_from_the_provider_are_no_answer(api):
+    answers = httpx.MockTransport(lambda _request: httpx.Response(200, content=b"[" * 100_000))
+    openid = OpenIdSignIn(api.settings, TokenVerifier(api.settings, OpenIdProvider(ISSUER), audience=CLIENT), answers)
+    with pytest.raises(ServiceError, match="unavailable"):
         openid.depart(BACK)
 
 

@@ -11,12 +11,13 @@ from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
+from med3d_contract.json_files import read_json
 from med3d_service.network.peers.asking import PeerError
 from med3d_service.network.peers.association import Attempt, associated
 from med3d_service.network.peers.configuration import DicomwebPeer, DimsePeer, Peers
 from med3d_service.network.peers.dicomweb import DicomwebSource
 from med3d_service.network.peers.dimse import PENDING, STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE, SUCCESS
-from med3d_service.network.peers.reaching import Deadline, bounded, code_of, is_page, read_json
+from med3d_service.network.peers.reaching import Deadline, bounded, code_of, is_page
 
 NOBODY = "2.25.0"
 """A study that nobody has: asked for, it is not found, and that is an answer."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 
+from med3d_contract.json_files import read_json
 from med3d_service.network.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
 from med3d_service.network.peers.configuration import DicomwebPeer
-from med3d_service.network.peers.reaching import Deadline, bounded, code_of, is_page, read_json
+from med3d_service.network.peers.reaching import Deadline, bounded, code_of, is_page
 from med3d_service.studies.dicom_instances.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
 
 JSON_TYPE = "application/dicom+json"

@@ -1,6 +1,5 @@
 """What keeps two systems from speaking: errors of TLS told apart from silence, and an end to what would never end."""
 
-import json
 import socket
 import ssl
 import threading
@@ -94,11 +93,3 @@ def bounded(deadline: Deadline | None) -> dict[str, Any]:
 def _note_connection(deadline: Deadline, event: str, told: Mapping[str, Any]) -> None:
     if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
         deadline.bounds(told["return_value"].get_extra_info("socket"))
-
-
-def read_json(text: bytes) -> Any:
-    """Read the JSON of a peer. Raises ValueError, also for brackets in brackets without end."""
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("too deep") from error

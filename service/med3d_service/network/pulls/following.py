@@ -8,9 +8,10 @@ import httpx
 import structlog
 from sqlalchemy.orm import Session
 
+from med3d_contract.json_files import read_json
 from med3d_service.network.peers.asking import PeerError
 from med3d_service.network.peers.configuration import DicomwebPeer
-from med3d_service.network.peers.reaching import code_of, read_json
+from med3d_service.network.peers.reaching import code_of
 from med3d_service.network.pulls.hooks import occasion_of
 from med3d_service.network.pulls.line import AT_ONCE, Origin, PullLine
 from med3d_service.network.pulls.tables import FollowedPeerRow

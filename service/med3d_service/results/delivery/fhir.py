@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from med3d_service.network.peers.reaching import read_json
+from med3d_contract.json_files import read_json
 from med3d_service.results.delivery.http_judging import judge
 from med3d_service.results.delivery.receivers import FhirServer
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 from pydicom import Dataset, dcmread
 
+from med3d_contract.json_files import read_json
 from med3d_service.network.peers.configuration import DicomwebPeer
-from med3d_service.network.peers.reaching import read_json
 from med3d_service.results.delivery.sending import NotDeliveredError
 from med3d_service.results.kinds import Kind
 

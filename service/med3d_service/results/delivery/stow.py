@@ -5,8 +5,9 @@ from typing import Any
 
 import httpx
 
+from med3d_contract.json_files import read_json
 from med3d_service.network.peers.configuration import DicomwebPeer
-from med3d_service.network.peers.reaching import is_page, read_json
+from med3d_service.network.peers.reaching import is_page
 from med3d_service.results.delivery.http_judging import judge
 from med3d_service.results.delivery.sending import NotDeliveredError, Outgoing, RefusedByPeerError
 

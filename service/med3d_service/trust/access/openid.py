@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 import structlog
 
+from med3d_contract.json_files import read_json
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings, is_private
 from med3d_service.storage.same_secret import is_same_secret
@@ -118,7 +119,7 @@ class OpenIdSignIn:
         try:
             with self._http() as http:
                 answer = http.post(self._endpoints().token, data=sent, headers={"Accept": "application/json"})
-                said = answer.json() if answer.status_code == 200 else None
+                said = read_json(answer.content) if answer.status_code == 200 else None
         except (httpx.HTTPError, ValueError, OSError) as error:
             raise self._away(error) from error
         if answer.status_code >= 500:
@@ -138,7 +139,7 @@ class OpenIdSignIn:
         try:
             with self._http() as http:
                 place = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
-                said: Any = http.get(place).raise_for_status().json()
+                said: Any = read_json(http.get(place).raise_for_status().content)
             of_issuer = str(said["issuer"]).rstrip("/") == self.issuer.rstrip("/")
             found = Endpoints(str(said["authorization_endpoint"]), str(said["token_endpoint"]))
         except (httpx.HTTPError, ValueError, LookupError, TypeError, OSError) as error:

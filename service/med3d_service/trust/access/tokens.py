@@ -16,6 +16,7 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from joserfc.jwt import JWTClaimsRegistry
 
+from med3d_contract.json_files import read_json
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.storage.same_secret import is_same_secret
@@ -63,11 +64,12 @@ class IssuerKeys:
         with httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False, verify=verify) as client:
             url = self._jwks_url
             if url is None:
-                found = client.get(f"{self._issuer}/.well-known/openid-configuration").raise_for_status().json()
+                place = f"{self._issuer}/.well-known/openid-configuration"
+                found = read_json(client.get(place).raise_for_status().content)
                 if str(found["issuer"]).rstrip("/") != self._issuer:
                     raise ValueError("the discovery document is another issuer's")
                 url = str(found["jwks_uri"])
-            return KeySet.import_key_set(client.get(url).raise_for_status().json())
+            return KeySet.import_key_set(read_json(client.get(url).raise_for_status().content))
 
 
 class TokenVerifier:

@@ -51,3 +51,10 @@ def test_the_same_version_with_an_unknown_word_is_told_which_word(api):
     answer = api.request("POST", "/worker/hello", api.key(Role.WORKER), json={"worker": said, "queues": []})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert "a_word_of_no_version" in answer.text
+
+
+def test_brackets_without_end_are_a_fault_of_the_caller(api):
+    for path in ("/worker/hello", "/worker/claims/predict"):
+        answer = api.request("POST", path, api.key(Role.WORKER), content=b"[" * 100_000)
+        assert 400 <= answer.status_code < 500, (path, answer.text)
+        assert answer.json()["code"], path

@@ -7,6 +7,7 @@ from fastapi import APIRouter, BackgroundTasks, Body, Depends, Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from med3d_contract.json_files import read_json
 from med3d_contract.results import BundleRef
 from med3d_contract.work import (
     CONTRACT_VERSION,
@@ -52,7 +53,7 @@ from med3d_service.trust.audit.routes import HandsOut, Unaudited
 async def _same_contract(request: Request) -> None:
     """Refuse another version by name, before its unknown words are judged."""
     try:
-        body = await request.json()
+        body = read_json(await request.body())
         version = body["worker"]["contract_version"]
     except (ValueError, LookupError, TypeError):
         return  # the model will say what is missing
