@@ -5,6 +5,7 @@ import time
 from contextlib import closing
 
 import pytest
+from pydicom import Dataset
 from pynetdicom.sop_class import CTImageStorage, Verification
 
 from med3d_service.network.peers.asking import PeerError
@@ -181,3 +182,27 @@ def test_a_fetch_that_is_answered_with_a_page_is_tried_again():
 def test_a_search_for_series_that_never_ends_is_ended():
     with scp(find=half_broken.anything) as port, pytest.raises(PeerError, match="query_too_wide"):
         DimseSource(dimse(port), most_series=20).list_series("1.2.3")
+
+
+def of_patient(patient_id):
+    """A study of a patient, as a search is answered: by C-FIND, and in JSON."""
+    found = Dataset()
+    found.QueryRetrieveLevel, found.StudyInstanceUID, found.PatientID = "STUDY", "1.2.3", patient_id
+    return found
+
+
+@pytest.mark.parametrize(("patient_id", "is_taken"), [("p-1", True), ("", True), ("P-12", False)])
+def test_no_study_of_another_patient_than_was_asked_for_is_fetched(patient_id, is_taken):
+    found = of_patient(patient_id)
+    with (
+        scp(find=lambda _event: iter([(0xFF00, found), (0, None)])) as port,
+        answering(saying(http(200, f"[{found.to_json()}]".encode()))) as web,
+        closing(DicomwebSource(DicomwebPeer(url=f"http://127.0.0.1:{web}"))) as by_web,
+    ):
+        for source in (DimseSource(dimse(port)), by_web):
+            if is_taken:
+                assert [one.study_uid for one in source.find_studies({"PatientID": "P-1"})] == ["1.2.3"]
+            else:
+                with pytest.raises(PeerError, match="search_ignored") as told:
+                    source.find_studies({"PatientID": "P-1"})
+                assert not told.value.may_pass

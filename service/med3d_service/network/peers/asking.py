@@ -1,6 +1,6 @@
 """What a peer can be asked, whichever protocol it speaks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -19,6 +19,10 @@ FAULTS: Mapping[str, tuple[str, bool]] = {
     "peer_failed": ("The peer took the request and failed.", True),
     "peer_rejects": ("The peer does not take such a request.", False),
     "nothing_found": ("The peer has no such study.", False),
+    "search_ignored": (
+        "The peer answers with studies that were not asked for. Ask by another attribute, or for the study's UID.",
+        False,
+    ),
     "query_too_wide": (f"More than {MAX_FINDS} studies match. Ask for a shorter span or one patient.", False),
     "answer_damaged": ("The peer's answer is damaged or ends early.", True),
     "answer_incomplete": ("The peer sent fewer instances than it says that it has.", True),
@@ -51,6 +55,21 @@ class FoundSeries:
     series_uid: str
     modality: str
     instances: int | None
+
+
+EXACT = ("StudyInstanceUID", "PatientID", "AccessionNumber")
+
+
+def require_asked_for(matching: Mapping[str, str], told: Callable[[str], str]) -> None:
+    """Refuse an answer to a search that names another study, patient or accession than was asked for.
+
+    told: what the answer says under a keyword; what it leaves out is not held against it.
+    Raises PeerError("search_ignored").
+    """
+    for keyword in EXACT:
+        said = told(keyword).strip()
+        if keyword in matching and said and said.casefold() != matching[keyword].strip().casefold():
+            raise PeerError("search_ignored")
 
 
 class Instances(Protocol):

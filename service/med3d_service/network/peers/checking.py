@@ -185,10 +185,10 @@ def _check_dicomweb(name: str, peer: DicomwebPeer) -> Iterator[Finding]:
     what, code, deadline = "QIDO-RS", "", Deadline()
     with closing(DicomwebSource(peer, deadline=deadline)) as source, deadline.after(PATIENCES * peer.timeout_s):
         try:
-            ignores = any(one.study_uid != NOBODY for one in source.find_studies({"StudyInstanceUID": NOBODY}))
+            source.find_studies({"StudyInstanceUID": NOBODY})
         except PeerError as error:
-            code, ignores = error.code, error.code == "query_too_wide"
-    if ignores:
+            code = error.code
+    if code in {"search_ignored", "query_too_wide"}:
         yield Finding(name, what, _IGNORED, code="search_ignored")
     elif code:
         # An address without DICOMweb is not found, and a search without finds is found to be empty.

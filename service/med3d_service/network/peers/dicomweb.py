@@ -9,9 +9,17 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import httpx
+from pydicom.tag import Tag
 
 from med3d_contract.json_files import read_json
-from med3d_service.network.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
+from med3d_service.network.peers.asking import (
+    MAX_FINDS,
+    FoundSeries,
+    FoundStudy,
+    Instances,
+    PeerError,
+    require_asked_for,
+)
 from med3d_service.network.peers.configuration import DicomwebPeer
 from med3d_service.network.peers.reaching import Deadline, bounded, code_of, is_page
 from med3d_service.studies.dicom_instances.related import DamagedBodyError, NotRelatedError, OtherPartError, RelatedBody
@@ -51,13 +59,12 @@ class DicomwebSource:
     def find_studies(self, matching: Mapping[str, str]) -> list[FoundStudy]:
         """Find studies by DICOM keyword and value. Raises PeerError."""
         query = {**matching, "includefield": INSTANCES_OF_STUDY, "limit": str(MAX_FINDS + 1)}
-        found = [
-            FoundStudy(_uid(item, STUDY_UID), _count(item, INSTANCES_OF_STUDY))
-            for item in self._search("/studies", query)
-        ]
-        if len(found) > MAX_FINDS:
+        items = self._search("/studies", query)
+        for item in items:
+            require_asked_for(matching, lambda keyword, item=item: str(_value(item, f"{Tag(keyword):08X}") or ""))
+        if len(items) > MAX_FINDS:
             raise PeerError("query_too_wide")
-        return found
+        return [FoundStudy(_uid(item, STUDY_UID), _count(item, INSTANCES_OF_STUDY)) for item in items]
 
     def list_series(self, study_uid: str) -> list[FoundSeries]:
         """List the series of a study. Raises PeerError."""

@@ -10,7 +10,14 @@ from pynetdicom import build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
-from med3d_service.network.peers.asking import MAX_FINDS, FoundSeries, FoundStudy, Instances, PeerError
+from med3d_service.network.peers.asking import (
+    MAX_FINDS,
+    FoundSeries,
+    FoundStudy,
+    Instances,
+    PeerError,
+    require_asked_for,
+)
 from med3d_service.network.peers.association import Attempt, associated
 from med3d_service.network.peers.configuration import DimsePeer
 from med3d_service.studies.dicom_instances.instance_headers import DERIVED_CLASSES, INPUT_CLASSES, TRANSFER_SYNTAXES
@@ -56,13 +63,13 @@ class DimseSource:
     def find_studies(self, matching: Mapping[str, str]) -> list[FoundStudy]:
         """Find studies by DICOM keyword and value. Raises PeerError."""
         asked = dict.fromkeys(STUDY_KEYS, "") | dict(matching)
-        found = [
+        answers = self._find("STUDY", asked)
+        for answer in answers:
+            require_asked_for(matching, lambda keyword, answer=answer: str(answer.get(keyword) or ""))
+        return [
             FoundStudy(_uid(answer, "StudyInstanceUID"), _count(answer, "NumberOfStudyRelatedInstances"))
-            for answer in self._find("STUDY", asked)
+            for answer in answers
         ]
-        if len(found) > MAX_FINDS:
-            raise PeerError("query_too_wide")
-        return found
 
     def list_series(self, study_uid: str) -> list[FoundSeries]:
         """List the series of a study. Raises PeerError."""
