@@ -1,6 +1,6 @@
 """What a peer can be asked, whichever protocol it speaks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -60,14 +60,14 @@ class FoundSeries:
 EXACT = ("StudyInstanceUID", "PatientID", "AccessionNumber")
 
 
-def require_asked_for(matching: Mapping[str, str], told: Callable[[str], str]) -> None:
+def require_asked_for(matching: Mapping[str, str], told: Mapping[str, str]) -> None:
     """Refuse an answer to a search that names another study, patient or accession than was asked for.
 
-    told: what the answer says under a keyword; what it leaves out is not held against it.
+    told: what the answer says by keyword; what it leaves out is not held against it.
     Raises PeerError("search_ignored").
     """
     for keyword in EXACT:
-        said = told(keyword).strip()
+        said = told.get(keyword, "").strip()
         if keyword in matching and said and said.casefold() != matching[keyword].strip().casefold():
             raise PeerError("search_ignored")
 

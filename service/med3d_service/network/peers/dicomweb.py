@@ -13,6 +13,7 @@ from pydicom.tag import Tag
 
 from med3d_contract.json_files import read_json
 from med3d_service.network.peers.asking import (
+    EXACT,
     MAX_FINDS,
     FoundSeries,
     FoundStudy,
@@ -61,7 +62,7 @@ class DicomwebSource:
         query = {**matching, "includefield": INSTANCES_OF_STUDY, "limit": str(MAX_FINDS + 1)}
         items = self._search("/studies", query)
         for item in items:
-            require_asked_for(matching, lambda keyword, item=item: str(_value(item, f"{Tag(keyword):08X}") or ""))
+            require_asked_for(matching, {keyword: str(_value(item, f"{Tag(keyword):08X}") or "") for keyword in EXACT})
         if len(items) > MAX_FINDS:
             raise PeerError("query_too_wide")
         return [FoundStudy(_uid(item, STUDY_UID), _count(item, INSTANCES_OF_STUDY)) for item in items]

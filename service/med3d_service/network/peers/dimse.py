@@ -11,6 +11,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from med3d_service.network.peers.asking import (
+    EXACT,
     MAX_FINDS,
     FoundSeries,
     FoundStudy,
@@ -65,7 +66,7 @@ class DimseSource:
         asked = dict.fromkeys(STUDY_KEYS, "") | dict(matching)
         answers = self._find("STUDY", asked)
         for answer in answers:
-            require_asked_for(matching, lambda keyword, answer=answer: str(answer.get(keyword) or ""))
+            require_asked_for(matching, {keyword: str(answer.get(keyword) or "") for keyword in EXACT})
         return [
             FoundStudy(_uid(answer, "StudyInstanceUID"), _count(answer, "NumberOfStudyRelatedInstances"))
             for answer in answers
