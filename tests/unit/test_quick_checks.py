@@ -1,6 +1,8 @@
 """What people call while they work: `make test-quick` looks into every room, and the hooks of commits need no network."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -11,9 +13,14 @@ OTHERS = {"export"}
 """Rooms that need torch, which make test-quick does without."""
 
 
+def listed(name):
+    """The paths that a variable of the Makefile lists."""
+    [words] = re.findall(rf"^{name} := (.*)$", MAKEFILE, re.MULTILINE)
+    return [Path(word) for word in words.split()]
+
+
 def quick_tests():
-    [listed] = re.findall(r"^QUICK := (.*)$", MAKEFILE, re.MULTILINE)
-    return [Path(name) for name in listed.split()]
+    return listed("QUICK")
 
 
 def test_every_quick_test_is_there():
@@ -33,3 +40,25 @@ def test_the_hooks_of_a_commit_are_checks_of_make_lint_from_the_environment_alon
         assert hook["language"] == "system"
         command = re.sub(" --force-exclude$", "", hook["entry"].removeprefix(".venv/bin/"))
         assert re.search(rf"^\t@\$\(BIN\)/{command}\b", MAKEFILE, re.MULTILINE), hook["entry"]
+
+
+def test_every_test_of_export_is_where_make_looks_for_it():
+    marked = {
+        path.relative_to(ROOT)
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if "export" in path.parts or re.search(r"mark\.export\b", path.read_text(encoding="utf-8"))
+    } - {Path(__file__).relative_to(ROOT)}
+    looked_at = listed("EXPORT")
+    assert sorted(path for path in marked if not {path, *path.parents} & set(looked_at)) == []
+
+
+def test_what_make_calls_keeps_what_python_compiled():
+    told = subprocess.run(
+        ["make", "--eval", "told: ; @env", "told"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "PYTHONDONTWRITEBYTECODE" not in told.stdout
