@@ -22,11 +22,16 @@ class TellsScanner(Protocol):
     """An acquisition."""
 
     @property
-    def manufacturer(self) -> str | None: ...
+    def manufacturer(self) -> str | None:
+        """Who made the scanner, as it says."""
+
     @property
-    def model(self) -> str | None: ...
+    def model(self) -> str | None:
+        """Which scanner, as it says."""
+
     @property
-    def field_strength_t(self) -> float | None: ...
+    def field_strength_t(self) -> float | None:
+        """Tesla."""
 
 
 NOTHING_SAID = ScannerFacts()

@@ -28,19 +28,32 @@ class Reportable(Protocol):
     """What GET /runs/{id} and `med3d analyse` have in common."""
 
     @property
-    def status(self) -> RunStatus: ...
+    def status(self) -> RunStatus:
+        """Where the run stands."""
+
     @property
-    def refusal(self) -> Refusal | None: ...
+    def refusal(self) -> Refusal | None:
+        """Why the study was refused; None where it was not."""
+
     @property
-    def failure(self) -> Failure | None: ...
+    def failure(self) -> Failure | None:
+        """What broke; None where nothing did."""
+
     @property
-    def series(self) -> SeriesReport | None: ...
+    def series(self) -> SeriesReport | None:
+        """Which series was taken, and why not the others."""
+
     @property
-    def quality(self) -> Quality | None: ...
+    def quality(self) -> Quality | None:
+        """What was measured of the picture, and its limits."""
+
     @property
-    def provenance(self) -> Provenance | None: ...
+    def provenance(self) -> Provenance | None:
+        """What made the answer."""
+
     @property
-    def result(self) -> Result | None: ...
+    def result(self) -> Result | None:
+        """The answer; None where there is none."""
 
 
 def result_table(title: str, run: Reportable) -> Table:

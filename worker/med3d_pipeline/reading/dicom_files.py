@@ -86,6 +86,7 @@ class PixelDataWatch:
         self._element_header_bytes = 8
 
     def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
+        """Return whether the pass stops at this element."""
         if tag < FIRST_PIXEL_TAG:
             return False
         if tag == PIXEL_DATA:

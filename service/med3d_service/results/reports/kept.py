@@ -37,15 +37,24 @@ class Parts(Protocol):
     """What is needed here of the parts of a process."""
 
     @property
-    def settings(self) -> Settings: ...
+    def settings(self) -> Settings:
+        """What the operator set."""
+
     @property
-    def keys(self) -> SiteKeys: ...
+    def keys(self) -> SiteKeys:
+        """The site's keys."""
+
     @property
-    def database(self) -> Database: ...
+    def database(self) -> Database:
+        """Where reports are recorded."""
+
     @property
-    def store(self) -> ObjectStore: ...
+    def store(self) -> ObjectStore:
+        """Where reports lie."""
+
     @property
-    def vault(self) -> IdentifierVault: ...
+    def vault(self) -> IdentifierVault:
+        """What opens identifiers."""
 
 
 class KeptReports:
