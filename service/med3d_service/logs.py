@@ -58,6 +58,12 @@ def configure_logging() -> None:
     logging.getLogger("uvicorn.access").disabled = True
 
 
+def log_to_stderr() -> None:
+    """Send the log lines of a command to stderr: stdout is its answer. A log that was configured stays as it is."""
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.WriteLogger(sys.stderr))
+
+
 class Tally:
     """Counts what anybody may cause, so that a flood of it makes one line in TOLD_EVERY_S and not one each.
 

@@ -13,6 +13,7 @@ import typer
 
 from med3d_cli.errors import CommandError
 from med3d_cli.operate.service_here import DataDirHere, service_here
+from med3d_cli.screens import AsJson, answer, print_json
 
 if TYPE_CHECKING:
     from med3d_service.settings import Settings
@@ -37,6 +38,7 @@ def verify(
         str | None, typer.Option(metavar="SEQ:MAC", help="An end that was noted before: it must still be in the trail.")
     ] = None,
     data_dir: DataDirHere = None,
+    as_json: AsJson = False,
 ) -> None:
     """Prove that no entry was changed, removed or added, nor an older trail put back. Leaves with 5 where one was."""
     with _trail(data_dir) as (database, settings):
@@ -50,15 +52,16 @@ def verify(
         assert guard is not None
         try:
             end = prove_trail(database, guard, trail, _noted(noted))
-        except TrailBrokenError as error:
-            raise CommandError(f"the audit trail was tampered with: {error}", EXIT_BROKEN) from error
-        except (CounterMissingError, CounterBrokenError) as error:
-            raise CommandError(str(error), EXIT_BROKEN) from error
+        except (TrailBrokenError, CounterMissingError, CounterBrokenError) as error:
+            tampered = "the audit trail was tampered with: " if isinstance(error, TrailBrokenError) else ""
+            if as_json:
+                print_json({"intact": False, "reason": f"{tampered}{error}"})
+            raise CommandError(f"{tampered}{error}", EXIT_BROKEN) from error
         restored = guard.counter.read().restored
-    for backup in restored:
-        typer.echo(f"restored: {backup}")
-    typer.echo(f"{end.entries} entries, all as they were written")
-    typer.echo(f"end: {end.seq}:{end.mac}")
+    noted_as = f"{end.seq}:{end.mac}"
+    said = [*(f"restored: {backup}" for backup in restored), f"{end.entries} entries, all as they were written"]
+    facts = {"intact": True, "entries": end.entries, "end": noted_as, "restored": restored}
+    answer("\n".join([*said, f"end: {noted_as}"]), facts, as_json=as_json)
 
 
 def export(
@@ -91,7 +94,7 @@ def export(
     typer.echo(f"{sent} entries", err=True)
 
 
-def renew_counter(data_dir: DataDirHere = None) -> None:
+def renew_counter(data_dir: DataDirHere = None, as_json: AsJson = False) -> None:
     """Make the sealed counter (trust.sealed) anew where it was lost for good. That becomes an alert, and stays one.
 
     Lists the keys that work by their rows: those that were revoked since an older database was put back are among them.
@@ -103,9 +106,8 @@ def renew_counter(data_dir: DataDirHere = None) -> None:
 
         assert database.guard is not None
         working = renew(database, database.guard, AuditTrail(database, load_keys(settings).audit))
-    typer.echo("the sealed counter begins anew; revoke what should not work:")
-    for prefix in working:
-        typer.echo(f"works: {prefix}")
+    said = ["the sealed counter begins anew; revoke what should not work:", *(f"works: {prefix}" for prefix in working)]
+    answer("\n".join(said), {"working_keys": list(working)}, as_json=as_json)
 
 
 def _print(rows: Iterator["AuditRow"], form: str, settings: "Settings") -> int:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
+from med3d_cli.screens import AsJson, print_json, table_console
 
 if TYPE_CHECKING:
     from med3d_service.studies.arrivals.routing import RoutingRules, Verdict
@@ -38,6 +38,7 @@ def try_rules(
         Path | None, typer.Option(exists=True, dir_okay=False, help="The rules' TOML. Default: MED3D_RULES_FILE.")
     ] = None,
     ae_title: Annotated[str, typer.Option(help="As if this AE title had sent them.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Say for each series in FOLDER what would happen, by which rule, and why not by those before it."""
     with extra("service"):
@@ -50,7 +51,10 @@ def try_rules(
     series, refused = _judged(folder, loaded, ae_title)
     if not series and not refused:
         raise CommandError(f"{folder} holds no files")
-    console = Console()
+    if as_json:
+        print_json({"series": [_as_dict(one) for one in series], "refused_files": refused})
+        return
+    console = table_console()
     if series:
         console.print(_table(series))
     for code, count in sorted(refused.items()):
@@ -87,6 +91,22 @@ def _table(series: list[_Series]) -> Table:
         description = one.headers.description or one.headers.protocol or "(no description)"
         table.add_row(f"{one.headers.modality} {description}", str(one.images), _outcome(one), _reason(one))
     return table
+
+
+def _as_dict(one: _Series) -> dict[str, Any]:
+    rule = one.verdict.rule if one.headers.is_input else None
+    runs = rule is not None and rule.action != "ignore"
+    return {
+        "modality": one.headers.modality,
+        "description": one.headers.description or one.headers.protocol,
+        "images": one.images,
+        "is_input": one.headers.is_input,
+        "runs": runs,
+        "rule": rule.name if rule else None,
+        "priority": rule.priority if rule and runs else None,
+        "bundle": rule.bundle if rule and runs else None,
+        "why": _reason(one),
+    }
 
 
 def _outcome(one: _Series) -> str:

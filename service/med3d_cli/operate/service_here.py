@@ -36,9 +36,11 @@ def service_here(data_dir: Path | None) -> "Settings":
 def settings_here(data_dir: Path | None) -> "Settings":
     """The same where a rotation of the site key was broken off: for the command that ends it."""
     with extra("service"):
+        from med3d_service.logs import log_to_stderr
         from med3d_service.settings import Settings
         from med3d_service.storage.database import SchemaError, require_schema
         from med3d_service.storage.keys import SiteKeyMissingError, require_site_key
+    log_to_stderr()
     settings = Settings(data_dir=(data_dir or default_data_dir()).absolute())
     sqlite = settings.database.removeprefix("sqlite:///").split("?")[0]
     if settings.database.startswith("sqlite:") and not Path(sqlite).is_file():

@@ -62,6 +62,23 @@ def test_a_tampered_trail_is_told_by_the_exit_code(tmp_path):
     assert told.value.exit_code == EXIT_BROKEN
 
 
+def test_programs_hear_whether_the_trail_is_intact_and_which_keys_work(tmp_path):
+    prefix = med3d(tmp_path, "keys", "create", "--role", "viewer").split("_")[1]
+    told = json.loads(med3d(tmp_path, "audit", "verify", "--json"))
+    assert (told["intact"], told["entries"], told["restored"]) == (True, 1, [])
+    assert med3d(tmp_path, "audit", "verify", "--noted", told["end"])
+    assert json.loads(med3d(tmp_path, "audit", "renew-counter", "--json")) == {"working_keys": [prefix]}
+    database = open_database(tmp_path)
+    with database.write() as session:
+        session.execute(text("UPDATE audit_trail SET actor = 'somebody else'"))
+    database.close()
+    done = CliRunner().invoke(make_app(), ["audit", "verify", "--json", "--data-dir", str(tmp_path)])
+    said = json.loads(done.stdout)
+    assert said["intact"] is False
+    assert "entry 1: it was changed" in said["reason"]
+    assert isinstance(done.exception, CommandError)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

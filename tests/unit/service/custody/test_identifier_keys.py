@@ -1,5 +1,6 @@
 """Finding by blind index, and a new key for the identifiers."""
 
+import json
 import sqlite3
 
 import pytest
@@ -176,4 +177,6 @@ def test_the_command_rotates_and_refuses_while_the_service_runs(settings):
     assert "stop it" in str(said.exception)
     said = CliRunner().invoke(make_app(), ["identifier-key", "rotate", "--data-dir", str(settings.data_dir)])
     assert (said.exit_code, said.stdout.strip()) == (0, "sealed anew under the new key: 1")
+    words = ["identifier-key", "rotate", "--json", "--data-dir", str(settings.data_dir)]
+    assert json.loads(CliRunner().invoke(make_app(), words).stdout) == {"rows": 1, "old_keys_removed": True}
     assert read(settings, study_id) == "PAT-1"

@@ -1,5 +1,6 @@
 """A new site key: all is read with it, the old one opens nothing, and where it is broken off the next call ends it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -194,6 +195,8 @@ def test_a_rotation_that_is_killed_is_ended_by_the_command(clinic):
     assert said.exit_code == 0, said
     assert said.stdout.startswith("sealed anew: 2 objects, 2 identifiers")
     clinic.require_whole()
+    told = json.loads(CliRunner().invoke(make_app(), ["site-key", "rotate", "--json", "--data-dir", folder]).stdout)
+    assert (told["objects"], told["identifiers"], told["damaged"], told["put_in_place"]) == (3, 2, [], None)
 
 
 def test_two_rotations_are_refused_and_so_is_one_beside_a_service_that_lives(clinic):

@@ -1,5 +1,7 @@
 """Routing rules: which arriving series are worth a run, and what is said about a file that holds none."""
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -124,6 +126,17 @@ def test_the_command_says_what_would_happen_and_why(tmp_path):
     assert "kept, no run" in lines["FLAIR"]
     assert "'t1 alone' does not fit: description" in lines["FLAIR"]
     assert "1 files would be refused: not_dicom" in said.output
+
+    answer = CliRunner().invoke(
+        make_app(), ["rules", "test", str(folder), "--rules", str(rules_file(tmp_path, text)), "--json"]
+    )
+    told = json.loads(answer.stdout)
+    series = {one["description"]: one for one in told["series"]}
+    assert told["refused_files"] == {"not_dicom": 1}
+    t1, flair = series["T1 mprage"], series["FLAIR"]
+    assert (t1["images"], t1["runs"], t1["rule"], t1["priority"]) == (2, True, "t1 alone", "stat")
+    assert (flair["runs"], flair["rule"], flair["priority"]) == (False, None, None)
+    assert "'t1 alone' does not fit: description" in flair["why"]
 
 
 def test_the_command_names_the_mistake_in_the_rules(tmp_path):
