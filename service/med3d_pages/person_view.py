@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from med3d_contract.results import VerdictView
 from med3d_pages.numbers import plain, signed, years
@@ -10,7 +9,8 @@ from med3d_pages.plots import Plot
 from med3d_pages.texts import Catalogue
 from med3d_service.cohorts.person import Person
 from med3d_service.cohorts.svg import padded
-from med3d_service.cohorts.trajectory import ReliableChange, Trajectory, Visit, stretches
+from med3d_service.cohorts.trajectory import BREAKS, ReliableChange, Trajectory, Visit, stretches
+from med3d_service.cohorts.trajectory_chart import ChartWords, broken_between, true_age_line
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ def person_chart(found: Trajectory, t: Catalogue) -> PersonChart | None:
     limits = [value for visit in shown for value in visit.brain_age_interval or ()]
     ages = [visit.age for visit in shown if visit.age is not None]
     plot = Plot(padded([visit.time for visit in shown], 2.0), padded([*limits, *ages], 10.0))
-    last = shown[-1]
+    last, line = shown[-1], true_age_line(found, plot.across, plot.up)
     return PersonChart(
         plot=plot,
         dots=tuple(_dot(plot, visit) for visit in shown),
         lines=tuple(_line(plot, stretch) for stretch in stretches(found.visits) if len(stretch) > 1),
         breaks=tuple(_breaks(plot, found.visits, t)),
-        true_age=_true_age(plot, found, shown),
+        true_age=plot.path(line) if line else "",
         label=t("person.chart", count=len(shown), latest=years(last.brain_age)),
         across=t(f"person.time.{found.time_basis}"),
     )
@@ -96,28 +96,32 @@ def _line(plot: Plot, stretch: Sequence[Visit]) -> str:
     return plot.path([(visit.time, visit.brain_age or 0.0) for visit in stretch])
 
 
-def _true_age(plot: Plot, found: Trajectory, shown: Sequence[Visit]) -> str:
-    """Draw the whole diagonal where time is age; else a line through the ages that are known."""
-    if found.time_basis == "age":
-        low = max(plot.across[0], plot.up[0])
-        high = min(plot.across[1], plot.up[1])
-        return plot.path([(low, low), (high, high)]) if low < high else ""
-    known = [(visit.time, visit.age) for visit in shown if visit.age is not None]
-    return plot.path(known) if len(known) > 1 else ""
-
-
 def _breaks(plot: Plot, visits: Sequence[Visit], t: Catalogue) -> list[Break]:
-    found = []
-    for before, after in pairwise(visits):
-        if after.breaks and after.brain_age is not None:
-            x = plot.x((before.time + after.time) / 2)
-            found.append(Break(x, ", ".join(break_words(after, t)), x > plot.width / 2))
-    return found
+    places = [(plot.x(time), visit) for time, visit in broken_between(visits)]
+    return [Break(x, ", ".join(break_words(visit, t)), x > plot.width / 2) for x, visit in places]
+
+
+def chart_words(t: Catalogue) -> ChartWords:
+    """Say in the page's language what is written in the figure that can be saved."""
+    return ChartWords(
+        title=t("person.over_time"),
+        across={basis: t(f"person.time.{basis}") for basis in ("age", "study_date", "order")},
+        up=t("person.brain_age"),
+        answer=t("person.figure.answer"),
+        review=t("person.legend.review"),
+        true_age=t("person.figure.age"),
+        broken=t("person.figure.break"),
+        reasons={reason: _break_word(reason, t) for reason in BREAKS},
+    )
 
 
 def break_words(visit: Visit, t: Catalogue) -> tuple[str, ...]:
     """Say why no line leads to a visit from the one before."""
-    return tuple(t.named("break", reason.removesuffix(" changed").replace(" ", "_")) for reason in visit.breaks)
+    return tuple(_break_word(reason, t) for reason in visit.breaks)
+
+
+def _break_word(reason: str, t: Catalogue) -> str:
+    return t.named("break", reason.removesuffix(" changed").replace(" ", "_"))
 
 
 def visit_lines(person: Person, t: Catalogue) -> list[VisitRow]:

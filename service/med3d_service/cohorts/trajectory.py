@@ -29,6 +29,8 @@ COMPARED = {
 }
 STATED = {"scanner": "scanner", "site": "scan_site"}
 """What a manifest says of scans, NIfTI for the most part, which themselves say nothing of their origin."""
+BREAKS = tuple(f"{words} changed" for words in dict.fromkeys([*COMPARED, *STATED]))
+"""Why a line may be broken, in words."""
 Scan = tuple[FiguresRow, ScanFactsRow | None]
 
 

@@ -1,34 +1,99 @@
-"""A subject's trajectory as one small chart: a line is broken where two scans cannot be compared."""
+"""A subject's trajectory as a figure: a line is broken where two scans cannot be compared."""
 
-from med3d_service.cohorts.svg import BLUE, FAINT, RED, Chart, padded
-from med3d_service.cohorts.trajectory import Trajectory, stretches
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
-TIME = {"age": "age (years)", "study_date": "years since the first scan", "order": "scan"}
+from med3d_service.cohorts.svg import padded
+from med3d_service.cohorts.trajectory import Trajectory, Visit, stretches
+
+if TYPE_CHECKING:
+    from med3d_service.cohorts.paper_figure import PaperFigure
+
+WIDTH_MM, HEIGHT_MM = 160.0, 100.0
+ROOM_FOR_LEGEND = 0.35
+ROWS = 3
+"""Neighbouring breaks have their words on rows of their own."""
 
 
-def trajectory_svg(found: Trajectory) -> str | None:
-    """Brain age over time with its intervals; None where there is no number to draw."""
+@dataclass(frozen=True)
+class ChartWords:
+    """What is written in the figure, in one language. across: by the basis of time; reasons: by that of a break."""
+
+    title: str
+    across: Mapping[str, str]
+    up: str
+    answer: str
+    review: str
+    true_age: str
+    broken: str
+    reasons: Mapping[str, str]
+
+
+ENGLISH = ChartWords(
+    title="Brain age over time",
+    across={"age": "age (years)", "study_date": "years since the first scan", "order": "scan"},
+    up="brain age (years)",
+    answer="brain age with its prediction interval",
+    review="for review",
+    true_age="dashed grey: brain age = age",
+    broken="dashed red: not comparable across this line",
+    reasons={},
+)
+
+
+def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFigure | None":
+    """Draw brain age over time with its intervals; None where there is no number to draw."""
+    from med3d_service.cohorts.paper_figure import COLOURS, FAINT, PaperFigure  # what draws takes long to import
+
+    blue, red, orange = COLOURS[:3]
     shown = [visit for visit in found.visits if visit.brain_age is not None and visit.brain_age_interval is not None]
     if not shown:
         return None
     heights = [value for visit in shown for value in visit.brain_age_interval or ()]
     ages = [visit.age for visit in shown if visit.age is not None]
-    chart = Chart(
-        padded([visit.time for visit in shown], 0.5),
-        padded([*heights, *ages], 5.0),
-        TIME[found.time_basis],
-        "brain age (years)",
-    )
-    if found.time_basis == "age":
-        chart.line([(chart.x_range[0], chart.x_range[0]), (chart.x_range[1], chart.x_range[1])], FAINT, dashed=True)
+    across, (low, high) = padded([visit.time for visit in shown], 2.0), padded([*heights, *ages], 10.0)
+    up = low, high + ROOM_FOR_LEGEND * (high - low)
+    drawn = PaperFigure(WIDTH_MM, HEIGHT_MM, across, up, words.across[found.time_basis], words.up, words.title)
+    if found.time_basis == "order":
+        drawn.names = [str(1 + number) for number in range(len(found.visits))]
+    if line := true_age_line(found, across, up):
+        drawn.line(line, FAINT, dashed=True)
+        drawn.legend(words.true_age, FAINT)
+    breaks = broken_between(found.visits)
+    for number, (time, visit) in enumerate(breaks):
+        drawn.line([(time, up[0]), (time, high)], red, dashed=True)
+        said = ", ".join(words.reasons.get(reason, reason) for reason in visit.breaks)
+        drawn.write((time, high), said, red, row=number % ROWS)
+    if breaks:
+        drawn.legend(words.broken, red)
     for stretch in stretches(found.visits):
-        chart.line([(visit.time, visit.brain_age or 0.0) for visit in stretch], BLUE, width=1.8)
-    for visit in shown:
-        lower, upper = visit.brain_age_interval or (0.0, 0.0)
-        chart.whisker(visit.time, lower, upper)
-    chart.points([(visit.time, visit.brain_age or 0.0) for visit in shown])
-    for visit in shown:
-        if visit.breaks:
-            words = ", ".join(reason.removesuffix(" changed") for reason in visit.breaks)
-            chart.label((visit.time, chart.y_range[0]), f"other {words}", RED)
-    return chart.svg("Brain age over time")
+        drawn.line([(visit.time, visit.brain_age or 0.0) for visit in stretch], blue, width=1.4)
+    for to_review, colour, said in ((False, blue, words.answer), (True, orange, words.review)):
+        some = [visit for visit in shown if (visit.decision == "review") is to_review]
+        for visit in some:
+            drawn.line([(visit.time, limit) for limit in visit.brain_age_interval or ()], colour)
+        drawn.points([(visit.time, visit.brain_age or 0.0) for visit in some], colour)
+        if some or not to_review:
+            drawn.legend(said, colour)
+    return drawn
+
+
+def true_age_line(found: Trajectory, across: tuple[float, float], up: tuple[float, float]) -> list[tuple[float, float]]:
+    """Return where a brain is as old as its person: the whole line where time is age, else between known ages."""
+    if found.time_basis == "age":
+        low, high = max(across[0], up[0]), min(across[1], up[1])
+        return [(low, low), (high, high)] if low < high else []
+    shown = [visit for visit in found.visits if visit.brain_age is not None]
+    known = [(visit.time, visit.age) for visit in shown if visit.age is not None]
+    return known if len(known) > 1 else []
+
+
+def broken_between(visits: Sequence[Visit]) -> list[tuple[float, Visit]]:
+    """Return where the line is broken: half-way to a visit that cannot be compared with the one before."""
+    return [
+        ((before.time + after.time) / 2, after)
+        for before, after in pairwise(visits)
+        if after.breaks and after.brain_age is not None
+    ]

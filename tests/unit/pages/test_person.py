@@ -76,6 +76,35 @@ def test_the_table_is_a_csv_that_no_spreadsheet_runs(api, person):
     assert "Roe" not in answer.text
 
 
+@pytest.mark.parametrize(("form", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_the_figure_is_saved_from_the_page_and_over_the_api(browser, api, person, form, begins):
+    subject_id, _ = person
+    browser.sign_in(clinical=True)
+    page = browser.get(f"/ui/subjects/{subject_id}").text
+    address = re.search(rf'href="(/ui/subjects/[^"]*form={form}[^"]*)"', page)[1].replace("&amp;", "&")
+    answer = browser.get(address)
+    assert answer.content.startswith(begins)
+    assert f'visits-{subject_id[:8]}.{form}"' in answer.headers["content-disposition"]
+    entry = last_entry(api)
+    assert (entry.action, entry.object_id) == ("read", subject_id)
+    over_api = api.request("GET", f"/subjects/{subject_id}/trajectory?format={form}", api.key(Role.VIEWER))
+    assert over_api.content.startswith(begins)
+
+
+def test_the_figure_speaks_the_page_s_language_and_names_nobody(browser, person):
+    subject_id, _ = person
+    browser.sign_in(clinical=True)
+    address = f"/ui/subjects/{subject_id}/figure?form=svg"
+    german = browser.get(address, Accept_Language="de").text
+    assert "anderes Gerät" in german
+    assert "Hirnalter mit Intervall" in german
+    english = browser.get(address).text
+    assert "another scanner" in english
+    assert not re.search("Roe|P-9|S-visits|cmd", english + german)
+    stranger = browser.get(f"/ui/subjects/{'0' * 64}/figure")
+    assert stranger.status_code == 404
+
+
 def test_another_site_s_visits_are_not_there(browser, api, person):
     subject_id, runs = person
     with api.service.database.write() as session:

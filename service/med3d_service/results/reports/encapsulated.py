@@ -7,6 +7,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders.base import RLELosslessEncoder
 from pydicom.uid import EncapsulatedPDFStorage, RLELossless, SecondaryCaptureImageStorage
 
+from med3d_service.cohorts.paper_figure import PDFIUM
 from med3d_service.results.reports import codes
 from med3d_service.results.reports.dicom_objects import as_file, identify, own_scheme, patient_and_study
 from med3d_service.results.reports.facts import ReportFacts
@@ -77,13 +78,10 @@ def _run_lengths(pixels: bytes, width: int, height: int) -> bytes:
 
 def page_pixels(document: bytes) -> tuple[bytes, int, int]:
     """Draw the first page of a PDF: RGB bytes row by row, width, height."""
-    opened = pypdfium2.PdfDocument(document)
-    try:
+    with PDFIUM, pypdfium2.PdfDocument(document) as opened:
         bitmap = opened[0].render(scale=DOTS_PER_INCH / 72, rev_byteorder=True)
         pixels = bitmap.to_numpy()[:, :, :3]
         return pixels.tobytes(), bitmap.width, bitmap.height
-    finally:
-        opened.close()
 
 
 def _title() -> Dataset:

@@ -10,12 +10,13 @@ from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.cohorts.export import as_csv
 from med3d_service.cohorts.person import COLUMNS, read_trajectory_of, visit_rows
 from med3d_service.cohorts.trajectory import Trajectory, subject_studies
-from med3d_service.cohorts.trajectory_chart import trajectory_svg
+from med3d_service.cohorts.trajectory_chart import ENGLISH, ChartWords, draw_trajectory
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.trust.access import Viewer
 
 router = APIRouter(tags=["subjects"])
-SVG, CSV = "image/svg+xml", "text/csv"
+CSV = "text/csv"
+FIGURES = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 SubjectId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="as GET /subjects gives it; it names nobody")]
 
 
@@ -57,11 +58,13 @@ def find_subject(
     responses=problems("unknown_subject", "unknown_bundle", "no_bundle", "bundle_forged", "not_answered", *AUTH_CODES)
     | {
         200: {
-            "description": "Every visit's answer by one bundle, in the order of time; or a table, or a chart of it",
+            "description": "Every visit's answer by one bundle, in the order of time; or a table, or a figure of it",
             "content": {
                 "application/json": {"example": examples.TRAJECTORY},
-                SVG: {"schema": {"type": "string"}},
                 CSV: {"schema": {"type": "string"}},
+                FIGURES["svg"]: {"schema": {"type": "string"}},
+                FIGURES["png"]: {"schema": {"type": "string", "format": "binary"}},
+                FIGURES["pdf"]: {"schema": {"type": "string", "format": "binary"}},
             },
         }
     },
@@ -71,16 +74,24 @@ def read_trajectory(
     service: ServiceParts,
     caller: Viewer,
     bundle: Annotated[str | None, Query(max_length=300, description="else the default one")] = None,
-    format: Literal["json", "csv", "svg"] = "json",  # noqa: A002 - the word that people try
+    format: Literal["json", "csv", "svg", "png", "pdf"] = "json",  # noqa: A002 - the word that people try
 ) -> Response:
     """Read brain age, gap and SDMT of all visits; the line breaks where two scans cannot be compared."""
     found = read_trajectory_of(service.database, service.store, service.vault, caller, subject_id, bundle)
     if format == "json":
         return Response(found.model_dump_json(), media_type="application/json")
     if format == "csv":
-        named = {"Content-Disposition": f'attachment; filename="visits-{subject_id[:8]}.csv"'}
-        return Response(b"".join(as_csv(COLUMNS, visit_rows(found))), media_type=CSV, headers=named)
-    picture = trajectory_svg(found)
-    if picture is None:
+        return Response(b"".join(as_csv(COLUMNS, visit_rows(found))), media_type=CSV, headers=_named(found, "csv"))
+    return answer_by_figure(found, format, ENGLISH)
+
+
+def answer_by_figure(found: Trajectory, form: str, words: ChartWords) -> Response:
+    """Draw the visits as SVG, PNG or PDF; nothing in it says who it is. Raises ServiceError("not_answered")."""
+    drawn = draw_trajectory(found, words)
+    if drawn is None:
         raise ServiceError("not_answered", "No scan of this subject has a number by this bundle.")
-    return Response(picture, media_type=SVG)
+    return Response(drawn.as_form(form), media_type=FIGURES[form], headers=_named(found, form))
+
+
+def _named(found: Trajectory, ending: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="visits-{found.subject_id[:8]}.{ending}"'}

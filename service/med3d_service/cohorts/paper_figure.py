@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Literal, cast
 
 import pypdfium2
@@ -13,6 +16,9 @@ from reportlab.lib.colors import Color, HexColor
 
 from med3d_service.cohorts.svg import nice_ticks
 
+PDFIUM = Lock()
+"""PDFium draws for one thread at a time (its README: "not thread-safe"), whichever module asks."""
+FORMS = ("svg", "pdf", "png")
 POINT_MM = 25.4 / 72
 DOTS_PER_INCH = 300
 FONT, FONT_BOLD, SIZE = "Helvetica", "Helvetica-Bold", 8.0
@@ -65,18 +71,32 @@ class PaperFigure:
         """Name a colour."""
         self._legend.append((words, colour))
 
-    def save(self, out: Path) -> None:
-        """Write the figure in the form that the file's ending names: .pdf, .svg or .png."""
+    def write(self, at: Place, words: str, colour: Color, *, row: int = 0) -> None:
+        """Write words beside a place, on the side where there is room; ``row``: so many lines below it."""
+        x, y = self.at(*at)
+        on_left = x < self._size()[0] / 2
+        text = _text(x + (4 if on_left else -4), y - 9 - 10 * row, words, "start" if on_left else "end")
+        text.fillColor = colour
+        self._shapes.add(text)
+
+    def as_form(self, form: str) -> bytes:
+        """Return the figure in one of FORMS."""
         drawing = self._drawing()
-        if out.suffix == ".svg":
-            out.write_text(renderSVG.drawToString(drawing), encoding="utf-8")
-            return
-        page = cast("bytes", renderPDF.drawToString(drawing))  # whose stubs say text
-        if out.suffix == ".pdf":
-            out.write_bytes(page)
-            return
-        with pypdfium2.PdfDocument(page) as document:
-            document[0].render(scale=DOTS_PER_INCH / 72).to_pil().save(out, dpi=(DOTS_PER_INCH, DOTS_PER_INCH))
+        if form == "svg":
+            said = renderSVG.drawToString(drawing)
+            return said.replace("<title>...</title>", f"<title>{escape(self.title)}</title>", 1).encode()
+        page = cast("bytes", renderPDF.drawToString(drawing, self.title))  # whose stubs say text
+        if form == "pdf":
+            return page
+        written = BytesIO()
+        with PDFIUM, pypdfium2.PdfDocument(page) as document:
+            picture = document[0].render(scale=DOTS_PER_INCH / 72).to_pil()
+            picture.save(written, "PNG", dpi=(DOTS_PER_INCH, DOTS_PER_INCH))
+        return written.getvalue()
+
+    def save(self, out: Path) -> None:
+        """Write the figure in the form that the file's ending names."""
+        out.write_bytes(self.as_form(out.suffix.removeprefix(".")))
 
     def _size(self) -> tuple[float, float]:
         return self.width_mm / POINT_MM, self.height_mm / POINT_MM
