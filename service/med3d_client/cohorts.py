@@ -127,6 +127,11 @@ class CohortsClient:
         found: dict[str, Any] = answer.json()
         return found
 
+    def summary(self, cohort: str, params: dict[str, str]) -> dict[str, Any]:
+        """What one bundle says."""
+        found: dict[str, Any] = self._send("GET", f"/cohorts/{cohort}/summary", params=params).json()
+        return found
+
     def subject(self, participant_id: str) -> str:
         """The id of whom the sender calls ``participant_id``."""
         return str(self._send("GET", "/subjects", params={"participant_id": participant_id}).json()["subject_id"])

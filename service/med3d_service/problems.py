@@ -101,7 +101,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "nothing_to_compare": (
         409,
         "The cohort went through one bundle only.",
-        "Work it through by another one, or name both with 'from' and 'to'.",
+        "Read its summary, work it through by another one, or name both with 'from' and 'to'.",
     ),
     "no_schedule": (409, "The cohort has no schedule, so it has no window.", "Set one, or leave 'in_window' out."),
     "cohort_exists": (409, "A cohort of this site has this name.", "Choose another name, or add to the one there is."),

@@ -1,4 +1,4 @@
-"""`med3d cohort diff` and `export`."""
+"""`med3d cohort summary`, `diff` and `export`."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -13,10 +13,36 @@ from med3d_cli.cohort.bids_derivatives import write_derivatives
 from med3d_cli.connection import connect_to_cohorts
 from med3d_cli.errors import CommandError
 from med3d_cli.kept_file import save
+from med3d_cli.screens import AsJson, print_json, table_console
 from med3d_client.cohorts import CohortsClient
 
 Cohort = Annotated[str, typer.Argument(metavar="COHORT", help="Name or id.")]
+LEFT_OUT = (
+    ("scans that the model learned from", "training_scans"),
+    ("answers that a person rejected", "rejected"),
+    ("answers without a known age", "ageless"),
+)
 KINDS = {".html": "html", ".csv": "csv", ".parquet": "parquet", ".json": "json"}
+
+
+def summary(
+    cohort: Cohort,
+    bundle: Annotated[str | None, typer.Option(help="The model; else the one under way, or last.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A page to keep: .html, or .json.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sum up a cohort by one model: who has a number, how far it is from age, who is farthest off, who has none."""
+    client = connect_to_cohorts()
+    params = {} if bundle is None else {"bundle": bundle}
+    if out is not None:
+        kind = _kind(out, {suffix: KINDS[suffix] for suffix in (".html", ".json")})
+        save(out, client.table(f"/cohorts/{cohort}/summary", params | {"format": kind}))
+        return
+    found = client.summary(cohort, params)
+    if as_json:
+        print_json(found)
+    else:
+        table_console().print(_summary_table(found))
 
 
 def diff(
@@ -85,6 +111,37 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
         yield rest.decode()
 
 
+def _summary_table(found: dict[str, Any]) -> Table:
+    """The figures that one looks at first; the page has the others."""
+    table = Table(
+        title=f"{found['cohort']}: {found['bundle']['name']} {found['bundle']['version']}", title_justify="left"
+    )
+    table.box = None
+    table.add_column("")
+    table.add_column("", justify="right")
+    members = found["members"]
+    table.add_row("members", str(sum(members.values())))
+    for state, count in members.items():
+        if count:
+            table.add_row(state, str(count))
+    if found["mean_absolute_error"] is not None:
+        error = found["mean_absolute_error"]
+        between = "" if error["lower"] is None else f" ({error['lower']:.2f} to {error['upper']:.2f})"
+        table.add_row(
+            f"brain age, mean absolute error, {found['people']} people", f"{error['mean']:.2f}{between} years"
+        )
+        table.add_row("brain age, mean gap", _mean(found["mean_gap"], "years"))
+        if found["correlation"] is not None:
+            table.add_row("brain age, correlation with age", f"{found['correlation']:.3f}")
+        table.add_row("marked for review", f"{found['to_review']} of {found['people']}")
+    for words, key in LEFT_OUT:
+        if found[key]:
+            table.add_row(f"in no accuracy: {words}", str(found[key]))
+    for problem in found["without_number"]:
+        table.add_row(f"{problem['status']}: {problem['code']}", str(problem["count"]))
+    return table
+
+
 def _diff_table(found: dict[str, Any]) -> Table:
     """The figures that one looks at first; the page has the others."""
     names = [f"{found[side]['name']} {found[side]['version']}" for side in ("first", "second")]
@@ -96,6 +153,8 @@ def _diff_table(found: dict[str, Any]) -> Table:
     for title, key, unit in (("brain age", "brain_age", "years"), ("SDMT", "sdmt", "points")):
         for words, value in _figures(found[f"{key}_shift"], found[f"{key}_accuracy"], unit):
             table.add_row(f"{title}, {words}", value)
+    if found["training_scans"]:
+        table.add_row("scans that a model learned from: in no accuracy", str(found["training_scans"]))
     for words in ("newly_refused", "newly_accepted", "newly_failed", "decision_changes", "gap_crossings"):
         table.add_row(words.replace("_", " "), str(found[words]["count"]))
     notable = sum(measure["notable"] for origin in found["drift"] for measure in origin["measures"])

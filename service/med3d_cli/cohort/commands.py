@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from med3d_cli.cohort.cohort_import import Imported, import_scans
-from med3d_cli.cohort.cohort_reports import diff, export
+from med3d_cli.cohort.cohort_reports import diff, export, summary
 from med3d_cli.cohort.cohort_runs import cancel, pause, resume, run, status
 from med3d_cli.cohort.cohort_trajectory import trajectory
 from med3d_cli.connection import connect_to_cohorts
@@ -44,6 +44,7 @@ def cohort_commands() -> typer.Typer:
         pause,
         resume,
         cancel,
+        summary,
         diff,
         export,
         trajectory,

@@ -43,8 +43,8 @@ class CohortDiff(Frozen):
 
     brain_age_shift, sdmt_shift: None for fewer than two pairs. brain_age_accuracy: where ages are known and neither
     bundle learned from the scan (healthy people alone make it an error; of patients it holds the disease).
-    sdmt_accuracy: where SDMT was measured. gap_crossings: the brain-age gap is at or above ``gap_years`` by one bundle
-    alone.
+    sdmt_accuracy: the same where SDMT was measured. gap_crossings: the brain-age gap is at or above ``gap_years`` by
+    one bundle alone.
     """
 
     cohort: str
@@ -123,16 +123,16 @@ class _Gathered:
             self._unknown_sites[place] += answer.figures["site_correction"] == "unknown_site"
         self._note_drift(member)
         self._note_kind(member, before, after)
+        learned = before.is_training_scan or after.is_training_scan
         if before.brain_age is not None and after.brain_age is not None:
             self.pairs.append((before.brain_age, after.brain_age))
-            learned = before.is_training_scan or after.is_training_scan
             self._training_scans += learned
             if member.age is not None:
                 if not learned:
                     self._fresh_by_age.append((member.age, before.brain_age, after.brain_age))
                 self.by_age.append((member.age, before.brain_age, after.brain_age))
                 self._note_gap(member.study_id, member.age, before.brain_age, after.brain_age)
-        self._note_sdmt(member)
+        self._note_sdmt(member, learned=learned)
 
     def diff(self, cohort: CohortRow, first: BundleRow, second: BundleRow) -> CohortDiff:
         return CohortDiff(
@@ -182,12 +182,12 @@ class _Gathered:
         if (before - age >= self._gap_years) != (after - age >= self._gap_years):
             self._note("gap", study_id, f"{before - age:+.1f} years", f"{after - age:+.1f} years")
 
-    def _note_sdmt(self, member: Member) -> None:
+    def _note_sdmt(self, member: Member, *, learned: bool) -> None:
         before, after = (answer.figures["sdmt"] for answer in member.answers)
         self._evidence |= {said for answer in member.answers if (said := answer.figures["sdmt_evidence"])}
         if before is not None and after is not None:
             self._sdmt_pairs.append((before, after))
-            if member.sdmt is not None:
+            if member.sdmt is not None and not learned:
                 self._sdmt_measured.append((member.sdmt, before, after))
 
     def _note_drift(self, member: Member) -> None:

@@ -1,4 +1,7 @@
-"""Estimates against ages over a cohort, and how far off they are; answers that a person rejected do not count."""
+"""Estimates against ages over a cohort, and how far off they are.
+
+Answers that a person rejected do not count, nor those on scans that the model learned from.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,11 +39,12 @@ class ScatterPoint:
 
 @dataclass(frozen=True)
 class CohortScatter:
-    """The members that count, and how many do not: rejected by a person, or of unknown age."""
+    """The members that count, and how many do not: rejected by a person, of unknown age, or learned from."""
 
     points: tuple[ScatterPoint, ...]
     rejected: int
     ageless: int
+    training_scans: int = 0
 
     @property
     def mean_absolute_error(self) -> Mean95 | None:
@@ -61,7 +65,7 @@ class CohortScatter:
 def cohort_scatter(database: Database, vault: IdentifierVault, cohort: CohortRow, bundle: BundleRow) -> CohortScatter:
     """Read the answers of a cohort by a bundle."""
     points: list[ScatterPoint] = []
-    rejected = ageless = 0
+    rejected = ageless = learned = 0
     with cohort_members(database, cohort, (bundle,)) as (session, members):
         for some in _batches(_answered(members)):
             turned_down = _rejected(session, vault, [one.answers[0].run_id or "" for one in some])
@@ -69,11 +73,13 @@ def cohort_scatter(database: Database, vault: IdentifierVault, cohort: CohortRow
                 answer = member.answers[0]
                 if answer.run_id in turned_down:
                     rejected += 1
+                elif answer.is_training_scan:
+                    learned += 1
                 elif member.age is None:
                     ageless += 1
                 else:
                     points.append(_point(member, member.age))
-    return CohortScatter(tuple(points), rejected, ageless)
+    return CohortScatter(tuple(points), rejected, ageless, learned)
 
 
 def _answered(members: Iterable[Member]) -> Iterator[Member]:

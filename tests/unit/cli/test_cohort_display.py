@@ -4,7 +4,9 @@ import pytest
 from rich.console import Console
 
 from med3d_cli.cohort.cohort_display import in_words, progress_panel
+from med3d_cli.cohort.cohort_reports import _summary_table
 from med3d_contract.cohorts import CohortProgress, MemberCounts, ProblemCount, StageTime
+from med3d_service.api.routes.examples import SUMMARY
 from rig.service.work import BUNDLE
 
 
@@ -19,6 +21,22 @@ def shown(**changed):
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(progress_panel(progress))
     return console.export_text()
+
+
+def test_a_summary_tells_the_error_and_what_is_in_no_accuracy():
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(_summary_table(SUMMARY | {"training_scans": 4, "rejected": 0}))
+    text = console.export_text()
+    for words in (
+        "130 people",
+        "5.90 (5.20 to 6.60) years",
+        "+1.20 (+0.10 to +2.30)",
+        "12 of 130",
+        "refused: too_noisy",
+    ):
+        assert words in text
+    assert "scans that the model learned from" in text
+    assert "rejected" not in text
 
 
 def test_counts_pace_slowest_stage_and_problems_are_shown():

@@ -38,6 +38,10 @@ def test_a_cohort_is_made_filled_by_a_table_and_shown(browser, api, runs):
     assert all(f'href="/ui/runs/{run}"' in shown for run in runs)
     assert "<strong>7.33</strong>" in shown, "22 / 3"
     assert page in browser.get("/ui/cohorts").text
+    kept = re.search(r'href="(/cohorts/[^"]+/summary\?format=html[^"]+)"', shown)[1].replace("&amp;", "&")
+    assert "7.33" in browser.get(kept).text
+    told = api.request("GET", "/cohorts/clinic/summary", api.key(Role.VIEWER)).json()
+    assert (told["people"], told["to_review"], len(told["farthest"])) == (3, 3, 3)
 
 
 def test_an_answer_that_a_person_rejected_does_not_count(browser, api, runs):

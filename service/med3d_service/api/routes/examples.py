@@ -215,6 +215,22 @@ DIFF: dict[str, Any] = {
     "drift": [{"scan_site": "HH", "scanner": None, "before": 0, "recent": 136, "measures": []}],
 }  # fmt: skip
 
+SUMMARY: dict[str, Any] = {
+    "cohort": "ms-clinic",
+    "bundle": BUNDLE,
+    "members": {"completed": 134, "refused": 2},
+    "without_number": [{"status": "refused", "code": "too_noisy", "count": 2, "study_ids": [STUDY_ID]}],
+    "people": 130,
+    "to_review": 12,
+    "mean_absolute_error": {"mean": 5.9, "lower": 5.2, "upper": 6.6},
+    "mean_gap": {"mean": 1.2, "lower": 0.1, "upper": 2.3},
+    "correlation": 0.88,
+    "rejected": 1,
+    "ageless": 3,
+    "training_scans": 0,
+    "farthest": [{"run_id": RUN_ID, "age": 41.2, "brain_age": 66.0, "gap": 24.8, "decision": "review"}],
+}  # fmt: skip
+
 SUBJECT_ID = "6f" * 32
 TRAJECTORY: dict[str, Any] = {
     "subject_id": SUBJECT_ID,

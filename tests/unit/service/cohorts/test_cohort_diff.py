@@ -17,6 +17,10 @@ from med3d_service.cohorts.diff import cohort_diff, cohort_members
 from med3d_service.cohorts.diff_page import diff_page
 from med3d_service.cohorts.export import as_csv, as_parquet, columns_of, table_rows
 from med3d_service.cohorts.figures import draw_figures
+from med3d_service.cohorts.progress import cohort_progress
+from med3d_service.cohorts.scatter import cohort_scatter
+from med3d_service.cohorts.summary import summarise
+from med3d_service.cohorts.summary_page import summary_page
 from med3d_service.cohorts.svg import Chart, nice_ticks
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
 from med3d_service.settings import Settings
@@ -113,24 +117,66 @@ def test_accuracy_against_measured_sdmt_where_it_was_taken(database, cohort):
 
 
 def points_of(session):
-    """The id of a study that both bundles answered."""
+    """The id of a study that both bundles answered and whose SDMT was measured."""
     answered = select(RunRow.study_id).join(FiguresRow, FiguresRow.run_id == RunRow.id)
-    twice = answered.where(FiguresRow.brain_age.is_not(None)).group_by(RunRow.study_id).having(func.count() == 2)
+    measured = select(ScanFactsRow.study_id).where(ScanFactsRow.sdmt.is_not(None))
+    both = answered.where(FiguresRow.brain_age.is_not(None), RunRow.study_id.in_(measured))
+    twice = both.group_by(RunRow.study_id).having(func.count() == 2)
     return session.scalars(twice).first()
 
 
-def test_a_scan_that_a_model_learned_from_is_in_no_accuracy(database, cohort):
-    before, _ = cohort_diff(database, cohort, *bundles(database))  # draws the figures
+def test_a_scan_that_a_model_learned_from_is_in_no_accuracy(database, cohort, vault):
+    cohort_diff(database, cohort, *bundles(database))  # draws the figures
+    with database.write() as session:
+        session.execute(update(FiguresRow).where(FiguresRow.brain_age.is_not(None)).values(sdmt=48.0))
+    before, _ = cohort_diff(database, cohort, *bundles(database))
+    counted = cohort_scatter(database, vault, cohort, bundles(database)[0])
     with database.write() as session:
         runs = select(RunRow.id).where(RunRow.study_id == points_of(session))
         learned = update(FiguresRow).where(FiguresRow.run_id.in_(runs))
         session.execute(learned.values(reason_codes="unusual_measure; training_scan"))
     diff, points = cohort_diff(database, cohort, *bundles(database))
+    scatter = cohort_scatter(database, vault, cohort, bundles(database)[0])
     with database.write() as session:
-        session.execute(update(FiguresRow).values(reason_codes=""))
+        session.execute(update(FiguresRow).values(reason_codes="", sdmt=None))
+    assert (len(scatter.points), scatter.training_scans) == (len(counted.points) - 1, 1)
+    assert before.sdmt_accuracy.people - diff.sdmt_accuracy.people == 1
     assert diff.training_scans + diff.brain_age_accuracy.people == before.brain_age_accuracy.people
     assert (len(points.by_age), diff.both) == (before.brain_age_accuracy.people, before.both)
     assert diff.training_scans == 1
+
+
+def summarised(database, vault, cohort):
+    with database.read() as session:
+        progress = cohort_progress(session, cohort, BUNDLE.digest, 60.0)
+    scatter = cohort_scatter(database, vault, cohort, bundles(database)[0])
+    return summarise(progress, scatter), scatter
+
+
+def test_a_cohort_with_one_model_has_a_summary_and_its_page(database, cohort, vault):
+    summary, scatter = summarised(database, vault, cohort)
+    assert (summary.members.completed, summary.members.refused, summary.people) == (11, 1, 11)
+    assert (summary.mean_absolute_error.mean, summary.mean_gap.mean) == (2, 2)
+    assert summary.correlation == pytest.approx(1.0)
+    assert [(one.code, one.count) for one in summary.without_number] == [("too_noisy", 1)]
+    assert {one.gap for one in summary.farthest} == {2.0}
+    page = summary_page(summary, scatter, datetime(2026, 1, 2, tzinfo=UTC))
+    for said in ("2.00 (2.00 to 2.00) years", "+2.00 (+2.00 to +2.00) years", "too_noisy", "11 people", "<svg"):
+        assert said in page
+    assert not re.search(r"(src|href)=.http", page)
+
+
+def test_a_summary_says_where_nobody_counts_and_why(database, cohort, vault):
+    cohort_diff(database, cohort, *bundles(database))  # draws the figures
+    with database.write() as session:
+        session.execute(update(FiguresRow).values(reason_codes="training_scan"))
+    summary, scatter = summarised(database, vault, cohort)
+    with database.write() as session:
+        session.execute(update(FiguresRow).values(reason_codes=""))
+    assert (summary.people, summary.training_scans, summary.mean_absolute_error) == (0, 11, None)
+    page = summary_page(summary, scatter, datetime(2026, 1, 2, tzinfo=UTC))
+    assert "11 scans are ones that the model learned from" in page
+    assert "No member counts" in page
 
 
 def test_figures_of_a_release_that_kept_no_reasons_are_drawn_again(database, cohort):

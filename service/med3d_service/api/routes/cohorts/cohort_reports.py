@@ -1,4 +1,4 @@
-"""A cohort's morning report, and its table."""
+"""A cohort's summary by one model, its morning report on two, and its table."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,7 +14,10 @@ from med3d_service.cohorts.diff import DEFAULT_GAP_YEARS, CohortDiff, cohort_dif
 from med3d_service.cohorts.diff_page import diff_page
 from med3d_service.cohorts.export import Layout, as_csv, as_parquet, columns_of, table_rows
 from med3d_service.cohorts.members import find_cohort
-from med3d_service.cohorts.progress import latest_bundles
+from med3d_service.cohorts.progress import cohort_progress, latest_bundles
+from med3d_service.cohorts.scatter import cohort_scatter
+from med3d_service.cohorts.summary import CohortSummary, summarise
+from med3d_service.cohorts.summary_page import summary_page
 from med3d_service.cohorts.tables import CohortRow
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs.bundles import find_bundle
@@ -71,6 +74,38 @@ def compare(
             diff_page(diff, points, datetime.now(UTC)), media_type=HTML, headers=_named(f"{found.name}.html")
         )
     return Response(diff.model_dump_json(), media_type="application/json")
+
+
+@router.get(
+    "/cohorts/{cohort}/summary",
+    summary="What one bundle says of a cohort",
+    response_model=CohortSummary,
+    responses=problems("unknown_cohort", "unknown_bundle", "no_bundle", "bundle_forged", *AUTH_CODES)
+    | {
+        200: {
+            "description": "Who has a number, how far it is from age, who is farthest off, who has none and why",
+            "content": {"application/json": {"example": examples.SUMMARY}, HTML: TEXT},
+        }
+    },
+)
+def summarise_one(
+    cohort: CohortId,
+    service: ServiceParts,
+    caller: Viewer,
+    bundle: Annotated[str | None, Query(max_length=300, description="else the one under way, or last")] = None,
+    format: Literal["json", "html"] = "json",  # noqa: A002 - the word that people try
+) -> Response:
+    """Sum up the answers of one bundle: the report of the first night, when there is nothing to compare yet."""
+    with service.database.read() as session:
+        found = find_cohort(session, caller, cohort)
+        progress = cohort_progress(session, found, bundle, service.settings.worker_silent_s)
+        row = find_bundle(session, progress.bundle.digest)
+    scatter = cohort_scatter(service.database, service.vault, found, row)
+    summary = summarise(progress, scatter)
+    if format == "html":
+        page = summary_page(summary, scatter, datetime.now(UTC))
+        return Response(page, media_type=HTML, headers=_named(f"{found.name}-summary.html"))
+    return Response(summary.model_dump_json(), media_type="application/json")
 
 
 @router.get(
