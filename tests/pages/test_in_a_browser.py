@@ -105,6 +105,24 @@ def test_what_a_sender_or_reader_wrote_does_nothing(person, answered):
     assert page.locator("main script").count() == 0
 
 
+def test_what_was_typed_survives_a_session_that_is_over_for_the_same_person_alone(person, hospital, answered):
+    run = f"/ui/runs/{answered}"
+    why, first = person.page.get_by_label("Why"), hospital.clinical._http.get(f"/runs/{answered}/verdicts").json()
+    for client, found in ((hospital.clinical, "Moved; Roe\nlook again"), (hospital.service.client, "")):
+        person.enter(to=run)
+        why.fill("Moved; Roe\nlook again")
+        person.page.get_by_label("Reject the answer").check()
+        person.context.clear_cookies()
+        person.page.get_by_role("button", name="Give the verdict").click()
+        person.see("What you typed stays in this tab")
+        assert "Roe" not in person.page.content() + person.page.url
+        person.enter(client, to=run)
+        assert why.input_value() == found
+        assert person.page.get_by_label("Reject the answer").is_checked() is bool(found)
+        assert person.page.evaluate("sessionStorage.length") == 0
+    assert hospital.clinical._http.get(f"/runs/{answered}/verdicts").json() == first, "nothing was sent by itself"
+
+
 def test_a_refusal_says_what_was_seen_and_what_would_help(person, refused):
     person.enter(to=f"/ui/runs/{refused}")
     person.see("Refused: no number")

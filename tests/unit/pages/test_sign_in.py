@@ -111,13 +111,25 @@ def test_what_no_browser_sends_is_refused_and_breaks_nothing(api, browser, sent)
         assert browser.post(path, {"key": "x"}, token=token, **headers).status_code == 403, path
 
 
+def test_pages_say_whose_text_they_may_give_back(browser):
+    prefix = browser.sign_in(Role.SUBMITTER).split("_")[1]
+    page = browser.get("/ui/account").text
+    assert f'data-person="{prefix}"' in page
+    assert "/typed.js" in page
+
+
 def test_who_sends_a_form_when_the_session_is_over_is_led_back_to_its_page_and_told(api, browser):
     browser.sign_in(Role.SUBMITTER)
     changed(api, SessionRow, ended_at=1.0)
     page = f"/ui/runs/{api.ids['run_id']}"
-    asked = browser.post(f"{page}/verdicts", {"verdict": "accepted"}, token="x", referer=f"http://med3d{page}")
+    asked = browser.post(
+        f"{page}/verdicts", {"verdict": "accepted", "why": "J-Roe"}, token="x", referer=f"http://med3d{page}"
+    )
     assert asked.status_code == 303
     form = browser.get(asked.headers["location"]).text
+    assert "J-Roe" not in f"{asked.headers} {asked.text} {form}", "what was typed is the tab's alone to keep"
+    assert "data-person" not in form
+    assert "/typed.js" in form
     assert f'name="to" value="{page}"' in form
     assert "was not taken" in form
     elsewhere = browser.post(f"{page}/verdicts", {}, token="x", referer="http://evil.example/ui/x")
