@@ -171,6 +171,16 @@ def rows_of(found):
         ]
 
 
+def report_of(name, found, viewer, given):
+    """The table of one database, and what the viewer took."""
+    columns = ["page", "first page", "interactive", "loaded", "KB with its files"]
+    said = f"{name}, {given.runs:,} runs; median (longest) of {given.loads} loads in ms\n\n{table(columns, rows_of(found))}\n"
+    if not viewer.taken:
+        return said
+    times = f"{statistics.median(viewer.taken):.0f} ms ({max(viewer.taken):.0f})"
+    return f"{said}\nViewer, {SIDE}^3: {times} to the first image, {len(viewer.taken)} times.\n"
+
+
 def is_late(part):
     """Whether a page is over the aims, or was not seen at all."""
     return (
@@ -180,34 +190,30 @@ def is_late(part):
     )
 
 
-def main():
+def main(arguments=None, bench=bench):
+    """Measure on each database, and tell of each when it ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--loads", type=int, default=20)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
     parser.add_argument("--keep", action="store_true", help="write the table into docs/pages.md")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     said, late, missed = [], [], []
     for name in given.database or ["sqlite", "postgresql"]:
         with tempfile.TemporaryDirectory(prefix="med3d-bench-") as folder:
             found, viewer = bench(name, Path(folder), given)
-        said.append(f"{name}, {given.runs:,} runs; median (longest) of {given.loads} loads in ms\n")
-        columns = ["page", "first page", "interactive", "loaded", "KB with its files"]
-        said.append(table(columns, rows_of(found)) + "\n")
-        if viewer.taken:
-            times = f"{statistics.median(viewer.taken):.0f} ms ({max(viewer.taken):.0f})"
-            said.append(f"Viewer, {SIDE}^3: {times} to the first image, {len(viewer.taken)} times.\n")
+        said.append(report_of(name, found, viewer, given))
+        print(said[-1], flush=True)  # what is measured is told, whatever becomes of the next database
         parts = found | {"viewer": viewer}
         late += [f"{page} on {name}" for page, part in found.items() if is_late(part)]
         late += [f"viewer on {name}"] if not viewer.taken or statistics.median(viewer.taken) > VIEWER_MS else []
         missed += [f"{part} on {name} ({of.missed})" for part, of in parts.items() if of.missed]
-    said.append(machine())
     aims = f"first page {FIRST_PAGE_MS} ms, {MOST_BYTES // 1000} KB, viewer {VIEWER_MS} ms"
-    said.append(f"\nOver the aims ({aims}): {', '.join(late) or 'none'}. Missed: {'; '.join(missed) or 'none'}.")
-    text = "\n".join(said)
-    print(text)
+    over = f"Over the aims ({aims}): {', '.join(late) or 'none'}. Missed: {'; '.join(missed) or 'none'}."
+    said.append(f"{machine()}\n\n{over}")
+    print(said[-1])
     if given.keep:
-        keep_in_docs("pages", text, PAGE)
+        keep_in_docs("pages", "\n".join(said), PAGE)
 
 
 if __name__ == "__main__":

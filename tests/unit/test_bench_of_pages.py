@@ -3,7 +3,9 @@
 import random
 from types import SimpleNamespace
 
-from bench.bench_pages import PART_S, is_late, measure, open_page, open_viewer, rows_of
+import pytest
+
+from bench.bench_pages import PART_S, MissedError, Part, is_late, main, measure, open_page, open_viewer, rows_of
 from bench.bench_records import rows_of as records_of
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import SiteKeys
@@ -50,3 +52,17 @@ def test_identifiers_of_stored_records_open_for_who_may_read_them():
     vault = IdentifierVault(SiteKeys(b"o" * 32, b"i" * 32, b"b" * 32, b"u" * 32))
     row = records_of(7, random.Random(1), vault, {key: {} for key in ("completed", "refused", "failed")})[-1]
     assert vault.opened(IdentifierRow(**row)) == "A-7"
+
+
+def test_what_one_database_took_is_told_before_the_next_begins(capsys):
+    def bench(name, _folder, _given):
+        if name == "postgresql":
+            raise MissedError("it does not start")
+        return {"result": Part([(40, 50, 60, 90_000)])}, Part([800.0])
+
+    with pytest.raises(MissedError):
+        main([], bench)
+    told = capsys.readouterr().out
+    assert "sqlite, 100,000 runs" in told
+    assert "| 40 (40) | 50 (50) | 60 (60) | 90 |" in told
+    assert "Viewer, 256^3: 800 ms" in told
