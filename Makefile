@@ -93,8 +93,9 @@ lint-rest: $(VENV)/.dev
 
 test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/python deploy/check_host.py test
+	@$(BIN)/python deploy/check_host.py pages || echo "NO CHROMIUM HERE: all tests of the pages in a browser are skipped" >&2
 	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long"
-	@$(BIN)/pytest $(BESIDE_WAITING) tests/integration tests/e2e -m "not export and not bench and not long"
+	@$(BIN)/pytest $(BESIDE_WAITING) tests/integration tests/e2e tests/pages -m "not export and not bench and not long"
 
 test-quick: $(VENV)/.dev ## what most slips trip over, in under a minute: reading, contract, a few units of every room
 	@$(BIN)/pytest --numprocesses 2 -q $(QUICK) -m "not export and not long"

@@ -2,14 +2,19 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
 BY_FOLDER = ("unit", "integration", "e2e", "bench", "pages")
+IN_ONE_PROCESS = ("tests/pages/",)
+"""Folders whose files share what takes long to start."""
 
 LONGEST_FIRST = (
+    "test_bids_app.py",
+    "test_in_a_browser.py",
     "test_orthanc_and_back.py",
     "test_deliveries.py",
     "test_pacs_pages.py",
@@ -26,7 +31,6 @@ LONGEST_FIRST = (
     "test_orthanc_hook.py",
     "test_field_cases.py",
     "test_upgrades.py",
-    "test_bids_app.py",
     "test_front_door.py",
     "test_disks.py",
     "test_tls_peers.py",
@@ -52,6 +56,21 @@ def _turn(item: pytest.Item) -> int:
     """Where its file comes: the long ones as they are listed, then all others in their own order."""
     name = item.path.name
     return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file to one process, as ``--dist loadfile`` does, and so each folder that is to stay together."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrFolder(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            together = (folder for folder in IN_ONE_PROCESS if nodeid.startswith(folder))
+            return next(together, super()._split_scope(nodeid))
+
+    return ByFileOrFolder(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from rig.processes.pages import commands
 
-pytestmark = [pytest.mark.e2e, pytest.mark.realdata, pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.realdata, pytest.mark.timeout(1800)]
 PAGE = "docs/bids.md"
 SCANNER = {
     "Manufacturer": "Philips",
