@@ -35,7 +35,7 @@ def summary(
     client = connect_to_cohorts()
     params = {} if bundle is None else {"bundle": bundle}
     if out is not None:
-        kind = _kind(out, {suffix: KINDS[suffix] for suffix in (".html", ".json")})
+        kind = kind_of(out, {suffix: KINDS[suffix] for suffix in (".html", ".json")})
         save(out, client.table(f"/cohorts/{cohort}/summary", params | {"format": kind}))
         return
     found = client.summary(cohort, params)
@@ -60,7 +60,7 @@ def diff(
     if out is None:
         Console().print(_diff_table(client.diff(cohort, params)))
         return
-    save(out, client.table(f"/cohorts/{cohort}/diff", params | {"format": _kind(out, KINDS)}))
+    save(out, client.table(f"/cohorts/{cohort}/diff", params | {"format": kind_of(out, KINDS)}))
 
 
 def export(
@@ -83,7 +83,7 @@ def export(
         typer.echo(f"{write_derivatives(bids, _rows(client, cohort, params))} participants in {bids}/derivatives/med3d")
         return
     if out is not None:
-        kind = _kind(out, {suffix: KINDS[suffix] for suffix in (".csv", ".parquet")})
+        kind = kind_of(out, {suffix: KINDS[suffix] for suffix in (".csv", ".parquet")})
         save(out, client.table(f"/cohorts/{cohort}/export", params | {"format": kind}))
         return
     stream = typer.get_binary_stream("stdout")
@@ -91,7 +91,8 @@ def export(
         stream.write(piece)
 
 
-def _kind(out: Path, kinds: dict[str, str]) -> str:
+def kind_of(out: Path, kinds: dict[str, str]) -> str:
+    """Return the form that a file's ending names. Raises CommandError where it names none of ``kinds``."""
     if out.suffix not in kinds:
         raise CommandError(f"{out.name} ends in none of {', '.join(kinds)}")
     return kinds[out.suffix]

@@ -7,18 +7,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from med3d_cli.cohort.cohort_reports import kind_of
 from med3d_cli.connection import connect_to_cohorts
 from med3d_cli.kept_file import save
 from med3d_cli.screens import AsJson, print_json
+
+FIGURES = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 
 
 def trajectory(
     participant: Annotated[str, typer.Argument(help="The pseudonym that the scans were sent or imported under.")],
     bundle: Annotated[str | None, typer.Option(help="A model other than the default one.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="Also draw it into this file.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", "--svg", help="Also draw it into this file: .png, .pdf or .svg.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show all scans of a person: brain age, gap and SDMT with intervals, and where a comparison breaks."""
+    form = None if figure is None else kind_of(figure, FIGURES)
     client = connect_to_cohorts()
     subject = client.subject(participant)
     params = {} if bundle is None else {"bundle": bundle}
@@ -27,8 +33,9 @@ def trajectory(
         print_json(found)
     else:
         _tell(participant, found)
-    if svg is not None:
-        save(svg, client.table(f"/subjects/{subject}/trajectory", params | {"format": "svg"}), said_on_stderr=as_json)
+    if figure is not None:
+        pieces = client.table(f"/subjects/{subject}/trajectory", params | {"format": form})
+        save(figure, pieces, said_on_stderr=as_json)
 
 
 def _tell(participant: str, found: dict[str, Any]) -> None:

@@ -162,7 +162,7 @@ def scatter(scans: Sequence[GroupScan]) -> Drawn | None:
         return None
     every = [value for _, years, age in placed for value in (years, age.interval.lower, age.interval.upper)]
     span = padded(every)
-    chart = Chart(padded([years for _, years, _ in placed]), span, "age at the scan (years)", "brain age (years)")
+    chart = Chart(padded([years for _, years, _ in placed], 50.0), span, "age at the scan (years)", "brain age (years)")
     chart.line([(span[0], span[0]), (span[1], span[1])], dashed=True)
     for _, years, age in placed:
         chart.whisker(years, age.interval.lower, age.interval.upper, GREY)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.studies.analysis_batch import Answered, Question, Wanted, answer_all
-from med3d_cli.studies.inputs import Inputs, list_inputs
+from med3d_cli.studies.inputs import Inputs, list_inputs, several_visits
 from med3d_cli.studies.opened_model import Model
 from med3d_cli.studies.options import SERIES_HELP
 from med3d_contract.ages import AgeReading
@@ -100,6 +100,8 @@ def analyse(
     stderr = Console(stderr=True)
     inputs = list_inputs(paths)
     _tell_datasets(inputs, stderr)
+    if age is not None:
+        _require_one_visit_each(inputs.paths)
     questions = _questions(inputs.paths, _Told(age, ages, sex, site, series), stderr)
     model = Model(bundle, calibration, slices=_slices() if html else 0)
     jobs = min(jobs, len(questions))
@@ -135,6 +137,17 @@ def _require_new(folder: Path) -> None:
     """Raise CommandError where something would be written over."""
     if folder.is_dir() and any(folder.iterdir()):
         raise CommandError(f"{folder} holds files already, and none is replaced; name a new folder", EXIT_USAGE)
+
+
+def _require_one_visit_each(paths: Sequence[Path]) -> None:
+    """Raise CommandError where one age would be that of several visits of one person."""
+    for person, sessions in several_visits(paths).items():
+        visits = ", ".join(sessions)
+        raise CommandError(
+            f"--age would be the age at each visit of {person} ({visits}): state each visit's own by --ages, or have "
+            "`med3d bids` read the ages of a BIDS dataset from its tables",
+            EXIT_USAGE,
+        )
 
 
 @dataclass(frozen=True)

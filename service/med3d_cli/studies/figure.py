@@ -198,6 +198,8 @@ def visits_of_people(points: Sequence[Point]) -> list[list[Point]]:
         raise CommandError("nobody in the table has several visits with a number")
     if unknown := sum(one.age is None for some in several for one in some):
         raise CommandError(f"{unknown} visits have no age of their own: state it in the sessions file, or draw ages")
+    if all(len({one.age for one in some}) == 1 for some in several):
+        raise CommandError("the visits of each person have one age: it is that of one visit; state each visit's own")
     return [sorted(some, key=lambda one: one.age or 0.0) for some in several]
 
 

@@ -1,6 +1,7 @@
 """What `med3d analyse` is given: each path is a study, but a BIDS dataset is as many as it has T1-weighted scans."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 IMAGES = (".nii.gz", ".nii")
 LAYOUTS = ("sub-*/anat/*", "sub-*/ses-*/anat/*", "ses-*/anat/*")
 """Where scans lie in a BIDS dataset, and in the folder of one of its participants."""
+VISIT = re.compile(r"(sub-[0-9A-Za-z]+)_(ses-[0-9A-Za-z]+)_")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,16 @@ def list_inputs(given: Sequence[Path]) -> Inputs:
             passed_over += len(images) - len(scans)
         paths += scans or [path]
     return Inputs(tuple(paths), tuple(datasets), passed_over)
+
+
+def several_visits(paths: Sequence[Path]) -> dict[str, list[str]]:
+    """Return the sessions of each person of whom there are several, by how BIDS names them (``sub-01_ses-2_...``)."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        named = VISIT.match(path.name)
+        if named:
+            found.setdefault(named[1], set()).add(named[2])
+    return {person: sorted(sessions) for person, sessions in found.items() if len(sessions) > 1}
 
 
 def fingerprint(path: Path) -> str:

@@ -56,6 +56,12 @@ def test_visits_without_ages_of_their_own_are_refused(table):
         visits_of_people(read_points(table, None, with_training_scans=False)[0])
 
 
+def test_one_age_for_every_visit_is_refused(table):
+    table.write_text(table.read_text().replace("\t41\t", "\t38\t"))
+    with pytest.raises(CommandError, match="state each visit's own"):
+        visits_of_people(read_points(table, None, with_training_scans=False)[0])
+
+
 def test_nothing_is_written_over_and_other_endings_are_named(table, tmp_path):
     (tmp_path / "there.png").write_text("a week's work")
     for name, said in (("there.png", "is not replaced"), ("a.jpg", "ends in none of .png, .pdf, .svg")):

@@ -2,7 +2,7 @@
 
 import os
 
-from med3d_cli.studies.inputs import fingerprint, list_inputs, short_name
+from med3d_cli.studies.inputs import fingerprint, list_inputs, several_visits, short_name
 
 
 def touch(path, text="x"):
@@ -19,6 +19,17 @@ def test_a_bids_dataset_is_as_many_inputs_as_it_has_t1w_scans_and_never_a_flair(
     assert found.paths == (one, two)
     assert (found.datasets, found.passed_over) == ((tmp_path,), 1)
     assert list_inputs([tmp_path / "sub-02"]).paths == (two,)
+
+
+def test_who_was_scanned_in_several_sessions_is_told_by_the_names(tmp_path):
+    names = (
+        "sub-01_ses-1_T1w.nii.gz",
+        "sub-01_ses-2_T1w.nii.gz",
+        "sub-02_ses-1_run-1_T1w.nii",
+        "sub-02_ses-1_run-2_T1w.nii",
+    )
+    assert several_visits([tmp_path / name for name in names]) == {"sub-01": ["ses-1", "ses-2"]}
+    assert several_visits([tmp_path / "head.nii.gz", tmp_path / "study"]) == {}
 
 
 def test_a_file_and_a_study_s_folder_stand_for_themselves(tmp_path):
