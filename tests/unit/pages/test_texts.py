@@ -83,3 +83,18 @@ def test_the_language_is_the_one_that_the_browser_likes_best_of_those_there_are(
 def test_templates_can_all_be_read():
     for template in rendering.environment().list_templates():
         rendering.environment().get_template(template)
+
+
+def test_no_cell_of_a_table_is_drawn_as_a_block_of_its_own():
+    style = (PAGES / "static" / "pages.css").read_text()
+    blocks = {
+        name for name, rule in re.findall(r"^\.([\w-]+) {([^}]*)}", style, re.MULTILINE) if "display: block" in rule
+    }
+    assert blocks
+    cells = [
+        (path.name, name)
+        for path in (PAGES / "templates").glob("*.html")
+        for classes in re.findall(r'<t[dh][^>]* class="([^"{]+)"', path.read_text())
+        for name in classes.split()
+    ]
+    assert [cell for cell in cells if cell[1] in blocks] == []
