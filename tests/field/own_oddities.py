@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, generate_uid
 from scipy.ndimage import gaussian_filter, zoom
@@ -199,9 +199,10 @@ def big_endian(room: Room, folder: Path) -> Path:
     series(nothing, room, folder)
     for path in sorted(folder.iterdir()):
         dataset = dcmread(path)
+        dataset.decode()  # what is still bytes would stay little-endian
         dataset.PixelData = dataset.pixel_array.astype(">u2").tobytes()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
-        dataset.save_as(path, implicit_vr=False, little_endian=False)
+        dcmwrite(path, dataset, implicit_vr=False, little_endian=False, force_encoding=True)
     return folder
 
 

@@ -148,6 +148,13 @@ def test_overlay_bits_above_the_stored_bits_are_not_signal(tmp_path):
     np.testing.assert_array_equal(load_only(*save_all(tmp_path, datasets)).volume.voxels, voxels)
 
 
+def test_values_in_the_upper_bits_of_the_word_are_read_from_there(tmp_path):
+    voxels = head_like(SHAPE)
+    assert voxels.max() < 2**12
+    datasets = slice_datasets(voxels << np.uint16(4), AFFINE, BitsStored=12, HighBit=15)
+    np.testing.assert_array_equal(load_only(*save_all(tmp_path, datasets)).volume.voxels, voxels)
+
+
 def test_each_slice_is_rescaled_by_its_own_slope_and_intercept(tmp_path):
     voxels = head_like(SHAPE)
     datasets = slice_datasets(voxels, AFFINE)

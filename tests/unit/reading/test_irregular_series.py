@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless, generate_uid
 from scipy.ndimage import zoom
 
+from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.study import load_series, read_study, select_series
 from rig.dicom.series import head_like, ras_affine, save_all, set_pixels, slice_datasets
 from rig.dicom.studies_on_disk import load_only, refusal_of_reading
@@ -159,6 +160,64 @@ def test_where_no_stack_stands_out_the_series_is_refused(tmp_path, own, foreign)
     others = [dataset for _ in range(foreign) for dataset in other_matrix()]
     datasets = [*slice_datasets(head_like(SHAPE), AFFINE)[:own], *others]
     assert refusal_of_reading(*save_all(tmp_path, datasets)) == "mixed_size"
+
+
+def halved(first: dict[str, object], second: dict[str, object], at: int = 18) -> list[Dataset]:
+    """One volume by its places; slices before and from ``at`` state other things of themselves."""
+    voxels = head_like(SHAPE)
+    own, other = slice_datasets(voxels, AFFINE, **first), slice_datasets(voxels, AFFINE, **second)
+    return [*own[:at], *other[at:]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"PatientSex": "M"}, {"PatientSex": "F"}),
+        ({"PatientBirthDate": "19701112"}, {"PatientBirthDate": "19430202"}),
+    ],
+    ids=["sex", "birth"],
+)
+@pytest.mark.parametrize("at", [18, 35])
+def test_slices_of_one_series_with_another_sex_or_date_of_birth_are_of_two_people(tmp_path, first, second, at):
+    datasets = halved(first | {"PatientID": "P"}, second | {"PatientID": "P"}, at)
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "several_patients"
+
+
+OTHER_SCANS = [
+    ({"FrameOfReferenceUID": "1.2.3.1"}, {"FrameOfReferenceUID": "1.2.3.2"}),
+    ({"FrameOfReferenceUID": "1.2.3.1"}, {"FrameOfReferenceUID": "1.2.3.1", "StudyInstanceUID": "1.2.3.9"}),
+    ({"EchoTime": 2.98, "RepetitionTime": 2300}, {"EchoTime": 100, "RepetitionTime": 5000}),
+    ({"FlipAngle": 9}, {"FlipAngle": 30}),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), OTHER_SCANS, ids=["frame", "study", "timing", "angle"])
+def test_a_series_that_is_half_of_another_scan_is_refused_though_its_places_fit(tmp_path, first, second):
+    with pytest.raises(InputRefused) as refused:
+        select_series(read_study(save_all(tmp_path, halved(first, second))))
+    assert refused.value.code == "several_acquisitions"
+
+
+@pytest.mark.parametrize(("first", "second"), OTHER_SCANS, ids=["frame", "study", "timing", "angle"])
+def test_a_few_slices_of_another_scan_at_the_end_are_left_out(tmp_path, first, second):
+    selection = select_series(read_study(save_all(tmp_path, halved(first, second, at=34))))
+    (remark,) = [reason.sentence for reason in selection.review_reasons if reason.code == "foreign_slices"]
+    assert remark.startswith("2 slices were left out of 36")
+
+
+@pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "StudyInstanceUID"])
+def test_a_uid_for_each_slice_by_a_de_identifier_parts_nothing(tmp_path, keyword):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE, FrameOfReferenceUID="1.2.3")
+    for dataset in datasets:
+        setattr(dataset, keyword, generate_uid())
+    assert load_only(*save_all(tmp_path, datasets)).volume.shape == SHAPE
+
+
+def test_a_repetition_time_that_varies_a_little_parts_nothing(tmp_path):
+    datasets = slice_datasets(head_like(SHAPE), AFFINE)
+    for index, dataset in enumerate(datasets):
+        dataset.RepetitionTime = 2300 + 5 * (index % 7)
+    assert load_only(*save_all(tmp_path, datasets)).volume.shape == SHAPE
 
 
 def test_a_slice_whose_absence_leaves_a_gap_is_not_left_out(tmp_path):

@@ -143,8 +143,9 @@ def test_a_sform_that_is_marked_as_set_and_places_nothing_leaves_qform_and_this_
         np.diag([1.1, 1.1, 1.1, 1]),
         np.diag([1, 1, 1.05, 1]),
         np.array([[1, 0.008, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]) @ turned(10),
+        np.array([[1, 0.2, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
     ],
-    ids=["mirrored", "all mirrored", "larger", "longer", "sheared"],
+    ids=["mirrored", "all mirrored", "larger", "longer", "sheared", "sheared by 11 degrees"],
 )
 def test_forms_that_no_motion_brings_together_are_refused(tmp_path, change):
     image = nifti_image(np.zeros((200, 200, 180), np.uint8), ONE_MM)

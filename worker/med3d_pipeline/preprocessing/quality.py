@@ -26,7 +26,8 @@ class _Verdict:
 NOT_T1 = (
     "The brain's white matter is not brighter than its grey matter, as it is in a T1-weighted image of an adult. "
     "T2-weighted, FLAIR and proton-density images look so, and so do smooth masks, some phantoms, and the brains of "
-    "infants, for whom the model was not made. Send the T1-weighted series of the study."
+    "infants, for whom the model was not made. Send the T1-weighted series of the study; if this is it, its brightness "
+    "was altered: send it as the scanner wrote it."
 )
 # White matter darker than grey by this share: T1-weighted heads are above 0, even cut or turned over (-0.003).
 CLEARLY_DARKER = -0.01

@@ -140,10 +140,19 @@ def _decode(data: bytes, frames: Sequence[int], folder: Path) -> Iterator[_Pixel
             found = CODECS.decode(folder, CompressedInstance(data, str(syntax), PIXEL_MODULE, tuple(frames), samples))
             yield from (_Pixels(pixels, padding) for pixels in found)
             return
+        unused = _unused_low_bits(dataset)
+        dataset.BitsStored += unused
         for pixels, _ in get_decoder(syntax).iter_array(dataset, indices=list(frames), raw=True):
-            yield _Pixels(pixels, padding)
+            yield _Pixels(pixels >> unused if unused else pixels, padding)
     except (*MALFORMED, RuntimeError) as error:
         raise undecodable() from error
+
+
+def _unused_low_bits(dataset: FileDataset) -> int:
+    """Count the bits below the values, which old writers put at the upper end of the word: HighBit tells."""
+    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    highest = int(dataset.get("HighBit") or stored - 1)
+    return max(min(highest, allocated - 1) - (stored - 1), 0)
 
 
 def _require_stated_size(dataset: FileDataset, syntax: UID, frames: Sequence[int]) -> None:

@@ -233,8 +233,8 @@ def _other_by_description(facts: SequenceFacts) -> str | None:
         return None
     hints = facts.description_hints
     if "scout" in hints and "anatomy" not in hints:
-        return "the description calls it a scout, and no inversion speaks for T1-weighted anatomy"
+        return "the description calls it a scout"
     if "T1" in hints or hints & _DESCRIBED_CONTRADICTIONS:
         return None
     rival = next((each for each in _DESCRIBED_RIVALS if each in hints), None)
-    return rival and f"the description speaks of {rival}, and no inversion speaks for T1-weighted anatomy"
+    return rival and f"the description speaks of {rival}"

@@ -19,6 +19,8 @@ def series_of_stack(stack: Stack, copies: Mapping[str, int]) -> StudySeries:
     appraisal, geometry = appraise_stack(planes)
     if consistent.remark is not None:
         appraisal = _remarked(appraisal, Reason(ReviewCode.FOREIGN_SLICES, consistent.remark))
+    if consistent.fault is not None:
+        appraisal = _faulted(appraisal, consistent.fault)
     if stack.by_place:
         appraisal = _gathered(appraisal, len(planes), assembled=geometry is not None)
     dropped = sum(copies.get(uid, 0) for uid in {plane.series_uid for plane in planes})
@@ -46,6 +48,12 @@ def _gathered(appraisal: Appraisal, slices: int, *, assembled: bool) -> Appraisa
         "Export the series again, complete and with one SeriesInstanceUID for all its slices: a de-identifier gave "
         "each its own.",
     )
+    return _faulted(appraisal, fault)
+
+
+def _faulted(appraisal: Appraisal, fault: Fault) -> Appraisal:
+    """Hold a fault against the series, unless a graver one is known."""
+    found = appraisal.fault
     if found is not None and precedence(found.code) < precedence(fault.code):
         return appraisal
     reasons = (*appraisal.reasons, f"cannot be used ({fault.code}): {fault.reason}")

@@ -233,14 +233,22 @@ def _agreed_sex(identities: Iterable[Identity]) -> str:
 def _are_several(identities: set[Identity], same_patients: Iterable[set[str]]) -> bool:
     """Tell whether images are of more than one patient, as `med3d analyse` does (med3d_pipeline.study.patients).
 
-    Their patient ids differ, or they are of several studies whose patients differ in sex or date of birth.
+    Their patient ids differ, or they are of several studies, or slices of one series, whose patients differ in sex or
+    date of birth.
     """
     named = {one.patient_id.casefold() for one in identities if one.patient_id}
     if named and not named <= _all_of_one(min(named), same_patients):
         return True
+    of_series = ({one for one in identities if one.series_uid == uid} for uid in {one.series_uid for one in identities})
+    of_studies = identities if len({one.study_uid for one in identities}) > 1 else set()
+    return any(_differ(together) for together in (of_studies, *of_series))
+
+
+def _differ(identities: set[Identity]) -> bool:
+    """Tell whether they are of different people by sex or date of birth."""
     sexes = {one.sex.upper() for one in identities} & {"F", "M"}
     born = {one.birth_date for one in identities if one.birth_date}
-    return len({one.study_uid for one in identities}) > 1 and (len(sexes) > 1 or len(born) > 1)
+    return len(sexes) > 1 or len(born) > 1
 
 
 def _all_of_one(patient_id: str, same_patients: Iterable[set[str]]) -> set[str]:

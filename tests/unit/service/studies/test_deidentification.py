@@ -412,6 +412,15 @@ def test_two_studies_without_patient_ids_may_be_of_two_patients(tmp_path, header
     assert copy(tmp_path, first + second)[0].finding is finding
 
 
+@pytest.mark.parametrize(
+    ("series", "finding"), [("series", Finding.SEVERAL_PATIENTS), ("b", Finding.COPIED)], ids=["one series", "two"]
+)
+def test_slices_of_one_series_with_another_sex_are_of_two_patients_though_their_id_is_one(tmp_path, series, finding):
+    first = dicom_files(1, PatientSex="F")
+    second = dicom_files(1, series=series, SOPInstanceUID="1.2.9", PatientSex="M")
+    assert copy(tmp_path, first + second)[0].finding is finding
+
+
 PLACEHOLDER = {"PatientBirthDate": "19000101", "StudyDate": "20100723"}
 FORTY_FOUR = {"PatientBirthDate": "19660102", "StudyDate": "20100723", "PatientAge": "044Y"}
 OF_2005 = {"PatientBirthDate": "19660102", "StudyDate": "20050601", "StudyInstanceUID": "1.2.5"}

@@ -52,9 +52,9 @@ def placement(header: Any) -> Placement:
     if qform and not _is_placement(sform):
         refuse_deformed(qform[0])
         return Placement(qform[0], Reason(ReviewCode.FORMS_DIFFER, _NO_SFORM))
-    refuse_deformed(sform)
     apart_mm = _farthest_mm(sform - qform[0], header.get_data_shape()) if qform else 0.0
     if apart_mm <= FORMS_TOLERANCE_MM:
+        refuse_deformed(sform)
         return Placement(sform, None)
     _refuse_unless_moved(sform, qform[0], header.get_data_shape())
     sentence = (
