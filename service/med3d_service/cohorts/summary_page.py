@@ -9,6 +9,8 @@ from med3d_service.cohorts.summary import CohortSummary
 from med3d_service.cohorts.svg import BLUE, FAINT, RED, Chart, padded
 
 Row = tuple[str, ...]
+RUN_CHARACTERS = 8
+"""Enough for `med3d show`, and for a narrow screen."""
 
 
 def summary_page(summary: CohortSummary, scatter: CohortScatter, made_at: datetime) -> str:
@@ -22,7 +24,7 @@ def summary_page(summary: CohortSummary, scatter: CohortScatter, made_at: dateti
         accuracy=accuracy_rows(summary),
         charts=_charts(scatter),
         farthest=[
-            (one.run_id, f"{one.age:.1f}", f"{one.brain_age:.1f}", f"{one.gap:+.1f}", one.decision)
+            (one.run_id[:RUN_CHARACTERS], f"{one.age:.1f}", f"{one.brain_age:.1f}", f"{one.gap:+.1f}", one.decision)
             for one in summary.farthest
         ],
         without_number=[(one.code, one.status, str(one.count)) for one in summary.without_number],

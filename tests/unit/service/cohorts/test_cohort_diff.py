@@ -163,6 +163,7 @@ def test_a_cohort_with_one_model_has_a_summary_and_its_page(database, cohort, va
     page = summary_page(summary, scatter, datetime(2026, 1, 2, tzinfo=UTC))
     for said in ("2.00 (2.00 to 2.00) years", "+2.00 (+2.00 to +2.00) years", "too_noisy", "11 people", "<svg"):
         assert said in page
+    assert f"<td>{summary.farthest[0].run_id[:8]}</td>" in page
     assert not re.search(r"(src|href)=.http", page)
 
 
@@ -175,7 +176,7 @@ def test_a_summary_says_where_nobody_counts_and_why(database, cohort, vault):
         session.execute(update(FiguresRow).values(reason_codes=""))
     assert (summary.people, summary.training_scans, summary.mean_absolute_error) == (0, 11, None)
     page = summary_page(summary, scatter, datetime(2026, 1, 2, tzinfo=UTC))
-    assert "11 scans are ones that the model learned from" in page
+    assert "as the model learned from the scan: 11." in page
     assert "No member counts" in page
 
 
