@@ -42,6 +42,7 @@ def summary(
     if as_json:
         print_json(found)
     else:
+        typer.echo(f"{found['cohort']}: {found['bundle']['name']} {found['bundle']['version']}")
         table_console().print(_summary_table(found))
 
 
@@ -114,10 +115,7 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
 
 def _summary_table(found: dict[str, Any]) -> Table:
     """The figures that one looks at first; the page has the others."""
-    table = Table(
-        title=f"{found['cohort']}: {found['bundle']['name']} {found['bundle']['version']}", title_justify="left"
-    )
-    table.box = None
+    table = Table(box=None, show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     members = found["members"]
