@@ -93,7 +93,7 @@ def _refuse() -> dict[str, Limits]:
         "contrast_to_noise": (1.7, None),
         "white_over_grey": (0.05, None),
         "clipped_bright_share": (None, 0.05),
-        "clipped_dark_share": (None, 0.02),
+        "clipped_dark_share": (None, 0.04),
         "tissue_correlation": (0.15, None),
         "gain_by_turning": (None, 0.01),
     }
