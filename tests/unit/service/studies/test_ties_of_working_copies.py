@@ -28,7 +28,7 @@ def two_series_that_only_their_pixels_tell_apart():
 def one_series_of_two_kinds_of_slices():
     datasets = slice_datasets(head_like(HEAD_SHAPE), HEAD_AFFINE)
     for index, dataset in enumerate(datasets):
-        word, echo_ms = (("LOWER", 3.0), ("UPPER", 4.0))[2 * index // len(datasets)]
+        word, echo_ms = (("LOWER", 3.0), ("UPPER", 3.5))[2 * index // len(datasets)]
         dataset.ImageType, dataset.EchoTime = [*dataset.ImageType, word], echo_ms
     return datasets
 
