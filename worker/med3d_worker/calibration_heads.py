@@ -28,6 +28,10 @@ class UnusableHead(Exception):  # noqa: N818 - an answer, not a fault
 NO_AGE = UnusableHead(
     "age_not_stated", "No age is stated and the headers tell none; give the age at the scan in years."
 )
+LEARNED_FROM = UnusableHead(
+    "training_scan",
+    "The model learned from this very scan, so its error is smaller than that of a new head; give heads that are new.",
+)
 
 
 class HeadReader:
@@ -55,6 +59,8 @@ class HeadReader:
         refusal = self._predictor.refusal(sighting)
         if refusal is not None:
             raise UnusableHead(refusal.code, refusal.reason)
+        if self._predictor.has_learned_from(sighting):
+            raise LEARNED_FROM
         age = age_at_scan(prepared.patients, stated_age(age_years)).age
         if age is None:
             raise NO_AGE

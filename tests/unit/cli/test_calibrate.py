@@ -1,6 +1,7 @@
 """`med3d calibrate` around a model whose science is canned."""
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -22,7 +23,7 @@ from med3d_pipeline.calibration.outlook import outlook
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from rig.science.calibrations import CREATED, bearings, site_heads
 from rig.science.models import CannedPreprocessor, loaded_model
-from rig.science.predictions import latent_space, tensors
+from rig.science.predictions import latent_space, predictor, tensors
 
 
 class HeadsInTurn(CannedPreprocessor):
@@ -52,13 +53,16 @@ def heads(tmp_path):
     return tmp_path / "heads.csv"
 
 
-def made(heads, faulty=(), key=None, **order):
+def made(heads, faulty=(), key=None, model=None, **order):
     preprocessor = HeadsInTurn([20 + 2 * number + 5 for number in range(22)])
     preprocessor.faulty = frozenset(faulty)
     console = Console(record=True, width=300)
     out = heads.parent / "site_calibration.json"
     make_calibration(
-        loaded_model(preprocessor), read_list(heads), CalibrationOrder("Ward 3", out, key, 365, **order), console
+        replace(loaded_model(preprocessor), predictor=model or predictor()),
+        read_list(heads),
+        CalibrationOrder("Ward 3", out, key, 365, **order),
+        console,
     )
     return out, console.export_text()
 
@@ -85,6 +89,17 @@ def test_heads_that_the_quality_gate_refuses_are_left_out_and_listed_with_their_
     found = read_calibration(out, None).calibration
     assert (found.heads, found.left_out) == (20, 2)
     assert "<td>not_a_head</td><td>2</td><td>6, 9</td>" in (heads.parent / "site_calibration.html").read_text()
+
+
+def test_scans_that_the_model_learned_from_are_left_out(heads):
+    others = np.random.default_rng(3).normal(0, 5, (20, 3))
+    known = [[(20 + 2 * number + 5 - 50) / 10, 0.1 * (number % 3), 0] for number in (4, 7)]
+    learned = np.array([*others, *known])
+    model = predictor(latent_space(cohort_pca=learned[:, :2], cohort_pls_age=learned[:, 1:]))
+    out, said = made(heads, model=model)
+    assert "left out: row 6: training_scan:" in said
+    assert "left out: row 9: training_scan:" in said
+    assert read_calibration(out, None).calibration.heads == 20
 
 
 def test_too_few_that_pass_are_refused_and_nothing_is_written(heads):

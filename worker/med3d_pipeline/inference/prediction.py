@@ -169,6 +169,11 @@ class Predictor:
         errors = self._reconstruction_errors(tensors, latents)
         return [Sighting(*found) for found in zip(latents, map(float, ages), errors, strict=True)]
 
+    def has_learned_from(self, sighting: Sighting) -> bool:
+        """Tell whether the head is a scan that the model learned from, see ``LatentSpace.holds``."""
+        coordinates = self._coordinates(sighting.latent)
+        return self._space.holds(coordinates.pca, coordinates.pls_age)
+
     def refusal(self, sighting: Sighting) -> InputRefused | None:
         """Tell whether the head is beyond the bundle's limits, which no calibration moves."""
         distance = float(self._space.distance(sighting.latent[None])[0])
