@@ -59,6 +59,10 @@ class MessageRefused(Exception):  # noqa: N818 - a finding about the message
         self.acknowledgment, self.condition, self.sentence = acknowledgment, condition, sentence
 
 
+LONGEST_FIELD = 227
+"""Characters of MSH's fields, as the standard bounds names of systems: the answer repeats them."""
+
+
 @dataclass(frozen=True)
 class Header:
     """What MSH says, as far as an answer or a decision depends on it."""
@@ -86,7 +90,7 @@ def read_header(message: bytes) -> Header:
     if found is None:
         raise MessageRefused(REJECTED, SEQUENCE, "The message does not begin with an MSH segment.")
     separator, characters = found[1], found[2]
-    fields = first.split(separator)
+    fields = [field[:LONGEST_FIELD] for field in first.split(separator)]
     fields += [""] * (19 - len(fields))
     kind = [*fields[8].split(characters[0]), "", ""]
     return Header(

@@ -10,6 +10,7 @@ from hl7apy.parser import parse_message
 from sqlalchemy import select, update
 
 from med3d_service.custody.retention import Retention
+from med3d_service.network.hl7.acknowledging import acknowledge
 from med3d_service.network.hl7.messages import MessageRefused, read_header, read_updates
 from med3d_service.network.hl7.server import Hl7Server
 from med3d_service.network.pulls.arriving import reports
@@ -461,3 +462,12 @@ def test_over_tls_who_shows_a_certificate_of_the_authority_is_heard_and_nobody_e
         assert in_the_clear.say(A08) is None
     finally:
         in_the_clear.close()
+
+
+@pytest.mark.parametrize("place", range(2, 12))
+def test_an_answer_repeats_no_field_of_any_length(place):
+    fields = ["MSH", "^~\\&", "HIS", "WARD", "MED3D", "MRI", "20261128", "", "ADT^A08", "7", "P", "2.5"]
+    fields[place] = "A" * 100_000
+    answer = acknowledge(read_header("|".join(fields).encode()))
+    assert answer.startswith(b"MSH|")
+    assert len(answer) < 1000
