@@ -70,14 +70,15 @@ class StudyForm:
     """
 
     def __init__(self, header: str, spool_dir: Path, key: bytes, site: str, meter: Meter) -> None:
+        self._files = FormFiles(spool_dir, key, site, meter)
+        self._parts = _FormParts(self._files)
+        self._meter = meter
+        most_parts = meter.limits.files + len(SubmittedFields.__dataclass_fields__)
         try:
             boundary = content_type(header, b"multipart/form-data")[b"boundary"]
-            self._files = FormFiles(spool_dir, key, site, meter)
-            self._parts = _FormParts(self._files)
-            self._meter = meter
-            most_parts = meter.limits.files + len(SubmittedFields.__dataclass_fields__)
             self._body = MultipartBody(boundary, self._parts, most_parts)
         except NotMultipartError as error:
+            self.discard()  # the caller has nothing yet that it could discard
             raise ServiceError("not_multipart") from error
 
     def write(self, data: bytes) -> None:

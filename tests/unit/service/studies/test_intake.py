@@ -315,11 +315,21 @@ def test_ages_from_0_to_120_are_taken(tmp_path, age):
     assert receive(tmp_path, files_form(("a", DICOM), age=age))[0].age == float(age)
 
 
-@pytest.mark.parametrize("content_type", ["", "application/json", "multipart/form-data", "multipart/mixed; boundary=x"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "application/json",
+        "multipart/form-data",
+        "multipart/mixed; boundary=x",
+        f"multipart/form-data; boundary={'x' * 300}",
+    ],
+)
 def test_a_body_that_is_no_form_is_refused_before_it_is_read(tmp_path, content_type):
     with pytest.raises(ServiceError) as caught:
         StudyForm(content_type, tmp_path, KEY, "default", Meter(SMALL))
     assert caught.value.code == "not_multipart"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_zip_bomb_is_stopped_by_its_ratio_long_before_it_is_unpacked(tmp_path):
