@@ -8,6 +8,7 @@ from med3d_contract.sent_files.archives import ArchiveRefused
 from med3d_contract.sent_files.unpacking import unpacked
 from med3d_pipeline.calibration.fitting import CalibrationHead
 from med3d_pipeline.errors import PipelineError
+from med3d_pipeline.reasons import ReviewCode
 from med3d_worker.analysis import age_at_scan
 from med3d_worker.faults import failure_of
 from med3d_worker.heads.tensors import TensorCache
@@ -29,7 +30,7 @@ NO_AGE = UnusableHead(
     "age_not_stated", "No age is stated and the headers tell none; give the age at the scan in years."
 )
 LEARNED_FROM = UnusableHead(
-    "training_scan",
+    ReviewCode.TRAINING_SCAN,
     "The model learned from this very scan, so its error is smaller than that of a new head; give heads that are new.",
 )
 
