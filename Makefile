@@ -139,6 +139,10 @@ bench-defacing: $(VENV)/.dev ## skin before the brain, and years of the answer, 
 bench-calibration: $(VENV)/.dev ## what 20 heads of a new scanner are worth: 100 random splits of ds002748 (5 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_calibration
 
+.PHONY: usual-quality
+usual-quality: $(VENV)/.dev ## measure what quality usually is by the shipped bundle, for the pages of scans: after each new one (2 minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench.usual_quality
+
 bench-pacs: $(VENV)/.dev ## ingest by C-STORE beside Orthanc and storescp, and from the hook to the run
 	@$(BIN)/python deploy/check_host.py test
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_ingest

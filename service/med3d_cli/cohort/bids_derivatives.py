@@ -31,6 +31,10 @@ COLUMNS: dict[str, dict[str, str | dict[str, str]]] = {
     "status": {"Description": "completed, refused (an answer without a number) or failed"},
     "code": {"Description": "Why there is no number"},
     "decision": {"Description": "accepted, or review: a person should look before the number is used"},
+    "reason_codes": {
+        "Description": "Why the decision is review: codes, separated by semicolons; training_scan: the model learned "
+        "from this very scan, which belongs into no accuracy"
+    },
     "ood_percentile": {"Description": "Percentile of the distance from the training cohort", "Units": "%"},
     "site_correction": {
         "Description": "What the scan's site adds to the latent, taken out or not; n/a: the model corrects for none",
@@ -51,7 +55,7 @@ def write_derivatives(dataset: Path, rows: Iterable[dict[str, str]]) -> int:
     """Write ``dataset``/derivatives/med3d from rows of a long export; how many participants.
 
     Of each scan the first row counts, which is the newest bundle's. A participant with several visits has them in
-    sub-*/sub-*_sessions.tsv, and the latest by age in participants.tsv. Raises CommandError.
+    sub-*/sub-*_sessions.tsv, and the latest by age, else by the visit's name, in participants.tsv. Raises CommandError.
     """
     scans = _scans(rows)
     folder = dataset / "derivatives" / "med3d"
@@ -61,7 +65,7 @@ def write_derivatives(dataset: Path, rows: Iterable[dict[str, str]]) -> int:
         _write_table(
             folder / "participants.tsv",
             "participant_id",
-            {subject: max(found.values(), key=_age) for subject, found in sorted(scans.items())},
+            {subject: max(found.values(), key=_order) for subject, found in sorted(scans.items())},
         )
         for subject, found in scans.items():
             _write_sessions(folder, subject, list(found.values()))
@@ -87,7 +91,7 @@ def _scans(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, dict[str, str]
 
 
 def _write_sessions(folder: Path, subject: str, found: list[dict[str, str]]) -> None:
-    visits = {_label("ses", row["visit"]): row for row in sorted(found, key=_age) if row["visit"]}
+    visits = {_label("ses", row["visit"]): row for row in sorted(found, key=_order) if row["visit"]}
     if len(visits) > 1:
         (folder / subject).mkdir(exist_ok=True)
         _write_table(folder / subject / f"{subject}_sessions.tsv", "session_id", visits)
@@ -119,5 +123,5 @@ def _label(entity: str, name: str) -> str:
     return f"{entity}-" + re.sub(r"[^A-Za-z0-9]", "", name.removeprefix(f"{entity}-").lstrip("'"))
 
 
-def _age(row: dict[str, str]) -> float:
-    return float(row["age"] or 0)
+def _order(row: dict[str, str]) -> tuple[float, str]:
+    return float(row["age"] or 0), row["visit"]

@@ -49,8 +49,8 @@ def scan_page(report: ScanReport) -> str:
         reasons=[(one.code, one.sentence) for one in reasons],
         place=place_chart(answer.result, report.cohort) if answer.result else None,
         mosaics=report.mosaics,
-        quality=quality_rows(answer.quality, report.bundle.name) if answer.quality else [],
-        usual=usual_quality(report.bundle.name),
+        quality=quality_rows(answer.quality, report.bundle.digest) if answer.quality else [],
+        usual=usual_quality(report.bundle.digest),
         facts=report.facts,
         candidates=answer.series.candidates if answer.series else (),
         chosen=answer.series.chosen if answer.series else None,
@@ -109,9 +109,9 @@ def place_chart(result: Result, cohort: ReferenceCohort) -> Drawn:
     return drawn(chart.svg("The estimate among those of the calibration cohort"), caption)
 
 
-def quality_rows(quality: Quality, bundle: str) -> list[tuple[str, str, Markup, bool]]:
+def quality_rows(quality: Quality, bundle_digest: str) -> list[tuple[str, str, Markup, bool]]:
     """Return each measure in words, its value, its strip, and whether it is outside the model's limits."""
-    usual = usual_quality(bundle)
+    usual = usual_quality(bundle_digest)
     others = usual.measures if usual else {}
     rows = []
     for name, value in quality.measures.items():

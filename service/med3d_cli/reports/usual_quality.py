@@ -1,4 +1,4 @@
-"""What measures of quality usually are: quantiles over good heads, measured once and kept beside the program."""
+"""What measures of quality usually are: quantiles over good heads, measured by `make usual-quality` for one bundle."""
 
 import json
 from collections.abc import Mapping
@@ -17,10 +17,13 @@ class UsualQuality:
     measures: Mapping[str, Usual]
 
 
-def usual_quality(bundle: str) -> UsualQuality | None:
-    """Return what good heads of the training cohort measure by the networks of ``bundle``; None for another model."""
+def usual_quality(bundle_digest: str) -> UsualQuality | None:
+    """Return what good heads of the training cohort measure by this very bundle; None for any other, also a near one.
+
+    Another bundle's networks and bias field measure otherwise, so its heads are no yardstick.
+    """
     said = json.loads(files("med3d_cli.reports").joinpath("usual_quality.json").read_text(encoding="utf-8"))
-    if said["bundle"] != bundle:
+    if said["bundle"]["digest"] != bundle_digest:
         return None
     measures = {name: Usual(tuple(quantiles)) for name, quantiles in said["quantiles"].items()}
     return UsualQuality(said["heads"], said["whose"], measures)

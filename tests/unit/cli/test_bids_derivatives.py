@@ -42,6 +42,26 @@ def test_participants_have_their_newest_answer_and_visits_a_table_of_their_own(t
     assert "Research use only" in (folder / "README").read_text()
 
 
+def test_scans_that_the_model_learned_from_are_told(tmp_path):
+    write_derivatives(
+        tmp_path, [row("sub-1", "s1", "40", "40") | {"reason_codes": "training_scan"}, row("sub-2", "s2", "", "")]
+    )
+    folder = tmp_path / "derivatives" / "med3d"
+    assert [one["reason_codes"] for one in read(folder / "participants.tsv")] == ["training_scan", "n/a"]
+    assert "training_scan" in json.loads((folder / "participants.json").read_text())["reason_codes"]["Description"]
+
+
+def test_one_person_s_visits_without_ages_are_in_the_order_of_their_names(tmp_path):
+    rows = [
+        row("sub-1", study, "", brain_age, visit)
+        for study, brain_age, visit in (("s2", "52", "ses-2"), ("s1", "50", "ses-1"))
+    ]
+    assert write_derivatives(tmp_path, rows) == 1
+    folder = tmp_path / "derivatives" / "med3d"
+    assert [one["session_id"] for one in read(folder / "sub-1" / "sub-1_sessions.tsv")] == ["ses-1", "ses-2"]
+    assert [one["brain_age"] for one in read(folder / "participants.tsv")] == ["52"]
+
+
 def test_two_people_whose_names_become_one_label_are_not_mixed(tmp_path):
     with pytest.raises(CommandError, match="same BIDS label"):
         write_derivatives(tmp_path, [row("A-1", "s1", "", ""), row("A1", "s2", "", "")])

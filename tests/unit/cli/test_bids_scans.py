@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import shutil
+from dataclasses import asdict
 from html.parser import HTMLParser
 
 import nibabel as nib
@@ -17,7 +19,10 @@ from med3d_cli.bids.group_page import dataset_page
 from med3d_cli.bids.group_rows import group_rows
 from med3d_cli.bids.group_table import COLUMNS, DICTIONARY, TABLE, write_table
 from med3d_cli.bids.scans import Order, Outcome, answer_scan
+from med3d_cli.errors import CommandError
+from med3d_cli.studies.figure import Kind, figure
 from med3d_contract.results import RunStatus
+from med3d_pipeline.inference.decision import LEARNED_FROM
 from med3d_worker.analysis import Analyser
 from med3d_worker.heads.pictures import PicturesInHand
 from rig.science.models import CannedPreprocessor, loaded_model
@@ -173,6 +178,43 @@ def test_the_group_has_a_row_for_each_scan_and_each_that_is_missing(dataset, out
     assert not rows[0].is_stale
     (dataset / "participants.tsv").write_text("participant_id\tage\nsub-1\t46\n")
     assert group_rows(read_dataset(dataset), out)[0].is_stale
+
+
+def test_the_group_says_which_scans_the_model_learned_from_and_counts_none_of_them(dataset, out):
+    answered(dataset, out, CannedPreprocessor())
+    place = out / "sub-1" / "anat" / "sub-1_desc-med3d_brainage.json"
+    said = the_answer(out)
+    said["result"]["assessment"] |= {"decision": "review", "reasons": [asdict(LEARNED_FROM)]}
+    place.write_text(json.dumps(said))
+    found = read_dataset(dataset)
+    rows = group_rows(found, out)
+    write_table(out, rows)
+    assert table(out)[0]["reason_codes"] == "training_scan"
+    assert json.loads((out / DICTIONARY).read_text())["reason_codes"]["Levels"] == {
+        "training_scan": LEARNED_FROM.sentence
+    }
+    assert "1 left out" in dataset_page(found, rows, out)
+
+
+def test_one_person_at_two_visits_without_ages_has_estimates_no_gap_and_a_page(dataset, out):
+    (dataset / "participants.tsv").unlink()
+    shutil.rmtree(dataset / "sub-1")
+    for visit in ("1", "2"):
+        write_head(dataset / "sub-1" / f"ses-{visit}" / "anat" / f"sub-1_ses-{visit}_T1w.nii.gz")
+    analyser = Analyser(loaded_model(CannedPreprocessor()), allow_demonstration_heads=False, pictures=PicturesInHand())
+    found = read_dataset(dataset)
+    for one in found.scans:
+        answer_scan(analyser, one, Order(dataset, out, with_tensor=False))
+    rows = group_rows(found, out)
+    write_table(out, rows)
+    assert [(row["session_id"], row["status"], row["chronological_age_years"], row["gap_years"]) for row in table(out)] == [
+        (f"ses-{visit}", "completed", "n/a", "n/a") for visit in ("1", "2")
+    ]  # fmt: skip
+    assert "age_unusable" not in {code for row in table(out) for code in row["reason_codes"].split("; ")}
+    page = dataset_page(found, rows, out)
+    assert all(f"sub-1_ses-{visit}_T1w" in page for visit in ("1", "2"))
+    with pytest.raises(CommandError, match="2 visits have no age of their own"):
+        figure(out / TABLE, out / "visits.svg", kind=Kind.VISITS)
 
 
 class Addresses(HTMLParser):

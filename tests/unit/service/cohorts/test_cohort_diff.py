@@ -255,6 +255,22 @@ def test_sites_that_a_model_has_not_learned_are_in_the_report_and_in_the_export(
     assert {row["site_correction__bundle@1"] for row in read} == {""}
 
 
+@pytest.mark.parametrize("layout", ["long", "wide"])
+def test_the_export_says_which_scans_a_model_learned_from(database, cohort, vault, layout):
+    cohort_diff(database, cohort, *bundles(database))  # draws the figures
+    chosen = [run.id for run in runs_of(database, NEXT_BUNDLE)][2:5]
+    with database.write() as session:
+        marked = update(FiguresRow).where(FiguresRow.run_id.in_(chosen))
+        session.execute(marked.values(reason_codes="unusual_measure; training_scan"))
+    text = table(database, cohort, vault, layout, lambda c, r: b"".join(as_csv(c, r))).decode()
+    with database.write() as session:
+        session.execute(update(FiguresRow).values(reason_codes=""))
+    read = list(csv.DictReader(io.StringIO(text)))
+    ending = "__bundle@2" if layout == "wide" else ""
+    told = {row[f"run_id{ending}"] for row in read if "training_scan" in row[f"reason_codes{ending}"].split("; ")}
+    assert told == set(chosen)
+
+
 def test_figures_tell_of_the_site_from_an_answer_and_from_a_refusal(tmp_path):
     database = open_database(tmp_path)
     made = new_cohort(database, 3, name="sites")
