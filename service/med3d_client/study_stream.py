@@ -14,7 +14,10 @@ from med3d_contract.sent_files.unread_files import UNREAD_SUFFIXES, Unread, of_n
 from med3d_contract.sent_files.volume_names import VOLUME_SUFFIXES, kept_names
 
 CHUNK_BYTES = 256 * 1024
-SENT_AS_THEY_ARE = (*VOLUME_SUFFIXES, ".zip", ".tar", ".tar.gz", ".tgz", ".dcm", *UNREAD_SUFFIXES)
+SENT_AS_THEY_ARE = (
+    *(*VOLUME_SUFFIXES, ".zip", ".tar", ".tar.gz", ".tgz", ".dcm"),
+    *(suffix + packed for suffix in UNREAD_SUFFIXES for packed in ("", ".gz")),
+)
 
 
 class UnsendableStudy(Exception):  # noqa: N818 - a finding about what was to be sent

@@ -102,6 +102,7 @@ WHOLE_SCANS: tuple[Derived, ...] = (
     Derived("DERIVED\\SECONDARY", "defaced MPRAGE", "Defaced with mri_deface"),
     Derived("DERIVED\\SECONDARY", "T1w", "anonymized by pydeface"),
     Derived("DERIVED\\SECONDARY", "T1w", "quickshear"),
+    Derived("DERIVED\\SECONDARY", "t1_mprage mask_face", "mask_face"),
     Derived("DERIVED\\SECONDARY", "T1 skull stripped", "Skull stripping"),
     Derived("DERIVED\\SECONDARY"),
     Derived("DERIVED\\SECONDARY\\AXIAL", "MPRAGE"),

@@ -26,8 +26,16 @@ _BY_START: tuple[tuple[bytes, str, str], ...] = (
     (b"/annex/objects/", _ANNEX, _FETCH),
     (b"../.git/annex/objects/", _ANNEX, _FETCH),
     (b"version https://git-lfs", "a placeholder of Git LFS in place of the image", "Fetch the content (git lfs pull)"),
+    (b"mrtrix image", "an MRtrix image (.mif)", _FROM_SCANNER),
+    (b"\x93NUMPY", "an array of numbers without a place (.npy)", _FROM_SCANNER),
     (b"\x89PNG", "a picture (.png)", _FROM_SCANNER),
     (b"\xff\xd8\xff", "a picture (.jpg)", _FROM_SCANNER),
+    (b"GIF8", "a picture (.gif)", _FROM_SCANNER),
+    (b"II*\0", "a picture (.tif)", _FROM_SCANNER),
+    (b"MM\0*", "a picture (.tif)", _FROM_SCANNER),
+    (b"\0\0\0\x0cjP  ", "a picture (.jp2)", _FROM_SCANNER),
+    (b"\x1f\x9d", "a file packed with compress (.Z)", _UNPACK),
+    (b"\x04\x22\x4d\x18", "a file packed with LZ4 (.lz4)", _UNPACK),
 )
 _PAIR = ("a NIfTI image in two files (.hdr and .img)", "Send it as one file (.nii or .nii.gz)")
 _ANALYZE = (
@@ -44,6 +52,8 @@ _BY_NAME: dict[str, tuple[str, str]] = {
     ".par": ("a Philips PAR/REC pair", _FROM_SCANNER),
     ".brik": ("an AFNI image (.BRIK and .HEAD)", _FROM_SCANNER),
     ".zst": _BY_START[2][1:],
+    ".mif": ("an MRtrix image (.mif)", _FROM_SCANNER),
+    ".bmp": ("a picture (.bmp)", _FROM_SCANNER),
     ".img": _HALF_A_PAIR,
 }
 UNREAD_SUFFIXES = tuple(_BY_NAME)
@@ -114,6 +124,8 @@ def _seen(name: str, head: bytes) -> tuple[str, str] | None:
         if head.startswith(start):
             return what, instead
     sizes = (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
-    if len(head) >= _ANALYZE_BYTES and _ANALYZE_BYTES in sizes:
+    is_one_file = head[344:347] == b"n+1"  # a NIfTI image whose header is damaged
+    if len(head) >= _ANALYZE_BYTES and _ANALYZE_BYTES in sizes and not is_one_file:
         return _PAIR if head[344:347] == b"ni1" else _ANALYZE
-    return next((told for suffix, told in _BY_NAME.items() if name.endswith(suffix)), None)
+    unpacked = name.removesuffix(".gz")
+    return next((told for suffix, told in _BY_NAME.items() if unpacked.endswith(suffix)), None)

@@ -100,7 +100,14 @@ def test_a_linked_file_is_sent_and_a_linked_folder_is_not(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "suffix"),
-    [("a.NII.GZ", ".nii.gz"), ("a.nii", ".nii"), ("b.zip", ".zip"), ("b.tar.gz", ".tar.gz"), ("IM0001", ".dcm")],
+    [
+        ("a.NII.GZ", ".nii.gz"),
+        ("a.nii", ".nii"),
+        ("b.zip", ".zip"),
+        ("b.tar.gz", ".tar.gz"),
+        ("IM0001", ".dcm"),
+        ("t1+orig.BRIK.gz", ".brik.gz"),
+    ],
 )
 def test_the_suffix_says_what_is_sent(tmp_path, name, suffix):
     assert sent_suffix(tmp_path / name) == suffix

@@ -155,6 +155,20 @@ def test_values_in_the_upper_bits_of_the_word_are_read_from_there(tmp_path):
     np.testing.assert_array_equal(load_only(*save_all(tmp_path, datasets)).volume.voxels, voxels)
 
 
+def test_a_slope_of_zero_is_none_stated(tmp_path):
+    voxels = head_like(SHAPE)
+    paths = save_all(tmp_path, slice_datasets(voxels, AFFINE, RescaleSlope=0, RescaleIntercept=0))
+    assert np.ptp(load_only(*paths).volume.voxels) == np.ptp(voxels)
+
+
+def test_a_classic_image_of_many_frames_places_none_of_them(tmp_path):
+    voxels = head_like(SHAPE)
+    dataset = slice_datasets(voxels, AFFINE)[0]
+    dataset.NumberOfFrames = SHAPE[2]
+    dataset.PixelData = voxels.transpose(2, 1, 0).astype("<u2").tobytes()
+    assert refusal_of_reading(*save_all(tmp_path, [dataset])) == "invalid_geometry"
+
+
 def test_each_slice_is_rescaled_by_its_own_slope_and_intercept(tmp_path):
     voxels = head_like(SHAPE)
     datasets = slice_datasets(voxels, AFFINE)

@@ -104,6 +104,11 @@ def test_freesurfers_aseg_is_a_label_image(tmp_path):
         ("a.hdr", b"\x5c\x01\0\0" + bytes(340) + b"ni1\0", "NIfTI image in two files"),
         ("a.7z", b"7z\xbc\xaf\x27\x1c", "7-Zip"),
         ("a.png", b"\x89PNG\r\n", "picture"),
+        ("a.tiff", b"II*\0\x08", "picture"),
+        ("t1.mif", b"mrtrix image\ndim: 10,10,10\n", "MRtrix"),
+        ("t1.mif.gz", gzip.compress(b"mrtrix image\ndim: 10,10,10\n"), "MRtrix"),
+        ("t1+orig.BRIK.gz", gzip.compress(bytes(1000)), "AFNI"),
+        ("t1.mnc.gz", gzip.compress(b"CDF\x01"), "MINC"),
         ("IM1.dcm", b"/annex/objects/MD5E-s8713123--0c3.dcm", "git-annex"),
         ("IM1.dcm", b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
     ],
@@ -126,6 +131,14 @@ def test_a_file_that_only_calls_itself_nifti_is_told_what_it_is(tmp_path, conten
     with pytest.raises(InputRefused, match=r"^nifti_unreadable") as refused:
         select_series(read_study([tmp_path]))
     assert words in refused.value.reason
+
+
+def test_a_damaged_header_of_a_nifti_in_one_file_is_not_called_a_pair(tmp_path):
+    header = nib.Nifti1Image(np.zeros(SHAPE, np.int16), AFFINE).header
+    header["scl_slope"], header["scl_inter"] = 1, np.nan
+    (tmp_path / "t1.nii").write_bytes(header.binaryblock + bytes(4 + 2 * int(np.prod(SHAPE))))
+    with pytest.raises(InputRefused, match=r"^nifti_unreadable: .*no readable NIfTI"):
+        select_series(read_study([tmp_path]))
 
 
 def test_other_kinds_beside_a_series_are_clutter(tmp_path):

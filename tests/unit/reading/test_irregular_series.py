@@ -61,6 +61,17 @@ def test_two_acquisitions_that_lie_between_one_another_are_two_volumes(tmp_path,
     assert shapes == [SHAPE, SHAPE]
 
 
+@pytest.mark.parametrize("uid", ["series", None], ids=["one UID", "no UID"])
+def test_two_numbers_under_one_series_uid_are_two_series(tmp_path, uid):
+    datasets = two_acquisitions(0.0, SeriesNumber=(5, 6))
+    for dataset in datasets:
+        if uid is None:
+            del dataset.SeriesInstanceUID
+    study = read_study(save_all(tmp_path, datasets))
+    assert [series.series_number for series in study.series] == [5, 6]
+    assert "series_tie" in {reason.code for reason in select_series(study).review_reasons}
+
+
 def test_an_acquisition_number_per_slice_does_not_hide_the_temporal_position(tmp_path):
     datasets = two_acquisitions(0.5, TemporalPositionIdentifier=(1, 2))
     for index, dataset in enumerate(datasets):
@@ -73,6 +84,13 @@ def test_half_slices_that_nothing_tells_apart_are_refused_by_their_voxels(tmp_pa
     datasets = two_acquisitions(0.5, moved)
     for dataset in datasets:
         dataset.InstanceNumber = None
+    assert refusal_of_reading(*save_all(tmp_path, datasets)) == "several_acquisitions"
+
+
+def test_half_slices_are_seen_in_the_voxels_whatever_thickness_is_stated(tmp_path):
+    datasets = two_acquisitions(0.5, moved=3, SliceThickness=(1.5, 1.5))
+    in_space = sorted(datasets, key=lambda dataset: float(dataset.ImagePositionPatient[2]))
+    numbered(in_space)
     assert refusal_of_reading(*save_all(tmp_path, datasets)) == "several_acquisitions"
 
 

@@ -244,6 +244,8 @@ NO_PARAMETERS = dict.fromkeys(
         NO_PARAMETERS | {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "sub-01_anat-T1w"},
         NO_PARAMETERS | {"ImageType": ["DERIVED", "SECONDARY"]},
         {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "T1 sub-01"},
+        {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "t1_mprage mask_face"},
+        {"ImageType": ["DERIVED", "SECONDARY"], "SeriesDescription": "T1 (face mask)"},
         {"ImageType": ["DERIVED", "SECONDARY"], "DerivationDescription": "curved reconstruction kernel"},
     ],
 )

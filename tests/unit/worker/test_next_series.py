@@ -97,7 +97,8 @@ def test_three_series_are_taken_and_the_first_speaks_for_a_study_without_any(stu
     assert refused.findings.series.chosen.startswith("series 1:")
     assert refused.findings.quality.failed == ("template_overlap",)
     assert [tried["label"][:9] for tried in refused.refusal.details["also_tried"]] == ["series 2:", "series 3:"]
-    assert refused.refusal.reason.endswith("2 more cannot be used (not_a_head).")
+    tried, untried = "2 more cannot be used (not_a_head).", "There are further ones, which were not tried"
+    assert f"{tried} {untried}: a person may choose one by its number." in refused.refusal.reason
 
 
 def test_a_series_chosen_by_hand_is_the_only_one_that_is_taken(study):

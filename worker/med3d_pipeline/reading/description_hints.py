@@ -40,7 +40,8 @@ _WORDS = {
     "reformat": r"reformat|reformatted|multiplanar",
     "projection": r"mips?|minips?|pjn|vrt|projections?",
     "subtraction": r"subtra[ck]tion|subtracted|soustraction|sottrazione|sustraccion|sub(?= *$)",
-    "segmentation": r"segmentation|segmented|segment|classification|aseg|aparc|parcellation|label ?maps?|masks?",
+    "segmentation": r"segmentation|segmented|segment|classification|aseg|aparc|parcellation|label ?maps?"
+    r"|(?<!face )masks?(?! *face)",
     "fusion": r"fused|fusion",
     # The part is the last word (t1_vibe_dixon_tra_F) or stands before a colon (GE: "FAT: LAVA-Flex"); fat elsewhere is
     # what was saturated.

@@ -170,6 +170,8 @@ def _planes(path: Path, dataset: FileDataset, state: PixelDataState) -> list[Pla
     chains = [
         [*_macros(groups), *shared, dataset, *_macros(groups, CONVERTED), *converted] for groups in per_frame
     ] or [[*shared, dataset, *converted]] * min(frames, MAX_FRAMES)
+    if frames > 1 and not per_frame and "ImagePositionPatient" in dataset:
+        del dataset.ImagePositionPatient  # of one frame, and nothing tells where the others lie
     patient = _patient(top)
     varying = _nonspatial_dimensions(top)
     return [
@@ -202,7 +204,6 @@ def _plane(
     state: PixelDataState,
 ) -> Plane:
     indices = element.codes(chain, "DimensionIndexValues")
-    slope = element.number(chain, "RescaleSlope")
     return Plane(
         path=path,
         uid=element.text(chain, "SOPInstanceUID"),
@@ -215,7 +216,7 @@ def _plane(
         pixel_spacing_mm=element.numbers(chain, "PixelSpacing", count=2),
         orientation=element.numbers(chain, "ImageOrientationPatient", count=6),
         position_mm=element.numbers(chain, "ImagePositionPatient", count=3),
-        rescale_slope=1.0 if slope is None else slope,
+        rescale_slope=element.number(chain, "RescaleSlope") or 1.0,  # 0 would leave no image: some writers mean none
         rescale_intercept=element.number(chain, "RescaleIntercept") or 0.0,
         stack=element.text(chain, "StackID"),
         temporal=(

@@ -22,7 +22,7 @@ from med3d_pipeline.reading.dicom_files import TooLargeError, data_set_start, re
 from med3d_pipeline.reading.dicom_headers import tolerant_reading
 from med3d_pipeline.reading.dicom_padding import stored_padding
 from med3d_pipeline.reading.dicom_plane import Plane
-from med3d_pipeline.reading.interleaving import closer_than_thick, interleaved, slices_alternate
+from med3d_pipeline.reading.interleaving import interleaved, slices_alternate
 from med3d_pipeline.reading.stack_geometry import StackGeometry
 from med3d_pipeline.volume import Volume, Voxels, in_order
 
@@ -83,7 +83,7 @@ def read_stack(planes: Sequence[Plane], geometry: StackGeometry) -> tuple[Volume
     digest = sha256("\n".join(sorted(digests)).encode()).hexdigest()
     _blacken_padding(stacked)
     step_mm = geometry.spacing_mm[2]
-    if closer_than_thick(planes, step_mm) and slices_alternate(stacked):
+    if slices_alternate(planes, stacked, step_mm):
         raise interleaved(step_mm)
     return Volume(in_order(stacked.transpose(2, 1, 0)), geometry.affine), digest
 

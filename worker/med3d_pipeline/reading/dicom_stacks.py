@@ -18,6 +18,7 @@ OWN_STACK_ANGLE_DEG = 20.0
 # Positions that occur more than once in a series, or slices that lie between one another, mean several volumes, and
 # these are the attributes by which scanners tell such volumes apart, the most meaningful first.
 _VOLUME_MARKS: tuple[Callable[[Plane], object], ...] = (
+    lambda plane: plane.series_number,  # two series under one UID, or without any
     lambda plane: plane.stack,
     lambda plane: plane.facts.image_type,
     lambda plane: plane.facts.component,

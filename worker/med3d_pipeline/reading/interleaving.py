@@ -62,20 +62,22 @@ def closer_than_thick(planes: Sequence[Plane], step_mm: float) -> bool:
     return step_mm < OVERLAPPING_STEP * nominal_mm
 
 
-def slices_alternate(stacked: Voxels) -> bool:
+def slices_alternate(planes: Sequence[Plane], stacked: Voxels, step_mm: float) -> bool:
     """Tell whether slices (slices, rows, columns) alternate between two volumes, by their pixels.
 
-    They do where slices differ more from the next one than from the next but one (the patient moved in between), or
-    where every second step changes much less than the others (the same slice stored at two places). In one volume
-    neither is so, the less so the closer its slices lie.
+    They do where slices differ more from the next one than from the next but one (the patient moved in between), or,
+    where they overlap, where every second step changes much less than the others (the same slice stored at two places).
+    In one volume neither is so, the less so the closer its slices lie. Passes of a two-dimensional acquisition may
+    differ in brightness or motion, and are one volume all the same.
     """
+    overlapping = closer_than_thick(planes, step_mm)
     sample = stacked[:, ::SAMPLING, ::SAMPLING]
-    if len(sample) < MIN_JUDGED:
+    if len(sample) < MIN_JUDGED or (planes[0].facts.acquisition_type == "2D" and not overlapping):
         return False
     steps = np.abs(np.diff(sample, axis=0)).mean(axis=(1, 2))
     next_but_one = float(np.abs(sample[2:] - sample[:-2]).mean())
     smaller, larger = sorted((float(steps[0::2].mean()), float(steps[1::2].mean())))
-    return float(steps.mean()) > CLEARLY * next_but_one or smaller < HARDLY * larger
+    return float(steps.mean()) > CLEARLY * next_but_one or (overlapping and smaller < HARDLY * larger)
 
 
 def interleaved(step_mm: float) -> InputRefused:

@@ -172,6 +172,8 @@ class _Preparing:
             details["also_tried"] = [
                 {"label": name, "code": other.code, "reason": other.reason} for name, other in others
             ]
+        if len(self._unusable) >= MOST_TAKEN and next_in_turn(study, self._unusable) is not None:
+            reason += " There are further ones, which were not tried: a person may choose one by its number."
         return self._refusal(InputRefused(refused.code, reason, details), self._report(study, label))
 
     def _refusal(self, refused: InputRefused, report: SeriesReport | None) -> StudyRefused:

@@ -93,7 +93,7 @@ DESCRIPTIONS = _words(
     3di s3di stof 3dtof 2dtof tof3d tof2d inflow motsa cow willis art arterial ven venous
     st1wi st1tfe st1c st1ce st1gd st1km stof2d stof3d 2dtof2d 2dtof3d 2dstof 2dstof2d 2dstof3d 3dtof2d 3dtof3d 3dstof
     mips minips projections subtraktion soustraction sottrazione sustraccion sub segmented segment classification
-    aparc mask masks labelmaps fused fusion maps myelin probability z score scores zscore zscores density
+    aparc mask masks face labelmaps fused fusion maps myelin probability z score scores zscore zscores density
     thickness tissue asymmetry parametric quantitative qt1 qt2 ratio symri r1
     3dstof2d 3dstof3d 3plan 3plans threepl threeplan threeplane threeplanes threeplans tripl triplan triplanes
     triplans

@@ -21,8 +21,16 @@ _BY_START: tuple[tuple[bytes, str, str], ...] = (
         "Fetch the content (git annex get)",
     ),
     (b"version https://git-lfs", "a placeholder of Git LFS in place of the image", "Fetch the content (git lfs pull)"),
+    (b"mrtrix image", "an MRtrix image (.mif)", _FROM_SCANNER),
+    (b"\x93NUMPY", "an array of numbers without a place (.npy)", _FROM_SCANNER),
     (b"\x89PNG", "a picture (.png)", _FROM_SCANNER),
     (b"\xff\xd8\xff", "a picture (.jpg)", _FROM_SCANNER),
+    (b"GIF8", "a picture (.gif)", _FROM_SCANNER),
+    (b"II*\0", "a picture (.tif)", _FROM_SCANNER),
+    (b"MM\0*", "a picture (.tif)", _FROM_SCANNER),
+    (b"\0\0\0\x0cjP  ", "a picture (.jp2)", _FROM_SCANNER),
+    (b"\x1f\x9d", "a file packed with compress (.Z)", _UNPACK),
+    (b"\x04\x22\x4d\x18", "a file packed with LZ4 (.lz4)", _UNPACK),
 )
 _BY_NAME: dict[str, tuple[str, str]] = {
     ".nrrd": ("an NRRD image (.nrrd, .nhdr)", _FROM_SCANNER),
@@ -32,9 +40,12 @@ _BY_NAME: dict[str, tuple[str, str]] = {
     ".mnc": ("a MINC image (.mnc)", _FROM_SCANNER),
     ".par": ("a Philips PAR/REC pair", _FROM_SCANNER),
     ".brik": ("an AFNI image (.BRIK and .HEAD)", _FROM_SCANNER),
+    ".mif": ("an MRtrix image (.mif)", _FROM_SCANNER),
+    ".bmp": ("a picture (.bmp)", _FROM_SCANNER),
     ".zst": ("a file packed with Zstandard (.zst)", _UNPACK),
 }
 _ANALYZE_BYTES = 348
+_ONE_FILE = b"n+1"
 _HALF_A_PAIR = ("an .img file without its header, half of an Analyze or NIfTI pair", _FROM_SCANNER)
 _ANNEX = "annex/objects/"
 ONLY_A_LIST = (
@@ -82,13 +93,14 @@ def _seen(path: Path, head: bytes) -> tuple[str, str] | None:
             "an Analyze image (.hdr and .img; it does not say which side is left)",
             "Send the scanner's DICOM images, or NIfTI (.nii.gz) converted from them",
         )
-    if path.suffix.lower() == ".img":
-        return _HALF_A_PAIR
-    return _BY_NAME.get(path.suffix.lower())
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    return _HALF_A_PAIR if suffix == ".img" else _BY_NAME.get(suffix)
 
 
 def _is_pair_header(head: bytes) -> bool:
     size = head[:4]
+    if head[344:347] == _ONE_FILE:
+        return False  # a NIfTI image whose header is damaged
     return len(head) >= _ANALYZE_BYTES and _ANALYZE_BYTES in (
         int.from_bytes(size, "little"),
         int.from_bytes(size, "big"),
