@@ -1,9 +1,13 @@
 """A disk that keeps, over a loss of power, what was fsynced; of all else it keeps what it likes."""
 
 import os
+import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
+
+Tree: TypeAlias = dict[str, "bytes | Tree"]
 
 
 class PowerLostError(BaseException):
@@ -18,7 +22,7 @@ class _Now:
     contents: dict[int, bytes]
 
     @classmethod
-    def of(cls, top):
+    def of(cls, top: Path) -> "_Now":
         entries: dict[int, dict[str, int]] = {}
         contents: dict[int, bytes] = {}
         for folder, folders, files in os.walk(top):
@@ -34,15 +38,15 @@ class ForgetfulDisk:
     POSIX promises no more: the bytes of a file are safe once it was fsynced, its name once the folder was.
     """
 
-    def __init__(self, top):
+    def __init__(self, top: Path) -> None:
         self.top = top
-        self.syncs_left = None  # after so many more the power is lost
-        self._pinned = []  # open, so that no inode number is given out twice
+        self.syncs_left: int | None = None  # after so many more the power is lost
+        self._pinned: list[int] = []  # open, so that no inode number is given out twice
         top.mkdir(exist_ok=True)
         self._safe = _Now.of(top)
-        self._last = None
+        self._last: _Now | None = None
 
-    def sync(self, path):
+    def sync(self, path: str | Path) -> None:
         """Stands in for fsync."""
         if self.syncs_left == 0:
             self._last = _Now.of(self.top)
@@ -56,7 +60,7 @@ class ForgetfulDisk:
         else:
             self._safe.contents[number] = path.read_bytes()
 
-    def lose_power(self, dice):
+    def lose_power(self, dice: random.Random) -> None:
         """Leave below ``top`` what a disk may have kept; ``dice`` decides where it is free to."""
         now, self._last, self.syncs_left = self._last or _Now.of(self.top), None, None
         number = self.top.stat().st_ino
@@ -70,8 +74,8 @@ class ForgetfulDisk:
         self._write(self.top, tree)
         self._safe = _Now.of(self.top)
 
-    def _tree(self, number, kept, now, dice):
-        tree = {}
+    def _tree(self, number: int, kept: dict[int, dict[str, int]], now: _Now, dice: random.Random) -> Tree:
+        tree: Tree = {}
         for name, child in kept.get(number, {}).items():
             if child in kept:
                 tree[name] = self._tree(child, kept, now, dice)
@@ -82,7 +86,7 @@ class ForgetfulDisk:
                 tree[name] = written[: dice.choice((0, len(written) // 2, len(written)))]
         return tree
 
-    def _write(self, folder, tree):
+    def _write(self, folder: Path, tree: Tree) -> None:
         folder.mkdir(mode=0o700)
         for name, child in tree.items():
             if isinstance(child, dict):
@@ -90,7 +94,7 @@ class ForgetfulDisk:
             else:
                 (folder / name).write_bytes(child)
 
-    def _pin(self, path):
+    def _pin(self, path: Path) -> int:
         opened = os.open(path, os.O_RDONLY)
         self._pinned.append(opened)
         return os.fstat(opened).st_ino

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,7 +16,7 @@ BINARIES = Path("/usr/bin")
 SUCCESS = "Success"
 
 
-def echo(port, *options, calling="SCANNER"):
+def echo(port: int, *options: str | Path, calling: str = "SCANNER") -> tuple[bool, str]:
     """C-ECHO; whether it was answered, and what echoscu said."""
     command = [
         BINARIES / "echoscu",
@@ -34,7 +35,9 @@ def echo(port, *options, calling="SCANNER"):
     return done.returncode == 0, done.stdout + done.stderr
 
 
-def storescu(port, *paths, options=(), calling="SCANNER"):
+def storescu(
+    port: int, *paths: Path, options: Sequence[str | Path] = (), calling: str = "SCANNER"
+) -> subprocess.Popen[str]:
     """A storescu that sends files or folders, started; its stdout and stderr come together."""
     command = [
         *(BINARIES / "storescu", "-v", "-aet", calling, "-aec", "MED3D", "-nh", "+sd"),
@@ -43,19 +46,21 @@ def storescu(port, *paths, options=(), calling="SCANNER"):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def send(port, *paths, options=(), calling="SCANNER"):
+def send(
+    port: int, *paths: Path, options: Sequence[str | Path] = (), calling: str = "SCANNER"
+) -> tuple[list[str], str]:
     """Send, and return the answers in order: ``Success`` or what dcmtk calls the status; and all that was said."""
     process = storescu(port, *paths, options=options, calling=calling)
     said, _ = process.communicate(timeout=120)
     return answers(said), said
 
 
-def answers(said):
+def answers(said: str) -> list[str]:
     """The statuses of the C-STORE responses that storescu tells of."""
     return re.findall(r"Received Store Response \(([^)]*)\)", said)
 
 
-def write(folder, files):
+def write(folder: Path, files: Iterable[bytes]) -> Path:
     """Bytes as files in ``folder``, in their order."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(files):
@@ -63,7 +68,7 @@ def write(folder, files):
     return folder
 
 
-def certificates(folder):
+def certificates(folder: Path) -> Path:
     """An authority, key and certificate of a listener, of a client and of an expired one that it signed, and of a stranger."""
     folder.mkdir(parents=True, exist_ok=True)
     authority_key, authority = _certificate("authority", None, None)
@@ -75,13 +80,18 @@ def certificates(folder):
     return folder
 
 
-def _save(folder, name, key, certificate):
+def _save(folder: Path, name: str, key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
     plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / f"{name}.key").write_bytes(key.private_bytes(*plain))
     (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _certificate(name, signer_key, signer, until=timedelta(days=1)):
+def _certificate(
+    name: str,
+    signer_key: rsa.RSAPrivateKey | None,
+    signer: x509.Certificate | None,
+    until: timedelta = timedelta(days=1),
+) -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

@@ -3,8 +3,10 @@
 import json
 import os
 import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Self
 
 import httpx
 import psutil
@@ -28,7 +30,16 @@ class Orthanc:
     With ``certificates`` (a folder of rig.peers.dcmtk) it speaks DICOM over TLS alone, with who shows a certificate.
     """
 
-    def __init__(self, folder, *, ae_title="ORTHANC", lua=(), environment=None, certificates=None, **configuration):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        ae_title: str = "ORTHANC",
+        lua: Sequence[str | Path] = (),
+        environment: dict[str, str] | None = None,
+        certificates: Path | None = None,
+        **configuration: Any,
+    ) -> None:
         if not BINARY.exists() or not DICOMWEB_PLUGIN.exists():
             pytest.skip("Orthanc is not installed (on Debian: apt-get install orthanc orthanc-dicomweb)")
         self.folder = Path(folder)
@@ -37,12 +48,12 @@ class Orthanc:
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.dicomweb_url = f"{self.url}/dicom-web"
         self.rest = httpx.Client(base_url=self.url, auth=(USER, PASSWORD), timeout=30)
-        self.process = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._environment = environment or {}
         self._lua = lua
         self._configuration = ({} if certificates is None else _tls(certificates)) | configuration
 
-    def start(self, configured=None):
+    def start(self, configured: Path | None = None) -> Self:
         """Start it, with its own settings or those in ``configured`` (a file or a folder); wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if configured is None:
@@ -60,7 +71,7 @@ class Orthanc:
         wait_until(self._answers, "Orthanc's start")
         return self
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Its configuration."""
         made = {
             "Name": "peer of a test",
@@ -85,7 +96,7 @@ class Orthanc:
         }
         return made | self._configuration
 
-    def _answers(self):
+    def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self.log()[-2000:]
         try:
@@ -93,18 +104,18 @@ class Orthanc:
         except httpx.TransportError:
             return False
 
-    def log(self):
+    def log(self) -> str:
         """What it said."""
         return (self.folder / "orthanc.log").read_text(errors="replace")
 
-    def stop(self):
+    def stop(self) -> None:
         """End it as an operator would."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait(20)
             self.process = None
 
-    def kill(self):
+    def kill(self) -> None:
         """End it as a power cut would."""
         if self.process is not None:
             self.process.kill()
@@ -112,7 +123,7 @@ class Orthanc:
             self.process = None
 
     @contextmanager
-    def frozen(self):
+    def frozen(self) -> Iterator[None]:
         """It keeps its connections and says nothing."""
         assert self.process is not None, "it does not run"
         suspended = psutil.Process(self.process.pid)
@@ -122,44 +133,44 @@ class Orthanc:
         finally:
             suspended.resume()
 
-    def close(self):
+    def close(self) -> None:
         """Leave no process."""
         self.kill()
         self.rest.close()
 
-    def add(self, *files):
+    def add(self, *files: bytes) -> None:
         """Store DICOM files (bytes), as an upload in its explorer does."""
         for file in files:
             self.rest.post("/instances", content=file).raise_for_status()
 
-    def studies(self):
+    def studies(self) -> list[str]:
         """The StudyInstanceUIDs that it holds, in its own ids' order."""
         listed = self.rest.get("/studies", params={"expand": ""}).raise_for_status().json()
         return [study["MainDicomTags"]["StudyInstanceUID"] for study in listed]
 
-    def instances(self, study_uid):
+    def instances(self, study_uid: str) -> list[str]:
         """Its ids of a study's instances."""
         found = self.rest.post("/tools/lookup", content=study_uid).raise_for_status().json()
         (study,) = [one["ID"] for one in found if one["Type"] == "Study"]
         return [one["ID"] for one in self.rest.get(f"/studies/{study}/instances").raise_for_status().json()]
 
-    def is_stable(self, study_uid):
+    def is_stable(self, study_uid: str) -> bool:
         """Whether nothing came for a while, so that it has told of the study."""
         listed = self.rest.get("/studies", params={"expand": ""}).raise_for_status().json()
         (study,) = [one for one in listed if one["MainDicomTags"]["StudyInstanceUID"] == study_uid]
-        return study["IsStable"]
+        return bool(study["IsStable"])
 
-    def last_change(self):
+    def last_change(self) -> int:
         """The number of the last entry of its log of changes."""
-        return self.rest.get("/changes", params={"last": ""}).raise_for_status().json()["Last"]
+        return int(self.rest.get("/changes", params={"last": ""}).raise_for_status().json()["Last"])
 
-    def set_modality(self, name, ae_title, port, **more):
+    def set_modality(self, name: str, ae_title: str, port: int, **more: Any) -> None:
         """Make a DICOM node known to it by name."""
         node = {"AET": ae_title, "Host": "127.0.0.1", "Port": port} | more
         self.rest.put(f"/modalities/{name}", json=node).raise_for_status()
 
 
-def _tls(certificates):
+def _tls(certificates: Path) -> dict[str, Any]:
     return {
         "DicomTlsEnabled": True,
         "DicomTlsCertificate": str(certificates / "listener.pem"),

@@ -6,13 +6,18 @@ import ssl
 import subprocess
 import threading
 from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import Event
 
 from rig.processes.service import free_port
 from rig.processes.waiting import wait_until
@@ -23,12 +28,12 @@ STORESCP = "/usr/bin/storescp"
 class Storescp:
     """dcmtk's storescp on a free port; what it got lies in ``folder``."""
 
-    def __init__(self, folder, port=None):
+    def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder
         self.port = port or free_port()
-        self.process = None
+        self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self):
+    def start(self) -> Self:
         try:
             self.process = subprocess.Popen(
                 [STORESCP, "--output-directory", self.folder, "--aetitle", "RECEIVER", str(self.port)],
@@ -40,31 +45,31 @@ class Storescp:
         wait_until(self._answers, "the start of storescp")
         return self
 
-    def _answers(self):
+    def _answers(self) -> bool:
         echo = ["/usr/bin/echoscu", "-aec", "RECEIVER", "127.0.0.1", str(self.port)]
         return subprocess.run(echo, capture_output=True, check=False).returncode == 0
 
-    def stop(self):
+    def stop(self) -> None:
         if self.process is not None:
             self.process.kill()
             self.process.wait(10)
             self.process = None
 
-    def received(self):
+    def received(self) -> list[Dataset]:
         """The data sets that it has."""
         return [dcmread(path) for path in self.folder.iterdir() if path.is_file()]
 
-    def file_of(self, uid):
+    def file_of(self, uid: str) -> Path:
         """The file of an instance."""
         return next(path for path in self.folder.iterdir() if uid in path.name)
 
     @property
-    def table(self):
+    def table(self) -> str:
         return f'host = "127.0.0.1"\nport = {self.port}\nae_title = "RECEIVER"\ntimeout_s = 5\n'
 
 
 @contextmanager
-def syslog_over_tls(certificates):
+def syslog_over_tls(certificates: Path) -> Iterator[tuple[int, bytearray]]:
     """A syslog receiver: its port, and what it gets from one sender."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates / "listener.pem", certificates / "listener.key")
@@ -72,7 +77,7 @@ def syslog_over_tls(certificates):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(30)
 
-        def receive():
+        def receive() -> None:
             with suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True) as connection:
                 while piece := connection.recv(65536):
                     received.extend(piece)
@@ -86,9 +91,9 @@ def syslog_over_tls(certificates):
 class MoodyPeer:
     """A C-STORE SCP that answers with the statuses in ``statuses``, then with success; it may be held."""
 
-    def __init__(self, *statuses):
+    def __init__(self, *statuses: int) -> None:
         self.statuses = deque(statuses)
-        self.got = []
+        self.got: list[Any] = []
         self.hold = threading.Event()
         self.hold.set()
         self.entity = AE(ae_title="RECEIVER")
@@ -99,39 +104,40 @@ class MoodyPeer:
         assert self.server is not None
         self.port = self.server.server_address[1]
 
-    def _store(self, event):
+    def _store(self, event: Event) -> int:
+        assert isinstance(event.request, C_STORE)
         self.got.append(event.request.AffectedSOPInstanceUID)
         self.hold.wait(30)
         return self.statuses.popleft() if self.statuses else 0x0000
 
-    def stop(self):
+    def stop(self) -> None:
         self.hold.set()
         assert self.server is not None
         self.server.shutdown()
         self.server.server_close()
 
     @property
-    def table(self):
+    def table(self) -> str:
         return f'host = "127.0.0.1"\nport = {self.port}\nae_title = "RECEIVER"\ntimeout_s = 20\n'
 
 
 class WebhookListener:
     """Keeps what it is POSTed; answers with the statuses in ``statuses``, then with 204."""
 
-    def __init__(self, *statuses):
+    def __init__(self, *statuses: int) -> None:
         self.statuses = deque(statuses)
         self.calls: list[Any] = []
         listener = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 listener.calls.append((dict(self.headers), body))
                 self.send_response(listener.statuses.popleft() if listener.statuses else 204)
                 self.send_header("Location", "http://127.0.0.1:9/elsewhere")
                 self.end_headers()
 
-            def log_message(self, *args):
+            def log_message(self, *args: object) -> None:
                 pass
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
@@ -139,10 +145,10 @@ class WebhookListener:
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
 
-    def events(self):
+    def events(self) -> list[dict[str, Any]]:
         return [json.loads(body) for _, body in self.calls]
 
-    def stop(self):
+    def stop(self) -> None:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join(5)

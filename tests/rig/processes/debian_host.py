@@ -57,12 +57,13 @@ with open("/var/log/orthanc/systemctl", "ab") as log:
 class DebianHost:
     """Started when made. ``shell`` runs a script there, ``begin`` leaves one running; ``close`` ends all of it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         if os.geteuid() != 0 or not Path("/usr/sbin/Orthanc").exists():
             pytest.skip(
                 "a host of its own takes root and Orthanc (on Debian: apt-get install orthanc orthanc-dicomweb)"
             )
-        self.folder, self._begun = folder, []
+        self.folder = folder
+        self._begun: list[subprocess.Popen[bytes]] = []
         (folder / "bin").mkdir()
         for name, script in (("apt-get", APT_GET), ("systemctl", SYSTEMCTL)):
             (folder / "bin" / name).write_text(script)
@@ -81,20 +82,20 @@ class DebianHost:
             pytest.skip(f"no host of its own can be made here: {self._said()}")
         (self._init,) = psutil.Process(self._holder.pid).children()
 
-    def _said(self):
+    def _said(self) -> str:
         assert self._holder.stderr is not None
         return self._holder.stderr.read().strip()
 
-    def _command(self, script):
+    def _command(self, script: str) -> list[str]:
         enter = ["nsenter", "--target", str(self._init.pid), "--mount", "--net", "--pid"]
         return [*enter, "bash", "-euo", "pipefail", "-c", f"cd {self.folder}\n{script}"]
 
-    def _environment(self, **more):
+    def _environment(self, **more: str) -> dict[str, str]:
         paths = (self.folder / "bin", Path(sys.executable).parent, "/usr/sbin", "/usr/bin", "/sbin", "/bin")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MED3D_", "XDG_"))}
         return kept | {"HOME": str(self.folder), "PATH": ":".join(map(str, paths)), "COLUMNS": "160"} | more
 
-    def shell(self, script, timeout_s=120, **environment):
+    def shell(self, script: str, timeout_s: float = 120, **environment: str) -> str:
         """What it said. Fails where the script does."""
         done = subprocess.run(
             self._command(script), env=self._environment(**environment), capture_output=True,
@@ -103,14 +104,14 @@ class DebianHost:
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def begin(self, script, name, **environment):
+    def begin(self, script: str, name: str, **environment: str) -> None:
         """Start a script that stays; what it says is in the file ``name``."""
         with (self.folder / name).open("wb") as log:
             self._begun.append(
                 subprocess.Popen(self._command(script), env=self._environment(**environment), stdout=log, stderr=log)
             )
 
-    def says(self, script, what, timeout_s=120.0):
+    def says(self, script: str, what: str, timeout_s: float = 120.0) -> str:
         """What a script says once it succeeds and says anything."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
@@ -123,15 +124,16 @@ class DebianHost:
             time.sleep(0.5)
         raise AssertionError(f"{what} did not happen within {timeout_s:g} s: {done.stdout} {done.stderr}")
 
-    def close(self):
+    def close(self) -> None:
         self._init.kill()  # and the kernel ends all that ran below it
-        for process in (*self._begun, self._holder):
+        for process in self._begun:
             process.wait(20)
+        self._holder.wait(20)
         assert self._holder.stderr is not None
         self._holder.stderr.close()
 
 
-def changed_configuration(package):
+def changed_configuration(package: str) -> list[str]:
     """The configuration files of an installed Debian package that are not as it brought them."""
     listed = subprocess.run(
         ["dpkg-query", "-W", "-f=${Conffiles}\\n", package], capture_output=True, text=True, check=True

@@ -4,20 +4,28 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import insert
 
 from med3d_contract.queues import CELERY_PRIORITY
-from med3d_contract.results import Priority
+from med3d_contract.results import BundleRef, Priority
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.tables import RunEventRow, RunRow, StudyRow
+from rig.processes.service import Processes
 from rig.service.work import BUNDLE, tar_of
 
 SMALL_COPY = tar_of({"000000.dcm": b"slice" * 1000})
 
 
-def add_waiting(processes, count, priority=Priority.COHORT, bundle=BUNDLE, working_copies=(SMALL_COPY,)):
+def add_waiting(
+    processes: Processes,
+    count: int,
+    priority: Priority = Priority.COHORT,
+    bundle: BundleRef = BUNDLE,
+    working_copies: Sequence[bytes] = (SMALL_COPY,),
+) -> list[str]:
     """``count`` studies with a queued run each, as the courier left them; run ids.
 
     ``working_copies`` are tars, taken in turn.
@@ -27,10 +35,11 @@ def add_waiting(processes, count, priority=Priority.COHORT, bundle=BUNDLE, worki
     with database.write() as session:
         register_bundles(session, [bundle])
     now = database.now()
+    run_ids = [str(uuid.uuid4()) for _ in range(count)]
     studies, runs, events = [], [], []
-    for number in range(count):
+    for number, run_id in enumerate(run_ids):
         stored = copies[number % len(copies)]
-        study_id, run_id = str(uuid.uuid4()), str(uuid.uuid4())
+        study_id = str(uuid.uuid4())
         studies.append(
             {
                 "id": study_id,
@@ -66,11 +75,13 @@ def add_waiting(processes, count, priority=Priority.COHORT, bundle=BUNDLE, worki
         session.execute(insert(RunRow), runs)
         session.execute(insert(RunEventRow), events)
     database.close()
-    return [run["id"] for run in runs]
+    return run_ids
 
 
 @contextmanager
-def worker_process(processes, name, *command, cores=None, **environment):
+def worker_process(
+    processes: Processes, name: str, *command: str, cores: Iterable[int] | None = None, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """One worker for the service's ``processes``; ``command`` after python -m, default: the real one.
 
     ``cores``: the processors that it may use.

@@ -10,17 +10,18 @@ import resource
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 ASKED = b"GET /runs HTTP/1.1\r\nHost: flood\r\n\r\n"
 
 
-async def _idle(port, keep):
+async def _idle(port: int, keep: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
     with suppress(OSError):
         keep.append(await asyncio.open_connection("127.0.0.1", port))
 
 
-async def _ask_for_ever(port, answers):
+async def _ask_for_ever(port: int, answers: Counter[str]) -> None:
     while True:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -34,8 +35,8 @@ async def _ask_for_ever(port, answers):
             await asyncio.sleep(0.05)
 
 
-async def _flood(port, idle, flooding):
-    kept: list[asyncio.StreamWriter] = []
+async def _flood(port: int, idle: int, flooding: int) -> None:
+    kept: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     answers: Counter[str] = Counter()
     for begin in range(0, idle, 100):
         await asyncio.gather(*(_idle(port, kept) for _ in range(begin, min(idle, begin + 100))))
@@ -48,7 +49,7 @@ async def _flood(port, idle, flooding):
 
 
 @contextmanager
-def flood(port, idle, flooding):
+def flood(port: int, idle: int, flooding: int) -> Iterator[subprocess.Popen[str]]:
     """Flood the API on ``port`` while the block runs."""
     command = [sys.executable, "-m", "rig.processes.floods", str(port), str(idle), str(flooding)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="tests")

@@ -9,7 +9,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import NoReturn
 
 MAIN = "med3d_service.__main__"
 IMPORTED = [
@@ -24,7 +27,7 @@ READ_WHEN_PYTHON_STARTS = frozenset({"LD_PRELOAD", "PYTHONPATH"})
 class Forked:
     """One of them, to be asked as a ``subprocess.Popen`` is."""
 
-    def __init__(self, name, environment, log):
+    def __init__(self, name: str, environment: Mapping[str, str], log: Path) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(IMPORTED)
         self._name = name
@@ -33,11 +36,11 @@ class Forked:
         assert self._process.pid is not None
         self.pid = self._process.pid
 
-    def poll(self):
+    def poll(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
         return self._process.exitcode
 
-    def wait(self, timeout):
+    def wait(self, timeout: float) -> int:
         """Wait for the end; the exit code. Raises subprocess.TimeoutExpired."""
         self._process.join(timeout)
         code = self.poll()
@@ -45,13 +48,13 @@ class Forked:
             raise subprocess.TimeoutExpired(self._name, timeout)
         return code
 
-    def send_signal(self, number):
+    def send_signal(self, number: int) -> None:
         """Send it, unless the process has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
 
-def _become(name, environment, log):
+def _become(name: str, environment: Mapping[str, str], log: str) -> NoReturn:
     """Run the service's process ``name`` in this one, as if it had been started with ``environment``."""
     from med3d_service.__main__ import main
 

@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,18 +19,18 @@ HERE = f"{NETWORK}.1"
 POSTGRESQL_PORT, BROKER_PORT = 5432, 6379
 
 
-def ip(*words):
+def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 
 class Host:
     """A network namespace with one address; it shares nothing with the others but the disk."""
 
-    def __init__(self, name, address):
+    def __init__(self, name: str, address: str) -> None:
         self.name, self.address = name, address
-        self.running = []
+        self.running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, command, log, **environment):
+    def start(self, command: Sequence[str | Path], log: Path, **environment: str) -> subprocess.Popen[bytes]:
         """Start ``command`` on this host."""
         with log.open("ab") as file:
             process = subprocess.Popen(
@@ -38,14 +40,14 @@ class Host:
         self.running.append(process)
         return process
 
-    def reaches(self, address, port):
+    def reaches(self, address: str, port: int) -> bool:
         probe = f"import socket; socket.create_connection(({address!r}, {port}), 1)"
         command = ["ip", "netns", "exec", self.name, "python3", "-c", probe]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @contextmanager
-def hosts(*names):
+def hosts(*names: str) -> Iterator[list[Host]]:
     """A host for each name, on one bridge with this machine (HERE). Skips where that cannot be."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("network namespaces take root and iproute2 (on Debian: apt-get install iproute2)")
@@ -71,7 +73,7 @@ def hosts(*names):
         ip("link", "del", bridge)
 
 
-def _host(name, address, bridge, cable):
+def _host(name: str, address: str, bridge: str, cable: str) -> Host:
     ip("netns", "add", name)
     ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
     ip("link", "set", cable, "master", bridge, "up")
@@ -82,7 +84,7 @@ def _host(name, address, bridge, cable):
 
 
 @contextmanager
-def data_host(host, folder):
+def data_host(host: Host, folder: Path) -> Iterator[tuple[str, str]]:
     """PostgreSQL and a broker on ``host``; their URLs as every other host knows them."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
@@ -108,11 +110,21 @@ def data_host(host, folder):
         options = ["-c", f"listen_addresses={host.address}", "-c", f"unix_socket_directories={data}", "-c", "fsync=off"]
         host.start([*as_postgres, binaries / "postgres", "-D", data / "db", *options], folder / "postgresql.log")
         host.start(
-            [valkey_server(), "--bind", host.address, "--port", BROKER_PORT, "--protected-mode", "no", "--save", ""],
+            [
+                valkey_server(),
+                "--bind",
+                host.address,
+                "--port",
+                str(BROKER_PORT),
+                "--protected-mode",
+                "no",
+                "--save",
+                "",
+            ],
             folder / "broker.log",
         )
         for port in (POSTGRESQL_PORT, BROKER_PORT):
-            wait_until(lambda port=port: host.reaches(host.address, port), f"port {port} of the data host")
+            wait_until(partial(host.reaches, host.address, port), f"port {port} of the data host")
         yield f"postgresql://med3d@{host.address}:{POSTGRESQL_PORT}/postgres", f"redis://{host.address}:{BROKER_PORT}/0"
     finally:
         for process in host.running:

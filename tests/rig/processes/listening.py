@@ -2,6 +2,9 @@
 
 import signal
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
 
 from sqlalchemy import select
 
@@ -16,26 +19,26 @@ from rig.processes.service import Processes, free_port
 class Listening(Processes):
     """Only the listener is started: nothing else is needed to take instances."""
 
-    def __init__(self, data_dir, **environment):
+    def __init__(self, data_dir: Path, **environment: str) -> None:
         self.dicom_port = free_port()
         data_dir.mkdir(parents=True, exist_ok=True)
         given = {"MED3D_DICOM_PORT": str(self.dicom_port), "MED3D_DICOM_ALLOWED": "SCANNER@127.0.0.1"} | environment
         super().__init__(data_dir, **given)
 
-    def begin(self):
+    def begin(self) -> Self:
         return self.start("listener")
 
-    def kill(self):
+    def kill(self) -> None:
         """SIGKILL, as a loss of the process at any moment is."""
         self.stop("listener", signal.SIGKILL)
 
-    def log(self):
+    def log(self) -> str:
         return (self.data_dir / "listener.log").read_text()
 
-    def events(self):
+    def events(self) -> Counter[str]:
         return Counter(line["event"] for line in self.said("listener"))
 
-    def rows(self):
+    def rows(self) -> Sequence[ArrivedInstanceRow]:
         """All recorded instances."""
         database = self.open_database()
         with database.read() as session:
@@ -43,14 +46,14 @@ class Listening(Processes):
         database.close()
         return found
 
-    def arrivals(self):
+    def arrivals(self) -> Sequence[ArrivalRow]:
         database = self.open_database()
         with database.read() as session:
             found = session.scalars(select(ArrivalRow)).all()
         database.close()
         return found
 
-    def read_all(self):
+    def read_all(self) -> list[bytes]:
         """The bytes of every recorded instance; raises where one is not whole."""
         key = load_keys(self.settings).originals
         files = []
@@ -62,16 +65,16 @@ class Listening(Processes):
                 assert len(files[-1]) == row.size_bytes
         return files
 
-    def index(self, kind, text):
+    def index(self, kind: str, text: str) -> str:
         return IdentifierVault(load_keys(self.settings)).blind_index(kind, text)
 
-    def unrecorded(self):
+    def unrecorded(self) -> set[str]:
         """Files with content in the store or the spool that no row refers to."""
         recorded = {f"originals/{row.upload_id}" for row in self.rows()}
         kept = {stored.key for stored in self.store.list("originals") if stored.size_bytes > 0}
         return (kept - recorded) | {path.name for path in self.settings.spool_dir.iterdir()}
 
-    def half_stored(self):
+    def half_stored(self) -> set[str]:
         """Of what no row refers to, what does not open as a whole original: what was replaced by images sent anew does.
 
         Those lie until the sweep has seen them for a while (med3d_service.custody.leftovers).

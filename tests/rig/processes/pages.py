@@ -4,6 +4,7 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -23,11 +24,11 @@ class Command:
     text: str
 
 
-def text_of(page):
+def text_of(page: str) -> str:
     return (ROOT / page).read_text()
 
 
-def commands(page):
+def commands(page: str) -> list[Command]:
     """The lines of the page's ``sh`` blocks, in their order."""
     found, heading, language = [], "", None
     for line in text_of(page).splitlines():
@@ -40,25 +41,25 @@ def commands(page):
     return found
 
 
-def mentioned_commands(page):
+def mentioned_commands(page: str) -> list[str]:
     """`med3d ...` anywhere in the page, within its sentences and as lines of its own."""
     inline = re.findall(r"`(?:\w+=\S+ )*(med3d [a-z][^`\n]*)`", text_of(page))
     lines = re.findall(r"^(?:\w+=\S+ )*(med3d [a-z].*?)(?:\s+# .*)?$", text_of(page), re.MULTILINE)
     return sorted({*inline, *lines})
 
 
-def mentioned_metrics(page):
+def mentioned_metrics(page: str) -> list[str]:
     """Names of Prometheus metrics in the page."""
     packages = {path.name for path in ROOT.glob("*/med3d_*")}
     return sorted(set(re.findall(r"(?<![\w-])med3d_[a-z_]+[a-z]", text_of(page))) - packages)
 
 
-def mentioned_settings(page):
+def mentioned_settings(page: str) -> list[str]:
     """MED3D_... anywhere in the page, but for those that end in a wildcard."""
     return sorted(set(re.findall(r"MED3D_[A-Z0-9_]*[A-Z0-9](?![A-Z0-9_*{])", text_of(page))))
 
 
-def unknown_words(command):
+def unknown_words(command: str) -> list[str]:
     """The words of a `med3d` command (`a|b` is either) that the program does not know: sub-commands and options."""
     if (either := re.search(r"[\w|]+\|[\w|]+", command)) is not None:
         one_each = (command.replace(either[0], word) for word in either[0].split("|"))
@@ -74,16 +75,16 @@ def unknown_words(command):
 
 
 @functools.cache
-def _program():
+def _program() -> Any:
     return typer.main.get_command(make_app())
 
 
-def blocks(page, language):
+def blocks(page: str, language: str) -> list[Command]:
     """The page's fenced blocks of one language, each with the heading above it."""
     found = re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL)
     return [Command(page, _heading_of(page, block), block) for block in found]
 
 
-def _heading_of(page, block):
+def _heading_of(page: str, block: str) -> str:
     above = text_of(page).split(block)[0]
-    return re.findall(r"^#+ (.*)$", above, re.MULTILINE)[-1]
+    return str(re.findall(r"^#+ (.*)$", above, re.MULTILINE)[-1])

@@ -13,17 +13,22 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.dataset import Dataset
 
 from med3d_client.worker import WorkerClient
+from med3d_contract.results import Refusal, Result
 from med3d_contract.work import WorkerHello, WorkerIdentity
 from med3d_pipeline.preprocessing.spec import QualityLimits
 from med3d_store.object_store import ObjectStore
 from med3d_worker.app import run_worker
+from med3d_worker.heads.head_prediction import HeadToPredict
 from med3d_worker.heads.tensors import TensorCache, TensorRecord, tensor_key
+from med3d_worker.preparing.preparation import PreparedStudy
 from med3d_worker.scratch import Scratch
 from med3d_worker.settings import WorkerSettings
 from med3d_worker.stages.appraisal import StudyAppraisal
@@ -40,7 +45,7 @@ HOLD = os.environ.get("QUICK_WORKER_HOLD")
 NO_LIMITS = QualityLimits(refuse={}, review={})
 
 
-def spell(dataset, number):
+def spell(dataset: Dataset, number: int) -> Dataset:
     """Let the first pixels of a slice spell ``number``."""
     pixels = bytearray(dataset.PixelData)
     pixels[:4] = struct.pack("<I", number)
@@ -48,9 +53,9 @@ def spell(dataset, number):
     return dataset
 
 
-def number_of(folder):
+def number_of(folder: Path) -> int:
     """The one number that all files spell."""
-    numbers = {struct.unpack("<I", pydicom.dcmread(path).PixelData[:4])[0] for path in folder.iterdir()}
+    numbers: set[int] = {struct.unpack("<I", pydicom.dcmread(path).PixelData[:4])[0] for path in folder.iterdir()}
     [number] = numbers
     return number
 
@@ -58,10 +63,12 @@ def number_of(folder):
 class QuickPreparation:
     """Stands in for StudyPreparation."""
 
-    def __init__(self, cache):
+    def __init__(self, cache: TensorCache) -> None:
         self._cache = cache
 
-    def __call__(self, paths, *, chosen, clock, on_stage):
+    def __call__(
+        self, paths: Sequence[Path], *, chosen: str | None, clock: object, on_stage: Callable[[str], None]
+    ) -> PreparedStudy:
         [folder] = paths
         for stage in ("reading headers", "brain extraction"):
             on_stage(stage)
@@ -77,7 +84,7 @@ class QuickPreparation:
         return prepared_study(record, found[1] if found else self._cache.keep(key, record))
 
 
-def predict(heads):
+def predict(heads: Sequence[HeadToPredict]) -> list[Result | Refusal]:
     """Stands in for HeadPrediction."""
     time.sleep(random.uniform(0, LONGEST_STEP_S))
     while HOLD and Path(HOLD).exists():
@@ -85,7 +92,7 @@ def predict(heads):
     return [result(float(head.record.tensor[0, 0, 0])) for head in heads]
 
 
-def open_quick_workplace(settings, send_publish):
+def open_quick_workplace(settings: WorkerSettings, send_publish: Callable[[str, int], None]) -> Workplace:
     """What open_workplace does, without a model."""
     scratch = Scratch(settings.scratch_dir)
     scratch.reclaim()

@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import httpx
 import psycopg
@@ -20,9 +22,10 @@ import redis
 
 from med3d_cli.embedded.system import valkey_server
 from med3d_client.worker import WorkerClient
-from med3d_contract.work import PredictClaim, WorkerHello
+from med3d_contract.work import PredictClaim, WorkerHello, WorkerIdentity
 from med3d_service.processes import ensure_api_key, migrate
 from med3d_service.settings import Settings
+from med3d_service.storage.database import Database
 from med3d_service.storage.keys import load_keys
 from med3d_service.storage.opening import open_database
 from med3d_store.object_store import ObjectStore
@@ -38,7 +41,7 @@ PORTS = range(20_000, 30_000)
 """Below those that Linux gives to whoever asks for any, as for the near end of each connection."""
 
 
-def free_port():
+def free_port() -> int:
     """A port for a server to come, which no other process of tests is told as long as this one runs.
 
     One that the kernel gave, and that was closed again, it may give to others before the server listens there. So who
@@ -52,7 +55,7 @@ def free_port():
     raise AssertionError("no port is free")
 
 
-def _marked(port):
+def _marked(port: int) -> int:
     mark = socket.socket(socket.AF_UNIX)
     try:
         mark.bind(f"\0med3d-tests-port-{port}")
@@ -64,7 +67,7 @@ def _marked(port):
 
 
 @contextmanager
-def postgresql(certificates=None, *, fsync=False):
+def postgresql(certificates: Path | None = None, *, fsync: bool = False) -> Iterator[str]:
     """Debian's PostgreSQL on a free port, as user postgres; its URL. Skips where it cannot be.
 
     With ``certificates`` it takes TCP connections over TLS alone.
@@ -102,7 +105,7 @@ def postgresql(certificates=None, *, fsync=False):
         shutil.rmtree(folder)
 
 
-def _tls_alone(folder, certificates):
+def _tls_alone(folder: Path, certificates: Path) -> list[str]:
     for name in ("listener.pem", "listener.key"):
         shutil.copyfile(certificates / name, folder / name)
         shutil.chown(folder / name, "postgres", "postgres")
@@ -112,12 +115,12 @@ def _tls_alone(folder, certificates):
     return ["-c", "ssl=on", *(word for name, path in files.items() for word in ("-c", f"{name}={path}"))]
 
 
-def whole_lines(path):
+def whole_lines(path: Path) -> list[str]:
     """The lines of a log that is being written: the last one may not have come to its end yet."""
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def contents_of(folder):
+def contents_of(folder: Path) -> dict[Path, bytes]:
     """The bytes of each file below a folder in which processes are at work: what goes meanwhile is left out."""
     found = {}
     for below, _, names in os.walk(folder):
@@ -128,7 +131,7 @@ def contents_of(folder):
     return found
 
 
-def new_database(url):
+def new_database(url: str) -> str:
     """An empty database in a running PostgreSQL; its URL."""
     name = f"test_{os.urandom(6).hex()}"
     with psycopg.connect(url, autocommit=True) as connection:
@@ -142,7 +145,7 @@ class Processes:
     forked = False
     """Whether they are forks of one process that has imported the service; what is measured starts as elsewhere."""
 
-    def __init__(self, data_dir, **environment):
+    def __init__(self, data_dir: Path, **environment: str) -> None:
         self.data_dir = data_dir
         self.port = int(environment.get("MED3D_PORT", 0)) or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -153,10 +156,9 @@ class Processes:
             "MED3D_BROKER_URL": f"redis+socket://{self.socket_dir}/broker.sock",
             **environment,
         }
-        self.running = {}
-        self.settings = Settings(
-            **{name.removeprefix("MED3D_").lower(): value for name, value in self.environment.items()}
-        )
+        self.running: dict[str, subprocess.Popen[bytes] | Forked] = {}
+        given: dict[str, Any] = {name.removeprefix("MED3D_").lower(): said for name, said in self.environment.items()}
+        self.settings = Settings(**given)
         load_keys(self.settings)  # else the database that is laid below would be one whose key is missing
         lay_schema(self.settings)
         migrate(self.settings)
@@ -167,11 +169,11 @@ class Processes:
         self.clinical = httpx.Client(base_url=self.url, headers=clinical, timeout=30)
         self.worker = WorkerClient(self.url, self.worker_key)
 
-    def _key(self, scope):
+    def _key(self, scope: Literal["client", "worker", "clinical"]) -> str:
         ensure_api_key(self.settings, scope, self.data_dir / f"{scope}.key")
         return (self.data_dir / f"{scope}.key").read_text().strip()
 
-    def start(self, *names):
+    def start(self, *names: str) -> Self:
         """Start what is named and wait until it has started; where it does not, nothing is left."""
         try:
             for name in names:
@@ -180,47 +182,46 @@ class Processes:
                 if name == "api":
                     wait_until(self._answers, "the API's start", START_TIMEOUT_S)
                 elif name != "broker":
-                    wait_until(lambda name=name: self._has_started(name), f"the start of the {name}", START_TIMEOUT_S)
+                    wait_until(partial(self._has_started, name), f"the start of the {name}", START_TIMEOUT_S)
         except BaseException:
             self.close()
             raise
         return self
 
-    def _begin(self, name):
+    def _begin(self, name: str) -> subprocess.Popen[bytes] | Forked:
         environment, log = os.environ | self.environment, self.data_dir / f"{name}.log"
         log.write_bytes(b"")
         if name != "broker" and self.forked and not READ_WHEN_PYTHON_STARTS & self.environment.keys():
             return Forked(name, environment, log)
         command = [sys.executable, "-P", "-m", "med3d_service", name]
         if name == "broker":
-            command = [
-                *(valkey_server(), "--port", "0", "--save", ""),
-                *("--unixsocket", self.socket_dir / "broker.sock", "--dir", self.socket_dir),
-            ]
+            where = ("--unixsocket", str(self.socket_dir / "broker.sock"), "--dir", str(self.socket_dir))
+            command = [str(valkey_server()), "--port", "0", "--save", "", *where]
         with log.open("ab") as written:
             return subprocess.Popen(command, env=environment, stdout=written, stderr=subprocess.STDOUT)
 
-    def _has_started(self, name):
+    def _has_started(self, name: str) -> bool:
         return any(line["event"] == f"{name}_started" for line in self.said(name))
 
-    def said(self, name):
+    def said(self, name: str) -> list[dict[str, Any]]:
         """The lines that the process ``name`` has written to its log, each whole."""
         return [json.loads(line) for line in whole_lines(self.data_dir / f"{name}.log")]
 
-    def _answers(self):
+    def _answers(self) -> bool:
         try:
             return self.client.get("/healthz").status_code == 200
         except httpx.TransportError:
             assert self.running["api"].poll() is None, (self.data_dir / "api.log").read_text()
             return False
 
-    def stop(self, name, number=signal.SIGTERM):
+    def stop(self, name: str, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; its exit code."""
         process = self.running.pop(name)
         process.send_signal(number)
-        return process.wait(timeout=60)
+        code: int = process.wait(timeout=60)
+        return code
 
-    def close(self):
+    def close(self) -> None:
         self.client.close()
         self.clinical.close()
         self.worker.close()
@@ -228,45 +229,45 @@ class Processes:
             self.stop(name, signal.SIGKILL)
         shutil.rmtree(self.socket_dir, ignore_errors=True)  # closed before, where something did not start
 
-    def hello(self, identity):
+    def hello(self, identity: WorkerIdentity) -> None:
         """Let a worker introduce itself, so that there is a bundle."""
         self.worker.hello(WorkerHello(worker=identity, queues=("preprocess", "predict", "publish")))
 
-    def submit(self, *files, **fields):
+    def submit(self, *files: tuple[str, bytes], **fields: Any) -> httpx.Response:
         """POST /studies; the answer."""
         parts = [("files", (name, data)) for name, data in files]
         return self.client.post("/studies", files=parts, data={name: str(value) for name, value in fields.items()})
 
-    def claim_predict(self, identity, count):
+    def claim_predict(self, identity: WorkerIdentity, count: int) -> list[PredictClaim]:
         """Claim the predict stage of so many runs; PostgreSQL passes over what the dispatcher is marking just then."""
         claims: list[PredictClaim] = []
 
-        def all_claimed():
+        def all_claimed() -> bool:
             claims.extend(self.worker.claim_predict(identity, count - len(claims)).claims)
             return len(claims) == count
 
         wait_until(all_claimed, f"{count} claims for prediction")
         return claims
 
-    def run(self, run_id):
+    def run(self, run_id: str) -> Any:
         return self.client.get(f"/runs/{run_id}").raise_for_status().json()
 
-    def study(self, study_id):
+    def study(self, study_id: str) -> Any:
         return self.client.get(f"/studies/{study_id}").raise_for_status().json()
 
-    def working_copy(self, study_id):
+    def working_copy(self, study_id: str) -> Any:
         """Wait until the courier is done with a study."""
         return wait_until(
             lambda: (found := self.study(study_id))["working_copy"] in {"ready", "refused"} and found,
             "the working copy",
         )
 
-    def tasks(self, queue="preprocess"):
+    def tasks(self, queue: str = "preprocess") -> int:
         """How many tasks lie in a queue, of all priorities."""
         with redis.Redis(unix_socket_path=f"{self.socket_dir}/broker.sock") as broker:
             return sum(broker.llen(queue if rank == 0 else f"{queue}:{rank}") for rank in range(10))
 
-    def runs_in_queue(self, queue="preprocess"):
+    def runs_in_queue(self, queue: str = "preprocess") -> list[str]:
         """The ids of the runs whose tasks lie in a queue."""
         with redis.Redis(unix_socket_path=f"{self.socket_dir}/broker.sock") as broker:
             told = [
@@ -274,6 +275,6 @@ class Processes:
             ]
         return [json.loads(base64.b64decode(json.loads(one)["body"]))[0][0] for one in told]
 
-    def open_database(self):
+    def open_database(self) -> Database:
         """Open it; whoever asked closes it."""
         return open_database(self.settings)

@@ -9,6 +9,7 @@ import os
 import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +17,9 @@ PIECE_BYTES = 65536
 
 
 @contextmanager
-def tls_front(port, certificates):
+def tls_front(port: int, certificates: Path) -> Iterator[int]:
     """The front's port, while it runs."""
-    words = [str(port), certificates / "listener.pem", certificates / "listener.key"]
+    words = [str(port), *(str(certificates / f"listener.{kind}") for kind in ("pem", "key"))]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-m", "rig.processes.tls_front", *words]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -31,11 +32,11 @@ def tls_front(port, certificates):
         process.stdout.close()
 
 
-async def _main(port, certificate, key):
+async def _main(port: int, certificate: str, key: str) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
 
-    async def serve(near_reader, near_writer):
+    async def serve(near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.gather(_pass(near_reader, far_writer), _pass(far_reader, near_writer))
 
@@ -44,7 +45,7 @@ async def _main(port, certificate, key):
     await server.serve_forever()
 
 
-async def _pass(reader, writer):
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         while piece := await reader.read(PIECE_BYTES):
             writer.write(piece)

@@ -1,11 +1,17 @@
 """Real processes in tests: waited for with a message, never slept for, and seen to be gone."""
 
 import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeVar
 
 import psutil
 
+Found = TypeVar("Found")
 
-def wait_until(condition, what, timeout_s=120.0, every_s=0.05):
+
+def wait_until(
+    condition: Callable[[], Found | Literal[False] | None], what: str, timeout_s: float = 120.0, every_s: float = 0.05
+) -> Found:
     """The first true value of ``condition()``; fails with ``what`` when it takes too long."""
     until = time.monotonic() + timeout_s
     while not (found := condition()):
@@ -14,7 +20,7 @@ def wait_until(condition, what, timeout_s=120.0, every_s=0.05):
     return found
 
 
-def family(pid):
+def family(pid: int) -> list[psutil.Process]:
     """The process and everything below it, by (pid, start time), so that a reused pid is nobody."""
     try:
         parent = psutil.Process(pid)
@@ -23,19 +29,19 @@ def family(pid):
         return []
 
 
-def living(processes):
+def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     """Those that still run; zombies that wait for a far parent do not."""
     return [one for one in processes if _runs(one)]
 
 
-def _runs(process):
+def _runs(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:  # gone between the two questions
         return False
 
 
-def children(pid):
+def children(pid: int) -> list[psutil.Process]:
     """The processes right below one; none where it has ended."""
     try:
         return living(psutil.Process(pid).children())
@@ -43,19 +49,19 @@ def children(pid):
         return []
 
 
-def words_of(process):
+def words_of(process: psutil.Process) -> list[str]:
     """Its command line in words; none where it has ended."""
     try:
-        return process.cmdline()
+        return list(process.cmdline())
     except psutil.NoSuchProcess:
         return []
 
 
-def wait_until_gone(processes, timeout_s=120.0):
+def wait_until_gone(processes: Sequence[psutil.Process], timeout_s: float = 120.0) -> None:
     """Fails with the names of what is left."""
     wait_until(lambda: not living(processes), f"the end of {[name(one) for one in living(processes)]}", timeout_s)
 
 
-def name(process):
+def name(process: psutil.Process) -> str:
     """What runs there."""
     return " ".join(words_of(process))[-80:] or "gone"

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution, distribution, distributions
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -37,7 +37,7 @@ class Distributions(NamedTuple):
 class FreshEnvironment:
     """A virtual environment of ``python`` in ``folder`` with an empty HOME, where nothing points to the checkout."""
 
-    def __init__(self, folder: Path, python=sys.executable):
+    def __init__(self, folder: Path, python: str | Path = sys.executable) -> None:
         self.bin = folder / "env" / "bin"
         self.home = folder / "home"
         self.elsewhere = folder / "elsewhere"
@@ -45,15 +45,15 @@ class FreshEnvironment:
             place.mkdir(parents=True)
         self._make(python)
 
-    def _make(self, python):
+    def _make(self, python: str | Path) -> None:
         subprocess.run([python, "-m", "venv", self.bin.parent], check=True)
         self.pip("install", "--quiet", "--upgrade", "pip")  # what Python brings along takes twice as long to install
 
-    def install(self, *requirements):
+    def install(self, *requirements: object) -> None:
         """Install without compiling what most commands never import."""
         self.pip("install", "--quiet", "--no-compile", *requirements)
 
-    def pip(self, *arguments):
+    def pip(self, *arguments: object) -> str:
         """Run pip with the caller's own settings and cache; fail with what it said."""
         command = [*self._pip(), "--disable-pip-version-check", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=_outside(dict(os.environ)))
@@ -63,7 +63,7 @@ class FreshEnvironment:
     def _pip(self) -> list[str]:
         return [str(self.bin / "python"), "-m", "pip"]
 
-    def run(self, name, *arguments):
+    def run(self, name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run a command of the environment as a user would who has nothing else."""
         environment = _outside(dict(os.environ)) | {"HOME": str(self.home), "COLUMNS": "200", "TMPDIR": str(self.home)}
         command = [str(self.bin / name), *map(str, arguments)]
@@ -76,7 +76,7 @@ class LinkedEnvironment(FreshEnvironment):
     It has no pip of its own, and holds what the wheel's metadata asks for and nothing else.
     """
 
-    def _make(self, python):
+    def _make(self, python: str | Path) -> None:
         subprocess.run([python, "-m", "venv", "--without-pip", self.bin.parent], check=True)
 
     def _pip(self) -> list[str]:
@@ -135,7 +135,7 @@ def _asked_for(ours: Distribution, extras: Iterable[str]) -> list[Distribution]:
     return list(found.values())
 
 
-def _outside(environment):
+def _outside(environment: Mapping[str, str]) -> dict[str, str]:
     inside = ("MED3D_", "PYTHON", "VIRTUAL_ENV", "XDG_")
     return {name: value for name, value in environment.items() if not name.startswith(inside)}
 

@@ -6,16 +6,19 @@ import io
 import struct
 import tarfile
 import zlib
-from typing import IO, cast
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, cast
 
 from pydicom import dcmread
 
 from med3d_client.worker import Superseded
 from med3d_contract.pictures import BrainPicture, BrainPictures, ReferenceCohort, reference_cohort_key
 from med3d_contract.results import Sdmt
-from med3d_contract.work import PreprocessedObject, SourceSeries
+from med3d_contract.work import PreprocessClaim, PreprocessedObject, SourceSeries
 from med3d_service.studies.working_copy.names import claim_of, working_key
+from med3d_store.object_store import ObjectStore
 from rig.dicom.uploads import dicom_files, named, zip_of
+from rig.processes.service import Processes
 from rig.processes.waiting import wait_until
 from rig.service.parts import completed, preprocessed, refused, worker
 from rig.service.work import result
@@ -37,7 +40,7 @@ PATIENT = {
 }
 
 
-def claimed(processes, run_id):
+def claimed(processes: Processes, run_id: str) -> PreprocessClaim | None:
     """The claim of the preprocess stage; None where it is not to be had yet."""
     try:
         return processes.worker.claim_preprocess(run_id, WORKER).claims[0]
@@ -45,19 +48,21 @@ def claimed(processes, run_id):
         return None
 
 
-def submitted(processes, header=None, files=None, **fields):
+def submitted(
+    processes: Processes, header: Mapping[str, Any] | None = None, files: Sequence[bytes] | None = None, **fields: Any
+) -> tuple[dict[str, str], PreprocessClaim]:
     """A small study, taken; its ids and a claim for it."""
-    files = files or dicom_files(**PATIENT | (header or {}))
+    files = files or dicom_files(**PATIENT | dict(header or {}))
     ids = processes.submit(("study.zip", zip_of(named(files))), **fields).json()
     assert processes.working_copy(ids["study_id"])["working_copy"] == "ready"
     return ids, wait_until(lambda: claimed(processes, ids["run_id"]), "the claim")
 
 
-def _stored(processes, folder):
+def _stored(processes: Processes, folder: str) -> list[str]:
     return [found.key for found in processes.store.list(folder)]
 
 
-def source_of(processes, study_id):
+def source_of(processes: Processes, study_id: str) -> SourceSeries:
     """The stand-ins of all instances of the working copy, as a worker that read them all."""
     last = max(
         claim for study, claim in filter(None, map(claim_of, _stored(processes, "working"))) if study == study_id
@@ -71,14 +76,24 @@ def source_of(processes, study_id):
     )
 
 
-def answered(processes, *, sdmt=None, brain_age=52.0, header=None, files=None, **fields):
+def answered(
+    processes: Processes,
+    *,
+    sdmt: Sdmt | None = None,
+    brain_age: float = 52.0,
+    header: Mapping[str, Any] | None = None,
+    files: Sequence[bytes] | None = None,
+    **fields: Any,
+) -> dict[str, str]:
     """A completed run of a small study; its ids."""
     ids, claim = submitted(processes, header, files, **fields)
     complete(processes, ids, claim.attempt, sdmt=sdmt, brain_age=brain_age)
     return ids
 
 
-def complete(processes, ids, attempt, *, sdmt=None, brain_age=52.0):
+def complete(
+    processes: Processes, ids: Mapping[str, str], attempt: int, *, sdmt: Sdmt | None = None, brain_age: float = 52.0
+) -> None:
     """End a run whose preprocess stage was claimed as ``attempt`` with a result."""
     source, pictures = source_of(processes, ids["study_id"]), keep_pictures(processes.store)
     known = preprocessed(attempt, source=source, pictures=pictures)
@@ -89,22 +104,22 @@ def complete(processes, ids, attempt, *, sdmt=None, brain_age=52.0):
     processes.worker.outcome(ids["run_id"], outcome)
 
 
-def refused_run(processes, **fields):
+def refused_run(processes: Processes, **fields: Any) -> dict[str, str]:
     """A refused run of a small study; its ids."""
     ids, claim = submitted(processes, **fields)
     processes.worker.outcome(ids["run_id"], refused(claim.attempt))
     return ids
 
 
-def simulated_sdmt():
+def simulated_sdmt() -> Sdmt:
     """What the demonstration head says."""
     return Sdmt(estimate=47.125, interval=None, evidence="simulated labels")
 
 
-def grey_png(width, height):
+def grey_png(width: int, height: int) -> bytes:
     """A plain grey PNG, written by hand."""
 
-    def chunk(kind, data):
+    def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
 
     rows = (b"\0" + bytes([128]) * width) * height
@@ -125,7 +140,7 @@ def brain_pictures() -> BrainPictures:
     )  # fmt: skip
 
 
-def keep_pictures(store):
+def keep_pictures(store: ObjectStore) -> PreprocessedObject:
     """Pictures and cohort where a worker leaves them."""
     data = brain_pictures().model_dump_json().encode()
     store.put("pictures/x.json", data)

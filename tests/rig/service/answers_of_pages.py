@@ -1,5 +1,7 @@
 """Runs that have ended, of studies with identifiers, for tests of what is shown of them."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import update
 
 from med3d_service.cohorts.figures import draw_figures
@@ -8,13 +10,14 @@ from med3d_service.cohorts.trajectory import answered_runs
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Caller, Role
+from rig.service.api import Api
 from rig.service.parts import LEASES, add_run, completed, failed, preprocessed, worker
 from rig.service.work import BUNDLE
 
 EVERYBODY = Caller("key", "x", Role.VIEWER, clinical=True, site="default", every_site=True, address="local")
 
 
-def answered(api, *, ending="completed", **identifiers):
+def answered(api: Api, *, ending: str = "completed", **identifiers: str) -> str:
     """The id of a run with a number (or a fault), of a study with these identifiers."""
     run_id = add_run(api.service.database)
     with api.service.database.write() as session:
@@ -31,7 +34,9 @@ def answered(api, *, ending="completed", **identifiers):
     return run_id
 
 
-def visited(api, subject, ages, scanners, **identifiers):
+def visited(
+    api: Api, subject: str, ages: Sequence[float], scanners: Sequence[str], **identifiers: str
+) -> tuple[str, list[str]]:
     """(subject id, run ids) of a person seen once at each of ``ages``, by these makers' scanners."""
     runs = [answered(api, subject=subject, **identifiers) for _ in ages]
     subject_id = api.service.vault.blind_index("subject", subject)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import httpx
 from anyio.from_thread import start_blocking_portal
@@ -9,6 +11,7 @@ from fastapi import FastAPI
 
 from med3d_contract.cohorts import CohortDraft, MemberFilter
 from med3d_pages import front
+from med3d_service.api.service import Service
 from med3d_service.cohorts.members import create_cohort
 from med3d_service.network.pulls.line import ASKED, Origin
 from med3d_service.network.pulls.wanted import PullRequest
@@ -17,7 +20,7 @@ from med3d_service.results.kinds import Kind
 from med3d_service.runs import transitions
 from med3d_service.settings import Settings
 from med3d_service.storage.tables import CalibrationRow, DeliveryRow, RunRow
-from med3d_service.trust.access import Grant
+from med3d_service.trust.access import Grant, Role
 from med3d_service.trust.access.api_keys import create_key
 from rig.service.parts import LEASES, MemoryBroker, add_run, migrated, refused, worker
 from rig.service.work import BUNDLE
@@ -35,32 +38,33 @@ class Api:
     ids: dict[str, str]
 
     @property
-    def service(self):
-        return self.app.state.service
+    def service(self) -> Service:
+        service: Service = self.app.state.service
+        return service
 
-    def key(self, role, *, clinical=False, site="*", **more):
+    def key(self, role: Role, *, clinical: bool = False, site: str = "*", **more: Any) -> str:
         with self.service.database.write() as session:
             return create_key(session, Grant(role, clinical, site), **more).text
 
-    def request(self, method, path, key=None, **more):
+    def request(self, method: str, path: str, key: str | None = None, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         headers |= more.pop("headers", {})
         with start_blocking_portal() as portal:
             return portal.call(partial(self.client.request, method, path, headers=headers, **more))
 
-    def close(self):
+    def close(self) -> None:
         self.service.arrivals.close()
         self.service.database.close()
 
 
-def open_api(data_dir, **settings):
+def open_api(data_dir: Path, **settings: Any) -> Api:
     """An API on a new database, with one study that has everything."""
     made = empty_api(data_dir, **settings)
     made.ids = _one_of_each(made.service)
     return made
 
 
-def empty_api(data_dir, **settings):
+def empty_api(data_dir: Path, **settings: Any) -> Api:
     """An API on an empty database."""
     made = migrated(data_dir, **settings)
     app = create_app(made, front())
@@ -70,7 +74,7 @@ def empty_api(data_dir, **settings):
     return Api(app, client, made, {})
 
 
-def _one_of_each(service):
+def _one_of_each(service: Service) -> dict[str, str]:
     run_id = add_run(service.database)
     with service.database.write() as session:
         run = transitions.claim_preprocess(session, run_id, worker(), LEASES)
@@ -102,7 +106,7 @@ def _one_of_each(service):
     }
 
 
-def _calibration():
+def _calibration() -> CalibrationRow:
     return CalibrationRow(
         digest=CALIBRATION_DIGEST,
         owner="default",
@@ -118,7 +122,7 @@ def _calibration():
     )
 
 
-def _delivery(run_id):
+def _delivery(run_id: str) -> DeliveryRow:
     return DeliveryRow(
         id=f"delivery-of-{run_id}"[:36],
         run_id=run_id,

@@ -8,6 +8,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from med3d_service.network.pulls.underway import is_being_pulled
 from med3d_service.runs.bundles import register_bundles
@@ -27,14 +28,14 @@ from rig.service.work import BUNDLE
 SOURCE = Source("dimse", "default", "SCANNER")
 
 
-def saved(dataset):
+def saved(dataset: Dataset) -> bytes:
     """A data set as a file."""
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def slices(count=4, series="series", side=8, **header):
+def slices(count: int = 4, series: str = "series", side: int = 8, **header: Any) -> list[Dataset]:
     """Data sets of one small series; every one of them can be changed before it is saved."""
     header = {"PatientID": "P-1", "StudyInstanceUID": "1.2.3"} | header
     return slice_datasets(head_like((side, side, count)), ras_affine(), series=series, **header)
@@ -49,7 +50,7 @@ class Intake:
     rules: RoutingRules = EVERY_MR
     rules_of_titles: dict[str, RoutingRules] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.settings = migrated(self.folder, **self.settings_given)
         self.database = open_database(self.settings)
         self.store = ObjectStore.make(self.settings.store)
@@ -64,23 +65,23 @@ class Intake:
         with self.database.write() as session:
             register_bundles(session, [BUNDLE])
 
-    def take(self, *datasets, source=SOURCE):
+    def take(self, *datasets: Dataset | bytes, source: Source = SOURCE) -> list[str]:
         """The outcomes, as words."""
         return [
             str(self.arrivals.receive_instance(saved(one) if isinstance(one, Dataset) else one, source).outcome)
             for one in datasets
         ]
 
-    def row(self, study_uid="1.2.3"):
+    def row(self, study_uid: str = "1.2.3") -> ArrivalRow | None:
         return self.arrivals.status("default", study_uid)
 
-    def row_of_arrival(self, session):
+    def row_of_arrival(self, session: Session) -> ArrivalRow:
         """The one arrival that there is, to be changed."""
         return session.scalars(select(ArrivalRow)).one()
 
-    def originals(self):
+    def originals(self) -> int:
         """How many instances are kept; files that were made ahead of time are empty."""
         return sum(stored.size_bytes > 0 for stored in self.store.list("originals"))
 
-    def spooled(self):
+    def spooled(self) -> list[Path]:
         return list(self.settings.spool_dir.iterdir())

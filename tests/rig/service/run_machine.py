@@ -1,19 +1,22 @@
 """The state machine of runs under random orders of events, for any database."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
 from med3d_contract.work import ActiveAttempt, Outcome
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
+from med3d_service.storage.database import Database
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
 from rig.service.parts import LEASES, add_run, completed, failed, preprocessed, refused, worker
 
+Claim: TypeAlias = tuple[str, int]
 IN_WORK = {"preprocessing", "predicting"}
 
 
@@ -22,27 +25,27 @@ class Runs(RuleBasedStateMachine):
 
     claims = Bundle("claims")
 
-    def open_empty(self):
+    def open_empty(self) -> Database:
         """Open a database that has its schema and nothing else."""
         raise NotImplementedError
 
-    def remove(self):
+    def remove(self) -> None:
         """Remove it."""
 
     @initialize(count=st.integers(1, 3))
-    def start(self, count):
+    def start(self, count: int) -> None:
         self.database = self.open_empty()
         self.run_ids = [add_run(self.database) for _ in range(count)]
-        self.terminal = {}
+        self.terminal: dict[str, str | None] = {}
         self.numbers = dict.fromkeys(self.run_ids, 0)
 
-    def teardown(self):
+    def teardown(self) -> None:
         if hasattr(self, "database"):
             self.database.close()
             self.remove()
 
     @rule(target=claims, index=st.integers(0, 2))
-    def claim_preprocess(self, index):
+    def claim_preprocess(self, index: int) -> Any:
         run_id = self.run_ids[index % len(self.run_ids)]
         try:
             with self.database.write() as session:
@@ -53,7 +56,7 @@ class Runs(RuleBasedStateMachine):
         return (run_id, run.attempt)
 
     @rule(target=claims, limit=st.integers(1, 3))
-    def claim_predict(self, limit):
+    def claim_predict(self, limit: int) -> Any:
         with self.database.write() as session:
             runs = transitions.claim_predict(session, worker(), limit, LEASES)
         for run in runs:
@@ -61,11 +64,11 @@ class Runs(RuleBasedStateMachine):
         return multiple(*[(run.id, run.attempt) for run in runs])
 
     @rule(claim=claims)
-    def say_preprocessed(self, claim):
+    def say_preprocessed(self, claim: Claim) -> None:
         self._say(lambda session: transitions.store_preprocessed(session, claim[0], preprocessed(claim[1])))
 
     @rule(claim=claims, kind=st.sampled_from(["completed", "refused", "retryable", "final"]))
-    def say_outcome(self, claim, kind):
+    def say_outcome(self, claim: Claim, kind: str) -> None:
         outcomes: dict[str, Outcome] = {
             "completed": completed(claim[1]),
             "refused": refused(claim[1]),
@@ -75,17 +78,17 @@ class Runs(RuleBasedStateMachine):
         self._say(lambda session: transitions.store_outcome(session, claim[0], outcomes[kind], LEASES))
 
     @rule(claim=claims)
-    def say_heartbeat(self, claim):
+    def say_heartbeat(self, claim: Claim) -> None:
         with self.database.write() as session:
             transitions.renew(session, [ActiveAttempt(run_id=claim[0], attempt=claim[1], stage="working")], LEASES)
 
     @rule(claim=claims)
-    def give_back(self, claim):
+    def give_back(self, claim: Claim) -> None:
         with self.database.write() as session:
             transitions.release(session, [ActiveAttempt(run_id=claim[0], attempt=claim[1])])
 
     @rule(said=st.lists(claims, min_size=1, max_size=3), kind=st.sampled_from(["preprocessed", "completed", "refused"]))
-    def say_several_at_once(self, said, kind):
+    def say_several_at_once(self, said: list[Claim], kind: str) -> None:
         said_of: dict[str, Callable[[int], Any]] = {
             "preprocessed": preprocessed, "completed": completed, "refused": refused,
         }  # fmt: skip
@@ -98,7 +101,7 @@ class Runs(RuleBasedStateMachine):
         assert over <= ended.keys()
 
     @rule(target=claims, index=st.integers(0, 2), limit=st.integers(2, 3))
-    def claim_with_companions(self, index, limit):
+    def claim_with_companions(self, index: int, limit: int) -> Any:
         run_id = self.run_ids[index % len(self.run_ids)]
         try:
             with self.database.write() as session:
@@ -111,7 +114,7 @@ class Runs(RuleBasedStateMachine):
         return multiple(*[(run.id, run.attempt) for run in runs])
 
     @rule(index=st.integers(0, 2))
-    def a_lease_ends(self, index):
+    def a_lease_ends(self, index: int) -> None:
         run_id = self.run_ids[index % len(self.run_ids)]
         with self.database.write() as session:
             session.execute(
@@ -122,19 +125,19 @@ class Runs(RuleBasedStateMachine):
         with self.database.write() as session:
             transitions.lose_expired(session, LEASES)
 
-    def _say(self, call):
+    def _say(self, call: Callable[[Session], Any]) -> None:
         try:
             with self.database.write() as session:
                 call(session)
         except ServiceError as error:
             assert error.code == "attempt_over"  # noqa: PT017 - or it is taken
 
-    def _numbered(self, run):
+    def _numbered(self, run: RunRow) -> None:
         assert run.attempt > self.numbers[run.id], "an attempt's number only grows"
         self.numbers[run.id] = run.attempt
 
     @invariant()
-    def the_database_tells_one_story(self):
+    def the_database_tells_one_story(self) -> None:
         if not hasattr(self, "database"):
             return
         with self.database.read() as session:
@@ -149,7 +152,7 @@ class Runs(RuleBasedStateMachine):
                     ),
                 )
 
-    def _check(self, run, attempts, events):
+    def _check(self, run: RunRow, attempts: Sequence[AttemptRow], events: Sequence[RunEventRow]) -> None:
         status = RunStatus(run.status)
         in_hand = [attempt for attempt in attempts if attempt.ended_at is None]
         assert len(in_hand) == (1 if run.status in IN_WORK else 0), "one holder while in work, none otherwise"

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.dataset import Dataset
 from sqlalchemy import select
 
 from med3d_service.runs import transitions
 from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.studies.arrivals.arrivals import Source
 from med3d_service.studies.working_copy.courier import sandbox_of
 from rig.service.arriving import SOURCE, Intake
 from rig.service.couriers import courier_of
@@ -19,23 +21,23 @@ class Ward(Intake):
 
     sandbox: Any = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self.courier = courier_of(self, self.sandbox or sandbox_of(self.settings))
 
-    def send(self, *datasets, source=SOURCE):
+    def send(self, *datasets: Dataset, source: Source = SOURCE) -> list[str]:
         """What a PACS sends in one go, until its study has its run and the courier is done with it."""
         outcomes = self.take(*datasets, source=source)
         self.arrivals.mark_complete("default", datasets[0].StudyInstanceUID)
         self.copy()
         return outcomes
 
-    def copy(self):
+    def copy(self) -> None:
         """Let the courier do all that waits."""
         while self.courier.copy_next():
             pass
 
-    def runs(self):
+    def runs(self) -> list[tuple[str, Any, bool, int]]:
         """(status, code, is superseded, instances of its study) of each run, oldest first."""
         with self.database.read() as session:
             query = select(RunRow, StudyRow).join(StudyRow, StudyRow.id == RunRow.study_id).order_by(RunRow.seq)
@@ -44,7 +46,7 @@ class Ward(Intake):
                 for run, study in session.execute(query)
             ]
 
-    def answer(self):
+    def answer(self) -> str:
         """Let every run that waits have its answer; the id of the last."""
         with self.database.write() as session:
             waiting = session.scalars(select(RunRow.id).where(RunRow.status == "queued").order_by(RunRow.seq)).all()
@@ -56,18 +58,18 @@ class Ward(Intake):
                 transitions.store_outcome(session, run_id, completed(run.attempt), LEASES)
         return waiting[-1]
 
-    def studies_of(self, kind, text):
+    def studies_of(self, kind: str, text: str) -> list[str]:
         """Ids of the studies that are found by an identifier."""
         with self.database.read() as session:
             return list(session.scalars(self.vault.find(kind, text)))
 
-    def study_of(self, run_id):
+    def study_of(self, run_id: str) -> StudyRow:
         with self.database.read() as session:
             return session.scalars(
                 select(StudyRow).join(RunRow, RunRow.study_id == StudyRow.id).where(RunRow.id == run_id)
             ).one()
 
-    def close(self):
+    def close(self) -> None:
         self.courier.sandbox.close()
         self.arrivals.close()
         self.database.close()
