@@ -10,11 +10,8 @@ import numpy as np
 from bench.measuring import alternating, machine, spread, table
 from bench.scans import options, preprocessor, several_heads
 from med3d_pipeline.preprocessing.bias_field import few_voxels
-from med3d_pipeline.preprocessing.brain_extraction import extract_brain
 from med3d_pipeline.preprocessing.n4 import Climb, estimate_log_field, whole_grid
-from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
-from med3d_pipeline.preprocessing.resampling import coarsen
 from med3d_pipeline.volume import Volume
 from rig.science.simple_itk_n4 import field_by_simple_itk
 
@@ -22,9 +19,8 @@ from rig.science.simple_itk_n4 import field_by_simple_itk
 def row(name: str, head: Volume, preprocess: Preprocessor, rounds: int) -> tuple[str, ...]:
     """One head: seconds of both, their ratio, the farthest that the fields' logarithms lie apart in the brain."""
     spec = preprocess.spec
-    working = coarsen(to_closest_ras(head), spec.working_grid_mm)
-    near, share = preprocess.near_brain(working, extract_brain(working, preprocess.networks).share())
-    few = few_voxels(near, share, spec.bias_field.grid_mm)
+    first = preprocess.views(preprocess.find_brain(head))[0]
+    few = few_voxels(first.head, first.share, spec.bias_field.grid_mm)
     stop = (spec.bias_field.iterations, spec.bias_field.convergence)  # without momentum, as ITK's filter is
     given, where = (few.voxels, few.mask), tuple(np.arange(size, dtype=np.float64) for size in few.voxels.shape)
     ours_given = (*given, whole_grid(few.voxels.shape), Climb(*stop))

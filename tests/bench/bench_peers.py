@@ -34,7 +34,7 @@ class Ours:
     def __init__(self, preprocess: Preprocessor, native: Volume) -> None:
         self.preprocess = preprocess
         self.native = native
-        self.mask = preprocess(native).brain_mask
+        self.found = preprocess.find_brain(native)
 
     def extraction(self) -> np.ndarray:
         with itk_threads(self.preprocess.threads):
@@ -44,11 +44,10 @@ class Ours:
     def alignment(self) -> object:
         spec = self.preprocess.spec
         with itk_threads(self.preprocess.threads):
-            head = coarsen(self.native, spec.working_grid_mm)
-            covered = coarsen(Volume(self.mask.astype(np.float32), self.native.affine), spec.working_grid_mm)
-            near, share = self.preprocess.near_brain(head, covered)
-            corrected = correct_bias_field(near, share, spec.bias_field)
-            return self.preprocess.register(Volume(corrected.voxels * share.voxels, near.affine))
+            corrected = correct_bias_field(self.preprocess.views(self.found), spec.bias_field)[0]
+            return self.preprocess.register(
+                Volume(corrected.head.voxels * corrected.share.voxels, corrected.head.affine)
+            )
 
     def whole(self) -> object:
         return self.preprocess(self.native)

@@ -6,10 +6,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
-from med3d_pipeline.preprocessing.brain_extraction import extract_brain
 from med3d_pipeline.preprocessing.itk_images import RAS_TO_LPS, image_of, to_transform
 from med3d_pipeline.preprocessing.itk_threads import itk_threads
-from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.registration import blur, centre_of_mass
 from med3d_pipeline.preprocessing.resampling import coarsen
@@ -31,13 +29,12 @@ def slow_reference(preprocess: Preprocessor, head: Volume) -> SlowResult:
     """N4 with the spec's iterations on a finer grid; the correlation climbed by ITK's conjugate gradients to 2 mm."""
     spec = preprocess.spec
     with itk_threads(preprocess.threads):
-        working = coarsen(to_closest_ras(head), spec.working_grid_mm)
-        near, share = preprocess.near_brain(working, extract_brain(working, preprocess.networks).share())
         n4 = spec.bias_field.model_copy(update={"grid_mm": N4_GRID_MM})
-        corrected = correct_bias_field(near, share, n4)
-    aligned = climb(Volume(corrected.voxels * share.voxels, near.affine), preprocess.template)
+        corrected = correct_bias_field(preprocess.views(preprocess.find_brain(head)), n4)
+    first = corrected[0]
+    aligned = climb(Volume(first.head.voxels * first.share.voxels, first.head.affine), preprocess.template)
     grid = grid_affine(preprocess.template, spec)
-    return SlowResult(template_to_native=aligned, tensor=preprocess.tensor(corrected, share, grid, aligned))
+    return SlowResult(template_to_native=aligned, tensor=preprocess.tensor(corrected, grid, aligned))
 
 
 def climb(brain: Volume, template: Template) -> Affine:

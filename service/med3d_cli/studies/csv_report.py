@@ -18,7 +18,7 @@ MEASURES = (
     "brain_volume_ml", "template_overlap", "registration_similarity", "affine_determinant", "affine_anisotropy",
     "template_outside_view", "brain_at_edge_cm2", "brain_at_removed_face_cm2", "signal_to_noise", "contrast_to_noise",
     "white_over_grey", "tissue_correlation", "gain_by_turning", "blank_slices_mm", "not_measured_share",
-    "clipped_bright_share", "clipped_dark_share", "repeated_slices_mm",
+    "clipped_bright_share", "clipped_dark_share", "repeated_slices_mm", "ghost_share",
 )  # fmt: skip
 """Measures of quality, each a column ``quality_...``."""
 FINAL = frozenset({RunStatus.COMPLETED.value, RunStatus.REFUSED.value})

@@ -8,9 +8,9 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from med3d_pipeline.preprocessing.cropping import box_around, crop
 from med3d_pipeline.preprocessing.itk_images import affine_of, image_of, to_array, to_image, to_transform
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
-from med3d_pipeline.preprocessing.preprocess import box_around, crop
 from med3d_pipeline.preprocessing.resampling import (
     FWHM_PER_SIGMA,
     block_means,

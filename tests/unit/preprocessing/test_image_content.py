@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from med3d_pipeline.preprocessing.cropping import crop
 from med3d_pipeline.preprocessing.image_content import find_content
-from med3d_pipeline.preprocessing.preprocess import crop
 from med3d_pipeline.volume import Volume
 from rig.science import heads
 

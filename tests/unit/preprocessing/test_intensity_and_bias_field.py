@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
 from med3d_pipeline.preprocessing.intensity import scale_robustly
 from med3d_pipeline.preprocessing.spec import BiasFieldSpec, IntensitySpec
+from med3d_pipeline.preprocessing.working_views import View
 from med3d_pipeline.volume import Volume
 from rig.science import heads
 
@@ -62,7 +63,7 @@ def test_a_smooth_shading_is_taken_off_and_the_brightness_kept() -> None:
     shading = np.exp(0.35 * axis[:, None, None] - 0.25 * axis[None, :, None] ** 2)
     shaded = Volume(voxels=(tissues * shading).astype(np.float32), affine=brain.affine)
     inside = share.voxels > 0
-    corrected = correct_bias_field(shaded, share, BiasFieldSpec(grid_mm=8.0))
+    corrected = correct_bias_field([View(shaded, share)], BiasFieldSpec(grid_mm=8.0))[0].head
 
     def shading_left(voxels: np.ndarray) -> float:
         return float(np.log(voxels[inside] / tissues[inside]).std())

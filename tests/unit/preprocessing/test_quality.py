@@ -34,6 +34,7 @@ GOOD = {
     "clipped_bright_share": 0.001,
     "clipped_dark_share": 0.0,
     "repeated_slices_mm": 0.0,
+    "ghost_share": 0.01,
 }
 
 
@@ -86,6 +87,7 @@ def test_a_good_head_passes_without_remark() -> None:
         ({"clipped_bright_share": 0.2}, "brightness_altered"),
         ({"clipped_dark_share": 0.1}, "brightness_altered"),
         ({"clipped_dark_share": 0.1, "white_over_grey": -0.1}, "not_t1_weighted_voxels"),
+        ({"ghost_share": 0.2}, "ghosting"),
         ({"brain_volume_ml": 300.0}, "brain_volume_implausible"),
         ({"affine_anisotropy": 2.5}, "registration_failed"),
     ],

@@ -10,8 +10,9 @@ import pytest
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.black_level import raise_to_black
+from med3d_pipeline.preprocessing.cropping import crop
 from med3d_pipeline.preprocessing.image_content import find_content
-from med3d_pipeline.preprocessing.preprocess import Preprocessed, crop
+from med3d_pipeline.preprocessing.preprocess import Preprocessed
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.study.study import load_series, read_study
 from med3d_pipeline.volume import Volume
@@ -132,11 +133,18 @@ def test_flips_and_permutations_leave_the_tensor_alone(
     assert turned.digest() == prepared.digest()
 
 
-def test_one_millimetre_and_its_average_agree_within_one_percent(preprocess: Callable[[Volume], Preprocessed]) -> None:
-    """Averaged in the blocks that the working grid of the fine head has, which begin where its image shows something."""
+def test_where_the_working_grid_begins_moves_a_fine_head_less_than_its_averages(
+    preprocess: Callable[[Volume], Preprocessed],
+) -> None:
+    """Averages whose blocks begin a voxel apart are two pictures; the head of 1 mm is looked at in both ways."""
     head = heads.canonical(heads.average_head())
     fine = crop(head, find_content(raise_to_black(head).volume).box)
-    assert normalised_rmse(preprocess(heads.averaged_by_two(fine)), preprocess(fine)) < 0.01
+    later = crop(fine, tuple(slice(1, size) for size in fine.shape))
+    averages = [preprocess(heads.averaged_by_two(begun)) for begun in (fine, later)]
+    apart = normalised_rmse(*averages)
+    first, second = preprocess(fine), preprocess(later)
+    assert normalised_rmse(first, second) < 0.5 * apart
+    assert max(normalised_rmse(average, first) for average in averages) < apart
 
 
 @pytest.mark.realdata
@@ -185,5 +193,5 @@ def test_a_clinical_head_is_no_stranger_to_the_model_for_being_sharper(bundle: B
         float(bundle.predictor().space.distance(bundle.latent(bundle.tensor(head))[None])[0])
         for head in (sharp, heads.averaged_by_two(sharp))
     ]
-    assert distances[0] == pytest.approx(distances[1], rel=0.01)
+    assert distances[0] < 1.01 * distances[1]
     assert max(distances) < 0.7 * bundle.manifest.decision.refuse_distance

@@ -1,13 +1,16 @@
 """The smooth shading that the receive coils leave on a head, estimated by N4 and divided out."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from med3d_pipeline.preprocessing.n4 import Climb, Domain, estimate_log_field
+from med3d_pipeline.preprocessing.cropping import crop
+from med3d_pipeline.preprocessing.n4 import Array, Climb, Domain, Positions, SplineField, estimate_log_field
 from med3d_pipeline.preprocessing.resampling import coarsening_factors
 from med3d_pipeline.preprocessing.spec import BiasFieldSpec
+from med3d_pipeline.preprocessing.working_views import View
 from med3d_pipeline.volume import Volume, Voxels
 
 PURE_BRAIN = 0.9
@@ -16,6 +19,11 @@ DARKEST = 1e-3
 """Of the brightest voxel: N4 takes logarithms, so that no voxel may be zero or below."""
 DOMAIN_MM = 200.0
 """The splines' length along each axis, about as long as a brain with its margin."""
+STARTS = 2
+"""How often N4 begins in each view of a head that has several, one voxel later each time.
+
+Which few voxels it sees moves its field; heads with one view are left as the model learned them.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,21 +35,50 @@ class FewVoxels:
     domain: Domain
 
 
-def correct_bias_field(head: Volume, brain_share: Volume, spec: BiasFieldSpec) -> Volume:
-    """``head`` (float32) divided by its bias field, estimated where ``brain_share`` (0 to 1, same grid) says brain.
+def correct_bias_field(views: Sequence[View], spec: BiasFieldSpec) -> tuple[View, ...]:
+    """The views of one head, each divided by the head's bias field, estimated where their shares say brain.
 
-    The field is smooth, so it is estimated from one voxel in every ``spec.grid_mm`` or so; its splines then give it at
-    every voxel. Its geometric mean over the brain is one: the brain keeps its brightness.
+    The field is smooth, so each view gives estimates from one voxel in every ``spec.grid_mm`` or so, and the splines
+    then give them at every voxel; all are averaged. Its geometric mean over the brain is one: the brain
+    keeps its brightness.
     """
-    few = few_voxels(head, brain_share, spec.grid_mm)
-    climb = Climb(spec.iterations, spec.convergence, spec.momentum)
-    log_field = estimate_log_field(few.voxels, few.mask, few.domain, climb)
-    i, j, k = (
-        np.arange(size) / step for size, step in zip(head.shape, coarsening_factors(head, spec.grid_mm), strict=True)
+    begun = [later for view in views for later in _begin_later(view, STARTS if len(views) > 1 else 1)]
+    fields = [_estimate(view, spec) for view in begun]
+
+    def at(head: Volume) -> list[Array]:
+        return [field.at(positions(head, seen.head, spec.grid_mm)) for field, seen in zip(fields, begun, strict=True)]
+
+    return tuple(_divide(view, at(view.head)) for view in views)
+
+
+def _begin_later(view: View, starts: int) -> Iterator[View]:
+    for start in range(starts):
+        x, y, z = (slice(start, size) for size in view.head.shape)
+        yield View(crop(view.head, (x, y, z)), crop(view.share, (x, y, z)))
+
+
+def _estimate(view: View, spec: BiasFieldSpec) -> SplineField:
+    few = few_voxels(view.head, view.share, spec.grid_mm)
+    return estimate_log_field(few.voxels, few.mask, few.domain, Climb(spec.iterations, spec.convergence, spec.momentum))
+
+
+def positions(head: Volume, other: Volume, grid_mm: float) -> Positions:
+    """Where along each axis the voxels of ``head`` lie, in the few voxels of ``other``, whose axes are the same."""
+    to_other = np.linalg.inv(other.affine) @ head.affine
+    x, y, z = (
+        (np.arange(size) + round(start, 6)) / step
+        for size, start, step in zip(
+            head.shape, to_other[:3, 3].tolist(), coarsening_factors(other, grid_mm), strict=True
+        )
     )
-    field = log_field.at((i, j, k))
-    field -= np.average(field, weights=brain_share.voxels)
-    return Volume(voxels=head.voxels * np.exp(-field).astype(np.float32), affine=head.affine)
+    return (x, y, z)
+
+
+def _divide(view: View, fields: list[Array]) -> View:
+    field = np.mean(fields, axis=0)
+    field -= np.average(field, weights=view.share.voxels)
+    corrected = view.head.voxels * np.exp(-field).astype(np.float32)
+    return View(Volume(voxels=corrected, affine=view.head.affine), view.share)
 
 
 def few_voxels(head: Volume, brain_share: Volume, grid_mm: float) -> FewVoxels:

@@ -11,7 +11,7 @@ begins a part of the step before further on (Y. Nesterov, "A method for solving 
 convergence rate O(1/k^2)", Doklady AN SSSR 269 (1983) 543-547).
 
 The fit was made for scattered points. Voxels lie on a grid, so each sum over points is three short products, one along
-each axis. The products are einsum's: BLAS adds in an order that depends on the number of threads.
+each axis. Every one is of matrices so small that BLAS takes one thread for it: the bits do not depend on their number.
 """
 
 from dataclasses import dataclass
@@ -228,13 +228,12 @@ def halving(points: int) -> Array:
 
 def contract(grid: Array, x: Array, y: Array, z: Array) -> Array:
     """Sums over the voxels of ``grid`` (X, Y, Z) weighted by (X, A), (Y, B) and (Z, C), as (A, B, C)."""
-    along_z = np.einsum("ijk,kc->ijc", grid, z)
-    along_y = np.einsum("ijc,jb->ibc", along_z, y)
+    along_z = grid @ z
+    along_y = y.T @ along_z
     return np.asarray(np.einsum("ibc,ia->abc", along_y, x), dtype=np.float64)
 
 
 def expand(points: Array, x: Array, y: Array, z: Array) -> Array:
     """The field of control ``points`` (A, B, C) weighted by (X, A), (Y, B) and (Z, C), as (X, Y, Z)."""
     along_x = np.einsum("abc,ia->ibc", points, x)
-    along_y = np.einsum("ibc,jb->ijc", along_x, y)
-    return np.asarray(np.einsum("ijc,kc->ijk", along_y, z), dtype=np.float64)
+    return np.asarray(y @ along_x @ z.T, dtype=np.float64)

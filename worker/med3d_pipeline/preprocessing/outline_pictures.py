@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.errors import InferenceError
-from med3d_pipeline.preprocessing.preprocess import box_around, crop
+from med3d_pipeline.preprocessing.cropping import box_around, crop
 from med3d_pipeline.volume import Volume
 
 Plane = Literal["axial", "coronal", "sagittal"]

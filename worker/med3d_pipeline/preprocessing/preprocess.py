@@ -2,19 +2,18 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
 from med3d_pipeline.preprocessing.black_level import BlackLevel, raise_to_black, require_measured
-from med3d_pipeline.preprocessing.brain_extraction import BrainMask, BrainNetworks, extract_brain
+from med3d_pipeline.preprocessing.brain_extraction import BrainMask, BrainNetworks, enclosing_box, extract_brain
 from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.contrast import find_tissues
-from med3d_pipeline.preprocessing.even_sampling import Box
+from med3d_pipeline.preprocessing.cropping import box_around, crop, extent, moved
 from med3d_pipeline.preprocessing.hounsfield import refuse_hounsfield_units
 from med3d_pipeline.preprocessing.image_content import Content, find_content
 from med3d_pipeline.preprocessing.intensity import scale_robustly
@@ -22,9 +21,10 @@ from med3d_pipeline.preprocessing.itk_threads import itk_threads
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.quality_measures import QualityEvidence, measure_quality
 from med3d_pipeline.preprocessing.registration import AffineRegistration, registration_failed
-from med3d_pipeline.preprocessing.resampling import coarsen, coarsening_factors, prefilter, resample, voxels_to_hold
+from med3d_pipeline.preprocessing.resampling import coarsen, coarsening_factors, prefilter, resample
 from med3d_pipeline.preprocessing.spec import PreprocessSpec
 from med3d_pipeline.preprocessing.template import Template, grid_affine
+from med3d_pipeline.preprocessing.working_views import View, later_views
 from med3d_pipeline.volume import Affine, Volume, Voxels
 
 OnStage = Callable[[str], None]
@@ -117,14 +117,14 @@ class Preprocessor:
                 found = self.find_brain(volume)
                 require_measured(found.mask, found.black)
             with stages.stage("bias field"):
-                near, share = self.near_brain(found.head, found.brain.share())
-                corrected = correct_bias_field(near, share, spec.bias_field)
+                corrected = correct_bias_field(self.views(found), spec.bias_field)
+                head, share = corrected[0].head, corrected[0].share
             with stages.stage("registration"):
-                brain = Volume(voxels=corrected.voxels * share.voxels, affine=near.affine)
+                brain = Volume(voxels=head.voxels * share.voxels, affine=head.affine)
                 alignment = self.register(brain)
             with stages.stage("resampling"):
                 grid = self.tensor_grid
-                tensor = self.tensor(corrected, share, grid, alignment.template_to_native)
+                tensor = self.tensor(corrected, grid, alignment.template_to_native)
             with stages.stage("quality measures"):
                 measures = measure_quality(
                     QualityEvidence(found.seen, found.seen_mask, share, alignment, self.template, tensor, self.tissues)
@@ -166,45 +166,28 @@ class Preprocessor:
         """See ``AffineRegistration.gain_by_turning``; 0 where the tissues lie as in the template (it takes 0.1 s)."""
         return 0.0 if tissue_correlation > TISSUES_IN_PLACE else self.register.gain_by_turning(brain)
 
-    def near_brain(self, head: Volume, share: Volume) -> tuple[Volume, Volume]:
-        """What the steps after brain extraction look at: ``head`` and ``share`` cut to the brain's surroundings."""
-        steps = coarsening_factors(head, self.spec.bias_field.grid_mm)
-        box = box_around(share.voxels > 0, head.spacing_mm, MARGIN_MM, steps)
-        return crop(head, box), crop(share, box)
+    def views(self, found: BrainFound) -> tuple[View, ...]:
+        """What the steps after brain extraction look at: the brain's surroundings, on each of the working grids."""
+        share = found.brain.share()
+        steps = coarsening_factors(share, self.spec.bias_field.grid_mm)
+        near = box_around(share.voxels > 0, share.spacing_mm, MARGIN_MM, steps)
+        first = View(crop(found.head, near), crop(share, near))
+        return (first, *later_views(found.seen, found.seen_mask, self.spec.working_grid_mm, near))
 
-    def tensor(self, head: Volume, share: Volume, grid: Affine, template_to_native: Affine) -> Voxels:
-        """``head`` on the grid, scaled and faded out where ``share`` says that the brain ends."""
-        fwhm_mm = self.spec.prefilter_fwhm * self.spec.spacing_mm
-        onto = (self.spec.shape, grid, template_to_native)
-        seen = resample(prefilter(head, fwhm_mm), *onto)
-        covered = resample(prefilter(share, fwhm_mm), *onto)
+    def tensor(self, views: Sequence[View], grid: Affine, template_to_native: Affine) -> Voxels:
+        """The head on the grid, seen as its views are on average, scaled and faded out where the brain ends."""
+        covered = self._seen(views[0].share, self.spec.shape, grid, template_to_native)
+        if not covered.max() > 0:
+            raise registration_failed()
+        box = enclosing_box((covered > 0).view(np.uint8))  # what lies beyond fades to nothing, whatever it is
+        seen = np.zeros_like(covered)
+        onto = (extent(box), moved(grid, box), template_to_native)
+        seen[box] = np.mean([self._seen(view.head, *onto) for view in views], axis=0)
         try:
             return scale_robustly(seen, covered, self.spec.intensity)
         except ValueError as error:
             raise registration_failed() from error
 
-
-def box_around(
-    mask: npt.NDArray[np.bool_],
-    spacing_mm: tuple[float, float, float],
-    margin_mm: float,
-    steps: tuple[int, int, int],
-) -> Box:
-    """The box around a mask plus a margin.
-
-    It begins at a multiple of ``steps`` voxels: what is averaged together must not depend on where the mask ends.
-    """
-    sides = []
-    for axis, (spacing, step) in enumerate(zip(spacing_mm, steps, strict=True)):
-        held = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        pad = voxels_to_hold(margin_mm, spacing)
-        start = max(0, int(held[0]) - pad) // step * step
-        sides.append(slice(int(start), min(mask.shape[axis], int(held[-1]) + 1 + pad)))
-    return (sides[0], sides[1], sides[2])
-
-
-def crop(volume: Volume, box: Box) -> Volume:
-    """The part of ``volume`` inside ``box``, where it was."""
-    affine = volume.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ np.array([side.start for side in box])
-    return Volume(voxels=volume.voxels[box], affine=affine)
+    def _seen(self, image: Volume, shape: tuple[int, int, int], grid: Affine, template_to_native: Affine) -> Voxels:
+        blurred = prefilter(image, self.spec.prefilter_fwhm * self.spec.spacing_mm)
+        return resample(blurred, shape, grid, template_to_native)

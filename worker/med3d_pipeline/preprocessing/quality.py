@@ -91,6 +91,12 @@ _VERDICTS = (
         "the series as the scanner reconstructed it, with its full range of brightness.",
     ),
     _Verdict(
+        "ghosting",
+        frozenset({"ghost_share"}),
+        "A fainter copy of the head lies in the air beside it, and over the brain: a ghost, as motion, pulsation "
+        "and faults of a scanner leave it, or a second image. Send another T1-weighted series, or repeat the scan.",
+    ),
+    _Verdict(
         "brain_volume_implausible",
         frozenset({"brain_volume_ml"}),
         "The brain that was found is not of a plausible size for an adult. Check the image's voxel size, and send a "
@@ -119,6 +125,7 @@ MEASURE_WORDS = {
     "clipped_bright_share": ("share of the brain at the brightest value", ""),
     "clipped_dark_share": ("share of the brain's inside without brightness", ""),
     "repeated_slices_mm": ("thickness of slices that repeat the one before", " mm"),
+    "ghost_share": ("brightness of a ghost beside the head over the brain's", ""),
     "gain_by_turning": ("gain in similarity by turning the head", ""),
     "blank_slices_mm": ("thickness of the slices without signal", " mm"),
     "tissue_correlation": ("likeness of the tissues to the template's", ""),

@@ -10,6 +10,7 @@ from med3d_pipeline.preprocessing.brain_edge import find_zeros_beside_brain
 from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.contrast import TemplateTissues, measure_contrast
 from med3d_pipeline.preprocessing.even_sampling import Box
+from med3d_pipeline.preprocessing.ghosting import measure_ghost
 from med3d_pipeline.preprocessing.registration import Alignment
 from med3d_pipeline.preprocessing.resampling import coarsening_factors, sample_linear
 from med3d_pipeline.preprocessing.template import Template
@@ -63,6 +64,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
     brain well inside its surface without any brightness. Both are where a display window was applied to the voxels.
     repeated_slices_mm: how thick the slices are together, of all three directions, that hold the brain as the slice
     before them does, voxel for voxel: written twice, or made by an interpolation that adds nothing.
+    ghost_share: brightness of a copy of the brain in the air, as a share of its own (``measure_ghost``).
     white_over_grey and tissue_correlation: see ``measure_contrast``.
     """
     linear = np.linalg.inv(evidence.alignment.template_to_native)[:3, :3]
@@ -92,6 +94,7 @@ def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
         "clipped_bright_share": bright,
         "clipped_dark_share": dark,
         "repeated_slices_mm": repeated_mm,
+        "ghost_share": measure_ghost(evidence.native, evidence.mask),
         **measure_contrast(evidence.tensor, evidence.tissues),
     }
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NUMERICS_VERSION = 7
+NUMERICS_VERSION = 8
 """Raised whenever the code gives other numbers for the same spec. Part of the digest: no cached tensor outlives it."""
 
 
@@ -94,6 +94,7 @@ def _refuse() -> dict[str, Limits]:
         "white_over_grey": (0.05, None),
         "clipped_bright_share": (None, 0.05),
         "clipped_dark_share": (None, 0.04),
+        "ghost_share": (None, 0.1),
         "tissue_correlation": (0.15, None),
         "gain_by_turning": (None, 0.01),
     }
@@ -114,6 +115,7 @@ def _review() -> dict[str, Limits]:
         "clipped_bright_share": (None, 0.02),
         "clipped_dark_share": (None, 0.01),
         "repeated_slices_mm": (None, 0.0),
+        "ghost_share": (None, 0.06),
         "tissue_correlation": (0.25, None),
     }
 

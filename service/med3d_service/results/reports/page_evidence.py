@@ -36,6 +36,7 @@ _MEASURES = {
     "clipped_bright_share": ("brain at the brightest value", "", 3),
     "clipped_dark_share": ("brain without brightness", "", 3),
     "repeated_slices_mm": ("slices that repeat", "mm", 1),
+    "ghost_share": ("ghost beside the head", "", 2),
     "gain_by_turning": ("better fit when turned", "", 3),
     "tissue_correlation": ("tissues like the template's", "", 2),
 }

@@ -1,0 +1,40 @@
+"""One head on each of the working grids that its voxels can be averaged to.
+
+Blocks of voxels may begin at any voxel, and the grid that comes of it is another picture of the same head. None is
+the right one, so the steps that depend on it are averaged over beginnings along the diagonal. What a coarse grid
+folds back from finer detail along one axis, or along all three, changes its sign from one to the next and cancels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from med3d_pipeline.preprocessing.connected_parts import Mask
+from med3d_pipeline.preprocessing.cropping import crop
+from med3d_pipeline.preprocessing.even_sampling import Box
+from med3d_pipeline.preprocessing.resampling import block_means, coarsen, coarsening_factors
+from med3d_pipeline.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A head about its brain, and on the same grid how much of each voxel is brain, 0 to 1."""
+
+    head: Volume
+    share: Volume
+
+
+def later_views(head: Volume, mask: Mask, grid_mm: float, near: Box) -> Iterator[View]:
+    """The views of ``head`` whose blocks begin one voxel later along each axis than the first view's, two later, ...
+
+    mask: (X, Y, Z) uint8 on ``head``. near: the first view's box, in voxels of the grid whose blocks begin at once.
+    A head that is not finer than ``grid_mm`` has no other view than the first.
+    """
+    factors = coarsening_factors(head, grid_mm)
+    for later in range(1, max(factors)):
+        sides = [
+            slice(side.start * factor + later % factor, min(size, side.stop * factor + later % factor))
+            for side, factor, size in zip(near, factors, head.shape, strict=True)
+        ]
+        box = (sides[0], sides[1], sides[2])
+        seen = coarsen(crop(head, box), grid_mm)
+        yield View(seen, Volume(voxels=block_means(mask[box], factors), affine=seen.affine))
