@@ -139,6 +139,12 @@ def test_a_leaning_stack_is_gantry_tilt(tilt_deg):
     assert code_of([plane_at((0, index * lean, index)) for index in range(10)]) == "gantry_tilt"
 
 
+@pytest.mark.parametrize("lean", [0.0, 0.012], ids=["none", "a little"])
+def test_slices_beside_one_another_contradict_their_orientation(lean):
+    planes = [plane_at((0.0, float(index), lean * index)) for index in range(10)]
+    assert code_of(planes) == "invalid_geometry"
+
+
 def test_a_lean_below_half_a_degree_is_kept_in_the_affine():
     planes = [plane_at((0, index * 0.005, index)) for index in range(10)]
     assert assemble_stack(planes).affine[1, 2] == pytest.approx(-0.005)

@@ -33,6 +33,7 @@ SEVERAL_GAPS = 2  # one uneven distance is a slice too few or too many
 MOST_AT_ONE_PLACE = 0.5  # of the distances: rounding leaves fewer, a second volume more
 GOLDEN, BAND_STEPS = (5**0.5 - 1) / 2, 60
 MAX_TILT_DEG = 0.5
+MOST_OF_ANY_TILT_DEG = 60.0  # no gantry and no reformat leans so far: position or orientation is not the scanner's
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
@@ -78,6 +79,7 @@ def assemble_stack(planes: Sequence[Plane]) -> StackGeometry:
     positions: Vectors = np.array([plane.position_mm for plane in planes], dtype=np.float64)
     order = np.lexsort((*positions.T, np.round(positions @ normal, 6)))
     positions = positions[order]
+    _refuse_positions_along_slices(positions, normal)
     rounding_mm = written_rounding_mm(positions)
     along_normal_mm = float(np.abs(normal) @ rounding_mm)
     _refuse_rounded_distances(positions @ normal, along_normal_mm)
@@ -147,6 +149,20 @@ def _one_orientation(planes: Sequence[Plane]) -> tuple[Vectors, Vectors]:
     first = typical[:3] / np.linalg.norm(typical[:3])
     second = typical[3:] - first * (first @ typical[3:])
     return first, second / np.linalg.norm(second)
+
+
+def _refuse_positions_along_slices(positions: Vectors, normal: Vectors) -> None:
+    """Refuse slices that lie beside one another in their own plane, as where only one coordinate was kept."""
+    along = positions @ normal
+    across_mm = float(np.linalg.norm(np.ptp(positions - np.outer(along, normal), axis=0)))
+    leaning = np.tan(np.radians(MOST_OF_ANY_TILT_DEG)) * float(np.ptp(along))
+    if across_mm > max(leaning, len(positions) * SAME_PLACE_MM):
+        raise InputRefused(
+            "invalid_geometry",
+            "The positions that the slices state lie beside one another and not behind one another, so they contradict "
+            "the stated orientation (ImagePositionPatient and ImageOrientationPatient): a program changed one of them. "
+            "Send the images as the scanner wrote them.",
+        )
 
 
 def written_rounding_mm(positions: Vectors) -> Vectors:
