@@ -97,7 +97,7 @@ test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long"
 	@$(BIN)/pytest $(BESIDE_WAITING) tests/integration tests/e2e tests/pages -m "not export and not bench and not long"
 
-test-quick: $(VENV)/.dev ## what most slips trip over, in under a minute: reading, contract, a few units of every room
+test-quick: $(VENV)/.dev ## what most slips trip over, in two minutes: reading, contract, a few units of every room
 	@$(BIN)/pytest --numprocesses 2 -q $(QUICK) -m "not export and not long"
 
 test-long: $(VENV)/.dev ## what takes minutes: ten thousand tiny series, and the like

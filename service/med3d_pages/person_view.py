@@ -130,7 +130,7 @@ def visit_lines(person: Person, t: Catalogue) -> list[VisitRow]:
     return [
         VisitRow(
             visit=visit,
-            time=plain(visit.time + 1) if found.time_basis == "order" else plain(visit.time, 1),
+            time=_time_words(found, visit),
             date=person.dates.get(visit.study_id, ""),
             verdict=person.verdicts.get(visit.run_id),
             breaks=break_words(visit, t),
@@ -141,7 +141,7 @@ def visit_lines(person: Person, t: Catalogue) -> list[VisitRow]:
 
 def change_words(found: Trajectory, change: ReliableChange, t: Catalogue) -> str:
     """Say a change in a sentence, and whether it is more than a second scan of the same day would show."""
-    times = {visit.study_id: plain(visit.time, 1) for visit in found.visits}
+    times = {visit.study_id: _time_words(found, visit) for visit in found.visits}
     return t(
         "person.change.reliable" if change.reliable else "person.change.within",
         measure=t(f"person.measure.{change.measure}"),
@@ -150,3 +150,7 @@ def change_words(found: Trajectory, change: ReliableChange, t: Catalogue) -> str
         change=signed(change.change),
         least=plain(change.least, 1),
     )
+
+
+def _time_words(found: Trajectory, visit: Visit) -> str:
+    return plain(visit.time, 0 if found.time_basis == "order" else 1)

@@ -60,8 +60,25 @@ def test_a_worked_example_is_all_that_it_takes(copy, heading):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+ROOTS = ("", "service", "service/med3d_service", "service/med3d_service/api", "service/med3d_pages", "worker/med3d_worker",
+         "model_export/med3d_export", "tests/unit/service/api")  # fmt: skip
+"""Folders from which the page names paths."""
+
+
 def test_what_the_page_points_at_is_there():
-    named = set(re.findall(r"`((?:service|worker|model_export|tests|docs)/[\w/.]+)`", PAGE))
+    prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
+    named = {one for one in re.findall(r"`([\w/.*]+)`", prose) if "/" in one or one.endswith((".py", ".md"))}
     linked = set(re.findall(r"\]\(([\w/.]+)\)", PAGE))
-    assert len(named) > 20
-    assert sorted(path for path in named | linked if not (CHECKOUT / path).exists()) == []
+    assert len(named) > 40
+    assert (
+        sorted(path for path in named | linked if not any(list((CHECKOUT / root).glob(path)) for root in ROOTS)) == []
+    )
+
+
+def test_what_the_page_lets_one_type_is_a_target_of_make_and_what_it_names_is_in_the_code():
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", PAGE, re.MULTILINE)) - targets == set()
+    code = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "service").rglob("*.py"))
+    symbols = set(re.findall(r"`([A-Z][A-Za-z]+|CONTRACT_VERSION)`", PAGE))
+    assert {"Viewer", "Unaudited", "CONTRACT_VERSION"} <= symbols
+    assert sorted(one for one in symbols if not re.search(rf"^(?:class )?{one}\b", code, re.MULTILINE)) == []

@@ -57,7 +57,7 @@ def _table(participant: str, found: dict[str, Any]) -> Table:
     for visit in found["visits"]:
         table.add_row(
             visit["visit"] or "",
-            f"{visit['time']:.2f}",
+            f"{visit['time']:.{0 if found['time_basis'] == 'order' else 2}f}",
             _estimate(visit["brain_age"], visit["brain_age_interval"]) or str(visit["code"]),
             "" if visit["gap"] is None else f"{visit['gap']:+.1f}",
             _estimate(visit["sdmt"], visit["sdmt_interval"]),

@@ -33,7 +33,7 @@ Place = tuple[float, float]
 class PaperFigure:
     """A frame of ``width_mm`` by ``height_mm``; what is drawn is in the units of its axes.
 
-    names: of the places 0, 1, ... on the horizontal axis, in place of numbers.
+    names: of the places 0, 1, ... on the horizontal axis, in place of numbers; empty: none there.
     """
 
     width_mm: float
@@ -119,7 +119,10 @@ class PaperFigure:
             _line((LEFT, BOTTOM), (LEFT, high - TOP)),
         ]
         ticks = [] if self.names else nice_ticks(*self.x_range)
-        for place, words in [*((one, f"{one:g}") for one in ticks), *enumerate(self.names)]:
+        for place, words in [
+            *((one, f"{one:g}") for one in ticks),
+            *((place, name) for place, name in enumerate(self.names) if name),
+        ]:
             x, _ = self.at(place, self.y_range[0])
             found += [_line((x, BOTTOM), (x, BOTTOM - 3)), _text(x, BOTTOM - 12, words, "middle")]
         for tick in nice_ticks(*self.y_range):

@@ -74,7 +74,8 @@ class ReliableChange(Frozen):
 class Trajectory(Frozen):
     """All scans of a subject by one bundle, in the order of time.
 
-    time_basis: years of age, years since the first scan (by the study dates), or no more than the order of arrival.
+    time_basis: years of age, years since the first scan (by the study dates), or no more than the order of
+    arrival, counted from 1.
     reliable_changes: empty where the bundle does not state its test-retest error.
     """
 
@@ -169,7 +170,7 @@ def _times(
     known = [date for date in dates if date is not None]
     if len(known) == len(studies):
         return "study_date", [round((date - min(known)).days / DAYS_PER_YEAR, 3) for date in known]
-    return "order", [float(place) for place in range(len(studies))]
+    return "order", [float(place) for place in range(1, len(studies) + 1)]
 
 
 def _age(study: StudyRow, series_uid: str | None) -> float | None:

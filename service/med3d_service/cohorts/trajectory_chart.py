@@ -57,7 +57,7 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
     up = low, high + ROOM_FOR_LEGEND * (high - low)
     drawn = PaperFigure(WIDTH_MM, HEIGHT_MM, across, up, words.across[found.time_basis], words.up, words.title)
     if found.time_basis == "order":
-        drawn.names = [str(1 + number) for number in range(len(found.visits))]
+        drawn.names = ["", *(str(number) for number in range(1, len(found.visits) + 1))]
     if line := true_age_line(found, across, up):
         drawn.line(line, FAINT, dashed=True)
         drawn.legend(words.true_age, FAINT)

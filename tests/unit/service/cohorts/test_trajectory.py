@@ -89,7 +89,10 @@ def test_without_ages_the_study_dates_tell_how_far_apart_and_not_when(person):
 
 
 def test_without_either_the_order_of_arrival_is_all_that_is_known(person):
-    assert [person.trajectory().time_basis, *(v.time for v in person.trajectory().visits)] == ["order", 0, 1, 2]
+    assert [person.trajectory().time_basis, *(v.time for v in person.trajectory().visits)] == ["order", 1, 2, 3]
+    drawn = draw_trajectory(person.trajectory())
+    assert drawn.names == ["", "1", "2", "3"]
+    assert (low := drawn.x_range[0]) < 1 < 3 < drawn.x_range[1], low
 
 
 def test_the_line_breaks_where_scanner_field_sequence_or_software_changed(person):
