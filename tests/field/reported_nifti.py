@@ -75,7 +75,7 @@ STATED: dict[str, tuple[tuple[Right, ...], str]] = {
     "face_removed": ((same_as(BASE, 2.0),), "a face is no part of the brain"),
     "padded_512": (NEAR, "empty space around"),
     "half_millimetre": ((same_as(BASE, 1.0),), "a finer grid"),
-    "three_millimetre": ((same_as(BASE, 3.0),), "a coarser grid"),
+    "three_millimetre": ((same_as(BASE, 3.0), refused("in_plane_too_coarse")), "a coarser grid"),
     "one_by_one_by_three": ((same_as(BASE, 3.0),), "thick slices, without gap"),
     "ghosted": (NEVER_A_WRONG_NUMBER, "a ghost of a third of the signal"),
     "wrap_around": (NEVER_A_WRONG_NUMBER, "the nose is behind the head"),

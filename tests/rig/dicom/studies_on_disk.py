@@ -10,8 +10,8 @@ from med3d_pipeline.study.study import LoadedSeries, Study, load_series, read_st
 from rig.dicom.series import head_like, ras_affine, write_series
 
 # Just fine enough, and just wide enough.
-HEAD_SHAPE = (36, 40, 36)
-HEAD_AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))
+HEAD_SHAPE = (40, 44, 40)
+HEAD_AFFINE = ras_affine((2.5, 2.5, 2.5), (-50, -55, -50))
 
 
 def study_with(folder: Path, shape: tuple[int, int, int] = HEAD_SHAPE, **series: dict[str, Any]) -> Study:

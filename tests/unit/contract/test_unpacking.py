@@ -14,7 +14,7 @@ from rig.dicom.series import head_like, ras_affine, write_series
 from rig.dicom.uploads import gzipped, tar_entry, tar_of, zip_of
 
 SHAPE = (8, 9, 6)
-AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))
+AFFINE = ras_affine((2.5, 2.5, 2.5), (-50, -55, -50))
 PACKINGS = {
     "study.zip": zip_of,
     "study.tar": tar_of,
@@ -131,7 +131,7 @@ def test_a_folder_and_its_archive_get_one_answer(tmp_path, names, code):
     for seed, name in enumerate(names):
         path = tmp_path / "folder" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        nib.Nifti1Image(head_like((36, 40, 36), seed).astype("int16"), AFFINE).to_filename(path)
+        nib.Nifti1Image(head_like((40, 44, 40), seed).astype("int16"), AFFINE).to_filename(path)
     files = {name: (tmp_path / "folder" / name).read_bytes() for name in names}
     (tmp_path / "s.zip").write_bytes(zip_of(files))
     (tmp_path / "s.tar").write_bytes(tar_of(files))
@@ -141,7 +141,7 @@ def test_a_folder_and_its_archive_get_one_answer(tmp_path, names, code):
 def test_two_archives_of_two_subjects_are_two_people(tmp_path):
     for subject in ("01", "02"):
         path = tmp_path / f"{subject}.nii"
-        nib.Nifti1Image(head_like((36, 40, 36), int(subject)).astype("int16"), AFFINE).to_filename(path)
+        nib.Nifti1Image(head_like((40, 44, 40), int(subject)).astype("int16"), AFFINE).to_filename(path)
         archive = tmp_path / "sent" / f"sub-{subject}" / "scan.zip"
         archive.parent.mkdir(parents=True)
         archive.write_bytes(zip_of({"T1w.nii": path.read_bytes()}))

@@ -13,8 +13,8 @@ from med3d_pipeline.study.study import load_series, read_study, select_series
 from rig.dicom.series import head_like, ras_affine, save_all, set_pixels, slice_datasets
 from rig.dicom.studies_on_disk import load_only, refusal_of_reading
 
-SHAPE = (36, 40, 36)
-AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))
+SHAPE = (40, 44, 36)
+AFFINE = ras_affine((2.5, 2.5, 3), (-50, -55, -54))
 
 
 def fresh(datasets: list[Dataset]) -> list[Dataset]:
@@ -111,7 +111,7 @@ def test_slices_interpolated_to_half_their_thickness_are_one_volume(tmp_path):
     affine = ras_affine((3, 3, 1.5), (-54, -60, -54))
     smooth = zoom(head_like(SHAPE).astype(float), (1, 1, 2), order=1).astype("uint16")
     datasets = numbered(slice_datasets(smooth, affine, SliceThickness=3, SpacingBetweenSlices=1.5, AcquisitionNumber=1))
-    assert load_only(*save_all(tmp_path, datasets)).volume.shape == (36, 40, 72)
+    assert load_only(*save_all(tmp_path, datasets)).volume.shape == (40, 44, 72)
 
 
 def test_the_passes_of_an_interleaved_2d_acquisition_stay_one_volume(tmp_path):
@@ -123,7 +123,7 @@ def test_the_passes_of_an_interleaved_2d_acquisition_stay_one_volume(tmp_path):
 
 
 def localizers(count: int) -> list[Dataset]:
-    datasets = fresh(slice_datasets(head_like((36, 40, 36), 3), AFFINE))[:count]
+    datasets = fresh(slice_datasets(head_like((40, 44, 36), 3), AFFINE))[:count]
     for index, dataset in enumerate(datasets):
         dataset.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
         dataset.ImagePositionPatient = [10 * index, -50, 50]
@@ -131,7 +131,7 @@ def localizers(count: int) -> list[Dataset]:
 
 
 def reference_slice(**header: object) -> list[Dataset]:
-    (dataset,) = fresh(slice_datasets(head_like((36, 40, 1)), AFFINE, **header))
+    (dataset,) = fresh(slice_datasets(head_like((40, 44, 1)), AFFINE, **header))
     return [dataset]
 
 
@@ -276,7 +276,7 @@ def test_an_instance_sent_compressed_and_not_is_one(tmp_path):
 def test_one_uid_for_two_different_images_is_no_copy(tmp_path):
     datasets = slice_datasets(head_like(SHAPE), AFFINE)
     save_all(tmp_path, datasets)
-    set_pixels(datasets[7], np.zeros((36, 40), "uint16"))
+    set_pixels(datasets[7], np.zeros((40, 44), "uint16"))
     save_all(tmp_path, datasets[7:8], prefix="other")
     assert refusal_of_reading(tmp_path) == "duplicate_slices"
 

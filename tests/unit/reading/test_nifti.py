@@ -275,7 +275,7 @@ def test_two_files_of_one_shape_get_labels_that_follow_their_content(tmp_path):
 
 def test_a_dicom_series_is_preferred_to_a_nifti_file_beside_it(tmp_path):
     save(nifti_image(np.ones((176, 256, 180), np.uint8), ONE_MM), tmp_path / "a.nii")
-    write_series(tmp_path / "dicom", head_like((60, 60, 60)), ras_affine((3, 3, 2.5)))
+    write_series(tmp_path / "dicom", head_like((60, 60, 60)), ras_affine((2.5, 2.5, 2.5)))
     assert select_series(read_study([tmp_path])).chosen.startswith("series 19")
 
 

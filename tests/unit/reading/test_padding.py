@@ -8,7 +8,7 @@ from rig.dicom.series import enhanced_dataset, head_like, ras_affine, save_all, 
 from rig.dicom.studies_on_disk import load_only
 
 SHAPE = (16, 18, 12)
-AFFINE = ras_affine((3, 3, 3))
+AFFINE = ras_affine((2.5, 2.5, 2.5))
 
 
 def padded_head(dtype: str, value: int) -> tuple[np.ndarray, np.ndarray]:

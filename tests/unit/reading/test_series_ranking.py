@@ -336,7 +336,7 @@ def test_a_two_dimensional_t1_spin_echo_of_thick_slices_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("spacing_mm", "usable"), [(2.9, True), (3.0, True), (3.01, False), (4.8, False)])
 def test_three_millimetres_is_the_limit_between_slices(tmp_path, spacing_mm, usable):
-    write_series(tmp_path, head_like((40, 40, 40)), ras_affine((2.8, 2.8, spacing_mm)))
+    write_series(tmp_path, head_like((40, 40, 40)), ras_affine((2.5, 2.5, spacing_mm)))
     study = read_study([tmp_path])
     if usable:
         assert select_series(study).chosen
@@ -346,7 +346,13 @@ def test_three_millimetres_is_the_limit_between_slices(tmp_path, spacing_mm, usa
 
 @pytest.mark.parametrize(
     ("spacing_mm", "marked"),
-    [((1, 1, 2), False), ((2, 2, 2.04), False), ((1.5, 1.5, 3), True), ((3, 3, 3), True), ((2.2, 2.2, 2.2), True)],
+    [
+        ((1, 1, 2), False),
+        ((2, 2, 2.04), False),
+        ((1.5, 1.5, 3), True),
+        ((2.5, 2.5, 2.5), True),
+        ((2.2, 2.2, 2.2), True),
+    ],
 )
 def test_voxels_coarser_than_those_of_the_training_are_for_review(tmp_path, spacing_mm, marked):
     write_series(tmp_path, head_like((110, 110, 55)), ras_affine(spacing_mm))
@@ -354,8 +360,9 @@ def test_voxels_coarser_than_those_of_the_training_are_for_review(tmp_path, spac
     assert ("thick_slices" in codes) is marked
 
 
-def test_coarse_pixels_are_refused(tmp_path):
-    write_series(tmp_path, head_like((40, 40, 60)), ras_affine((3.5, 3.5, 2)))
+@pytest.mark.parametrize("spacing_mm", [(3.5, 3.5, 2), (2.6, 2.6, 2.6), (1, 2.6, 3), (2.6, 1, 3)])
+def test_coarse_pixels_are_refused(tmp_path, spacing_mm):
+    write_series(tmp_path, head_like((110, 110, 60)), ras_affine(spacing_mm))
     assert refusal_of_choice(read_study([tmp_path])).code == "in_plane_too_coarse"
 
 

@@ -30,7 +30,7 @@ def test_secondary_captures_and_other_modalities_are_named(tmp_path):
 
 
 def test_the_finer_of_two_scans_is_preferred(tmp_path):
-    write_series(tmp_path / "a", head_like((50, 50, 50)), ras_affine((3, 3, 3)), series="a", SeriesNumber=1)
+    write_series(tmp_path / "a", head_like((50, 50, 50)), ras_affine((2.5, 2.5, 2.5)), series="a", SeriesNumber=1)
     write_series(tmp_path / "b", head_like((75, 75, 75)), ras_affine((2, 2, 2)), series="b", SeriesNumber=2)
     assert select_series(read_study([tmp_path])).chosen.startswith("series 2:")
 
@@ -38,7 +38,7 @@ def test_the_finer_of_two_scans_is_preferred(tmp_path):
 def test_a_faulty_better_series_is_told_when_another_one_is_taken(tmp_path):
     broken = slice_datasets(head_like((75, 75, 75)), ras_affine((2, 2, 2)), series="a", SeriesNumber=1)
     save_all(tmp_path / "a", broken[:30] + broken[31:])
-    write_series(tmp_path / "b", head_like((50, 50, 50)), ras_affine((3, 3, 3)), series="b", SeriesNumber=2)
+    write_series(tmp_path / "b", head_like((50, 50, 50)), ras_affine((2.5, 2.5, 2.5)), series="b", SeriesNumber=2)
     selection = select_series(read_study([tmp_path]))
     assert selection.chosen.startswith("series 2:")
     (reason,) = (reason for reason in selection.review_reasons if reason.code != "thick_slices")
@@ -78,7 +78,7 @@ def test_a_series_chosen_by_hand_is_taken_and_reviewed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said", ["7", "07", "Series 7", "1.2.826.0.1.9", " SERIES  7: 3d  T1W 3.00 x 3.00 x 3.00 mm, 50 slices "]
+    "said", ["7", "07", "Series 7", "1.2.826.0.1.9", " SERIES  7: 3d  T1W 2.50 x 2.50 x 2.50 mm, 50 slices "]
 )
 def test_a_series_is_named_by_number_uid_or_label_in_either_case(tmp_path, said):
     study = study_with(tmp_path, shape=(50, 50, 50), a={"SeriesNumber": 6}, b={"SeriesNumber": 7})
@@ -121,13 +121,13 @@ def test_a_label_that_does_not_exist_is_refused_with_those_that_do(tmp_path):
 @pytest.mark.parametrize(
     ("header", "spacing_mm", "code"),
     [
-        (NOT_T1_WEIGHTED["three-dimensional scout, Siemens 3 T"], (3, 3, 3), "no_t1w_series"),
-        ({"ImageType": ["DERIVED", "PRIMARY", "MPR"]}, (3, 3, 3), "derived_only"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.2"}, (3, 3, 3), "secondary_capture"),
-        ({"Modality": "OT"}, (3, 3, 3), "not_mr"),
-        ({}, (3, 3, 5), "through_plane_too_coarse"),
+        (NOT_T1_WEIGHTED["three-dimensional scout, Siemens 3 T"], (2.5, 2.5, 2.5), "no_t1w_series"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "MPR"]}, (2.5, 2.5, 2.5), "derived_only"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.2"}, (2.5, 2.5, 2.5), "secondary_capture"),
+        ({"Modality": "OT"}, (2.5, 2.5, 2.5), "not_mr"),
+        ({}, (2.5, 2.5, 5), "through_plane_too_coarse"),
         ({}, (4, 4, 3), "in_plane_too_coarse"),
-        ({}, (3, 3, 2), "insufficient_coverage"),
+        ({}, (2.5, 2.5, 2), "insufficient_coverage"),
     ],
 )
 def test_a_choice_by_hand_overrules_what_headers_and_sizes_speak_against(tmp_path, header, spacing_mm, code):

@@ -13,8 +13,8 @@ from med3d_pipeline.reading.volume_files.label_images import label_fault
 from med3d_pipeline.study.study import load_series, read_study, select_series
 from rig.dicom.series import head_like, ras_affine, write_series
 
-AFFINE = ras_affine((3, 3, 3), (-54, -60, -54))
-SHAPE = (36, 40, 36)
+AFFINE = ras_affine((2.5, 2.5, 2.5), (-50, -55, -50))
+SHAPE = (40, 44, 40)
 
 
 def save(path: Path, voxels: np.ndarray) -> Path:
@@ -36,7 +36,7 @@ def mask() -> np.ndarray:
 def labels(count: int) -> np.ndarray:
     """Regions as of an atlas, numbered without any order."""
     rng = np.random.default_rng(count)
-    coarse = rng.permutation(4 * count)[:count][rng.integers(0, count, (9, 10, 9))]
+    coarse = rng.permutation(4 * count)[:count][rng.integers(0, count, (10, 11, 10))]
     return (np.kron(coarse, np.ones((4, 4, 4), int)) * mask()).astype(np.int16)
 
 

@@ -16,6 +16,7 @@ from med3d_pipeline.reading.volume_files.nifti import NiftiFile
 from med3d_pipeline.reasons import AFTER_CONTRAST_AGENT, Reason, ReviewCode
 
 MAX_SPACING_MM = 3.0
+COARSE_TWICE_MM = 2.5  # a voxel may be longer along one axis; along two it costs years (decision 0300)
 SPACING_ROUNDING_MM = 0.0005
 MIN_EXTENT_MM = 100.0  # less than this along any axis cannot hold a brain
 GOOD_EXTENT_MM = 150.0
@@ -199,7 +200,11 @@ def _weigh_geometry(
     if in_plane > MAX_SPACING_MM + SPACING_ROUNDING_MM:
         reason = f"The pixels are {in_plane:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. {_FINER}"
         tally.faults.append(Fault("in_plane_too_coarse", reason))
-    coarsest, finest = max(spacing_mm), min(spacing_mm)
+    finest, middle, coarsest = sorted(spacing_mm)
+    if middle > COARSE_TWICE_MM + SPACING_ROUNDING_MM:
+        sides = " x ".join(f"{side:.2f}" for side in spacing_mm)
+        reason = f"The voxels measure {sides} mm; at most one side may be longer than {COARSE_TWICE_MM:g} mm. {_FINER}"
+        tally.faults.append(Fault("in_plane_too_coarse", reason))
     share = min(max((MAX_SPACING_MM - coarsest) / (MAX_SPACING_MM - GOOD_SPACING_MM), 0.0), 1.0)
     tally.note(round(15 * share, 1), f"coarsest voxel side {coarsest:.2f} mm")
     if round(coarsest, 1) > COARSEST_MADE_FROM_MM:
