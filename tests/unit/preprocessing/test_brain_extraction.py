@@ -117,6 +117,14 @@ def test_stray_voxels_do_not_stretch_the_box() -> None:
     assert box == (slice(13, 51), slice(13, 51), slice(13, 51))
 
 
+def test_a_brain_thinner_than_a_voxel_is_none() -> None:
+    rough = np.zeros((128, 128, 128), dtype=np.uint8)
+    rough[8:120, 8:120, :3] = 1
+    with pytest.raises(InputRefused) as caught:
+        brain_box(rough, (64, 64, 8))
+    assert caught.value.code == "not_a_head"
+
+
 def test_the_average_head_s_scale_of_brightness_does_not_matter() -> None:
     head = ball()
     scaled = Volume(voxels=head.voxels * 37, affine=head.affine)

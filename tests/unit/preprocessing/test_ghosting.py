@@ -61,6 +61,11 @@ def test_an_image_without_air_shows_no_ghost() -> None:
     assert measure_ghost(Volume(seen.voxels[inside], seen.affine), BRAIN[inside]) == 0.0
 
 
+def test_an_image_of_one_block_is_measured_without_an_error() -> None:
+    block = np.full((4, 4, 4), 50, np.float32)
+    assert measure_ghost(Volume(block, np.diag([2.0, 2.0, 2.0, 1.0])), np.ones((4, 4, 4), np.uint8)) == 0.0
+
+
 def test_no_brain_and_a_dark_brain_are_measured_without_an_error() -> None:
     seen = head()
     assert measure_ghost(seen, np.zeros_like(BRAIN)) == 0.0

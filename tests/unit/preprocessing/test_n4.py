@@ -245,3 +245,14 @@ def test_two_views_of_a_head_are_divided_by_one_field() -> None:
 
     assert apart(*together) < 1e-6
     assert apart(*alone) > 1e-4
+
+
+def test_a_trace_of_brain_in_the_first_voxels_alone_is_corrected_without_an_error() -> None:
+    """N4 begins a voxel later, too, and sees no brain there."""
+    head, _ = shaded_head()
+    trace = np.zeros(head.shape, np.float32)
+    trace[10:40, 10:40, 0] = 1.0
+    view = View(head, Volume(trace, head.affine))
+    first, second = correct_bias_field([view, view], BiasFieldSpec(iterations=(5,)))
+    assert np.isfinite(first.head.voxels).all()
+    assert np.array_equal(first.head.voxels, second.head.voxels)

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.preprocessing.brain_extraction import BrainNetworks
-from med3d_pipeline.preprocessing.preprocess import Preprocessed, Preprocessor
+from med3d_pipeline.preprocessing.black_level import BlackLevel
+from med3d_pipeline.preprocessing.brain_extraction import BrainMask, BrainNetworks
+from med3d_pipeline.preprocessing.image_content import Content
+from med3d_pipeline.preprocessing.preprocess import BrainFound, Preprocessed, Preprocessor
 from med3d_pipeline.preprocessing.quality_measures import QualityEvidence
 from med3d_pipeline.preprocessing.spec import BiasFieldSpec, PreprocessSpec, QualityLimits
 from med3d_pipeline.preprocessing.template import Template
@@ -100,6 +102,30 @@ def test_images_that_no_step_can_work_with_are_refused_first(head: Volume, code:
 def test_a_head_without_a_brain_is_refused() -> None:
     with pytest.raises(InputRefused) as caught:
         preprocessor(blind_networks())(heads.phantom())
+    assert caught.value.code == "not_a_head"
+
+
+@pytest.mark.parametrize("kept", [1, 2, 4, 6])
+def test_a_few_slices_that_were_kept_of_a_head_are_no_head(kept: int) -> None:
+    """Fewer voxels than the filters need; a millimetre each, so that blocks of two are left out or single."""
+    fine = heads.phantom(spacing_mm=1.0)
+    voxels = np.zeros_like(fine.voxels)
+    middle = fine.shape[2] // 2
+    voxels[:, :, middle : middle + kept] = fine.voxels[:, :, middle : middle + kept]
+    with pytest.raises(InputRefused) as caught:
+        preprocessor()(Volume(voxels, fine.affine))
+    assert caught.value.code == "not_a_head"
+
+
+def test_a_brain_in_the_end_slice_of_a_very_coarse_scan_is_none() -> None:
+    """A person may choose slices 12 mm apart; what lies around such a brain is too few of them."""
+    head = Volume(np.ones((60, 60, 10), np.float32), np.diag([2.0, 2.0, 12.0, 1.0]))
+    box = (slice(10, 50), slice(10, 50), slice(0, 1))
+    brain = BrainMask(head, box, np.ones((80, 80, 2), np.uint8))
+    content = Content((slice(0, 60), slice(0, 60), slice(0, 10)), 0.0)
+    mask = brain.on(head)
+    with pytest.raises(InputRefused) as caught:
+        preprocessor().views(BrainFound(BlackLevel(head, 0.0, None), content, head, head, brain, mask, mask))
     assert caught.value.code == "not_a_head"
 
 

@@ -42,3 +42,10 @@ def test_a_head_as_coarse_as_the_grid_has_one_view() -> None:
     head = ramp((2.0, 2.0, 2.0))
     everything = (slice(0, 30), slice(0, 30), slice(0, 30))
     assert list(later_views(head, np.ones(head.shape, np.uint8), 2.0, everything)) == []
+
+
+def test_a_view_that_begins_behind_all_of_the_brain_is_left_out() -> None:
+    head = ramp((1.0, 1.0, 1.0))
+    mask = np.zeros(head.shape, np.uint8)
+    mask[:, :, 0] = 1
+    assert list(later_views(head, mask, 2.0, (slice(0, 15), slice(0, 15), slice(0, 15)))) == []

@@ -45,16 +45,21 @@ def correct_bias_field(views: Sequence[View], spec: BiasFieldSpec) -> tuple[View
     begun = [later for view in views for later in _begin_later(view, STARTS if len(views) > 1 else 1)]
     fields = [_estimate(view, spec) for view in begun]
 
-    def at(head: Volume) -> list[Array]:
-        return [field.at(positions(head, seen.head, spec.grid_mm)) for field, seen in zip(fields, begun, strict=True)]
+    def average_fields(head: Volume) -> Array:
+        total = np.zeros(head.shape)  # one field at a time: very fine heads have dozens
+        for field, seen in zip(fields, begun, strict=True):
+            total += field.at(positions(head, seen.head, spec.grid_mm))
+        return total / len(fields)
 
-    return tuple(_divide(view, at(view.head)) for view in views)
+    return tuple(_divide(view, average_fields(view.head)) for view in views)
 
 
 def _begin_later(view: View, starts: int) -> Iterator[View]:
     for start in range(starts):
         x, y, z = (slice(start, size) for size in view.head.shape)
-        yield View(crop(view.head, (x, y, z)), crop(view.share, (x, y, z)))
+        later = View(crop(view.head, (x, y, z)), crop(view.share, (x, y, z)))
+        if later.share.voxels.any():  # a trace of a brain may lie in the first voxels alone
+            yield later
 
 
 def _estimate(view: View, spec: BiasFieldSpec) -> SplineField:
@@ -74,9 +79,8 @@ def positions(head: Volume, other: Volume, grid_mm: float) -> Positions:
     return (x, y, z)
 
 
-def _divide(view: View, fields: list[Array]) -> View:
-    field = np.mean(fields, axis=0)
-    field -= np.average(field, weights=view.share.voxels)
+def _divide(view: View, field: Array) -> View:
+    field = field - np.average(field, weights=view.share.voxels)
     corrected = view.head.voxels * np.exp(-field).astype(np.float32)
     return View(Volume(voxels=corrected, affine=view.head.affine), view.share)
 

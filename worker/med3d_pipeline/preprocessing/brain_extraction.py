@@ -128,7 +128,7 @@ def no_brain() -> InputRefused:
 def brain_box(rough: Mask, shape: Shape) -> Box:
     """The box, in voxels of an image of ``shape``, around the brain in ``rough``, with a margin on each side.
 
-    Raises InputRefused("not_a_head") where no slice holds enough brain.
+    Raises InputRefused("not_a_head") where no slice holds enough brain, or all of it is thinner than a voxel.
     """
     sides = []
     for axis, size in enumerate(shape):
@@ -140,7 +140,10 @@ def brain_box(rough: Mask, shape: Shape) -> Box:
         scale = size / rough.shape[axis]
         centre = round(scale * (first + end) / 2)
         width = round(scale * (end - first) * (1 + 2 * BOX_MARGIN))
-        sides.append(slice(max(0, int(centre - width / 2)), min(size, int(centre + width / 2))))
+        side = slice(max(0, int(centre - width / 2)), min(size, int(centre + width / 2)))
+        if not side.start < side.stop:  # thinner than a voxel
+            raise no_brain()
+        sides.append(side)
     return (sides[0], sides[1], sides[2])
 
 

@@ -42,7 +42,7 @@ def measure_ghost(native: Volume, mask: Mask) -> float:
         for axis, size in enumerate(voxels.shape)
         for by in range(1, size)
     ]
-    return max(0.0, *ghosts) / max(float(np.median(voxels[brain])), float(np.finfo(np.float32).tiny))
+    return max([0.0, *ghosts]) / max(float(np.median(voxels[brain])), float(np.finfo(np.float32).tiny))
 
 
 def _brighter(voxels: Voxels, inside: Flags, outside: Flags, least: int) -> float:

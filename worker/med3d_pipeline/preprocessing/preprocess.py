@@ -10,7 +10,13 @@ import numpy as np
 
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
 from med3d_pipeline.preprocessing.black_level import BlackLevel, raise_to_black, require_measured
-from med3d_pipeline.preprocessing.brain_extraction import BrainMask, BrainNetworks, enclosing_box, extract_brain
+from med3d_pipeline.preprocessing.brain_extraction import (
+    BrainMask,
+    BrainNetworks,
+    enclosing_box,
+    extract_brain,
+    no_brain,
+)
 from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.contrast import find_tissues
 from med3d_pipeline.preprocessing.cropping import box_around, crop, extent, moved
@@ -30,6 +36,8 @@ from med3d_pipeline.volume import Affine, Volume, Voxels
 OnStage = Callable[[str], None]
 # The voxels around the brain that the later steps may look at.
 MARGIN_MM = 12.0
+# Of the working grid along each axis: the filters need as many voxels, and no brain is thinner.
+LEAST_VOXELS = 4
 # Heads in T1 contrast that lie as their headers say have 0.39 or more, those that lie otherwise 0.24 or less.
 TISSUES_IN_PLACE = 0.35
 
@@ -156,6 +164,8 @@ class Preprocessor:
         content = find_content(black.volume)
         seen = crop(black.volume, content.box)
         head = coarsen(seen, self.spec.working_grid_mm)
+        if min(head.shape) < LEAST_VOXELS:  # such as one slice that was kept of all
+            raise no_brain()
         brain = extract_brain(head, self.networks)
         seen_mask = brain.on(seen)
         mask = np.zeros(black.volume.shape, dtype=np.uint8)
@@ -171,6 +181,8 @@ class Preprocessor:
         share = found.brain.share()
         steps = coarsening_factors(share, self.spec.bias_field.grid_mm)
         near = box_around(share.voxels > 0, share.spacing_mm, MARGIN_MM, steps)
+        if min(extent(near)) < LEAST_VOXELS:
+            raise no_brain()
         first = View(crop(found.head, near), crop(share, near))
         return (first, *later_views(found.seen, found.seen_mask, self.spec.working_grid_mm, near))
 

@@ -27,7 +27,8 @@ def later_views(head: Volume, mask: Mask, grid_mm: float, near: Box) -> Iterator
     """The views of ``head`` whose blocks begin one voxel later along each axis than the first view's, two later, ...
 
     mask: (X, Y, Z) uint8 on ``head``. near: the first view's box, in voxels of the grid whose blocks begin at once.
-    A head that is not finer than ``grid_mm`` has no other view than the first.
+    A head whose blocks are single voxels has no other view than the first. A view that begins behind all of the brain,
+    as where a trace of one touches the image's border, tells nothing and is left out.
     """
     factors = coarsening_factors(head, grid_mm)
     for later in range(1, max(factors)):
@@ -36,5 +37,7 @@ def later_views(head: Volume, mask: Mask, grid_mm: float, near: Box) -> Iterator
             for side, factor, size in zip(near, factors, head.shape, strict=True)
         ]
         box = (sides[0], sides[1], sides[2])
-        seen = coarsen(crop(head, box), grid_mm)
-        yield View(seen, Volume(voxels=block_means(mask[box], factors), affine=seen.affine))
+        share = block_means(mask[box], factors)
+        if share.any():
+            seen = coarsen(crop(head, box), grid_mm)
+            yield View(seen, Volume(voxels=share, affine=seen.affine))
