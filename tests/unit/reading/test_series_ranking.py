@@ -363,7 +363,10 @@ def test_voxels_coarser_than_those_of_the_training_are_for_review(tmp_path, spac
 @pytest.mark.parametrize("spacing_mm", [(3.5, 3.5, 2), (2.6, 2.6, 2.6), (1, 2.6, 3), (2.6, 1, 3)])
 def test_coarse_pixels_are_refused(tmp_path, spacing_mm):
     write_series(tmp_path, head_like((110, 110, 60)), ras_affine(spacing_mm))
-    assert refusal_of_choice(read_study([tmp_path])).code == "in_plane_too_coarse"
+    refusal = refusal_of_choice(read_study([tmp_path]))
+    assert refusal.code == "in_plane_too_coarse"
+    (candidate,) = refusal.details["candidates"]
+    assert sum("in_plane_too_coarse" in reason for reason in candidate["reasons"]) == 1
 
 
 # Enhanced objects state their contrast themselves.

@@ -192,6 +192,7 @@ def _weigh_circumstances(tally: _Tally, facts: SequenceFacts, stack: Sequence[Pl
 def _weigh_geometry(
     tally: _Tally, spacing_mm: tuple[float, float, float], extent_mm: tuple[float, float, float], slice_axis: int
 ) -> None:
+    finest, middle, coarsest = sorted(spacing_mm)
     through = spacing_mm[slice_axis]
     in_plane = max(spacing for axis, spacing in enumerate(spacing_mm) if axis != slice_axis)
     if through > MAX_SPACING_MM + SPACING_ROUNDING_MM:
@@ -200,8 +201,7 @@ def _weigh_geometry(
     if in_plane > MAX_SPACING_MM + SPACING_ROUNDING_MM:
         reason = f"The pixels are {in_plane:.2f} mm apart; at most {MAX_SPACING_MM:g} mm can be used. {_FINER}"
         tally.faults.append(Fault("in_plane_too_coarse", reason))
-    finest, middle, coarsest = sorted(spacing_mm)
-    if middle > COARSE_TWICE_MM + SPACING_ROUNDING_MM:
+    elif middle > COARSE_TWICE_MM + SPACING_ROUNDING_MM:
         sides = " x ".join(f"{side:.2f}" for side in spacing_mm)
         reason = f"The voxels measure {sides} mm; at most one side may be longer than {COARSE_TWICE_MM:g} mm. {_FINER}"
         tally.faults.append(Fault("in_plane_too_coarse", reason))
