@@ -125,7 +125,7 @@ MEASURE_WORDS = {
     "clipped_bright_share": ("share of the brain at the brightest value", ""),
     "clipped_dark_share": ("share of the brain's inside without brightness", ""),
     "repeated_slices_mm": ("thickness of slices that repeat the one before", " mm"),
-    "ghost_share": ("brightness of a ghost beside the head over the brain's", ""),
+    "ghost_share": ("brightness of a ghost beside the head, relative to the brain's", ""),
     "gain_by_turning": ("gain in similarity by turning the head", ""),
     "blank_slices_mm": ("thickness of the slices without signal", " mm"),
     "tissue_correlation": ("likeness of the tissues to the template's", ""),
