@@ -123,5 +123,7 @@ def _label(entity: str, name: str) -> str:
     return f"{entity}-" + re.sub(r"[^A-Za-z0-9]", "", name.removeprefix(f"{entity}-").lstrip("'"))
 
 
-def _order(row: dict[str, str]) -> tuple[float, str]:
-    return float(row["age"] or 0), row["visit"]
+def _order(row: dict[str, str]) -> tuple[float, list[str | int]]:
+    """Sort by age, then by the visit's name with its numbers as numbers: ses-2 comes before ses-10."""
+    words = enumerate(re.split(r"(\d+)", row["visit"]))  # every second one is a number
+    return float(row["age"] or 0), [int(word) if place % 2 else word for place, word in words]

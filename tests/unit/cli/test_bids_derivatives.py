@@ -54,12 +54,12 @@ def test_scans_that_the_model_learned_from_are_told(tmp_path):
 def test_one_person_s_visits_without_ages_are_in_the_order_of_their_names(tmp_path):
     rows = [
         row("sub-1", study, "", brain_age, visit)
-        for study, brain_age, visit in (("s2", "52", "ses-2"), ("s1", "50", "ses-1"))
+        for study, brain_age, visit in (("s3", "58", "ses-10"), ("s2", "52", "ses-2"), ("s1", "50", "ses-1"))
     ]
     assert write_derivatives(tmp_path, rows) == 1
     folder = tmp_path / "derivatives" / "med3d"
-    assert [one["session_id"] for one in read(folder / "sub-1" / "sub-1_sessions.tsv")] == ["ses-1", "ses-2"]
-    assert [one["brain_age"] for one in read(folder / "participants.tsv")] == ["52"]
+    assert [one["session_id"] for one in read(folder / "sub-1" / "sub-1_sessions.tsv")] == ["ses-1", "ses-2", "ses-10"]
+    assert [one["brain_age"] for one in read(folder / "participants.tsv")] == ["58"]
 
 
 def test_two_people_whose_names_become_one_label_are_not_mixed(tmp_path):
