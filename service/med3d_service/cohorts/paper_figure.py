@@ -33,7 +33,8 @@ Place = tuple[float, float]
 class PaperFigure:
     """A frame of ``width_mm`` by ``height_mm``; what is drawn is in the units of its axes.
 
-    names: of the places 0, 1, ... on the horizontal axis, in place of numbers; empty: none there.
+    names: of the places 0, 1, ... on the horizontal axis, in place of numbers; empty: none there. Those
+    beyond ``x_range`` are not drawn.
     """
 
     width_mm: float
@@ -118,10 +119,11 @@ class PaperFigure:
             _line((LEFT, BOTTOM), (wide - RIGHT, BOTTOM)),
             _line((LEFT, BOTTOM), (LEFT, high - TOP)),
         ]
-        ticks = [] if self.names else nice_ticks(*self.x_range)
+        first, last = self.x_range
+        ticks = [] if self.names else nice_ticks(first, last)
         for place, words in [
             *((one, f"{one:g}") for one in ticks),
-            *((place, name) for place, name in enumerate(self.names) if name),
+            *((place, name) for place, name in enumerate(self.names) if name and first <= place <= last),
         ]:
             x, _ = self.at(place, self.y_range[0])
             found += [_line((x, BOTTOM), (x, BOTTOM - 3)), _text(x, BOTTOM - 12, words, "middle")]

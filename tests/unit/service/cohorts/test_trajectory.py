@@ -1,5 +1,7 @@
 """A subject over time: order, breaks, and what may be called a change."""
 
+import re
+
 import pytest
 from sqlalchemy import select, update
 
@@ -93,6 +95,13 @@ def test_without_either_the_order_of_arrival_is_all_that_is_known(person):
     drawn = draw_trajectory(person.trajectory())
     assert drawn.names == ["", "1", "2", "3"]
     assert (low := drawn.x_range[0]) < 1 < 3 < drawn.x_range[1], low
+
+
+def test_a_first_scan_without_a_number_is_not_named_beside_the_frame(tmp_path):
+    person = Person(tmp_path, ["too_noisy", 50.0, 58.0])
+    drawn = draw_trajectory(person.trajectory()).as_form("svg").decode()
+    assert set(re.findall(r">\s*([123])\s*</text>", drawn)) == {"2", "3"}
+    person.database.close()
 
 
 def test_the_line_breaks_where_scanner_field_sequence_or_software_changed(person):
