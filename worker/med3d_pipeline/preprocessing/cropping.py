@@ -29,17 +29,17 @@ def box_around(
 
 def crop(volume: Volume, box: Box) -> Volume:
     """The part of ``volume`` inside ``box``, where it was."""
-    return Volume(voxels=volume.voxels[box], affine=moved(volume.affine, box))
+    return Volume(voxels=volume.voxels[box], affine=move_into_box(volume.affine, box))
 
 
-def moved(affine: Affine, box: Box) -> Affine:
+def move_into_box(affine: Affine, box: Box) -> Affine:
     """``affine`` (4, 4) of a grid as that of the part of it inside ``box``."""
     begins = affine.copy()
     begins[:3, 3] += affine[:3, :3] @ np.array([side.start for side in box])
     return begins
 
 
-def extent(box: Box) -> tuple[int, int, int]:
+def count_voxels(box: Box) -> tuple[int, int, int]:
     """How many voxels (X, Y, Z) a box of non-negative sides holds."""
     x, y, z = (side.stop - side.start for side in box)
     return (x, y, z)

@@ -19,7 +19,7 @@ from med3d_pipeline.preprocessing.brain_extraction import (
 )
 from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.contrast import find_tissues
-from med3d_pipeline.preprocessing.cropping import box_around, crop, extent, moved
+from med3d_pipeline.preprocessing.cropping import box_around, count_voxels, crop, move_into_box
 from med3d_pipeline.preprocessing.hounsfield import refuse_hounsfield_units
 from med3d_pipeline.preprocessing.image_content import Content, find_content
 from med3d_pipeline.preprocessing.intensity import scale_robustly
@@ -30,7 +30,7 @@ from med3d_pipeline.preprocessing.registration import AffineRegistration, regist
 from med3d_pipeline.preprocessing.resampling import coarsen, coarsening_factors, prefilter, resample
 from med3d_pipeline.preprocessing.spec import PreprocessSpec
 from med3d_pipeline.preprocessing.template import Template, grid_affine
-from med3d_pipeline.preprocessing.working_views import View, later_views
+from med3d_pipeline.preprocessing.working_views import View, make_later_views
 from med3d_pipeline.volume import Affine, Volume, Voxels
 
 OnStage = Callable[[str], None]
@@ -181,10 +181,10 @@ class Preprocessor:
         share = found.brain.share()
         steps = coarsening_factors(share, self.spec.bias_field.grid_mm)
         near = box_around(share.voxels > 0, share.spacing_mm, MARGIN_MM, steps)
-        if min(extent(near)) < LEAST_VOXELS:
+        if min(count_voxels(near)) < LEAST_VOXELS:
             raise no_brain()
         first = View(crop(found.head, near), crop(share, near))
-        return (first, *later_views(found.seen, found.seen_mask, self.spec.working_grid_mm, near))
+        return (first, *make_later_views(found.seen, found.seen_mask, self.spec.working_grid_mm, near))
 
     def tensor(self, views: Sequence[View], grid: Affine, template_to_native: Affine) -> Voxels:
         """The head on the grid, seen as its views are on average, scaled and faded out where the brain ends."""
@@ -193,7 +193,7 @@ class Preprocessor:
             raise registration_failed()
         box = enclosing_box((covered > 0).view(np.uint8))  # what lies beyond fades to nothing, whatever it is
         seen = np.zeros_like(covered)
-        onto = (extent(box), moved(grid, box), template_to_native)
+        onto = (count_voxels(box), move_into_box(grid, box), template_to_native)
         seen[box] = np.mean([self._seen(view.head, *onto) for view in views], axis=0)
         try:
             return scale_robustly(seen, covered, self.spec.intensity)

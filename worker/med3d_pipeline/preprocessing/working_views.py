@@ -14,6 +14,9 @@ from med3d_pipeline.preprocessing.even_sampling import Box
 from med3d_pipeline.preprocessing.resampling import block_means, coarsen, coarsening_factors
 from med3d_pipeline.volume import Volume
 
+MOST_VIEWS = 4
+"""Voxels under half a millimetre have more: those that are left begin as far apart as they can."""
+
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -23,15 +26,17 @@ class View:
     share: Volume
 
 
-def later_views(head: Volume, mask: Mask, grid_mm: float, near: Box) -> Iterator[View]:
-    """The views of ``head`` whose blocks begin one voxel later along each axis than the first view's, two later, ...
+def make_later_views(head: Volume, mask: Mask, grid_mm: float, near: Box) -> Iterator[View]:
+    """Make the views of ``head`` whose blocks begin one voxel later along each axis than the first view's, two, ...
 
-    mask: (X, Y, Z) uint8 on ``head``. near: the first view's box, in voxels of the grid whose blocks begin at once.
+    With the first there are as many as a block's longest side has voxels, at most MOST_VIEWS. mask: (X, Y, Z) uint8
+    on ``head``. near: the first view's box, in voxels of the grid whose blocks begin at once.
     A head whose blocks are single voxels has no other view than the first. A view that begins behind all of the brain,
     as where a trace of one touches the image's border, tells nothing and is left out.
     """
     factors = coarsening_factors(head, grid_mm)
-    for later in range(1, max(factors)):
+    views = min(max(factors), MOST_VIEWS)
+    for later in (max(factors) * view // views for view in range(1, views)):
         sides = [
             slice(side.start * factor + later % factor, min(size, side.stop * factor + later % factor))
             for side, factor, size in zip(near, factors, head.shape, strict=True)
