@@ -97,8 +97,10 @@ def _line(plot: Plot, stretch: Sequence[Visit]) -> str:
 
 
 def _breaks(plot: Plot, visits: Sequence[Visit], t: Catalogue) -> list[Break]:
-    places = [(plot.x(time), visit) for time, visit in broken_between(visits)]
-    return [Break(x, ", ".join(break_words(visit, t)), x > plot.width / 2) for x, visit in places]
+    places = [(plot.x(time), changes) for time, changes in broken_between(visits)]
+    return [
+        Break(x, ", ".join(_break_word(change, t) for change in changes), x > plot.width / 2) for x, changes in places
+    ]
 
 
 def chart_words(t: Catalogue) -> ChartWords:

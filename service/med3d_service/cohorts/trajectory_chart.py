@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from med3d_service.cohorts.svg import padded
@@ -62,9 +61,9 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
         drawn.line(line, FAINT, dashed=True)
         drawn.legend(words.true_age, FAINT)
     breaks = broken_between(found.visits)
-    for number, (time, visit) in enumerate(breaks):
+    for number, (time, changes) in enumerate(breaks):
         drawn.line([(time, up[0]), (time, high)], red, dashed=True)
-        said = ", ".join(words.reasons.get(reason, reason) for reason in visit.breaks)
+        said = ", ".join(words.reasons.get(change, change) for change in changes)
         drawn.write((time, high), said, red, row=number % ROWS)
     if breaks:
         drawn.legend(words.broken, red)
@@ -90,10 +89,18 @@ def true_age_line(found: Trajectory, across: tuple[float, float], up: tuple[floa
     return known if len(known) > 1 else []
 
 
-def broken_between(visits: Sequence[Visit]) -> list[tuple[float, Visit]]:
-    """Return where the line is broken: half-way to a visit that cannot be compared with the one before."""
-    return [
-        ((before.time + after.time) / 2, after)
-        for before, after in pairwise(visits)
-        if after.breaks and after.brain_age is not None
-    ]
+def broken_between(visits: Sequence[Visit]) -> list[tuple[float, tuple[str, ...]]]:
+    """Return where the line is broken, and why: half-way between visits with numbers that cannot be compared.
+
+    What changed at a visit without a number is among the reasons.
+    """
+    found, reasons = [], dict[str, None]()
+    before: Visit | None = None
+    for visit in visits:
+        reasons |= dict.fromkeys(visit.breaks)
+        if visit.brain_age is None:
+            continue
+        if before is not None and reasons:
+            found.append(((before.time + visit.time) / 2, tuple(reasons)))
+        before, reasons = visit, {}
+    return found

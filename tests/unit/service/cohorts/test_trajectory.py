@@ -10,7 +10,7 @@ from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.figures import draw_figures
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
 from med3d_service.cohorts.trajectory import answered_runs, stated_errors, trajectory
-from med3d_service.cohorts.trajectory_chart import draw_trajectory
+from med3d_service.cohorts.trajectory_chart import broken_between, draw_trajectory
 from med3d_service.settings import Settings
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
@@ -101,6 +101,17 @@ def test_a_first_scan_without_a_number_is_not_named_beside_the_frame(tmp_path):
     person = Person(tmp_path, ["too_noisy", 50.0, 58.0])
     drawn = draw_trajectory(person.trajectory()).as_form("svg").decode()
     assert set(re.findall(r">\s*([123])\s*</text>", drawn)) == {"2", "3"}
+    person.database.close()
+
+
+def test_a_scanner_that_changed_at_a_refused_scan_breaks_the_line_to_the_next_number(tmp_path):
+    person = Person(tmp_path, ["too_noisy", 50.0, "too_noisy", 58.0])
+    person.figures(1, 2, model="Prisma")
+    visits = person.trajectory().visits
+    assert [bool(visit.breaks) for visit in visits] == [False, True, True, False], (
+        "both changes are at scans beside numbers"
+    )
+    assert broken_between(visits) == [((visits[1].time + visits[3].time) / 2, ("scanner changed",))]
     person.database.close()
 
 
