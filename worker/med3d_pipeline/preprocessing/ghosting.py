@@ -7,9 +7,10 @@ They lie along the axis on which the scanner encodes phase, which image files se
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt
+import SimpleITK as sitk
 
 from med3d_pipeline.preprocessing.connected_parts import Mask
+from med3d_pipeline.preprocessing.itk_images import to_array, to_image
 from med3d_pipeline.preprocessing.resampling import block_means, coarsening_factors
 from med3d_pipeline.volume import Volume, Voxels
 
@@ -33,7 +34,8 @@ def measure_ghost(native: Volume, mask: Mask) -> float:
     if not brain.any():
         return 0.0
     spacing = np.multiply(native.spacing_mm, factors)
-    head = np.asarray(distance_transform_edt(~brain, sampling=spacing)) <= HEAD_MM
+    shape = to_image(brain.view(np.uint8), np.diag([*spacing, 1.0]))
+    head = to_array(sitk.DanielssonDistanceMap(shape, True, False, True)) <= HEAD_MM  # mm to the next voxel of brain
     air = ~head
     air[:, :, : round(float(np.argwhere(brain)[:, 2].mean()))] = False  # below are the face and the neck
     least = max(1, round(LEAST_ML * 1000 / float(spacing.prod())))
