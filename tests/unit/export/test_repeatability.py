@@ -218,7 +218,7 @@ def test_a_study_in_another_storage_is_a_nifti_in_a_dicoms_place():
 
 def cohort_of(folder: Path, *ages: str) -> Path:
     for number in range(len(ages)):
-        write_nifti(phantom(3.0), "float32", folder / f"{number}.nii")
+        write_nifti(phantom(2.5), "float32", folder / f"{number}.nii")
     rows = [f"p{number},{age},F,{number}.nii" for number, age in enumerate(ages)]
     (folder / "participants.csv").write_text("\n".join(["participant_id,age,sex,t1w", *rows]) + "\n")
     return folder
