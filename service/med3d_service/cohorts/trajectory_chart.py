@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from med3d_service.cohorts.svg import padded
@@ -94,13 +95,10 @@ def broken_between(visits: Sequence[Visit]) -> list[tuple[float, tuple[str, ...]
 
     What changed at a visit without a number is among the reasons.
     """
-    found, reasons = [], dict[str, None]()
-    before: Visit | None = None
-    for visit in visits:
-        reasons |= dict.fromkeys(visit.breaks)
-        if visit.brain_age is None:
-            continue
-        if before is not None and reasons:
-            found.append(((before.time + visit.time) / 2, tuple(reasons)))
-        before, reasons = visit, {}
+    found = []
+    for before, after in pairwise(stretches(visits)):
+        last, first = before[-1], after[0]
+        between = visits[visits.index(last) + 1 : visits.index(first) + 1]
+        changes = dict.fromkeys(change for visit in between for change in visit.breaks)
+        found.append(((last.time + first.time) / 2, tuple(changes)))
     return found

@@ -39,14 +39,14 @@ def correct_bias_field(views: Sequence[View], spec: BiasFieldSpec) -> tuple[View
     """The views of one head, each divided by the head's bias field, estimated where their shares say brain.
 
     The field is smooth, so each view gives estimates from one voxel in every ``spec.grid_mm`` or so, and the splines
-    then give them at every voxel; all are averaged. Its geometric mean over the brain is one: the brain
-    keeps its brightness.
+    then give them at every voxel; all are averaged. The field's geometric mean over the brain is one: the brain keeps
+    its brightness.
     """
     begun = [later for view in views for later in _begin_later(view, STARTS if len(views) > 1 else 1)]
     fields = [_estimate(view, spec) for view in begun]
 
     def average_fields(head: Volume) -> Array:
-        total = np.zeros(head.shape)  # one field at a time: very fine heads have dozens
+        total = np.zeros(head.shape)  # one field at a time: fine heads have up to eight
         for field, seen in zip(fields, begun, strict=True):
             total += field.at(positions(head, seen.head, spec.grid_mm))
         return total / len(fields)
