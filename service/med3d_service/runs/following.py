@@ -1,11 +1,10 @@
 """What happened to runs lately, for those who follow all that they may see."""
 
-from collections.abc import Sequence
-
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from med3d_service.storage.tables import RunEventRow, RunRow, StudyRow
+from med3d_service.runs.fences import theirs
+from med3d_service.storage.tables import RunEventRow
 from med3d_service.trust.access import Caller
 
 MOST_AT_ONCE = 200
@@ -16,12 +15,15 @@ def newest_event(session: Session) -> int:
     return session.execute(select(func.coalesce(func.max(RunEventRow.seq), 0))).scalar_one()
 
 
-def events_after(session: Session, caller: Caller, seen: int) -> Sequence[RunEventRow]:
-    """Read what happened after event ``seen`` to runs that ``caller`` sees, the oldest first, so many at once."""
-    query = (
-        select(RunEventRow)
-        .join(RunRow, RunRow.id == RunEventRow.run_id)
-        .join(StudyRow, StudyRow.id == RunRow.study_id)
-        .where(RunEventRow.seq > seen, caller.sees(StudyRow.site))
-    )
-    return session.scalars(query.order_by(RunEventRow.seq).limit(MOST_AT_ONCE)).all()
+def events_after(session: Session, caller: Caller, seen: int) -> tuple[list[RunEventRow], int]:
+    """Read what happened after event ``seen`` to runs that ``caller`` sees, the oldest first, and how far was looked.
+
+    Events are read first and then asked whose they are: joined, SQLite would begin with all studies of the caller's
+    site, and what happens at others would be read again at each look.
+    """
+    later = select(RunEventRow).where(RunEventRow.seq > seen).order_by(RunEventRow.seq).limit(MOST_AT_ONCE)
+    found = session.scalars(later).all()
+    if not found:
+        return [], seen
+    visible = theirs(session, caller, {event.run_id for event in found})
+    return [event for event in found if event.run_id in visible], found[-1].seq

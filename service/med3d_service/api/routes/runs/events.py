@@ -1,7 +1,7 @@
 """What happens to all runs that one may see, as it happens: one stream for a page, whatever it shows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from anyio import to_thread
@@ -35,8 +35,8 @@ async def follow(request: Request, service: Service, caller: Caller, seen: int) 
     """Send what comes after event ``seen``. The first word says where the stream stands, for who comes back."""
     yield ServerSentEvent(data="", event="from", id=str(seen))
     while await goes_on(request):
-        for event in await to_thread.run_sync(_after, service, caller, seen):
-            seen = event.seq
+        events, seen = await to_thread.run_sync(_after, service, caller, seen)
+        for event in events:
             yield sent_event(event)
         await asyncio.sleep(LOOK_EVERY_S)
 
@@ -46,6 +46,6 @@ def _newest(service: Service) -> int:
         return newest_event(session)
 
 
-def _after(service: Service, caller: Caller, seen: int) -> Sequence[RunEventRow]:
+def _after(service: Service, caller: Caller, seen: int) -> tuple[list[RunEventRow], int]:
     with service.database.read() as session:
         return events_after(session, caller, seen)
