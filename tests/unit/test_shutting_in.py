@@ -18,7 +18,7 @@ from med3d_pipeline.reading.dicom_pixels import PIXEL_MODULE
 from rig.dicom.series import head_like, ras_affine, save_all, slice_datasets
 
 ATTEMPTS = """
-import json, os, pathlib, signal, socket, subprocess, sys, threading
+import ctypes, fcntl, json, os, pathlib, platform, signal, socket, subprocess, sys, threading
 from med3d_confined import refuse_calls, shut_in
 given, kept, other, parent = sys.argv[1:]
 missing = refuse_calls() + shut_in([pathlib.Path(given)], [pathlib.Path(kept)])
@@ -26,6 +26,13 @@ def thread():
     one = threading.Thread(target=lambda: None)
     one.start()
     one.join()
+def called(numbers, *arguments):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(numbers[platform.machine()], *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+def queue(number):
+    info = (ctypes.c_int * 32)(number, 0, -1)
+    called({"x86_64": 129, "aarch64": 138}, int(parent), number, info)
 attempts = {
     "read what it was given": lambda: open(given).read(),
     "write its one file": lambda: open(kept, "w").write("x"),
@@ -44,6 +51,10 @@ attempts = {
     "become another program": lambda: os.execv("/bin/true", ["true"]),
     "fork": lambda: os.fork() or os._exit(0),
     "end its parent": lambda: os.kill(int(parent), signal.SIGUSR1),
+    "send its parent a signal with a value": lambda: queue(signal.SIGWINCH),
+    "have the kernel send its parent signals": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, int(parent)),
+    "choose which signal that is": lambda: fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGWINCH),
+    "take shared memory of others": lambda: called({"x86_64": 30, "aarch64": 196}, 0, None, 0),
 }
 found = {}
 for name, attempt in attempts.items():

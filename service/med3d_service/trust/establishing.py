@@ -123,18 +123,20 @@ def prove_trail(database: Database, guard: Guard, trail: AuditTrail, noted: Trai
     return trail.verify(*(one for one in (noted, seen) if one is not None and one.seq))
 
 
-def revive(database: Database, guard: Guard, trail: AuditTrail, backup: str) -> Revived:
+def revive(database: Database, guard: Guard, trail: AuditTrail, backup: str, *, had_seals: bool) -> Revived:
     """After a restore: end again what the sealed counter knows as ended, and go on from the backup's end of the trail.
 
+    had_seals: the backup is of a release that sealed its rows, so that one without a seal was written past the service.
     Where no counter is here it is made: what was ended since the backup works again, and only people can know that.
     """
     counter = guard.counter
     was_here = counter.exists
     with database.write() as session:
-        seal_rows(session, guard)
+        if not had_seals:
+            seal_rows(session, guard)
         ended = _end_again(session, counter.read()) if was_here else ()
         now = now_of(session)
-        working = tuple(key.prefix for key in session.scalars(select(ApiKeyRow)) if _works(key, now))
+        working = _working_keys(session, guard, now)
         detail: dict[str, str | int] = {"backup": backup, "working_keys": len(working), "kept_ended": len(ended)}
         trail.append(session, AuditEvent(process("restore"), Action.RESTORE, object_kind="backup", detail=detail))
         session.flush()
@@ -142,8 +144,8 @@ def revive(database: Database, guard: Guard, trail: AuditTrail, backup: str) -> 
         here = _as_it_stands(session, trail)
         here |= {
             "rows_are_sealed": True,
-            "ended_keys": {**before.ended_keys, **here["ended_keys"]},
-            "withdrawn": {**before.withdrawn, **here["withdrawn"]},
+            "ended_keys": _earlier_of(before.ended_keys, here["ended_keys"]),
+            "withdrawn": _earlier_of(before.withdrawn, here["withdrawn"]),
             "restored": (*before.restored, f"{backup} after {before.trail_seq}:{before.trail_mac}"),
             "number": trail.noted_number(session),
         }
@@ -160,10 +162,7 @@ def renew_counter(database: Database, guard: Guard, trail: AuditTrail) -> tuple[
         as_new: dict[str, Any] = {"rows_are_sealed": True, "number": known, "lost_ends": ()}
         noted = guard.counter.change(lambda _noted: here | as_new, makes=True)
         trail.note_number(session, noted.number)
-        now = now_of(session)
-        return tuple(
-            key.prefix for key in session.scalars(select(ApiKeyRow)) if _works(key, now) and guard.is_genuine(key)
-        )
+        return _working_keys(session, guard, now_of(session))
 
 
 def seal_rows(session: Session, guard: Guard) -> int:
@@ -211,6 +210,15 @@ def _end_again(session: Session, noted: Noted) -> tuple[str, ...]:
     for row in session.scalars(select(CalibrationRow).where(CalibrationRow.withdrawn_at.is_(None))):
         row.withdrawn_at = noted.withdrawn.get(f"{row.digest}@{row.owner}")
     return tuple(ended)
+
+
+def _earlier_of(ended: dict[str, float], also_ended: dict[str, float]) -> dict[str, float]:
+    """Join when things ended: what a row says moves no end further off, for whoever wrote it may have been anybody."""
+    return {name: min(one[name] for one in (ended, also_ended) if name in one) for name in ended | also_ended}
+
+
+def _working_keys(session: Session, guard: Guard, now: float) -> tuple[str, ...]:
+    return tuple(key.prefix for key in session.scalars(select(ApiKeyRow)) if _works(key, now) and guard.is_genuine(key))
 
 
 def _works(key: ApiKeyRow, now: float) -> bool:

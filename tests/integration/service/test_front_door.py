@@ -1,5 +1,6 @@
 """What somebody without a key can do to a real API process: little, and it costs little."""
 
+import contextlib
 import socket
 import time
 
@@ -60,6 +61,11 @@ def processor_s(service):
     return sum(psutil.Process(service.running["api"].pid).cpu_times()[:2])
 
 
+def open_connections(service):
+    found = psutil.Process(service.running["api"].pid).net_connections("tcp")
+    return sum(one.laddr.port == service.port and one.status != psutil.CONN_LISTEN for one in found)
+
+
 def log_bytes(service):
     return (service.data_dir / "api.log").stat().st_size
 
@@ -108,6 +114,17 @@ def test_what_is_no_http_is_answered_and_does_not_fill_the_log(service):
         with connected(service) as connection:
             sent(connection, [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"])
             assert status(answer_of(connection)) == b"400"
+    assert log_bytes(service) - before < 2000
+
+
+def test_what_is_no_http_behind_a_request_ends_both_and_does_not_fill_the_log(service):
+    before, others = log_bytes(service), open_connections(service)
+    with contextlib.ExitStack() as held:
+        for _ in range(50):
+            connection = held.enter_context(connected(service))
+            sent(connection, [b"GET /runs HTTP/1.1\r\nHost: x\r\n\r\n\x00"])
+            assert status(answer_of(connection)) in {b"400", b"401"}
+        wait_until(lambda: open_connections(service) <= others, "all of them have ended")
     assert log_bytes(service) - before < 2000
 
 

@@ -222,9 +222,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _refuse(self, code: str) -> None:
-        """Answer without a request, and end."""
+        """Answer without a request, and end; what is still worked on gets no answer of its own any more."""
         self._bounds.tally.count(code)
         self._stop_timer()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:  # this answer would come into that one
+                self.transport.abort()
+                return
         self._write_refusal(code)
         self._rest_bytes = 0
         self._close_gently()

@@ -51,7 +51,8 @@ def restore(
     guard = guard_for(settings, keys)
     with closing(open_database(settings, keys, guard)) as database:
         record_store(store, database)
-        revived = revive(database, guard, AuditTrail(database, keys.audit), name)
+        had_seals = "seal" in summary.tables["api_keys"]
+        revived = revive(database, guard, AuditTrail(database, keys.audit), name, had_seals=had_seals)
     return Restored(summary, revived)
 
 

@@ -25,7 +25,8 @@ from med3d_service.storage.arrival_tables import PatientUpdateRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import RunRow, StudyRow
-from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
+from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail, TrailBrokenError
+from med3d_service.trust.audit.alerts import alert
 from med3d_service.trust.audit.tables import AuditRow
 from med3d_store.object_store import ObjectStore
 
@@ -170,11 +171,18 @@ class Retention:
         )
 
     def _shorten_trail(self, before: float) -> int:
-        with self._database.write() as session:
-            gone = self._trail.drop_before(session, before)
-            if gone:
+        removed = 0
+        while True:
+            with self._database.write() as session:
+                try:
+                    gone = self._trail.drop_before(session, before)
+                except TrailBrokenError as error:  # it stays, for people to look at
+                    alert(self._trail, session, "retention", "trail_not_shortened", "audit_trail", str(error.seq))
+                    return removed
+                if not gone:
+                    return removed
                 self._note(session, "audit", gone)
-        return gone
+            removed += gone
 
     def _note(self, session: Session, name: str, count: int) -> None:
         action = Action.AUDIT if name == "audit" else Action.ERASE

@@ -29,6 +29,7 @@ class Frames:
         begun: told that something of it has come. Newlines between frames, which some senders write, are nothing.
         """
         while not (held := self._held.lstrip(BETWEEN)):
+            self._held.clear()  # else newlines without an end would fill the memory
             if not self._more(idle_s):
                 return None
         self._held = held

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from med3d_service.storage.database import Database, now_of
@@ -23,6 +23,7 @@ from med3d_service.trust.audit.tables import AuditHeadRow, AuditRow
 
 log = structlog.get_logger()
 ROWS_AT_ONCE = 1000
+DROPPED_AT_ONCE = 10_000
 ONE = 1
 
 
@@ -136,19 +137,28 @@ class AuditTrail:
         self._seal_again(head, sealed=sealed)
 
     def drop_before(self, session: Session, at: float) -> int:
-        """Remove entries that are older than ``at``; the rest goes on proving itself. Returns how many went."""
+        """Remove the first entries as far as they are older than ``at``, at most DROPPED_AT_ONCE; how many went.
+
+        The rest goes on proving itself. What goes must have proven itself: of entries that were made to look old, or
+        stand in the place of others, nobody could say so afterwards. Raises TrailBrokenError, and removes nothing.
+        """
         head = self._locked_head(session)
-        sealed = self._is_sealed(head)
-        kept = select(func.min(AuditRow.seq)).where(AuditRow.at >= at)
-        first = session.execute(kept).scalar_one()
-        first = head.last_seq + 1 if first is None else first
-        before = session.get(AuditRow, first - 1)
-        if before is None:
-            return 0
-        gone = session.execute(delete(AuditRow).where(AuditRow.seq < first)).rowcount  # type: ignore[attr-defined]
-        head.first_seq, head.first_mac = first, before.mac
-        self._seal_again(head, sealed=sealed)
-        return int(gone)
+        if not self._is_sealed(head):
+            raise TrailBrokenError(head.last_seq, "the trail's head was changed")
+        first, mac = head.first_seq, head.first_mac
+        for row in entries(session, first - 1, DROPPED_AT_ONCE):
+            if row.seq != first:
+                raise TrailBrokenError(first, "it is missing, or one stands in its place")
+            checked = self._checked(row, mac)
+            if row.at >= at:
+                break
+            first, mac = first + 1, checked
+        gone = first - head.first_seq
+        if gone:
+            session.execute(delete(AuditRow).where(AuditRow.seq < first))
+            head.first_seq, head.first_mac = first, mac
+            self._seal_again(head, sealed=True)
+        return gone
 
     def verify(self, *noted: TrailEnd) -> TrailEnd:
         """Prove every entry; those that were ``noted`` must be among them. Raises TrailBrokenError."""

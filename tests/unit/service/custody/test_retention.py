@@ -169,6 +169,18 @@ def test_the_audit_trail_is_shortened_says_so_and_still_proves_itself(api):
         trail.verify()
 
 
+def test_a_trail_that_was_changed_is_not_shortened_and_that_is_told(api):
+    answered(api, 1, 0)
+    with api.service.database.write() as session:
+        session.execute(update(AuditRow).values(at=0.0))
+    assert retention(api, audit=1.0).sweep() == {}
+    with api.service.database.read() as session:
+        told = session.query(AuditRow).filter(AuditRow.action == "alert").one()
+    assert (told.detail, told.object_id) == ('{"code":"trail_not_shortened"}', "1")
+    with pytest.raises(TrailBrokenError):
+        api.service.audit.verify()
+
+
 def newest(database):
     with database.read() as session:
         return max(row.at for row in session.query(AuditRow).all())

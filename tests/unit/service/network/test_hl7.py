@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from med3d_service.custody.retention import Retention
 from med3d_service.network.hl7.acknowledging import acknowledge
+from med3d_service.network.hl7.frames import Frames
 from med3d_service.network.hl7.messages import MessageRefused, read_header, read_updates
 from med3d_service.network.hl7.server import Hl7Server
 from med3d_service.network.pulls.arriving import reports
@@ -384,6 +385,16 @@ def test_a_long_name_with_an_oid_is_a_sender_and_newlines_between_frames_are_not
         assert sender.say(message, b"\n\x0b%b\x1c\r", to=None) == ("AA", "M-1")
     finally:
         sender.close()
+
+
+def test_newlines_without_an_end_fill_no_memory():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        frames = Frames(ours, longest_bytes=100, whole_s=1.0)
+        for _ in range(8):
+            theirs.sendall(b"\r\n" * 4096)
+            assert frames.receive(0.01) is None
+        assert len(frames._held) < 8192
 
 
 def test_a_connection_that_was_left_behind_makes_room(ward):

@@ -176,6 +176,27 @@ def test_old_entries_may_go_and_the_rest_goes_on_proving_itself(database, trail)
         trail.verify()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_trail SET at = 0 WHERE seq < 4",
+        "UPDATE audit_trail SET actor = 'another', at = 0 WHERE seq = 3",
+        "DELETE FROM audit_trail WHERE seq = 2",
+        "UPDATE audit_head SET first_seq = 2",
+    ],
+)
+def test_entries_that_were_made_to_look_old_go_with_no_retention(database, trail, statement):
+    for number in range(4):
+        trail.record(event(number))
+    with database.read() as session:
+        last = list(entries(session))[-1].at
+    change(database, statement)
+    with pytest.raises(TrailBrokenError), database.write() as session:
+        trail.drop_before(session, last)
+    with pytest.raises(TrailBrokenError):
+        trail.verify()
+
+
 def test_what_no_database_could_hold_is_written_so_that_all_can(database, trail):
     strange = Actor("token", "Zoë\0\ud800" + "x" * 500, address="fe80::1")
     trail.record(AuditEvent(strange, Action.READ, object_id="\0"))

@@ -482,7 +482,7 @@ def test_a_restore_revives_no_key_that_the_counter_knows_as_ended(house):
     with house.database.write() as session:
         revoke_key(session, key.prefix)
     house.execute(update(ApiKeyRow).where(ApiKeyRow.prefix == key.prefix).values(before))
-    revived = revive(house.database, house.guard, house.trail, "20260101T000000Z")
+    revived = revive(house.database, house.guard, house.trail, "20260101T000000Z", had_seals=True)
     assert revived.kept_ended == (key.prefix,)
     assert (set(revived.working), revived.counter_was_here) == ({other.prefix}, True)
     assert (house.opens(key), house.opens(other)) == (False, True)
@@ -494,9 +494,28 @@ def test_a_restore_without_the_counter_lists_all_keys_that_it_brought_back(house
     key = house.key()
     house.guard.counter.path.unlink()
     with closing(Essentials.open(house.settings)) as parts:
-        revived = revive(parts.database, parts.database.guard, parts.trail, "20260101T000000Z")
+        revived = revive(parts.database, parts.database.guard, parts.trail, "20260101T000000Z", had_seals=True)
         assert (revived.working, revived.counter_was_here) == ((key.prefix,), False)
         prove_trail(parts.database, parts.database.guard, parts.trail)
+
+
+def test_a_restore_seals_no_row_that_was_written_past_the_service_before_the_backup(house):
+    ours = house.key()
+    with house.past.write() as session:
+        forged = create_key(session, Grant(Role.ADMIN))
+    revived = revive(house.database, house.guard, house.trail, "20260101T000000Z", had_seals=True)
+    assert (house.opens(ours), house.opens(forged), revived.working) == (True, False, (ours.prefix,))
+
+
+def test_a_row_of_a_backup_moves_the_end_of_a_revoked_key_no_further_off(house):
+    key = house.key()
+    before = house.row_of(key)
+    with house.database.write() as session:
+        revoke_key(session, key.prefix)
+    house.execute("UPDATE api_keys SET revoked_at = 9e9")
+    revive(house.database, house.guard, house.trail, "20260101T000000Z", had_seals=True)
+    house.execute(update(ApiKeyRow).where(ApiKeyRow.prefix == key.prefix).values(before))
+    assert not house.opens(key)
 
 
 # --- nobody reads such rows without a guard ---
