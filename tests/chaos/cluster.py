@@ -83,8 +83,10 @@ class Cluster:
     def __init__(self, folder, *, postgres):
         self.folder = folder
         self.data_dir = folder / "data"
-        self.clocks = folder / "clocks"
-        for path in (self.data_dir, self.clocks, folder / "scratch", folder / "logs"):
+        self.clocks = Path(
+            tempfile.mkdtemp(prefix="med3d-clocks-")
+        )  # they are set while ``folder``'s disk is full, too
+        for path in (self.data_dir, folder / "scratch", folder / "logs"):
             path.mkdir(parents=True)
         self._socket_dir = Path(tempfile.mkdtemp(prefix="med3d-"))
         self._port, self._dicom_port = free_port(), free_port()
@@ -167,7 +169,8 @@ class Cluster:
         for opened in (self.client, self.database):
             if opened is not None:
                 opened.close()
-        shutil.rmtree(self._socket_dir, ignore_errors=True)
+        for folder in (self._socket_dir, self.clocks):
+            shutil.rmtree(folder, ignore_errors=True)
         if self.postgres:
             shutil.rmtree(self.postgres.folder, ignore_errors=True)
 
