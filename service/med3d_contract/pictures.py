@@ -28,14 +28,15 @@ class BrainMask(Frozen):
     """Where the brain was found, on the very grid of the images that were read.
 
     shape: (columns, rows, slices). affine: voxel indices to RAS+ mm, row by row. packed_base64: zlib of a bit for each
-    voxel, the highest first, slice by slice and row by row. UIDs are the working copy's stand-ins; slice_uids in the
-    order of the slices.
+    voxel, the highest first, slice by slice and row by row. UIDs are the working copy's stand-ins; slice_uids and
+    slice_frames (from 1; () by earlier workers) in the order of the slices.
     """
 
     shape: tuple[Positive, Positive, Positive]
     affine: tuple[tuple[float, float, float, float], ...] = Field(min_length=4, max_length=4)
     packed_base64: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8_000_000)]
     slice_uids: tuple[str, ...]
+    slice_frames: tuple[Positive, ...] = ()
     frame_of_reference_uid: str
 
 

@@ -165,7 +165,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     ),
     "no_segmentation": (
         404,
-        "There is no segmentation: the run's images are not one a slice, or its pictures are gone or too old.",
+        "There is no segmentation: the run's slices are frames of several images, or its pictures are gone or too old.",
         "Take the page; a run of the same study once its tensor is gone makes the mask anew.",
     ),
     "no_dicom_study": (

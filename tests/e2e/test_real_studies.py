@@ -8,9 +8,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pypdfium2
 import pytest
+from highdicom.seg import segread
 
 from med3d_service.studies.own_objects import own_uid
 from rig.processes.service import contents_of
@@ -83,6 +85,12 @@ def test_each_enhanced_series_completes(service, test_data, series):
     assert run["status"] == "completed", run["refusal"] or run["failure"]
     assert 15 <= run["result"]["brain_age"]["estimate"] <= 60
     assert run["result"]["brain_age"]["chronological_age"]["years"] == pytest.approx(31.5, abs=0.05)
+    (original,) = [one for one in map(pydicom.dcmread, files) if "PixelData" in one]
+    brain = segread(io.BytesIO(service.clinical(f"/runs/{run['run_id']}/seg").content))
+    shown = brain.get_pixels_by_source_frame(original.SOPInstanceUID, assert_missing_frames_are_empty=True)[..., 0]
+    heads = original.pixel_array[: len(shown)]
+    assert np.median(heads[shown == 1]) > 3 * np.median(heads[shown == 0]), "the mask lies on the brain of each frame"
+    assert shown.sum() * 8 / 1000 == pytest.approx(run["quality"]["measures"]["brain_volume_ml"], rel=0.01)
 
 
 def test_both_enhanced_series_together_are_a_tie_that_asks_for_review(service, test_data):

@@ -43,7 +43,7 @@ def segmented_head() -> SegmentedBrain:
     voxels[1:4, 2:5, 2:6] = 1
     affine = np.eye(4)
     affine[:3] = [[0, 0, 1.2, -80], [0.9, 0.1, 0, 10], [0.1, -0.9, 0, 20]]
-    return SegmentedBrain(voxels, affine, SOURCE.instance_uids, "1.2.3.9")
+    return SegmentedBrain(voxels, affine, SOURCE.instance_uids, (1,) * 5, "1.2.3.9")
 
 
 def explained(**picture: Any) -> StoredExplanation:

@@ -55,14 +55,18 @@ def test_the_mask_lies_on_the_images_as_they_were_read(axes):
     voxels = nib.orientations.apply_orientation(ras.voxels, turn)
     read = Volume(voxels, ras.affine @ nib.orientations.inv_ornt_aff(turn, ras.shape))
     assert (to_closest_ras(read).voxels == ras.voxels).all()
-    slices = SeriesInstances("1.1", "1.2", ("a",), tuple(map(str, range(read.shape[2]))), "1.9")
+    slices = SeriesInstances("1.1", "1.2", ("a",), tuple(map(str, range(read.shape[2]))), (1,) * read.shape[2], "1.9")
     made = mask_on_images(read, mask, slices)
     bits = np.frombuffer(zlib.decompress(base64.b64decode(made.packed_base64)), np.uint8)
     columns, rows, count = made.shape
     found = np.unpackbits(bits, count=columns * rows * count).reshape(count, rows, columns).transpose(2, 1, 0)
     assert (found == read.voxels).all()
     assert (np.array(made.affine) == read.affine).all()
-    assert (made.slice_uids, made.frame_of_reference_uid) == (slices.slice_uids, "1.9")
+    assert (made.slice_uids, made.slice_frames, made.frame_of_reference_uid) == (
+        slices.slice_uids,
+        slices.slice_frames,
+        "1.9",
+    )
     assert mask_on_images(read, mask, None) is None
 
 

@@ -46,12 +46,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SeriesInstances:
-    """The DICOM instances that a volume was read from. slice_uids: that of each slice, in the order of the volume."""
+    """The DICOM instances that a volume was read from.
+
+    slice_uids, slice_frames: the instance of each slice and its frame's number in it, in the order of the volume.
+    """
 
     series_uid: str
     sop_class_uid: str
     instance_uids: tuple[str, ...]
     slice_uids: tuple[str, ...] = ()
+    slice_frames: tuple[int, ...] = ()
     frame_of_reference_uid: str = ""
 
 
@@ -136,6 +140,7 @@ def load_stack(planes: Sequence[Plane]) -> LoadedSeries:
         planes[0].facts.sop_class,
         uids,
         slice_uids=tuple(planes[index].uid for index in geometry.order),
+        slice_frames=tuple(planes[index].frame + 1 for index in geometry.order),
         frame_of_reference_uid=planes[0].frame_of_reference_uid,
     )
     return LoadedSeries(volume, digest, acquisition_of(typical_facts(planes), geometry), patients, instances)

@@ -73,6 +73,7 @@ def mask_on_images(head: Volume, brain_mask: npt.NDArray[np.uint8], read: Series
         affine=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in head.affine),
         packed_base64=base64.b64encode(packed).decode(),
         slice_uids=read.slice_uids,
+        slice_frames=read.slice_frames,
         frame_of_reference_uid=read.frame_of_reference_uid,
     )
 

@@ -73,7 +73,7 @@ def full_answer() -> ReportFacts:
         source=SourceImages("1.2.840.99.2", "1.2.840.10008.5.1.4.1.1.4", ("1.2.840.99.3",)),
         predecessor="00000000-0000-4000-8000-000000000003",
         segmented=SegmentedBrain(
-            np.ones((2, 2, 2), np.uint8), np.eye(4), ("1.2.840.99.3", "1.2.840.99.5"), "1.2.840.99.4"
+            np.ones((2, 2, 2), np.uint8), np.eye(4), ("1.2.840.99.3", "1.2.840.99.5"), (1, 1), "1.2.840.99.4"
         ),
         explanation=_explanation(_ONE_PIXEL, 1, 1),
     )
@@ -81,7 +81,7 @@ def full_answer() -> ReportFacts:
 
 def bare_findings() -> ReportFacts:
     """Return the same of images on which a brain was found, and explained."""
-    brain = SegmentedBrain(np.ones((3, 4, 5), np.uint8), np.eye(4) * 2, ("1.2.3", "1.2.4", "1.2.5"), "1.2.6")
+    brain = SegmentedBrain(np.ones((3, 4, 5), np.uint8), np.eye(4) * 2, ("1.2.3", "1.2.4", "1.2.5"), (1, 1, 1), "1.2.6")
     source = full_answer().source
     return replace(bare_answer(), source=source, segmented=brain, explanation=_explanation(_SIX_PIXELS, 3, 2))
 

@@ -35,7 +35,7 @@ CONTENT = (
     Claim("Measurement", "yes", "TID 1500 and 1501: {measured}, with units of UCUM and limits of their intervals"),
     Claim("Qualitative finding", "yes", "the decision on the estimate: {decisions}"),
     Claim("Location", "no", "findings are of the whole brain: its site is coded ({site})"),
-    Claim("Region (segmentation)", "yes", "{seg} of the brain ({site}), where the images are one a slice"),
+    Claim("Region (segmentation)", "yes", "{seg} of the brain ({site}) on the images that were read"),
     Claim("Parametric map", "no", "none is made"),
     Claim("Tracking identifier", "yes", "a UID of its own for each run"),
     Claim("Image reference", "yes", "the very instances that were read"),

@@ -83,7 +83,7 @@ class ReportFacts:
     descriptions: the scanner's own, by series number.
     first_run_id: of the first answer in the chain that this one ends. replaced: the estimates that the predecessor had.
     verdict: of a person, the latest that decides. replaces_sr: run and name of the SR in whose place this goes.
-    segmented: where the brain was found, where the images are one a slice. explanation: where it was asked for.
+    segmented: where the brain was found, on the images that were read. explanation: where it was asked for.
     patients: all whom the images name where they are several, else empty; the run is refused, and filed for nobody.
     """
 

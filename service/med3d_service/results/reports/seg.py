@@ -1,12 +1,22 @@
-"""The brain mask as DICOM Segmentation (PS3.3 A.51), slice for slice on the images that were read."""
+"""The brain mask as DICOM Segmentation (PS3.3 A.51), slice for slice on the images or frames that were read."""
 
 from typing import Any
 
 import numpy as np
-from highdicom import AlgorithmIdentificationSequence, PixelMeasuresSequence
+from highdicom import (
+    AlgorithmIdentificationSequence,
+    PixelMeasuresSequence,
+    PlaneOrientationSequence,
+    PlanePositionSequence,
+)
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from pydicom import Dataset
-from pydicom.uid import SegmentationStorage
+from pydicom.uid import (
+    EnhancedMRColorImageStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    SegmentationStorage,
+)
 from pydicom.valuerep import format_number_as_ds
 
 from med3d_service.results.reports import codes
@@ -23,11 +33,12 @@ from med3d_service.results.reports.segmented import SegmentedBrain
 from med3d_service.studies.own_objects import own_uid
 
 SEG, LABEL = "seg", "BRAIN"
+MANY_FRAMES = frozenset({EnhancedMRImageStorage, EnhancedMRColorImageStorage, LegacyConvertedEnhancedMRImageStorage})
 DESCRIPTION = "Brain as it was found for the brain age"
 
 
 class NoSegmentationError(Exception):
-    """There is no mask of the run, or its images are not one a slice."""
+    """There is no mask of the run, or its slices lie in several images of many frames."""
 
 
 def brain_segmentation(facts: ReportFacts) -> bytes:
@@ -35,8 +46,11 @@ def brain_segmentation(facts: ReportFacts) -> bytes:
     study_of(facts)
     if facts.segmented is None or facts.source is None:
         raise NoSegmentationError
+    many_frames = facts.source.sop_class_uid in MANY_FRAMES
+    if len(set(facts.segmented.instance_uids)) != (1 if many_frames else len(facts.segmented.instance_uids)):
+        raise NoSegmentationError
     made = Segmentation(
-        source_images=_images(facts, facts.segmented),
+        source_images=[_image(facts, facts.segmented)] if many_frames else _images(facts, facts.segmented),
         pixel_array=facts.segmented.voxels,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_segment(facts)],
@@ -53,6 +67,8 @@ def brain_segmentation(facts: ReportFacts) -> bytes:
         pixel_measures=_measures(facts.segmented),
     )
     identify(made, facts, SEG, SegmentationStorage, "SEG")
+    if many_frames:
+        _name_frames(made, facts.segmented.frame_numbers)
     _name_dimensions(made, own_uid(facts.run_id, SEG, "dimensions"))
     return as_file(made)
 
@@ -75,27 +91,71 @@ def _segment(facts: ReportFacts) -> SegmentDescription:
 
 def _images(facts: ReportFacts, brain: SegmentedBrain) -> list[Dataset]:
     """Data sets that stand for the images: patient, study, and where each slice lies."""
-    assert facts.source is not None
-    across, down, step = (brain.affine[:3, axis] for axis in range(3))
-    shared = patient_and_study(facts)
-    shared.SOPClassUID, shared.SeriesInstanceUID = facts.source.sop_class_uid, facts.source.series_uid
-    shared.FrameOfReferenceUID, shared.PositionReferenceIndicator = brain.frame_of_reference_uid, ""
-    shared.Rows, shared.Columns = brain.voxels.shape[1:]
-    shared.PixelSpacing = [_ds(np.linalg.norm(down)), _ds(np.linalg.norm(across))]
-    shared.SliceThickness = _ds(np.linalg.norm(step))
-    shared.ImageOrientationPatient = [_ds(value) for axis in (across, down) for value in axis / np.linalg.norm(axis)]
+    across_mm, down_mm, step_mm = _sides_mm(brain)
+    shared = _of_series(facts, brain)
+    shared.PixelSpacing, shared.SliceThickness = [_ds(down_mm), _ds(across_mm)], _ds(step_mm)
+    shared.ImageOrientationPatient = _orientation(brain)
     images = []
-    for place, uid in enumerate(brain.instance_uids):
+    for uid, position in zip(brain.instance_uids, _positions(brain), strict=True):
         image = Dataset()
         image.update(shared)
-        image.SOPInstanceUID = uid
-        image.ImagePositionPatient = [_ds(value) for value in brain.affine[:3, 3] + place * step]
+        image.SOPInstanceUID, image.ImagePositionPatient = uid, position
         images.append(image)
     return images
 
 
+def _image(facts: ReportFacts, brain: SegmentedBrain) -> Dataset:
+    """A data set that stands for the frames of one image, those that were read alone and in the order of the slices."""
+    image, shared = _of_series(facts, brain), Dataset()
+    image.SOPInstanceUID, image.NumberOfFrames = brain.instance_uids[0], len(brain.frame_numbers)
+    shared.PixelMeasuresSequence = _measures(brain)
+    shared.PlaneOrientationSequence = PlaneOrientationSequence("PATIENT", [float(one) for one in _orientation(brain)])
+    image.SharedFunctionalGroupsSequence = [shared]
+    image.PerFrameFunctionalGroupsSequence = []
+    for position in _positions(brain):
+        frame = Dataset()
+        frame.PlanePositionSequence = PlanePositionSequence("PATIENT", [float(one) for one in position])
+        image.PerFrameFunctionalGroupsSequence.append(frame)
+    return image
+
+
+def _name_frames(made: Dataset, numbers: tuple[int, ...]) -> None:
+    """Give the frames the numbers that they have in the image itself, of which others may not have been read."""
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        for derivation in frame.DerivationImageSequence:
+            for source in derivation.SourceImageSequence:
+                source.ReferencedFrameNumber = numbers[int(source.ReferencedFrameNumber) - 1]
+
+
+def _of_series(facts: ReportFacts, brain: SegmentedBrain) -> Dataset:
+    """What is the same in all images: patient, study, series, and their size."""
+    assert facts.source is not None
+    made = patient_and_study(facts)
+    made.SOPClassUID, made.SeriesInstanceUID = facts.source.sop_class_uid, facts.source.series_uid
+    made.FrameOfReferenceUID, made.PositionReferenceIndicator = brain.frame_of_reference_uid, ""
+    made.Rows, made.Columns = brain.voxels.shape[1:]
+    return made
+
+
+def _orientation(brain: SegmentedBrain) -> list[str]:
+    axes = (brain.affine[:3, axis] for axis in range(2))
+    return [_ds(value) for axis in axes for value in axis / np.linalg.norm(axis)]
+
+
+def _positions(brain: SegmentedBrain) -> list[list[str]]:
+    """Where each slice's first pixel lies, mm."""
+    first, step = brain.affine[:3, 3], brain.affine[:3, 2]
+    return [[_ds(value) for value in first + place * step] for place in range(len(brain.voxels))]
+
+
+def _sides_mm(brain: SegmentedBrain) -> tuple[float, float, float]:
+    """Lengths of a voxel along rows, columns and slices."""
+    across, down, step = (float(np.linalg.norm(brain.affine[:3, axis])) for axis in range(3))
+    return across, down, step
+
+
 def _measures(brain: SegmentedBrain) -> PixelMeasuresSequence:
-    across_mm, down_mm, step_mm = (float(_ds(np.linalg.norm(brain.affine[:3, axis]))) for axis in range(3))
+    across_mm, down_mm, step_mm = (float(_ds(side)) for side in _sides_mm(brain))
     return PixelMeasuresSequence(
         pixel_spacing=[down_mm, across_mm], slice_thickness=step_mm, spacing_between_slices=step_mm
     )

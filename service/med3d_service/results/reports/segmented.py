@@ -20,27 +20,30 @@ class SegmentedBrain:
     """A mask and the images that it lies on.
 
     voxels: (slices, rows, columns) uint8, 0 or 1. affine: (4, 4) float64, (column, row, slice) to LPS mm, as in DICOM.
-    instance_uids: of the slices in their order.
+    instance_uids, frame_numbers: of the slices in their order; frames count from 1.
     """
 
     voxels: npt.NDArray[np.uint8]
     affine: npt.NDArray[np.float64]
     instance_uids: tuple[str, ...] = field(repr=False)
+    frame_numbers: tuple[int, ...]
     frame_of_reference_uid: str = field(repr=False)
 
 
 def segmented_brain(mask: BrainMask | None, originals: Mapping[str, str]) -> SegmentedBrain | None:
-    """Translate the stand-ins back. None where no mask was left, or its slices are no images of their own."""
+    """Translate the stand-ins back. None where no mask was left, or two of its slices are one image."""
     if mask is None or mask.frame_of_reference_uid not in originals or not set(mask.slice_uids) <= originals.keys():
         return None
     columns, rows, slices = mask.shape
     voxels = _unpacked(mask.packed_base64, columns * rows * slices)
-    if voxels is None or len(set(mask.slice_uids)) != slices or not voxels.any():
+    frames = mask.slice_frames or (1,) * slices
+    if voxels is None or len(set(zip(mask.slice_uids, frames, strict=False))) != slices or not voxels.any():
         return None
     return SegmentedBrain(
         voxels=voxels.reshape(slices, rows, columns),
         affine=np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.array(mask.affine),
         instance_uids=tuple(originals[uid] for uid in mask.slice_uids),
+        frame_numbers=frames,
         frame_of_reference_uid=originals[mask.frame_of_reference_uid],
     )
 

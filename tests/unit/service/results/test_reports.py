@@ -16,6 +16,7 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 from highdicom.seg import segread
 from pydicom import dcmread
+from pydicom.uid import EnhancedMRImageStorage
 from sqlalchemy import update
 
 from med3d_contract.pictures import BrainMask
@@ -248,13 +249,7 @@ def test_a_refused_runs_sr_says_so_and_holds_no_number():
 
 def test_the_segmentation_lies_on_the_very_images_that_were_read(tmp_path):
     brain = segmented_head()
-    file = brain_segmentation(facts(segmented=brain))
-    assert file == brain_segmentation(facts(segmented=brain))
-    (tmp_path / "seg.dcm").write_bytes(file)
-    checked = subprocess.run(["dciodvfy", tmp_path / "seg.dcm"], capture_output=True, text=True, check=False)
-    assert "Error" not in checked.stdout + checked.stderr
-    subprocess.run(["dcmdump", "-q", tmp_path / "seg.dcm"], capture_output=True, check=True)
-    made = segread(io.BytesIO(file))
+    made = valid_segmentation(facts(segmented=brain), tmp_path)
     (segment,) = made.SegmentSequence
     (kind,) = segment.SegmentedPropertyTypeCodeSequence
     assert (kind.CodeValue, kind.CodingSchemeDesignator) == ("12738006", "SCT")
@@ -267,6 +262,35 @@ def test_the_segmentation_lies_on_the_very_images_that_were_read(tmp_path):
     first = (brain.affine @ [*corner, 1])[:3]
     points = volume.map_indices_to_reference(np.argwhere(volume.array))
     assert np.isclose(points, first).all(axis=1).any()
+
+
+def valid_segmentation(made_of, folder):
+    file = brain_segmentation(made_of)
+    assert file == brain_segmentation(made_of)
+    (folder / "seg.dcm").write_bytes(file)
+    checked = subprocess.run(["dciodvfy", folder / "seg.dcm"], capture_output=True, text=True, check=False)
+    assert "Error" not in checked.stdout + checked.stderr
+    subprocess.run(["dcmdump", "-q", folder / "seg.dcm"], capture_output=True, check=True)
+    return segread(io.BytesIO(file))
+
+
+def test_the_segmentation_of_an_image_of_many_frames_names_those_that_were_read(tmp_path):
+    """Of an Enhanced MR image with two echoes, say, whose slices were stored from the other side; the outer ones are empty."""
+    one, frames = "1.2.3.4.7.1", (10, 8, 6, 4, 2)
+    brain = dataclasses.replace(segmented_head(), instance_uids=(one,) * 5, frame_numbers=frames)
+    source = dataclasses.replace(SOURCE, sop_class_uid=EnhancedMRImageStorage, instance_uids=(one,))
+    made = valid_segmentation(facts(segmented=brain, source=source), tmp_path)
+    lenient = {"ignore_spatial_locations": True, "assert_missing_frames_are_empty": True}
+    shown = made.get_pixels_by_source_frame(one, frames[1:], **lenient)[..., 0]
+    assert (shown == brain.voxels[1:]).all()
+    plain = segread(io.BytesIO(brain_segmentation(facts(segmented=segmented_head()))))
+    for keyword in ("PlanePositionSequence", "FrameContentSequence"):
+        assert [frame[keyword] for frame in made.PerFrameFunctionalGroupsSequence] == [
+            frame[keyword] for frame in plain.PerFrameFunctionalGroupsSequence
+        ]
+    two = dataclasses.replace(brain, instance_uids=(one, one, one, "1.2.3.4.7.2", "1.2.3.4.7.2"))
+    with pytest.raises(NoSegmentationError):
+        brain_segmentation(facts(segmented=two, source=source))
 
 
 def test_without_a_mask_or_images_one_a_slice_there_is_no_segmentation():
@@ -283,8 +307,12 @@ def test_without_a_mask_or_images_one_a_slice_there_is_no_segmentation():
     brain = segmented_brain(mask, originals)
     assert (brain.instance_uids, brain.voxels[:, 0, 0].tolist()) == (("1.1", "1.2"), [1, 0])
     assert brain.affine[0, 0] == -1
+    framed = mask.model_copy(update={"slice_uids": ("a", "a"), "slice_frames": (2, 1)})
+    assert segmented_brain(framed, originals).frame_numbers == (2, 1)
     for changed in (
         {"slice_uids": ("a", "a")},
+        {"slice_uids": ("a", "a"), "slice_frames": (2, 2)},
+        {"slice_frames": (2,)},
         {"slice_uids": ("a", "unknown")},
         {"frame_of_reference_uid": ""},
         {"packed_base64": base64.b64encode(b"no zlib").decode()},
