@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from med3d_cli.connection import connect
-from med3d_cli.studies.watched_folder import WatchedFolder
+from med3d_cli.studies.watched_folder import WatchedFolder, holds_links
 from med3d_client.results import ResultsClient, StudyOptions
 from med3d_client.study_stream import UnsendableStudy, open_study
 from med3d_client.transport import ApiError, ApiUnavailable
@@ -72,6 +72,10 @@ class HandOver:
 
     def _send(self, taken: Path) -> None:
         at = datetime.now(UTC).isoformat(timespec="seconds")
+        if holds_links(taken):
+            reason = "It holds a link to another place. Put the files themselves here."
+            self._refuse(taken, {"code": "holds_links", "reason": reason, "refused_at": at})
+            return
         try:
             with open_study(taken) as upload:
                 sent = self._client.submit(upload, self._options)

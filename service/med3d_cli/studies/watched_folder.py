@@ -50,7 +50,11 @@ class WatchedFolder:
         try:
             for name in OURS:
                 (self._root / name).mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(self._root / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+                if (self._root / name).is_symlink():
+                    raise CommandError(
+                        f"{self._root / name} is a link: what is sent would be kept elsewhere; remove it"
+                    )
+            descriptor = os.open(self._root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise CommandError(f"{self._root} cannot be watched: {error.strerror}") from error
         try:
@@ -97,6 +101,11 @@ class WatchedFolder:
         aside.write_text(json.dumps(note, indent=1) + "\n")
         aside.replace(written)  # first the note: after a crash in between it is written once more
         taken.rename(kept)
+
+
+def holds_links(taken: Path) -> bool:
+    """Tell whether a study leads elsewhere: whoever may put it here need not be allowed to read what we can read."""
+    return any(found.is_symlink() for found in (taken, *taken.rglob("*")))
 
 
 def _is_study(path: Path) -> bool:

@@ -165,6 +165,7 @@ def _damage_told() -> Iterator[None]:
         UnicodeError,
         ValueError,
         OverflowError,
+        RecursionError,  # tarfile reads a header that belongs to the next one within itself
     ) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the sender's

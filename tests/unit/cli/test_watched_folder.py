@@ -2,11 +2,14 @@
 
 import json
 import os
+import threading
 
 import pytest
 
 from med3d_cli.errors import CommandError
+from med3d_cli.studies.watch import HandOver
 from med3d_cli.studies.watched_folder import WatchedFolder
+from med3d_client.results import StudyOptions
 
 
 class Clock:
@@ -108,4 +111,32 @@ def test_a_name_that_comes_again_is_kept_beside_the_first_with_its_own_note(watc
 def test_two_watchers_do_not_share_a_folder(watched, tmp_path):
     other = WatchedFolder(tmp_path, 0.0)
     with pytest.raises(CommandError, match="already"), other.held():
+        pass
+
+
+class NeverAsked:
+    """A client whose service is sent nothing."""
+
+    def submit(self, _upload, _options):
+        raise AssertionError("sent")
+
+
+@pytest.mark.parametrize("link", ["study/scan.nii.gz", "study/series/more"])
+def test_a_study_that_leads_elsewhere_is_not_sent(watched, clock, tmp_path, link):
+    (tmp_path / "study" / "series").mkdir(parents=True)
+    (tmp_path / "study" / "a.nii.gz").write_bytes(b"1")
+    (tmp_path / link).symlink_to("/etc")
+    taken_at(watched, clock, 100)
+    clock.now_s = 200
+    assert HandOver(watched, NeverAsked(), StudyOptions()).look(threading.Event())
+    note = json.loads((tmp_path / "refused" / "study.json").read_text())
+    assert (note["code"], (tmp_path / "refused" / "study").is_dir()) == ("holds_links", True)
+
+
+@pytest.mark.parametrize("name", ["done", ".watch.lock"])
+def test_a_watched_folder_whose_own_places_lead_elsewhere_is_not_watched(tmp_path, name):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "watched").mkdir()
+    (tmp_path / "watched" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CommandError), WatchedFolder(tmp_path / "watched", 0.0).held():
         pass

@@ -83,9 +83,11 @@ def test_loose_files_beside_an_archive_count_too(tmp_path):
         (zip_of({"a.txt": bytes(80 * 1024**2)}), "archive_bomb"),
         (zip_of({"a": b"x" * 500})[:-30], "archive_truncated"),
         (zip_of({}), "archive_empty"),
+        (tar_of({str(number): tar_entry("pax", b"g") for number in range(2000)}), "archive_truncated"),
     ],
     ids=[
         "path upwards", "absolute path", "path upwards in tar", "link", "pipe", "nested", "bomb", "cut short", "empty",
+        "headers of headers",
     ],  # a zip holds the time: ids of its bytes would differ between the processes that share the tests
 )  # fmt: skip
 def test_what_the_service_refuses_is_refused_and_leaves_nothing_behind(tmp_path, content, code, monkeypatch):

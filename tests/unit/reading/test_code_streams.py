@@ -85,6 +85,7 @@ def test_the_declared_size_is_read_from_the_first_bytes(syntax, stream, size):
         (JPEGLosslessSV1, b"\xff\xd8\xff\xfe\xff"),
         (JPEGLosslessSV1, b"\xff\xd8" + bytes(50)),
         (JPEGLosslessSV1, jpeg(SMALL)[:-102] + jpeg(HUGE)[2:]),
+        (JPEGLosslessSV1, jpeg(HUGE, 0xDE)[:-102] + jpeg(SMALL)[2:]),  # of an image in a hierarchy
         (RLELossless, b""),
         (RLELossless, rle(b"")[:64].replace(b"\x01", b"\x10", 1)),
         (RLELossless, rle(PACKED_ROW * 1_000_000)),

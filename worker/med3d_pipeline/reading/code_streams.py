@@ -34,6 +34,8 @@ _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
 _JP2_CODESTREAM = b"jp2c"
 _SOI, _SOS = 0xD8, 0xDA
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+_HIERARCHY_MARKERS = frozenset({0xDE, 0xDF})
+"""DHP and EXP: an image of several frames, whose size stands before and beside what its first frame declares."""
 _BARE_MARKERS = frozenset(range(0xD0, 0xD8)) | {0x01}
 
 
@@ -99,8 +101,9 @@ def _code_stream_start(stream: bytes) -> int:
 
 def _jpeg_size(stream: bytes) -> FrameSize:
     """Read the one frame header of a JPEG or JPEG-LS stream."""
-    found = [place for marker, place in _segments(stream) if marker in _FRAME_MARKERS]
-    if len(found) != 1:
+    segments = list(_segments(stream))
+    found = [place for marker, place in segments if marker in _FRAME_MARKERS]
+    if len(found) != 1 or any(marker in _HIERARCHY_MARKERS for marker, _ in segments):
         raise UnreadableStreamError("it has no frame header, or several")
     rows, columns, samples = struct.unpack_from(">HHB", stream, found[0] + 3)
     return FrameSize(columns, rows, samples)

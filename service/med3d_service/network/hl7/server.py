@@ -4,7 +4,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 import structlog
@@ -62,6 +62,8 @@ class Hl7Server:
         self._socket = listening_socket(settings.hl7_host, settings.hl7_port, BACKLOG)
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, socket.socket] = {}
+        self._address_of: dict[threading.Thread, str] = {}
+        self._has_several = sum(one.num_addresses for one in {caller.network for caller in self._allowed.callers}) > 1
         self._idle_since: dict[threading.Thread, float] = {}
         self._refused = Tally("hl7_connections_rejected")
 
@@ -91,7 +93,7 @@ class Hl7Server:
             return
         thread = threading.Thread(target=self._serve, args=(connection, caller), name="hl7", daemon=True)
         with self._lock:
-            self._open[thread] = connection
+            self._open[thread], self._address_of[thread] = connection, caller
         thread.start()
 
     def close(self) -> None:
@@ -109,20 +111,36 @@ class Hl7Server:
         if not self._allowed.admits_address(address):
             return "address_unknown"
         with self._lock:
-            free = len(self._open) < self._settings.hl7_connections
-        return None if free or self._make_room() else "local_limit"
+            most = self._settings.hl7_connections
+            theirs = {thread for thread, one in self._address_of.items() if one == address}
+            # The last place is of another address, where there is one: nobody shuts all others out.
+            if self._has_several and most > 1 and len(theirs) >= most - 1:
+                crowded: Collection[threading.Thread] = theirs
+                because = "address_limit"
+            else:
+                crowded, because = set(self._open), "local_limit"
+                if len(crowded) < most:
+                    return None
+        return None if self._make_room(crowded) else because
 
-    def _make_room(self) -> bool:
-        """End the connection that was idle for longest: a firewall may have cut it off, and its sender come anew."""
+    def _make_room(self, crowded: Collection[threading.Thread]) -> bool:
+        """End the one that was idle for longest: a firewall may have cut it off, and its sender come anew."""
         with self._lock:
-            thread = min(self._idle_since, key=lambda one: self._idle_since[one], default=None)
-            if thread is None or time.monotonic() - self._idle_since[thread] < self.gives_way_s:
+            idle = {thread: since for thread, since in self._idle_since.items() if thread in crowded}
+            thread = min(idle, key=lambda one: idle[one], default=None)
+            if thread is None or time.monotonic() - idle[thread] < self.gives_way_s:
                 return False
             del self._idle_since[thread]
-            connection = self._open.pop(thread)
+            connection = self._leave(thread)
         with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+            if connection is not None:
+                connection.shutdown(socket.SHUT_RDWR)
         return True
+
+    def _leave(self, thread: threading.Thread) -> socket.socket | None:
+        """Take a connection off the list; for who holds the lock."""
+        self._address_of.pop(thread, None)
+        return self._open.pop(thread, None)
 
     def _next(self, frames: Frames) -> bytes | None:
         thread = threading.current_thread()
@@ -156,7 +174,7 @@ class Hl7Server:
             ended = "broke"
         finally:
             with self._lock:
-                self._open.pop(threading.current_thread(), None)
+                self._leave(threading.current_thread())
             channel.close()  # over TLS not the socket that was accepted: that one was given away
         log.info("hl7_connection_ended", how=ended, messages=messages, address=address)
 

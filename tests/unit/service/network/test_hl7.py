@@ -414,6 +414,26 @@ def test_a_connection_that_was_left_behind_makes_room(ward):
         assert came.recv(1) == b"\x0b"
 
 
+def test_the_last_place_is_not_of_an_address_that_has_all_others(ward):
+    allowed = ("HIS@127.0.0.0/30",)
+    settings = Settings(data_dir=ward.settings.data_dir, hl7_port=0, hl7_allowed=allowed, hl7_connections=3)
+    server = Hl7Server(settings, corrector(ward), gives_way_s=1e9)
+
+    def come(address):
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 60, (address, 0)))
+        server.accept(60)
+        connection.sendall(b"\x0b")  # busy: it gives way to nobody
+        return connection
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.close)
+        _, _, third = (come("127.0.0.1") for _ in range(3))
+        assert third.recv(1) == b""
+        other = come("127.0.0.2")
+        other.sendall(b"%b\x1c\r" % A08)
+        assert other.recv(1) == b"\x0b"
+
+
 def test_strangers_garbage_and_long_messages_change_nothing(ward, sender):
     assert sender.say(adt("A08", "PID|1||P-1", sender="OTHER")) == ("AR", "M-1", "207")
     assert sender.say(b"GET / HTTP/1.1") == ("AR", "", "100")
