@@ -9,6 +9,7 @@ from med3d_export.repeatability.rescans import coarser_slices, coarser_voxels, n
 from med3d_export.repeatability.rewritings import (
     HeadChange,
     as_it_is,
+    cut_closer,
     moved_header,
     rounded_header,
     stored_in_other_order,
@@ -82,6 +83,12 @@ CHANGES = (
             HeadVariant(stored_in_other_order((2, 0, 1), (False, False, False))),
             HeadVariant(stored_in_other_order((1, 2, 0), (True, False, True))),
         ),
+    ),
+    Change(
+        "cut closer",
+        "rewriting",
+        "Cut to 10 mm of air around the head, and one voxel closer: along each axis in turn, and along all.",
+        tuple(HeadVariant(cut_closer(more)) for more in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1))),
     ),
     *(
         Change(

@@ -16,7 +16,7 @@ from med3d_export.repeatability.agreement import agreement_icc, within_subject_s
 from med3d_export.repeatability.answers import Answer, RepeatedHead, WholeChain
 from med3d_export.repeatability.changes import CHANGES, DICOM_AGAINST_NIFTI, STORED_OTHERWISE
 from med3d_export.repeatability.rescans import coarser_slices, coarser_voxels, noisier, turned
-from med3d_export.repeatability.rewritings import moved_header, stored_in_other_order
+from med3d_export.repeatability.rewritings import cut_closer, moved_header, stored_in_other_order
 from med3d_export.repeatability.scores import MeasuredHead, RepeatabilityError
 from med3d_export.repeatability.trial import changes_of, chosen_heads, repeat_head, scored, write_nifti
 from med3d_export.report.repeatability_report import write_repeatability
@@ -65,6 +65,17 @@ def test_a_rewriting_changes_no_value_and_keeps_each_where_the_rigid_motion_take
     motion = moved.affine @ np.linalg.inv(head.affine)
     np.testing.assert_allclose(motion[:3, :3] @ motion[:3, :3].T, np.eye(3), atol=1e-12)
     assert np.degrees(np.arccos((np.trace(motion[:3, :3]) - 1) / 2)) == pytest.approx(10.0)
+
+
+def test_a_head_that_is_cut_closer_has_its_voxels_where_they_were_and_begins_one_later():
+    head = phantom(6.0)
+    whole, later = (cut_closer((more, 0, 0))(head, RANDOM) for more in (0, 1))
+    assert later.shape == (whole.shape[0] - 1, *whole.shape[1:])
+    np.testing.assert_array_equal(later.voxels, whole.voxels[1:])
+    for cut in (whole, later):
+        at = np.unravel_index(cut.voxels.argmax(), cut.shape)
+        place = np.linalg.inv(head.affine) @ cut.affine @ [*at, 1]
+        assert head.voxels[tuple(np.round(place[:3]).astype(int))] == cut.voxels.max()
 
 
 @pytest.mark.parametrize("change", REWRITINGS, ids=lambda change: change.name)
@@ -132,11 +143,12 @@ def test_heads_are_spread_over_the_ages_and_nobody_is_taken_twice():
 
 
 def brightest_part(source: Path, _head: RepeatedHead) -> Answer:
-    """A chain that takes the mean brightness for the age, and refuses slices above 3.5 mm."""
+    """A chain that takes the mean brightness of what is bright for the age, and refuses slices above 3.5 mm."""
     image = nib.load(source)
     if max(image.header.get_zooms()) > 3.5:
         return Answer(None, None, "through_plane_too_coarse")
-    return Answer(float(image.get_fdata().mean()), 10.0)
+    values = image.get_fdata()
+    return Answer(float(values[values > values.max() / 2].mean()), 10.0)
 
 
 @pytest.fixture
