@@ -51,12 +51,17 @@ def compared(one: Case, other: Case, t: Catalogue) -> Comparison:
 
 def _cautions(one: Case, other: Case) -> Iterator[str]:
     first, second = one.listed.run, other.listed.run
-    if first.study_id != second.study_id:
-        is_same_person = one.subject_id is not None and one.subject_id == other.subject_id
-        yield "compare.other_scan" if is_same_person else "compare.other_person"
-    if first.bundle.digest != second.bundle.digest:
+    have_numbers = first.result is not None and second.result is not None
+    is_same_person = one.subject_id is not None and one.subject_id == other.subject_id
+    if first.study_id != second.study_id and not is_same_person:
+        yield "compare.other_person"
+    if not have_numbers:
+        yield "compare.no_number"
+    if have_numbers and first.study_id != second.study_id and is_same_person:
+        yield "compare.other_scan"
+    if have_numbers and first.bundle.digest != second.bundle.digest:
         yield "compare.other_model"
-    if (first.series and first.series.chosen) != (second.series and second.series.chosen):
+    if have_numbers and (first.series and first.series.chosen) != (second.series and second.series.chosen):
         yield "compare.other_series"
     if one.listed.superseded_by or other.listed.superseded_by:
         yield "compare.replaced"

@@ -12,9 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import own_target
-from med3d_pages.rendering import is_page, render
+from med3d_pages.rendering import is_page, render, texts_for
+from med3d_pages.texts import Catalogue
 from med3d_service.api.held_answers import hold_answers
-from med3d_service.problems import MEDIA_TYPE
+from med3d_service.problems import CATALOGUE, MEDIA_TYPE
 from med3d_service.trust.access.own_pages import SAFE_METHODS
 
 KEPT = ("allow", "connection", "retry-after")
@@ -43,7 +44,19 @@ def _page(request: Request, status: int, problem: Mapping[str, Any]) -> Response
         unsent = "" if request.method in SAFE_METHODS else "&unsent=1"
         target = quote(_wanted(request), safe="")
         return RedirectResponse(f"{PREFIX}/sign-in?to={target}{over}{unsent}", 303, {"Cache-Control": "no-store"})
-    return render(request, "problem.html", status=status, problem=problem)
+    said, helps = words_of(texts_for(request), problem)
+    return render(request, "problem.html", status=status, problem=problem, said=said, help=helps)
+
+
+def words_of(texts: Catalogue, problem: Mapping[str, Any]) -> tuple[str, str]:
+    """Say to a person at a page what went wrong and what helps; the API's own words are for programs, and name routes.
+
+    A detail of this very request, such as the row of a table, is worth more than what is said of all with its code.
+    """
+    code, detail = problem["code"], problem["detail"]
+    usual = CATALOGUE[code][1] if code in CATALOGUE else None
+    said = texts.maybe(f"problem.said.{code}") if detail == usual else None
+    return said or detail, texts.maybe(f"problem.help.{code}") or problem["remedy"]
 
 
 def _wanted(request: Request) -> str:

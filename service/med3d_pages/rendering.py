@@ -101,6 +101,7 @@ def environment() -> Environment:
         "person": person,
         "listed": listed,
         "short": short_id,
+        "key_of": key_of,
         "ago": worded_duration,
     }
     return made
@@ -153,6 +154,11 @@ def nav_names(may: May) -> tuple[str, ...]:
     """Name the pages that the caller's role has."""
     submitters, administrators = ("upload",) if may.submit else (), ("admin",) if may.administer else ()
     return ("today", "worklist", "review", *submitters, "cohorts", "model", "pacs", *administrators, "api")
+
+
+def key_of(actor: str) -> str:
+    """Write the prefix of the key of who called, such as session:3f2a.91, as the trail names them."""
+    return actor.partition(":")[2].partition(".")[0] or actor
 
 
 def short_id(text: str) -> str:

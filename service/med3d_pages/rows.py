@@ -7,6 +7,7 @@ from fastapi import Request
 
 from med3d_pages.bars import AgeBar, age_bar
 from med3d_pages.rendering import texts_for
+from med3d_pages.texts import Catalogue
 from med3d_service.api.service import Service
 from med3d_service.runs.worklist import ListedRun
 from med3d_service.studies.finding import names_of
@@ -20,12 +21,8 @@ class Row:
     listed: ListedRun
     name: tuple[str, ...] = field(repr=False)
     bar: AgeBar | None
-
-    @property
-    def why_not(self) -> str:
-        """The first sentence of why there is no number; empty where there is one, or none is to be expected yet."""
-        said = self.listed.run.refusal or self.listed.run.failure
-        return "" if said is None else said.reason.split(". ")[0].rstrip(".") + "."
+    why_not: str = ""
+    """In a sentence why there is no number; empty where there is one, or none is to be expected yet."""
 
 
 def rows_of(request: Request, service: Service, caller: Caller, found: Sequence[ListedRun]) -> list[Row]:
@@ -38,6 +35,15 @@ def rows_of(request: Request, service: Service, caller: Caller, found: Sequence[
             listed=one,
             name=names.get(one.run.study_id, ()),
             bar=None if one.run.result is None else age_bar(one.run.result.brain_age, texts),
+            why_not=_why_not(one, texts),
         )
         for one in found
     ]
+
+
+def _why_not(one: ListedRun, texts: Catalogue) -> str:
+    """Say what the code means in the page's language; in the service's own, the first sentence of what it says."""
+    said = one.run.refusal or one.run.failure
+    if said is None:
+        return ""
+    return texts.meaning(said.code) or said.reason.split(". ")[0].rstrip(".") + "."

@@ -77,6 +77,17 @@ def test_a_link_opens_the_pages_once(browser, hospital, person):
     stranger.close()
 
 
+def test_a_file_that_is_chosen_again_is_sent_again_and_each_row_speaks_the_page_s_language(browser, hospital, tmp_path):
+    (tmp_path / "empty.nii.gz").touch()
+    person = Person(browser, hospital, locale="de-DE").enter(to="/ui/upload")
+    rows = person.page.locator(".uploads li")
+    for count in (1, 2):
+        person.page.locator("#files").set_input_files(tmp_path / "empty.nii.gz")
+        rows.filter(has_text="kopieren Sie sie neu").nth(count - 1).wait_for()
+    assert rows.count() == 2
+    person.close()
+
+
 def test_a_study_is_followed_to_its_number_and_read(person, answered):
     person.enter(to=f"/ui/runs/{answered}")
     page = person.page

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,11 +93,20 @@ def _stay(url: str, data_dir: DataDir, run_id: str, console: Console) -> None:
     from med3d_client.results import ResultsClient
 
     client = ResultsClient(url, data_dir.clinical_key_file.read_text().strip())
-    console.print("It stays until Ctrl-C; then nothing is left. Its page (the link works once):")
+    console.print("It stays until Ctrl-C; then nothing is left. This prints a link for another browser:")
+    console.print(another_link(data_dir.root), highlight=False, soft_wrap=True)
+    console.print("Its page (the link works once):")
     console.print(client.sign_in_link(f"/ui/runs/{run_id}"), highlight=False, soft_wrap=True)
     client.close()
     with suppress(KeyboardInterrupt):
         signal.pause()
+
+
+def another_link(data_dir: Path) -> str:
+    """Return the command that prints another link, by this environment's own path: nobody may have activated it."""
+    beside = Path(sys.executable).with_name("med3d")
+    command = str(beside) if beside.exists() else "med3d"
+    return f"MED3D_DATA_DIR={shlex.quote(str(data_dir))} {shlex.quote(command)} sign-in --clinical"
 
 
 def without_remote_fonts(svg: str) -> str:

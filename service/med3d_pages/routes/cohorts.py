@@ -1,5 +1,6 @@
 """The pages of cohorts: which there are, and of one how far it is, what failed, and how well it was estimated."""
 
+from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Annotated
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from med3d_pages.addresses import PREFIX
 from med3d_pages.cohort_view import cohort_chart, shares
 from med3d_pages.forms import SessionForm
 from med3d_pages.member_table import read_members
-from med3d_pages.rendering import render
+from med3d_pages.rendering import render, texts_for
 from med3d_service.api.door import takes_up_to
 from med3d_service.api.http.pages import Cursor
 from med3d_service.api.routes import ServiceParts
@@ -49,6 +50,8 @@ PAGE = f"{PREFIX}/cohorts"
 ON_A_PAGE = 25
 FOLLOWED_EVERY_S = 20
 LARGEST_TABLE = 2 * 1024 * 1024
+NO_PROBLEM = (200, "")
+NOTHING_TYPED = {"rows": "", "start": "", "end": "", "time_zone": ""}
 MOVES = {"pause": pause, "resume": resume, "cancel": cancel}
 Move = Annotated[str, Path(pattern="^(begin|pause|resume|cancel)$")]
 
@@ -56,20 +59,48 @@ Move = Annotated[str, Path(pattern="^(begin|pause|resume|cancel)$")]
 @router.get(PAGE)
 def show_cohorts(request: Request, service: ServiceParts, caller: Viewer, cursor: Cursor = None) -> HTMLResponse:
     """Show the cohorts, the newest first."""
+    return _list_page(request, service, caller, cursor)
+
+
+def _list_page(
+    request: Request,
+    service: Service,
+    caller: Caller,
+    cursor: str | None = None,
+    *,
+    problem: tuple[int, str] = NO_PROBLEM,
+    typed: str = "",
+) -> HTMLResponse:
     found = list_cohorts(service, caller, ON_A_PAGE, cursor)
     shown(request, "cohort", [one.cohort_id for one in found.items])
     older = found.next_cursor and f"{PAGE}?cursor={quote(found.next_cursor)}"
-    return render(request, "cohorts.html", cohorts=found.items, older=older, newest=PAGE if cursor else None)
+    return render(
+        request,
+        "cohorts.html",
+        status=problem[0],
+        cohorts=found.items,
+        older=older,
+        newest=PAGE if cursor else None,
+        problem=problem[1],
+        typed=typed,
+    )
 
 
 @router.post(PAGE, dependencies=[TokenInForm])
-def make_cohort(response: Response, service: ServiceParts, caller: Submitter, fields: SessionForm) -> Response:
-    """Make a cohort, which has no members yet."""
+def make_cohort(
+    request: Request, response: Response, service: ServiceParts, caller: Submitter, fields: SessionForm
+) -> Response:
+    """Make a cohort, which has no members yet. A name that cannot be is shown again, with why."""
+    texts, name = texts_for(request), fields["name"]
     try:
-        draft = CohortDraft(name=fields["name"])
-    except ValidationError as error:
-        raise ServiceError("invalid_request", "A cohort's name is of letters, digits, dots, - and _.") from error
-    made = create_cohort(draft, response, service, caller)
+        made = create_cohort(CohortDraft(name=name), response, service, caller)
+    except ValidationError:
+        return _list_page(request, service, caller, problem=(422, texts("cohorts.name_hint")), typed=name)
+    except ServiceError as error:
+        if error.code != "cohort_exists":
+            raise
+        taken = (error.status, texts("problem.said.cohort_exists"))
+        return _list_page(request, service, caller, problem=taken, typed=name)
     return RedirectResponse(f"{PAGE}/{made.cohort_id}", 303)
 
 
@@ -80,9 +111,25 @@ def show_cohort(
     service: ServiceParts,
     caller: Viewer,
     added: Annotated[int | None, Query(ge=0)] = None,
+    known: Annotated[int, Query(ge=0)] = 0,
     missing: Annotated[int, Query(ge=0)] = 0,
 ) -> HTMLResponse:
     """Show one cohort."""
+    return _page(request, service, caller, cohort, added=added, known=known, missing=missing)
+
+
+def _page(
+    request: Request,
+    service: Service,
+    caller: Caller,
+    cohort: str,
+    *,
+    problem: tuple[int, str] = NO_PROBLEM,
+    typed: Mapping[str, str] = NOTHING_TYPED,
+    added: int | None = None,
+    known: int = 0,
+    missing: int = 0,
+) -> HTMLResponse:
     view = read_cohort(cohort, service, caller)
     progress = read_progress(cohort, service, caller)
     scatter = _scatter(service, caller, cohort, progress.bundle.digest)
@@ -90,6 +137,9 @@ def show_cohort(
     return render(
         request,
         "cohort.html",
+        status=problem[0],
+        problem=problem[1],
+        typed=typed,
         cohort=view,
         progress=progress,
         shares=shares(progress.members),
@@ -99,6 +149,7 @@ def show_cohort(
         under_way=under_way,
         own_zone=local_zone(),
         added=added,
+        known=known,
         missing=missing,
         refresh_s=FOLLOWED_EVERY_S if under_way else None,
     )
@@ -118,20 +169,30 @@ def _scatter(service: Service, caller: Caller, cohort: str, bundle_digest: str) 
 
 
 @router.post(f"{PAGE}/{{cohort}}/members", dependencies=[TokenInForm, takes_up_to(LARGEST_TABLE)])
-def import_members(cohort: CohortId, service: ServiceParts, caller: Submitter, fields: SessionForm) -> Response:
-    """Let the studies of a table join."""
-    entries = read_members(fields.lines("rows"))
-    added = missing = 0
+def import_members(
+    request: Request, cohort: CohortId, service: ServiceParts, caller: Submitter, fields: SessionForm
+) -> Response:
+    """Let the studies of a table join. One that cannot be read is shown again, with the row that is at fault."""
+    rows = fields.lines("rows")
+    try:
+        entries = read_members(rows)
+    except ServiceError as error:
+        at_fault = (error.status, error.detail)
+        return _page(request, service, caller, cohort, problem=at_fault, typed=NOTHING_TYPED | {"rows": rows})
+    added = known = missing = 0
     for first in range(0, len(entries), MOST_ENTRIES):
         some = MembersRequest(entries=tuple(entries[first : first + MOST_ENTRIES]))
         answer = add_members(cohort, some, service, caller)
-        added, missing = added + answer.added, missing + len(answer.missing)
-    return RedirectResponse(f"{PAGE}/{quote(cohort, safe='')}?added={added}&missing={missing}", 303)
+        added, known, missing = added + answer.added, known + answer.known, missing + len(answer.missing)
+    told = f"added={added}&known={known}&missing={missing}"
+    return RedirectResponse(f"{PAGE}/{quote(cohort, safe='')}?{told}", 303)
 
 
 @router.post(f"{PAGE}/{{cohort}}/schedule", dependencies=[TokenInForm])
-def schedule_nights(cohort: CohortId, service: ServiceParts, caller: Submitter, fields: SessionForm) -> Response:
-    """Work the cohort through in a window of every night, or by nights no more."""
+def schedule_nights(
+    request: Request, cohort: CohortId, service: ServiceParts, caller: Submitter, fields: SessionForm
+) -> Response:
+    """Work the cohort through in a window of every night, or by nights no more; what is no window is shown again."""
     schedule = None
     if fields["nights"] != "none":
         said = {name: fields[name] for name in ("start", "end", "time_zone")}
@@ -140,7 +201,8 @@ def schedule_nights(cohort: CohortId, service: ServiceParts, caller: Submitter, 
         except ValidationError as error:
             first = error.errors()[0]
             place = f"{first['loc'][0]}: " if first["loc"] else ""
-            raise ServiceError("invalid_request", f"{place}{first['msg'].removeprefix('Value error, ')}.") from error
+            at_fault = (422, f"{place}{first['msg'].removeprefix('Value error, ')}.")
+            return _page(request, service, caller, cohort, problem=at_fault, typed=NOTHING_TYPED | said)
     change_cohort(cohort, CohortChange(schedule=schedule), service, caller)
     return RedirectResponse(f"{PAGE}/{quote(cohort, safe='')}#schedule", 303)
 

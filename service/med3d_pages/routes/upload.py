@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from med3d_contract.results import Priority, Sex
 from med3d_pages.addresses import PREFIX
-from med3d_pages.rendering import render
+from med3d_pages.rendering import render, texts_for
 from med3d_service.api.door import ReadsAsItComes
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.studies.studies import submit_study
@@ -22,7 +22,9 @@ router = APIRouter(include_in_schema=False)
 def show_form(request: Request, caller: Submitter) -> HTMLResponse:
     """Show where studies are dropped."""
     del caller
-    return render(request, "upload.html", priorities=list(Priority), sexes=list(Sex))
+    return render(
+        request, "upload.html", priorities=list(Priority), sexes=list(Sex), words=texts_for(request).spoken_by_scripts()
+    )
 
 
 @router.post(f"{PREFIX}/upload", dependencies=[Receives, ReadsAsItComes, TokenInForm])

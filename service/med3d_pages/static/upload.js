@@ -5,6 +5,7 @@ const form = document.getElementById("upload");
 const say = form.dataset;
 const list = document.querySelector("#sent ul");
 const FOLLOW_MS = 1500;
+const words = new Map([...document.querySelectorAll("#words > div")].map((one) => [one.dataset.of, one.textContent]));
 const waiting = [];
 let busy = false;
 
@@ -43,10 +44,14 @@ async function studiesOfDrop(items) {
   return [...studies, ...studiesOfFiles(loose)];
 }
 
-document.getElementById("files").addEventListener("change", (event) => { add(studiesOfFiles([...event.target.files])); });
+document.getElementById("files").addEventListener("change", (event) => {
+  add(studiesOfFiles([...event.target.files]));
+  event.target.value = ""; // the same file once more, as with another age, is else no change that a browser tells of
+});
 document.getElementById("folder").addEventListener("change", (event) => {
   const files = [...event.target.files];
   if (files.length > 0) add([{ name: files[0].webkitRelativePath.split("/")[0], files }]);
+  event.target.value = "";
 });
 const drop = document.getElementById("drop");
 for (const kind of ["dragover", "dragenter"]) {
@@ -129,7 +134,7 @@ function taken(line, request) {
     return;
   }
   if (request.status !== 200 && request.status !== 202) {
-    refused(line, `${answer.detail} ${answer.remedy} (${answer.code})`);
+    refused(line, `${answer.detail} ${words.get(`help.${answer.code}`) ?? answer.remedy} (${answer.code})`);
     return;
   }
   const link = document.createElement("a");
@@ -162,7 +167,7 @@ async function follow(line, runId) {
     if (answer === null || !answer.ok) continue;
     const run = await answer.json();
     if (!["completed", "refused", "failed", "cancelled"].includes(run.status)) {
-      line.state.textContent = run.stage ?? say.kept;
+      line.state.textContent = words.get(`step.${run.stage}`) ?? run.stage ?? say.kept;
       continue;
     }
     line.bar.remove();
@@ -170,8 +175,24 @@ async function follow(line, runId) {
     const shown = run.result === null ? run.status : run.result.assessment.decision;
     badge.className = `badge ${shown}`;
     badge.textContent = say[shown];
-    const number = run.result === null ? (run.refusal ?? run.failure)?.reason ?? "" : run.result.brain_age.estimate.toFixed(1);
-    line.state.replaceChildren(badge, ` ${number}`);
+    line.state.replaceChildren(badge, ...(run.result === null ? whyNot(run.refusal ?? run.failure) : [" ", inWords(run.result.brain_age)]));
     return;
   }
+}
+
+function inWords({ estimate, interval }) {
+  return say.number.replace("%e", estimate.toFixed(1)).replace("%l", Math.round(100 * interval.level))
+    .replace("%f", interval.lower.toFixed(1)).replace("%t", interval.upper.toFixed(1));
+}
+
+// The service's own sentence, with what the code means before it where the page speaks another language.
+function whyNot(fault) {
+  if (!fault) return [];
+  const meaning = words.get(`meaning.${fault.code}`);
+  if (meaning === undefined) return [` ${fault.reason}`];
+  const own = document.createElement("span");
+  own.className = "faint";
+  own.lang = "en";
+  own.textContent = fault.reason;
+  return [` ${meaning} `, own];
 }

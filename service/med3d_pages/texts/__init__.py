@@ -42,8 +42,21 @@ class Catalogue:
 
     def meaning(self, code: str) -> str | None:
         """Say what the code of a reason means; None in the service's own language, whose sentence says more."""
-        found = None if self.language == DEFAULT else self.texts.get(f"meaning.{code}")
+        return None if self.language == DEFAULT else self.in_words(code)
+
+    def in_words(self, code: str) -> str | None:
+        """Say what the code of a reason means, where no sentence of the service stands beside it."""
+        found = self.texts.get(f"meaning.{code}")
         return None if found is None else f"{found[0].upper()}{found[1:]}."
+
+    def spoken_by_scripts(self) -> tuple[tuple[str, str], ...]:
+        """Return what a script says of a study that it follows: steps, meanings, and what helps, by key."""
+        kinds = ("step.", "problem.help.", *(() if self.language == DEFAULT else ("meaning.",)))
+        return tuple(
+            (key.removeprefix("problem."), self.in_words(key.removeprefix("meaning.")) or text)
+            for key, text in self.texts.items()
+            if key.startswith(kinds)
+        )
 
     def maybe(self, key: str) -> str | None:
         """Return a text that need not be there."""

@@ -1,9 +1,11 @@
 import io
+import shlex
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from med3d_cli.embedded.demo import without_remote_fonts
+from med3d_cli.embedded.demo import another_link, without_remote_fonts
 from med3d_cli.embedded.demo_head import average_head
 
 
@@ -23,3 +25,10 @@ def test_without_the_wheel_the_head_is_the_bundle_s_on_coarser_voxels() -> None:
     lengths = [[n * mm for n, mm in zip(head.shape, head.spacing_mm, strict=True)] for head in (fine, coarse)]
     assert lengths[1] == pytest.approx(lengths[0], abs=2.0)
     assert coarse.affine[:3, 3] == pytest.approx(fine.affine[:3, 3])
+
+
+def test_another_link_is_printed_by_a_command_that_any_shell_finds_with_the_demo_s_own_folder() -> None:
+    setting, command, *rest = shlex.split(another_link(Path("/tmp/a folder")))
+    assert setting == "MED3D_DATA_DIR=/tmp/a folder"
+    assert Path(command).is_file()
+    assert rest == ["sign-in", "--clinical"]

@@ -13,6 +13,7 @@ from med3d_service.problems import ServiceError
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.tables import RunRow
 from med3d_service.trust.access import Role
+from med3d_service.trust.audit.trail import entries
 from rig.service.answers_of_pages import visited
 from rig.service.work import BUNDLE
 
@@ -32,7 +33,7 @@ def test_a_cohort_is_made_filled_by_a_table_and_shown(browser, api, runs):
     page = browser.post("/ui/cohorts", {"name": "clinic"}, page="/ui/cohorts").headers["location"]
     rows = "study_id;age;sex\n" + "\n".join(f"{study_of(api, run)};;F" for run in runs) + "\nnone;44;M"
     told = browser.post(f"{page}/members", {"rows": rows}, page=page).headers["location"]
-    assert told.endswith("?added=3&missing=1")
+    assert told.endswith("?added=3&known=0&missing=1")
     shown = browser.get(told).text
     assert "3 studies joined. One is not here" in shown
     assert all(f'href="/ui/runs/{run}"' in shown for run in runs)
@@ -42,6 +43,53 @@ def test_a_cohort_is_made_filled_by_a_table_and_shown(browser, api, runs):
     assert "7.33" in browser.get(kept).text
     told = api.request("GET", "/cohorts/clinic/summary", api.key(Role.VIEWER)).json()
     assert (told["people"], told["to_review"], len(told["farthest"])) == (3, 3, 3)
+
+
+def test_a_name_that_cannot_be_stands_again_with_what_can(browser):
+    browser.sign_in(Role.SUBMITTER)
+    assert "such as memory-2026" in browser.get("/ui/cohorts").text
+    browser.post("/ui/cohorts", {"name": "taken"}, page="/ui/cohorts")
+    for name, status, said in (("Memory clinic", 422, "without spaces"), ("taken", 409, "of this name already")):
+        told = browser.post("/ui/cohorts", {"name": name}, page="/ui/cohorts")
+        assert told.status_code == status
+        assert said in told.text
+        assert f'value="{name}"' in told.text
+
+
+def test_a_table_that_cannot_be_read_stands_again_with_the_row_at_fault(browser, api, runs):
+    browser.sign_in(Role.SUBMITTER)
+    page = browser.post("/ui/cohorts", {"name": "at-fault"}, page="/ui/cohorts").headers["location"]
+    rows = f"study_id,age\n{study_of(api, runs[0])},<old>"
+    told = browser.post(f"{page}/members", {"rows": rows}, page=page)
+    assert told.status_code == 422
+    assert "Row 2, column age" in told.text
+    assert "still stands in its field" in told.text
+    assert rows.replace("<", "&lt;").replace(">", "&gt;") in told.text
+    joined = f"study_id\n{study_of(api, runs[0])}"
+    assert (
+        browser.post(f"{page}/members", {"rows": joined}, page=page).headers["location"].endswith("known=0&missing=0")
+    )
+    again = browser.get(browser.post(f"{page}/members", {"rows": joined}, page=page).headers["location"]).text
+    assert "One was in it already" in again
+
+
+def test_what_moved_a_cohort_is_in_the_trail_with_the_cohort(browser, api):
+    browser.sign_in(Role.SUBMITTER)
+    page = browser.post("/ui/cohorts", {"name": "in-the-trail"}, page="/ui/cohorts").headers["location"]
+    browser.post(f"{page}/begin", {}, page=page)
+    with api.service.database.read() as session:
+        entry = list(entries(session))[-1]
+    assert (entry.action, entry.object_kind, entry.object_id) == ("change", "cohort", page.rpartition("/")[2])
+
+
+def test_codes_are_told_in_words(browser, api):
+    browser.sign_in(Role.SUBMITTER)
+    with api.service.database.read() as session:
+        study_id = session.query(RunRow).where(RunRow.id == api.ids["run_id"]).one().study_id
+    page = browser.post("/ui/cohorts", {"name": "in-words"}, page="/ui/cohorts").headers["location"]
+    browser.post(f"{page}/members", {"rows": f"study_id\n{study_id}"}, page=page)
+    shown = browser.get(page).text
+    assert re.search(r"[A-Z][^<]{20,}\. <code>not_a_head</code>", shown)
 
 
 def test_an_answer_that_a_person_rejected_does_not_count(browser, api, runs):
@@ -74,6 +122,7 @@ def test_nights_are_set_and_taken_away_and_a_wrong_zone_is_told(browser):
     for wrong, said in (({"time_zone": "Mars/Base"}, "no time zone"), ({"start": "05:00"}, "must differ")):
         told = browser.post(f"{page}/schedule", night | wrong, page=page)
         assert (told.status_code, said in told.text) == (422, True)
+        assert all(f'value="{one}"' in told.text for one in (night | wrong).values())
     browser.post(f"{page}/schedule", {"nights": "none"}, page=page)
     assert "not by night" in browser.get(page).text
 
@@ -141,6 +190,11 @@ def test_a_table_that_cannot_be_read_says_where(text, said):
     with pytest.raises(ServiceError) as told:
         read_members(text)
     assert said in told.value.detail
+
+
+def test_a_table_of_a_program_that_writes_decimal_commas_and_marks_its_encoding_is_read():
+    (entry,) = read_members("\ufeffstudy_id;age;participant_id\nx;40,5;a,b")
+    assert (entry.study_id, entry.age, entry.participant_id) == ("x", 40.5, "a,b")
 
 
 def test_of_many_points_those_far_off_are_all_drawn():

@@ -86,6 +86,15 @@ def test_a_worklist_shows_numbers_with_intervals_and_refusals_with_their_reason(
     assert "44.0 to 60.0" in page
     assert 'aria-label="Brain age 52.0 years' in page
     assert "This is no head." in page
+    assert "Wo die Datei es angibt, findet sich kein Gehirn" in browser.get("/ui/worklist", accept_language="de").text
+
+
+def test_where_nothing_lies_a_person_is_told_in_their_language_where_to_go(browser):
+    browser.sign_in()
+    page = browser.get("/ui/runs/none", accept_language="de")
+    assert page.status_code == 404
+    assert "Suchen Sie ihn in der Arbeitsliste" in page.text
+    assert "GET /" not in page.text
 
 
 def test_who_a_patient_is_is_shown_with_the_clinical_grant_alone_and_each_look_recorded(browser, run_id, api):
@@ -389,8 +398,16 @@ def test_two_runs_stand_side_by_side_with_what_keeps_them_apart(browser, api, ru
     refused_one = api.ids["run_id"]
     browser.sign_in(clinical=True)
     page = browser.get(f"/ui/runs/{refused_one}/beside/{run_id}").text
-    for said in ("Doe, Jane", "52.0", "nothing says that they are of one person", "not_a_head", "infovae"):
+    for said in (
+        "Doe, Jane",
+        "52.0",
+        "nothing says that they are of one person",
+        "Not both have a number",
+        "not_a_head",
+        "infovae",
+    ):
         assert said in page, said
+    assert "Two series" not in page, "one of them has none"
     with api.service.database.read() as session:
         assert set(json.loads(list(entries(session))[-1].detail)["ids"].split()) == {refused_one, run_id}
     again = answered(api)
@@ -416,4 +433,5 @@ def test_a_study_is_run_by_another_model_and_both_runs_are_led_to_each_other(bro
     assert made != page
     assert f"{made}/beside/{run_id}" in browser.get(page).text
     assert f"{page}/beside/{made.rpartition('/')[2]}" in browser.get(made).text
-    assert "Two models" in browser.get(f"{page}/beside/{made.rpartition('/')[2]}").text
+    beside = browser.get(f"{page}/beside/{made.rpartition('/')[2]}").text
+    assert ("Not both have a number" in beside, "Two models gave these" in beside) == (True, False)

@@ -4,13 +4,15 @@ import re
 from pathlib import Path
 
 from med3d_pages import rendering
+from med3d_pages.problem_pages import words_of
 from med3d_pages.texts import DEFAULT, catalogue, languages, meanings, preferred, remedies
 from med3d_pipeline.reasons import ReviewCode
+from med3d_service.problems import CATALOGUE
 
 ROOT = Path(__file__).parents[3]
 PAGES = ROOT / "service" / "med3d_pages"
 BUILT = (
-    "signin.error.", "remedy.", "meaning.", "measure.", "role.", "state.", "stage.", "nav.", "decision.", "pictures.", "verdict.", "alert.",
+    "signin.error.", "remedy.", "problem.said.", "problem.help.", "step.", "model.evidence.", "meaning.", "measure.", "role.", "state.", "stage.", "nav.", "decision.", "pictures.", "verdict.", "alert.",
     "line.", "urgency.", "result.age_source.", "person.time.", "person.time_of.", "person.measure.", "break.",
     "model.baseline.", "cohorts.status.", "cohorts.share.", "cohorts.move.", "diff.change.", "worklist.change.", "model.figure.", "model.group.", "pacs.states.",
 )  # fmt: skip
@@ -66,6 +68,34 @@ def test_another_language_says_what_a_code_means_and_english_leaves_it_to_the_se
     assert german.meaning("a_code_of_tomorrow") is None
     assert catalogue(DEFAULT).meaning("thick_slices") is None
     assert {code.value for code in ReviewCode} <= meanings("de").keys()
+
+
+OF_PROGRAMS = {
+    "missing_key", "unknown_pull", "request_under_way", "key_of_another_request", "invalid_idempotency_key",
+    "range_not_there", "headers_too_large", "pull_sent_to_studies", "malformed_store", "not_multipart_related", "nifti_truncated",
+}  # fmt: skip
+"""No page leads to these; the last speaks of a file's header."""
+
+
+def test_what_helps_a_person_at_a_page_names_no_route_or_header():
+    of_programs = re.compile(r"\b(GET|POST) /|openapi|multipart|\bheader\b|'errors'|If-Match|cursor", re.IGNORECASE)
+    for code, (_, sentence, remedy) in CATALOGUE.items():
+        if code in OF_PROGRAMS or not of_programs.search(f"{sentence} {remedy}"):
+            continue
+        for language in languages():
+            said, helps = words_of(catalogue(language), {"code": code, "detail": sentence, "remedy": remedy})
+            assert not of_programs.search(f"{said} {helps}"), code
+            assert language == DEFAULT or sentence != said, code
+    told = {"code": "invalid_request", "detail": "Row 2, column age.", "remedy": "See 'errors'."}
+    assert words_of(catalogue("de"), told)[0] == "Row 2, column age.", "what is said of this very request is worth more"
+
+
+def test_scripts_say_steps_and_meanings_in_the_page_s_language():
+    english, german = (dict(catalogue(one).spoken_by_scripts()) for one in ("en", "de"))
+    assert german["step.brain extraction"] == "das Gehirn wird gesucht"
+    assert german["meaning.not_mr"] == "CT, PET oder eine andere Modalität."
+    assert "empty" in english["help.empty_upload"]
+    assert not any(name.startswith("meaning.") for name in english), "the service's own sentence says more"
 
 
 def test_the_language_is_the_one_that_the_browser_likes_best_of_those_there_are():

@@ -195,3 +195,11 @@ def test_a_verdict_on_what_has_changed_since_the_page_was_opened_is_asked_for_ag
     assert browser.post(f"{page}/verdicts", {"verdict": "accepted", "seen": now}, page=page).status_code == 409
     latest = SEEN.search(browser.get(page).text)[1]
     assert browser.post(f"{page}/verdicts", {"verdict": "accepted", "seen": latest}, page=page).status_code == 303
+
+
+def test_who_gave_no_name_is_told_by_the_key(browser, api, run_id):
+    key = browser.sign_in(Role.SUBMITTER)
+    page = f"/ui/runs/{run_id}"
+    browser.post(f"{page}/verdicts", {"verdict": "accepted"}, page=page)
+    shown = re.sub(r"<[^>]+>|\s+", " ", browser.get(page).text)
+    assert re.search(f"Accepted +stands +by +key {key.split('_')[1]} *,", shown)

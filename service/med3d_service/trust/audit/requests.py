@@ -141,7 +141,9 @@ def _object(scope: Scope, path: str) -> tuple[str, str, dict[str, str | int]]:
     if not parameters:
         return path.strip("/").split("/")[-1][:16], "", {}
     # Of /runs/{run_id}/pictures/{plane} it was the run that was looked at.
-    name = next((one for one in reversed(parameters) if one.endswith("_id")), list(parameters)[-1])
+    # Of /cohorts/{cohort}/{move} it was the cohort; DICOMweb names the series and the instance behind their study.
+    usual = "cohort" if "cohort" in parameters else list(parameters)[-1]
+    name = next((one for one in reversed(parameters) if one.endswith("_id")), usual)
     value = parameters[name]
     return name.removesuffix("_id")[:16], _known_form(str(value)), {}
 
