@@ -22,7 +22,8 @@ ROUNDS ?= 50
 SEED ?= 1
 # Tests of real processes wait for half of their time, so three run at once on two cores; the longest files go first.
 BESIDE_WAITING := --numprocesses 3 --dist loadfile --no-loadscope-reorder
-# What make test-quick runs: reading and contract whole, and of every other room what is decided in milliseconds.
+# What make test-quick runs: reading (but for the sample data) and contract whole, and of every other room what is decided in
+# milliseconds.
 QUICK := tests/unit/test_language.py tests/unit/test_quick_checks.py tests/unit/reading tests/unit/contract \
 	tests/unit/calibration/test_lines.py tests/unit/calibration/test_spreads.py tests/unit/calibration/test_documented_codes.py \
 	tests/unit/cli/test_inputs.py tests/unit/cli/test_age_table.py tests/unit/cli/test_calibration_list.py \
@@ -97,8 +98,8 @@ test: $(VENV)/.dev lint ## all tests but model_export's (no torch)
 	@$(BIN)/pytest --numprocesses 2 --ignore=tests/unit/export tests/unit -m "not export and not bench and not long"
 	@$(BIN)/pytest $(BESIDE_WAITING) tests/integration tests/e2e tests/pages -m "not export and not bench and not long"
 
-test-quick: $(VENV)/.dev ## what most slips trip over, in two minutes: reading, contract, a few units of every room
-	@$(BIN)/pytest --numprocesses 2 -q $(QUICK) -m "not export and not long"
+test-quick: $(VENV)/.dev ## what most slips trip over, in a minute: reading, contract, a few units of every room
+	@$(BIN)/pytest -p no:schemathesis --numprocesses 2 -q $(QUICK) -m "not export and not long and not realdata"
 
 test-long: $(VENV)/.dev ## what takes minutes: ten thousand tiny series, and the like
 	@$(BIN)/python deploy/check_host.py test

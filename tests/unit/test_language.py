@@ -1,6 +1,7 @@
 """Names that a stranger reads at first sight: no class name twice in a package, no word that says nothing, no folder too full."""
 
 import ast
+import functools
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -41,10 +42,18 @@ MOST_MODULES = 28
 """About 25 names are still looked over; a folder that has a few more by two changes at once is divided at leisure."""
 
 
+@functools.cache
+def definitions(package: Path) -> list[tuple[Path, ast.ClassDef | ast.FunctionDef]]:
+    return [
+        (module, node)
+        for module in sorted(package.rglob("*.py"))
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    ]
+
+
 def nodes(package: Path, *kinds: type[ast.AST]):
-    for module in sorted(package.rglob("*.py")):
-        tree = ast.parse(module.read_text(encoding="utf-8"))
-        yield from ((module, node) for node in ast.walk(tree) if isinstance(node, kinds))
+    return [(module, node) for module, node in definitions(package) if isinstance(node, kinds)]
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)

@@ -1,12 +1,24 @@
 """DICOM studies written to a folder and read again: what the reader and the series ranking make of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.study.study import LoadedSeries, Study, load_series, read_study, select_series
+from med3d_pipeline.reading.dicom_headers import read_planes, tolerant_reading
+from med3d_pipeline.reading.dicom_plane import Plane
+from med3d_pipeline.study.study import (
+    LoadedSeries,
+    Study,
+    _dicom_series,
+    _labelled,
+    load_series,
+    read_study,
+    select_series,
+)
 from rig.dicom.series import head_like, ras_affine, write_series
 
 # Just fine enough, and just wide enough.
@@ -21,6 +33,37 @@ def study_with(folder: Path, shape: tuple[int, int, int] = HEAD_SHAPE, **series:
             folder / name, head_like(shape, number), HEAD_AFFINE, series=name, **({"SeriesNumber": number} | header)
         )
     return read_study([folder])
+
+
+def study_by_headers(
+    folder: Path,
+    shape: tuple[int, int, int] = HEAD_SHAPE,
+    affine: np.ndarray = HEAD_AFFINE,
+    **series: dict[str, Any],
+) -> Study:
+    """The study that ``study_with`` makes, of one file per series: its other slices are that one, further along.
+
+    For tests of what headers say, which are the same in every slice: to write and read forty of them takes twenty times
+    as long. Its voxels cannot be loaded.
+    """
+    planes: list[Plane] = []
+    for number, (name, header) in enumerate(series.items(), start=1):
+        (path,) = write_series(
+            folder / name,
+            np.zeros((*shape[:2], 1), "uint16"),
+            affine,
+            series=name,
+            **({"SeriesNumber": number} | header),
+        )
+        with tolerant_reading():
+            (first,) = read_planes(path)
+        planes += [_further(first, index * affine[:3, 2]) for index in range(shape[2])]
+    return Study(_labelled(_dicom_series(planes)), 0, 0)
+
+
+def _further(first: Plane, by_ras_mm: np.ndarray) -> Plane:
+    place = np.asarray(first.position_mm) + by_ras_mm * (-1, -1, 1)
+    return replace(first, uid=f"{first.uid}.{np.linalg.norm(by_ras_mm):.0f}", position_mm=tuple(place.tolist()))
 
 
 def refusal_of_choice(study: Study) -> InputRefused:

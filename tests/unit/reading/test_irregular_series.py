@@ -31,13 +31,15 @@ def numbered(datasets: list[Dataset], start: int = 1) -> list[Dataset]:
     return datasets
 
 
-def two_acquisitions(shift: float, moved: int = 3, **marks: tuple[object, object]) -> list[Dataset]:
+def two_acquisitions(
+    shift: float, moved: int = 3, shape: tuple[int, int, int] = SHAPE, **marks: tuple[object, object]
+) -> list[Dataset]:
     """Two volumes in one series, the second ``shift`` of a slice further; ``marks`` are an element's two values."""
     first, second = ({name: values[which] for name, values in marks.items()} for which in (0, 1))
     further = AFFINE.copy()
     further[:3, 3] += shift * AFFINE[:3, 2]
     header = {"SliceThickness": 3}
-    voxels = head_like(SHAPE)
+    voxels = head_like(shape)
     return [
         *slice_datasets(voxels, AFFINE, **header | first),
         *fresh(slice_datasets(np.roll(voxels, moved, axis=1), further, **header | second)),
@@ -56,9 +58,9 @@ def two_acquisitions(shift: float, moved: int = 3, **marks: tuple[object, object
     ids=lambda marks: next(iter(marks)),
 )
 def test_two_acquisitions_that_lie_between_one_another_are_two_volumes(tmp_path, shift, marks):
-    study = read_study(save_all(tmp_path, two_acquisitions(shift, **marks)))
-    shapes = [load_series(study, series.label).volume.shape for series in study.series]
-    assert shapes == [SHAPE, SHAPE]
+    shape = (40, 44, 12)
+    study = read_study(save_all(tmp_path, two_acquisitions(shift, shape=shape, **marks)))
+    assert [load_series(study, series.label).volume.shape for series in study.series] == [shape, shape]
 
 
 @pytest.mark.parametrize("uid", ["series", None], ids=["one UID", "no UID"])

@@ -9,7 +9,7 @@ from med3d_pipeline.reading.series_identity import image_fault
 from med3d_pipeline.study.study import read_study, select_series
 from rig.dicom.mr_headers import GRADIENT, NOT_T1_WEIGHTED, PHILIPS, SPIN, T1_WEIGHTED, UNSTATED_PREPARATION
 from rig.dicom.series import head_like, ras_affine, save_all, slice_datasets, write_enhanced, write_series
-from rig.dicom.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_with
+from rig.dicom.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, refusal_of_choice, study_by_headers
 
 
 def reasons_of(selection):
@@ -23,7 +23,7 @@ def codes_of(selection):
 
 @pytest.mark.parametrize("header", T1_WEIGHTED.values(), ids=T1_WEIGHTED)
 def test_a_t1_weighted_sequence_is_recognised_by_its_parameters_alone(tmp_path, header):
-    selection = select_series(study_with(tmp_path, scan=header))
+    selection = select_series(study_by_headers(tmp_path, scan=header))
     assert "T1w" in selection.chosen
     assert selection.candidates[0].score > 50
 
@@ -32,7 +32,7 @@ def test_a_t1_weighted_sequence_is_recognised_by_its_parameters_alone(tmp_path, 
 @pytest.mark.parametrize("header", NOT_T1_WEIGHTED.values(), ids=NOT_T1_WEIGHTED)
 def test_no_description_makes_another_sequence_t1_weighted(tmp_path, header, description):
     header = header | {"SeriesDescription": description, "ProtocolName": description}
-    refusal = refusal_of_choice(study_with(tmp_path, shape=(8, 9, 5), scan=header))  # contrast wins over coverage
+    refusal = refusal_of_choice(study_by_headers(tmp_path, shape=(8, 9, 5), scan=header))  # contrast wins over coverage
     assert refusal.code == "no_t1w_series"
     (candidate,) = refusal.details["candidates"]
     assert "T1w" not in candidate["label"]
@@ -41,14 +41,14 @@ def test_no_description_makes_another_sequence_t1_weighted(tmp_path, header, des
 @pytest.mark.parametrize("header", T1_WEIGHTED.values(), ids=T1_WEIGHTED)
 def test_no_description_hides_a_t1_weighted_sequence(tmp_path, header):
     header = header | {"SeriesDescription": "t2_flair_tra_loc"}
-    assert select_series(study_with(tmp_path, scan=header)).chosen
+    assert select_series(study_by_headers(tmp_path, scan=header)).chosen
 
 
 @pytest.mark.parametrize("header", UNSTATED_PREPARATION.values(), ids=UNSTATED_PREPARATION)
 def test_a_prepared_scan_without_its_inversion_time_is_left_to_the_voxels_at_a_lower_score(tmp_path, header):
-    selection = select_series(study_with(tmp_path / "a", scan=header))
+    selection = select_series(study_by_headers(tmp_path / "a", scan=header))
     assert "contrast_unknown" in codes_of(selection)
-    both = select_series(study_with(tmp_path / "b", unstated=header, known={}))
+    both = select_series(study_by_headers(tmp_path / "b", unstated=header, known={}))
     assert both.chosen.startswith("series 2: 3D T1w")
 
 
@@ -67,7 +67,7 @@ STEADY_T1 = PHILIPS | GRADIENT | {"RepetitionTime": 9, "EchoTime": 3.5, "FlipAng
     ],
 )  # fmt: skip
 def test_where_nothing_shows_inversion_a_description_of_a_rival_is_believed(tmp_path, description):
-    study = study_with(tmp_path, scan=STEADY_T1 | {"SeriesDescription": description})
+    study = study_by_headers(tmp_path, scan=STEADY_T1 | {"SeriesDescription": description})
     assert refusal_of_choice(study).code == "no_t1w_series"
 
 
@@ -80,7 +80,9 @@ def test_where_nothing_shows_inversion_a_description_of_a_rival_is_believed(tmp_
     ],
 )  # fmt: skip
 def test_a_steady_state_scan_is_used_under_any_other_description(tmp_path, description):
-    assert "T1w" in select_series(study_with(tmp_path, scan=STEADY_T1 | {"SeriesDescription": description})).chosen
+    assert (
+        "T1w" in select_series(study_by_headers(tmp_path, scan=STEADY_T1 | {"SeriesDescription": description})).chosen
+    )
 
 
 FLOW_COMPENSATED = [
@@ -93,18 +95,18 @@ FLOW_COMPENSATED = [
 
 @pytest.mark.parametrize("header", FLOW_COMPENSATED)
 def test_rephased_flow_alone_speaks_not_against_t1_weighting(tmp_path, header):
-    named = select_series(study_with(tmp_path / "a", scan=header | {"SeriesDescription": "sT1W_3D_TFE"}))
+    named = select_series(study_by_headers(tmp_path / "a", scan=header | {"SeriesDescription": "sT1W_3D_TFE"}))
     assert "T1w" in named.chosen
     assert "contrast_unknown" not in codes_of(named)
     silent = header | {"SeriesDescription": None, "ProtocolName": None}
-    assert "contrast_unknown" in codes_of(select_series(study_with(tmp_path / "b", scan=silent)))
-    study = study_with(tmp_path / "c", scan=header | {"SeriesDescription": "TOF"})
+    assert "contrast_unknown" in codes_of(select_series(study_by_headers(tmp_path / "b", scan=silent)))
+    study = study_by_headers(tmp_path / "c", scan=header | {"SeriesDescription": "TOF"})
     assert refusal_of_choice(study).code == "no_t1w_series"
 
 
 def test_where_the_modality_is_not_stated_the_class_of_the_images_decides(tmp_path):
-    assert "T1w" in select_series(study_with(tmp_path / "a", scan={"Modality": ""})).chosen
-    refusal = refusal_of_choice(study_with(tmp_path / "b", scan={"Modality": "CT"}))
+    assert "T1w" in select_series(study_by_headers(tmp_path / "a", scan={"Modality": ""})).chosen
+    refusal = refusal_of_choice(study_by_headers(tmp_path / "b", scan={"Modality": "CT"}))
     assert refusal.code == "not_mr"
 
 
@@ -117,19 +119,19 @@ def test_images_of_neither_modality_nor_class_are_refused_for_saying_nothing():
 
 def test_the_name_of_a_whole_examination_says_nothing_of_a_series_that_speaks_for_itself(tmp_path):
     header = STEADY_T1 | {"SeriesDescription": "SAG 3D FSPGR", "ProtocolName": "HEAD SURVEY TOF MRA"}
-    assert "T1w" in select_series(study_with(tmp_path / "a", scan=header)).chosen
+    assert "T1w" in select_series(study_by_headers(tmp_path / "a", scan=header)).chosen
     silent = STEADY_T1 | {"SeriesDescription": "3D", "ProtocolName": "TOF MRA"}
-    assert refusal_of_choice(study_with(tmp_path / "b", scan=silent)).code == "no_t1w_series"
+    assert refusal_of_choice(study_by_headers(tmp_path / "b", scan=silent)).code == "no_t1w_series"
 
 
 @pytest.mark.parametrize("description", ["AAHead_Scout", "TOF", "B1 map", "SWI"])
 def test_an_inversion_speaks_louder_than_the_description(tmp_path, description):
-    assert "T1w" in select_series(study_with(tmp_path, scan={"SeriesDescription": description})).chosen
+    assert "T1w" in select_series(study_by_headers(tmp_path, scan={"SeriesDescription": description})).chosen
 
 
 def test_the_scan_without_contrast_agent_is_preferred(tmp_path):
     mprage = T1_WEIGHTED["MPRAGE, Siemens 3 T"]
-    study = study_with(tmp_path, before=mprage | {"ContrastBolusAgent": "Gadovist"}, after=mprage)
+    study = study_by_headers(tmp_path, before=mprage | {"ContrastBolusAgent": "Gadovist"}, after=mprage)
     selection = select_series(study)
     assert selection.chosen.startswith("series 2:")
     assert codes_of(selection) == []
@@ -137,7 +139,7 @@ def test_the_scan_without_contrast_agent_is_preferred(tmp_path):
 
 def test_a_scan_after_contrast_agent_is_used_where_there_is_no_other_and_reviewed(tmp_path):
     header = T1_WEIGHTED["VIBE"] | {"ContrastBolusAgent": "Gadovist"}
-    selection = select_series(study_with(tmp_path, scan=header))
+    selection = select_series(study_by_headers(tmp_path, scan=header))
     assert "contrast_agent" in codes_of(selection)
     assert "Gadovist" not in str(selection)
 
@@ -153,10 +155,10 @@ def test_a_scan_after_contrast_agent_is_used_where_there_is_no_other_and_reviewe
 )  # fmt: skip
 def test_a_description_that_speaks_of_contrast_agent_is_reviewed_and_the_other_scan_preferred(tmp_path, description):
     header = {"SeriesDescription": description}
-    selection = select_series(study_with(tmp_path / "a", scan=header))
+    selection = select_series(study_by_headers(tmp_path / "a", scan=header))
     (reason,) = reasons_of(selection)
     assert reason.code == "contrast_agent_possible"
-    both = study_with(tmp_path / "b", before=header, plain={"SeriesDescription": "t1"})
+    both = study_by_headers(tmp_path / "b", before=header, plain={"SeriesDescription": "t1"})
     assert select_series(both).chosen.startswith("series 2:")
 
 
@@ -170,12 +172,12 @@ def test_a_description_that_speaks_of_contrast_agent_is_reviewed_and_the_other_s
      "T1 \u5e73\u626b", "T1 kontrasts\u0131z", "T1 3D (enhanced conversion)"],
 )  # fmt: skip
 def test_other_descriptions_say_nothing_of_contrast_agent(tmp_path, description):
-    assert codes_of(select_series(study_with(tmp_path, scan={"SeriesDescription": description}))) == []
+    assert codes_of(select_series(study_by_headers(tmp_path, scan={"SeriesDescription": description}))) == []
 
 
 @pytest.mark.parametrize("agent", ["", "NO", "None", "n/a", "NO CONTRAST", "UNKNOWN", "ohne KM", "0 ml"])
 def test_words_for_no_contrast_agent_are_understood(tmp_path, agent):
-    selection = select_series(study_with(tmp_path, scan={"ContrastBolusAgent": agent}))
+    selection = select_series(study_by_headers(tmp_path, scan={"ContrastBolusAgent": agent}))
     assert codes_of(selection) == []
 
 
@@ -200,7 +202,7 @@ def test_words_for_no_contrast_agent_are_understood(tmp_path, agent):
     ],
 )
 def test_reformats_and_other_derived_images_alone_are_refused(tmp_path, image_type):
-    study = study_with(tmp_path, scan={"ImageType": image_type})
+    study = study_by_headers(tmp_path, scan={"ImageType": image_type})
     assert refusal_of_choice(study).code == "derived_only"
     chosen = select_series(study, study.series[0].label)
     assert any("derived_only" in reason.sentence for reason in chosen.review_reasons)
@@ -222,7 +224,7 @@ def test_reformats_and_other_derived_images_alone_are_refused(tmp_path, image_ty
     ],
 )
 def test_what_words_call_a_reformat_projection_subtraction_or_segmentation_is_refused_and_named(tmp_path, header):
-    refusal = refusal_of_choice(study_with(tmp_path, scan=header))
+    refusal = refusal_of_choice(study_by_headers(tmp_path, scan=header))
     assert refusal.code == "derived_only"
     assert "original acquisition" in refusal.reason
 
@@ -250,15 +252,15 @@ NO_PARAMETERS = dict.fromkeys(
     ],
 )
 def test_a_whole_scan_that_was_changed_is_used_at_a_lower_score_and_reviewed(tmp_path, header):
-    selection = select_series(study_with(tmp_path / "a", scan=header))
+    selection = select_series(study_by_headers(tmp_path / "a", scan=header))
     assert any(reason.code == "derived_image" for reason in selection.review_reasons)
-    assert select_series(study_with(tmp_path / "b", derived=header, original={})).chosen.startswith("series 2:")
+    assert select_series(study_by_headers(tmp_path / "b", derived=header, original={})).chosen.startswith("series 2:")
 
 
 @pytest.mark.parametrize("image_type", [["ORIGINAL", "PRIMARY", "M"], ["DERIVED", "PRIMARY", "M", "ND", "NORM"]])
 def test_images_compressed_with_loss_are_called_that_and_not_derived(tmp_path, image_type):
     header = {"ImageType": image_type, "LossyImageCompression": "01", "DerivationDescription": "JPEG lossy, ratio 10"}
-    selection = select_series(study_with(tmp_path, scan=header))
+    selection = select_series(study_by_headers(tmp_path, scan=header))
     (reason,) = reasons_of(selection)
     assert reason.code == "lossy_compression"
 
@@ -275,17 +277,17 @@ def test_a_lossy_transfer_syntax_tells_by_itself(tmp_path):
 
 
 def test_lossless_images_are_not_called_lossy(tmp_path):
-    assert codes_of(select_series(study_with(tmp_path, scan={"LossyImageCompression": "00"}))) == []
+    assert codes_of(select_series(study_by_headers(tmp_path, scan={"LossyImageCompression": "00"}))) == []
 
 
 def test_the_original_is_taken_beside_its_reformat(tmp_path):
-    study = study_with(tmp_path, mpr={"ImageType": ["DERIVED", "PRIMARY", "MPR"]}, original={})
+    study = study_by_headers(tmp_path, mpr={"ImageType": ["DERIVED", "PRIMARY", "MPR"]}, original={})
     assert select_series(study).chosen.startswith("series 2:")
 
 
 def test_the_uniform_image_of_an_mp2rage_is_used_and_reviewed(tmp_path):
     inversion = {"RepetitionTime": 5000, "EchoTime": 2.98}
-    study = study_with(
+    study = study_by_headers(
         tmp_path,
         INV1=inversion | {"InversionTime": 700, "FlipAngle": 4},
         INV2=inversion | {"InversionTime": 2500, "FlipAngle": 5},
@@ -297,7 +299,7 @@ def test_the_uniform_image_of_an_mp2rage_is_used_and_reviewed(tmp_path):
 
 
 def test_an_mprage_is_preferred_to_a_uniform_image_and_to_a_t1_spin_echo(tmp_path):
-    study = study_with(
+    study = study_by_headers(
         tmp_path,
         uni={"ImageType": ["DERIVED", "PRIMARY", "M", "ND", "UNI"]},
         space=T1_WEIGHTED["SPACE T1"],
@@ -311,20 +313,20 @@ def test_without_any_acquisition_parameters_a_scan_is_used_at_a_lower_score_and_
         ("ScanningSequence", "SequenceVariant", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle",
          "MRAcquisitionType", "MagneticFieldStrength", "ImageType")
     )  # fmt: skip
-    selection = select_series(study_with(tmp_path / "a", scan=nothing))
+    selection = select_series(study_by_headers(tmp_path / "a", scan=nothing))
     assert selection.candidates[0].score < 50
     assert "contrast_unknown" in codes_of(selection)
-    both = select_series(study_with(tmp_path / "b", unknown=nothing, known={}))
+    both = select_series(study_by_headers(tmp_path / "b", unknown=nothing, known={}))
     assert both.chosen.startswith("series 2:")
     assert (
-        refusal_of_choice(study_with(tmp_path / "c", scan=nothing | {"SeriesDescription": "t2_tse"})).code
+        refusal_of_choice(study_by_headers(tmp_path / "c", scan=nothing | {"SeriesDescription": "t2_tse"})).code
         == "no_t1w_series"
     )
 
 
 def test_a_two_dimensional_t1_of_fine_slices_is_used_and_reviewed(tmp_path):
     header = SPIN | {"RepetitionTime": 500, "EchoTime": 10, "MRAcquisitionType": "2D", "MagneticFieldStrength": 1.5}
-    selection = select_series(study_with(tmp_path, scan=header))
+    selection = select_series(study_by_headers(tmp_path, scan=header))
     assert "two_dimensional" in codes_of(selection)
 
 
@@ -336,8 +338,7 @@ def test_a_two_dimensional_t1_spin_echo_of_thick_slices_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("spacing_mm", "usable"), [(2.9, True), (3.0, True), (3.01, False), (4.8, False)])
 def test_three_millimetres_is_the_limit_between_slices(tmp_path, spacing_mm, usable):
-    write_series(tmp_path, head_like((40, 40, 40)), ras_affine((2.5, 2.5, spacing_mm)))
-    study = read_study([tmp_path])
+    study = study_by_headers(tmp_path, (40, 40, 40), ras_affine((2.5, 2.5, spacing_mm)), scan={})
     if usable:
         assert select_series(study).chosen
     else:
@@ -355,15 +356,14 @@ def test_three_millimetres_is_the_limit_between_slices(tmp_path, spacing_mm, usa
     ],
 )
 def test_voxels_coarser_than_those_of_the_training_are_for_review(tmp_path, spacing_mm, marked):
-    write_series(tmp_path, head_like((110, 110, 55)), ras_affine(spacing_mm))
-    codes = {reason.code for reason in select_series(read_study([tmp_path])).review_reasons}
+    study = study_by_headers(tmp_path, (110, 110, 55), ras_affine(spacing_mm), scan={})
+    codes = {reason.code for reason in select_series(study).review_reasons}
     assert ("thick_slices" in codes) is marked
 
 
 @pytest.mark.parametrize("spacing_mm", [(3.5, 3.5, 2), (2.6, 2.6, 2.6), (1, 2.6, 3), (2.6, 1, 3)])
 def test_coarse_pixels_are_refused(tmp_path, spacing_mm):
-    write_series(tmp_path, head_like((110, 110, 60)), ras_affine(spacing_mm))
-    refusal = refusal_of_choice(read_study([tmp_path]))
+    refusal = refusal_of_choice(study_by_headers(tmp_path, (110, 110, 60), ras_affine(spacing_mm), scan={}))
     assert refusal.code == "in_plane_too_coarse"
     (candidate,) = refusal.details["candidates"]
     assert sum("in_plane_too_coarse" in reason for reason in candidate["reasons"]) == 1
