@@ -34,6 +34,7 @@ from med3d_contract.scan_dates import DatesBeside
 from med3d_service.studies.file_meta import file_head
 from med3d_service.studies.working_copy.attributes import MALFORMED_BYTES, MAX_BINARY_BYTES, RULES, keep, tag_of
 from med3d_service.studies.working_copy.pixels.canonical import digest_of_values
+from med3d_service.studies.working_copy.pixels.comments import without_texts
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from med3d_service.studies.working_copy.shown_text import READ_TAGS as SHOWN_TAGS
 from med3d_service.studies.working_copy.shown_text import SHOWN_CLASSES, may_show_text, without_overlays
@@ -174,7 +175,10 @@ class Deidentifier:
         if may_show_text(dataset, class_uid):
             pixels = b""
         else:
-            pixels = without_overlays(dataset, pixels, _header_bytes(pixels, implicit=implicit), little=little)
+            header_bytes = _header_bytes(pixels, implicit=implicit)
+            pixels = without_overlays(dataset, pixels, header_bytes, little=little)
+            if syntax.is_encapsulated:
+                pixels = without_texts(pixels, header_bytes)
         head = file_head(class_uid, self._pseudonyms.uid(instance_uid), syntax)
         kept = [
             self._element(dataset, tag, implicit=implicit, little=little)

@@ -7,7 +7,8 @@ import tarfile
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from med3d_pipeline.study.study import read_study
 from med3d_service.processes.api import compose
@@ -17,6 +18,7 @@ from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.working_copy.courier import sandbox_of
 from med3d_service.studies.working_copy.deidentify import Deidentifier, NotAnImageError
 from med3d_service.studies.working_copy.names import working_key
+from med3d_service.studies.working_copy.pixels.comments import without_texts
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from rig.dicom.series import head_like, ras_affine, slice_datasets
 from rig.dicom.studies_on_disk import refusal_of_choice
@@ -202,3 +204,74 @@ def test_a_study_that_is_uploaded_by_form_goes_the_same_way(tmp_path):
         copies = [pydicom.dcmread(tar.extractfile(member)) for member in tar]
     assert sorted("PixelData" in copy for copy in copies) == [False, True, True, True, True]
     assert struct.pack("<5H", *[BURNT] * 5) not in working
+
+
+# --- texts inside compressed frames ---
+
+NAME = b"MUSTERMANN^ERIKA"
+
+
+def segment(marker, content):
+    return bytes((0xFF, marker)) + struct.pack(">H", len(content) + 2) + content
+
+
+def box(kind, content):
+    return struct.pack(">L4s", len(content) + 8, kind) + content
+
+
+def cleaned(*fragments):
+    element = struct.pack("<HH2sxxL", 0x7FE0, 0x0010, b"OB", 0xFFFFFFFF) + encapsulate([*fragments])
+    left = without_texts(element, 12)
+    assert len(left) == len(element)
+    return left
+
+
+def test_comments_of_a_jpeg_2000_image_stay_behind_and_its_pixels_do_not():
+    (dataset, *_) = slice_datasets(head_like((64, 48, 4)), ras_affine())
+    before = dataset.pixel_array
+    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    (stream,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    for before_marker in (b"\xff\x52", b"\xff\x93"):  # in the header of the image, and of its first tile
+        at = stream.index(before_marker)
+        stream = stream[:at] + segment(0x64, b"\0\1" + NAME) + stream[at:]
+    tile = stream.index(b"\xff\x90\x00\x0a") + 6
+    grown = struct.unpack_from(">L", stream, tile)[0] + len(NAME) + 6
+    stream = stream[:tile] + struct.pack(">L", grown) + stream[tile + 4 :]
+    dataset.PixelData = encapsulate([stream])
+    data, copy = copy_of(dataset)
+    assert NAME not in data
+    np.testing.assert_array_equal(copy.pixel_array, before)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        segment(0xFE, NAME),
+        segment(0xE1, b"Exif\0\0" + NAME),
+        segment(0xE0, b"JFIF\0" + NAME),
+        b"\xff" + segment(0xEE, NAME),
+    ],
+)
+def test_comments_and_applications_of_a_jpeg_image_stay_behind(texts):
+    header = b"\xff\xd8" + segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0") + segment(0xEE, b"Adobe\0\x64\0\0\0\0\1")
+    rest = segment(0xF7, bytes(9)) + segment(0xDA, bytes(8)) + b"\xff\xd9"
+    left = cleaned(header + texts + rest)
+    assert NAME not in left
+    assert header in left
+    assert rest in left
+
+
+def test_boxes_of_a_jp2_file_stay_behind_and_what_is_no_code_stream_stays_as_it_is():
+    signature = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+    code_stream = b"\xff\x4f" + segment(0x51, bytes(47)) + segment(0x64, b"\0\1" + NAME) + b"\xff\x93"
+    assert NAME not in cleaned(signature + box(b"xml ", NAME) + box(b"uuid", NAME) + box(b"jp2c", code_stream))
+    for odd in (b"\xff\xd8", b"\xff\xd8\xff\xfe", b"\xff\x4f\xff\x64\xff\xff", signature[:-2], bytes(range(256))):
+        cleaned(odd, odd)
+
+
+def test_a_study_in_jpeg_ls_keeps_its_pixels():
+    dataset = one_slice()
+    before = dataset.pixel_array
+    dataset.compress(JPEGLSLossless, generate_instance_uid=False)
+    _, copy = copy_of(dataset)
+    np.testing.assert_array_equal(copy.pixel_array, before)
