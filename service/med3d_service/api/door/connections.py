@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 
 from med3d_service.settings import Settings
+from med3d_service.trust.access.addresses import owner_of
 
 log = structlog.get_logger()
 
@@ -70,9 +71,9 @@ class Places:
 
     def enter(self, guest: Guest) -> bool:
         """Give a place. Where there is none, the guest that has gone unknown for longest loses its own; else False."""
-        address = guest.address
-        if not self._has_many(address) and self._of_address[address] >= self._room.per_address:
-            crowded: str | None = address
+        owner = self._owner(guest)
+        if not self._has_many(guest.address) and self._of_address[owner] >= self._room.per_address:
+            crowded: str | None = owner
         elif len(self._held) >= self._room.connections:
             crowded = max(self._idle, key=lambda one: len(self._idle[one]), default=None)
         else:
@@ -90,31 +91,35 @@ class Places:
 
     def _take(self, guest: Guest) -> None:
         self._held.add(guest)
-        self._of_address[guest.address] += 1
-        self._idle.setdefault(guest.address, OrderedDict())[guest] = None
+        self._of_address[self._owner(guest)] += 1
+        self._idle.setdefault(self._owner(guest), OrderedDict())[guest] = None
 
     def leave(self, guest: Guest) -> None:
         """Free a place; once more is no error."""
         if guest not in self._held:
             return
         self._held.remove(guest)
-        self._of_address[guest.address] -= 1
-        if not self._of_address[guest.address]:
-            del self._of_address[guest.address]
+        self._of_address[self._owner(guest)] -= 1
+        if not self._of_address[self._owner(guest)]:
+            del self._of_address[self._owner(guest)]
         self.keep(guest)
 
     def keep(self, guest: Guest) -> None:
         """Let a guest not lose its place: its caller is known."""
-        waiting = self._idle.get(guest.address)
+        waiting = self._idle.get(self._owner(guest))
         if waiting is not None:
             waiting.pop(guest, None)
             if not waiting:
-                del self._idle[guest.address]
+                del self._idle[self._owner(guest)]
 
     def spare(self, guest: Guest) -> None:
         """Let a guest lose its place again, after the others that are there."""
         if guest in self._held:
-            self._idle.setdefault(guest.address, OrderedDict())[guest] = None
+            self._idle.setdefault(self._owner(guest), OrderedDict())[guest] = None
+
+    @staticmethod
+    def _owner(guest: Guest) -> str | None:
+        return None if guest.address is None else owner_of(guest.address)
 
     def _has_many(self, address: str | None) -> bool:
         return address is None or self._many(address)

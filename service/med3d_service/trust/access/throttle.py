@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
+from med3d_service.trust.access.addresses import owner_of
 from med3d_service.trust.access.roles import Caller, Role
 
 BUSY_RETRY_S = 1.0
@@ -45,8 +46,9 @@ class Throttle:
 
         Keys that work are taken from that address all the same: many may stand behind it.
         """
-        if not self._limiter.hit(self._failures, "failed", address):
-            raise ServiceError("too_many_requests", retry_after_s=self._wait_s(self._failures, "failed", address))
+        who = "failed", owner_of(address)
+        if not self._limiter.hit(self._failures, *who):
+            raise ServiceError("too_many_requests", retry_after_s=self._wait_s(self._failures, *who))
 
     def watch(self, app: ASGIApp) -> ASGIApp:
         """Wrap ``app`` so that a request counts as under way until its answer has been sent."""

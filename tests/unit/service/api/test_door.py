@@ -303,6 +303,16 @@ def test_the_oldest_stranger_of_a_crowded_address_makes_room():
     assert hall.counted == ["made_room"]
 
 
+def test_a_network_of_ipv6_is_counted_as_one_and_ipv4_in_it_as_what_it_is():
+    hall = Hall(connections=9)
+    first, _, other = hall.guest("2001:db8::1"), hall.guest("2001:db8::2"), hall.guest("2001:db8:0:1::1")
+    hall.guest("2001:db8::ffff:3")
+    assert (first.dropped, other.dropped) == (True, False)
+    assert not any(hall.guest(f"::ffff:10.0.0.{one}").dropped for one in range(4))
+    many = Hall(connections=9, proxies="2001:db8::7")
+    assert not any(many.guest("2001:db8::7").dropped for _ in range(3))
+
+
 def test_a_full_hall_takes_from_the_address_that_has_most():
     hall = Hall(connections=3)
     one, many, _ = hall.guest("10.0.0.1"), hall.guest("10.0.0.2"), hall.guest("10.0.0.2")

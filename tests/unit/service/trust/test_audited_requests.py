@@ -18,7 +18,10 @@ from med3d_contract.work import (
     WorkerHello,
 )
 from med3d_service.api.http.headers import SECURITY_HEADERS
+from med3d_service.problems import ServiceError
+from med3d_service.settings import Settings
 from med3d_service.trust.access import Role
+from med3d_service.trust.access.throttle import Throttle
 from med3d_service.trust.audit.trail import entries
 from rig.service.api import open_api
 from rig.service.parts import add_run, preprocessed, refused, worker
@@ -198,6 +201,15 @@ def test_guessing_keys_is_slowed_down_and_a_key_that_works_is_not(tmp_path):
     assert len(trail_of(api)) == 3, "a flood does not fill the trail"
     assert api.request("GET", "/runs", api.key(Role.VIEWER)).status_code == 200
     api.close()
+
+
+def test_whoever_has_a_network_of_ipv6_guesses_no_more_than_others():
+    throttle = Throttle(Settings(failed_keys_per_minute=3))
+    for number in range(3):
+        throttle.note_failure(f"2001:db8::{number}")
+    with pytest.raises(ServiceError, match="too_many_requests"):
+        throttle.note_failure("2001:db8::ffff")
+    throttle.note_failure("2001:db8:0:1::1")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/runs", "/nothing", "/runs/unknown"])

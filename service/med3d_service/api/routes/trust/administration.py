@@ -61,7 +61,9 @@ ENTRY = {
     "object_id": "9d0a2c52-6a83-4f8e-8b0c-0c9a4c1f7a11",
     "detail": '{"route":"/runs/{run_id}","status":200}',
 }
-Prefix = Annotated[str, Path(pattern="^[0-9a-f]{1,16}$", description="the letters after m3d_")]
+Prefix = Annotated[
+    str, Path(pattern="^([0-9a-f]{1,16}|p[a-z2-7]{1,15})$", description="the letters after m3d_; of a person, p...")
+]
 SessionId = Annotated[str, Path(pattern="^[0-9a-f]{1,16}$", description="as GET /sessions gives it")]
 Sought = Annotated[str, Query(max_length=100)]
 
