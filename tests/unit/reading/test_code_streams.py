@@ -13,8 +13,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from med3d_confined.code_streams import MAX_TILES, FrameSize, UnreadableStreamError, declared_size
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.reading.code_streams import MAX_TILES, FrameSize, UnreadableStreamError, declared_size
 from rig.dicom.series import head_like, ras_affine, save_all, slice_datasets
 from rig.dicom.studies_on_disk import load_only
 

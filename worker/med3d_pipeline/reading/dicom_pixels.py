@@ -14,8 +14,8 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from med3d_confined.code_streams import FrameSize, declared_size
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.reading.code_streams import FrameSize, declared_size
 from med3d_pipeline.reading.codecs_apart import CODECS, CompressedInstance
 from med3d_pipeline.reading.dicom_elements import MALFORMED
 from med3d_pipeline.reading.dicom_files import TooLargeError, data_set_start, read_dicom

@@ -3,16 +3,21 @@
 import json
 import os
 import re
+import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pydicom.uid import JPEG2000Lossless
 from structlog.testing import capture_logs
 
 from med3d_service.settings import GIB
 from med3d_service.storage.sealed import SealBrokenError, SealedReader, SealedWriter, file_key
 from med3d_service.studies.original_names import original_name
 from med3d_service.studies.working_copy.messages import Container, Job, Limits
+from med3d_service.studies.working_copy.pixels.child import MOST_SAMPLES, _Image
 from med3d_service.studies.working_copy.sandbox import Sandbox
+from rig.dicom.series import head_like, ras_affine, slice_datasets
 from rig.processes.waiting import wait_until
 
 ORIGINALS_KEY = b"o" * 32
@@ -93,3 +98,20 @@ def test_what_the_child_is_told_opens_the_originals_of_its_study_and_no_others(t
     ):
         reader.readall()
     assert key.hex() not in repr(job)
+
+
+def test_a_frame_that_declares_another_size_than_its_header_is_given_to_no_codec():
+    (image, *_) = slice_datasets(head_like((64, 48, 4)), ras_affine())
+    expected = image.pixel_array
+    image.compress(JPEG2000Lossless, generate_instance_uid=False)
+    np.testing.assert_array_equal(_Image(image).values, expected)
+    data = bytearray(image.PixelData)
+    at = data.index(b"\xff\x4f\xff\x51") + 8
+    data[at : at + 8] = data[at + 16 : at + 24] = struct.pack(">LL", 20_000, 20_000)
+    image.PixelData = bytes(data)
+    with pytest.raises(ValueError, match="declares another size"):
+        _Image(image)
+    image.Rows = image.Columns = 20_000
+    assert image.Rows * image.Columns > MOST_SAMPLES
+    with pytest.raises(ValueError, match="larger than any volume"):
+        _Image(image)

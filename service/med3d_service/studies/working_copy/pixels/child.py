@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import FileDataset, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
+from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from med3d_confined import refuse_calls, shut_in
+from med3d_confined.code_streams import FrameSize, declared_size
 from med3d_service.storage.sealed import SealedReader
 from med3d_service.studies.original_names import original_name
 from med3d_service.studies.working_copy.child import confine
@@ -27,6 +29,8 @@ from med3d_service.studies.working_copy.pixels.messages import PixelAnswer, Pixe
 
 LEAST_CORRELATION = 0.99
 """Of a lossy copy with its original: JPEG at the quality of 50 keeps 0.998, neighbouring slices of a head have 0.95."""
+MOST_SAMPLES = 512**3
+"""Of one compressed frame."""
 _LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K})
 
 
@@ -34,9 +38,25 @@ class _Image:
     """An image and its values, (frames x) rows x columns."""
 
     def __init__(self, dataset: FileDataset) -> None:
-        syntax = dataset.file_meta.TransferSyntaxUID
+        syntax = UID(dataset.file_meta.TransferSyntaxUID)
+        if syntax.is_encapsulated:
+            _require_declared_size(dataset, syntax)
         self.values = pixel_array(dataset, raw=True)
         self.is_lossy = syntax in _LOSSY or str(dataset.get("LossyImageCompression", "")) == "01"
+
+
+def _require_declared_size(dataset: FileDataset, syntax: UID) -> None:
+    """Raise ValueError where a frame declares another size than the header: before any codec sees it."""
+    stated = FrameSize(dataset.Columns, dataset.Rows, dataset.get("SamplesPerPixel") or 1)
+    if stated.columns * stated.rows * stated.samples > MOST_SAMPLES:
+        raise ValueError("a frame is larger than any volume that is taken")
+    offsets = None
+    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
+        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    count = int(dataset.get("NumberOfFrames") or 1)
+    for stream in generate_frames(dataset.PixelData, number_of_frames=count, extended_offsets=offsets):
+        if declared_size(stream, syntax, stated) != stated:
+            raise ValueError("a frame declares another size than its header")
 
 
 def main() -> int:
