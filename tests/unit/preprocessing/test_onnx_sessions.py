@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,14 @@ def test_exactly_one_runtime_wheel_is_installed_here() -> None:
     assert len(installed_runtime_wheels()) == 1
 
 
-def test_runtime_wheels_are_found_whatever_their_name_s_spelling() -> None:
-    assert installed_runtime_wheels(["ONNXRuntime_GPU", "numpy", "onnxruntime-openvino"]) == (
-        "onnxruntime-gpu",
-        "onnxruntime-openvino",
-    )
+def test_runtime_wheels_are_found_whatever_their_name_s_spelling_and_without_a_look_into_them(tmp_path: Path) -> None:
+    for folder in (
+        "ONNXRuntime_GPU-1.31.1.dist-info",
+        "numpy-2.4.6.dist-info",
+        "onnxruntime_openvino-1.24.1.dist-info",
+    ):
+        (tmp_path / folder).mkdir()
+    assert installed_runtime_wheels([str(tmp_path)]) == ("onnxruntime-gpu", "onnxruntime-openvino")
 
 
 def test_two_runtime_wheels_are_an_error_that_says_how_to_mend_it() -> None:
