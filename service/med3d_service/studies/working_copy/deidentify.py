@@ -37,7 +37,7 @@ from med3d_service.studies.working_copy.pixels.canonical import digest_of_values
 from med3d_service.studies.working_copy.pixels.comments import without_texts
 from med3d_service.studies.working_copy.pseudonyms import Pseudonyms
 from med3d_service.studies.working_copy.shown_text import READ_TAGS as SHOWN_TAGS
-from med3d_service.studies.working_copy.shown_text import SHOWN_CLASSES, may_show_text, without_overlays
+from med3d_service.studies.working_copy.shown_text import SHOWN_CLASSES, may_show_text, without_overlays, without_rest
 from med3d_service.studies.working_copy.written_text import read_text
 
 CHARACTER_SET, PIXEL_DATA = 0x00080005, 0x7FE00010
@@ -179,6 +179,8 @@ class Deidentifier:
             pixels = without_overlays(dataset, pixels, header_bytes, little=little)
             if syntax.is_encapsulated:
                 pixels = without_texts(pixels, header_bytes)
+            else:
+                pixels = without_rest(dataset, pixels, header_bytes)
         head = file_head(class_uid, self._pseudonyms.uid(instance_uid), syntax)
         kept = [
             self._element(dataset, tag, implicit=implicit, little=little)

@@ -55,6 +55,20 @@ def without_overlays(dataset: Dataset, pixels: bytes, header_bytes: int, *, litt
     return pixels[:header_bytes] + masked.to_bytes(len(values), "little")
 
 
+def without_rest(dataset: Dataset, pixels: bytes, header_bytes: int) -> bytes:
+    """Clear what native pixel data hold behind the last pixel: nobody reads it, and it may be a text.
+
+    Its length stays, so that whoever judges lengths finds what was sent.
+    """
+    try:
+        samples = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1)
+        bits = samples * int(dataset.get("NumberOfFrames") or 1) * int(dataset.BitsAllocated)
+    except MALFORMED_BYTES:
+        return pixels
+    end = header_bytes + -(-bits // 8)
+    return pixels if bits <= 0 or end >= len(pixels) else pixels[:end] + bytes(len(pixels) - end)
+
+
 def _overlay_positions(dataset: Dataset) -> Iterator[int]:
     for tag in OVERLAY_BITS:
         if tag in dataset:

@@ -206,6 +206,18 @@ def test_a_study_that_is_uploaded_by_form_goes_the_same_way(tmp_path):
     assert struct.pack("<5H", *[BURNT] * 5) not in working
 
 
+@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian])
+def test_what_lies_behind_the_last_pixel_stays_behind(syntax):
+    dataset = one_slice()
+    expected = dataset.PixelData
+    if syntax is not None:
+        dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = expected + NAME
+    data, copy = copy_of(dataset)
+    assert NAME not in data
+    assert copy.PixelData == expected + bytes(len(NAME))
+
+
 # --- texts inside compressed frames ---
 
 NAME = b"MUSTERMANN^ERIKA"
