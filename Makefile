@@ -166,6 +166,11 @@ bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on 
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_peers
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_accuracy
 
+.PHONY: mutants
+mutants: $(VENV)/.dev ## change the modules that decide, one expression at a time, and see whether their tests notice (ONLY=area, MOST=60 of each by SEED=1; installs Cosmic Ray)
+	@$(INSTALL) 'cosmic-ray==8.7.0'
+	@$(BIN)/python tests/mutants/run.py --only "$(ONLY)" --most $(or $(MOST),60) --seed $(or $(SEED),1)
+
 peers: ## fetch a DICOM peer (dcmjs-dimse) and a FHIR validator from npm, for tests that are skipped without them
 	@$(PYTHON) deploy/check_host.py npm
 	@npm install --ignore-scripts --no-audit --no-fund --silent --prefix build/peers dcmjs-dimse@0.3.3 fhir@4.12.0

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -50,6 +51,12 @@ def test_every_test_of_export_is_where_make_looks_for_it():
     } - {Path(__file__).relative_to(ROOT)}
     looked_at = listed("EXPORT")
     assert sorted(path for path in marked if not {path, *path.parents} & set(looked_at)) == []
+
+
+def test_every_module_and_test_of_the_mutants_is_there():
+    table = tomllib.loads((ROOT / "tests/mutants/modules.toml").read_text(encoding="utf-8"))
+    named = [path for area in table.values() for path in (*area["modules"], *area["tests"])]
+    assert [path for path in named if not (ROOT / path).is_file()] == []
 
 
 def test_what_make_calls_keeps_what_python_compiled():
