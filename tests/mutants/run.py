@@ -1,8 +1,8 @@
 """Change the modules that decide, one expression at a time, and see whether their tests notice (make mutants).
 
 Cosmic Ray says what can be changed in a module and changes it. Each mutant is tried in a copy of the tree, by a fork of
-this process, which has imported what the tests import but for our own packages: to start an interpreter for each would
-take ten times as long.
+this process, which has imported most of what the tests import but our own packages: an interpreter started for each would
+import it again.
 """
 
 import argparse

@@ -69,3 +69,28 @@ def test_at_least_the_stated_share_of_residuals_lies_inside(residuals, level):
     values = np.array(residuals)
     inside = np.mean(np.abs(values) <= conformal_quantile(values, level))
     assert inside >= level
+
+
+@pytest.mark.parametrize(("level", "width"), [(0.9, 9.0), (0.5, 5.0), (0.45, 5.0), (0.901, math.inf), (0.1, 1.0)])
+def test_the_half_width_is_the_stated_order_statistic_of_the_absolute_residuals(level, width):
+    assert conformal_quantile(np.array([-9.0, 1, -2, 3, -4, 5, -6, 7, -8]), level) == width
+
+
+def test_each_interval_comes_from_its_own_residuals():
+    of = {"residuals": 1.0, "corrected_residuals": 2.0, "sdmt_residuals": 3.0}
+    space = replace(latent_space(), **{name: np.full(20, value) for name, value in of.items()})
+    widths = space.half_width(0.9), space.corrected_half_width(0.9), space.sdmt_half_width(0.9)
+    assert widths == (1.0, 2.0, 3.0)
+
+
+def test_a_gap_is_corrected_by_what_the_age_alone_explains():
+    space = replace(latent_space(), age_bias=np.array([1.5, -0.25]))
+    assert space.corrected_gap(10.0, 40.0) == 18.5
+    assert space.corrected_gap(-3.25, 0.0) == -4.75
+
+
+def test_subjects_as_far_away_or_shown_as_badly_are_not_nearer():
+    measured = np.array([1.0, 2.0, 2.0, 4.0])
+    space = replace(latent_space(), held_out_distances=measured, held_out_reconstruction_errors=measured)
+    for percentile in (space.percentile, space.reconstruction_percentile):
+        assert [percentile(value) for value in (1.0, 2.0, 3.0, 4.0, 5.0)] == [0.0, 25.0, 75.0, 75.0, 100.0]
