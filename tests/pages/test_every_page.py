@@ -14,7 +14,7 @@ BROKEN_WORDS = """(() => {
   const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT), found = [];
   for (let text = texts.nextNode(); text; text = texts.nextNode()) {
     if (!text.parentElement.checkVisibility() || text.parentElement.closest("code, .hidden")) continue;
-    for (const word of text.data.matchAll(/(?<![\\p{L}\\d])\\p{L}{3,16}(?![\\p{L}\\d])/gu)) {
+    for (const word of text.data.matchAll(/(?<![\\p{L}\\d_])\\p{L}{3,16}(?![\\p{L}\\d_])/gu)) {
       const range = document.createRange();
       range.setStart(text, word.index);
       range.setEnd(text, word.index + word[0].length);
