@@ -116,7 +116,12 @@ def _column(language: str, row: re.Pattern[str]) -> dict[str, str]:
     page = packaged if packaged.exists() or language != DEFAULT else beside
     if not page.exists():
         return {}
-    return {code: re.sub("[`*]", "", text) for code, text in row.findall(page.read_text(encoding="utf-8"))}
+    return {code: _unmarked(text) for code, text in row.findall(page.read_text(encoding="utf-8"))}
+
+
+def _unmarked(text: str) -> str:
+    """``text`` without the marks of its page; what its links in brackets lead to is for who reads the documents."""
+    return re.sub("[`*]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", re.sub(r" *\(\[[^]]*\]\([^)]*\)\)", "", text)))
 
 
 def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, str]:

@@ -57,6 +57,8 @@ def test_what_would_help_stands_in_the_page_that_documents_refusals():
     assert len(said) > 40
     assert said["secondary_capture"] == "the scanner's original images"
     assert not any(mark in text for text in said.values() for mark in "`*|")
+    told = [*said.values(), *meanings(DEFAULT).values(), *remedies("de").values(), *meanings("de").values()]
+    assert not any(mark in text for text in told for mark in ("](", ".md", "`"))
     assert remedies("xx") == {}
     assert catalogue("de").maybe("remedy.secondary_capture") == "die Originalbilder des Geräts"
 
