@@ -1,7 +1,9 @@
 """From the data sets that speak of one image to how it was acquired."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID, ImplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
@@ -13,6 +15,54 @@ from med3d_pipeline.reading.dicom_plane import SequenceFacts
 GE_PARAMETERS, GE_IMAGE_KIND = 0x00430010, 0x0043102F
 _GE_KINDS = {"0": "MAGNITUDE", "1": "PHASE", "2": "REAL", "3": "IMAGINARY"}
 _LOSSY_SYNTAXES = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
+
+
+OF_ONE_IMAGE = frozenset(
+    tag_for_keyword(keyword)
+    for keyword in ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "TriggerTime", "AcquisitionDateTime")
+)
+"""What differs from image to image of a series, and is no fact of its sequence."""
+MOST_KNOWN, MOST_CHARACTERS = 64, 16_384
+
+
+class KnownFacts:
+    """Facts of sequences, worked out once for the images that say the same: a series has hundreds."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, SequenceFacts] = {}
+
+    def __len__(self) -> int:
+        """How many are kept at present."""
+        return len(self._known)
+
+    def of(self, chain: Sequence[Dataset]) -> SequenceFacts:
+        """Give ``sequence_facts(chain)``."""
+        said = _said(chain[0]) if len(chain) == 1 else None
+        if said is None:
+            return sequence_facts(chain)
+        if said not in self._known:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[said] = sequence_facts(chain)
+        return self._known[said]
+
+
+def _said(dataset: Dataset) -> Hashable | None:
+    """All that a header says but of its one image; None for one that holds sequences, or says very much."""
+    said: list[Hashable] = [transfer_syntax(dataset) if isinstance(dataset, FileDataset) else None]
+    characters = 0
+    for tag, found in dataset.items():
+        if tag in OF_ONE_IMAGE:
+            continue
+        if found.VR == "SQ":
+            return None
+        # What pydicom has not converted yet it need not: bytes tell as much.
+        value = found.value if isinstance(found, RawDataElement) else str(found.value)
+        characters += len(value or "")
+        if characters > MOST_CHARACTERS:
+            return None
+        said.append((int(tag), found.VR, value))
+    return tuple(said)
 
 
 def sequence_facts(chain: Sequence[Dataset]) -> SequenceFacts:

@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from med3d_pipeline.reading import dicom_elements as element
-from med3d_pipeline.reading.dicom_facts import GE_IMAGE_KIND, GE_PARAMETERS, sequence_facts, transfer_syntax
+from med3d_pipeline.reading.dicom_facts import GE_IMAGE_KIND, GE_PARAMETERS, KnownFacts, transfer_syntax
 from med3d_pipeline.reading.dicom_files import (
     GZIP,
     HEAD_BYTES,
@@ -101,17 +101,19 @@ def tolerant_reading() -> Iterator[None]:
             logger.disabled = disabled
 
 
-def read_planes(path: Path) -> list[Plane]:
+def read_planes(path: Path, known: KnownFacts | None = None) -> list[Plane]:
     """Read the image planes that one file announces, without its pixel data.
 
+    known: facts of the files before, for the files of a study.
     Raises NotAnImage for anything but a DICOM image, UnreadableDicom for a DICOM file whose header is broken.
     """
+    known = KnownFacts() if known is None else known
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         if head.startswith(GZIP):
-            return _planes_of(path, *_inflated(path))
+            return _planes_of(path, *_inflated(path), known)
         file.seek(0)
-        return _planes_of(path, file, path.stat().st_size)
+        return _planes_of(path, file, path.stat().st_size, known)
 
 
 def _inflated(path: Path) -> tuple[BinaryIO, int]:
@@ -122,13 +124,13 @@ def _inflated(path: Path) -> tuple[BinaryIO, int]:
     return BytesIO(data), len(data)
 
 
-def _planes_of(path: Path, file: BinaryIO, file_bytes: int) -> list[Plane]:
+def _planes_of(path: Path, file: BinaryIO, file_bytes: int, known: KnownFacts) -> list[Plane]:
     if not looks_like_dicom(file.read(HEAD_BYTES)):
         raise NotAnImage
     file.seek(0)
     try:
         dataset, state = _header(file, file_bytes)
-        return _planes(path, dataset, state)
+        return _planes(path, dataset, state, known)
     except (*element.MALFORMED, MemoryError) as error:  # a length that the file only claims
         raise UnreadableDicom from error
 
@@ -159,7 +161,7 @@ def _native_pixel_bytes(top: Sequence[Dataset]) -> int:
     return sizes[0] * sizes[1] * sizes[2] // 8 * frames * samples
 
 
-def _planes(path: Path, dataset: FileDataset, state: PixelDataState) -> list[Plane]:
+def _planes(path: Path, dataset: FileDataset, state: PixelDataState, known: KnownFacts) -> list[Plane]:
     top: list[Dataset] = [dataset]
     per_frame = element.items(top, "PerFrameFunctionalGroupsSequence")[:MAX_FRAMES]
     shared = [item for group in element.items(top, "SharedFunctionalGroupsSequence") for item in _macros(group)]
@@ -175,7 +177,7 @@ def _planes(path: Path, dataset: FileDataset, state: PixelDataState) -> list[Pla
     patient = _patient(top)
     varying = _nonspatial_dimensions(top)
     return [
-        _plane(path, chain, frame, max(frames, len(chains)), varying, patient, state)
+        _plane(path, chain, frame, max(frames, len(chains)), varying, patient, state, known)
         for frame, chain in enumerate(chains)
     ]
 
@@ -202,6 +204,7 @@ def _plane(
     varying: tuple[int, ...],
     patient: PatientAttributes,
     state: PixelDataState,
+    known: KnownFacts,
 ) -> Plane:
     indices = element.codes(chain, "DimensionIndexValues")
     return Plane(
@@ -225,7 +228,7 @@ def _plane(
             *(indices[index] for index in varying if index < len(indices)),
         ),
         pixel_data=state,
-        facts=sequence_facts(chain),
+        facts=known.of(chain),
         patient=patient,
         trigger_ms=element.number(chain, "TriggerTime"),
         instance_number=element.whole(chain, "InstanceNumber"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from med3d_pipeline.counting import counted
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.reading.dicom_copies import without_copies
+from med3d_pipeline.reading.dicom_facts import KnownFacts
 from med3d_pipeline.reading.dicom_headers import NotAnImage, UnreadableDicom, read_planes, tolerant_reading
 from med3d_pipeline.reading.dicom_pixels import read_stack, truncated
 from med3d_pipeline.reading.dicom_plane import PatientAttributes, Plane
@@ -89,10 +90,11 @@ def read_study(paths: Sequence[Path]) -> Study:
     ignored = unreadable = 0
     others: list[str] = []
     interned: dict[object, object] = {}
+    known = KnownFacts()
     with tolerant_reading():
         for path in _files(paths):
             try:
-                found = _read_file(path)
+                found = _read_file(path, known)
             except NotAnImage as other:
                 ignored += 1
                 others += other.args
@@ -169,7 +171,7 @@ def _leads_nowhere(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
-def _read_file(path: Path) -> list[Plane] | NiftiFile:
+def _read_file(path: Path, known: KnownFacts) -> list[Plane] | NiftiFile:
     """Read a file's header by what it holds. Raises NotAnImage, with a sentence on an image of another kind."""
     if _leads_nowhere(path):
         raise NotAnImage(dangling_link(path))
@@ -177,7 +179,7 @@ def _read_file(path: Path) -> list[Plane] | NiftiFile:
     if nifti.looks_like_nifti(path, head):
         return nifti.read_nifti_header(path)
     try:
-        return read_planes(path)
+        return read_planes(path, known)
     except NotAnImage:
         raise NotAnImage(*filter(None, [unread_format(path, head)])) from None
 
