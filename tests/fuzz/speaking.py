@@ -210,13 +210,19 @@ class Line:
         self.answers += 1
 
 
+MOST_MESSAGES = 1_000
+"""Of one connection: a stream said over and over is thousands of good messages, at three milliseconds each."""
+
+
 def by_hl7(number: int, _folder: Path) -> str:
     """A connection of MLLP, up to the corrections that its messages make."""
     line = Line(hl7_stream(number))
     frames = Frames(line, LONGEST_MESSAGE, 10.0)  # type: ignore[arg-type]
     said = "nothing"
     try:
-        while (message := frames.receive(1.0)) is not None:
+        for _ in range(MOST_MESSAGES):
+            if (message := frames.receive(1.0)) is None:
+                break
             said = _answered(message, frames)
     except FrameError as ended:
         return f"frame: {ended}"
