@@ -6,6 +6,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID, ImplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
+from pydicom.valuerep import VR
 
 from med3d_pipeline.reading import dicom_elements as element
 from med3d_pipeline.reading.agent_words import denies_agent
@@ -54,7 +55,7 @@ def _said(dataset: Dataset) -> Hashable | None:
     for tag, found in dataset.items():
         if tag in OF_ONE_IMAGE:
             continue
-        if found.VR == "SQ":
+        if found.VR == VR.SQ:
             return None
         # What pydicom has not converted yet it need not: bytes tell as much.
         value = found.value if isinstance(found, RawDataElement) else str(found.value)
