@@ -13,6 +13,7 @@ from med3d_pages.rendering import render, texts_for
 from med3d_pages.texts import Catalogue
 from med3d_service.api.readiness import Probe, Readiness
 from med3d_service.api.routes import ServiceParts
+from med3d_service.custody.safekeeping import Safekeeping, read_safekeeping
 from med3d_service.results.cases import count_dead_deliveries
 from med3d_service.runs.overview import Overview, overview
 from med3d_service.runs.worklist import Shown, WorklistFilter, count_runs
@@ -44,17 +45,26 @@ def show_today(request: Request, service: ServiceParts, caller: Viewer) -> HTMLR
         day = overview(session, caller, service.settings, midnight.timestamp())
         dead = count_dead_deliveries(session, caller)
         unjudged = count_runs(session, caller, WAITS_FOR_A_VERDICT, most=MOST_COUNTED)
+        kept = read_safekeeping(session, service.settings)
     return render(
         request,
         "today.html",
         day=day,
+        kept=kept,
         since=midnight.date().isoformat(),
         shown=[one for one in Shown if one is not Shown.WAITING],
         unjudged=unjudged,
         most_counted=MOST_COUNTED,
-        alerts=_alerts(texts, probe, day, dead, unjudged),
+        alerts=[*_in_danger(texts, kept), *_alerts(texts, probe, day, dead, unjudged)],
         refresh_s=LOOKED_AT_EVERY_S,
     )
+
+
+def _in_danger(t: Catalogue, kept: Safekeeping) -> Sequence[Alert]:
+    found = [Alert(t("alert.disk"))] if kept.is_full else []
+    if kept.discrepancies:
+        found.append(Alert(t.counted("alert.ledger", kept.discrepancies)))
+    return found
 
 
 def _alerts(t: Catalogue, probe: Probe, day: Overview, dead: int, unjudged: int) -> Sequence[Alert]:

@@ -7,8 +7,12 @@ import pytest
 from sqlalchemy import select, update
 
 from med3d_service.custody.erasure.rows import delete_rows
+from med3d_service.custody.ledger.tables import LedgerCheckRow
+from med3d_service.custody.safekeeping import read_safekeeping
+from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import RunRow, VerdictRow
 from med3d_service.trust.access import Role
+from med3d_service.trust.audit.events import Action, AuditEvent, command_line
 from med3d_service.trust.audit.trail import entries
 from rig.service.answers_of_pages import answered
 from rig.service.parts import add_run
@@ -113,6 +117,24 @@ def test_today_says_first_what_needs_somebody(browser, run_id):
     assert re.search(r"\d+ answers? waits? for a verdict", page)
     assert "no worker has said hello yet" in page
     assert page.index("Workers:") < page.index("Studies since midnight")
+
+
+def test_today_says_what_is_kept_and_what_is_in_danger(browser, api):
+    browser.sign_in()
+    page = browser.get("/ui/today").text
+    assert page.count("never yet") == 2
+    assert "no images are taken below 536.9 MB" in page
+    found = {"answer_missing": 2, "lease_without_work": 1}
+    with api.service.database.write() as session:
+        counted = {"studies": 1, "runs": 1, "instances": 1}
+        session.add(LedgerCheckRow(checked_at=now_of(session), duration_s=0.1, findings=found, **counted))
+    api.service.audit.record(AuditEvent(command_line(), Action.BACKUP, object_kind="database"))
+    page = browser.get("/ui/today").text
+    assert "never yet" not in page
+    assert page.index("found 3 discrepancies") < page.index("Studies since midnight")
+    full = api.service.settings.model_copy(update={"reserve_bytes": 2**60})
+    with api.service.database.read() as session:
+        assert [read_safekeeping(session, one).is_full for one in (api.service.settings, full)] == [False, True]
 
 
 def test_a_failed_run_is_done_again_by_an_operator(browser, api):
