@@ -57,6 +57,29 @@ def test_a_peer_is_tried_and_what_was_found_stands_beside_it(browser, api, away)
     assert browser.post("/ui/pacs/peers", {"peer": "nobody"}, page="/ui/pacs").status_code == 422
 
 
+def test_a_study_is_fetched_by_its_accession_number_with_the_clinical_grant_alone(browser, api, away):
+    asked = {"peer": "dimse:away", "by": "accession", "wanted": "A-2026-0042"}
+    browser.sign_in(clinical=True)
+    typed = browser.post("/ui/pacs/pulls", asked | {"wanted": "A-*"}, page="/ui/pacs")
+    assert (typed.status_code, 'value="A-*"' in typed.text) == (422, True)
+    assert "exactly one study is meant" in typed.text
+    assert browser.post("/ui/pacs/pulls", asked, page="/ui/pacs").headers["location"] == "/ui/pacs#pulls"
+    page = browser.get("/ui/pacs").text
+    assert ">waits</td>" in page.replace("\n", "")
+    assert "A-2026-0042" not in page, "what was asked for identifies a patient"
+    pull, *_ = api.request("GET", "/pulls", api.key(Role.VIEWER)).json()["items"]
+    assert (pull["peer"], pull["origin"]) == ("away", "request")
+    submitter, viewer = type(browser)(api), type(browser)(api)
+    submitter.sign_in(Role.SUBMITTER)
+    assert 'value="accession"' not in submitter.get("/ui/pacs").text
+    assert submitter.post("/ui/pacs/pulls", asked, page="/ui/pacs").status_code == 403
+    by_uid = asked | {"by": "study_uid", "wanted": "1.2.3"}
+    assert submitter.post("/ui/pacs/pulls", by_uid, page="/ui/pacs").status_code == 303
+    viewer.sign_in(Role.VIEWER)
+    assert "/ui/pacs/pulls" not in viewer.get("/ui/pacs").text
+    assert viewer.post("/ui/pacs/pulls", by_uid, page="/ui/account").status_code == 403
+
+
 def test_the_last_look_at_a_peer_is_remembered():
     checks = PeerChecks(Peers(), clock=lambda: 5.0)
     assert checks.last() == {}

@@ -14,7 +14,7 @@ PAGES = ROOT / "service" / "med3d_pages"
 BUILT = (
     "signin.error.", "remedy.", "problem.said.", "problem.help.", "step.", "model.evidence.", "meaning.", "measure.", "role.", "state.", "stage.", "nav.", "decision.", "pictures.", "verdict.", "alert.",
     "line.", "urgency.", "result.age_source.", "person.time.", "person.time_of.", "person.measure.", "break.",
-    "model.baseline.", "cohorts.status.", "cohorts.share.", "cohorts.move.", "diff.change.", "worklist.change.", "model.figure.", "model.group.", "pacs.states.",
+    "model.baseline.", "cohorts.status.", "cohorts.share.", "cohorts.move.", "diff.change.", "worklist.change.", "model.figure.", "model.group.", "pacs.states.", "pulls.states.", "pulls.fault.",
 )  # fmt: skip
 """Keys that are put together from a word of the data: their group is used as a whole."""
 

@@ -73,13 +73,7 @@ async def ask_for_pull(request: Request, response: Response, service: ServicePar
     or a search takes the clinical grant: what comes tells whether the peer knows the patient.
     """
     wanted = await _read_request(request)
-    if wanted.study_uid is None and not caller.clinical:
-        raise ServiceError(
-            "wrong_scope",
-            "To have studies fetched by patient ID, accession number or search takes the clinical grant; by "
-            "study_uid it does not.",
-        )
-    pull, known = await to_thread.run_sync(_ask_for, service, caller, wanted)
+    pull, known = await to_thread.run_sync(put_in_line, service, caller, wanted)
     response.status_code = 200 if known else 202
     response.headers["Location"] = pull.links.pull
     shown(request, "pull", [pull.pull_id])
@@ -99,8 +93,17 @@ async def _read_request(request: Request) -> PullRequest:
         raise RequestValidationError(error.errors(include_url=False, include_input=False)) from error
 
 
-def _ask_for(service: Service, caller: Caller, wanted: PullRequest) -> tuple[PullTaken, bool]:
-    """Put a pull into the line; returns it and whether it waited there already. Raises ServiceError("unknown_peer")."""
+def put_in_line(service: Service, caller: Caller, wanted: PullRequest) -> tuple[PullTaken, bool]:
+    """Put a pull into the line; returns it and whether it waited there already.
+
+    Raises ServiceError with unknown_peer, or wrong_scope where it takes the clinical grant to ask so.
+    """
+    if wanted.study_uid is None and not caller.clinical:
+        raise ServiceError(
+            "wrong_scope",
+            "To have studies fetched by patient ID, accession number or search takes the clinical grant; by "
+            "study_uid it does not.",
+        )
     peers = service.peers.of_site(caller.only_site)
     if wanted.source == "dicomweb":
         peers.dicomweb_peer(wanted.peer)
