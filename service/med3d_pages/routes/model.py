@@ -1,21 +1,24 @@
 """The page of models: which there are, who signed them, how well they do, where their intervals hold."""
 
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from med3d_contract.results import Verdict
 from med3d_pages.addresses import PREFIX
+from med3d_pages.forms import SessionForm
 from med3d_pages.model_view import agreement_rows, baselines, figures, groups, scatter
 from med3d_pages.rendering import render, texts_for
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.runs.bundles import BundleView, list_bundles
-from med3d_service.api.routes.runs.calibrations import list_calibrations
+from med3d_service.api.routes.runs.calibrations import list_calibrations, withdraw
 from med3d_service.problems import ServiceError
 from med3d_service.results.reports.facts import read_card, read_cohort
 from med3d_service.runs.verdict_counts import count_verdicts
-from med3d_service.trust.access import Viewer
+from med3d_service.trust.access import Operator, Viewer
+from med3d_service.trust.access.own_pages import TokenInForm
 from med3d_service.trust.audit.routes import Unaudited
 
 router = APIRouter(include_in_schema=False)
@@ -50,6 +53,15 @@ def show_model(
         agreement=agreement_rows(counts, VERDICTS),
         verdicts=VERDICTS,
     )
+
+
+@router.post(f"{PREFIX}/model/calibrations/withdraw", dependencies=[TokenInForm])
+def withdraw_calibration(request: Request, service: ServiceParts, caller: Operator, fields: SessionForm) -> Response:
+    """Withdraw a calibration: no answer is given with it from now on."""
+    if not re.fullmatch("[0-9a-f]{64}", fields["digest"]):  # it goes into the audit trail
+        raise ServiceError("unknown_calibration")
+    withdraw(fields["digest"], request, service, caller)
+    return RedirectResponse(f"{PREFIX}/model#calibrations", 303)
 
 
 def _chosen(bundles: tuple[BundleView, ...], digest: str) -> BundleView | None:

@@ -65,6 +65,23 @@ def test_the_card_says_how_well_it_does_on_whom_and_where(browser, with_card):
     assert browser.get("/ui/model?bundle=other").status_code == 422
 
 
+def test_an_operator_withdraws_a_calibration(browser, api, with_card):
+    form = {"digest": api.ids["calibration_digest"]}
+    browser.sign_in(Role.SUBMITTER)
+    assert "/calibrations/withdraw" not in browser.get("/ui/model").text
+    assert browser.post("/ui/model/calibrations/withdraw", form, page="/ui/account").status_code == 403
+    operator = type(browser)(api)
+    operator.sign_in(Role.OPERATOR)
+    for spoilt in ("a" * 64, "Doe, Jane", ""):
+        told = operator.post("/ui/model/calibrations/withdraw", {"digest": spoilt}, page="/ui/model")
+        assert (told.status_code, "unknown_calibration" in told.text) == (404, True), spoilt
+    done = operator.post("/ui/model/calibrations/withdraw", form, page="/ui/model")
+    assert done.headers["location"] == "/ui/model#calibrations"
+    page = operator.get("/ui/model").text
+    assert "/calibrations/withdraw" not in page
+    assert "withdrawn" in page.split('id="calibrations"')[1]
+
+
 def test_agreement_counts_the_verdicts_that_stand_of_the_caller_s_site(api, browser, with_card):
     key = api.key(Role.SUBMITTER)
     for verdicts in (("accepted",), ("accepted", "rejected"), ("comment",)):
