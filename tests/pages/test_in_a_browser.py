@@ -214,7 +214,7 @@ def test_a_page_of_another_origin_changes_nothing(browser, hospital, answered):
         with victim.page.expect_response(action) as told:
             victim.page.goto(evil)
         assert told.value.status == 403
-        victim.see("not from a page of this service")
+        victim.see("did not come from a page of this service")
     assert hospital.clinical.run(answered).verdict == before
     victim.close()
 
