@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_service.problems import MEDIA_TYPE, ServiceError, database_problem, problem_body
@@ -101,5 +102,8 @@ async def _store_error(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected_error(_request: Request, error: Exception) -> JSONResponse:
-    log.error("unexpected_error", kind=type(error).__name__)
+    if isinstance(error, ClientDisconnect):  # within a body; nobody is there to read the answer
+        log.info("sender_hung_up")
+    else:
+        log.error("unexpected_error", kind=type(error).__name__)
     return problem_response(ServiceError("internal_error"))

@@ -1,11 +1,13 @@
 """Who calls is known before a body is read, and places go to those who are known."""
 
+import asyncio
 import gzip
 import json
 from dataclasses import dataclass, field
 
 import anyio
 import pytest
+from starlette.requests import ClientDisconnect
 from structlog.testing import capture_logs
 
 from med3d_service.api.door.bodies import ASK_EVERY_S, FRESH_S, IncomingBody, Pace
@@ -14,6 +16,7 @@ from med3d_service.api.door.door import CONNECTION
 from med3d_service.api.door.marks import LARGEST_JSON
 from med3d_service.api.door.strangers import ANSWERS_PER_S, AT_ONCE, LONGEST_WAIT_S, Strangers
 from med3d_service.logs import TOLD_EVERY_S, Tally
+from med3d_service.problem_answers import with_unexpected_errors
 from med3d_service.problems import ServiceError
 from med3d_service.settings import Settings
 from med3d_service.trust.access import Role
@@ -372,3 +375,19 @@ def test_a_flood_makes_one_line_in_its_interval():
     said = [line for line in told if line["event"] == "connections_turned_away"]
     assert len(said) == 2
     assert said[1]["no_place"] == 999
+
+
+@pytest.mark.parametrize(("fault", "said"), [(ClientDisconnect, "sender_hung_up"), (KeyError, "unexpected_error")])
+def test_who_hangs_up_within_a_body_is_no_error_of_ours(fault, said):
+    async def route(_scope, _receive, _send):
+        raise fault
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    with capture_logs() as told:
+        asyncio.run(with_unexpected_errors(route)({"type": "http", "method": "POST", "headers": []}, None, send))
+    assert [(one["event"], one["log_level"]) for one in told] == [(said, "error" if fault is KeyError else "info")]
+    assert sent[0]["status"] == 500
