@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_contract.results import RunStatus
 from med3d_service.custody.ledger.report import ACCOUNTS
-from med3d_service.custody.ledger.tables import LedgerCheckRow
+from med3d_service.custody.ledger.tables import LedgerCheckRow, latest_check
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.runs.queue_signals import QueueSignal, queue_signals
 from med3d_service.runs.silent_workers import LEASES_ENDED, WORKERS_SILENT
@@ -91,7 +91,7 @@ class _RunsCollector(Collector):
                 .group_by(PullRow.peer, PullRow.status)
             ).all()
             counters = session.scalars(select(CounterRow)).all()
-            checked = session.scalars(select(LedgerCheckRow).order_by(LedgerCheckRow.seq.desc()).limit(1)).first()
+            checked = latest_check(session)
             signals = queue_signals(session, now, self._scale_target_s)
         if checked is not None:
             yield from _ledger(checked, now)

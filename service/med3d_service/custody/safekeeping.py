@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from med3d_service.custody.ledger.tables import LedgerCheckRow
+from med3d_service.custody.ledger.tables import latest_check
 from med3d_service.settings import Settings
 from med3d_service.storage.database import now_of
 from med3d_service.trust.audit.events import Action
@@ -36,7 +36,7 @@ class Safekeeping:
 def read_safekeeping(session: Session, settings: Settings) -> Safekeeping:
     """Look at disk, ledger and backups."""
     now = now_of(session)
-    checked = session.scalars(select(LedgerCheckRow).order_by(LedgerCheckRow.seq.desc()).limit(1)).first()
+    checked = latest_check(session)
     begun = session.scalar(
         select(func.max(AuditRow.at)).where(AuditRow.object_kind == "database", AuditRow.action == Action.BACKUP)
     )

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from med3d_service.storage.tables import Base
 
@@ -18,3 +19,8 @@ class LedgerCheckRow(Base):
     runs: Mapped[int]
     instances: Mapped[int]
     findings: Mapped[dict[str, Any]]
+
+
+def latest_check(session: Session) -> LedgerCheckRow | None:
+    """Return the newest check; None where there was none yet."""
+    return session.scalars(select(LedgerCheckRow).order_by(LedgerCheckRow.seq.desc()).limit(1)).first()
