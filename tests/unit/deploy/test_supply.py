@@ -76,6 +76,15 @@ def test_images_install_from_their_lock_alone_on_a_base_that_can_be_pinned(image
     assert bases[0].startswith("${")
 
 
+def test_every_image_that_is_not_ours_is_pinned_by_one_digest():
+    files = [DEPLOY / "compose.yaml", *DEPLOY.glob("*/Dockerfile"), DEPLOY / "apptainer" / "med3d.def"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    pinned = dict(re.findall(r"([a-z/]+:[a-z0-9.-]+)@(sha256:[0-9a-f]{64})", text))
+    assert {tag.split(":")[0] for tag in pinned} == {"python", "postgres", "redis", "nvidia/cuda"}
+    assert not [tag for tag in pinned if len(set(re.findall(re.escape(tag) + r"(?:@(\S{71}))?", text))) > 1]
+    assert re.findall(r"^From: (\S+)", text, re.MULTILINE) == [f"python@{pinned['python:3.11-slim-bookworm']}"]
+
+
 def test_what_make_installs_is_locked():
     lines = [line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "$(INSTALL)" in line]
     for kind in ("demo", "dev"):
