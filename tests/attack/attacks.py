@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy import func, select, text
 
+from attack.bodies import Bodies
 from fuzz.speaking import SPOKEN
 from med3d_service.storage.database import Database
 from med3d_service.storage.sealed import ObjectName, SealBrokenError, SealedReader, SealedWriter
@@ -29,6 +30,15 @@ CLINICAL = "clinical"
 ELSEWHERE = "another hospital"
 CANARIES = {"patient_name": "CANARY^ZEBRA", "patient_id": "CANARY-4711", "accession_number": "CANARY-ACC"}
 ANSWER_S = 2.0
+ROWS = (
+    *(("runs", "id", "run_id"), ("attempts", "run_id", "run_id"), ("run_events", "run_id", "run_id")),
+    *(("verdicts", "run_id", "run_id"), ("reports", "run_id", "run_id"), ("deliveries", "id", "delivery_id")),
+    *(("studies", "id", "study_id"), ("instances", "study_id", "study_id"), ("appraisals", "study_id", "study_id")),
+    *(("pulls", "id", "pull_id"), ("cohorts", "id", "cohort"), ("cohort_members", "cohort_id", "cohort")),
+    *(("calibrations", "digest", "calibration_digest"), ("api_keys", "prefix", "key_prefix")),
+    *(("sessions", "id", "session_id"), ("saved_views", "id", "view_id")),
+)
+"""What the attacked site owns: table, column, and which of its ids stands there."""
 KEY = b"a" * 32
 
 
@@ -58,10 +68,12 @@ class Grounds:
             (role, clinical): self.api.key(role, clinical=clinical) for role in Role for clinical in (False, True)
         }
         self.strange = {role: self.api.key(role, site=ELSEWHERE) for role in Role}
+        self.document = self.api.app.openapi()
         self.routes = [
             (method.upper(), path, tuple(need for one in route.get("security", []) for need in one["HTTPBearer"]))
-            for path, methods in self.api.app.openapi()["paths"].items()
+            for path, methods in self.document["paths"].items()
             for method, route in methods.items()
+            if path not in OPEN
         ]
 
     def ended_keys(self) -> list[str]:
@@ -73,10 +85,26 @@ class Grounds:
             rotate_key(session, rotated.split("_")[1], overlap_s=0.0)
         return [revoked, rotated, expired, "m3d_00000000_guess", "eyJhbGciOiJub25lIn0.e30.", "'; --", "m3d_"]
 
-    def ask(self, method: str, path: str, key: str | None) -> httpx.Response:
-        """One request with an empty body."""
-        body = {} if method in {"POST", "PUT", "PATCH"} else None
-        return self.api.request(method, path.format(**self.api.ids), key, json=body)
+    def ask(self, method: str, path: str, key: str | None, body: object = None) -> httpx.Response:
+        """One request, with an empty body where it takes one and none is given."""
+        takes_one = method in {"POST", "PUT", "PATCH"}
+        return self.api.request(method, path.format(**self.api.ids), key, json=(body or {}) if takes_one else None)
+
+    def draw_body(self, method: str, path: str, chance: random.Random) -> object:
+        """Draw a body that the route takes, about what the attacked site owns; none where it takes no JSON."""
+        content = self.document["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
+        schema = content.get("application/json", {}).get("schema")
+        return Bodies(self.document, self.api.ids, chance).draw(schema) if schema else None
+
+    def owned(self) -> dict[str, list[object]]:
+        """Read every row that belongs to what the attacked site owns, by table."""
+        with self.past.read() as session:
+            return {
+                table: list(
+                    session.execute(text(f"SELECT * FROM {table} WHERE {column} = :id"), {"id": self.api.ids[name]})
+                )
+                for table, column, name in ROWS
+            }
 
     def close(self) -> None:
         """End it."""
@@ -89,27 +117,38 @@ def requests(grounds: Grounds, chance: random.Random, report: Report, count: int
     ended = grounds.ended_keys()
     for _ in range(count):
         method, path, needs = chance.choice(grounds.routes)
-        if path in OPEN or path.endswith("/events") or method == "DELETE":
-            continue
         where = f"{method} {path}"
-        role, clinical = chance.choice(list(grounds.keys))
-        may = all(clinical if need == CLINICAL else role.covers(Role(need)) for need in needs)
         for key in (None, chance.choice(ended)):
             answer = grounds.ask(method, path, key)
             report.expect(answer.status_code == 401, f"{where} without a good key: {answer.status_code}")
             _silent(answer, where, report)
-        answer = grounds.ask(method, path, grounds.keys[role, clinical])
-        report.expect((answer.status_code != 403) is may, f"{where} as {role}, {clinical}: {answer.status_code}")
-        report.expect(answer.status_code < 500, f"{where} as {role}: {answer.status_code}")
-        if not clinical:
-            _silent(answer, where, report)
-        answer = grounds.ask(method, path, grounds.strange[role])
-        report.expect(answer.status_code < 500, f"{where} of another site as {role}: {answer.status_code}")
-        _silent(answer, f"{where} of another site", report)
-        if "{run_id}" in path or "{study_id}" in path:
-            report.expect(answer.status_code >= 400, f"{where} shows another site's: {answer.status_code}")
+        role, clinical = chance.choice(list(grounds.keys))
+        may = all(clinical if need == CLINICAL else role.covers(Role(need)) for need in needs)
+        # What is erased cannot be attacked again, and a stream that may be heard has no end.
+        if not (may and (method == "DELETE" or path.endswith("/events"))):
+            answer = grounds.ask(method, path, grounds.keys[role, clinical], grounds.draw_body(method, path, chance))
+            report.expect((answer.status_code != 403) is may, f"{where} as {role}, {clinical}: {answer.status_code}")
+            report.expect(answer.status_code < 500, f"{where} as {role}: {answer.status_code}")
+            if not clinical:
+                _silent(answer, where, report)
+        _ask_from_elsewhere(grounds, (method, path), role, chance, report)
         report.tried["requests"] += 4
     report.tried["credentials"] = len(grounds.keys) + len(grounds.strange) + len(ended) + 1
+
+
+def _ask_from_elsewhere(
+    grounds: Grounds, route: tuple[str, str], role: Role, chance: random.Random, report: Report
+) -> None:
+    """Ask with another site's key and a body that names the attacked site's things: nothing of them is told or changed."""
+    where, before = f"{' '.join(route)} of another site", grounds.owned()
+    answer = grounds.ask(*route, grounds.strange[role], grounds.draw_body(*route, chance))
+    report.expect(answer.status_code < 500, f"{where} as {role}: {answer.status_code}")
+    _silent(answer, where, report)
+    if any(f"{{{name}}}" in route[1] for name in ("run_id", "study_id", "cohort", "delivery_id", "pull_id")):
+        report.expect(answer.status_code >= 400, f"{where} shows another site's: {answer.status_code}")
+    for table, rows in grounds.owned().items():
+        report.expect(rows == before[table], f"{where} as {role} changes rows of {table}")
+    report.tried["requests of another site"] += 1
 
 
 def _silent(answer: httpx.Response, where: str, report: Report) -> None:
