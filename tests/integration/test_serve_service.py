@@ -44,10 +44,17 @@ def test_the_same_study_again_is_the_same_run(service):
     assert service.submit(0) == service.submit(0)
 
 
-def test_keys_and_sockets_are_for_this_user_only(service):
+def test_what_lies_in_the_data_folder_is_for_this_user_or_its_group_only(service):
+    root = service.data_dir.root
+    modes = {path: path.lstat().st_mode for path in [root, *root.rglob("*")] if not path.is_symlink()}
+    assert len([path for path in modes if path.is_relative_to(service.data_dir.root / "store")]) > 3
+    open_to_others = {str(path.relative_to(root)): oct(mode) for path, mode in modes.items() if mode & 0o007}
+    assert open_to_others == {}
+    writable_by_the_group = {str(path.relative_to(root)): oct(mode) for path, mode in modes.items() if mode & 0o020}
+    assert writable_by_the_group == {}
     for path in (service.data_dir.api_key_file, service.data_dir.worker_key_file):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(service.data_dir.broker.stat().st_mode) == 0o700
+        assert stat.S_IMODE(modes[path]) == 0o600
+    assert stat.S_IMODE(modes[service.data_dir.broker]) == 0o700
 
 
 def test_a_second_service_on_the_same_folder_is_refused_in_one_line(service):

@@ -64,7 +64,7 @@ class Comparison:
             one.digest
             for one in rivals
             if not self._is_removed(one.upload_id)
-            and not self._show_the_same(ours, self._looked_at(stored[one.upload_id]))
+            and not self._show_the_same(entry.study, ours, self._looked_at(stored[one.upload_id]))
         )
         same = [one for one in rivals if one.digest not in apart]
         uploads = {one.digest: one.upload_id for one in same}
@@ -112,7 +112,7 @@ class Comparison:
         except _NOT_TO_BE_READ:
             return _Original(stored, None, is_plain=False)
 
-    def _show_the_same(self, ours: "_Original", theirs: "_Original") -> bool:
+    def _show_the_same(self, study: tuple[str, str], ours: "_Original", theirs: "_Original") -> bool:
         """Tell whether two originals have the same pixels, which are decoded where their bytes do not tell."""
         if ours.digest is not None and ours.digest == theirs.digest:
             return True
@@ -125,7 +125,7 @@ class Comparison:
                     Member(container=number, kind="dicom", offset_bytes=0, size_bytes=self._max_bytes)
                     for number in range(2)
                 ]
-                return self._decoder.show_the_same(containers, members)
+                return self._decoder.show_the_same(study, containers, members)
         except _NOT_TO_BE_READ:
             return False
 

@@ -3,8 +3,11 @@
 import asyncio
 
 import pytest
+from sqlalchemy import update
 
+from med3d_contract.results import RunStatus
 from med3d_service.api.routes import goes_on
+from med3d_service.storage.tables import RunRow
 from med3d_service.trust.access import Role
 from med3d_service.trust.access.api_keys import revoke_key
 from rig.service.api import open_api
@@ -38,3 +41,36 @@ def test_a_stream_goes_on_until_its_key_is_revoked(api):
         revoke_key(session, key.split("_")[1])
     assert not asyncio.run(goes_on(mine))
     assert asyncio.run(goes_on(theirs))
+
+
+def streams(api):
+    """The path of every route that streams events, of which the document leaves out that of the pages."""
+    documented = {path for path, methods in api.app.openapi()["paths"].items() if "event-stream" in str(methods)}
+    return sorted(documented | {"/events"})
+
+
+def test_each_stream_ends_with_the_key_that_opened_it_and_no_other_does(api):
+    with api.service.database.write() as session:
+        session.execute(update(RunRow).values(status=RunStatus.QUEUED, finished_at=None))
+    paths = streams(api)
+    assert paths == ["/cohorts/{cohort}/events", "/events", "/runs/{run_id}/events"]
+    keys = {path: api.key(Role.VIEWER, clinical=True) for path in paths}
+
+    def revoke(path):
+        with api.service.database.write() as session:
+            revoke_key(session, keys[path].split("_")[1])
+
+    async def follow():
+        following = {
+            path: asyncio.create_task(
+                api.client.get(path.format(**api.ids), headers={"Authorization": f"Bearer {key}"}, timeout=30.0)
+            )
+            for path, key in keys.items()
+        }
+        for path, task in following.items():
+            await asyncio.sleep(0.1)
+            assert not task.done(), (path, task)
+            revoke(path)
+            assert (await task).status_code == 200
+
+    asyncio.run(follow())

@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 from med3d_service.settings import GIB
 from med3d_service.storage.sealed import SealBrokenError, SealedReader, SealedWriter, file_key
 from med3d_service.studies.original_names import original_name
-from med3d_service.studies.working_copy.messages import Container, Job, Limits
+from med3d_service.studies.working_copy.messages import Container, Job, Limits, Member
 from med3d_service.studies.working_copy.pixels.child import MOST_SAMPLES, _Image
+from med3d_service.studies.working_copy.pixels.decoder import PixelDecoder
 from med3d_service.studies.working_copy.sandbox import Sandbox
 from rig.dicom.series import head_like, ras_affine, slice_datasets
 from rig.processes.waiting import wait_until
@@ -30,6 +31,14 @@ class Watched(Sandbox):
     def of_child(self, name):
         assert self._ready is not None
         return Path(f"/proc/{self._ready.pid}/{name}").read_bytes()
+
+
+class WatchedDecoder(PixelDecoder):
+    """A decoder that tells which process it asks."""
+
+    def _started(self, study, folders):
+        self.asked = super()._started(study, folders)
+        return self.asked
 
 
 @pytest.fixture
@@ -48,6 +57,11 @@ def sealed(folder, number):
     writer.write(b"an original")
     writer.close()
     return writer
+
+
+def as_container(original, number):
+    key = file_key(original.path, ORIGINALS_KEY).hex()
+    return Container(path=str(original.path), upload_id=str(number), site="here", sha256=original.sha256, key=key)
 
 
 def test_the_child_knows_neither_broker_nor_site_key_and_is_bound_in_memory(sandbox):
@@ -79,13 +93,7 @@ def test_a_child_that_the_kernel_cannot_shut_in_is_told_of_once():
 
 def test_what_the_child_is_told_opens_the_originals_of_its_study_and_no_others(tmp_path):
     ours, other = sealed(tmp_path, 1), sealed(tmp_path, 2)
-    container = Container(
-        path=str(ours.path),
-        upload_id="1",
-        site="here",
-        sha256=ours.sha256,
-        key=file_key(ours.path, ORIGINALS_KEY).hex(),
-    )
+    container = as_container(ours, 1)
     job = Job(containers=(container,), uid_key="75" * 32, members=(), target="t")
     told = json.loads(job.told())
     assert ORIGINALS_KEY.hex() not in job.told()
@@ -98,6 +106,21 @@ def test_what_the_child_is_told_opens_the_originals_of_its_study_and_no_others(t
     ):
         reader.readall()
     assert key.hex() not in repr(job)
+
+
+def test_a_child_that_decodes_pixels_sees_the_images_of_one_study_alone(tmp_path):
+    decoder = WatchedDecoder(LIMITS, timeout_s=10.0)
+    containers = [as_container(sealed(tmp_path, number), number) for number in range(2)]
+    members = [Member(container=number, kind="dicom", offset_bytes=0, size_bytes=100) for number in range(2)]
+
+    def ask(study):
+        assert not decoder.show_the_same(study, containers, members)
+        return decoder.asked.pid
+
+    first = ask(("here", "one"))
+    assert ask(("here", "one")) == first
+    assert ask(("here", "other")) != first
+    decoder.close()
 
 
 def test_a_frame_that_declares_another_size_than_its_header_is_given_to_no_codec():

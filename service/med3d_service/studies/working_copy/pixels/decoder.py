@@ -28,13 +28,14 @@ class _ChildLostError(Exception):
 
 
 class PixelDecoder:
-    """Keeps one child, which is started when it is first needed. Safe among threads."""
+    """Keeps one child, started when first needed, which sees the images of one study alone. Safe among threads."""
 
     def __init__(self, limits: Limits, timeout_s: float) -> None:
         self._limits, self._timeout_s = limits, timeout_s
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
         self._jobs = 0
+        self._study: object = None
         self._folders: set[Path] = set()
 
     @classmethod
@@ -42,17 +43,17 @@ class PixelDecoder:
         """With the limits of the child that makes working copies."""
         return cls(limits_of(settings), settings.courier_timeout_s)
 
-    def show_the_same(self, containers: Sequence[Container], members: Sequence[Member]) -> bool:
-        """Whether all images show what the first one shows; False where that cannot be known."""
+    def show_the_same(self, study: object, containers: Sequence[Container], members: Sequence[Member]) -> bool:
+        """Whether all images, of one study, show what the first one shows; False where that cannot be known."""
         job = PixelJob(wanted=PixelQuestion.LIKENESS, containers=tuple(containers), members=tuple(members))
-        return self._ask(job, lambda: None).alike
+        return self._ask(study, job, lambda: None).alike
 
     def digests(
         self, containers: Sequence[Container], members: Sequence[Member], while_waiting: Callable[[], object]
     ) -> set[str] | None:
-        """Digests of what the images show; None where one of them cannot be read."""
+        """Digests of what the images of one study show, by a child of its own; None where one cannot be read."""
         job = PixelJob(wanted=PixelQuestion.DIGESTS, containers=tuple(containers), members=tuple(members))
-        found = self._ask(job, while_waiting).digests
+        found = self._ask(object(), job, while_waiting).digests
         told = {one for one in found if one is not None}
         return None if not found or None in found else told - {""}
 
@@ -61,11 +62,11 @@ class PixelDecoder:
         with self._lock:
             self._end()
 
-    def _ask(self, job: PixelJob, while_waiting: Callable[[], object]) -> PixelAnswer:
+    def _ask(self, study: object, job: PixelJob, while_waiting: Callable[[], object]) -> PixelAnswer:
         with self._lock:
             for _ in range(2):  # the first may have been ended long since, for what others did on the machine
                 try:
-                    return self._answer(self._started(_folders(job)), job, while_waiting)
+                    return self._answer(self._started(study, _folders(job)), job, while_waiting)
                 except (_ChildLostError, ValidationError, OSError):
                     self._end()
                 except BaseException:
@@ -74,13 +75,13 @@ class PixelDecoder:
         log.warning("decoding_child_broke", images=len(job.members))
         return PixelAnswer()
 
-    def _started(self, folders: set[Path]) -> subprocess.Popen[str]:
-        """The child, or a new one; what it was not given with its first job it cannot read."""
-        is_spent = self._jobs >= JOBS_PER_CHILD or not folders <= self._folders
+    def _started(self, study: object, folders: set[Path]) -> subprocess.Popen[str]:
+        """The child, or a new one: it is told of one study, and reads what its first job named alone."""
+        is_spent = self._jobs >= JOBS_PER_CHILD or study != self._study or not folders <= self._folders
         if self._child is not None and (is_spent or self._child.poll() is not None):
             self._end()
         if self._child is None:
-            self._jobs, self._folders = 0, folders
+            self._jobs, self._study, self._folders = 0, study, folders
             self._child = start_child(CHILD, self._limits)
         self._jobs += 1
         return self._child
