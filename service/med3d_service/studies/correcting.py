@@ -5,7 +5,9 @@ name the old ones as their predecessors. The study before keeps its answers and 
 encrypted as what it was: nobody finds it by the old patient, and nothing can be written under that name any more.
 """
 
-from sqlalchemy import select
+from collections.abc import Sequence
+
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
@@ -29,14 +31,31 @@ def patients_of_instances(session: Session, arrival: ArrivalRow) -> set[str]:
 
 
 def withdraw_study(session: Session, vault: IdentifierVault, study_id: str, successor: RunRow) -> None:
-    """Take a study out of the old patient's file; the study of ``successor`` holds its images now."""
+    """Take a study out of the old patient's file, with its earlier versions; ``successor``'s holds its images now."""
     refusal = Refusal(code=CODE, reason=CATALOGUE[CODE][1])
-    move_copy(
-        session, study_id, TO_BE_COPIED, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json")
-    )  # its courier must not bring the old identity back
-    withdraw(session, study_id, successor)
-    session.scalars(select(StudyRow).where(StudyRow.id == study_id)).one().corrected_by = successor.study_id
-    vault.retire(session, study_id)
+    for version in (study_id, *_earlier_versions(session, study_id, successor.study_id)):
+        move_copy(
+            session, version, TO_BE_COPIED, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json")
+        )  # its courier must not bring the old identity back
+        withdraw(session, version, successor)
+        session.scalars(select(StudyRow).where(StudyRow.id == version)).one().corrected_by = successor.study_id
+        vault.retire(session, version)
+
+
+def _earlier_versions(session: Session, study_id: str, successor_id: str) -> list[str]:
+    """The studies whose answers this one's stand for (late images), and that are still the old patient's."""
+    found, waiting = dict[str, None](), [study_id]
+    while waiting:
+        newer = select(RunRow.id).where(RunRow.study_id == waiting.pop())
+        older = (
+            select(RunRow.study_id)
+            .join(StudyRow, StudyRow.id == RunRow.study_id)
+            .where(RunRow.superseded_by.in_(newer), StudyRow.corrected_by.is_(None))
+        )
+        new = set(session.scalars(older.distinct())) - {study_id, successor_id, *found}
+        found |= dict.fromkeys(sorted(new))
+        waiting += new
+    return [*found]
 
 
 def readmit_study(session: Session, study: StudyRow) -> None:
@@ -44,38 +63,49 @@ def readmit_study(session: Session, study: StudyRow) -> None:
     move_copy(session, study.id, ANY, CopyStatus.WAITING, working_tries=0, refusal=None, corrected_by=None)
 
 
-def withdraw_double(session: Session, vault: IdentifierVault, trail: AuditTrail, study_id: str) -> str | None:
-    """Withdraw the study that showed the very same images under other UIDs; its id, None where there is none.
+def withdraw_double(
+    session: Session, vault: IdentifierVault, trail: AuditTrail, study_id: str
+) -> tuple[str, str] | None:
+    """Of two studies that show the very same images under other UIDs withdraw the one that came first; the ids of both.
 
-    Both arrived by themselves: the PACS has made the one of the other (as Orthanc does where it modifies a study).
+    Both arrived by themselves: the PACS has made the later one of the other (as Orthanc does where it modifies a
+    study). None where there is no such pair. A version that waits to be looked at counts, too: late series make the
+    first study's images those of the second.
     """
-    study = session.scalars(select(StudyRow).where(StudyRow.id == study_id)).one()
-    if study.pixel_digest is None:
+    shown = session.scalars(select(StudyRow).where(StudyRow.id == study_id)).one()
+    here = None if shown.pixel_digest is None else session.scalars(_arrivals_of([study_id])).first()
+    if here is None:
         return None
-    arrived = select(ArrivalRow.study_id)
-    double = (
-        select(StudyRow.id)
-        .where(
-            StudyRow.site == study.site,
-            StudyRow.pixel_digest == study.pixel_digest,
-            StudyRow.seq < study.seq,
-            StudyRow.corrected_by.is_(None),
-            StudyRow.id.in_(arrived.where(ArrivalRow.study_id == StudyRow.id)),
-        )
-        .order_by(StudyRow.seq.desc())
+    same = select(StudyRow.id).where(
+        StudyRow.site == shown.site,
+        StudyRow.pixel_digest == shown.pixel_digest,
+        StudyRow.id != study_id,
+        StudyRow.corrected_by.is_(None),
     )
-    arrival = session.scalars(select(ArrivalRow).where(ArrivalRow.study_id == study.id)).first()
-    before = None if arrival is None else session.scalars(double).first()
-    run = session.scalars(
-        select(RunRow).where(RunRow.study_id == study.id, RunRow.superseded_by.is_(None)).order_by(RunRow.seq.desc())
-    ).first()
-    if arrival is None or before is None or run is None:
+    there = _arrivals_of(session.scalars(same).all()).where(ArrivalRow.id != here.id)
+    other = session.scalars(there.order_by(ArrivalRow.first_at.desc())).first()
+    if other is None:
         return None
-    withdraw_study(session, vault, before, run)
-    name, _, address = arrival.sender.rpartition("@")
-    actor = Actor("peer", name or arrival.source, address=address)
-    trail.append(session, _event(actor, study.id, before, arrival.instances))
-    return before
+    before, after = sorted((here, other), key=lambda one: one.first_at)
+    run = session.scalars(
+        select(RunRow)
+        .where(RunRow.study_id == after.study_id, RunRow.superseded_by.is_(None))
+        .order_by(RunRow.seq.desc())
+    ).first()
+    if before.study_id is None or after.study_id is None or run is None:
+        return None
+    versions = [one for one in (before.study_id, before.late_study_id) if one is not None]
+    before.late_study_id = None  # nothing is begun of it any more
+    for version in versions:
+        withdraw_study(session, vault, version, run)
+    name, _, address = after.sender.rpartition("@")
+    actor = Actor("peer", name or after.source, address=address)
+    trail.append(session, _event(actor, after.study_id, before.study_id, after.instances))
+    return before.study_id, after.study_id
+
+
+def _arrivals_of(versions: Sequence[str]) -> Select[ArrivalRow]:
+    return select(ArrivalRow).where(or_(ArrivalRow.study_id.in_(versions), ArrivalRow.late_study_id.in_(versions)))
 
 
 def corrected_event(session: Session, arrival: ArrivalRow, before: str) -> AuditEvent:

@@ -16,6 +16,7 @@ from med3d_contract.ages import read_age, storable_age
 from med3d_contract.scan_dates import DatesBeside
 from med3d_service.runs.reissuing import reissue
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
+from med3d_service.storage.database import now_of
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.studies.patient_corrections import BIRTH_DATE, ID, ISSUER, KINDS, KnownAs, PatientUpdate
@@ -162,6 +163,8 @@ def _readdress(session: Session, vault: IdentifierVault, arrivals: Sequence[Arri
 
 
 def _reissue_runs(session: Session, study: StudyRow, *, measured_otherwise: bool) -> int:
-    current = select(RunRow).where(RunRow.study_id == study.id, RunRow.superseded_by.is_(None)).order_by(RunRow.seq)
-    runs = session.scalars(current.with_for_update()).all()
+    of_it = select(RunRow).where(RunRow.study_id == study.id).order_by(RunRow.seq)
+    for earlier in session.scalars(of_it.where(RunRow.superseded_by.is_not(None), RunRow.withdrawn_at.is_(None))):
+        earlier.withdrawn_at = now_of(session)  # what was made of it names who the patient is not
+    runs = session.scalars(of_it.where(RunRow.superseded_by.is_(None)).with_for_update()).all()
     return sum(reissue(session, study, run, also_unanswered=measured_otherwise) for run in runs)

@@ -97,11 +97,15 @@ class DestinationLoop:
             return False
         if hindrance is None:
             self._try(taken)
-        elif hindrance == taken.fault == outbox.WITHDRAWN and self._recall is not None:
+        elif hindrance == outbox.WITHDRAWN and self._may_hold(taken):
             self._take_back(taken)
         else:
             self._hold(taken, hindrance)
         return True
+
+    def _may_hold(self, taken: DeliveryRow) -> bool:
+        """Whether the destination may hold it, and lets us take it back: who did not answer may have stored it."""
+        return self._recall is not None and (taken.fault == outbox.WITHDRAWN or taken.tries > 1)
 
     def _content(self, taken: DeliveryRow) -> bytes:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from med3d_contract.backoff import Backoff
@@ -20,7 +20,7 @@ from med3d_service.results.delivery.destinations import Destination
 from med3d_service.results.delivery.filtering import Answer
 from med3d_service.results.delivery.states import DELIVERY_MOVES, TO_BE_SENT, DeliveryStatus
 from med3d_service.results.kinds import DICOM_KINDS, EVENTS, HL7_KINDS, STATED_KINDS, Kind, object_uid
-from med3d_service.results.reports.lineage import ANSWERED, answers_before
+from med3d_service.results.reports.lineage import ANSWERED, withdrawn_before
 from med3d_service.results.reports.sr_names import sr_uid
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow
@@ -84,9 +84,12 @@ def plan(session: Session, destinations: Sequence[Destination], patience: Patien
 
 
 def _recall_former(session: Session, run: RunRow, destinations: Sequence[str], patience: Patience) -> None:
-    """Make due once more what went out of the runs that ``run`` stands for since their patient was corrected."""
-    former = [one.id for one in answers_before(session, run.id) if one.withdrawn_at is not None]
-    if not former or not destinations:
+    """Make due once more what went out, or may have, of the runs that ``run`` stands for since a correction.
+
+    Also what the destination never acknowledged: it may hold it all the same.
+    """
+    former = withdrawn_before(session, run.id) if destinations else []
+    if not former:
         return
     rows = session.scalars(
         select(DeliveryRow)
@@ -94,8 +97,9 @@ def _recall_former(session: Session, run: RunRow, destinations: Sequence[str], p
             DeliveryRow.run_id.in_(former),
             DeliveryRow.destination.in_(destinations),
             DeliveryRow.kind.in_(DICOM_KINDS),
-            DeliveryRow.status == DeliveryStatus.DELIVERED,
-            DeliveryRow.fault.is_(None),
+            DeliveryRow.status.in_((DeliveryStatus.DELIVERED, DeliveryStatus.STORED, DeliveryStatus.DEAD)),
+            DeliveryRow.tries > 0,
+            or_(DeliveryRow.fault.is_(None), DeliveryRow.fault != WITHDRAWN),
         )
         .with_for_update()
     ).all()

@@ -28,6 +28,20 @@ def answers_before(session: Session, run_id: str) -> Sequence[RunRow]:
         run_id = older.id
 
 
+def withdrawn_before(session: Session, run_id: str) -> Sequence[str]:
+    """Ids of all runs that ``run_id`` stands for, in however many steps, and of which nothing goes out any more.
+
+    One may stand for several: of other bundles, or of earlier versions of a study.
+    """
+    found, seen, waiting = list[str](), {run_id}, {run_id}
+    while waiting:
+        older = session.scalars(select(RunRow).where(RunRow.superseded_by.in_(waiting))).all()
+        waiting = {one.id for one in older} - seen
+        seen |= waiting
+        found += [one.id for one in older if one.id in waiting and one.withdrawn_at is not None]
+    return found
+
+
 def handed_on(result: Result | None) -> Result | None:
     """Leave out what demonstration heads estimated: it never enters SR, PDF, FHIR, HL7 or webhook."""
     if result is None or result.sdmt is None or not result.sdmt.is_demonstration:

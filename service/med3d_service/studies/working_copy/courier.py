@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
@@ -152,7 +152,8 @@ class Courier:
     def _arrived(self, study: StudyToCopy) -> bool:
         """Whether it came by itself: only then may it take another's place for what it shows (withdraw_double)."""
         with self._database.read() as session:
-            query = select(ArrivalRow.id).where(ArrivalRow.study_id == study.study_id)
+            ours = ArrivalRow.study_id == study.study_id, ArrivalRow.late_study_id == study.study_id
+            query = select(ArrivalRow.id).where(or_(*ours))
             return session.scalars(query).first() is not None
 
     def _count(self, study: StudyToCopy, trial: Try, by: int) -> None:
@@ -271,16 +272,17 @@ class Courier:
                 series_ages=report.series_ages or None,
                 found_sex=report.sex or None,
                 skipped_files=StudyRow.skipped_files + report.skipped,
-                pixel_digest=report.pixels or None,
+                # A copy without identity takes nobody's place, and nobody takes its.
+                pixel_digest=None if report.deidentified else report.pixels or None,
             )
             if not ours:
                 raise OvertakenError
             self._keep_identity(session, study, report)
             if report.uids:
                 self._vault.keep(session, study.study_id, "uids", json.dumps(report.uids))
-            before = None if report.deidentified else withdraw_double(session, self._vault, self._trail, study.study_id)
-        if before is not None:
-            log.info(IDENTITY_CORRECTED, former_study_id=before, study_id=study.study_id)
+            double = withdraw_double(session, self._vault, self._trail, study.study_id)
+        if double is not None:
+            log.info(IDENTITY_CORRECTED, former_study_id=double[0], study_id=double[1])
         log.info("working_copy_made", study_id=study.study_id, images=report.copied, skipped=report.skipped)
 
     def _as_told(self, session: Session, study: StudyToCopy, report: Report) -> Report:

@@ -1,10 +1,8 @@
 """A patient corrected at the PACS: the answer is made anew under the new identity, and nothing goes out under the old."""
 
-import io
 import json
 
 import pytest
-from pydicom import dcmread
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     JPEG2000,
@@ -15,58 +13,41 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from med3d_contract.backoff import Backoff
 from med3d_contract.results import Verdict, VerdictRequest
-from med3d_service.network.peers.configuration import DicomwebPeer
 from med3d_service.problems import ServiceError
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.deliverer import DestinationLoop
-from med3d_service.results.delivery.destinations import Destination
-from med3d_service.results.delivery.outbox import Patience
-from med3d_service.results.delivery.receivers import Webhook
-from med3d_service.results.delivery.sending import NotDeliveredError
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.library import ReportLibrary, ReportUnavailableError
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.verdicts import give_verdict
 from med3d_service.storage.tables import BundleRow, DeliveryRow, IdentifierRow, RunRow, StudyRow
-from med3d_service.studies.arrivals.arrivals import Source
 from med3d_service.studies.own_objects import own_uid
 from med3d_service.trust.access import Caller, Role
 from med3d_service.trust.audit.tables import AuditRow
 from rig.service.arriving import slices
+from rig.service.corrected import (
+    PACS,
+    PATIENCE,
+    PEER,
+    RIGHT,
+    SCANNER,
+    SIDE,
+    WRONG,
+    DeliveringWard,
+    Peer,
+    modified,
+    study,
+)
+from rig.service.couriers import SandboxInProcess
 from rig.service.ward import Ward
-
-WRONG = {"PatientID": "P-1", "PatientName": "Doe^Jane", "PatientBirthDate": "19700102", "AccessionNumber": "A-7"}
-RIGHT = {"PatientID": "P-2", "PatientName": "Roe^Rita", "PatientBirthDate": "19610203", "AccessionNumber": "A-7"}
-PACS, SCANNER = Source("orthanc", "default", "ward"), Source("dimse", "default", "SCANNER")
-SIDE = 64  # JPEG 2000 halves an image five times
-PATIENCE = Patience(Backoff(1.0, 8.0), give_up_s=100.0, lease_s=30.0)
-HOOK = Webhook.model_validate({"url": "http://127.0.0.1:9/", "secret": {"env": "PATH"}})
-PEER = Destination(name="dimse:pacs", kinds=frozenset({Kind.SR}), cohort=False, peer=HOOK)
-
-
-class Peer:
-    """Keeps what it is sent, in place of a PACS."""
-
-    def __init__(self):
-        self.objects = []
-
-    def send(self, outgoing):
-        self.objects.append(dcmread(io.BytesIO(outgoing.content)))
-
-    def close(self):
-        pass
-
-    def names(self):
-        return [str(one.PatientName) for one in self.objects]
 
 
 @pytest.fixture
 def ward(tmp_path):
-    made = Ward(tmp_path)
+    made = Ward(tmp_path, sandbox=SandboxInProcess())
     made.peer = Peer()
     made.deliverer = DestinationLoop(
         made.settings, made.database, made.trail, PEER, ReportLibrary(made).content, sender=made.peer
@@ -86,10 +67,6 @@ def delivered(ward):
     while ward.deliverer.deliver_next():
         pass
     return ward.peer.names()
-
-
-def study(**identity):
-    return slices(4, side=SIDE, **identity)
 
 
 def faults(ward):
@@ -122,80 +99,45 @@ def test_the_answer_goes_out_anew_under_the_new_name_and_never_again_under_the_o
             ReportLibrary(ward).content(old, kind)
 
 
-class Archive(Peer):
-    """Keeps what it is sent until it is taken back; ``sends`` happens while it takes an object."""
-
-    def __init__(self):
-        super().__init__()
-        self.sends, self.asked, self.away = [], [], False
-
-    def send(self, outgoing):
-        super().send(outgoing)
-        while self.sends:
-            self.sends.pop()()
-
-    def take_back(self, run_id, kind):
-        self.asked.append((run_id, str(kind)))
-        if self.away:
-            raise NotDeliveredError("peer_away:ConnectError")
-        mine = [one for one in self.objects if one.SOPInstanceUID == own_uid(run_id, kind)]
-        self.objects = [one for one in self.objects if one not in mine]
-        return len(mine)
-
-
 @pytest.fixture
-def archive(ward):
-    """An Orthanc that takes the place of the ward's peer."""
-    ward.peer = Archive()
-    orthanc = {"rest_url": "http://127.0.0.1:9/", "hook_secret": {"env": "PATH"}}
-    peer = DicomwebPeer.model_validate({"url": "http://127.0.0.1:9/", "orthanc": orthanc})
-    ward.destination = PEER.model_copy(update={"orthanc": peer})
-    contents = ReportLibrary(ward).content
-    ward.deliverer = DestinationLoop(
-        ward.settings, ward.database, ward.trail, ward.destination, contents,
-        sender=ward.peer, recall=ward.peer.take_back,
-    )  # fmt: skip
-    return ward.peer
+def delivering(tmp_path):
+    made = DeliveringWard(tmp_path, sandbox=SandboxInProcess())
+    yield made
+    made.close()
 
 
-def deliver_to(ward):
-    with ward.database.write() as session:
-        outbox.plan(session, [ward.destination], PATIENCE)
-        session.execute(update(DeliveryRow).where(DeliveryRow.status == "waiting").values(next_try_at=0.0))
-    while ward.deliverer.deliver_next():
-        pass
-
-
-def test_what_went_out_before_we_heard_of_a_correction_is_taken_back(ward, archive):
+def test_what_went_out_before_we_heard_of_a_correction_is_taken_back(delivering):
+    ward = delivering
     ward.send(*study(**WRONG), source=PACS)
     old = ward.answer()
-    deliver_to(ward)
+    ward.deliver()
     ward.send(*study(**RIGHT), source=PACS)
     ward.answer()
-    archive.away = True
-    deliver_to(ward)
-    assert archive.names() == ["Doe^Jane", "Roe^Rita"]
-    assert faults(ward) == [("waiting", "identity_corrected"), ("delivered", None)]
-    archive.away = False
-    deliver_to(ward)
-    assert archive.names() == ["Roe^Rita"]
-    assert faults(ward) == [("delivered", "identity_corrected"), ("delivered", None)]
-    deliver_to(ward)
-    assert archive.asked == [(old, "sr")] * 2
+    ward.archive.away = True
+    ward.deliver()
+    assert ward.archive.names() == ["Doe^Jane", "Roe^Rita"]
+    assert ward.faults() == [("waiting", "identity_corrected"), ("delivered", None)]
+    ward.archive.away = False
+    ward.deliver()
+    assert ward.archive.names() == ["Roe^Rita"]
+    assert ward.faults() == [("delivered", "identity_corrected"), ("delivered", None)]
+    ward.deliver()
+    assert ward.archive.asked == [(old, "sr")] * 2
     with ward.database.read() as session:
         done = [row.action for row in session.scalars(select(AuditRow).order_by(AuditRow.seq))]
     assert done.count("erase") == 1
 
 
-def test_an_answer_that_is_under_way_as_its_patient_is_corrected_is_taken_back(ward, archive):
+def test_an_answer_that_is_under_way_as_its_patient_is_corrected_is_taken_back(delivering):
+    ward = delivering
     ward.send(*study(**WRONG), source=PACS)
     ward.answer()
-    archive.sends = [lambda: ward.send(*study(**RIGHT), source=PACS)]
-    deliver_to(ward)
-    deliver_to(ward)
+    ward.archive.sends = [lambda: ward.send(*study(**RIGHT), source=PACS)]
+    ward.deliver()
+    ward.deliver()
     ward.answer()
-    deliver_to(ward)
-    assert archive.names() == ["Roe^Rita"]
+    ward.deliver()
+    assert ward.archive.names() == ["Roe^Rita"]
 
 
 @pytest.mark.parametrize("identity", [WRONG, RIGHT])
@@ -377,16 +319,6 @@ def test_half_a_correction_is_two_patients_until_the_rest_has_come(ward):
     assert ward.row().fault is None
     ward.answer()
     assert delivered(ward) == ["Roe^Rita"]
-
-
-def modified(**identity):
-    """What Orthanc makes of a study that it modifies: the same images under UIDs of their own."""
-    made = study(**identity)
-    for one in made:
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-            setattr(one, keyword, f"2.25.7{getattr(one, keyword)[-20:]}")
-        one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
-    return made
 
 
 def test_a_study_that_comes_with_other_uids_is_known_by_its_pixels(ward):
