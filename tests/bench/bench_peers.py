@@ -17,15 +17,13 @@ import numpy as np
 from bench.measuring import alternating, machine, spread, table
 from bench.scans import MPRAGE, options, preprocessor, series
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
-from med3d_pipeline.preprocessing.brain_extraction import extract_brain
 from med3d_pipeline.preprocessing.itk_threads import itk_threads
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
-from med3d_pipeline.preprocessing.resampling import coarsen
 from med3d_pipeline.volume import Volume
 
 Work = Callable[[], object]
-AIMS = {"extraction": 3, "alignment": 5, "whole": 8, "whole-tta": 40}
+AIMS = {"extraction": 6, "alignment": 25, "whole": 25, "whole-tta": 120}
 
 
 class Ours:
@@ -38,8 +36,7 @@ class Ours:
 
     def extraction(self) -> np.ndarray:
         with itk_threads(self.preprocess.threads):
-            head = coarsen(self.native, self.preprocess.spec.working_grid_mm)
-            return extract_brain(head, self.preprocess.networks).on(self.native)
+            return self.preprocess.find_brain(self.native).mask
 
     def alignment(self) -> object:
         spec = self.preprocess.spec
@@ -111,7 +108,7 @@ def pairs(ours: Ours, native: Volume, threads: int) -> dict[str, tuple[str, str,
 
     def theirs_alignment() -> Work:
         ants = Ants(native, ours.preprocess.template.brain)
-        return lambda: ants.align(ours.mask)
+        return lambda: ants.align(ours.found.mask)
 
     return {
         "extraction": (
