@@ -23,6 +23,8 @@ def echo(
     with extra("service"):
         from med3d_service.network.peers import checking
     peers, _ = _configured()
+    if peer not in peers.dimse and peer in peers.dicomweb:
+        raise CommandError(f"{peer} is a DICOMweb peer, which has no C-ECHO: `med3d pacs check {peer}` tries it")
     if peer not in peers.dimse:
         known = ", ".join(sorted(peers.dimse)) or "none"
         raise CommandError(f"the peers' file has no [dimse.{peer}]; it has: {known}")
@@ -37,7 +39,8 @@ def check(
         from med3d_service.network.peers import checking
     peers, committing = _configured()
     if peer is not None and peer not in {*peers.dimse, *peers.dicomweb}:
-        raise CommandError(f"the peers' file has no peer {peer}")
+        known = ", ".join(sorted({*peers.dimse, *peers.dicomweb})) or "none"
+        raise CommandError(f"the peers' file has no peer {peer}; it has: {known}")
     if not peers.dimse and not peers.dicomweb:
         raise CommandError("there is no peer to check: MED3D_PEERS_FILE names a file with one (docs/pacs.md)")
     _tell(checking.check_peers(peers, peer, committing), as_json=as_json)

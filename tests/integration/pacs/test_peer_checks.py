@@ -83,6 +83,9 @@ def test_what_is_wrong_is_told_with_what_to_do(pacs, tmp_path):
     faults = {one["what"]: one["code"] for one in json.loads(said) if one["is_fault"]}
     assert (status, faults["association"], faults["QIDO-RS"]) == (1, "peer_unreachable", "peer_denied")
     assert med3d("echo", "nobody", peers=peers)[0] == 1
+    peers.write_text(peers.read_text().replace("[dimse.ward]", "[dimse.other]"))
+    status, said = med3d("echo", "ward", peers=peers)
+    assert (status, "`med3d pacs check ward` tries it" in said) == (1, True)
     status, said = med3d("check", peers=tmp_path / "none.toml")
     assert status != 0
     assert "cannot be read" in said

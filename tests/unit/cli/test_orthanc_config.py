@@ -100,6 +100,24 @@ def test_without_write_it_shows_and_changes_nothing(folder, capsys):
     assert "Nothing was changed" in said
 
 
+@pytest.mark.parametrize("url", ["localhost:8000", "127.0.0.1", "http://", "http:// host", "ftp://host"])
+def test_an_address_that_orthanc_cannot_call_is_refused(folder, url):
+    with pytest.raises(CommandError, match="http:// or https://"):
+        orthanc_config(folder, url=url)
+
+
+@pytest.mark.parametrize("settings", [{"AuthenticationEnabled": True}, {"RemoteAccessAllowed": True}])
+def test_an_orthanc_that_asks_for_a_password_gets_one_in_the_peers_file(folder, settings):
+    (folder / "access.json").write_text(json.dumps(settings))
+    found = read_configuration(folder)
+    assert 'user = "med3d"\npassword = {file = "ward.password"}\n' in peers_table(found, HOOK, folder / "hook.secret")
+    assert any("RegisteredUsers" in one for one in warnings_of(found))
+    (folder / "access.json").write_text(json.dumps(settings | {"AuthenticationEnabled": False}))
+    found = read_configuration(folder)
+    assert "password" not in peers_table(found, HOOK, folder / "hook.secret")
+    assert warnings_of(found) == []
+
+
 def test_scripts_that_are_there_stay(folder):
     (folder / "orthanc.json").write_text('{"LuaScripts": ["/etc/orthanc/own.lua"], "Plugins": []}')
     (change,) = [one for one in changes_of(read_configuration(folder), HOOK) if one.path.name == "orthanc.json"]

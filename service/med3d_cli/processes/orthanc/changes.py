@@ -5,6 +5,7 @@ may hold only what no other does.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -131,12 +132,22 @@ def warnings_of(found: Configuration) -> list[str]:
         said.append("no DICOMweb plugin is among Orthanc's plugins; on Debian: apt-get install orthanc-dicomweb")
     if found.settings.get("DicomWeb", {}).get("Enable") is False:
         said.append(f"{found.defined_in['DicomWeb']} switches DICOMweb off (Enable): studies cannot be fetched")
+    if asks_for_password(found.settings):
+        said.append(
+            "Orthanc asks for a user and password (AuthenticationEnabled): name one of its RegisteredUsers in the "
+            "peers' file, and put the password into the file that it names"
+        )
     said += [
         f"{script} defines OnStableStudy as well: Orthanc keeps the one that it reads last"
         for script in map(Path, found.settings.get("LuaScripts", []))
         if script.name != SCRIPT and script.exists() and "OnStableStudy" in script.read_text(errors="replace")
     ]
     return said
+
+
+def asks_for_password(settings: Mapping[str, Any]) -> bool:
+    """Whether Orthanc lets nobody in without one; by default only where others than its own host may reach it."""
+    return settings.get("AuthenticationEnabled", settings.get("RemoteAccessAllowed", False)) is True
 
 
 def secret_changes(folder: Path, systemd: Path, secret: str) -> list[Change]:
@@ -153,7 +164,10 @@ def peers_table(found: Configuration, hook: Hook, secret_file: Path) -> str:
     secure = found.settings.get("SslEnabled") is True
     rest_url = f"{'https' if secure else 'http'}://127.0.0.1:{found.settings.get('HttpPort', 8042)}"
     root = str(found.settings.get("DicomWeb", {}).get("Root", "/dicom-web/")).rstrip("/")
+    way_in = (
+        f'user = "med3d"\npassword = {{file = "{hook.peer}.password"}}\n' if asks_for_password(found.settings) else ""
+    )
     return (
-        f'[dicomweb.{hook.peer}]\nurl = "{rest_url}{root}"\n\n'
+        f'[dicomweb.{hook.peer}]\nurl = "{rest_url}{root}"\n{way_in}\n'
         f'[dicomweb.{hook.peer}.orthanc]\nrest_url = "{rest_url}"\nhook_secret = {{file = "{secret_file}"}}\n'
     )

@@ -25,6 +25,7 @@ from med3d_cli.processes.orthanc.exact_files import keep_before, write_in_place
 MIN_SECRET_CHARACTERS = 32
 PEER = re.compile(r"[A-Za-z0-9_-]+")
 """A name that can stand in the peers' file as it is."""
+ADDRESS = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 
 
 def orthanc_config(
@@ -40,6 +41,8 @@ def orthanc_config(
     """Let an Orthanc call the hook: adds files of our own, and our script to the list of its scripts."""
     if not PEER.fullmatch(peer):
         raise CommandError(f"--peer {peer!r} is no name for the peers' file: letters, digits, - and _")
+    if not ADDRESS.fullmatch(url):
+        raise CommandError(f"--url {url!r} is no address for Orthanc: http:// or https://, host and port")
     hook, found = Hook(url.rstrip("/"), peer), read_configuration(folder.absolute())
     made = changes_of(found, hook)
     if write:

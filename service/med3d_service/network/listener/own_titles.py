@@ -13,7 +13,13 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator
 
 from med3d_contract.results import Priority
 from med3d_service.network.listener.admission import AllowList, InvalidCallerError
-from med3d_service.network.peers.configuration import AeTitle, ConfigurationError, Configured, ExistingFile
+from med3d_service.network.peers.configuration import (
+    AeTitle,
+    ConfigurationError,
+    Configured,
+    ExistingFile,
+    wrong_settings,
+)
 from med3d_service.settings import Settings
 from med3d_service.studies.arrivals.routing import InvalidRulesError, RoutingRules, load_rules
 
@@ -103,8 +109,7 @@ def _read(path: Path) -> TitlesFile:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"the AE titles' file {path} is not TOML: {error}") from error
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ConfigurationError(f"the AE titles' file {path} is wrong: {wrong}") from error
+        raise ConfigurationError(f"the AE titles' file {path} is wrong: {wrong_settings(error)}") from error
 
 
 def _title(name: str, table: TitleTable, otherwise: OwnTitle) -> OwnTitle:

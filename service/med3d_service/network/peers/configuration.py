@@ -257,5 +257,13 @@ def load_peers(path: Path | None) -> Peers:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"the peers' file {path} is not TOML: {error}") from error
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ConfigurationError(f"the peers' file {path} is wrong: {wrong}") from error
+        raise ConfigurationError(f"the peers' file {path} is wrong: {wrong_settings(error)}") from error
+
+
+def wrong_settings(error: ValidationError) -> str:
+    """Say which settings of a file are wrong, and what is, without their values."""
+    said = {"extra_forbidden": "there is no such setting", "missing": "it is missing"}
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc']))}: {said.get(one['type'], one['msg'].removeprefix('Value error, '))}"
+        for one in error.errors()
+    )

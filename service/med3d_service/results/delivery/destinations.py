@@ -19,6 +19,7 @@ from med3d_service.network.peers.configuration import (
     PeerName,
     Peers,
     load_peers,
+    wrong_settings,
 )
 from med3d_service.results.delivery.digest_tables import DigestTable
 from med3d_service.results.delivery.filtering import EVERY, Filter
@@ -115,8 +116,7 @@ def _read(path: Path) -> DeliveryTables:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"the deliveries' file {path} is not TOML: {error}") from error
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ConfigurationError(f"the deliveries' file {path} is wrong: {wrong}") from error
+        raise ConfigurationError(f"the deliveries' file {path} is wrong: {wrong_settings(error)}") from error
 
 
 def _of_peer(peers: Peers, wanted: PeerDelivery, path: Path) -> Destination:

@@ -1,8 +1,8 @@
 """Letters of the page: fonts that travel inside the PDF, text that fits its place whole, and proper signs.
 
 Latin, Greek and Cyrillic letters are FiraGO (package pymupdf-fonts). Chinese, Japanese and Korean ones come from the
-first of CJK_FILES that is there (on Debian: fonts-wqy-zenhei). What has no letters here, and what is written from right
-to left, which takes more than letters, is told to be elsewhere.
+first of CJK_FILES that is there (on Debian: fonts-wqy-zenhei). What has no letters here, and what takes more than
+letters in a row (right to left, marks that move or stack, as in Hindi and Thai), is told to be elsewhere.
 """
 
 import io
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from unicodedata import bidirectional
+from unicodedata import bidirectional, category, normalize
 
 from pymupdf_fonts import FiraGO_Bold, FiraGO_Regular
 from reportlab.pdfbase import pdfmetrics
@@ -58,12 +58,13 @@ def prepare_fonts() -> None:
 
 def can_write(text: str) -> bool:
     """Whether the page has a letter for each character of the text."""
-    return all(_font_of(one, FONT) is not None for one in text)
+    return all(_font_of(one, FONT) is not None for one in normalize("NFC", text))
 
 
 def printable(text: str) -> str:
     """The text on one line, with a question mark for what no font has."""
-    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    composed = normalize("NFC", text)  # an accent by itself would stand in or beside its letter
+    line = " ".join("".join(one if one.isprintable() else " " for one in composed).split())
     return "".join(one if _font_of(one, FONT) else "?" for one in line)
 
 
@@ -124,7 +125,7 @@ def number(value: float, decimals: int, *, signed: bool = False) -> str:
 
 def _font_of(character: str, wanted: str) -> str | None:
     code = ord(character)
-    if bidirectional(character) in {"R", "AL"}:
+    if bidirectional(character) in {"R", "AL"} or category(character).startswith("M"):
         return None
     if code in _faces()[wanted]:
         return wanted

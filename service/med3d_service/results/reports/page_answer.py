@@ -97,10 +97,11 @@ def _patient_lines(facts: ReportFacts) -> list[tuple[str, str]]:
 
 def _study_lines(facts: ReportFacts) -> list[tuple[str, str]]:
     study = facts.study
+    none = "-" if facts.series is None else "none was usable"  # where nobody has looked yet
     lines = [
         ("study date", _date(study.study_date) if study else "-"),
         ("accession", (study.accession_number if study else "") or "-"),
-        ("series", facts.series.chosen if facts.series and facts.series.chosen else "none was usable"),
+        ("series", facts.series.chosen if facts.series and facts.series.chosen else none),
     ]
     described = facts.described(facts.series.chosen) if facts.series and facts.series.chosen else ""
     return [*lines, ("scanner's name", described)] if described else lines

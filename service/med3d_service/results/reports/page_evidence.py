@@ -77,7 +77,7 @@ def _position(result: Result, facts: ReportFacts) -> str:
     count, lower = position
     return (
         f"Red: this scan with its interval. Of {count} cohort subjects ({facts.cohort.name}) within {WITHIN_YEARS} "
-        f"years of this age, {lower} % have a lower brain age. {far}"
+        f"years of this age, {lower}% have a lower brain age. {far}"
     )
 
 

@@ -83,7 +83,7 @@ def test_without_a_file_any_title_is_ours(tmp_path):
         ('[ae.X]\nallowed = ["nobody"]', "not of the form"),
         ('[ae.X]\npriority = "soon"', "priority"),
         ('[ae.X]\nrules_file = "missing.toml"', "rules_file"),
-        ('[ae.X]\nsites = "north"', "Extra inputs"),
+        ('[ae.X]\nsites = "north"', "there is no such setting"),
         ('[ae."A TITLE THAT IS TOO LONG"]', "ae"),
         ("[ae", "not TOML"),
     ],

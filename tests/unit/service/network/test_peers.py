@@ -76,6 +76,23 @@ def test_a_peer_whose_name_is_unknown_is_one_that_does_not_answer(written):
     assert "does not answer at no.such.host.invalid" in found[0].said
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('url = "http://127.0.0.1:8042"\npasword = "x"', "dicomweb.ward.pasword: there is no such setting"),
+        ('user = "x"', "dicomweb.ward.url: it is missing"),
+        (
+            'url = "http://127.0.0.1"\nuser = "x"\npassword = {file = "none"}',
+            "dicomweb.ward.password: the secret's file cannot be read (FileNotFoundError)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_setting_is_said_in_words(written, table, said):
+    with pytest.raises(ConfigurationError) as wrong:
+        load_peers(written(f"[dicomweb.ward]\n{table}\n"))
+    assert str(wrong.value).endswith(f" is wrong: {said}")
+
+
 def test_a_file_may_begin_with_a_byte_order_mark(written):
     assert load_peers(written("\ufeff" + WHOLE)).dimse_peer("archive").port == 104
 

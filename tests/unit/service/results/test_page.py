@@ -5,6 +5,7 @@ import io
 import itertools
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from unicodedata import normalize
 
 import pypdfium2
 import pypdfium2.raw as raw
@@ -157,6 +158,7 @@ def test_the_fonts_of_all_text_are_embedded():
         ("Hong^Gildong=洪^吉洞=홍^길동", "Hong, Gildong (洪 吉洞)"),
         ("=김^희중", "김 희중"),
         ("Cohen^Dan=כהן^דן", "Cohen, Dan"),
+        ("Sharma^Kshitij=क्षितिज^शर्मा", "Sharma, Kshitij"),
     ],
 )
 def test_a_name_is_written_in_its_own_letters(name, shown):
@@ -167,8 +169,14 @@ def test_a_name_is_written_in_its_own_letters(name, shown):
     assert shown in said_by(facts(patient=patient))
 
 
-def test_a_name_without_letters_here_is_said_to_be_elsewhere():
-    assert readable_name(dataclasses.replace(PATIENT, name="כהן^דן")).startswith("see the study")
+def test_a_name_whose_accents_stand_apart_is_written_with_composed_letters():
+    apart = normalize("NFD", "Müller^Änne Nguyễn Ώρα Йод")
+    assert "Müller, Änne Nguyễn Ώρα Йод" in said_by(facts(patient=dataclasses.replace(PATIENT, name=apart)))
+
+
+@pytest.mark.parametrize("name", ["כהן^דן", "हिन्दी^क्षितिज", "ที่นี้^ผู้ใหญ่"])
+def test_a_name_that_takes_more_than_letters_is_said_to_be_elsewhere(name):
+    assert readable_name(dataclasses.replace(PATIENT, name=name)).startswith("see the study")
     assert readable_name(dataclasses.replace(PATIENT, name="")) == "-"
 
 
@@ -217,6 +225,7 @@ def test_both_of_two_patients_are_named():
     assert "Müller, Änne, ID PAT-0042, born 1970-11-12" in said
     assert "Roe, Richard, ID P-2, born 1950-11-30" in said
     assert "(several_patients)" in said
+    assert "usable" not in said
 
 
 def test_times_have_a_zone_and_what_is_replaced_is_dated():
