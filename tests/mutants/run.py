@@ -1,12 +1,16 @@
 """Change the modules that decide, one expression at a time, and see whether their tests notice (make mutants).
 
 Cosmic Ray says what can be changed in a module and changes it. Each mutant is tried in a copy of the tree, by a fork of
-this process, which has imported most of what the tests import but our own packages: an interpreter started for each would
-import it again.
+this process, which has imported what the tests import but our own packages, and compiled those: an interpreter started for
+each would do so again.
 """
 
 import argparse
+import contextlib
+import importlib
+import json
 import os
+import py_compile
 import random
 import shutil
 import signal
@@ -17,10 +21,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np  # noqa: F401
-import pydantic  # noqa: F401
 import pytest
-import sqlalchemy.orm  # noqa: F401
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.ast.ast_query import ASTQuery
 from cosmic_ray.mutating import mutate_code
@@ -29,18 +30,29 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).parents[2]
 TABLE = Path(__file__).with_name("modules.toml")
 COPIED = ("service", "worker", "tests", "docs", "pyproject.toml", "Makefile")
-OPTIONS = ("-x", "-q", "--hypothesis-seed=0", "-p", "no:cacheprovider", "-p", "no:schemathesis")
+OPTIONS = ("-x", "-q", "--hypothesis-seed=0", "-p", "no:cacheprovider", "-p", "no:schemathesis",
+           "-W", "ignore::pytest.PytestAssertRewriteWarning")  # fmt: skip
+OURS = frozenset({"conftest", "rig", "tests", "unit", "__main__", "__mp_main__"})
 TIMED_OUT = -1
 
 
 @dataclass(frozen=True)
 class Area:
-    """Modules that decide one thing, the tests that belong to them, and the definitions that decide, where not all do."""
+    """Modules that decide one thing, the tests that belong to them, and the definitions that decide, where not all do.
+
+    keywords: pytest's -k, which leaves out what takes too long to be asked about each mutant.
+    """
 
     name: str
     modules: tuple[str, ...]
     tests: tuple[str, ...]
     definitions: frozenset[str]
+    keywords: str
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What pytest is called with."""
+        return (*OPTIONS, *(("-k", self.keywords) if self.keywords else ()), *self.tests)
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,13 @@ def areas() -> list[Area]:
     """Read the table of areas."""
     table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
     return [
-        Area(name, tuple(row["modules"]), tuple(row["tests"]), frozenset(row.get("definitions", ())))
+        Area(
+            name,
+            tuple(row["modules"]),
+            tuple(row["tests"]),
+            frozenset(row.get("definitions", ())),
+            row.get("keywords", ""),
+        )
         for name, row in table.items()
     ]
 
@@ -82,19 +100,18 @@ def mutants_of(module: str, root: Path, definitions: frozenset[str] = frozenset(
     return found
 
 
-def exit_status(tests: tuple[str, ...], limit_s: float, *, silent: bool = True) -> int:
-    """Run tests in a fork; TIMED_OUT where they take longer than ``limit_s``."""
+def exit_status(area: Area, limit_s: float, *, imported: Path | None = None) -> int:
+    """Run an area's tests in a fork; TIMED_OUT where they take longer than ``limit_s``.
+
+    imported: a file for what they import, by name, and of our own the files; without it they run in silence.
+    """
     child = os.fork()
     if not child:
-        os.setsid()
-        if silent:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-        status = pytest.main(
-            ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--hypothesis-seed=0", *tests]
-        )
-        os._exit(int(status))
+        status = 1
+        try:
+            status = _run_here(area, imported)
+        finally:
+            os._exit(status)  # whatever was raised: the tree is the parent's to remove
     until = time.monotonic() + limit_s
     while time.monotonic() < until:
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -106,11 +123,36 @@ def exit_status(tests: tuple[str, ...], limit_s: float, *, silent: bool = True) 
     return TIMED_OUT
 
 
+def _run_here(area: Area, imported: Path | None) -> int:
+    os.setsid()
+    if imported is None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+    status = int(pytest.main([*area.options]))
+    if imported is not None:
+        ours = {name for name in sys.modules if name.split(".")[0] in OURS or name.startswith("med3d_")}
+        files = {getattr(sys.modules[name], "__file__", None) or "" for name in ours}
+        here = sorted(file for file in files if file.startswith(str(Path.cwd())))
+        told = {"others": sorted(sys.modules.keys() - ours), "ours": here}
+        imported.write_text(json.dumps(told), encoding="utf-8")
+    return status
+
+
 def try_area(area: Area, tree: Path, most: int, seed: int, until: float) -> str:
     """Try mutants of an area, at most ``most``, drawn by ``seed``; a line of the table."""
-    began = time.monotonic()
-    if exit_status(area.tests, 600, silent=False):
+    imported = tree / "imported"
+    if exit_status(area, 600, imported=imported):
         raise SystemExit(f"{area.name}: its tests fail without any change")
+    told = json.loads(imported.read_text(encoding="utf-8"))
+    for name in told["others"]:
+        with contextlib.suppress(Exception):  # what tests or libraries made up
+            importlib.import_module(name)
+    for name in told["ours"]:  # by their content: a mutant of the same length in the same second is seen
+        py_compile.compile(name, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+    began = time.monotonic()
+    if exit_status(area, 600):
+        raise SystemExit(f"{area.name}: its tests fail a second time without any change")
     limit_s = 10 + 10 * (time.monotonic() - began)
     mutants = [mutant for module in area.modules for mutant in mutants_of(module, tree, area.definitions)]
     drawn = random.Random(seed).sample(mutants, min(most, len(mutants)))
@@ -126,7 +168,7 @@ def try_area(area: Area, tree: Path, most: int, seed: int, until: float) -> str:
         path.write_text(changed, encoding="utf-8")
         tried += 1
         try:
-            survived = exit_status(area.tests, limit_s) == 0
+            survived = exit_status(area, limit_s) == 0
         finally:
             path.write_text(source, encoding="utf-8")
         if survived:
@@ -147,7 +189,7 @@ def main() -> None:
         "--seconds", type=float, default=3600, help="Time for each area; what was drawn last is left out"
     )
     asked = parser.parse_args()
-    sys.dont_write_bytecode = True  # a mutant of the same length in the same second would pass for what was compiled
+    sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory(prefix="med3d-mutants-") as folder:
         tree = Path(folder)
         for name in COPIED:

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from med3d_contract.ages import AgeReading, chronological_age, read_age, storable_age, stored_age
+from med3d_contract.ages import (
+    AgeReading,
+    agreed_age,
+    chronological_age,
+    read_age,
+    settle_age,
+    stated_age,
+    storable_age,
+    stored_age,
+)
 from med3d_contract.scan_dates import DatesBeside, worth_keeping
 
 ANY_DAY = st.dates(date(1920, 1, 2), date(2024, 12, 31))
@@ -235,3 +244,58 @@ def test_no_header_text_ever_raises_or_gives_an_impossible_age(birth, study, pat
 def test_a_reading_is_kept_with_a_study_and_comes_back_the_same(attributes):
     reading = read_age(**attributes)
     assert stored_age(storable_age(reading)) == reading
+
+
+BY_DATES = {"birth_date": "19660101", "study_date": "20130717"}  # 47.54 years
+CONTRADICTING = BY_DATES | {"patient_age": "030Y"}
+
+
+@pytest.mark.parametrize(
+    ("images", "source"),
+    [
+        ([{"patient_age": "047Y"}, BY_DATES], "birth_date"),
+        ([BY_DATES, {}, {"patient_age": "047Y"}], "birth_date"),
+        ([{}, {"patient_age": "047Y"}, {"patient_age": "xx"}], "patient_age"),
+        ([{"patient_age": "047Y"}, {"patient_age": "048Y"}], "patient_age"),
+    ],
+)
+def test_of_ages_that_images_tell_the_most_exact_is_taken(images, source):
+    agreed = agreed_age(read_age(**image) for image in images)
+    assert (agreed.age.source, agreed.doubt) == (source, None)
+    assert 47 < agreed.age.years < 48
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        ([{"patient_age": "047Y"}, {"patient_age": "049Y"}], "The images tell ages"),
+        ([{"patient_age": "049Y"}, {"patient_age": "048Y"}, BY_DATES], "The images tell ages"),
+        ([BY_DATES, CONTRADICTING], "Birth date and PatientAge tell ages"),
+        ([{"patient_age": "xx"}, CONTRADICTING], "Birth date and PatientAge tell ages"),
+        ([{}, {"patient_age": "xx"}], "cannot be used (PatientAge is no age)"),
+    ],
+)
+def test_images_that_do_not_agree_on_an_age_give_none_and_a_reason(images, says):
+    agreed = agreed_age(read_age(**image) for image in images)
+    assert agreed.age is None
+    assert says in agreed.doubt.sentence
+
+
+def test_images_that_tell_no_age_give_neither_age_nor_doubt():
+    assert agreed_age([]) == agreed_age([read_age(), read_age(patient_age="000Y")]) == AgeReading(None)
+
+
+def test_a_stated_age_is_taken_and_one_a_year_from_the_images_is_beyond_doubt():
+    told = read_age(patient_age="047Y")
+    assert stated_age(None) is None
+    assert settle_age(None, told) == told
+    for years in (46.5, 47.0, 48.5):
+        assert settle_age(stated_age(years), told) == stated_age(years)
+    assert settle_age(stated_age(20.0), read_age(**CONTRADICTING)) == stated_age(20.0)
+
+
+@pytest.mark.parametrize("years", [20.0, 46.4, 48.6, 90.0])
+def test_a_stated_age_that_is_not_the_images_is_taken_with_a_doubt_that_tells_both(years):
+    settled = settle_age(stated_age(years), read_age(patient_age="047Y"))
+    assert (settled.age.years, settled.age.source, settled.doubt.code) == (years, "form", "stated_age_differs")
+    assert f"({years:.1f} years) was taken; they tell 47.5." in settled.doubt.sentence

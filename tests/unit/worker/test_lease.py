@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from med3d_client.worker import ApiUnavailable, Superseded
-from med3d_worker.stages.lease import LeaseKeeper
+from med3d_worker.stages.lease import SETTLE_S, LeaseKeeper
 
 
 class HeartbeatApi:
@@ -56,6 +56,10 @@ def test_work_that_is_over_in_a_moment_tells_no_stage():
     assert api.heard == [("a", 1, None)]
 
 
+def test_a_moment_is_less_than_people_wait_for():
+    assert 0 < SETTLE_S < 1
+
+
 def test_nothing_is_sent_after_the_end():
     api = HeartbeatApi()
     with LeaseKeeper(api, {"a": 1}, every_s=0.01):
@@ -89,3 +93,9 @@ def test_an_api_that_is_away_is_asked_again():
         api.wait_for(lambda heard: len(heard) > 3)
         lease.stage_teller("a")("registration")
         assert not lease.is_over("a")
+
+
+def test_a_worker_that_ends_by_an_error_is_not_kept_alive_by_its_heartbeats():
+    with LeaseKeeper(HeartbeatApi(), {"a": 1}, every_s=60):
+        (beating,) = (thread for thread in threading.enumerate() if thread.name == "heartbeats")
+        assert beating.daemon

@@ -2,6 +2,7 @@
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql
 
 from med3d_service.storage.copy_states import CopyStatus, move_copies
 from med3d_service.storage.database import db_now
@@ -68,6 +69,21 @@ def test_one_is_taken_by_the_order_unless_more_are_asked_for(session):
         session.execute(update(StudyRow).where(StudyRow.id == study_id).values(files=files))
     assert taken(session) == [ids[1]]
     assert taken(session, limit=2) == [ids[1], ids[2]]
+
+
+def test_rows_that_another_takes_just_now_are_passed_over():
+    class Asked:
+        def scalars(self, query):
+            self.sql = str(query.compile(dialect=postgresql.dialect()))
+            return ScalarsWithout()
+
+    class ScalarsWithout:
+        def all(self):
+            return []
+
+    asked = Asked()
+    assert COPIES.lock_due(asked, order=[StudyRow.id]) == []
+    assert asked.sql.endswith("FOR UPDATE SKIP LOCKED")
 
 
 def test_only_rows_that_stand_where_they_may_and_are_as_asked_are_moved(session):
