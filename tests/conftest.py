@@ -39,6 +39,7 @@ LONGEST_FIRST = (
 
 # How long an example takes says how busy the machine is, nothing of the code; pytest-timeout watches for hangs.
 settings.register_profile("project", deadline=None)
+settings.register_profile("quick", settings.get_profile("project"), max_examples=10)
 settings.load_profile("project")
 
 

@@ -19,7 +19,7 @@ from med3d_pipeline.study.study import (
     read_study,
     select_series,
 )
-from rig.dicom.series import head_like, ras_affine, write_series
+from rig.dicom.series import head_like, legacy_converted_dataset, ras_affine, write_series
 
 # Just fine enough, and just wide enough.
 HEAD_SHAPE = (40, 44, 40)
@@ -55,10 +55,23 @@ def study_by_headers(
             series=name,
             **({"SeriesNumber": number} | header),
         )
-        with tolerant_reading():
-            (first,) = read_planes(path)
-        planes += [_further(first, index * affine[:3, 2]) for index in range(shape[2])]
+        planes += _stack_like(path, affine, shape[2])
     return Study(_labelled(_dicom_series(planes)), 0, 0)
+
+
+def converted_study_by_headers(folder: Path, **header: Any) -> Study:
+    """The study of one classic series that an archive converted, of one frame: see ``study_by_headers``."""
+    path = folder / "converted.dcm"
+    converted = legacy_converted_dataset(np.zeros((*HEAD_SHAPE[:2], 1), "uint16"), HEAD_AFFINE, **header)
+    converted.save_as(path, enforce_file_format=True)
+    return Study(_labelled(_dicom_series(_stack_like(path, HEAD_AFFINE, HEAD_SHAPE[2]))), 0, 0)
+
+
+def _stack_like(path: Path, affine: np.ndarray, slices: int) -> list[Plane]:
+    """The one image of a file, and so many in all, each a slice further."""
+    with tolerant_reading():
+        (first,) = read_planes(path)
+    return [_further(first, index * affine[:3, 2]) for index in range(slices)]
 
 
 def _further(first: Plane, by_ras_mm: np.ndarray) -> Plane:

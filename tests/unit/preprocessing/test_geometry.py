@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from med3d_pipeline.preprocessing.cropping import box_around, crop
@@ -22,6 +22,7 @@ from med3d_pipeline.preprocessing.resampling import (
     voxels_to_hold,
 )
 from med3d_pipeline.volume import Volume
+from rig.examples import at_most
 from rig.science import heads
 
 orders = st.permutations([0, 1, 2]).map(tuple)
@@ -56,7 +57,7 @@ FACTORS = st.tuples(*[st.integers(1, 2)] * 3)
 
 
 @given(size=SIZES, factors=FACTORS, seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@at_most(40)
 def test_means_of_blocks_have_the_bits_of_simpleitk_s(
     size: tuple[int, int, int], factors: tuple[int, int, int], seed: int
 ) -> None:
@@ -66,7 +67,7 @@ def test_means_of_blocks_have_the_bits_of_simpleitk_s(
 
 
 @given(shift=st.tuples(*[st.floats(-3, 3)] * 3), turn=st.floats(-0.3, 0.3))
-@settings(max_examples=25, deadline=None)
+@at_most(25)
 def test_a_ramp_is_resampled_to_the_value_of_its_place(shift: tuple[float, float, float], turn: float) -> None:
     n = 24
     affine = np.diag([2.0, 2.0, 2.0, 1.0])

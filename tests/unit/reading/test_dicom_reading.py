@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -28,6 +28,7 @@ from rig.dicom.series import (
     write_series,
 )
 from rig.dicom.studies_on_disk import load_only, refusal_of_reading
+from rig.examples import at_most
 
 SHAPE = (16, 18, 12)
 HTJ2K_8_BY_8 = (  # row + 9 column, modulo 200, + 100; by OpenJPH 0.26
@@ -41,7 +42,7 @@ AFFINE = ras_affine((1.0, 1.25, 1.5), (-20.0, 10.0, 35.0))
 axes_of_rows_columns_slices = st.tuples(st.permutations([0, 1, 2]), st.tuples(*[st.sampled_from([-1, 1])] * 3))
 
 
-@settings(max_examples=25, deadline=None)
+@at_most(25)
 @given(turn=axes_of_rows_columns_slices, seed=st.integers(0, 99), tilt=st.floats(-0.5, 0.5))
 def test_what_is_written_in_any_orientation_is_read_back(tmp_path_factory, turn, seed, tilt):
     permutation, signs = turn
@@ -285,7 +286,7 @@ def test_a_path_that_does_not_exist_is_the_callers_mistake(tmp_path):
         read_study([tmp_path / "nothing"])
 
 
-@settings(max_examples=60, deadline=None)
+@at_most(60)
 @given(data=st.data())
 def test_no_damage_to_a_header_escapes_as_anything_but_a_refusal(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged")

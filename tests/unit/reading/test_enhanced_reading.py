@@ -8,7 +8,14 @@ import pytest
 from med3d_pipeline.study.study import load_series, read_study, select_series
 from rig.dicom.mr_headers import NOT_T1_WEIGHTED, T1_WEIGHTED
 from rig.dicom.series import enhanced_dataset, head_like, legacy_converted_dataset, ras_affine, write_enhanced
-from rig.dicom.studies_on_disk import HEAD_AFFINE, HEAD_SHAPE, load_only, refusal_of_choice, refusal_of_reading
+from rig.dicom.studies_on_disk import (
+    HEAD_AFFINE,
+    HEAD_SHAPE,
+    converted_study_by_headers,
+    load_only,
+    refusal_of_choice,
+    refusal_of_reading,
+)
 
 SHAPE = (16, 18, 12)
 AFFINE = ras_affine((1.0, 1.25, 1.5), (-20.0, 10.0, 35.0))
@@ -90,6 +97,12 @@ def test_a_converted_t1_weighted_series_is_recognised_by_its_converted_attribute
     assert (acquisition.tr_ms, acquisition.te_ms) == (header["RepetitionTime"], header["EchoTime"])
 
 
+def test_a_converted_study_by_headers_is_the_one_whose_frames_are_all_written(tmp_path):
+    header = T1_WEIGHTED["MPRAGE, Siemens 3 T"]
+    whole, short = (select_series(made(tmp_path, **header)) for made in (converted_study, converted_study_by_headers))
+    assert whole == short
+
+
 @pytest.mark.parametrize("header", NOT_T1_WEIGHTED.values(), ids=NOT_T1_WEIGHTED)
 def test_a_converted_series_of_another_contrast_stays_refused(tmp_path, header):
-    assert refusal_of_choice(converted_study(tmp_path, **header)).code == "no_t1w_series"
+    assert refusal_of_choice(converted_study_by_headers(tmp_path, **header)).code == "no_t1w_series"

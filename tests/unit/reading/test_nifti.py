@@ -6,12 +6,13 @@ from contextlib import suppress
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.study import load_series, read_study, select_series
 from rig.dicom.series import head_like, ras_affine, write_series
+from rig.examples import at_most
 
 AFFINE = ras_affine((4, 3, 5), (-60, -80, -50), np.eye(3)[:, [1, 0, 2]] * [1, -1, 1])
 ONE_MM = ras_affine((1, 1, 1), (-80, -100, -70))
@@ -285,7 +286,7 @@ def test_a_slope_that_leads_beyond_single_precision_gives_infinities_and_no_warn
     assert np.isinf(load_only(save(image, tmp_path / "a.nii")).volume.voxels).all()
 
 
-@settings(max_examples=60, deadline=None)
+@at_most(60)
 @given(data=st.data())
 def test_no_damage_to_a_header_escapes_as_anything_but_a_refusal(tmp_path_factory, data):
     path = save(nifti_image(head_like((6, 7, 8))), tmp_path_factory.mktemp("damaged") / "a.nii")

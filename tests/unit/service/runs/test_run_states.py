@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
+from rig.examples import at_most
 from rig.service.parts import open_database
 from rig.service.run_machine import Runs
 
@@ -20,6 +21,6 @@ class RunsOnSqlite(Runs):
 
 
 RunsOnSqlite.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    at_most(25), stateful_step_count=25, suppress_health_check=[HealthCheck.too_slow]
 )
 TestRuns = RunsOnSqlite.TestCase
