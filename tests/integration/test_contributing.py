@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,15 @@ def worked_example(heading: str) -> tuple[str, list[str]]:
     section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     [change] = re.findall(r"```diff\n(.*?\n)```", section, re.DOTALL)
     [tests] = re.findall(r"```\npytest (.*)\n```", section)
-    return change, tests.split()
+    if heading == "Add a migration":
+        change, tests = renumbered(change), renumbered(tests)
+    return change, shlex.split(tests)
+
+
+def renumbered(example: str) -> str:
+    """Give the example's migration the number after the newest."""
+    newest = max(path.name[:4] for path in (CHECKOUT / "service" / "migrations" / "versions").glob("[0-9]*.py"))
+    return example.replace("0041", f"{int(newest) + 1:04d}").replace("0040", newest)
 
 
 @pytest.fixture
@@ -42,6 +51,8 @@ def copy(tmp_path):
     [
         pytest.param("Add a refusal code", marks=pytest.mark.long),
         pytest.param("Add a route", marks=pytest.mark.long),
+        pytest.param("Add a migration", marks=pytest.mark.long),
+        pytest.param("Add a page", marks=pytest.mark.long),
         pytest.param("Add a training objective", marks=pytest.mark.export),
     ],
 )

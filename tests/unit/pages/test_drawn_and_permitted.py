@@ -2,9 +2,12 @@
 
 import html
 import re
+from pathlib import Path
 
 import pytest
 
+import med3d_pages
+from med3d_pages import front
 from med3d_service.trust.access import Role
 
 LINK = re.compile(r'<a [^>]*?href="(/ui[^"#]*)')
@@ -35,3 +38,9 @@ def test_no_link_and_no_button_is_drawn_that_is_refused(api, browser, role):
     assert len(seen) > 10
     assert ("/ui/cohorts" in forms) is (role is not Role.VIEWER)
     assert ("/ui/admin/keys" in forms) is (role is Role.ADMIN)
+
+
+def test_every_module_of_routes_is_mounted():
+    there = {path.stem for path in (Path(med3d_pages.__file__).parent / "routes").glob("[a-z]*.py")}
+    mounted = {route.endpoint.__module__.rpartition(".")[2] for one in front().routers for route in one.routes}
+    assert there - mounted == set()
