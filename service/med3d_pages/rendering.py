@@ -67,6 +67,7 @@ class May:
         self.submit = self._covers(Role.SUBMITTER)
         self.operate = self._covers(Role.OPERATOR)
         self.administer = self._covers(Role.ADMIN)
+        self.administer_all = self.administer and caller is not None and caller.every_site
         self.identify = caller is not None and caller.clinical
 
     def _covers(self, wanted: Role) -> bool:

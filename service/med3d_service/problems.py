@@ -76,6 +76,26 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "unknown_delivery": (404, "No delivery has this id.", "GET /deliveries lists the deliveries of this site."),
     "unknown_key": (404, "No key that works has this prefix.", "GET /keys lists the keys of this site."),
     "unknown_session": (404, "No session that goes on has this id.", "GET /sessions lists those of this site."),
+    "bundle_in_use": (
+        409,
+        "Runs are started with this model where none is asked for.",
+        "Make another model the default first.",
+    ),
+    "bundle_retired": (
+        409,
+        "This model was retired: no run is started with it.",
+        "Ask for another one of GET /bundles, or have an administrator make it the default again.",
+    ),
+    "bundle_not_carried": (
+        409,
+        "No worker that is alive carries this model.",
+        "Start a worker with it first.",
+    ),
+    "default_bundle_set": (
+        409,
+        "MED3D_DEFAULT_BUNDLE says which model is the default.",
+        "Change that setting and restart the API, or unset it and decide here.",
+    ),
     "calibration_withdrawn": (
         409,
         "This very calibration was withdrawn before.",

@@ -12,12 +12,12 @@ from med3d_pages.forms import SessionForm
 from med3d_pages.model_view import agreement_rows, baselines, figures, groups, scatter
 from med3d_pages.rendering import render, texts_for
 from med3d_service.api.routes import ServiceParts
-from med3d_service.api.routes.runs.bundles import BundleView, list_bundles
+from med3d_service.api.routes.runs.bundles import BundleView, activate, list_bundles, retire
 from med3d_service.api.routes.runs.calibrations import list_calibrations, withdraw
 from med3d_service.problems import ServiceError
 from med3d_service.results.reports.facts import read_card, read_cohort
 from med3d_service.runs.verdict_counts import count_verdicts
-from med3d_service.trust.access import Operator, Viewer
+from med3d_service.trust.access import Admin, Operator, Viewer
 from med3d_service.trust.access.own_pages import TokenInForm
 from med3d_service.trust.audit.routes import Unaudited
 
@@ -58,10 +58,29 @@ def show_model(
 @router.post(f"{PREFIX}/model/calibrations/withdraw", dependencies=[TokenInForm])
 def withdraw_calibration(request: Request, service: ServiceParts, caller: Operator, fields: SessionForm) -> Response:
     """Withdraw a calibration: no answer is given with it from now on."""
-    if not re.fullmatch("[0-9a-f]{64}", fields["digest"]):  # it goes into the audit trail
-        raise ServiceError("unknown_calibration")
-    withdraw(fields["digest"], request, service, caller)
+    withdraw(_required_digest(fields["digest"], "unknown_calibration"), request, service, caller)
     return RedirectResponse(f"{PREFIX}/model#calibrations", 303)
+
+
+@router.post(f"{PREFIX}/model/activate", dependencies=[TokenInForm])
+def activate_model(request: Request, service: ServiceParts, caller: Admin, fields: SessionForm) -> Response:
+    """Make a model the default."""
+    activate(_required_digest(fields["digest"], "unknown_bundle"), request, service, caller)
+    return RedirectResponse(f"{PREFIX}/model#bundles", 303)
+
+
+@router.post(f"{PREFIX}/model/retire", dependencies=[TokenInForm])
+def retire_model(request: Request, service: ServiceParts, caller: Admin, fields: SessionForm) -> Response:
+    """Retire a model: no run is started with it from now on."""
+    retire(_required_digest(fields["digest"], "unknown_bundle"), request, service, caller)
+    return RedirectResponse(f"{PREFIX}/model#bundles", 303)
+
+
+def _required_digest(said: str, code: str) -> str:
+    """Take a digest alone, for it goes into the audit trail. Raises ServiceError(code)."""
+    if not re.fullmatch("[0-9a-f]{64}", said):
+        raise ServiceError(code)
+    return said
 
 
 def _chosen(bundles: tuple[BundleView, ...], digest: str) -> BundleView | None:

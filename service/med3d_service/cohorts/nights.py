@@ -16,7 +16,7 @@ from med3d_service.cohorts.members import count_members, join_by_filter
 from med3d_service.cohorts.night import Night, night_at
 from med3d_service.cohorts.tables import CohortRow, ReprocessingRow
 from med3d_service.problems import ServiceError
-from med3d_service.runs.bundles import find_bundle
+from med3d_service.runs.bundles import find_bundle_for_run
 from med3d_service.runs.holding import hold
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import BundleRow
@@ -78,7 +78,7 @@ def _begin_night(session: Session, cohort: CohortRow, night: Night) -> None:
     cohort.night_begun_at = opened_at
     row = reprocessing.under_way(session, cohort.id)
     try:
-        bundle = find_bundle(session, cohort.bundle)
+        bundle = find_bundle_for_run(session, cohort.bundle)
         cohort.night_fault = None
         if row is not None and row.in_window and row.bundle_digest != bundle.digest:
             reprocessing.cancel(session, row)

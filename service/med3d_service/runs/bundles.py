@@ -74,10 +74,33 @@ def note_preprocessing(session: Session, digests: Mapping[str, str]) -> None:
 
 
 def make_default(session: Session, bundle: BundleRow) -> None:
-    """Let runs use ``bundle`` where none is asked for."""
+    """Let runs use ``bundle`` where none is asked for, and again where it had been retired."""
     for row in session.scalars(select(BundleRow)):
         row.is_default = row.digest == bundle.digest
     _note_default(session, bundle.digest)
+
+
+def retire_bundle(session: Session, bundle: BundleRow) -> None:
+    """Start no run with ``bundle`` any more. Raises ServiceError("bundle_in_use") for the default one."""
+    if bundle.is_default:
+        raise ServiceError("bundle_in_use")
+    if bundle.digest not in retired_bundles(session):
+        at = now_of(session)
+        after_commit(session, lambda counter: counter.retire_bundle(bundle.digest, at))
+
+
+def retired_bundles(session: Session) -> Mapping[str, float]:
+    """Tell which bundles are not used any more, and since when, by digest."""
+    guard = guard_of(session)
+    return {} if guard is None else guard.counter.read().retired
+
+
+def find_bundle_for_run(session: Session, wanted: str | None) -> BundleRow:
+    """Find a bundle that a run may be started with. Raises ServiceError: those of find_bundle, bundle_retired."""
+    found = find_bundle(session, wanted)
+    if found.digest in retired_bundles(session):
+        raise ServiceError("bundle_retired")
+    return found
 
 
 def find_bundle(session: Session, wanted: str | None) -> BundleRow:

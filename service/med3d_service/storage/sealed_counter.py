@@ -1,8 +1,8 @@
 """A small file outside the database that only grows: what putting back an older database must not bring back.
 
-It holds a number that goes up with each change, where the audit trail ended, which keys and calibrations were ended,
-and the default model; sealed with an HMAC under a key that derives from the site key. A process that has read it takes
-no older one afterwards.
+It holds a number that goes up with each change, where the audit trail ended, which keys, calibrations and models were
+ended, and the default model; sealed with an HMAC under a key that derives from the site key. A process that has read
+it takes no older one afterwards.
 """
 
 import fcntl
@@ -40,6 +40,7 @@ class Noted(Frozen):
     ended_keys: dict[str, float] = Field(default_factory=dict, description="when each ended, by prefix")
     withdrawn: dict[str, float] = Field(default_factory=dict, description="calibrations, by digest and owner")
     default_bundle: str = ""
+    retired: dict[str, float] = Field(default_factory=dict, description="models, by digest")
     restored: tuple[str, ...] = Field((), description="when a backup was restored, and from which end of the trail")
     lost_ends: tuple[str, ...] = Field((), description="ends of the trail that were noted and are not in it any more")
 
@@ -108,9 +109,14 @@ class SealedCounter:
         self.change(lambda noted: {"withdrawn": noted.withdrawn | {calibration: at}})
 
     def choose_bundle(self, digest: str) -> None:
-        """Note the default model, where it is another one."""
-        if self.read().default_bundle != digest:
-            self.change(lambda _noted: {"default_bundle": digest})
+        """Note the default model, where it is another one; one that had been retired is used again."""
+        noted = self.read()
+        if noted.default_bundle != digest or digest in noted.retired:
+            self.change(lambda noted: {"default_bundle": digest, "retired": _without(noted.retired, digest)})
+
+    def retire_bundle(self, digest: str, at: float) -> None:
+        """Note that a model is not used any more."""
+        self.change(lambda noted: {"retired": noted.retired | {digest: at}})
 
     def take_over(self, before: "SealedCounter") -> None:
         """Seal under this one's key what ``before`` had sealed. Raises CounterBrokenError where neither had."""
@@ -161,3 +167,7 @@ class SealedCounter:
         with os.fdopen(descriptor, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _without(noted: dict[str, float], digest: str) -> dict[str, float]:
+    return {one: at for one, at in noted.items() if one != digest}

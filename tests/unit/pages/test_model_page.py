@@ -6,6 +6,8 @@ import pytest
 
 from med3d_contract.bundle_cards import BundleCard, CardTraining, bundle_card_key
 from med3d_contract.pictures import ReferenceCohort, reference_cohort_key
+from med3d_contract.results import BundleRef
+from med3d_service.runs.bundles import register_bundles
 from med3d_service.trust.access import Role
 from rig.service.answers_of_pages import answered
 from rig.service.work import BUNDLE
@@ -80,6 +82,24 @@ def test_an_operator_withdraws_a_calibration(browser, api, with_card):
     page = operator.get("/ui/model").text
     assert "/calibrations/withdraw" not in page
     assert "withdrawn" in page.split('id="calibrations"')[1]
+
+
+def test_an_administrator_of_all_sites_makes_a_model_the_default_and_retires_another(browser, api, with_card):
+    newer = BundleRef(name="bundle", version="2", digest="c" * 64)
+    with api.service.database.write() as session:
+        register_bundles(session, [newer])
+    browser.sign_in(Role.ADMIN, site="default")
+    assert "/ui/model/activate" not in browser.get("/ui/model").text
+    administrator = type(browser)(api)
+    administrator.sign_in(Role.ADMIN)
+    told = administrator.post("/ui/model/activate", {"digest": newer.digest}, page="/ui/model")
+    assert (told.status_code, "Start a worker with it first" in told.text) == (409, True)
+    assert administrator.post("/ui/model/retire", {"digest": "Doe"}, page="/ui/model").status_code == 422
+    done = administrator.post("/ui/model/retire", {"digest": newer.digest}, page="/ui/model")
+    assert done.headers["location"] == "/ui/model#bundles"
+    page = administrator.get("/ui/model").text
+    assert "retired" in page
+    assert "/ui/model/retire" not in page
 
 
 def test_agreement_counts_the_verdicts_that_stand_of_the_caller_s_site(api, browser, with_card):

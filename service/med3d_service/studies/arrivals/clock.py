@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal, RunStatus
 from med3d_service.problems import ServiceError
-from med3d_service.runs.bundles import find_bundle
+from med3d_service.runs.bundles import find_bundle_for_run, retired_bundles
 from med3d_service.runs.dispatch import Broker, BrokerAwayError
 from med3d_service.runs.parking import unpark_study
 from med3d_service.runs.starting import start_run
@@ -150,7 +150,9 @@ def _has_any(now: AppraisalRow | None) -> bool:
 
 def _start_successor(session: Session, arrival: ArrivalRow, late: StudyRow) -> None:
     predecessor = session.scalars(select(RunRow).where(RunRow.id == arrival.run_id)).one()
-    bundle = session.get(BundleRow, predecessor.bundle_digest) or find_bundle(session, None)
+    bundle = session.get(BundleRow, predecessor.bundle_digest)
+    if bundle is None or bundle.digest in retired_bundles(session):
+        bundle = find_bundle_for_run(session, None)
     run = start_run(session, late, bundle, priority=priority_of(predecessor)).run
     supersede(session, predecessor.study_id, run)
     arrival.study_id, arrival.late_study_id, arrival.run_id = late.id, None, run.id

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.identity import study_digest
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority
-from med3d_service.runs.bundles import find_bundle
+from med3d_service.runs.bundles import find_bundle_for_run
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.superseding import supersede
 from med3d_service.settings import Settings
@@ -227,7 +227,9 @@ class Settling:
             readmit_study(session, study)
         most_urgent = min(rows, key=lambda row: (row.priority, row.rule))
         priority = next(name for name, rank in CELERY_PRIORITY.items() if rank == most_urgent.priority)
-        return start_run(session, study, find_bundle(session, most_urgent.bundle), priority=Priority(priority)).run
+        return start_run(
+            session, study, find_bundle_for_run(session, most_urgent.bundle), priority=Priority(priority)
+        ).run
 
 
 def _received(arrival: ArrivalRow) -> AuditEvent:

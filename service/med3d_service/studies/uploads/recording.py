@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal, RunStatus
 from med3d_contract.sent_files.unread_files import Unread
-from med3d_service.runs.bundles import find_bundle
+from med3d_service.runs.bundles import find_bundle_for_run
 from med3d_service.runs.starting import start_run
 from med3d_service.storage.copy_states import CopyStatus
 from med3d_service.storage.database import Database, now_of
@@ -50,7 +50,7 @@ class StudyRecorder:
         Raises ServiceError: unknown_bundle, no_bundle.
         """
         with self._database.read() as session:
-            find_bundle(session, fields.bundle)  # before anything is stored
+            find_bundle_for_run(session, fields.bundle)  # before anything is stored
         return self.keep(site, received, lambda session, study, known: self._start(session, study, fields, known=known))
 
     def keep(self, site: str, received: ReceivedStudy, then: Callable[[Session, StudyRow, bool], T]) -> T:
@@ -131,7 +131,7 @@ class StudyRecorder:
 
     def _start(self, session: Session, study: StudyRow, fields: SubmittedFields, *, known: bool) -> RecordedStudy:
         self.state(session, study, fields)
-        bundle = find_bundle(session, fields.bundle)
+        bundle = find_bundle_for_run(session, fields.bundle)
         started = start_run(session, study, bundle, priority=fields.priority, chosen_series=fields.series or "")
         return RecordedStudy(study.id, started.run.id, RunStatus(started.run.status), known and started.known)
 

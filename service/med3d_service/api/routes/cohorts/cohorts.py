@@ -27,7 +27,7 @@ from med3d_service.cohorts import members
 from med3d_service.cohorts.tables import CohortRow
 from med3d_service.cohorts.views import cohort_view
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.runs.bundles import find_bundle
+from med3d_service.runs.bundles import find_bundle_for_run
 from med3d_service.storage.tables import StudyRow
 from med3d_service.studies.uploads.fields import SubmittedFields
 from med3d_service.studies.uploads.form import StudyForm
@@ -63,7 +63,8 @@ def _example(value: Any, description: str) -> dict[str, Any]:
     "/cohorts",
     status_code=201,
     summary="Make a cohort",
-    responses=problems("cohort_exists", "unknown_bundle", *AUTH_CODES) | {201: _example(examples.COHORT, "The cohort")},
+    responses=problems("cohort_exists", "unknown_bundle", "bundle_retired", *AUTH_CODES)
+    | {201: _example(examples.COHORT, "The cohort")},
 )
 def create_cohort(draft: CohortDraft, response: Response, service: ServiceParts, caller: Submitter) -> CohortView:
     """Make a cohort; with a filter those studies join that fit it, now and before each night."""
@@ -103,7 +104,7 @@ def read_cohort(cohort: CohortId, service: ServiceParts, caller: Viewer) -> Coho
 @router.patch(
     "/cohorts/{cohort}",
     summary="Change bundle or schedule",
-    responses=problems("unknown_cohort", "unknown_bundle", "state_changed", *AUTH_CODES)
+    responses=problems("unknown_cohort", "unknown_bundle", "bundle_retired", "state_changed", *AUTH_CODES)
     | {200: _example(examples.COHORT, "Changed")},
 )
 def change_cohort(
@@ -193,4 +194,4 @@ def _site_of(service: Service, caller: Caller, cohort: str) -> str:
 def _require_bundle(session: Session, wanted: str | None) -> None:
     """A name that stands for nothing now is a typing error; one that goes away later is told when a night begins."""
     if wanted is not None:
-        find_bundle(session, wanted)
+        find_bundle_for_run(session, wanted)

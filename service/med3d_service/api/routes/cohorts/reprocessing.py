@@ -16,7 +16,7 @@ from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.members import find_cohort, join_by_filter
 from med3d_service.cohorts.tables import ReprocessingRow
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.runs.bundles import find_bundle
+from med3d_service.runs.bundles import find_bundle_for_run
 from med3d_service.trust.access import Caller, Submitter, Viewer
 
 router = APIRouter(tags=["cohorts"])
@@ -40,6 +40,7 @@ def _answers(description: str, status: int = 200) -> dict[int | str, dict[str, A
     responses=problems(
         "unknown_cohort",
         "unknown_bundle",
+        "bundle_retired",
         "no_bundle",
         "bundle_forged",
         "reprocessing_under_way",
@@ -57,7 +58,7 @@ def begin(cohort: CohortId, wanted: ReprocessingRequest, service: ServiceParts, 
         found = find_cohort(session, caller, cohort, lock=True)
         if wanted.in_window and found.schedule is None:
             raise ServiceError("no_schedule")
-        bundle = find_bundle(session, wanted.bundle or found.bundle)
+        bundle = find_bundle_for_run(session, wanted.bundle or found.bundle)
         join_by_filter(session, found)
         row = reprocessing.begin(session, found, bundle, in_window=wanted.in_window, retry_faults=wanted.retry_faults)
         return reprocessing.reprocessing_view(session, found, row)

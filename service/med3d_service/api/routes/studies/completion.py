@@ -34,7 +34,7 @@ class CompletedStudy(Frozen):
 @router.post(
     "/studies/complete",
     summary="Say that a study has arrived",
-    responses=problems("unknown_arrival", "no_bundle", "bundle_forged", "unknown_bundle", *AUTH_CODES)
+    responses=problems("unknown_arrival", "no_bundle", "bundle_forged", "unknown_bundle", "bundle_retired", *AUTH_CODES)
     | {200: {"description": "The study and its run", "content": {"application/json": {"example": EXAMPLE}}}},
 )
 def complete_study(whole: WholeStudy, service: ServiceParts, caller: Submitter) -> CompletedStudy:

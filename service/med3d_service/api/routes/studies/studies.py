@@ -20,7 +20,7 @@ from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.routes.studies.study_form import FORM, INTAKE_CODES
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
-from med3d_service.runs.bundles import find_bundle
+from med3d_service.runs.bundles import find_bundle_for_run
 from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of
@@ -217,7 +217,13 @@ def read_study(study_id: str, service: ServiceParts, caller: Viewer) -> StudyVie
     status_code=202,
     summary="Run a study again",
     responses=problems(
-        "unknown_study", "unknown_bundle", "no_bundle", "bundle_forged", "identity_corrected", *AUTH_CODES
+        "unknown_study",
+        "unknown_bundle",
+        "bundle_retired",
+        "no_bundle",
+        "bundle_forged",
+        "identity_corrected",
+        *AUTH_CODES,
     )
     | {
         200: {"model": Submitted} | _example(examples.SUBMITTED, "There is such a run: its ids"),
@@ -235,7 +241,7 @@ def run_again(
     """Run a study by another bundle, on a series chosen by hand, or once more after a fault."""
     with service.database.write() as session:
         study = _study(session, caller, study_id)
-        bundle = find_bundle(session, wanted.bundle)
+        bundle = find_bundle_for_run(session, wanted.bundle)
         started = start_run(
             session,
             study,

@@ -9,7 +9,8 @@ INTAKE_CODES = (
     "not_an_archive",
     "archive_encrypted", "archive_nested", "archive_truncated", "archive_unsupported", "archive_unsafe_path",
     "archive_unsafe_member", "archive_bomb", "archive_empty", "too_many_files", "unknown_field", "invalid_age",
-    "invalid_sex", "invalid_subject", "invalid_series", "unknown_priority", "unknown_bundle", "upload_too_large",
+    "invalid_sex", "invalid_subject", "invalid_series", "unknown_priority", "unknown_bundle", "bundle_retired",
+    "upload_too_large",
     "not_multipart", "no_bundle", "bundle_forged", "disk_full", "identity_corrected",
 )  # fmt: skip
 
