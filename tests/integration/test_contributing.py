@@ -89,7 +89,8 @@ def test_what_the_page_points_at_is_there():
 def test_what_the_page_lets_one_type_is_a_target_of_make_and_what_it_names_is_in_the_code():
     targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", PAGE, re.MULTILINE)) - targets == set()
-    code = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "service").rglob("*.py"))
+    modules = [path for folder in ("service", "worker") for path in (CHECKOUT / folder).rglob("*.py")]
+    code = "".join(path.read_text(encoding="utf-8") for path in modules)
     symbols = set(re.findall(r"`([A-Z][A-Za-z]+|CONTRACT_VERSION)`", PAGE))
     assert {"Viewer", "Unaudited", "CONTRACT_VERSION"} <= symbols
     assert sorted(one for one in symbols if not re.search(rf"^(?:class )?{one}\b", code, re.MULTILINE)) == []

@@ -14,7 +14,7 @@ from med3d_contract.ages import (
     storable_age,
     stored_age,
 )
-from med3d_contract.scan_dates import DatesBeside, worth_keeping
+from med3d_contract.scan_dates import DatesBeside, days_meant, worth_keeping
 
 ANY_DAY = st.dates(date(1920, 1, 2), date(2024, 12, 31))
 
@@ -299,3 +299,95 @@ def test_a_stated_age_that_is_not_the_images_is_taken_with_a_doubt_that_tells_bo
     settled = settle_age(stated_age(years), read_age(patient_age="047Y"))
     assert (settled.age.years, settled.age.source, settled.doubt.code) == (years, "form", "stated_age_differs")
     assert f"({years:.1f} years) was taken; they tell 47.5." in settled.doubt.sentence
+
+
+TODAY = date(2020, 6, 15)
+
+
+def told_on(born, scanned, **more):
+    """An age read on TODAY from two days."""
+    return read_age(birth_date=written(born), study_date=written(scanned), today=TODAY, **more)
+
+
+def test_nobody_is_older_than_120_years():
+    scanned = date(2020, 1, 5)
+    oldest = scanned - timedelta(days=43830)
+    assert told_on(oldest, scanned).age.years == 120
+    assert "older than 120 years" in told_on(oldest - timedelta(days=1), scanned).doubt.sentence
+    assert [read_age(patient_age=text).age.years for text in ("119Y", "120.0Y", "1439M")] == [
+        119.5,
+        120,
+        pytest.approx(119.958),
+    ]
+    for text in ("120Y", "120.1Y", "1440M"):
+        assert "above 120 years" in read_age(patient_age=text).doubt.sentence
+
+
+def test_a_scan_of_tomorrow_may_be_one_of_a_place_where_it_is_tomorrow_and_no_later_one():
+    born = date(1980, 1, 1)
+    assert told_on(born, TODAY + timedelta(days=1)).age.years == pytest.approx(40.46, abs=0.01)
+    assert "still to come" in told_on(born, TODAY + timedelta(days=2)).doubt.sentence
+
+
+def test_who_is_born_today_is_a_person_and_who_is_born_tomorrow_a_placeholder():
+    tomorrow = TODAY + timedelta(days=1)
+    assert told_on(TODAY, tomorrow).age.years == pytest.approx(0.003)
+    assert told_on(tomorrow, TODAY) == AgeReading(None)
+    assert "after the study date" in told_on(TODAY, TODAY - timedelta(days=1)).doubt.sentence
+
+
+def test_a_year_of_birth_that_is_the_scan_s_is_the_middle_of_what_was_lived_by_then():
+    assert read_age(birth_date="2013", study_date="20130717", today=TODAY).age.years == pytest.approx(0.27, abs=0.001)
+
+
+def test_dates_of_study_and_acquisition_may_lie_a_leap_year_apart():
+    assert read_age(birth_date="19660102", study_date="20160101", beside=DatesBeside("20170101")).age.years == 49.996
+    assert read_age(birth_date="19660102", study_date="20160101", beside=DatesBeside("20170102")).age is None
+    assert read_age(birth_date="19660102", study_date="20160101", beside=DatesBeside("20141231")).age.years == 49.996
+    assert read_age(birth_date="19660102", study_date="20160101", beside=DatesBeside("20141230")).age is None
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("034Y", "PatientAge holds whole years; half a unit was added"),
+        ("018M", "PatientAge holds whole months; half a unit was added"),
+        ("006W", "PatientAge holds whole weeks; half a unit was added"),
+        ("010D", "PatientAge holds whole days; half a unit was added"),
+        ("45.5Y", "PatientAge holds years with decimals"),
+        ("42", "PatientAge states no unit and was read as years; PatientAge holds whole years; half a unit was added"),
+    ],
+)
+def test_a_note_says_how_the_age_was_read(text, note):
+    assert read_age(patient_age=text).age.note == note
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("2016", date(2016, 1, 1), date(2016, 12, 31)),
+        ("20160000", date(2016, 1, 1), date(2016, 12, 31)),
+        ("201602", date(2016, 2, 1), date(2016, 2, 29)),
+        ("2016-12", date(2016, 12, 1), date(2016, 12, 31)),
+        ("2016-11-00", date(2016, 11, 1), date(2016, 11, 30)),
+        ("20160717", date(2016, 7, 17), date(2016, 7, 17)),
+        ("20160717103000.000000-0500", date(2016, 7, 17), date(2016, 7, 17)),
+    ],
+)
+def test_a_date_means_its_first_day_to_its_last(text, first, last):
+    assert days_meant(text) == (first, last)
+
+
+@pytest.mark.parametrize(
+    "text", ["", None, "16", "2016-0717", "20161301", "20160230", "2016071", "2016 07 17", "99990000"]
+)
+def test_what_is_no_date_means_no_days(text):
+    assert days_meant(text) is None
+
+
+def test_only_a_date_that_an_age_needs_is_kept_beside_the_study_date():
+    assert worth_keeping("20130717", DatesBeside("20130718", "20140101")) == "20130718"
+    assert worth_keeping("20130717", DatesBeside("", "20140101")) == ""
+    assert worth_keeping("", DatesBeside("", "2014.01.01")) == "20140101"
+    assert worth_keeping("", DatesBeside()) == ""
+    assert DatesBeside.written("", "20130717103000", "20130718", "20130719") == ("2013071710", "20130718", "20130719")
