@@ -13,6 +13,7 @@ from med3d_pages.rendering import render
 from med3d_service.api.http.pages import Cursor
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.trust.administration import (
+    KeyReplacement,
     KeyRequest,
     NewKey,
     end_session,
@@ -22,6 +23,7 @@ from med3d_service.api.routes.trust.administration import (
     prove_audit,
     read_settings,
     revoke_api_key,
+    rotate_api_key,
     search_audit,
 )
 from med3d_service.api.service import Service
@@ -68,6 +70,13 @@ def make_key(request: Request, service: ServiceParts, caller: Admin, fields: Ses
     except (ValidationError, ValueError) as error:
         raise ServiceError("invalid_request", "Choose a role, and days from 1 to 3650 or none.") from error
     return _page(request, service, caller, make_api_key(wanted, service, caller))
+
+
+@router.post(f"{PAGE}/keys/rotate", dependencies=[TokenInForm, RecordsItself])
+def rotate_key(request: Request, service: ServiceParts, caller: Admin, fields: SessionForm) -> HTMLResponse:
+    """Replace a key, which goes on working for a day, and show the new one on the page that answers."""
+    made = rotate_api_key(fields["prefix"], KeyReplacement(), service, caller)
+    return _page(request, service, caller, made)
 
 
 @router.post(f"{PAGE}/keys/revoke", dependencies=[TokenInForm, RecordsItself])

@@ -31,6 +31,28 @@ def test_a_key_is_made_on_a_page_shown_once_and_revoked(browser, api):
     assert found.count("secure</td>") == 2
 
 
+def test_a_key_is_replaced_by_one_that_may_the_same_and_goes_on_for_a_day(browser, api):
+    before = api.key(Role.SUBMITTER, site="ward")
+    prefix = before.split("_")[1]
+    browser.sign_in(Role.ADMIN)
+    page = browser.post("/ui/admin/keys/rotate", {"prefix": prefix}, page="/ui/admin").text
+    after = re.search(r"m3d_[\w-]+", page)[0]
+    told = [api.request("GET", "/me", key).json() for key in (before, after)]
+    assert [(one["role"], one["site"]) for one in told] == [("submitter", "ward")] * 2
+    admin = api.key(Role.ADMIN)
+    hours = {"overlap_hours": 0}
+    replaced = api.request("POST", f"/keys/{after.split('_')[1]}/rotate", admin, json=hours).json()["key"]
+    assert [api.request("GET", "/me", key).status_code for key in (after, replaced)] == [401, 200]
+
+
+def test_no_key_is_replaced_by_who_could_not_make_it(api):
+    clinical, of_all = api.key(Role.VIEWER, clinical=True).split("_")[1], api.key(Role.VIEWER).split("_")[1]
+    plain, of_a_site = api.key(Role.ADMIN), api.key(Role.ADMIN, clinical=True, site="ward")
+    for prefix, key, code in ((clinical, plain, "wrong_scope"), (of_all, of_a_site, "unknown_key")):
+        assert api.request("POST", f"/keys/{prefix}/rotate", key, json={}).json()["code"] == code
+    assert api.request("POST", "/keys/pabcdefgh/rotate", plain, json={}).json()["code"] == "unknown_key"
+
+
 def test_a_key_may_no_more_than_its_maker(api):
     plain, of_a_site = api.key(Role.ADMIN), api.key(Role.ADMIN, clinical=True, site="ward")
     assert made(api, plain, clinical=True).status_code == 403

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from med3d_service.problems import ServiceError
 from med3d_service.storage.database import now_of
 from med3d_service.storage.tables import ApiKeyRow
-from med3d_service.trust.access.api_keys import MadeKey, UnknownKeyError, create_key, list_keys, revoke_key
+from med3d_service.trust.access.api_keys import MadeKey, UnknownKeyError, create_key, list_keys, revoke_key, rotate_key
 from med3d_service.trust.access.roles import EVERY_SITE, Caller, Grant, Role
 from med3d_service.trust.access.session_tables import SessionRow
 
@@ -37,6 +37,19 @@ def make_key(session: Session, caller: Caller, grant: Grant, *, name: str, valid
     if grant.clinical and not grant.role.is_for_people:
         raise ServiceError("invalid_request", f"A key of the role {grant.role} never shows who a patient is.")
     return create_key(session, grant, name=name, valid_s=valid_s)
+
+
+def replace_key(session: Session, caller: Caller, prefix: str, *, overlap_s: float) -> MadeKey:
+    """Make a key that grants what ``prefix`` does, which then ends. Raises ServiceError: unknown_key, wrong_scope."""
+    key = next((one for one in keys_seen_by(session, caller) if one.prefix == prefix), None)
+    if key is None:
+        raise ServiceError("unknown_key")
+    if key.clinical and not caller.clinical:
+        raise ServiceError("wrong_scope", "Who may not see who a patient is makes no key that may.")
+    try:
+        return rotate_key(session, prefix, overlap_s=overlap_s)
+    except UnknownKeyError as error:
+        raise ServiceError("unknown_key") from error
 
 
 def end_key(session: Session, caller: Caller, prefix: str) -> None:

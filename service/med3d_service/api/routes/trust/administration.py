@@ -22,6 +22,7 @@ from med3d_service.trust.access.administering import (
     end_key,
     keys_seen_by,
     make_key,
+    replace_key,
     require_every_site,
     sessions_seen_by,
 )
@@ -34,7 +35,7 @@ from med3d_service.trust.audit.trail import TrailBrokenError
 from med3d_service.trust.establishing import CounterMissingError, prove_trail
 
 router = APIRouter(tags=["administration"])
-DAY_S = 86400.0
+HOUR_S, DAY_S = 3600.0, 86400.0
 _WITH_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
 AT = "2026-01-05T09:00:00Z"
 KEY = {
@@ -96,6 +97,12 @@ class KeyRequest(Frozen):
     clinical: bool = False
     site: str = Field("*", min_length=1, max_length=64)
     days: int | None = Field(None, ge=1, le=3650, description="how long it works; else it does not end")
+
+
+class KeyReplacement(Frozen):
+    """POST /keys/{key_prefix}/rotate: how long the key of before goes on working beside the new one."""
+
+    overlap_hours: int = Field(24, ge=0, le=720)
 
 
 class NewKey(Frozen):
@@ -199,6 +206,22 @@ def make_api_key(wanted: KeyRequest, service: ServiceParts, caller: Admin) -> Ne
             "clinical": int(wanted.clinical),
         }
         _note(service, session, caller, "key", made.prefix, detail)
+    return NewKey(prefix=made.prefix, key=made.text)
+
+
+@router.post(
+    "/keys/{key_prefix}/rotate",
+    status_code=201,
+    dependencies=[RecordsItself],
+    summary="Replace an API key",
+    responses=problems("unknown_key", *AUTH_CODES) | _answers({"prefix": "0a1b2c3d", "key": "m3d_0a1b2c3d_..."}, 201),
+)
+def rotate_api_key(key_prefix: Prefix, wanted: KeyReplacement, service: ServiceParts, caller: Admin) -> NewKey:
+    """Make a key that may what this one may; this one ends after the hours given. The new one is shown once."""
+    with service.database.write() as session:
+        made = replace_key(session, caller, key_prefix, overlap_s=wanted.overlap_hours * HOUR_S)
+        detail: dict[str, str | int] = {"change": "rotated", "to": made.prefix, "overlap_hours": wanted.overlap_hours}
+        _note(service, session, caller, "key", key_prefix, detail)
     return NewKey(prefix=made.prefix, key=made.text)
 
 
