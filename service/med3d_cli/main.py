@@ -36,6 +36,7 @@ from med3d_cli.studies.sign_in import sign_in
 from med3d_cli.studies.watch import watch
 from med3d_client.study_stream import UnsendableStudy
 from med3d_client.transport import ApiError, ApiUnavailable
+from med3d_confined import leave_no_core
 
 
 def make_app() -> typer.Typer:
@@ -84,6 +85,7 @@ def _options(
 
 def run() -> None:
     """Entry point: what a user can mend is one line on stderr, without a traceback."""
+    leave_no_core()  # nor do the processes that `serve` and `worker` start
     try:
         make_app()()
     except CommandError as error:

@@ -18,7 +18,7 @@ from pydicom import config, dcmread
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from med3d_confined import refuse_calls, shut_in
+from med3d_confined import leave_no_core, refuse_calls, shut_in
 
 DAMAGED = (
     ArithmeticError,
@@ -82,12 +82,12 @@ def _bind_memory(most_bytes: int) -> None:
     if sys.platform != "win32":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (most_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 if __name__ == "__main__":
     os.umask(0o077)
+    leave_no_core()
     config.settings.reading_validation_mode = config.IGNORE
     warnings.simplefilter("ignore")
     sys.exit(main())

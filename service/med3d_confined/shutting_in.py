@@ -36,6 +36,20 @@ def _refuse() -> None:
     refuse_dangerous_calls()
 
 
+def leave_no_core() -> None:
+    """Have the kernel write no core file of this process, nor of those that it starts: its memory holds keys and patients.
+
+    The limit is one byte: too few for a file, and unlike none at all it keeps the kernel from giving the core to a
+    program (core(5)), as systemd and Ubuntu have it.
+    """
+    if sys.platform != "win32":
+        import resource
+
+        highest = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        most = 0 if highest == 0 else 1
+        resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
 def _tried(what: str, confine: Callable[[], None]) -> tuple[str, ...]:
     if sys.platform != "linux":
         return (what,)

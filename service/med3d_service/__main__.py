@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from med3d_confined import leave_no_core
 from med3d_contract.variables import unknown_variables
 from med3d_service import processes
 from med3d_service.settings import Settings
@@ -33,8 +34,9 @@ PROCESSES = {
 
 
 def main() -> int:
-    """Run what the command line names. What it writes is for its own user and group (0640, 0750 at most)."""
+    """Run what the command line names. What it writes is for its own user and group (0640, 0750 at most), and no core."""
     os.umask(0o027)
+    leave_no_core()
     if unknown := [*unknown_variables(os.environ)]:
         print(f"error: {'; '.join(unknown)}", file=sys.stderr)  # noqa: T201
         return 1

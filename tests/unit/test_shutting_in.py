@@ -180,3 +180,20 @@ def test_a_kernel_that_cannot_shut_codecs_in_is_told_of_once(tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "pixel codecs run without landlock: the kernel has none"
     ]
+
+
+ABORTS = """
+import os, resource
+from med3d_confined import leave_no_core
+resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+leave_no_core()
+os.abort()
+"""
+
+
+def test_a_process_that_breaks_leaves_no_memory_of_its_own(tmp_path):
+    command = ["sh", "-c", 'cd "$0" && exec "$@"', str(tmp_path), sys.executable, "-c", ABORTS]
+    _, ended = os.waitpid(os.posix_spawnp("sh", command, os.environ), 0)
+    assert os.WTERMSIG(ended) == signal.SIGABRT
+    assert not os.WCOREDUMP(ended)
+    assert list(tmp_path.iterdir()) == []

@@ -63,9 +63,9 @@ class SealedCounter:
         return self.path.exists()
 
     def read(self) -> Noted:
-        """Read what was noted last; of a file that went or went back, what this process has seen of it before.
+        """Read what was noted last; of a file that went, went back or was altered, what this process has seen before.
 
-        Raises CounterBrokenError where it is not as it was written.
+        Raises CounterBrokenError where it is not as it was written, and this process has not seen it otherwise.
         """
         if not self.exists:
             if self._seen is not None:
@@ -75,7 +75,13 @@ class SealedCounter:
         mark = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         if self._seen is not None and self._seen[0] == mark:
             return self._seen[1]
-        found = self._opened(self.path.read_bytes())
+        try:
+            found = self._opened(self.path.read_bytes())
+        except CounterBrokenError:
+            if self._seen is None:
+                raise
+            log.error("integrity_alert", code="counter_altered")
+            return self._seen[1]
         if self._seen is not None and found.number < self._seen[1].number:
             log.error("integrity_alert", code="counter_rolled_back", number=found.number)
             return self._seen[1]

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import time
+from pathlib import Path
 
 import httpx
 import psutil
@@ -22,6 +23,12 @@ def service(tmp_path_factory):
     made = Processes(tmp_path_factory.mktemp("data"), **QUICK)
     yield made.start("broker", "api")
     made.close()
+
+
+def test_what_it_holds_gets_into_no_core_file(service):
+    limits = Path(f"/proc/{service.running['api'].pid}/limits").read_text().splitlines()
+    (cores,) = (line.split() for line in limits if line.startswith("Max core file size"))
+    assert cores[4:6] in [["1", "1"], ["0", "0"]]
 
 
 def connected(service):
@@ -181,6 +188,14 @@ def test_an_unknown_transfer_coding_ends_the_connection(service):
         answer = answer_of(connection)
     assert (status(answer), answer.count(b"HTTP/1.1 ")) == (b"501", 1)
     assert b"unknown_transfer_coding" in answer
+
+
+def test_what_stands_behind_a_body_is_no_header(service):
+    trailers = f"0\r\nAuthorization: Bearer {service.key}\r\nContent-Type: application/json\r\n\r\n".encode()
+    head = b"POST /cohorts HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(service) as connection:  # in one piece: the request is looked at when all of it is parsed
+        sent(connection, [head + b'13\r\n{"name": "trailed"}\r\n' + trailers])
+        assert status(answer_of(connection)) == b"401"
 
 
 def test_a_wish_for_another_protocol_costs_a_request_nothing(service):

@@ -62,7 +62,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.address: str | None = None
         self._bounds = bounds
         self._head_timer: TimerHandle | None = None
-        self._head_bytes, self._head_read, self._in_head = 0, 0, False
+        self._head_bytes, self._head_read, self._fields, self._in_head = 0, 0, 0, False
         self._rest_bytes: int | None = None  # of what comes after an early answer; None while there was none
 
     # --- the connection ---
@@ -144,7 +144,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= MOST_AHEAD:
             raise _TooFarAheadError
         super().on_message_begin()
-        self._head_bytes, self._head_read, self._in_head = 0, 0, True
+        self._head_bytes, self._head_read, self._fields, self._in_head = 0, 0, 0, True
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the address."""
@@ -152,11 +152,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer."""
+        """Take a header. A trailer is counted and left out: it would be one more header where it came in the same read.
+
+        Whoever sends a request through a proxy could else say behind the body what the proxy takes out of the head.
+        """
         self._measure(len(name) + len(value))
-        super().on_header(name, value)
-        if len(self.headers) > MOST_HEADERS:
+        self._fields += 1
+        if self._fields > MOST_HEADERS:
             raise _HeadTooLargeError
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Hand the request over, unless it is parsed again without its wish for another protocol."""

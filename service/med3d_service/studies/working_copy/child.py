@@ -22,7 +22,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from med3d_confined import refuse_calls, shut_in
+from med3d_confined import leave_no_core, refuse_calls, shut_in
 from med3d_contract.ages import AgeReading, agreed_age, read_age, storable_age
 from med3d_contract.scan_dates import worth_keeping
 from med3d_contract.sent_files.content import HEAD_BYTES, Content, sniff
@@ -76,7 +76,7 @@ def confine(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the originals
+    leave_no_core()
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

@@ -58,15 +58,23 @@ def without_overlays(dataset: Dataset, pixels: bytes, header_bytes: int, *, litt
 def without_rest(dataset: Dataset, pixels: bytes, header_bytes: int) -> bytes:
     """Clear what native pixel data hold behind the last pixel: nobody reads it, and it may be a text.
 
-    Its length stays, so that whoever judges lengths finds what was sent.
+    Its length stays, so that whoever judges lengths finds what was sent. Of an image without a size nothing is a pixel.
     """
     try:
-        samples = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1)
-        bits = samples * int(dataset.get("NumberOfFrames") or 1) * int(dataset.BitsAllocated)
+        bits = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated)
     except MALFORMED_BYTES:
-        return pixels
+        return b""
+    bits *= _count(dataset, "SamplesPerPixel") * _count(dataset, "NumberOfFrames")
     end = header_bytes + -(-bits // 8)
-    return pixels if bits <= 0 or end >= len(pixels) else pixels[:end] + bytes(len(pixels) - end)
+    return pixels if end >= len(pixels) else pixels[:end] + bytes(len(pixels) - end)
+
+
+def _count(dataset: Dataset, keyword: str) -> int:
+    """Read how many there are; one, as for whoever decodes the copy, where that is not told or is no number."""
+    try:
+        return max(int(dataset.get(keyword) or 1), 1)
+    except MALFORMED_BYTES:
+        return 1
 
 
 def _overlay_positions(dataset: Dataset) -> Iterator[int]:

@@ -218,6 +218,22 @@ def test_what_lies_behind_the_last_pixel_stays_behind(syntax):
     assert copy.PixelData == expected + bytes(len(NAME))
 
 
+@pytest.mark.parametrize(
+    ("element", "said", "left"), [("NumberOfFrames", b"no", 128), ("Rows", b"ABCD", None), ("BitsAllocated", b"", None)]
+)
+def test_what_lies_behind_the_last_pixel_stays_behind_where_the_header_tells_no_size(element, said, left):
+    dataset = one_slice()
+    dataset.PixelData += NAME
+    tag = pydicom.datadict.tag_for_keyword(element)
+    dataset[tag] = pydicom.dataelem.RawDataElement(pydicom.tag.Tag(tag), "US", len(said), said, 0, False, True)
+    if element == "NumberOfFrames":
+        dataset[tag] = dataset.get_item(tag)._replace(VR="IS")
+    with pydicom.config.disable_value_validation():
+        data, copy = copy_of(dataset)
+    assert NAME not in data
+    assert len(copy.get("PixelData", b"").rstrip(b"\0")) <= (left or 0)
+
+
 # --- texts inside compressed frames ---
 
 NAME = b"MUSTERMANN^ERIKA"
@@ -232,7 +248,11 @@ def box(kind, content):
 
 
 def cleaned(*fragments):
-    element = struct.pack("<HH2sxxL", 0x7FE0, 0x0010, b"OB", 0xFFFFFFFF) + encapsulate([*fragments])
+    return cleaned_element(encapsulate([*fragments]))
+
+
+def cleaned_element(items):
+    element = struct.pack("<HH2sxxL", 0x7FE0, 0x0010, b"OB", 0xFFFFFFFF) + items
     left = without_texts(element, 12)
     assert len(left) == len(element)
     return left
@@ -279,6 +299,41 @@ def test_boxes_of_a_jp2_file_stay_behind_and_what_is_no_code_stream_stays_as_it_
     assert NAME not in cleaned(signature + box(b"xml ", NAME) + box(b"uuid", NAME) + box(b"jp2c", code_stream))
     for odd in (b"\xff\xd8", b"\xff\xd8\xff\xfe", b"\xff\x4f\xff\x64\xff\xff", signature[:-2], bytes(range(256))):
         cleaned(odd, odd)
+
+
+SCAN = b"\xff\xd8" + segment(0xF7, bytes(9)) + segment(0xDA, bytes(8)) + b"\x12\xff\x00\x34\xff\xd0\xff\x7f"
+TILE = b"\xff\x4f" + segment(0x51, bytes(47)) + segment(0x90, bytes(8)) + b"\xff\x93" + b"\x12\xff\x4f"
+
+
+@pytest.mark.parametrize(
+    ("fragments", "kept"),
+    [
+        ([SCAN + b"\xff\xd9" + NAME], SCAN + b"\xff\xd9"),
+        ([SCAN + segment(0xFE, NAME) + segment(0xDA, bytes(8)) + b"\x56\xff\xd9"], b"\x56\xff\xd9"),
+        ([SCAN[:2], segment(0xE1, NAME) + SCAN[2:] + b"\xff\xd9"], SCAN[2:] + b"\xff\xd9"),
+        ([SCAN[:2] + segment(0xE1, bytes(9) + NAME)[:6], bytes(7) + NAME + SCAN[2:] + b"\xff\xd9"], SCAN[2:]),
+        ([SCAN[:-3], SCAN[-3:] + b"\xff\xd9" + NAME], SCAN[-3:] + b"\xff\xd9"),
+        ([TILE + b"\xff\xd9" + NAME], TILE + b"\xff\xd9"),
+        ([TILE[:2], TILE[2:-8], TILE[-8:] + b"\xff\xd9", NAME], TILE[-8:] + b"\xff\xd9"),
+    ],
+)
+def test_nothing_stays_between_scans_behind_the_end_or_in_a_second_fragment(fragments, kept):
+    left = cleaned_element(b"".join(struct.pack("<HHL", 0xFFFE, 0xE000, len(one)) + one for one in (b"", *fragments)))
+    assert NAME not in left
+    assert kept in left
+
+
+def test_a_text_in_place_of_the_offsets_stays_behind():
+    for table, is_kept in ((struct.pack("<2L", 0, 20), True), (NAME, False), (NAME[:7], False), (b"", True)):
+        items = struct.pack("<HHL", 0xFFFE, 0xE000, len(table)) + table
+        left = cleaned_element(items + struct.pack("<HHL", 0xFFFE, 0xE000, 32) + bytes(32))
+        assert (table in left) is is_kept
+
+
+@pytest.mark.parametrize("kind", [b"lbl ", b"asoc", b"free", b"Exif"])
+def test_boxes_that_are_no_numbers_stay_behind(kind):
+    signature = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+    assert NAME not in cleaned(signature + box(kind, NAME) + box(b"jp2c", TILE + b"\xff\xd9"))
 
 
 def test_a_study_in_jpeg_ls_keeps_its_pixels():

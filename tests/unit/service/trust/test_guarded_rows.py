@@ -331,6 +331,18 @@ def test_a_counter_that_is_gone_is_not_made_anew_in_silence(house):
     assert not house.opens(revoked)
 
 
+def test_a_counter_that_is_altered_while_it_is_used_shuts_nobody_out_and_revives_nothing(house):
+    revoked, good = house.key(), house.key()
+    before = house.row_of(revoked)
+    with house.database.write() as session:
+        revoke_key(session, revoked.prefix)
+    house.execute(update(ApiKeyRow).where(ApiKeyRow.prefix == revoked.prefix).values(before))
+    for altered in (b"", b"\xff\0", house.guard.counter.path.read_bytes().replace(b'"number":', b'"number":9')):
+        house.guard.counter.path.write_bytes(altered)
+        assert house.opens(good)
+        assert not house.opens(revoked)
+
+
 def test_the_order_of_verdicts_is_that_of_their_seals(house):
     run_id = add_run(house.database)
     house.execute("UPDATE runs SET status = 'completed'")
