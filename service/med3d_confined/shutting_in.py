@@ -37,7 +37,7 @@ def _refuse() -> None:
 
 
 def leave_no_core() -> None:
-    """Have the kernel write no core file of this process, nor of those that it starts: its memory holds keys and patients.
+    """Have the kernel write no core file of this process, nor of those that it starts: memory holds keys and patients.
 
     The limit is one byte: too few for a file, and unlike none at all it keeps the kernel from giving the core to a
     program (core(5)), as systemd and Ubuntu have it.

@@ -34,7 +34,7 @@ PROCESSES = {
 
 
 def main() -> int:
-    """Run what the command line names. What it writes is for its own user and group (0640, 0750 at most), and no core."""
+    """Run what the command line names. What it writes is for its user and group (0640, 0750 at most), and no core."""
     os.umask(0o027)
     leave_no_core()
     if unknown := [*unknown_variables(os.environ)]:

@@ -76,10 +76,13 @@ class SealedCounter:
         if self._seen is not None and self._seen[0] == mark:
             return self._seen[1]
         try:
-            found = self._opened(self.path.read_bytes())
+            found: Noted | None = self._opened(self.path.read_bytes())
         except CounterBrokenError:
             if self._seen is None:
                 raise
+            found = None
+        if found is None:
+            assert self._seen is not None
             log.error("integrity_alert", code="counter_altered")
             return self._seen[1]
         if self._seen is not None and found.number < self._seen[1].number:

@@ -337,7 +337,8 @@ def test_a_counter_that_is_altered_while_it_is_used_shuts_nobody_out_and_revives
     with house.database.write() as session:
         revoke_key(session, revoked.prefix)
     house.execute(update(ApiKeyRow).where(ApiKeyRow.prefix == revoked.prefix).values(before))
-    for altered in (b"", b"\xff\0", house.guard.counter.path.read_bytes().replace(b'"number":', b'"number":9')):
+    written = house.guard.counter.path.read_bytes()
+    for altered in (b"", b"\xff\0", written.replace(b'"number":', b'"number":9')):
         house.guard.counter.path.write_bytes(altered)
         assert house.opens(good)
         assert not house.opens(revoked)

@@ -1,4 +1,4 @@
-"""Texts inside compressed frames: comments, application segments and what lies behind the end, where anything may stand.
+"""Texts inside compressed frames: comments, application segments, and what lies behind the end.
 
 Nothing is cut out: what may be a text is overwritten where it stands, so that all lengths and offsets stay true.
 JPEG and JPEG-LS: ITU-T T.81 B.2.4; JPEG 2000: T.800 A.9.2, and I.7 for the boxes of a JP2 file.
@@ -47,7 +47,7 @@ def _are_offsets(table: bytes, size_bytes: int) -> bool:
 
 
 def _streams(data: bytes, at: int) -> Iterator[list[tuple[int, int]]]:
-    """Give the places of the fragments of each code stream: of a frame that is cut into several only the first begins one."""
+    """Give the places of the fragments of each code stream: a frame may be cut into several."""
     stream: list[tuple[int, int]] = []
     for start, end in _items(data, at):
         if stream and data.startswith(_BEGINNINGS, start, end):
