@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 # What systems and de-identifiers write where a date is due and none is known (month and day may be missing, too).
-_PLACEHOLDER_DATES = frozenset({(1, 1, 1), (1899, 12, 30), (1899, 12, 31), (1900, 1, 1), (1901, 1, 1), (1911, 11, 11)})
+_PLACEHOLDER_DATES = frozenset({(1899, 12, 30), (1899, 12, 31), (1900, 1, 1), (1901, 1, 1), (1911, 11, 11)})
 _DATE = re.compile(r"(\d{4})(?:([-./]?)(\d{2})(?:\2(\d{2})(?:\d{2,6}(?:\.\d{1,6})?(?:[-+]\d{4})?)?)?)?", re.ASCII)
 DATE_CHARACTERS = 10
 """1999.01.31, as old files write it."""

@@ -338,6 +338,8 @@ def test_who_is_born_today_is_a_person_and_who_is_born_tomorrow_a_placeholder():
 
 def test_a_year_of_birth_that_is_the_scan_s_is_the_middle_of_what_was_lived_by_then():
     assert read_age(birth_date="2013", study_date="20130717", today=TODAY).age.years == pytest.approx(0.27, abs=0.001)
+    assert read_age(birth_date="201307", study_date="20130701", today=TODAY).age.years == 0
+    assert "after the study date" in read_age(birth_date="201308", study_date="20130731", today=TODAY).doubt.sentence
 
 
 def test_dates_of_study_and_acquisition_may_lie_a_leap_year_apart():

@@ -152,6 +152,48 @@ def test_sharpening_pulls_values_to_the_peaks_that_they_were_smeared_from() -> N
     assert np.abs(sharpen(smeared) - peaks).mean() < 0.7 * np.abs(smeared - peaks).mean()
 
 
+def test_sharpening_is_the_papers_histogram_by_histogram() -> None:
+    """The histogram of 200 bins amid 512, deconvolved by Wiener's filter, and each bin's expected value before the blur."""
+    values = np.random.default_rng(4).gamma(20, 0.05, 3000)
+    low, width = values.min(), (values.max() - values.min()) / 199
+    counts = np.zeros(512)
+    for place in (values - low) / width + 156:
+        whole = int(place)
+        counts[whole] += 1 - (place - whole)
+        counts[whole + 1] += place - whole
+    distance = width * np.fft.fftfreq(512, 1 / 512)
+    blur = np.exp(-4 * np.log(2) * (distance / 0.15) ** 2) * 2 * np.sqrt(np.log(2) / np.pi) * width / 0.15
+    spectrum = np.fft.fft(blur)
+    wiener = spectrum.conj() / (np.abs(spectrum) ** 2 + 0.01)
+    sharp = np.maximum(np.fft.ifft(np.fft.fft(counts) * wiener).real, 0)
+    centres = low + width * (np.arange(512) - 156)
+    smeared, weighted = (np.fft.ifft(np.fft.fft(one) * spectrum).real for one in (sharp, sharp * centres))
+    expected = np.interp(values, centres, weighted / np.maximum(smeared, 1e-12))
+    assert np.allclose(sharpen(values), expected, rtol=0, atol=1e-9)
+
+
+def test_with_momentum_each_step_begins_a_part_of_the_one_before_further_on() -> None:
+    voxels, mask = two_tissues()
+    seen, fit = np.log(voxels[mask].astype(np.float64)), SplineFit.over(mask, whole_grid(mask.shape), (4, 4, 4))
+    before = points = np.zeros((4, 4, 4))
+    for _ in range(5):
+        further = points + 0.6 * (points - before)
+        corrected = seen - fit.values(further)
+        before, points = points, further + fit.fit(corrected - sharpen(corrected))
+    found = estimate_log_field(voxels, mask, whole_grid(mask.shape), Climb((5,), 0.0, 0.6)).control_points
+    assert np.allclose(found, points, rtol=0, atol=1e-10)
+
+
+def test_a_level_ends_where_the_field_stands_still() -> None:
+    voxels, mask = two_tissues()
+    once, often, still = (
+        estimate_log_field(voxels, mask, whole_grid(mask.shape), climb).control_points
+        for climb in (Climb((1,), 0.0), Climb((30,), 0.0), Climb((30,), 1.0))
+    )
+    assert np.array_equal(once, still)
+    assert not np.allclose(once, often)
+
+
 @pytest.mark.parametrize("mask", [np.ones((6, 6, 6), bool), np.zeros((6, 6, 6), bool)], ids=["flat", "empty"])
 def test_voxels_that_say_nothing_give_no_field(mask: np.ndarray) -> None:
     flat = np.full(mask.shape, 3, dtype=np.float32)
