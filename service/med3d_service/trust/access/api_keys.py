@@ -21,6 +21,8 @@ from med3d_service.trust.access.roles import Grant, Role
 
 MARK = "m3d_"
 USE_NOTED_EVERY_S = 60.0
+OF_A_PERSON = "p"
+"""Begins the prefix of a person's key."""
 LETTERS = 5
 """Of a prefix for who a person is, and as many for what is granted: 25 bits each, 50 to be told apart by."""
 
@@ -88,7 +90,7 @@ def person_key(session: Session, issuer: str, subject: str, name: str, grant: Gr
 
 def person_prefix(issuer: str, subject: str) -> str:
     """Return what the keys of a person begin with: no key that is made by hand begins so, for those are hexadecimal."""
-    return "p" + _letters(issuer, subject)
+    return OF_A_PERSON + _letters(issuer, subject)
 
 
 def _letters(*parts: str) -> str:
@@ -97,7 +99,12 @@ def _letters(*parts: str) -> str:
 
 
 def rotate_key(session: Session, prefix: str, *, overlap_s: float) -> MadeKey:
-    """Make a key that grants what ``prefix`` grants, which ends after ``overlap_s``. Raises UnknownKeyError."""
+    """Make a key that grants what ``prefix`` grants, which ends after ``overlap_s``.
+
+    Raises UnknownKeyError, of a person's key, too: nobody has its text, and its end shuts the person out.
+    """
+    if prefix.startswith(OF_A_PERSON):
+        raise UnknownKeyError(prefix)
     old, now = _working(session, prefix)
     valid_s = None if old.expires_at is None else old.expires_at - old.created_at
     made = create_key(session, Grant(Role(old.role), old.clinical, old.site), name=old.name, valid_s=valid_s)
