@@ -6,7 +6,7 @@ service. A dropped message is no loss: the database is the truth, and the sweep 
 
 import base64
 import json
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -26,7 +26,8 @@ from med3d_contract.queues import (
 log = structlog.get_logger()
 
 Name = Annotated[str, Field(max_length=200)]
-Limit = Annotated[float, Field(ge=0)] | None
+MOST_AHEAD = timedelta(days=1)
+"""A task that waits longer than any pause of ours is none; each that waits is held in memory beside those at work."""
 
 
 class BadMessageError(ValueError):
@@ -48,7 +49,7 @@ class _Headers(_Strict):
     retries: Annotated[int, Field(ge=0)] = 0
     eta: Name | None = None
     expires: None = None
-    timelimit: tuple[Limit, Limit] = (None, None)
+    timelimit: tuple[None, None] = (None, None)  # ours stand in the settings; another would kill the child at work
     origin: Name | None = None
     argsrepr: Name | None = None
     kwargsrepr: Name | None = None
@@ -93,14 +94,19 @@ class _Embedded(BaseModel):
 _BODY = TypeAdapter(tuple[Annotated[list[Name | int], Field(max_length=2)], dict[None, None], _Embedded])
 
 
+def _require_soon(eta: datetime) -> None:
+    if eta - datetime.now(UTC) > MOST_AHEAD:  # TypeError where it has no time zone, which ours have
+        raise ValueError("it is for a day to come")
+
+
 def checked(payload: object) -> dict[str, Any]:
     """Return the message with what Celery reads of it. Raises BadMessageError."""
     try:
         message = _Message.model_validate_json(json.dumps(payload))
         _BODY.validate_python(json.loads(base64.b64decode(message.body, validate=True)))
         if message.headers.eta is not None:
-            datetime.fromisoformat(message.headers.eta)
-    except (ValidationError, ValueError, TypeError, RecursionError) as error:
+            _require_soon(datetime.fromisoformat(message.headers.eta))
+    except (ValidationError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadMessageError(type(error).__name__) from error
     return message.model_dump(mode="json", by_alias=True)
 
