@@ -39,6 +39,8 @@ VERDICTS = {Verdict.ACCEPTED: ACCEPTED, Verdict.REJECTED: REJECTED, Verdict.RESC
 DECISIONS = {"accepted": ACCEPTED, "review": REVIEW, "refused": REFUSED}
 
 MR_BRAIN = CodedConcept(value="24590-2", scheme_designator="LN", meaning="MR Brain")
+MRI = CodedConcept(value="25056-3", scheme_designator="LN", meaning="MRI unspecified body region")
+"""What CID 100, to which TID 1500 holds the procedure reported, has for a head: where it looked is the finding site."""
 BRAIN = CodedConcept(value="12738006", scheme_designator="SCT", meaning="Brain")
 ANATOMICAL_STRUCTURE = CodedConcept(value="91723000", scheme_designator="SCT", meaning="Anatomical Structure")
 ESTIMATED = CodedConcept(value="414135002", scheme_designator="SCT", meaning="Estimated")

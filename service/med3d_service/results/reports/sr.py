@@ -143,7 +143,7 @@ def _content(facts: ReportFacts) -> MeasurementReport:
     )
     return MeasurementReport(
         observation_context=ObservationContext(observer_device_context=observer),
-        procedure_reported=codes.MR_BRAIN,
+        procedure_reported=codes.MRI,
         imaging_measurements=[_group(facts)],
         title=codes.REPORT_TITLE,
     )
