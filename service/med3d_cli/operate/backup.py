@@ -13,7 +13,7 @@ from med3d_cli.data_dir import DataDir, default_data_dir
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.operate.ledger import EXIT_OUT_OF_BALANCE, check_here, print_report
-from med3d_cli.operate.service_here import DataDirHere, service_here
+from med3d_cli.operate.service_here import DataDirHere, private_files, service_here
 from med3d_cli.screens import AsJson, answer, print_json
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from med3d_service.trust.establishing import Revived
 
 
+@private_files()
 def backup(
     folder: Annotated[Path, typer.Argument(file_okay=False, help="Where backups lie; made where absent.")],
     data_dir: DataDirHere = None,
@@ -51,6 +52,7 @@ def backup(
         raise typer.Exit(EXIT_OUT_OF_BALANCE)
 
 
+@private_files()
 def restore(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="As given to `med3d backup`.")],
     data_dir: DataDirHere = None,

@@ -1,5 +1,8 @@
 """The service that lies on this machine, for commands that look at its database and store themselves."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +18,16 @@ if TYPE_CHECKING:
 DataDirHere = Annotated[
     Path | None, typer.Option(help="As given to `med3d serve`; database and store by MED3D_* where they are elsewhere.")
 ]
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Whatever is made meanwhile is for its owner alone: backups and stores hold heads in the clear."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def service_here(data_dir: Path | None) -> "Settings":

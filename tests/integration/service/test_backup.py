@@ -254,6 +254,8 @@ def test_the_commands_back_up_and_restore_and_check_the_ledger(sqlite_machine, t
     assert told["ledger"]["studies"] == 1
     assert told["summary"]["objects"] > 0
     assert told["keys"].keys() == {"working", "kept_ended", "counter_was_here"}
+    for place in (tmp_path / "backups", tmp_path / "again"):
+        assert not [path for path in place.rglob("*") if path.stat().st_mode & 0o077]
 
 
 def test_a_key_that_was_revoked_after_the_backup_stays_so_where_the_sealed_counter_is_brought_along(tmp_path):
