@@ -23,6 +23,8 @@ class Row:
     bar: AgeBar | None
     why_not: str = ""
     """In a sentence why there is no number; empty where there is one, or none is to be expected yet."""
+    site: str = ""
+    """Whose study it is, where that is not the service's own site."""
 
 
 def rows_of(request: Request, service: Service, caller: Caller, found: Sequence[ListedRun]) -> list[Row]:
@@ -36,6 +38,7 @@ def rows_of(request: Request, service: Service, caller: Caller, found: Sequence[
             name=names.get(one.run.study_id, ()),
             bar=None if one.run.result is None else age_bar(one.run.result.brain_age, texts),
             why_not=_why_not(one, texts),
+            site="" if one.site == service.settings.site else one.site,
         )
         for one in found
     ]

@@ -9,7 +9,7 @@ from med3d_service.runs.worklist import ListedRun
 
 COLUMNS = (
     "run_id", "study_id", "pseudonym", "state", "code", "age", "brain_age", "brain_age_lower", "brain_age_upper", "gap",
-    "verdict", "source", "bundle", "sent",
+    "verdict", "source", "bundle", "sent", "site",
 )  # fmt: skip
 MOST_ROWS = 5000
 
@@ -36,4 +36,4 @@ def _cells(listed: ListedRun, pseudonyms: Mapping[str, str]) -> Iterator[str | f
         yield from (found.estimate, found.interval.lower, found.interval.upper)
         yield None if found.gap is None else found.gap.estimate
     yield from ("" if run.verdict is None else str(run.verdict.verdict), listed.sender)
-    yield from (f"{run.bundle.name}@{run.bundle.version}", run.created_at.isoformat())
+    yield from (f"{run.bundle.name}@{run.bundle.version}", run.created_at.isoformat(), listed.site)

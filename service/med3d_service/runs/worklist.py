@@ -62,6 +62,7 @@ class ListedRun:
     sender: str
     superseded_by: str | None
     chosen_series: str
+    site: str
     has_pictures: bool = False
 
     @property
@@ -169,6 +170,7 @@ def _listed(session: Session, vault: IdentifierVault, rows: Sequence[tuple[RunRo
             sender=senders.get(run.study_id, ""),
             superseded_by=run.superseded_by,
             chosen_series=run.chosen_series,
+            site=studies[run.study_id].site,
             has_pictures=has_pictures(run),
         )
         for run, bundle in rows

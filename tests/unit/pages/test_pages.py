@@ -78,6 +78,18 @@ def test_pages_allow_no_script_or_style_but_their_own(browser, run_id):
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script>|javascript:", page.text), path
 
 
+def test_a_worklist_of_all_sites_names_the_site_of_what_is_not_the_service_s_own(browser, api):
+    run_id = answered(api)
+    with api.service.database.write() as session:
+        study_id = session.query(RunRow).where(RunRow.id == run_id).one().study_id
+        session.execute(update(StudyRow).where(StudyRow.id == study_id).values(site="Ward <north>"))
+    browser.sign_in(Role.VIEWER)
+    assert browser.get("/ui/worklist").text.count("<bdi>Ward &lt;north&gt;</bdi>") == 1
+    rows = list(csv.DictReader(io.StringIO(browser.get("/ui/worklist.csv").text)))
+    assert {row["site"] for row in rows if row["run_id"] == run_id} == {"Ward <north>"}
+    assert "default" in {row["site"] for row in rows}
+
+
 def test_a_worklist_shows_numbers_with_intervals_and_refusals_with_their_reason(browser, run_id, api):
     browser.sign_in()
     page = browser.get("/ui/worklist").text
