@@ -16,7 +16,7 @@ from med3d_service.runs.superseding import withdraw
 from med3d_service.storage.arrival_tables import ArrivalRow, ArrivedInstanceRow, RetiredIdentityRow
 from med3d_service.storage.copy_states import ANY, TO_BE_COPIED, CopyStatus, move_copy
 from med3d_service.storage.identifiers import IdentifierVault
-from med3d_service.storage.tables import RunRow, StudyRow
+from med3d_service.storage.tables import IdentifierRow, RunRow, StudyRow
 from med3d_service.trust.audit import Action, Actor, AuditEvent, AuditTrail
 
 CODE = "identity_corrected"
@@ -32,14 +32,41 @@ def patients_of_instances(session: Session, arrival: ArrivalRow) -> set[str]:
 
 def withdraw_study(session: Session, vault: IdentifierVault, study_id: str, successor: RunRow) -> None:
     """Take a study out of the old patient's file, with its earlier versions; ``successor``'s holds its images now."""
-    refusal = Refusal(code=CODE, reason=CATALOGUE[CODE][1])
     for version in (study_id, *_earlier_versions(session, study_id, successor.study_id)):
-        move_copy(
-            session, version, TO_BE_COPIED, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json")
-        )  # its courier must not bring the old identity back
-        withdraw(session, version, successor)
-        session.scalars(select(StudyRow).where(StudyRow.id == version)).one().corrected_by = successor.study_id
-        vault.retire(session, version)
+        _withdraw_version(session, vault, version, successor)
+
+
+def withdraw_others(
+    session: Session, vault: IdentifierVault, study_id: str, patient_index: str | None, successor: RunRow
+) -> list[str]:
+    """Take earlier versions of a study that was mended out of the file of whom it is not of any more; their ids.
+
+    Two patients under one study's UID were one who was corrected, where the images that stand are the other's.
+    """
+    others = [
+        version
+        for version in _earlier_versions(session, study_id, successor.study_id)
+        if patient_index is not None and patient_index not in (_ids_of(session, version) or {patient_index})
+    ]
+    for version in others:
+        _withdraw_version(session, vault, version, successor)
+    return others
+
+
+def _withdraw_version(session: Session, vault: IdentifierVault, study_id: str, successor: RunRow) -> None:
+    refusal = Refusal(code=CODE, reason=CATALOGUE[CODE][1])
+    move_copy(
+        session, study_id, TO_BE_COPIED, CopyStatus.REFUSED, refusal=refusal.model_dump(mode="json")
+    )  # its courier must not bring the old identity back
+    withdraw(session, study_id, successor)
+    session.scalars(select(StudyRow).where(StudyRow.id == study_id)).one().corrected_by = successor.study_id
+    vault.retire(session, study_id)
+
+
+def _ids_of(session: Session, study_id: str) -> set[str | None]:
+    """The blind indices of the PatientIDs of a study."""
+    of_it = IdentifierRow.study_id == study_id, IdentifierRow.kind == "patient_id"
+    return set(session.scalars(select(IdentifierRow.blind_index).where(*of_it)))
 
 
 def _earlier_versions(session: Session, study_id: str, successor_id: str) -> list[str]:

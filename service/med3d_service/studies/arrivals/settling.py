@@ -32,6 +32,7 @@ from med3d_service.studies.correcting import CODE as IDENTITY_CORRECTED
 from med3d_service.studies.correcting import (
     corrected_event,
     readmit_study,
+    withdraw_others,
     withdraw_study,
 )
 from med3d_service.studies.original_names import original_key
@@ -128,22 +129,30 @@ class Settling:
     def _stand_for(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> None:
         """Let a study of these instances stand for the arrival, with a run; one at fault before it is superseded."""
         study, before = self._found_or_made(session, arrival, digest, rows), arrival.study_id
+        others: Sequence[str] = ()
         run = self._run(session, study, rows)
         if before is not None:
             supersede(session, before, run)
+            others = withdraw_others(session, self._vault, before, arrival.patient_index, run)
         arrival.study_id, arrival.late_study_id, arrival.run_id = study.id, None, run.id
         arrival.wait_until = now_of(session) + self._settings.t1_wait_s
+        self._tell_of(session, arrival, others, run)
+
+    def _tell_of(self, session: Session, arrival: ArrivalRow, withdrawn: Sequence[str], run: RunRow) -> None:
+        """Say which studies the corrected one of the arrival has taken the place of."""
+        for study_id in withdrawn:
+            self._trail.append(session, corrected_event(session, arrival, study_id))
+            log.info(IDENTITY_CORRECTED, former_study_id=study_id, study_id=arrival.study_id, run_id=run.id)
 
     def _correct(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> None:
         """Let a study under the new identity stand for the arrival, and withdraw what there was under the old one."""
-        before = [one for one in (arrival.study_id, arrival.late_study_id) if one is not None]
+        before = (arrival.study_id, arrival.late_study_id)
         self._stand_for(session, arrival, digest, rows)
         run = session.scalars(select(RunRow).where(RunRow.id == arrival.run_id)).one()
-        for study_id in before:
-            if study_id != arrival.study_id:
-                withdraw_study(session, self._vault, study_id, run)
-                self._trail.append(session, corrected_event(session, arrival, study_id))
-                log.info(IDENTITY_CORRECTED, former_study_id=study_id, study_id=arrival.study_id, run_id=run.id)
+        withdrawn = [one for one in before if one is not None and one != arrival.study_id]
+        for study_id in withdrawn:
+            withdraw_study(session, self._vault, study_id, run)
+        self._tell_of(session, arrival, withdrawn, run)
 
     def _found_or_made(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> StudyRow:
         """The study of just these instances, by whatever way it came."""

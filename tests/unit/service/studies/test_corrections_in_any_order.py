@@ -189,3 +189,25 @@ def test_a_patient_who_is_corrected_to_and_fro_has_one_name_each_time(ward):
     for who in (WRONG, RIGHT, WRONG, RIGHT):
         answered(ward, *study(**who))
         assert ward.deliver() == [who["PatientName"]]
+
+
+def renumbered(**identity):
+    """The same images under the same Study Instance UID, with instances of their own."""
+    made = modified(**identity)
+    for one in made:
+        one.StudyInstanceUID = study()[0].StudyInstanceUID
+    return made
+
+
+def test_a_study_that_keeps_its_uid_and_gets_other_instances_of_another_patient_leaves_nothing_of_the_first(ward):
+    first = answered(ward, *study(**WRONG))
+    ward.deliver()
+    for _ in range(2):  # two patients, until all of it is sent again
+        ward.send(*renumbered(**RIGHT), source=PACS)
+        StabilityClock(ward.database, ward.broker, ward.settling).conclude_late()
+    ward.copy()
+    ward.answer()
+    assert ward.deliver() == ["Roe^Rita"]
+    with pytest.raises(ServiceError, match="identity_corrected"):
+        retried(ward, first)
+    assert ward.study_of(first).corrected_by is not None
