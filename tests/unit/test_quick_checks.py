@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import yaml
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
@@ -32,6 +33,11 @@ def test_every_room_has_a_quick_test():
     unit = Path("tests/unit")
     rooms = {one.name for one in (ROOT / unit).iterdir() if list(one.rglob("test_*.py"))} - OTHERS
     assert rooms - {path.relative_to(unit).parts[0] for path in quick_tests()} == set()
+
+
+def test_the_quick_look_tries_fewer_random_examples_and_others_the_usual_number():
+    assert "--hypothesis-profile=quick" in MAKEFILE
+    assert settings.get_profile("quick").max_examples < settings.get_profile("project").max_examples == 100
 
 
 def test_the_hooks_of_a_commit_are_checks_of_make_lint_from_the_environment_alone():
