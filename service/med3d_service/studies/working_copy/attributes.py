@@ -4,6 +4,7 @@ After PS3.15 Annex E (basic profile, with the options Retain Patient Characteris
 Identity cut down to known words), stricter: texts go through closed vocabularies, dates and private elements go.
 """
 
+import functools
 import re
 import struct
 import zlib
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Any
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -118,7 +119,12 @@ RULES: dict[int, Rule] = {tag_of(keyword): rule for rule, words in _KEYWORDS.ite
 MAX_BINARY_BYTES = 256
 _NUMBER_TEXT = re.compile(rb"[0-9+\-.eE\\ \x00]{0,512}")
 _SIGNED_OR_NOT = "US or SS"  # as the pixels are; the dictionary leaves it open, and the two bytes are the same
-_BINARY_VRS = frozenset({"US", "SS", "UL", "SL", "FL", "FD", "AT"})
+_BYTES_OF = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4}
+"""Of one binary number."""
+LONGEST_UNJUDGED = 4
+"""Bytes of binary numbers that may be anything: no name is so short."""
+_LEAST_DOUBLE, _MOST_DOUBLE = 1e-29, 4e5
+"""Letters, digits and blanks that stand where a double is due are all beyond these."""
 MALFORMED = (
     ArithmeticError,
     AttributeError,
@@ -182,19 +188,44 @@ def _keep_number(dataset: Dataset, kept: Dataset, tag: BaseTag) -> None:
     vr = dictionary_VR(tag)
     raw = dataset.get_item(tag)
     if not isinstance(raw, RawDataElement):
-        if raw is not None and _NUMBER_TEXT.fullmatch(re.sub(r"[\[\],']", "", str(raw.value)).encode()):
+        several = len(raw.value) if raw is not None and isinstance(raw.value, MultiValue | list) else 1
+        if (
+            raw is not None
+            and several <= _most_values(tag)
+            and _NUMBER_TEXT.fullmatch(re.sub(r"[\[\],']", "", str(raw.value)).encode())
+        ):
             kept.add(raw)
         return
     value = raw.value or b""
     if vr == _SIGNED_OR_NOT:
         vr = raw.VR if raw.VR in {"US", "SS"} else "US"
         fits = raw.VR in {None, vr} and len(value) == 2
-    elif vr in _BINARY_VRS:
-        fits = raw.VR in {None, vr} and len(value) <= MAX_BINARY_BYTES
+    elif vr in _BYTES_OF:
+        fits = raw.VR in {None, vr} and _are_numbers(
+            value, vr, _most_values(tag), order="<" if raw.is_little_endian else ">"
+        )
     else:
         fits = raw.VR in {None, vr, "UN"} and _NUMBER_TEXT.fullmatch(value) is not None
     if fits and value:
         kept[tag] = raw if raw.VR in {None, vr} else raw._replace(VR=vr)
+
+
+def _are_numbers(value: bytes, vr: str, most: int, *, order: str) -> bool:
+    """Say whether binary values are as many as the standard allows, and not a text in their place."""
+    count, rest = divmod(len(value), _BYTES_OF[vr])
+    if rest or count > most or len(value) > MAX_BINARY_BYTES:
+        return False
+    if vr == "FD":
+        doubles = struct.unpack(f"{order}{count}d", value)
+        return all(one == 0 or _LEAST_DOUBLE <= abs(one) <= _MOST_DOUBLE for one in doubles)
+    return len(value) <= LONGEST_UNJUDGED or min(value) < ord(" ")
+
+
+@functools.cache
+def _most_values(tag: int) -> int:
+    """How many values an element may have, by the dictionary (PS3.6)."""
+    *_, most = dictionary_VM(tag).split("-")
+    return int(most) if most.isdecimal() else MAX_BINARY_BYTES
 
 
 def _code(text: str, pseudonyms: Pseudonyms) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import DicomDictionary, dictionary_VR
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
@@ -21,6 +21,7 @@ from med3d_contract.ages import stored_age
 from med3d_pipeline.reading.dicom_headers import read_planes
 from med3d_service.storage.sealed import SealedWriter, file_key
 from med3d_service.studies.original_names import original_name
+from med3d_service.studies.working_copy.attributes import RULES, Rule
 from med3d_service.studies.working_copy.child import copy_study
 from med3d_service.studies.working_copy.deidentify import Deidentifier, NotAnImageError, UnreadableError
 from med3d_service.studies.working_copy.messages import Container, Finding, Job, Member
@@ -187,6 +188,41 @@ def test_every_native_transfer_syntax_is_read_and_no_text_gets_through(syntax):
     assert (copied.PixelPaddingValue, copied.TriggerTime, copied.SpacingBetweenSlices) == (63536, 12.5, 1)
     assert copied.PixelData == original.PixelData
     assert traces(data) == []
+
+
+BINARY = sorted(
+    tag
+    for tag, rule in RULES.items()
+    if rule is Rule.NUMBER and dictionary_VR(tag) in {"US", "UL", "FD", "AT", "US or SS"}
+)
+
+
+@pytest.mark.parametrize("text", [b"MUSTERMANN^ERIKA", b"4711081519640229", b"Erika  Mustermann       "])
+def test_no_text_stands_where_binary_numbers_are_due(text):
+    dataset = one_slice()
+    item = Dataset()
+    for tag in BINARY:
+        vr = dictionary_VR(tag).split()[0]
+        for place in (dataset, item):
+            place[Tag(tag)] = RawDataElement(Tag(tag), vr, len(text), text, 0, False, True)
+    dataset.SharedFunctionalGroupsSequence = [Dataset()]
+    dataset.SharedFunctionalGroupsSequence[0].MREchoSequence = [item]
+    _, data, _ = deidentified(dataset)
+    assert len(BINARY) > 20
+    assert text[:8] not in data
+
+
+def test_several_binary_numbers_stay():
+    said = {
+        "AcquisitionMatrix": [0, 256, 224, 0],
+        "DimensionIndexValues": [1, 300, 2],
+        "InversionTimes": [500.25, 2500.0],
+        "DiffusionGradientOrientation": [1e-17, -0.70710678, 0.0],
+        "DiffusionBValue": 1000.0,
+    }
+    dataset = one_slice(**said)
+    copy, _, _ = deidentified(dataset)
+    assert {name: copy[name].value for name in said} == said
 
 
 def test_negative_padding_stays_negative_and_no_text_hides_in_it():
