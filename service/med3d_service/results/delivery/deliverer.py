@@ -131,7 +131,12 @@ class DestinationLoop:
         except (NotDeliveredError, ReportDamagedError) as error:
             log.warning("not_taken_back", fault=error.code, **said)
             with self._database.write() as session:
-                outbox.postponed(session, taken, outbox.WITHDRAWN, self._patience)
+                outbox.postponed(session, taken, taken.fault or error.code, self._patience)
+            return
+        if not removed and taken.fault not in {outbox.WITHDRAWN, outbox.LOOKED_ONCE}:
+            with self._database.write() as session:
+                outbox.postponed(session, taken, outbox.LOOKED_ONCE, self._patience, outbox.LOOK_AGAIN_S)
+            log.info("not_found_yet", **said)
             return
         with self._database.write() as session:
             outbox.taken_back(session, taken)

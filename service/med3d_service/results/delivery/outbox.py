@@ -30,6 +30,8 @@ from med3d_service.storage.tables import BundleRow, DeliveryRow, IdentifierRow, 
 
 PLANNED_AT_ONCE = 100
 WITHDRAWN, IN_CORRECTION, SUPERSEDED = "identity_corrected", "identity_in_correction", "superseded"
+LOOKED_ONCE, LOOK_AGAIN_S = f"{WITHDRAWN}:looked_once", 60.0
+"""Nothing was found of what a peer never acknowledged: it may yet store it, and is asked once more."""
 FOR_GOOD = frozenset({WITHDRAWN, SUPERSEDED})
 """Hindrances that no time takes away."""
 

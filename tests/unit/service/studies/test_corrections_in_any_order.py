@@ -58,6 +58,20 @@ def test_what_a_peer_has_and_never_acknowledged_is_taken_back(ward, error):
     assert ward.deliver() == ["Roe^Rita"]
 
 
+def test_what_a_peer_stores_after_it_was_looked_for_is_taken_back(ward):
+    answered(ward, *study(**WRONG))
+    ward.plan()
+    ward.archive.sends = [end_with(NotDeliveredError("peer_away:ReadTimeout"))]
+    ward.deliverer.deliver_next()
+    late, ward.archive.objects = ward.archive.objects, []  # it hangs, with what it was sent
+    answered(ward, *study(**RIGHT))
+    assert ward.deliver() == ["Roe^Rita"]
+    assert ward.faults()[0] == ("waiting", "identity_corrected:looked_once")
+    ward.archive.objects += late
+    assert ward.deliver() == ["Roe^Rita"]
+    assert ward.faults() == [("delivered", "identity_corrected"), ("delivered", None)]
+
+
 @pytest.mark.parametrize("ending", [{"status": "stored", "next_try_at": 2e9}, {"status": "dead", "fault": "peer_away"}])
 def test_what_waits_for_a_commitment_or_a_person_is_taken_back(ward, ending):
     answered(ward, *study(**WRONG))
