@@ -8,7 +8,9 @@ import pytest
 
 import med3d_pages
 from med3d_pages import front
+from med3d_service.storage.tables import RunRow
 from med3d_service.trust.access import Role
+from rig.service.answers_of_pages import answered
 
 LINK = re.compile(r'<a [^>]*?href="(/ui[^"#]*)')
 FORM = re.compile(r'<form [^>]*?method="post"[^>]*?action="([^"]+)"[^>]*>(.*?)</form>', re.DOTALL)
@@ -44,3 +46,18 @@ def test_every_module_of_routes_is_mounted():
     there = {path.stem for path in (Path(med3d_pages.__file__).parent / "routes").glob("[a-z]*.py")}
     mounted = {route.endpoint.__module__.rpartition(".")[2] for one in front().routers for route in one.routes}
     assert there - mounted == set()
+
+
+def test_no_page_tells_another_site_of_a_person(api):
+    run_id = answered(api, patient_name="CANARY^ZEBRA", patient_id="CANARY-1", accession_number="CANARY-2")
+    with api.service.database.read() as session:
+        ids = api.ids | {"run_id": run_id, "study_id": session.query(RunRow).where(RunRow.id == run_id).one().study_id}
+    ours, theirs = (api.key(Role.ADMIN, clinical=True, site=site) for site in ("default", "elsewhere"))
+    paths = {route.path for one in front().routers for route in one.routes if "GET" in route.methods}
+    asked = [path.format(**ids) for path in sorted(paths) if set(re.findall(r"{(\w+)", path)) <= ids.keys()]
+    assert "CANARY" in api.request("GET", f"/ui/runs/{run_id}", ours).text
+    for path in asked:
+        strange = api.request("GET", path, theirs)
+        assert "CANARY" not in strange.text, path
+        assert run_id not in strange.text.replace(path, ""), path
+        assert strange.status_code != 200 or not {run_id, ids["study_id"]} & set(path.split("/")), path
