@@ -2,6 +2,7 @@
 
 import io
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,6 +36,20 @@ def set_slider(page, name, value):
     page.locator(f"#{name}").evaluate(f"(one) => {{ one.value = {value}; one.dispatchEvent(new Event('input')); }}")
 
 
+def halved(page, affine):
+    """The header and the first row of a head of 160^3 voxels, brighter by 2 at each step along x, as it is shown first."""
+    header = nib.Nifti1Image(np.zeros((160, 160, 160), np.int16), affine).to_bytes()[:352]
+    content = page.evaluate(
+        """(header) => { const file = new ArrayBuffer(352 + 2 * 160 ** 3);
+        new Uint8Array(file).set(header);
+        new Int16Array(file, 352).forEach((_, at, all) => { all[at] = 2 * (at % 160); });
+        return Array.from(new Uint8Array(coarse(file)).slice(0, 352 + 160)); }""",
+        list(header),
+    )
+    head = nib.Nifti1Header.from_fileobj(io.BytesIO(bytes(content)), check=False)
+    return head, np.frombuffer(bytes(content[352:]), np.int16)
+
+
 @needs_library
 def test_the_head_is_drawn_and_its_layers_can_be_shown(person, run_id):
     page = person.enter(to=f"/ui/runs/{run_id}").page
@@ -53,6 +68,13 @@ def test_the_head_is_drawn_and_its_layers_can_be_shown(person, run_id):
     page.get_by_role("button", name="As at first").click()
     wait_until(lambda: np.abs(drawn(page) - first).mean() < 5, what="all is as at first")
     assert grave_findings(page, axe_source()) == []
+    affine = np.array([[0, 0, 1.5, -90], [-1, 0, 0, 40], [0, 1, 0, 7], [0, 0, 0, 1]])
+    header, row = halved(page, affine)
+    assert header.get_data_shape() == (80, 80, 80)
+    np.testing.assert_allclose(
+        header.get_best_affine(), affine @ np.diag([2, 2, 2, 1]) + affine @ np.array([[0, 0, 0, 0.5]] * 3 + [[0] * 4])
+    )
+    assert list(row) == [4 * step + 1 for step in range(80)], "each voxel is the mean of its eight"
 
 
 @needs_library
