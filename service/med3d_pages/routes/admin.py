@@ -1,5 +1,7 @@
 """The pages of administrators: keys, sessions, settings; and the audit trail, searched and proven."""
 
+import hashlib
+from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -8,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
 from med3d_pages.addresses import PREFIX
-from med3d_pages.forms import SessionForm
+from med3d_pages.forms import Fields, SessionForm
 from med3d_pages.rendering import render
 from med3d_service.api.http.pages import Cursor
 from med3d_service.api.routes import ServiceParts
@@ -47,10 +49,12 @@ def show_administration(request: Request, service: ServiceParts, caller: Admin) 
 
 def _page(request: Request, service: Service, caller: Caller, made: NewKey | None) -> HTMLResponse:
     settings = read_settings(service, caller) if caller.every_site else None
+    keys = list_api_keys(service, caller).items
     return render(
         request,
         "admin.html",
-        keys=list_api_keys(service, caller).items,
+        keys=keys,
+        shown=_digest_of([one.prefix for one in keys]),
         sessions=list_sessions(service, caller).items,
         settings=settings.items if settings else (),
         restored=settings.restored if settings else (),
@@ -60,9 +64,23 @@ def _page(request: Request, service: Service, caller: Caller, made: NewKey | Non
     )
 
 
+def _digest_of(prefixes: Sequence[str]) -> str:
+    """Name the keys that a page shows: a form that is sent again, as by a reload, was drawn before its own key was."""
+    of_programs = sorted(
+        prefix for prefix in prefixes if not prefix.startswith("p")
+    )  # a person's comes with each sign-in
+    return hashlib.sha256(" ".join(of_programs).encode()).hexdigest()[:32]
+
+
+def _is_sent_again(service: Service, caller: Caller, fields: Fields) -> bool:
+    return fields["shown"] != _digest_of([one.prefix for one in list_api_keys(service, caller).items])
+
+
 @router.post(f"{PAGE}/keys", dependencies=[TokenInForm, RecordsItself])
-def make_key(request: Request, service: ServiceParts, caller: Admin, fields: SessionForm) -> HTMLResponse:
-    """Make a key, and show it on the page that answers, which no browser keeps."""
+def make_key(request: Request, service: ServiceParts, caller: Admin, fields: SessionForm) -> Response:
+    """Make a key, and show it on the page that answers, which no browser keeps; a reload makes none."""
+    if _is_sent_again(service, caller, fields):
+        return RedirectResponse(f"{PAGE}#keys", 303)
     site = fields["site"] or ("*" if caller.every_site else caller.site)
     said = {"role": fields["role"], "name": fields["name"], "clinical": bool(fields["clinical"]), "site": site}
     try:
@@ -73,8 +91,10 @@ def make_key(request: Request, service: ServiceParts, caller: Admin, fields: Ses
 
 
 @router.post(f"{PAGE}/keys/rotate", dependencies=[TokenInForm, RecordsItself])
-def rotate_key(request: Request, service: ServiceParts, caller: Admin, fields: SessionForm) -> HTMLResponse:
-    """Replace a key, which goes on working for a day, and show the new one on the page that answers."""
+def rotate_key(request: Request, service: ServiceParts, caller: Admin, fields: SessionForm) -> Response:
+    """Replace a key, which goes on working for a day, and show the new one on the page that answers, once."""
+    if _is_sent_again(service, caller, fields):
+        return RedirectResponse(f"{PAGE}#keys", 303)
     made = rotate_api_key(fields["prefix"], KeyReplacement(), service, caller)
     return _page(request, service, caller, made)
 

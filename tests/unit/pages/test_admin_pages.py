@@ -9,6 +9,7 @@ from med3d_service.trust.access import Grant, Role
 from med3d_service.trust.access.api_keys import person_key
 from med3d_service.trust.audit.tables import AuditRow
 
+SHOWN = re.compile(r'name="shown" value="(\w+)"')
 NEW_KEY = re.compile(r"<code class=\"command\">(m3d_\w+)</code>|(m3d_[\w-]+)")
 
 
@@ -18,11 +19,14 @@ def made(api, key, **wanted):
 
 def test_a_key_is_made_on_a_page_shown_once_and_revoked(browser, api):
     browser.sign_in(Role.ADMIN)
-    page = browser.post("/ui/admin/keys", {"role": "submitter", "name": "ward <b>"}, page="/ui/admin")
+    form = {"role": "submitter", "name": "ward <b>", "shown": SHOWN.search(browser.get("/ui/admin").text)[1]}
+    page = browser.post("/ui/admin/keys", form, page="/ui/admin")
     key = re.search(r"m3d_[\w-]+", page.text)[0]
     assert "no-store" in page.headers["cache-control"]
     assert api.request("GET", "/me", key).json()["role"] == "submitter"
+    assert browser.post("/ui/admin/keys", form, page="/ui/admin").status_code == 303, "a reload makes no other key"
     again = browser.get("/ui/admin").text
+    assert again.count("ward &lt;b&gt;") == 1
     assert key not in again
     assert "ward &lt;b&gt;" in again
     prefix = key.split("_")[1]
@@ -36,7 +40,9 @@ def test_a_key_is_replaced_by_one_that_may_the_same_and_goes_on_for_a_day(browse
     before = api.key(Role.SUBMITTER, site="ward")
     prefix = before.split("_")[1]
     browser.sign_in(Role.ADMIN)
-    page = browser.post("/ui/admin/keys/rotate", {"prefix": prefix}, page="/ui/admin").text
+    form = {"prefix": prefix, "shown": SHOWN.search(browser.get("/ui/admin").text)[1]}
+    page = browser.post("/ui/admin/keys/rotate", form, page="/ui/admin").text
+    assert browser.post("/ui/admin/keys/rotate", form, page="/ui/admin").status_code == 303
     after = re.search(r"m3d_[\w-]+", page)[0]
     told = [api.request("GET", "/me", key).json() for key in (before, after)]
     assert [(one["role"], one["site"]) for one in told] == [("submitter", "ward")] * 2
