@@ -134,6 +134,24 @@ def test_what_was_typed_survives_a_session_that_is_over_for_the_same_person_alon
     assert hospital.clinical._http.get(f"/runs/{answered}/verdicts").json() == first, "nothing was sent by itself"
 
 
+def test_what_was_chosen_waits_for_a_session(person, hospital, tmp_path):
+    page = person.enter(to="/ui/upload").page
+    page.locator("#files").wait_for()
+    person.context.clear_cookies()
+    (tmp_path / "none.nii").write_bytes(b"none")
+    page.locator("#files").set_input_files(tmp_path / "none.nii")
+    person.see("Your session is over.")
+    other = person.context.new_page()
+    other.goto(hospital.clinical.sign_in_link("/ui/today"))
+    other.locator("#main, main").first.wait_for()
+    other.close()
+    page.get_by_role("button", name="Go on").click()
+    person.see("(no_images)")
+    refused = ["401" in said or "422" in said for said in person.complaints]
+    assert refused == [True, True], "what was sent without a session, and what was no image"
+    person.complaints.clear()
+
+
 def test_a_refusal_says_what_was_seen_and_what_would_help(person, refused):
     person.enter(to=f"/ui/runs/{refused}")
     person.see("Refused: no number")

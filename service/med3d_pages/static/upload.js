@@ -8,6 +8,7 @@ const FOLLOW_MS = 1500;
 const words = new Map([...document.querySelectorAll("#words > div")].map((one) => [one.dataset.of, one.textContent]));
 const waiting = [];
 let busy = false;
+let over = false; // the session is
 
 for (const one of document.querySelectorAll(".scripted")) one.hidden = false;
 document.querySelector("#drop .plain").hidden = true;
@@ -98,7 +99,7 @@ function lineOf(name) {
 
 function next() {
   const one = waiting[0];
-  if (busy || one === undefined) return;
+  if (busy || over || one === undefined) return;
   busy = true;
   waiting.shift();
   const request = new XMLHttpRequest();
@@ -109,7 +110,7 @@ function next() {
     one.line.bar.value = event.loaded / event.total;
     one.line.state.textContent = say.sending.replace("%s", Math.round(100 * event.loaded / event.total));
   });
-  request.addEventListener("load", () => { taken(one.line, request); });
+  request.addEventListener("load", () => { taken(one, request); });
   request.addEventListener("error", () => { refused(one.line, say.lost); });
   request.addEventListener("loadend", () => { busy = false; next(); });
   request.send(one.fields);
@@ -123,9 +124,33 @@ function read(text) {
   }
 }
 
-function taken(line, request) {
+// The files that were chosen would be lost with the page: it stays, and goes on when somebody has signed in in another tab.
+function pause(one) {
+  over = true;
+  waiting.unshift(one);
+  one.line.bar.value = 0;
+  one.line.state.textContent = say.over;
+  document.getElementById("over").hidden = false;
+}
+
+async function goOn() {
+  const answer = await fetch(`${say.pages}/upload`).catch(() => null);
+  if (answer === null || !answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const token = page.getElementById("upload")?.dataset.token;
+  if (token === undefined) return;
+  say.token = token;
+  over = false;
+  document.getElementById("over").hidden = true;
+  next();
+}
+
+document.querySelector("#over button").addEventListener("click", goOn);
+
+function taken(one, request) {
+  const { line } = one;
   if (request.status === 401) {
-    location.reload();
+    pause(one);
     return;
   }
   const answer = read(request.responseText);
