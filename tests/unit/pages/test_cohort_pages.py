@@ -45,6 +45,14 @@ def test_a_cohort_is_made_filled_by_a_table_and_shown(browser, api, runs):
     assert (told["people"], told["to_review"], len(told["farthest"])) == (3, 3, 3)
 
 
+def test_a_cohort_without_members_is_not_under_way(browser, api):
+    browser.sign_in(Role.SUBMITTER)
+    page = browser.post("/ui/cohorts", {"name": "nobody-yet"}, page="/ui/cohorts").headers["location"]
+    begun = api.request("POST", "/cohorts/nobody-yet/reprocess", api.key(Role.OPERATOR), json={})
+    assert begun.json()["status"] == "running"
+    assert "· under way" not in browser.get(page).text
+
+
 def test_a_name_that_cannot_be_stands_again_with_what_can(browser):
     browser.sign_in(Role.SUBMITTER)
     assert "such as memory-2026" in browser.get("/ui/cohorts").text
