@@ -5,6 +5,7 @@ import copy
 import json
 
 import pytest
+from celery import Celery
 
 from med3d_contract.queues import PREPROCESS_RUN, celery_settings
 from med3d_worker.process.messages import BadMessageError, checked
@@ -54,9 +55,6 @@ BAD = [
     changed("headers", "eta", to="2026-11-27T11:24:55"),
     changed("headers", "expires", to="x"),
     changed("headers", "timelimit", to=3),
-    changed("headers", "timelimit", to=[0.001, None]),
-    changed("headers", "timelimit", to=[None, 1]),
-    changed("headers", "timelimit", to=[float("inf"), None]),
     changed("headers", "timelimit", to=["x", {}]),
     changed("headers", "id", to=None),
     changed("headers", "id", to="a" * 1000),
@@ -86,6 +84,24 @@ def test_a_task_of_ours_is_taken_with_what_celery_reads_of_it():
     assert "stamps" not in message["headers"]
     later = changed("headers", "eta", to="2026-11-27T11:24:55.626181+00:00")
     assert checked(later)["headers"]["eta"] == later["headers"]["eta"]
+
+
+def ask(run_id):
+    return run_id
+
+
+def test_what_a_task_sends_again_is_taken_and_brings_no_time_limits_of_its_own():
+    app = Celery("of_a_test", set_as_current=False)
+    app.conf.update(celery_settings("memory://"))
+    task = app.task(name=PREPROCESS_RUN)(ask)
+    task.apply_async(("run-1",), countdown=5)
+    queue = app.amqp.router.route({}, PREPROCESS_RUN)["queue"].name
+    with app.connection_for_read() as connection:
+        sent = connection.default_channel._get(queue)
+    assert any(sent["headers"]["timelimit"])
+    for limits in (sent["headers"]["timelimit"], [0.001, None], [None, 1]):
+        sent["headers"]["timelimit"] = limits
+        assert checked(sent)["headers"]["timelimit"] == [None, None]
 
 
 @pytest.mark.parametrize("task", celery_settings("redis://broker")["task_routes"])

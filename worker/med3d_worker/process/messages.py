@@ -26,6 +26,7 @@ from med3d_contract.queues import (
 log = structlog.get_logger()
 
 Name = Annotated[str, Field(max_length=200)]
+Limit = Annotated[float, Field(ge=0)] | None
 MOST_AHEAD = timedelta(days=1)
 """A task that waits longer than any pause of ours is none; each that waits is held in memory beside those at work."""
 
@@ -49,7 +50,7 @@ class _Headers(_Strict):
     retries: Annotated[int, Field(ge=0)] = 0
     eta: Name | None = None
     expires: None = None
-    timelimit: tuple[None, None] = (None, None)  # ours stand in the settings; another would kill the child at work
+    timelimit: tuple[Limit, Limit] = (None, None)
     origin: Name | None = None
     argsrepr: Name | None = None
     kwargsrepr: Name | None = None
@@ -108,6 +109,8 @@ def checked(payload: object) -> dict[str, Any]:
             _require_soon(datetime.fromisoformat(message.headers.eta))
     except (ValidationError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadMessageError(type(error).__name__) from error
+    # Celery copies the settings' limits into what it sends again. They hold here as well; another would kill the child.
+    message.headers.timelimit = (None, None)
     return message.model_dump(mode="json", by_alias=True)
 
 
