@@ -12,6 +12,8 @@ from pathlib import Path
 
 import structlog
 
+from med3d_contract.log_stream import make_log_stream
+
 MAX_FRAMES = 20
 TOLD_EVERY_S = 10.0
 
@@ -36,7 +38,7 @@ def configure_logging() -> None:
     ]
     structlog.configure(
         processors=[*shared, frames_only, structlog.processors.JSONRenderer()],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(make_log_stream(sys.stderr)),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

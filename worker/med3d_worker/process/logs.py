@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+from med3d_contract.log_stream import make_log_stream
+
 
 def configure_logs(level: str) -> None:
     """One JSON object per line on stderr for our events; what libraries say goes the same way."""
@@ -17,6 +19,6 @@ def configure_logs(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(make_log_stream(sys.stderr)),
         cache_logger_on_first_use=False,
     )
