@@ -93,7 +93,7 @@ def ask(run_id):
 def test_what_a_task_sends_again_is_taken_and_brings_no_time_limits_of_its_own():
     app = Celery("of_a_test", set_as_current=False)
     app.conf.update(celery_settings("memory://"))
-    task = app.task(name=PREPROCESS_RUN)(ask)
+    task = app.task(name=PREPROCESS_RUN, shared=False)(ask)  # else every app of this process has it
     task.apply_async(("run-1",), countdown=5)
     queue = app.amqp.router.route({}, PREPROCESS_RUN)["queue"].name
     with app.connection_for_read() as connection:
