@@ -31,6 +31,7 @@ from med3d_service.api.routes.trust.administration import (
 from med3d_service.api.service import Service
 from med3d_service.problems import ServiceError
 from med3d_service.trust.access import Admin, Caller, Role
+from med3d_service.trust.access.api_keys import OF_A_PERSON
 from med3d_service.trust.access.own_pages import TokenInForm
 from med3d_service.trust.audit.events import Action
 from med3d_service.trust.audit.routes import RecordsItself
@@ -66,9 +67,8 @@ def _page(request: Request, service: Service, caller: Caller, made: NewKey | Non
 
 def _digest_of(prefixes: Sequence[str]) -> str:
     """Name the keys that a page shows: a form that is sent again, as by a reload, was drawn before its own key was."""
-    of_programs = sorted(
-        prefix for prefix in prefixes if not prefix.startswith("p")
-    )  # a person's comes with each sign-in
+    # A person's comes with each sign-in.
+    of_programs = sorted(prefix for prefix in prefixes if not prefix.startswith(OF_A_PERSON))
     return hashlib.sha256(" ".join(of_programs).encode()).hexdigest()[:32]
 
 

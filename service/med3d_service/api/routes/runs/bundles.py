@@ -1,11 +1,11 @@
 """Bundles that studies can be run by: listed, made the default, retired."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from med3d_contract.results import Frozen
 from med3d_service.api.routes import ServiceParts, examples
@@ -55,7 +55,8 @@ def list_bundles(service: ServiceParts, _caller: Viewer) -> BundleList:
     """List the bundles that are listed in the settings or that workers carry."""
     with service.database.read() as session:
         rows = session.scalars(select(BundleRow).order_by(BundleRow.first_seen_at.desc()))
-        return BundleList(items=tuple(_view(session, row) for row in rows))
+        retired = retired_bundles(session)
+        return BundleList(items=tuple(_view(row, retired) for row in rows))
 
 
 @router.post(
@@ -99,11 +100,11 @@ def _require_may_choose(service: Service, caller: Caller) -> None:
 
 def _shown(service: Service, digest: str) -> BundleView:
     with service.database.read() as session:
-        return _view(session, session.get_one(BundleRow, digest))
+        return _view(session.get_one(BundleRow, digest), retired_bundles(session))
 
 
-def _view(session: Session, row: BundleRow) -> BundleView:
-    retired_at = retired_bundles(session).get(row.digest)
+def _view(row: BundleRow, retired: Mapping[str, float]) -> BundleView:
+    retired_at = retired.get(row.digest)
     return BundleView(
         name=row.name,
         version=row.version,
