@@ -228,9 +228,9 @@ sbom: $(VENV)/.demo build/supply-chain/.ready ## what is installed, as CycloneDX
 audit-dependencies: $(VENV)/.demo build/supply-chain/.ready ## known vulnerabilities of what is installed (asks the advisory service of PyPI)
 	@build/supply-chain/bin/python deploy/audit_dependencies.py $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
-docs: $(VENV)/.dev ## the documents as a site that needs no network (build/site/index.html)
-	@$(BIN)/sphinx-build --quiet --fail-on-warning -b html docs build/site
-	@echo "build/site/index.html"
+docs: $(VENV)/.dev ## the documents as a site that needs no network, which the API then serves under /docs
+	@$(BIN)/sphinx-build --quiet --fail-on-warning -b html -d build/doctrees docs service/med3d_pages/site
+	@echo "service/med3d_pages/site/index.html"
 
 states-page: $(VENV)/.dev ## draw docs/states.md anew from the tables of allowed moves
 	@PYTHONPATH=tests $(BIN)/python -m rig.service.state_diagrams

@@ -15,9 +15,16 @@ extensions = ["myst_parser"]
 html_theme = "furo"
 html_title = "InfoVAE-Med3D"
 html_show_copyright = False
+html_copy_source = False
 html_extra_path = ["model/evaluation.html"]
 exclude_patterns = ["model/evaluation.html"]
 myst_heading_anchors = 4
+
+
+def keep_out_of_contents(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Leave each decision to the index of decisions: 250 titles beside every page would be two thirds of the site."""
+    if page.startswith("decisions/"):
+        source[0] = f"---\norphan: true\n---\n{source[0]}"
 
 
 def link_inside(_app: Sphinx, _page: str, source: list[str]) -> None:
@@ -31,4 +38,5 @@ def setup(app: Sphinx) -> None:
     app.add_lexer("mermaid", TextLexer)
     app.add_lexer("dotenv", TextLexer)
     app.connect("source-read", link_inside)
+    app.connect("source-read", keep_out_of_contents)
     write_generated_pages(DOCS / "generated")

@@ -1,3 +1,4 @@
-"""Where the pages stand."""
+"""Where the pages stand, and the documents beside them."""
 
 PREFIX = "/ui"
+DOCUMENTS = "/docs"

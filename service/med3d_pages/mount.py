@@ -12,6 +12,7 @@ from med3d_pages.routes import (
     cohort_gallery,
     cohorts,
     compare,
+    documents,
     language,
     model,
     openid,
@@ -50,5 +51,12 @@ def make_front() -> Front:
         actions,
         account,
     )
-    routers = (sign_in.router, openid.router, language.router, assets.router, *(page.router for page in pages))
+    routers = (
+        sign_in.router,
+        openid.router,
+        language.router,
+        assets.router,
+        documents.router,
+        *(page.router for page in pages),
+    )
     return Front(routers, lambda app: with_heads(with_problem_pages(app)))

@@ -12,7 +12,8 @@ from jinja2.runtime import Context
 
 from med3d_contract.results import Interval
 from med3d_pages import numbers
-from med3d_pages.addresses import PREFIX
+from med3d_pages.addresses import DOCUMENTS, PREFIX
+from med3d_pages.documents import SITE, find_documents
 from med3d_pages.files import asset_url, integrity_of
 from med3d_pages.texts import Catalogue, catalogue, languages, preferred
 from med3d_service.studies.finding import readable_name
@@ -90,6 +91,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals |= {"asset": asset_url, "integrity": integrity_of, "ui": PREFIX, "nav_names": nav_names, "zone": zone}
+    made.globals["documents"] = DOCUMENTS if find_documents(SITE) else None
     made.filters |= {
         "years": numbers.years,
         "signed": numbers.signed,

@@ -41,3 +41,12 @@ def test_every_setting_is_on_the_page_of_settings_with_its_meaning(site):
     fields = WorkerSettings.model_fields | Settings.model_fields
     assert [name for name in fields if f"MED3D_{name.upper()}<" not in page] == []
     assert [name for name, field in fields.items() if not field.description] == []
+
+
+def test_no_page_has_an_event_handler_that_the_policy_would_not_let_run(site):
+    handler = re.compile(r"<[a-z]+[^>]*\son[a-z]+=", re.IGNORECASE)
+    assert [page.name for page in site.rglob("*.html") if handler.search(without_scripts(page))] == []
+
+
+def without_scripts(page):
+    return re.sub(r"<script.*?</script>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)

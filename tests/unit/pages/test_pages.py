@@ -42,6 +42,8 @@ OPEN = {
     "/ui/openid/back",
     "/ui/static/{digest}/{name}",
     "/ui/language/{language}",
+    "/docs",
+    "/docs/{name:path}",
 }
 
 
