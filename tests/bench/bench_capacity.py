@@ -31,7 +31,7 @@ from med3d_cli.capacity.measured import Check, MeasuredCosts, MemoryBytes, Study
 from med3d_cli.capacity.simulation import WORKERS, quantile, simulate
 from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, RunStatus
-from med3d_service.runs.dispatch import LINES, MAX_QUEUED_TASKS, CeleryBroker
+from med3d_service.runs.queueing.dispatch import LINES, MAX_QUEUED_TASKS, CeleryBroker
 from med3d_service.storage.tables import AttemptRow, RunRow, WorkerRow
 from rig.processes.fleets import worker_process
 from rig.processes.service import Processes

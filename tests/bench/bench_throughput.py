@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 
 from bench.measuring import machine, table
 from med3d_contract.results import Priority
-from med3d_service.runs.dispatch import CeleryBroker, send_waiting
+from med3d_service.runs.queueing.dispatch import CeleryBroker, send_waiting
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow, WorkerRow
 from rig.processes.fleets import add_waiting, worker_process
 from rig.processes.service import Processes, new_database, postgresql

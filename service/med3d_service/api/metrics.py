@@ -13,8 +13,8 @@ from med3d_contract.results import RunStatus
 from med3d_service.custody.ledger.report import ACCOUNTS
 from med3d_service.custody.ledger.tables import LedgerCheckRow, latest_check
 from med3d_service.network.pulls.tables import PullRow
-from med3d_service.runs.queue_signals import QueueSignal, queue_signals
-from med3d_service.runs.silent_workers import LEASES_ENDED, WORKERS_SILENT
+from med3d_service.runs.queueing.queue_signals import QueueSignal, queue_signals
+from med3d_service.runs.queueing.silent_workers import LEASES_ENDED, WORKERS_SILENT
 from med3d_service.runs.views import PRIORITIES
 from med3d_service.storage.counters import CounterRow
 from med3d_service.storage.database import Database, now_of

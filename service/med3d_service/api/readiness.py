@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from med3d_contract.results import Frozen
 from med3d_service.api.service import Service
-from med3d_service.runs.stranded import carried_bundles
+from med3d_service.runs.queueing.stranded import carried_bundles
 from med3d_service.storage.database import now_of
 from med3d_service.storage.store_identity import establish_store, require_recorded
 from med3d_service.storage.tables import BundleRow, WorkerRow

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from med3d_service.network.peers import Peers
 from med3d_service.network.pulls.hooks import Hooks
 from med3d_service.network.pulls.line import PullLine
-from med3d_service.runs.dispatch import CeleryBroker
 from med3d_service.runs.endings import Leases
+from med3d_service.runs.queueing.dispatch import CeleryBroker
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault

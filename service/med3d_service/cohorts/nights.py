@@ -17,7 +17,7 @@ from med3d_service.cohorts.night import Night, night_at
 from med3d_service.cohorts.tables import CohortRow, ReprocessingRow
 from med3d_service.problems import ServiceError
 from med3d_service.runs.bundles import find_bundle_for_run
-from med3d_service.runs.holding import hold
+from med3d_service.runs.queueing.holding import hold
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import BundleRow
 

@@ -16,8 +16,8 @@ from med3d_contract.results import TERMINAL, Priority, Refusal, RunStatus
 from med3d_service.cohorts.tables import CohortMemberRow, CohortRow, ReprocessingRow
 from med3d_service.problems import ServiceError
 from med3d_service.runs.endings import WAITING
-from med3d_service.runs.enqueuing import NewRun, enqueue_many
-from med3d_service.runs.holding import cancel_waiting, hold, release
+from med3d_service.runs.queueing.enqueuing import NewRun, enqueue_many
+from med3d_service.runs.queueing.holding import cancel_waiting, hold, release
 from med3d_service.runs.reuse import prepared_for
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.transitions import refuse_study

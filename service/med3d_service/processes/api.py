@@ -18,8 +18,8 @@ from med3d_service.network.peers import load_peers
 from med3d_service.network.pulls.hooks import Hooks
 from med3d_service.network.pulls.line import PullLine
 from med3d_service.processes.composition import Essentials
-from med3d_service.runs.dispatch import CeleryBroker
 from med3d_service.runs.endings import Leases
+from med3d_service.runs.queueing.dispatch import CeleryBroker
 from med3d_service.settings import Settings, is_everywhere
 from med3d_service.studies.uploads.recording import StudyRecorder
 

@@ -4,7 +4,7 @@ import structlog
 
 from med3d_service.logs import configure_logging
 from med3d_service.processes.composition import Essentials
-from med3d_service.runs.dispatch import CeleryBroker
+from med3d_service.runs.queueing.dispatch import CeleryBroker
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.studies.working_copy.courier import Courier, sandbox_of

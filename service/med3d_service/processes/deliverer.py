@@ -14,7 +14,7 @@ from med3d_service.results.delivery.outbox import Patience
 from med3d_service.results.delivery.recalling import OrthancRecall
 from med3d_service.results.explanations import ExplanationDesk
 from med3d_service.results.reports.library import ReportLibrary
-from med3d_service.runs.dispatch import CeleryBroker
+from med3d_service.runs.queueing.dispatch import CeleryBroker
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal
 from med3d_service.storage.database import Database

@@ -22,10 +22,10 @@ from med3d_service.custody.leftovers import Leftovers
 from med3d_service.custody.retention import Retention, finish_removals
 from med3d_service.logs import configure_logging
 from med3d_service.processes.composition import Essentials
-from med3d_service.runs.dispatch import CeleryBroker, send_waiting
 from med3d_service.runs.endings import Leases
-from med3d_service.runs.silent_workers import LEASES_ENDED, SilentWorkers
-from med3d_service.runs.stranded import note_stranded
+from med3d_service.runs.queueing.dispatch import CeleryBroker, send_waiting
+from med3d_service.runs.queueing.silent_workers import LEASES_ENDED, SilentWorkers
+from med3d_service.runs.queueing.stranded import note_stranded
 from med3d_service.runs.transitions import lose_expired, store_all_outcomes
 from med3d_service.settings import Settings
 from med3d_service.stopping import StopSignal

@@ -10,8 +10,8 @@ from med3d_service.problems import ServiceError
 from med3d_service.results.reports.facts import read_card
 from med3d_service.results.reports.kept import Parts
 from med3d_service.results.reports.library import ReportInWorkError, ReportUnavailableError
-from med3d_service.runs.dispatch import Broker, BrokerAwayError
 from med3d_service.runs.fences import find_run
+from med3d_service.runs.queueing.dispatch import Broker, BrokerAwayError
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import RunRow
 from med3d_service.trust.access import Caller

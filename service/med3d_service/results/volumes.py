@@ -9,9 +9,9 @@ from med3d_contract.results import SeriesReport
 from med3d_contract.volumes import StoredVolumes, volumes_key
 from med3d_contract.work import PreprocessedObject, VolumesRequest
 from med3d_service.problems import ServiceError
-from med3d_service.runs.dispatch import Broker, BrokerAwayError
 from med3d_service.runs.fences import find_run
 from med3d_service.runs.moves import ANSWERS
+from med3d_service.runs.queueing.dispatch import Broker, BrokerAwayError
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Caller

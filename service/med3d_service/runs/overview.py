@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
 from med3d_service.runs.fences import is_seen_run
-from med3d_service.runs.queue_signals import QueueSignal, queue_signals
+from med3d_service.runs.queueing.queue_signals import QueueSignal, queue_signals
 from med3d_service.runs.views import PRIORITIES
 from med3d_service.runs.worklist import UNDER_WAY, Shown
 from med3d_service.settings import Settings

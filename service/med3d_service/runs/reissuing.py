@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import RunStatus
-from med3d_service.runs.enqueuing import enqueue
+from med3d_service.runs.queueing.enqueuing import enqueue
 from med3d_service.runs.reuse import prepared_again
 from med3d_service.runs.superseding import withdraw_run
 from med3d_service.runs.views import priority_of

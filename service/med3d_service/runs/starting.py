@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from med3d_contract.results import Priority, Refusal, RunStatus
 from med3d_service.problems import ServiceError
 from med3d_service.runs.endings import ORIGINAL_DAMAGED
-from med3d_service.runs.enqueuing import enqueue
+from med3d_service.runs.queueing.enqueuing import enqueue
 from med3d_service.runs.reuse import prepared_for
 from med3d_service.runs.transitions import raise_priority, refuse_study
 from med3d_service.runs.views import priority_of

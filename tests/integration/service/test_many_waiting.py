@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from med3d_contract.results import Priority
-from med3d_service.runs.dispatch import MAX_QUEUED_TASKS, CeleryBroker, send_waiting
+from med3d_service.runs.queueing.dispatch import MAX_QUEUED_TASKS, CeleryBroker, send_waiting
 from med3d_service.storage.tables import AttemptRow, RunEventRow, RunRow
 from rig.processes.fleets import add_waiting, worker_process
 from rig.processes.service import START_TIMEOUT_S, Processes

@@ -13,7 +13,7 @@ from med3d_client.worker import ApiUnavailable, RetryPolicy, WorkerClient
 from med3d_contract.results import RunStatus
 from med3d_contract.work import WorkerHello
 from med3d_service.processes import ensure_api_key
-from med3d_service.runs.dispatch import BrokerAwayError, CeleryBroker
+from med3d_service.runs.queueing.dispatch import BrokerAwayError, CeleryBroker
 from med3d_service.storage.database import Database
 from rig.peers import dcmtk
 from rig.processes.service import START_TIMEOUT_S, free_port, new_database, postgresql, valkey_server

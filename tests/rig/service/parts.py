@@ -19,9 +19,9 @@ from med3d_contract.work import (
     WorkerIdentity,
 )
 from med3d_service.runs.bundles import register_bundles
-from med3d_service.runs.dispatch import BrokerAwayError
 from med3d_service.runs.endings import Leases
-from med3d_service.runs.enqueuing import enqueue
+from med3d_service.runs.queueing.dispatch import BrokerAwayError
+from med3d_service.runs.queueing.enqueuing import enqueue
 from med3d_service.settings import Settings
 from med3d_service.storage.database import Database, upgrade_schema
 from med3d_service.storage.keys import load_keys

@@ -23,7 +23,7 @@ from med3d_pages.numbers import MINUS
 from med3d_pages.rendering import HEADERS
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import register_bundles
-from med3d_service.runs.enqueuing import enqueue
+from med3d_service.runs.queueing.enqueuing import enqueue
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Role
 from med3d_service.trust.access.callers import needs_of

@@ -10,8 +10,8 @@ from med3d_contract.queues import CELERY_PRIORITY
 from med3d_contract.results import Priority, Refusal, RunStatus
 from med3d_service.problems import ServiceError
 from med3d_service.runs.bundles import find_bundle_for_run, retired_bundles
-from med3d_service.runs.dispatch import Broker, BrokerAwayError
 from med3d_service.runs.parking import unpark_study
+from med3d_service.runs.queueing.dispatch import Broker, BrokerAwayError
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.superseding import supersede
 from med3d_service.runs.views import priority_of

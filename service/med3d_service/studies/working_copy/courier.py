@@ -11,7 +11,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from med3d_contract.results import Refusal
-from med3d_service.runs.dispatch import Broker, send_waiting
+from med3d_service.runs.queueing.dispatch import Broker, send_waiting
 from med3d_service.runs.transitions import refuse_study
 from med3d_service.settings import Settings
 from med3d_service.storage.arrival_tables import ArrivalRow

@@ -11,8 +11,8 @@ from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.cohorts.tables import ReprocessingRow
 from med3d_service.problems import ServiceError
 from med3d_service.runs import transitions
-from med3d_service.runs.dispatch import send_waiting
-from med3d_service.runs.holding import hold
+from med3d_service.runs.queueing.dispatch import send_waiting
+from med3d_service.runs.queueing.holding import hold
 from med3d_service.storage.tables import BundleRow, StudyRow, WorkerRow
 from rig.service.cohorts import CARRIES_BOTH, NEXT_BUNDLE, add_members, new_cohort, predict, prepare, runs_of
 from rig.service.parts import LEASES, MemoryBroker, add_study, open_database, preprocessed, worker

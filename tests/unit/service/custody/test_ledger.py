@@ -14,7 +14,7 @@ from med3d_service.cohorts import reprocessing
 from med3d_service.custody.ledger import ACCOUNTS, Ledger
 from med3d_service.custody.ledger.tables import LedgerCheckRow
 from med3d_service.runs import transitions
-from med3d_service.runs.enqueuing import enqueue
+from med3d_service.runs.queueing.enqueuing import enqueue
 from med3d_service.runs.superseding import supersede
 from med3d_service.storage.tables import AttemptRow, BundleRow, ReportRow, RunEventRow, RunRow, StudyRow
 from rig.processes.waiting import wait_until

@@ -5,8 +5,9 @@ from sqlalchemy import select, update
 
 from med3d_contract.queues import RUNS_PER_PREDICT_TASK
 from med3d_contract.results import Priority
-from med3d_service.runs import dispatch, transitions
-from med3d_service.runs.dispatch import send_waiting
+from med3d_service.runs import transitions
+from med3d_service.runs.queueing import dispatch
+from med3d_service.runs.queueing.dispatch import send_waiting
 from med3d_service.storage.tables import RunRow
 from rig.service.parts import LEASES, MemoryBroker, add_run, open_database, preprocessed, worker
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from med3d_service.runs import transitions
-from med3d_service.runs.queue_signals import FIRST_GUESS_S, desired_workers, queue_signals
+from med3d_service.runs.queueing.queue_signals import FIRST_GUESS_S, desired_workers, queue_signals
 from med3d_service.storage.tables import AttemptRow, RunRow
 from rig.service.parts import LEASES, add_run, completed, open_database, preprocessed, worker
 

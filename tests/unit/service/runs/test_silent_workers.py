@@ -8,7 +8,7 @@ from med3d_service.api.metrics import Metrics
 from med3d_service.processes import scheduler
 from med3d_service.processes.api import compose
 from med3d_service.runs import transitions
-from med3d_service.runs.silent_workers import SilentWorkers
+from med3d_service.runs.queueing.silent_workers import SilentWorkers
 from med3d_service.storage.tables import BeatRow, RunRow, WorkerRow
 from rig.service.parts import LEASES, add_run, migrated, worker
 

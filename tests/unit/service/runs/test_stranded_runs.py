@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from med3d_contract.results import BundleRef
 from med3d_service.processes import scheduler
 from med3d_service.processes.api import compose
-from med3d_service.runs.stranded import NO_WORKER_CARRIES_IT
+from med3d_service.runs.queueing.stranded import NO_WORKER_CARRIES_IT
 from med3d_service.storage.tables import RunEventRow, RunRow, WorkerRow
 from rig.service.parts import add_run, migrated
 from rig.service.work import BUNDLE

@@ -12,7 +12,7 @@ from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs.bundles import find_bundle, make_default, retire_bundle, retired_bundles
-from med3d_service.runs.stranded import carried_bundles
+from med3d_service.runs.queueing.stranded import carried_bundles
 from med3d_service.runs.views import moment
 from med3d_service.storage.tables import BundleRow
 from med3d_service.trust.access import Admin, Caller, Viewer

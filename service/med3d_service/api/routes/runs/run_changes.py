@@ -10,7 +10,7 @@ from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.runs.changing import RunChange, change_runs
-from med3d_service.runs.dispatch import send_waiting
+from med3d_service.runs.queueing.dispatch import send_waiting
 from med3d_service.trust.access import Operator
 from med3d_service.trust.audit.routes import RecordsItself
 

@@ -19,8 +19,8 @@ from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.delivery import outbox
 from med3d_service.results.delivery.outbox import Patience
-from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.fences import is_seen_run
+from med3d_service.runs.queueing.dispatch import send_waiting
 from med3d_service.runs.starting import requeue
 from med3d_service.runs.verdicts import give_verdict, standing_verdicts, verdicts_on
 from med3d_service.runs.views import moment, run_view

@@ -38,8 +38,8 @@ from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import note_preprocessing, register_bundles
 from med3d_service.runs.calibrations import calibrations_for
-from med3d_service.runs.dispatch import send_waiting
 from med3d_service.runs.fences import require_theirs, theirs
+from med3d_service.runs.queueing.dispatch import send_waiting
 from med3d_service.runs.views import bundle_ref, priority_of
 from med3d_service.storage.arrival_tables import AppraisalRow
 from med3d_service.storage.copy_states import LOOKED_AT

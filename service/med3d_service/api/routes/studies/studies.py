@@ -21,7 +21,7 @@ from med3d_service.api.routes.studies.study_form import FORM, INTAKE_CODES
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs.bundles import find_bundle_for_run
-from med3d_service.runs.dispatch import send_waiting
+from med3d_service.runs.queueing.dispatch import send_waiting
 from med3d_service.runs.starting import start_run
 from med3d_service.runs.views import bundle_ref, moment, subject_of
 from med3d_service.storage.copy_states import CopyStatus
