@@ -46,7 +46,7 @@ from med3d_export.training import EpochReport, FittedAutoencoder, rebuild
 from med3d_export.training_run import WEIGHTS, RunIncomplete, add_minutes, load_final_fit, read_weights
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.inference.manifest import SIMULATED_LABELS
-from med3d_pipeline.preprocessing.template import brain_on_grid
+from med3d_pipeline.preprocessing.alignment.template import brain_on_grid
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 
 REPORT = "report"

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from med3d_pipeline.preprocessing.alignment.registration import blur, centre_of_mass
+from med3d_pipeline.preprocessing.alignment.template import Template, grid_affine
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
 from med3d_pipeline.preprocessing.itk_images import RAS_TO_LPS, image_of, to_transform
 from med3d_pipeline.preprocessing.itk_threads import itk_threads
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
-from med3d_pipeline.preprocessing.registration import blur, centre_of_mass
 from med3d_pipeline.preprocessing.resampling import coarsen
-from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.volume import Affine, Volume, Voxels
 
 N4_GRID_MM = 4.0

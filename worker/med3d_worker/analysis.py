@@ -23,7 +23,7 @@ from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told,
 from med3d_contract.sent_files.archives import ArchiveRefused
 from med3d_contract.sent_files.unpacking import unpacked
 from med3d_contract.work import Subject
-from med3d_pipeline.preprocessing.template import Template
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.reading.volume_files.nifti import digest_file
 from med3d_pipeline.reasons import AFTER_CONTRAST_AGENT
 from med3d_pipeline.study.study import Acquisition, PatientAttributes

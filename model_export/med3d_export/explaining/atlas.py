@@ -12,10 +12,10 @@ from med3d_export.explaining.region_groups import GROUPS, WHITE_MATTER, group_of
 from med3d_export.subjects.tensor_cache import read_volume
 from med3d_pipeline.bundle.bundle import PreprocessingAssets
 from med3d_pipeline.explanation.region_table import VENTRICLES
+from med3d_pipeline.preprocessing.alignment.registration import AffineRegistration
+from med3d_pipeline.preprocessing.alignment.template import grid_affine
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
-from med3d_pipeline.preprocessing.registration import AffineRegistration
 from med3d_pipeline.preprocessing.resampling import sample_linear
-from med3d_pipeline.preprocessing.template import grid_affine
 from med3d_pipeline.volume import Volume
 
 MAY_BE_VENTRICLE = 0.1

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.preprocessing.resampling import coarsen
-from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Affine, Volume
 
 Field = npt.NDArray[np.float32]

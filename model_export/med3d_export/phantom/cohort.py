@@ -12,10 +12,10 @@ from med3d_export.phantom.factors import PhantomDesign, PhantomFactors
 from med3d_export.phantom.heads import phantom_head
 from med3d_export.subjects.cohort import Cohort, CohortSubject
 from med3d_export.training.values import Tensors
+from med3d_pipeline.preprocessing.alignment.template import Template, grid_affine
 from med3d_pipeline.preprocessing.intensity import scale_robustly
 from med3d_pipeline.preprocessing.resampling import prefilter, resample, sample_linear
 from med3d_pipeline.preprocessing.spec import PreprocessSpec
-from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.volume import Volume
 
 FACTORS_CSV = "factors.csv"

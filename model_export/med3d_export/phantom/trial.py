@@ -16,8 +16,8 @@ from med3d_export.phantom.recovery import FactorRecovery, factor_table, read_out
 from med3d_export.subjects.folds import Fold, stratified_folds
 from med3d_export.subjects.supervision import Supervision
 from med3d_export.training import EpochReport, Tensors, fit_autoencoder
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.preprocessing.spec import PreprocessSpec
-from med3d_pipeline.preprocessing.template import Template
 
 Floats = npt.NDArray[np.float64]
 VOXELS = "voxel PCA, no network"

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from nilearn.datasets import load_mni152_template
 
-from med3d_pipeline.preprocessing.template import Template
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.volume import Volume
 
 TEMPLATE = "template.nii.gz"

@@ -1,7 +1,7 @@
 """What an analysis leaves to look at: mosaics of the head for its page."""
 
 from med3d_cli.reports.mosaics import Mosaic, as_address, outline_mosaic, template_mosaic
-from med3d_pipeline.preprocessing.template import Template
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_worker.analysis import Analysis
 
 OUTLINE = "The scan with the outline of the brain that was found; the patient's right is on the left."

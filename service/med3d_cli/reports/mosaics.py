@@ -10,10 +10,10 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from med3d_contract.pictures import BrainPicture, BrainPictures
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.preprocessing.outline_pictures import outline_of, radiological
 from med3d_pipeline.preprocessing.preprocess import Preprocessed
 from med3d_pipeline.preprocessing.resampling import resample
-from med3d_pipeline.preprocessing.template import Template
 
 SLICES = 7
 """In each plane."""

@@ -11,10 +11,10 @@ from med3d_cli.embedded.demo_head import write_mr_series
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.inference.site_shifts import SiteShifts
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import Preprocessed, Preprocessor
 from med3d_pipeline.preprocessing.spec import QualityLimits
-from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Volume
 from med3d_worker.heads.pictures import reference_cohort
 from med3d_worker.model.loaded_model import LoadedModel

@@ -3,8 +3,8 @@
 import numpy as np
 import SimpleITK as sitk
 
+from med3d_pipeline.preprocessing.alignment.template import Template, grid_affine
 from med3d_pipeline.preprocessing.spec import PreprocessSpec
-from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.volume import Volume, Voxels
 
 # Of fluid, grey and white matter (labels 1 to 3).

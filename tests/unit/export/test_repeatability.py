@@ -23,8 +23,8 @@ from med3d_export.report.repeatability_report import write_repeatability
 from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import InferenceError
+from med3d_pipeline.preprocessing.alignment.registration import centre_of_mass
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
-from med3d_pipeline.preprocessing.registration import centre_of_mass
 from med3d_pipeline.preprocessing.resampling import resample
 from med3d_pipeline.volume import Volume
 from rig.science.heads import phantom

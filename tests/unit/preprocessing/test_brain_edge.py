@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from med3d_pipeline.preprocessing.brain_edge import ZerosBesideBrain, find_zeros_beside_brain
+from med3d_pipeline.preprocessing.measures.brain_edge import ZerosBesideBrain, find_zeros_beside_brain
 from med3d_pipeline.volume import Volume
 from rig.science import heads
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from med3d_pipeline.bundle.bundle import Bundle
-from med3d_pipeline.preprocessing.contrast import TemplateTissues, find_tissues, measure_contrast
+from med3d_pipeline.preprocessing.measures.contrast import TemplateTissues, find_tissues, measure_contrast
 from med3d_pipeline.preprocessing.quality import judge_quality
 from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits
 from med3d_pipeline.volume import Volume

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from med3d_pipeline.preprocessing.ghosting import measure_ghost
+from med3d_pipeline.preprocessing.measures.ghosting import measure_ghost
 from med3d_pipeline.volume import Volume
 
 SPACING_MM = 3.0

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from med3d_pipeline.preprocessing.newton_equations import FixedImage, compare, newton_equations
+from med3d_pipeline.preprocessing.alignment.newton_equations import FixedImage, compare, newton_equations
 
 SHAPE, STEP = (7, 9, 8), 0.03
 

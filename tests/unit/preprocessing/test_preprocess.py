@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.preprocessing.black_level import BlackLevel
 from med3d_pipeline.preprocessing.brain_extraction import BrainMask, BrainNetworks
 from med3d_pipeline.preprocessing.image_content import Content
+from med3d_pipeline.preprocessing.measures.quality_measures import QualityEvidence
 from med3d_pipeline.preprocessing.preprocess import BrainFound, Preprocessed, Preprocessor
-from med3d_pipeline.preprocessing.quality_measures import QualityEvidence
 from med3d_pipeline.preprocessing.spec import BiasFieldSpec, PreprocessSpec, QualityLimits
-from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Volume
 from rig.science import heads
 from rig.science.brain_networks import blind_networks, brightness_networks

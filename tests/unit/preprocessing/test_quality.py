@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from med3d_pipeline.preprocessing.contrast import find_tissues
+from med3d_pipeline.preprocessing.alignment.registration import Alignment
+from med3d_pipeline.preprocessing.alignment.template import Template, grid_affine
+from med3d_pipeline.preprocessing.measures.contrast import find_tissues
+from med3d_pipeline.preprocessing.measures.quality_measures import QualityEvidence, measure_quality
 from med3d_pipeline.preprocessing.quality import QUALITY_CODES, judge_quality
-from med3d_pipeline.preprocessing.quality_measures import QualityEvidence, measure_quality
-from med3d_pipeline.preprocessing.registration import Alignment
 from med3d_pipeline.preprocessing.resampling import coarsening_factors, sample_linear
 from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits
-from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.reasons import Reason, ReviewCode
 from med3d_pipeline.volume import Volume
 from rig.science import heads

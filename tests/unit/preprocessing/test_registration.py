@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from med3d_pipeline.errors import InputRefused
-from med3d_pipeline.preprocessing.registration import AffineRegistration
+from med3d_pipeline.preprocessing.alignment.registration import AffineRegistration
+from med3d_pipeline.preprocessing.alignment.template import Template, grid_affine
 from med3d_pipeline.preprocessing.resampling import sample_linear
 from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits, RegistrationSpec
-from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.volume import Volume
 from rig.science import heads
 

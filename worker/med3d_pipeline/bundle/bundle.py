@@ -26,10 +26,10 @@ from med3d_pipeline.inference.manifest import MANIFEST, Manifest
 from med3d_pipeline.inference.prediction import Predictor
 from med3d_pipeline.inference.reconstruction import Reconstruction
 from med3d_pipeline.inference.site_shifts import SiteShifts
+from med3d_pipeline.preprocessing.alignment.template import Template, brain_on_grid
 from med3d_pipeline.preprocessing.brain_extraction import BOX_GRID, MASK_GRID, BrainNetworks, axis_sizes
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits
-from med3d_pipeline.preprocessing.template import Template, brain_on_grid
 from med3d_pipeline.runtime.fixed_batches import FixedBatches
 from med3d_pipeline.runtime.onnx_sessions import OnnxSession, SessionOptions, open_session
 from med3d_pipeline.volume import Volume

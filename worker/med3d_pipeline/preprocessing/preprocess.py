@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from med3d_pipeline.preprocessing.alignment.registration import AffineRegistration, registration_failed
+from med3d_pipeline.preprocessing.alignment.template import Template, grid_affine
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
 from med3d_pipeline.preprocessing.black_level import BlackLevel, raise_to_black, require_measured
 from med3d_pipeline.preprocessing.brain_extraction import (
@@ -18,18 +20,16 @@ from med3d_pipeline.preprocessing.brain_extraction import (
     no_brain,
 )
 from med3d_pipeline.preprocessing.connected_parts import Mask
-from med3d_pipeline.preprocessing.contrast import find_tissues
 from med3d_pipeline.preprocessing.cropping import box_around, count_voxels, crop, move_into_box
 from med3d_pipeline.preprocessing.hounsfield import refuse_hounsfield_units
 from med3d_pipeline.preprocessing.image_content import Content, find_content
 from med3d_pipeline.preprocessing.intensity import scale_robustly
 from med3d_pipeline.preprocessing.itk_threads import itk_threads
+from med3d_pipeline.preprocessing.measures.contrast import find_tissues
+from med3d_pipeline.preprocessing.measures.quality_measures import QualityEvidence, measure_quality
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
-from med3d_pipeline.preprocessing.quality_measures import QualityEvidence, measure_quality
-from med3d_pipeline.preprocessing.registration import AffineRegistration, registration_failed
 from med3d_pipeline.preprocessing.resampling import coarsen, coarsening_factors, prefilter, resample
 from med3d_pipeline.preprocessing.spec import PreprocessSpec
-from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.preprocessing.working_views import View, make_later_views
 from med3d_pipeline.volume import Affine, Volume, Voxels
 

@@ -13,11 +13,11 @@ from med3d_contract.volumes import VolumeName
 from med3d_pipeline.errors import InputRefused, PipelineError
 from med3d_pipeline.explanation.explainer import STEP_YEARS
 from med3d_pipeline.inference.encoder import Float32
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.preprocessing.connected_parts import Mask
 from med3d_pipeline.preprocessing.defacing import deface
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.preprocess import BrainFound
-from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.study.study import load_series, read_study
 from med3d_pipeline.volume import Affine, Volume
 from med3d_worker.heads.tensors import TensorRecord

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.preprocessing.alignment.newton_equations import FixedImage, Likeness, compare, newton_equations
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.preprocessing.itk_images import image_of, to_array, to_transform
-from med3d_pipeline.preprocessing.newton_equations import FixedImage, Likeness, compare, newton_equations
 from med3d_pipeline.preprocessing.resampling import coarsen
 from med3d_pipeline.preprocessing.spec import RegistrationLevel, RegistrationSpec
-from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Affine, Volume
 
 Array = npt.NDArray[np.float64]

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from med3d_pipeline.preprocessing.alignment.template import Template, grid_affine
 from med3d_pipeline.preprocessing.itk_images import to_array, to_image
 from med3d_pipeline.preprocessing.resampling import coarsen, sample_linear
 from med3d_pipeline.preprocessing.spec import PreprocessSpec
-from med3d_pipeline.preprocessing.template import Template, grid_affine
 from med3d_pipeline.volume import Voxels
 
 Flags = npt.NDArray[np.bool_]

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from med3d_pipeline.preprocessing.brain_edge import find_zeros_beside_brain
+from med3d_pipeline.preprocessing.alignment.registration import Alignment
+from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.preprocessing.connected_parts import Mask
-from med3d_pipeline.preprocessing.contrast import TemplateTissues, measure_contrast
 from med3d_pipeline.preprocessing.even_sampling import Box
-from med3d_pipeline.preprocessing.ghosting import measure_ghost
-from med3d_pipeline.preprocessing.registration import Alignment
+from med3d_pipeline.preprocessing.measures.brain_edge import find_zeros_beside_brain
+from med3d_pipeline.preprocessing.measures.contrast import TemplateTissues, measure_contrast
+from med3d_pipeline.preprocessing.measures.ghosting import measure_ghost
 from med3d_pipeline.preprocessing.resampling import coarsening_factors, sample_linear
-from med3d_pipeline.preprocessing.template import Template
 from med3d_pipeline.volume import Volume, Voxels
 
 Flags = npt.NDArray[np.bool_]

@@ -1,0 +1,1 @@
+"""The template that every head is aligned to, and how it is."""
