@@ -8,7 +8,7 @@ from med3d_contract.results import BrainAge, Quality, Result
 from med3d_pages.numbers import plain, signed
 from med3d_pages.texts import Catalogue
 from med3d_service.results.cases import Case
-from med3d_service.results.reports.cohort_position import WITHIN_YEARS, position_by_age
+from med3d_service.results.reports.printed_page.cohort_position import WITHIN_YEARS, position_by_age
 
 DECIMALS: Mapping[str, int] = {
     "brain_volume_ml": 0,

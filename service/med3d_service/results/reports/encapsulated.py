@@ -11,7 +11,7 @@ from med3d_service.cohorts.paper_figure import PDFIUM
 from med3d_service.results.reports import codes
 from med3d_service.results.reports.dicom_objects import as_file, identify, own_scheme, patient_and_study
 from med3d_service.results.reports.facts import ReportFacts
-from med3d_service.results.reports.page import page_pdf
+from med3d_service.results.reports.printed_page.page import page_pdf
 
 PDF, SC = "pdf", "sc"
 TITLE = "Brain age analysis"

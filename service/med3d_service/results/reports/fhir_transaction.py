@@ -12,7 +12,7 @@ from med3d_service.results.kinds import EVENTS
 from med3d_service.results.reports import codes
 from med3d_service.results.reports.facts import ReportFacts
 from med3d_service.results.reports.fhir import OWN_SYSTEM, Json, answer_resources, identifier_of
-from med3d_service.results.reports.page import page_pdf
+from med3d_service.results.reports.printed_page.page import page_pdf
 
 ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 ESTIMATES = {

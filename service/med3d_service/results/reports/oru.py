@@ -23,7 +23,7 @@ from med3d_service.results.reports.hl7_text import (
     person,
     segment,
 )
-from med3d_service.results.reports.page import page_pdf
+from med3d_service.results.reports.printed_page.page import page_pdf
 from med3d_service.results.reports.standing import Standing, message_id, standing_of, stands_since
 
 VERSION, APPLICATION = "2.5.1", "INFOVAE-MED3D"

@@ -24,9 +24,9 @@ from med3d_contract.results import (
     SeriesReport,
 )
 from med3d_service.results.reports.encapsulated import page_pixels, secondary_capture
-from med3d_service.results.reports.lettering import CJK_FILES, number, wrapped
-from med3d_service.results.reports.page import page_pdf
-from med3d_service.results.reports.page_answer import FONT, readable_name
+from med3d_service.results.reports.printed_page.lettering import CJK_FILES, number, wrapped
+from med3d_service.results.reports.printed_page.page import page_pdf
+from med3d_service.results.reports.printed_page.page_answer import FONT, readable_name
 from rig.service.facts import PATIENT, STUDY, facts, refused_facts
 from rig.service.work import QUALITY, result
 

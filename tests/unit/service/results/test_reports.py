@@ -24,7 +24,6 @@ from med3d_contract.results import SIMULATED_LABELS, Interval, Reason, Sdmt, Ver
 from med3d_pipeline.inference import manifest
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports import codes
-from med3d_service.results.reports.cohort_position import position_by_age
 from med3d_service.results.reports.dicom_objects import NoDicomStudyError
 from med3d_service.results.reports.encapsulated import encapsulated_pdf, secondary_capture
 from med3d_service.results.reports.event import event_json
@@ -32,7 +31,8 @@ from med3d_service.results.reports.facts import FactsReader
 from med3d_service.results.reports.fhir import fhir_json
 from med3d_service.results.reports.lineage import handed_on
 from med3d_service.results.reports.oru import result_message
-from med3d_service.results.reports.page import page_pdf
+from med3d_service.results.reports.printed_page.cohort_position import position_by_age
+from med3d_service.results.reports.printed_page.page import page_pdf
 from med3d_service.results.reports.seg import NoSegmentationError, brain_segmentation
 from med3d_service.results.reports.segmented import segmented_brain
 from med3d_service.results.reports.sr import structured_report

@@ -61,7 +61,7 @@ def page(run_id: str, service: ServiceParts, caller: Clinical) -> Response:
     """Read the page of an answered run."""
 
     def made(library: ReportLibrary) -> bytes:
-        from med3d_service.results.reports.page import page_pdf
+        from med3d_service.results.reports.printed_page.page import page_pdf
 
         return page_pdf(library.facts(run_id))
 

@@ -8,16 +8,16 @@ from reportlab.pdfgen.canvas import Canvas
 
 from med3d_contract.pictures import BrainPicture
 from med3d_contract.results import Quality, Result, SeriesCandidate
-from med3d_service.results.reports.charts import (
+from med3d_service.results.reports.facts import ReportFacts
+from med3d_service.results.reports.printed_page.charts import (
     FAINT,
     INK,
     draw_age_chart,
     draw_latent_map,
 )
-from med3d_service.results.reports.cohort_position import WITHIN_YEARS, position_by_age
-from med3d_service.results.reports.facts import ReportFacts
-from med3d_service.results.reports.lettering import BOLD, FONT, draw_text, number, width_of, wrapped
-from med3d_service.results.reports.page_answer import BODY, COLOURS, MARGIN, RIGHT, SMALL, WIDTH
+from med3d_service.results.reports.printed_page.cohort_position import WITHIN_YEARS, position_by_age
+from med3d_service.results.reports.printed_page.lettering import BOLD, FONT, draw_text, number, width_of, wrapped
+from med3d_service.results.reports.printed_page.page_answer import BODY, COLOURS, MARGIN, RIGHT, SMALL, WIDTH
 
 FOOTER = 72.0
 SMALLEST_PICTURES = 56.0

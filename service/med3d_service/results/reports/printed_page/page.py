@@ -6,9 +6,14 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
 from med3d_service.results.reports.facts import ReportFacts
-from med3d_service.results.reports.lettering import prepare_fonts
-from med3d_service.results.reports.page_answer import draw_decision, draw_footer, draw_header, draw_numbers
-from med3d_service.results.reports.page_evidence import draw_charts, draw_pictures, draw_quality, draw_series
+from med3d_service.results.reports.printed_page.lettering import prepare_fonts
+from med3d_service.results.reports.printed_page.page_answer import draw_decision, draw_footer, draw_header, draw_numbers
+from med3d_service.results.reports.printed_page.page_evidence import (
+    draw_charts,
+    draw_pictures,
+    draw_quality,
+    draw_series,
+)
 
 
 def page_pdf(facts: ReportFacts) -> bytes:

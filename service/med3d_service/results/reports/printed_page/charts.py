@@ -8,7 +8,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import Latent, Result
-from med3d_service.results.reports.lettering import FONT, number
+from med3d_service.results.reports.printed_page.lettering import FONT, number
 
 INK, FAINT, PAPER = HexColor("#1d2733"), HexColor("#66727f"), HexColor("#ffffff")
 THIS = HexColor("#c8102e")

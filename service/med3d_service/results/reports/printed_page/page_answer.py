@@ -8,10 +8,10 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
 from med3d_contract.results import BrainAge, Interval
-from med3d_service.results.reports.charts import FAINT, INK, PAPER
 from med3d_service.results.reports.codes import RESEARCH_USE
 from med3d_service.results.reports.facts import PatientIdentity, ReportFacts
-from med3d_service.results.reports.lettering import (
+from med3d_service.results.reports.printed_page.charts import FAINT, INK, PAPER
+from med3d_service.results.reports.printed_page.lettering import (
     BOLD,
     FONT,
     MINUS,
