@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from med3d_contract.cohorts import MemberCounts
 from med3d_pages.plots import Plot
+from med3d_service.cohorts.charts.svg import padded
 from med3d_service.cohorts.scatter import CohortScatter, ScatterPoint
-from med3d_service.cohorts.svg import padded
 
 MOST_POINTS, FARTHEST = 450, 100
 SIDE = 360.0

@@ -7,10 +7,10 @@ from med3d_contract.results import VerdictView
 from med3d_pages.numbers import plain, signed, years
 from med3d_pages.plots import Plot
 from med3d_pages.texts import Catalogue
+from med3d_service.cohorts.charts.svg import padded
+from med3d_service.cohorts.charts.trajectory_chart import ChartWords, broken_between, true_age_line
 from med3d_service.cohorts.person import Person
-from med3d_service.cohorts.svg import padded
 from med3d_service.cohorts.trajectory import BREAKS, ReliableChange, Trajectory, Visit, stretches
-from med3d_service.cohorts.trajectory_chart import ChartWords, broken_between, true_age_line
 
 
 @dataclass(frozen=True)

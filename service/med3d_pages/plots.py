@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from med3d_pages.numbers import plain
-from med3d_service.cohorts.svg import nice_ticks
+from med3d_service.cohorts.charts.svg import nice_ticks
 
 WIDTH, HEIGHT = 560.0, 280.0
 Tick = tuple[float, str]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from med3d_cli.calibration.calibration_list import LeftOutHead
 from med3d_cli.calibration.calibration_out import PAGE_TITLE
-from med3d_service.cohorts.sheets import drawn, render_sheet
-from med3d_service.cohorts.svg import BLUE, GREY, RED, Chart, padded
+from med3d_service.cohorts.charts.svg import BLUE, GREY, RED, Chart, padded
+from med3d_service.cohorts.kept_pages.sheets import drawn, render_sheet
 
 if TYPE_CHECKING:
     from med3d_pipeline.calibration.fitting import FittedSite

@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from med3d_cli.reports.group_statistics import GapByGroup, accuracy, gaps_by_group
 from med3d_contract.results import Result
-from med3d_service.cohorts.sheets import Drawn, drawn, render_sheet
-from med3d_service.cohorts.svg import BLUE, GREY, INK, RED, Chart, Mark, padded
+from med3d_service.cohorts.charts.svg import BLUE, GREY, INK, RED, Chart, Mark, padded
+from med3d_service.cohorts.kept_pages.sheets import Drawn, drawn, render_sheet
 
 PACKAGE = "med3d_cli.reports"
 TRAINING_SCAN = "training_scan"

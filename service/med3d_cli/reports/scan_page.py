@@ -11,8 +11,8 @@ from med3d_cli.reports.usual_quality import usual_quality
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import BundleRef, Quality, Result
 from med3d_pipeline.preprocessing.quality import MEASURE_WORDS
-from med3d_service.cohorts.sheets import Drawn, drawn, render_sheet
-from med3d_service.cohorts.svg import BLUE, GREY, RED, Chart, padded
+from med3d_service.cohorts.charts.svg import BLUE, GREY, RED, Chart, padded
+from med3d_service.cohorts.kept_pages.sheets import Drawn, drawn, render_sheet
 from med3d_worker.analysis import AnalysedInput
 
 PACKAGE = "med3d_cli.reports"

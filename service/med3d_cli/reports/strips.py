@@ -5,7 +5,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from med3d_service.cohorts.svg import BLUE, FAINT, GREY, RED
+from med3d_service.cohorts.charts.svg import BLUE, FAINT, GREY, RED
 
 WIDTH, HEIGHT = 300, 34
 EDGE = 8

@@ -14,7 +14,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 
 if TYPE_CHECKING:
-    from med3d_service.cohorts.paper_figure import PaperFigure
+    from med3d_service.cohorts.charts.paper_figure import PaperFigure
 
 EXIT_USAGE = 2
 ENDINGS = (".png", ".pdf", ".svg")
@@ -117,7 +117,7 @@ def _point(row: Mapping[str, str], by: str | None) -> Point:
 
 def draw_ages(points: Sequence[Point], width_mm: float, title: str) -> "PaperFigure":
     """Draw estimates against ages with prediction intervals and the line where both are equal."""
-    from med3d_service.cohorts.paper_figure import COLOURS, FAINT, PaperFigure
+    from med3d_service.cohorts.charts.paper_figure import COLOURS, FAINT, PaperFigure
 
     known = [(one.age, one) for one in points if one.age is not None]
     if not known:
@@ -137,7 +137,7 @@ def draw_ages(points: Sequence[Point], width_mm: float, title: str) -> "PaperFig
 
 def draw_gaps(points: Sequence[Point], width_mm: float, title: str) -> "PaperFigure":
     """Draw the gaps of each level, age bias removed: of who was scanned several times, the mean."""
-    from med3d_service.cohorts.paper_figure import COLOURS, FAINT, INK, PaperFigure
+    from med3d_service.cohorts.charts.paper_figure import COLOURS, FAINT, INK, PaperFigure
 
     people = gaps_of_people(points)
     if not people:
@@ -168,7 +168,7 @@ def gaps_of_people(points: Sequence[Point]) -> dict[str, list[float]]:
 
 def draw_visits(points: Sequence[Point], width_mm: float, title: str) -> "PaperFigure":
     """Draw each person's visits over age, joined by a line. Raises CommandError where a visit has no age of its own."""
-    from med3d_service.cohorts.paper_figure import COLOURS, FAINT, PaperFigure
+    from med3d_service.cohorts.charts.paper_figure import COLOURS, FAINT, PaperFigure
 
     several = visits_of_people(points)
     ages = [one.age or 0.0 for some in several for one in some]

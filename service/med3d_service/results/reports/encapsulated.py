@@ -7,7 +7,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders.base import RLELosslessEncoder
 from pydicom.uid import EncapsulatedPDFStorage, RLELossless, SecondaryCaptureImageStorage
 
-from med3d_service.cohorts.paper_figure import PDFIUM
+from med3d_service.cohorts.charts.paper_figure import PDFIUM
 from med3d_service.results.reports import codes
 from med3d_service.results.reports.dicom_objects import as_file, identify, own_scheme, patient_and_study
 from med3d_service.results.reports.facts import ReportFacts

@@ -13,15 +13,15 @@ import pytest
 from sqlalchemy import func, select, update
 
 from med3d_service.cohorts import reprocessing
+from med3d_service.cohorts.charts.svg import Chart, nice_ticks
 from med3d_service.cohorts.diff import cohort_diff, cohort_members
-from med3d_service.cohorts.diff_page import diff_page
 from med3d_service.cohorts.export import as_csv, as_parquet, columns_of, table_rows
 from med3d_service.cohorts.figures import draw_figures
+from med3d_service.cohorts.kept_pages.diff_page import diff_page
+from med3d_service.cohorts.kept_pages.summary_page import summary_page
 from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.cohorts.scatter import cohort_scatter
 from med3d_service.cohorts.summary import summarise
-from med3d_service.cohorts.summary_page import summary_page
-from med3d_service.cohorts.svg import Chart, nice_ticks
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
 from med3d_service.settings import Settings
 from med3d_service.storage.identifiers import IdentifierVault

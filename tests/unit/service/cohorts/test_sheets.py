@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 from jinja2 import UndefinedError
 
-from med3d_service.cohorts.sheets import drawn, render_sheet
+from med3d_service.cohorts.kept_pages.sheets import drawn, render_sheet
 
 WHOLE = {
     "title": "Calibration for Ward <3> & co", "changes": (("bias", "1", "2"),), "cautions": ["a < b"], "prospects": (),

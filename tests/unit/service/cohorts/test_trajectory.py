@@ -7,10 +7,10 @@ from sqlalchemy import select, update
 
 from med3d_contract.pictures import ReferenceCohort, reference_cohort_key
 from med3d_service.cohorts import reprocessing
+from med3d_service.cohorts.charts.trajectory_chart import broken_between, draw_trajectory
 from med3d_service.cohorts.figures import draw_figures
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
 from med3d_service.cohorts.trajectory import answered_runs, stated_errors, trajectory
-from med3d_service.cohorts.trajectory_chart import broken_between, draw_trajectory
 from med3d_service.settings import Settings
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys

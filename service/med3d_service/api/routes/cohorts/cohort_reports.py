@@ -11,13 +11,13 @@ from med3d_service.api.routes import ServiceParts, examples
 from med3d_service.api.routes.cohorts.cohorts import CohortId
 from med3d_service.api.service import Service
 from med3d_service.cohorts.diff import DEFAULT_GAP_YEARS, CohortDiff, cohort_diff, cohort_members
-from med3d_service.cohorts.diff_page import diff_page
 from med3d_service.cohorts.export import Layout, as_csv, as_parquet, columns_of, table_rows
+from med3d_service.cohorts.kept_pages.diff_page import diff_page
+from med3d_service.cohorts.kept_pages.summary_page import summary_page
 from med3d_service.cohorts.members import find_cohort
 from med3d_service.cohorts.progress import cohort_progress, latest_bundles
 from med3d_service.cohorts.scatter import cohort_scatter
 from med3d_service.cohorts.summary import CohortSummary, summarise
-from med3d_service.cohorts.summary_page import summary_page
 from med3d_service.cohorts.tables import CohortRow
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs.bundles import find_bundle

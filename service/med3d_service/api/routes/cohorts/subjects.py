@@ -7,10 +7,10 @@ from sqlalchemy import func, select
 
 from med3d_contract.results import Frozen
 from med3d_service.api.routes import ServiceParts, examples
+from med3d_service.cohorts.charts.trajectory_chart import ENGLISH, ChartWords, draw_trajectory
 from med3d_service.cohorts.export import as_csv
 from med3d_service.cohorts.person import COLUMNS, read_trajectory_of, visit_rows
 from med3d_service.cohorts.trajectory import Trajectory, subject_studies
-from med3d_service.cohorts.trajectory_chart import ENGLISH, ChartWords, draw_trajectory
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.trust.access import Viewer
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from med3d_service.cohorts.charts.svg import BLUE, FAINT, RED, Chart, padded
+from med3d_service.cohorts.kept_pages.sheets import Drawn, drawn, render_sheet
 from med3d_service.cohorts.scatter import CohortScatter
-from med3d_service.cohorts.sheets import Drawn, drawn, render_sheet
 from med3d_service.cohorts.summary import CohortSummary
-from med3d_service.cohorts.svg import BLUE, FAINT, RED, Chart, padded
 
 Row = tuple[str, ...]
 RUN_CHARACTERS = 8

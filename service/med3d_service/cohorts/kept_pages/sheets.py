@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-SHARED = "med3d_service.cohorts"
+SHARED = "med3d_service.cohorts.kept_pages"
 
 
 @dataclass(frozen=True)

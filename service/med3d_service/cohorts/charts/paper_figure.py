@@ -14,7 +14,7 @@ from reportlab.graphics import renderPDF, renderSVG
 from reportlab.graphics.shapes import Circle, Drawing, Group, Line, Rect, String
 from reportlab.lib.colors import Color, HexColor
 
-from med3d_service.cohorts.svg import nice_ticks
+from med3d_service.cohorts.charts.svg import nice_ticks
 
 PDFIUM = Lock()
 """PDFium draws for one thread at a time (its README: "not thread-safe"), whichever module asks."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from med3d_service.cohorts.agreement import Accuracy, Agreement, Mean95
+from med3d_service.cohorts.charts.svg import BLUE, FAINT, RED, Chart, nice_ticks, padded
 from med3d_service.cohorts.diff import Changes, CohortDiff, DiffPoints
-from med3d_service.cohorts.sheets import Drawn, drawn, render_sheet
-from med3d_service.cohorts.svg import BLUE, FAINT, RED, Chart, nice_ticks, padded
+from med3d_service.cohorts.kept_pages.sheets import Drawn, drawn, render_sheet
 
 SHOWN = 25
 Row = tuple[str, ...]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from med3d_service.cohorts.svg import padded
+from med3d_service.cohorts.charts.svg import padded
 from med3d_service.cohorts.trajectory import Trajectory, Visit, stretches
 
 if TYPE_CHECKING:
-    from med3d_service.cohorts.paper_figure import PaperFigure
+    from med3d_service.cohorts.charts.paper_figure import PaperFigure
 
 WIDTH_MM, HEIGHT_MM = 160.0, 100.0
 ROOM_FOR_LEGEND = 0.35
@@ -45,7 +45,7 @@ ENGLISH = ChartWords(
 
 def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFigure | None":
     """Draw brain age over time with its intervals; None where there is no number to draw."""
-    from med3d_service.cohorts.paper_figure import COLOURS, FAINT, PaperFigure  # what draws takes long to import
+    from med3d_service.cohorts.charts.paper_figure import COLOURS, FAINT, PaperFigure  # what draws takes long to import
 
     blue, red, orange = COLOURS[:3]
     shown = [visit for visit in found.visits if visit.brain_age is not None and visit.brain_age_interval is not None]
