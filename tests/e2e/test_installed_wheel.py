@@ -105,7 +105,11 @@ def test_a_wheel_holds_all_code_and_nothing_that_lay_about(built):
         for path in (CHECKOUT / folder).glob("med3d_*/**/*.py")
     }
     assert {name for name in names if name.endswith(".py") and "/migrations/" not in name} == code
-    assert any(name.startswith("med3d_service/migrations/versions/") for name in names)
+    migrations = {
+        "med3d_service/" + path.relative_to(CHECKOUT / "service").as_posix()
+        for path in (CHECKOUT / "service" / "migrations").rglob("*.py")
+    }
+    assert {name for name in names if name.endswith(".py") and "/migrations/" in name} == migrations
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests/", "deploy/"))]
     assert names.isdisjoint(BAITS.values())
 

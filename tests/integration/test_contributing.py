@@ -30,7 +30,7 @@ def worked_example(heading: str) -> tuple[str, list[str]]:
 
 def renumbered(example: str) -> str:
     """Give the example's migration the number after the newest."""
-    newest = max(path.name[:4] for path in (CHECKOUT / "service" / "migrations" / "versions").glob("[0-9]*.py"))
+    newest = max(path.name[:4] for path in (CHECKOUT / "service" / "migrations" / "versions").rglob("[0-9]*.py"))
     return example.replace("0041", f"{int(newest) + 1:04d}").replace("0040", newest)
 
 

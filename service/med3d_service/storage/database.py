@@ -153,6 +153,13 @@ def migrations_dir() -> Path:
     return packaged if packaged.is_dir() else here.parent / "migrations"
 
 
+def migration_scripts() -> "ScriptDirectory":
+    """Read which migrations there are, in all folders below ``versions``."""
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory(str(migrations_dir()), recursive_version_locations=True)
+
+
 def alembic_config(connection: Connection) -> "Config":
     """Alembic's configuration for an open connection."""
     from alembic.config import Config
@@ -160,15 +167,14 @@ def alembic_config(connection: Connection) -> "Config":
     config = Config(stdout=sys.stdout)  # its default is what stdout was when Alembic was imported
     config.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
+    config.set_main_option("recursive_version_locations", "true")
     config.attributes["connection"] = connection
     return config
 
 
 def require_schema(settings: Settings) -> None:
     """Raise SchemaError where the database cannot be reached, or its schema is not this version's."""
-    from alembic.script import ScriptDirectory
-
-    found, scripts = _revision(settings), ScriptDirectory(str(migrations_dir()))
+    found, scripts = _revision(settings), migration_scripts()
     if found is None:
         raise SchemaError("the database has no schema yet: start the service once, which makes it")
     if found != scripts.get_current_head():
@@ -205,13 +211,12 @@ def upgrade_schema(settings: Settings) -> None:
     """Bring the schema to the newest revision. Raises SchemaError for the schema of a later version."""
     from alembic import command
     from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
 
     database = Database(settings.database)
     try:
         with database.engine.connect() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
-            _require_known(found, ScriptDirectory(str(migrations_dir())))
+            _require_known(found, migration_scripts())
             command.upgrade(alembic_config(connection), "head")
     finally:
         database.close()

@@ -5,7 +5,6 @@ from contextlib import closing
 
 import pytest
 from alembic import command
-from alembic.script import ScriptDirectory
 from sqlalchemy import JSON, Boolean, Float, Integer, LargeBinary, MetaData, delete, insert, select
 
 from med3d_service.processes import migrate
@@ -14,7 +13,7 @@ from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.kept import KeptReports
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.settings import Settings
-from med3d_service.storage.database import Database, alembic_config, migrations_dir
+from med3d_service.storage.database import Database, alembic_config, migration_scripts
 from med3d_service.storage.keys import load_keys
 from med3d_service.storage.sealed import SealedReader
 from med3d_service.storage.tables import UploadRow
@@ -24,9 +23,7 @@ from med3d_service.trust.establishing import prove_trail
 from rig.processes.service import new_database
 from rig.service.earlier import report_of, sealed_nameless, sha256, trail_of_0_2_0
 
-REVISIONS = [
-    script.revision for script in ScriptDirectory(str(migrations_dir())).walk_revisions() if not script.is_head
-]
+REVISIONS = [script.revision for script in migration_scripts().walk_revisions() if not script.is_head]
 
 
 def sample(column):
