@@ -26,7 +26,8 @@ BESIDE_WAITING := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # room what is decided in milliseconds. Of random examples it tries ten, make test a hundred.
 QUICK := tests/unit/test_language.py tests/unit/test_quick_checks.py tests/unit/reading tests/unit/contract \
 	tests/unit/calibration/test_lines.py tests/unit/calibration/test_spreads.py tests/unit/calibration/test_documented_codes.py \
-	tests/unit/cli/test_inputs.py tests/unit/cli/test_age_table.py tests/unit/cli/test_calibration_list.py \
+	tests/unit/cli/studies/test_inputs.py tests/unit/cli/studies/test_age_table.py \
+	tests/unit/cli/calibration/test_calibration_list.py tests/unit/client/test_study_stream.py \
 	tests/unit/deploy/test_supply.py tests/unit/deploy/test_monitoring.py \
 	tests/unit/model/test_latent_space.py tests/unit/model/test_manifest.py tests/unit/model/test_review_codes.py \
 	tests/unit/pages/test_texts.py tests/unit/pages/test_latent_view.py \
