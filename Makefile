@@ -41,7 +41,7 @@ EXPORT := tests/unit/export tests/integration/test_contributing.py
 SAMPLE_HEAD := --no-deps 'pydeface>=2.1'
 
 # Two more targets are parts of lint, which run beside each other.
-.PHONY: peers lint-types lint-rest help demo attack chaos field pages test test-quick test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-pages bench-peers fuzz lock resolve image-steps sbom audit-dependencies docs states-page clean
+.PHONY: peers lint-types lint-rest help demo attack chaos field pages test test-quick test-long test-pages screenshots test-export test-export-long lint bench bench-cohort bench-encoder bench-capacity bench-calibration bench-pacs bench-durability bench-kills bench-pages bench-peers bench-tables fuzz lock resolve image-steps sbom audit-dependencies docs states-page clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -167,6 +167,13 @@ bench-peers: $(VENV)/.export ## the pipeline beside deepbet, ANTs and HD-BET on 
 	@$(INSTALL) -e '.[dev,export,bench]'
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_peers
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_accuracy
+
+bench-tables: $(VENV)/.export ## write the tables of docs/benchmarks*.md and docs/pages.md anew, on a machine with nothing else to do (an hour)
+	@$(INSTALL) -e '.[dev,export,bench]'
+	@$(BIN)/python deploy/check_host.py test
+	@for one in stages bias_field accuracy uploads records ingest hook; do PYTHONPATH=tests $(BIN)/python -m bench.bench_$$one --write || exit 1; done
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_peers --pairs extraction alignment whole whole-tta --write
+	@PYTHONPATH=tests $(BIN)/python -m bench.bench_pages --keep
 
 .PHONY: mutants
 mutants: $(VENV)/.dev ## change the modules that decide, one expression at a time, and see whether their tests notice (ONLY=area, MOST=60 of each by SEED=1; installs Cosmic Ray)

@@ -7,7 +7,7 @@ import statistics
 
 import numpy as np
 
-from bench.measuring import alternating, machine, spread, table
+from bench.measuring import BENCHMARKS, alternating, offer_to_write, publish, spread, table
 from bench.scans import options, preprocessor, several_heads
 from med3d_pipeline.preprocessing.bias_field import few_voxels
 from med3d_pipeline.preprocessing.n4 import Climb, estimate_log_field, whole_grid
@@ -34,11 +34,13 @@ def row(name: str, head: Volume, preprocess: Preprocessor, rounds: int) -> tuple
 
 
 def main() -> None:
-    given = options(__doc__ or "").parse_args()
+    parser = options(__doc__ or "")
+    offer_to_write(parser)
+    given = parser.parse_args()
     preprocess = preprocessor(given)
     rows = [row(name, head, preprocess, given.rounds) for name, head in several_heads(given.data).items()]
-    print(table(("head", "ours, s", "SimpleITK, s", "quicker by", "fields apart, at most"), rows))
-    print(f"\nMachine: {machine()}")
+    text = table(("head", "ours, s", "SimpleITK, s", "quicker by", "fields apart, at most"), rows)
+    publish("bias field", f"{text}\n\n{given.rounds} rounds in turn.", BENCHMARKS, write=given.write)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pydicom
 from pydicom.uid import generate_uid
 from sqlalchemy import select
 
-from bench.measuring import machine, table
+from bench.measuring import INGEST, offer_to_write, publish, table
 from med3d_service.network.pulls.tables import PullRow
 from med3d_service.storage.database import Database
 from med3d_service.storage.tables import AttemptRow, RunRow
@@ -73,6 +73,7 @@ def main():
     data = Path(os.environ.get("MED3D_TEST_DATA", "../shared/data"))
     given.add_argument("--rounds", type=int, default=5)
     given.add_argument("--study", type=Path, default=data / "dicom" / "siemens_trio_study" / "t1_MPRAGEcr_noGRAPPA_19")
+    offer_to_write(given)
     chosen = given.parse_args()
     files = sorted(path for path in chosen.study.rglob("*.dcm"))
     with tempfile.TemporaryDirectory() as folder:
@@ -92,18 +93,17 @@ def main():
         finally:
             service.end()
             ward.close()
-    show(rounds, len(files))
+    show(rounds, len(files), write=chosen.write)
 
 
-def show(rounds, instances):
+def show(rounds, instances, *, write):
     columns = list(zip(*rounds, strict=True))
     rows = [
         (step, f"{statistics.median(took):.2f}", f"{min(took):.2f} to {max(took):.2f}")
         for step, took in zip(STEPS, columns, strict=True)
     ]
-    print(f"{instances} instances; {len(rounds)} rounds; seconds after the service heard the hook; aim: {AIM_S:g} s\n")
-    print(table(("until", "median, s", "range, s"), rows))
-    print(f"\n{machine()}")
+    said = f"{instances} instances; {len(rounds)} rounds; seconds after the service heard the hook; aim: {AIM_S:g} s."
+    publish("hook", f"{table(('until', 'median, s', 'range, s'), rows)}\n\n{said}", INGEST, write=write)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-from bench.measuring import machine, table
+from bench.measuring import DURABILITY, offer_to_write, publish, table
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.storage.database import Database
 from med3d_service.storage.identifiers import IdentifierVault
@@ -168,6 +168,7 @@ def main():
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
     parser.add_argument("--report", type=Path, help="a file for the milliseconds of each request, as JSON")
+    offer_to_write(parser)
     given = parser.parse_args()
     databases = given.database or ["sqlite", "postgresql"]
     with tempfile.TemporaryDirectory(prefix="med3d-bench-") as folder:
@@ -176,9 +177,6 @@ def main():
         [said, *(f"{statistics.median(found[name][said]):.1f}, {p99(found[name][said]):.1f}" for name in databases)]
         for said in found[databases[0]]
     ]
-    print(f"\n{given.runs:,} runs; median and p99 of {given.requests} requests, ms\n")
-    print(table(["request", *databases], rows))
-    print(f"\n{machine()}")
     if given.report:
         given.report.write_text(json.dumps(found))
     late = [
@@ -187,7 +185,10 @@ def main():
         for said, taken in found[name].items()
         if p99(taken) > (METRICS_AIM_MS if "metrics" in said else AIM_MS)
     ]
-    print(f"\nover the aim ({AIM_MS} ms, metrics {METRICS_AIM_MS} ms): {', '.join(late) or 'none'}")
+    said = f"{given.runs:,} runs; median and p99 of {given.requests} requests, ms"
+    aims = f"Over the aim ({AIM_MS} ms, metrics {METRICS_AIM_MS} ms): {', '.join(late) or 'none'}"
+    text = table(["request", *databases], rows)
+    publish("records", f"{text}\n\n{said}. {aims}.", DURABILITY, write=given.write)
 
 
 if __name__ == "__main__":

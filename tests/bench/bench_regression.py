@@ -14,7 +14,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from bench.measuring import keep_in_docs, machine, table
+from bench.measuring import BENCHMARKS, publish, table
 from bench.peers_at_hand import correct_and_align, multiply_matrices, read_series
 from bench.scans import MPRAGE, bundle_path, options
 from med3d_pipeline.bundle.bundle import Bundle
@@ -127,10 +127,7 @@ def main() -> int:
         )
     )
     text = table(("part", "ours, s of processor", "peer", "peer, s of processor", "ratio", "kept"), rows)
-    text += f"\n\n{given.rounds} rounds, the least of each. Machine: {machine()}"
-    print(text)
-    if given.renew:
-        keep_in_docs("regression", text)
+    publish("regression", f"{text}\n\n{given.rounds} rounds, the least of each.", BENCHMARKS, write=given.renew)
     worse = slower(found, kept)
     if worse:
         print(f"\nSlower than kept by more than {MOST_SLOWER:.0%}: {', '.join(worse)}.")

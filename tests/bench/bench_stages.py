@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.measuring import keep_in_docs, machine, peak_memory, spread, table
+from bench.measuring import BENCHMARKS, offer_to_write, peak_memory, publish, spread, table
 from bench.scans import MPRAGE, bundle_path, options
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.inference.prediction import SubjectAttributes
@@ -57,7 +57,7 @@ def one_study(bundle: Bundle, folder: Path, stages: Stages) -> float:
 
 def main() -> None:
     parser = options(__doc__ or "")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    offer_to_write(parser)
     given = parser.parse_args()
     bundle = Bundle.open(bundle_path(given), given.provider, given.threads)
     study = (given.data / MPRAGE).parent
@@ -71,11 +71,9 @@ def main() -> None:
     text = (
         f"Siemens MPRAGE study, 176 slices of 1 mm; {given.rounds} rounds, median and range; {bundle.providers[0]}, "
         f"{given.threads} threads; bundle `{bundle.name}` {bundle.version}.\n\n"
-        f"{table(('stage', 'seconds', 'peak resident memory, MiB'), rows)}\n\n{idle} Machine: {machine()}"
+        f"{table(('stage', 'seconds', 'peak resident memory, MiB'), rows)}\n\n{idle}"
     )
-    print(text)
-    if given.write:
-        keep_in_docs("stages", text)
+    publish("stages", text, BENCHMARKS, write=given.write)
 
 
 if __name__ == "__main__":

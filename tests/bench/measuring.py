@@ -1,5 +1,6 @@
 """Wall clock, peak memory, the machine, and Markdown tables."""
 
+import argparse
 import os
 import platform
 import statistics
@@ -13,7 +14,10 @@ from pathlib import Path
 
 import psutil
 
-BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parents[2] / "docs"
+BENCHMARKS = DOCS / "benchmarks.md"
+DURABILITY = DOCS / "benchmarks-durability.md"
+INGEST = DOCS / "benchmarks-pacs.md"
 LIBRARIES = (
     "numpy",
     "SimpleITK",
@@ -104,6 +108,19 @@ def keep_in_docs(name: str, text: str, page: Path = BENCHMARKS) -> None:
     if not found:
         raise ValueError(f"{page.name} has no marks of {name}")
     page.write_text(f"{before}{start}\n{text.strip()}\n\n{end}{after}")
+
+
+def offer_to_write(parser: argparse.ArgumentParser) -> None:
+    """Let who measures keep the tables."""
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks*.md")
+
+
+def publish(name: str, text: str, page: Path, *, write: bool) -> None:
+    """Print what was measured, with the machine that it was measured on, and keep it in the documents if wanted."""
+    said = f"{text}\n\nMachine: {machine()}"
+    print(f"\n{said}")
+    if write:
+        keep_in_docs(name, said, page)
 
 
 def spread(values: Sequence[float]) -> str:
