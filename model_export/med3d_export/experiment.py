@@ -250,7 +250,7 @@ class Experiment:
         """The template's brain on the tensors' grid."""
         assets = PreprocessingAssets(self.assets, SessionOptions())
         spec = assets.file.spec
-        return BrainGrid(brain_on_grid(assets.template(), spec), spec.intensity.highest)
+        return BrainGrid(brain_on_grid(assets.template, spec), spec.intensity.highest)
 
     def splits(self, cohort: Cohort, run_folder: Path) -> dict[int, tuple[Fold, ...]]:
         """The folds of every repeat by its seed, stored in ``run_folder`` at first and read from there ever after."""

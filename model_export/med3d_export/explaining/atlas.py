@@ -51,7 +51,7 @@ def make_atlas(
     heads: Sequence[tuple[Path, Path, Shares]], assets: PreprocessingAssets, on_done: Callable[[], object]
 ) -> Atlas:
     """Average the groups of heads: (image, label map, tensor) of each. Raises LabelMapError, InputRefused."""
-    template, spec = assets.template(), assets.file.spec
+    template, spec = assets.template, assets.file.spec
     register, grid = AffineRegistration(template, spec.registration), grid_affine(template, spec)
     total = np.zeros((len(GROUPS), *spec.shape), dtype=np.float64)
     fluid, white = [], []

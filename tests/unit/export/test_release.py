@@ -71,7 +71,7 @@ class PhantomExperiment(Experiment):
     @cached_property
     def _tensors(self) -> Tensors:
         spec = write_assets(self.assets, self.config.grid).spec
-        template = PreprocessingAssets(self.assets, SessionOptions(provider="cpu")).template()
+        template = PreprocessingAssets(self.assets, SessionOptions(provider="cpu")).template
         return phantom_tensors(self.factors, template, spec, CONFIG.seed, PhantomDesign())
 
 

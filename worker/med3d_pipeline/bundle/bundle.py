@@ -86,10 +86,11 @@ class PreprocessingAssets:
             box_session=open_session(self.folder / "brain_box.onnx", self.options, axis_sizes(BOX_GRID)),
             mask_session=open_session(self.folder / "brain_mask.onnx", self.options, axis_sizes(MASK_GRID)),
         )
-        return Preprocessor(self.file.spec, self.template(), networks, self.options.threads)
+        return Preprocessor(self.file.spec, self.template, networks, self.options.threads)
 
+    @cached_property
     def template(self) -> Template:
-        """Head and brain mask that everyone is aligned to. Raises BundleError where they cannot be read."""
+        """Head and brain mask that everyone is aligned to, read once. Raises BundleError where they cannot be read."""
         try:
             return Template.open(self.folder / "template.nii.gz", self.folder / "template_mask.nii.gz")
         except (OSError, ValueError, ImageFileError) as error:
@@ -302,4 +303,4 @@ class Bundle:
         """None where there is no decoder, or nothing to hold its errors against."""
         if DECODER not in self.manifest.files or not len(space.held_out_reconstruction_errors):
             return None
-        return Reconstruction(self._decoder, brain_on_grid(self._assets.template(), self.spec))
+        return Reconstruction(self._decoder, brain_on_grid(self._assets.template, self.spec))
