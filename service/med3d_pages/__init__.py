@@ -3,10 +3,13 @@
 app = create_app(settings, front())
 """
 
-from med3d_service.api.app import Front
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # whoever asks for one module of the pages need not import the whole API
+    from med3d_service.api.app import Front
 
 
-def front() -> Front:
+def front() -> "Front":
     """Put the pages together."""
     from med3d_pages.mount import make_front
 
