@@ -75,7 +75,8 @@ def test_no_name_is_one_that_had_to_be_explained(package):
 
 @pytest.mark.parametrize("part", ["service", "worker", "model_export", "tests", "deploy"])
 def test_no_folder_has_more_files_of_code_than_one_looks_over(part):
-    files = Counter(file.parent.relative_to(ROOT).as_posix() for file in (ROOT / part).rglob("*.py"))
+    code = [*(ROOT / part).rglob("*.py"), *(ROOT / part).rglob("templates/**/*.html")]
+    files = Counter(file.parent.relative_to(ROOT).as_posix() for file in code)
     assert {folder: count for folder, count in files.items() if count > FULLER.get(folder, MOST_FILES)} == {}
 
 

@@ -53,7 +53,7 @@ def show_gallery(
     shown(request, "run", [one.run.run_id for one in found], each=caller.clinical)
     return render(
         request,
-        "gallery.html",
+        "cohorts/gallery.html",
         cohort=read_cohort(cohort, service, caller),
         rows=rows,
         every=every,
@@ -94,4 +94,4 @@ def show_difference(
     """Show what another model says of the cohort, and of whom it says something else."""
     found, (first, second) = compared_bundles(service, caller, cohort, before or None, after or None)
     diff, _points = cohort_diff(service.database, found, first, second)
-    return render(request, "cohort_diff.html", cohort_id=found.id, diff=diff, first=first, second=second)
+    return render(request, "cohorts/diff.html", cohort_id=found.id, diff=diff, first=first, second=second)

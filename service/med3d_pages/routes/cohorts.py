@@ -76,7 +76,7 @@ def _list_page(
     older = found.next_cursor and f"{PAGE}?cursor={quote(found.next_cursor)}"
     return render(
         request,
-        "cohorts.html",
+        "cohorts/cohorts.html",
         status=problem[0],
         cohorts=found.items,
         older=older,
@@ -136,7 +136,7 @@ def _page(
     under_way = progress.status in UNDER_WAY
     return render(
         request,
-        "cohort.html",
+        "cohorts/cohort.html",
         status=problem[0],
         problem=problem[1],
         typed=typed,

@@ -72,7 +72,7 @@ def run_page(
     result = run.result
     return render(
         request,
-        "run.html",
+        "run/run.html",
         status=status,
         case=case,
         listed=case.listed,

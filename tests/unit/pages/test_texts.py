@@ -38,7 +38,7 @@ def test_every_text_is_used():
 
 def test_every_key_in_a_template_has_its_text():
     texts = catalogue(DEFAULT).texts
-    for template in (PAGES / "templates").glob("*.html"):
+    for template in (PAGES / "templates").rglob("*.html"):
         for key in re.findall(r"\bt\(\"([a-z_.]+)\"\s*[,)]", template.read_text()):
             assert key in texts, (template.name, key)
 
@@ -125,7 +125,7 @@ def test_no_cell_of_a_table_is_drawn_as_a_block_of_its_own():
     assert blocks
     cells = [
         (path.name, name)
-        for path in (PAGES / "templates").glob("*.html")
+        for path in (PAGES / "templates").rglob("*.html")
         for classes in re.findall(r'<t[dh][^>]* class="([^"{]+)"', path.read_text())
         for name in classes.split()
     ]
