@@ -49,10 +49,10 @@ def copy(tmp_path):
 @pytest.mark.parametrize(
     "heading",
     [
-        pytest.param("Add a refusal code", marks=pytest.mark.long),
+        "Add a refusal code",
         pytest.param("Add a route", marks=pytest.mark.long),
-        pytest.param("Add a migration", marks=pytest.mark.long),
-        pytest.param("Add a page", marks=pytest.mark.long),
+        "Add a migration",
+        "Add a page",
         pytest.param("Add a training objective", marks=pytest.mark.export),
     ],
 )
