@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from med3d_contract.results import BrainAge
-from med3d_pages.numbers import interval, percent, years
 from med3d_pages.texts import Catalogue
 
 OLDEST = 100.0
@@ -27,12 +26,12 @@ def age_bar(found: BrainAge, t: Catalogue) -> AgeBar:
     known = found.chronological_age
     label = t(
         "bar.label",
-        estimate=years(found.estimate),
-        interval=interval(found.interval, word=t("number.to")),
-        level=percent(found.interval.level),
+        estimate=t.numbers.years(found.estimate),
+        interval=t.numbers.interval(found.interval),
+        level=t.numbers.percent(found.interval.level),
     )
     if known is not None:
-        label += t("bar.age", age=years(known.years))
+        label += t("bar.age", age=t.numbers.years(known.years))
     return AgeBar(left, right - left, _place(found.estimate), None if known is None else _place(known.years), label)
 
 

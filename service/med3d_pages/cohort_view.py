@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from med3d_contract.cohorts import MemberCounts
 from med3d_pages.plots import Plot
+from med3d_pages.texts import Catalogue
 from med3d_service.cohorts.charts.svg import padded
 from med3d_service.cohorts.scatter import CohortScatter, ScatterPoint
 
@@ -23,7 +24,7 @@ class CohortChart:
     people: int
 
 
-def cohort_chart(found: CohortScatter) -> CohortChart | None:
+def cohort_chart(found: CohortScatter, t: Catalogue) -> CohortChart | None:
     """Draw a cohort; None where nothing is to be drawn."""
     if not found.points:
         return None
@@ -31,7 +32,12 @@ def cohort_chart(found: CohortScatter) -> CohortChart | None:
     limits = padded(values, 10.0)
     plot = Plot(limits, limits, width=SIDE, height=SIDE)
     drawn = [
-        (plot.x(one.age), plot.y(one.brain_age), one.run_id, f"{one.age:.1f} → {one.brain_age:.1f}")
+        (
+            plot.x(one.age),
+            plot.y(one.brain_age),
+            one.run_id,
+            f"{t.numbers.years(one.age)} → {t.numbers.years(one.brain_age)}",
+        )
         for one in _some(found.points)
     ]
     equal = plot.path([(limits[0], limits[0]), (limits[1], limits[1])])

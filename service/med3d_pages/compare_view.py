@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from med3d_pages.bars import AgeBar, age_bar
-from med3d_pages.numbers import plain, signed, years
 from med3d_pages.result_view import measures
 from med3d_pages.texts import Catalogue
 from med3d_service.results.cases import Case
@@ -41,7 +40,7 @@ def compared(one: Case, other: Case, t: Catalogue) -> Comparison:
     both = None if first is None or second is None else second.brain_age.estimate - first.brain_age.estimate
     bars = tuple(None if result is None else age_bar(result.brain_age, t) for result in (first, second))
     return Comparison(
-        difference=None if both is None else signed(both),
+        difference=None if both is None else t.numbers.signed(both),
         bars=(bars[0], bars[1]),
         cautions=tuple(_cautions(one, other)),
         facts=tuple(Compared(t(key), *_both(left, right)) for key, left, right in _facts(one, other, t)),
@@ -91,24 +90,24 @@ def _decision(case: Case, t: Catalogue) -> str:
     return t(f"state.{case.listed.shown}")
 
 
-def _age(case: Case, _t: Catalogue) -> str | None:
-    return None if case.listed.subject.age is None else years(case.listed.subject.age.years)
+def _age(case: Case, t: Catalogue) -> str | None:
+    return None if case.listed.subject.age is None else t.numbers.years(case.listed.subject.age.years)
 
 
-def _gap(case: Case, _t: Catalogue) -> str | None:
+def _gap(case: Case, t: Catalogue) -> str | None:
     result = case.listed.run.result
-    return None if result is None or result.brain_age.gap is None else signed(result.brain_age.gap.estimate)
+    return None if result is None or result.brain_age.gap is None else t.numbers.signed(result.brain_age.gap.estimate)
 
 
-def _corrected(case: Case, _t: Catalogue) -> str | None:
+def _corrected(case: Case, t: Catalogue) -> str | None:
     result = case.listed.run.result
     found = None if result is None else result.brain_age.gap_corrected
-    return None if found is None else signed(found.estimate)
+    return None if found is None else t.numbers.signed(found.estimate)
 
 
-def _distance(case: Case, _t: Catalogue) -> str | None:
+def _distance(case: Case, t: Catalogue) -> str | None:
     result = case.listed.run.result
-    return None if result is None else plain(result.assessment.out_of_distribution.percentile)
+    return None if result is None else t.numbers.plain(result.assessment.out_of_distribution.percentile)
 
 
 def _verdict(case: Case, t: Catalogue) -> str | None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from med3d_contract.bundle_cards import BundleCard
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import Verdict
-from med3d_pages.numbers import percent, plain, signed
 from med3d_pages.plots import Plot
 from med3d_pages.texts import Catalogue
 
@@ -54,8 +53,10 @@ def figures(card: BundleCard, t: Catalogue) -> list[Figure]:
     made = [
         _with_interval("mae", found, "brain_age_mae", 2, t),
         _stated("r", found.get("brain_age_r"), 2, t),
-        _stated("half_width", half, 1, t, t("model.note.half_width", level=percent(card.interval_level))),
-        None if coverage is None else Figure(t("model.figure.coverage"), percent(coverage), _coverage_note(found, t)),
+        _stated("half_width", half, 1, t, t("model.note.half_width", level=t.numbers.percent(card.interval_level))),
+        None
+        if coverage is None
+        else Figure(t("model.figure.coverage"), t.numbers.percent(coverage), _coverage_note(found, t)),
         _share("false_review", found.get("false_review_rate"), t),
         _share("false_refusal", found.get("false_refusal_rate"), t),
     ]
@@ -70,17 +71,17 @@ def groups(card: BundleCard, t: Catalogue) -> list[Figure]:
         if name.startswith(SITE):
             site = name.removeprefix(SITE)
             bias = card.metrics.get(f"brain_age_bias_site_{site}")
-            note = "" if bias is None else t("model.note.bias", bias=signed(bias))
-            found.append(Figure(t("model.site", name=site), plain(value, 2), note))
+            note = "" if bias is None else t("model.note.bias", bias=t.numbers.signed(bias))
+            found.append(Figure(t("model.site", name=site), t.numbers.plain(value, 2), note))
         elif name.startswith(GROUP) and group not in NO_GROUPS:
-            found.append(Figure(_group_words(group, t), plain(value, 2)))
+            found.append(Figure(_group_words(group, t), t.numbers.plain(value, 2)))
     return found
 
 
 def baselines(card: BundleCard, t: Catalogue) -> list[Figure]:
     """Say what simpler models reach on the same heads."""
     found = ((one, card.metrics.get(f"baseline_{one}_mae")) for one in BASELINES)
-    return [Figure(t(f"model.baseline.{one}"), plain(value, 2)) for one, value in found if value is not None]
+    return [Figure(t(f"model.baseline.{one}"), t.numbers.plain(value, 2)) for one, value in found if value is not None]
 
 
 def scatter(cohort: ReferenceCohort | None, half_width: float | None) -> Scatter | None:
@@ -99,13 +100,15 @@ def scatter(cohort: ReferenceCohort | None, half_width: float | None) -> Scatter
     )
 
 
-def agreement_rows(counts: Mapping[tuple[str, Verdict], int], verdicts: Sequence[Verdict]) -> list[AgreementRow]:
+def agreement_rows(
+    counts: Mapping[tuple[str, Verdict], int], verdicts: Sequence[Verdict], t: Catalogue
+) -> list[AgreementRow]:
     """Make a line for each decision on which people gave a verdict."""
     rows = []
     for decision in ("accepted", "review", "refused"):
         numbers = tuple(counts.get((decision, verdict), 0) for verdict in verdicts)
         if sum(numbers):
-            rows.append(AgreementRow(decision, numbers, percent(numbers[0] / sum(numbers))))
+            rows.append(AgreementRow(decision, numbers, t.numbers.percent(numbers[0] / sum(numbers))))
     return rows
 
 
@@ -122,24 +125,26 @@ def _with_interval(name: str, found: Mapping[str, float], metric: str, decimals:
     if value is None:
         return None
     limits = (
-        "" if lower is None else t("model.note.interval", lower=plain(lower, decimals), upper=plain(upper, decimals))
+        ""
+        if lower is None
+        else t("model.note.interval", lower=t.numbers.plain(lower, decimals), upper=t.numbers.plain(upper, decimals))
     )
-    return Figure(t(f"model.figure.{name}"), plain(value, decimals), limits)
+    return Figure(t(f"model.figure.{name}"), t.numbers.plain(value, decimals), limits)
 
 
 def _stated(name: str, value: float | None, decimals: int, t: Catalogue, note: str = "") -> Figure | None:
-    return None if value is None else Figure(t(f"model.figure.{name}"), plain(value, decimals), note)
+    return None if value is None else Figure(t(f"model.figure.{name}"), t.numbers.plain(value, decimals), note)
 
 
 def _share(name: str, value: float | None, t: Catalogue) -> Figure | None:
-    return None if value is None else Figure(t(f"model.figure.{name}"), percent(value))
+    return None if value is None else Figure(t(f"model.figure.{name}"), t.numbers.percent(value))
 
 
 def _coverage_note(found: Mapping[str, float], t: Catalogue) -> str:
     lower, upper = found.get("coverage_lower_95"), found.get("coverage_upper_95")
     if lower is None or upper is None:
         return ""
-    return t("model.note.interval", lower=percent(lower), upper=percent(upper))
+    return t("model.note.interval", lower=t.numbers.percent(lower), upper=t.numbers.percent(upper))
 
 
 def _group_words(group: str, t: Catalogue) -> str:

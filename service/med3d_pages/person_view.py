@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from med3d_contract.results import VerdictView
-from med3d_pages.numbers import plain, signed, years
 from med3d_pages.plots import Plot
 from med3d_pages.texts import Catalogue
 from med3d_service.cohorts.charts.svg import padded
@@ -74,7 +73,7 @@ def person_chart(found: Trajectory, t: Catalogue) -> PersonChart | None:
         lines=tuple(_line(plot, stretch) for stretch in stretches(found.visits) if len(stretch) > 1),
         breaks=tuple(_breaks(plot, found.visits, t)),
         true_age=plot.path(line) if line else "",
-        label=t("person.chart", count=len(shown), latest=years(last.brain_age)),
+        label=t("person.chart", count=len(shown), latest=t.numbers.years(last.brain_age)),
         across=t(f"person.time.{found.time_basis}"),
     )
 
@@ -114,6 +113,7 @@ def chart_words(t: Catalogue) -> ChartWords:
         true_age=t("person.figure.age"),
         broken=t("person.figure.break"),
         reasons={reason: _break_word(reason, t) for reason in BREAKS},
+        decimal_mark=t("number.mark"),
     )
 
 
@@ -132,7 +132,7 @@ def visit_lines(person: Person, t: Catalogue) -> list[VisitRow]:
     return [
         VisitRow(
             visit=visit,
-            time=_time_words(found, visit),
+            time=_time_words(found, visit, t),
             date=person.dates.get(visit.study_id, ""),
             verdict=person.verdicts.get(visit.run_id),
             breaks=break_words(visit, t),
@@ -143,16 +143,16 @@ def visit_lines(person: Person, t: Catalogue) -> list[VisitRow]:
 
 def change_words(found: Trajectory, change: ReliableChange, t: Catalogue) -> str:
     """Say a change in a sentence, and whether it is more than a second scan of the same day would show."""
-    times = {visit.study_id: _time_words(found, visit) for visit in found.visits}
+    times = {visit.study_id: _time_words(found, visit, t) for visit in found.visits}
     return t(
         "person.change.reliable" if change.reliable else "person.change.within",
         measure=t(f"person.measure.{change.measure}"),
         first=times[change.first_study_id],
         last=times[change.last_study_id],
-        change=signed(change.change),
-        least=plain(change.least, 1),
+        change=t.numbers.signed(change.change),
+        least=t.numbers.plain(change.least, 1),
     )
 
 
-def _time_words(found: Trajectory, visit: Visit) -> str:
-    return plain(visit.time, 0 if found.time_basis == "order" else 1)
+def _time_words(found: Trajectory, visit: Visit, t: Catalogue) -> str:
+    return t.numbers.plain(visit.time, 0 if found.time_basis == "order" else 1)

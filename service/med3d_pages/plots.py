@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from med3d_pages.numbers import plain
 from med3d_service.cohorts.charts.svg import nice_ticks
 
 WIDTH, HEIGHT = 560.0, 280.0
-Tick = tuple[float, str]
+Tick = tuple[float, float]
+"""A place, and the value there."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Plot:
     @property
     def x_ticks(self) -> list[Tick]:
         """Round values along the lower side, with their places."""
-        return [(self.x(value), _written(value)) for value in nice_ticks(*self.across)]
+        return [(self.x(value), value) for value in nice_ticks(*self.across)]
 
     @property
     def y_ticks(self) -> list[Tick]:
         """Round values along the left side, with their places."""
-        return [(self.y(value), _written(value)) for value in nice_ticks(*self.up, count=5)]
+        return [(self.y(value), value) for value in nice_ticks(*self.up, count=5)]
 
     def path(self, points: Sequence[tuple[float, float]]) -> str:
         """Write a line through points as SVG's path."""
@@ -45,7 +45,3 @@ class Plot:
 def _share(value: float, limits: tuple[float, float]) -> float:
     low, high = limits
     return min(max((value - low) / (high - low), 0.0), 1.0)
-
-
-def _written(value: float) -> str:
-    return plain(value, 0 if float(value).is_integer() else 1)

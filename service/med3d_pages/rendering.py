@@ -1,6 +1,6 @@
 """From a template and its values to an answer: escaped, of one language, with the headers that a page needs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -10,15 +10,15 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
-from med3d_contract.results import Interval
-from med3d_pages import numbers
 from med3d_pages.addresses import DOCUMENTS, PREFIX
 from med3d_pages.documents import SITE, find_documents
 from med3d_pages.files import asset_url, integrity_of
+from med3d_pages.numbers import MINUS
 from med3d_pages.texts import Catalogue, catalogue, languages, preferred
 from med3d_service.studies.finding import readable_name
 from med3d_service.trust.access import Caller, Role
 
+WRITTEN = ("years", "signed", "plain", "brief", "interval", "percent", "size")
 LANGUAGE_COOKIE = "med3d_language"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -93,11 +93,7 @@ def environment() -> Environment:
     made.globals |= {"asset": asset_url, "integrity": integrity_of, "ui": PREFIX, "nav_names": nav_names, "zone": zone}
     made.globals["documents"] = DOCUMENTS if find_documents(SITE) else None
     made.filters |= {
-        "years": numbers.years,
-        "signed": numbers.signed,
-        "plain": numbers.plain,
-        "interval": worded_interval,
-        "percent": numbers.percent,
+        **{name: _number_filter(name) for name in WRITTEN},
         "moment": moment,
         "second": second,
         "day": day,
@@ -105,21 +101,19 @@ def environment() -> Environment:
         "listed": listed,
         "short": short_id,
         "key_of": key_of,
-        "ago": worded_duration,
+        "ago": _number_filter("duration"),
     }
     return made
 
 
-@pass_context
-def worded_interval(context: Context, found: Interval, decimals: int = 1, *, with_signs: bool = False) -> str:
-    """Write the limits of an interval in the page's language."""
-    return numbers.interval(found, decimals, with_signs=with_signs, word=context["t"]("number.to"))
+def _number_filter(name: str) -> Callable[..., str]:
+    """Make a filter that writes numbers in the page's language."""
 
+    @pass_context
+    def write(context: Context, *given: Any, **options: Any) -> str:
+        return str(getattr(context["t"].numbers, name)(*given, **options))
 
-@pass_context
-def worded_duration(context: Context, seconds: float) -> str:
-    """Write how long something took in the page's language."""
-    return numbers.duration(seconds, context["t"]("number.days"))
+    return write
 
 
 def moment(at: datetime | None) -> str:
@@ -149,7 +143,7 @@ def listed(values: Mapping[str, str]) -> str:
 
 def zone() -> str:
     """Write the zone of the service's clock, such as UTC+01:00."""
-    offset = f"{datetime.now().astimezone():%z}".replace("-", numbers.MINUS)
+    offset = f"{datetime.now().astimezone():%z}".replace("-", MINUS)
     return f"UTC{offset[:3]}:{offset[3:5]}"
 
 

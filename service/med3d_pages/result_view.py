@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from med3d_contract.pictures import ReferenceCohort
 from med3d_contract.results import BrainAge, Quality, Result
-from med3d_pages.numbers import plain, signed
 from med3d_pages.texts import Catalogue
 from med3d_service.results.cases import Case
 from med3d_service.results.reports.printed_page.cohort_position import WITHIN_YEARS, position_by_age
@@ -58,7 +57,7 @@ class Chart:
     position: str | None
 
 
-def arithmetic(found: BrainAge) -> Arithmetic | None:
+def arithmetic(found: BrainAge, t: Catalogue) -> Arithmetic | None:
     """Lay out the gap; None without an age."""
     known = found.chronological_age
     if known is None:
@@ -67,11 +66,11 @@ def arithmetic(found: BrainAge) -> Arithmetic | None:
     gap = round(estimate - age, 1)
     corrected = None if found.gap_corrected is None else round(found.gap_corrected.estimate, 1)
     return Arithmetic(
-        plain(estimate, 1),
-        plain(age, 1),
-        signed(gap),
-        None if corrected is None else signed(round(gap - corrected, 1)),
-        None if corrected is None else signed(corrected),
+        t.numbers.plain(estimate, 1),
+        t.numbers.plain(age, 1),
+        t.numbers.signed(gap),
+        None if corrected is None else t.numbers.signed(round(gap - corrected, 1)),
+        None if corrected is None else t.numbers.signed(corrected),
     )
 
 
@@ -84,7 +83,7 @@ def measures(quality: Quality, t: Catalogue) -> list[Measure]:
 def _measure(name: str, value: float | None, quality: Quality, t: Catalogue) -> Measure:
     lowest, highest = quality.limits.get(name, (None, None))
     decimals = DECIMALS.get(name, 2)
-    low, high = (None if limit is None else plain(limit, decimals) for limit in (lowest, highest))
+    low, high = (None if limit is None else t.numbers.plain(limit, decimals) for limit in (lowest, highest))
     if low is not None and high is not None:
         limits = t("quality.between", low=low, high=high)
     elif low is not None:
@@ -92,7 +91,7 @@ def _measure(name: str, value: float | None, quality: Quality, t: Catalogue) -> 
     else:
         limits = "" if high is None else t("quality.at_most", high=high)
     inside = None if value is None or not limits else name not in quality.failed
-    shown = t("quality.not_measured") if value is None else plain(value, decimals)
+    shown = t("quality.not_measured") if value is None else t.numbers.plain(value, decimals)
     return Measure(t.named("measure", name), shown, limits, inside)
 
 
@@ -118,7 +117,7 @@ def _position(result: Result, cohort: ReferenceCohort, t: Catalogue) -> str | No
     position = position_by_age(result, cohort)
     if position is None:
         return None
-    return t("result.position", count=position[0], years=plain(WITHIN_YEARS, 1), share=position[1])
+    return t("result.position", count=position[0], years=t.numbers.plain(WITHIN_YEARS, 1), share=position[1])
 
 
 def _across(years: float) -> float:

@@ -144,7 +144,7 @@ def _page(
         progress=progress,
         shares=shares(progress.members),
         scatter=scatter,
-        chart=cohort_chart(scatter),
+        chart=cohort_chart(scatter, texts_for(request)),
         history=list_reprocessings(cohort, service, caller).items,
         under_way=under_way,
         own_zone=local_zone(),

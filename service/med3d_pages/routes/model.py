@@ -50,7 +50,7 @@ def show_model(
         baselines=() if card is None else baselines(card, texts),
         chart=scatter(read_cohort(service.store, chosen.digest), half),
         calibrations=list_calibrations(service, caller).items,
-        agreement=agreement_rows(counts, VERDICTS),
+        agreement=agreement_rows(counts, VERDICTS, texts),
         verdicts=VERDICTS,
     )
 

@@ -86,7 +86,7 @@ def run_page(
         sides=SIDES,
         verdicts=list(Verdict),
         bar=None if result is None else age_bar(result.brain_age, texts),
-        arithmetic=None if result is None else arithmetic(result.brain_age),
+        arithmetic=None if result is None else arithmetic(result.brain_age, texts),
         measures=() if run.quality is None else measures(run.quality, texts),
         chart=chart(case, texts),
         place=latent_place(case),

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from med3d_pages.addresses import PREFIX
-from med3d_pages.numbers import duration
 from med3d_pages.rendering import render, texts_for
 from med3d_pages.texts import Catalogue
 from med3d_service.api.readiness import Probe, Readiness
@@ -70,7 +69,7 @@ def _in_danger(t: Catalogue, kept: Safekeeping) -> Sequence[Alert]:
 def _alerts(t: Catalogue, probe: Probe, day: Overview, dead: int, unjudged: int) -> Sequence[Alert]:
     found = [Alert(t(f"alert.{part}", why=why)) for part, why in _missing(probe.readiness())]
     if day.oldest_waiting_s is not None and day.oldest_waiting_s > LONG_WAIT_S:
-        age = duration(day.oldest_waiting_s, t("number.days"))
+        age = t.numbers.duration(day.oldest_waiting_s)
         found.append(Alert(t("alert.waits", age=age), f"{PREFIX}/worklist?show=waiting"))
     if day.ended[Shown.FAILED]:
         failed = t.counted("alert.failed", day.ended[Shown.FAILED])

@@ -6,6 +6,7 @@ const say = form.dataset;
 const list = document.querySelector("#sent ul");
 const FOLLOW_MS = 1500;
 const words = new Map([...document.querySelectorAll("#words > div")].map((one) => [one.dataset.of, one.textContent]));
+const written = new Intl.NumberFormat(document.documentElement.lang, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const waiting = [];
 let busy = false;
 let over = false; // the session is
@@ -206,8 +207,8 @@ async function follow(line, runId) {
 }
 
 function inWords({ estimate, interval }) {
-  return say.number.replace("%e", estimate.toFixed(1)).replace("%l", Math.round(100 * interval.level))
-    .replace("%f", interval.lower.toFixed(1)).replace("%t", interval.upper.toFixed(1));
+  return say.number.replace("%e", written.format(estimate)).replace("%l", Math.round(100 * interval.level))
+    .replace("%f", written.format(interval.lower)).replace("%t", written.format(interval.upper));
 }
 
 // The service's own sentence, with what the code means before it where the page speaks another language.

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from med3d_pages.numbers import Numbers
+
 HERE = Path(__file__).parent
 DEFAULT = "en"
 REFUSALS = "refusals.md"
@@ -39,6 +41,11 @@ class Catalogue:
     def named(self, kind: str, name: str) -> str:
         """Return what a thing of a kind is called; its own name where the catalogue does not know it."""
         return self.texts.get(f"{kind}.{name}", name)
+
+    @property
+    def numbers(self) -> Numbers:
+        """How the language writes numbers."""
+        return Numbers(self("number.mark"), self("number.to"), self("number.days"))
 
     def meaning(self, code: str) -> str | None:
         """Say what the code of a reason means; None in the service's own language, whose sentence says more."""

@@ -8,6 +8,7 @@ from sqlalchemy import update
 from med3d_contract.results import BundleRef
 from med3d_pages.cohort_view import MOST_POINTS, cohort_chart
 from med3d_pages.member_table import read_members
+from med3d_pages.texts import catalogue
 from med3d_service.cohorts.scatter import CohortScatter, ScatterPoint
 from med3d_service.problems import ServiceError
 from med3d_service.runs.bundles import register_bundles
@@ -208,7 +209,7 @@ def test_a_table_of_a_program_that_writes_decimal_commas_and_marks_its_encoding_
 def test_of_many_points_those_far_off_are_all_drawn():
     far = [ScatterPoint(f"far-{n}", 50.0, 90.0, "review") for n in range(50)]
     near = [ScatterPoint(f"near-{n}", 50.0, 51.0, "accepted") for n in range(9000)]
-    chart = cohort_chart(CohortScatter((*near, *far), 0, 0))
+    chart = cohort_chart(CohortScatter((*near, *far), 0, 0), catalogue("en"))
     drawn = {run for _, _, run, _ in chart.points}
     assert {one.run_id for one in far} <= drawn
     assert len(drawn) <= MOST_POINTS

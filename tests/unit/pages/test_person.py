@@ -129,4 +129,4 @@ def test_places_in_a_plot_keep_to_its_frame():
     assert (plot.x(5.0), plot.y(40.0), plot.y(20.0)) == (50.0, 0.0, 50.0)
     assert (plot.x(-3.0), plot.x(99.0), plot.y(0.0)) == (0.0, 100.0, 50.0)
     assert plot.path([(0.0, 20.0), (10.0, 40.0)]) == "M0.0 50.0 L100.0 0.0"
-    assert [label for _, label in plot.x_ticks] == ["0", "2", "4", "6", "8", "10"]
+    assert [value for _, value in plot.x_ticks] == [0, 2, 4, 6, 8, 10]

@@ -45,6 +45,7 @@ class PaperFigure:
     y_label: str
     title: str = ""
     names: Sequence[str] = ()
+    decimal_mark: str = "."
     _shapes: Group = field(default_factory=Group)
     _legend: list[tuple[str, Color]] = field(default_factory=list)
 
@@ -122,15 +123,18 @@ class PaperFigure:
         first, last = self.x_range
         ticks = [] if self.names else nice_ticks(first, last)
         for place, words in [
-            *((one, f"{one:g}") for one in ticks),
+            *((one, self._written(one)) for one in ticks),
             *((place, name) for place, name in enumerate(self.names) if name and first <= place <= last),
         ]:
             x, _ = self.at(place, self.y_range[0])
             found += [_line((x, BOTTOM), (x, BOTTOM - 3)), _text(x, BOTTOM - 12, words, "middle")]
         for tick in nice_ticks(*self.y_range):
             _, y = self.at(self.x_range[0], tick)
-            found += [_line((LEFT, y), (LEFT - 3, y)), _text(LEFT - 5, y - 3, f"{tick:g}", "end")]
+            found += [_line((LEFT, y), (LEFT - 3, y)), _text(LEFT - 5, y - 3, self._written(tick), "end")]
         return found
+
+    def _written(self, value: float) -> str:
+        return f"{value:g}".replace(".", self.decimal_mark)
 
     def _words(self) -> list[String | Group]:
         wide, high = self._size()

@@ -29,6 +29,7 @@ class ChartWords:
     true_age: str
     broken: str
     reasons: Mapping[str, str]
+    decimal_mark: str = "."
 
 
 ENGLISH = ChartWords(
@@ -56,6 +57,7 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
     across, (low, high) = padded([visit.time for visit in shown], 2.0), padded([*heights, *ages], 10.0)
     up = low, high + ROOM_FOR_LEGEND * (high - low)
     drawn = PaperFigure(WIDTH_MM, HEIGHT_MM, across, up, words.across[found.time_basis], words.up, words.title)
+    drawn.decimal_mark = words.decimal_mark
     if found.time_basis == "order":
         drawn.names = ["", *(str(number) for number in range(1, len(found.visits) + 1))]
     if line := true_age_line(found, across, up):
