@@ -172,3 +172,9 @@ def test_workers_of_kubernetes_have_a_filter_of_system_calls_no_token_and_leave_
     (made,) = of_kind("Kustomization")
     listed = {*made["resources"], "kustomization.yaml"}
     assert listed == {file.name for file in (DEPLOY / "kustomize" / "workers").glob("*.yaml")}
+
+
+def test_no_document_installs_from_an_index_that_has_no_such_package():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy" / "systemd").iterdir()]
+    asked = re.compile(r"pip install [^`\n]*infovae-med3d\[")
+    assert [page.name for page in pages if asked.search(page.read_text(encoding="utf-8"))] == []
