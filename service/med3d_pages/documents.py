@@ -11,9 +11,14 @@ FIRST = "index.html"
 FONTS = {".woff2": "font/woff2", ".inv": "application/octet-stream"}
 
 
+def has_documents(site: Path) -> bool:
+    """Tell whether a site was built."""
+    return (site / FIRST).is_file()
+
+
 def find_documents(site: Path) -> dict[str, Path]:
     """List a site's files by their address below /docs; empty where no site was built."""
-    if not (site / FIRST).is_file():
+    if not has_documents(site):
         return {}
     found = (path for path in site.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(site).as_posix(): path for path in found}

@@ -113,7 +113,7 @@ def chart_words(t: Catalogue) -> ChartWords:
         true_age=t("person.figure.age"),
         broken=t("person.figure.break"),
         reasons={reason: _break_word(reason, t) for reason in BREAKS},
-        decimal_mark=t("number.mark"),
+        decimal_mark=t.numbers.mark,
     )
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from med3d_pages.addresses import DOCUMENTS, PREFIX
-from med3d_pages.documents import SITE, find_documents
+from med3d_pages.documents import SITE, has_documents
 from med3d_pages.files import asset_url, integrity_of
 from med3d_pages.numbers import MINUS
 from med3d_pages.texts import Catalogue, catalogue, languages, preferred
@@ -91,7 +91,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals |= {"asset": asset_url, "integrity": integrity_of, "ui": PREFIX, "nav_names": nav_names, "zone": zone}
-    made.globals["documents"] = DOCUMENTS if find_documents(SITE) else None
+    made.globals["documents"] = DOCUMENTS if has_documents(SITE) else None
     made.filters |= {
         **{name: _number_filter(name) for name in WRITTEN},
         "moment": moment,

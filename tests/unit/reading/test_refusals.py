@@ -65,6 +65,11 @@ def test_the_first_code_in_the_order_wins_within_a_series():
     assert first_fault([]) is None
 
 
+def test_what_may_be_overruled_by_hand_is_documented():
+    text = DOCUMENT.read_text(encoding="utf-8").split("That overrules what the headers say:")[1].split(";")[0]
+    assert set(re.findall(r"`(\w+)`", text)) == ALLOWED_BY_HAND
+
+
 def test_only_judgements_may_be_overruled_by_hand():
     assert set(READING_CODES) >= ALLOWED_BY_HAND
     assert not any(is_damage(code) for code in ALLOWED_BY_HAND)

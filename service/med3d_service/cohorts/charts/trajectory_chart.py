@@ -56,8 +56,8 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
     ages = [visit.age for visit in shown if visit.age is not None]
     across, (low, high) = padded([visit.time for visit in shown], 2.0), padded([*heights, *ages], 10.0)
     up = low, high + ROOM_FOR_LEGEND * (high - low)
-    drawn = PaperFigure(WIDTH_MM, HEIGHT_MM, across, up, words.across[found.time_basis], words.up, words.title)
-    drawn.decimal_mark = words.decimal_mark
+    axes = words.across[found.time_basis], words.up
+    drawn = PaperFigure(WIDTH_MM, HEIGHT_MM, across, up, *axes, words.title, decimal_mark=words.decimal_mark)
     if found.time_basis == "order":
         drawn.names = ["", *(str(number) for number in range(1, len(found.visits) + 1))]
     if line := true_age_line(found, across, up):
