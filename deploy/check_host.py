@@ -21,7 +21,7 @@ def missing_for_venv() -> list[str]:
 
 
 def missing_for_test() -> list[str]:
-    """The tests start Debian's PostgreSQL, Orthanc and dcmtk themselves, ask dciodvfy, and make hosts of their own."""
+    """List what the tests start or ask and this host lacks: PostgreSQL, Orthanc, dcmtk, dciodvfy and others."""
     found = {
         "postgresql": any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         "orthanc": Path("/usr/sbin/Orthanc").exists(),
@@ -38,12 +38,12 @@ def missing_for_test() -> list[str]:
 
 
 def missing_for_pages() -> list[str]:
-    """The pages are tested in Debian's Chromium; none is downloaded."""
+    """List Debian's Chromium, in which the pages are tested, where it is not here; none is downloaded."""
     return [] if shutil.which("chromium") else ["chromium"]
 
 
 def missing_for_npm() -> list[str]:
-    """The viewer of the pages comes from npm."""
+    """List npm, which the viewer of the pages comes from, where it is not here."""
     return [] if shutil.which("npm") else ["npm"]
 
 

@@ -92,7 +92,7 @@ class Heads:
 
 
 def least_network_limit(options: SessionOptions, path: Path, trusted: TrustedKeys) -> str:
-    """The least power of two as MED3D_GPU_MEM_LIMIT_BYTES with which the reference case is reproduced."""
+    """Return the least power of two as MED3D_GPU_MEM_LIMIT_BYTES with which the reference case is reproduced."""
     limit = LEAST_NETWORK_LIMIT_BYTES
     while limit <= LARGEST_NETWORK_LIMIT_BYTES:
         with contextlib.suppress(PipelineError):
@@ -135,7 +135,7 @@ class Report:
 
 
 def check_provider(report: Report, provider: str, encoding: Encoding, heads: Heads) -> dict[int, float]:
-    """The checks that each provider stands; batch size to seconds per head."""
+    """Return the checks that each provider stands; batch size to seconds per head."""
     found: dict[int, float] = {}
     with report.check(f"{provider}, provider") as say:
         say(encoding.provider())
@@ -151,7 +151,7 @@ def check_provider(report: Report, provider: str, encoding: Encoding, heads: Hea
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """Return what the command line asks for."""
     given = argparse.ArgumentParser(description=__doc__)
     given.add_argument("--provider", default="cuda,tensorrt", help="by commas; those after the first where they are")
     given.add_argument("--device", type=int, default=0)
@@ -174,7 +174,7 @@ def _some_workers() -> str:
 
 
 def check_further(report: Report, encoding: Encoding, path: Path, trusted: TrustedKeys) -> None:
-    """The checks of a provider that this host may lack, such as TensorRT: each batch size makes an engine there."""
+    """Return the checks of a provider that this host may lack, such as TensorRT (an engine for each batch size)."""
     provider = encoding.options.provider
     with report.check(provider):
         try:
@@ -187,7 +187,7 @@ def check_further(report: Report, encoding: Encoding, path: Path, trusted: Trust
 
 
 def check_heads(report: Report, heads: Heads, found: Found) -> Found:
-    """A head's time on the device: from tensors to answers, and in the brain networks."""
+    """Return a head's time on the device: from tensors to answers, and in the brain networks."""
     with report.check("from tensor to answer") as say:
         found = replace(found, head_s=heads.from_tensors())
         say(f"{1000 * (found.head_s or 0):.2f} ms a head in batches of {heads.batch}")
@@ -241,7 +241,7 @@ def _heads_of(folder: Path | None, bundle: Path) -> list[Path]:
 
 
 def check_memory(report: Report, encoding: Encoding, path: Path, trusted: TrustedKeys) -> None:
-    """What happens when the device's memory ends."""
+    """Return what happens when the device's memory ends."""
     with report.check("memory limit") as say:
         say(encoding.memory_limit())
     with report.check("memory limit of the brain networks") as say:
@@ -251,7 +251,7 @@ def check_memory(report: Report, encoding: Encoding, path: Path, trusted: Truste
 
 
 def open_bundle(path: Path, options: SessionOptions, trusted: TrustedKeys) -> Bundle:
-    """The bundle, computing as the options say."""
+    """Return the bundle, computing as the options say."""
     return Bundle.open(
         path, options.provider, options.threads, device=options.device, gpu_batch=FULL_BATCH, trusted=trusted,
         gpu_mem_limit_bytes=options.gpu_mem_limit_bytes,

@@ -64,18 +64,18 @@ class Encoding:
         return np.random.default_rng(1).random((count, 1, *self.shape), dtype=np.float32)
 
     def session(self) -> Session:
-        """A session that computes with the chosen provider."""
+        """Return a session that computes with the chosen provider."""
         return self.open(self.options)
 
     def on_gpu(self) -> Session:
-        """A session on a GPU; LeftOutError where there is none."""
+        """Return a session on a GPU; LeftOutError where there is none."""
         session = self.session()
         if not session.on_gpu:
             raise LeftOutError("no GPU computes here")
         return session
 
     def provider(self) -> str:
-        """What the session itself says: ONNX Runtime falls back to the CPU almost silently."""
+        """Return what the session itself says: ONNX Runtime falls back to the CPU almost silently."""
         return ", ".join(self.session().providers)
 
     def agreement(self) -> str:

@@ -92,7 +92,7 @@ def _gpu_said() -> str:
 
 
 def device_bytes(device: int) -> int | None:
-    """What is taken of the device's memory, by everybody; None where nobody says."""
+    """Return what is taken of the device's memory, by everybody; None where nobody says."""
     found = shutil.which("nvidia-smi")
     if found is None:
         return None

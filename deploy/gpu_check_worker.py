@@ -98,7 +98,7 @@ class Worker:
         self._prepared: list[PreparedStudy] = []
 
     def write_copy(self, number: int) -> Reply:
-        """A working copy of a head with noise of its own."""
+        """Return a working copy of a head with noise of its own."""
         packed = packed_head(self._heads[number % len(self._heads)], number)
         stored = self._store.put(f"working/{number}.1.tar", packed)
         return Reply(copy=Copy(stored.key, stored.sha256))
@@ -120,7 +120,7 @@ class Worker:
         return replace(done, prepared_s=prepared_s, stages_s=self._clock.timings_s)
 
     def predict(self, _: object = None) -> Reply:
-        """The answers of what waits, in the store."""
+        """Return the answers of what waits, in the store."""
         waiting, self._prepared = self._prepared, []
         if not waiting:
             return Reply(resident=resident_bytes())
@@ -140,7 +140,7 @@ def _stored(study: PreparedStudy) -> PreprocessedObject:
 
 
 def packed_head(path: Path, number: int) -> bytes:
-    """A NIfTI with noise of its own as the courier packs it."""
+    """Return a NIfTI with noise of its own as the courier packs it."""
     image = nib.load(path)
     voxels = np.asanyarray(image.dataobj)
     noisy = voxels * np.random.default_rng(number).normal(1.0, NOISE, voxels.shape)

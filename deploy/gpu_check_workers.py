@@ -121,7 +121,7 @@ class WorkersOfOneDevice:
         return [reply.copy for reply in replies if reply.copy is not None]
 
     def measure(self, workers: int, copies: Sequence[Copy], device_bytes: Callable[[], int | None]) -> Rate:
-        """What so many of the workers take for ``copies``, to the last answer. The others wait."""
+        """Return what so many of the workers take for ``copies``, to the last answer. The others wait."""
         lines = self.lines[:workers]
         started = time.perf_counter()
         replies = self.hand_out("work", copies, lines)

@@ -80,7 +80,7 @@ class AgeCodes:
             return cls(**{field.name: stored[field.name] for field in fields(cls)})
 
     def beside(self, one: FoldEvidence, config: AgeNetworkConfig | None) -> FoldEvidence:
-        """The evidence with the code as the last number of all its latents, those before training, too."""
+        """Return the evidence with the code as the last number of all its latents, those before training, too."""
         return replace(
             one,
             latents=_joined(one.latents, self.heads),

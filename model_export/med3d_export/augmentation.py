@@ -22,7 +22,7 @@ class Augmentation:
     config: AugmentationConfig
 
     def __call__(self, tensor: Tensor, generator: Generator) -> Tensor:
-        """A new batch of the same shape; the background stays 0."""
+        """Return a new batch of the same shape; the background stays 0."""
         return _Draws(self.config, generator).augmented(tensor)
 
     def mix(self, tensor: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,13 +116,13 @@ class _Draws:
         return torch.where(brain, varied + noise, torch.zeros((), device=tensor.device))
 
     def _thickened(self, tensor: Tensor) -> Tensor:
-        """Some heads blurred along some axes."""
+        """Return some heads blurred along some axes."""
         for axis in (2, 3, 4):
             thick = self._uniform((tensor.shape[0], 1, 1, 1, 1)) < self.config.thick_probability
             tensor = torch.where(thick, blurred_along(tensor, axis), tensor)
         return tensor
 
     def _shading(self, tensor: Tensor) -> Tensor:
-        """What N4 leaves of the bias field: a smooth factor around 1, three control points to an axis."""
+        """Return what N4 leaves of the bias field: a smooth factor around 1, three control points to an axis."""
         coarse = self._symmetric((tensor.shape[0], 1, 3, 3, 3), self.config.log_shading)
         return F.interpolate(coarse, list(tensor.shape[2:]), mode="trilinear", align_corners=True).exp()

@@ -76,7 +76,7 @@ def coverage_by_age(
 
 
 def clopper_pearson(hits: int, count: int) -> tuple[float, float]:
-    """The exact 95 % interval of a share (Biometrika 1934)."""
+    """Return the exact 95 % interval of a share (Biometrika 1934)."""
     lower = float(beta.ppf(0.025, hits, count - hits + 1)) if hits else 0.0
     upper = float(beta.ppf(0.975, hits + 1, count - hits)) if hits < count else 1.0
     return lower, upper

@@ -40,7 +40,7 @@ class Variant:
 
 
 def variants_of(config: TrainingConfig) -> tuple[Variant, ...]:
-    """The recipe with each objective of ``[comparison]`` in its place.
+    """Return the recipe with each objective of ``[comparison]`` in its place.
 
     Raises ComparisonError below two, pydantic.ValidationError where a candidate is no objective.
     """

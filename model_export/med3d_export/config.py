@@ -123,7 +123,7 @@ class TrainingConfig(Section):
         return self.network.latent + (self.age_network is not None)
 
     def with_objective(self, objective: ObjectiveConfig) -> Self:
-        """The same recipe with another objective."""
+        """Return the same recipe with another objective."""
         return self.model_copy(update={"objective": objective})
 
 

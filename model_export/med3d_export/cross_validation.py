@@ -80,14 +80,14 @@ class FitJob:
 
 
 def repeat_seeds(config: TrainingConfig) -> tuple[int, ...]:
-    """The seed of each whole cross-validation."""
+    """Return the seed of each whole cross-validation."""
     return tuple(config.seed + SEEDS_APART * repeat for repeat in range(config.evaluation.repeats))
 
 
 def fold_jobs(
     folder: Path, candidates: tuple[TrainingConfig, ...], splits: dict[int, tuple[Fold, ...]]
 ) -> list[FitJob]:
-    """A job per seed, fold and candidate; ``splits`` holds the folds of each repeat by its seed.
+    """Return a job per seed, fold and candidate; ``splits`` holds the folds of each repeat by its seed.
 
     Under the scope ``first-fold`` only the first fold of each repeat is fitted. The first repeat's weights are kept.
     """
@@ -102,7 +102,7 @@ def fold_jobs(
 
 
 def everyone_job(folder: Path, config: TrainingConfig, count: int) -> FitJob:
-    """The fit that is released: all ``count`` rows train."""
+    """Return the fit that is released: all ``count`` rows train."""
     none = np.empty(0, dtype=np.int64)
     return FitJob(folder, config, config.seed, None, 0, np.arange(count), none, keeps_weights=True)
 
@@ -131,7 +131,7 @@ def run_jobs(data: FitData, jobs: list[FitJob], processes: int, on_epoch: OnEpoc
 
 
 def read_evidence(jobs: list[FitJob]) -> list[FoldEvidence]:
-    """What the fold jobs left behind. Raises RunIncomplete where one has not been run."""
+    """Return what the fold jobs left behind. Raises RunIncomplete where one has not been run."""
     missing = [job.name for job in jobs if not job.is_done]
     if missing:
         raise RunIncomplete(f"{len(missing)} fits are missing, the first is {missing[0]}: run med3d-export train")

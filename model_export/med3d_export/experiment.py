@@ -86,7 +86,7 @@ class Experiment:
         return self.data if self.data.is_dir() else self.data.parent
 
     def cohort(self) -> Cohort:
-        """The checked manifest."""
+        """Return the checked manifest."""
         return read_cohort(self.data)
 
     def prepare(self) -> PreparedCohort:
@@ -125,7 +125,10 @@ class Experiment:
         return Scored(report, found, baselines, labels)
 
     def held_out(self, run_folder: Path) -> HeldOut:
-        """What held-out subjects got from the fits in ``run_folder``. Raises RunIncomplete where one is missing."""
+        """Return what held-out subjects got from the fits in ``run_folder``.
+
+        Raises RunIncomplete where one is missing.
+        """
         prepared, cohort = self.prepare(), self.cohort()
         evidence = read_evidence(fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder)))
         if self.config.age_network is not None:
@@ -133,7 +136,7 @@ class Experiment:
         return held_out(evidence, self.labels(cohort, prepared), self.config.evaluation)
 
     def held_out_by_training_heads(self, run_folder: Path, numbers: Iterable[int]) -> dict[int, HeldOut]:
-        """What the same held-out subjects get where each fold trains on fewer heads, and in the end on all.
+        """Return what the same held-out subjects get where each fold trains on fewer heads, and in the end on all.
 
         Fits that are in ``run_folder`` already are not made again. The latent alone: of age networks nothing is asked.
         """
@@ -168,7 +171,7 @@ class Experiment:
         return path
 
     def _with_ages(self, one: FoldEvidence, run_folder: Path) -> FoldEvidence:
-        """The same evidence with the age code beside the latents; codes that were computed once are read."""
+        """Return the same evidence with the age code beside the latents; codes that were computed once are read."""
         members = self._age_members(run_folder, fit_name(one.seed, one.fold), one.training)
         path = run_folder / AGES / f"{fit_name(one.seed, one.fold)}-codes.npz"
         if not path.is_file():
@@ -178,7 +181,7 @@ class Experiment:
         return AgeCodes.load(path).beside(one, self.config.age_network)
 
     def _age_members(self, run_folder: Path, fit: str, rows: Indices) -> AgeMembers:
-        """The age networks of one fit. Raises RunIncomplete where they were not fitted."""
+        """Return the age networks of one fit. Raises RunIncomplete where they were not fitted."""
         config, folder = self.config.age_network, run_folder / AGES
         assert config is not None
         if not has_members(folder, fit, config):
@@ -186,7 +189,7 @@ class Experiment:
         return read_members(folder, fit, config, self.cohort().ages_years, rows)
 
     def _uncorrected(self) -> Self:
-        """The same experiment without a correction for sites; its fits are the same."""
+        """Return the same experiment without a correction for sites; its fits are the same."""
         evaluation = self.config.evaluation.model_copy(update={"harmonisation": "none"})
         return replace(self, config=self.config.model_copy(update={"evaluation": evaluation}))
 
@@ -206,20 +209,20 @@ class Experiment:
     def first_fit(
         self, run_folder: Path, found: HeldOut, config: TrainingConfig
     ) -> tuple[FittedAutoencoder, PosteriorMonitors]:
-        """The fit of the first fold of the first repeat, and how healthy its latent is on the fold's test subjects."""
+        """Return the first repeat's first fold's fit, and how healthy its latent is on the test subjects."""
         first = found.chosen[0][0]
         fitted = self.fold_fit(run_folder, first, config)
         return fitted, observe_posterior(fitted, self.prepare().tensors[first.test], first.seed)
 
     def fold_fit(self, run_folder: Path, one: FoldEvidence, config: TrainingConfig) -> FittedAutoencoder:
-        """What was fitted to one fold of the first repeat, with the age networks that ``config`` asks for."""
+        """Return what was fitted to one fold of the first repeat, with the age networks that ``config`` asks for."""
         fitted = rebuild(read_weights(run_folder / WEIGHTS / one.name), config)
         if config.age_network is None:
             return fitted
         return fitted.with_age(self._age_members(run_folder, fit_name(one.seed, one.fold), one.training).code())
 
     def with_linear_heads(self) -> Self:
-        """The same experiment with heads that need no support vectors; its fits are the same."""
+        """Return the same experiment with heads that need no support vectors; its fits are the same."""
         evaluation = self.config.evaluation.model_copy(update={"head_kernels": ("linear",)})
         return replace(self, config=self.config.model_copy(update={"evaluation": evaluation}))
 
@@ -240,20 +243,20 @@ class Experiment:
         return self._age_members(run_folder, EVERYONE, np.arange(len(self.cohort())))
 
     def fit_data(self, configs: Iterable[TrainingConfig]) -> FitData:
-        """What every fit of one of ``configs`` shares."""
+        """Return what every fit of one of ``configs`` shares."""
         prepared, cohort = self.prepare(), self.cohort()
         asked_for = {config.supervision for config in configs}
         supervision = {each: read_supervision(cohort, each, self.folder) for each in asked_for}
         return FitData(prepared.tensors, supervision, self.brain_grid())
 
     def brain_grid(self) -> BrainGrid:
-        """The template's brain on the tensors' grid."""
+        """Return the template's brain on the tensors' grid."""
         assets = PreprocessingAssets(self.assets, SessionOptions())
         spec = assets.file.spec
         return BrainGrid(brain_on_grid(assets.template, spec), spec.intensity.highest)
 
     def splits(self, cohort: Cohort, run_folder: Path) -> dict[int, tuple[Fold, ...]]:
-        """The folds of every repeat by its seed, stored in ``run_folder`` at first and read from there ever after."""
+        """Return the folds of every repeat by its seed, stored in ``run_folder`` at first and then read there."""
         splits = {}
         for seed in repeat_seeds(self.config):
             path = run_folder / f"split-{seed}.json"

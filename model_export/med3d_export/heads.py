@@ -72,7 +72,7 @@ class CodeScaler(StandardScaler):
         return scaled if self.metric_ is None else scaled @ self.metric_
 
     def plain(self) -> StandardScaler:
-        """The same without the metric as a StandardScaler, which every reader knows."""
+        """Return the same without the metric as a StandardScaler, which every reader knows."""
         scaler = StandardScaler()
         names = ("mean_", "var_", "scale_", "n_features_in_", "n_samples_seen_")
         scaler.__dict__.update({name: getattr(self, name) for name in names})
@@ -173,7 +173,7 @@ class LabelledLatents:
 
 
 def search_head(given: LabelledLatents, inner_folds: int, seed: int, space: HeadSpace = ANY_HEAD) -> HeadSearch:
-    """The head with the lowest mean absolute error over the inner folds, fitted to all rows.
+    """Return the head with the lowest mean absolute error over the inner folds, fitted to all rows.
 
     The tube's half width is a hundredth of the labels' standard deviation: with a hundred subjects all should count.
     All rows of a subject lie in the same inner fold; the error is that of true heads. Every objective and
@@ -201,14 +201,14 @@ def search_head(given: LabelledLatents, inner_folds: int, seed: int, space: Head
 def _judged_by_true_heads(
     splits: list[tuple[npt.NDArray[np.int64], ...]], weights: Labels | None
 ) -> list[tuple[npt.NDArray[np.int64], ...]]:
-    """The same splits without varied copies among those that are tested."""
+    """Return the same splits without varied copies among those that are tested."""
     if weights is None:
         return splits
     return [(training, test[weights[test] == weights.max()]) for training, test in splits]
 
 
 def without_support_vectors(head: Pipeline) -> Pipeline:
-    """The same head as scaler and weights alone: support vectors are latents of training subjects.
+    """Return the same head as scaler and weights alone: support vectors are latents of training subjects.
 
     Raises ValueError where the kernel is not linear.
     """

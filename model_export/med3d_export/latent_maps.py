@@ -24,13 +24,13 @@ class LatentMap:
 
 
 def pca_map(latents: Floats) -> LatentMap:
-    """The two principal axes; the sign is fixed so that the largest weight is positive."""
+    """Return the two principal axes; the sign is fixed so that the largest weight is positive."""
     pca = PCA(2, svd_solver="full").fit(latents)
     return LatentMap(pca.mean_, _signed(pca.components_))
 
 
 def pls_map(latents: Floats, labels: Floats) -> LatentMap:
-    """The two partial-least-squares axes for ``labels`` (N,), latents standardised first, as PLSRegression does it.
+    """Return the two partial-least-squares axes for ``labels`` (N,) of standardised latents, as PLSRegression does.
 
     The first coordinate grows with the label.
     """

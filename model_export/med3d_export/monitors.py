@@ -50,7 +50,7 @@ class PosteriorMonitors:
         return int((self.mean_variance > ACTIVE_VARIANCE).sum())
 
     def numbers(self) -> dict[str, float]:
-        """The figures of a report, flat."""
+        """Return the figures of a report, flat."""
         found = {
             "active_units": float(self.active_units),
             "latent_dimension": float(len(self.mean)),
@@ -77,7 +77,7 @@ class PosteriorMonitors:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """What ``save`` wrote."""
+        """Return what ``save`` wrote."""
         with np.load(path, allow_pickle=False) as stored:
             return cls(**{field.name: stored[field.name] for field in fields(cls)})
 

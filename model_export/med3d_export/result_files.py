@@ -13,7 +13,7 @@ from med3d_export.subjects.labels import Labels
 
 
 def write_json(report: Any, path: Path) -> None:
-    """A report dataclass, or a sequence of them, with all that it holds; what is not finite becomes null."""
+    """Return a report dataclass, or a sequence of them, with all that it holds; what is not finite becomes null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(TypeAdapter(Any).dump_json(report, indent=1) + b"\n")
 

@@ -42,20 +42,20 @@ def with_gain_field(head: Volume, ratio: float, random: Random) -> Volume:
 
 
 def blur(head: Volume, _random: Random) -> Volume:
-    """A Gaussian of 8 mm full width at half maximum, as motion leaves it."""
+    """Return a Gaussian of 8 mm full width at half maximum, as motion leaves it."""
     sigmas = [8.0 / 2.355 / spacing for spacing in head.spacing_mm]
     return _with(head, gaussian_filter(head.voxels, sigmas))
 
 
 def swapped_axes(head: Volume, _random: Random) -> Volume:
-    """A header that takes front to back for feet to head: the brain lies on its face."""
+    """Return a header that takes front to back for feet to head: the brain lies on its face."""
     affine = head.affine.copy()
     affine[:, [1, 2]] = affine[:, [2, 1]]
     return Volume(head.voxels, affine)
 
 
 def upside_down(head: Volume, _random: Random) -> Volume:
-    """A header that takes head for feet and left for right (a rotation, so that no mirror image gives it away)."""
+    """Return a header that takes head for feet and left for right: a rotation, so no mirror image gives it away."""
     affine = head.affine.copy()
     affine[:3, [0, 2]] *= -1.0
     return Volume(head.voxels, affine)
@@ -122,7 +122,7 @@ SHIFTS: dict[str, Shift] = {
 
 
 def shifted(head: Volume, name: str, seed: int) -> Volume:
-    """The head spoilt by the shift of this name; the seed fixes what chance there is in it."""
+    """Return the head spoilt by the shift of this name; the seed fixes what chance there is in it."""
     return SHIFTS[name](head, np.random.default_rng(seed))
 
 

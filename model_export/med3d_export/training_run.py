@@ -38,7 +38,7 @@ class FinalFit:
     minutes: float
 
     def fitted(self, config: TrainingConfig) -> FittedAutoencoder:
-        """The final model; ``config`` is the one it was trained with."""
+        """Return the final model; ``config`` is the one it was trained with."""
         return rebuild(self.weights, config, self.curve)
 
 

@@ -19,12 +19,12 @@ def connect(*, clinical: bool = False) -> ResultsClient:
 
 
 def connect_to_cohorts() -> CohortsClient:
-    """The same service."""
+    """Return the same service."""
     return CohortsClient(*_where())
 
 
 def connect_to_calibrations() -> CalibrationsClient:
-    """The same service."""
+    """Return the same service."""
     return CalibrationsClient(*_where())
 
 

@@ -40,7 +40,7 @@ from med3d_confined import leave_no_core
 
 
 def make_app() -> typer.Typer:
-    """The command line with all its commands."""
+    """Return the command line with all its commands."""
     app = typer.Typer(
         name="med3d",
         help="Brain age and estimated SDMT from T1-weighted head MRI. Not a medical device.",

@@ -92,7 +92,10 @@ class CohortsClient:
         )
 
     def follow(self, cohort: str, bundle: str | None = None) -> Iterator[CohortProgress]:
-        """The progress each time that it has changed, until it is over; asks again where the stream breaks off."""
+        """Return the progress each time that it has changed, until it is over.
+
+        Asks again where the stream breaks off.
+        """
         for failures in range(1, self._retries.attempts + 1):
             try:
                 for event in self._events(cohort, bundle):
@@ -114,7 +117,7 @@ class CohortsClient:
             yield from server_sent_events(response.iter_lines())
 
     def table(self, path: str, params: dict[str, Any]) -> Iterator[bytes]:
-        """A table, page or picture, in pieces as it comes; nothing is yielded of an error."""
+        """Return a table, page or picture, in pieces as it comes; nothing is yielded of an error."""
         with self._http.stream("GET", path, params=params, timeout=REPORT_TIMEOUT) as response:
             if not response.is_success:
                 response.read()
@@ -122,22 +125,22 @@ class CohortsClient:
             yield from response.iter_bytes()
 
     def diff(self, cohort: str, params: dict[str, str]) -> dict[str, Any]:
-        """What one bundle says otherwise than another."""
+        """Return what one bundle says otherwise than another."""
         answer = self._send("GET", f"/cohorts/{cohort}/diff", params=params)
         found: dict[str, Any] = answer.json()
         return found
 
     def summary(self, cohort: str, params: dict[str, str]) -> dict[str, Any]:
-        """What one bundle says."""
+        """Return what one bundle says."""
         found: dict[str, Any] = self._send("GET", f"/cohorts/{cohort}/summary", params=params).json()
         return found
 
     def subject(self, participant_id: str) -> str:
-        """The id of whom the sender calls ``participant_id``."""
+        """Return the id of whom the sender calls ``participant_id``."""
         return str(self._send("GET", "/subjects", params={"participant_id": participant_id}).json()["subject_id"])
 
     def trajectory(self, subject_id: str, params: dict[str, str]) -> dict[str, Any]:
-        """A subject over time."""
+        """Return a subject over time."""
         found: dict[str, Any] = self._send("GET", f"/subjects/{subject_id}/trajectory", params=params).json()
         return found
 

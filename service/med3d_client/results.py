@@ -44,7 +44,7 @@ class StudyOptions:
     series: str | None = None
 
     def form(self) -> dict[str, str]:
-        """The fields of the multipart form."""
+        """Return the fields of the multipart form."""
         fields = {
             "age": None if self.age_years is None else str(self.age_years),
             "sex": self.sex and self.sex.value,
@@ -107,15 +107,15 @@ class ResultsClient:
         return str(found[0])
 
     def arrivals(self, limit: int = 50) -> ArrivalPage:
-        """What came in or was announced lately, and who was turned away."""
+        """Return what came in or was announced lately, and who was turned away."""
         return ArrivalPage.model_validate_json(self._get("/arrivals", {"limit": limit}).content)
 
     def explanation(self, run_id: str, patience_s: float = 60.0) -> Explanation:
-        """What adds years to a run's brain age. Raises ExplanationLate where no worker has made it in time."""
+        """Return what adds years to a run's brain age. Raises ExplanationLate where no worker has made it in time."""
         return Explanation.model_validate_json(self._when_made(f"/runs/{run_id}/explanation", patience_s).content)
 
     def explanation_picture(self, run_id: str, patience_s: float = 60.0) -> bytes:
-        """The PNG of a run's explanation, which takes the clinical grant. Raises ExplanationLate."""
+        """Return the PNG of a run's explanation, which takes the clinical grant. Raises ExplanationLate."""
         return self._when_made(f"/runs/{run_id}/explanation/picture", patience_s).content
 
     def _when_made(self, path: str, patience_s: float) -> httpx.Response:
@@ -129,7 +129,7 @@ class ResultsClient:
         return answer
 
     def sign_in_link(self, to: str = "") -> str:
-        """A new address that signs one browser in with this client's key, once, and leads on ``to`` a page."""
+        """Return a new address that signs one browser in with this client's key, once, and leads on ``to`` a page."""
         try:
             response = self._http.post("/sign-in-links")
         except httpx.TransportError as error:
@@ -139,7 +139,10 @@ class ResultsClient:
         return str(address.copy_merge_params({"to": to}) if to else address)
 
     def requeue(self, run_id: str) -> RunView:
-        """The new run in place of one that failed. Not repeated on a fault: the second call would find it done."""
+        """Return the new run in place of one that failed.
+
+        Not repeated on a fault: the second call would find it done.
+        """
         try:
             response = self._http.post(f"/runs/{run_id}/requeue")
         except httpx.TransportError as error:
@@ -148,7 +151,7 @@ class ResultsClient:
         return RunView.model_validate_json(response.content)
 
     def runs(self, *, status: RunStatus | None = None, limit: int = 20) -> list[RunView]:
-        """The newest runs, up to ``limit``, page by page."""
+        """Return the newest runs, up to ``limit``, page by page."""
         found: list[RunView] = []
         cursor: str | None = None
         while len(found) < limit:
@@ -162,7 +165,10 @@ class ResultsClient:
         return found
 
     def follow(self, run_id: str) -> Iterator[dict[str, Any]]:
-        """The run's events as they come (GET /runs/{id}/events, SSE) until it is over; reconnects where it breaks."""
+        """Return the run's events as they come (GET /runs/{id}/events, SSE) until it is over.
+
+        Reconnects where it breaks.
+        """
         last_id: str | None = None
         for failures in range(1, self._retries.attempts + 1):
             try:

@@ -105,12 +105,12 @@ def study_files(folder: Path) -> list[Path]:
 
 
 def sent_suffix(path: Path) -> str:
-    """The suffix that tells the API what a file is; one that is not known is sent as DICOM."""
+    """Return the suffix that tells the API what a file is; one that is not known is sent as DICOM."""
     return next((suffix for suffix in SENT_AS_THEY_ARE if path.name.lower().endswith(suffix)), ".dcm")
 
 
 def sent_names(files: list[Path]) -> list[str]:
-    """The names under which files are sent: which of several volumes is the T1-weighted one, their names alone tell."""
+    """Return the names under which files are sent: they alone tell which of several volumes is T1-weighted."""
     volumes = [path for path in files if sent_suffix(path) in VOLUME_SUFFIXES]
     told = kept_names([path.as_posix() for path in volumes]) if len(volumes) > 1 else [""] * len(volumes)
     kept = dict(zip(volumes, told, strict=True))
@@ -118,7 +118,7 @@ def sent_names(files: list[Path]) -> list[str]:
 
 
 def tar_chunks(files: list[Path]) -> Generator[bytes]:
-    """The bytes of a tar of ``files``, named by number and volumes by what may be told of their names, too.
+    """Return the bytes of a tar of ``files``, named by number and volumes by what may be told of their names, too.
 
     Raises UnsendableStudy when one changes meanwhile.
     """

@@ -57,7 +57,7 @@ def request_with_retries(
     policy: RetryPolicy,
     sleep: Sleep = time.sleep,
 ) -> httpx.Response:
-    """The answer to one request that may safely be repeated; its body is ``json``, or ``content`` as it is.
+    """Return the answer to one request that may safely be repeated; its body is ``json``, or ``content`` as it is.
 
     Connection errors, timeouts, 429 and 5xx are tried again. Raises ApiUnavailable when the tries are used up,
     Conflict on 409 and ApiError on any other 4xx.
@@ -82,7 +82,7 @@ _BUSY = HTTPStatus.TOO_MANY_REQUESTS
 
 
 def raise_for_problem(response: httpx.Response) -> None:
-    """Raises Conflict or ApiError where ``response`` is an error; its body must have been read."""
+    """Raise Conflict or ApiError where ``response`` is an error; its body must have been read."""
     if response.is_success:
         return
     kind = Conflict if response.status_code == HTTPStatus.CONFLICT else ApiError

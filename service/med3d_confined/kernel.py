@@ -9,7 +9,7 @@ PR_SET_NO_NEW_PRIVS = 38
 
 @cache
 def libc() -> ctypes.CDLL:
-    """The C library of this process, which keeps errno for us."""
+    """Return the C library of this process, which keeps errno for us."""
     return ctypes.CDLL(None, use_errno=True)
 
 

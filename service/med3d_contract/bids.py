@@ -53,7 +53,7 @@ def _session_of(record: dict[str, str]) -> str | None:
 
 
 def t1w_images(subject: Path) -> dict[str, Path]:
-    """The first T1w image of each session; the session is "" where the dataset has none."""
+    """Return the first T1w image of each session; the session is "" where the dataset has none."""
     first: dict[str, Path] = {}
     folders = [("", subject), *((folder.name, folder) for folder in sorted(subject.glob("ses-*")))]
     for session, folder in folders:
@@ -64,7 +64,7 @@ def t1w_images(subject: Path) -> dict[str, Path]:
 
 
 def session_ages(path: Path) -> dict[str, str]:
-    """The age of each session that a sub-*_sessions.tsv tells; empty where there is no such file."""
+    """Return the age of each session that a sub-*_sessions.tsv tells; empty where there is no such file."""
     if not path.is_file():
         return {}
     return {record.get("session_id", ""): record.get("age", "") for record in read_tsv(path)}

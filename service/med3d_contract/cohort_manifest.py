@@ -99,7 +99,7 @@ def csv_rows(path: Path, needed: Collection[str]) -> Iterator[ManifestRow]:
 
 
 def require_columns(found: Iterable[str], needed: Collection[str]) -> None:
-    """Raises ManifestError that names each column of ``needed`` that is missing."""
+    """Raise ManifestError that names each column of ``needed`` that is missing."""
     there = set(found)
     if missing := [column for column in needed if column not in there]:
         raise ManifestError([f"row 1: the column {column} is missing" for column in missing])
@@ -108,7 +108,7 @@ def require_columns(found: Iterable[str], needed: Collection[str]) -> None:
 def checked_scans(
     rows: Iterable[ManifestRow], folder: Path, needed: Collection[str]
 ) -> tuple[list[CohortScan], list[str]]:
-    """The good rows, and a line for each fault; ``t1w`` is relative to ``folder``.
+    """Return the good rows, and a line for each fault; ``t1w`` is relative to ``folder``.
 
     A person may have several rows, told apart by visit, of one sex and in one split. A site has one spelling.
     """

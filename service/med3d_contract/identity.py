@@ -25,7 +25,10 @@ def named_digest(digest: str, name: str) -> str:
 
 
 def nifti_study_digest(path: Path) -> str:
-    """The identity of a study that is one NIfTI file: its bytes, unpacked. Raises UnreadableScanError and OSError."""
+    """Return the identity of a study that is one NIfTI file: its bytes, unpacked.
+
+    Raises UnreadableScanError and OSError.
+    """
     with path.open("rb") as file:
         packed = file.read(2) == GZIP_MAGIC
         file.seek(0)

@@ -414,7 +414,7 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 
 def database_problem(error: Exception) -> ServiceError:
-    """What to tell of a database that does not take or give what it should; the rest is in the log."""
+    """Return what to tell of a database that does not take or give what it should; the rest is in the log."""
     full = "disk is full" in str(error) or "No space left" in str(error)
     log.error("database_error", kind=type(error.__cause__ or error).__name__, full=full)
     return ServiceError("disk_full" if full else "unavailable")

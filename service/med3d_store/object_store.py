@@ -174,7 +174,7 @@ class ObjectStore:
         return self._opened
 
     def identity(self) -> str | None:
-        """The id in the store's marker; None where there is no marker. Raises StoreError."""
+        """Return the id in the store's marker; None where there is no marker. Raises StoreError."""
         if self._root is None:
             try:
                 with translated():

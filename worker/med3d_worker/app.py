@@ -95,7 +95,7 @@ class ChildProcess:
 
 
 def make_celery(settings: WorkerSettings, workplace: "Callable[[], Workplace | None]") -> Celery:
-    """The Celery application with the worker's tasks, which work with what ``workplace`` gives in each child."""
+    """Return the Celery application with the worker's tasks, which work with what ``workplace`` gives in each child."""
     use_careful_transport()
     app = Celery("med3d_worker")
     app.conf.update(celery_settings(settings.broker()))
@@ -150,7 +150,7 @@ def run_worker(settings: WorkerSettings, *, log_level: str = "INFO", opens: Open
 
 
 def _place_in_pool() -> int:
-    """Number of this process in its pool; one that replaces another takes its place."""
+    """Return the number of this process in its pool; one that replaces another takes its place."""
     return int(getattr(current_process(), "index", 0) or 0)
 
 

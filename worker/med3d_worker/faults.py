@@ -25,7 +25,7 @@ FAULTS: tuple[tuple[type[BaseException], str, str], ...] = (
 
 
 def failure_of(error: BaseException) -> Failure:
-    """What to report of ``error``. Its text stays here: messages of libraries may quote headers and paths."""
+    """Return what to report of ``error``. Its text stays here: messages of libraries may quote headers and paths."""
     for kind, code, reason in FAULTS:
         if isinstance(error, kind):
             return Failure(code=code, reason=reason, retryable=True)

@@ -26,7 +26,7 @@ class Scratch:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """A fresh empty folder that is gone afterwards, whatever happens inside."""
+        """Give a fresh empty folder that is gone afterwards, whatever happens inside."""
         with self._alone():
             folder = Path(tempfile.mkdtemp(prefix="study-", dir=self._root))
             lock = _lock(folder / LOCK)

@@ -50,7 +50,10 @@ class BundleSettings(BaseSettings):
         return self.bundle or Bundle.default_path()
 
     def trusted_keys(self) -> "TrustedKeys | None":
-        """The keys of which one must have signed the bundle; None where that is not asked for. Raises BundleError."""
+        """Return the keys of which one must have signed the bundle.
+
+        None where that is not asked for. Raises BundleError.
+        """
         from med3d_pipeline.bundle.bundle_signature import TrustedKeys
 
         return None if self.allow_untrusted_bundle else TrustedKeys.read(self.bundle_keys)
@@ -90,7 +93,7 @@ class WorkerSettings(BundleSettings):
         return self
 
     def broker(self) -> str:
-        """The broker's URL; raises OSError where its file cannot be read."""
+        """Return the broker's URL; raises OSError where its file cannot be read."""
         if self.broker_url_file is not None:
             return self.broker_url_file.read_text(encoding="utf-8").strip()
         return self.broker_url.get_secret_value()
@@ -111,13 +114,16 @@ class WorkerSettings(BundleSettings):
         return max(self.children, len(self.devices))
 
     def of_process(self, number: int) -> "WorkerSettings":
-        """The settings of one process of the pool, with its own GPU; a process that replaces it gets the same."""
+        """Return the settings of one process of the pool, with its own GPU.
+
+        A process that replaces it gets the same.
+        """
         if not self.devices:
             return self
         return self.model_copy(update={"gpu_device": self.devices[number % len(self.devices)]})
 
     def key(self) -> str:
-        """The worker's API key; raises OSError where its file cannot be read."""
+        """Return the worker's API key; raises OSError where its file cannot be read."""
         if self.worker_key is not None:
             return self.worker_key.get_secret_value()
         assert self.worker_key_file is not None

@@ -13,7 +13,7 @@ class StageClock:
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """What happens inside counts for ``stage``, failures too."""
+        """Count what happens inside for ``stage``, failures too."""
         started = time.perf_counter()
         try:
             yield

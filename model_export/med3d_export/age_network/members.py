@@ -34,7 +34,7 @@ class AgeMembers:
     sd_years: float
 
     def code(self) -> AgeCode:
-        """What is released."""
+        """Return what is released."""
         code = AgeCode(list(self.networks), self.mean_years, self.sd_years)
         code.eval()
         return code

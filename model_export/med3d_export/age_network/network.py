@@ -68,7 +68,7 @@ class AgeCode(nn.Module):
         return self.code_of(years)[:, None]
 
     def code_of(self, years: Tensor) -> Tensor:
-        """The number that stands for ages in years."""
+        """Return the number that stands for ages in years."""
         return (years - self.mean_years) / self.sd_years
 
 

@@ -113,6 +113,6 @@ def _chosen(found: HeldOut, candidates: int) -> tuple[int, ...]:
 def detectable_plan(
     variants: tuple[str, ...], candidates: int, baselines: BaselineEstimates, labels: Labels, seeds: tuple[int, ...]
 ) -> ComparisonPlan:
-    """The plan of a comparison: nothing but baselines and the cohort goes into it."""
+    """Return the plan of a comparison: nothing but baselines and the cohort goes into it."""
     detectable = detectable_between_baselines(baselines, labels.ages_years)
     return ComparisonPlan(variants[0], variants, candidates, seeds, len(labels), detectable)

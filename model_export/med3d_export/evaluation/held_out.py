@@ -84,7 +84,7 @@ def held_out(evidence: list[FoldEvidence], labels: Labels, settings: EvaluationC
 
 
 def _without_sites(one: FoldEvidence, labels: Labels, settings: EvaluationConfig) -> FoldEvidence:
-    """The same with latents that are corrected for sites, by what the fold's training subjects say of these."""
+    """Return the same with latents that are corrected for sites, by what the fold's training subjects say of these."""
     if settings.harmonisation == "none":
         return one
     own, test = labels.sites[one.training], labels.sites[one.test]
@@ -111,7 +111,7 @@ def corrected_for_sites(latents: npt.NDArray[np.float32], labels: Labels, own: I
 
 
 def site_correction(latents: npt.NDArray[np.float32], labels: Labels, own: Indices) -> SiteCorrection:
-    """What each site adds to latents (N, d), by the rows ``own``. Raises ValueError, see SiteCorrection."""
+    """Return what each site adds to latents (N, d), by the rows ``own``. Raises ValueError, see SiteCorrection."""
     return SiteCorrection().fit(latents[own], labels.sites[own], labels.ages_years[own], labels.sexes[own])
 
 
@@ -123,7 +123,7 @@ def _head(
     one: FoldEvidence, latents: npt.NDArray[np.float32], copies: Copies, values: Floats, labels: Labels,
     settings: EvaluationConfig,
 ) -> HeadSearch:  # fmt: skip
-    """The head that learns ``values`` (NaN: not known) of the fold's training subjects, and of their copies."""
+    """Return the head that learns ``values`` (NaN: not known) of the fold's training subjects, and of their copies."""
     known = np.isfinite(values[one.training])
     own, weight = one.training[known], settings.head_copy_weight
     return search_head(

@@ -35,7 +35,7 @@ class Threshold:
 
 
 def threshold_at(held_out_scores: Floats, false_refusal_rate: float) -> Threshold:
-    """The conformal limit of the score: the ceil((n + 1)(1 - rate))-th smallest held-out score (N,), or the largest."""
+    """Return the conformal limit: the ceil((n + 1)(1 - rate))-th smallest held-out score (N,), or the largest."""
     ordered = np.sort(held_out_scores)
     rank = min(int(np.ceil((len(ordered) + 1) * (1.0 - false_refusal_rate))), len(ordered))
     return Threshold(float(ordered[rank - 1]), false_refusal_rate)

@@ -48,7 +48,7 @@ def sex_auc(scores: Floats, sexes: Labels) -> float:
 def predicted_sites(
     latents: Floats, sites: Labels, groups: Groups, training: Indices, test: Indices, inner_folds: int, seed: int
 ) -> Labels:
-    """The site (T,) that a logistic regression on latents reads out of the test rows."""
+    """Return the site (T,) that a logistic regression on latents reads out of the test rows."""
     model = _classifier(latents[training], sites[training], groups[training], inner_folds, seed)
     return np.asarray(model.predict(latents[test]))
 

@@ -113,7 +113,7 @@ def paired_errors(first: Floats, second: Floats, labels: Floats, seed: int) -> P
 
 
 def detectable_between_baselines(baselines: BaselineEstimates, ages_years: Floats) -> float:
-    """The smallest mean difference in absolute error, in years, that this cohort shows with a power of 0.8.
+    """Return the smallest mean difference in absolute error, in years, that this cohort shows with a power of 0.8.
 
     From the paired errors of the two baselines that differ most from each other, the mean left out: two ways of reading
     one image are what two latents are, too. (Two readings of the same voxels agree almost subject by subject and would

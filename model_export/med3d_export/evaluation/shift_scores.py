@@ -44,7 +44,7 @@ def held_out_novelty(found: HeldOut) -> Novelty:
 
 
 def combined(scores: Novelty, good: Novelty) -> Floats:
-    """The largest of the three scores, each as its distance above the good heads' median in their median deviations."""
+    """Return the largest of the three scores, each in median deviations above the good heads' median."""
     parts = []
     for field in fields(Novelty):
         of_good = getattr(good, field.name)

@@ -89,7 +89,7 @@ def compare_paired(first: Floats, second: Floats, seed: int) -> PairedComparison
 
 
 def detectable_difference(differences: Floats, power: float = 0.8, alpha: float = 0.05) -> float:
-    """The smallest true mean difference that a two-sided paired test finds with this power, in the loss's unit.
+    """Return the smallest true mean difference that a two-sided paired test finds with this power, in the loss's unit.
 
     (z_{1 - alpha/2} + z_power) sd / sqrt(n), the normal approximation, from paired differences (N,) of a pilot.
     """

@@ -39,7 +39,7 @@ class Atlas:
 
 
 def labelled_rows(participants: Sequence[str], folder: Path) -> dict[int, Path]:
-    """The label map of each row of the cohort that has one. Raises LabelMapError where none has."""
+    """Return the label map of each row of the cohort that has one. Raises LabelMapError where none has."""
     places = {row: folder / f"{participant}{SUFFIX}" for row, participant in enumerate(participants)}
     found = {row: place for row, place in places.items() if place.is_file()}
     if not found:
@@ -78,7 +78,7 @@ def make_atlas(
 
 
 def _read(image: Path, label_map: Path) -> tuple[Volume, Volume]:
-    """The head, and the group of each of its voxels as float32: brain that belongs to no group is beyond the last."""
+    """Return the head, and each voxel's group as float32: brain that belongs to none is beyond the last."""
     head, labels = to_closest_ras(read_volume(image)), to_closest_ras(read_volume(label_map))
     if head.shape != labels.shape or not np.allclose(head.affine, labels.affine, atol=1e-3):
         raise LabelMapError(f"{label_map.name} lies on another grid than its head; give the map on the head's own grid")
@@ -91,7 +91,7 @@ def _read(image: Path, label_map: Path) -> tuple[Volume, Volume]:
 
 
 def _likeliest(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """The likeliest group of each voxel, the nearest where none is likely: fluid around the brain goes to its lobe."""
+    """Return each voxel's likeliest group, the nearest where none is likely: outer fluid goes to its lobe."""
     labels = shares.argmax(axis=0).astype(np.uint8) + 1
     labels[shares[_at(VENTRICLES)] >= MAY_BE_VENTRICLE] = _at(VENTRICLES) + 1
     unsure = shares.sum(axis=0) < 0.5

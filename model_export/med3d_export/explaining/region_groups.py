@@ -33,7 +33,7 @@ WHITE_MATTER = "white matter"
 
 
 def group_of_labels() -> npt.NDArray[np.uint8]:
-    """The group's number plus 1 by label (256,); 0 for what belongs to none: fluid around the brain, vessels."""
+    """Return the group's number plus 1 by label (256,); 0 for what belongs to none: fluid around the brain, vessels."""
     groups = np.zeros(256, dtype=np.uint8)
     for number, labels in enumerate(GROUPS.values(), start=1):
         groups[list(labels)] = number

@@ -147,13 +147,13 @@ def _correlation(first: Floats, second: Floats) -> float:
 
 
 def _beside_age(values: Floats, ages_years: Floats) -> Floats:
-    """What age does not explain of values (N, k)."""
+    """Return what age does not explain of values (N, k)."""
     slopes, offsets = np.polyfit(ages_years, values, 1)
     return np.asarray(values - np.outer(ages_years, slopes) - offsets, dtype=np.float64)
 
 
 def _randomised_encoder(bundle: Bundle, folder: Path, seed: int) -> LatentEncoder:
-    """The encoder with the numbers of each of its weights shuffled (Adebayo et al., NeurIPS 2018)."""
+    """Return the encoder with the numbers of each of its weights shuffled (Adebayo et al., NeurIPS 2018)."""
     model, random = onnx.load(bundle.path / "encoder.onnx"), np.random.default_rng(seed)
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)

@@ -38,7 +38,7 @@ def region_table(
 
 
 def explainer_of(bundle: Bundle) -> Explainer:
-    """The bundle's explainer. Raises BundleError where it has none."""
+    """Return the bundle's explainer. Raises BundleError where it has none."""
     if bundle.explainer is None:
         raise BundleError("the bundle has no decoder, so nothing of it can be explained: release it without --private")
     return bundle.explainer
@@ -47,7 +47,7 @@ def explainer_of(bundle: Bundle) -> Explainer:
 def cohort_effects(
     explainer: Explainer, table: RegionTable, tensors: npt.NDArray[np.float32], on_done: Callable[[], object]
 ) -> Floats:
-    """What each group does to each head's estimate, (N, k) years."""
+    """Return what each group does to each head's estimate, (N, k) years."""
     rows = []
     for tensor in tensors:
         rows.append(explainer.region_effects(table, tensor, explainer.latent(tensor)))
@@ -56,7 +56,7 @@ def cohort_effects(
 
 
 def with_usual_years(table: RegionTable, effects: Floats, ages_years: Floats, held_out_slope: float) -> RegionTable:
-    """The table with what is usual, from effects (N, k) on heads of these ages (N,).
+    """Return the table with what is usual, from effects (N, k) on heads of these ages (N,).
 
     The model has seen these heads, and their estimates follow their ages too closely. So all slopes are drawn together
     until their sum is ``held_out_slope``, years of the estimate per year of age among heads it has not seen.

@@ -9,10 +9,10 @@ from med3d_export.networks.residual import ResidualEncoder, ResizeDecoder
 
 
 def build_encoder(config: NetworkConfig, heads: HeadStatistics) -> PosteriorEncoder:
-    """Raises ValueError where the grid cannot be halved once per channel count."""
+    """Build the encoder. Raises ValueError where the grid cannot be halved once per channel count."""
     return MonaiEncoder(heads, config) if config.backbone == "monai" else ResidualEncoder(heads, config)
 
 
 def build_decoder(config: NetworkConfig, heads: HeadStatistics) -> LatentDecoder:
-    """Raises ValueError where the grid cannot be halved once per channel count."""
+    """Build the decoder. Raises ValueError where the grid cannot be halved once per channel count."""
     return MonaiDecoder(heads, config) if config.backbone == "monai" else ResizeDecoder(heads, config)

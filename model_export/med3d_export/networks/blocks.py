@@ -50,12 +50,12 @@ class BlockGrid:
         return torch.einsum("i,j,k->ijk", along, along, along).flatten()
 
     def padded(self, images: Tensor) -> Tensor:
-        """The box of images (N, 1, X, Y, Z), with zeros around it so that whole cubes cover it: (N, X', Y', Z')."""
+        """Return the box of images (N, 1, X, Y, Z), zeros around it so that whole cubes cover it: (N, X', Y', Z')."""
         margins = [margin for margins in self._margins()[::-1] for margin in margins]
         return functional.pad(self.box.cut(images)[:, 0], margins)
 
     def cube(self, padded: Tensor, number: int) -> Tensor:
-        """The voxels (N, size ** 3) of one cube of what ``padded`` gives."""
+        """Return the voxels (N, size ** 3) of one cube of what ``padded`` gives."""
         places = list(itertools.product(*map(range, self.counts)))[number]
         x, y, z = (slice(place * self.step, place * self.step + self.size) for place in places)
         return padded[:, x, y, z].flatten(1)

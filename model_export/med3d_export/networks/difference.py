@@ -39,7 +39,7 @@ class Difference(nn.Module):
         return (tensor - self.mean_head) / self.spread
 
     def head(self, difference: Tensor) -> Tensor:
-        """The head that differs by ``difference``."""
+        """Return the head that differs by ``difference``."""
         return self.mean_head + self.spread * difference
 
     def linear_parameters(self) -> Iterator[nn.Parameter]:

@@ -18,7 +18,7 @@ class AxisWiseGroupNorm(nn.Module):
         self.weight, self.bias = norm.weight, norm.bias
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """The same shape."""
+        """Return the same shape."""
         grouped = tensor.reshape(tensor.shape[0], self.groups, -1, *tensor.shape[3:])
         centred = grouped - _mean(grouped)
         normalised = centred / (_mean(centred * centred) + self.epsilon).sqrt()
@@ -34,7 +34,7 @@ def _mean(values: Tensor) -> Tensor:
 
 
 def spell_out_group_norms(network: nn.Module) -> nn.Module:
-    """A copy of ``network`` in which every GroupNorm is an AxisWiseGroupNorm."""
+    """Return a copy of ``network`` in which every GroupNorm is an AxisWiseGroupNorm."""
     network = copy.deepcopy(network)
     for module in list(network.modules()):
         for name, child in list(module.named_children()):

@@ -21,7 +21,7 @@ class HalfBox:
 
     @classmethod
     def around(cls, mean_head: Tensor) -> Self:
-        """The smallest one that holds the mean head (X, Y, Z)."""
+        """Return the smallest one that holds the mean head (X, Y, Z)."""
         sides = []
         for axis, size in enumerate(mean_head.shape):
             others = [other for other in range(3) if other != axis]
@@ -46,7 +46,7 @@ class HalfBox:
         return math.prod(self.shape)
 
     def cut(self, image: Tensor) -> Tensor:
-        """The box of images (N, C, X, Y, Z), at full resolution."""
+        """Return the box of images (N, C, X, Y, Z), at full resolution."""
         x, y, z = self.sides
         return image[:, :, x, y, z]
 

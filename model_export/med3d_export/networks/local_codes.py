@@ -73,7 +73,7 @@ class LocalCodes(CubeBases):
         return self.encode
 
     def _components(self, differences: Tensor) -> tuple[Tensor, Tensor]:
-        """The K directions of all cubes that explain most of the squared differences, by cube."""
+        """Return the K directions of all cubes that explain most of the squared differences, by cube."""
         count, window = len(self.bases), self.grid.window()
         padded = self.grid.padded(differences)
         found = [

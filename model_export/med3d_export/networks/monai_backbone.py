@@ -69,6 +69,6 @@ class MonaiDecoder(LatentDecoder):
         self.coarse_shape = coarse_shape(heads.mean_head.shape, len(config.encoder_channels))
 
     def forward(self, latent: Tensor) -> Tensor:
-        """The reconstruction on the preprocessing grid."""
+        """Return the reconstruction on the preprocessing grid."""
         coarse = functional.relu(self.from_latent(latent))
         return self.head(self.decode(coarse.reshape(-1, self.coarse_channels, *self.coarse_shape)))

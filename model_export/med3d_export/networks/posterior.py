@@ -24,11 +24,11 @@ class PosteriorEncoder(Difference, ABC):
 
     @abstractmethod
     def mean_of(self, views: tuple[Tensor, ...]) -> Tensor:
-        """The posterior's mean (N, latent), linear in ``views``."""
+        """Return the posterior's mean (N, latent), linear in ``views``."""
 
     @abstractmethod
     def log_variance_of(self, views: tuple[Tensor, ...]) -> Tensor:
-        """The posterior's log variance (N, latent) before it is held in LOG_VARIANCE_RANGE."""
+        """Return the posterior's log variance (N, latent) before it is held in LOG_VARIANCE_RANGE."""
 
     def code_spreads(self) -> Tensor:
         """(latent,) how much each number of the latent should count where heads are compared: 1 unless told."""
@@ -44,7 +44,7 @@ class PosteriorEncoder(Difference, ABC):
 
 
 def start_small_variance(layer: nn.Linear) -> None:
-    """The same small variance for every head, until training says otherwise."""
+    """Return the same small variance for every head, until training says otherwise."""
     with torch.no_grad():
         nn.init.zeros_(layer.weight)
         nn.init.constant_(layer.bias, START_LOG_VARIANCE)

@@ -31,7 +31,7 @@ class Stages(nn.Sequential):
         self.recomputed = config.checkpointing == "activations"
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """What the last stage gives."""
+        """Return what the last stage gives."""
         for stage in self:
             if self.recomputed and self.training and torch.is_grad_enabled():
                 tensor = checkpoint(stage, tensor, use_reentrant=False)
@@ -71,7 +71,7 @@ class ResidualEncoder(PosteriorEncoder):
         return (features,) if self.linear is None else (features, *self.linear.views(tensor, difference))
 
     def mean_of(self, views: tuple[Tensor, ...]) -> Tensor:
-        """The sum of both paths."""
+        """Return the sum of both paths."""
         mean: Tensor = self.to_mean(views[0])
         return mean if self.linear is None else mean + self.linear(*views[1:])
 
@@ -92,7 +92,10 @@ class ResidualEncoder(PosteriorEncoder):
         return spreads
 
     def start_from(self, images: Tensor, varied: Tensor) -> None:
-        """The linear path at the principal components of the training heads; cubes' also of their varied copies."""
+        """Return the linear path at the principal components of the training heads.
+
+        Cubes' also of their varied copies.
+        """
         if self.linear is not None:
             self.linear.start_from(images, varied, self.difference)
 
@@ -120,7 +123,7 @@ class ResizeDecoder(LatentDecoder):
             self.linear = kind(heads.mean_head, config)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """The reconstruction on the preprocessing grid."""
+        """Return the reconstruction on the preprocessing grid."""
         coarse = self.from_latent(latent).reshape(-1, self.coarse_channels, *self.coarse_shape)
         image = self.image(coarse)
         return self.head(image if self.linear is None else image + self.linear(latent))
@@ -130,7 +133,7 @@ class ResizeDecoder(LatentDecoder):
         return iter(()) if self.linear is None else self.linear.parameters()
 
     def start_from(self, encoder: PosteriorEncoder, encode: Callable[[], Tensor], images: Tensor) -> None:
-        """The linear path at the cubes' components that ``encoder`` has, or at the ridge regression on the latents."""
+        """Return the linear path at the cubes' components of ``encoder``, or at the ridge regression on latents."""
         if isinstance(self.linear, LinearReconstruction):
             self.linear.start_from(encode(), self.difference(images))
         elif self.linear is not None and isinstance(encoder, ResidualEncoder) and isinstance(encoder.linear, CodePath):
@@ -138,7 +141,7 @@ class ResizeDecoder(LatentDecoder):
 
 
 def coarse_shape(grid: Sequence[int], halvings: int) -> tuple[int, int, int]:
-    """The grid after ``halvings``. Raises ValueError where an axis cannot be halved so often."""
+    """Return the grid after ``halvings``. Raises ValueError where an axis cannot be halved so often."""
     if len(grid) != 3 or any(size % 2**halvings or size <= 0 for size in grid):
         raise ValueError(f"each axis of the grid must be a multiple of {2**halvings}, not {tuple(grid)}")
     x, y, z = (size // 2**halvings for size in grid)

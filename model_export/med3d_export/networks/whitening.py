@@ -48,7 +48,7 @@ def whitening(codes: Tensor) -> Tensor:
 
 
 def unseen_scale(fit: Fit, heads: Tensor, varied: Tensor) -> float:
-    """What codes of heads that a fit has not seen must be multiplied by to have an average square of 1.
+    """Return what codes of heads that a fit has not seen must be multiplied by to have an average square of 1.
 
     By one fit without every fifth head; with fewer than ten heads none can be spared, and it is 1.
     """

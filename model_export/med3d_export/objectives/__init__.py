@@ -16,7 +16,7 @@ from med3d_export.objectives.wae_mmd import WaeMmd
 
 
 def _kind(section: object) -> object:
-    """A recipe that names no kind means InfoVAE."""
+    """Tell the kind of a section; a recipe that names none means InfoVAE."""
     return section.get("kind", "infovae") if isinstance(section, dict) else getattr(section, "kind", None)
 
 

@@ -16,7 +16,7 @@ class Autoencoder(Section):
     bank: ClassVar[int] = 0
 
     def latent_of(self, posterior: Posterior) -> Tensor:
-        """The mean."""
+        """Return the mean."""
         return posterior.mean
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:  # noqa: ARG002 - the interface's

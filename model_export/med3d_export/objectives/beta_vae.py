@@ -17,7 +17,7 @@ class BetaVae(Section):
     bank: ClassVar[int] = 0
 
     def latent_of(self, posterior: Posterior) -> Tensor:
-        """A draw."""
+        """Return a draw."""
         return posterior.draw()
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:

@@ -19,7 +19,7 @@ class ImageTermsConfig(Section):
     gradient_weight: NotNegative = 0.0
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:
-        """The terms whose weight is above 0."""
+        """Return the terms whose weight is above 0."""
         found = []
         if self.ssim_weight:
             found.append(Penalty("ssim", structural_dissimilarity(seen.tensor, seen.reconstructed), self.ssim_weight))

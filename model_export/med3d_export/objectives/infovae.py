@@ -42,7 +42,7 @@ class InfoVae(Section):
         return self.a + self.l - 1.0
 
     def latent_of(self, posterior: Posterior) -> Tensor:
-        """A draw."""
+        """Return a draw."""
         return posterior.draw()
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:

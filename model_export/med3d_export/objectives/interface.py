@@ -76,7 +76,7 @@ class Objective(Protocol):
         """How many past latents it wants to see."""
 
     def latent_of(self, posterior: Posterior) -> Tensor:
-        """What the decoder is given in training (N, d): a draw, or the mean."""
+        """Return what the decoder is given in training (N, d): a draw, or the mean."""
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:
         """Everything beside the reconstruction."""
@@ -97,7 +97,7 @@ class BatchLoss:
 
 
 def judge(objective: Objective, seen: Seen, more: Iterable[Penalty] = ()) -> BatchLoss:
-    """The objective on one batch. ``more``: terms that are not the variant's; their weights are per voxel."""
+    """Return the objective on one batch. ``more``: terms that are not the variant's; their weights are per voxel."""
     reconstruction = reconstruction_nats(seen.tensor, seen.reconstructed, objective.decoder_sd)
     penalties, others = objective.penalties(seen), tuple(more)
     nats = reconstruction + sum(penalty.weight * penalty.value for penalty in penalties)

@@ -25,10 +25,10 @@ class Kernel(Protocol):
         """Kernel matrix (N, M) of latents (N, d) and (M, d)."""
 
     def with_prior(self, latents: Tensor) -> Tensor:
-        """Expected kernel (N,) of each latent with a draw from N(0, I)."""
+        """Return the expected kernel (N,) of each latent with a draw from N(0, I)."""
 
     def within_prior(self, dimension: int) -> float:
-        """Expected kernel of two draws from N(0, I)."""
+        """Return the expected kernel of two draws from N(0, I)."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class GaussianKernel:
         return torch.stack([torch.exp(-squared / (2.0 * width)) for width in widths]).mean(0)
 
     def with_prior(self, latents: Tensor) -> Tensor:
-        """Closed form (N,)."""
+        """Return the kernel's expectation in closed form (N,)."""
         norms, dimension = latents.square().sum(1), latents.shape[1]
         widths = [scale * dimension for scale in self.scales]
         parts = [(1.0 + 1.0 / w) ** (-0.5 * dimension) * torch.exp(-norms / (2.0 * (w + 1.0))) for w in widths]
         return torch.stack(parts).mean(0)
 
     def within_prior(self, dimension: int) -> float:
-        """Closed form."""
+        """Return the kernel's expectation in closed form."""
         return float(np.mean([(1.0 + 2.0 / (scale * dimension)) ** (-0.5 * dimension) for scale in self.scales]))
 
 
@@ -105,7 +105,7 @@ KERNELS: dict[KernelName, Kernel] = {
 
 @cache
 def _quadrature(scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Times and weights for integrals of exp(-t) g(t), g falling about like exp(-t / scale)."""
+    """Return the times and weights for integrals of exp(-t) g(t), g falling about like exp(-t / scale)."""
     nodes, weights = np.polynomial.laguerre.laggauss(40)
     rate = 1.0 + 1.0 / scale
     return nodes / rate, np.exp(np.log(weights) + nodes - nodes / rate) / rate

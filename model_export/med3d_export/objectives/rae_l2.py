@@ -19,7 +19,7 @@ class RaeL2(Section):
     bank: ClassVar[int] = 0
 
     def latent_of(self, posterior: Posterior) -> Tensor:
-        """The mean."""
+        """Return the mean."""
         return posterior.mean
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:

@@ -21,7 +21,7 @@ class WaeMmd(Section):
     kernel: KernelName = "inverse-multiquadric"
 
     def latent_of(self, posterior: Posterior) -> Tensor:
-        """The mean."""
+        """Return the mean."""
         return posterior.mean
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:

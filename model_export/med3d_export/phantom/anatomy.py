@@ -63,7 +63,7 @@ class PhantomAnatomy:
 
 
 def _ventricles(brain: Field, depth: Field) -> npt.NDArray[np.bool_]:
-    """The two largest pieces of deep fluid."""
+    """Return the two largest pieces of deep fluid."""
     pieces, count = ndimage.label((brain < FLUID_SHARE) & (depth > DEEP_MM))
     if count < 2:
         raise ValueError("no two ventricles were found in the template")
@@ -78,7 +78,7 @@ def _signed_distance_mm(inside: npt.NDArray[np.bool_], grid_mm: float) -> Field:
 
 
 def _outwards(distance_mm: Field, reach_mm: float, grid_mm: float) -> Field:
-    """Unit steps up the distance, fading with it on both sides of 0, in voxels per mm."""
+    """Return the unit steps up the distance, fading with it on both sides of 0, in voxels per mm."""
     slope = np.stack(np.gradient(ndimage.gaussian_filter(distance_mm, 1.0)))
     unit = slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 1e-3)
     step = unit * np.exp(-np.abs(distance_mm) / reach_mm) / grid_mm

@@ -23,12 +23,12 @@ BRIGHTEST = 20000
 
 
 def person_name(person: int) -> str:
-    """What the manifest calls a phantom."""
+    """Return what the manifest calls a phantom."""
     return f"phantom-{person + 1:05d}"
 
 
 def phantom_cohort(factors: PhantomFactors, folder: Path) -> Cohort:
-    """The people, with the files that ``write_phantom_cohort`` writes below ``folder``."""
+    """Return the people, with the files that ``write_phantom_cohort`` writes below ``folder``."""
     rows = zip(factors.ages_years, factors.sexes, factors.sites, factors.sdmt, strict=True)
     return Cohort(
         tuple(

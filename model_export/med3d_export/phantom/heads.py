@@ -34,7 +34,10 @@ def phantom_head(
 
 
 def _own_shape(anatomy: PhantomAnatomy, own_mm: float, chance: np.random.Generator) -> Field:
-    """A smooth random field (3, X, Y, Z) in voxels, of ``own_mm`` standard deviation; drawn on a coarser grid."""
+    """Return a smooth random field (3, X, Y, Z) in voxels, of ``own_mm`` standard deviation.
+
+    Drawn on a coarser grid.
+    """
     shape = anatomy.brain.shape
     coarse = [size // OWN_STEP + 2 for size in shape]
     smoothness = OWN_SMOOTHNESS_MM / anatomy.grid_mm / OWN_STEP
@@ -47,7 +50,7 @@ def _own_shape(anatomy: PhantomAnatomy, own_mm: float, chance: np.random.Generat
 
 
 def _lesions(anatomy: PhantomAnatomy, total_ml: float, chance: np.random.Generator) -> npt.NDArray[np.float32]:
-    """A factor (X, Y, Z) on brightness: soft dark balls in the white matter until their volumes make ``total_ml``."""
+    """Return a factor (X, Y, Z) on brightness: soft dark balls in white matter, ``total_ml`` in all."""
     darkness = np.zeros(anatomy.brain.shape, dtype=np.float32)
     left = total_ml * 1000.0
     while left > 0:

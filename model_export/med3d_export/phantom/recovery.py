@@ -43,7 +43,7 @@ class FactorRecovery:
     scores: tuple[FactorScore, ...]
 
     def score(self, factor: str) -> FactorScore:
-        """That of one factor."""
+        """Return the draw of one factor."""
         return next(score for score in self.scores if score.factor == factor)
 
 

@@ -142,7 +142,7 @@ def _table(scores: tuple[SiteScore, ...]) -> str:
 
 
 def _verdict(score: SiteScore) -> str:
-    """What the correction does to the age, in words, by the interval of the paired difference."""
+    """Return what the correction does to the age, in words, by the interval of the paired difference."""
     assert score.versus_none is not None
     difference = score.versus_none.difference
     words = "makes the age worse" if difference.lower > 0 else "leaves the age no worse that can be shown"

@@ -10,7 +10,7 @@ from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits
 
 
 def grid_spec(grid: GridConfig) -> PreprocessSpec:
-    """The pipeline's own defaults on the recipe's grid."""
+    """Return the pipeline's own defaults on the recipe's grid."""
     return PreprocessSpec(shape=grid.shape, spacing_mm=grid.spacing_mm, working_grid_mm=grid.working_grid_mm)
 
 

@@ -17,7 +17,7 @@ Constants = Mapping[str, npt.NDArray[np.float32]]
 
 
 def spell_out_instance_norms(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of ``model`` (opset 17) in which every 3D InstanceNormalization is made of axis-wise means.
+    """Return a copy of ``model`` (opset 17) in which every 3D InstanceNormalization is made of axis-wise means.
 
     Raises ValueError for one with a learnt scale or shift: those are multiplied in by no network that we ship.
     """

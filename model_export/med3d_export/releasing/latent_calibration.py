@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def calibrated_space(config: TrainingConfig, labels: Labels, found: HeldOut, latents: Floats) -> LatentSpace:
-    """The latent space of ``latents`` (N, d), which the released encoder gives for everyone.
+    """Return the latent space of ``latents`` (N, d), which the released encoder gives for everyone.
 
     Residuals, bias and distances are those of the first repeat, so that each subject counts once; its folds' models had
     not seen the subjects that they are about.
@@ -55,7 +55,7 @@ def calibrated_space(config: TrainingConfig, labels: Labels, found: HeldOut, lat
 
 
 def without_traces(space: LatentSpace) -> LatentSpace:
-    """The same without coordinates of training subjects and without what only a decoder can be held against.
+    """Return the same without coordinates of training subjects and without what only a decoder can be held against.
 
     What stays of single subjects are age, residual and distance, each without a name.
     """

@@ -27,7 +27,7 @@ PREFIXES = {
 def manifest_metrics(
     report: EvaluationReport, found: HeldOut, labels: Labels, config: EvaluationConfig
 ) -> dict[str, float]:
-    """Rounded to four digits, in years or points; intervals have the suffixes ``_lower_95`` and ``_upper_95``."""
+    """Return figures with four digits, in years or points; intervals end in ``_lower_95`` and ``_upper_95``."""
     method, latent, coverage = report.age[0], report.latent, report.latent.coverage["all"]
     metrics = _row("brain_age", method)
     metrics |= _scores("brain_age_corrected", method.corrected) if method.corrected else {}

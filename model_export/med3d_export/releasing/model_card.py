@@ -31,12 +31,12 @@ for none**: on phantoms of three sites, one left out at a time, the error rose f
 
 
 def limits(sdmt_evidence: str) -> tuple[str, ...]:
-    """What the bundle is not good for; a head on simulated labels is named."""
+    """Return what the bundle is not good for; a head on simulated labels is named."""
     return (*LIMITS, SIMULATED_SDMT) if sdmt_evidence == SIMULATED_LABELS else LIMITS
 
 
 def licence_text(population: PopulationConfig) -> str:
-    """The bundle's LICENSE."""
+    """Return the bundle's LICENSE."""
     return (
         "encoder.onnx, decoder.onnx, heads/ and latent_space.npz are licensed under Creative Commons\n"
         "Attribution-ShareAlike 4.0 International (https://creativecommons.org/licenses/by-sa/4.0/), a later version\n"
@@ -47,7 +47,7 @@ def licence_text(population: PopulationConfig) -> str:
 
 
 def notice_text(population: PopulationConfig) -> str:
-    """The bundle's NOTICE: whose work each file stands on."""
+    """Return the bundle's NOTICE: whose work each file stands on."""
     return f"""Training data: {population.name}. {population.description}
   {population.source}
   {population.licence}

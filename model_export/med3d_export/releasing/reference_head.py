@@ -17,7 +17,7 @@ _AVERAGE_HEAD = "pydeface/data/mean_reg2mean.nii.gz"
 
 
 def average_head() -> Volume:
-    """The average head with skull and face that the pydeface wheel carries (MIT), as it lies there."""
+    """Return the average head with skull and face that the pydeface wheel carries (MIT), as it lies there."""
     image = nib.load(distribution("pydeface").locate_file(_AVERAGE_HEAD))
     return Volume(np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, dtype=np.float64))
 

@@ -30,7 +30,7 @@ class ExportedTemplate:
 
 
 def open_template() -> Template:
-    """The template and its mask in memory, as ``export_template`` writes them."""
+    """Return the template and its mask in memory, as ``export_template`` writes them."""
     brain, mask = _images()
     affine = np.asarray(brain.affine, dtype=np.float64)
     return Template(

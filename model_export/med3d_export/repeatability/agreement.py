@@ -22,7 +22,7 @@ def within_subject_sd(measured: Floats) -> float:
 
 
 def within_subject_sd_interval(measured: Floats, seed: int) -> Interval:
-    """The same with its 95 % percentile bootstrap interval over heads."""
+    """Return the same with its 95 % percentile bootstrap interval over heads."""
     variances = measured.var(axis=1, ddof=1)
     return bootstrap_interval(lambda drawn: float(np.sqrt(drawn.mean())), (variances,), seed)
 

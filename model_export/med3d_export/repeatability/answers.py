@@ -39,7 +39,7 @@ Ask = Callable[[Path, RepeatedHead], Answer]
 
 
 def read_series(source: Path) -> LoadedSeries:
-    """The series that would be analysed of ``source``. Raises InputRefused."""
+    """Return the series that would be analysed of ``source``. Raises InputRefused."""
     study = read_study([source])
     return load_series(study, select_series(study).chosen)
 

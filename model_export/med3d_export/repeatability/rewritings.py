@@ -15,7 +15,7 @@ ROUNDING = 1e-6
 
 
 def as_it_is(head: Volume, _random: Random) -> Volume:
-    """The same values in the same place."""
+    """Return the same values in the same place."""
     return head
 
 

@@ -162,7 +162,7 @@ def _signal_to_noise_change(answers: Sequence[Sequence[Answer]]) -> float | None
 
 
 def changes_in_years(head: MeasuredHead, change: str) -> npt.NDArray[np.float64]:
-    """The head's answers after a change less the one as it is; without those that were refused."""
+    """Return the head's answers after a change less the one as it is; without those that were refused."""
     before = head.as_it_is.brain_age_years
     found = [answer.brain_age_years for answer in head.changed.get(change, ())]
     return np.array([after - before for after in found if after is not None and before is not None], dtype=np.float64)

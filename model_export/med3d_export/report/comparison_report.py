@@ -43,7 +43,7 @@ def write_comparison(
 
 
 def plan_text(plan: ComparisonPlan) -> str:
-    """What was fixed beforehand, as it is also printed before the first fit."""
+    """Return what was fixed beforehand, as it is also printed before the first fit."""
     return f"""## Fixed beforehand
 
 {plan.reference} against {", ".join(name for name in plan.variants if name != plan.reference)}: the same outer folds,

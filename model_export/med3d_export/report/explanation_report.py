@@ -17,7 +17,7 @@ def write_explanations(found: ExplanationTrial, folder: Path) -> Path:
 
 
 def explanation_text(found: ExplanationTrial) -> str:
-    """The page in Markdown."""
+    """Return the page in Markdown."""
     growth = found.growth
     steps = ", ".join(f"{step:+.0f}" if step else "0" for step in STEPS_YEARS)
     rows = [

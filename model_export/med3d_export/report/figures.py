@@ -52,7 +52,10 @@ def predicted_age(found: HeldOut, labels: Labels, level: float, folder: Path) ->
 
 
 def gap_against_age(found: HeldOut, labels: Labels, folder: Path) -> Path:
-    """The gap against age, raw and, where every subject was tested, bias-corrected; each with its regression line."""
+    """Return the gap against age, raw and, where every subject was tested, bias-corrected.
+
+    Each with its regression line.
+    """
     ages, sexes = labels.ages_years, labels.sexes
     panels = {"raw gap": found.age}
     corrected = corrected_estimates(found, ages)

@@ -73,7 +73,7 @@ def reconstructions(one: FoldEvidence, labels: Labels, data_range: float, folder
 
 
 def traversals(fitted: FittedAutoencoder, one: FoldEvidence, labels: Labels, data_range: float, folder: Path) -> Path:
-    """What the decoder shows along the PLS direction for age and two principal ones, and how that differs from 0."""
+    """Draw what the decoder shows along the PLS direction for age and two principal ones, less that at 0."""
     latents = one.latents[one.training].astype(np.float64)
     ages = labels.ages_years[one.training]
     pca = pca_map(latents)

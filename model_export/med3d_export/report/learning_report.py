@@ -22,7 +22,7 @@ def write_learning_curve(curve: LearningCurve, name: str, folder: Path) -> Path:
 
 
 def learning_text(curve: LearningCurve, name: str) -> str:
-    """The page in Markdown."""
+    """Return the page in Markdown."""
     most = curve.points[-1].training_heads
     groups = curve.points[-1].groups
     errors = table(

@@ -29,7 +29,7 @@ def monitor_figures(monitors: PosteriorMonitors, curve: Sequence[EpochReport], f
 
 
 def loss_figure(curve: Sequence[EpochReport]) -> Figure:
-    """The objective and each of its terms by epoch, training beside held-out subjects."""
+    """Return the objective and each of its terms by epoch, training beside held-out subjects."""
     names = ["total", *curve[0].terms]
     figure = Figure(figsize=(3.2 * len(names), 3.0), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):

@@ -36,7 +36,7 @@ def write_repeatability(found: Repeatability, folder: Path) -> Path:
 
 
 def repeatability_text(found: Repeatability, figure: str) -> str:
-    """The page in Markdown."""
+    """Return the page in Markdown."""
     parts = (
         _origin(found),
         _rewritings(found),

@@ -24,7 +24,7 @@ def write_shifts(results: Sequence[ShiftResult], folder: Path) -> Path:
 
 
 def shift_text(results: Sequence[ShiftResult]) -> str:
-    """The page in Markdown."""
+    """Return the page in Markdown."""
     gate = table(
         ("what", "heads", "refused by the quality gate", "marked by it", "stopped or marked by anything"),
         [

@@ -9,7 +9,7 @@ from med3d_export.monitors import PosteriorMonitors
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A pipe table; the first column is left-aligned, the others right."""
+    """Return a pipe table; the first column is left-aligned, the others right."""
     line = "|" + "|".join("---" if number == 0 else "---:" for number in range(len(head))) + "|"
     return "\n".join([_line(head), line, *(_line(row) for row in rows)])
 
@@ -94,7 +94,7 @@ def _image(name: str, one: LatentScores) -> list[str]:
 
 
 def monitor_table(monitors: Mapping[str, PosteriorMonitors]) -> str:
-    """The monitors' numbers, one row each, one column per method."""
+    """Return the monitors' numbers, one row each, one column per method."""
     numbers = {name: one.numbers() for name, one in monitors.items()}
     names = list(dict.fromkeys(name for found in numbers.values() for name in found))
     rows = [

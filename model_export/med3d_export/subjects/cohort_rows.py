@@ -13,7 +13,7 @@ ONE_SITE = "one site"
 
 
 def checked_cohort(rows: Iterable[ManifestRow], folder: Path, least_subjects: int) -> Cohort:
-    """The cohort that ``rows`` describe; ``t1w`` is relative to ``folder``.
+    """Return the cohort that ``rows`` describe; ``t1w`` is relative to ``folder``.
 
     Raises CohortError with every faulty row, not only the first, and where fewer than ``least_subjects`` people remain
     or all have the same age.

@@ -59,7 +59,7 @@ def stratified_folds(cohort: Cohort, folds: int, seed: int) -> Split:
 
 
 def thinned(fold: Fold, cohort: Cohort, heads: int, seed: int) -> Fold:
-    """The same test heads and only ``heads`` of the training heads, spread over ages, sexes and sites as all are.
+    """Return the same test heads, and ``heads`` of the training heads, spread over ages, sexes and sites as all are.
 
     With one seed the heads of a smaller number are among those of a larger one. Raises CohortError where there are too
     few.
@@ -105,7 +105,7 @@ def _fold(tested: npt.NDArray[np.bool_], name: str) -> Fold:
 
 
 def _strata(ages: npt.NDArray[np.float64], sexes: Texts, sites: Texts, folds: int) -> tuple[Texts, tuple[str, ...]]:
-    """A stratum (N,) per subject and what it is made of: as fine as leaves every stratum enough for each fold.
+    """Return a stratum (N,) per subject and what it is made of: as fine as leaves every stratum enough for each fold.
 
     The site is given up last but for the age; sites with too few people for the folds count as one.
     """

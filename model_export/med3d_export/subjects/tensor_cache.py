@@ -83,7 +83,7 @@ class TensorCache:
 
 
 def read_volume(path: Path) -> Volume:
-    """A NIfTI file as it lies on disk; training heads need no checks beyond nibabel's and the quality gate's."""
+    """Return a NIfTI file as it lies on disk; training heads need no checks beyond nibabel's and the quality gate's."""
     image = nib.load(path)
     return Volume(np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, dtype=np.float64))
 

@@ -62,7 +62,7 @@ class Batches(LightningDataModule):
         return DataLoader(self.training, min(self.batch, len(order)), sampler=order, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]] | list[None]:
-        """The subjects set apart, always in the same order."""
+        """Return the subjects set apart, always in the same order."""
         return DataLoader(self.watched, self.batch) if len(self.watched) else []
 
 

@@ -39,7 +39,7 @@ class BestAveragedWeights(AveragedWeights):
         self.best: dict[str, Tensor] = {}
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: AutoencoderTask) -> None:
-        """The averages are in place until the parent class takes them out again."""
+        """Put the averages in place, until the parent class takes them out again."""
         if (total := pl_module.held_out_total()) < self.lowest:
             self.lowest = total
             self.best = {name: value.detach().clone() for name, value in pl_module.named_parameters()}

@@ -71,7 +71,7 @@ def _fitted(task: AutoencoderTask) -> FittedAutoencoder:
 
 
 def start_autoencoder(tensors: Tensors, targets: Targets, config: TrainingConfig, seed: int) -> FittedAutoencoder:
-    """The networks before the first step."""
+    """Return the networks before the first step."""
     task, _ = _start(tensors, targets, config, seed)
     return FittedAutoencoder(task.encoder.eval(), task.decoder.eval(), ())
 
@@ -159,7 +159,7 @@ def _recipe_digest(tensors: Tensors, targets: Targets, config: TrainingConfig, s
 
 
 def _checkpoint_of(folder: Path, recipe: str) -> Path | None:
-    """The checkpoint to go on from; None where the folder is new."""
+    """Return the checkpoint to go on from; None where the folder is new."""
     folder.mkdir(parents=True, exist_ok=True)
     said = folder / RECIPE
     if said.is_file() and said.read_text(encoding="ascii").strip() != recipe:

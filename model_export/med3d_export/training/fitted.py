@@ -41,20 +41,20 @@ class FittedAutoencoder:
         return self.encoder.latent + (self.age is not None)
 
     def with_age(self, age: AgeCode | None) -> "FittedAutoencoder":
-        """The same with a supervised number beside the latent."""
+        """Return the same with a supervised number beside the latent."""
         return replace(self, age=age)
 
     def deterministic_encoder(self) -> nn.Module:
-        """What is released: (N, 1, X, Y, Z) to latents (N, dimension)."""
+        """Return what is released: (N, 1, X, Y, Z) to latents (N, dimension)."""
         latent = SymmetricMean(self.encoder)
         return (latent if self.age is None else _Beside(latent, self.age)).eval()
 
     def latent_decoder(self) -> nn.Module:
-        """What is released: latents (N, dimension) to (N, 1, X, Y, Z)."""
+        """Return what is released: latents (N, dimension) to (N, 1, X, Y, Z)."""
         return self.decoder if self.age is None else _OfFirst(self.decoder, self.encoder.latent).eval()
 
     def in_half(self) -> "FittedAutoencoder":
-        """The same with large weights as 16-bit floats hold them: what a bundle stores."""
+        """Return the same with large weights as 16-bit floats hold them: what a bundle stores."""
         networks = copy.deepcopy((self.encoder, self.decoder))
         for network in networks:
             round_to_half(network)
@@ -118,13 +118,13 @@ def _in_batches(array: npt.NDArray[np.float32], batch: int, network: Callable[[T
 
 
 def weights_of(fitted: FittedAutoencoder) -> Weights:
-    """The weights as plain arrays, to be stored or sent to another process."""
+    """Return the weights as plain arrays, to be stored or sent to another process."""
     parts: dict[str, nn.Module] = {"encoder": fitted.encoder, "decoder": fitted.decoder}
     return {part: {n: v.numpy().copy() for n, v in net.state_dict().items()} for part, net in parts.items()}
 
 
 def rebuild(weights: Weights, config: TrainingConfig, curve: tuple[EpochReport, ...] = ()) -> FittedAutoencoder:
-    """The networks that ``weights_of`` took apart; ``config`` is the one that they were trained with."""
+    """Return the networks that ``weights_of`` took apart; ``config`` is the one that they were trained with."""
     own = weights["encoder"]
     heads = HeadStatistics(torch.from_numpy(own["mean_head"][0, 0]), float(own["spread"]))
     encoder, decoder = build_encoder(config.network, heads), build_decoder(config.network, heads)

@@ -18,11 +18,11 @@ class Purpose(IntEnum):
 
 
 def derived_seed(seed: int, purpose: Purpose, step: int = 0, rank: int = 0) -> int:
-    """A seed for ``purpose`` at ``step`` (or epoch) in process ``rank``, within 63 bits."""
+    """Return a seed for ``purpose`` at ``step`` (or epoch) in process ``rank``, within 63 bits."""
     state = np.random.SeedSequence([seed, int(purpose), step, rank]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 
 def generator(seed: int, purpose: Purpose, step: int, rank: int, device: torch.device) -> torch.Generator:
-    """A torch generator on ``device``."""
+    """Return a torch generator on ``device``."""
     return torch.Generator(device).manual_seed(derived_seed(seed, purpose, step, rank))

@@ -51,11 +51,11 @@ class AutoencoderTask(LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _linear_parameters(self) -> list[nn.Parameter]:
-        """What starts in closed form."""
+        """Start what has a closed form."""
         return [*self.encoder.linear_parameters(), *self.decoder.linear_parameters()]
 
     def training_step(self, batch: Batch, _number: int) -> Tensor:
-        """The objective on an augmented batch. Raises TrainingError where it is not finite."""
+        """Return the objective on an augmented batch. Raises TrainingError where it is not finite."""
         images, labels, sites = batch
         step, rank = self.global_step, self.global_rank
         torch.manual_seed(derived_seed(self.seed, Purpose.STEP, step, rank))
@@ -83,7 +83,7 @@ class AutoencoderTask(LightningModule):
             )
 
     def validation_step(self, batch: Batch, number: int) -> None:
-        """The objective on subjects that are not trained on, without augmentation, labels or bank."""
+        """Return the objective on subjects that are not trained on, without augmentation, labels or bank."""
         torch.manual_seed(derived_seed(self.seed, Purpose.HELD_OUT, number, self.global_rank))
         judged, latent = self._judged(batch[0], self.bank.latents[:0], lambda _: ())
         self._watched_sums.add(judged, len(latent))
@@ -93,7 +93,7 @@ class AutoencoderTask(LightningModule):
         self.log(HELD_OUT_TOTAL, self.held_out_total(), sync_dist=True)
 
     def held_out_total(self) -> float:
-        """The objective on the subjects set apart, in this epoch, in nats per voxel."""
+        """Return the objective on the subjects set apart, in this epoch, in nats per voxel."""
         return self._watched_sums.mean()["total"]
 
     def on_train_epoch_end(self) -> None:
@@ -113,7 +113,7 @@ class AutoencoderTask(LightningModule):
         return state | {"on_epoch": None}
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the weights."""
+        """Return what a checkpoint holds beside the weights."""
         return {"curve": [report.plain() for report in self.curve], "bank": self.bank.latents}
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
@@ -157,7 +157,7 @@ class _Means:
 
 
 def warm_cosine(steps: int, settings: OptimiserConfig) -> Callable[[int], float]:
-    """The factor on the learning rate at each of ``steps``: linear up, then a cosine to zero."""
+    """Return the factor on the learning rate at each of ``steps``: linear up, then a cosine to zero."""
     warmup = max(1, round(steps * settings.warmup_fraction))
 
     def factor(step: int) -> float:

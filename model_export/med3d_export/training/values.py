@@ -23,7 +23,7 @@ class TrainingError(Exception):
         self.code, self.message, self.checkpoint = code, message, checkpoint
 
     def with_checkpoint(self, checkpoint: Path | None) -> "TrainingError":
-        """The same, saying where the last good checkpoint is."""
+        """Return the same fault, saying where the last good checkpoint is."""
         return TrainingError(self.code, self.message, checkpoint)
 
 

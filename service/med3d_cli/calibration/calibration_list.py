@@ -126,7 +126,7 @@ def _read(place: Path) -> list[tuple[ListedHead | LeftOutHead, str]]:
 
 
 def _bids(dataset: Path) -> Iterator[tuple[ListedHead | LeftOutHead, str]]:
-    """The first session with a T1w image of each participant."""
+    """Return the first session with a T1w image of each participant."""
     for number, record in enumerate(read_tsv(dataset / PARTICIPANTS_TSV), start=2):
         name = record.get("participant_id", "")
         subject = name if name.startswith("sub-") else f"sub-{name}"

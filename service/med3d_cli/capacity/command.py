@@ -28,7 +28,10 @@ class GpuAsked:
 
 
 def gpu_asked(said: str) -> GpuAsked:
-    """What ``--gpu`` says: milliseconds, or the word for what the table has. Raises typer.BadParameter for neither."""
+    """Return what ``--gpu`` says: milliseconds, or the word for what the table has.
+
+    Raises typer.BadParameter for neither.
+    """
     if said == "measured":
         return GpuAsked()
     try:
@@ -141,7 +144,7 @@ def _gpu_line(head_s: float, costs: MeasuredCosts) -> str:
 
 
 def rows(plans: list[CapacityPlan], *, priced: bool) -> list[tuple[str, list[str]]]:
-    """The table's rows: a name, and a cell for each plan."""
+    """Return the table's rows: a name, and a cell for each plan."""
     gpus = [("GPUs (by the time for a head)", [f"{made.gpus:,}" for made in plans])] if plans[0].gpus else []
     money = [
         ("cost a month, workers always there", [f"{made.cost_month:,.0f}" for made in plans]),

@@ -43,7 +43,7 @@ class DayShape:
         return studies * max(self.busy_share / self.busy_h, rest) / 3600
 
     def coming_per_s(self, studies: float) -> float:
-        """New studies per second at the busiest hour; those that a night works off came during the day."""
+        """Return new studies per second at the busiest hour; those that a night works off came during the day."""
         return studies / DAY_S if self.arrivals == "night" else self.busiest_per_s(studies)
 
     def moments(self, studies: int) -> list[tuple[float, int]]:
@@ -81,7 +81,7 @@ class StudyTimes:
         return found / self.speed
 
     def jobs(self, moments: list[tuple[float, int]], copy_pool: str | None = None) -> Iterator[Job]:
-        """A job for each moment; preprocessing varies as it was measured to, cut at a tenth of its mean."""
+        """Return a job for each moment; preprocessing varies as it was measured to, cut at a tenth of its mean."""
         draw = random.Random(SEED + 1)  # noqa: S311 - nor is how long a study takes
         worker, speed = self.worker, self.speed
         copy = Step(copy_pool, self.copy_s / speed)

@@ -122,12 +122,12 @@ class MeasuredCosts(_Table):
 
 
 def shipped_costs() -> MeasuredCosts:
-    """The table that the package carries."""
+    """Return the table that the package carries."""
     return MeasuredCosts.model_validate(json.loads(files(__package__).joinpath("measured.json").read_text()))
 
 
 def read_costs(path: Path | None) -> MeasuredCosts:
-    """The table in ``path``, or the package's. Raises CommandError where it is no such table."""
+    """Return the table in ``path``, or the package's. Raises CommandError where it is no such table."""
     if path is None:
         return shipped_costs()
     try:

@@ -115,14 +115,14 @@ class Day:
 
     @classmethod
     def of(cls, demand: Demand, costs: MeasuredCosts, most_simulated: int = MOST_SIMULATED) -> Self:
-        """The day of ``demand``, on hosts that are full."""
+        """Return the day of ``demand``, on hosts that are full."""
         gpu = costs.gpu if demand.gpu_preprocesses else None
         if gpu is not None and gpu.worker is not None:  # who preprocesses there predicts there
             return cls(demand, StudyTimes(gpu.worker, costs.copy_s, demand.speed), most_simulated)
         return cls(demand, StudyTimes(costs.crowded, costs.copy_s, demand.speed, demand.gpu_s), most_simulated)
 
     def outcome(self, workers: int) -> SimulatedDay:
-        """What happens with so many workers in the simulated part."""
+        """Return what happens with so many workers in the simulated part."""
         return simulate(self._jobs, {WORKERS: workers})
 
     def fewest_workers(self) -> int:

@@ -119,5 +119,5 @@ class _Simulation:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that ``share`` of the sorted ``values`` do not exceed; 0 of none."""
+    """Return the value that ``share`` of the sorted ``values`` do not exceed; 0 of none."""
     return values[min(len(values) - 1, max(0, math.ceil(share * len(values)) - 1))] if values else 0.0

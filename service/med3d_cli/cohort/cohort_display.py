@@ -13,7 +13,7 @@ BAR_WIDTH = 60
 
 
 def progress_panel(progress: CohortProgress) -> Panel:
-    """Counts by state, rate, time left, the slowest stage, and problems by code."""
+    """Return counts by state, rate, time left, the slowest stage, and problems by code."""
     counts = progress.members
     parts: list[RenderableType] = [_bar(progress), _states(counts)]
     if progress.slowest_stage:

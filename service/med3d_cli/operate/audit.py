@@ -25,7 +25,7 @@ FORMATS = ("json", "atna", "syslog")
 
 
 def audit_commands() -> typer.Typer:
-    """The group of commands."""
+    """Return the group of commands."""
     app = typer.Typer(help="The audit trail: who read or changed what, from where.", no_args_is_help=True)
     app.command()(verify)
     app.command()(export)

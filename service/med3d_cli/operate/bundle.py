@@ -51,7 +51,7 @@ def verify(folder: StatedBundleDir = None, as_json: AsJson = False) -> None:
 
 
 def show(folder: StatedBundleDir = None, as_json: AsJson = False) -> None:
-    """What the model is, what it learned from, how well it does, what it is not for."""
+    """Return what the model is, what it learned from, how well it does, what it is not for."""
     bundle = _open(folder)
     manifest = bundle.manifest
     if as_json:

@@ -10,7 +10,7 @@ from med3d_cli.screens import AsJson, answer
 
 
 def identifier_key_commands() -> typer.Typer:
-    """The group of commands."""
+    """Return the group of commands."""
     app = typer.Typer(help="The key that the patients' identifiers are encrypted under.", no_args_is_help=True)
     app.callback()(_group)
     app.command()(rotate)
@@ -18,7 +18,7 @@ def identifier_key_commands() -> typer.Typer:
 
 
 def _group() -> None:
-    """The key that the patients' identifiers are encrypted under."""
+    """Return the key that the patients' identifiers are encrypted under."""
 
 
 def rotate(data_dir: DataDirHere = None, as_json: AsJson = False) -> None:

@@ -29,7 +29,7 @@ Out = Annotated[Path | None, typer.Option(help="Write the key there (0600, a new
 
 
 def key_commands() -> typer.Typer:
-    """The group of commands."""
+    """Return the group of commands."""
     app = typer.Typer(help="API keys: who may call this service, and as what.", no_args_is_help=True)
     for command in (create, list_, rotate, revoke):
         app.command(name=command.__name__.strip("_"))(command)

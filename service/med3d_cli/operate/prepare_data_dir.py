@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Settings come from the environment, as for every process of the service."""
+    """Make schema and keys; settings come from the environment, as for every process of the service."""
     from med3d_service.processes import ensure_api_key, expect_worker, migrate
     from med3d_service.settings import Settings
     from med3d_worker.settings import BundleSettings

@@ -31,7 +31,7 @@ def private_files() -> Iterator[None]:
 
 
 def service_here(data_dir: Path | None) -> "Settings":
-    """The settings of the service whose data is here; nothing is made.
+    """Return the settings of the service whose data is here; nothing is made.
 
     Raises CommandError where there is no database, it has another version's schema, or the site key is missing or half
     rotated.
@@ -47,7 +47,7 @@ def service_here(data_dir: Path | None) -> "Settings":
 
 
 def settings_here(data_dir: Path | None) -> "Settings":
-    """The same where a rotation of the site key was broken off: for the command that ends it."""
+    """Return the same where a rotation of the site key was broken off: for the command that ends it."""
     with extra("service"):
         from med3d_service.logs import log_to_stderr
         from med3d_service.settings import Settings

@@ -13,7 +13,7 @@ EXIT_DAMAGED = 5
 
 
 def site_key_commands() -> typer.Typer:
-    """The group of commands."""
+    """Return the group of commands."""
     app = typer.Typer(help="The key that originals, reports, rows and the audit trail are sealed with.")
     app.callback(no_args_is_help=True)(_group)
     app.command()(rotate)
@@ -21,7 +21,7 @@ def site_key_commands() -> typer.Typer:
 
 
 def _group() -> None:
-    """The key that originals, reports, rows and the audit trail are sealed with."""
+    """Return the key that originals, reports, rows and the audit trail are sealed with."""
 
 
 def rotate(data_dir: DataDirHere = None, as_json: AsJson = False) -> None:

@@ -47,7 +47,7 @@ def check(
 
 
 def _configured() -> "tuple[Peers, tuple[str, ...]]":
-    """The peers, and those that are asked for storage commitment. Raises CommandError."""
+    """Return the peers, and those that are asked for storage commitment. Raises CommandError."""
     with extra("service"):
         from pydantic import ValidationError
 

@@ -162,7 +162,7 @@ class _Told:
 
 
 def _questions(paths: Sequence[Path], told: _Told, stderr: Console) -> list[Question]:
-    """Number the inputs, each with its age; tell of which there is none, and of rows that fit no input."""
+    """Count off the inputs, each with its age; tell of which there is none, and of rows that fit no input."""
     known: Mapping[Path, AgeReading] = {}
     if told.ages:
         from med3d_cli.studies.age_table import read_ages

@@ -68,7 +68,7 @@ Write = Callable[["AnalysedInput", str], None]
 def csv_report(
     path: Path, bundle: str = "", *, resume: bool = False, again: Collection[str] = ()
 ) -> Iterator[tuple[Write, Mapping[str, str]]]:
-    """A function that writes one row, on disk at once, and of an earlier call the rows that stand: basis to status.
+    """Give a function that writes one row, on disk at once, and an earlier call's rows that stand: basis to status.
 
     bundle: name and version of the model. resume: go on with a file that an earlier call wrote; its failures are taken
     out, to be done again, and so are rows of the basis ``again``. Raises CommandError where the file cannot be written,

@@ -70,7 +70,7 @@ def result_table(title: str, run: Reportable) -> Table:
 
 
 def sections(run: Reportable) -> Iterator[list[Row]]:
-    """The rows in groups; empty groups are left out."""
+    """Return the rows in groups; empty groups are left out."""
     groups = (
         _refusal_rows(run.refusal, run.failure),
         _result_rows(run.result),

@@ -43,7 +43,7 @@ class RequestDigest:
         self._tail = text[max(0, len(text) - kept) :]
 
     def hexdigest(self) -> str:
-        """What all of it comes to."""
+        """Return what all of it comes to."""
         whole = self._digest.copy()
         whole.update(self._tail)
         return whole.hexdigest()

@@ -140,7 +140,7 @@ ARRIVING = {
 
 
 def _of_arrivals(counters: Sequence[CounterRow]) -> Iterator[Metric]:
-    """What the inlets have counted since the database was made."""
+    """Return what the inlets have counted since the database was made."""
     for name, (metric, said, label) in ARRIVING.items():
         family = CounterMetricFamily(metric, said, labels=[label])
         for row in counters:

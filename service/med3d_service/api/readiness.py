@@ -49,7 +49,10 @@ class Probe:
         self._seen: tuple[float, Readiness] | None = None
 
     def readiness(self) -> Readiness:
-        """What was seen last, or what is seen now where that is too old. One looks; the others do not wait for it."""
+        """Return what was seen last, or what is seen now where that is too old. One looks.
+
+        The others do not wait for it.
+        """
         seen = self._seen
         if seen is not None and self._clock() - seen[0] < self._fresh_s:
             return seen[1]

@@ -51,7 +51,7 @@ class Accuracy(Frozen):
 
 
 def mean_95(values: Sequence[float]) -> Mean95:
-    """The mean of at least one value."""
+    """Return the mean of at least one value."""
     mean = fmean(values)
     if len(values) < 2:
         return Mean95(mean=mean, lower=None, upper=None)

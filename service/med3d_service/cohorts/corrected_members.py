@@ -21,7 +21,7 @@ def follow_corrections(database: Database) -> int:
 
 
 def _withdrawn(session: Session) -> list[tuple[CohortMemberRow, str]]:
-    """The members whose study was withdrawn, each with the study that holds the images now."""
+    """Return the members whose study was withdrawn, each with the study that holds the images now."""
     query = (
         select(CohortMemberRow, StudyRow.corrected_by)
         .join(StudyRow, StudyRow.id == CohortMemberRow.study_id)
@@ -32,7 +32,7 @@ def _withdrawn(session: Session) -> list[tuple[CohortMemberRow, str]]:
 
 
 def _follow(session: Session, member: CohortMemberRow, successor: str) -> None:
-    """What a manifest has said of the scan goes with it, unless the successor has facts of its own."""
+    """Hand on what a manifest has said of the scan, unless the successor has facts of its own."""
     key = {"cohort_id": member.cohort_id, "study_id": successor}
     if session.get(CohortMemberRow, key) is None:
         session.add(CohortMemberRow(**key, added_at=member.added_at))

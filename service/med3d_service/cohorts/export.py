@@ -33,7 +33,7 @@ TEXTS = frozenset(
 
 
 def columns_of(layout: Layout, bundles: Sequence[BundleRow]) -> list[str]:
-    """The table's columns; wide ones carry the bundle's version behind their name."""
+    """Return the table's columns; wide ones carry the bundle's version behind their name."""
     if layout == "long":
         return [*OF_MEMBER, "bundle", "bundle_digest", *OF_ANSWER]
     return [*OF_MEMBER, *(f"{name}__{_named(bundle)}" for bundle in bundles for name in OF_ANSWER)]
@@ -42,7 +42,7 @@ def columns_of(layout: Layout, bundles: Sequence[BundleRow]) -> list[str]:
 def table_rows(
     session: Session, vault: IdentifierVault, members: Iterable[Member], layout: Layout, bundles: Sequence[BundleRow]
 ) -> Iterator[list[Cell]]:
-    """The table's rows. Answers that are not there are left out where long, and empty where wide."""
+    """Return the table's rows. Answers that are not there are left out where long, and empty where wide."""
     for some in _batches(members):
         names = _participants(session, vault, [member.study_id for member in some])
         for member in some:
@@ -69,7 +69,7 @@ def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[b
 
 
 def as_parquet(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
-    """The table as Parquet. Raises ServiceError("no_parquet") where pyarrow is not installed."""
+    """Return the table as Parquet. Raises ServiceError("no_parquet") where pyarrow is not installed."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -124,7 +124,7 @@ def _measures(measures: dict[str, float | None] | None) -> str | None:
 
 
 def _participants(session: Session, vault: IdentifierVault, study_ids: Sequence[str]) -> dict[str, str]:
-    """The senders' pseudonyms by study."""
+    """Return the senders' pseudonyms by study."""
     sealed = select(IdentifierRow).where(IdentifierRow.kind == "subject", IdentifierRow.study_id.in_(study_ids))
     return {row.study_id: vault.opened(row) for row in session.scalars(sealed)}
 

@@ -87,6 +87,6 @@ def _short(text: str | None, longest: int) -> str | None:
 
 
 def joined_words(*words: object) -> str | None:
-    """What is known of ``words``, with blanks between; None where nothing is."""
+    """Return what is known of ``words``, with blanks between; None where nothing is."""
     known: Iterable[str] = (str(word) for word in words if word is not None)
     return " ".join(known) or None

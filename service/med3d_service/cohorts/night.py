@@ -20,7 +20,7 @@ class Night:
 
 
 def night_at(schedule: NightSchedule, moment: datetime) -> Night:
-    """The night that ``moment`` lies in, else the next one.
+    """Return the night that ``moment`` lies in, else the next one.
 
     A window is a pair of instants and not "the clock shows more than 22:00": an hour that the clock shows twice would
     open a window again that had ended. A time that the clock skips (PEP 495, fold 0) stands for the same instant as

@@ -63,7 +63,7 @@ def cohort_progress(session: Session, cohort: CohortRow, wanted: str | None, wor
 
 
 def latest_bundles(session: Session, cohort: CohortRow, most: int = 4) -> tuple[BundleRow, ...]:
-    """The bundles that a cohort went through, the latest first; its own where it went through none.
+    """Return the bundles that a cohort went through, the latest first; its own where it went through none.
 
     Raises ServiceError: unknown_bundle, no_bundle.
     """

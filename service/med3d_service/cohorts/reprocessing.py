@@ -118,7 +118,7 @@ def _start_new(session: Session, row: ReprocessingRow, bundle: BundleRow, studie
 
 
 def _again(row: ReprocessingRow) -> ColumnElement[bool]:
-    """Runs that are to be made again: cancelled ones, those that another reprocessing holds, and asked-for faults."""
+    """Select what is to be made again: cancelled ones, those that another reprocessing holds, and asked-for faults."""
     faults = and_(RunRow.status == RunStatus.FAILED, RunRow.finished_at < row.created_at)
     held_elsewhere = and_(RunRow.held, RunRow.reprocessing_id != row.id)
     return or_(RunRow.status == RunStatus.CANCELLED, held_elsewhere, faults if row.retry_faults else false())

@@ -13,7 +13,7 @@ from med3d_service.storage.database import now_of
 
 
 def schedule_of(cohort: CohortRow) -> NightSchedule | None:
-    """The cohort's schedule, if it has one."""
+    """Return the cohort's schedule, if it has one."""
     return None if cohort.schedule is None else NightSchedule.model_validate(cohort.schedule)
 
 

@@ -156,7 +156,7 @@ def _deliveries(session: Session, run_id: str) -> tuple[CaseDelivery, ...]:
 
 
 def _others(session: Session, parts: Parts, caller: Caller, listed: ListedRun) -> tuple[ListedRun, ...]:
-    """The other runs of the study, newest first."""
+    """Return the other runs of the study, newest first."""
     query = select(RunRow.id).where(RunRow.study_id == listed.run.study_id, RunRow.id != listed.run.run_id)
     found = (
         listed_run(session, parts.vault, caller, one)

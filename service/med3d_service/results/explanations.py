@@ -32,7 +32,7 @@ def read_explanation(store: ObjectStore, run_id: str) -> StoredExplanation | Non
 
 
 def require_explainable(database: Database, caller: Caller, run_id: str, *, wanted: bool) -> RunRow:
-    """The run, if ``caller`` may see it. Raises ServiceError: unknown_run, no_explanation."""
+    """Return the run, if ``caller`` may see it. Raises ServiceError: unknown_run, no_explanation."""
     with database.read() as session:
         run = find_run(session, caller, run_id)
     if not wanted or not can_be_explained(run):

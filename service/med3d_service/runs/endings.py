@@ -87,7 +87,7 @@ def end_all(session: Session, endings: Sequence[Ending]) -> None:
 
 
 def ending_for_silence(run: RunRow, attempt: AttemptRow, leases: Leases, now: float) -> Ending:
-    """What a lease's end makes of its run: a charge only where its holder knew that it had the run.
+    """Return what a lease's end makes of its run: a charge only where its holder knew that it had the run.
 
     A batch that was lost charges nobody, since it is not known which of its runs it was.
     """
@@ -142,7 +142,7 @@ def columns_after_preprocessing(preprocessed: Preprocessed) -> dict[str, Any]:
 def ending_for_outcome(
     session: Session, run: RunRow, attempt: AttemptRow, outcome: Outcome, leases: Leases
 ) -> Ending | None:
-    """What an outcome makes of its run; None where its stage cannot bring such a thing."""
+    """Return what an outcome makes of its run; None where its stage cannot bring such a thing."""
     match outcome:
         case Completed() if attempt.stage == PREDICT:
             answer = {"result": outcome.result.model_dump(mode="json"), "decision": outcome.result.assessment.decision}
@@ -164,6 +164,6 @@ def ending_for_outcome(
 
 
 def _reported(outcome: Completed | Refused | Failed) -> dict[str, Any]:
-    """What the outcome tells beside its answer, as far as it does: what is there already is not wiped."""
+    """Return what the outcome tells beside its answer, as far as it does: what is there already is not wiped."""
     told = outcome.findings.model_dump(mode="json")
     return {name: value for name, value in told.items() if value is not None}

@@ -91,7 +91,7 @@ def record_events(session: Session, events: Sequence[tuple[RunRow, float, RunSta
 
 
 def attempts_of(session: Session, numbers: Mapping[str, int]) -> dict[str, AttemptRow]:
-    """The attempts with these numbers, by run; absent where there is none."""
+    """Return the attempts with these numbers, by run; absent where there is none."""
     wanted = tuple_(AttemptRow.run_id, AttemptRow.number).in_(list(numbers.items()))
     return {attempt.run_id: attempt for attempt in session.scalars(select(AttemptRow).where(wanted))}
 

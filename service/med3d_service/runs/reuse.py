@@ -13,7 +13,7 @@ from med3d_service.storage.tables import BundleRow, RunRow
 def prepared_for(
     session: Session, bundle: BundleRow, study_ids: Collection[str], chosen_series: str = ""
 ) -> dict[str, dict[str, Any]]:
-    """What a run by ``bundle`` of each study can begin with (columns of RunRow); studies without anything are left out.
+    """Return what a run by ``bundle`` of each study can begin with (columns of RunRow), where there is such.
 
     Measures are held against the new bundle's limits where it is predicted. A tensor that has gone from the store
     meanwhile costs one try: the run goes back to be preprocessed.
@@ -40,7 +40,10 @@ def prepared_for(
 
 
 def prepared_again(run: RunRow) -> dict[str, Any] | None:
-    """What another run of the same bundle and series can begin with; None where there is no tensor (any more)."""
+    """Return what another run of the same bundle and series can begin with.
+
+    None where there is no tensor (any more).
+    """
     if run.preprocessed is None or run.tensor_removed_at is not None:
         return None
     return _columns(run, Preprocessed.model_validate(run.preprocessed))

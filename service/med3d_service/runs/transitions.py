@@ -86,7 +86,7 @@ def claim_preprocess_with_batch_mates(
 
 
 def _batch_mates(session: Session, run: RunRow, limit: int, seen: ColumnElement[bool]) -> list[RunRow]:
-    """Runs like this one: those that no task was sent for, then, at a line's end, the last that one was sent for.
+    """Lock runs like this one: those that no task was sent for, then, at a line's end, the last with a task.
 
     The tasks of the latter will find nothing, which costs less than a claim for each.
     """

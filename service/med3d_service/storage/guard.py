@@ -45,7 +45,7 @@ class Guard:
                 row.seal = self.seal_of(row)
 
     def seal_of(self, row: SealedRow) -> str:
-        """The HMAC of a row as it is now."""
+        """Return the HMAC of a row as it is now."""
         return self._hmac(row.SEALED_AS, [getattr(row, name) for name in row.SEALED_COLUMNS])
 
     def is_genuine(self, row: SealedRow) -> bool:
@@ -89,14 +89,14 @@ class Guard:
 
 
 def _said(value: Any) -> Any:
-    """A value as it is sealed: a whole number is one, whatever type the database gives it back in."""
+    """Return a value as it is sealed: a whole number is one, whatever type the database gives it back in."""
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def guard_of(session: Session) -> Guard | None:
-    """The guard of the session's database; None for one that was opened without keys."""
+    """Return the guard of the session's database; None for one that was opened without keys."""
     return session.info.get("guard")
 
 

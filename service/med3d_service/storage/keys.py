@@ -63,7 +63,7 @@ def load_keys(settings: Settings) -> SiteKeys:
 
 
 def site_key_text(settings: Settings) -> str:
-    """The site key as it is kept, with the lines that a rotation left."""
+    """Return the site key as it is kept, with the lines that a rotation left."""
     if settings.site_key is not None:
         return settings.site_key.get_secret_value()
     return _key_file(settings.data_dir / "site.key")
@@ -92,7 +92,10 @@ def keys_of(settings: Settings, text: str) -> SiteKeys:
 
 
 def rotated_text(before: SiteKeys, last_entry: int) -> str:
-    """A new site key that carries what ``before`` cannot give up; the trail's entries up to ``last_entry`` are its."""
+    """Return a new site key that carries what ``before`` cannot give up.
+
+    The trail's entries up to ``last_entry`` are its.
+    """
     audit = (*before.older_audit, (last_entry, before.audit))
     return "".join(
         (
@@ -150,7 +153,7 @@ def require_site_key(settings: Settings) -> None:
 
 
 def identifier_keys(settings: Settings) -> tuple[bytes, ...]:
-    """The identifiers' own keys, newest first: of the settings, else of ``data_dir/identifier.keys``, else none.
+    """Return the identifiers' own keys, newest first: of the settings, else of ``data_dir/identifier.keys``, else none.
 
     Without one they are encrypted under a key that derives from the site key. Raises ValueError for a damaged key.
     """

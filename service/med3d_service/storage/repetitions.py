@@ -28,7 +28,7 @@ class Answer:
 
 
 def claim(database: Database, key_sha256: str) -> Answer | None:
-    """The first answer; None where this request is the first, which then has the key.
+    """Return the first answer; None where this request is the first, which then has the key.
 
     Raises ServiceError("request_under_way").
     """

@@ -45,7 +45,7 @@ class ObjectName:
     site: str
 
     def bound(self) -> bytes:
-        """The name as associated data of every chunk."""
+        """Return the name as associated data of every chunk."""
         return b"\0".join((MAGIC, self.kind.encode(), self.key.encode(), self.site.encode()))
 
 

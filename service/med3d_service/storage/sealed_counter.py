@@ -54,7 +54,7 @@ class SealedCounter:
 
     @classmethod
     def of(cls, settings: Settings, key: bytes) -> "SealedCounter":
-        """The file of these settings."""
+        """Return the file of these settings."""
         return cls(settings.data_dir / FILE_NAME, key)
 
     @property

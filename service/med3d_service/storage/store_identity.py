@@ -17,7 +17,7 @@ def open_store(settings: Settings, database: Database) -> ObjectStore:
 
 
 def recorded_identity(database: Database) -> str | None:
-    """The id of the store that the database belongs to; None before there was one."""
+    """Return the id of the store that the database belongs to; None before there was one."""
     with database.read() as session:
         return session.scalar(select(StoreIdentityRow.store_id))
 

@@ -23,7 +23,7 @@ CODE = "identity_corrected"
 
 
 def patients_of_instances(session: Session, arrival: ArrivalRow) -> set[str]:
-    """The patients whom the instances of an arrival name now, by their indices."""
+    """Return the patients whom the instances of an arrival name now, by their indices."""
     named = select(ArrivedInstanceRow.patient_index).where(
         ArrivedInstanceRow.arrival_id == arrival.id, ArrivedInstanceRow.patient_index.is_not(None)
     )
@@ -64,13 +64,13 @@ def _withdraw_version(session: Session, vault: IdentifierVault, study_id: str, s
 
 
 def _ids_of(session: Session, study_id: str) -> set[str | None]:
-    """The blind indices of the PatientIDs of a study."""
+    """Return the blind indices of the PatientIDs of a study."""
     of_it = IdentifierRow.study_id == study_id, IdentifierRow.kind == "patient_id"
     return set(session.scalars(select(IdentifierRow.blind_index).where(*of_it)))
 
 
 def _earlier_versions(session: Session, study_id: str, successor_id: str) -> list[str]:
-    """The studies whose answers this one's stand for (late images), and that are still the old patient's."""
+    """Return the studies whose answers this one's stand for (late images), and that are still the old patient's."""
     found, waiting = dict[str, None](), [study_id]
     while waiting:
         newer = select(RunRow.id).where(RunRow.study_id == waiting.pop())

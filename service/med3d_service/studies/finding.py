@@ -48,7 +48,7 @@ def names_of(
 
 
 def readable_name(name: str) -> str:
-    """A DICOM name (PS3.5 6.2), the first of its groups that says something, as "Family, Given"."""
+    """Return a DICOM name (PS3.5 6.2), the first of its groups that says something, as "Family, Given"."""
     return next(filter(None, map(_readable_group, name.split("="))), "")
 
 

@@ -37,7 +37,7 @@ class Parts(Protocol):
 
 
 def content_type(header: str, wanted: bytes) -> Options:
-    """The parameters of a content type. Raises NotMultipartError where it is not ``wanted`` with a boundary."""
+    """Return the parameters of a content type. Raises NotMultipartError where it is not ``wanted`` with a boundary."""
     kind, options = parse_options_header(header)
     if kind != wanted or not options.get(b"boundary"):
         raise NotMultipartError

@@ -4,15 +4,15 @@ from med3d_service.storage.sealed import ObjectName
 
 
 def original_key(upload_id: str) -> str:
-    """The object key of one sealed container."""
+    """Return the object key of one sealed container."""
     return f"originals/{upload_id}"
 
 
 def original_name(upload_id: str, site: str) -> ObjectName:
-    """The name that an original of ``site`` is sealed with."""
+    """Return the name that an original of ``site`` is sealed with."""
     return ObjectName("original", original_key(upload_id), site)
 
 
 def upload_of(key: str) -> str:
-    """The upload id of an object key."""
+    """Return the upload id of an object key."""
     return key.removeprefix("originals/")

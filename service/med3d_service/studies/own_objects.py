@@ -12,7 +12,7 @@ _SUFFIX_BYTES = 8
 
 
 def own_uid(*parts: str) -> str:
-    """The UID of what ``parts`` name (a run and a kind of object, say): the same for the same parts."""
+    """Return the UID of what ``parts`` name (a run and a kind of object, say): the same for the same parts."""
     digest = hashlib.sha256("\0".join(parts).encode()).digest()
     return f"{OWN_UID_ROOT}.{int.from_bytes(digest[:_SUFFIX_BYTES], 'big')}"
 

@@ -37,7 +37,7 @@ class PatientUpdate:
     sex: str | None
 
     def written(self) -> str:
-        """The update as JSON, to be sealed."""
+        """Return the update as JSON, to be sealed."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -56,7 +56,7 @@ class PatientUpdate:
         return None
 
     def of_who_stays(self) -> Self:
-        """The same of who stays after a merge: what it says of the patient is of them."""
+        """Return the same of who stays after a merge: what it says of the patient is of them."""
         return replace(self, sought=self.becomes, becomes=())
 
     def require_one_authority(self) -> None:
@@ -81,7 +81,10 @@ class PatientUpdate:
         return fitting[0]
 
     def changes(self, known: KnownAs, before: Mapping[str, str]) -> dict[str, str]:
-        """The identifiers (KINDS) that are not ``before`` what the update makes of them. Raises UpdateRefusedError."""
+        """Return the identifiers (KINDS) that are not ``before`` what the update makes of them.
+
+        Raises UpdateRefusedError.
+        """
         told = {BIRTH_DATE: self.birth_date, NAME: merged_name(before[NAME], self.name)}
         new = self.becomes_of(known)
         if new is not None:
@@ -92,7 +95,10 @@ class PatientUpdate:
 
 
 def merged_name(before: str, told: str | None) -> str | None:
-    """The name as told; groups in other writing (PS3.5 6.2) stay where the alphabetic one does. None: as it was."""
+    """Return the name as told.
+
+    Groups in other writing (PS3.5 6.2) stay where the alphabetic one does. None: as it was.
+    """
     if told is None or not told:
         return told
     groups, kept = _groups(told), _groups(before)

@@ -61,7 +61,7 @@ class Corrector:
         return [step for one in ids for _, step, _ in merges_of(self.session, self.vault, self.site, one)]
 
     def _meant(self, told: PatientUpdate) -> list[tuple[StudyRow, KnownAs]]:
-        """The studies of one patient each that have one of the identifiers."""
+        """Return the studies of one patient each that have one of the identifiers."""
         found: dict[str, tuple[StudyRow, KnownAs]] = {}
         for sought in told.sought:
             ids = self.session.scalars(self.vault.find(ID, sought.patient_id)).all()
@@ -150,7 +150,7 @@ def _set_age(session: Session, vault: IdentifierVault, study: StudyRow, birth_da
 
 
 def _readdress(session: Session, vault: IdentifierVault, arrivals: Sequence[ArrivalRow], patient_id: str) -> None:
-    """What still arrives of the study comes under the new id."""
+    """Send what still arrives of the study under the new id."""
     index = vault.blind_index(ID, patient_id)
     for arrival in arrivals:
         arrival.patient_index = index

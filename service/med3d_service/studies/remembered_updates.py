@@ -45,7 +45,7 @@ def remember(
 
 
 def told_of(session: Session, vault: IdentifierVault, study_id: str) -> list[PatientUpdate]:
-    """The updates that images of a study do not know of, the oldest first."""
+    """Return the updates that images of a study do not know of, the oldest first."""
     query = (
         select(PatientUpdateRow)
         .where(or_(PatientUpdateRow.study_id == study_id, PatientUpdateRow.arrival_id.in_(_arrivals(study_id))))
@@ -56,7 +56,10 @@ def told_of(session: Session, vault: IdentifierVault, study_id: str) -> list[Pat
 
 
 def merges_before(session: Session, vault: IdentifierVault, site: str, study_id: str) -> list[PatientUpdate]:
-    """The merges into the patient under whose id images of a study have arrived; told before any of them came."""
+    """Return the merges into the patient under whose id images of a study have arrived.
+
+    Told before any of them came.
+    """
     ids = select(ArrivalRow.patient_index).where(ArrivalRow.id.in_(_arrivals(study_id)))
     return [one for index in session.scalars(ids) if index for one in merges_into(session, vault, site, index)]
 

@@ -55,7 +55,7 @@ def _becoming(update: PatientUpdate, authority: str) -> Iterator[tuple[KnownAs, 
 def merges_of(
     session: Session, vault: IdentifierVault, site: str, patient_id: str, *, since: float = 0.0
 ) -> list[tuple[str, PatientUpdate, str]]:
-    """The merges by which an identifier has become another one, step by step, each between the indices of both.
+    """Return the merges by which an identifier has become another one, step by step, each between the indices of both.
 
     None before ``since``.
     """
@@ -67,7 +67,7 @@ def merges_of(
 
 
 def merges_into(session: Session, vault: IdentifierVault, site: str, index: str) -> list[PatientUpdate]:
-    """The merges by which other identifiers have become that of ``index``, in however many steps."""
+    """Return the merges by which other identifiers have become that of ``index``, in however many steps."""
     found, looked_at, waiting = list[PatientUpdate](), set[str](), {index}
     while waiting and len(found) < MOST_MERGES:
         asked = PatientUpdateRow.site == site, PatientUpdateRow.becomes_index.in_(waiting)

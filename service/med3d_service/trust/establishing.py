@@ -93,7 +93,7 @@ def note_trail(database: Database, guard: Guard, trail: AuditTrail) -> bool:
 
 
 def _lost_end(session: Session, noted: Noted, trail: AuditTrail) -> str:
-    """The number of the entry that was noted as the trail's end, where it is not there as it was; else empty."""
+    """Return the number of the entry that was noted as the trail's end, where it is not there as it was; else empty."""
     here = trail.holds(session, TrailEnd(noted.trail_seq, noted.trail_mac, 0))
     return "" if here else str(noted.trail_seq)
 
@@ -182,7 +182,7 @@ def _unsealed(session: Session) -> Iterator[SealedRow]:
 
 
 def _as_it_stands(session: Session, trail: AuditTrail) -> dict[str, Any]:
-    """What the rows say now, for a counter that begins with it."""
+    """Return what the rows say now, for a counter that begins with it."""
     end = trail.end(session)
     default = session.scalars(select(BundleRow.digest).where(BundleRow.is_default)).first()
     return {

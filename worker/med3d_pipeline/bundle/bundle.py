@@ -81,7 +81,10 @@ class PreprocessingAssets:
             raise BundleError(f"preprocessing.json cannot be read: {error}") from error
 
     def preprocessor(self) -> Preprocessor:
-        """A preprocessor with sessions of its own. Raises BundleError where a network or the template is unreadable."""
+        """Return a preprocessor with sessions of its own.
+
+        Raises BundleError where a network or the template is unreadable.
+        """
         networks = BrainNetworks(
             box_session=open_session(self.folder / "brain_box.onnx", self.options, axis_sizes(BOX_GRID)),
             mask_session=open_session(self.folder / "brain_mask.onnx", self.options, axis_sizes(MASK_GRID)),
@@ -237,11 +240,11 @@ class Bundle:
         return run_reference_case(ReferenceCase.load(self.path), self)
 
     def tensor(self, volume: Volume) -> Float32:
-        """The preprocessed tensor (X, Y, Z) float32 of a head."""
+        """Return the preprocessed tensor (X, Y, Z) float32 of a head."""
         return self._preprocessor(volume).tensor
 
     def latent(self, tensor: Float32) -> Float32:
-        """The latent (d,) float32 of a tensor (X, Y, Z)."""
+        """Return the latent (d,) float32 of a tensor (X, Y, Z)."""
         latent: Float32 = self._encoder.encode(tensor[None])[0]
         return latent
 

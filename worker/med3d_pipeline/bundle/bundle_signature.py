@@ -49,7 +49,7 @@ class TrustedKeys:
         return cls({file.name.removesuffix(PUBLIC_SUFFIX): _public_key(file) for file in files})
 
     def signer(self, content: bytes, signature: bytes) -> str | None:
-        """The name of the key that made ``signature`` over ``content``; None where it is none of these."""
+        """Return the name of the key that made ``signature`` over ``content``; None where it is none of these."""
         for name, key in self.keys.items():
             try:
                 key.verify(signature, content)
@@ -59,7 +59,7 @@ class TrustedKeys:
         return None
 
     def require(self, manifest: bytes, folder: Path) -> str:
-        """The name of the key that signed ``manifest``, by the signature in ``folder``.
+        """Return the name of the key that signed ``manifest``, by the signature in ``folder``.
 
         Raises BundleError, its message led by ``bundle_unsigned`` or ``bundle_signature_invalid``.
         """
@@ -101,7 +101,7 @@ def make_signing_key(path: Path) -> Path:
 
 
 def read_signing_key(path: Path) -> Ed25519PrivateKey:
-    """The private key of an unencrypted PKCS #8 PEM file. Raises BundleError where it is none."""
+    """Return the private key of an unencrypted PKCS #8 PEM file. Raises BundleError where it is none."""
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:

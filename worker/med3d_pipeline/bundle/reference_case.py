@@ -98,10 +98,10 @@ class ReferencePipeline(Protocol):
     """What the reference case is run through: the bundle's own preprocessing, encoder and heads."""
 
     def tensor(self, volume: Volume) -> Float32:
-        """The preprocessed tensor (X, Y, Z)."""
+        """Return the preprocessed tensor (X, Y, Z)."""
 
     def latent(self, tensor: Float32) -> Float32:
-        """The latent (d,)."""
+        """Return the latent (d,)."""
 
     def estimates(self, latent: Float32) -> tuple[float, float | None]:
         """Brain age in years and SDMT in points."""

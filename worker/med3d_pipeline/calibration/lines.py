@@ -29,7 +29,7 @@ class Line:
     highest: float
 
     def at(self, x: Floats) -> Floats:
-        """The correction at each of ``x``."""
+        """Return the correction at each of ``x``."""
         return np.asarray(self.offset + self.slope * (np.clip(x, self.lowest, self.highest) - self.centre))
 
 

@@ -61,7 +61,7 @@ class FittedLine(_Section):
                    lowest=low, highest=high)  # fmt: skip
 
     def at(self, value: float) -> float:
-        """The correction at ``value``."""
+        """Return the correction at ``value``."""
         return float(Line(self.centre, self.offset, self.slope, self.lowest, self.highest).at(np.array(value)))
 
 

@@ -91,12 +91,15 @@ class Explainer:
         return HeadExplanation(tensor, younger, older, change[0], attribution, volumes)
 
     def latent(self, tensor: Float32) -> Float32:
-        """The latent (d,) of a head (X, Y, Z). Raises ValueError for another shape, InferenceError."""
+        """Return the latent (d,) of a head (X, Y, Z). Raises ValueError for another shape, InferenceError."""
         latent: Float32 = self._encoder.encode(tensor[None])[0]
         return latent
 
     def differences(self, latent: Float32, steps_years: tuple[float, ...]) -> Float32:
-        """What the decoder changes (len(steps), X, Y, Z) where the latent (d,) ages by each step. InferenceError."""
+        """Return what the decoder changes (len(steps), X, Y, Z) where the latent (d,) ages by each step.
+
+        InferenceError.
+        """
         pattern = ageing_pattern(self._space, self.brain_age, latent)
         if pattern is None:
             raise InferenceError("the age estimate does not vary within the bundle's population")
@@ -106,14 +109,17 @@ class Explainer:
         return change
 
     def decode(self, latents: Float32) -> Float32:
-        """What the decoder draws (N, X, Y, Z) of latents (N, d). Raises InferenceError where it is not finite."""
+        """Return what the decoder draws (N, X, Y, Z) of latents (N, d).
+
+        Raises InferenceError where it is not finite.
+        """
         made: Float32 = self.decoder.run({"latent": np.ascontiguousarray(latents, np.float32)})["tensor"][:, 0]
         if not np.isfinite(made).all():
             raise InferenceError("the decoder gave values that are not finite")
         return made
 
     def region_effects(self, regions: RegionTable, tensor: Float32, latent: Float32) -> Floats:
-        """What each group (k,) does to the estimate, in years, beside the mean head, which the decoder draws.
+        """Return what each group (k,) does to the estimate, in years, beside the mean head, which the decoder draws.
 
         The average of what is lost where the head's group becomes the mean head's (occlusion; Zeiler and Fergus, ECCV
         2014) and of what is gained where the mean head's becomes the head's: of effects of single groups and of pairs

@@ -79,7 +79,7 @@ class RegionTable:
         return np.asarray((heads[:, inside] < self.fluid_threshold).sum(axis=1), dtype=np.int64)
 
     def usual_years(self, age_years: float | None) -> Floats:
-        """What each group (k,) says of heads of an age; None: of the cohort's mean age."""
+        """Return what each group (k,) says of heads of an age; None: of the cohort's mean age."""
         ages = 0.0 if age_years is None else age_years - float(self.mean_age_years)
         return self.middles + self.slopes * ages
 

@@ -18,7 +18,7 @@ class Unlikeness:
     reconstruction_error: float | None
 
     def beyond(self, limits: DecisionLimits) -> dict[str, float]:
-        """The first score beyond its limit, with the limit; empty where none is."""
+        """Return the first score beyond its limit, with the limit; empty where none is."""
         scores = {
             "distance": (self.distance, limits.refuse_distance),
             "reconstruction_error": (self.reconstruction_error, limits.refuse_reconstruction_error),

@@ -152,7 +152,7 @@ class LatentSpace:
         return conformal_quantile(self.residuals, level)
 
     def corrected_half_width(self, level: float) -> float:
-        """The same around a bias-corrected gap."""
+        """Return the same around a bias-corrected gap."""
         return conformal_quantile(self.corrected_residuals, level)
 
     def sdmt_half_width(self, level: float) -> float:
@@ -160,7 +160,7 @@ class LatentSpace:
         return conformal_quantile(self.sdmt_residuals, level)
 
     def corrected_gap(self, gap_years: float, age_years: float) -> float:
-        """The gap without what age alone explains of it (Le et al., Front Aging Neurosci 2018)."""
+        """Return the gap without what age alone explains of it (Le et al., Front Aging Neurosci 2018)."""
         return float(gap_years - self.age_bias[0] - self.age_bias[1] * age_years)
 
     def _check(self, name: str) -> None:
@@ -182,7 +182,7 @@ class LatentSpace:
 
 
 def conformal_quantile(residuals: Floats, level: float) -> float:
-    """The ceil((n + 1) level)-th smallest absolute residual: infinite where n is too small for the level."""
+    """Return the ceil((n + 1) level)-th smallest absolute residual: infinite where n is too small for the level."""
     rank = math.ceil((len(residuals) + 1) * level)
     if rank > len(residuals):
         return math.inf

@@ -52,13 +52,13 @@ class Yardstick(Protocol):
         """Youngest and oldest person of the calibration."""
 
     def age_years(self, estimate_years: float) -> float:
-        """The brain age that the head's estimate stands for."""
+        """Return the brain age that the head's estimate stands for."""
 
     def half_width(self, level: float) -> float:
         """Half width in years of the interval around a brain age."""
 
     def corrected_gap(self, gap_years: float, age_years: float) -> float:
-        """The gap without what age alone explains of it."""
+        """Return the gap without what age alone explains of it."""
 
     def corrected_half_width(self, level: float) -> float:
         """Half width in years of the interval around such a gap."""

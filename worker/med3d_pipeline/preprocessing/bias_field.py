@@ -36,7 +36,7 @@ class FewVoxels:
 
 
 def correct_bias_field(views: Sequence[View], spec: BiasFieldSpec) -> tuple[View, ...]:
-    """The views of one head, each divided by the head's bias field, estimated where their shares say brain.
+    """Return the views of one head, each divided by the head's bias field, estimated where their shares say brain.
 
     The field is smooth, so each view gives estimates from one voxel in every ``spec.grid_mm`` or so, and the splines
     then give them at every voxel; all are averaged. The field's geometric mean over the brain is one: the brain keeps

@@ -38,7 +38,7 @@ class BrainNetworks:
 
 
 def axis_sizes(grid: Shape) -> dict[str, int]:
-    """The sizes of a brain network's image by the names of its axes, for a session that sees no other grid."""
+    """Return the sizes of a brain network's image by the names of its axes, for a session that sees no other grid."""
     return dict(zip(("x", "y", "z"), grid, strict=True))
 
 
@@ -60,7 +60,7 @@ class BrainMask:
         return Volume(voxels=shares, affine=self.head.affine)
 
     def on(self, native: Volume) -> Mask:
-        """The mask at the nearest voxels of ``native``, whose axes are the head's, (X, Y, Z) uint8."""
+        """Return the mask at the nearest voxels of ``native``, whose axes are the head's, (X, Y, Z) uint8."""
         halves = np.diag([0.5, 0.5, 0.5, 1.0])
         halves[:3, 3] = np.array([side.start for side in self.box]) - 0.25
         to_fine = np.linalg.inv(self.head.affine @ halves) @ native.affine
@@ -78,7 +78,7 @@ class BrainMask:
 
 
 def enclosing_box(mask: Mask) -> Box:
-    """The smallest box that holds all of ``mask``. Raises InputRefused("not_a_head") when the mask is empty."""
+    """Return the smallest box that holds all of ``mask``. Raises InputRefused("not_a_head") when the mask is empty."""
     sides = []
     for axis in range(3):
         held = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
@@ -89,7 +89,7 @@ def enclosing_box(mask: Mask) -> Box:
 
 
 def whole_brain(mask: Mask) -> Mask:
-    """The largest part of ``mask`` with its cavities filled, looked for no farther out than the mask reaches."""
+    """Return the largest part of ``mask`` with its cavities filled, looked for no farther out than the mask reaches."""
     box = enclosing_box(mask)
     whole = np.zeros_like(mask)
     whole[box] = fill_cavities(largest_part(mask[box]))
@@ -118,7 +118,7 @@ def extract_brain(head: Volume, networks: BrainNetworks) -> BrainMask:
 
 
 def no_brain() -> InputRefused:
-    """What is said when there is nothing like a brain in the image."""
+    """Return what is said when there is nothing like a brain in the image."""
     return InputRefused(
         "not_a_head",
         "No brain was found in the image. Send a T1-weighted MRI of a whole head.",
@@ -126,7 +126,7 @@ def no_brain() -> InputRefused:
 
 
 def brain_box(rough: Mask, shape: Shape) -> Box:
-    """The box, in voxels of an image of ``shape``, around the brain in ``rough``, with a margin on each side.
+    """Return the box, in voxels of an image of ``shape``, around the brain in ``rough``, with a margin on each side.
 
     Raises InputRefused("not_a_head") where no slice holds enough brain, or all of it is thinner than a voxel.
     """
@@ -148,7 +148,7 @@ def brain_box(rough: Mask, shape: Shape) -> Box:
 
 
 def largest_component(mask: Mask) -> Mask:
-    """The largest 26-connected part of ``mask``. Raises InputRefused("not_a_head") when the mask is empty."""
+    """Return the largest 26-connected part of ``mask``. Raises InputRefused("not_a_head") when the mask is empty."""
     box = enclosing_box(mask)
     largest = np.zeros_like(mask)
     largest[box] = largest_part(mask[box])
@@ -156,7 +156,7 @@ def largest_component(mask: Mask) -> Mask:
 
 
 def _prepare(slabs: Iterable[Slab], grid: Shape, low: float, high: float) -> Voxels:
-    """An image of ``grid``, given slab by slab, scaled as in the networks' training: what ``low`` and ``high`` become.
+    """Return an image of ``grid``, given slab by slab, cut to ``low`` and ``high`` and standardised.
 
     Raises InputRefused("not_a_head") for a flat image.
     """

@@ -18,7 +18,7 @@ BY_CORNER, BY_FACE = ((0, 1), (1, -1), (1, 0), (1, 1)), ((0, 1), (1, 0))
 
 
 def largest_part(mask: Mask) -> Mask:
-    """The largest 26-connected part of ``mask`` (X, Y, Z), which has one; of several as large the first."""
+    """Return the largest 26-connected part of ``mask`` (X, Y, Z), which has one; of several as large the first."""
     runs = _Runs.of(mask)
     parts = runs.parts(BY_CORNER)
     largest = np.bincount(parts, weights=runs.ends - runs.starts).argmax()
@@ -62,7 +62,7 @@ class _Runs:
         return cls((x, y, z), changes[::2], changes[1::2])
 
     def parts(self, neighbours: tuple[tuple[int, int], ...]) -> Places:
-        """Number the connected part of each run by the first run in it."""
+        """Give a number to the connected part of each run by the first run in it."""
         corner = int(neighbours is BY_CORNER)
         _, y, z = self.shape
         pairs = [self._touching((dx * (y + 1) + dy) * (z + 1), corner) for dx, dy in neighbours]
@@ -87,7 +87,7 @@ class _Runs:
 
 
 def _joined(count: int, first: Places, second: Places) -> Places:
-    """Number ``count`` things that ``first`` and ``second`` join in pairs by the lowest of those joined to each."""
+    """Give each of ``count`` things, joined in pairs by ``first`` and ``second``, the lowest number of its group."""
     numbers = np.arange(count)
     while first.size:
         a, b = numbers[first], numbers[second]

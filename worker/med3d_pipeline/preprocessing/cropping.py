@@ -14,7 +14,7 @@ def box_around(
     margin_mm: float,
     steps: tuple[int, int, int],
 ) -> Box:
-    """The box around a mask plus a margin.
+    """Return the box around a mask plus a margin.
 
     It begins at a multiple of ``steps`` voxels: what is averaged together must not depend on where the mask ends.
     """
@@ -28,7 +28,7 @@ def box_around(
 
 
 def crop(volume: Volume, box: Box) -> Volume:
-    """The part of ``volume`` inside ``box``, where it was."""
+    """Return the part of ``volume`` inside ``box``, where it was."""
     return Volume(voxels=volume.voxels[box], affine=move_into_box(volume.affine, box))
 
 

@@ -37,7 +37,7 @@ def deface(head: Volume, brain_mask: Mask, template_to_native: Affine | None) ->
 
 
 def _face(head: Volume, brain_mask: Mask, template_to_native: Affine | None) -> Flags:
-    """Flags of the voxels that lie where faces do."""
+    """Return the flags of the voxels that lie where faces do."""
     if template_to_native is None:
         middle = np.argwhere(brain_mask).mean(axis=0)
         to_template = head.affine[:3, :3] @ np.c_[np.eye(3), -middle]
@@ -54,7 +54,7 @@ def _along(axis: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.ND
 
 
 def _near(head: Volume, brain_mask: Mask) -> Flags:
-    """Flags of the voxels within MARGIN_MM of the brain."""
+    """Return the flags of the voxels within MARGIN_MM of the brain."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(brain_mask.transpose(2, 1, 0)))
     image.SetSpacing(head.spacing_mm)
     distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)

@@ -30,7 +30,10 @@ class _Neighbours:
         return type(self)(self.before[cells], self.after[cells], self.share[cells])
 
     def that_see(self, first: int, last: int) -> slice:
-        """The cells with a neighbour among the voxels from ``first`` to ``last``; a coarse grid may have none."""
+        """Return the cells with a neighbour among the voxels from ``first`` to ``last``.
+
+        A coarse grid may have none.
+        """
         seeing = np.flatnonzero((self.after >= first) & (self.before <= last))
         return slice(int(seeing[0]), int(seeing[-1]) + 1) if seeing.size else slice(0, 0)
 
@@ -75,7 +78,7 @@ def even_slabs(voxels: Voxels, shape: Shape, cells: Box = WHOLE) -> Iterator[Sla
 
 
 def sample_evenly(voxels: Voxels, shape: Shape) -> Voxels:
-    """The slabs of ``even_slabs`` as one array of ``shape``, float32."""
+    """Return the slabs of ``even_slabs`` as one array of ``shape``, float32."""
     sampled = np.empty(shape, dtype=np.float32)
     for index, slab in enumerate(even_slabs(voxels, shape)):
         sampled[index] = slab
@@ -96,7 +99,7 @@ def where_above(voxels: Voxels, shape: Shape, threshold: float) -> npt.NDArray[n
 
 
 def _reach_above(voxels: Voxels, threshold: float) -> list[tuple[int, int]] | None:
-    """The first and the last voxel along each axis of those above ``threshold``; None where there is none."""
+    """Return the first and the last voxel along each axis of those above ``threshold``; None where there is none."""
     lines = np.zeros(voxels.shape[1:], dtype=np.bool_)
     planes = np.zeros(len(voxels), dtype=np.bool_)
     for index, plane in enumerate(voxels):

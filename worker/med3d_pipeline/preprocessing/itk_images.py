@@ -13,7 +13,7 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def to_image(voxels: npt.NDArray[np.generic], affine: Affine) -> sitk.Image:
-    """A SimpleITK image of ``voxels`` (X, Y, Z) that lie where ``affine`` (voxel -> RAS+ mm) says."""
+    """Return a SimpleITK image of ``voxels`` (X, Y, Z) that lie where ``affine`` (voxel -> RAS+ mm) says."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
     lps = RAS_TO_LPS @ affine
     spacing = np.sqrt((lps[:3, :3] ** 2).sum(axis=0))
@@ -24,12 +24,12 @@ def to_image(voxels: npt.NDArray[np.generic], affine: Affine) -> sitk.Image:
 
 
 def to_array(image: sitk.Image) -> npt.NDArray[Any]:
-    """The voxels of ``image`` as (X, Y, Z), C order, of the image's own type."""
+    """Return the voxels of ``image`` as (X, Y, Z), C order, of the image's own type."""
     return np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
 
 
 def affine_of(image: sitk.Image) -> Affine:
-    """The (4, 4) map from the image's voxels to RAS+ mm."""
+    """Return the (4, 4) map from the image's voxels to RAS+ mm."""
     lps = np.eye(4)
     lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
     lps[:3, 3] = image.GetOrigin()
@@ -43,7 +43,7 @@ def image_of(volume: Volume) -> sitk.Image:
 
 
 def to_transform(ras: Affine) -> sitk.AffineTransform:
-    """A (4, 4) map of RAS+ mm as a SimpleITK transform of LPS+ mm."""
+    """Return a (4, 4) map of RAS+ mm as a SimpleITK transform of LPS+ mm."""
     lps = RAS_TO_LPS @ ras @ RAS_TO_LPS
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(lps[:3, :3].ravel().tolist())
@@ -52,7 +52,7 @@ def to_transform(ras: Affine) -> sitk.AffineTransform:
 
 
 def from_transform(transform: sitk.Transform) -> Affine:
-    """A linear SimpleITK transform of LPS+ mm as a (4, 4) map of RAS+ mm."""
+    """Return a linear SimpleITK transform of LPS+ mm as a (4, 4) map of RAS+ mm."""
     lps = np.eye(4)
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     lps[:3, 3] = origin

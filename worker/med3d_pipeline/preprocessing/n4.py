@@ -48,7 +48,10 @@ class SplineField:
     domain: Domain
 
     def at(self, positions: Positions) -> Array:
-        """The field where coordinates along the three axes (in voxels) cross; beyond the domain its edge goes on."""
+        """Return the field where coordinates along the three axes (in voxels) cross.
+
+        Beyond the domain its edge goes on.
+        """
         bases = (
             spline_basis(where, span, points)
             for where, span, points in zip(positions, self.domain, self.control_points.shape, strict=True)
@@ -56,7 +59,7 @@ class SplineField:
         return expand(self.control_points, *bases)
 
     def refined(self) -> Self:
-        """The same field by spans half as long."""
+        """Return the same field by spans half as long."""
         halves = (halving(points) for points in self.control_points.shape)
         return type(self)(expand(self.control_points, *halves), self.domain)
 
@@ -76,7 +79,7 @@ class SplineFit:
 
     @classmethod
     def over(cls, mask: BoolArray, domain: Domain, points: tuple[int, ...]) -> Self:
-        """A fit of ``points`` control points along each axis of ``domain`` to the voxels of ``mask``."""
+        """Return a fit of ``points`` control points along each axis of ``domain`` to the voxels of ``mask``."""
         x, y, z = (
             spline_basis(np.arange(size, dtype=np.float64), span, count)
             for size, span, count in zip(mask.shape, domain, points, strict=True)
@@ -95,7 +98,7 @@ class SplineFit:
         return np.divide(sums, self.weights, out=np.zeros_like(sums), where=self.weights > LEAST_WEIGHT)
 
     def values(self, control_points: Array) -> Array:
-        """The field of ``control_points`` at the voxels of the mask."""
+        """Return the field of ``control_points`` at the voxels of the mask."""
         return expand(control_points, *self.bases)[self.mask]
 
 
@@ -152,7 +155,7 @@ def _improve(field: SplineField, seen: Array, fit: SplineFit, most: int, climb: 
 
 
 def sharpen(values: Array) -> Array:
-    """What each of ``values`` most likely was before a Gaussian of FIELD_FWHM smeared their histogram.
+    """Return what each of ``values`` most likely was before a Gaussian of FIELD_FWHM smeared their histogram.
 
     The histogram is deconvolved (Wiener); a value becomes the mean of what may have led to it.
     """
@@ -175,7 +178,7 @@ def sharpen(values: Array) -> Array:
 
 
 def _between_bins(place: Array, told: Array) -> Array:
-    """What ``told`` says of the bins, linearly in between: numpy's interp, which searches for bins that are known."""
+    """Return what ``told`` says of the bins, linearly in between: numpy's interp without its search for bins."""
     before = np.minimum(place.astype(np.intp), HISTOGRAM_BINS - 2)
     found: Array = np.diff(told)[before] * (place - before) + told[before]
     found[place >= HISTOGRAM_BINS - 1] = told[-1]
@@ -191,7 +194,10 @@ def _histogram(place: Array) -> Array:
 
 
 def _blur_spectrum(bin_width: float) -> Array:
-    """The spectrum of the Gaussian that the field smears the histogram with; real, because the Gaussian is even."""
+    """Return the spectrum of the Gaussian that the field smears the histogram with.
+
+    Real, because the Gaussian is even.
+    """
     fwhm = FIELD_FWHM / bin_width
     bins = np.arange(PADDED_BINS)
     distance = np.minimum(bins, PADDED_BINS - bins)
@@ -227,13 +233,13 @@ def halving(points: int) -> Array:
 
 
 def contract(grid: Array, x: Array, y: Array, z: Array) -> Array:
-    """Sums over the voxels of ``grid`` (X, Y, Z) weighted by (X, A), (Y, B) and (Z, C), as (A, B, C)."""
+    """Return the sums over the voxels of ``grid`` (X, Y, Z) weighted by (X, A), (Y, B) and (Z, C), as (A, B, C)."""
     along_z = grid @ z
     along_y = y.T @ along_z
     return np.asarray(np.einsum("ibc,ia->abc", along_y, x), dtype=np.float64)
 
 
 def expand(points: Array, x: Array, y: Array, z: Array) -> Array:
-    """The field of control ``points`` (A, B, C) weighted by (X, A), (Y, B) and (Z, C), as (X, Y, Z)."""
+    """Return the field of control ``points`` (A, B, C) weighted by (X, A), (Y, B) and (Z, C), as (X, Y, Z)."""
     along_x = np.einsum("abc,ia->ibc", points, x)
     return np.asarray(y @ along_x @ z.T, dtype=np.float64)

@@ -177,7 +177,7 @@ class Preprocessor:
         return 0.0 if tissue_correlation > TISSUES_IN_PLACE else self.register.gain_by_turning(brain)
 
     def views(self, found: BrainFound) -> tuple[View, ...]:
-        """What the steps after brain extraction look at: the brain's surroundings, on each of the working grids."""
+        """Return what the steps after brain extraction see: the brain's surroundings, on each of the working grids."""
         share = found.brain.share()
         steps = coarsening_factors(share, self.spec.bias_field.grid_mm)
         near = box_around(share.voxels > 0, share.spacing_mm, MARGIN_MM, steps)
@@ -187,7 +187,7 @@ class Preprocessor:
         return (first, *make_later_views(found.seen, found.seen_mask, self.spec.working_grid_mm, near))
 
     def tensor(self, views: Sequence[View], grid: Affine, template_to_native: Affine) -> Voxels:
-        """The head on the grid, seen as its views are on average, scaled and faded out where the brain ends."""
+        """Return the head on the grid, seen as its views are on average, scaled and faded out where the brain ends."""
         covered = self._seen(views[0].share, self.spec.shape, grid, template_to_native)
         if not covered.max() > 0:
             raise registration_failed()

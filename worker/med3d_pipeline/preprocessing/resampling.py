@@ -36,7 +36,7 @@ def coarsen(volume: Volume, grid_mm: float) -> Volume:
 
 
 def block_means(voxels: npt.NDArray[np.float32 | np.uint8], factors: tuple[int, int, int]) -> Voxels:
-    """The mean of each whole block of ``factors`` voxels, float32; what fills no block at the high ends is left out.
+    """Return the mean of each whole block of ``factors`` voxels, float32; incomplete ones at the high ends are left out.
 
     Summed in float64, slab by slab: quick, because a slab stays in the processor's cache.
     """
@@ -78,7 +78,7 @@ def resample(volume: Volume, shape: tuple[int, int, int], affine: Affine, grid_t
 
 
 def sample_linear(volume: Volume, shape: tuple[int, int, int], affine: Affine, grid_to_volume: Affine) -> Voxels:
-    """The same, interpolated linearly: quicker, and what lies between 0 and 1 stays there."""
+    """Return the same, interpolated linearly: quicker, and what lies between 0 and 1 stays there."""
     return _sample(volume, shape, affine, grid_to_volume, sitk.sitkLinear)
 
 

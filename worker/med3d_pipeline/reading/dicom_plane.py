@@ -122,7 +122,7 @@ def facts_order(facts: SequenceFacts) -> tuple[object, ...]:
 
 
 def _words(value: object) -> tuple[str, ...]:
-    """Sets in the order of the alphabet: their own changes from one process to the next."""
+    """Return texts, of a set in the order of the alphabet: its own changes from one process to the next."""
     if isinstance(value, str):
         return (value,)
     if isinstance(value, frozenset):

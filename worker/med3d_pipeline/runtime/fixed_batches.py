@@ -55,7 +55,7 @@ class FixedBatches:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _run_halving(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
-        """Outputs of the first inputs, as many as one batch takes."""
+        """Return the outputs of the first inputs, as many as one batch takes."""
         batch = self._batch
         while True:
             part = {name: _filled_up(whole[:batch], batch) for name, whole in inputs.items()}

@@ -96,7 +96,7 @@ class BoundBuffers:
         self._inputs: dict[tuple[str, tuple[int, ...]], Any] = {}
 
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """Outputs in the session's order, in the host's memory."""
+        """Return the outputs in the session's order, in the host's memory."""
         try:
             return self._run_bound(inputs)
         except Exception:
@@ -217,7 +217,7 @@ def _prepare_gpu(runtime: Any, names: Sequence[str]) -> str:
 
 
 def first_that_computes(names: Sequence[str], load: Callable[[str], Any], hint: str = "") -> Any:
-    """The session of the first provider that loads the network and really computes with it.
+    """Return the session of the first provider that loads the network and really computes with it.
 
     Raises BundleError for none, with each one's reason and ``hint``.
     """
@@ -269,7 +269,7 @@ def _with_companions(name: str) -> tuple[str, ...]:
 
 
 def provider_settings(name: str, options: SessionOptions) -> dict[str, str]:
-    """What a provider is told, in ONNX Runtime's words: float32 everywhere, and memory that does not run away."""
+    """Return a provider's options, in ONNX Runtime's words: float32 everywhere, and bounded memory."""
     if name == _PROVIDER_NAMES["openvino"]:
         # OpenVINO takes bfloat16 by itself on processors that have it; a bundle's tolerances are for float32.
         precision = {"CPU": {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(options.threads)}}

@@ -58,7 +58,7 @@ def consistent_stack(planes: Sequence[Plane]) -> ConsistentStack:
 
 
 def _parted(planes: Sequence[Plane]) -> Fault | None:
-    """What is wrong with planes that lie as one volume does and are of several scans by their headers."""
+    """Return what is wrong with planes that lie as one volume does and are of several scans by their headers."""
     for key, words in _MARKS_OF_A_SCAN:
         counts = Counter(key(planes))
         if len(counts) > 1:
@@ -93,7 +93,7 @@ def _grids(planes: Sequence[Plane]) -> list[Hashable]:
 
 
 def _directions(planes: Sequence[Plane]) -> list[Hashable]:
-    """Number the directions in which the planes face, by the first that faces so; None where one has no place."""
+    """Give each plane's direction the number of the first plane that faces so; None where a plane has no place."""
     found: list[np.ndarray] = []
     numbers: list[Hashable] = []
     for plane in planes:

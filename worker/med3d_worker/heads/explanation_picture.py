@@ -83,7 +83,7 @@ def _draw_bar(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     frame: tuple[int, int, int, int],
 ) -> None:
-    """The colours from brighter, above, to darker, with what they mean of the brain's range of brightness."""
+    """Return the colours from brighter, above, to darker, with what they mean of the brain's range of brightness."""
     left, top, width, height = frame
     change = np.linspace(LIMIT, -LIMIT, height, dtype=np.float32)[:, None]
     for row, colour in enumerate(_coloured(np.zeros_like(change), change)[:, 0]):

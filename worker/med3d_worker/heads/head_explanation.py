@@ -24,7 +24,7 @@ def explain_head(explainer: Explains, tensor: npt.NDArray[np.float32], age_years
 
 
 def stored_explanation(found: HeadExplanation) -> StoredExplanation:
-    """What goes out: numbers to a hundredth of a year and a tenth of a millilitre, and the picture."""
+    """Return what goes out: numbers to a hundredth of a year and a tenth of a millilitre, and the picture."""
     volumes = found.ventricles_ml
     explanation = Explanation(
         step_years=STEP_YEARS,

@@ -43,7 +43,7 @@ class FindsBrains(Protocol):
         ...
 
     def find_brain(self, volume: Volume) -> BrainFound:
-        """Raises InputRefused where there is none."""
+        """Find the brain. Raises InputRefused where there is none."""
         ...
 
 
@@ -51,11 +51,11 @@ class Ages(Protocol):
     """The part of med3d_pipeline's Explainer that is needed here."""
 
     def latent(self, tensor: Float32) -> Float32:
-        """The latent (d,) of a head (X, Y, Z)."""
+        """Return the latent (d,) of a head (X, Y, Z)."""
         ...
 
     def differences(self, latent: Float32, steps_years: tuple[float, ...]) -> Float32:
-        """What changes (len(steps), X, Y, Z) where it ages by each step. Raises InferenceError."""
+        """Return what changes (len(steps), X, Y, Z) where it ages by each step. Raises InferenceError."""
         ...
 
 

@@ -87,7 +87,7 @@ class KeepsPictures(Protocol):
         ...
 
     def find(self, tensor_key: str) -> PreprocessedObject | None:
-        """The pictures that were made with the tensor; None where they must be made."""
+        """Return the pictures that were made with the tensor; None where they must be made."""
         ...
 
     def keep(self, tensor_key: str, drawn: Drawn) -> PreprocessedObject:
@@ -121,7 +121,10 @@ class PictureStore:
         self._store, self.deface = store, deface
 
     def find(self, tensor_key: str) -> PreprocessedObject | None:
-        """The pictures that were made with the tensor; None where they must be made again, without the face, too."""
+        """Return the pictures that were made with the tensor.
+
+        None where they must be made again, without the face, too.
+        """
         key = _key(tensor_key)
         if self._store.head(key) is None:
             return None

@@ -35,7 +35,7 @@ class Store(Protocol):
         ...
 
     def get(self, key: str, sha256: str | None = None) -> bytes:
-        """The object; raises StoreError."""
+        """Return the object; raises StoreError."""
         ...
 
     def head(self, key: str) -> ObjectInfo | None:
@@ -44,13 +44,13 @@ class Store(Protocol):
 
 
 def tensor_key(input_digest: str, preprocessing_digest: str) -> str:
-    """The object key: digests of the chosen series' instances and of everything that turns them into a tensor."""
+    """Return the object key: digests of the chosen series' instances and of all that turns them into a tensor."""
     joined = hashlib.sha256(f"{input_digest}\n{preprocessing_digest}".encode()).hexdigest()
     return f"tensors/{joined[:2]}/{joined}.npz"
 
 
 def encode(record: TensorRecord) -> bytes:
-    """An npz without pickles; the same record gives the same bytes."""
+    """Return an npz without pickles; the same record gives the same bytes."""
     names = sorted(record.measures)
     buffer = io.BytesIO()
     np.savez(
@@ -64,7 +64,7 @@ def encode(record: TensorRecord) -> bytes:
 
 
 def decode(data: bytes) -> TensorRecord:
-    """Raises ObjectDamagedError where ``data`` is no such npz."""
+    """Read what ``encode`` wrote. Raises ObjectDamagedError where ``data`` is no such npz."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             names, values = stored["measure_names"], stored["measures"]
@@ -84,7 +84,10 @@ class TensorCache:
         self._store = store
 
     def find(self, key: str) -> tuple[TensorRecord, PreprocessedObject] | None:
-        """The record and its object where it is whole; None where it is not there, or damaged and to be made again."""
+        """Return the record and its object where it is whole.
+
+        None where it is not there, or damaged and to be made again.
+        """
         if self._store.head(key) is None:
             return None
         data = self._store.get(key)
@@ -100,5 +103,5 @@ class TensorCache:
         return PreprocessedObject(key=stored.key, sha256=stored.sha256)
 
     def load(self, stored: PreprocessedObject) -> TensorRecord:
-        """The record; raises StoreError where it is missing or damaged."""
+        """Return the record; raises StoreError where it is missing or damaged."""
         return decode(self._store.get(stored.key, stored.sha256))

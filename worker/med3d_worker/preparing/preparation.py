@@ -45,7 +45,7 @@ class PreparedStudy:
     series_reasons: tuple[Reason, ...]
 
     def acquisition_fields(self) -> dict[str, str | float | None]:
-        """The acquisition as the contract carries it."""
+        """Return the acquisition as the contract carries it."""
         return acquisition_fields(self.acquisition)
 
 
@@ -231,18 +231,18 @@ CARRIED = (
 
 
 def acquisition_fields(acquisition: Acquisition) -> dict[str, str | float | None]:
-    """What of an acquisition travels with the run: device and parameters."""
+    """Return what of an acquisition travels with the run: device and parameters."""
     return {name: getattr(acquisition, name) for name in CARRIED}
 
 
 def acquisition_of_fields(fields: Mapping[str, str | float | None]) -> Acquisition:
-    """The acquisition that ``acquisition_fields`` wrote; unknown names of other versions are left out."""
+    """Return the acquisition that ``acquisition_fields`` wrote; unknown names of other versions are left out."""
     known: dict[str, Any] = {name: fields[name] for name in CARRIED if name in fields}
     return Acquisition(**known)
 
 
 def _candidates_of(details: Mapping[str, Any]) -> SeriesReport | None:
-    """The list that select_series leaves in its refusal."""
+    """Return the list that select_series leaves in its refusal."""
     if "candidates" not in details:
         return None
     return SeriesReport(

@@ -9,7 +9,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def die_with_parent(parent_pid: int, number: int = signal.SIGKILL) -> None:
-    """Called in the child: the kernel sends signal ``number`` as soon as the process ``parent_pid`` is gone.
+    """Ask, in the child, that the kernel sends signal ``number`` as soon as the process ``parent_pid`` is gone.
 
     It survives exec but not a fork: every generation calls it anew. "Gone" means the thread that started the child
     (prctl(2)), so parents start children from their main thread. Elsewhere than on Linux nothing happens.

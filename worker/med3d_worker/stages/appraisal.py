@@ -22,7 +22,7 @@ class AppraisalApi(Protocol):
     """The part of WorkerClient that is needed here."""
 
     def appraisal_request(self, study_id: str) -> AppraisalRequest:
-        """Raises Superseded where no appraisal is needed."""
+        """Ask for the images. Raises Superseded where no appraisal is needed."""
         ...
 
     def appraised(self, study_id: str, appraisal: Appraisal) -> None:

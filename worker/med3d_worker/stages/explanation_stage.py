@@ -20,7 +20,7 @@ class ExplanationApi(Protocol):
     """The part of WorkerClient that is needed here."""
 
     def explanation_request(self, run_id: str) -> ExplanationRequest:
-        """Raises Superseded where the run was erased or cannot be explained any more."""
+        """Ask for what to explain. Raises Superseded where the run was erased or cannot be explained any more."""
         ...
 
 

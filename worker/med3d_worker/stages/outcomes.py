@@ -30,7 +30,7 @@ class SettlesObjects(Protocol):
     """The part of ObjectStore that publishing needs."""
 
     def get(self, key: str, sha256: str | None = None) -> bytes:
-        """The object; raises StoreError."""
+        """Return the object; raises StoreError."""
         ...
 
     def delete(self, key: str) -> None:

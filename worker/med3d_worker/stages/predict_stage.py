@@ -132,7 +132,7 @@ class PredictStage:
         return answers | self._predict(ready)
 
     def _load(self, claim: PredictClaim, sites: Sites) -> _Ready | Refused | None:
-        """A head to predict, or the answer that it is refused before; None where its fault has been told."""
+        """Return a head to predict, or the answer that it is refused before; None where its fault has been told."""
         try:
             record = self.tensors.load(claim.preprocessed.tensor)
             return self._judged(claim, record, sites)
@@ -211,5 +211,5 @@ def _refused(claim: PredictClaim, refusal: Refusal, provenance: Provenance, qual
 
 
 def _joined(before: Provenance, worker: WorkerIdentity) -> tuple[str, ...]:
-    """Providers of both stages, which may have run on two machines, each once."""
+    """Return the providers of both stages, which may have run on two machines, each once."""
     return tuple(dict.fromkeys((*before.providers, *worker.providers)))

@@ -41,7 +41,7 @@ class PreprocessApi(Protocol):
     """The part of WorkerClient that is needed here."""
 
     def claim_preprocess(self, run_id: str, worker: WorkerIdentity, limit: int = 1) -> PreprocessClaims:
-        """Raises Superseded where the stage is not to be had."""
+        """Claim runs. Raises Superseded where the stage is not to be had."""
         ...
 
     def heartbeat(self, heartbeat: Heartbeat) -> frozenset[str]:
@@ -99,7 +99,7 @@ class PreparesStudies(Protocol):
     def __call__(
         self, paths: list[Path], *, chosen: str | None, clock: StageClock, on_stage: Callable[[str], None]
     ) -> PreparedStudy:
-        """Raises StudyRefused."""
+        """Read a study and preprocess its head. Raises StudyRefused."""
         ...
 
 

@@ -23,7 +23,7 @@ class VolumesApi(Protocol):
     """The part of WorkerClient that is needed here."""
 
     def volumes_request(self, run_id: str) -> VolumesRequest:
-        """Raises Superseded where the run was erased or its images are gone."""
+        """Ask for the images. Raises Superseded where the run was erased or its images are gone."""
         ...
 
 

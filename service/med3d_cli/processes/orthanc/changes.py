@@ -125,7 +125,7 @@ def _held(path: Path) -> str:
 
 
 def warnings_of(found: Configuration) -> list[str]:
-    """What would keep studies from coming although Orthanc starts."""
+    """Return what would keep studies from coming although Orthanc starts."""
     said = []
     folders = [Path(one) for one in found.settings.get("Plugins", ["/usr/share/orthanc/plugins/"])]
     if not any(path.name == DICOMWEB_PLUGIN or (path / DICOMWEB_PLUGIN).exists() for path in folders):
@@ -151,7 +151,7 @@ def asks_for_password(settings: Mapping[str, Any]) -> bool:
 
 
 def secret_changes(folder: Path, systemd: Path, secret: str) -> list[Change]:
-    """The secret for Orthanc's process, in a file for root alone, and the unit's drop-in that reads it."""
+    """Return the secret for Orthanc's process, in a file for root alone, and the unit's drop-in that reads it."""
     drop_in = f"[Service]\nEnvironmentFile={folder / SECRET_FILE}\n"
     return [
         *differing({folder / SECRET_FILE: f"{HOOK_VARIABLE}={secret}\n"}, secret=True),
@@ -160,7 +160,7 @@ def secret_changes(folder: Path, systemd: Path, secret: str) -> list[Change]:
 
 
 def peers_table(found: Configuration, hook: Hook, secret_file: Path) -> str:
-    """What the peers' file says of this Orthanc, where the service runs beside it."""
+    """Return what the peers' file says of this Orthanc, where the service runs beside it."""
     secure = found.settings.get("SslEnabled") is True
     rest_url = f"{'https' if secure else 'http'}://127.0.0.1:{found.settings.get('HttpPort', 8042)}"
     root = str(found.settings.get("DicomWeb", {}).get("Root", "/dicom-web/")).rstrip("/")

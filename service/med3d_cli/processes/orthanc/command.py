@@ -59,7 +59,7 @@ def orthanc_config(
 
 
 def _secret(path: Path) -> str:
-    """The secret in ``path``, or a new one put there for its owner alone. Raises CommandError."""
+    """Return the secret in ``path``, or a new one put there for its owner alone. Raises CommandError."""
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

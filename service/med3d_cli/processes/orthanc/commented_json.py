@@ -14,7 +14,7 @@ class NotJsonError(ValueError):
 
 
 def bare_json(text: str) -> str:
-    """The same text with blanks for what only Orthanc's parser takes: every other character keeps its place."""
+    """Return the same text with blanks for what only Orthanc's parser takes: every other character keeps its place."""
 
     def blanked(found: re.Match[str]) -> str:
         token = found[0]

@@ -110,7 +110,7 @@ class IncomingBody:
 
 
 def _codings(headers: Headers, name: str) -> list[str]:
-    """The codings of a header, or of several of that name, in small letters."""
+    """Return the codings of a header, or of several of that name, in small letters."""
     stated = ",".join(headers.getlist(name)).lower().split(",")
     return [coding.strip() for coding in stated if coding.strip()]
 

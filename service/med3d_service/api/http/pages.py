@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 def newest_first(query: Select[*T], seq: InstrumentedAttribute[int], limit: int, cursor: str | None) -> Select[*T]:
-    """The rows of a page, and one more where there is a next page. Raises ServiceError("invalid_cursor")."""
+    """Return the rows of a page, and one more where there is a next page. Raises ServiceError("invalid_cursor")."""
     before = place_of(cursor)
     if before is not None:
         query = query.where(seq < before)
@@ -25,7 +25,7 @@ def newest_first(query: Select[*T], seq: InstrumentedAttribute[int], limit: int,
 
 
 def cut(rows: Sequence[R], limit: int, seq: Callable[[R], int]) -> tuple[Sequence[R], str | None]:
-    """The page of what ``newest_first`` found, and the cursor of the next page."""
+    """Return the page of what ``newest_first`` found, and the cursor of the next page."""
     return rows[:limit], cursor_behind(seq(rows[limit - 1])) if len(rows) > limit else None
 
 

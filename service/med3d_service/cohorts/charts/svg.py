@@ -27,7 +27,7 @@ def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
 
 
 def padded(values: Sequence[float], least: float = 1.0) -> Range:
-    """The range of ``values`` with some room on both sides; at least ``least`` wide."""
+    """Return the range of ``values`` with some room on both sides; at least ``least`` wide."""
     low, high = min(values), max(values)
     room = 0.06 * max(high - low, least)
     return low - room, high + room
@@ -60,14 +60,14 @@ class Chart:
     names: Sequence[str] = ()
 
     def at(self, point: Point) -> Point:
-        """The place of a pair of values."""
+        """Return the place of a pair of values."""
         (x0, x1), (y0, y1) = self.x_range, self.y_range
         across = (point[0] - x0) / (x1 - x0)
         up = (point[1] - y0) / (y1 - y0)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     def points(self, points: Sequence[Point], colour: str = BLUE) -> None:
-        """A dot for each point; of many, cells as dark as they are full."""
+        """Draw a dot for each point; of many, cells as dark as they are full."""
         if len(points) > MOST_POINTS:
             self._cells(points, colour)
             return
@@ -76,7 +76,7 @@ class Chart:
             self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" fill="{colour}" fill-opacity="0.55"/>')
 
     def mark(self, mark: Mark) -> None:
-        """A dot that is a link, with words for who points at it."""
+        """Draw a dot that is a link, with words for who points at it."""
         x, y = self.at(mark.at)
         told = f'data-name="{escape(mark.name)}" data-levels="{escape(mark.levels)}"'
         self.parts.append(
@@ -85,25 +85,25 @@ class Chart:
         )
 
     def line(self, points: Sequence[Point], colour: str = INK, *, dashed: bool = False, width: float = 1.2) -> None:
-        """A line through points."""
+        """Draw a line through points."""
         path = " ".join("{:.1f},{:.1f}".format(*self.at(point)) for point in points)
         dash = ' stroke-dasharray="5 4"' if dashed else ""
         self.parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"{dash}/>')
 
     def level(self, y: float, label: str, colour: str = INK, *, dashed: bool = False) -> None:
-        """A horizontal line with its label above its right end."""
+        """Draw a horizontal line with its label above its right end."""
         self.line([(self.x_range[0], y), (self.x_range[1], y)], colour, dashed=dashed)
         _, place = self.at((0, y))
         self.parts.append(_text(WIDTH - RIGHT - 4, place - 4, label, "end", colour))
 
     def bar(self, left: float, right: float, top: float, colour: str = BLUE) -> None:
-        """A bar from 0 to ``top``."""
+        """Draw a bar from 0 to ``top``."""
         (x0, y0), (x1, y1) = self.at((left, 0)), self.at((right, top))
         size = f'width="{max(x1 - x0 - 1, 0.5):.1f}" height="{max(y0 - y1, 0):.1f}"'
         self.parts.append(f'<rect x="{x0:.1f}" y="{y1:.1f}" {size} fill="{colour}" fill-opacity="0.75"/>')
 
     def whisker(self, x: float, low: float, high: float, colour: str = BLUE) -> None:
-        """An interval."""
+        """Draw an interval."""
         self.line([(x, low), (x, high)], colour, width=1.6)
 
     def label(self, point: Point, text: str, colour: str = INK) -> None:
@@ -113,7 +113,7 @@ class Chart:
         self.parts.append(_text(x + (5 if left_half else -5), y - 5, text, "start" if left_half else "end", colour))
 
     def svg(self, description: str) -> str:
-        """The whole picture; ``description`` is for those who cannot see it."""
+        """Return the whole picture; ``description`` is for those who cannot see it."""
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
         )

@@ -32,7 +32,7 @@ def summary_page(summary: CohortSummary, scatter: CohortScatter, made_at: dateti
 
 
 def accuracy_rows(summary: CohortSummary) -> Sequence[Row]:
-    """What is said of the estimates against ages; none where nobody counts."""
+    """Return what is said of the estimates against ages; none where nobody counts."""
     error, gap = summary.mean_absolute_error, summary.mean_gap
     if error is None or gap is None:
         return ()

@@ -67,13 +67,13 @@ class Manifest:
         )
 
     def unchanged(self, key: str, size_bytes: int, modified_at: str) -> str | None:
-        """The digest of an object that this backup holds just so."""
+        """Return the digest of an object that this backup holds just so."""
         query = "SELECT sha256 FROM objects WHERE key = ? AND size_bytes = ? AND modified_at = ?"
         found = self._table.execute(query, (key, size_bytes, modified_at)).fetchone()
         return None if found is None else str(found[0])
 
     def sha256(self, key: str) -> str | None:
-        """The digest of an object; None where this backup does not hold it."""
+        """Return the digest of an object; None where this backup does not hold it."""
         found = self._table.execute("SELECT sha256 FROM objects WHERE key = ?", (key,)).fetchone()
         return None if found is None else str(found[0])
 
@@ -102,18 +102,18 @@ class BackupArchive:
         return self.root / "objects" / sha256[:2] / sha256
 
     def names(self) -> list[str]:
-        """The whole backups, oldest first."""
+        """Return the whole backups, oldest first."""
         found = (self.root / "backups").glob("*/backup.json")
         return sorted(path.parent.name for path in found if not path.parent.name.startswith(PARTIAL))
 
     def folder(self, name: str) -> Path:
-        """The folder of one backup. Raises BackupError where there is none of this name."""
+        """Return the folder of one backup. Raises BackupError where there is none of this name."""
         if name not in self.names():
             raise BackupError(f"{self.root} holds no backup {name}; there are: {', '.join(self.names()) or 'none'}")
         return self.root / "backups" / name
 
     def summary(self, name: str) -> BackupSummary:
-        """What a backup is."""
+        """Return what a backup is."""
         return BackupSummary.model_validate_json((self.folder(name) / "backup.json").read_bytes())
 
     @contextmanager
@@ -138,7 +138,7 @@ class BackupArchive:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def partial_object(self) -> Path:
-        """A file to write an object to before its digest is known."""
+        """Return a file to write an object to before its digest is known."""
         return self.root / "objects" / f"{PARTIAL}{uuid.uuid4().hex}"
 
     def settle_object(self, partial: Path, sha256: str) -> None:

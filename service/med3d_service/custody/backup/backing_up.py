@@ -97,7 +97,7 @@ def key_fingerprint(keys: SiteKeys) -> str:
 
 
 def identifier_key_fingerprint(key: bytes) -> str:
-    """The same for one key of the identifiers."""
+    """Return the same for one key of the identifiers."""
     return hashlib.sha256(b"med3d backup" + key).hexdigest()[:32]
 
 

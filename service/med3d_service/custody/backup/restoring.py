@@ -106,7 +106,7 @@ def _copy(archive: BackupArchive, store: ObjectStore, spool_dir: Path, key: str,
 
 
 def _require_keys(settings: Settings, summary: BackupSummary) -> None:
-    """The keys are never in a backup: whoever restores brings them. None is made here."""
+    """Read the keys, which are never in a backup: whoever restores brings them. None is made here."""
     file = settings.data_dir / "site.key"
     if settings.site_key is None and not file.exists():
         raise BackupError(

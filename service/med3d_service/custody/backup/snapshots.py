@@ -72,7 +72,7 @@ def tables_of(connection: Connection) -> dict[str, tuple[str, ...]]:
 
 
 def revision_of(connection: Connection) -> str:
-    """The schema's revision."""
+    """Return the schema's revision."""
     return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 
 

@@ -96,7 +96,7 @@ def finish_erasures(database: Database, store: ObjectStore) -> int:
 
 
 def _delete_pulls(session: Session, vault: IdentifierVault, study_ids: tuple[str, ...], site: str) -> None:
-    """Pulls hold what was asked for, encrypted: those that ask for this study or this patient go with it."""
+    """Delete pulls that ask for this study or this patient: they hold, encrypted, what was asked for."""
     named = {
         (kind, text.strip())
         for study_id in study_ids

@@ -13,7 +13,7 @@ STUDIES: Table = Base.metadata.tables["studies"]
 
 
 def versions_of(session: Session, study_id: str) -> set[str]:
-    """The study with all that share its instances, or whose run stands for one of its own.
+    """Return the study with all that share its instances, or whose run stands for one of its own.
 
     They are versions of one study as it arrived, which cannot go by halves.
     """

@@ -105,7 +105,7 @@ class LostObject:
 
 
 def lost_objects(database: Database, store: ObjectStore) -> Iterator[LostObject]:
-    """What must be there and is not as it was stored; every object is read."""
+    """Return what must be there and is not as it was stored; every object is read."""
     for account in _accounts():
         with database.read() as session:
             for subject, key, _, sha256 in session.execute(account.query.execution_options(yield_per=ROWS_AT_ONCE)):
@@ -143,7 +143,7 @@ def _faults(
 
 
 def _fault(store: ObjectStore, account: _Account, key: str, size_bytes: int | None, sha256: str) -> str | None:
-    """What is wrong with one object now."""
+    """Return what is wrong with one object now."""
     found = store.head(key)
     if found is None:
         return account.missing

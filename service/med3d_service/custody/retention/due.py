@@ -27,14 +27,14 @@ def due_studies(before: float, *, with_input: bool = False) -> ColumnElement[boo
 
 
 def due_versions(session: Session, study_id: str, before: float) -> Collection[str]:
-    """The study with the versions that share its images, where all are due; else nothing."""
+    """Return the study with the versions that share its images, where all are due; else nothing."""
     versions = versions_of(session, study_id)
     quiet = select(func.count()).select_from(StudyRow).where(StudyRow.id.in_(versions), _quiet_since(before))
     return sorted(versions) if session.execute(quiet).scalar_one() == len(versions) else ()
 
 
 def due_tensors(before: float) -> ColumnElement[bool]:
-    """Runs whose tensor has been kept long enough; the cache knows content, so another run may still hold it."""
+    """Select runs whose tensor was kept long enough; the cache knows content, so another run may still hold it."""
     return and_(RunRow.preprocessed.is_not(None), RunRow.tensor_removed_at.is_(None), _ended(before))
 
 

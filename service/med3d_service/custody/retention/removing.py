@@ -84,7 +84,7 @@ def finish(session: Session, store: ObjectStore, removal: RemovalRow) -> None:
 
 
 def pending(session: Session, limit: int) -> Sequence[RemovalRow]:
-    """What is still to be removed, the oldest first."""
+    """Return what is still to be removed, the oldest first."""
     return session.scalars(select(RemovalRow).order_by(RemovalRow.id).limit(limit)).all()
 
 

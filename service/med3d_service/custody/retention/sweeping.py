@@ -59,7 +59,7 @@ class Retention:
         self._swept_at = float("-inf")
 
     def due(self) -> tuple[Due, ...]:
-        """What a sweep would remove now."""
+        """Return what a sweep would remove now."""
         found = []
         with self._database.read() as session:
             for name in CLASSES:
@@ -205,7 +205,7 @@ def finish_removals(database: Database, store: ObjectStore) -> int:
 
 
 def _places(name: str, before: float) -> tuple[Any, ColumnElement[bool]]:
-    """The ids of a class, and which of them are due."""
+    """Return the ids of a class, and which of them are due."""
     return {
         "input": (StudyRow.id, due_studies(before, with_input=True)),
         "tensor": (RunRow.id, due_tensors(before)),

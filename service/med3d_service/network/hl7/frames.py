@@ -24,7 +24,7 @@ class Frames:
         self._held = bytearray()
 
     def receive(self, idle_s: float, begun: Callable[[], None] = lambda: None) -> bytes | None:
-        """The next message; None where the peer has closed, or has said nothing for ``idle_s``. Raises FrameError.
+        """Return the next message; None where the peer has closed or was silent for ``idle_s``. Raises FrameError.
 
         begun: told that something of it has come. Newlines between frames, which some senders write, are nothing.
         """

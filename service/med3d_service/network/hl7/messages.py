@@ -110,7 +110,7 @@ def read_header(message: bytes) -> Header:
 
 
 def read_updates(header: Header, message: bytes) -> tuple[PatientUpdate, ...]:
-    """The corrections that a message makes, one for each patient. Raises MessageRefused."""
+    """Return the corrections that a message makes, one for each patient. Raises MessageRefused."""
     if header.message_type != "ADT":
         raise MessageRefused(REJECTED, TYPE_UNKNOWN, "Only ADT messages are taken here.")
     if header.event not in EVENTS:
@@ -214,7 +214,7 @@ class _Reader:
         return tuple(one for one in known if one.patient_id not in {"", NULL} and _is_writable(one.patient_id))
 
     def name(self, pid: Segment) -> str | None:
-        """The name as DICOM writes it, in up to three writings (XPN-8; PS3.5 6.2.1): alphabetic=ideographic=phonetic.
+        """Return the name as DICOM writes it (XPN-8; PS3.5 6.2.1): alphabetic=ideographic=phonetic.
 
         Of each writing the first repetition counts. Raises MessageRefused.
         """
@@ -237,7 +237,7 @@ class _Reader:
         return "^".join(_plain(part) for part in (family, given, middle, prefix, suffix)).rstrip("^")
 
     def date(self, pid: Segment) -> str | None:
-        """The date of birth; a year alone is none. Raises MessageRefused."""
+        """Return the date of birth; a year alone is none. Raises MessageRefused."""
         first = self._first(pid, "pid_7")
         if first == NULL:
             return ""
@@ -264,7 +264,7 @@ class _Reader:
         return str(repetitions[0].to_er7()).strip() if repetitions else ""
 
     def _components(self, field: str) -> list[str]:
-        """The components, their escapes resolved."""
+        """Return the components, their escapes resolved."""
         separator, repetition, escape, subcomponent = list(self._characters)[:4]
         words = {"F": self._separator, "S": separator, "T": subcomponent, "R": repetition, "E": escape}
         pattern = re.compile(re.escape(escape) + "([FSTRE])" + re.escape(escape))

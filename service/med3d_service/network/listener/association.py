@@ -66,7 +66,7 @@ class DataSetStream:
         self._held = bytearray(head)
 
     def read(self, size: int) -> bytes:
-        """The next ``size`` bytes, less only at the end. Raises ConnectionEndedError, ProtocolError."""
+        """Return the next ``size`` bytes, less only at the end. Raises ConnectionEndedError, ProtocolError."""
         while len(self._held) < size and (piece := next(self._pieces, None)) is not None:
             self._held += piece
         data = bytes(self._held[:size])
@@ -189,7 +189,7 @@ class Association:
         return None
 
     def _data_set(self, context_id: int) -> Iterator[memoryview]:
-        """The pieces of the data set that follows a command."""
+        """Return the pieces of the data set that follows a command."""
         for fragment in self._incoming:
             if fragment.is_command or fragment.context_id != context_id:
                 raise ProtocolError("a data set was due")
@@ -255,7 +255,7 @@ class Association:
 
 
 def _read_report(data: bytes, syntax: UID) -> Dataset | None:
-    """The data set of an event report, every value of it; None where it is none."""
+    """Return the data set of an event report, every value of it; None where it is none."""
     try:
         report = decode(BytesIO(data), syntax.is_implicit_VR, syntax.is_little_endian)
         for _ in report.iterall():  # values are converted only when they are asked for

@@ -46,7 +46,7 @@ def read_request(command: bytes) -> Request:
 
 
 def response(request: Request, status: int) -> bytes:
-    """The command set that answers ``request``: no data set, UIDs as in the request."""
+    """Return the command set that answers ``request``: no data set, UIDs as in the request."""
     elements = _element(0x0002, _text(request.sop_class_uid)) if request.sop_class_uid else b""
     for element, number in (
         (0x0100, request.field | RESPONSE),

@@ -116,7 +116,7 @@ class PduSocket:
 
 
 def fragments(body: memoryview) -> Iterator[Fragment]:
-    """The presentation data values of a P-DATA-TF's body (PS3.8 9.3.5.1). Raises ProtocolError."""
+    """Return the presentation data values of a P-DATA-TF's body (PS3.8 9.3.5.1). Raises ProtocolError."""
     at = 0
     while at < len(body):
         if at + _PDV_HEAD.size > len(body):

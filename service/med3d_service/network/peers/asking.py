@@ -113,7 +113,7 @@ class ListsInstances(Protocol):
     """A peer that tells cheaply which instances a series has. C-FIND on images is slow with many archives."""
 
     def list_instances(self, study_uid: str, series_uid: str) -> list[str]:
-        """The SOP Instance UIDs of a series. Raises PeerError."""
+        """Return the SOP Instance UIDs of a series. Raises PeerError."""
 
     def fetch_instance(self, study_uid: str, series_uid: str, sop_uid: str, instances: Instances) -> None:
         """Fetch one instance. Raises PeerError."""

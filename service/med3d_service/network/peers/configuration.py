@@ -101,7 +101,7 @@ class Tls(Configured):
         return self
 
     def context(self) -> ssl.SSLContext:
-        """A client's context that verifies the peer, host name included."""
+        """Return a client's context that verifies the peer, host name included."""
         context = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
         if self.certificate_file is not None and self.key_file is not None:
             context.load_cert_chain(self.certificate_file, self.key_file)

@@ -182,7 +182,7 @@ def _check(response: httpx.Response) -> None:
 
 
 def _value(item: dict[str, Any], tag: str) -> Any:
-    """The first value of an attribute in DICOM JSON (PS3.18 F.2); None where there is none."""
+    """Return the first value of an attribute in DICOM JSON (PS3.18 F.2); None where there is none."""
     attribute = item.get(tag)
     values = attribute.get("Value") if isinstance(attribute, dict) else None
     return values[0] if isinstance(values, list) and values else None

@@ -93,7 +93,7 @@ def _around(session: Session, arrival: ArrivalRow, quiet_s: float) -> _Around:
 
 
 def _current_run(session: Session, run_id: str | None) -> RunRow | None:
-    """The run that stands for the one that an arrival got: it was requeued since, or its patient was corrected."""
+    """Return the run for the one that an arrival got: it was requeued since, or its patient was corrected."""
     run, seen = None, set[str]()
     while run_id is not None and run_id not in seen:
         seen.add(run_id)

@@ -217,7 +217,7 @@ class _Digest:
         self._file[:] = file
 
     def finish(self) -> str:
-        """The digest of its data set."""
+        """Return the digest of its data set."""
         digester = TailDigest(dataset_offset(bytes(self._file[:HEAD_BYTES])) or 0)
         digester.update(bytes(self._file))
         return digester.finish()

@@ -78,7 +78,7 @@ class Follower:
         return _seq(self._get("/changes", last=""))
 
     def _stable(self, orthanc_id: str) -> _Stable | None:
-        """A study as it stands now; None where it is gone, or grows again and will be told of once more."""
+        """Return a study as it stands now; None where it is gone, or grows again and will be told of once more."""
         if not re.fullmatch(r"[0-9a-f-]{44}", orthanc_id):
             raise PeerError("answer_damaged")
         try:

@@ -183,7 +183,7 @@ class PullLine:
             return self._moved(session, pull, _in_hand(pull.kind), lease_until=until)
 
     def found(self, pull: ClaimedPull, origin: Origin, study_uids: Sequence[str]) -> None:
-        """A search ends: its finds go into the line, and it is over when they are."""
+        """End a search: its finds go into the line, and it is over when they are."""
         with self._database.write() as session:
             if not self._moved(session, pull, PullStatus.FETCHING, lease_until=None, fault=None):
                 return
@@ -193,14 +193,14 @@ class PullLine:
                 session.add(child)
 
     def done(self, pull: ClaimedPull, fetched: Fetched) -> None:
-        """A study is here."""
+        """Note that a study is here."""
         values = {name: getattr(fetched, name) for name in Fetched.__dataclass_fields__}
         with self._database.write() as session:
             if self._moved(session, pull, PullStatus.DONE, lease_until=None, fault=None, ended_at=db_now(), **values):
                 self._end_parent(session, pull.id)
 
     def failed(self, pull: ClaimedPull, code: str, reason: str, *, may_pass: bool) -> None:
-        """The pull did not work: it waits for its next try, or is over."""
+        """Note that the pull did not work: it waits for its next try, or is over."""
         pause_s = self._backoff.pause_s(pull.tries)
         fault = {"code": code, "reason": reason}
         with self._database.write() as session:

@@ -46,7 +46,7 @@ class Wanted(Frozen):
         return self
 
     def matching(self) -> dict[str, str]:
-        """The attributes to match, by DICOM keyword."""
+        """Return the attributes to match, by DICOM keyword."""
         if self.study_uid is not None:
             return {"StudyInstanceUID": self.study_uid}
         if self.accession is not None:
@@ -70,5 +70,5 @@ class PullRequest(Wanted):
     ]
 
     def wanted(self) -> Wanted:
-        """What is asked for, without whom."""
+        """Return what is asked for, without whom."""
         return Wanted(study_uid=self.study_uid, accession=self.accession, query=self.query)

@@ -149,7 +149,7 @@ def _described(keyword: str) -> str:
 
 
 def _names_kept() -> list[str]:
-    """The attributes that analysis sees, by name; private ones by their tag."""
+    """Return the attributes that analysis sees, by name; private ones by their tag."""
     named = [
         f"({tag >> 16:04X},{tag & 0xFFFF:04X})" if (tag >> 16) % 2 else dictionary_description(tag) for tag in RULES
     ]

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 def sender_to(destination: Destination) -> Sender:
-    """The way to a destination."""
+    """Return the way to a destination."""
     match destination.peer:
         case Webhook():
             return WebhookSender(destination.peer)

@@ -98,7 +98,7 @@ def _check_accepted(association: Association, sop_class: str) -> None:
 
 
 def _as_accepted(dataset: Dataset, association: Association) -> Dataset:
-    """The object as it was made; decompressed where the peer does not take it so."""
+    """Return the object as it was made; decompressed where the peer does not take it so."""
     made = dataset.file_meta.TransferSyntaxUID
     accepted = {
         one.transfer_syntax[0] for one in association.accepted_contexts if one.abstract_syntax == dataset.SOPClassUID
@@ -109,7 +109,7 @@ def _as_accepted(dataset: Dataset, association: Association) -> Dataset:
 
 
 def _status(answer: Dataset) -> int:
-    """The status of a response; the library makes an empty one where the peer gave none."""
+    """Return the status of a response; the library makes an empty one where the peer gave none."""
     if "Status" not in answer:
         raise NotDeliveredError("peer_away:no_answer")
     return int(answer.Status)

@@ -86,7 +86,7 @@ def _answers(response: httpx.Response) -> list[tuple[int, Any]]:
 
 
 def _issue(outcome: Any) -> str:
-    """The first fault that an OperationOutcome tells, as an ending of our code; empty where it tells none."""
+    """Return the first fault that an OperationOutcome tells, as an ending of our code; empty where it tells none."""
     try:
         if outcome["resourceType"] != "OperationOutcome":
             return ""

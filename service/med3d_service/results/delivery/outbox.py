@@ -112,7 +112,7 @@ def _recall_former(session: Session, run: RunRow, destinations: Sequence[str], p
 
 
 def answer_of(session: Session, run: RunRow) -> Answer:
-    """What filters ask of a run's answer."""
+    """Return what filters ask of a run's answer."""
     study = session.scalars(select(StudyRow).where(StudyRow.id == run.study_id)).one()
     bundle = session.get_one(BundleRow, run.bundle_digest)
     arrival = session.scalars(select(ArrivalRow).where(ArrivalRow.study_id == study.id)).first()

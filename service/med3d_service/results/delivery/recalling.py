@@ -73,7 +73,7 @@ class _Orthanc:
         return all(_even(held.get(name)) == _even(sent.get(name)) for name in _WHO)
 
     def _ask(self, method: str, path: str, **given: Any) -> Any:
-        """The answer's JSON; None where there is no such thing (any more)."""
+        """Return the answer's JSON; None where there is no such thing (any more)."""
         try:
             response = self._http.request(method, path, **given)
             if response.status_code == 404:

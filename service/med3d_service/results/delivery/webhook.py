@@ -15,7 +15,7 @@ ID, SIGNATURE = "Med3d-Event-Id", "Med3d-Signature"
 
 
 def signature(secret: bytes, at: int, body: bytes) -> str:
-    """The header's value: ``t=SECONDS,v1=HEX`` with the HMAC-SHA256 of ``SECONDS.BODY``."""
+    """Return the header's value: ``t=SECONDS,v1=HEX`` with the HMAC-SHA256 of ``SECONDS.BODY``."""
     return f"t={at},v1={hmac.new(secret, f'{at}.'.encode() + body, hashlib.sha256).hexdigest()}"
 
 

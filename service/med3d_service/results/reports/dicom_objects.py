@@ -64,7 +64,7 @@ def patient_and_study(facts: ReportFacts) -> Dataset:
 
 
 def moment_of(facts: ReportFacts, at: datetime) -> datetime:
-    """A moment in the time zone that the images state, else in the service's."""
+    """Return a moment in the time zone that the images state, else in the service's."""
     stated = "" if facts.study is None else facts.study.attributes.get("timezone_offset", "")
     if not _OFFSET.fullmatch(stated):
         return at

@@ -114,7 +114,7 @@ class ReportFacts:
     explanation: StoredExplanation | None = None
 
     def described(self, label: str) -> str:
-        """What the scanner calls the series of one of our labels; empty where it is not known for sure."""
+        """Return what the scanner calls the series of one of our labels; empty where it is not known for sure."""
         found = _SERIES_NUMBER.match(label)
         return "" if found is None else self.descriptions.get(found[1], "")
 
@@ -154,7 +154,7 @@ class FactsReader:
         self._vault = vault
 
     def read(self, session: Session, run_id: str) -> ReportFacts | None:
-        """The facts of an answered run; None where there is no answer (yet)."""
+        """Return the facts of an answered run; None where there is no answer (yet)."""
         found = session.execute(
             select(RunRow, StudyRow, BundleRow)
             .join(StudyRow, StudyRow.id == RunRow.study_id)
@@ -199,7 +199,7 @@ class FactsReader:
         return self._vault.read(session, study_id, kind) or ""
 
     def _filed_in(self, session: Session, study_id: str) -> str:
-        """The study that objects of an earlier run went to, also where its patient was corrected since."""
+        """Return the study that objects of an earlier run went to, also where its patient was corrected since."""
         return self._identifier(session, study_id, "study_uid") or self._identifier(
             session, study_id, f"{FORMER}study_uid"
         )
@@ -219,7 +219,7 @@ class FactsReader:
         )
 
     def _originals(self, session: Session, run: RunRow) -> Mapping[str, str]:
-        """The images' own UIDs, by the stand-ins of the working copy."""
+        """Return the images' own UIDs, by the stand-ins of the working copy."""
         found: Mapping[str, str] = json.loads(self._identifier(session, run.study_id, "uids") or "{}")
         return found
 
@@ -268,7 +268,10 @@ def read_card(store: ObjectStore, bundle_digest: str) -> BundleCard | None:
 
 
 def patients_of(session: Session, vault: IdentifierVault, study: StudyRow) -> tuple[PatientIdentity, ...]:
-    """The patient whom a study's images name; all of them where they are several, none where they name nobody."""
+    """Return the patient whom a study's images name.
+
+    All of them where they are several, none where they name nobody.
+    """
     several = vault.read(session, study.id, PATIENTS)
     if several is not None:
         named = [NamedPatient.model_validate(one) for one in json.loads(several)]

@@ -64,7 +64,7 @@ def _effective(facts: ReportFacts) -> Json:
 
 
 def _id(facts: ReportFacts, what: str) -> str:
-    """The same resource has the same id each time."""
+    """Return a resource's id, the same each time."""
     return str(uuid.uuid5(EVENTS, f"{facts.run_id}/fhir/{what}"))
 
 
@@ -81,7 +81,7 @@ def _reason(reason: Reason) -> Json:
 
 
 def _subject(facts: ReportFacts) -> Json:
-    """The patient by the number that the hospital knows; the service has no Patient resource."""
+    """Return the patient by the number that the hospital knows; the service has no Patient resource."""
     if not facts.patient.patient_id:
         return {}
     identifier: Json = {"value": facts.patient.patient_id}

@@ -47,13 +47,13 @@ def _page(facts: ReportFacts) -> Json:
 
 
 def _made_once(resource: Json) -> Json:
-    """An entry that makes the resource unless the server has one of its identifier."""
+    """Return an entry that makes the resource unless the server has one of its identifier."""
     request = {"method": "POST", "url": resource["resourceType"], "ifNoneExist": f"identifier={_token(resource)}"}
     return _entry(resource, request)
 
 
 def _kept_one(resource: Json) -> Json:
-    """An entry that makes the resource, or puts it in the place of the one of its identifier."""
+    """Return an entry that makes the resource, or puts it in the place of the one of its identifier."""
     return _entry(resource, {"method": "PUT", "url": f"{resource['resourceType']}?identifier={_token(resource)}"})
 
 
@@ -63,13 +63,13 @@ def _token(resource: Json) -> str:
 
 
 def _entry(resource: Json, request: Json) -> Json:
-    """The server gives the id; references within the transaction go by the entry's own URL."""
+    """Return an entry whose id the server gives; references within the transaction go by the entry's own URL."""
     bare = {name: value for name, value in resource.items() if name != "id"}
     return {"fullUrl": f"urn:uuid:{resource['id']}", "resource": bare, "request": request}
 
 
 def _taken_back(facts: ReportFacts) -> list[Json]:
-    """What the answer before had and this one has not: a refusal in the place of a number."""
+    """Return what the answer before had and this one has not: a refusal in the place of a number."""
     return [
         {
             "resourceType": "Observation",

@@ -157,7 +157,7 @@ def _prefix(run_id: str, kind: str) -> str:
 
 
 def _own_key(row: ReportRow) -> str:
-    """Raises SealBrokenError where the row names the report of another run."""
+    """Return the report's key. Raises SealBrokenError where the row names the report of another run."""
     if not row.key.startswith(_prefix(row.run_id, row.kind)):
         raise SealBrokenError("the report of another run")
     return row.key

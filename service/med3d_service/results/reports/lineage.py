@@ -55,7 +55,7 @@ def estimates_in(stored: dict[str, Any] | None) -> frozenset[str]:
 
 
 def estimates_of(result: Result | None) -> frozenset[str]:
-    """The same of a result that is handed on."""
+    """Return the same of a result that is handed on."""
     if result is None:
         return frozenset()
     age = result.brain_age

@@ -162,7 +162,7 @@ def _sdmt(result: Result) -> Iterator[_Observed]:
 def _estimate(
     group: str, code: CodedConcept, value: float, unit: CodedConcept, interval: Interval | None
 ) -> Iterator[_Observed]:
-    """A number and the limits of its interval: a reference range (OBX-7) would say something else."""
+    """Return a number and the limits of its interval: a reference range (OBX-7) would say something else."""
     yield _number(group, code, value, unit)
     if interval is not None:
         yield _number(group, codes.INTERVAL_LOWER, interval.lower, unit)
@@ -175,7 +175,7 @@ def _number(group: str, code: CodedConcept, value: float, unit: CodedConcept) ->
 
 
 def _taken_back(facts: ReportFacts) -> Iterator[_Observed]:
-    """What the answer before had and this one has not, to be deleted."""
+    """Return what the answer before had and this one has not, to be deleted."""
     for what in sorted(facts.replaced - facts.estimates):
         yield _Observed("NM", ESTIMATES[what], "", "", status=DELETED)
 

@@ -90,7 +90,7 @@ def _segment(facts: ReportFacts) -> SegmentDescription:
 
 
 def _images(facts: ReportFacts, brain: SegmentedBrain) -> list[Dataset]:
-    """Data sets that stand for the images: patient, study, and where each slice lies."""
+    """Return the data sets that stand for the images: patient, study, and where each slice lies."""
     across_mm, down_mm, step_mm = _sides_mm(brain)
     shared = _of_series(facts, brain)
     shared.PixelSpacing, shared.SliceThickness = [_ds(down_mm), _ds(across_mm)], _ds(step_mm)
@@ -105,7 +105,7 @@ def _images(facts: ReportFacts, brain: SegmentedBrain) -> list[Dataset]:
 
 
 def _image(facts: ReportFacts, brain: SegmentedBrain) -> Dataset:
-    """A data set that stands for the frames of one image, those that were read alone and in the order of the slices."""
+    """Return a data set for the frames of one image: those that were read, in the order of the slices."""
     image, shared = _of_series(facts, brain), Dataset()
     image.SOPInstanceUID, image.NumberOfFrames = brain.instance_uids[0], len(brain.frame_numbers)
     shared.PixelMeasuresSequence = _measures(brain)
@@ -128,7 +128,7 @@ def _name_frames(made: Dataset, numbers: tuple[int, ...]) -> None:
 
 
 def _of_series(facts: ReportFacts, brain: SegmentedBrain) -> Dataset:
-    """What is the same in all images: patient, study, series, and their size."""
+    """Return what is the same in all images: patient, study, series, and their size."""
     assert facts.source is not None
     made = patient_and_study(facts)
     made.SOPClassUID, made.SeriesInstanceUID = facts.source.sop_class_uid, facts.source.series_uid

@@ -76,7 +76,7 @@ def structured_report(facts: ReportFacts) -> bytes:
 
 
 def _evidence(facts: ReportFacts) -> list[Dataset]:
-    """Data sets that stand for the images: patient and study, and one for each instance."""
+    """Return the data sets that stand for the images: patient and study, and one for each instance."""
     if facts.source is None:
         return [_standing_for(facts, MRImageStorage, NOBODY, NOBODY)]
     source = facts.source
@@ -112,7 +112,7 @@ def _verifying_observer(facts: ReportFacts) -> Dataset:
 
 
 def _person(reader: str) -> str:
-    """A name as it was typed, in what DICOM takes for one (PN): its family name, unless it has components."""
+    """Return a name as it was typed, in what DICOM takes for one (PN): its family name, unless it has components."""
     written = _NO_NAME.sub(" ", reader)[:64].strip()
     return written if "^" in written else f"{written}^"
 
@@ -209,7 +209,7 @@ def _measurements(result: Result) -> Iterator[Measurement]:
 
 
 def _sdmt(sdmt: Sdmt) -> Measurement:
-    """An estimate, by a code of its own: never that of a test which somebody took."""
+    """Return an estimate, by a code of its own: never that of a test which somebody took."""
     made = _estimate(codes.SDMT_ESTIMATE, sdmt.estimate, codes.POINTS, sdmt.interval)
     text = _text(codes.EVIDENCE, sdmt.evidence, RelationshipTypeValues.HAS_PROPERTIES)
     made[0].ContentSequence.append(text)

@@ -46,7 +46,7 @@ def replaced_sr(session: Session, run_id: str) -> tuple[str, str] | None:
 
 
 def _made(session: Session, run_id: str, names: Sequence[str]) -> str | None:
-    """The first of these that there is."""
+    """Return the first of these that there is."""
     query = select(ReportRow.kind).where(ReportRow.run_id == run_id, ReportRow.kind.in_(names))
     there = set(session.scalars(query))
     return next((name for name in names if name in there), None)

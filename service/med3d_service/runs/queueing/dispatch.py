@@ -160,7 +160,7 @@ def send_waiting(
 
 
 def _lines_of(database: Database, only: Sequence[ColumnElement[bool]]) -> list[Line]:
-    """The lines in which some of these runs stand: most often one."""
+    """Return the lines in which some of these runs stand: most often one."""
     with database.read() as session:
         found = {tuple(row) for row in session.execute(select(RunRow.status, RunRow.priority).where(*only).distinct())}
     return [line for line in LINES if (line.status, line.priority) in found]

@@ -37,7 +37,7 @@ class QueueSignal:
 
 
 def queue_signals(session: Session, now: float, target_s: float) -> list[QueueSignal]:
-    """The queues of work in the order in which a study passes them."""
+    """Return the queues of work in the order in which a study passes them."""
     ready = StudyRow.id == RunRow.study_id, StudyRow.working_status == CopyStatus.READY
     queued = _count_and_oldest(
         session, RunRow.created_at, RunRow.status == RunStatus.QUEUED, RunRow.held.is_(False), *ready
@@ -95,7 +95,7 @@ def _signal(
 
 
 def _seconds_per_run(session: Session, stage: str) -> float:
-    """A worker's seconds for one run of ``stage``, averaged over those that ended last here."""
+    """Return a worker's seconds for one run of ``stage``, averaged over those that ended last here."""
     newest = (
         select((AttemptRow.ended_at - AttemptRow.claimed_at) / AttemptRow.batch_size)
         .where(AttemptRow.stage == stage, AttemptRow.ended_at.is_not(None), AttemptRow.ending.in_(WORKED_ENDINGS))

@@ -51,7 +51,7 @@ class Readable(Protocol):
     """A binary file, or what reads like one."""
 
     def read(self, size: int, /) -> bytes:
-        """The next ``size`` bytes; less only at the end."""
+        """Return the next ``size`` bytes; less only at the end."""
         ...
 
 
@@ -146,7 +146,7 @@ class Arrivals:
         return self._settle(site, study_uid)
 
     def status(self, site: str, study_uid: str) -> ArrivalRow | None:
-        """The study's row, if anything of it has arrived."""
+        """Return the study's row, if anything of it has arrived."""
         with self._database.read() as session:
             index = self._vault.blind_index("study_uid", study_uid)
             query = select(ArrivalRow).where(ArrivalRow.site == site, ArrivalRow.study_index == index)

@@ -36,7 +36,7 @@ _NOT_TO_BE_READ = (InstanceRefused, SealBrokenError, ObjectMissingError, FileNot
 
 
 def identity_index(vault: IdentifierVault, headers: InstanceHeaders) -> str:
-    """The blind index of whom an instance is of."""
+    """Return the blind index of whom an instance is of."""
     # Digested first, for the index evens out case and blanks, which a correction may be about.
     return vault.blind_index("identity", hashlib.sha256(headers.identity.encode()).hexdigest())
 

@@ -217,7 +217,7 @@ class _Study:
             self.retired.pop(entry.identity_index or "", None)
 
     def changes(self, now: float) -> dict[str, Any]:
-        """What the study's row becomes."""
+        """Return what the study's row becomes."""
         return {
             "id": self._id,
             "status": ArrivalStatus.RECEIVING.value,
@@ -229,7 +229,7 @@ class _Study:
         }
 
     def _known(self, connection: Connection, entry: Entry) -> Sequence[Rival]:
-        """What is recorded, or about to be, and may be the same."""
+        """Return what is recorded, or about to be, and may be the same."""
         asked = {"arrival_id": self._id, "digest": entry.digest, "sop_index": entry.sop_index}
         rows = [Rival(*row) for row in connection.execute(_FIND_INSTANCES, asked)]
         return rows + [one for one in self._added if one.digest == entry.digest or one.sop_index == entry.sop_index]
@@ -243,7 +243,7 @@ class _Study:
 
 
 def _followed(connection: Connection, site: str, patient_index: str | None) -> str | None:
-    """The identifier that this one has become by merges that were told before anything came."""
+    """Return the identifier that this one has become by merges that were told before anything came."""
     seen = set[str]()
     while patient_index is not None and patient_index not in seen:
         seen.add(patient_index)

@@ -81,7 +81,7 @@ def _repair(session: Session, arrival: ArrivalRow) -> bool:
 
 
 def standing_after_repair(rows: Sequence[ArrivedInstanceRow], since: float) -> list[ArrivedInstanceRow] | None:
-    """The instances of which the study consists since it was corrected; None where it was not.
+    """Return the instances of which the study consists since it was corrected; None where it was not.
 
     rows: all that is known of the study. since: when it was last found to be at fault (0: never looked at).
     """

@@ -54,7 +54,7 @@ class Rule(BaseModel):
         return self
 
     def with_defaults(self, priority: Priority | None, bundle: str | None) -> "Rule":
-        """The same rule, with what it does not state itself."""
+        """Return the same rule, with what it does not state itself."""
         given = {"priority": priority, "bundle": bundle} if self.action == "run" else {}
         news = {name: value for name, value in given.items() if value and name not in self.model_fields_set}
         return self.model_copy(update=news)
@@ -127,7 +127,7 @@ class RoutingRules:
         return Verdict(None, tuple(misfits))
 
     def with_defaults(self, priority: Priority | None, bundle: str | None) -> "RoutingRules":
-        """The same rules, with a priority and a bundle for those that run and state none."""
+        """Return the same rules, with a priority and a bundle for those that run and state none."""
         return RoutingRules([rule.with_defaults(priority, bundle) for rule in self.rules])
 
 

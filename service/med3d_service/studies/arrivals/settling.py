@@ -155,7 +155,7 @@ class Settling:
         self._tell_of(session, arrival, withdrawn, run)
 
     def _found_or_made(self, session: Session, arrival: ArrivalRow, digest: str, rows: Rows) -> StudyRow:
-        """The study of just these instances, by whatever way it came."""
+        """Return the study of just these instances, by whatever way it came."""
         query = select(StudyRow).where(StudyRow.site == arrival.site, StudyRow.digest == digest)
         found = session.scalars(query).one_or_none()
         if found is not None:
@@ -253,7 +253,7 @@ def _study(session: Session, study_id: str) -> StudyRow:
 
 
 def _late_version(session: Session, arrival: ArrivalRow) -> StudyRow | None:
-    """The version that waits for its verdict, unless its images are gone."""
+    """Return the version that waits for its verdict, unless its images are gone."""
     late = None if arrival.late_study_id is None else _study(session, arrival.late_study_id)
     if late is not None and arrival.fault is None and is_at_fault(late):  # it was corrected before it was looked at
         arrival.late_study_id = late = None

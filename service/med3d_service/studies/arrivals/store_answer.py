@@ -28,7 +28,7 @@ def store_status(parts: Sequence[TakenPart]) -> int:
 
 
 def store_answer(parts: Sequence[TakenPart]) -> dict[str, Any]:
-    """The DICOM JSON object: referenced instances, failed ones with their reason, and failures that no UID names."""
+    """Return the DICOM JSON object: referenced instances, failed ones by reason, and failures that no UID names."""
     referenced = [_references(part) for part in parts if part.error is None and _is_named(part)]
     failed = [_references(part) | _reason(part) for part in parts if part.error is not None and _is_named(part)]
     nameless = [_reason(part) for part in parts if part.error is not None and not _is_named(part)]
@@ -40,7 +40,7 @@ def store_answer(parts: Sequence[TakenPart]) -> dict[str, Any]:
 
 
 def failure_reason(error: Exception) -> int:
-    """The failure reason of an instance that was not taken."""
+    """Return the failure reason of an instance that was not taken."""
     if isinstance(error, StoreFull):
         return OUT_OF_RESOURCES
     if isinstance(error, InstanceRefused):

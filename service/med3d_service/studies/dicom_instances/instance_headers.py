@@ -229,7 +229,7 @@ def _read(body: bytes, syntax: str) -> dict[str, str]:
 
 
 def _name(raw: str, character_set: str) -> str:
-    """The name as it reads: encoded anew by another system, it is the same name.
+    """Return the name as it reads: encoded anew by another system, it is the same name.
 
     Where nothing says how it reads, Latin-1 tells every name from every other.
     """
@@ -246,7 +246,7 @@ def _behind_uids(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 
 
 def _text(dataset: Dataset, tag: int) -> str:
-    """The value's bytes as they stand: pydicom's own conversion warns, with the value, and not safely among threads."""
+    """Return the value's bytes as they stand: pydicom's conversion warns, with the value, unsafely among threads."""
     element = dataset.get_item(tag)
     value = element.value if isinstance(element, RawDataElement) else None
     return "" if value is None else value.decode("latin-1").strip(" \0")

@@ -204,7 +204,7 @@ class _Copier:
         return {"age": storable_age(agreed_age(ages.values())), "series_ages": stored}
 
     def _study_attributes(self) -> dict[str, str]:
-        """What all images agree on; an age or a description that differs is no study's."""
+        """Return what all images agree on; an age or a description that differs is no study's."""
         told = {name: {getattr(one, name) for one in self._identities} - {""} for name in STUDY_LEVEL}
         return {name: values.pop() for name, values in told.items() if len(values) == 1}
 
@@ -216,7 +216,7 @@ class _Copier:
 
 
 def _descriptions(identities: Iterable[Identity]) -> dict[str, str]:
-    """What the scanner calls each series, by number; none where a number has several names."""
+    """Return what the scanner calls each series, by number; none where a number has several names."""
     told: dict[str, set[str]] = defaultdict(set)
     for one in identities:
         if one.series_number.isdecimal() and one.series_description:
@@ -260,7 +260,7 @@ def _all_of_one(patient_id: str, same_patients: Iterable[set[str]]) -> set[str]:
 
 
 def _named(identities: set[Identity]) -> tuple[NamedPatient, ...]:
-    """The patients that the images name, in a stable order; a few of them where a whole archive was sent."""
+    """Return the patients that the images name, in a stable order; a few of them where a whole archive was sent."""
     told = {(one.patient_id, one.patient_name, one.birth_date) for one in identities}
     return tuple(
         NamedPatient(patient_id=patient_id, name=name, birth_date=born)

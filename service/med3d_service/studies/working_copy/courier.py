@@ -286,7 +286,7 @@ class Courier:
         log.info("working_copy_made", study_id=study.study_id, images=report.copied, skipped=report.skipped)
 
     def _as_told(self, session: Session, study: StudyToCopy, report: Report) -> Report:
-        """What the images say, and what messages have said since: one that comes now waits for the row."""
+        """Return what the images say, and what messages have said since: one that comes now waits for the row."""
         session.scalars(select(StudyRow.seq).where(StudyRow.id == study.study_id).with_for_update()).all()
         told, authority = told_of(session, self._vault, study.study_id), self._settings.hl7_authority
         found = updated(report, told, authority)
@@ -323,7 +323,7 @@ class Courier:
 
 
 def _to_copy(session: Session, study: StudyRow) -> StudyToCopy:
-    """The study's instances, container by container: one of an upload, or one for each that came by itself."""
+    """Return the study's instances, container by container: one of an upload, or one for each that came by itself."""
     found = session.execute(
         select(InstanceRow, UploadRow)
         .join(UploadRow, UploadRow.id == InstanceRow.upload_id)
@@ -354,7 +354,7 @@ def _to_copy(session: Session, study: StudyRow) -> StudyToCopy:
 
 
 def _preset(study: StudyRow) -> Refusal | None:
-    """What was found at fault as the study arrived: the courier reads whose it is, and refuses it."""
+    """Return what was found at fault as the study arrived: the courier reads whose it is, and refuses it."""
     return None if study.refusal is None else Refusal.model_validate(study.refusal)
 
 

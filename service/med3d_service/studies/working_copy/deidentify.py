@@ -224,7 +224,7 @@ class Deidentifier:
         return self._identities[key]
 
     def _told(self, dataset: Dataset, keyword: str) -> str:
-        """What an element says of the patient; of text, as its character set has it."""
+        """Return what an element says of the patient; of text, as its character set has it."""
         element = dataset.get_item(keyword)
         if not isinstance(element, RawDataElement) or dictionary_VR(element.tag) not in _TEXTS:
             return _text(dataset, keyword)

@@ -90,7 +90,7 @@ class Job(Frozen):
     """Of text in files that state none."""
 
     def told(self) -> str:
-        """The job as JSON with its keys written out: a secret does not show itself in model_dump_json."""
+        """Return the job as JSON with its keys written out: a secret does not show itself in model_dump_json."""
         containers = [one.model_dump(mode="json") | {"key": one.key.get_secret_value()} for one in self.containers]
         said = self.model_dump(mode="json") | {"uid_key": self.uid_key.get_secret_value(), "containers": containers}
         return json.dumps(said)

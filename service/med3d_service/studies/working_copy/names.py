@@ -9,7 +9,7 @@ _OF_A_CLAIM = re.compile(r"working/([^/]+)\.(\d+)\.tar")
 
 
 def working_key(study_id: str, claim: int) -> str:
-    """The object key of the copy that was made under a claim."""
+    """Return the object key of the copy that was made under a claim."""
     return f"working/{study_id}.{claim}.tar"
 
 
@@ -19,6 +19,6 @@ def working_keys(study_id: str, last_claim: int) -> set[str]:
 
 
 def claim_of(key: str) -> tuple[str, int] | None:
-    """The study and the claim of a key; None where it names no claim."""
+    """Return the study and the claim of a key; None where it names no claim."""
     found = _OF_A_CLAIM.fullmatch(key)
     return None if found is None else (found[1], int(found[2]))

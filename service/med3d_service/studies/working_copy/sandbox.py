@@ -22,7 +22,7 @@ CHILD = "med3d_service.studies.working_copy.child"
 
 
 def child_environment() -> dict[str, str]:
-    """What a child is told of ours."""
+    """Return what a child is told of ours."""
     return ONE_THREAD | {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
 
 
@@ -39,7 +39,7 @@ def start_child(module: str, limits: Limits) -> subprocess.Popen[str]:
 
 
 def limits_of(settings: Settings) -> Limits:
-    """What the settings let a child have."""
+    """Return what the settings let a child have."""
     return Limits(
         memory_bytes=settings.courier_memory_bytes,
         cpu_s=settings.courier_cpu_s,

@@ -18,7 +18,7 @@ from med3d_service.studies.working_copy.messages import Report
 
 
 def updated(report: Report, updates: Sequence[PatientUpdate], authority: str) -> Report:
-    """What the child found, with what messages have said since. authority: of images that name no issuer."""
+    """Return what the child found, with what messages have said since. authority: of images that name no issuer."""
     found = {kind: str(getattr(report, kind)) for kind in KINDS}
     sex, applied = report.sex, []
     for update in updates:
@@ -39,7 +39,7 @@ def updated(report: Report, updates: Sequence[PatientUpdate], authority: str) ->
 
 
 def _age_of(report: Report, birth_date: str) -> dict[str, object]:
-    """The age by the birth date alone: what the images state may be the old one's."""
+    """Return the age by the birth date alone: what the images state may be the old one's."""
     beside = DatesBeside(report.scan_date)
     age = storable_age(read_age(birth_date=birth_date, study_date=report.study_date, beside=beside))
     attributes = {name: text for name, text in report.study_attributes.items() if name != "patient_age"}

@@ -35,7 +35,7 @@ class JudgesIdTokens(Protocol):
     """The part of TokenVerifier that is needed here."""
 
     def verify(self, text: str, *, nonce: str | None = None) -> Bearer:
-        """Raises ServiceError: invalid_token, wrong_scope, unavailable."""
+        """Tell whose token it is. Raises ServiceError: invalid_token, wrong_scope, unavailable."""
         ...
 
 

@@ -73,5 +73,5 @@ class Caller:
         return self.name.partition(".")[0] if self.kind == SESSION else self.name
 
     def sees(self, site: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
-        """The condition that rows with the column ``site`` are this caller's to see."""
+        """Return the condition that rows with the column ``site`` are this caller's to see."""
         return true() if self.every_site else site == self.site

@@ -80,5 +80,5 @@ def command_line() -> Actor:
 
 
 def process(name: str) -> Actor:
-    """A process of the service that acts by itself."""
+    """Name a process of the service that acts by itself."""
     return Actor("process", name, address=socket.gethostname())

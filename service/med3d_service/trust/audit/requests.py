@@ -115,7 +115,7 @@ class RequestAudit:
 
 
 def _event(scope: Scope, status: int) -> AuditEvent | None:
-    """What a request comes to; None where it touched nobody's data."""
+    """Return what a request comes to; None where it touched nobody's data."""
     state, route = scope.get("state", {}), scope.get("route")
     path = getattr(route, "path", "none")
     caller: Caller | None = state.get("caller")
@@ -149,7 +149,7 @@ def _object(scope: Scope, path: str) -> tuple[str, str, dict[str, str | int]]:
 
 
 def _known_form(text: str) -> str:
-    """An id of ours; what somebody else's text may hold stays out of the trail."""
+    """Return an id of ours; what somebody else's text may hold stays out of the trail."""
     return text if len(text) <= 80 and all(c in "0123456789abcdef-" for c in text) else "unknown"
 
 

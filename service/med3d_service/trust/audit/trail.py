@@ -198,7 +198,7 @@ class AuditTrail:
         return row.mac
 
     def _locked_head(self, session: Session) -> AuditHeadRow:
-        """The head, which only one transaction at a time may hold."""
+        """Return the head, which only one transaction at a time may hold."""
         return session.get_one(AuditHeadRow, ONE, with_for_update=True, populate_existing=True)
 
     def _mac(self, before: str, row: AuditRow) -> str:
@@ -256,7 +256,7 @@ def _row(event: AuditEvent, seq: int, now: float) -> AuditRow:
 
 
 def _storable(text: str, longest: int) -> str:
-    """What every database takes and gives back unchanged: PostgreSQL takes no NUL."""
+    """Return what every database takes and gives back unchanged: PostgreSQL takes no NUL."""
     return text.encode("ascii", "backslashreplace").decode().replace("\0", "\\0")[:longest]
 
 

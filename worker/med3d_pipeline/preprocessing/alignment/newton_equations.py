@@ -67,7 +67,7 @@ def compare(values: Array, fixed: FixedImage) -> Likeness:
 
 
 def newton_equations(moving: Likeness, fixed: FixedImage) -> tuple[Array, Array]:
-    """The (12, 12) matrix and (12,) right side for a change of the first three rows of an affine, read row by row.
+    """Return the (12, 12) matrix and (12,) right side for a change of an affine's first three rows, row by row.
 
     The gradient is the mean of both images': efficient second-order minimisation.
     """
@@ -107,7 +107,7 @@ def _differentiate(values: Array, x: int, step: float, out: Array) -> None:
 
 
 def _moments(over_x: Array, over_y: Array, over_z: Array, coordinates: tuple[Array, Array, Array]) -> Array:
-    """Sums of each field times each product of two of (x, y, z, 1), as (FIELDS, 4, 4).
+    """Return the sums of each field times each product of two of (x, y, z, 1), as (FIELDS, 4, 4).
 
     over_x: (FIELDS, Y, Z), over_y: (X, FIELDS, Z), over_z: (X, FIELDS, Y): the fields, added up along one axis.
     """

@@ -87,7 +87,7 @@ class AffineRegistration:
         return max(turned) - upright if max(turned) > LEAST_LIKENESS else 0.0
 
     def _start(self, brain: Volume) -> Affine:
-        """The centres of mass on each other and the brains equally large."""
+        """Lay the centres of mass on each other and make the brains equally large."""
         volume = float(np.count_nonzero(brain.voxels) * abs(np.linalg.det(brain.affine[:3, :3])))
         transform = np.diag([(volume / self._volume) ** (1 / 3)] * 3 + [1.0])
         transform[:3, 3] = centre_of_mass(brain) / UNIT_MM
@@ -134,7 +134,7 @@ class AffineRegistration:
 
 
 def registration_failed() -> InputRefused:
-    """What is said when a brain cannot be aligned."""
+    """Return what is said when a brain cannot be aligned."""
     return InputRefused(
         "registration_failed",
         "The brain could not be aligned to the template. Send a T1-weighted MRI of one whole head.",
@@ -158,7 +158,7 @@ def _blurred(image: sitk.Image, sigma_mm: float) -> sitk.Image:
 
 
 def _step(level: _Level, likeness: Likeness) -> Affine:
-    """The Gauss-Newton step as a (4, 4) matrix to be added to the identity."""
+    """Return the Gauss-Newton step as a (4, 4) matrix to be added to the identity."""
     hessian, slope = newton_equations(likeness, level.fixed)
     free = level.degrees
     reduced = free.T @ hessian @ free

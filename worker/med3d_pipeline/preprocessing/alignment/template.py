@@ -39,7 +39,10 @@ class Template:
         return (float(x), float(y), float(z))
 
     def mask_on(self, grid_mm: float) -> Volume:
-        """The mask on a grid of about ``grid_mm``, the share of brain in each voxel; worked out once for each grid."""
+        """Return the mask on a grid of about ``grid_mm``, the share of brain in each voxel.
+
+        Worked out once for each grid.
+        """
         if grid_mm not in self._coarse_masks:
             self._coarse_masks[grid_mm] = coarsen(self.mask, grid_mm)
         return self._coarse_masks[grid_mm]

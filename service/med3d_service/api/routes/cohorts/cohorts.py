@@ -192,6 +192,9 @@ def _site_of(service: Service, caller: Caller, cohort: str) -> str:
 
 
 def _require_bundle(session: Session, wanted: str | None) -> None:
-    """A name that stands for nothing now is a typing error; one that goes away later is told when a night begins."""
+    """Refuse a name that stands for nothing now: a typing error.
+
+    One that goes away later is told when a night begins.
+    """
     if wanted is not None:
         find_bundle_for_run(session, wanted)

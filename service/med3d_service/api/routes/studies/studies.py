@@ -266,7 +266,7 @@ def _study(session: Session, caller: Caller, study_id: str) -> StudyRow:
 
 
 def study_view(service: Service, session: Session, study: StudyRow) -> StudyView:
-    """A study as GET shows it."""
+    """Return a study as GET shows it."""
     return _views(service, session, [study])[0]
 
 
@@ -278,7 +278,7 @@ def _views(service: Service, session: Session, studies: Sequence[StudyRow]) -> t
 
 
 def _runs_of(session: Session, study_ids: Sequence[str]) -> dict[str, list[StudyRun]]:
-    """The runs of studies in short, by study: their results, which are long, are not read."""
+    """Return the runs of studies in short, by study: their results, which are long, are not read."""
     found = session.execute(
         select(RunRow.study_id, RunRow.id, RunRow.status, RunRow.chosen_series, RunRow.superseded_by, BundleRow)
         .join(BundleRow, BundleRow.digest == RunRow.bundle_digest)

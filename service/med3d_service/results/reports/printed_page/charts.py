@@ -30,7 +30,7 @@ class Frame:
     y_range: Point
 
     def at(self, point: Point) -> Point:
-        """The place of a pair of values on the page."""
+        """Return the place of a pair of values on the page."""
         (x0, x1), (y0, y1) = self.x_range, self.y_range
         across = (point[0] - x0) / (x1 - x0)
         up = (point[1] - y0) / (y1 - y0)
@@ -38,7 +38,7 @@ class Frame:
 
 
 def spanning(values: Sequence[float], step: float) -> Point:
-    """The range from the lowest to the highest value, widened to whole steps."""
+    """Return the range from the lowest to the highest value, widened to whole steps."""
     lowest, highest = min(values), max(values)
     low = step * (lowest // step)
     return low, max(low + step, step * -(-highest // step))
@@ -74,7 +74,7 @@ def draw_age_chart(
 def draw_latent_map(
     canvas: Canvas, frame_at: tuple[float, float, float, float], latent: Latent, cohort: ReferenceCohort
 ) -> None:
-    """The cohort in the two directions of the latent space that follow age, by age; and this person."""
+    """Return the cohort in the two directions of the latent space that follow age, by age; and this person."""
     here = latent.map.pls_age
     across, up = zip(*cohort.pls_age, here, strict=True)
     frame = Frame(*frame_at, _padded(across), _padded(up))

@@ -62,7 +62,7 @@ def can_write(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """The text on one line, with a question mark for what no font has."""
+    """Return the text on one line, with a question mark for what no font has."""
     composed = normalize("NFC", text)  # an accent by itself would stand in or beside its letter
     line = " ".join("".join(one if one.isprintable() else " " for one in composed).split())
     return "".join(one if _font_of(one, FONT) else "?" for one in line)
@@ -118,7 +118,7 @@ def _words(text: str, font: str, size: float, width: float) -> Sequence[str]:
 
 
 def number(value: float, decimals: int, *, signed: bool = False) -> str:
-    """A number with a minus sign instead of a hyphen; nothing is negative that rounds to zero."""
+    """Return a number with a minus sign instead of a hyphen; nothing is negative that rounds to zero."""
     rounded = round(value, decimals) + 0.0
     return f"{rounded:{'+' if signed else ''}.{decimals}f}".replace("-", MINUS)
 

@@ -226,7 +226,7 @@ def _date(text: str) -> str:
 
 
 def readable_name(patient: PatientIdentity) -> str:
-    """A DICOM name (PS3.5 6.2) as "Family, Given", and beside it as it is written in ideographs.
+    """Return a DICOM name (PS3.5 6.2) as "Family, Given", and beside it as it is written in ideographs.
 
     Groups that the page has no letters for are left out; where that leaves none, it says where the name is.
     """

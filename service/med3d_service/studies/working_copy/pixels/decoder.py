@@ -76,7 +76,7 @@ class PixelDecoder:
         return PixelAnswer()
 
     def _started(self, study: object, folders: set[Path]) -> subprocess.Popen[str]:
-        """The child, or a new one: it is told of one study, and reads what its first job named alone."""
+        """Return the child, or a new one: it is told of one study, and reads what its first job named alone."""
         is_spent = self._jobs >= JOBS_PER_CHILD or study != self._study or not folders <= self._folders
         if self._child is not None and (is_spent or self._child.poll() is not None):
             self._end()

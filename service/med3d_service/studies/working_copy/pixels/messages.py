@@ -22,7 +22,7 @@ class PixelJob(Frozen):
     members: tuple[Member, ...]
 
     def told(self) -> str:
-        """The job as one line of JSON with its keys written out."""
+        """Return the job as one line of JSON with its keys written out."""
         containers = [one.model_dump(mode="json") | {"key": one.key.get_secret_value()} for one in self.containers]
         return json.dumps(self.model_dump(mode="json") | {"containers": containers})
 
