@@ -36,7 +36,7 @@ def coarsen(volume: Volume, grid_mm: float) -> Volume:
 
 
 def block_means(voxels: npt.NDArray[np.float32 | np.uint8], factors: tuple[int, int, int]) -> Voxels:
-    """Return the mean of each whole block of ``factors`` voxels, float32; incomplete ones at the high ends are left out.
+    """Return the mean of each whole block of ``factors`` voxels, float32, and of none that is cut by the high ends.
 
     Summed in float64, slab by slab: quick, because a slab stays in the processor's cache.
     """

@@ -53,7 +53,7 @@ FUNCTIONAL_GROUPS = (
 )
 
 # fmt: off
-_PLAIN = (
+HEADER_ATTRIBUTES = (
     "SpecificCharacterSet", "ImageType", "FrameType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate",
     "AcquisitionDate", "AcquisitionDateTime", "ContentDate", "Modality",
     "Manufacturer", "ManufacturerModelName", "SeriesDescription", "ProtocolName", "VolumeBasedCalculationTechnique",
@@ -70,8 +70,9 @@ _PLAIN = (
     "TriggerTime", "SpacingBetweenSlices", "BurnedInAnnotation", "FrameOfReferenceUID",
 )
 # fmt: on
+"""What is read of a header outside functional groups; what is not here is absent to all that judge a series."""
 _TAGS: list[int] = [
-    *(tag for keyword in _PLAIN if (tag := tag_for_keyword(keyword)) is not None),
+    *(tag for keyword in HEADER_ATTRIBUTES if (tag := tag_for_keyword(keyword)) is not None),
     GE_PARAMETERS,
     GE_IMAGE_KIND,
 ]

@@ -4,7 +4,8 @@ import pytest
 
 from med3d_service.settings import Settings
 from med3d_service.trust.access import Role
-from rig.service.api import open_api
+from rig.service.api import empty_api, open_api
+from rig.service.parts import add_run
 
 OPEN = {"/healthz", "/readyz", "/hooks/orthanc"}
 """Asked by load balancers, and by a hook that signs its calls. Every other route must state a role."""
@@ -108,6 +109,28 @@ def test_no_role_of_another_site_reads_or_changes_anything(api):
             assert not any(value in answer.text for value in own - asked), (method, path)
     with_own = api.key(Role.ADMIN, clinical=True, site=api.settings.site)
     assert api.request("GET", f"/runs/{api.ids['run_id']}", with_own).json()["status"] == "refused"
+
+
+OF_WHO_ASKS = {"/me", "/keys", "/sessions"}
+OF_THE_INSTALLATION = {"/bundles", "/metrics", "/openapi.json"}
+"""The same for all sites. What else a route without a parameter tells must be of the caller's site."""
+
+
+def test_lists_and_counts_tell_another_site_nothing_more_than_an_empty_service_would(tmp_path):
+    filled, empty = open_api(tmp_path / "filled"), empty_api(tmp_path / "empty")
+    add_run(filled.service.database)
+    told = 0
+    for method, path, needs in routes(filled):
+        if method != "GET" or "{" in path or path in OPEN | OF_WHO_ASKS | OF_THE_INSTALLATION or Role.WORKER in needs:
+            continue
+        answers = [
+            api.request("GET", path, api.key(Role.ADMIN, clinical=True, site=ELSEWHERE)) for api in (filled, empty)
+        ]
+        assert answers[0].text == answers[1].text, path
+        told += answers[0].status_code == 200
+    assert told > 6
+    filled.close()
+    empty.close()
 
 
 def test_without_a_site_of_its_own_a_key_sees_all_of_them(tmp_path):
