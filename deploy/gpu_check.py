@@ -52,11 +52,11 @@ class Heads:
     batch: int = FULL_BATCH
 
     def reference_case(self) -> str:
-        """From voxels to years."""
+        """Estimate years from voxels."""
         return str(self.bundle.run_reference_case())
 
     def from_tensors(self) -> float:
-        """Seconds per head from a tensor to an answer, in one full batch."""
+        """Return seconds per head from a tensor to an answer, in one full batch."""
         tensor = ReferenceCase.load(self.bundle.path).tensor
         drawn = np.random.default_rng(1).normal(1.0, 0.01, (self.batch, *tensor.shape)).astype(np.float32)
         drawn[[0, -1]] = 1.0
@@ -75,7 +75,7 @@ class Heads:
         return each_s
 
     def networks(self) -> dict[str, float]:
-        """Seconds of each brain network for a head, once its size is known."""
+        """Measure seconds of each brain network for a head, once its size is known."""
         networks, found = self.bundle.preprocessor().networks, {}
         for name, session, grid in (
             ("box", networks.box_session, BOX_GRID),
@@ -113,7 +113,7 @@ class Report:
 
     @contextlib.contextmanager
     def check(self, name: str) -> Iterator[Says]:
-        """Around one check, which hands what it found to the function that it is given. The others go on after it."""
+        """Wrap one check, which hands what it found to the function that it is given. The others go on after it."""
         started = time.perf_counter()
         try:
             yield lambda said: self._say("ok", name, said)
@@ -168,7 +168,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _some_workers() -> str:
-    """One worker, one for each core, and some between."""
+    """Try one worker, one for each core, and some between."""
     cores = len(os.sched_getaffinity(0))
     return ",".join(map(str, sorted({1, max(1, cores // 4), max(1, cores // 2), cores})))
 
@@ -199,7 +199,7 @@ def check_heads(report: Report, heads: Heads, found: Found) -> Found:
 
 
 def check_workers(report: Report, chosen: argparse.Namespace, provider: str, bundle: Path) -> tuple[Rate, ...]:
-    """Heads from stored working copies to stored answers, by ever fewer workers that share the device."""
+    """Send heads from stored working copies to stored answers, by ever fewer workers that share the device."""
     counts = sorted({int(count) for count in chosen.workers.split(",")}, reverse=True)
     settings = BundleSettings(
         bundle=bundle, provider=provider, gpu_device=chosen.device, threads=1, gpu_mem_limit_bytes=chosen.mem_limit

@@ -38,7 +38,7 @@ class Session(Protocol):
         """Whether a GPU computes."""
 
     def run(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
-        """Named inputs to named outputs."""
+        """Return named inputs to named outputs."""
 
 
 class LeftOutError(Exception):
@@ -60,7 +60,7 @@ class Encoding:
     batches: tuple[int, ...] = BATCHES
 
     def tensors(self, count: int) -> Float32:
-        """Tensors (count, 1, X, Y, Z), not heads: nothing is said of them but that both providers agree."""
+        """Return tensors (count, 1, X, Y, Z), not heads: nothing is said of them but that both providers agree."""
         return np.random.default_rng(1).random((count, 1, *self.shape), dtype=np.float32)
 
     def session(self) -> Session:
@@ -79,7 +79,7 @@ class Encoding:
         return ", ".join(self.session().providers)
 
     def agreement(self) -> str:
-        """Latents here and by ONNX Runtime's CPU kernels."""
+        """Return latents here and by ONNX Runtime's CPU kernels."""
         given = {"tensor": self.tensors(8)}
         cpu = self.open(replace(self.options, provider="cpu"))
         here, there = (session.run(given)["latent"] for session in (self.session(), cpu))
@@ -89,7 +89,7 @@ class Encoding:
         return f"latents differ by at most {difference:.1e} of their spread"
 
     def speed(self) -> dict[int, float]:
-        """Batch size to seconds per head, after a warm-up; up to the first size that does not fit."""
+        """Measure batch size to seconds per head, after a warm-up; up to the first size that does not fit."""
         session, found = self.session(), {}
         for batch in self.batches:
             given = {"tensor": self.tensors(batch)}

@@ -28,7 +28,7 @@ LARGEST_PIECE_BYTES, SMALLEST_PIECE_BYTES = 2**28, 2**20
 
 
 def take_all(take: Callable[[int], Any]) -> list[Any]:
-    """Pieces that ``take`` gave for numbers of bytes, ever smaller, until it gives no more."""
+    """Yield pieces that ``take`` gave for numbers of bytes, ever smaller, until it gives no more."""
     held, size = [], LARGEST_PIECE_BYTES
     while size >= SMALLEST_PIECE_BYTES:
         try:
@@ -71,7 +71,7 @@ class FullDevice:
 
 
 def machine_said() -> str:
-    """GPU, driver, processor's cores and versions, in one line."""
+    """Return GPU, driver, processor's cores and versions, in one line."""
     versions = []
     for name in ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime", "nvidia-cudnn-cu13", "numpy"):
         try:
@@ -133,7 +133,10 @@ def write_costs(path: Path, found: Found) -> None:
 
 
 def _worker_seconds(found: Found) -> WorkerSeconds | None:
-    """Of one among the most: the host is then as full as it gets. Handing over is the service's, as it was measured."""
+    """Measure one among the most: the host is then as full as it gets.
+
+    Handing over is the service's, as it was measured.
+    """
     if not found.rates:
         return None
     most = found.rates[0]

@@ -70,7 +70,7 @@ class TimedSession:
         self._clock = clock
 
     def run(self, inputs: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
-        """Named inputs to named outputs."""
+        """Return named inputs to named outputs."""
         with self._clock().measure(NETWORKS):
             outputs: dict[str, npt.NDArray[np.float32]] = self._session.run(inputs)
         return outputs
@@ -104,7 +104,10 @@ class Worker:
         return Reply(copy=Copy(stored.key, stored.sha256))
 
     def work(self, copy: Copy) -> Reply:
-        """One study from its working copy to a stored tensor; with it the prediction of all that wait, once a batch."""
+        """Take one study from its working copy to a stored tensor.
+
+        With it the prediction of all that wait, once a batch.
+        """
         self._clock = StageClock()
         started = time.perf_counter()
         try:
@@ -158,7 +161,7 @@ def packed_head(path: Path, number: int) -> bytes:
 
 
 def resident_bytes() -> int:
-    """Of this process."""
+    """Return those of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

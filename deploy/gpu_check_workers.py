@@ -114,7 +114,7 @@ class WorkersOfOneDevice:
         return replies
 
     def write_copies(self, count: int, first: int = 0) -> list[Copy]:
-        """Working copies in the store, made by all workers together."""
+        """Return working copies in the store, made by all workers together."""
         replies = self.hand_out("copy", range(first, first + count), self.lines)
         if fault := next((reply.fault for reply in replies if reply.fault), None):
             raise PipelineError(f"no working copies: {fault}")
@@ -131,7 +131,7 @@ class WorkersOfOneDevice:
 
 
 def rate_of(workers: int, replies: Sequence[Reply], seconds: float, device_bytes: int | None) -> Rate:
-    """Means over the studies. Raises PipelineError where none was preprocessed."""
+    """Return means over the studies. Raises PipelineError where none was preprocessed."""
     faults = tuple(reply.fault for reply in replies if reply.fault)
     prepared = [reply for reply in replies if reply.prepared_s is not None]
     times = [reply.prepared_s for reply in prepared if reply.prepared_s is not None]

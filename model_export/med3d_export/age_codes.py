@@ -29,7 +29,7 @@ EVERYONE = "everyone"
 
 
 def fit_name(seed: int, fold: int) -> str:
-    """Names the age networks of one outer fold, whatever the candidate; folds are counted from 1 for people."""
+    """Name the age networks of one outer fold, whatever the candidate; folds are counted from 1 for people."""
     return f"seed-{seed}-fold-{fold + 1}"
 
 
@@ -119,7 +119,7 @@ def use_unseen_ages(latents: Latents, copies: Copies, unseen: npt.NDArray[np.flo
 
 
 def with_code_weight(spreads: npt.NDArray[np.float64], config: AgeNetworkConfig | None) -> npt.NDArray[np.float64]:
-    """How much each number counts where heads are compared, the age code's last where there is one."""
+    """Tell how much each number counts where heads are compared, the age code's last where there is one."""
     return spreads if config is None else np.append(spreads, config.code_weight)
 
 

@@ -40,13 +40,13 @@ class Augmentation:
 
 
 def vary_some_at_a_time(images: Tensor, augmentation: Augmentation, generator: Generator) -> Tensor:
-    """One varied copy of each of ``images`` (N, 1, X, Y, Z), nobody mixed with anybody."""
+    """Return one varied copy of each of ``images`` (N, 1, X, Y, Z), nobody mixed with anybody."""
     with torch.no_grad():
         return torch.cat([augmentation(part, generator) for part in images.split(BATCH)])
 
 
 def blurred_along(tensor: Tensor, axis: int) -> Tensor:
-    """Each voxel half itself and a quarter each neighbour along ``axis``; beyond the edge lies 0.
+    """Make each voxel half itself and a quarter each neighbour along ``axis``; beyond the edge lies 0.
 
     Sums of shifted copies: a convolution of one channel takes ten times as long on a CPU.
     """
@@ -81,7 +81,7 @@ class _Draws:
         return F.grid_sample(tensor, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
     def _bent(self, tensor: Tensor) -> Tensor:
-        """Voxels (N, X, Y, Z, 3) by which a smooth deformation moves what is seen."""
+        """Return voxels (N, X, Y, Z, 3) by which a smooth deformation moves what is seen."""
         points = self._symmetric((tensor.shape[0], 3, 8, 8, 8), self.config.elastic_voxels)
         return F.interpolate(points, list(tensor.shape[2:]), mode="trilinear", align_corners=True).movedim(1, -1)
 

@@ -34,17 +34,17 @@ class InnerSearch:
     groups: Groups
 
     def splits(self, labels: Floats, training: npt.NDArray[np.int64]) -> list[tuple[npt.NDArray[np.int64], ...]]:
-        """Of the rows ``training``, counted from 0 among themselves."""
+        """Make it of the rows ``training``, counted from 0 among themselves."""
         return inner_splits(labels[training], self.groups[training], self.folds, self.seed)
 
 
 def mean_only(labels: Floats, folds: tuple[Fold, ...]) -> Floats:
-    """Estimates (N,): the mean label of each fold's training subjects. Rows that no fold tests stay NaN."""
+    """Return estimates (N,): the mean label of each fold's training subjects. Rows that no fold tests stay NaN."""
     return _per_fold(labels, folds, lambda fold: np.full(len(fold.test), labels[fold.training].mean()))
 
 
 def age_and_sex(labels: Floats, ages_years: Floats, sexes: npt.NDArray[np.str_], folds: tuple[Fold, ...]) -> Floats:
-    """Estimates (N,) of another label, such as SDMT, from age and sex alone by least squares."""
+    """Return estimates (N,) of another label, such as SDMT, from age and sex alone by least squares."""
     known = np.column_stack([np.ones(len(labels)), ages_years, (sexes == "F").astype(np.float64)])
 
     def predict(fold: Fold) -> Floats:
@@ -55,7 +55,7 @@ def age_and_sex(labels: Floats, ages_years: Floats, sexes: npt.NDArray[np.str_],
 
 
 def volume_ridge(volumes: Floats, labels: Floats, folds: tuple[Fold, ...], inner: InnerSearch) -> Floats:
-    """Ridge on standardised regional volumes (N, V), given as shares of the intracranial volume."""
+    """Fit ridge on standardised regional volumes (N, V), given as shares of the intracranial volume."""
 
     def predict(fold: Fold) -> Floats:
         search = GridSearchCV(
@@ -71,7 +71,7 @@ def volume_ridge(volumes: Floats, labels: Floats, folds: tuple[Fold, ...], inner
 
 
 def voxel_kernel_ridge(tensors: Tensors, labels: Floats, folds: tuple[Fold, ...], inner: InnerSearch) -> Floats:
-    """Linear kernel ridge on the tensors' voxels; the penalty is a multiple of the mean squared norm."""
+    """Fit linear kernel ridge on the tensors' voxels; the penalty is a multiple of the mean squared norm."""
     voxels = tensors.reshape(len(tensors), -1)
 
     def predict(fold: Fold) -> Floats:
@@ -93,7 +93,7 @@ def voxel_kernel_ridge(tensors: Tensors, labels: Floats, folds: tuple[Fold, ...]
 
 
 def voxel_components(tensors: Tensors, labels: Floats, folds: tuple[Fold, ...], inner: InnerSearch) -> Floats:
-    """Principal components of voxels, min(512, n - 1) of them, then the very head that latents get.
+    """Fit principal components of voxels, min(512, n - 1) of them, then the very head that latents get.
 
     The scaler in that head blows the last components up to the size of the first. So that the baseline is no straw man,
     the inner folds also try the components turned at random, which keeps their distances through the scaler.

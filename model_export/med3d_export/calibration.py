@@ -16,7 +16,7 @@ LEAST_IN_BAND = 20
 
 
 def age_bias(ages_years: Floats, gaps_years: Floats) -> Floats:
-    """Intercept and slope (2,) of the gap's regression on age (Le et al., Front Aging Neurosci 2018)."""
+    """Return intercept and slope (2,) of the gap's regression on age (Le et al., Front Aging Neurosci 2018)."""
     slope, intercept = np.polyfit(ages_years, gaps_years, 1)
     return np.array([intercept, slope])
 
@@ -50,7 +50,7 @@ class Coverage:
 
 
 def covered_by_other_folds(residuals: Floats, folds: tuple[Fold, ...], level: float) -> npt.NDArray[np.bool_]:
-    """Whether each residual (N,) lies inside the half width that the other folds' residuals give (cross-conformal)."""
+    """Tell whether each residual (N,) lies inside the half width of the other folds' residuals (cross-conformal)."""
     inside = np.zeros(len(residuals), dtype=bool)
     for fold in folds:
         inside[fold.test] = np.abs(residuals[fold.test]) <= conformal_quantile(residuals[fold.training], level)
@@ -58,14 +58,14 @@ def covered_by_other_folds(residuals: Floats, folds: tuple[Fold, ...], level: fl
 
 
 def measured_coverage(residuals: Floats, folds: tuple[Fold, ...], level: float) -> Coverage:
-    """Coverage of each fold's subjects under the half width that the other folds' residuals (N,) give."""
+    """Return coverage of each fold's subjects under the half width that the other folds' residuals (N,) give."""
     return _coverage(covered_by_other_folds(residuals, folds, level), level, conformal_quantile(residuals, level))
 
 
 def coverage_by_age(
     residuals: Floats, ages_years: Floats, folds: tuple[Fold, ...], level: float, edges_years: tuple[float, ...]
 ) -> dict[str, Coverage]:
-    """Coverage of each age band between ``edges_years`` that holds at least LEAST_IN_BAND subjects, by its name."""
+    """Return the coverage of each age band between ``edges_years`` with at least LEAST_IN_BAND subjects, by name."""
     inside, width = covered_by_other_folds(residuals, folds, level), conformal_quantile(residuals, level)
     bands = {}
     for low, high in pairwise(edges_years):

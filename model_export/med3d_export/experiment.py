@@ -90,7 +90,7 @@ class Experiment:
         return read_cohort(self.data)
 
     def prepare(self) -> PreparedCohort:
-        """Every subject's tensor, from the cache where it is there already; asked once per experiment."""
+        """Return every subject's tensor, from the cache where it is there already; asked once per experiment."""
         return self._prepared
 
     @cached_property
@@ -272,7 +272,7 @@ class Experiment:
         return stratified_folds(cohort, settings.outer_folds, seed)
 
     def labels(self, cohort: Cohort, prepared: PreparedCohort) -> Labels:
-        """Of the manifest; SDMT is simulated, and says so, where the manifest has none at all."""
+        """Read them from the manifest; SDMT is simulated, and says so, where the manifest has none at all."""
         volumes_csv, sdmt, evidence = self.config.evaluation.volumes_csv, cohort.sdmt, MEASURED_LABELS
         if not np.isfinite(sdmt).any():
             sdmt = simulate_sdmt(cohort.ages_years, prepared.measures[BRAIN_VOLUME], self.config.seed)
@@ -298,7 +298,7 @@ class Experiment:
 
 
 def kind_of(config: TrainingConfig) -> Kind:
-    """Whether a label of the training subjects reaches the encoder."""
+    """Tell whether a label of the training subjects reaches the encoder."""
     if config.age_network is not None:
         return "semi-supervised"
     weights = config.supervision.model_dump()

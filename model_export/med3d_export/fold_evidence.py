@@ -94,7 +94,7 @@ class FoldEvidence:
 
 
 def evidence_name(seed: int, fold: int, candidate: int) -> str:
-    """Names the fit of one outer fold; folds and candidates are counted from 1 for people."""
+    """Name the fit of one outer fold; folds and candidates are counted from 1 for people."""
     return f"seed-{seed}-fold-{fold + 1}-candidate-{candidate + 1}"
 
 

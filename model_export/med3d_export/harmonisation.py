@@ -50,12 +50,15 @@ class SiteCorrection(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, latents: npt.NDArray[np.floating], sites: Texts) -> npt.NDArray[np.float32]:
-        """Latents (N, d) without the shifts of their sites; those of unknown ones as they are."""
+        """Return latents (N, d) without the shifts of their sites; those of unknown ones as they are."""
         return self.shifts_.corrected(np.asarray(latents, np.float32), [str(site) for site in sites])
 
 
 def _covariates(ages_years: Floats, sexes: Texts) -> Floats:
-    """(N, k) age and, where there are both, sex; centred, so that a site's coefficient is its average person's."""
+    """Return (N, k) age and, where there are both, sex.
+
+    Centred, so that a site's coefficient is its average person's.
+    """
     columns = [ages_years - ages_years.mean()]
     if len(np.unique(sexes)) > 1:
         female = (sexes == "F").astype(np.float64)
@@ -64,7 +67,7 @@ def _covariates(ages_years: Floats, sexes: Texts) -> Floats:
 
 
 def _shrunk_mean(values: Floats) -> Floats:
-    """Posterior mean (d,) of a site's shift in standardised values (n, d): drawn towards the site's mean over latents.
+    """Return the posterior mean (d,) of a site's shift in standardised values (n, d), drawn towards its mean over d.
 
     Johnson 2007, equation of gamma*: (n tau2 gamma + delta2 gamma_bar) / (n tau2 + delta2).
     """

@@ -115,7 +115,10 @@ class HeadSpace:
             raise ValueError("a metric of copies is for the linear kernel alone: set head_kernels to linear")
 
     def grid(self, dimension: int) -> list[dict[str, list[object]]]:
-        """Of each kernel; gamma in multiples of 1 / d, the scale of squared distances of standardised latents."""
+        """Return the weights of each kernel.
+
+        Gamma in multiples of 1 / d, the scale of squared distances of standardised latents.
+        """
         gammas = [factor / dimension for factor in (0.03, 0.1, 0.3, 1.0)]
         by_kernel: dict[Kernel, dict[str, list[object]]] = {
             "linear": {"svr__kernel": ["linear"], "svr__C": list(self.costs)},
@@ -133,7 +136,7 @@ ANY_HEAD = HeadSpace()
 def inner_splits(
     labels: Labels, groups: Groups | None, folds: int, seed: int
 ) -> list[tuple[npt.NDArray[np.int64], ...]]:
-    """Training and test rows of each inner fold; all rows of one group (subject) lie in the same fold."""
+    """Return training and test rows of each inner fold; all rows of one group (subject) lie in the same fold."""
     of_rows = np.arange(len(labels)) if groups is None else groups
     splitter = GroupKFold(min(folds, len(np.unique(of_rows))), shuffle=True, random_state=seed)
     return [tuple(split) for split in splitter.split(labels, labels, of_rows)]
@@ -160,7 +163,7 @@ class LabelledLatents:
         cls, latents: Latents, copies: Latents, values: Labels, groups: Groups, copy_weight: float = 1.0,
         spreads: Labels | None = None,
     ) -> Self:  # fmt: skip
-        """``latents`` (N, d) and varied ``copies`` (C, N, d) of the same rows, which keep their values and groups.
+        """Return ``latents`` (N, d) and varied ``copies`` (C, N, d) of the same rows with their values and groups.
 
         copy_weight 0: the copies tell how scanners change a head, and are no rows to learn from.
         """

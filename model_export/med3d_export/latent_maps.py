@@ -19,7 +19,7 @@ class LatentMap:
     axes: Floats
 
     def __call__(self, latents: npt.NDArray[np.floating]) -> Floats:
-        """Coordinates (N, 2)."""
+        """Return coordinates (N, 2)."""
         return (latents - self.mean) @ self.axes.T
 
 
@@ -61,7 +61,7 @@ class ShrunkCovariance:
     floor: float
 
     def distance(self, latents: npt.NDArray[np.floating]) -> Floats:
-        """Mahalanobis distances (N,)."""
+        """Return Mahalanobis distances (N,)."""
         offset = latents - self.mean
         along = offset @ self.axes.T
         across = np.maximum((offset**2).sum(axis=1) - (along**2).sum(axis=1), 0.0)

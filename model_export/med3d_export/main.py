@@ -312,7 +312,7 @@ def _say(bundle: Bundle) -> None:
 
 
 def run() -> None:
-    """Entry point: known faults end in one clear message and exit code 2."""
+    """Run the program: known faults end in one clear message and exit code 2."""
     try:
         app()
     except KNOWN_FAULTS as error:

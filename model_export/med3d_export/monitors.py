@@ -71,7 +71,7 @@ class PosteriorMonitors:
         return found
 
     def save(self, path: Path) -> None:
-        """As an .npz of plain arrays."""
+        """Write an .npz of plain arrays."""
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)})
 
@@ -116,7 +116,7 @@ def _mmd(kernel: KernelName, latents: Floats) -> float:
 
 
 def _spectrum(latents: Floats) -> Floats:
-    """Variances along the principal axes, falling."""
+    """Return variances along the principal axes, falling."""
     singular = np.linalg.svd(latents - latents.mean(axis=0), compute_uv=False)
     return np.asarray(np.square(singular[: min(len(latents) - 1, latents.shape[1])]) / (len(latents) - 1))
 

@@ -19,7 +19,10 @@ def write_json(report: Any, path: Path) -> None:
 
 
 def write_predictions(found: HeldOut, baselines: BaselineEstimates, labels: Labels, path: Path) -> None:
-    """One row per repeat and subject that was tested in it; estimates in years, SDMT in points, empty where unknown."""
+    """Return one row per repeat and subject that was tested in it.
+
+    Estimates in years, SDMT in points, empty where unknown.
+    """
     estimates = {"brain_age": found.age, **{f"baseline: {name}": values for name, values in baselines.age.items()}}
     estimates |= {"sdmt": found.sdmt, "distance": found.distance}
     with path.open("w", newline="", encoding="utf-8") as file:

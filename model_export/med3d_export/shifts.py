@@ -16,24 +16,24 @@ Shift = Callable[[Volume, Random], Volume]
 
 
 def rician_noise(head: Volume, random: Random) -> Volume:
-    """Noise with a sigma of 15 % of the 99th percentile."""
+    """Add noise with a sigma of 15 % of the 99th percentile."""
     return with_rician_noise(head, 0.15, random)
 
 
 def with_rician_noise(head: Volume, share_of_signal: float, random: Random) -> Volume:
-    """Noise with a sigma of this share of the 99th percentile on both channels of the magnitude image."""
+    """Add noise with a sigma of this share of the 99th percentile on both channels of the magnitude image."""
     sigma = share_of_signal * float(np.percentile(head.voxels, 99))
     real, imaginary = random.normal(0.0, sigma, (2, *head.shape))
     return _with(head, np.hypot(head.voxels + real, imaginary))
 
 
 def bias_field(head: Volume, random: Random) -> Volume:
-    """Brightness that falls from one side to the other by a factor of 5."""
+    """Return brightness that falls from one side to the other by a factor of 5."""
     return with_gain_field(head, 5.0, random)
 
 
 def with_gain_field(head: Volume, ratio: float, random: Random) -> Volume:
-    """Brightness that falls from one side to the other by this factor, in a direction of chance."""
+    """Return brightness that falls from one side to the other by this factor, in a direction of chance."""
     direction = random.normal(size=3)
     direction /= np.linalg.norm(direction)
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in head.shape), indexing="ij")
@@ -62,7 +62,7 @@ def upside_down(head: Volume, _random: Random) -> Volume:
 
 
 def missing_slab(head: Volume, random: Random) -> Volume:
-    """30 mm of slices in the middle third, along the last axis, that were never sent: zeros."""
+    """Return the head without 30 mm of slices in the middle third, along the last axis, that were never sent: zeros."""
     thickness = max(1, round(30.0 / head.spacing_mm[2]))
     size = head.shape[2]
     first = int(random.integers(size // 3, max(size // 3 + 1, 2 * size // 3 - thickness)))
@@ -72,7 +72,7 @@ def missing_slab(head: Volume, random: Random) -> Volume:
 
 
 def holes(head: Volume, random: Random) -> Volume:
-    """Six dark balls of 10 to 18 mm radius around the middle of the head, as large lesions or cysts look."""
+    """Add six dark balls of 10 to 18 mm radius around the middle of the head, as large lesions or cysts look."""
     bright = np.argwhere(head.voxels > 0.3 * np.percentile(head.voxels, 99))
     middle, spread = bright.mean(axis=0), 0.5 * bright.std(axis=0)
     indices = np.stack(np.meshgrid(*map(np.arange, head.shape), indexing="ij"), axis=-1)
@@ -85,7 +85,7 @@ def holes(head: Volume, random: Random) -> Volume:
 
 
 def thick_slices(head: Volume, _random: Random) -> Volume:
-    """Slices of 6 mm along the last axis: each voxel the mean of what such a slice holds, every third one kept.
+    """Return slices of 6 mm along the last axis: each voxel the mean of what such a slice holds, every third one kept.
 
     The heads have 2 mm already, so that 3 mm as in a routine 2D scan would hardly be a shift for them.
     """
@@ -98,7 +98,7 @@ def thick_slices(head: Volume, _random: Random) -> Volume:
 
 
 def three_millimetre_slices(head: Volume, _random: Random) -> Volume:
-    """Slices of 3 mm along the last axis, resampled linearly: a shift that a head should survive."""
+    """Return slices of 3 mm along the last axis, resampled linearly: a shift that a head should survive."""
     factor = head.spacing_mm[2] / 3.0
     voxels = zoom(head.voxels, (1.0, 1.0, factor), order=1, grid_mode=True, mode="nearest")
     affine = head.affine.copy()

@@ -50,7 +50,7 @@ def save_weights(weights: Weights, folder: Path) -> None:
 
 
 def has_weights(folder: Path) -> bool:
-    """Both parts were written."""
+    """Tell whether both parts were written."""
     return (folder / f"{PARTS[-1]}.npz").is_file()
 
 
@@ -72,7 +72,7 @@ def add_minutes(folder: Path, minutes: float) -> None:
 
 
 def read_minutes(folder: Path) -> float:
-    """Minutes of all fits so far; 0 where none was timed."""
+    """Return minutes of all fits so far; 0 where none was timed."""
     path = folder / "minutes.json"
     return float(json.loads(path.read_text(encoding="utf-8"))["minutes"]) if path.is_file() else 0.0
 

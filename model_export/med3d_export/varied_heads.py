@@ -26,20 +26,20 @@ class Encoder(Protocol):
         """How many numbers."""
 
     def encode(self, tensors: Tensors) -> npt.NDArray[np.float32]:
-        """Numbers (N, dimension) of tensors (N, X, Y, Z)."""
+        """Return numbers (N, dimension) of tensors (N, X, Y, Z)."""
 
 
 def encode_copies(
     encoder: Encoder, tensors: Tensors, augmentation: AugmentationConfig, count: int, seed: int
 ) -> Copies:
-    """Latents of ``count`` varied copies of ``tensors`` (N, X, Y, Z); the same seed gives the same copies."""
+    """Return latents of ``count`` varied copies of ``tensors`` (N, X, Y, Z); the same seed gives the same copies."""
     generator = torch.Generator().manual_seed(seed)
     made = [encoder.encode(vary(tensors, augmentation, generator)) for _ in range(count)]
     return np.stack(made) if made else np.empty((0, len(tensors), encoder.dimension), dtype=np.float32)
 
 
 def vary(tensors: Tensors, augmentation: AugmentationConfig, generator: torch.Generator) -> Tensors:
-    """One varied copy of each of ``tensors``, nobody mixed with anybody."""
+    """Return one varied copy of each of ``tensors``, nobody mixed with anybody."""
     images = torch.from_numpy(tensors)[:, None]
     varied: Tensors = vary_some_at_a_time(images, Augmentation(augmentation), generator)[:, 0].numpy()
     return varied

@@ -11,7 +11,7 @@ from med3d_client.results import ResultsClient
 
 
 def connect(*, clinical: bool = False) -> ResultsClient:
-    """MED3D_URL and MED3D_API_KEY (or MED3D_API_KEY_FILE), else the service that `med3d serve` runs for this user.
+    """Return MED3D_URL and MED3D_API_KEY (or MED3D_API_KEY_FILE), else what `med3d serve` runs for this user.
 
     clinical: by the key of that service which may see who a patient is.
     """

@@ -14,7 +14,7 @@ LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107 (unix(7)), and the serv
 
 
 def default_data_dir() -> Path:
-    """$MED3D_DATA_DIR, else $XDG_DATA_HOME/med3d, else ~/.local/share/med3d."""
+    """Return $MED3D_DATA_DIR, else $XDG_DATA_HOME/med3d, else ~/.local/share/med3d."""
     if stated := os.environ.get("MED3D_DATA_DIR"):
         return Path(stated)
     base = os.environ.get("XDG_DATA_HOME")
@@ -78,7 +78,10 @@ class DataDir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One service per folder: raises CommandError while another one holds it. Freed by the kernel at the end."""
+        """Hold one service per folder: raises CommandError while another one holds it.
+
+        Freed by the kernel at the end.
+        """
         with (self.root / "serve.lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,7 +98,7 @@ class DataDir:
 
     @contextmanager
     def broker_socket(self) -> Iterator[Path]:
-        """Where the broker listens: in its folder, or where that path is too long in a short private one."""
+        """Tell where the broker listens: in its folder, or where that path is too long in a short private one."""
         socket = self.broker / "valkey.sock"
         if len(os.fsencode(socket.absolute())) <= LONGEST_SOCKET_PATH:
             yield socket.absolute()

@@ -10,7 +10,7 @@ OURS = ("med3d_cli", "med3d_contract", "med3d_service", "med3d_pipeline", "med3d
 
 @contextmanager
 def extra(*names: str) -> Iterator[None]:
-    """Inside, an import of a package that is not installed becomes a CommandError that names the extras ``names``."""
+    """Turn the failed import of a package inside into a CommandError that names the extras ``names``."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -84,7 +84,7 @@ def _options(
 
 
 def run() -> None:
-    """Entry point: what a user can mend is one line on stderr, without a traceback."""
+    """Run the program: what a user can mend is one line on stderr, without a traceback."""
     leave_no_core()  # nor do the processes that `serve` and `worker` start
     try:
         make_app()()

@@ -27,7 +27,7 @@ class CalibrationsClient:
         return CalibrationView.model_validate_json(self._request("POST", "/calibrations", body).content)
 
     def all(self) -> tuple[CalibrationView, ...]:
-        """Those of the caller's site, the newest first; withdrawn ones, too."""
+        """Return those of the caller's site, the newest first; withdrawn ones, too."""
         return CalibrationList.model_validate_json(self._request("GET", "/calibrations").content).items
 
     def withdraw(self, digest: str) -> None:

@@ -42,11 +42,11 @@ class CohortsClient:
         return CohortView.model_validate_json(self._send("POST", "/cohorts", draft.model_dump(mode="json")).content)
 
     def read(self, cohort: str) -> CohortView:
-        """One cohort, by id or name."""
+        """Return one cohort, by id or name."""
         return CohortView.model_validate_json(self._send("GET", f"/cohorts/{cohort}").content)
 
     def all(self) -> list[CohortView]:
-        """Every cohort, page by page."""
+        """Return every cohort, page by page."""
         found: list[CohortView] = []
         params: dict[str, Any] = {"limit": 100}
         while True:
@@ -85,7 +85,7 @@ class CohortsClient:
         return ReprocessingView.model_validate_json(self._send("POST", f"/cohorts/{cohort}/{move}").content)
 
     def progress(self, cohort: str, bundle: str | None = None) -> CohortProgress:
-        """How far a cohort is."""
+        """Tell how far a cohort is."""
         params = None if bundle is None else {"bundle": bundle}
         return CohortProgress.model_validate_json(
             self._send("GET", f"/cohorts/{cohort}/progress", params=params).content

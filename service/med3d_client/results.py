@@ -93,7 +93,7 @@ class ResultsClient:
         return Submitted(body["study_id"], body["run_id"], RunStatus(body["status"]), known=response.status_code == 200)
 
     def run(self, run_id: str) -> RunView:
-        """One run as it stands."""
+        """Return one run as it stands."""
         return RunView.model_validate_json(self._get(f"/runs/{run_id}").content)
 
     def whole_run_id(self, beginning: str) -> str:
@@ -199,7 +199,7 @@ class ResultsClient:
 
 
 def server_sent_events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """Events of a text/event-stream (WHATWG HTML 9.2): keys ``event``, ``id`` and ``data`` (decoded JSON)."""
+    """Return events of a text/event-stream (WHATWG HTML 9.2): keys ``event``, ``id`` and ``data`` (decoded JSON)."""
     event: dict[str, Any] = {}
     data: list[str] = []
     for line in lines:

@@ -35,7 +35,7 @@ class Readable(Protocol):
     """All that an upload needs of a file."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes; empty at the end."""
+        """Read up to ``size`` bytes; empty at the end."""
         ...
 
 
@@ -99,7 +99,7 @@ def _leads_nowhere(path: Path) -> bool:
 
 
 def study_files(folder: Path) -> list[Path]:
-    """Every file under ``folder`` in a stable order; hidden ones and linked folders are left out."""
+    """Return every file under ``folder`` in a stable order; hidden ones and linked folders are left out."""
     below = (found for found in folder.rglob("*") if found.is_file())
     return sorted(found for found in below if not any(part.startswith(".") for part in found.relative_to(folder).parts))
 
@@ -146,7 +146,7 @@ class ChunkReader:
         self._left = b""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes (all of them when negative); empty at the end."""
+        """Read up to ``size`` bytes (all of them when negative); empty at the end."""
         while size < 0 or len(self._left) < size:
             chunk = next(self._chunks, None)
             if chunk is None:

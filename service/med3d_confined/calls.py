@@ -86,7 +86,7 @@ def refuse_dangerous_calls() -> None:
 
 
 def _lines(machine: _Machine) -> Iterator[tuple[int, int, int, int]]:
-    """Code, how many lines to skip where true and where not, value."""
+    """Return code, how many lines to skip where true and where not, value."""
     yield _LOAD, 0, 0, _ARCHITECTURE_AT
     yield _EQUAL, 1, 0, machine.audited_as
     yield _RETURN, 0, 0, _KILL

@@ -61,7 +61,7 @@ def _tried(what: str, confine: Callable[[], None]) -> tuple[str, ...]:
 
 
 def _of_python() -> set[Path]:
-    """Where modules and libraries are that may be loaded later."""
+    """Tell where modules and libraries are that may be loaded later."""
     paths = sysconfig.get_paths()
     places = {*sys.path, paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *_OF_THE_SYSTEM}
     return {Path(place) for place in places if place}

@@ -14,9 +14,9 @@ class Backoff:
     longest_s: float
 
     def pause_s(self, failures: int) -> float:
-        """Seconds to wait after ``failures`` in a row, 1 or more."""
+        """Return seconds to wait after ``failures`` in a row, 1 or more."""
         return min(self.longest_s, self.first_s * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
 
     def jittered_s(self, failures: int) -> float:
-        """Seconds to wait, drawn from the upper half of the pause: many callers must not come back at once."""
+        """Return seconds to wait, drawn from the upper half of the pause: many callers must not come back at once."""
         return random.uniform(0.5, 1.0) * self.pause_s(failures)  # noqa: S311 - jitter is no secret

@@ -12,7 +12,7 @@ _SITES = ("site", "site_id", "center", "centre")
 
 
 def bids_rows(dataset: Path, faults: list[str] | None = None) -> Iterator[ManifestRow]:
-    """One row per session with a T1w image; rows carry the number of the participant's line in participants.tsv.
+    """Return one row per session with a T1w image; rows carry the number of the participant's line in participants.tsv.
 
     Sex is read in any of BIDS's spellings. The age of a session is taken from sub-*_sessions.tsv, or from a row of
     participants.tsv that names the session. A participant's one age is nobody's at several visits: it is left out
@@ -86,7 +86,7 @@ def _values(record: dict[str, str], subject: str, session: str, image: Path) -> 
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:
-    """Rows of a TSV by column; what BIDS calls "n/a" is empty."""
+    """Return rows of a TSV by column; what BIDS calls "n/a" is empty."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, delimiter="\t", restval="")
         return [{column.strip(): _text(value) for column, value in row.items() if column} for row in reader]

@@ -87,7 +87,10 @@ def _row_of(problem: str) -> int | None:
 
 
 def csv_rows(path: Path, needed: Collection[str]) -> Iterator[ManifestRow]:
-    """Rows of a CSV with a header. Raises ManifestError that names each missing column, or text that is no UTF-8."""
+    """Return rows of a CSV with a header.
+
+    Raises ManifestError that names each missing column, or text that is no UTF-8.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -153,7 +156,7 @@ def _text(row: ManifestRow, column: str) -> str:
 
 
 def _number(row: int, column: str, text: str, wanted: str, most: float, problems: list[str]) -> float | None:
-    """None where ``text`` is empty, and where it is a problem."""
+    """Parse it; None where ``text`` is empty, and where it is a problem."""
     if not text:
         return None
     try:
@@ -178,7 +181,7 @@ def _repeated(scans: list[CohortScan]) -> list[str]:
 
 
 def _contradicted(scans: list[CohortScan], said: Callable[[CohortScan], str], words: str) -> list[str]:
-    """Rows of a person that say otherwise than the first that says anything."""
+    """Return rows of a person that say otherwise than the first that says anything."""
     first: dict[str, CohortScan] = {}
     problems = []
     for scan in scans:
@@ -192,7 +195,7 @@ def _contradicted(scans: list[CohortScan], said: Callable[[CohortScan], str], wo
 
 
 def _spelled_differently(scans: list[CohortScan]) -> list[str]:
-    """Sites that differ in case, blanks or punctuation alone: one site, or every comparison by site is wrong."""
+    """Refuse sites that differ in case, blanks or punctuation alone: one site, or every comparison by site is wrong."""
     first: dict[str, CohortScan] = {}
     problems = []
     for scan in scans:

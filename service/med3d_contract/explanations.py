@@ -65,5 +65,5 @@ class StoredExplanation(Frozen):
 
 
 def explanation_key(run_id: str) -> str:
-    """Where a run's explanation lies in the store: in a folder of the run, so that an erasure finds it."""
+    """Tell where a run's explanation lies in the store: in a folder of the run, so that an erasure finds it."""
     return f"explanations/{run_id}/explanation.json"

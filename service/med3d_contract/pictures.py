@@ -64,5 +64,5 @@ class ReferenceCohort(Frozen):
 
 
 def reference_cohort_key(bundle_digest: str) -> str:
-    """Where a bundle's cohort lies in the store."""
+    """Tell where a bundle's cohort lies in the store."""
     return f"bundles/{bundle_digest}/reference_cohort.json"

@@ -27,7 +27,7 @@ SOFT_TIME_LIMIT_S = 840
 
 
 def celery_settings(broker_url: str) -> dict[str, Any]:
-    """Celery's configuration for ``broker_url`` (redis://, rediss:// or redis+socket://)."""
+    """Return Celery's configuration for ``broker_url`` (redis://, rediss:// or redis+socket://)."""
     return {
         "broker_url": _verified(broker_url),
         "broker_connection_retry_on_startup": True,

@@ -46,7 +46,7 @@ class ScanDay:
 
 
 def days_meant(text: str | None) -> tuple[date, date] | None:
-    """First and last day that a date means: ``19660102``, ``1966-01-02``, ``196601``, ``1966`` or ``19660000``."""
+    """Return first and last day of a date: ``19660102``, ``1966-01-02``, ``196601``, ``1966`` or ``19660000``."""
     found = _DATE.fullmatch((text or "").strip())
     if found is None:
         return None

@@ -38,7 +38,7 @@ NOTHING_SAID = ScannerFacts()
 
 
 def sidecar_path(image: Path) -> Path:
-    """Where the BIDS sidecar of ``image`` lies."""
+    """Tell where the BIDS sidecar of ``image`` lies."""
     return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 

@@ -39,7 +39,7 @@ LINK = "_SERVICE_HOST"
 
 
 def unknown_variables(environment: Collection[str]) -> Iterator[str]:
-    """Sentences on variables of ours that nobody reads, each with the nearest name that there is."""
+    """Return sentences on variables of ours that nobody reads, each with the nearest name that there is."""
     names = {PREFIX + name for name in SETTINGS}
     known = names | {f"{name}_FILE" for name in names} | OF_CLIENTS
     links = [name.removesuffix(LINK) for name in environment if name.startswith(PREFIX) and name.endswith(LINK)]

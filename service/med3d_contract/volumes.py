@@ -39,15 +39,15 @@ class StoredVolumes(Frozen):
 
 
 def volume_key(run_id: str, name: VolumeName) -> str:
-    """Where a volume lies in the store: in a folder of the run, so that an erasure finds it."""
+    """Tell where a volume lies in the store: in a folder of the run, so that an erasure finds it."""
     return f"volumes/{run_id}/{name}.nii.gz"
 
 
 def volumes_key(run_id: str) -> str:
-    """Where the list of a run's volumes lies."""
+    """Tell where the list of a run's volumes lies."""
     return f"volumes/{run_id}/volumes.json"
 
 
 def all_volume_keys(run_id: str) -> frozenset[str]:
-    """Every key that a run's volumes may have; the list's among them."""
+    """Return every key that a run's volumes may have; the list's among them."""
     return frozenset({volumes_key(run_id), *(volume_key(run_id, name) for name in VolumeName)})

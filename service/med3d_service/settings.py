@@ -24,7 +24,7 @@ MIB = 1024**2
 
 
 def is_private(url: str) -> bool:
-    """Whether nobody on the way can read or change what is said: HTTPS, or this very machine."""
+    """Tell whether nobody on the way can read or change what is said: HTTPS, or this very machine."""
     parts = urlsplit(url)
     if parts.scheme == "https":
         return True
@@ -36,7 +36,7 @@ def is_private(url: str) -> bool:
 
 
 def is_everywhere(host: str) -> bool:
-    """Whether to listen at ``host`` is to listen at every address, of IPv6 and IPv4, as the kernel takes ``::``.
+    """Tell whether to listen at ``host`` is to listen at every address, of IPv6 and IPv4, as the kernel takes ``::``.
 
     Python's own servers ask the kernel for IPv6 alone there.
     """
@@ -56,7 +56,7 @@ class SecretFiles(PydanticBaseSettingsSource):
         return (Path(path).read_text().rstrip("\r\n") if path else None), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """All values that were found."""
+        """Return all values that were found."""
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -311,6 +311,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments first, then the environment, then files."""
+        """Ask arguments first, then the environment, then files."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, SecretFiles(settings_cls)

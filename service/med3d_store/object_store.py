@@ -91,7 +91,7 @@ def _sync(path: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file in lower-case hex."""
+    """Return SHA-256 of a file in lower-case hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -184,7 +184,7 @@ class ObjectStore:
         return read_marker(self._root)
 
     def is_empty(self) -> bool:
-        """Whether no object is there."""
+        """Tell whether no object is there."""
         if self._root is not None and not self._root.is_dir():
             return True
         with translated():
@@ -326,11 +326,11 @@ class ObjectStore:
         return path
 
     def local_path(self, key: str) -> Path | None:
-        """Where the object lies in a local store, to be read in place; None for a store that is elsewhere."""
+        """Tell where the object lies in a local store, to be read in place; None for a store that is elsewhere."""
         return None if self._root is None else self._root / checked_key(key)
 
     def head(self, key: str) -> ObjectInfo | None:
-        """Size and time of an object; None where there is none."""
+        """Return size and time of an object; None where there is none."""
         try:
             with self._missing_judged(), translated():
                 return _info(obstore.head(self._backend, checked_key(key)))
@@ -343,7 +343,7 @@ class ObjectStore:
             obstore.delete(self._backend, checked_key(key))
 
     def list(self, prefix: str | None = None) -> Iterator[ObjectInfo]:
-        """Objects below the folder ``prefix``, or all of them, in no order."""
+        """Return objects below the folder ``prefix``, or all of them, in no order."""
         self._require_same()
         with translated():
             for batch in obstore.list(self._backend, None if prefix is None else checked_key(prefix)):

@@ -1,8 +1,10 @@
 """Names that a stranger reads at first sight: no class name twice in a package, no word that says nothing, no folder too full."""
 
+import ast
 import functools
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,29 @@ def test_the_glossary_names_modules_that_are_there():
         )
     ]
     assert missing == []
+
+
+NO_VERBS = {"A", "An", "The", "What", "Whether", "Where", "How", "Why", "Which", "Who", "Whose", "When"}
+NO_VERBS |= {"Of", "By", "As", "From", "For", "With", "All", "Every", "Each", "Those", "None"}
+"""Words with which a docstring of a function says a thing and not what is done; ruff (D401) knows others."""
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Functions and methods; properties are things and not what is done."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not any(
+            "property" in ast.unparse(one) for one in node.decorator_list
+        ):
+            yield node
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_a_docstring_of_a_function_begins_with_a_verb(package):
+    begun = [
+        (module.name, one.name, text.split()[0])
+        for module in sorted(package.rglob("*.py"))
+        for one in functions(ast.parse(module.read_text(encoding="utf-8")))
+        if (text := ast.get_docstring(one))
+    ]
+    assert len(begun) > 5
+    assert [found for found in begun if found[-1] in NO_VERBS] == []

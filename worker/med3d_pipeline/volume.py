@@ -12,7 +12,10 @@ ROWS_IN_CACHE = 8
 
 
 def in_order(view: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``view`` (X, Y, Z), axes turned or flipped, as a C-ordered array; a few rows at a time, to stay in the cache."""
+    """Return ``view`` (X, Y, Z), axes turned or flipped, as a C-ordered array.
+
+    A few rows at a time, to stay in the cache.
+    """
     ordered = np.empty(view.shape, dtype=view.dtype)
     for row in range(0, view.shape[1], ROWS_IN_CACHE):
         ordered[:, row : row + ROWS_IN_CACHE] = view[:, row : row + ROWS_IN_CACHE]

@@ -52,7 +52,7 @@ class UnfitReport:
         self._shared[: len(data)] = data
 
     def read(self) -> WorkerUnfit | None:
-        """None where every child was fit."""
+        """Return the fault; None where every child was fit."""
         data = bytes(self._shared).rstrip(b"\0")
         return WorkerUnfit(data[1:].decode(errors="replace"), lasting=data[:1] == self.LASTING) if data else None
 
@@ -68,7 +68,10 @@ def _open_workplace(settings: WorkerSettings, send_publish: SendPublish) -> "Wor
 
 
 def is_lasting(error: Exception) -> bool:
-    """Whether a worker that cannot start for ``error`` need not be started again; a store that is away comes back."""
+    """Tell whether a worker that cannot start for ``error`` need not be started again.
+
+    A store that is away comes back.
+    """
     if isinstance(error, StoreAwayError):
         return False
     return isinstance(error, (PipelineError, StoreError, OSError, ValueError))

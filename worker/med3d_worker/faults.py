@@ -36,6 +36,6 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _place(error: BaseException) -> str:
-    """Where in our own code: a file's name and a line say much and identify nobody."""
+    """Tell where in our own code: a file's name and a line say much and identify nobody."""
     ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "med3d_" in frame.filename]
     return f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""

@@ -96,7 +96,7 @@ def _identity(model: LoadedModel) -> WorkerIdentity:
 
 
 def _say_hello(api: WorkerClient, hello: WorkerHello, every_s: float, alive_file: Path | None = None) -> None:
-    """Until the process ends. The first answer, and every change between answering and not, is logged."""
+    """Go on until the process ends. The first answer, and every change between answering and not, is logged."""
     pause = threading.Event()
     heard: bool | None = None
     while True:

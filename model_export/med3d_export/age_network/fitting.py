@@ -28,7 +28,10 @@ class AgedHeads:
     def on(
         cls, device: str, tensors: npt.NDArray[np.floating], ages: npt.NDArray[np.floating], sites: npt.NDArray[np.str_]
     ) -> Self:
-        """From arrays; a site's heads are drawn in proportion to the square root of their number, all together."""
+        """Make it from arrays.
+
+        A site's heads are drawn in proportion to the square root of their number, all together.
+        """
         _, place, counts = np.unique(sites, return_inverse=True, return_counts=True)
         chances = counts[place] ** -0.5
         return cls(
@@ -72,7 +75,7 @@ def fit_member(heads: AgedHeads, rows: Rows, config: AgeNetworkConfig, seed: int
 
 
 def ask(network: AgeNetwork, images: Tensor) -> npt.NDArray[np.float32]:
-    """Years (N,) for images (N, 1, X, Y, Z) of any float dtype, with 32 bits, as a bundle computes them."""
+    """Return years (N,) for images (N, 1, X, Y, Z) of any float dtype, with 32 bits, as a bundle computes them."""
     with torch.no_grad():
         found = torch.cat([network(part.float()) for part in images.split(ASKED_AT_ONCE)])
     years: npt.NDArray[np.float32] = found.cpu().numpy()

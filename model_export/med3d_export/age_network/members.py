@@ -40,12 +40,12 @@ class AgeMembers:
         return code
 
     def unseen_codes(self) -> Floats:
-        """(n,) of ``rows``, each by the member that had not seen it."""
+        """Return (n,) of ``rows``, each by the member that had not seen it."""
         return (self.unseen_years - np.float32(self.mean_years)) / np.float32(self.sd_years)
 
 
 def member_file(folder: Path, fit: str, member: int) -> Path:
-    """Where one member of one fit is kept; members are counted from 1 for people."""
+    """Tell where one member of one fit is kept; members are counted from 1 for people."""
     return folder / f"{fit}-member-{member + 1}.npz"
 
 
@@ -63,7 +63,7 @@ def fit_to_file(plan: AgePlan, heads: AgedHeads, fit: AgeFit, member: int, folde
 
 
 def has_members(folder: Path, fit: str, config: AgeNetworkConfig) -> bool:
-    """All members of a fit were written."""
+    """Tell whether all members of a fit were written."""
     return all(member_file(folder, fit, member).is_file() for member in range(config.members))
 
 

@@ -38,18 +38,18 @@ class AgeNetwork(nn.Module):
         self.register_buffer("sd_years", torch.ones(()))
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """Ages in years (N,)."""
+        """Return ages in years (N,)."""
         return self.standardised(tensor) * self.sd_years + self.mean_years
 
     def standardised(self, tensor: Tensor) -> Tensor:
-        """Ages (N,) in deviations from the mean age that was learned from."""
+        """Return ages (N,) in deviations from the mean age that was learned from."""
         features = self.features(eighths(tensor)).mean(dim=(2, 3, 4))
         age: Tensor = self.to_age(features)
         return age[:, 0].float()
 
 
 def eighths(tensor: Tensor) -> Tensor:
-    """(N, 8, X/2, Y/2, Z/2) of (N, 1, X, Y, Z): nothing is lost, and convolutions cost an eighth (space to depth)."""
+    """Return (N, 8, X/2, Y/2, Z/2) of (N, 1, X, Y, Z): nothing is lost, convolutions cost an eighth."""
     parts = [tensor[:, :, x::2, y::2, z::2] for x in range(2) for y in range(2) for z in range(2)]
     return torch.cat(parts, dim=1)
 
@@ -63,7 +63,7 @@ class AgeCode(nn.Module):
         self.mean_years, self.sd_years = mean_years, sd_years
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """Codes (N, 1)."""
+        """Return codes (N, 1)."""
         years = torch.stack([member(tensor) for member in self.members]).mean(dim=0)
         return self.code_of(years)[:, None]
 

@@ -22,12 +22,12 @@ class AgeFit:
     parts: npt.NDArray[np.int64]
 
     def learned_by(self, member: int) -> npt.NDArray[np.int64]:
-        """Rows of all parts but the member's own."""
+        """Return rows of all parts but the member's own."""
         learned: npt.NDArray[np.int64] = self.rows[self.parts != member]
         return learned
 
     def unseen_by(self, member: int) -> npt.NDArray[np.int64]:
-        """Rows of the member's own part."""
+        """Return rows of the member's own part."""
         unseen: npt.NDArray[np.int64] = self.rows[self.parts == member]
         return unseen
 

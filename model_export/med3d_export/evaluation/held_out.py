@@ -101,12 +101,12 @@ def _without_sites(one: FoldEvidence, labels: Labels, settings: EvaluationConfig
 
 
 def _each(copies: Copies, transform: Callable[[Copies], Copies]) -> Copies:
-    """``transform`` of every copy's latents (N, d)."""
+    """Return ``transform`` of every copy's latents (N, d)."""
     return np.stack([transform(latents) for latents in copies]) if len(copies) else copies
 
 
 def corrected_for_sites(latents: npt.NDArray[np.float32], labels: Labels, own: Indices) -> npt.NDArray[np.float32]:
-    """Latents (N, d) of everyone without the sites' shifts, which are estimated from the rows ``own``."""
+    """Return latents (N, d) of everyone without the sites' shifts, which are estimated from the rows ``own``."""
     return site_correction(latents, labels, own).transform(latents, labels.sites)
 
 

@@ -54,7 +54,7 @@ def image_quality(found: Tensors, expected: Tensors, brain: Mask, data_range: fl
 
 
 def _similarity(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32], data_range: float) -> Floats:
-    """Local SSIM of every voxel whose window lies inside the volume: WINDOW - 1 fewer along each axis."""
+    """Return local SSIM of every voxel whose window lies inside the volume: WINDOW - 1 fewer along each axis."""
     one, other = (torch.tensor(image)[None, None] for image in (found, expected))
     with torch.no_grad():
         local, _ = compute_ssim_and_cs(

@@ -54,7 +54,7 @@ def learning_curve(by_heads: Mapping[int, HeldOut], labels: Labels, seed: int) -
 
 
 def groups_of(labels: Labels) -> dict[str, npt.NDArray[np.bool_]]:
-    """Rows (N,) of everyone, women, men, and of each site where there are several; tiny groups are left out."""
+    """Return rows (N,) of everyone, women, men, and of each site where there are several; tiny groups are left out."""
     groups = {EVERYONE: np.ones(len(labels), dtype=bool), "women": labels.sexes == "F", "men": labels.sexes == "M"}
     sites = np.unique(labels.sites)
     if len(sites) > 1:
@@ -63,7 +63,7 @@ def groups_of(labels: Labels) -> dict[str, npt.NDArray[np.bool_]]:
 
 
 def gain_at_doubling(heads: npt.NDArray[np.int64], errors: Floats, seed: int) -> Interval:
-    """Minus the slope of the mean error on log2 of the training heads, by least squares.
+    """Return minus the slope of the mean error on log2 of the training heads, by least squares.
 
     heads: (K,). errors: (K, N) absolute errors in years of N subjects, NaN where not tested. The interval is over
     subjects.

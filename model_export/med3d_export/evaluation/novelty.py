@@ -15,7 +15,7 @@ NEIGHBOURS = 5
 
 
 def neighbour_distance(training: Floats, latents: Floats, neighbours: int = NEIGHBOURS) -> Floats:
-    """Mean Euclidean distance (M,) of latents (M, d) from their nearest of the training latents (N, d).
+    """Return mean Euclidean distance (M,) of latents (M, d) from their nearest of the training latents (N, d).
 
     Every dimension is divided by its spread over the training subjects first.
     """
@@ -42,5 +42,5 @@ def threshold_at(held_out_scores: Floats, false_refusal_rate: float) -> Threshol
 
 
 def separation(good: Floats, shifted: Floats) -> float:
-    """Area under the ROC curve: the chance that a shifted head scores higher than a good one."""
+    """Return area under the ROC curve: the chance that a shifted head scores higher than a good one."""
     return float(roc_auc_score(np.r_[np.zeros(len(good)), np.ones(len(shifted))], np.r_[good, shifted]))

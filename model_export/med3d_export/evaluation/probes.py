@@ -34,14 +34,14 @@ def _classifier(latents: Floats, labels: Labels, groups: Groups, inner_folds: in
 def woman_scores(
     latents: Floats, sexes: Labels, groups: Groups, training: Indices, test: Indices, inner_folds: int, seed: int
 ) -> Floats:
-    """Log odds (T,) that the test rows are of women, by logistic regression on the training rows' latents (N, d)."""
+    """Return log odds (T,) that test rows are of women, by logistic regression on training rows' latents (N, d)."""
     model = _classifier(latents[training], sexes[training], groups[training], inner_folds, seed)
     sign = 1.0 if model.classes_[1] == "F" else -1.0
     return np.asarray(sign * model.decision_function(latents[test]), dtype=np.float64)
 
 
 def sex_auc(scores: Floats, sexes: Labels) -> float:
-    """Area under the ROC curve of out-of-fold scores (N,)."""
+    """Return area under the ROC curve of out-of-fold scores (N,)."""
     return float(roc_auc_score(sexes == "F", scores))
 
 
@@ -54,7 +54,7 @@ def predicted_sites(
 
 
 def site_accuracy(predicted: Labels, sites: Labels) -> tuple[float, float]:
-    """Balanced accuracy of out-of-fold sites (N,), and that of guessing, one over the number of sites."""
+    """Return balanced accuracy of out-of-fold sites (N,), and that of guessing, one over the number of sites."""
     return float(balanced_accuracy_score(sites, predicted)), 1.0 / len(np.unique(sites))
 
 
@@ -71,7 +71,7 @@ class PlsCheck:
 
 
 def pls_out_of_fold(folds: list[tuple[Floats, Indices, Indices]], labels: Floats) -> Floats:
-    """Estimates (N,) by PLS regression on latents; each fold has its own latents (N, d), training and test rows."""
+    """Estimate (N,) by PLS regression on latents; each fold has its own latents (N, d), training and test rows."""
     estimates = np.full(len(labels), np.nan)
     for latents, training, test in folds:
         pls = PLSRegression(_PLS_COMPONENTS, scale=True).fit(latents[training], labels[training])

@@ -103,7 +103,10 @@ def evaluate_method(
 
 
 def paired_errors(first: Floats, second: Floats, labels: Floats, seed: int) -> PairedComparison | None:
-    """Absolute errors of two methods (R, N) on subjects and repeats that both have; None where they share too few."""
+    """Return absolute errors of two methods (R, N) on subjects and repeats that both have.
+
+    None where they share too few.
+    """
     both = np.isfinite(first) & np.isfinite(second)
     ours, theirs = (absolute_errors(np.where(both, each, np.nan), labels) for each in (first, second))
     shared = np.isfinite(ours)

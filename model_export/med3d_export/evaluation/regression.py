@@ -20,7 +20,7 @@ class RegressionMetrics:
 
 
 def regression_metrics(estimates: Floats, labels: Floats) -> RegressionMetrics:
-    """Of out-of-fold ``estimates`` (N,) or (R, N) for ``labels`` (N,): the mean over R repeats.
+    """Compute it of out-of-fold ``estimates`` (N,) or (R, N) for ``labels`` (N,): the mean over R repeats.
 
     Subjects that a repeat did not test are NaN and left out of it. r is 0 where the estimates do not vary.
     """
@@ -47,7 +47,7 @@ def _of_repeat(estimates: Floats, labels: Floats) -> tuple[float, ...]:
 
 
 def absolute_errors(estimates: Floats, labels: Floats) -> Floats:
-    """Per subject (N,), the mean over the repeats (repeats, N) that tested it; NaN where none did."""
+    """Return per subject (N,), the mean over the repeats (repeats, N) that tested it; NaN where none did."""
     errors = np.abs(np.atleast_2d(estimates) - labels)
     tested = np.isfinite(errors)
     summed = np.where(tested, errors, 0.0).sum(axis=0)

@@ -68,7 +68,10 @@ class LatentScores:
 
 
 def regression_scores(estimates: Floats, labels: Floats, seed: int) -> RegressionScores:
-    """Of out-of-fold estimates (N,) or (R, N); subjects that a repeat did not test are NaN there and left out of it."""
+    """Compute it of out-of-fold estimates (N,) or (R, N).
+
+    Subjects that a repeat did not test are NaN there and left out of it.
+    """
     rows = np.atleast_2d(estimates)
     tested = np.isfinite(rows).any(axis=0)
     kept, own = rows[:, tested], labels[tested]
@@ -81,7 +84,10 @@ def regression_scores(estimates: Floats, labels: Floats, seed: int) -> Regressio
 
 
 def corrected_estimates(found: HeldOut, ages_years: Floats) -> Floats | None:
-    """Estimates (R, N) with the age bias of each fold's training subjects taken out; None where not all were tested."""
+    """Return estimates (R, N) with the age bias of each fold's training subjects taken out.
+
+    None where not all were tested.
+    """
     if not found.is_complete:
         return None
     gaps = [
@@ -91,7 +97,7 @@ def corrected_estimates(found: HeldOut, ages_years: Floats) -> Floats | None:
 
 
 def age_row(name: str, kind: Kind, found: HeldOut, labels: Labels, seed: int) -> Row:
-    """Brain age of one trained method: raw, and bias-corrected where every subject was tested."""
+    """Return brain age of one trained method: raw, and bias-corrected where every subject was tested."""
     corrected = corrected_estimates(found, labels.ages_years)
     return Row(
         name=name,
@@ -104,7 +110,7 @@ def age_row(name: str, kind: Kind, found: HeldOut, labels: Labels, seed: int) ->
 
 
 def latent_scores(found: HeldOut, labels: Labels, config: EvaluationConfig, seed: int) -> LatentScores:
-    """Everything but the age estimates themselves."""
+    """Return everything but the age estimates themselves."""
     image = {field.name: _mean_interval(getattr(found.quality, field.name), seed) for field in fields(ImageQuality)}
     return LatentScores(
         ssim_brain=image["ssim_brain"],
@@ -143,7 +149,10 @@ def _sex(found: HeldOut, labels: Labels, seed: int) -> Interval | None:
 
 
 def site_score(found: HeldOut, labels: Labels) -> tuple[float, float] | None:
-    """Balanced accuracy of the site out of the latent and that of guessing; None where there is one site only."""
+    """Return balanced accuracy of the site out of the latent and that of guessing.
+
+    None where there is one site only.
+    """
     tested = found.site[0] != ""
     if not tested.any() or len(np.unique(labels.sites[tested])) < 2:
         return None

@@ -27,7 +27,7 @@ class Novelty:
 
 
 def novelty_of(tensors: Tensors, one: FoldEvidence, fitted: FittedAutoencoder, grid: BrainGrid) -> Novelty:
-    """Scores of tensors (N, X, Y, Z) that the fold's model has not seen."""
+    """Return scores of tensors (N, X, Y, Z) that the fold's model has not seen."""
     own, latents = one.latents[one.training].astype(np.float64), fitted.encode(tensors)
     error = np.square(fitted.reconstruct(latents) - tensors)[:, grid.mask]
     return Novelty(
@@ -38,7 +38,7 @@ def novelty_of(tensors: Tensors, one: FoldEvidence, fitted: FittedAutoencoder, g
 
 
 def held_out_novelty(found: HeldOut) -> Novelty:
-    """Of the good heads, each by the fold of the first repeat that tested it."""
+    """Return those of the good heads, each by the fold of the first repeat that tested it."""
     tested = np.isfinite(found.distance[0])
     return Novelty(found.distance[0][tested], found.neighbours[0][tested], found.residual[0][tested])
 

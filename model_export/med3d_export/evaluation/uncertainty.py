@@ -31,7 +31,7 @@ class Interval:
 def bootstrap_table(
     statistic: Callable[[npt.NDArray[np.int64]], dict[str, float]], subjects: int, seed: int
 ) -> dict[str, Interval]:
-    """Several figures of the same subjects with percentile bootstrap intervals; all of them see the same draws.
+    """Return several figures of the same subjects with percentile bootstrap intervals; all of them see the same draws.
 
     ``statistic`` takes the row numbers of a draw, (subjects,) with repetitions. (scipy's bootstrap wants one figure.)
     """
@@ -46,7 +46,7 @@ def bootstrap_table(
 
 
 def bootstrap_interval(statistic: Callable[..., float], columns: tuple[npt.NDArray[Any], ...], seed: int) -> Interval:
-    """One figure of per-subject columns, (N,) each, with its percentile bootstrap interval over subjects."""
+    """Return one figure of per-subject columns, (N,) each, with its percentile bootstrap interval over subjects."""
 
     def of_draw(rows: npt.NDArray[np.int64]) -> dict[str, float]:
         return {"": float(statistic(*(column[rows] for column in columns)))}
@@ -98,6 +98,6 @@ def detectable_difference(differences: Floats, power: float = 0.8, alpha: float 
 
 
 def subjects_needed(differences: Floats, wanted: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Subjects that a true mean difference ``wanted`` would take, given the spread of a pilot's differences (N,)."""
+    """Return how many subjects a mean difference ``wanted`` would take, by the spread of a pilot's differences (N,)."""
     quantiles = float(norm.ppf(1.0 - alpha / 2.0) + norm.ppf(power))
     return int(np.ceil((quantiles * float(np.std(differences, ddof=1)) / wanted) ** 2))

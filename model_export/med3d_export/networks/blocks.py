@@ -42,7 +42,7 @@ class BlockGrid:
         return self.size**3
 
     def window(self) -> Tensor:
-        """(size ** 3,) weights of a cube's voxels."""
+        """Return (size ** 3,) weights of a cube's voxels."""
         along, overlap = torch.ones(self.size), self.size - self.step
         if overlap:
             along[:overlap] = torch.sin(0.5 * math.pi * (torch.arange(overlap) + 0.5) / overlap)

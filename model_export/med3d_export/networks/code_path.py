@@ -31,11 +31,11 @@ class CodePath(nn.Module):
         self.register_buffer("spreads", torch.ones(config.linear_rank))
 
     def views(self, tensor: Tensor, difference: Tensor) -> tuple[Tensor, ...]:
-        """Of heads (N, 1, X, Y, Z) and their differences from the mean head: what ``forward`` takes."""
+        """Return, of heads (N, 1, X, Y, Z) and their differences from the mean head: what ``forward`` takes."""
         return self.contrast(tensor), self.local(difference)
 
     def forward(self, whole: Tensor, local: Tensor) -> Tensor:
-        """Latents (N, latent)."""
+        """Return latents (N, latent)."""
         codes = torch.cat([self.whole(whole), self.local.to_latent(local)], dim=1)
         return functional.pad(codes, [0, self.left])
 
@@ -52,7 +52,7 @@ class CodePath(nn.Module):
             self.local.start_from(difference(heads), difference(varied))
 
     def _fitted(self, seen: Tensor, _copies: Tensor) -> nn.Linear:
-        """Principal components of ``seen``, each divided by its own spread."""
+        """Return principal components of ``seen``, each divided by its own spread."""
         mean = seen.mean(dim=0)
         directions, _ = principal_directions(seen - mean, self.whole.out_features)
         codes = (seen - mean) @ directions.T

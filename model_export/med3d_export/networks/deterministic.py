@@ -17,7 +17,7 @@ class SymmetricMean(nn.Module):
         self.encoder = encoder
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """Latents (N, latent)."""
+        """Return latents (N, latent)."""
         # Averaged before the last layers, which are linear: half the work, the same mean.
         features, *others = self.encoder.views(tensor)
         mirrored, *_ = self.encoder.views(tensor.flip(2))

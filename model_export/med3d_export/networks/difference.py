@@ -17,7 +17,7 @@ class HeadStatistics:
 
     @classmethod
     def of(cls, images: Tensor) -> Self:
-        """From heads (N, 1, X, Y, Z); the spread is over subjects and voxels."""
+        """Measure it on heads (N, 1, X, Y, Z); the spread is over subjects and voxels."""
         mean = images.mean(dim=(0, 1))
         mean = 0.5 * (mean + mean.flip(0))
         return cls(mean, float((images[:, 0] - mean).std()))
@@ -35,7 +35,7 @@ class Difference(nn.Module):
         self.register_buffer("spread", torch.tensor(float(heads.spread)))
 
     def difference(self, tensor: Tensor) -> Tensor:
-        """(N, 1, X, Y, Z) minus the mean head, in units of the spread."""
+        """Return (N, 1, X, Y, Z) minus the mean head, in units of the spread."""
         return (tensor - self.mean_head) / self.spread
 
     def head(self, difference: Tensor) -> Tensor:
@@ -43,5 +43,5 @@ class Difference(nn.Module):
         return self.mean_head + self.spread * difference
 
     def linear_parameters(self) -> Iterator[nn.Parameter]:
-        """Of the paths that start in closed form; none where there is no such path."""
+        """Return the parameters of the paths that start in closed form; none where there is no such path."""
         return iter(())

@@ -27,7 +27,10 @@ class AxisWiseGroupNorm(nn.Module):
 
 
 def _mean(values: Tensor) -> Tensor:
-    """Over the last three axes. The factors are exact; they stand there because OpenVINO merges means that follow."""
+    """Take the mean over the last three axes. The factors are exact.
+
+    They stand there because OpenVINO merges means that follow.
+    """
     along_z = 2.0 * values.mean(4, keepdim=True)
     along_y = 0.5 * along_z.mean(3, keepdim=True)
     return along_y.mean(2, keepdim=True)

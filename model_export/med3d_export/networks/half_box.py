@@ -51,12 +51,12 @@ class HalfBox:
         return image[:, :, x, y, z]
 
     def fold(self, cut: Tensor) -> Tensor:
-        """(N, C * size) of what ``cut`` gives: averages of eight voxels and of left and right."""
+        """Return (N, C * size) of what ``cut`` gives: averages of eight voxels and of left and right."""
         pooled = functional.avg_pool3d(cut, 2)
         return (0.5 * (pooled + pooled.flip(2)))[:, :, : self.shape[0]].flatten(1)
 
     def unfold(self, folded: Tensor) -> Tensor:
-        """Images (N, 1, X, Y, Z) of ``folded`` (N, size): resized trilinearly, the same left and right, 0 outside."""
+        """Return images (N, 1, X, Y, Z) of ``folded`` (N, size), resized trilinearly, left as right, 0 outside."""
         half = folded.reshape(-1, 1, *self.shape)
         across = (self.sides[0].stop - self.sides[0].start) // 2
         whole = torch.cat([half, half[:, :, : across // 2].flip(2)], dim=2)
@@ -64,6 +64,6 @@ class HalfBox:
         return self.paste(fine)
 
     def paste(self, cut: Tensor) -> Tensor:
-        """Images (N, C, X, Y, Z) of what ``cut`` gives, 0 outside the box."""
+        """Return images (N, C, X, Y, Z) of what ``cut`` gives, 0 outside the box."""
         around = [(side.start, size - side.stop) for side, size in zip(self.sides, self.grid, strict=True)]
         return functional.pad(cut, [margin for margins in around[::-1] for margin in margins])

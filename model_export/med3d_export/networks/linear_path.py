@@ -26,11 +26,11 @@ class LinearPath(nn.Module):
         nn.init.orthogonal_(self.to_latent.weight)
 
     def views(self, tensor: Tensor, difference: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG002 - the other path's
-        """Local contrast of heads (N, 1, X, Y, Z)."""
+        """Return local contrast of heads (N, 1, X, Y, Z)."""
         return (self.contrast(tensor),)
 
     def forward(self, contrast: Tensor) -> Tensor:
-        """Latents (N, latent) of what ``contrast`` gives (N, features)."""
+        """Return latents (N, latent) of what ``contrast`` gives (N, features)."""
         latent: Tensor = self.to_latent(self.to_rank(contrast))
         return latent
 
@@ -58,7 +58,7 @@ class LinearPath(nn.Module):
 
 
 def spread_evenly(latent: int, count: int) -> Tensor:
-    """(latent, count) orthonormal columns that reach every dimension alike, so that all get the same variance.
+    """Return (latent, count) orthonormal columns that reach every dimension alike, so that all get the same variance.
 
     Those of a Hadamard matrix where ``latent`` is a power of two; else random ones, which do so on average only.
     """

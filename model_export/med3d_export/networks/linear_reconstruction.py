@@ -24,11 +24,11 @@ class LinearReconstruction(nn.Module):
         nn.init.zeros_(self.to_voxels.bias)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Differences from the mean head (N, 1, X, Y, Z) in units of the spread, the same left and right."""
+        """Return differences from the mean head (N, 1, X, Y, Z) in units of the spread, the same left and right."""
         return self.box.unfold(self.to_voxels(self.to_rank(latent)))
 
     def start_from(self, latents: Tensor, differences: Tensor) -> None:
-        """Ridge regression of the training heads' differences (N, 1, X, Y, Z) on their latents (N, latent)."""
+        """Fit a ridge regression of the training heads' differences (N, 1, X, Y, Z) on their latents (N, latent)."""
         with torch.no_grad():
             voxels = self.box.fold(self.box.cut(differences))
             mean, middle = latents.mean(dim=0), voxels.mean(dim=0)

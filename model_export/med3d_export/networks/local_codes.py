@@ -34,7 +34,7 @@ class CubeBases(nn.Module):
 
 
 def _find_rows(module: nn.Module, _: object = None) -> None:
-    """Which rows are of which cube, as plain numbers: an exported graph holds no search."""
+    """Tell which rows are of which cube, as plain numbers: an exported graph holds no search."""
     assert isinstance(module, CubeBases)
     numbers, counts = torch.unique_consecutive(module.cube_of, return_counts=True)
     ends = counts.cumsum(0).tolist()
@@ -50,7 +50,7 @@ class LocalCodes(CubeBases):
         self.to_latent = nn.Linear(config.local_codes, config.local_codes)
 
     def forward(self, difference: Tensor) -> Tensor:
-        """Codes (N, K) of differences (N, 1, X, Y, Z), not whitened yet."""
+        """Return codes (N, K) of differences (N, 1, X, Y, Z), not whitened yet."""
         padded = self.grid.padded(difference)
         return torch.cat([self.grid.cube(padded, n) @ self.bases[rows].T for n, rows in self.rows.items()], dim=1)
 
@@ -60,7 +60,7 @@ class LocalCodes(CubeBases):
             fit_for_unseen(self._fitted, self.to_latent, heads, varied)
 
     def encode(self, differences: Tensor) -> Tensor:
-        """Latents (M, K) of many differences, some at a time."""
+        """Return latents (M, K) of many differences, some at a time."""
         latents: Tensor = self.to_latent(self._codes_of(differences))
         return latents
 
@@ -102,7 +102,7 @@ class LocalReconstruction(CubeBases):
         self.own = slice(config.linear_rank, config.linear_rank + config.local_codes)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Differences (N, 1, X, Y, Z) by the whitened local codes among latents (N, latent)."""
+        """Return differences (N, 1, X, Y, Z) by the whitened local codes among latents (N, latent)."""
         codes = self.from_latent(latents[:, self.own])
         cubes = [
             codes[:, self.rows[n]] @ self.bases[self.rows[n]] if n in self.rows else None

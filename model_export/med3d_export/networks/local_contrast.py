@@ -45,7 +45,7 @@ class LocalContrast(nn.Module):
         self.spread.copy_(_both_sides(spread) + FLOOR)
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """(N, size) of heads (N, 1, X, Y, Z); the same for a head and its mirror image."""
+        """Return (N, size) of heads (N, 1, X, Y, Z); the same for a head and its mirror image."""
         unlike = (GAIN * (self._windows(tensor) - self.middle) / self.spread).tanh()
         # Three windows, two apart: symmetric on a grid with an odd number of windows, as pairs would not be.
         return _both_sides(functional.avg_pool3d(unlike, 3, stride=2))[:, :, : self._kept].flatten(1)

@@ -44,16 +44,16 @@ class MonaiEncoder(PosteriorEncoder):
         start_small_variance(self.to_log_variance)
 
     def views(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        """MONAI's flat features."""
+        """Return MONAI's flat features."""
         return (self.intermediate(self.encode(self.difference(tensor))).flatten(1),)
 
     def mean_of(self, views: tuple[Tensor, ...]) -> Tensor:
-        """MONAI's mu."""
+        """Return MONAI's mu."""
         mean: Tensor = self.to_mean(views[0])
         return mean
 
     def log_variance_of(self, views: tuple[Tensor, ...]) -> Tensor:
-        """MONAI's logvar."""
+        """Return MONAI's logvar."""
         log_variance: Tensor = self.to_log_variance(views[0])
         return log_variance
 

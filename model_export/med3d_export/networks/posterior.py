@@ -20,7 +20,7 @@ class PosteriorEncoder(Difference, ABC):
 
     @abstractmethod
     def views(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        """Flat features (N, F) of which the mean is a linear function; the first also give the log variance."""
+        """Return flat features (N, F) of which the mean is a linear function; the first also give the log variance."""
 
     @abstractmethod
     def mean_of(self, views: tuple[Tensor, ...]) -> Tensor:
@@ -31,14 +31,14 @@ class PosteriorEncoder(Difference, ABC):
         """Return the posterior's log variance (N, latent) before it is held in LOG_VARIANCE_RANGE."""
 
     def code_spreads(self) -> Tensor:
-        """(latent,) how much each number of the latent should count where heads are compared: 1 unless told."""
+        """Return (latent,) how much each number of the latent should count where heads are compared: 1 unless told."""
         return torch.ones(self.latent)
 
     def start_from(self, images: Tensor, varied: Tensor) -> None:
         """Set the weights by the training heads (N, 1, X, Y, Z) and varied copies (C * N, ...) where it can."""
 
     def forward(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance, each (N, latent); the log variance is held within LOG_VARIANCE_RANGE."""
+        """Return mean and log variance, each (N, latent); the log variance is held within LOG_VARIANCE_RANGE."""
         views = self.views(tensor)
         return self.mean_of(views), self.log_variance_of(views).clamp(*LOG_VARIANCE_RANGE)
 

@@ -65,7 +65,7 @@ class ResidualEncoder(PosteriorEncoder):
             self.linear = (CodePath if config.local_codes else LinearPath)(heads.mean_head, config)
 
     def views(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        """Convolutional features and what the linear path looks at."""
+        """Return convolutional features and what the linear path looks at."""
         difference = self.difference(tensor)
         features = self.features(difference).flatten(1)
         return (features,) if self.linear is None else (features, *self.linear.views(tensor, difference))
@@ -76,16 +76,16 @@ class ResidualEncoder(PosteriorEncoder):
         return mean if self.linear is None else mean + self.linear(*views[1:])
 
     def log_variance_of(self, views: tuple[Tensor, ...]) -> Tensor:
-        """By the convolutional path alone."""
+        """Encode by the convolutional path alone."""
         log_variance: Tensor = self.to_log_variance(views[0])
         return log_variance
 
     def linear_parameters(self) -> Iterator[nn.Parameter]:
-        """Of the linear path."""
+        """Return the parameters of the linear path."""
         return iter(()) if self.linear is None else self.linear.parameters()
 
     def code_spreads(self) -> Tensor:
-        """Codes of the whole head count by how far they spread before they were whitened."""
+        """Return codes of the whole head count by how far they spread before they were whitened."""
         spreads = super().code_spreads()
         if isinstance(self.linear, CodePath):
             spreads[: len(self.linear.spreads)] = self.linear.spreads
@@ -129,7 +129,7 @@ class ResizeDecoder(LatentDecoder):
         return self.head(image if self.linear is None else image + self.linear(latent))
 
     def linear_parameters(self) -> Iterator[nn.Parameter]:
-        """Of the linear path."""
+        """Return the parameters of the linear path."""
         return iter(()) if self.linear is None else self.linear.parameters()
 
     def start_from(self, encoder: PosteriorEncoder, encode: Callable[[], Tensor], images: Tensor) -> None:
@@ -149,7 +149,7 @@ def coarse_shape(grid: Sequence[int], halvings: int) -> tuple[int, int, int]:
 
 
 def _silence(stage: nn.Module) -> None:
-    """Beside a linear path the convolutional one starts at zero."""
+    """Let the convolutional path start at zero."""
     last = [layer for layer in stage.modules() if isinstance(layer, nn.Conv3d)][-1]
     nn.init.zeros_(last.weight)
     if last.bias is not None:

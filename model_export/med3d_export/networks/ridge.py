@@ -33,7 +33,7 @@ def ridge_at(left: Tensor, singular: Tensor, labels: Tensor, penalty: float) -> 
 
 
 def fit_ridge(left: Tensor, singular: Tensor, labels: Tensor) -> Ridge:
-    """Under the one penalty for all labels that makes the squared error of ``unseen`` lowest."""
+    """Fit under the one penalty for all labels that makes the squared error of ``unseen`` lowest."""
     unit = float(singular.square().mean())
     made = (ridge_at(left, singular, labels, penalty * unit) for penalty in _PENALTIES)
     return min(made, key=lambda ridge: float((labels - ridge.unseen).square().sum()))

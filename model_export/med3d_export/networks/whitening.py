@@ -16,7 +16,7 @@ Fit = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
 
 
 def principal_directions(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Directions (k, F), orthonormal, and sums of squares (k,) along them, falling; k at most ``count``.
+    """Return directions (k, F), orthonormal, and sums of squares (k,) along them, falling; k at most ``count``.
 
     rows: (N, F), centred or not, N below F. By the small matrix of products of rows with each other.
     """
@@ -29,7 +29,7 @@ def principal_directions(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def whitening(codes: Tensor) -> Tensor:
-    """(K, K): centred ``codes`` (N, K) times it have variances of about 1 and little correlation.
+    """Return (K, K): centred ``codes`` (N, K) times it have variances of about 1 and little correlation.
 
     Shrunk correlations to the power of -1/2, so that each code stays itself as far as it can (ZCA-cor; Kessy, Lewin,
     Strimmer, "Optimal whitening and decorrelation", American Statistician 2018). A code that does not vary becomes 0.

@@ -20,5 +20,5 @@ class Autoencoder(Section):
         return posterior.mean
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:  # noqa: ARG002 - the interface's
-        """None."""
+        """Return none."""
         return ()

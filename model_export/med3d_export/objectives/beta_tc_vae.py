@@ -23,7 +23,7 @@ class BetaTcVae(Section):
         return posterior.draw()
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:
-        """KL, and the total correlation in nats."""
+        """Return KL, and the total correlation in nats."""
         correlation = total_correlation_nats(seen.posterior, seen.latent)
         return (
             Penalty("kl", seen.posterior.kl_nats(), 1.0),
@@ -32,7 +32,7 @@ class BetaTcVae(Section):
 
 
 def total_correlation_nats(posterior: Posterior, latent: Tensor) -> Tensor:
-    """KL(q(z) || product of q(z_j)) with q(z) as the mixture of the batch's posteriors; a scalar.
+    """Return KL(q(z) || product of q(z_j)) with q(z) as the mixture of the batch's posteriors; a scalar.
 
     The mixture is of the batch alone, so the value is at most about log N per subject below the truth; 0 for one
     subject.

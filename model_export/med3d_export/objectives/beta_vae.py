@@ -21,5 +21,5 @@ class BetaVae(Section):
         return posterior.draw()
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:
-        """KL, beta times."""
+        """Return KL, beta times."""
         return (Penalty("kl", seen.posterior.kl_nats(), self.beta),)

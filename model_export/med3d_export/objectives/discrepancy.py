@@ -10,7 +10,7 @@ from med3d_export.objectives.kernels import Kernel
 
 
 def maximum_mean_discrepancy(latents: Tensor, banked: Tensor, kernel: Kernel) -> Tensor:
-    """Unbiased estimate of MMD^2, a scalar that may be below 0 by chance.
+    """Return unbiased estimate of MMD^2, a scalar that may be below 0 by chance.
 
     latents: (N, d), of this batch. banked: (M, d), of past ones, without a gradient; may be empty. A batch of one with
     an empty bank has no pair to compare, so its own term is left out.

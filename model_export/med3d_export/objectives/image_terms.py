@@ -29,12 +29,12 @@ class ImageTermsConfig(Section):
 
 
 def structural_dissimilarity(tensor: Tensor, reconstructed: Tensor) -> Tensor:
-    """1 - SSIM, a scalar in [0, 2]: Gaussian window of 7 voxels, range 0 to BRIGHTEST, mean over the whole volume."""
+    """Return 1 - SSIM, a scalar in [0, 2]: Gaussian window of 7 voxels, range 0 to BRIGHTEST, mean over all."""
     loss = SSIMLoss(spatial_dims=3, data_range=BRIGHTEST, win_size=WINDOW)
     return loss(reconstructed, tensor)
 
 
 def edge_error(tensor: Tensor, reconstructed: Tensor) -> Tensor:
-    """How far differences between neighbouring voxels are off: mean over axes and voxels of |error|, a scalar."""
+    """Tell how far differences between neighbouring voxels are off: mean over axes and voxels of |error|, a scalar."""
     error = reconstructed - tensor
     return torch.stack([error.diff(dim=axis).abs().mean() for axis in (2, 3, 4)]).mean()

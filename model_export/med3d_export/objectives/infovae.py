@@ -46,6 +46,6 @@ class InfoVae(Section):
         return posterior.draw()
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:
-        """KL and MMD."""
+        """Return KL and MMD."""
         mmd = maximum_mean_discrepancy(seen.latent, seen.banked, KERNELS[self.kernel])
         return (Penalty("kl", seen.posterior.kl_nats(), self.kl_weight), Penalty("mmd", mmd, self.mmd_weight))

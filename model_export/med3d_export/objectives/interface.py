@@ -23,15 +23,15 @@ class Posterior:
     log_variance: Tensor
 
     def draw(self) -> Tensor:
-        """One draw per subject (N, latent), by the reparametrisation of Kingma and Welling (ICLR 2014)."""
+        """Return one draw per subject (N, latent), by the reparametrisation of Kingma and Welling (ICLR 2014)."""
         return self.mean + torch.randn_like(self.mean) * (0.5 * self.log_variance).exp()
 
     def kl_per_dimension(self) -> Tensor:
-        """KL(q(z|x) || N(0, I)) in nats (N, latent)."""
+        """Return KL(q(z|x) || N(0, I)) in nats (N, latent)."""
         return 0.5 * (self.mean.square() + self.log_variance.exp() - 1.0 - self.log_variance)
 
     def kl_nats(self) -> Tensor:
-        """KL to the prior, summed over dimensions, averaged over the batch."""
+        """Return KL to the prior, summed over dimensions, averaged over the batch."""
         return self.kl_per_dimension().sum(dim=1).mean()
 
 
@@ -79,7 +79,7 @@ class Objective(Protocol):
         """Return what the decoder is given in training (N, d): a draw, or the mean."""
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:
-        """Everything beside the reconstruction."""
+        """Return everything beside the reconstruction."""
 
 
 def reconstruction_nats(tensor: Tensor, reconstructed: Tensor, decoder_sd: float) -> Tensor:

@@ -22,7 +22,7 @@ class Kernel(Protocol):
     """1 where two latents agree, towards 0 where they are far apart."""
 
     def between(self, left: Tensor, right: Tensor) -> Tensor:
-        """Kernel matrix (N, M) of latents (N, d) and (M, d)."""
+        """Return kernel matrix (N, M) of latents (N, d) and (M, d)."""
 
     def with_prior(self, latents: Tensor) -> Tensor:
         """Return the expected kernel (N,) of each latent with a draw from N(0, I)."""
@@ -42,7 +42,7 @@ class GaussianKernel:
     scales: tuple[float, ...] = SCALES
 
     def between(self, left: Tensor, right: Tensor) -> Tensor:
-        """Kernel matrix (N, M)."""
+        """Return kernel matrix (N, M)."""
         squared = squared_distances(left, right)
         widths = [scale * left.shape[1] for scale in self.scales]
         return torch.stack([torch.exp(-squared / (2.0 * width)) for width in widths]).mean(0)
@@ -70,13 +70,13 @@ class InverseMultiquadricKernel:
     scales: tuple[float, ...] = SCALES
 
     def between(self, left: Tensor, right: Tensor) -> Tensor:
-        """Kernel matrix (N, M)."""
+        """Return kernel matrix (N, M)."""
         squared = squared_distances(left, right)
         constants = [2.0 * left.shape[1] * scale for scale in self.scales]
         return torch.stack([constant / (constant + squared) for constant in constants]).mean(0)
 
     def with_prior(self, latents: Tensor) -> Tensor:
-        """By quadrature (N,)."""
+        """Integrate by quadrature (N,)."""
         norms, dimension = latents.square().sum(1, keepdim=True), latents.shape[1]
         parts = []
         for scale in self.scales:
@@ -89,7 +89,7 @@ class InverseMultiquadricKernel:
         return torch.stack(parts).mean(0)
 
     def within_prior(self, dimension: int) -> float:
-        """By quadrature: the difference of two draws is N(0, 2 I)."""
+        """Integrate by quadrature: the difference of two draws is N(0, 2 I)."""
         parts = []
         for scale in self.scales:
             times, weights = _quadrature(scale)
@@ -112,6 +112,6 @@ def _quadrature(scale: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def squared_distances(left: Tensor, right: Tensor) -> Tensor:
-    """(N, M) squared Euclidean distances of (N, d) and (M, d)."""
+    """Return (N, M) squared Euclidean distances of (N, d) and (M, d)."""
     products = left @ right.T
     return (left.square().sum(1, keepdim=True) + right.square().sum(1)[None] - 2.0 * products).clamp_min(0.0)

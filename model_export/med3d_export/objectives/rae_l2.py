@@ -23,7 +23,7 @@ class RaeL2(Section):
         return posterior.mean
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:
-        """Half the latent's squared length, averaged over the batch, and the sum of the decoder's squared weights."""
+        """Return half the latent's mean squared length, and the sum of the decoder's squared weights."""
         length = 0.5 * seen.latent.square().sum(1).mean()
         weights = torch.stack([weight.square().sum() for weight in seen.decoder_weights]).sum()
         return (Penalty("latent_l2", length, self.beta), Penalty("decoder_l2", weights, self.decoder_l2))

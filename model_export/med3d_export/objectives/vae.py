@@ -20,5 +20,5 @@ class Vae(Section):
         return posterior.draw()
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:
-        """KL."""
+        """Return the KL."""
         return (Penalty("kl", seen.posterior.kl_nats(), 1.0),)

@@ -25,5 +25,5 @@ class WaeMmd(Section):
         return posterior.mean
 
     def penalties(self, seen: Seen) -> tuple[Penalty, ...]:
-        """MMD."""
+        """Return the MMD."""
         return (Penalty("mmd", maximum_mean_discrepancy(seen.latent, seen.banked, KERNELS[self.kernel]), self.l),)

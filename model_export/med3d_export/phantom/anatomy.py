@@ -41,7 +41,7 @@ class PhantomAnatomy:
 
     @classmethod
     def of(cls, template: Template, grid_mm: float = GRID_MM) -> Self:
-        """Found in the template itself. Raises ValueError where it has no two ventricles."""
+        """Find it in the template itself. Raises ValueError where it has no two ventricles."""
         coarse, mask = coarsen(template.brain, grid_mm), coarsen(template.mask, grid_mm).voxels > 0.5
         brain = np.where(mask, coarse.voxels, 0.0)
         brain = (brain / np.percentile(brain[mask], 98)).astype(np.float32)
@@ -58,7 +58,7 @@ class PhantomAnatomy:
         )
 
     def volume(self, voxels: Field) -> Volume:
-        """``voxels`` on this grid."""
+        """Return ``voxels`` on this grid."""
         return Volume(voxels=voxels, affine=self.affine)
 
 
@@ -72,7 +72,7 @@ def _ventricles(brain: Field, depth: Field) -> npt.NDArray[np.bool_]:
 
 
 def _signed_distance_mm(inside: npt.NDArray[np.bool_], grid_mm: float) -> Field:
-    """Above 0 inside, below 0 outside."""
+    """Return a distance: above 0 inside, below 0 outside."""
     distance = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
     return np.asarray(distance * grid_mm, dtype=np.float32)
 

@@ -81,7 +81,7 @@ def _write(head: Volume, path: Path) -> None:
 def phantom_tensors(
     factors: PhantomFactors, template: Template, spec: PreprocessSpec, seed: int, design: PhantomDesign
 ) -> Tensors:
-    """(N, X, Y, Z) float32 on the spec's grid, as after an extraction and a registration without any error.
+    """Return (N, X, Y, Z) float32 on the spec's grid, as after an extraction and a registration without any error.
 
     The pipeline's own prefilter, resampling and brightness; seconds where the whole preprocessing takes minutes.
     """

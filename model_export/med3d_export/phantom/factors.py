@@ -60,12 +60,12 @@ class PhantomFactors:
         return len(self.ages_years)
 
     def columns(self) -> dict[str, npt.NDArray[np.float64] | npt.NDArray[np.str_]]:
-        """By name, for a table."""
+        """Return figures by name, for a table."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def draw_factors(count: int, seed: int, design: PhantomDesign) -> PhantomFactors:
-    """``count`` people; ages are spread evenly, sexes and sites alternate by chance but in equal numbers."""
+    """Return ``count`` people; ages are spread evenly, sexes and sites alternate by chance but in equal numbers."""
     chance = np.random.default_rng(seed)
     low, high = design.ages_years
     ages = chance.permutation(np.linspace(low, high, count))

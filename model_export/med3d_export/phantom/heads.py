@@ -20,7 +20,7 @@ LESION_DEPTH = 0.5
 def phantom_head(
     anatomy: PhantomAnatomy, factors: PhantomFactors, person: int, design: PhantomDesign, seed: int
 ) -> Volume:
-    """One person on the anatomy's grid, brain only, brightest tissue about 1; the same whoever else is drawn."""
+    """Return one person on the anatomy's grid, brain only, brightest tissue about 1; the same whoever else is drawn."""
     chance = np.random.default_rng([seed, person])
     lesioned = anatomy.brain * _lesions(anatomy, float(factors.lesion_ml[person]), chance)
     # Backwards: a voxel takes what lay nearer to the ventricle, or nearer to the surface, before the change.

@@ -48,7 +48,7 @@ class FactorRecovery:
 
 
 def factor_table(factors: PhantomFactors) -> Floats:
-    """(N, F) the truth in the order of FACTORS; lesions as log(1 + ml), since SDMT falls with that."""
+    """Return (N, F) the truth in the order of FACTORS; lesions as log(1 + ml), since SDMT falls with that."""
     columns = {
         "age_years": factors.ages_years,
         "sdmt": factors.sdmt,
@@ -61,14 +61,14 @@ def factor_table(factors: PhantomFactors) -> Floats:
 
 
 def read_out(own: npt.NDArray[np.floating], truth: Floats, others: npt.NDArray[np.floating]) -> Floats:
-    """Linear estimates (M, F) for ``others`` (M, d) by ridge on ``own`` (N, d), with a penalty for each factor."""
+    """Return linear estimates (M, F) for ``others`` (M, d) by ridge on ``own`` (N, d), a penalty for each factor."""
     reader = make_pipeline(StandardScaler(), RidgeCV(_PENALTIES, alpha_per_target=True))
     estimates: Floats = reader.fit(own, truth).predict(others)
     return estimates
 
 
 def ceilings(truth: Floats, folds: tuple[Fold, ...]) -> Floats:
-    """(F,) the highest R2 that can be expected: 1 for what is in the image, for the rest that of the true factors."""
+    """Return the highest R2 (F,) to expect: 1 for what is in the image, for the rest that of the true factors."""
     inside = truth[:, len(MADE_FROM_THEM) :]
     estimates = np.full_like(truth, np.nan)
     for fold in folds:
@@ -110,7 +110,10 @@ def _r2(estimates: Floats, truth: Floats) -> Floats:
 
 
 def _interval(error: Floats, truth: Floats, seed: int) -> Interval:
-    """R2 of squared errors (N,) in units of the variance of everyone; a draw of people has a variance of its own."""
+    """Return R2 of squared errors (N,) in units of the variance of everyone.
+
+    A draw of people has a variance of its own.
+    """
 
     def of_draw(rows: npt.NDArray[np.int64]) -> dict[str, float]:
         return {"r2": float(1.0 - error[rows].mean() * truth.var() / truth[rows].var())}

@@ -67,7 +67,7 @@ def site_scores(trial: PhantomTrial, on_epoch: OnEpoch = lambda _name, _report: 
 
 
 def write_site_scores(scores: tuple[SiteScore, ...], folder: Path) -> str:
-    """harmonisation.json and harmonisation.md in ``folder``; the latter's text."""
+    """Write harmonisation.json and harmonisation.md in ``folder``; the latter's text."""
     folder.mkdir(parents=True, exist_ok=True)
     text = _table(scores)
     (folder / "harmonisation.json").write_text(json.dumps([asdict(s) for s in scores], indent=1) + "\n", "utf-8")

@@ -84,7 +84,7 @@ class PhantomTrial:
 
 
 def write_recovery(found: tuple[FactorRecovery, ...], folder: Path) -> None:
-    """recovery.json and recovery.md in ``folder``."""
+    """Write recovery.json and recovery.md in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recovery.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n", encoding="utf-8")
     picture = "\n![How far each latent recovers each factor; dotted: the ceiling](recovery.png)\n"
@@ -92,7 +92,7 @@ def write_recovery(found: tuple[FactorRecovery, ...], folder: Path) -> None:
 
 
 def recovery_table(found: tuple[FactorRecovery, ...]) -> str:
-    """Markdown: R2 of each factor, its interval over people, and the ceiling."""
+    """Return Markdown: R2 of each factor, its interval over people, and the ceiling."""
     factors = [score.factor for score in found[0].scores]
     lines = [
         "# What the latents know of the phantoms",

@@ -67,7 +67,7 @@ def without_traces(space: LatentSpace) -> LatentSpace:
 
 
 def decision_limits(config: TrainingConfig, space: LatentSpace) -> DecisionLimits:
-    """Where a head is reviewed or refused, from scores of held-out subjects: never those of training subjects."""
+    """Tell where a head is reviewed or refused, from scores of held-out subjects: never those of training subjects."""
     decision, errors = config.decision, space.held_out_reconstruction_errors
     return DecisionLimits(
         interval_level=config.evaluation.interval_level,
@@ -79,7 +79,7 @@ def decision_limits(config: TrainingConfig, space: LatentSpace) -> DecisionLimit
 
 
 def false_alarms(limits: DecisionLimits, space: LatentSpace) -> dict[str, float]:
-    """Shares of good held-out heads that these limits review and refuse as unlike, upper bounds at 97.5 %."""
+    """Return shares of good held-out heads that these limits review and refuse as unlike, upper bounds at 97.5 %."""
     distances, errors, count = space.held_out_distances, space.held_out_reconstruction_errors, len(space.ages)
     marked = np.array([space.percentile(float(distance)) > limits.review_percentile for distance in distances])
     beyond = distances > limits.refuse_distance
@@ -97,13 +97,13 @@ def false_alarms(limits: DecisionLimits, space: LatentSpace) -> dict[str, float]
 
 
 def _sdmt_residuals(labels: Labels, found: HeldOut) -> Floats:
-    """Of measured scores only: simulated ones calibrate nothing."""
+    """Make it of measured scores only: simulated ones calibrate nothing."""
     residuals = found.sdmt[0] - labels.sdmt
     return residuals[np.isfinite(residuals)] if labels.sdmt_evidence == MEASURED_LABELS else np.empty(0)
 
 
 def comparable_distances(distances: Floats, folds: tuple[Fold, ...], directions: int) -> Floats:
-    """Held-out distances (N,) on the scale of the covariance of everyone, which has more directions than a fold's.
+    """Return held-out distances (N,) scaled by everyone's covariance, which has more directions than a fold's.
 
     There are fewer subjects than dimensions, so every further subject adds a direction of variance, and squared
     distances grow with the number of directions.

@@ -56,7 +56,10 @@ def manifest_metrics(
 
 
 def _sites(report: EvaluationReport) -> dict[str, float]:
-    """How well the site is read out of the latent; with a correction, how well and what the ages were without it."""
+    """Tell how well the site is read out of the latent.
+
+    With a correction, how well and what the ages were without it.
+    """
     site, plain = report.latent.site, report.uncorrected
     found = {} if site is None else {"site_accuracy": site[0], "site_accuracy_guessing": site[1]}
     if plain is None:
@@ -76,7 +79,7 @@ def _scores(prefix: str, scores: RegressionScores) -> dict[str, float]:
 
 
 def _by_group(found: HeldOut, labels: Labels, config: EvaluationConfig) -> dict[str, float]:
-    """MAE per age band, sex and, of several, site, of groups with anybody in them; the mean gap of each site."""
+    """Return MAE per age band, sex and, of several, site, of groups with anybody in them; the mean gap of each site."""
     errors, ages, edges = absolute_errors(found.age, labels.ages_years), labels.ages_years, config.age_bands_years
     groups = {f"{low:g}_to_{high:g}": (ages >= low) & (ages < high) for low, high in pairwise(edges)}
     groups |= {name: labels.sexes == sex for name, sex in (("women", "F"), ("men", "M"))}

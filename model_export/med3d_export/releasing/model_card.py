@@ -73,7 +73,7 @@ reference_case/input.nii.gz: the average head that the pydeface wheel carries, r
 def model_card(
     config: TrainingConfig, cohort: Cohort, metrics: dict[str, float], sdmt_evidence: str, minutes: float
 ) -> str:
-    """docs/README.md of the bundle; ``metrics`` are those of the manifest."""
+    """Write docs/README.md of the bundle; ``metrics`` are those of the manifest."""
     parts = (
         _origin(config, cohort),
         _training(config, minutes),
@@ -197,7 +197,7 @@ def _group(name: str) -> str:
 
 
 def _sites(config: TrainingConfig, cohort: Cohort, m: dict[str, float]) -> str:
-    """Whether there is a correction for sites, which ones it knows, and what it does to held-out scans."""
+    """Tell whether there is a correction for sites, which ones it knows, and what it does to held-out scans."""
     names, counts = np.unique(cohort.sites, return_counts=True)
     scans = ", ".join(f"{name} ({count} scans)" for name, count in zip(names, counts, strict=True))
     if config.evaluation.harmonisation == "none":

@@ -8,7 +8,7 @@ from med3d_export.config import TrainingConfig
 
 
 def monai_metadata(config: TrainingConfig, grid_shape: Sequence[int]) -> dict[str, Any]:
-    """Network data format of encoder.onnx and decoder.onnx, and what they were made with."""
+    """Describe the data format of encoder.onnx and decoder.onnx, and what they were made with."""
     image = {
         "type": "image",
         "format": "magnitude",

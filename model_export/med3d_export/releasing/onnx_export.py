@@ -100,7 +100,7 @@ def _rename_output(model: Any, name: str) -> None:
 
 
 def check_autoencoder(fitted: FittedAutoencoder, folder: Path, tensors: Tensors) -> float:
-    """Worst relative difference of both networks from torch on real ``tensors`` (N, X, Y, Z).
+    """Return worst relative difference of both networks from torch on real ``tensors`` (N, X, Y, Z).
 
     Raises ParityError above NETWORK_TOLERANCE.
     """
@@ -119,7 +119,7 @@ def check_autoencoder(fitted: FittedAutoencoder, folder: Path, tensors: Tensors)
 
 
 def check_head(head: Pipeline, path: Path, latents: npt.NDArray[np.float32]) -> float:
-    """Worst absolute difference of a head from scikit-learn on ``latents`` (N, d), in its unit.
+    """Return worst absolute difference of a head from scikit-learn on ``latents`` (N, d), in its unit.
 
     Raises ParityError above HEAD_TOLERANCE_YEARS.
     """
@@ -131,7 +131,7 @@ def check_head(head: Pipeline, path: Path, latents: npt.NDArray[np.float32]) -> 
 
 
 def check_chain(fitted: FittedAutoencoder, head: Pipeline, folder: Path, name: str, tensors: Tensors) -> float:
-    """Worst difference of encoder.onnx and then the head ``name`` from torch and then scikit-learn, in its unit.
+    """Return worst difference of encoder.onnx and then the head ``name`` from torch and then scikit-learn, in its unit.
 
     Asked of real ``tensors`` (N, X, Y, Z). Raises ParityError above HEAD_TOLERANCE_YEARS.
     """

@@ -85,7 +85,7 @@ class Promotion:
 
 
 def judge(bundle: Bundle, tensors: Tensors, ages_years: Floats, scanner: KnownScanner) -> list[Judgement]:
-    """Every head as the worker would answer it: tensors (N, X, Y, Z) of the bundle's own preprocessing."""
+    """Return every head as the worker would answer it: tensors (N, X, Y, Z) of the bundle's own preprocessing."""
     subjects = [SubjectAttributes(float(age)) for age in ages_years]
     answers: list[Prediction | InputRefused] = []
     for start in range(0, len(tensors), 16):
@@ -143,7 +143,7 @@ def _column(judgements: Sequence[Judgement], name: str) -> Floats:
 
 
 def agreement(new: Floats, old: Floats, seed: int) -> Agreement:
-    """Bland-Altman of paired estimates (N,)."""
+    """Return Bland-Altman of paired estimates (N,)."""
     differences, means = new - old, (new + old) / 2
 
     def statistic(rows: npt.NDArray[np.int64]) -> dict[str, float]:

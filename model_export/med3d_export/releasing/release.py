@@ -122,7 +122,7 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
 
 
 def _latents(source: ReleaseInput, fitted: FittedAutoencoder, folder: Path) -> tuple[npt.NDArray[np.float32], Copies]:
-    """Everyone's latents (N, d) as heads and maps see them, and those of varied copies (C, N, d) for the heads.
+    """Return everyone's latents (N, d) as heads and maps see them, and those of varied copies (C, N, d) for the heads.
 
     What they were corrected for goes into the bundle.
     """

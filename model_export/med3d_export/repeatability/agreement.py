@@ -28,7 +28,7 @@ def within_subject_sd_interval(measured: Floats, seed: int) -> Interval:
 
 
 def agreement_icc(measured: Floats) -> Interval | None:
-    """ICC(A,1): intraclass correlation for absolute agreement of single measurements, with its 95 % interval.
+    """Return ICC(A,1): intraclass correlation for absolute agreement of single measurements, with its 95 % interval.
 
     Two-way model, columns drawn from more of their kind: ICC(2,1) of P. E. Shrout, J. L. Fleiss, Psychological
     Bulletin 86 (1979) 420; ICC(A,1) and its interval of K. O. McGraw, S. P. Wong, Psychological Methods 1 (1996) 30,
@@ -56,7 +56,7 @@ def agreement_icc(measured: Floats) -> Interval | None:
 
 
 def _mean_squares(measured: Floats) -> tuple[float, float, float]:
-    """Mean squares of the two-way layout: between heads, between columns, and what is left."""
+    """Return mean squares of the two-way layout: between heads, between columns, and what is left."""
     n, k = measured.shape
     mean = measured.mean()
     heads, columns = measured.mean(axis=1, keepdims=True), measured.mean(axis=0, keepdims=True)

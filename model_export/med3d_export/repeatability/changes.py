@@ -40,7 +40,10 @@ class Change:
     variants: tuple[HeadVariant, ...]
 
     def changed(self, head: Volume, row: int) -> list[tuple[Volume, Storage]]:
-        """``head`` by every variant; what chance there is in it depends on ``row``, the change and the variant."""
+        """Return ``head`` by every variant.
+
+        What chance there is in it depends on ``row``, the change and the variant.
+        """
         seeds = [[SEED, row, *self.name.encode(), number] for number in range(len(self.variants))]
         return [
             (variant.make(head, np.random.default_rng(seed)), variant.stored_as)

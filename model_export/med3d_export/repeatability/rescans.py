@@ -78,7 +78,7 @@ def turned(degrees: float, axis: tuple[float, float, float], shift_mm: tuple[flo
 
 
 def on_longer_voxels(head: Volume, more_mm: tuple[float, ...]) -> Volume:
-    """``head`` as voxels longer by ``more_mm`` along each axis see it, on the part of its box that they fill.
+    """Return ``head`` as voxels longer by ``more_mm`` along each axis see it, on the part of its box that they fill.
 
     A voxel is a box, of variance s^2 / 12: the head is blurred by a Gaussian of what the longer one has more, then
     sampled once by cubic B-splines.
@@ -95,5 +95,5 @@ def on_longer_voxels(head: Volume, more_mm: tuple[float, ...]) -> Volume:
 
 
 def _sampled(seen: Volume, head: Volume, shape: tuple[int, int, int], affine: Affine, to_head: Affine) -> Volume:
-    """``seen`` on another grid, not darker than ``head`` is anywhere: splines swing below black, scanners do not."""
+    """Return ``seen`` on another grid, nowhere darker than ``head``: splines swing below black, scanners do not."""
     return Volume(np.maximum(resample(seen, shape, affine, to_head), head.voxels.min()), affine)

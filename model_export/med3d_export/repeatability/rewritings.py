@@ -20,7 +20,7 @@ def as_it_is(head: Volume, _random: Random) -> Volume:
 
 
 def rounded_header(head: Volume, random: Random) -> Volume:
-    """Every number of the header off by up to a millionth: of itself, or of 1 mm where it is smaller."""
+    """Return the head with the header's numbers off by up to a millionth of themselves, or of 1 mm if smaller."""
     affine = head.affine.copy()
     off = random.uniform(-ROUNDING, ROUNDING, (3, 4))
     affine[:3] += off * np.maximum(np.abs(affine[:3]), 1.0)
@@ -71,7 +71,7 @@ def cut_closer(more: tuple[int, int, int]) -> HeadChange:
 def rigid_motion(
     head: Volume, degrees: float, axis: tuple[float, float, float], shift_mm: tuple[float, float, float]
 ) -> Affine:
-    """(4, 4) float64: a turn about an axis through the image's middle, then a shift; RAS+ mm to RAS+ mm."""
+    """Return (4, 4) float64: a turn about an axis through the image's middle, then a shift; RAS+ mm to RAS+ mm."""
     middle = head.affine[:3, :3] @ ((np.array(head.shape) - 1) / 2) + head.affine[:3, 3]
     direction = np.array(axis, dtype=np.float64)
     turn = Rotation.from_rotvec(direction / np.linalg.norm(direction) * degrees, degrees=True).as_matrix()

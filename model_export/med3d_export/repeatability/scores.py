@@ -84,7 +84,7 @@ def answered(heads: Sequence[MeasuredHead]) -> list[MeasuredHead]:
 
 
 def refused_as_they_are(heads: Sequence[MeasuredHead]) -> dict[str, str]:
-    """Codes by the name of the head."""
+    """Return codes by the name of the head."""
     return {head.name: head.as_it_is.refusal for head in heads if head.as_it_is.brain_age_years is None}
 
 

@@ -30,7 +30,7 @@ ALL_CHANGES = (DICOM_AGAINST_NIFTI, *CHANGES)
 
 
 def chosen_heads(data: Path, count: int, studies: Sequence[Path]) -> list[RepeatedHead]:
-    """``count`` people of the cohort at ``data``, spread over its ages, then the DICOM studies.
+    """Return ``count`` people of the cohort at ``data``, spread over its ages, then the DICOM studies.
 
     Raises CohortError that names the faulty rows, or where the cohort has fewer people; RepeatabilityError that names a
     study which cannot be read or is no DICOM.

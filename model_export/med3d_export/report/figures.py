@@ -31,7 +31,7 @@ def save_figure(path: Path, size_inches: tuple[float, float], draw: Callable[[Fi
 
 
 def predicted_age(found: HeldOut, labels: Labels, level: float, folder: Path) -> Path:
-    """Out-of-fold estimates, averaged over repeats, against true age, with the conformal band."""
+    """Draw out-of-fold estimates, averaged over repeats, against true age, with the conformal band."""
     estimates, ages = np.nanmean(found.age[:, found.tested], axis=0), labels.ages_years[found.tested]
     width = conformal_quantile(found.age[0][found.tested] - ages, level)
 
@@ -87,7 +87,7 @@ def _by_sex(axes: Axes, x: Floats, y: Floats, sexes: npt.NDArray[np.str_]) -> No
 
 
 def errors_of_all(rows: Sequence[Row], unit: str, name: str, folder: Path) -> Path:
-    """Mean absolute error of every method with its 95 % interval over subjects, and each repeat as a small mark."""
+    """Draw every method's mean absolute error with its 95 % interval over subjects, each repeat as a small mark."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -106,7 +106,10 @@ def errors_of_all(rows: Sequence[Row], unit: str, name: str, folder: Path) -> Pa
 
 
 def calibration(found: HeldOut, labels: Labels, folder: Path) -> Path | None:
-    """Measured coverage against the stated level, with the Clopper-Pearson interval; None where not all were tested."""
+    """Draw measured coverage against the stated level, with the Clopper-Pearson interval.
+
+    None where not all were tested.
+    """
     if not found.is_complete:
         return None
     gaps = found.age[0] - labels.ages_years
@@ -127,7 +130,10 @@ def calibration(found: HeldOut, labels: Labels, folder: Path) -> Path | None:
 
 
 def loss_curves(found: HeldOut, folder: Path) -> Path:
-    """Every term of the objective over the epochs, one line per fit; held-out terms, where there are any, dashed."""
+    """Draw every term of the objective over the epochs, one line per fit.
+
+    Held-out terms, where there are any, dashed.
+    """
     curves = [one.curve for of_repeat in found.chosen for one in of_repeat if one.curve]
     names = ["total", *sorted({name for curve in curves for name in curve[0].terms})]
 

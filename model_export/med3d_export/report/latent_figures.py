@@ -19,7 +19,7 @@ STEPS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 
 
 def latent_maps(one: FoldEvidence, labels: Labels, folder: Path) -> Path:
-    """PCA and PLS maps by age and by sex; axes from one fold's training subjects, whom small dots show.
+    """Draw PCA and PLS maps by age and by sex; axes from one fold's training subjects, whom small dots show.
 
     The large dots are the fold's test subjects: neither encoder nor axes have seen them.
     """
@@ -58,7 +58,7 @@ def _by_sex(axes: Any, coordinates: Floats, labels: Labels, one: FoldEvidence) -
 
 
 def reconstructions(one: FoldEvidence, labels: Labels, data_range: float, folder: Path) -> Path:
-    """Coronal slices of held-out heads, their reconstructions from the latent, and the differences."""
+    """Draw coronal slices of held-out heads, their reconstructions from the latent, and the differences."""
 
     def draw(figure: Figure) -> None:
         grid = figure.subplots(len(one.slices), 3, squeeze=False)
@@ -89,7 +89,7 @@ def traversals(fitted: FittedAutoencoder, one: FoldEvidence, labels: Labels, dat
 
 
 def _direction(to_map: LatentMap, latents: Floats, axis: int) -> Floats:
-    """(d,) one standard deviation of the cohort along what a coordinate goes with: regression of latents on it.
+    """Return (d,) one standard deviation of the cohort along what a coordinate goes with: regression of latents on it.
 
     Moving along the axis itself would leave the cohort; the latents' regression on the coordinate stays within it.
     """

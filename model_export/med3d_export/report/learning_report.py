@@ -61,7 +61,7 @@ the points below. The line says nothing of numbers far beyond {most}, nor of oth
 
 
 def draw_learning_curve(curve: LearningCurve, folder: Path) -> Path:
-    """Error against training heads on a log scale, with intervals; everyone, women and men."""
+    """Draw error against training heads on a log scale, with intervals; everyone, women and men."""
     heads = [one.training_heads for one in curve.points]
 
     def draw(figure: Figure) -> None:

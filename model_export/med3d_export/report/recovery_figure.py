@@ -10,7 +10,7 @@ from med3d_export.phantom.recovery import FactorRecovery
 
 
 def recovery_figure(found: Sequence[FactorRecovery], path: Path) -> Path:
-    """One panel per factor: R2 with its 95 % interval by method, the ceiling as a line. Returns ``path``."""
+    """Draw one panel per factor: R2 with its 95 % interval by method, the ceiling as a line. Returns ``path``."""
     factors = [score.factor for score in found[0].scores]
     figure = Figure(figsize=(3.0 * len(factors), 0.45 * len(found) + 1.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(factors), sharey=True))

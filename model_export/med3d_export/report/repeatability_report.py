@@ -152,7 +152,7 @@ def _figure(found: Repeatability, path: Path) -> Path:
 
 
 def _panel(axes: Axes, scores: Sequence[ChangeScore], heads: Sequence[MeasuredHead]) -> Axes:
-    """One row per change, a dot per head and variant; returns the dots."""
+    """Draw one row per change, a dot per head and variant; returns the dots."""
     years, places, colours = [], [], []
     for place, score in enumerate(scores):
         for number, head in enumerate(heads):

@@ -19,18 +19,18 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def interval(value: Interval, digits: int = 2) -> str:
-    """Figure and 95 % interval."""
+    """Write figure and 95 % interval."""
     return f"{value.value:.{digits}f} ({value.lower:.{digits}f} to {value.upper:.{digits}f})"
 
 
 def regression_table(rows: Sequence[Row]) -> str:
-    """Raw estimates of every method."""
+    """Return raw estimates of every method."""
     head = ("method", "encoder", "n", "repeats", "MAE", "RMSE", "R2", "r", "slope of gap on label", "MAE by repeat")
     return table(head, [_regression(row, row.raw) for row in rows])
 
 
 def corrected_table(rows: Sequence[Row]) -> str:
-    """Bias-corrected estimates of those methods that have them; empty where none has."""
+    """Return bias-corrected estimates of those methods that have them; empty where none has."""
     kept = [(row, row.corrected) for row in rows if row.corrected is not None]
     head = ("method", "encoder", "n", "repeats", "MAE", "RMSE", "R2", "r", "slope of gap on age", "MAE by repeat")
     return table(head, [_regression(row, scores) for row, scores in kept]) if kept else ""
@@ -45,7 +45,7 @@ def _regression(row: Row, scores: RegressionScores) -> list[str]:
 
 
 def paired_table(pairs: Mapping[str, PairedComparison], unit: str, adjusted: Mapping[str, float] | None = None) -> str:
-    """Differences with their intervals, both tests, and what could have been detected."""
+    """Return differences with their intervals, both tests, and what could have been detected."""
     head = ["against", "n", f"difference, {unit}", "Wilcoxon p", "sign-flip p", "detectable with power 0.8"]
     rows = []
     for name, pair in pairs.items():
@@ -58,7 +58,7 @@ def paired_table(pairs: Mapping[str, PairedComparison], unit: str, adjusted: Map
 
 
 def coverage_table(coverages: Mapping[str, Coverage]) -> str:
-    """Measured coverage by group."""
+    """Return measured coverage by group."""
     head = ("group", "n", "stated", "measured", "95 % Clopper-Pearson", "half width")
     return table(
         head,
@@ -73,7 +73,7 @@ def coverage_table(coverages: Mapping[str, Coverage]) -> str:
 
 
 def image_table(scores: Mapping[str, LatentScores]) -> str:
-    """SSIM, PSNR, and what else is asked of each method's latent."""
+    """Return SSIM, PSNR, and what else is asked of each method's latent."""
     head = ("method", "SSIM brain", "SSIM whole", "PSNR brain, dB", "PSNR whole, dB", "error / mean head", "sex AUC",
             "site, balanced accuracy (chance)", "PLS r out of fold (null 95 %; p)")  # fmt: skip
     return table(head, [_image(name, one) for name, one in scores.items()])

@@ -80,7 +80,7 @@ class Cohort:
         return np.array([subject.sdmt for subject in self.subjects])
 
     def spread_over_ages(self, count: int) -> list[int]:
-        """Where the first scans of ``count`` people stand, from the youngest to the oldest in even steps of rank."""
+        """Return the rows of ``count`` people's first scans, from the youngest to the oldest in even steps of rank."""
         first: dict[str, int] = {}
         for place, subject in enumerate(self.subjects):
             first.setdefault(subject.participant_id, place)
@@ -88,6 +88,6 @@ class Cohort:
         return [by_age[rank] for rank in np.linspace(0, len(by_age) - 1, count).round().astype(int)]
 
     def digest(self) -> str:
-        """sha256 of who is in it, whatever the order of rows: what a stored split belongs to."""
+        """Return sha256 of who is in it, whatever the order of rows: what a stored split belongs to."""
         said = sorted(f"{subject.participant_id}\t{subject.visit}" for subject in self.subjects)
         return hashlib.sha256("\n".join(said).encode()).hexdigest()

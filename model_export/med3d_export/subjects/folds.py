@@ -36,7 +36,7 @@ class Split:
 
 
 def stratified_folds(cohort: Cohort, folds: int, seed: int) -> Split:
-    """Folds in which age, sex and site are spread evenly; all scans of a subject fall into one fold.
+    """Return folds in which age, sex and site are spread evenly; all scans of a subject fall into one fold.
 
     Raises CohortError where there are too few subjects.
     """
@@ -79,7 +79,7 @@ def thinned(fold: Fold, cohort: Cohort, heads: int, seed: int) -> Fold:
 
 
 def leave_one_site_out(cohort: Cohort) -> Split:
-    """One fold per site, tested on that site alone.
+    """Return one fold per site, tested on that site alone.
 
     Raises CohortError where there is one site only, and names the subjects that were scanned at several.
     """

@@ -15,7 +15,7 @@ INTRACRANIAL = "702"
 
 
 def read_volumes(cohort: Cohort, path: Path) -> Floats:
-    """(N, V) in the cohort's order from a CSV with one row per subject: MRID, then volumes in mm3 by region number.
+    """Read volumes (N, V) in mm3, in the cohort's order, from a CSV of subjects: MRID, then one by region number.
 
     Raises CohortError that names each subject without a row and each value that is no number.
     """

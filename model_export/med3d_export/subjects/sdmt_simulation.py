@@ -29,7 +29,7 @@ def simulate_sdmt(
     seed: int,
     relations: SdmtRelations = SdmtRelations(),
 ) -> Floats:
-    """Scores (N,) within 0 to 110 points: a linear model of standardised age and volume plus Gaussian noise.
+    """Return scores (N,) within 0 to 110 points: a linear model of standardised age and volume plus Gaussian noise.
 
     The weights solve for the marginal correlations given how age and volume correlate in this cohort. Raises ValueError
     where no such scores exist.

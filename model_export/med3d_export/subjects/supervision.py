@@ -28,11 +28,11 @@ class Supervision:
 
     @classmethod
     def of(cls, cohort: Cohort, config: SupervisionConfig) -> Self:
-        """Without volumes."""
+        """Return it without volumes."""
         return cls(cohort, np.empty((len(cohort), 0)), config)
 
     def targets(self, training: npt.NDArray[np.int64]) -> Targets:
-        """Labels of the rows at ``training``; their own mean and spread standardise age, SDMT and volumes.
+        """Return labels of the rows at ``training``; their own mean and spread standardise age, SDMT and volumes.
 
         Sex is 1 for F. A label whose weight is 0 has no column.
         """
@@ -56,14 +56,14 @@ class Supervision:
         )
 
     def _site_numbers(self, training: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Sites of the training rows alone: the adversary knows no others."""
+        """Return sites of the training rows alone: the adversary knows no others."""
         if not self.config.site_adversary_weight:
             return np.full(len(training), NO_SITE, dtype=np.int64)
         return np.unique(self.cohort.sites[training], return_inverse=True)[1].astype(np.int64)
 
 
 def read_supervision(cohort: Cohort, config: SupervisionConfig, folder: Path) -> Supervision:
-    """Labels from the cohort and, where their weight is above 0, regional volumes from ``volumes_csv`` in ``folder``.
+    """Read labels from the cohort and, if their weight is above 0, regional volumes from ``volumes_csv`` in ``folder``.
 
     The CSV has one row per subject: MRID, then volumes in mm3 by region number. Raises CohortError that names each
     subject without a row and each value that is no number, and where a weight asks for labels that nobody has.

@@ -28,7 +28,7 @@ ASSET_FILES = ("brain_box.onnx", "brain_mask.onnx", "template.nii.gz", "template
 
 
 def default_cache() -> Path:
-    """$XDG_CACHE_HOME/med3d/export, else ~/.cache/med3d/export: outside any repository."""
+    """Return $XDG_CACHE_HOME/med3d/export, else ~/.cache/med3d/export: outside any repository."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "med3d" / "export"
 
@@ -64,7 +64,7 @@ class TensorCache:
         return _read_all(places, shape)
 
     def places(self, cohort: Cohort) -> dict[CohortSubject, Path]:
-        """Where each row's tensor is kept, whether it is there yet or not."""
+        """Tell where each row's tensor is kept, whether it is there yet or not."""
         recipe = _recipe_digest(self.assets)
         return {subject: self.folder / f"{_digest(subject.t1w, recipe)}.npz" for subject in cohort.subjects}
 

@@ -36,7 +36,7 @@ class EpochOrder(Sampler[int]):
 
 
 def set_apart(subjects: npt.NDArray[np.str_], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Rows to train on and rows to watch the loss on; no subject is in both. ``share`` 0: none are set apart."""
+    """Return rows to train on and rows to watch the loss on; no subject is in both. ``share`` 0: none are set apart."""
     people = np.array(list(dict.fromkeys(subjects.tolist())))
     count = round(share * len(people))
     chance = np.random.default_rng(derived_seed(seed, Purpose.SET_APART))
@@ -56,7 +56,7 @@ class Batches(LightningDataModule):
         self.batch, self.seed = batch, seed
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Full batches in the epoch's order; who is left over has a turn in another epoch."""
+        """Return full batches in the epoch's order; who is left over has a turn in another epoch."""
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         order = EpochOrder(len(self.training), self.seed, rank, world)
         return DataLoader(self.training, min(self.batch, len(order)), sampler=order, drop_last=True)

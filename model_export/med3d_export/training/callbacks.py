@@ -53,12 +53,12 @@ class BestAveragedWeights(AveragedWeights):
                 value.copy_(self.best.get(name, value))
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return it for a checkpoint."""
         state: dict[str, Any] = super().state_dict()
         return state | {"lowest": self.lowest, "best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore it from a checkpoint."""
         super().load_state_dict(state_dict)
         self.lowest, self.best = state_dict["lowest"], state_dict["best"]
 

@@ -93,7 +93,7 @@ def _start(tensors: Tensors, targets: Targets, config: TrainingConfig, seed: int
 
 
 def _varied(task: AutoencoderTask, images: Tensor, copies: int, seed: int) -> Tensor:
-    """Varied copies (copies * N, 1, X, Y, Z), all of the first draw before the second."""
+    """Return varied copies (copies * N, 1, X, Y, Z), all of the first draw before the second."""
     made = [images[:0]]
     for copy in range(copies):
         chance = generator(seed, Purpose.START, copy, 0, images.device)
@@ -148,7 +148,7 @@ def _trainer(config: TrainingConfig, folder: Path | None, nowhere: Path, *, watc
 
 
 def _recipe_digest(tensors: Tensors, targets: Targets, config: TrainingConfig, seed: int) -> str:
-    """Of everything that decides the weights; the number of epochs and the hardware are among it."""
+    """Return the digest of everything that decides the weights; the number of epochs and the hardware are among it."""
     digest = hashlib.sha256(np.ascontiguousarray(tensors).data)
     digest.update(targets.values.tobytes() + targets.weights.tobytes() + targets.sites.tobytes())
     parts = ("network", "objective", "reconstruction", "supervision", "augmentation", "optimiser", "hardware")
@@ -173,7 +173,7 @@ def _checkpoint_of(folder: Path, recipe: str) -> Path | None:
 
 @contextmanager
 def _faults(folder: Path | None) -> Iterator[None]:
-    """Full memory and disks as TrainingErrors that say where the last good checkpoint is."""
+    """Raise full memory and disks as TrainingErrors that say where the last good checkpoint is."""
     try:
         yield
     except TrainingError as error:

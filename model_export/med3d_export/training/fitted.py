@@ -61,27 +61,27 @@ class FittedAutoencoder:
         return FittedAutoencoder(*networks, self.curve, self.age)
 
     def code_spreads(self) -> npt.NDArray[np.float64]:
-        """(latent,) how much each number of the encoder's latent should count where heads are compared."""
+        """Return (latent,) how much each number of the encoder's latent should count where heads are compared."""
         spreads: npt.NDArray[np.float64] = self.encoder.code_spreads().double().numpy()
         return spreads
 
     def encode(self, tensors: Tensors, batch: int = 16) -> Latents:
-        """Deterministic latents (N, dimension) float32, as the released encoder gives them."""
+        """Return deterministic latents (N, dimension) float32, as the released encoder gives them."""
         network = self.deterministic_encoder()
         return _in_batches(tensors, batch, lambda part: network(part[:, None]))
 
     def posterior(self, tensors: Tensors, batch: int = 16) -> Posterior:
-        """Of the tensors (N, X, Y, Z) as they are: mean and log variance, each (N, latent), no mirror image."""
+        """Encode the tensors (N, X, Y, Z) as they are: mean and log variance, each (N, latent), no mirror image."""
         joined = _in_batches(tensors, batch, lambda part: torch.cat(self.encoder(part[:, None]), dim=1))
         mean, log_variance = torch.from_numpy(joined).chunk(2, dim=1)
         return Posterior(mean, log_variance)
 
     def reconstruct(self, latents: Latents, batch: int = 16) -> Tensors:
-        """Tensors (N, X, Y, Z) float32 that the decoder gives for latents (N, dimension)."""
+        """Return tensors (N, X, Y, Z) float32 that the decoder gives for latents (N, dimension)."""
         return _in_batches(latents[:, : self.encoder.latent], batch, lambda part: self.decoder(part)[:, 0])
 
     def sample(self, count: int, seed: int) -> Tensors:
-        """Heads (count, X, Y, Z) that the decoder gives for draws from the prior."""
+        """Return heads (count, X, Y, Z) that the decoder gives for draws from the prior."""
         drawn = np.random.default_rng(seed).standard_normal((count, self.encoder.latent))
         return self.reconstruct(drawn.astype(np.float32))
 

@@ -38,7 +38,7 @@ class AutoencoderTask(LightningModule):
         self._sums, self._watched_sums = _Means(), _Means()
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with a linear warm-up and a cosine to zero, stepped with the optimiser."""
+        """Return AdamW with a linear warm-up and a cosine to zero, stepped with the optimiser."""
         settings = self.config.optimiser
         linear = {id(parameter) for parameter in self._linear_parameters()}
         groups = [
@@ -108,7 +108,7 @@ class AutoencoderTask(LightningModule):
             self.on_epoch(report)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and other processes: nobody else reports to whoever listens here."""
+        """Have no listener, for copies and other processes: nobody else reports to whoever listens here."""
         state: dict[str, Any] = super().__getstate__()
         return state | {"on_epoch": None}
 
@@ -117,7 +117,7 @@ class AutoencoderTask(LightningModule):
         return {"curve": [report.plain() for report in self.curve], "bank": self.bank.latents}
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore it from a checkpoint."""
         self.curve = tuple(EpochReport(**report) for report in state["curve"])
         self.bank.latents = state["bank"]
 
@@ -134,7 +134,7 @@ class AutoencoderTask(LightningModule):
         return judge(objective, seen, terms), latent.detach()
 
     def _reduced(self, means: dict[str, float]) -> dict[str, float]:
-        """Averages over all processes."""
+        """Return averages over all processes."""
         if self.trainer.world_size == 1:
             return means
         return {n: float(self.trainer.strategy.reduce(torch.tensor(v), reduce_op="mean")) for n, v in means.items()}

@@ -51,7 +51,7 @@ class Targets:
         return cls(np.empty((count, 0), np.float32), np.empty(0, np.float32), (), nobody, 0.0, subjects)
 
     def at(self, rows: npt.NDArray[np.int64]) -> "Targets":
-        """Those of some rows."""
+        """Return those of some rows."""
         return Targets(
             self.values[rows], self.weights, self.losses, self.sites[rows], self.site_weight, self.subjects[rows]
         )
@@ -75,5 +75,5 @@ class EpochReport:
         return self.terms.get("supervised", 0.0)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON; ``EpochReport(**plain)`` reads it back."""
+        """Return it for JSON; ``EpochReport(**plain)`` reads it back."""
         return asdict(self)

@@ -21,7 +21,7 @@ _FIELDS = frozenset({"format", "site", "bundle", "latent_shift", "residuals_year
 
 
 def page_path(out: Path) -> Path:
-    """Where the page beside the calibration ``out`` lies."""
+    """Tell where the page beside the calibration ``out`` lies."""
     return out.with_name(f"{out.name.removesuffix('.json')}.html")
 
 

@@ -58,7 +58,7 @@ def estimates_chart(fitted: "FittedSite") -> str:
 
 
 def prospects_chart(prospects: "Sequence[Outlook]", level: float) -> str:
-    """Mean error and half width of the interval against the number of heads."""
+    """Draw mean error and half width of the interval against the number of heads."""
     heads = [float(one.heads) for one in prospects]
     errors = [(x, one.mean_error_years) for x, one in zip(heads, prospects, strict=True)]
     widths = [(x, one.half_width_years) for x, one in zip(heads, prospects, strict=True)]

@@ -124,7 +124,7 @@ def _show(plans: list[CapacityPlan], costs: MeasuredCosts, *, priced: bool) -> N
 
 
 def _gpu_head_s(asked: GpuAsked | None, costs: MeasuredCosts) -> float | None:
-    """Seconds of a GPU for one head: as stated, as the table has it, or None where no GPU is asked for."""
+    """Return seconds of a GPU for one head: as stated, as the table has it, or None where no GPU is asked for."""
     if asked is None or asked.head_s is not None:
         return None if asked is None else asked.head_s
     if costs.gpu is None:

@@ -36,7 +36,7 @@ class DayShape:
         return self.window_h * 3600 if self.arrivals == "night" else DAY_S
 
     def busiest_per_s(self, studies: float) -> float:
-        """Studies per second at the busiest hour."""
+        """Return studies per second at the busiest hour."""
         if self.arrivals != "office":
             return studies / self.span_s
         rest = (1 - self.busy_share) / max(24 - self.busy_h, 1e-9)
@@ -47,7 +47,7 @@ class DayShape:
         return studies / DAY_S if self.arrivals == "night" else self.busiest_per_s(studies)
 
     def moments(self, studies: int) -> list[tuple[float, int]]:
-        """(seconds, priority) of each study, sorted; drawn at random, the same each time."""
+        """Return (seconds, priority) of each study, sorted; drawn at random, the same each time."""
         draw = random.Random(SEED)  # noqa: S311 - arrivals are no secret
         stat = round(studies * self.stat_share)
         urgent = [(self._moment(draw), STAT) for _ in range(stat)]

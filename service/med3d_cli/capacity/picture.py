@@ -15,7 +15,7 @@ TEXT = 'font-family="sans-serif" font-size="12" fill="#333"'
 
 
 def day_picture(made: CapacityPlan, costs: MeasuredCosts) -> str:
-    """Three panels over the day or the window, in 96 bins: arrivals, studies that wait, busy workers."""
+    """Draw three panels over the day or the window, in 96 bins: arrivals, studies that wait, busy workers."""
     day = Day.of(made.demand, costs)
     found, span_s = day.outcome(max(1, round(made.workers * day.part))), made.demand.shape.span_s
     worked = [pair for pairs in map(_on_workers, found.jobs, found.starts_s, found.ends_s) for pair in pairs]
@@ -45,7 +45,7 @@ def day_picture(made: CapacityPlan, costs: MeasuredCosts) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As in ``5.2 s``, ``30 min``, ``6.5 h``."""
+    """Write it as in ``5.2 s``, ``30 min``, ``6.5 h``."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
@@ -64,7 +64,7 @@ def _per_bin(moments: Sequence[float], span_s: float) -> list[float]:
 
 
 def _present(spans: Sequence[tuple[float, float]], span_s: float) -> list[float]:
-    """How many are there, averaged over each bin; what stays beyond the last counts until its end."""
+    """Tell how many are there, averaged over each bin; what stays beyond the last counts until its end."""
     width = span_s / BINS
     there = [0.0] * BINS
     for start, end in spans:
@@ -74,7 +74,7 @@ def _present(spans: Sequence[tuple[float, float]], span_s: float) -> list[float]
 
 
 def _hours(from_h: float, length_h: float) -> list[tuple[float, str]]:
-    """(share of the width, hour of the day) for the ticks."""
+    """Return (share of the width, hour of the day) for the ticks."""
     step = 4 if length_h > 12 else 1
     return [(hour / length_h, f"{(from_h + hour) % 24:g}") for hour in range(0, int(length_h) + 1, step)]
 

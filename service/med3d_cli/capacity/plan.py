@@ -126,7 +126,7 @@ class Day:
         return simulate(self._jobs, {WORKERS: workers})
 
     def fewest_workers(self) -> int:
-        """With which ``target_share`` of the studies are answered in time."""
+        """Return the number with which ``target_share`` of the studies are answered in time."""
         if not self._is_enough(len(self._jobs)):
             raise TooShortError
         least = len(self._jobs) * self.times.on_workers_s / (2 * self._demand.shape.span_s)

@@ -45,11 +45,11 @@ class SimulatedDay:
         return max((ends[-1] for ends in self.ends_s), default=0.0)
 
     def answered_s(self, priority: int | None = None) -> list[float]:
-        """From arrival to answer, sorted; of one priority, or of all."""
+        """Return seconds from arrival to answer, sorted; of one priority, or of all."""
         return sorted(ends[-1] - job.arrival_s for job, ends in self._of(priority, self.ends_s))
 
     def waited_s(self, pool: str, priority: int | None = None) -> list[float]:
-        """From arrival to the first step in ``pool``, sorted."""
+        """Return seconds from arrival to the first step in ``pool``, sorted."""
         first = (
             (job, next(start for step, start in zip(job.steps, starts, strict=True) if step.pool == pool))
             for job, starts in self._of(priority, self.starts_s)

@@ -75,7 +75,7 @@ def write_derivatives(dataset: Path, rows: Iterable[dict[str, str]]) -> int:
 
 
 def _scans(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, dict[str, str]]]:
-    """Rows by the participant's label, then by study."""
+    """Return rows by the participant's label, then by study."""
     scans: dict[str, dict[str, dict[str, str]]] = {}
     labels: dict[str, str] = {}
     for row in rows:

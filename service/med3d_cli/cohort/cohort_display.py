@@ -28,7 +28,7 @@ def progress_panel(progress: CohortProgress) -> Panel:
 
 
 def in_words(seconds: float) -> str:
-    """As in ``3 h 20 min``."""
+    """Write it as in ``3 h 20 min``."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return f"{seconds:.0f} s"

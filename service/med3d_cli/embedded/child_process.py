@@ -82,7 +82,10 @@ class ChildProcess:
         return False
 
     def exit_code(self) -> int | None:
-        """None while it runs; else its code, once: the rest of its family is ended and the next start is set."""
+        """Return its ending; None while it runs.
+
+        Else its code, once: the rest of its family is ended and the next start is set.
+        """
         if self._process is None or (code := self._process.poll()) is None:
             return None
         self.read_output()
@@ -93,12 +96,12 @@ class ChildProcess:
         return code
 
     def ask_to_stop(self) -> None:
-        """SIGTERM to the process itself; its own children are its business."""
+        """Send SIGTERM to the process itself; its own children are its business."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def has_stopped(self) -> bool:
-        """Whether it is gone; reads what it still had to say."""
+        """Tell whether it is gone; reads what it still had to say."""
         if self._process is None:
             return True
         self.read_output()
@@ -108,7 +111,7 @@ class ChildProcess:
         return True
 
     def kill(self) -> None:
-        """SIGKILL to it and to everything that it started."""
+        """Send SIGKILL to it and to everything that it started."""
         if self._process is not None:
             self._end_family()
 

@@ -110,7 +110,7 @@ def another_link(data_dir: Path) -> str:
 
 
 def without_remote_fonts(svg: str) -> str:
-    """``svg`` with the reader's own monospaced font: a picture in a document loads nothing from elsewhere."""
+    """Return ``svg`` with the reader's own monospaced font: a picture in a document loads nothing from elsewhere."""
     return re.sub(r"@font-face\s*\{.*?\}", "", svg, flags=re.DOTALL)
 
 

@@ -57,7 +57,7 @@ def _stored_values(voxels: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 
 
 def _instance(content: str, number: int) -> Dataset:
-    """One MR image (PS3.3 A.4) without its pixels and its place."""
+    """Return one MR image (PS3.3 A.4) without its pixels and its place."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[content, "instance", str(number)])
@@ -84,7 +84,7 @@ def _instance(content: str, number: int) -> Dataset:
 
 
 def _place(dataset: Dataset, volume: Volume, number: int) -> None:
-    """Image plane module (PS3.3 C.7.6.2): direction and position in LPS mm, from the affine in RAS mm."""
+    """Return image plane module (PS3.3 C.7.6.2): direction and position in LPS mm, from the affine in RAS mm."""
     _, y_count, z_count = volume.shape
     directions = volume.affine[:3, :3] / np.array(volume.spacing_mm)
     row_direction, column_direction = RAS_TO_LPS @ -directions[:, 1], RAS_TO_LPS @ -directions[:, 2]

@@ -36,7 +36,7 @@ class Readiness:
         self._ready = False
 
     def __call__(self) -> None:
-        """One look."""
+        """Look once."""
         now = self._clock()
         if self._ready or now - self._asked_at < ASK_EVERY_S:
             return
@@ -53,7 +53,7 @@ class Readiness:
             self._say(f"starting; waiting for: {', '.join(missing)}")
 
     def _missing(self) -> list[str]:
-        """Names of what is not ready; empty when all is."""
+        """Return names of what is not ready; empty when all is."""
         try:
             answer = self._http.get("/readyz")
             if answer.is_success:

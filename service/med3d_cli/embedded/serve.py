@@ -31,7 +31,7 @@ def serve(
 
 
 def run_service(data_dir: DataDir, port: int, dicom_port: int | None, *, verbose: bool) -> None:
-    """Everything that `serve` does, with the choices made."""
+    """Do everything that `serve` does, with the choices made."""
     from med3d_cli.embedded import system
     from med3d_cli.embedded.readiness import Readiness
     from med3d_cli.embedded.supervisor import Supervisor

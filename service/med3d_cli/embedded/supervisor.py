@@ -86,7 +86,7 @@ class Supervisor:
 
     @contextmanager
     def _signals(self) -> Iterator[int]:
-        """SIGTERM and SIGINT ask for the stop, and wake the loop through a pipe."""
+        """Let SIGTERM and SIGINT ask for the stop, and wake the loop through a pipe."""
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)

@@ -40,7 +40,7 @@ def dicom_port(wanted: int | None, port: int) -> int:
 
 
 def free_port(wanted: int, option: str) -> int:
-    """``wanted``, or a free port for 0. Raises CommandError, which names the ``option``, where it is taken."""
+    """Return ``wanted``, or a free port for 0. Raises CommandError, which names the ``option``, where it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -75,7 +75,7 @@ def environment(data_dir: DataDir, port: int, dicom_port: int, broker_socket: Pa
 
 
 def process_specs(data_dir: DataDir, settings: dict[str, str], broker_socket: Path) -> list[ChildSpec]:
-    """Broker, API, listener, courier, scheduler, deliverer and one worker, in the order in which they are started.
+    """Return broker, API, listener, courier, scheduler, deliverer and one worker, in the order of their start.
 
     And a fetcher where there are peers to fetch from, and what takes ADT messages where its port is set.
     """

@@ -137,7 +137,7 @@ def _open(folder: Path | None, *, trusted_only: bool = False) -> "Bundle":
 
 
 def _proven(bundle: "Bundle") -> dict[str, float]:
-    """How far off each part of the reference case came out."""
+    """Tell how far off each part of the reference case came out."""
     from med3d_pipeline.errors import BundleError
 
     try:

@@ -151,7 +151,7 @@ def _note(trail: "AuditTrail", session: "Session", prefix: str, change: str, **d
 
 
 def _hand_over(made: "MadeKey", out: Path | None, *, as_json: bool) -> None:
-    """Within the transaction: a key that could not be handed over was never made."""
+    """Write it within the transaction: a key that could not be handed over was never made."""
     if out is None:
         answer(made.text, {"prefix": made.prefix, "key": made.text}, as_json=as_json)
         return

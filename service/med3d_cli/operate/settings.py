@@ -43,7 +43,7 @@ def settings(
 def effective_settings(
     fields: Mapping[str, Mapping[str, "FieldInfo"]], environment: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Each setting by name: variable, value as written (no secret), where it is from, who reads it, what it means."""
+    """Return each setting by name: variable, value as written (no secret), source, readers, meaning."""
     merged = {name: field for of_one in reversed([*fields.values()]) for name, field in of_one.items()}
     for name, field in sorted(merged.items()):
         variable = PREFIX + name.upper()

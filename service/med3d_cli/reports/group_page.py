@@ -117,7 +117,7 @@ def group_page(report: GroupReport) -> str:
 
 
 def outliers_first(scans: Sequence[GroupScan]) -> list[GroupScan]:
-    """Order: without a number, then by how far the gap lies from none, or, without an age, how strange the head is."""
+    """Order members: those without a number, then by the gap's size or, without an age, how strange the head is."""
 
     def place(one: GroupScan) -> tuple[int, float]:
         if one.result is None:

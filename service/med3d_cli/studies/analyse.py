@@ -273,7 +273,7 @@ def _summary(counts: Counter[RunStatus], kept: int = 0) -> str:
 
 
 def exit_code(counts: Counter[RunStatus]) -> int:
-    """0 where all are completed, 4 where one failed, else 3."""
+    """Return 0 where all are completed, 4 where one failed, else 3."""
     if counts[RunStatus.FAILED]:
         return EXIT_FAILED
     return EXIT_REFUSED if counts[RunStatus.REFUSED] else 0

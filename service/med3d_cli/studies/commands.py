@@ -70,7 +70,7 @@ def _wait(client: ResultsClient, submitted: Submitted, *, quiet: bool) -> RunVie
 
 
 def exit_code(runs: list[RunView]) -> int:
-    """0 where every run has a result, 4 where one failed, else 3 where one was refused or cancelled."""
+    """Return 0 where every run has a result, 4 where one failed, else 3 where one was refused or cancelled."""
     statuses = {run.status for run in runs}
     if RunStatus.FAILED in statuses:
         return EXIT_FAILED
@@ -110,7 +110,7 @@ def short_ids(run_ids: list[str]) -> dict[str, str]:
 
 
 def _answer_cells(run: RunView) -> tuple[str, str]:
-    """Brain age and decision; the code where there is no result."""
+    """Return brain age and decision; the code where there is no result."""
     if run.result:
         return f"{run.result.brain_age.estimate:.1f}", run.result.assessment.decision
     problem = run.refusal or run.failure

@@ -130,7 +130,7 @@ def _safe(cell: Cell) -> Cell:
 
 
 def csv_row(report: "AnalysedInput") -> dict[str, Cell]:
-    """Column name to value; what does not apply is empty."""
+    """Return column name to value; what does not apply is empty."""
     problem = report.refusal or report.failure
     row: dict[str, Cell] = {
         "input": report.input,

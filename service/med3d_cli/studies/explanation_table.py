@@ -6,7 +6,7 @@ from med3d_contract.explanations import Explanation
 
 
 def explanation_table(found: Explanation) -> Table:
-    """Years by region, the one that matters most first, and what the decoder does to the ventricles."""
+    """Return years by region, the one that matters most first, and what the decoder does to the ventricles."""
     table = Table(
         title=_title(found), title_justify="left", caption=found.sentence, caption_justify="left", pad_edge=False
     )

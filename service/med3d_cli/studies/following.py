@@ -20,7 +20,7 @@ def follow(client: ResultsClient, run_id: str, console: Console) -> RunView:
 
 
 def _state(data: object) -> str | None:
-    """As in ``preprocessing: brain extraction``; None where the event says neither state nor stage."""
+    """Write it as in ``preprocessing: brain extraction``; None where the event says neither state nor stage."""
     if not isinstance(data, dict):
         return None
     words = [str(data[name]) for name in ("status", "stage") if data.get(name)]

@@ -57,7 +57,7 @@ class Reportable(Protocol):
 
 
 def result_table(title: str, run: Reportable) -> Table:
-    """Everything that is known of ``run``: the answer, why to believe it or not, how it was made."""
+    """Return everything that is known of ``run``: the answer, why to believe it or not, how it was made."""
     table = Table(title=title, title_justify="left", show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -111,7 +111,7 @@ def _result_rows(result: Result | None) -> list[Row]:
 
 
 def _site_rows(correction: str | None) -> list[Row]:
-    """Nothing of a model that corrects for no sites."""
+    """Return nothing of a model that corrects for no sites."""
     words = {
         "applied": "what it adds was taken out of the latent",
         "unknown_site": "unknown to the model: not corrected",
@@ -139,7 +139,7 @@ def _sdmt_rows(sdmt: Sdmt | None) -> list[Row]:
 
 
 def interval_text(interval: Interval) -> str:
-    """As in ``(90 %: 40.1 to 61.9)``."""
+    """Write it as in ``(90 %: 40.1 to 61.9)``."""
     return f"({100 * interval.level:.0f} %: {interval.lower:.1f} to {interval.upper:.1f})"
 
 

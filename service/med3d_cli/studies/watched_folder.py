@@ -122,7 +122,10 @@ def _look(path: Path) -> tuple[int, int, int] | None:
 
 
 def _free(folder: Path, name: str) -> Path:
-    """``folder/name``, or the first of ``2-name``, ``3-name`` ... that is free: the suffix tells what a file is."""
+    """Return ``folder/name``, or the first of ``2-name``, ``3-name`` ...
+
+    That is free: the suffix tells what a file is.
+    """
     free, number = folder / name, 1
     while free.exists():
         number += 1

@@ -94,7 +94,7 @@ class UnpackMeter:
         self._unpacked_bytes = 0
 
     def count_file(self) -> None:
-        """One more file, folder or form part. Raises ArchiveRefused("too_many_files")."""
+        """Count one more file, folder or form part. Raises ArchiveRefused("too_many_files")."""
         self.files += 1
         if self.files > self.limits.files:
             raise ArchiveRefused("too_many_files", f"The upload holds more than {self.limits.files} files.")
@@ -290,7 +290,7 @@ class _TarStream(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Bytes read so far."""
+        """Return bytes read so far."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

@@ -6,7 +6,7 @@ import zlib
 from enum import StrEnum
 
 HEAD_BYTES = 64 * 1024
-"""Enough of a file to tell what it is and, in DICOM, to find where group 0002 ends."""
+"""Read enough of a file to tell what it is and, in DICOM, to find where group 0002 ends."""
 
 MGH_HEADER_BYTES = 284
 MGH_VOXEL_BYTES = {0: 1, 1: 4, 3: 4, 4: 2}  # uint8, int32, float32, int16
@@ -114,7 +114,7 @@ def dataset_offset(head: bytes) -> int | None:
 
 
 def _behind_meta(head: bytes, start: int) -> int:
-    """Explicit VR little endian elements of group 0002; by its group length where it is there."""
+    """Read explicit VR little endian elements of group 0002; by its group length where it is there."""
     if head[start : start + 6] == b"\x02\x00\x00\x00UL" and len(head) >= start + 12:
         length: int = struct.unpack_from("<I", head, start + 8)[0]
         return start + 12 + length

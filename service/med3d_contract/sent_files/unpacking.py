@@ -61,7 +61,7 @@ def content_of(path: Path) -> Content:
 
 
 def first_bytes(path: Path) -> bytes:
-    """Enough of a file to tell what it is."""
+    """Read enough of a file to tell what it is."""
     with path.open("rb") as file:
         return file.read(SNIFFED_BYTES)
 

@@ -217,5 +217,5 @@ def _days_ago(text: str) -> date | None:
 
 
 def _seconds(day: date | None) -> float | None:
-    """When the day begins on the service's clock."""
+    """Tell when the day begins on the service's clock."""
     return None if day is None else datetime.combine(day, time()).astimezone().timestamp()

@@ -127,7 +127,10 @@ def _column(language: str, row: re.Pattern[str]) -> dict[str, str]:
 
 
 def _unmarked(text: str) -> str:
-    """``text`` without the marks of its page; what its links in brackets lead to is for who reads the documents."""
+    """Return ``text`` without the marks of its page.
+
+    What its links in brackets lead to is for who reads the documents.
+    """
     return re.sub("[`*]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", re.sub(r" *\(\[[^]]*\]\([^)]*\)\)", "", text)))
 
 

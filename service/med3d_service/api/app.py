@@ -141,7 +141,7 @@ def _routers(metrics: Metrics) -> tuple[APIRouter, ...]:
 
 
 def _routes_of(app: FastAPI, routers: Sequence[APIRouter]) -> list[APIRoute]:
-    """All routes, in the order in which they are tried."""
+    """Return all routes, in the order in which they are tried."""
     found = [route for router in routers for route in router.routes]
     return [route for route in (*found, *app.router.routes) if isinstance(route, APIRoute)]
 

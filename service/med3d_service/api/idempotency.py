@@ -136,7 +136,7 @@ class _Heard:
         return not message.get("more_body", False)
 
     def answer(self, request_sha256: str) -> Answer | None:
-        """None where nothing was done, or the answer is too long to be kept."""
+        """Return it; None where nothing was done, or the answer is too long to be kept."""
         if self._start is None or len(self._body) > LARGEST_ANSWER or not 200 <= self._start["status"] < 300:
             return None
         headers = Headers(raw=self._start["headers"])

@@ -119,7 +119,7 @@ class _RunsCollector(Collector):
 
 
 def _ledger(checked: LedgerCheckRow, now: float) -> Iterator[Metric]:
-    """Every code, so that an alert on more than 0 knows the metric before the first discrepancy."""
+    """Return every code, so that an alert on more than 0 knows the metric before the first discrepancy."""
     found = GaugeMetricFamily("med3d_ledger_discrepancies", "What the last check of the ledger found", labels=["code"])
     for code in ACCOUNTS:
         found.add_metric([code], checked.findings.get(code, 0))
@@ -157,7 +157,7 @@ LOST = {
 
 
 def _of_lost_workers(counters: Sequence[CounterRow]) -> Iterator[Metric]:
-    """How often workers were lost since the database was made."""
+    """Tell how often workers were lost since the database was made."""
     counted = {(row.name, row.label): row.value for row in counters}
     for counter, (metric, said) in LOST.items():
         family = CounterMetricFamily(metric, said)
@@ -166,7 +166,7 @@ def _of_lost_workers(counters: Sequence[CounterRow]) -> Iterator[Metric]:
 
 
 def _of_queues(signals: list[QueueSignal]) -> Iterator[Metric]:
-    """One gauge for each thing that an autoscaler may go by."""
+    """Return one gauge for each thing that an autoscaler may go by."""
     gauges = {
         "waiting": ("med3d_queue_waiting", "What waits in a queue"),
         "oldest_s": ("med3d_queue_oldest_seconds", "Age of what waits longest in a queue"),

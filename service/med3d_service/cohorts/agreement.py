@@ -60,7 +60,7 @@ def mean_95(values: Sequence[float]) -> Mean95:
 
 
 def agreement(pairs: Sequence[Pair]) -> Agreement | None:
-    """How far apart the two of each pair are; None for fewer than two pairs."""
+    """Tell how far apart the two of each pair are; None for fewer than two pairs."""
     if len(pairs) < 2:
         return None
     differences = [second - first for first, second in pairs]
@@ -79,7 +79,7 @@ def agreement(pairs: Sequence[Pair]) -> Agreement | None:
 
 
 def accuracy(measured: Sequence[tuple[float, float, float]]) -> Accuracy | None:
-    """Of (measured, first estimate, second estimate); None where nobody was measured."""
+    """Return those of (measured, first estimate, second estimate); None where nobody was measured."""
     if not measured:
         return None
     truth = [true for true, _, _ in measured]
@@ -97,7 +97,7 @@ def accuracy(measured: Sequence[tuple[float, float, float]]) -> Accuracy | None:
 
 
 def correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Pearson's r; None where one of them does not vary."""
+    """Return Pearson's r; None where one of them does not vary."""
     across, up = _deviations(first), _deviations(second)
     spread = math.sqrt(math.fsum(x * x for x in across) * math.fsum(y * y for y in up))
     if spread <= 1e-12 * max(1.0, abs(fmean(first)) * abs(fmean(second)) * len(first)):
@@ -106,7 +106,10 @@ def correlation(first: Sequence[float], second: Sequence[float]) -> float | None
 
 
 def slope(across: Sequence[float], up: Sequence[float]) -> float | None:
-    """Of the least-squares line of ``up`` on ``across``; None where ``across`` does not vary."""
+    """Return slope and intercept of the least-squares line of ``up`` on ``across``.
+
+    None where ``across`` does not vary.
+    """
     x, y = _deviations(across), _deviations(up)
     spread = math.fsum(value * value for value in x)
     if spread <= 1e-12:

@@ -191,7 +191,7 @@ class _Gathered:
                 self._sdmt_measured.append((member.sdmt, before, after))
 
     def _note_drift(self, member: Member) -> None:
-        """By the second bundle where it has measured, else by the first: never some of each for one scan."""
+        """Order by the second bundle where it has measured, else by the first: never some of each for one scan."""
         figures = next((a.figures for a in reversed(member.answers) if a.figures["measures"]), None)
         if figures is not None:
             measures = figures["measures"] | {f"latent {name}": figures[name] for name in LATENT}

@@ -63,7 +63,7 @@ class DriftWatch:
                 origin.values[name][side].append(value)
 
     def found(self) -> tuple[OriginDrift, ...]:
-        """Every origin, those with scans of the last month first."""
+        """Return every origin, those with scans of the last month first."""
         origins = [
             OriginDrift(
                 scan_site=scan_site,

@@ -57,7 +57,7 @@ def table_rows(
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[bytes]:
-    """UTF-8 text in pieces. Texts that a spreadsheet would take for a formula get an apostrophe before them."""
+    """Yield UTF-8 text in pieces. Texts that a spreadsheet would take for a formula get an apostrophe before them."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(columns)

@@ -58,7 +58,7 @@ class Member:
 
 
 def member_rows(session: Session, cohort_id: str, bundle_digests: Sequence[str]) -> Iterator[Member]:
-    """Every member in the order in which the studies came, a few hundred in memory at a time."""
+    """Return every member in the order in which the studies came, a few hundred in memory at a time."""
     runs = [aliased(RunRow) for _ in bundle_digests]
     figures = [aliased(FiguresRow) for _ in bundle_digests]
     columns: list[Any] = [

@@ -49,7 +49,7 @@ def find_cohort(session: Session, caller: Caller, wanted: str, *, lock: bool = F
 
 
 def count_members(session: Session, cohort_id: str) -> tuple[int, int]:
-    """How many studies, and of how many subjects; a study without any name is a subject of its own."""
+    """Tell how many studies, and of how many subjects; a study without any name is a subject of its own."""
     members = select(CohortMemberRow.study_id).where(CohortMemberRow.cohort_id == cohort_id)
     studies = session.execute(select(func.count()).select_from(members.subquery())).scalar_one()
     named = subject_indices(members).subquery()
@@ -127,7 +127,7 @@ def note_facts(session: Session, vault: IdentifierVault, study: StudyRow, entry:
 
 
 def _studies(session: Session, site: str, entries: tuple[MemberEntry, ...]) -> dict[str, StudyRow]:
-    """By whichever of id and digest the entries use."""
+    """Compare by whichever of id and digest the entries use."""
     ids = [entry.study_id for entry in entries if entry.study_id]
     digests = [entry.study_digest for entry in entries if entry.study_digest]
     query = select(StudyRow).where(StudyRow.site == site, StudyRow.id.in_(ids) | StudyRow.digest.in_(digests))

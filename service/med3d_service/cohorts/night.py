@@ -15,7 +15,7 @@ class Night:
     closes_at: datetime
 
     def holds(self, moment: datetime) -> bool:
-        """Whether ``moment`` lies in it."""
+        """Tell whether ``moment`` lies in it."""
         return self.opens_at <= moment < self.closes_at
 
 

@@ -51,7 +51,7 @@ def _tend(database: Database, cohort_id: str, now: datetime, ahead: int) -> int:
 
 
 def _lost_its_bundle(session: Session, cohort: CohortRow, row: ReprocessingRow) -> bool:
-    """Whether the bundle was removed meanwhile; then it ends here, and people see why."""
+    """Tell whether the bundle was removed meanwhile; then it ends here, and people see why."""
     if session.get(BundleRow, row.bundle_digest) is not None:
         return False
     reprocessing.cancel(session, row)
@@ -65,7 +65,7 @@ def _night(cohort: CohortRow, now: datetime) -> Night | None:
 
 
 def _begin_night(session: Session, cohort: CohortRow, night: Night) -> None:
-    """Once a night: let new studies join, and begin, or go on with the last one while its bundle is still wanted.
+    """Let, once a night, new studies join, and begin, or go on with the last one while its bundle is still wanted.
 
     A cohort made by night begins with its first member: people make one and then fill it.
     """
@@ -92,7 +92,7 @@ def _begin_night(session: Session, cohort: CohortRow, night: Night) -> None:
 
 
 def _obey_window(session: Session, row: ReprocessingRow, night: Night | None, now: datetime) -> None:
-    """Of those that keep to the window. Without a schedule there is none, and what has begun is finished."""
+    """Count those that keep to the window. Without a schedule there is none, and what has begun is finished."""
     if not row.in_window or row.status == ReprocessingStatus.PAUSED:
         return
     is_open = night is None or night.holds(now)

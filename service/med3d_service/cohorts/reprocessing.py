@@ -108,7 +108,7 @@ def reprocessing_view(session: Session, cohort: CohortRow, row: ReprocessingRow)
 
 
 def _start_new(session: Session, row: ReprocessingRow, bundle: BundleRow, studies: Sequence[StudyRow]) -> None:
-    """Many at once; a study without a working copy is refused as soon as it has its run."""
+    """Settle many at once; a study without a working copy is refused as soon as it has its run."""
     prepared = prepared_for(session, bundle, [study.id for study in studies])
     wanted = [NewRun(str(uuid.uuid4()), study.id, prepared.get(study.id)) for study in studies]
     enqueue_many(session, bundle.digest, Priority.COHORT, wanted, reprocessing_id=row.id)
@@ -125,7 +125,7 @@ def _again(row: ReprocessingRow) -> ColumnElement[bool]:
 
 
 def _members(session: Session, row: ReprocessingRow, run_is: ColumnElement[bool], limit: int) -> list[StudyRow]:
-    """Members with a working copy (or none to come) whose current run by the bundle is as said, the oldest first."""
+    """Return members with a working copy (or none to come) whose run by the bundle is as said, the oldest first."""
     if limit <= 0:
         return []
     current = and_(

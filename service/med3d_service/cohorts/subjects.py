@@ -12,7 +12,7 @@ from med3d_service.storage.tables import RunRow, StudyRow
 
 
 def subjects_of(session: Session, runs: Sequence[RunRow], studies: Mapping[str, StudyRow]) -> dict[str, Subject]:
-    """Age and sex by run, with the site that an import's manifest names, for models that correct for sites.
+    """Return age and sex by run, with the site that an import's manifest names, for models that correct for sites.
 
     ``studies`` by their ids.
     """

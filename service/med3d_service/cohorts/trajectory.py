@@ -149,7 +149,7 @@ def trajectory(
 
 
 def stated_errors(store: ObjectStore, bundle_digest: str) -> dict[str, float]:
-    """Within-subject standard deviations that the bundle states, as its workers left them in the store."""
+    """Return within-subject standard deviations that the bundle states, as its workers left them in the store."""
     try:
         found = ReferenceCohort.model_validate_json(store.get(reference_cohort_key(bundle_digest)))
     except (StoreError, ValidationError):
@@ -160,7 +160,10 @@ def stated_errors(store: ObjectStore, bundle_digest: str) -> dict[str, float]:
 def _times(
     session: Session, vault: IdentifierVault, scans: Sequence[tuple[StudyRow, float | None]]
 ) -> tuple[Literal["age", "study_date", "order"], list[float]]:
-    """Ages of ``scans`` where all are known; else years since the first study date: how far apart, and not when."""
+    """Return ages of ``scans`` where all are known.
+
+    Else years since the first study date: how far apart, and not when.
+    """
     ages = [age for _, age in scans if age is not None]
     if len(ages) == len(scans):
         return "age", ages
@@ -226,12 +229,12 @@ def _breaks(before: Scan, after: Scan) -> tuple[str, ...]:
 
 
 def _differ(before: str | None, after: str | None) -> bool:
-    """Both are stated, and not the same."""
+    """Tell whether both are stated, and not the same."""
     return before is not None and after is not None and before != after
 
 
 def stretches(visits: Sequence[Visit]) -> list[list[Visit]]:
-    """Visits with a number, in stretches without a break; a visit without one breaks nothing."""
+    """Return visits with a number, in stretches without a break; a visit without one breaks nothing."""
     found: list[list[Visit]] = []
     broken = True
     for visit in visits:
@@ -246,7 +249,10 @@ def stretches(visits: Sequence[Visit]) -> list[list[Visit]]:
 
 
 def _changes(visits: Sequence[Visit], errors: dict[str, float]) -> list[ReliableChange]:
-    """Of the gap where ages are known, for a brain is expected to age a year in a year; else of brain age."""
+    """Measure it of the gap where ages are known, for a brain is expected to age a year in a year.
+
+    Else of brain age.
+    """
     changes: list[ReliableChange] = []
     for stretch in stretches(visits):
         first, last = stretch[0], stretch[-1]

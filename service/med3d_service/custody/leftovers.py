@@ -96,7 +96,7 @@ class Leftovers:
                     yield _Orphan(key)
 
     def _unreferenced(self, ids: list[str]) -> set[str]:
-        """Those of ``ids`` that are neither of an upload nor of an instance that has arrived."""
+        """Return those of ``ids`` that are neither of an upload nor of an instance that has arrived."""
         with self._database.read() as session:
             uploads = session.scalars(select(UploadRow.id).where(UploadRow.id.in_(ids))).all()
             arrived = session.scalars(

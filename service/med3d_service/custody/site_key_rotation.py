@@ -171,7 +171,7 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 
 def _left_file(settings: Settings) -> Path:
-    """Where the new key waits for the operator, where the settings give the site key."""
+    """Tell where the new key waits for the operator, where the settings give the site key."""
     return settings.data_dir / "site.key.new"
 
 
@@ -407,7 +407,7 @@ class _Resealing:
 
 
 def _sealed_objects() -> tuple[Select[*tuple[Any, ...]], ...]:
-    """Kind, key or upload id, site, digest and size of every object that lies sealed, each once."""
+    """Return kind, key or upload id, site, digest and size of every object that lies sealed, each once."""
     in_upload = select(UploadRow.id).where(UploadRow.id == ArrivedInstanceRow.upload_id).exists()
     return (
         select(literal("original"), UploadRow.id, StudyRow.site, UploadRow.sha256, UploadRow.stored_bytes).join(

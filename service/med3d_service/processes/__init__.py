@@ -51,7 +51,7 @@ def migrate(settings: Settings) -> None:
 
 
 def expect_worker(settings: Settings, bundle_dir: Path) -> None:
-    """For a supervisor that is about to start the only worker: no other is alive, and runs are by the worker's bundle.
+    """Expect the one worker that a supervisor is about to start: no other is alive, and runs are by its bundle.
 
     Else a service that was started again would count on the worker of before, or wait for a bundle that nobody carries
     any more. ``settings.default_bundle`` goes before it. A bundle that cannot be read is left for the worker to tell.

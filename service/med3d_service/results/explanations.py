@@ -41,13 +41,13 @@ def require_explainable(database: Database, caller: Caller, run_id: str, *, want
 
 
 def can_be_explained(run: RunRow) -> bool:
-    """Whether the run has a number, and the tensor that it was made from."""
+    """Tell whether the run has a number, and the tensor that it was made from."""
     has_tensor = run.preprocessed is not None and run.tensor_removed_at is None
     return run.result is not None and has_tensor and Preprocessed.model_validate(run.preprocessed).tensor is not None
 
 
 def bundle_explains(store: ObjectStore, bundle_digest: str) -> bool:
-    """Whether a bundle can explain, as a worker has said; one of an older worker, which says nothing, may."""
+    """Tell whether a bundle can explain, as a worker has said; one of an older worker, which says nothing, may."""
     card = read_card(store, bundle_digest)
     return card is None or card.explains is not False
 

@@ -30,5 +30,5 @@ DICOM_KINDS = frozenset({Kind.SR, Kind.PDF, Kind.SC, Kind.SEG, Kind.EXPLANATION}
 
 
 def object_uid(run_id: str, kind: Kind) -> str:
-    """SOP Instance UID of a DICOM object, id of an event: the same for the same run and kind, for ever."""
+    """Return SOP Instance UID of a DICOM object, id of an event: the same for the same run and kind, for ever."""
     return own_uid(run_id, kind) if kind in DICOM_KINDS else str(uuid.uuid5(EVENTS, f"{run_id}/{kind}"))

@@ -154,7 +154,7 @@ def _was_withdrawn(session: Session, row: CalibrationRow) -> bool:
 
 
 def _may_be_used(session: Session, row: CalibrationRow) -> bool:
-    """Whether the service wrote the row so, and has not withdrawn it since."""
+    """Tell whether the service wrote the row so, and has not withdrawn it since."""
     guard = guard_of(session)
     if guard is None:
         return True

@@ -42,7 +42,7 @@ class Leases:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """As the settings say."""
+        """Make it as the settings say."""
         return cls(lease_s=settings.lease_s, max_tries=settings.max_tries)
 
 
@@ -72,7 +72,7 @@ def lock_active(session: Session, held: Sequence[ActiveAttempt]) -> tuple[list[R
 
 
 def may_end(run: RunRow, attempt: AttemptRow) -> bool:
-    """Whether an attempt may still end: it is the newest, and in hand, or was lost and nobody has begun since."""
+    """Tell whether an attempt may still end: it is the newest, and in hand, or was lost and nobody has begun since."""
     if attempt.ending not in {None, AttemptEnding.LOST}:
         return False
     expected = IN_WORK if attempt.ending is None else WAITING

@@ -28,7 +28,7 @@ def find_run(session: Session, caller: Caller, run_id: str) -> RunRow:
 
 
 def theirs(session: Session, caller: Caller, run_ids: Collection[str]) -> set[str]:
-    """Those of ``run_ids`` that this caller may touch. Of one site that is also none that does not exist."""
+    """Return those of ``run_ids`` that this caller may touch. Of one site that is also none that does not exist."""
     if caller.every_site:
         return set(run_ids)
     joined = select(RunRow.id).join(StudyRow, StudyRow.id == RunRow.study_id)

@@ -11,7 +11,7 @@ from med3d_service.storage.tables import RunRow
 
 
 def may_still_get_t1(session: Session, run: RunRow, outcome: Refused) -> bool:
-    """Whether no series was usable, and the study arrives by itself and may still get one."""
+    """Tell whether no series was usable, and the study arrives by itself and may still get one."""
     series = outcome.findings.series
     if run.chosen_series or (series is not None and series.chosen is not None):
         return False

@@ -207,7 +207,7 @@ def store_outcome(session: Session, run_id: str, outcome: Outcome, leases: Lease
 
 
 def store_all_outcomes(session: Session, ended: Mapping[str, Outcome], leases: Leases) -> set[str]:
-    """``store_outcome`` for several runs at once. Returns those for which it came too late."""
+    """Return ``store_outcome`` for several runs at once. Returns those for which it came too late."""
     found = lock_with_attempts(session, {run_id: one.attempt for run_id, one in ended.items()})
     endings, over = [], ended.keys() - found.keys()
     for run_id, (run, attempt) in found.items():

@@ -14,7 +14,7 @@ PRIORITIES = {rank: priority for priority, rank in CELERY_PRIORITY.items()}
 
 
 def moment(seconds: float) -> datetime:
-    """Seconds since 1970 as a UTC time."""
+    """Return seconds since 1970 as a UTC time."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -24,7 +24,7 @@ def priority_of(run: RunRow) -> Priority:
 
 
 def bundle_ref(bundle: BundleRow) -> BundleRef:
-    """Name, version and digest."""
+    """Return name, version and digest."""
     return BundleRef(name=bundle.name, version=bundle.version, digest=bundle.digest)
 
 
@@ -54,7 +54,7 @@ def run_view(run: RunRow, bundle: BundleRow, verdict: VerdictView | None = None)
 
 
 def subject_of(study: StudyRow, series_uid: str | None = None) -> Subject:
-    """Age and sex of a study: what the sender stated goes before what was found in the images.
+    """Return age and sex of a study: what the sender stated goes before what was found in the images.
 
     ``series_uid``: stand-in of the analysed series, whose own age is taken, for a study may hold several examinations.
     Without it, or where ages were not kept by series, it is the age on which all images agree. A volume has none of the

@@ -183,6 +183,6 @@ def has_pictures(run: RunRow) -> bool:
 
 
 def senders_of(session: Session, study_ids: set[str]) -> Mapping[str, str]:
-    """Who sent the first images of each study that arrived from a scanner or an archive."""
+    """Tell who sent the first images of each study that arrived from a scanner or an archive."""
     query = select(ArrivalRow.study_id, ArrivalRow.sender).where(ArrivalRow.study_id.in_(study_ids))
     return {study_id: sender for study_id, sender in session.execute(query) if study_id is not None}

@@ -97,7 +97,7 @@ def move_copies(
     *only: ColumnElement[bool],
     **values: Any,
 ) -> int:
-    """``move_copy`` for several studies; how many were moved."""
+    """Return ``move_copy`` for several studies; how many were moved."""
     ours = StudyRow.id.in_(study_ids), *only
     count = move_rows(session, StudyRow.working_status, COPY_MOVES, set(before), to, *ours, **values)
     for row in list(session):

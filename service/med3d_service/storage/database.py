@@ -48,7 +48,7 @@ def _postgresql_now(_element: Any, _compiler: Any, **_kw: Any) -> str:
 
 
 def now_of(session: Session) -> float:
-    """Seconds since 1970 (UTC) by the database's clock, now and not as the transaction began."""
+    """Return seconds since 1970 (UTC) by the database's clock, now and not as the transaction began."""
     return session.execute(select(db_now())).scalar_one()
 
 
@@ -91,7 +91,7 @@ class Database:
 
     @contextmanager
     def write_rows(self) -> Iterator[Connection]:
-        """``write`` without the session, for the few places where thousands of rows per second come by."""
+        """Return ``write`` without the session, for the few places where thousands of rows per second come by."""
         with self._writing.begin() as connection:
             yield connection
 
@@ -161,7 +161,7 @@ def migration_scripts() -> "ScriptDirectory":
 
 
 def alembic_config(connection: Connection) -> "Config":
-    """Alembic's configuration for an open connection."""
+    """Return Alembic's configuration for an open connection."""
     from alembic.config import Config
 
     config = Config(stdout=sys.stdout)  # its default is what stdout was when Alembic was imported

@@ -29,7 +29,7 @@ class IdentifierVault:
         self._index_key = keys.blind_index
 
     def blind_index(self, kind: str, text: str) -> str:
-        """HMAC-SHA256 of the identifier, blanks and case evened out: equal identifiers meet, nothing can be read."""
+        """Return the HMAC-SHA256 of an identifier, blanks and case evened out: equal ones meet, nothing can be read."""
         return hmac.new(self._index_key, f"{kind}\0{text.strip().casefold()}".encode(), hashlib.sha256).hexdigest()
 
     def keep(self, session: Session, study_id: str, kind: str, *texts: str) -> None:

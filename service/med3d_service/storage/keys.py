@@ -130,7 +130,7 @@ def _digest_of(lines: list[str]) -> bytes | None:
 
 
 def next_key_file(settings: Settings) -> Path:
-    """Where the new site key lies while it takes the old one's place."""
+    """Tell where the new site key lies while it takes the old one's place."""
     return settings.data_dir / "site.key.next"
 
 
@@ -169,7 +169,7 @@ def identifier_keys(settings: Settings) -> tuple[bytes, ...]:
 
 
 def identifier_keys_file(settings: Settings) -> Path:
-    """Where rotation leaves the identifiers' keys, unless the settings give them."""
+    """Tell where rotation leaves the identifiers' keys, unless the settings give them."""
     return settings.data_dir / "identifier.keys"
 
 

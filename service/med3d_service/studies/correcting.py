@@ -93,7 +93,7 @@ def readmit_study(session: Session, study: StudyRow) -> None:
 def withdraw_double(
     session: Session, vault: IdentifierVault, trail: AuditTrail, study_id: str
 ) -> tuple[str, str] | None:
-    """Of two studies that show the very same images under other UIDs withdraw the one that came first; the ids of both.
+    """Withdraw, of two studies that show the same images under other UIDs, the one that came first; the ids of both.
 
     Both arrived by themselves: the PACS has made the later one of the other (as Orthanc does where it modifies a
     study). None where there is no such pair. A version that waits to be looked at counts, too: late series make the

@@ -38,7 +38,10 @@ def read_file_meta(head: bytes) -> FileMeta:
 
 
 def file_head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """Preamble and group 0002 for a data set; by hand, since pydicom takes longer for it than for many a data set."""
+    """Write preamble and group 0002 for a data set.
+
+    By hand, since pydicom takes longer for it than for many a data set.
+    """
     elements = b"".join(
         (
             struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\0\1",

@@ -23,5 +23,5 @@ IMPLEMENTATION_VERSION = "MED3D"
 
 
 def is_own(uid: str) -> bool:
-    """Whether this service made what the UID names."""
+    """Tell whether this service made what the UID names."""
     return uid.startswith(f"{OWN_UID_ROOT}.")

@@ -48,7 +48,7 @@ class PatientUpdate:
         return cls(sought, becomes, told["name"], told["birth_date"], told["sex"])
 
     def means(self, patient_id: str, issuer: str) -> KnownAs | None:
-        """By which identifier these images are meant: the same one, of the same authority where both name one."""
+        """Tell by which identifier these images are meant: the same one, of the same authority where both name one."""
         for known in self.sought:
             same = known.patient_id.strip().casefold() == patient_id.strip().casefold()
             if same and (not issuer or not known.authority or issuer == known.authority):
@@ -68,7 +68,7 @@ class PatientUpdate:
             )
 
     def becomes_of(self, known: KnownAs) -> KnownAs | None:
-        """Which identifier takes the place of ``known``; None where it stays. Raises UpdateRefusedError."""
+        """Tell which identifier takes the place of ``known``; None where it stays. Raises UpdateRefusedError."""
         if not self.becomes:
             return None
         fitting = [one for one in self.becomes if one.authority in {known.authority, ""}]
@@ -108,12 +108,12 @@ def merged_name(before: str, told: str | None) -> str | None:
 
 
 def _groups(name: str) -> list[str]:
-    """Alphabetic, ideographic, phonetic; empty components at the end say nothing."""
+    """Return alphabetic, ideographic, phonetic; empty components at the end say nothing."""
     return [group.rstrip("^ ") for group in (*name.split("=")[:3], "", "", "")][:3]
 
 
 def same_patients(updates: Sequence[PatientUpdate]) -> tuple[tuple[str, str], ...]:
-    """Patient IDs that are one patient's by these updates: the one before, and the one after."""
+    """Return patient IDs that are one patient's by these updates: the one before, and the one after."""
     pairs = []
     for update in updates:
         for known in update.sought:

@@ -95,7 +95,7 @@ class Corrector:
                         _readdress(self.session, self.vault, [arrival], new.patient_id)
 
     def _is_read(self, arrival: ArrivalRow) -> bool:
-        """Whether a courier has read whose the images are; of one that is at it, the rows are waited for."""
+        """Tell whether a courier has read whose the images are; of one that is at it, the rows are waited for."""
         ids = [one for one in (arrival.study_id, arrival.late_study_id) if one is not None]
         self.session.scalars(select(StudyRow.seq).where(StudyRow.id.in_(ids)).with_for_update()).all()
         return bool(ids) and len(self.vault.read_all(self.session, ids, ID)) == len(ids)

@@ -81,6 +81,6 @@ def _arrivals(study_id: str) -> Select[str]:
 
 
 def _corrected_at(session: Session, study_id: str) -> float:
-    """When the patient was corrected at the PACS: from then on the images know better."""
+    """Tell when the patient was corrected at the PACS: from then on the images know better."""
     latest = select(func.max(RetiredIdentityRow.retired_at))
     return session.scalars(latest.where(RetiredIdentityRow.arrival_id.in_(_arrivals(study_id)))).one() or 0.0

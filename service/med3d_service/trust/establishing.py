@@ -124,7 +124,7 @@ def prove_trail(database: Database, guard: Guard, trail: AuditTrail, noted: Trai
 
 
 def revive(database: Database, guard: Guard, trail: AuditTrail, backup: str, *, had_seals: bool) -> Revived:
-    """After a restore: end again what the sealed counter knows as ended, and go on from the backup's end of the trail.
+    """End, after a restore, again what the sealed counter knows as ended, and go on from the backup's end of the trail.
 
     had_seals: the backup is of a release that sealed its rows, so that one without a seal was written past the service.
     Where no counter is here it is made: what was ended since the backup works again, and only people can know that.

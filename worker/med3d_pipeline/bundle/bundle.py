@@ -157,7 +157,7 @@ class Bundle:
 
     @staticmethod
     def default_path() -> Path:
-        """``MED3D_BUNDLE``, else the bundle of this checkout, else the one that the wheel installed."""
+        """Return ``MED3D_BUNDLE``, else the bundle of this checkout, else the one that the wheel installed."""
         stated = os.environ.get("MED3D_BUNDLE")
         if stated:
             return Path(stated)
@@ -217,11 +217,14 @@ class Bundle:
                 raise BundleError(f"{name} of the bundle has been altered: its sha256 is not the manifest's")
 
     def preprocessor(self) -> Preprocessor:
-        """Head volume to tensor; made once."""
+        """Return head volume to tensor; made once."""
         return self._preprocessor
 
     def predictor(self) -> Predictor:
-        """Tensors to predictions; made once. Raises BundleError where a network or the latent space is unreadable."""
+        """Return tensors to predictions.
+
+        Made once. Raises BundleError where a network or the latent space is unreadable.
+        """
         return self._predictor
 
     @cached_property
@@ -249,7 +252,7 @@ class Bundle:
         return latent
 
     def estimates(self, latent: Float32) -> tuple[float, float | None]:
-        """Brain age in years and, where the bundle has that head, SDMT in points, of a latent (d,)."""
+        """Return brain age in years and, where the bundle has that head, SDMT in points, of a latent (d,)."""
         row = np.ascontiguousarray(latent[None])
         sdmt = float(self._sdmt_head.estimate(row)[0]) if self._sdmt_head else None
         return float(self._brain_age_head.estimate(row)[0]), sdmt
@@ -297,13 +300,13 @@ class Bundle:
         return self._batched_session(DECODER)
 
     def _site_shifts(self) -> SiteShifts | None:
-        """None where the bundle corrects for no sites."""
+        """Return it; None where the bundle corrects for no sites."""
         if site_shifts.FILE not in self.manifest.files:
             return None
         return SiteShifts.load(self.path / site_shifts.FILE, self.manifest.latent_dimension)
 
     def _reconstruction(self, space: LatentSpace) -> Reconstruction | None:
-        """None where there is no decoder, or nothing to hold its errors against."""
+        """Return it; None where there is no decoder, or nothing to hold its errors against."""
         if DECODER not in self.manifest.files or not len(space.held_out_reconstruction_errors):
             return None
         return Reconstruction(self._decoder, brain_on_grid(self._assets.template, self.spec))

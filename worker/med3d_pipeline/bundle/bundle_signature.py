@@ -38,7 +38,7 @@ class TrustedKeys:
 
     @classmethod
     def read(cls, place: Path | None = None) -> Self:
-        """One PEM file, or every ``*.pub.pem`` of a folder; default: the keys that the project ships.
+        """Return one PEM file, or every ``*.pub.pem`` of a folder; default: the keys that the project ships.
 
         Raises BundleError where there is none, or one is no Ed25519 public key.
         """
@@ -128,7 +128,7 @@ def sign_file(path: Path, key: Ed25519PrivateKey) -> Path:
 
 
 def signature_path(path: Path) -> Path:
-    """Where the signature of ``path`` lies."""
+    """Tell where the signature of ``path`` lies."""
     return path.with_name(f"{path.name}.sig")
 
 

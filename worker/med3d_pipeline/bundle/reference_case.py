@@ -84,7 +84,7 @@ class ReferenceReport:
     sdmt_points: float | None
 
     def outside(self, tolerances: Tolerances) -> tuple[str, ...]:
-        """Names of the measures beyond their tolerance; a value that is not a number is beyond it."""
+        """Return names of the measures beyond their tolerance; a value that is not a number is beyond it."""
         measured = {
             "tensor_nrmse": self.tensor_nrmse,
             "latent_nrmse": self.latent_nrmse,
@@ -104,7 +104,7 @@ class ReferencePipeline(Protocol):
         """Return the latent (d,)."""
 
     def estimates(self, latent: Float32) -> tuple[float, float | None]:
-        """Brain age in years and SDMT in points."""
+        """Return brain age in years and SDMT in points."""
 
 
 def run_reference_case(case: ReferenceCase, pipeline: ReferencePipeline) -> ReferenceReport:

@@ -59,7 +59,7 @@ def _one_site(count: int, fitted: FittedSite, level: float, rng: np.random.Gener
 
 
 def _drawn(count: int, fitted: FittedSite, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Estimates (count,) and what is to be added to them for the age."""
+    """Return estimates (count,) and what is to be added to them for the age."""
     found = fitted.left_out
     errors = found.ages - found.brain_ages
     x = _smoothly(found.estimates, count, rng)

@@ -24,7 +24,10 @@ LEAST_VARIANCE = 1e-12
 
 
 def estimate_gradient(head: RegressionHead, latent: Float32, step: float) -> Floats:
-    """Years per unit of the latent (d,), by central differences: exact for a linear head. Raises InferenceError."""
+    """Return years per unit of the latent (d,), by central differences: exact for a linear head.
+
+    Raises InferenceError.
+    """
     steps = np.eye(len(latent), dtype=np.float32) * np.float32(step)
     above, below = head.estimate(latent + steps), head.estimate(latent - steps)
     return (above.astype(np.float64) - below) / (2.0 * step)

@@ -74,7 +74,7 @@ class RegionTable:
         return shares
 
     def ventricle_voxels(self, heads: Float32) -> npt.NDArray[np.int64]:
-        """How many voxels of heads (N, X, Y, Z) are fluid where ventricles may be."""
+        """Tell how many voxels of heads (N, X, Y, Z) are fluid where ventricles may be."""
         inside = self.labels == self.names.tolist().index(VENTRICLES) + 1
         return np.asarray((heads[:, inside] < self.fluid_threshold).sum(axis=1), dtype=np.int64)
 

@@ -18,7 +18,7 @@ class Session(Protocol):
         """What really computes."""
 
     def run(self, inputs: dict[str, Float32]) -> dict[str, Float32]:
-        """Named inputs to named outputs."""
+        """Return named inputs to named outputs."""
 
 
 class LatentEncoder:
@@ -35,7 +35,7 @@ class LatentEncoder:
         return self._session.providers
 
     def encode(self, tensors: Float32) -> Float32:
-        """Latents (N, d) of tensors (N, X, Y, Z) on the bundle's grid.
+        """Return latents (N, d) of tensors (N, X, Y, Z) on the bundle's grid.
 
         Raises ValueError for another shape, InferenceError where a tensor or a latent is not finite.
         """

@@ -14,7 +14,7 @@ class RegressionHead:
         self._session = session
 
     def estimate(self, latents: Float32) -> Float32:
-        """Estimates (N,) in the head's unit. Raises InferenceError where one is not finite."""
+        """Return estimates (N,) in the head's unit. Raises InferenceError where one is not finite."""
         if not len(latents):
             return np.empty(0, np.float32)
         estimates = self._session.run({"latent": np.ascontiguousarray(latents, np.float32)})["estimate"]

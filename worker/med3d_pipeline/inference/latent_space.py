@@ -120,19 +120,19 @@ class LatentSpace:
         return float(self.ages.min()), float(self.ages.max())
 
     def pca(self, latents: Latents) -> Floats:
-        """Coordinates (N, 2) on the two principal axes of the training latents."""
+        """Return coordinates (N, 2) on the two principal axes of the training latents."""
         return (latents - self.pca_mean) @ self.pca_axes.T
 
     def pls_age(self, latents: Latents) -> Floats:
-        """Coordinates (N, 2) on the two partial-least-squares axes for age."""
+        """Return coordinates (N, 2) on the two partial-least-squares axes for age."""
         return (latents - self.pls_age_mean) @ self.pls_age_axes.T
 
     def pls_sdmt(self, latents: Latents) -> Floats:
-        """Coordinates (N, 2) on the two partial-least-squares axes for SDMT."""
+        """Return coordinates (N, 2) on the two partial-least-squares axes for SDMT."""
         return (latents - self.pls_sdmt_mean) @ self.pls_sdmt_axes.T
 
     def distance(self, latents: Latents) -> Floats:
-        """Mahalanobis distance (N,) from the training cohort."""
+        """Return Mahalanobis distance (N,) from the training cohort."""
         offset = latents - self.distance_mean
         along = offset @ self.distance_axes.T
         across = np.maximum((offset**2).sum(axis=1) - (along**2).sum(axis=1), 0.0)
@@ -140,15 +140,15 @@ class LatentSpace:
         return np.asarray(np.sqrt(squared), dtype=np.float64)
 
     def percentile(self, distance: float) -> float:
-        """Share of held-out training subjects, in percent, that lie nearer than ``distance``."""
+        """Return share of held-out training subjects, in percent, that lie nearer than ``distance``."""
         return float(100.0 * np.mean(self.held_out_distances < distance))
 
     def reconstruction_percentile(self, error: float) -> float:
-        """Share of held-out training subjects, in percent, whom the decoder shows better than with ``error``."""
+        """Return share of held-out training subjects, in percent, whom the decoder shows better than with ``error``."""
         return float(100.0 * np.mean(self.held_out_reconstruction_errors < error))
 
     def half_width(self, level: float) -> float:
-        """Half width in years of the split-conformal interval around an estimate (Lei et al., JASA 2018)."""
+        """Return half width in years of the split-conformal interval around an estimate (Lei et al., JASA 2018)."""
         return conformal_quantile(self.residuals, level)
 
     def corrected_half_width(self, level: float) -> float:
@@ -156,7 +156,7 @@ class LatentSpace:
         return conformal_quantile(self.corrected_residuals, level)
 
     def sdmt_half_width(self, level: float) -> float:
-        """Half width in points around an SDMT estimate; infinite where the level asks for more subjects."""
+        """Return half width in points around an SDMT estimate; infinite where the level asks for more subjects."""
         return conformal_quantile(self.sdmt_residuals, level)
 
     def corrected_gap(self, gap_years: float, age_years: float) -> float:

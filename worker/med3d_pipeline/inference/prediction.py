@@ -246,7 +246,7 @@ class Predictor:
         return [float(error) for error in self._reconstruction.errors(tensors, seen)]
 
     def _unlikeness(self, tensors: Float32, seen: Float32, latents: Float32) -> list[Unlikeness]:
-        """Of latents without their sites; the decoder shows what the encoder has ``seen``."""
+        """Draw them of latents without their sites; the decoder shows what the encoder has ``seen``."""
         distances = self._space.distance(latents)
         errors = self._reconstruction_errors(tensors, seen)
         return [Unlikeness(float(distance), error) for distance, error in zip(distances, errors, strict=True)]
@@ -319,7 +319,7 @@ class Predictor:
         return SdmtEstimate(estimate, self._sdmt_interval(estimate), self._sdmt_evidence)
 
     def _sdmt_interval(self, estimate: float) -> PredictionInterval | None:
-        """None for a head on simulated labels: an interval would promise what nobody measured."""
+        """Return it; None for a head on simulated labels: an interval would promise what nobody measured."""
         half_width = self._space.sdmt_half_width(self._limits.interval_level)
         if self._sdmt_evidence == SIMULATED_LABELS or not math.isfinite(half_width):
             return None

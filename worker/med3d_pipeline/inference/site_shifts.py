@@ -42,11 +42,11 @@ class SiteShifts:
         np.savez_compressed(path, sites=self.sites, shifts=self.shifts)
 
     def correction(self, site: str | None) -> Correction:
-        """Whether a scan of ``site`` (None: not told) can be corrected."""
+        """Tell whether a scan of ``site`` (None: not told) can be corrected."""
         return "applied" if site is not None and site in self.sites else "unknown_site"
 
     def reasons(self, site: str | None) -> tuple[Reason, ...]:
-        """Why a person should look at a scan of ``site``; told first, since some pages show a few reasons only."""
+        """Tell why a person should look at a scan of ``site``; told first, since some pages show a few reasons only."""
         if self.correction(site) == "applied":
             return ()
         what = "The site is not told" if site is None else "The model has not learned from this site"
@@ -54,7 +54,7 @@ class SiteShifts:
         return (Reason(ReviewCode.SITE_NOT_CORRECTED, sentence),)
 
     def corrected(self, latents: Latents, sites: Sequence[str | None]) -> Latents:
-        """Latents (N, d) without what their sites add; one whose site is not known stays as it is."""
+        """Return latents (N, d) without what their sites add; one whose site is not known stays as it is."""
         place = {str(site): number for number, site in enumerate(self.sites)}
         shifts = [self.shifts[place[site]] if site in place else np.zeros_like(latents[0]) for site in sites]
         return latents - np.asarray(shifts, np.float32).reshape(latents.shape)

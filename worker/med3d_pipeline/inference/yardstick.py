@@ -55,35 +55,35 @@ class Yardstick(Protocol):
         """Return the brain age that the head's estimate stands for."""
 
     def half_width(self, level: float) -> float:
-        """Half width in years of the interval around a brain age."""
+        """Return half width in years of the interval around a brain age."""
 
     def corrected_gap(self, gap_years: float, age_years: float) -> float:
         """Return the gap without what age alone explains of it."""
 
     def corrected_half_width(self, level: float) -> float:
-        """Half width in years of the interval around such a gap."""
+        """Return half width in years of the interval around such a gap."""
 
     def distance(self, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """How far latents (N, d) lie from the middle of the yardstick's heads."""
+        """Tell how far latents (N, d) lie from the middle of the yardstick's heads."""
 
     def percentile(self, distance: float) -> float:
-        """Share of the yardstick's heads, in percent, that lie nearer."""
+        """Return share of the yardstick's heads, in percent, that lie nearer."""
 
     def reconstruction_percentile(self, error: float) -> float:
-        """Share of them, in percent, whom the decoder shows better."""
+        """Return share of them, in percent, whom the decoder shows better."""
 
     def scanner_reasons(self, acquisition: ScannerAttributes) -> list[Reason]:
-        """Why the scanner may not be one that the interval was calibrated for."""
+        """Tell why the scanner may not be one that the interval was calibrated for."""
 
 
 class SiteYardstick(Yardstick, Protocol):
     """One site's."""
 
     def fitness(self, stated_site: str | None, acquisition: ScannerAttributes) -> Fitness:
-        """Whether it is for a scan whose site is stated so (None: not told) and that was acquired so."""
+        """Tell whether it is for a scan whose site is stated so (None: not told) and that was acquired so."""
 
     def scanner_in_words(self) -> str:
-        """Which scanner it is for."""
+        """Tell which scanner it is for."""
 
 
 class TrainingYardstick:

@@ -68,7 +68,7 @@ def _estimate(view: View, spec: BiasFieldSpec) -> SplineField:
 
 
 def positions(head: Volume, other: Volume, grid_mm: float) -> Positions:
-    """Where along each axis the voxels of ``head`` lie, in the few voxels of ``other``, whose axes are the same."""
+    """Return the places of ``head``'s voxels along each axis, in the few voxels of ``other`` with the same axes."""
     to_other = np.linalg.inv(other.affine) @ head.affine
     x, y, z = (
         (np.arange(size) + round(start, 6)) / step
@@ -86,7 +86,7 @@ def _divide(view: View, field: Array) -> View:
 
 
 def few_voxels(head: Volume, brain_share: Volume, grid_mm: float) -> FewVoxels:
-    """One voxel of ``head`` in every ``grid_mm`` or so, and whether ``brain_share`` says that it is brain."""
+    """Take one voxel of ``head`` in every ``grid_mm`` or so, and whether ``brain_share`` says that it is brain."""
     factors = coarsening_factors(head, grid_mm)
     # Single voxels, not their means: means would blur the tissues' peaks in the histogram, which N4 sharpens.
     x, y, z = (slice(None, None, step) for step in factors)
@@ -99,7 +99,7 @@ def few_voxels(head: Volume, brain_share: Volume, grid_mm: float) -> FewVoxels:
 
 
 def domain_around(brain_share: Volume, factors: tuple[int, int, int]) -> Domain:
-    """DOMAIN_MM along each axis about the brain's centre of mass, in voxels of which ``factors`` make one.
+    """Return DOMAIN_MM along each axis about the brain's centre of mass, in voxels of which ``factors`` make one.
 
     No single voxel of the mask moves it: a box around the mask would, and with its length the field.
     """

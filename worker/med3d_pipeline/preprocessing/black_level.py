@@ -125,7 +125,7 @@ def _reached_from_border(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def _sample(volume: Volume) -> Voxels:
-    """One voxel in every SAMPLING_MM or so along each axis: quantiles of the whole image without sorting it all."""
+    """Take one voxel in about SAMPLING_MM along each axis: quantiles of the whole image without sorting it all."""
     x, y, z = coarsening_factors(volume, SAMPLING_MM)
     sample: Voxels = volume.voxels[::x, ::y, ::z]
     return sample

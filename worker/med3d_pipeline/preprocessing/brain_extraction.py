@@ -54,7 +54,7 @@ class BrainMask:
     fine: Mask
 
     def share(self) -> Volume:
-        """How much of each of the head's voxels is brain, 0 to 1."""
+        """Tell how much of each of the head's voxels is brain, 0 to 1."""
         shares = np.zeros(self.head.shape, dtype=np.float32)
         shares[self.box] = block_means(self.fine, (2, 2, 2))
         return Volume(voxels=shares, affine=self.head.affine)

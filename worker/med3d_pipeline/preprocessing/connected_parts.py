@@ -28,7 +28,7 @@ def largest_part(mask: Mask) -> Mask:
 
 
 def fill_cavities(mask: Mask) -> Mask:
-    """``mask`` with the cavities filled that no face-connected path joins to the outside."""
+    """Return ``mask`` with the cavities filled that no face-connected path joins to the outside."""
     runs = _Runs.of(np.pad(mask, 1) == 0)
     parts = runs.parts(BY_FACE)
     filled: Mask = (mask != 0).view(np.uint8)
@@ -70,7 +70,7 @@ class _Runs:
         return _joined(len(self.starts), first, second)
 
     def _touching(self, shift: int, corner: int) -> tuple[Places, Places]:
-        """Pairs of runs of which the second lies beside the first, ``shift`` places on."""
+        """Return pairs of runs of which the second lies beside the first, ``shift`` places on."""
         low = np.searchsorted(self.ends, self.starts + (shift - corner), side="right")
         high = np.searchsorted(self.starts, self.ends + (shift + corner), side="left")
         counts = np.maximum(high - low, 0)

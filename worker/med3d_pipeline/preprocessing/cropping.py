@@ -33,13 +33,13 @@ def crop(volume: Volume, box: Box) -> Volume:
 
 
 def move_into_box(affine: Affine, box: Box) -> Affine:
-    """``affine`` (4, 4) of a grid as that of the part of it inside ``box``."""
+    """Return ``affine`` (4, 4) of a grid as that of the part of it inside ``box``."""
     begins = affine.copy()
     begins[:3, 3] += affine[:3, :3] @ np.array([side.start for side in box])
     return begins
 
 
 def count_voxels(box: Box) -> tuple[int, int, int]:
-    """How many voxels (X, Y, Z) a box of non-negative sides holds."""
+    """Tell how many voxels (X, Y, Z) a box of non-negative sides holds."""
     x, y, z = (side.stop - side.start for side in box)
     return (x, y, z)

@@ -48,7 +48,7 @@ def _face(head: Volume, brain_mask: Mask, template_to_native: Affine | None) -> 
 
 
 def _along(axis: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
-    """Where each voxel of a grid lies along one axis of another space, in millimetres."""
+    """Tell where each voxel of a grid lies along one axis of another space, in millimetres."""
     i, j, k = (step * np.arange(count) for step, count in zip(axis[:3], shape, strict=True))
     return np.asarray(i[:, None, None] + j[:, None] + (k + axis[3]))
 

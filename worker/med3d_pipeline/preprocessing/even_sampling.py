@@ -49,7 +49,7 @@ def _neighbours(size: int, n: int) -> _Neighbours:
 
 
 def even_slabs(voxels: Voxels, shape: Shape, cells: Box = WHOLE) -> Iterator[Slab]:
-    """``voxels`` (X, Y, Z) at the centres of ``shape`` cells that divide the same box, as ``shape[0]`` (Y, Z) slabs.
+    """Yield ``voxels`` (X, Y, Z) at the centres of ``shape`` cells that divide the same box, as slabs (Y, Z).
 
     Only of those in ``cells``. A slab is overwritten by the next one.
     """
@@ -86,7 +86,10 @@ def sample_evenly(voxels: Voxels, shape: Shape) -> Voxels:
 
 
 def where_above(voxels: Voxels, shape: Shape, threshold: float) -> npt.NDArray[np.bool_]:
-    """Where ``sample_evenly`` is above ``threshold``, (shape) bool; only cells that see such a voxel are looked at."""
+    """Tell where ``sample_evenly`` is above ``threshold``, (shape) bool.
+
+    Only cells that see such a voxel are looked at.
+    """
     above = np.zeros(shape, dtype=np.bool_)
     reach = _reach_above(voxels, threshold)
     if reach is None:

@@ -7,7 +7,7 @@ from med3d_pipeline.volume import Voxels
 
 
 def scale_robustly(voxels: Voxels, brain_share: Voxels, spec: IntensitySpec) -> Voxels:
-    """``voxels`` (X, Y, Z) with the spec's percentiles of the brain mapped to 0 and 1, clipped, times ``brain_share``.
+    """Map the brain's percentiles in ``voxels`` (X, Y, Z) to 0 and 1, clip, and multiply by ``brain_share``.
 
     brain_share: how much of each voxel is brain, 0 to 1; the percentiles are taken where it is more than a half. The
     edge fades with it, so a voxel more or less in the mask does not switch a voxel of the grid on or off.

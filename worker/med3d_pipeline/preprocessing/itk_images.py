@@ -38,7 +38,7 @@ def affine_of(image: sitk.Image) -> Affine:
 
 
 def image_of(volume: Volume) -> sitk.Image:
-    """``volume`` as a float32 SimpleITK image."""
+    """Return ``volume`` as a float32 SimpleITK image."""
     return to_image(volume.voxels, volume.affine)
 
 

@@ -91,7 +91,7 @@ class SplineFit:
         return cls(mask, bases, (x, y, z), weights)
 
     def fit(self, values: Array) -> Array:
-        """Control points of the splines near ``values`` (one per voxel of the mask)."""
+        """Return control points of the splines near ``values`` (one per voxel of the mask)."""
         whole = np.zeros(self.mask.shape)
         whole[self.mask] = values
         sums = contract(whole, *self.cubes)
@@ -103,7 +103,7 @@ class SplineFit:
 
 
 def whole_grid(shape: tuple[int, ...]) -> Domain:
-    """From the first voxel's centre to the last one's, as ITK's filter has it."""
+    """Span the grid from the first voxel's centre to the last one's, as ITK's filter has it."""
     x, y, z = ((0.0, float(max(size - 1, 1))) for size in shape)
     return (x, y, z)
 
@@ -186,7 +186,7 @@ def _between_bins(place: Array, told: Array) -> Array:
 
 
 def _histogram(place: Array) -> Array:
-    """How many values lie in each bin; a value between two bins counts in both, the more the nearer."""
+    """Tell how many values lie in each bin; a value between two bins counts in both, the more the nearer."""
     before = np.minimum(place.astype(np.intp), HISTOGRAM_BINS - 2)
     share = place - before
     counts = np.bincount(before, 1.0 - share, HISTOGRAM_BINS) + np.bincount(before + 1, share, HISTOGRAM_BINS)
@@ -210,7 +210,7 @@ def _filtered(signal: Array, spectrum: Array) -> Array:
 
 
 def spline_basis(positions: Array, span: tuple[float, float], points: int) -> Array:
-    """(positions, ``points``) weights of cubic B-spline control points at positions in voxels.
+    """Return (positions, ``points``) weights of cubic B-spline control points at positions in voxels.
 
     The domain begins at ``span[0]``, is ``span[1]`` long and has ``points`` - 3 spans.
     """
@@ -223,7 +223,7 @@ def spline_basis(positions: Array, span: tuple[float, float], points: int) -> Ar
 
 
 def halving(points: int) -> Array:
-    """(2 ``points`` - 3, ``points``) weights of old control points in those of spans half as long."""
+    """Return (2 ``points`` - 3, ``points``) weights of old control points in those of spans half as long."""
     weights = np.zeros((2 * points - SPLINE_ORDER, points))
     for new in range(len(weights)):
         first, between = divmod(new, 2)

@@ -8,7 +8,7 @@ from med3d_pipeline.volume import Affine, Volume, in_order
 
 
 def to_closest_ras(volume: Volume) -> Volume:
-    """``volume`` with its axes permuted and flipped so that they run most nearly to the right, front and top.
+    """Return ``volume`` with its axes permuted and flipped so that they run most nearly to the right, front and top.
 
     No voxel is interpolated: values stay as they are, the affine follows them.
     """

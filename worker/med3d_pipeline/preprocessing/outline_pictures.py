@@ -59,7 +59,7 @@ def outline_pictures(head: Volume, brain_mask: npt.NDArray[np.uint8], slices: in
 
 
 def _places(profile: npt.NDArray[np.float64], slices: int) -> list[int]:
-    """Where to cut: the centre alone, or at equal distances between the ends, which show nothing."""
+    """Tell where to cut: the centre alone, or at equal distances between the ends, which show nothing."""
     if slices == 1:
         return [round(float(np.average(np.arange(len(profile)), weights=profile)))]
     held = np.flatnonzero(profile)
@@ -77,7 +77,7 @@ def radiological(voxels: npt.NDArray[np.float32], axis: int, at: int) -> npt.NDA
 
 
 def _profile(mask: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float64]:
-    """How much of the brain each slice across ``axis`` holds."""
+    """Tell how much of the brain each slice across ``axis`` holds."""
     others = tuple(other for other in range(3) if other != axis)
     return np.asarray(mask.sum(axis=others), dtype=np.float64)
 

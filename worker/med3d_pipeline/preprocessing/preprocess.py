@@ -63,7 +63,7 @@ class Preprocessed:
     timings_s: dict[str, float]
 
     def digest(self) -> str:
-        """sha256 of the tensor's shape and bytes, hex."""
+        """Return sha256 of the tensor's shape and bytes, hex."""
         tensor = np.ascontiguousarray(self.tensor, dtype="<f4")
         return hashlib.sha256(str(tensor.shape).encode() + tensor.tobytes()).hexdigest()
 

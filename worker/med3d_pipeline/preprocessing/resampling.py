@@ -15,7 +15,7 @@ HEADER_ROUNDING = 1e-3
 
 
 def coarsening_factors(volume: Volume, grid_mm: float) -> tuple[int, int, int]:
-    """How many voxels along each axis make one of about ``grid_mm``; at least 1."""
+    """Tell how many voxels along each axis make one of about ``grid_mm``; at least 1."""
     x, y, z = (max(1, math.floor(grid_mm / spacing + 0.5 - HEADER_ROUNDING)) for spacing in volume.spacing_mm)
     return (x, y, z)
 
@@ -26,7 +26,7 @@ def voxels_to_hold(length_mm: float, spacing_mm: float) -> int:
 
 
 def coarsen(volume: Volume, grid_mm: float) -> Volume:
-    """``volume`` on a grid of about ``grid_mm`` along its own axes, each voxel the mean of those that it holds."""
+    """Return ``volume`` on a grid of about ``grid_mm`` along its own axes, each voxel the mean of what it holds."""
     factors = coarsening_factors(volume, grid_mm)
     if factors == (1, 1, 1):
         return volume
@@ -52,7 +52,7 @@ def block_means(voxels: npt.NDArray[np.float32 | np.uint8], factors: tuple[int, 
 
 
 def prefilter(volume: Volume, fwhm_mm: float) -> Volume:
-    """``volume`` blurred so that it has been seen through a Gaussian of ``fwhm_mm``.
+    """Return ``volume`` blurred so that it has been seen through a Gaussian of ``fwhm_mm``.
 
     What the voxels blur already (a box of width s has variance s^2 / 12) is taken off the Gaussian's variance, so heads
     of fine and of coarse voxels end equally sharp.
@@ -68,7 +68,7 @@ def prefilter(volume: Volume, fwhm_mm: float) -> Volume:
 
 
 def resample(volume: Volume, shape: tuple[int, int, int], affine: Affine, grid_to_volume: Affine) -> Voxels:
-    """``volume`` on a grid of ``shape``, interpolated by cubic B-splines; zero outside.
+    """Return ``volume`` on a grid of ``shape``, interpolated by cubic B-splines; zero outside.
 
     affine: (4, 4), the grid's voxels to its own RAS+ mm. grid_to_volume: (4, 4), from there to the volume's RAS+ mm.
     Cubic, because linear interpolation blurs more the farther a grid point lies from the voxel centres.

@@ -70,7 +70,7 @@ class PreprocessSpec(_Frozen):
     intensity: IntensitySpec = IntensitySpec()
 
     def digest(self) -> str:
-        """sha256 over the spec and NUMERICS_VERSION, hex: equal digests give equal tensors on one machine."""
+        """Return sha256 over the spec and NUMERICS_VERSION, hex: equal digests give equal tensors on one machine."""
         said = {"numerics": NUMERICS_VERSION, "spec": self.model_dump(mode="json")}
         return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

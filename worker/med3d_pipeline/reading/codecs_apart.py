@@ -51,7 +51,7 @@ class CompressedInstance:
     samples: int
 
     def memory_bytes(self) -> int:
-        """How much address space its decoding may take."""
+        """Tell how much address space its decoding may take."""
         return BASE_BYTES + 3 * len(self.data) + BYTES_PER_SAMPLE * self.samples
 
 
@@ -81,7 +81,10 @@ class CodecProcess:
         return self._process.pid
 
     def decode(self, asked: CompressedInstance) -> list[np.ndarray]:
-        """All frames that are asked for. Raises CodecError for damage, BrokenPipeError where the process ended."""
+        """Return all frames that are asked for.
+
+        Raises CodecError for damage, BrokenPipeError where the process ended.
+        """
         watch = threading.Timer(LONGEST_S, self._process.kill)
         watch.daemon = True
         watch.start()

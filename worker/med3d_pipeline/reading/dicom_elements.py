@@ -87,7 +87,7 @@ def whole(datasets: Sequence[Dataset], *keywords: str) -> int | None:
 
 
 def flag(datasets: Sequence[Dataset], *keywords: str) -> bool | None:
-    """YES/Y and NO/N as truth values, else None."""
+    """Read YES/Y and NO/N as truth values, else None."""
     return {"Y": True, "N": False}.get(text(datasets, *keywords).upper()[:1])
 
 

@@ -33,7 +33,7 @@ class KnownFacts:
         self._known: dict[Hashable, SequenceFacts] = {}
 
     def __len__(self) -> int:
-        """How many are kept at present."""
+        """Tell how many are kept at present."""
         return len(self._known)
 
     def of(self, chain: Sequence[Dataset]) -> SequenceFacts:
@@ -49,7 +49,7 @@ class KnownFacts:
 
 
 def _said(dataset: Dataset) -> Hashable | None:
-    """All that a header says but of its one image; None for one that holds sequences, or says very much."""
+    """Return all that a header says but of its one image; None for one that holds sequences, or says very much."""
     said: list[Hashable] = [transfer_syntax(dataset) if isinstance(dataset, FileDataset) else None]
     characters = 0
     for tag, found in dataset.items():
@@ -138,7 +138,7 @@ def _inflow(chain: Sequence[Dataset]) -> bool:
 
 
 def _tesla(chain: Sequence[Dataset]) -> float | None:
-    """MagneticFieldStrength in tesla; some scanners state it in gauss."""
+    """Return MagneticFieldStrength in tesla; some scanners state it in gauss."""
     found = _positive(chain, "MagneticFieldStrength")
     return found / 10_000 if found and found > 100 else found
 

@@ -24,7 +24,7 @@ _ITEM = b"\xfe\xff\x00\xe0"
 
 
 def looks_like_dicom(head: bytes) -> bool:
-    """Whether ``head`` (the file's first 140 bytes) begins a DICOM file, with or without preamble and DICM prefix.
+    """Tell whether ``head`` (the file's first 140 bytes) begins a DICOM file, with or without preamble and DICM prefix.
 
     Without the prefix (PS3.10 files that lost it, or bare data sets) the first element must be one of group 0002 or
     0008 with a plausible VR or length; text, images and archives never begin so.
@@ -45,7 +45,7 @@ def looks_like_dicom(head: bytes) -> bool:
 
 
 def data_set_start(data: bytes | memoryview) -> int:
-    """Offset of the first byte after preamble, prefix and group 0002 (always explicit VR little endian)."""
+    """Return the offset of the first byte after preamble, prefix and group 0002 (always explicit VR little endian)."""
     offset = 132 if bytes(data[128:132]) == b"DICM" else 0
     while bytes(data[offset : offset + 2]) == b"\x02\x00":
         if bytes(data[offset + 4 : offset + 6]) in _LONG_VRS:
@@ -112,7 +112,7 @@ class PixelDataWatch:
 
 
 def _fragments_end(file: BinaryIO, file_bytes: int) -> bool:
-    """Whether the items of encapsulated pixel data (PS3.5 A.4) reach their sequence delimiter within the file."""
+    """Tell whether the items of encapsulated pixel data (PS3.5 A.4) reach their sequence delimiter within the file."""
     while file.tell() + 8 <= file_bytes:
         tag, length = file.read(4), int.from_bytes(file.read(4), "little")
         if tag == _SEQUENCE_END:

@@ -188,7 +188,7 @@ def _macros(groups: Dataset, keywords: Sequence[str] = FUNCTIONAL_GROUPS) -> lis
 
 
 def _nonspatial_dimensions(top: Sequence[Dataset]) -> tuple[int, ...]:
-    """Which of DimensionIndexValues tell volumes apart: all but stack, in-stack position and plane position."""
+    """Tell which of DimensionIndexValues tell volumes apart: all but stack, in-stack position and plane position."""
     spatial = {
         tag_for_keyword(keyword)
         for keyword in ("StackID", "InStackPositionNumber", "ImagePositionPatient", "ImageOrientationPatient")

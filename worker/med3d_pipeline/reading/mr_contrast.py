@@ -53,7 +53,7 @@ LARGEST_ANATOMY_FLIP_DEG = 52.0  # in a fast 3D steady state; larger angles meas
 
 
 def judge_contrast(facts: SequenceFacts) -> ContrastFinding:
-    """T1 weighting from TR, TE, TI and flip angle under every sequence type that the header leaves possible."""
+    """Return T1 weighting from TR, TE, TI and flip angle under every sequence type that the header leaves possible."""
     if facts.te_ms is None and facts.tr_ms is None:
         return ContrastFinding(Weighting.UNKNOWN, "repetition and echo time are not stated")
     findings = [_MODELS[family](facts) for family in _families(facts)]
@@ -95,7 +95,7 @@ def _believable_ti(facts: SequenceFacts) -> float | None:
 
 
 def _spin_echo(facts: SequenceFacts) -> ContrastFinding:
-    """Spin echo, turbo spin echo and their inversion-prepared forms: M0 (1 - exp(-TR/T1)) exp(-TE/T2)."""
+    """Weigh spin echo, turbo spin echo and their inversion-prepared forms: M0 (1 - exp(-TR/T1)) exp(-TE/T2)."""
     tr, te, ti = facts.tr_ms, facts.te_ms, facts.ti_ms
     if tr is None or te is None:
         return ContrastFinding(Weighting.UNKNOWN, "repetition or echo time of the spin echo is not stated")
@@ -173,7 +173,10 @@ def _is_cycle_without_time(facts: SequenceFacts, tr: float) -> bool:
 
 
 def _prepared_in_known_cycle(facts: SequenceFacts, tr: float, ti: float) -> ContrastFinding:
-    """MPRAGE whose TR is the time from inversion to inversion; its small flip angles hardly disturb the recovery."""
+    """Weigh MPRAGE whose TR is the time from inversion to inversion.
+
+    Its small flip angles hardly disturb the recovery.
+    """
     _, grey, _ = tissues(facts.field_strength_t)
     if _inverted(grey, tr, ti) > MOSTLY_RECOVERED:
         return ContrastFinding(Weighting.OTHER, f"{_times(facts)}: grey matter has recovered, proton density")
@@ -185,7 +188,7 @@ def _prepared_in_known_cycle(facts: SequenceFacts, tr: float, ti: float) -> Cont
 
 
 def _prepared(facts: SequenceFacts, ti_ms: float) -> ContrastFinding:
-    """IR-SPGR and TFE, whose TR is the echo spacing: the cycle's length is unknown, TI alone tells T1 from density."""
+    """Weigh IR-SPGR and TFE, whose TR is the echo spacing: the cycle is unknown, TI alone tells T1 from density."""
     _, grey, _ = tissues(facts.field_strength_t)
     longest = 1.25 * grey.t1_ms
     if ti_ms <= longest:
@@ -197,7 +200,7 @@ def _prepared(facts: SequenceFacts, ti_ms: float) -> ContrastFinding:
 
 
 def _unprepared(facts: SequenceFacts, tr: float, flip_deg: float) -> ContrastFinding:
-    """Steady state, or a train whose preparation is coded (MP, IR) without its time: it can only add contrast."""
+    """Weigh steady state, or a train whose preparation is coded (MP, IR) without its time: it can only add contrast."""
     finding = _spoiled(facts, tr, flip_deg)
     if finding.weighting is Weighting.OTHER:
         if tr <= LONGEST_ECHO_SPACING_MS and ("MP" in facts.sequence_variant or is_inversion_coded(facts)):
@@ -211,7 +214,7 @@ def _unprepared(facts: SequenceFacts, tr: float, flip_deg: float) -> ContrastFin
 
 
 def _spoiled(facts: SequenceFacts, tr: float, flip_deg: float) -> ContrastFinding:
-    """FLASH, SPGR, VIBE: Ernst's steady state sin(a) (1 - E1) / (1 - cos(a) E1)."""
+    """Weigh FLASH, SPGR, VIBE: Ernst's steady state sin(a) (1 - E1) / (1 - cos(a) E1)."""
     angle = math.radians(flip_deg)
     te = facts.te_ms or 0.0
 
@@ -235,7 +238,7 @@ def _by_order(facts: SequenceFacts, signal: Callable[[Tissue], float], what: str
 
 
 def _inverted(tissue: Tissue, tr: float, ti: float) -> float:
-    """Longitudinal magnetisation at TI of an inversion repeated every TR: 1 - 2 exp(-TI/T1) / (1 + exp(-TR/T1))."""
+    """Return magnetisation along z at TI of an inversion repeated every TR: 1 - 2 exp(-TI/T1) / (1 + exp(-TR/T1))."""
     return 1 - 2 * math.exp(-ti / tissue.t1_ms) / (1 + math.exp(-tr / tissue.t1_ms))
 
 

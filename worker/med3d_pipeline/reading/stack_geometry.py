@@ -113,7 +113,7 @@ def _refuse_absent_geometry(planes: Sequence[Plane]) -> None:
 
 
 def _one_grid(planes: Sequence[Plane]) -> tuple[float, float]:
-    """Distance between rows and between columns in mm, common to all planes."""
+    """Return distance between rows and between columns in mm, common to all planes."""
     table = np.array([plane.pixel_spacing_mm for plane in planes], dtype=np.float64)
     spread = np.ptp(table, axis=0) / table.mean(axis=0)
     if len({(plane.rows, plane.columns) for plane in planes}) > 1 or (spread > PIXEL_SPACING_TOLERANCE).any():

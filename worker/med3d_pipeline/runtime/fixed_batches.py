@@ -19,7 +19,7 @@ class RunsBatches(Protocol):
         """What really computes."""
 
     def run(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
-        """Named inputs to named outputs; raises InferenceError."""
+        """Return named inputs to named outputs; raises InferenceError."""
 
 
 class FixedBatches:
@@ -44,7 +44,7 @@ class FixedBatches:
         return self._session.providers
 
     def run(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
-        """Named outputs (N, ...). Raises the InferenceError of a single input that fails on its own."""
+        """Return named outputs (N, ...). Raises the InferenceError of a single input that fails on its own."""
         count = len(next(iter(inputs.values())))
         parts: list[dict[str, Float32]] = []
         done = 0

@@ -20,6 +20,6 @@ _SIGNS = (
 
 
 def says_memory_ended(message: str) -> bool:
-    """Whether a runtime's error speaks of memory that could not be had."""
+    """Tell whether a runtime's error speaks of memory that could not be had."""
     said = message.lower()
     return any(sign in said for sign in _SIGNS)

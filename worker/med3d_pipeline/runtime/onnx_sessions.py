@@ -142,7 +142,7 @@ class SessionOptions:
 
 
 def installed_runtime_wheels(path: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Names of the ONNX Runtime wheels in the folders of ``path``; without it, in those that Python imports from.
+    """Return the ONNX Runtime wheels in the folders of ``path``; without it, in those that Python imports from.
 
     Looked for by name: to read what every installed package says of itself takes longer than to load a network.
     """
@@ -238,7 +238,7 @@ def first_that_computes(names: Sequence[str], load: Callable[[str], Any], hint: 
 
 
 def resolve_providers(wanted: str, available: tuple[str, ...]) -> tuple[str, ...]:
-    """ONNX Runtime's names of the providers to try, in order.
+    """Return ONNX Runtime's names of the providers to try, in order.
 
     Raises BundleError for a name that there is not, and when none of ``wanted`` is in the installed wheel.
     """

@@ -126,7 +126,7 @@ def _frames_of_reference(planes: Sequence[Plane]) -> list[Hashable]:
 
 
 def _few(uids: list[str]) -> list[Hashable]:
-    """UIDs of which a series has one each; where one is not stated, that of most."""
+    """Return UIDs of which a series has one each; where one is not stated, that of most."""
     counts = Counter(uid for uid in uids if uid)
     if not 1 < len(counts) <= MOST_UIDS:
         return [""] * len(uids)

@@ -9,7 +9,7 @@ from med3d_pipeline.reading.volume_files.nifti import NiftiFile
 
 
 def stack_label(stack: Sequence[Plane], geometry: StackGeometry | None, is_t1_weighted: bool) -> str:
-    """Such as ``series 19: 3D T1w 1.00 x 1.00 x 1.00 mm, 176 slices``."""
+    """Write it such as ``series 19: 3D T1w 1.00 x 1.00 x 1.00 mm, 176 slices``."""
     number = stack[0].series_number
     kinds = {plane.facts.acquisition_type for plane in stack} & {"2D", "3D"}
     words = [kinds.pop()] if len(kinds) == 1 else []
@@ -24,7 +24,7 @@ def stack_label(stack: Sequence[Plane], geometry: StackGeometry | None, is_t1_we
 
 
 def nifti_label(nifti: NiftiFile) -> str:
-    """Such as ``volume: 1.00 x 1.00 x 1.00 mm, 176 x 256 x 256``."""
+    """Write it such as ``volume: 1.00 x 1.00 x 1.00 mm, 176 x 256 x 256``."""
     if nifti.affine is None:
         return "volume: unreadable geometry" if 0 in nifti.shape else f"volume: {_times(nifti.shape)}"
     return f"volume: {' x '.join(f'{spacing:.2f}' for spacing in nifti.spacing_mm)} mm, {_times(nifti.shape)}"

@@ -149,7 +149,7 @@ def load_stack(planes: Sequence[Plane]) -> LoadedSeries:
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Regular files under ``paths``, and links to nothing, as git-annex leaves them.
+    """Return regular files under ``paths``, and links to nothing, as git-annex leaves them.
 
     Linked folders are not entered, the Finder's ``._`` companions are skipped.
     """

@@ -83,12 +83,12 @@ def _has_file_name(series: StudySeries, said: str) -> bool:
 
 
 def best_first(study: Study) -> Sequence[StudySeries]:
-    """Eligible series before the others, each by score; equals stay in the study's order."""
+    """Return eligible series before the others, each by score; equals stay in the study's order."""
     return sorted(study.series, key=lambda series: (series.appraisal.fault is not None, -series.appraisal.score))
 
 
 def listed_candidates(study: Study) -> list[dict[str, Any]]:
-    """All series as JSON values for a refusal's details, best first."""
+    """Return all series as JSON values for a refusal's details, best first."""
     return [
         {"label": series.label, "score": series.appraisal.score, "reasons": list(series.appraisal.reasons)}
         for series in best_first(study)

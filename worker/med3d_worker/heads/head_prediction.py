@@ -54,7 +54,7 @@ class Predicts(Protocol):
     """``HeadPrediction``, or a test's stand-in."""
 
     def __call__(self, heads: Sequence[HeadToPredict]) -> list[Result | Refusal]:
-        """One answer for each head, in order."""
+        """Return one answer for each head, in order."""
         ...
 
 
@@ -66,7 +66,7 @@ class HeadPrediction:
         self._allow_demonstration_heads = allow_demonstration_heads
 
     def __call__(self, heads: Sequence[HeadToPredict]) -> list[Result | Refusal]:
-        """One answer for each head, in order: out of distribution is refused. Raises InferenceError."""
+        """Return one answer for each head, in order: out of distribution is refused. Raises InferenceError."""
         predictions = self._predictor.predict(
             np.stack([head.record.tensor for head in heads]),
             [_attributes(head.subject) for head in heads],

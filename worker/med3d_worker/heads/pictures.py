@@ -32,7 +32,7 @@ TEST_RETEST: dict[Literal["brain_age", "sdmt"], str] = {
 
 
 def as_png(picture: OutlinePicture) -> BrainPicture:
-    """Eight bits a pixel: grey values, and one colour for the outline."""
+    """Return eight bits a pixel: grey values, and one colour for the outline."""
     palette = [level for grey in range(OUTLINE) for level in (grey, grey, grey)]
     image = Image.fromarray(picture.pixels).convert("P")
     image.putpalette([*palette, *OUTLINE_RGB])
@@ -57,7 +57,7 @@ class Drawn:
     defaced: bool = False
 
     def as_stored(self) -> BrainPictures:
-        """In the contract's words."""
+        """Return it in the contract's words."""
         pictures = tuple(as_png(picture) for picture in self.pictures)
         return BrainPictures(pictures=pictures, mask=self.mask, defaced=self.defaced)
 
@@ -104,7 +104,7 @@ class PicturesInHand:
         self.latest: BrainPictures | None = None
 
     def find(self, tensor_key: str) -> PreprocessedObject | None:  # noqa: ARG002 - the place of a store
-        """None: each head's are made."""
+        """Return None: each head's are made."""
         return None
 
     def keep(self, tensor_key: str, drawn: Drawn) -> PreprocessedObject:
@@ -155,7 +155,7 @@ def publish_cohort(store: Store, bundle_digest: str, cohort: ReferenceCohort) ->
 
 
 def reference_cohort(name: str, space: LatentSpace, metrics: Mapping[str, float] | None = None) -> ReferenceCohort:
-    """Ages, held-out estimates and coordinates of the calibration subjects, rounded to what a chart can show.
+    """Return ages, held-out estimates and coordinates of the calibration subjects, rounded to what a chart can show.
 
     ``metrics``: the manifest's, of which the test-retest error is taken where it is stated.
     """

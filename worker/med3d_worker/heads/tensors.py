@@ -39,7 +39,7 @@ class Store(Protocol):
         ...
 
     def head(self, key: str) -> ObjectInfo | None:
-        """None where there is no such object."""
+        """Read it; None where there is no such object."""
         ...
 
 

@@ -75,7 +75,7 @@ class OpensCalibrations(Protocol):
     """``CalibrationShelf``, or a test's stand-in."""
 
     def __call__(self, files: Iterable[CalibrationFile]) -> dict[str, CalibratedSite]:
-        """Those of ``files`` that may be used, by digest."""
+        """Return those of ``files`` that may be used, by digest."""
         ...
 
 

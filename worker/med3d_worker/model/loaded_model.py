@@ -86,7 +86,7 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
 
 
 def preprocessing_digest(bundle: Bundle) -> str:
-    """sha256 (hex) over the spec, the brain networks, the template and the pipeline's version, and the measures.
+    """Return the sha256 (hex) over spec, brain networks, template, the pipeline's version, and the measures.
 
     Not over the thresholds: they are applied to stored measures. Measures that were not taken yet are no stored ones.
     """

@@ -145,7 +145,7 @@ def quality_report(
     limits: Mapping[str, tuple[float | None, float | None]],
     failed: Sequence[str],
 ) -> Quality:
-    """Measures as JSON can carry them: what could not be measured is null."""
+    """Return measures as JSON can carry them: what could not be measured is null."""
     return Quality(
         measures={name: float(value) if math.isfinite(value) else None for name, value in measures.items()},
         limits=dict(limits),

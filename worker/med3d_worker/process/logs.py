@@ -9,7 +9,7 @@ from med3d_contract.log_stream import make_log_stream
 
 
 def configure_logs(level: str) -> None:
-    """One JSON object per line on stderr for our events; what libraries say goes the same way."""
+    """Log one JSON object per line on stderr for our events; what libraries say goes the same way."""
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     structlog.configure(

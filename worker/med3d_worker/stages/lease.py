@@ -58,7 +58,7 @@ class LeaseKeeper:
         return tell
 
     def is_over(self, run_id: str) -> bool:
-        """Whether the API said that this attempt has been overtaken."""
+        """Tell whether the API said that this attempt has been overtaken."""
         return run_id in self._over
 
     def __enter__(self) -> Self:

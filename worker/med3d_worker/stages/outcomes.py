@@ -39,7 +39,7 @@ class SettlesObjects(Protocol):
 
 
 def outcome_key(run_id: str, attempt: int) -> str:
-    """Where the service looks for results whose message was lost."""
+    """Tell where the service looks for results whose message was lost."""
     return f"results/{run_id}.{attempt}.json"
 
 

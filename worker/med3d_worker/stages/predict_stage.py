@@ -44,7 +44,7 @@ class PredictApi(Protocol):
     """The part of WorkerClient that is needed here."""
 
     def claim_predict(self, worker: WorkerIdentity, limit: int) -> PredictClaims:
-        """Empty when nothing waits."""
+        """Return empty when nothing waits."""
         ...
 
     def heartbeat(self, heartbeat: Heartbeat) -> frozenset[str]:

@@ -132,7 +132,10 @@ class PreprocessStage:
             self._work_off(claims, lease)
 
     def _work_off(self, claims: Sequence[PreprocessClaim], lease: LeaseKeeper) -> None:
-        """One by one; what has not begun when the time of a whole claim is over goes back for others to take."""
+        """Do them one by one.
+
+        What has not begun when the time of a whole claim is over goes back for others to take.
+        """
         done: dict[str, Preprocessed] = {}
         refused: dict[str, Completed | Refused] = {}
         started = self.clock()
@@ -150,7 +153,10 @@ class PreprocessStage:
         self._report(claims, done, refused)
 
     def _prepare(self, claim: PreprocessClaim, lease: LeaseKeeper) -> Preprocessed | Refused | None:
-        """None where there is nothing more to say: the attempt was over, or its fault has been told."""
+        """Return the claim.
+
+        None where there is nothing more to say: the attempt was over, or its fault has been told.
+        """
         try:
             return self._work(claim, lease.stage_teller(claim.run_id))
         except Superseded:

@@ -129,7 +129,7 @@ class Replay:
         yield _equal("decision", then.assessment.decision, again.answer.assessment.decision)
 
     def _stored_tensor(self, run: StoredRun) -> TensorRecord | None:
-        """None where it has been removed since, which is no fault: it can be made again, and just was."""
+        """Read it; None where it has been removed since, which is no fault: it can be made again, and just was."""
         if run.tensor is None:
             return None
         try:
@@ -159,7 +159,7 @@ def _within(name: str, then: float, now: float, tolerance: float) -> Compared:
 
 
 def _near(name: str, then: np.ndarray, now: np.ndarray, tolerance: float) -> Compared:
-    """By normalised root mean square error; another shape agrees in no case."""
+    """Compare by normalised root mean square error; another shape agrees in no case."""
     shapes = (str(then.shape), str(now.shape))
     if then.shape != now.shape:
         return Compared(name=name, then=shapes[0], now=shapes[1], agrees=False)
@@ -175,7 +175,7 @@ def _near(name: str, then: np.ndarray, now: np.ndarray, tolerance: float) -> Com
 
 
 def _fingerprint(then: Provenance | None, now: Provenance) -> Iterator[Fingerprint]:
-    """Input, preprocessing and bundle by digest, software by version, then what computed."""
+    """Return input, preprocessing and bundle by digest, software by version, then what computed."""
     before = then or Provenance(
         input_digest=None, preprocessing_digest=None, bundle_digest="", software={}, providers=(), timings_s={}
     )

@@ -110,7 +110,7 @@ def changes_of(found: Configuration, hook: Hook) -> list[Change]:
 
 
 def differing(wanted: dict[Path, str], *, secret: bool = False) -> list[Change]:
-    """Of files and their texts, those that are not there or not so. Raises CommandError."""
+    """List, of files and their texts, those that are not there or not so. Raises CommandError."""
     held = {path: _held(path) for path in wanted}
     return [Change(path, held[path], text, secret) for path, text in wanted.items() if held[path] != text]
 
@@ -146,7 +146,7 @@ def warnings_of(found: Configuration) -> list[str]:
 
 
 def asks_for_password(settings: Mapping[str, Any]) -> bool:
-    """Whether Orthanc lets nobody in without one; by default only where others than its own host may reach it."""
+    """Tell whether Orthanc lets nobody in without one; by default only where others than its own host may reach it."""
     return settings.get("AuthenticationEnabled", settings.get("RemoteAccessAllowed", False)) is True
 
 

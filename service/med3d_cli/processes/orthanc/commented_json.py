@@ -54,7 +54,7 @@ def put_into_list(text: str, key: str, value: str) -> str:
 
 
 def _list_under(bare: str, key: str) -> int:
-    """Where the list under ``key`` of the outermost object opens. Raises NotJsonError."""
+    """Tell where the list under ``key`` of the outermost object opens. Raises NotJsonError."""
     depth = 0
     for found in _TOKEN.finditer(bare):
         if found[0] in "{[":

@@ -35,7 +35,7 @@ class Pace:
         return cls(settings.body_grace_s, settings.body_bytes_per_s, settings.body_longest_s)
 
     def allowed_s(self, size_bytes: int) -> float:
-        """Seconds of waiting that so many bytes have earned."""
+        """Return seconds of waiting that so many bytes have earned."""
         return min(self.longest_s, self.grace_s + size_bytes / self.bytes_per_s)
 
 

@@ -126,7 +126,7 @@ class Places:
 
 
 def _matcher(proxies: str) -> Callable[[str], bool]:
-    """Whether an address is among ``proxies``: addresses and networks by commas, or an asterisk for all."""
+    """Tell whether an address is among ``proxies``: addresses and networks by commas, or an asterisk for all."""
     words = [word.strip() for word in proxies.split(",") if word.strip()]
     networks = []
     for word in words:

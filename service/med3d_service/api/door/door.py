@@ -178,7 +178,7 @@ async def _require_still(scope: Scope) -> None:
 
 
 def _connection(scope: Scope) -> Connection | None:
-    """None where requests do not come over the network, as in tests."""
+    """Return it; None where requests do not come over the network, as in tests."""
     extensions: dict[str, dict[str, Any]] = scope.get("extensions") or {}
     connection: Connection | None = extensions.get(CONNECTION, {}).get("connection")
     return connection

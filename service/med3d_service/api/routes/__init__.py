@@ -14,7 +14,7 @@ def _service(request: Request) -> Service:
 
 
 async def goes_on(request: Request) -> bool:
-    """Whether there is still somebody at the other end of a stream, and their key or token still opens it."""
+    """Tell whether there is still somebody at the other end of a stream, and their key or token still opens it."""
     if await request.is_disconnected():
         return False
     authorization = request.headers.get("authorization", "")

@@ -107,7 +107,7 @@ class Chart:
         self.line([(x, low), (x, high)], colour, width=1.6)
 
     def label(self, point: Point, text: str, colour: str = INK) -> None:
-        """Words beside a point, on the side where there is room."""
+        """Put words beside a point, on the side where there is room."""
         x, y = self.at(point)
         left_half = x < (LEFT + WIDTH - RIGHT) / 2
         self.parts.append(_text(x + (5 if left_half else -5), y - 5, text, "start" if left_half else "end", colour))

@@ -93,7 +93,7 @@ def _changes(diff: CohortDiff) -> Sequence[tuple[str, Changes]]:
 
 
 def bland_altman(pairs: Sequence[tuple[float, float]], found: Agreement) -> str:
-    """Difference against mean, with shift and limits of agreement."""
+    """Draw difference against mean, with shift and limits of agreement."""
     points = [((first + second) / 2, second - first) for first, second in pairs]
     low, high = found.limits_of_agreement
     heights = padded([*(y for _, y in points), low, high, 0.0])
@@ -107,7 +107,7 @@ def bland_altman(pairs: Sequence[tuple[float, float]], found: Agreement) -> str:
 
 
 def shift_histogram(pairs: Sequence[tuple[float, float]]) -> str:
-    """How many members move how far."""
+    """Tell how many members move how far."""
     shifts = [second - first for first, second in pairs]
     low, high = padded([*shifts, 0.0])
     edges = nice_ticks(low, high, 24)
@@ -122,7 +122,7 @@ def shift_histogram(pairs: Sequence[tuple[float, float]]) -> str:
 
 
 def age_chart(points: DiffPoints, which: int) -> str:
-    """Brain age of the first (1) or second (2) bundle against age; the line is equality."""
+    """Draw brain age of the first (1) or second (2) bundle against age; the line is equality."""
     both = padded([value for point in points.by_age for value in point])
     chart = Chart(both, both, "age (years)", "brain age (years)")
     chart.line([(both[0], both[0]), (both[1], both[1])], FAINT, dashed=True)

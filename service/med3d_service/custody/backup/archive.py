@@ -78,11 +78,11 @@ class Manifest:
         return None if found is None else str(found[0])
 
     def __iter__(self) -> Iterator[tuple[str, int, str]]:
-        """Key, size and digest of each."""
+        """Return key, size and digest of each."""
         yield from self._table.execute("SELECT key, size_bytes, sha256 FROM objects ORDER BY key")
 
     def totals(self) -> tuple[int, int]:
-        """How many objects, and their bytes."""
+        """Tell how many objects, and their bytes."""
         count, size = self._table.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM objects").fetchone()
         return int(count), int(size)
 
@@ -98,7 +98,7 @@ class BackupArchive:
         self.root = root
 
     def pooled(self, sha256: str) -> Path:
-        """Where the object of this digest lies."""
+        """Tell where the object of this digest lies."""
         return self.root / "objects" / sha256[:2] / sha256
 
     def names(self) -> list[str]:

@@ -85,14 +85,14 @@ def _back_up(
 
 
 def _note(settings: Settings, keys: SiteKeys) -> None:
-    """Before the database is copied, so that the backup itself says that it was made."""
+    """Note it before the database is copied, so that the backup itself says that it was made."""
     with closing(Database(settings.database)) as database:
         event = AuditEvent(command_line(), Action.BACKUP, object_kind="database")
         AuditTrail(database, keys.audit).record(event)
 
 
 def key_fingerprint(keys: SiteKeys) -> str:
-    """Tells the site key from others, and tells nothing else of it."""
+    """Return what tells the site key from others, and tells nothing else of it."""
     return hashlib.sha256(b"med3d backup" + keys.originals + keys.blind_index + keys.uids).hexdigest()[:32]
 
 
@@ -141,7 +141,7 @@ def _objects(store: ObjectStore) -> Iterator[ObjectInfo]:
 
 
 def _missing(connection: Connection, manifest: Manifest) -> Iterator[str]:
-    """Keys that the database refers to and that the store did not hold, or not as they were stored."""
+    """List keys that the database refers to and that the store did not hold, or not as they were stored."""
     for key, sha256 in referenced_objects(connection):
         if manifest.sha256(key) != sha256:
             yield key

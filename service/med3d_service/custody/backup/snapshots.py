@@ -22,12 +22,12 @@ PIECE_BYTES = 1 << 20
 
 
 def kind_of(settings: Settings) -> str:
-    """``sqlite`` or ``postgresql``."""
+    """Return ``sqlite`` or ``postgresql``."""
     return make_url(settings.database).get_backend_name()
 
 
 def sqlite_path(settings: Settings) -> Path:
-    """Where SQLite's file lies."""
+    """Tell where SQLite's file lies."""
     found = make_url(settings.database).database
     if found is None:
         raise BackupError("a database in memory cannot be backed up")
@@ -61,7 +61,7 @@ def snapshot(settings: Settings, folder: Path) -> Iterator[Connection]:
 
 
 def tables_of(connection: Connection) -> dict[str, tuple[str, ...]]:
-    """All tables but Alembic's with their columns, those that others refer to first."""
+    """Return all tables but Alembic's with their columns, those that others refer to first."""
     found = MetaData()
     found.reflect(connection)
     return {
@@ -113,7 +113,7 @@ def put_back(settings: Settings, folder: Path, revision: str, tables: dict[str, 
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:
-    """SQLite's online backup in one step: one consistent state, while others read and write."""
+    """Use SQLite's online backup in one step: one consistent state, while others read and write."""
     reading, writing = sqlite3.connect(f"file:{source}?mode=ro", uri=True), sqlite3.connect(target)
     try:
         reading.execute("PRAGMA busy_timeout=60000")

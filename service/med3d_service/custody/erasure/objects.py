@@ -14,7 +14,7 @@ from med3d_store.object_store import ObjectStore
 
 
 def keys_of(session: Session, store: ObjectStore, study_ids: Collection[str]) -> list[str]:
-    """Originals, working copies, tensors with pictures, stored outcomes, reports, explanations and volumes."""
+    """List originals, working copies, tensors with pictures, stored outcomes, reports, explanations and volumes."""
     keys = input_keys(session, study_ids) | tensor_keys(session, RunRow.study_id.in_(study_ids))
     run_ids = set(session.scalars(select(RunRow.id).where(RunRow.study_id.in_(study_ids))))
     keys |= {
@@ -29,7 +29,7 @@ def keys_of(session: Session, store: ObjectStore, study_ids: Collection[str]) ->
 
 
 def input_keys(session: Session, study_ids: Collection[str]) -> set[str]:
-    """Originals and working copies."""
+    """List originals and working copies."""
     keys = set(session.scalars(select(UploadRow.key).where(UploadRow.study_id.in_(study_ids))))
     arrived = (
         select(ArrivedInstanceRow.upload_id)
@@ -44,7 +44,7 @@ def input_keys(session: Session, study_ids: Collection[str]) -> set[str]:
 
 
 def tensor_keys(session: Session, ours: ColumnElement[bool]) -> set[str]:
-    """Tensors and pictures of runs that no other run holds: the cache knows content, not studies."""
+    """Return tensors and pictures of runs that no other run holds: the cache knows content, not studies."""
     key = RunRow.preprocessed["tensor"]["key"].as_string()
     held = RunRow.preprocessed.is_not(None) & RunRow.tensor_removed_at.is_(None)
     others = set(session.scalars(select(key).where(~ours, held)))

@@ -42,7 +42,7 @@ def versions_of(session: Session, study_id: str) -> set[str]:
 
 
 def _linked_by_runs(session: Session, study_ids: Collection[str]) -> set[str]:
-    """Studies with a run that supersedes, or is superseded by, one of these studies' runs."""
+    """Return studies with a run that supersedes, or is superseded by, one of these studies' runs."""
     earlier, later = aliased(RunRow), aliased(RunRow)
     pairs = select(earlier.study_id, later.study_id).where(
         earlier.superseded_by == later.id, or_(earlier.study_id.in_(study_ids), later.study_id.in_(study_ids))
@@ -71,7 +71,7 @@ def _belongs(table: Table, study_ids: Collection[str]) -> ColumnElement[bool]:
 
 
 def _leads_to_studies(table: Table, seen: frozenset[Table]) -> bool:
-    """Whether rows of ``table`` belong to a study; a table that refers to itself is followed once."""
+    """Tell whether rows of ``table`` belong to a study; a table that refers to itself is followed once."""
     if table in seen:
         return False
     seen |= {table}

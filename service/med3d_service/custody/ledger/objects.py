@@ -84,7 +84,7 @@ def _accounts() -> tuple[_Account, ...]:
 
 
 def referenced_objects(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Key and digest of every object that the rows refer to and that must be there."""
+    """Return key and digest of every object that the rows refer to and that must be there."""
     for account in _accounts():
         for _, key, _, sha256 in connection.execute(account.query.execution_options(yield_per=ROWS_AT_ONCE)):
             yield key, sha256
@@ -99,7 +99,7 @@ class LostObject:
     query: Select[*tuple[Any, ...]]
 
     def is_missed(self, database: Database) -> bool:
-        """Whether a row still refers to it: it may have been erased since it was found missing."""
+        """Tell whether a row still refers to it: it may have been erased since it was found missing."""
         with database.read() as session:
             return any(row[1] == self.key for row in session.execute(self.query))
 
@@ -179,7 +179,7 @@ class _Inventory:
         self._table.execute("COMMIT")
 
     def size_bytes(self, key: str) -> int | None:
-        """Size of an object; None where the store did not list it."""
+        """Return size of an object; None where the store did not list it."""
         found = self._table.execute("SELECT size_bytes FROM objects WHERE key = ?", (key,)).fetchone()
         return None if found is None else int(found[0])
 

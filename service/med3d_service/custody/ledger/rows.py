@@ -67,7 +67,7 @@ def check_rows(session: Session, tally: LedgerTally, *, patience_s: float, lease
 
 
 def _studies_without_run() -> Select[str]:
-    """Of those without a run: late versions wait for a verdict, members for their cohort's night.
+    """Count those without a run: late versions wait for a verdict, members for their cohort's night.
 
     Of others a newer version may hold all instances.
     """
@@ -113,7 +113,7 @@ def _events_disagree() -> Select[str]:
 
 
 def _attempts_disagree() -> Select[str]:
-    """In work there is one attempt in hand, the newest; otherwise none."""
+    """Return the attempt: in work there is one in hand, the newest; otherwise none."""
     in_hand = and_(AttemptRow.run_id == RunRow.id, AttemptRow.ended_at.is_(None))
     newest = exists().where(in_hand, AttemptRow.number == RunRow.attempt)
     other = exists().where(in_hand, AttemptRow.number != RunRow.attempt)
@@ -129,7 +129,7 @@ def _successor_missing() -> Select[str]:
 
 
 def _unaccounted_instances() -> Select[str]:
-    """Wanted by a rule (the others were excluded by their rules), settled, and in no version of the study."""
+    """Select what a rule wants (the others' rules exclude them), settled, and in no version of the study."""
     used = exists().where(
         InstanceRow.digest == ArrivedInstanceRow.digest,
         InstanceRow.study_id.in_((ArrivalRow.study_id, ArrivalRow.late_study_id)),
@@ -157,7 +157,7 @@ def _counts_disagree() -> Select[str]:
 
 
 def _other_digest(session: Session) -> Iterator[str]:
-    """Studies whose digest, which was taken when they were accepted, is not that of their instances now."""
+    """Return studies whose digest, which was taken when they were accepted, is not that of their instances now."""
     query = (
         select(StudyRow.id, StudyRow.digest, InstanceRow.digest.label("instance"), InstanceRow.name)
         .join(InstanceRow, InstanceRow.study_id == StudyRow.id)

@@ -16,7 +16,7 @@ ENDED_AT = func.coalesce(RunRow.finished_at, RunRow.created_at)
 
 
 def due_studies(before: float, *, with_input: bool = False) -> ColumnElement[bool]:
-    """Studies whose runs all ended before, at least one of theirs or of the version that they came too late for.
+    """Return studies whose runs all ended before, at least one of theirs or of the version that they came too late for.
 
     And of which nothing has come since.
     """
@@ -39,13 +39,13 @@ def due_tensors(before: float) -> ColumnElement[bool]:
 
 
 def due_latents(before: float) -> ColumnElement[bool]:
-    """Completed runs that still hold their latent."""
+    """Select completed runs that still hold their latent."""
     held = RunRow.result["latent"]["dimension"].as_integer().is_not(None)
     return and_(RunRow.status == RunStatus.COMPLETED, held, _ended(before))
 
 
 def due_entries(before: float) -> ColumnElement[bool]:
-    """Entries of the audit trail."""
+    """Count entries of the audit trail."""
     return AuditRow.at < before
 
 

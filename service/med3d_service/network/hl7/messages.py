@@ -172,7 +172,7 @@ def _characters(header: Header) -> dict[str, str]:
 
 
 def _groups(segments: list[Segment]) -> list[list[Segment]]:
-    """Each PID with what follows it, for a merge message may hold several patients."""
+    """Return each PID with what follows it, for a merge message may hold several patients."""
     groups: list[list[Segment]] = []
     for segment in segments:
         if segment.name == "PID":
@@ -231,7 +231,7 @@ class _Reader:
         return "=".join(groups).rstrip("=")
 
     def _group(self, parts: list[str]) -> str:
-        """XPN to PN: prefix and suffix change places (PS3.5 6.2, HL7 2A.89)."""
+        """Turn XPN into PN: prefix and suffix change places (PS3.5 6.2, HL7 2A.89)."""
         family, given, middle, suffix, prefix = (parts + [""] * 5)[:5]
         family = family.split(self._characters[3])[0]
         return "^".join(_plain(part) for part in (family, given, middle, prefix, suffix)).rstrip("^")
@@ -272,10 +272,10 @@ class _Reader:
 
 
 def _is_writable(patient_id: str) -> bool:
-    """Whether DICOM can hold it (LO, PS3.5 6.2)."""
+    """Tell whether DICOM can hold it (LO, PS3.5 6.2)."""
     return len(patient_id) <= LONGEST and "\\" not in patient_id and _CONTROL.search(patient_id) is None
 
 
 def _plain(text: str) -> str:
-    """Text that fits into a component of a DICOM name."""
+    """Return text that fits into a component of a DICOM name."""
     return _CONTROL.sub("", text).replace("^", " ").replace("=", " ").replace("\\", " ").strip()

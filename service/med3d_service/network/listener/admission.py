@@ -64,16 +64,16 @@ class AllowList:
             raise InvalidCallerError(f"{key}: {error}") from error
 
     def admits(self, ae_title: str, address: str) -> bool:
-        """Whether this AE title may call from this address."""
+        """Tell whether this AE title may call from this address."""
         # A bracket is a character of AE titles, and begins no set.
         return any(fnmatchcase(ae_title, caller.ae_title.replace("[", "[[]")) for caller in self._from(address))
 
     def admits_address(self, address: str) -> bool:
-        """Whether anybody may call from this address: known before a word is said."""
+        """Tell whether anybody may call from this address: known before a word is said."""
         return any(True for _ in self._from(address))
 
     def names_address(self, address: str) -> bool:
-        """Whether this very address is listed, not just a network that it is in."""
+        """Tell whether this very address is listed, not just a network that it is in."""
         return any(caller.network.num_addresses == 1 for caller in self._from(address))
 
     def _from(self, address: str) -> Iterator[Caller]:

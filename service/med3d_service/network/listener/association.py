@@ -162,7 +162,7 @@ class Association:
         return False
 
     def _fragments(self) -> Iterator[Fragment]:
-        """All fragments up to the release."""
+        """Return all fragments up to the release."""
         while True:
             kind, body = self._connection.receive()
             if kind == PduType.RELEASE_RQ:
@@ -174,7 +174,7 @@ class Association:
             yield from fragments(body)
 
     def _next_request(self) -> tuple[int, Request] | None:
-        """Context id and the next command set; None at the release."""
+        """Return context id and the next command set; None at the release."""
         command = bytearray()
         for fragment in self._incoming:
             if not fragment.is_command or fragment.context_id not in self._contexts:

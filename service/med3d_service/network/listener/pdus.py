@@ -70,7 +70,7 @@ class PduSocket:
         self._flags = socket.MSG_WAITALL
 
     def receive(self) -> tuple[int, memoryview]:
-        """Type and body of the next PDU. Raises ConnectionEndedError, ProtocolError."""
+        """Return type and body of the next PDU. Raises ConnectionEndedError, ProtocolError."""
         kind, length = _HEAD.unpack(self._exactly(_HEAD.size))
         if not PduType.ASSOCIATE_RQ <= kind <= PduType.ABORT or length > LONGEST_BYTES:
             raise ProtocolError("no PDU")
@@ -136,15 +136,15 @@ def command_pdu(context_id: int, command: bytes) -> bytes:
 
 
 def release_reply() -> bytes:
-    """A-RELEASE-RP."""
+    """Return an A-RELEASE-RP."""
     return _HEAD.pack(PduType.RELEASE_RP, 4) + bytes(4)
 
 
 def abort(reason: int = 0) -> bytes:
-    """A-ABORT by the service provider (PS3.8 table 9-26)."""
+    """Return an A-ABORT by the service provider (PS3.8 table 9-26)."""
     return _HEAD.pack(PduType.ABORT, 4) + bytes((0, 0, 2, reason))
 
 
 def reject(result: int, source: int, reason: int) -> bytes:
-    """A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
+    """Return an A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
     return _HEAD.pack(PduType.ASSOCIATE_RJ, 4) + bytes((0, result, source, reason))

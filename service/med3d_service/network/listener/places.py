@@ -74,7 +74,7 @@ class Places:
         return len(overdue)
 
     def threads(self) -> list[threading.Thread]:
-        """Those that serve somebody."""
+        """Return those that serve somebody."""
         with self._lock:
             return list(self._held)
 

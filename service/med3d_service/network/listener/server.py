@@ -51,12 +51,15 @@ def check_listener(settings: Settings) -> None:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """TLS as BCP 195 wants it, with certificates of the clients; None where none is set. Raises ListenerError."""
+    """Return TLS as BCP 195 wants it, with certificates of the clients.
+
+    None where none is set. Raises ListenerError.
+    """
     return server_tls("dicom_tls", settings.dicom_tls_cert, settings.dicom_tls_key, settings.dicom_tls_client_ca)
 
 
 def server_tls(names: str, certificate: Path | None, key: Path | None, authority: Path | None) -> ssl.SSLContext | None:
-    """TLS that wants a certificate of who calls; ``names`` is what the settings' names begin with."""
+    """Return TLS that wants a certificate of who calls; ``names`` is what the settings' names begin with."""
     if certificate is None and key is None and authority is None:
         return None
     if certificate is None or key is None or authority is None:

@@ -81,7 +81,7 @@ def check_peers(peers: Peers, only: str | None = None, committing: Sequence[str]
 
 
 def echo(name: str, peer: DimsePeer) -> Finding:
-    """C-ECHO alone."""
+    """Take C-ECHO alone."""
     attempt, patience_s = Attempt(), PATIENCES * peer.timeout_s
     with associated(peer, [build_context(Verification)], attempt=attempt, at_most_s=patience_s) as association:
         if attempt.code:

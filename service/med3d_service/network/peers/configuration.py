@@ -47,7 +47,7 @@ def _beside_the_file(value: object, info: ValidationInfo) -> object:
 
 
 def _read_secret(value: object, info: ValidationInfo) -> object:
-    """``{file = PATH}`` or ``{env = NAME}`` as what it holds."""
+    """Return ``{file = PATH}`` or ``{env = NAME}`` as what it holds."""
     match value:
         case {"file": str(path), **rest} if not rest:
             found = _beside_the_file(path, info)
@@ -129,11 +129,11 @@ class OfSites(Configured):
     sites: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] = ()
 
     def serves(self, site: str | None) -> bool:
-        """Whether callers of ``site`` may use it; None are those who see every site."""
+        """Tell whether callers of ``site`` may use it; None are those who see every site."""
         return site is None or not self.sites or site in self.sites
 
     def own_site(self, default: str) -> str:
-        """Whose the studies are that it tells of by itself."""
+        """Tell whose the studies are that it tells of by itself."""
         return self.sites[0] if self.sites else default
 
 
@@ -227,7 +227,7 @@ class Peers(Configured):
         return _found(self.dimse, name)
 
     def of_site(self, site: str | None) -> "Peers":
-        """Those that callers of ``site`` may use; the others do not exist for them."""
+        """Return those that callers of ``site`` may use; the others do not exist for them."""
         return Peers(
             dicomweb={name: peer for name, peer in self.dicomweb.items() if peer.serves(site)},
             dimse={name: peer for name, peer in self.dimse.items() if peer.serves(site)},

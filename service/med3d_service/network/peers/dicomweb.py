@@ -111,7 +111,7 @@ class DicomwebSource:
 
     @contextmanager
     def _answer(self, path: str, accept: str, query: Query | None = None) -> Iterator[httpx.Response]:
-        """GET; who hangs up before the answer has not answered, also one that does not like our certificate."""
+        """Send a GET; who hangs up before the answer has not answered, also one that does not like our certificate."""
         request = self._http.build_request(
             "GET", path, params=query, headers={"Accept": accept}, extensions=bounded(self._deadline)
         )

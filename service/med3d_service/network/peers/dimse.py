@@ -92,7 +92,7 @@ class DimseSource:
         return self._get(asked, instances)
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: nothing stays open."""
 
     def _find(self, level: Literal["STUDY", "SERIES"], asked: Mapping[str, str]) -> list[Dataset]:
         model = STUDY_ROOT_FIND
@@ -178,7 +178,7 @@ def _identifier(level: str, asked: Mapping[str, str]) -> Dataset:
 
 
 def _pending(status: Dataset) -> bool:
-    """Whether an answer came with this status. Raises PeerError for every end that is none."""
+    """Tell whether an answer came with this status. Raises PeerError for every end that is none."""
     if not status:  # pynetdicom: time-out, abort, or an answer that is none
         raise PeerError("peer_unreachable")
     if status.Status in PENDING:

@@ -81,7 +81,7 @@ def noting_tls(context: ssl.SSLContext, note: Callable[[ssl.SSLError], None]) ->
 
 
 def is_page(headers: Mapping[str, str]) -> bool:
-    """Whether an answer is a web page: of a door where a person logs in, a viewer, a proxy."""
+    """Tell whether an answer is a web page: of a door where a person logs in, a viewer, a proxy."""
     return headers.get("content-type", "").partition(";")[0].strip().lower() in PAGES
 
 

@@ -126,7 +126,7 @@ class Fetcher:
         self._pulls.done(pull, fetched)
 
     def _known_instances(self, pull: ClaimedPull, peer: PeerSource, study_uid: str, series: FoundSeries) -> int:
-        """How many instances the series has where all of them are here already, as the peer has them; else 0.
+        """Tell how many instances the series has where all of them are here already, as the peer has them; else 0.
 
         A study also becomes stable at its peer when our own results join it. Each instance must be known by its UID,
         and the first byte by byte: a study whose patient was corrected keeps its UIDs, and is fetched again.

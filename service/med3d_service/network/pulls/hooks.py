@@ -31,7 +31,7 @@ class StableStudy(Frozen):
 
 
 def signature(secret: SecretStr, body: bytes) -> str:
-    """HMAC-SHA256 of the body under the peer's hook secret, lower-case hex (RFC 2104)."""
+    """Return the HMAC-SHA256 of the body under the peer's hook secret, lower-case hex (RFC 2104)."""
     return hmac.new(secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
 
 

@@ -26,7 +26,7 @@ COMMITTED, SOME_FAILED = 1, 2  # PS3.4 J.3.3, event type ID
 
 
 def transaction_uid(delivery_id: str, tries: int) -> str:
-    """Of the request that the ``tries``-th sending of a delivery makes."""
+    """Return the name of the request that the ``tries``-th sending of a delivery makes."""
     return own_uid(delivery_id, "commitment", str(tries))
 
 
@@ -78,7 +78,7 @@ class Commitments:
 
 
 def _asked_for(row: DeliveryRow, transaction: str) -> bool:
-    """Whether one of the delivery's tries made the request: the report on an earlier one may come late."""
+    """Tell whether one of the delivery's tries made the request: the report on an earlier one may come late."""
     return any(transaction == transaction_uid(row.id, number) for number in range(row.tries, 0, -1))
 
 

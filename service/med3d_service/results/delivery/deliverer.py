@@ -104,7 +104,7 @@ class DestinationLoop:
         return True
 
     def _may_hold(self, taken: DeliveryRow) -> bool:
-        """Whether the destination may hold it, and lets us take it back: who did not answer may have stored it."""
+        """Tell whether the destination may hold it, and lets us take it back: who did not answer may have stored it."""
         return self._recall is not None and (taken.fault == outbox.WITHDRAWN or taken.tries > 1)
 
     def _content(self, taken: DeliveryRow) -> bytes:

@@ -124,7 +124,7 @@ class Digests:
         return end if end <= now else end - timedelta(days=1)
 
     def _claimed(self, name: str, day: int) -> bool:
-        """Whether the day is to be told by this process now: nobody has, or has tried a moment ago."""
+        """Tell whether the day is to be told by this process now: nobody has, or has tried a moment ago."""
         now = int(self._clock())
         with self._database.write() as session:
             known = read_counter(session, TOLD, name)

@@ -47,7 +47,7 @@ class DimseSender:
                 raise NotDeliveredError(f"peer_away:{type(error).__name__}") from error
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: nothing stays open."""
 
     @staticmethod
     def _ask_to_keep(association: Association, dataset: Dataset, transaction_uid: str) -> None:

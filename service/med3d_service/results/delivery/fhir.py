@@ -74,7 +74,10 @@ def _resource(response: httpx.Response) -> Any:
 
 
 def _answers(response: httpx.Response) -> list[tuple[int, Any]]:
-    """Status and outcome of each entry. Raises NotDeliveredError where the answer is no response to a transaction."""
+    """Return status and outcome of each entry.
+
+    Raises NotDeliveredError where the answer is no response to a transaction.
+    """
     answer = _resource(response)
     try:
         if answer["resourceType"] == "Bundle" and answer["type"] == "transaction-response":

@@ -27,7 +27,7 @@ class Filter(Configured):
     """name@version"""
 
     def takes(self, answer: "Answer") -> bool:
-        """Whether an answer goes there."""
+        """Tell whether an answer goes there."""
         asked = (
             (self.sources, (answer.source,)),
             (self.sites, (answer.site,)),

@@ -42,7 +42,7 @@ class MllpSender:
         _judge(read_acknowledgment(answer), control_id)
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: nothing stays open."""
 
     def _exchange(self, message: bytes) -> bytes | None:
         one = self._receiver

@@ -54,7 +54,7 @@ class Patience:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """As the settings say."""
+        """Make it as the settings say."""
         return cls(
             backoff=Backoff(settings.delivery_first_s, settings.delivery_longest_s),
             give_up_s=settings.delivery_give_up_s,
@@ -267,7 +267,7 @@ def taken_back(session: Session, taken: DeliveryRow) -> None:
 
 
 def was_withdrawn(session: Session, taken: DeliveryRow) -> bool:
-    """Whether the patient was corrected while it was sent; who withdraws the run now waits for us."""
+    """Tell whether the patient was corrected while it was sent; who withdraws the run now waits for us."""
     run = select(RunRow.withdrawn_at).where(RunRow.id == taken.run_id).with_for_update()
     return session.scalars(run).one() is not None
 

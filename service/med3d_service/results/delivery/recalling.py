@@ -61,7 +61,7 @@ class _Orthanc:
         return removed
 
     def _held(self, sop_uid: str) -> list[str]:
-        """Orthanc's ids of an instance: one for each patient under whom it lies."""
+        """Return Orthanc's ids of an instance: one for each patient under whom it lies."""
         found = self._ask("POST", "/tools/lookup", content=sop_uid)
         ids = [one.get("ID") for one in found or [] if isinstance(one, dict) and one.get("Type") == "Instance"]
         return [one for one in ids if isinstance(one, str) and _ORTHANC_ID.fullmatch(one)]

@@ -44,7 +44,7 @@ def study_of(facts: ReportFacts) -> StudyIdentity:
 
 
 def patient_and_study(facts: ReportFacts) -> Dataset:
-    """Patient and General Study as the images have them, in UTF-8. Raises NoDicomStudyError."""
+    """Return patient and General Study as the images have them, in UTF-8. Raises NoDicomStudyError."""
     study, patient = study_of(facts), facts.patient
     dataset = Dataset()
     dataset.SpecificCharacterSet = UTF8
@@ -78,7 +78,7 @@ def _if_valid(pattern: re.Pattern[str], text: str) -> str:
 
 
 def series_uid(run_id: str, kind: str) -> str:
-    """Each object has a series of its own: what comes later never changes a series that a PACS has closed."""
+    """Give each object a series of its own: what comes later never changes a series that a PACS has closed."""
     return own_uid(run_id, kind, "series")
 
 

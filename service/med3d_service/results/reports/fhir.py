@@ -58,7 +58,7 @@ def identifier_of(facts: ReportFacts, what: str) -> Json:
 
 
 def _effective(facts: ReportFacts) -> Json:
-    """When the images were made, as far as they say so."""
+    """Tell when the images were made, as far as they say so."""
     found = examined_at(facts)
     return {} if found is None else {"effectiveDateTime": found.fhir}
 
@@ -183,7 +183,10 @@ def _sdmt(facts: ReportFacts, result: Result) -> list[Json]:
 def _observation(
     facts: ReportFacts, what: str, code: Any, value: float, unit: str, ucum: str, interval: Interval | None
 ) -> Json:
-    """One estimate; the limits of its interval are components, for a reference range would say something else."""
+    """Return one estimate.
+
+    The limits of its interval are components, for a reference range would say something else.
+    """
 
     def quantity(number: float, words: str, symbol: str) -> Json:
         return {"value": round(number, 2), "unit": words, "system": UCUM, "code": symbol}

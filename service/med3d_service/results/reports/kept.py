@@ -152,7 +152,7 @@ class KeptReports:
 
 
 def _prefix(run_id: str, kind: str) -> str:
-    """How the keys of a run's reports begin: the seal binds a report to its key, and so the key to its run."""
+    """Tell how the keys of a run's reports begin: the seal binds a report to its key, and so the key to its run."""
     return f"reports/{run_id}/{kind}."
 
 

@@ -29,7 +29,7 @@ def answers_before(session: Session, run_id: str) -> Sequence[RunRow]:
 
 
 def withdrawn_before(session: Session, run_id: str) -> Sequence[str]:
-    """Ids of all runs that ``run_id`` stands for, in however many steps, and of which nothing goes out any more.
+    """Return Ids of all runs that ``run_id`` stands for, in however many steps, and of which nothing goes out any more.
 
     One may stand for several: of other bundles, or of earlier versions of a study.
     """

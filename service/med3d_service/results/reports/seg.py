@@ -143,13 +143,13 @@ def _orientation(brain: SegmentedBrain) -> list[str]:
 
 
 def _positions(brain: SegmentedBrain) -> list[list[str]]:
-    """Where each slice's first pixel lies, mm."""
+    """Tell where each slice's first pixel lies, mm."""
     first, step = brain.affine[:3, 3], brain.affine[:3, 2]
     return [[_ds(value) for value in first + place * step] for place in range(len(brain.voxels))]
 
 
 def _sides_mm(brain: SegmentedBrain) -> tuple[float, float, float]:
-    """Lengths of a voxel along rows, columns and slices."""
+    """Return lengths of a voxel along rows, columns and slices."""
     across, down, step = (float(np.linalg.norm(brain.affine[:3, axis])) for axis in range(3))
     return across, down, step
 

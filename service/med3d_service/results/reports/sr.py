@@ -95,13 +95,13 @@ def name_of(facts: ReportFacts) -> str:
 
 
 def _verified_by(facts: ReportFacts) -> str:
-    """Who stands for the answer: a person who has accepted it, and whose name is known."""
+    """Tell who stands for the answer: a person who has accepted it, and whose name is known."""
     accepted = facts.verdict is not None and facts.verdict.verdict is Verdict.ACCEPTED
     return facts.verdict.reader.strip() if accepted and facts.verdict is not None else ""
 
 
 def _verifying_observer(facts: ReportFacts) -> Dataset:
-    """Who verified, and when (PS3.3 C.17.2). An organization must stand there; images may name none."""
+    """Tell who verified, and when (PS3.3 C.17.2). An organization must stand there; images may name none."""
     assert facts.verdict is not None
     observer = Dataset()
     observer.VerifyingObserverName = _person(_verified_by(facts))
@@ -150,7 +150,7 @@ def _content(facts: ReportFacts) -> MeasurementReport:
 
 
 def _group(facts: ReportFacts) -> MeasurementsAndQualitativeEvaluations:
-    """TID 1501: estimates with their properties, the decision, and why."""
+    """Return TID 1501: estimates with their properties, the decision, and why."""
     algorithm = AlgorithmIdentification(
         name=facts.bundle.name,
         version=facts.bundle.version,
@@ -230,7 +230,7 @@ def _estimate(name: CodedConcept, value: float, unit: CodedConcept, interval: In
 
 
 def _rounded(value: float) -> float:
-    """No more digits than mean something, and none that a decimal string could not hold."""
+    """Round to no more digits than mean something, and none that a decimal string could not hold."""
     return round(value, DECIMALS)
 
 

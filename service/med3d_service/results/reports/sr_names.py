@@ -19,7 +19,7 @@ def sr_name(verdict_id: str | None) -> str:
 
 
 def sr_uid(session: Session, run_id: str) -> str:
-    """SOP Instance UID of the SR of a run as its answer stands now."""
+    """Return SOP Instance UID of the SR of a run as its answer stands now."""
     return own_uid(run_id, names_of(session, run_id)[0])
 
 

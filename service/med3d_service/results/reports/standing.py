@@ -31,7 +31,7 @@ def standing_of(facts: ReportFacts) -> Standing:
 
 
 def stands_since(facts: ReportFacts) -> datetime:
-    """When that was said."""
+    """Tell when that was said."""
     return facts.answered_at if facts.verdict is None else facts.verdict.given_at
 
 

@@ -14,7 +14,7 @@ from med3d_service.storage.tables import RunRow
 
 
 def waits_for(reprocessing_id: str) -> tuple[ColumnElement[bool], ...]:
-    """Its runs that have not begun; not those that somebody made more urgent meanwhile."""
+    """Return its runs that have not begun; not those that somebody made more urgent meanwhile."""
     return (
         RunRow.reprocessing_id == reprocessing_id,
         RunRow.status.in_(WAITING.values()),

@@ -61,7 +61,7 @@ def queue_signals(session: Session, now: float, target_s: float) -> list[QueueSi
 
 
 def desired_workers(runs: int, run_s: float, target_s: float) -> int:
-    """Workers that work off ``runs`` within ``target_s``: none for none, and never more than there are runs."""
+    """Return workers that work off ``runs`` within ``target_s``: none for none, and never more than there are runs."""
     return min(runs, math.ceil(runs * run_s / target_s))
 
 
@@ -75,7 +75,7 @@ def _count_and_oldest(
 def _by_status(
     session: Session, status: InstrumentedAttribute[str], since: InstrumentedAttribute[float], wanted: Sequence[str]
 ) -> dict[str, tuple[int, float | None]]:
-    """How many have each of these statuses, and since when the oldest."""
+    """Tell how many have each of these statuses, and since when the oldest."""
     found = session.execute(select(status, func.count(), func.min(since)).where(status.in_(wanted)).group_by(status))
     return dict.fromkeys(wanted, (0, None)) | {name: (count, oldest) for name, count, oldest in found}
 

@@ -12,7 +12,7 @@ _WAITING = (RunStatus.QUEUED, RunStatus.PREPROCESSED)
 
 
 def carried_bundles(session: Session, worker_silent_s: float) -> set[str]:
-    """Digests of the bundles of all workers heard of in the last ``worker_silent_s`` seconds."""
+    """Return digests of the bundles of all workers heard of in the last ``worker_silent_s`` seconds."""
     alive = select(WorkerRow.bundles).where(WorkerRow.seen_at > db_now() - worker_silent_s)
     return {bundle["digest"] for bundles in session.scalars(alive) for bundle in bundles}
 

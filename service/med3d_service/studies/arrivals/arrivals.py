@@ -153,7 +153,7 @@ class Arrivals:
             return session.scalars(query).one_or_none()
 
     def knows(self, site: str, study_uid: str, sop_uids: Sequence[str] = (), digest: str | None = None) -> bool:
-        """Whether these instances are here, as ``digest`` says where given, and nothing of their study is at fault."""
+        """Tell whether these instances are here (as ``digest`` says, if given), nothing of their study at fault."""
         row = self.status(site, study_uid)
         if row is None or row.fault is not None:
             return False

@@ -127,7 +127,7 @@ def _unanswered(session: Session) -> Sequence[tuple[str, bool]]:
 
 
 def _changes(session: Session, study_id: str, late: StudyRow) -> bool:
-    """Whether the late version has another set of series to analyse. False while that is not known."""
+    """Tell whether the late version has another set of series to analyse. False while that is not known."""
     if late.working_status == CopyStatus.REFUSED:
         return late.refusal is not None and Refusal.model_validate(late.refusal).code in IN_DOUBT
     removed = select(StudyRow.input_removed_at).where(StudyRow.id == study_id)
@@ -142,7 +142,7 @@ def _changes(session: Session, study_id: str, late: StudyRow) -> bool:
 
 
 def _has_any(now: AppraisalRow | None) -> bool:
-    """Whether new images hold something to analyse by themselves, those before being gone."""
+    """Tell whether new images hold something to analyse by themselves, those before being gone."""
     if now is None:
         return False
     return bool(now.eligible) or (now.eligible is None and now.tries > APPRAISAL_TRIES)

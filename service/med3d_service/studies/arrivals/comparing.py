@@ -158,7 +158,7 @@ class Comparison:
 
     @contextmanager
     def _located(self, stored: "_Stored") -> Iterator[Path]:
-        """Where the sealed original lies here: in the store, or fetched from it for the time being."""
+        """Tell where the sealed original lies here: in the store, or fetched from it for the time being."""
         key, fetched = original_key(stored.upload_id), self._spool_dir / f"{secrets.token_hex(16)}.compared"
         try:
             yield self._store.local_path(key) or self._store.fetch(key, fetched)

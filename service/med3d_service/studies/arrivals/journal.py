@@ -109,7 +109,7 @@ class ArrivalJournal:
 
 
 def _counted(entries: Sequence[Entry], answers: Sequence[Recorded]) -> Counter[tuple[str, str]]:
-    """Instances and bytes by inlet, those that were known before apart."""
+    """Count instances and bytes by inlet, those that were known before apart."""
     counts: Counter[tuple[str, str]] = Counter()
     for entry, answer in zip(entries, answers, strict=True):
         if answer.finding is Finding.NEW:
@@ -200,7 +200,7 @@ class _Study:
         self.rows = [row for row in self.rows if row["digest"] not in digests]
 
     def _is_stale(self, connection: Connection, entry: Entry) -> bool:
-        """Whether an entry is under an identity that somebody else has corrected since: it comes late."""
+        """Tell whether an entry is under an identity that somebody else has corrected since: it comes late."""
         if not entry.corrects or entry.identity_index is None:
             return False
         asked = {"arrival_id": self._id, "identity_index": entry.identity_index}

@@ -73,7 +73,7 @@ class Rule(BaseModel):
         return tuple(name for name, fits in self._conditions(headers, ae_title) if fits is None)
 
     def _conditions(self, headers: InstanceHeaders, ae_title: str) -> Iterator[tuple[str, bool | None]]:
-        """Each condition that the rule states, and whether it fits; None where the attribute is absent."""
+        """Return each condition that the rule states, and whether it fits; None where the attribute is absent."""
         texts = [text for text in (headers.description, headers.protocol) if text]
         stated = (
             ("modality", self.modality, [headers.modality] if headers.modality else []),

@@ -71,7 +71,7 @@ class Settling:
         """Says of an arrival's row that more of it is on its way, however quiet it is."""
 
     def due(self) -> list[str]:
-        """Ids of the arrivals that are stable now and not yet settled."""
+        """Return Ids of the arrivals that are stable now and not yet settled."""
         quiet = (ArrivalRow.last_at < db_now() - self._settings.quiet_s) & ~self._held_open
         stable: ColumnElement[bool] = or_(
             quiet,

@@ -20,7 +20,7 @@ _REFUSALS = {
 
 
 def store_status(parts: Sequence[TakenPart]) -> int:
-    """200 where all were taken, 202 where some were, 409 where none was."""
+    """Return 200 where all were taken, 202 where some were, 409 where none was."""
     taken = sum(part.error is None for part in parts)
     if taken == len(parts):
         return STORED

@@ -21,7 +21,7 @@ class SubmittedFields:
 
 
 def parse_age(text: str) -> float:
-    """Years from 0 to 120. Raises ServiceError("invalid_age")."""
+    """Return years from 0 to 120. Raises ServiceError("invalid_age")."""
     if not re.fullmatch(r"\d{1,3}(\.\d{1,6})?", text.strip(), re.ASCII) or not 0 <= float(text) <= 120:
         raise ServiceError("invalid_age")
     return float(text)

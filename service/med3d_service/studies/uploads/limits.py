@@ -51,7 +51,7 @@ class Meter(UnpackMeter):
             raise ServiceError("disk_full")
 
     def count_file(self) -> None:
-        """One more file, folder or form part. Raises ServiceError("too_many_files")."""
+        """Count one more file, folder or form part. Raises ServiceError("too_many_files")."""
         with archive_faults_told():
             super().count_file()
 

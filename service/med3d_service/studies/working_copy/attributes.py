@@ -223,7 +223,7 @@ def _are_numbers(value: bytes, vr: str, most: int, *, order: str) -> bool:
 
 @functools.cache
 def _most_values(tag: int) -> int:
-    """How many values an element may have, by the dictionary (PS3.6)."""
+    """Tell how many values an element may have, by the dictionary (PS3.6)."""
     *_, most = dictionary_VM(tag).split("-")
     return int(most) if most.isdecimal() else MAX_BINARY_BYTES
 

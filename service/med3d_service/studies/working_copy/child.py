@@ -252,7 +252,7 @@ def _differ(identities: set[Identity]) -> bool:
 
 
 def _all_of_one(patient_id: str, same_patients: Iterable[set[str]]) -> set[str]:
-    """All ids of this patient: a message may have merged what another one had merged before."""
+    """Return all ids of this patient: a message may have merged what another one had merged before."""
     ids, pairs = {patient_id}, list(same_patients)
     while near := [pair for pair in pairs if pair & ids and not pair <= ids]:
         ids = ids.union(*near)

@@ -150,7 +150,7 @@ class Courier:
         return report
 
     def _arrived(self, study: StudyToCopy) -> bool:
-        """Whether it came by itself: only then may it take another's place for what it shows (withdraw_double)."""
+        """Tell whether it came by itself: only then may it take another's place for what it shows (withdraw_double)."""
         with self._database.read() as session:
             ours = ArrivalRow.study_id == study.study_id, ArrivalRow.late_study_id == study.study_id
             query = select(ArrivalRow.id).where(or_(*ours))
@@ -250,7 +250,10 @@ class Courier:
         )
 
     def _container(self, study: StudyToCopy, upload: UploadRow, fetched: Path) -> Container:
-        """In place where the store is a folder, else fetched; the child holds it against the name and the digest."""
+        """Read it in place where the store is a folder, else fetched.
+
+        The child holds it against the name and the digest.
+        """
         path = self._store.local_path(upload.key)
         if path is None:
             fetched.mkdir(mode=0o700, exist_ok=True)

@@ -316,7 +316,7 @@ def _pixel_element(file: io.BytesIO, *, implicit: bool, little: bool) -> bytes:
 
 
 def _header_bytes(element: bytes | memoryview, *, implicit: bool) -> int:
-    """Length of the pixel data element's tag, VR and length."""
+    """Return length of the pixel data element's tag, VR and length."""
     return 12 if not implicit and bytes(element[4:6]) in {b"OB", b"OW", b"UN"} else 8
 
 

@@ -14,7 +14,7 @@ def working_key(study_id: str, claim: int) -> str:
 
 
 def working_keys(study_id: str, last_claim: int) -> set[str]:
-    """All keys that a study may have had, those of overtaken claims, too."""
+    """Return all keys that a study may have had, those of overtaken claims, too."""
     return {f"working/{study_id}.tar"} | {working_key(study_id, claim) for claim in range(1, last_claim + 1)}
 
 

@@ -121,7 +121,7 @@ def revoke_key(session: Session, prefix: str) -> None:
 
 
 def list_keys(session: Session) -> list[ApiKeyRow]:
-    """All keys that there ever were, the newest first."""
+    """Return all keys that there ever were, the newest first."""
     return list(session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.created_at.desc(), ApiKeyRow.prefix)))
 
 
@@ -184,7 +184,7 @@ def is_valid(session: Session, key: ApiKeyRow, now: float) -> bool:
 
 
 def _note_end(session: Session, prefix: str, at: float) -> None:
-    """Before the row says so: what is broken off in between has ended, too."""
+    """End it before the row says so: what is broken off in between has ended, too."""
     guard = guard_of(session)
     if guard is not None:
         guard.counter.end_key(prefix, at)

@@ -78,7 +78,7 @@ class Gate:
         return self._made(SESSION, name, Grant(Role(key.role), key.clinical, key.site), address)
 
     def still_admits(self, scope: Scope, authorization: str) -> bool:
-        """Whether the key or token of a request that goes on and on still opens something, to the same caller."""
+        """Tell whether the key or token of a request that goes on and on still opens something, to the same caller."""
         try:
             known: Caller = scope["state"]["caller"]
             return self.who_calls(scope, authorization) == known

@@ -42,7 +42,7 @@ SYSTEM_OBJECT, SECURITY_USER, REPORT = "2", "11", "3"
 
 
 def audit_message(row: AuditRow, source: str, site: str) -> bytes:
-    """One entry as XML. ``source`` is this service's name, ``site`` its institution's."""
+    """Return one entry as XML. ``source`` is this service's name, ``site`` its institution's."""
     message = Element("AuditMessage")
     _event(message, row)
     requestor = {"UserID": row.actor or "nobody", "UserIsRequestor": "true", **_network(row.address)}

@@ -71,7 +71,7 @@ class AuditEvent:
 
 
 def command_line() -> Actor:
-    """Whoever calls a command on this machine."""
+    """Return whoever calls a command on this machine."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

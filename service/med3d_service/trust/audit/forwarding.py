@@ -33,7 +33,7 @@ def forward(database: Database, settings: Settings, trail: AuditTrail) -> int:
 
 
 def syslog_message(row: AuditRow, site: str) -> bytes:
-    """One entry, ready to be sent."""
+    """Return one entry, ready to be sent."""
     host = socket.gethostname()
     return frame(audit_message(row, source=f"med3d@{host}", site=site), row.at, host)
 

@@ -100,7 +100,7 @@ class RequestAudit:
         return None
 
     def _is_repeated(self, event: AuditEvent) -> bool:
-        """Whether the same was read by the same from the same place a moment ago: who waits for a run asks again."""
+        """Tell whether the same caller read the same a moment ago: who waits for a run asks again."""
         if event.action is not Action.READ or event.outcome is not Outcome.DONE:
             return False
         key, now = (event.actor, event.object_kind, event.object_id, event.detail_text), self._clock()
@@ -132,7 +132,7 @@ def _event(scope: Scope, status: int) -> AuditEvent | None:
 
 
 def _object(scope: Scope, path: str) -> tuple[str, str, dict[str, str | int]]:
-    """Kind and id of what it was about: the last id in the path, else what the handler said that it showed."""
+    """Return kind and id of what it was about: the last id in the path, else what the handler said that it showed."""
     audited: _Audited | None = scope.get("state", {}).get("audited")
     if audited is not None:
         only = _known_form(audited.ids[0]) if len(audited.ids) == 1 else ""

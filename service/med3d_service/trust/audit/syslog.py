@@ -17,7 +17,7 @@ LONGEST_DATAGRAM = 60_000
 
 
 def frame(content: bytes, at: float, host: str, app: str = "med3d") -> bytes:
-    """One RFC 5424 message around ``content`` (UTF-8 XML), which the BOM says is UTF-8."""
+    """Return one RFC 5424 message around ``content`` (UTF-8 XML), which the BOM says is UTF-8."""
     stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     head = f"<{PRIORITY}>1 {stamp} {_word(host, 255)} {_word(app, 48)} {os.getpid()} DICOM+RFC3881 - "
     return head.encode("ascii") + b"\xef\xbb\xbf" + content

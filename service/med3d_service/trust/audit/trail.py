@@ -226,7 +226,7 @@ class AuditTrail:
 
 
 def entries(session: Session, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
-    """Entries in order, from the one behind ``after`` on; a few at a time are in memory."""
+    """Return entries in order, from the one behind ``after`` on; a few at a time are in memory."""
     query = select(AuditRow).where(AuditRow.seq > after).order_by(AuditRow.seq).limit(limit)
     for row in session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE)):
         session.expunge(row)

@@ -92,7 +92,10 @@ def newton_equations(moving: Likeness, fixed: FixedImage) -> tuple[Array, Array]
 
 
 def _differentiate(values: Array, x: int, step: float, out: Array) -> None:
-    """Central differences of slab ``x`` along the three axes into ``out`` (3, Y, Z); one-sided at the grid's ends."""
+    """Put central differences of slab ``x`` along the three axes into ``out`` (3, Y, Z).
+
+    One-sided at the grid's ends.
+    """
     before, after = max(x - 1, 0), min(x + 1, len(values) - 1)
     np.subtract(values[after], values[before], out=out[0])
     out[0] /= max(after - before, 1) * step

@@ -142,7 +142,10 @@ def registration_failed() -> InputRefused:
 
 
 def centre_of_mass(volume: Volume) -> Array:
-    """Mean position weighted by brightness, RAS+ mm. Raises InputRefused("registration_failed") for a dark image."""
+    """Return mean position weighted by brightness, RAS+ mm.
+
+    Raises InputRefused("registration_failed") for a dark image.
+    """
     weights = np.maximum(volume.voxels, 0.0).astype(np.float64)
     total = weights.sum()
     if not total > 0:

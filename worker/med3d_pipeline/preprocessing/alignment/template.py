@@ -53,7 +53,7 @@ class Template:
 
 
 def grid_affine(template: Template, spec: PreprocessSpec) -> Affine:
-    """(4, 4) map from the tensor's voxels to the template's RAS+ mm."""
+    """Return (4, 4) map from the tensor's voxels to the template's RAS+ mm."""
     affine = np.diag([spec.spacing_mm] * 3 + [1.0])
     middle = (np.array(spec.shape) - 1) / 2
     affine[:3, 3] = np.array(template.centre_mm) - spec.spacing_mm * middle
@@ -61,7 +61,7 @@ def grid_affine(template: Template, spec: PreprocessSpec) -> Affine:
 
 
 def brain_on_grid(template: Template, spec: PreprocessSpec) -> npt.NDArray[np.bool_]:
-    """Which voxels (X, Y, Z) of the tensor's grid are brain in the template."""
+    """Tell which voxels (X, Y, Z) of the tensor's grid are brain in the template."""
     return np.asarray(resample(template.mask, spec.shape, grid_affine(template, spec), np.eye(4)) > 0.5)
 
 

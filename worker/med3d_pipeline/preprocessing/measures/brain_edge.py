@@ -86,7 +86,7 @@ class _Blocks:
 
 
 def _at_face(inside: Flags) -> Flags:
-    """Blocks before and below the middle of the box around the brain."""
+    """Blacken blocks before and below the middle of the box around the brain."""
     middles = []
     for axis in (1, 2):
         held = np.flatnonzero(inside.any(axis=_others(axis)))

@@ -56,7 +56,7 @@ def find_tissues(template: Template, spec: PreprocessSpec) -> TemplateTissues:
 
 
 def measure_contrast(tensor: Voxels, tissues: TemplateTissues) -> dict[str, float]:
-    """Measures by name. No gain and no offset of the brightness changes them.
+    """Measure by name. No gain and no offset of the brightness changes them.
 
     white_over_grey: the medians' distance, white above grey, in units of the brain's range of brightness (5th to 95th
     percentile); 0.29 in the template itself, negative where grey matter is the brighter.

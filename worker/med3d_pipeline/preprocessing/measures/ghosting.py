@@ -48,7 +48,10 @@ def measure_ghost(native: Volume, mask: Mask) -> float:
 
 
 def _brighter(voxels: Voxels, inside: Flags, outside: Flags, least: int) -> float:
-    """How much brighter ``voxels`` are inside than outside, by their medians; 0 where either is too small to tell."""
+    """Tell how much brighter ``voxels`` are inside than outside, by their medians.
+
+    0 where either is too small to tell.
+    """
     if min(np.count_nonzero(inside), np.count_nonzero(outside)) < least:
         return 0.0
     return float(np.median(voxels[inside]) - np.median(voxels[outside]))

@@ -48,7 +48,7 @@ class QualityEvidence:
 
 
 def measure_quality(evidence: QualityEvidence) -> dict[str, float]:
-    """Measures by name.
+    """Measure by name.
 
     brain_volume_ml: volume of the brain mask.
     template_overlap: Dice coefficient of the aligned brain mask and the template's.
@@ -166,7 +166,7 @@ def _repeated_mm(voxels: Voxels, brain: Flags, spacing_mm: tuple[float, float, f
 
 
 def _deep(brain: Flags, spacing_mm: tuple[float, float, float]) -> Flags:
-    """Voxels with brain DEEP_MM before and behind them along each axis: cheaper than an erosion, and enough."""
+    """Return voxels with brain DEEP_MM before and behind them along each axis: cheaper than an erosion, and enough."""
     deep = brain.copy()
     for axis, spacing in enumerate(spacing_mm):
         steps = math.ceil(DEEP_MM / spacing)

@@ -69,7 +69,7 @@ class NiftiFile:
 
 
 def looks_like_nifti(path: Path, head: bytes) -> bool:
-    """Whether a file is such a volume by its first bytes, or says so by its name (then it must be readable).
+    """Tell whether a file is such a volume by its first bytes, or says so by its name (then it must be readable).
 
     ``head``: at least HEADER_BYTES, inflated where the file is gzipped.
     """
@@ -132,13 +132,16 @@ def read_nifti(nifti: NiftiFile) -> tuple[Volume, str]:
 
 
 def digest_file(path: Path) -> str:
-    """sha256 (hex) of a file's bytes."""
+    """Return sha256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 
 def digest_content(path: Path) -> str:
-    """sha256 (hex) of what a file holds, inflated: equal for one image as .nii and .nii.gz. Reads at most MAX_BYTES."""
+    """Return sha256 (hex) of what a file holds, inflated: equal for one image as .nii and .nii.gz.
+
+    Reads at most MAX_BYTES.
+    """
     digest = sha256()
     left = MAX_BYTES
     try:

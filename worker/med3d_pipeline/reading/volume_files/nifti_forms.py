@@ -91,7 +91,10 @@ def _is_placement(affine: Affine) -> bool:
 
 
 def _farthest_mm(difference: Affine, shape: tuple[int, ...]) -> float:
-    """How far apart two affines with that difference place the corner where they agree least; inf for no number."""
+    """Tell how far apart two affines with that difference place the corner where they agree least.
+
+    Inf for no number.
+    """
     corners = np.array([(i, j, k, 1) for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
     apart = float(np.linalg.norm((corners @ difference.T)[:, :3], axis=1).max())
     return apart if np.isfinite(apart) else float("inf")

@@ -101,6 +101,6 @@ def _made(service: Service, caller: Caller, run_id: str, make: Callable[[ReportL
 
 
 def _private(content: bytes, media_type: str, name: str) -> Response:
-    """Whoever stands between must not keep it."""
+    """Send it so that whoever stands between must not keep it."""
     headers = {"Cache-Control": "private, no-store", "Content-Disposition": f'inline; filename="{name}"'}
     return Response(content, media_type=media_type, headers=headers)

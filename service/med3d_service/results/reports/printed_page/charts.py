@@ -47,7 +47,7 @@ def spanning(values: Sequence[float], step: float) -> Point:
 def draw_age_chart(
     canvas: Canvas, frame_at: tuple[float, float, float, float], result: Result, cohort: ReferenceCohort
 ) -> None:
-    """Brain age against age of the cohort, and this person with the interval."""
+    """Draw brain age against age of the cohort, and this person with the interval."""
     brain_age, age = result.brain_age, result.brain_age.chronological_age
     ages = [*cohort.ages, *([age.years] if age else [])]
     shown = [*cohort.brain_ages, brain_age.interval.lower, brain_age.interval.upper]

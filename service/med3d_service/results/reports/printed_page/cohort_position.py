@@ -7,7 +7,10 @@ WITHIN_YEARS = 7.5
 
 
 def position_by_age(result: Result, cohort: ReferenceCohort) -> tuple[int, int] | None:
-    """(how many of the cohort are of about this age, per cent of them with a lower brain age); None without an age."""
+    """Return (how many of the cohort are of about this age, per cent of them with a lower brain age).
+
+    None without an age.
+    """
     age = result.brain_age.chronological_age
     if age is None:
         return None

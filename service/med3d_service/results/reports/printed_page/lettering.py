@@ -57,7 +57,7 @@ def prepare_fonts() -> None:
 
 
 def can_write(text: str) -> bool:
-    """Whether the page has a letter for each character of the text."""
+    """Tell whether the page has a letter for each character of the text."""
     return all(_font_of(one, FONT) is not None for one in normalize("NFC", text))
 
 
@@ -69,7 +69,7 @@ def printable(text: str) -> str:
 
 
 def width_of(text: str, font: str, size: float) -> float:
-    """Width of a text in points."""
+    """Return width of a text in points."""
     return float(sum(pdfmetrics.stringWidth(piece, name, size) for name, piece in _pieces(text, font)))
 
 
@@ -133,6 +133,6 @@ def _font_of(character: str, wanted: str) -> str | None:
 
 
 def _pieces(text: str, font: str) -> list[tuple[str, str]]:
-    """(font, what it writes) along the text."""
+    """Return (font, what it writes) along the text."""
     fonts = groupby(text, key=lambda one: _font_of(one, font) or font)
     return [(name, "".join(characters)) for name, characters in fonts]

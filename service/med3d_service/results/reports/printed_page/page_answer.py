@@ -144,7 +144,7 @@ def _figures(facts: ReportFacts) -> list[_Figure]:
 
 
 def _ages(age: BrainAge) -> list[_Figure]:
-    """Brain age, age and gap with one decimal each, so that the first less the second is the third, as printed."""
+    """Return brain age, age and gap with one decimal each: as printed, the first less the second is the third."""
     figures = [_Figure("Brain age", number(age.estimate, 1), "years", _interval(age.interval))]
     known = age.chronological_age
     if known is not None:
@@ -216,7 +216,7 @@ def _interval(interval: Interval, *, signed: bool = False) -> str:
 
 
 def _moment(at: datetime) -> str:
-    """Such as 2026-01-05 09:30 (UTC+01:00)."""
+    """Write it such as 2026-01-05 09:30 (UTC+01:00)."""
     offset = at.strftime("%z").replace("-", MINUS)
     return f"{at:%Y-%m-%d %H:%M} (UTC{offset[:3]}:{offset[3:5]})"
 

@@ -89,7 +89,7 @@ def _texts(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _jpeg_texts(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Before, between and behind the scans."""
+    """Return what lies before, between and behind the scans."""
     at = start + len(_JPEG)
     while at + 2 <= end and data[at] == 0xFF:
         marker = data[at + 1]
@@ -114,7 +114,7 @@ def _jpeg_texts(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _jpeg_2000_texts(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """In the main header, and in that of each tile's part."""
+    """Look in the main header, and in that of each tile's part."""
     at, part_end = start + 2, end
     while at + 4 <= end and data[at] == 0xFF:
         marker = data[at + 1]

@@ -40,18 +40,18 @@ class PixelDecoder:
 
     @classmethod
     def of(cls, settings: Settings) -> "PixelDecoder":
-        """With the limits of the child that makes working copies."""
+        """Decode with the limits of the child that makes working copies."""
         return cls(limits_of(settings), settings.courier_timeout_s)
 
     def show_the_same(self, study: object, containers: Sequence[Container], members: Sequence[Member]) -> bool:
-        """Whether all images, of one study, show what the first one shows; False where that cannot be known."""
+        """Tell whether all images, of one study, show what the first one shows; False where that cannot be known."""
         job = PixelJob(wanted=PixelQuestion.LIKENESS, containers=tuple(containers), members=tuple(members))
         return self._ask(study, job, lambda: None).alike
 
     def digests(
         self, containers: Sequence[Container], members: Sequence[Member], while_waiting: Callable[[], object]
     ) -> set[str] | None:
-        """Digests of what the images of one study show, by a child of its own; None where one cannot be read."""
+        """Return digests of what the images of one study show, by a child of its own; None where one cannot be read."""
         job = PixelJob(wanted=PixelQuestion.DIGESTS, containers=tuple(containers), members=tuple(members))
         found = self._ask(object(), job, while_waiting).digests
         told = {one for one in found if one is not None}
