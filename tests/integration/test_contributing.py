@@ -22,7 +22,7 @@ def worked_example(heading: str) -> tuple[str, list[str]]:
     """The change and the tests of a section; without its change the tests that it adds would not be there."""
     section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     [change] = re.findall(r"```diff\n(.*?\n)```", section, re.DOTALL)
-    [tests] = re.findall(r"```\npytest (.*)\n```", section)
+    [tests] = re.findall(r"```\n\.venv/bin/pytest (.*)\n", section)
     if heading == "Add a migration":
         change, tests = renumbered(change), renumbered(tests)
     return change, shlex.split(tests)
@@ -71,7 +71,7 @@ def test_a_worked_example_is_all_that_it_takes(copy, heading):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-ROOTS = ("", "service", "service/med3d_service", "service/med3d_service/api", "service/med3d_pages", "worker/med3d_worker",
+ROOTS = ("", "service", "service/med3d_service", "worker/med3d_pipeline", "service/med3d_service/api", "service/med3d_pages", "worker/med3d_worker",
          "model_export/med3d_export", "tests/unit/service/api")  # fmt: skip
 """Folders from which the page names paths."""
 
