@@ -139,7 +139,7 @@ def look(service, given):
         context.set_default_timeout(WAIT_MS)
         page = context.new_page()
         page.goto(f"{link}&to=/ui/today")
-        page.wait_for_url("**/ui/today")
+        page.wait_for_url(f"{base.rstrip('/')}/ui/today")
         page.close()
         paths = {
             "worklist": "/ui/worklist",
