@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -25,31 +26,56 @@ NUMBERS = frozenset({"age", "sdmt"})
 MOST_ROWS = 5000
 
 
-def read_members(text: str) -> list[MemberEntry]:
+@dataclass(frozen=True)
+class MemberTable:
+    """What a table says of studies, and how many of its columns say nothing that a cohort keeps."""
+
+    entries: tuple[MemberEntry, ...]
+    columns_aside: int
+
+
+def read_members(text: str) -> MemberTable:
     """Read the rows of a table. Raises ServiceError("invalid_request"), which names the first row that is at fault."""
     text = text.lstrip("\ufeff").strip()  # a table's own program may begin it with a mark of its encoding
     delimiter = _delimiter(text)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    columns = [name.strip() for name in reader.fieldnames or ()]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    columns = _columns(next(reader, []))
+    rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    if len(rows) > MOST_ROWS:
+        raise ServiceError("invalid_request", f"The table has {len(rows)} rows. Send at most {MOST_ROWS} at once.")
+    decimal = "," if delimiter == ";" else "."
+    entries: dict[str, tuple[int, MemberEntry]] = {}
+    for number, row in rows:
+        entry = _entry(number, columns, row, decimal=decimal)
+        first, other = entries.setdefault(entry.study_id or entry.study_digest or "", (number, entry))
+        if other != entry:
+            raise ServiceError("invalid_request", f"Rows {first} and {number} say different things of the same study.")
+    aside = len([name for name in columns if name and name not in NAMES])
+    return MemberTable(tuple(entry for _, entry in entries.values()), aside)
+
+
+def _columns(first_line: Sequence[str]) -> list[str]:
+    columns = [name.strip().lower() for name in first_line]
     if not {"study_id", "study_digest"} & set(columns):
         raise ServiceError(
             "invalid_request",
             "The first line names no column study_id or study_digest. Begin with a line such as: study_id,age,sex",
         )
-    entries = [
-        _entry(number, dict(row), decimal="," if delimiter == ";" else ".")
-        for number, row in enumerate(reader, start=2)
-    ]
-    if len(entries) > MOST_ROWS:
-        raise ServiceError("invalid_request", f"The table has {len(entries)} rows. Send at most {MOST_ROWS} at once.")
-    return entries
+    if (twice := next((name for name in NAMES if columns.count(name) > 1), None)) is not None:
+        raise ServiceError("invalid_request", f"The first line names the column {twice} more than once.")
+    return columns
 
 
-def _entry(number: int, row: Mapping[str | None, str | list[str] | None], *, decimal: str) -> MemberEntry:
+def _entry(number: int, columns: Sequence[str], row: Sequence[str], *, decimal: str) -> MemberEntry:
+    if any(cell.strip() for cell in row[len(columns) :]):
+        raise ServiceError(
+            "invalid_request",
+            f"Row {number} has more cells than the first line. A text or number with a comma in it stands in quotes.",
+        )
     said = {
-        NAMES[name.strip()]: text.strip().replace(decimal, ".") if name.strip() in NUMBERS else text.strip()
-        for name, text in row.items()
-        if name is not None and isinstance(text, str) and name.strip() in NAMES and text.strip()
+        NAMES[name]: text.strip().replace(decimal, ".") if name in NUMBERS else text.strip()
+        for name, text in zip(columns, row, strict=False)
+        if name in NAMES and text.strip()
     }
     try:
         return MemberEntry.model_validate(said, strict=False)

@@ -11,12 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from med3d_pages.addresses import DOCUMENTS, PREFIX
+from med3d_pages.clock import zone
 from med3d_pages.documents import SITE, has_documents
 from med3d_pages.files import asset_url, integrity_of
-from med3d_pages.numbers import MINUS
 from med3d_pages.texts import Catalogue, catalogue, languages, preferred
 from med3d_service.studies.finding import readable_name
 from med3d_service.trust.access import Caller, Role
+from med3d_service.trust.access.own_pages import SAFE_METHODS
 
 WRITTEN = ("years", "signed", "plain", "brief", "interval", "percent", "size")
 LANGUAGE_COOKIE = "med3d_language"
@@ -45,8 +46,11 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
         "back_to": request.url.path if request.method == "GET" else PREFIX,
         "refresh_s": None,
         "follow": None,
+        "is_old": False,
         **values,
     }
+    if request.method not in SAFE_METHODS:  # brought up to date, it would lose what is to be mended, or send it again
+        given["refresh_s"] = None
     return HTMLResponse(environment().get_template(template).render(given), status, HEADERS)
 
 
@@ -139,12 +143,6 @@ def person(name: str) -> str:
 def listed(values: Mapping[str, str]) -> str:
     """Write names with their values on one line."""
     return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def zone() -> str:
-    """Write the zone of the service's clock, such as UTC+01:00."""
-    offset = f"{datetime.now().astimezone():%z}".replace("-", MINUS)
-    return f"UTC{offset[:3]}:{offset[3:5]}"
 
 
 def nav_names(may: May) -> tuple[str, ...]:

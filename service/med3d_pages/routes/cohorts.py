@@ -1,10 +1,8 @@
 """The pages of cohorts: which there are, and of one how far it is, what failed, and how well it was estimated."""
 
 from collections.abc import Mapping
-from pathlib import Path as FilePath
 from typing import Annotated
 from urllib.parse import quote
-from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -19,6 +17,7 @@ from med3d_contract.cohorts import (
     ReprocessingRequest,
 )
 from med3d_pages.addresses import PREFIX
+from med3d_pages.clock import local_zone
 from med3d_pages.cohort_view import cohort_chart, shares
 from med3d_pages.forms import SessionForm
 from med3d_pages.member_table import read_members
@@ -113,9 +112,10 @@ def show_cohort(
     added: Annotated[int | None, Query(ge=0)] = None,
     known: Annotated[int, Query(ge=0)] = 0,
     missing: Annotated[int, Query(ge=0)] = 0,
+    aside: Annotated[int, Query(ge=0)] = 0,
 ) -> HTMLResponse:
     """Show one cohort."""
-    return _page(request, service, caller, cohort, added=added, known=known, missing=missing)
+    return _page(request, service, caller, cohort, added=added, known=known, missing=missing, aside=aside)
 
 
 def _page(
@@ -129,6 +129,7 @@ def _page(
     added: int | None = None,
     known: int = 0,
     missing: int = 0,
+    aside: int = 0,
 ) -> HTMLResponse:
     view = read_cohort(cohort, service, caller)
     progress = read_progress(cohort, service, caller)
@@ -151,14 +152,9 @@ def _page(
         added=added,
         known=known,
         missing=missing,
+        aside=aside,
         refresh_s=FOLLOWED_EVERY_S if under_way else None,
     )
-
-
-def local_zone() -> str:
-    """Name the service's time zone as the IANA database does, where this machine says it; else UTC."""
-    said = str(FilePath("/etc/localtime").resolve()).partition("/zoneinfo/")[2]
-    return said if said in available_timezones() else "UTC"
 
 
 def _scatter(service: Service, caller: Caller, cohort: str, bundle_digest: str) -> CohortScatter:
@@ -175,16 +171,17 @@ def import_members(
     """Let the studies of a table join. One that cannot be read is shown again, with the row that is at fault."""
     rows = fields.lines("rows")
     try:
-        entries = read_members(rows)
+        table = read_members(rows)
     except ServiceError as error:
         at_fault = (error.status, error.detail)
         return _page(request, service, caller, cohort, problem=at_fault, typed=NOTHING_TYPED | {"rows": rows})
     added = known = missing = 0
-    for first in range(0, len(entries), MOST_ENTRIES):
-        some = MembersRequest(entries=tuple(entries[first : first + MOST_ENTRIES]))
+    for first in range(0, len(table.entries), MOST_ENTRIES):
+        some = MembersRequest(entries=table.entries[first : first + MOST_ENTRIES])
         answer = add_members(cohort, some, service, caller)
         added, known, missing = added + answer.added, known + answer.known, missing + len(answer.missing)
     told = f"added={added}&known={known}&missing={missing}"
+    told += f"&aside={table.columns_aside}" if table.columns_aside else ""
     return RedirectResponse(f"{PAGE}/{quote(cohort, safe='')}?{told}", 303)
 
 

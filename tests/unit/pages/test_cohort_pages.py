@@ -132,6 +132,9 @@ def test_nights_are_set_and_taken_away_and_a_wrong_zone_is_told(browser):
         told = browser.post(f"{page}/schedule", night | wrong, page=page)
         assert (told.status_code, said in told.text) == (422, True)
         assert all(f'value="{one}"' in told.text for one in (night | wrong).values())
+        assert ("data-refresh" in browser.get(page).text, "data-refresh" in told.text) == (True, False), (
+            "it would be lost"
+        )
     browser.post(f"{page}/schedule", {"nights": "none"}, page=page)
     assert "not by night" in browser.get(page).text
 
@@ -193,7 +196,9 @@ def test_who_may_not_send_moves_nothing_and_other_sites_see_nothing(browser, api
 @pytest.mark.parametrize(
     ("text", "said"),
     [("", "names no column"), ("age\n40", "names no column"), ("study_id,age\nx,old", "Row 2, column age"),
-     ("study_id,sex\nx,F\n,M", "Row 3")],
+     ("study_id,sex\nx,F\n,M", "Row 3"), ("study_id,age,Age\nx,40,50", "column age more than once"),
+     ("study_id,age\nx,40,5", "Row 2 has more cells"), ("study_id,age\n\nx,40\nx,50", "Rows 3 and 4 say different"),
+     ("study_id,age\n\n\nx,old", "Row 4, column age")],
 )  # fmt: skip
 def test_a_table_that_cannot_be_read_says_where(text, said):
     with pytest.raises(ServiceError) as told:
@@ -202,8 +207,14 @@ def test_a_table_that_cannot_be_read_says_where(text, said):
 
 
 def test_a_table_of_a_program_that_writes_decimal_commas_and_marks_its_encoding_is_read():
-    (entry,) = read_members("\ufeffstudy_id;age;participant_id\nx;40,5;a,b")
+    (entry,) = read_members("\ufeffstudy_id;age;participant_id\nx;40,5;a,b").entries
     assert (entry.study_id, entry.age, entry.participant_id) == ("x", 40.5, "a,b")
+
+
+def test_columns_are_known_however_they_are_written_and_those_left_aside_are_counted():
+    table = read_members("Study_ID, Age ,colour,\nx,40,red,,\nx,40,blue,\n")
+    assert [(entry.study_id, entry.age) for entry in table.entries] == [("x", 40)]
+    assert table.columns_aside == 1
 
 
 def test_of_many_points_those_far_off_are_all_drawn():
