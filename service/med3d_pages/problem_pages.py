@@ -15,8 +15,8 @@ from med3d_pages.forms import own_target
 from med3d_pages.rendering import is_page, render, texts_for
 from med3d_pages.texts import Catalogue
 from med3d_service.api.held_answers import hold_answers
-from med3d_service.problems import CATALOGUE, MEDIA_TYPE
-from med3d_service.trust.access.own_pages import SAFE_METHODS
+from med3d_service.problems import CATALOGUE, MEDIA_TYPE, ServiceError
+from med3d_service.trust.access.own_pages import SAFE_METHODS, require_own_origin
 
 KEPT = ("allow", "connection", "retry-after")
 """Headers of a problem that hold for its page, too."""
@@ -44,8 +44,21 @@ def _page(request: Request, status: int, problem: Mapping[str, Any]) -> Response
         unsent = "" if request.method in SAFE_METHODS else "&unsent=1"
         target = quote(_wanted(request), safe="")
         return RedirectResponse(f"{PREFIX}/sign-in?to={target}{over}{unsent}", 303, {"Cache-Control": "no-store"})
+    if status == 405 and request.method == "GET":  # a form's address that was opened by hand: its page stands above it
+        return RedirectResponse(own_target(request.url.path.rpartition("/")[0]), 303, {"Cache-Control": "no-store"})
     said, helps = words_of(texts_for(request), problem)
-    return render(request, "problem.html", status=status, problem=problem, said=said, help=helps)
+    is_old = problem["code"] == "not_from_our_page" and _is_of_our_page(request)
+    values = {"problem": problem, "said": said, "help": helps, "is_old": is_old, "back": _wanted(request)}
+    return render(request, "problem.html", status=status, **values)
+
+
+def _is_of_our_page(request: Request) -> bool:
+    """Tell whether a page of ours sent a form: one of an earlier session, where its token does not fit."""
+    try:
+        require_own_origin(request.headers)
+    except ServiceError:
+        return False
+    return request.scope.get("state", {}).get("caller") is not None
 
 
 def words_of(texts: Catalogue, problem: Mapping[str, Any]) -> tuple[str, str]:

@@ -134,6 +134,64 @@ def test_what_was_typed_survives_a_session_that_is_over_for_the_same_person_alon
     assert hospital.clinical._http.get(f"/runs/{answered}/verdicts").json() == first, "nothing was sent by itself"
 
 
+def test_what_was_typed_survives_a_session_that_was_begun_anew_in_another_tab(person, hospital, answered):
+    run, page = f"/ui/runs/{answered}", person.page
+    person.enter(to=run)
+    page.get_by_label("Why").fill("Moved; Roe")
+    page.get_by_label("Comment only").check()
+    other = person.context.new_page()
+    other.goto(hospital.clinical.sign_in_link("/ui/account").removeprefix(hospital.url))
+    other.wait_for_url("/ui/account")
+    page.get_by_role("button", name="Give the verdict").click()
+    person.see("What you typed stays in this tab")
+    assert "Roe" not in page.content() + page.url
+    page.get_by_role("link", name="Open the page anew").click()
+    page.wait_for_url(run)
+    assert page.get_by_label("Why").input_value() == "Moved; Roe"
+    assert ["403" in said for said in person.complaints] == [True]
+    person.complaints.clear()
+
+
+CLICKED_TWICE = """() => {
+  const button = document.querySelector("form.verdict button");
+  button.click();
+  setTimeout(() => button.click(), 40);
+}"""
+"""As by a hand: of two clicks at once the browser itself sends one."""
+
+
+def test_a_second_click_sends_nothing_twice(person, hospital, answered):
+    before = len(hospital.clinical._http.get(f"/runs/{answered}/verdicts").json()["items"])
+    person.enter(to=f"/ui/runs/{answered}")
+    person.page.get_by_label("Comment only").check()
+    person.page.get_by_label("Why").fill("Once")
+    person.page.evaluate(CLICKED_TWICE)
+    person.page.wait_for_url("**#verdicts")
+    person.see("Once")
+    assert len(hospital.clinical._http.get(f"/runs/{answered}/verdicts").json()["items"]) == before + 1
+
+
+DROP = """([name, bytes]) => {
+  const carried = new DataTransfer(), form = document.querySelector("form[data-drop]");
+  carried.items.add(new File([new Uint8Array(bytes)], name));
+  form.dispatchEvent(new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true}));
+}"""
+
+
+def test_a_table_is_dropped_as_a_spreadsheet_wrote_it_and_one_that_is_too_large_is_told(person, hospital):
+    made = hospital.clinical._http.post("/cohorts", json={"name": "dropped"}).raise_for_status().json()
+    page = person.enter(to=f"/ui/cohorts/{made['cohort_id']}").page
+    rows = page.locator("#rows")
+    for content in ("study_id;site\nx;Köln".encode("cp1252"), b"\xff\xfe" + "study_id;site\nx;Köln".encode("utf-16le")):
+        page.evaluate(DROP, ["table.csv", list(content)])
+        page.wait_for_function("one => one.value.includes('Köln')", arg=rows.element_handle())
+        rows.fill("typed")
+    for content in (b"x" * 2_100_000, b"," * 1_000_000):  # in a form a comma is three letters
+        page.evaluate(DROP, ["table.csv", list(content)])
+        person.see("The file is larger than 2 MB")
+        assert rows.input_value() == "typed"
+
+
 def test_what_was_chosen_waits_for_a_session(person, hospital, tmp_path):
     page = person.enter(to="/ui/upload").page
     page.locator("#files").wait_for()

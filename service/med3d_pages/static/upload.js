@@ -159,6 +159,10 @@ function taken(one, request) {
     refused(line, say.lost);
     return;
   }
+  if (answer.code === "not_from_our_page") { // somebody has signed in again in another tab: its token is another one
+    pause(one);
+    return;
+  }
   if (request.status !== 200 && request.status !== 202) {
     refused(line, `${answer.detail} ${words.get(`help.${answer.code}`) ?? answer.remedy} (${answer.code})`);
     return;

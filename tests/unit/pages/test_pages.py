@@ -265,9 +265,24 @@ def test_a_name_of_any_script_stands_apart_from_the_digits_beside_it(api, browse
 
 
 def test_the_page_of_a_problem_keeps_what_programs_need(browser):
-    browser.sign_in()
-    wrong = browser.get("/ui/runs/x/again")
-    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    wrong = browser.post("/ui/enter", {})
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
+
+
+def test_the_address_of_a_form_that_is_opened_by_hand_leads_to_its_page(browser, api):
+    browser.sign_in(Role.ADMIN)
+    cohort, run_id = api.ids["cohort"], api.ids["run_id"]
+    for form, page in (
+        (f"/ui/cohorts/{cohort}/members", f"/ui/cohorts/{cohort}"),
+        (f"/ui/cohorts/{cohort}/schedule", f"/ui/cohorts/{cohort}"),
+        (f"/ui/runs/{run_id}/again", f"/ui/runs/{run_id}"),
+        ("/ui/pacs/pulls", "/ui/pacs"),
+        ("/ui/admin/keys", "/ui/admin"),
+        ("/ui/worklist/views", "/ui/worklist"),
+    ):
+        opened = browser.get(form)
+        assert (opened.status_code, opened.headers["location"]) == (303, page)
+        assert browser.get(page).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/ui", "/ui/worklist", "/ui/sign-in", "/ui/runs/none"])

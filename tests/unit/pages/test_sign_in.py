@@ -136,6 +136,20 @@ def test_who_sends_a_form_when_the_session_is_over_is_led_back_to_its_page_and_t
     assert "to=%2Fui&" in elsewhere.headers["location"]
 
 
+def test_a_form_of_an_earlier_session_leads_back_to_its_page_and_leaves_the_text_to_the_tab(api, browser):
+    browser.sign_in(Role.SUBMITTER)
+    page = f"/ui/runs/{api.ids['run_id']}"
+    token = re.search(TOKEN, browser.get(page).text)[1]
+    browser.sign_in(Role.SUBMITTER)
+    old = browser.post(f"{page}/verdicts", {"verdict": "accepted"}, token=token, referer=f"http://med3d{page}")
+    assert (old.status_code, f'href="{page}"' in old.text) == (403, True)
+    assert 'id="typed-kept"' in old.text
+    assert "data-person" not in old.text, "else the script would throw the text away"
+    forged = {"sec_fetch_site": "cross-site", "referer": "http://evil.example/ui/x"}
+    strange = browser.post(f"{page}/verdicts", {"verdict": "accepted"}, token="x", **forged)
+    assert (strange.status_code, "typed-kept" in strange.text, "evil" in strange.text) == (403, False, False)
+
+
 @pytest.mark.parametrize("key", ["", "m3d_00000000_guess", "<script>alert(1)</script>"])
 def test_a_key_that_opens_nothing_is_told_and_is_in_the_trail(api, browser, key):
     said = browser.post("/ui/sign-in", {"key": key}, page="/ui/sign-in")
