@@ -241,7 +241,7 @@ docs: $(VENV)/.dev ## the documents as a site that needs no network, which the A
 	@echo "service/med3d_pages/site/index.html"
 
 states-page: $(VENV)/.dev ## draw docs/states.md anew from the tables of allowed moves
-	@PYTHONPATH=tests $(BIN)/python -m rig.service.state_diagrams
+	@PYTHONPATH=tests $(BIN)/python -m rig.service.state_tables
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

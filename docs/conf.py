@@ -35,7 +35,6 @@ def link_inside(_app: Sphinx, _page: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     """Write what is generated before Sphinx looks for pages, and show code in languages that it does not know."""
-    app.add_lexer("mermaid", TextLexer)
     app.add_lexer("dotenv", TextLexer)
     app.connect("source-read", link_inside)
     app.connect("source-read", keep_out_of_contents)

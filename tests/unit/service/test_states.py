@@ -21,7 +21,7 @@ from med3d_service.storage.copy_states import CopyStatus, move_copy
 from med3d_service.storage.tables import DeliveryRow, RunRow, StudyRow
 from med3d_service.studies.arrivals.states import ArrivalStatus, mark_settled
 from rig.service.parts import LEASES, add_run, add_study, open_database, worker
-from rig.service.state_diagrams import DIAGRAMS, PAGE, with_diagrams
+from rig.service.state_tables import PAGE, TABLES, with_tables
 
 SERVICE = Path(med3d_service.__file__).parent
 
@@ -35,8 +35,8 @@ def database(tmp_path):
 
 def test_the_page_shows_every_table_as_the_code_has_it():
     page = PAGE.read_text(encoding="utf-8")
-    assert page == with_diagrams(page)
-    assert set(re.findall(r"^## (.*)", page, re.MULTILINE)) == set(DIAGRAMS)
+    assert page == with_tables(page)
+    assert set(re.findall(r"^## (.*)", page, re.MULTILINE)) == set(TABLES)
 
 
 def test_the_page_names_every_ending_of_an_attempt():
@@ -44,7 +44,7 @@ def test_the_page_names_every_ending_of_an_attempt():
     assert [one for one in AttemptEnding if f"`{one}`" not in page] == []
 
 
-@pytest.mark.parametrize("moves", DIAGRAMS.values(), ids=DIAGRAMS)
+@pytest.mark.parametrize("moves", TABLES.values(), ids=TABLES)
 def test_a_table_speaks_of_every_state_and_each_is_reached(moves):
     states = set(type(next(iter(moves))))
     assert set(moves) == states
