@@ -29,10 +29,10 @@ BEGIN, END = "<!-- drawn from the code -->", "<!-- end of what is drawn -->"
 
 def drawn(moves: Mapping[Any, AbstractSet[Any]]) -> str:
     """A table of the states by those that they may become; of an end its row says so."""
-    states = list(type(next(iter(moves))))
+    states = [str(one) for one in type(next(iter(moves)))]
     rows = [["from \\ to", *states], ["---", *[":-:"] * len(states)]]
     for before, after in moves.items():
-        rows.append([f"**{before}**", *("&bull;" if one in after else "" for one in states)])
+        rows.append([f"**{before}**", *("&bull;" if one in map(str, after) else "" for one in states)])
         if not after:
             rows[-1][0] += " (an end)"
     lines = ["| " + " | ".join(row) + " |" for row in rows]

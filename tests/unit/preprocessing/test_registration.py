@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from med3d_pipeline.errors import InputRefused
@@ -56,6 +56,7 @@ def worst_corner_mm(first: np.ndarray, second: np.ndarray) -> float:
     sizes=st.tuples(*[st.floats(0.85, 1.15)] * 3),
     shift=st.tuples(*[st.floats(-20, 20)] * 3),
 )
+@example(turns=(0.25, 0.0, 0.0), sizes=(1.125, 0.8515625, 1.0), shift=(0.0, 0.0, 0.0)).via("lay back to front")
 @settings(max_examples=12, deadline=None)
 def test_a_turned_stretched_and_shifted_brain_is_found_within_half_a_millimetre(
     template: Template,

@@ -29,6 +29,8 @@ SMALLEST_STEP_MM = 0.02
 MARGIN_MM = 12.0
 # On the coarsest level: brains that were turned back have 0.92 or more, a fruit 0.87.
 LEAST_LIKENESS = 0.90
+# Of a head as its header has it, in radians: scanners take nobody who holds the head so. Beyond it both ways are tried.
+LARGEST_TURN = np.pi / 4
 # None, and about the axis to the right, to the front and to the top.
 HALF_TURNS = tuple(np.diag([*signs, 1.0]) for signs in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)))
 
@@ -66,10 +68,14 @@ class AffineRegistration:
         Starts with the centres of mass on each other and the brains equally large. Raises
         InputRefused("registration_failed") when the search does not end in an alignment.
         """
-        transform, similarity = self._start(brain), 0.0
-        image = image_of(brain)
+        start, similarity = self._start(brain), 0.0
+        ways, image = [start], image_of(brain)
         for level in self._levels:
-            transform, similarity = self._search(level, _blurred(image, level.spec.blur_mm), transform)
+            blurred = _blurred(image, level.spec.blur_mm)
+            found = [self._search(level, blurred, way) for way in ways]
+            transform, similarity = max(found, key=lambda one: one[1])
+            # A head that is long across and tilted may turn all the way where it cannot stretch yet.
+            ways = [transform, start] if level is self._levels[0] and _turn(transform) > LARGEST_TURN else [transform]
         if not np.isfinite(transform).all() or np.linalg.det(transform[:3, :3]) <= 0:
             raise registration_failed()
         return Alignment(template_to_native=self._in_mm(transform), similarity=similarity)
@@ -154,6 +160,12 @@ def centre_of_mass(volume: Volume) -> Array:
     centre = np.array([(s * np.arange(s.size)).sum() / total for s in sums])
     position: Array = volume.affine[:3, :3] @ centre + volume.affine[:3, 3]
     return position
+
+
+def _turn(transform: Affine) -> float:
+    """Return the angle in radians of the rotation that is nearest to a (4, 4) map."""
+    left, _, right = np.linalg.svd(transform[:3, :3])
+    return float(np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1, 1)))
 
 
 def _blurred(image: sitk.Image, sigma_mm: float) -> sitk.Image:
