@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from med3d_cli.errors import CommandError
+from med3d_pipeline.installing import install_command
 
 OURS = ("med3d_cli", "med3d_contract", "med3d_service", "med3d_pipeline", "med3d_worker")
 
@@ -16,8 +17,7 @@ def extra(*names: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in OURS:
             raise  # a fault of ours, not a missing extra
-        wanted = ",".join(names)
-        raise CommandError(f'{error.name} is not installed; try: pip install "infovae-med3d[{wanted}]"') from error
+        raise CommandError(f"{error.name} is not installed; try: {install_command(*names)}") from error
 
 
 def require_onnx_runtime(wheels: tuple[str, ...] | None = None) -> None:

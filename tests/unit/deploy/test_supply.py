@@ -11,6 +11,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from med3d_pipeline.installing import install_command
+
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
@@ -176,5 +178,10 @@ def test_workers_of_kubernetes_have_a_filter_of_system_calls_no_token_and_leave_
 
 def test_no_document_installs_from_an_index_that_has_no_such_package():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy" / "systemd").iterdir()]
-    asked = re.compile(r"pip install [^`\n]*infovae-med3d\[")
-    assert [page.name for page in pages if asked.search(page.read_text(encoding="utf-8"))] == []
+    code = [path for room in ("service", "worker", "model_export") for path in (ROOT / room).glob("med3d_*/**/*.py")]
+    asked = re.compile(r"pip install [^`\n]*infovae-med3d")
+    assert [page.name for page in [*pages, *code] if asked.search(page.read_text(encoding="utf-8"))] == []
+
+
+def test_the_command_that_messages_name_is_readme_s():
+    assert f"`{install_command('all').split(' in a checkout')[0]}` in a checkout" in (ROOT / "README.md").read_text()

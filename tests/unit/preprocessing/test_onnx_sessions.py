@@ -58,7 +58,7 @@ def test_two_runtime_wheels_are_an_error_that_says_how_to_mend_it() -> None:
 
 
 def test_no_runtime_wheel_is_an_error_that_names_the_extra() -> None:
-    with pytest.raises(BundleError, match=r"infovae-med3d\[worker\]"):
+    with pytest.raises(BundleError, match=r"pip install '\.\[worker\]'"):
         require_one_runtime(())
 
 

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any, Protocol
 
+from med3d_pipeline.installing import install_command
+
 _NOT_LOADED = re.compile(r"^Failed to load ([^:\s]+):", re.MULTILINE)
 
 
@@ -52,8 +54,8 @@ def missing_libraries_hint(missing: tuple[str, ...], *, tensorrt: bool = True) -
     said = []
     if missing:
         said.append(
-            f'Not found: {", ".join(missing)}. pip install "infovae-med3d[worker-gpu]" brings CUDA 13 and cuDNN 9; the '
-            "host needs NVIDIA's driver 580 or newer."
+            f"Not found: {', '.join(missing)}. CUDA 13 and cuDNN 9 come by {install_command('worker-gpu')}; the host "
+            "needs NVIDIA's driver 580 or newer."
         )
     if not tensorrt:
         said.append(

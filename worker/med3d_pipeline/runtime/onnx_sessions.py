@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_pipeline.errors import BundleError, DeviceMemoryError, InferenceError
+from med3d_pipeline.installing import install_command
 from med3d_pipeline.runtime.gpu_libraries import (
     load_gpu_libraries,
     load_tensorrt_libraries,
@@ -154,8 +155,8 @@ def require_one_runtime(wheels: tuple[str, ...]) -> None:
     """Raise BundleError, with the commands that mend it, unless exactly one ONNX Runtime wheel is installed."""
     if not wheels:
         raise BundleError(
-            'No ONNX Runtime is installed. Install the worker: pip install "infovae-med3d[worker]" (CPU) or '
-            'pip install "infovae-med3d[worker-gpu]" (NVIDIA GPU).'
+            f"No ONNX Runtime is installed. Install the worker: {install_command('worker')}; with worker-gpu in place "
+            "of worker for an NVIDIA GPU."
         )
     if len(wheels) > 1:
         keep = next((w for w in ("onnxruntime-gpu", "onnxruntime-openvino") if w in wheels), wheels[0])
