@@ -1,6 +1,6 @@
 """group_brainage.html: what a dataset's scans gave together, for people to look at. It fetches nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from med3d_cli.bids.dataset import Dataset
@@ -35,7 +35,7 @@ def dataset_page(dataset: Dataset, rows: Sequence[GroupRow], out: Path) -> str:
         GroupReport(
             title="Brain age of a BIDS dataset",
             scans=scans,
-            before=[_images(dataset, len(rows))],
+            before=[images_looked_at(dataset.passed_over, rows)],
             methods=methods_paragraphs(made),
             citation=citation(made),
             variables=list(dict.fromkeys(name for one in scans for name in one.groups)),
@@ -43,10 +43,12 @@ def dataset_page(dataset: Dataset, rows: Sequence[GroupRow], out: Path) -> str:
     )
 
 
-def _images(dataset: Dataset, rows: int) -> FlowStep:
-    passed = dataset.passed_over.items()
+def images_looked_at(passed_over: Mapping[str, int], rows: Sequence[GroupRow]) -> FlowStep:
+    """Return the step before the scans: images that are there, or should be, and what is no scan."""
+    missing = sum(row.image is None for row in rows)
+    words = f"images looked at, {missing} missing among them" if missing else "images looked at"
     return FlowStep(
-        "images looked at", rows + sum(dataset.passed_over.values()), [(f"images: {why}", n) for why, n in passed]
+        words, len(rows) + sum(passed_over.values()), [(f"images: {why}", n) for why, n in passed_over.items()]
     )
 
 

@@ -1,8 +1,10 @@
 """Whether a dataset keeps the rules: by the BIDS validator where it is installed, and those that reading relies on."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ DICTIONARIES = (PARTICIPANTS_JSON, "sessions.json", "scans.json")
 
 def require_valid(dataset: Dataset) -> str | None:
     """Raise CommandError where ``dataset`` breaks rules; return what was not looked at, for want of the validator."""
-    validator = next((found for name in VALIDATORS if (found := shutil.which(name))), None)
+    validator = installed_validator(os.environ.get("PATH", os.defpath), Path(sys.executable).parent)
     broken = own_rules(dataset) or ([] if validator is None else _by_validator(validator, dataset.root))
     if broken:
         more = f"; and {len(broken) - MOST_SHOWN} more" if len(broken) > MOST_SHOWN else ""
@@ -35,6 +37,12 @@ def require_valid(dataset: Dataset) -> str | None:
     return (
         "the BIDS validator is not installed (pip install bids-validator-deno): the rules used here alone were checked"
     )
+
+
+def installed_validator(path: str, beside: Path) -> str | None:
+    """Return the validator in the folders of ``path``, else that of our own environment, active or not."""
+    folders = f"{path}{os.pathsep}{beside}"
+    return next((found for name in VALIDATORS if (found := shutil.which(name, path=folders))), None)
 
 
 def own_rules(dataset: Dataset) -> list[str]:

@@ -16,7 +16,7 @@ PACKAGE = "med3d_cli.reports"
 TRAINING_SCAN = "training_scan"
 CAUTION = (
     "Scans that the model learned from look better than new ones; those that are known by their place in the model's "
-    "own cohort are marked training_scan and left out here."
+    "own cohort are marked training_scan, drawn in grey and counted in no figure."
 )
 
 

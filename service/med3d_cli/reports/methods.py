@@ -14,10 +14,7 @@ DESCRIPTION = (
     "information-maximising variational autoencoder{dimension}, and support vector regression; intervals are "
     "conformal{level}. Scans outside the model's limits of quality or far from its training cohort got no number."
 )
-CITATION = (
-    "InfoVAE-Med3D, version {version}. Model {models}. Method: InfoVAE-Med3D, arXiv:2510.00051. See CITATION.cff of "
-    "the software."
-)
+CITATION = "InfoVAE-Med3D, version {version}. Model {models}. Method: InfoVAE-Med3D, arXiv:2510.00051."
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from med3d_cli.bids.ages import AgeUnits, VisitRows, read_sex, read_visit_age
 from med3d_cli.bids.arguments import labels, spelt_out
 from med3d_cli.bids.dataset import read_dataset
 from med3d_cli.bids.derivative import begin_derivative, files_of
+from med3d_cli.bids.group_page import images_looked_at
+from med3d_cli.bids.group_rows import GroupRow
 from med3d_cli.bids.names import parse_name
 from med3d_cli.bids.sidecars import acquisition_of
-from med3d_cli.bids.validation import own_rules, require_valid, validator_errors
+from med3d_cli.bids.validation import installed_validator, own_rules, require_valid, validator_errors
 from med3d_cli.errors import CommandError
 from med3d_contract.results import Sex
 
@@ -217,6 +219,23 @@ def test_what_breaks_the_rules_that_are_relied_on_is_said(tmp_path):
     ]
     with pytest.raises(CommandError, match="--skip-bids-validation"):
         require_valid(read_dataset(tmp_path / "bad"))
+
+
+def test_the_validator_of_an_environment_that_is_not_activated_is_found(tmp_path):
+    on_path, own = tmp_path / "path", tmp_path / "own"
+    for folder in (on_path, own):
+        folder.mkdir()
+    assert installed_validator(str(on_path), own) is None
+    for folder in (own, on_path):
+        (folder / "bids-validator-deno").touch(mode=0o755)
+        assert installed_validator(str(on_path), own) == str(folder / "bids-validator-deno")
+
+
+def test_a_missing_image_is_counted_as_such_where_the_group_s_page_begins():
+    rows = [GroupRow("1", None, "sub-1_T1w", "sub-1/x", {}), GroupRow("2", None, "sub-2_T1w", None, {})]
+    step = images_looked_at({"FLAIR": 3}, rows)
+    assert (step.words, step.count) == ("images looked at, 1 missing among them", 5)
+    assert images_looked_at({}, rows[:1]).words == "images looked at"
 
 
 def test_errors_of_both_kinds_of_validators_are_read():

@@ -193,7 +193,7 @@ def test_the_group_says_which_scans_the_model_learned_from_and_counts_none_of_th
     assert json.loads((out / DICTIONARY).read_text())["reason_codes"]["Levels"] == {
         "training_scan": LEARNED_FROM.sentence
     }
-    assert "1 left out" in dataset_page(found, rows, out)
+    assert "Here: 1." in dataset_page(found, rows, out)
 
 
 def test_one_person_at_two_visits_without_ages_has_estimates_no_gap_and_a_page(dataset, out):

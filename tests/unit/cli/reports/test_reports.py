@@ -5,6 +5,7 @@ import pytest
 
 from med3d_cli.reports.group_page import FlowStep, GroupReport, GroupScan, flow_steps, group_page, outliers_first
 from med3d_cli.reports.group_statistics import accuracy, gaps_by_group, permutation_p
+from med3d_cli.reports.methods import Made, citation
 from med3d_cli.reports.scan_page import ScanReport, place_chart, scan_page
 from med3d_cli.reports.strips import Usual, strip
 from med3d_cli.reports.usual_quality import usual_quality
@@ -77,7 +78,7 @@ def test_a_scan_that_the_model_learned_from_is_counted_nowhere_and_said():
     learned = [scan(f"old{number}", gap=0.0, decision="review", codes=("training_scan",)) for number in range(3)]
     fresh = [scan(f"new{number}", gap=9.0) for number in range(3)]
     page = group_page(GroupReport("A group", [*learned, *fresh]))
-    assert "3 left out" in page
+    assert "Here: 3." in page
     assert "9.0 years" in page
     assert ("scans that the model learned from", 3) in flow_steps([*learned, *fresh])[1].left_out
     assert accuracy([one.result for one in fresh])[0] == ("scans with a number and an age", "3")
@@ -99,6 +100,14 @@ def test_the_group_s_page_links_each_scan_and_escapes_what_it_is_given():
     assert "<head>." not in page
     assert page.count("<script>") == page.count("</script>") == 1
     assert "left out: 1 images: FLAIR" in page
+
+
+def test_what_to_cite_stands_by_itself_and_scans_of_the_training_are_said_to_be_grey():
+    learned = scan("a", decision="review", codes=("training_scan",))
+    told = AnalysedInput(input="x", status=RunStatus.COMPLETED, result=answer_with(), provenance=PROVENANCE)
+    page = group_page(GroupReport("A group", [learned], citation=citation([Made(told, BUNDLE)])))
+    assert "CITATION.cff" not in page
+    assert "drawn in grey and counted in no figure. Here: 1." in " ".join(page.split())
 
 
 def test_a_scan_s_page_tells_number_reasons_quality_and_provenance():
