@@ -5,6 +5,7 @@ import hashlib
 import json
 import tarfile
 import zipfile
+from email import message_from_string
 
 import pytest
 
@@ -116,6 +117,20 @@ def test_a_wheel_holds_all_code_and_nothing_that_lay_about(built):
 
 def test_the_sdist_gives_the_wheel_that_the_checkout_gives(built):
     assert names_in(built.wheel_of_sdist) == names_in(built.wheel)
+
+
+def test_a_wheel_says_under_which_licences_it_and_its_bundle_are_and_how_to_cite_them(built):
+    with zipfile.ZipFile(built.wheel) as archive:
+        [metadata] = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        said = message_from_string(archive.read(metadata).decode())
+        texts = [
+            archive.read(f"{metadata.removesuffix('METADATA')}licenses/{name}") for name in said.get_all("License-File")
+        ]
+        [citation] = (name for name in archive.namelist() if name.endswith(".data/data/share/med3d/CITATION.cff"))
+        assert archive.read(citation) == (CHECKOUT / "CITATION.cff").read_bytes()
+    assert said["License-Expression"] == "Apache-2.0 AND CC-BY-SA-4.0"
+    assert texts == [(CHECKOUT / name).read_bytes() for name in said.get_all("License-File")]
+    assert {"LICENSE", "NOTICE", "model_export/bundles/infovae-two-sites/LICENSE"} <= set(said.get_all("License-File"))
 
 
 def test_an_sdist_holds_nothing_that_lay_about(built):
