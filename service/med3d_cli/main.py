@@ -25,7 +25,7 @@ from med3d_cli.operate.ledger import ledger
 from med3d_cli.operate.replay import replay
 from med3d_cli.operate.retention import retention
 from med3d_cli.operate.rules import rules_commands
-from med3d_cli.operate.settings import in_words, refuse_unknown_variables, settings
+from med3d_cli.operate.settings import refuse_unknown_variables, settings
 from med3d_cli.operate.site_key import site_key_commands
 from med3d_cli.processes.pacs import pacs_commands
 from med3d_cli.processes.worker import worker
@@ -37,6 +37,7 @@ from med3d_cli.studies.watch import watch
 from med3d_client.study_stream import UnsendableStudy
 from med3d_client.transport import ApiError, ApiUnavailable
 from med3d_confined import leave_no_core
+from med3d_contract.variables.values import wrong_settings
 
 
 def make_app() -> typer.Typer:
@@ -95,7 +96,7 @@ def run() -> None:
     except ValidationError as error:
         if not error.title.endswith("Settings"):
             raise
-        _stop(in_words(error), 1)
+        _stop(wrong_settings(error), 1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

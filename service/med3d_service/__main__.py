@@ -8,8 +8,11 @@ import os
 import sys
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from med3d_confined import leave_no_core
-from med3d_contract.variables import unknown_variables
+from med3d_contract.variables.names import unknown_variables
+from med3d_contract.variables.values import wrong_settings
 from med3d_service import processes
 from med3d_service.settings import Settings
 
@@ -40,10 +43,22 @@ def main() -> int:
     if unknown := [*unknown_variables(os.environ)]:
         print(f"error: {'; '.join(unknown)}", file=sys.stderr)  # noqa: T201
         return 1
-    match sys.argv[1:]:
+    try:
+        return _run(sys.argv[1:])
+    except ValidationError as error:
+        if not error.title.endswith("Settings"):
+            raise
+        print(f"error: {wrong_settings(error)}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    match arguments:
         case ["migrate"]:
             try:
                 processes.migrate(Settings())
+            except ValidationError:
+                raise
             except ValueError as error:  # what the operator can mend: settings, keys, another version's schema
                 print(f"error: {error}", file=sys.stderr)  # noqa: T201
                 return 1

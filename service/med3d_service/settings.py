@@ -5,7 +5,7 @@ secrets); its last line break does not count.
 """
 
 import os
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -19,8 +19,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from med3d_contract.variables.values import check_broker_url, check_store_url
+
 GIB = 1024**3
 MIB = 1024**2
+DATABASES = ("postgresql:", "postgresql+", "sqlite:", "sqlite+")
 
 
 def is_private(url: str) -> bool:
@@ -61,6 +64,13 @@ class SecretFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
+def _require_address(word: str) -> None:
+    try:
+        ip_network(word, strict=False)
+    except ValueError as error:
+        raise ValueError(f"{word!r} is no address and no network such as 10.0.0.0/8 (several by commas)") from error
+
+
 def _default_data_dir() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "med3d"
@@ -86,13 +96,15 @@ class Settings(BaseSettings):
     site: str = Field("default", description="whose studies these are; identity of studies is per site")
 
     host: str = Field("127.0.0.1", description="address that the API listens on; :: is every one, of IPv6 and of IPv4")
-    port: int = Field(8000, description="port that the API listens on")
+    port: int = Field(8000, ge=0, le=65535, description="port that the API listens on")
     tls_cert: Path | None = Field(None, description="PEM chain of the API; with the next one, HTTPS only")
     tls_key: Path | None = Field(None, description="its private key, PEM")
 
-    requests_per_minute: int = Field(12_000, description="of one key or token, in one API process; 0: no limit")
-    parallel_requests: int = Field(64, description="of one key or token at once, in one API process; 0: no limit")
-    failed_keys_per_minute: int = Field(60, description="keys that open nothing, from one address; then it gets 429")
+    requests_per_minute: int = Field(12_000, ge=0, description="of one key or token, in one API process; 0: no limit")
+    parallel_requests: int = Field(64, ge=0, description="of one key or token at once, in one API process; 0: no limit")
+    failed_keys_per_minute: int = Field(
+        60, ge=0, description="keys that open nothing, from one address; then it gets 429"
+    )
     session_idle_s: float = Field(3600.0, gt=0, description="a browser not used for so long must sign in again")
     session_longest_s: float = Field(12 * 3600.0, gt=0, description="after so long it must sign in again in any case")
     connections: int = Field(1024, ge=8, description="open at once; when full, who has shown no key makes room")
@@ -135,15 +147,17 @@ class Settings(BaseSettings):
     explanations: bool = Field(True, description="workers explain a run's number when somebody asks for it")
     deface: bool = Field(False, description="volumes of heads are given out without the face; set it for workers, too")
 
-    max_upload_bytes: int = Field(4 * GIB, description="of one request")
-    max_unpacked_bytes: int = Field(16 * GIB, description="of one request's archives")
-    max_unpack_ratio: float = Field(100.0, description="unpacked to packed bytes, looked at above 64 MiB unpacked")
-    max_files: int = Field(50_000, description="files of one request, in and out of archives")
+    max_upload_bytes: int = Field(4 * GIB, ge=0, description="of one request")
+    max_unpacked_bytes: int = Field(16 * GIB, ge=0, description="of one request's archives")
+    max_unpack_ratio: float = Field(
+        100.0, ge=0, description="unpacked to packed bytes, looked at above 64 MiB unpacked"
+    )
+    max_files: int = Field(50_000, ge=0, description="files of one request, in and out of archives")
 
     dicom_host: str = Field(
         "127.0.0.1", description="where the DICOM listener listens; :: is every address, of IPv6 and of IPv4"
     )
-    dicom_port: int = Field(11112, description="0 picks a free one, told in the log")
+    dicom_port: int = Field(11112, ge=0, le=65535, description="0 picks a free one, told in the log")
     dicom_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         ("*@127.0.0.1", "*@::1"), description="who may send: AE_TITLE@ADDRESS or AE_TITLE@NETWORK/BITS, by commas"
     )
@@ -153,11 +167,13 @@ class Settings(BaseSettings):
     dicom_tls_cert: Path | None = Field(None, description="PEM chain of the listener; with the next two, TLS only")
     dicom_tls_key: Path | None = Field(None, description="private key of the listener's certificate (PEM)")
     dicom_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")
-    dicom_idle_s: float = Field(60.0, description="an association on which nothing comes for so long is ended")
+    dicom_idle_s: float = Field(60.0, ge=0, description="an association on which nothing comes for so long is ended")
     dicom_associations: int = Field(64, ge=1, description="open at the same time")
     dicom_associations_per_address: int = Field(32, ge=1, description="of one address at the same time")
 
-    hl7_port: int | None = Field(None, description="takes ADT messages by MLLP there; default: nowhere; 0 picks one")
+    hl7_port: int | None = Field(
+        None, ge=0, le=65535, description="takes ADT messages by MLLP there; default: nowhere; 0 picks one"
+    )
     hl7_host: str = Field(
         "127.0.0.1", description="where ADT messages are taken; :: is every address, of IPv6 and of IPv4"
     )
@@ -177,29 +193,33 @@ class Settings(BaseSettings):
     hl7_tls_key: Path | None = Field(None, description="private key of that certificate (PEM)")
     hl7_tls_client_ca: Path | None = Field(None, description="PEM of who signs the senders' certificates")
     hl7_connections: int = Field(8, ge=1, description="open at the same time")
-    hl7_message_bytes: int = Field(1 * MIB, description="of one message; a longer one ends its connection")
+    hl7_message_bytes: int = Field(1 * MIB, ge=0, description="of one message; a longer one ends its connection")
     hl7_idle_s: float = Field(3600.0, gt=0, description="a connection on which nothing comes for so long is ended")
 
-    max_instance_bytes: int = Field(2 * GIB, description="of one DICOM instance that arrives by itself")
-    reserve_bytes: int = Field(512 * MIB, description="images are turned away while less than this is free")
+    max_instance_bytes: int = Field(2 * GIB, ge=0, description="of one DICOM instance that arrives by itself")
+    reserve_bytes: int = Field(512 * MIB, ge=0, description="images are turned away while less than this is free")
     rules_file: Path | None = Field(None, description="TOML with the routing rules; default: every MR image is wanted")
-    quiet_s: float = Field(60.0, description="a study is stable when nothing came for so long")
-    t1_wait_s: float = Field(7200.0, description="so long a stable study without a usable T1 waits for one")
+    quiet_s: float = Field(60.0, ge=0, description="a study is stable when nothing came for so long")
+    t1_wait_s: float = Field(7200.0, ge=0, description="so long a stable study without a usable T1 waits for one")
 
-    lease_s: float = Field(30.0, description="a stage is lost when its worker is silent for so long")
-    max_tries: int = Field(3, description="losses and retryable faults of one stage before a run has failed")
-    redispatch_s: float = Field(10.0, description="a run that waits so long while its queue is empty is sent again")
-    cohort_ahead: int = Field(256, description="runs of a cohort that wait at once; the others are made as these go")
-    sweep_s: float = Field(1.0, description="pause of the scheduler between sweeps")
-    leftover_s: float = Field(3600.0, description="what abandoned uploads left is removed after so long")
+    lease_s: float = Field(30.0, ge=0, description="a stage is lost when its worker is silent for so long")
+    max_tries: int = Field(3, ge=1, description="losses and retryable faults of one stage before a run has failed")
+    redispatch_s: float = Field(
+        10.0, ge=0, description="a run that waits so long while its queue is empty is sent again"
+    )
+    cohort_ahead: int = Field(
+        256, ge=0, description="runs of a cohort that wait at once; the others are made as these go"
+    )
+    sweep_s: float = Field(1.0, ge=0, description="pause of the scheduler between sweeps")
+    leftover_s: float = Field(3600.0, ge=0, description="what abandoned uploads left is removed after so long")
     scale_target_s: float = Field(
         600.0, gt=0, description="what waits shall be worked off within so long: med3d_queue_desired_workers"
     )
     ready_fresh_s: float = Field(2.0, ge=0, description="/readyz looks at the parts no more often than this")
-    worker_silent_s: float = Field(20.0, description="a worker not heard of for so long is not alive")
+    worker_silent_s: float = Field(20.0, ge=0, description="a worker not heard of for so long is not alive")
 
-    ledger_every_s: float = Field(86400.0, description="pause between checks of the ledger; 0: none by itself")
-    ledger_patience_s: float = Field(86400.0, description="what waits for so long is told by the ledger")
+    ledger_every_s: float = Field(86400.0, ge=0, description="pause between checks of the ledger; 0: none by itself")
+    ledger_patience_s: float = Field(86400.0, ge=0, description="what waits for so long is told by the ledger")
 
     retain_input_days: float | None = Field(
         None, gt=0, description="originals and working copies of answered studies; default of all five: for ever"
@@ -211,21 +231,25 @@ class Settings(BaseSettings):
     retention_every_s: float = Field(3600.0, gt=0, description="pause between sweeps of what was kept long enough")
 
     deliveries_file: Path | None = Field(None, description="TOML that says which answers go where; default: nowhere")
-    delivery_first_s: float = Field(2.0, description="pause after the first fault of a delivery; it doubles")
-    delivery_longest_s: float = Field(300.0, description="longest pause between two tries of a delivery")
-    delivery_give_up_s: float = Field(3 * 86400.0, description="a delivery that fails for so long is dead")
-    delivery_lease_s: float = Field(120.0, description="a delivery whose sender is silent for so long is sent again")
-    delivery_commitment_s: float = Field(
-        3600.0, description="an object whose commitment was asked for and not given for so long is sent again"
+    delivery_first_s: float = Field(2.0, ge=0, description="pause after the first fault of a delivery; it doubles")
+    delivery_longest_s: float = Field(300.0, ge=0, description="longest pause between two tries of a delivery")
+    delivery_give_up_s: float = Field(3 * 86400.0, ge=0, description="a delivery that fails for so long is dead")
+    delivery_lease_s: float = Field(
+        120.0, ge=0, description="a delivery whose sender is silent for so long is sent again"
     )
-    deliverer_poll_s: float = Field(0.25, description="how often a deliverer with nothing to do looks, in seconds")
+    delivery_commitment_s: float = Field(
+        3600.0, ge=0, description="an object whose commitment was asked for and not given for so long is sent again"
+    )
+    deliverer_poll_s: float = Field(
+        0.25, ge=0, description="how often a deliverer with nothing to do looks, in seconds"
+    )
 
-    pull_first_s: float = Field(2.0, description="pause after a peer's first fault; it doubles")
-    pull_longest_s: float = Field(300.0, description="longest pause between two tries of a pull")
-    pull_give_up_s: float = Field(86400.0, description="a pull that its peer fails for so long has failed")
-    pull_lease_s: float = Field(120.0, description="a pull whose fetcher is silent for so long goes to another")
-    hook_age_s: float = Field(300.0, description="a hook's call is heeded while its timestamp is no further off")
-    fetcher_poll_s: float = Field(0.05, description="how often a fetcher with nothing to do looks, in seconds")
+    pull_first_s: float = Field(2.0, ge=0, description="pause after a peer's first fault; it doubles")
+    pull_longest_s: float = Field(300.0, ge=0, description="longest pause between two tries of a pull")
+    pull_give_up_s: float = Field(86400.0, ge=0, description="a pull that its peer fails for so long has failed")
+    pull_lease_s: float = Field(120.0, ge=0, description="a pull whose fetcher is silent for so long goes to another")
+    hook_age_s: float = Field(300.0, ge=0, description="a hook's call is heeded while its timestamp is no further off")
+    fetcher_poll_s: float = Field(0.05, ge=0, description="how often a fetcher with nothing to do looks, in seconds")
 
     images_character_set: Literal[
         "",
@@ -246,10 +270,10 @@ class Settings(BaseSettings):
         "", description="of text beyond ASCII in images that state none; default: what is not UTF-8 shows as damaged"
     )
 
-    courier_poll_s: float = Field(0.05, description="how often a courier with nothing to do looks, in seconds")
-    courier_memory_bytes: int = Field(4 * GIB, description="address space of the child that parses a study")
-    courier_cpu_s: int = Field(300, description="CPU time of that child for one study, in seconds")
-    courier_timeout_s: float = Field(600.0, description="time of that child for one study, in seconds")
+    courier_poll_s: float = Field(0.05, ge=0, description="how often a courier with nothing to do looks, in seconds")
+    courier_memory_bytes: int = Field(4 * GIB, ge=0, description="address space of the child that parses a study")
+    courier_cpu_s: int = Field(300, ge=1, description="CPU time of that child for one study, in seconds")
+    courier_timeout_s: float = Field(600.0, ge=0, description="time of that child for one study, in seconds")
 
     @field_validator("bundle_dirs", mode="before")
     @classmethod
@@ -261,20 +285,56 @@ class Settings(BaseSettings):
     def _split_at_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("store_url")
+    @classmethod
+    def _is_a_store(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_store_url(value)
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_a_broker(cls, value: SecretStr) -> SecretStr:
+        check_broker_url(value.get_secret_value())
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(DATABASES):
+            raise ValueError("a database is postgresql://USER@HOST/NAME or sqlite:////PATH")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        for word in (part.strip() for part in value.split(",")):
+            if word and word != "*":
+                _require_address(word)
+        return value
+
+    @field_validator("audit_syslog_url")
+    @classmethod
+    def _is_a_receiver(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "udp://none")
+        if parts.scheme not in {"udp", "tcp", "tls"} or not parts.hostname:
+            raise ValueError("a receiver is udp://, tcp:// or tls://HOST[:PORT]")
+        return value
+
     @model_validator(mode="after")
     def _certificate_with_key(self) -> "Settings":
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together")
+            raise ValueError("MED3D_TLS_CERT and MED3D_TLS_KEY go together: set both or neither")
         return self
 
     @model_validator(mode="after")
     def _issuer_with_audience(self) -> "Settings":
         if (self.oidc_issuer is None) != (self.oidc_audience is None):
-            raise ValueError("oidc_issuer and oidc_audience go together: no token that is for others opens this")
+            raise ValueError("MED3D_OIDC_ISSUER and MED3D_OIDC_AUDIENCE go together: no token for others opens this")
         if self.oidc_client_id is not None and self.oidc_issuer is None:
-            raise ValueError("oidc_client_id needs oidc_issuer: who else would know the client?")
+            raise ValueError("MED3D_OIDC_CLIENT_ID needs MED3D_OIDC_ISSUER: who else would know the client?")
         if "openid" not in self.oidc_scopes.split():
-            raise ValueError("oidc_scopes must name openid: without it there is no ID token")
+            raise ValueError("MED3D_OIDC_SCOPES must name openid: without it there is no ID token")
         return self
 
     @model_validator(mode="after")
@@ -282,7 +342,10 @@ class Settings(BaseSettings):
         for name in ("oidc_issuer", "oidc_jwks_url"):
             url = getattr(self, name)
             if url is not None and not self.oidc_allow_insecure and not is_private(url):
-                raise ValueError(f"{name} is http://: whoever is on the way could make tokens; oidc_allow_insecure")
+                raise ValueError(
+                    f"MED3D_{name.upper()} is http://: whoever is on the way could make tokens; use https://, or set "
+                    "MED3D_OIDC_ALLOW_INSECURE=true"
+                )
         return self
 
     @property

@@ -4,10 +4,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from med3d_contract.queues import PREDICT_QUEUE, PREPROCESS_QUEUE, PUBLISH_QUEUE
+from med3d_contract.variables.values import (
+    PROVIDERS,
+    WORKER_QUEUES,
+    check_broker_url,
+    check_store_url,
+    check_words,
+)
 
 if TYPE_CHECKING:
     from med3d_pipeline.bundle.bundle_signature import TrustedKeys
@@ -42,6 +48,12 @@ class BundleSettings(BaseSettings):
         False, description="report estimates of heads that were trained on simulated labels"
     )
 
+    @field_validator("provider")
+    @classmethod
+    def _are_providers(cls, value: str) -> str:
+        check_words(value, PROVIDERS)
+        return value
+
     @property
     def bundle_dir(self) -> Path:
         """The bundle's folder: as set, else the one that the project ships."""
@@ -72,12 +84,12 @@ class WorkerSettings(BundleSettings):
         default_factory=lambda: Path(tempfile.gettempdir()) / "med3d-scratch",
         description="unpacked studies lie below it while they are worked on",
     )
-    queues: str = Field(f"{PUBLISH_QUEUE},{PREDICT_QUEUE},{PREPROCESS_QUEUE}", description="separated by commas")
+    queues: str = Field(",".join(WORKER_QUEUES), description="separated by commas")
     children: int = Field(1, ge=1, description="worker processes, each with its own sessions")
     gpu_devices: str = Field(
         "", description="GPUs by commas, among which the children are divided, at least one each; empty: no division"
     )
-    child_memory_kib: int = Field(4 * GIB_IN_KIB, description="a child that has grown above it is replaced")
+    child_memory_kib: int = Field(4 * GIB_IN_KIB, ge=1, description="a child that has grown above it is replaced")
     alive_file: Path | None = Field(
         None, description="touched at each hello that is heard, for the health checks of containers"
     )
@@ -85,6 +97,32 @@ class WorkerSettings(BundleSettings):
         False, description="volumes of heads and pictures are made without the face; the service's setting, too"
     )
     heartbeat_s: float = Field(3.0, gt=0, description="pause between heartbeats of a stage, and between hellos")
+
+    @field_validator("store_url")
+    @classmethod
+    def _is_a_store(cls, value: str) -> str:
+        check_store_url(value)
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_a_broker(cls, value: SecretStr) -> SecretStr:
+        check_broker_url(value.get_secret_value())
+        return value
+
+    @field_validator("queues")
+    @classmethod
+    def _are_queues(cls, value: str) -> str:
+        check_words(value, WORKER_QUEUES)
+        return value
+
+    @field_validator("gpu_devices")
+    @classmethod
+    def _are_devices(cls, value: str) -> str:
+        for word in (part.strip() for part in value.split(",") if part.strip()):
+            if not word.isdecimal():
+                raise ValueError(f"{word!r} is no number of a GPU (0, 1, ...; several by commas)")
+        return value
 
     @model_validator(mode="after")
     def _has_a_key(self) -> "WorkerSettings":

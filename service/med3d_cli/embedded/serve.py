@@ -9,6 +9,7 @@ import typer
 
 from med3d_cli.data_dir import DataDir, default_data_dir
 from med3d_cli.extras import extra, require_onnx_runtime
+from med3d_cli.operate.settings import refuse_wrong_values
 
 DataDirOption = Annotated[
     Path | None, typer.Option(help="Everything that is kept lies here. Default: the user's data folder.")
@@ -27,6 +28,9 @@ def serve(
     """Start API, DICOM listener, worker and all that they need on 127.0.0.1, until Ctrl-C or SIGTERM."""
     with extra("service", "worker"):
         require_onnx_runtime()
+        from med3d_cli.embedded.system import NOT_HERE
+
+        refuse_wrong_values(but=NOT_HERE)
     run_service(DataDir(data_dir or default_data_dir()), port, dicom_port, verbose=verbose)
 
 

@@ -11,13 +11,18 @@ from pathlib import Path
 
 def main() -> None:
     """Make schema and keys; settings come from the environment, as for every process of the service."""
+    from pydantic import ValidationError
+
+    from med3d_contract.variables.values import wrong_settings
     from med3d_service.processes import ensure_api_key, expect_worker, migrate
     from med3d_service.settings import Settings
     from med3d_worker.settings import BundleSettings
 
-    settings = Settings()
     try:
+        settings = Settings()
         migrate(settings)
+    except ValidationError as error:
+        sys.exit(wrong_settings(error))
     except ValueError as error:  # what the operator can mend, in a sentence
         sys.exit(str(error))
     ensure_api_key(settings, "client", Path(sys.argv[1]))

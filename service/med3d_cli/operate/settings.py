@@ -1,7 +1,8 @@
 """`med3d settings`: what the environment sets, what is left at its default, and names that there are not."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,10 +12,15 @@ from rich.table import Table
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.screens import AsJson, print_json, table_console
-from med3d_contract.variables import PREFIX, unknown_variables
+from med3d_contract.variables.names import PREFIX, unknown_variables
+from med3d_contract.variables.values import each_wrong_setting, missing_file
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+READ = ("bundle", "bundle_keys", "calibration", "calibration_keys")
+READ_ENDINGS = ("s_file", "ca_file", "key_file", "url_file", "tls_cert", "tls_key", "tls_client_ca")
+"""Which settings, and how those that end alike, name a file or folder that is read."""
 
 
 def settings(
@@ -32,12 +38,7 @@ def settings(
     else:
         _print(rows)
     refuse_unknown_variables()
-    try:
-        Settings()
-    except ValidationError as error:
-        raise CommandError(in_words(error)) from error
-    except OSError as error:  # a file that MED3D_X_FILE names
-        raise CommandError(f"{error.filename} cannot be read ({error.strerror}); a MED3D_..._FILE names it") from error
+    refuse_wrong_values()
 
 
 def effective_settings(
@@ -70,14 +71,38 @@ def refuse_unknown_variables() -> None:
         raise CommandError("; ".join(unknown))
 
 
-def in_words(error: ValidationError) -> str:
-    """Name variable, value and what is wrong with it, for each."""
-    said = []
-    for one in error.errors():
-        where = ".".join(map(str, one["loc"]))
-        value = "" if one["type"] == "missing" or "secret" in where or "key" in where else f"={one['input']}"
-        said.append(f"{PREFIX}{where.upper()}{value}: {one['msg']}" if where else one["msg"])
-    return "; ".join(said)
+def refuse_wrong_values(but: Collection[str] = ()) -> None:
+    """Raise CommandError that names each value of the environment that service or worker would not take.
+
+    What a worker alone must be told is not asked for: most machines have none that is set by hand.
+    but: variables of files that are not looked for.
+    """
+    from med3d_service.network.listener.admission import AllowList, InvalidCallerError
+    from med3d_service.settings import Settings
+    from med3d_worker.settings import WorkerSettings
+
+    said: list[str] = []
+    try:
+        settings = Settings()
+        AllowList.parse("MED3D_DICOM_ALLOWED", settings.dicom_allowed)
+    except ValidationError as error:
+        said.extend(each_wrong_setting(error))
+    except InvalidCallerError as error:
+        said.append(str(error))
+    except OSError as error:  # a file that MED3D_X_FILE names
+        said.append(f"{error.filename} cannot be read ({error.strerror}); a MED3D_..._FILE names it")
+    must = {"store_url": "file:///none", "worker_key": "none"}
+    absent: dict[str, Any] = {name: value for name, value in must.items() if PREFIX + name.upper() not in os.environ}
+    try:
+        WorkerSettings(**absent)
+    except ValidationError as error:
+        said.extend(each_wrong_setting(error))
+    for name in sorted(Settings.model_fields.keys() | WorkerSettings.model_fields.keys()):
+        variable = PREFIX + name.upper()
+        if (name in READ or name.endswith(READ_ENDINGS)) and variable in os.environ.keys() - but:
+            said.extend(missing_file(variable, Path(os.environ[variable])))
+    if said:
+        raise CommandError("; ".join(dict.fromkeys(said)))
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
+from med3d_contract.variables.values import wrong_settings
 
 EXIT_UNFIT = 78  # EX_CONFIG of sysexits.h
 
@@ -28,9 +29,7 @@ def worker(
     try:
         settings = WorkerSettings(**stated)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        raise CommandError(f"{f'MED3D_{name}: ' if name else ''}{first['msg']}") from error
+        raise CommandError(wrong_settings(error)) from error
     try:
         os.umask(0o027)
         code = run_worker(settings, log_level=log_level.upper())

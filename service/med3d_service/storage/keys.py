@@ -72,9 +72,12 @@ def site_key_text(settings: Settings) -> str:
 def keys_of(settings: Settings, text: str) -> SiteKeys:
     """Derive the keys of a site key and of the settings' identifier keys. Raises ValueError for a damaged one."""
     first, *lines = text.strip().splitlines() or [""]
-    secret = bytes.fromhex(first)
+    try:
+        secret = bytes.fromhex(first)
+    except ValueError:
+        secret = b""
     if len(secret) != KEY_BYTES:
-        raise ValueError("the site key must be 64 hex digits")
+        raise ValueError("the site key must be 64 hex digits (site.key, MED3D_SITE_KEY or MED3D_SITE_KEY_FILE)")
     carried, older_audit = _carried(lines)
     newest, *older = (*identifier_keys(settings), derive(secret, "identifiers"))
     return SiteKeys(

@@ -1,6 +1,7 @@
 """A worker that is started where no store is waits for it, and says once what to do."""
 
 import pytest
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from med3d_store.object_store import ObjectStore, StoreError
@@ -41,6 +42,8 @@ def test_what_is_missing_is_said_once_and_waited_for_ever_longer(tmp_path):
 def test_what_is_no_store_s_address_names_the_setting(tmp_path):
     with pytest.raises(StoreError):
         wait_for_store(str(tmp_path))
+    with pytest.raises(ValidationError, match="a store is file:///folder"):
+        WorkerSettings(store_url=str(tmp_path), worker_key="x")
     with pytest.raises(WorkerUnfit, match="MED3D_STORE_URL: a store is file:///folder") as unfit:
-        await_store(WorkerSettings(store_url=str(tmp_path), worker_key="x"))
+        await_store(WorkerSettings.model_construct(store_url=str(tmp_path)))
     assert unfit.value.lasting

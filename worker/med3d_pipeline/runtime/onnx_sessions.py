@@ -36,7 +36,7 @@ RUNTIME_WHEELS = frozenset(
 )
 """Wheels that all install into the one folder ``onnxruntime`` and overwrite each other's files."""
 
-_PROVIDER_NAMES: Mapping[str, str] = {
+PROVIDER_KEYS: Mapping[str, str] = {
     "tensorrt": "TensorrtExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
@@ -44,7 +44,7 @@ _PROVIDER_NAMES: Mapping[str, str] = {
 }
 _AUTO = ("cuda", "openvino", "cpu")
 """TensorRT only where it is asked for: its wheel names it even where its libraries are missing."""
-_ON_GPU = frozenset({_PROVIDER_NAMES["tensorrt"], _PROVIDER_NAMES["cuda"]})
+_ON_GPU = frozenset({PROVIDER_KEYS["tensorrt"], PROVIDER_KEYS["cuda"]})
 _FATAL_ONLY = 4
 """Of the runtime's log. What a run fails of is raised, and handled: a batch that does not fit is halved. Below it lie
 remarks on graphs, such as which operators a provider leaves to the CPU."""
@@ -213,7 +213,7 @@ def _prepare_gpu(runtime: Any, names: Sequence[str]) -> str:
     if not _ON_GPU.intersection(names):
         return ""
     missing = load_gpu_libraries(runtime)
-    tensorrt = _PROVIDER_NAMES["tensorrt"] not in names or load_tensorrt_libraries()
+    tensorrt = PROVIDER_KEYS["tensorrt"] not in names or load_tensorrt_libraries()
     return missing_libraries_hint(missing, tensorrt=tensorrt)
 
 
@@ -244,12 +244,12 @@ def resolve_providers(wanted: str, available: tuple[str, ...]) -> tuple[str, ...
     Raises BundleError for a name that there is not, and when none of ``wanted`` is in the installed wheel.
     """
     if wanted == "auto":
-        return (next(name for key in _AUTO if (name := _PROVIDER_NAMES[key]) in available),)
+        return (next(name for key in _AUTO if (name := PROVIDER_KEYS[key]) in available),)
     keys = [key.strip() for key in wanted.split(",")]
-    if unknown := [key for key in keys if key not in _PROVIDER_NAMES]:
-        known = ", ".join(("auto", *_PROVIDER_NAMES))
+    if unknown := [key for key in keys if key not in PROVIDER_KEYS]:
+        known = ", ".join(("auto", *PROVIDER_KEYS))
         raise BundleError(f"There is no provider {unknown[0]!r}; choose among {known}, or several by commas.")
-    names = tuple(_PROVIDER_NAMES[key] for key in keys)
+    names = tuple(PROVIDER_KEYS[key] for key in keys)
     if not (there := tuple(name for name in names if name in available)):
         raise BundleError(f"The installed ONNX Runtime has no {' or '.join(names)}; it has {', '.join(available)}.")
     return there
@@ -266,23 +266,23 @@ def require_provider(name: str, session_providers: tuple[str, ...]) -> None:
 
 def _with_companions(name: str) -> tuple[str, ...]:
     """TensorRT leaves what it does not know to CUDA; without that it would go to the CPU."""
-    return (name, _PROVIDER_NAMES["cuda"]) if name == _PROVIDER_NAMES["tensorrt"] else (name,)
+    return (name, PROVIDER_KEYS["cuda"]) if name == PROVIDER_KEYS["tensorrt"] else (name,)
 
 
 def provider_settings(name: str, options: SessionOptions) -> dict[str, str]:
     """Return a provider's options, in ONNX Runtime's words: float32 everywhere, and bounded memory."""
-    if name == _PROVIDER_NAMES["openvino"]:
+    if name == PROVIDER_KEYS["openvino"]:
         # OpenVINO takes bfloat16 by itself on processors that have it; a bundle's tolerances are for float32.
         precision = {"CPU": {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(options.threads)}}
         return {"device_type": "CPU", "num_streams": "1", "load_config": json.dumps(precision)}
     limit = options.gpu_mem_limit_bytes
-    if name == _PROVIDER_NAMES["cuda"]:
+    if name == PROVIDER_KEYS["cuda"]:
         # The arena grows by what was asked for: doubling, its default, takes memory that the next session needs.
         memory = {"arena_extend_strategy": "kSameAsRequested"}
         if limit is not None:
             memory["gpu_mem_limit"] = str(limit)
         return {"device_id": str(options.device), "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"} | memory
-    if name == _PROVIDER_NAMES["tensorrt"]:
+    if name == PROVIDER_KEYS["tensorrt"]:
         workspace = {} if limit is None else {"trt_max_workspace_size": str(limit)}
         return {"device_id": str(options.device), "trt_fp16_enable": "0", "trt_int8_enable": "0"} | workspace
     return {}

@@ -6,7 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from med3d_cli.main import make_app, run
-from med3d_contract.variables import SETTINGS, unknown_variables
+from med3d_contract.variables.names import SETTINGS, unknown_variables
+from med3d_contract.variables.values import PROVIDERS
+from med3d_pipeline.runtime.onnx_sessions import PROVIDER_KEYS
 from med3d_service.__main__ import main as run_process
 from med3d_service.settings import Settings
 from med3d_worker.settings import WorkerSettings
@@ -99,3 +101,71 @@ def test_a_wrong_value_is_one_line_with_variable_and_value_in_every_command(monk
     said = capsys.readouterr().err.splitlines()
     assert (stopped.value.code, len(said)) == (1, 1)
     assert said[0].startswith("error: MED3D_PORT=eight: ")
+
+
+WRONG = [
+    ("MED3D_ALLOW_DEMONSTRATION_HEADS", "maybe", "valid boolean"),
+    ("MED3D_CHILDREN", "0", "greater than or equal to 1"),
+    ("MED3D_PROVIDER", "cudaa", "'cudaa' is none of auto, tensorrt, cuda, openvino, cpu"),
+    ("MED3D_QUEUES", "predict,publsh", "'publsh' is none of publish, predict, preprocess"),
+    ("MED3D_GPU_DEVICES", "0,a", "'a' is no number of a GPU"),
+    ("MED3D_STORE_URL", "/srv/store", "a store is file:///folder or s3://bucket/prefix"),
+    ("MED3D_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "'proxy' is no address"),
+    ("MED3D_DICOM_PORT", "99999", "less than or equal to 65535"),
+    ("MED3D_LEDGER_EVERY_S", "-1", "greater than or equal to 0"),
+    ("MED3D_AUDIT_SYSLOG_URL", "logs.example.org:514", "a receiver is udp://"),
+    ("MED3D_RULES_FILE", "/nowhere/rules.toml", "there is no such file or folder"),
+    ("MED3D_BUNDLE", "/nowhere", "there is no such file or folder"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), WRONG)
+def test_a_value_that_service_or_worker_would_not_take_is_named_with_what_is_allowed(monkeypatch, name, value, allowed):
+    _, error = called(monkeypatch, **{name: value})
+    assert str(error).startswith(f"{name}={value}: ")
+    assert allowed in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"), [("MED3D_BROKER_URL", "rediss://"), ("MED3D_DATABASE_URL", "postgresql://")]
+)
+def test_a_url_that_may_hold_a_password_is_named_and_not_shown(monkeypatch, name, allowed):
+    _, error = called(monkeypatch, **{name: "mysql://u:hidden@h/d"})
+    assert str(error).startswith(f"{name}: ")
+    assert allowed in str(error)
+    assert "hidden" not in str(error)
+
+
+def test_each_of_several_wrong_values_is_told_once(monkeypatch):
+    _, error = called(monkeypatch, MED3D_STORE_URL="bar", MED3D_CHILDREN="0", MED3D_DICOM_ALLOWED="a")
+    assert [said.partition("=")[0] for said in str(error).split("; ")] == ["MED3D_STORE_URL", "MED3D_CHILDREN"]
+    _, error = called(monkeypatch, MED3D_STORE_URL="file:///x", MED3D_CHILDREN="1")
+    assert "MED3D_DICOM_ALLOWED: 'a'" in str(error)
+
+
+def test_variables_of_settings_that_go_together_are_named_as_they_are_written(monkeypatch):
+    _, error = called(monkeypatch, MED3D_TLS_CERT="/etc/ssl/certs")
+    assert str(error) == "MED3D_TLS_CERT and MED3D_TLS_KEY go together: set both or neither"
+
+
+def test_the_providers_that_may_be_set_are_those_that_there_are():
+    assert set(PROVIDERS) == {"auto", *PROVIDER_KEYS}
+
+
+@pytest.mark.parametrize("process", ["api", "scheduler", "courier", "migrate"])
+def test_a_process_of_the_service_tells_a_wrong_value_in_one_line(monkeypatch, capsys, process):
+    monkeypatch.setenv("MED3D_SWEEP_S", "soon")
+    monkeypatch.setattr("sys.argv", ["med3d_service", process])
+    assert run_process() == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("error: MED3D_SWEEP_S=soon: ")
+
+
+def test_serve_refuses_a_value_before_it_makes_anything(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("MED3D_RETAIN_INPUT_DAYS", "-3")
+    monkeypatch.setattr("sys.argv", ["med3d", "serve", "--data-dir", str(tmp_path / "made")])
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert (stopped.value.code, [*tmp_path.iterdir()]) == (1, [])
+    assert capsys.readouterr().err.startswith("error: MED3D_RETAIN_INPUT_DAYS=-3: Input should be greater than 0")

@@ -1,0 +1,1 @@
+"""Environment variables that are ours: their names, and what values settings may have."""
