@@ -1,7 +1,7 @@
 """What a dataset's scans gave together: a row for each, also for those without an answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from med3d_cli.bids.answers import ScanAnswer, basis_of, read_answer
@@ -24,7 +24,10 @@ FROM_ANSWER = (
 
 @dataclass(frozen=True)
 class GroupRow:
-    """One scan, or one that is missing. answer: None where there is none. is_stale: tables or sidecars have changed."""
+    """One scan, or one that is missing. answer: None where there is none. is_stale: tables or sidecars have changed.
+
+    told: what participants.tsv says of the person beside age and sex, by column.
+    """
 
     participant: str
     session: str | None
@@ -34,6 +37,7 @@ class GroupRow:
     answer: ScanAnswer | None = None
     figure: Path | None = None
     is_stale: bool = False
+    told: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -70,7 +74,10 @@ def _row(scan: Scan, out: Path) -> GroupRow:
     }
     if answer is None:
         said = _unanswered(NOT_ANALYSED, NOT_ANALYSED, NOT_ANALYSED_SENTENCE)
-        return GroupRow(scan.participant, scan.session, scan.name.stem, scan.image.as_posix(), about | said)
+        unanswered = about | said
+        return GroupRow(
+            scan.participant, scan.session, scan.name.stem, scan.image.as_posix(), unanswered, told=scan.groups
+        )
     found = csv_row(answer)
     basis = answer.basis
     cells: dict[str, Cell] = {name: found.get(name) for name in FROM_ANSWER}
@@ -81,7 +88,7 @@ def _row(scan: Scan, out: Path) -> GroupRow:
     figure = answer.files.get("figure")
     return GroupRow(
         scan.participant, scan.session, scan.name.stem, scan.image.as_posix(), about | cells, answer,
-        None if figure is None else out / figure, is_stale=now != basis,
+        None if figure is None else out / figure, is_stale=now != basis, told=scan.groups,
     )  # fmt: skip
 
 

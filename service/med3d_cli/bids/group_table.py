@@ -8,6 +8,7 @@ from typing import Any
 
 from med3d_cli.bids.derivative import write_json, write_text
 from med3d_cli.bids.group_rows import MISSING, NOT_ANALYSED, GroupRow
+from med3d_cli.reports.group_statistics import MOST_GROUPS
 from med3d_cli.studies.csv_report import Cell
 
 TABLE, DICTIONARY = "group_brainage.tsv", "group_brainage.json"
@@ -77,17 +78,29 @@ def write_table(out: Path, rows: Sequence[GroupRow]) -> None:
     writer = csv.writer(
         text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, escapechar=None, quotechar=None
     )
-    writer.writerow(COLUMNS)
+    grouping = grouping_columns(rows)
+    writer.writerow([*COLUMNS, *grouping])
     for row in rows:
-        writer.writerow([_cell(row.cells.get(name)) for name in COLUMNS])
+        told = [row.told.get(name) for name in grouping]
+        writer.writerow([_cell(value) for value in [*(row.cells.get(name) for name in COLUMNS), *told]])
     write_text(out / TABLE, text.getvalue())
     write_json(out / DICTIONARY, dictionary(rows))
+
+
+def grouping_columns(rows: Sequence[GroupRow]) -> list[str]:
+    """Return the columns of participants.tsv with few enough levels to tell groups, where none of ours has the name."""
+    levels: dict[str, set[str]] = {}
+    for row in rows:
+        for name, level in row.told.items():
+            levels.setdefault(name, set()).add(level)
+    return [name for name, found in levels.items() if len(found) <= MOST_GROUPS and name not in COLUMNS]
 
 
 def dictionary(rows: Sequence[GroupRow]) -> dict[str, Column]:
     """Explain the columns; of codes those that occur, each with its sentence."""
     levels = {"code": refusal_sentences(rows), "reason_codes": review_sentences(rows)}
-    return {name: said | ({"Levels": levels[name]} if levels.get(name) else {}) for name, said in COLUMNS.items()}
+    ours = {name: said | ({"Levels": levels[name]} if levels.get(name) else {}) for name, said in COLUMNS.items()}
+    return ours | {name: {"Description": "As participants.tsv has it"} for name in grouping_columns(rows)}
 
 
 def refusal_sentences(rows: Sequence[GroupRow]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import typer
 
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
+from med3d_pipeline.counting import counted
 
 if TYPE_CHECKING:
     from med3d_service.cohorts.charts.paper_figure import PaperFigure
@@ -67,13 +68,19 @@ def figure(
         raise CommandError(f"{out} is there already and is not replaced; name another file", EXIT_USAGE)
     points, learned = read_points(table, by, with_training_scans=with_training_scans)
     with extra("service"):
-        drawn = {Kind.AGES: draw_ages, Kind.GAPS: draw_gaps, Kind.VISITS: draw_visits}[kind](points, width_mm, title)
+        left_out = f"; left out: {counted(learned, 'scan', 'scans')} that the model learned from" if learned else ""
+        try:
+            drawn = {Kind.AGES: draw_ages, Kind.GAPS: draw_gaps, Kind.VISITS: draw_visits}[kind](
+                points, width_mm, title
+            )
+        except CommandError as error:
+            way_out = " (--with-training-scans draws them)" if learned else ""
+            raise CommandError(f"{error}{left_out}{way_out}", error.exit_code) from error
     try:
         drawn.save(out)
     except OSError as error:
         raise CommandError(f"{out} cannot be written: {error.strerror}") from error
-    left_out = f"; {learned} scans that the model learned from left out" if learned else ""
-    typer.echo(f"{out}: {len(points)} scans{left_out}")
+    typer.echo(f"{out}: {counted(len(points), 'scan', 'scans')}{left_out}")
 
 
 def read_points(table: Path, by: str | None, *, with_training_scans: bool) -> tuple[list[Point], int]:

@@ -77,9 +77,11 @@ def test_systemd_finds_no_fault_in_the_units(tmp_path):
 
 def test_each_folder_that_a_unit_writes_to_is_made_by_the_commands_in_the_service_s_head():
     head = (DEPLOY / "systemd" / "med3d.service").read_text().partition("[Unit]")[0]
-    written = re.findall(r"^ReadWritePaths=(.*)$", (DEPLOY / "systemd" / "med3d-backup.service").read_text(), re.M)
+    written = re.findall(
+        r"^ReadWritePaths=(.*)$", (DEPLOY / "systemd" / "med3d-backup.service").read_text(), re.MULTILINE
+    )
     assert written
-    assert all(re.search(rf"^#   sudo install -d -o med3d .*{folder}$", head, re.M) for folder in written)
+    assert all(re.search(rf"^#   sudo install -d -o med3d .*{folder}$", head, re.MULTILINE) for folder in written)
 
 
 def test_apptainer_installs_what_the_image_of_the_worker_does():

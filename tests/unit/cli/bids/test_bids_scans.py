@@ -16,8 +16,8 @@ from med3d_cli.bids.command import _follow
 from med3d_cli.bids.dataset import read_dataset
 from med3d_cli.bids.derivative import begin_derivative
 from med3d_cli.bids.group_page import dataset_page
-from med3d_cli.bids.group_rows import group_rows
-from med3d_cli.bids.group_table import COLUMNS, DICTIONARY, TABLE, write_table
+from med3d_cli.bids.group_rows import GroupRow, group_rows
+from med3d_cli.bids.group_table import COLUMNS, DICTIONARY, TABLE, grouping_columns, write_table
 from med3d_cli.bids.scans import Order, Outcome, answer_scan
 from med3d_cli.errors import CommandError
 from med3d_cli.studies.figure import Kind, figure
@@ -178,6 +178,19 @@ def test_the_group_has_a_row_for_each_scan_and_each_that_is_missing(dataset, out
     assert not rows[0].is_stale
     (dataset / "participants.tsv").write_text("participant_id\tage\nsub-1\t46\n")
     assert group_rows(read_dataset(dataset), out)[0].is_stale
+
+
+def test_the_group_s_table_has_the_columns_of_participants_that_tell_groups_for_figures_by_them(dataset, out, capsys):
+    (dataset / "participants.tsv").write_text("participant_id\tage\tdiagnosis\tstatus\nsub-1\t45\tMS\tx\n")
+    answered(dataset, out, CannedPreprocessor())
+    rows = group_rows(read_dataset(dataset), out)
+    write_table(out, rows)
+    assert [*table(out)[0]] == [*COLUMNS, "diagnosis"] == [*json.loads((out / DICTIONARY).read_text())]
+    assert (table(out)[0]["diagnosis"], table(out)[0]["status"]) == ("MS", "completed")
+    figure(out / TABLE, out / "ages.svg", by="diagnosis")
+    assert "1 scan" in capsys.readouterr().out
+    many = [GroupRow(f"{n}", None, f"{n}", None, {}, told={"hand": "r", "score": f"{n}"}) for n in range(9)]
+    assert grouping_columns(many) == ["hand"]
 
 
 def test_the_group_says_which_scans_the_model_learned_from_and_counts_none_of_them(dataset, out):

@@ -31,7 +31,7 @@ def test_each_figure_is_written_in_each_form(table, tmp_path, kind, ending, begi
     out = tmp_path / f"figure.{ending}"
     figure(table, out, kind=kind, by="diagnosis", title="Gaps", width_mm=90.0)
     assert out.read_bytes().startswith(begins)
-    assert "3 scans; 1 scans that the model learned from left out" in capsys.readouterr().out
+    assert "3 scans; left out: 1 scan that the model learned from" in capsys.readouterr().out
 
 
 def test_an_svg_names_axes_with_units_and_how_many(table, tmp_path):
@@ -43,6 +43,15 @@ def test_an_svg_names_axes_with_units_and_how_many(table, tmp_path):
 
 def test_scans_that_the_model_learned_from_are_drawn_on_request_alone(table):
     assert [len(read_points(table, None, with_training_scans=wanted)[0]) for wanted in (False, True)] == [3, 4]
+
+
+def test_what_was_left_out_is_said_where_nothing_is_left_to_draw(table, tmp_path):
+    rows = [row if "training_scan" in row[6] else (*row[:4], "n/a", "n/a", *row[6:]) for row in ROWS]
+    table.write_text("\n".join("\t".join(row) for row in (COLUMNS, *rows)) + "\n")
+    for kind in (Kind.AGES, Kind.GAPS):
+        with pytest.raises(CommandError, match=r"left out: 1 scan that the model learned from \(--with-training-scans"):
+            figure(table, tmp_path / "a.svg", kind=kind)
+    figure(table, tmp_path / "a.svg", with_training_scans=True)
 
 
 def test_who_was_scanned_twice_is_one_point_of_the_gaps(table):
