@@ -91,6 +91,7 @@ class UnpackMeter:
     def __init__(self, limits: UnpackLimits) -> None:
         self.limits = limits
         self.files = 0
+        self._packed_bytes = 0
         self._unpacked_bytes = 0
 
     def count_file(self) -> None:
@@ -99,12 +100,19 @@ class UnpackMeter:
         if self.files > self.limits.files:
             raise ArchiveRefused("too_many_files", f"The upload holds more than {self.limits.files} files.")
 
-    def count_unpacked(self, size_bytes: int, packed_bytes: int) -> None:
-        """Count ``size_bytes`` more from an archive of ``packed_bytes``. Raises ArchiveRefused("archive_bomb")."""
+    def count_packed(self, size_bytes: int) -> None:
+        """Count ``size_bytes`` more that were packed: of an archive, or of a packed file, before they are unpacked.
+
+        What is unpacked is held against all of them: a small file that comes late is not to answer for the large ones.
+        """
+        self._packed_bytes += size_bytes
+
+    def count_unpacked(self, size_bytes: int) -> None:
+        """Count ``size_bytes`` more that came out of what was packed. Raises ArchiveRefused("archive_bomb")."""
         self._unpacked_bytes += size_bytes
         suspicious = self._unpacked_bytes > RATIO_FREE_BYTES
         if self._unpacked_bytes > self.limits.unpacked_bytes or (
-            suspicious and self._unpacked_bytes > self.limits.unpack_ratio * max(packed_bytes, 1)
+            suspicious and self._unpacked_bytes > self.limits.unpack_ratio * max(self._packed_bytes, 1)
         ):
             raise ArchiveRefused("archive_bomb")
 
@@ -137,14 +145,15 @@ def unpack(archive: io.BufferedIOBase, packed_bytes: int, content: Content, file
     archive_unsafe_member, archive_bomb, archive_empty, too_many_files; and what ``files`` raises.
     """
     before = files.meter.files
+    files.meter.count_packed(packed_bytes)
     with _damage_told():
         if content is Content.ZIP:
             _unpack_zip(archive, packed_bytes, files)
         elif content is Content.TAR:
-            _unpack_tar(archive, packed_bytes, files)
+            _unpack_tar(archive, files)
         else:
             with GzipFile(fileobj=archive) as inflated:
-                _unpack_tar(inflated, packed_bytes, files)
+                _unpack_tar(inflated, files)
     if files.meter.files == before:
         raise ArchiveRefused("archive_empty")
 
@@ -193,7 +202,7 @@ def _unpack_zip(archive: io.BufferedIOBase, packed_bytes: int, files: Unpacking)
                 incoming = files.open_file(entry.filename)
                 with unzipped.open(entry) as source:
                     while piece := source.read(PIECE_BYTES):
-                        files.meter.count_unpacked(len(piece), packed_bytes)
+                        files.meter.count_unpacked(len(piece))
                         incoming.write(piece)
                 incoming.close()
 
@@ -241,8 +250,8 @@ def _check_directory(archive: io.BufferedIOBase, packed_bytes: int, max_files: i
 # --- tar ---
 
 
-def _unpack_tar(archive: IO[bytes] | io.BufferedIOBase, packed_bytes: int, files: Unpacking) -> None:
-    stream = _TarStream(archive, packed_bytes, files)
+def _unpack_tar(archive: IO[bytes] | io.BufferedIOBase, files: Unpacking) -> None:
+    stream = _TarStream(archive, files)
     with tarfile.open(fileobj=stream, mode="r:", errorlevel=2) as untarred:
         while (member := untarred.next()) is not None:
             files.meter.count_file()
@@ -267,10 +276,9 @@ def _unpack_tar(archive: IO[bytes] | io.BufferedIOBase, packed_bytes: int, files
 class _TarStream(io.RawIOBase):
     """Forward-only view of the archive that counts what is unpacked and keeps tarfile from reading a huge header."""
 
-    def __init__(self, archive: IO[bytes] | io.BufferedIOBase, packed_bytes: int, files: Unpacking) -> None:
+    def __init__(self, archive: IO[bytes] | io.BufferedIOBase, files: Unpacking) -> None:
         super().__init__()
         self._archive = archive
-        self._packed_bytes = packed_bytes
         self._meter = files.meter
         self._at = 0
         self.ended = False  # a block of zeros came where a header was due (POSIX pax: end of archive)
@@ -280,7 +288,7 @@ class _TarStream(io.RawIOBase):
         if not 0 <= size <= MAX_TAR_HEADER_BYTES:
             raise ArchiveRefused("archive_unsupported")
         data = self._archive.read(size)
-        self._meter.count_unpacked(len(data), self._packed_bytes)
+        self._meter.count_unpacked(len(data))
         self._at += len(data)
         self.ended = len(data) == tarfile.BLOCKSIZE and not any(data)
         return data

@@ -2,9 +2,10 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
+from med3d_contract.sent_files.archives import UnpackMeter
 from med3d_service.problems import ServiceError
 
 
@@ -39,26 +40,25 @@ class TailDigest:
 
 
 class Inflater:
-    """Gzipped data piece by piece; ``count(unpacked, packed)`` is told of every piece and may raise.
+    """Gzipped data piece by piece; ``meter`` is told of every piece, packed and unpacked, and may raise.
 
     ``damage``: code of the ServiceError that is raised for damage, and where the data end too early.
     """
 
-    def __init__(self, count: Callable[[int, int], None], damage: str = "archive_truncated") -> None:
+    def __init__(self, meter: UnpackMeter, damage: str = "archive_truncated") -> None:
         self._inflate = zlib.decompressobj(wbits=31)
-        self._count = count
+        self._meter = meter
         self._damage = damage
-        self._packed_bytes = 0
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """Inflate the next piece. Raises ServiceError for damage."""
-        self._packed_bytes += len(data)
+        self._meter.count_packed(len(data))
         try:
             while data:
                 if self._inflate.eof:  # gzip files may be strung together
                     self._inflate = zlib.decompressobj(wbits=31)
                 piece = self._inflate.decompress(data, 1024 * 1024)
-                self._count(len(piece), self._packed_bytes)
+                self._meter.count_unpacked(len(piece))
                 yield piece
                 data = self._inflate.unconsumed_tail or self._inflate.unused_data
         except zlib.error as error:
@@ -76,9 +76,9 @@ class InflatedDigest:
     Damage is nifti_truncated, as `med3d analyse` calls it: who sends an image knows of no archive.
     """
 
-    def __init__(self, count: Callable[[int, int], None]) -> None:
+    def __init__(self, meter: UnpackMeter) -> None:
         self._digest = hashlib.sha256()
-        self._inflater = Inflater(count, damage="nifti_truncated")
+        self._inflater = Inflater(meter, damage="nifti_truncated")
 
     def update(self, data: bytes) -> None:
         """Take the next piece."""

@@ -55,13 +55,13 @@ class Meter(UnpackMeter):
         with archive_faults_told():
             super().count_file()
 
-    def count_unpacked(self, size_bytes: int, packed_bytes: int) -> None:
-        """Count ``size_bytes`` more of an archive of ``packed_bytes``. Raises ServiceError: archive_bomb, disk_full."""
+    def count_unpacked(self, size_bytes: int) -> None:
+        """Count ``size_bytes`` more that came out of what was packed. Raises ServiceError: archive_bomb, disk_full."""
         self._unlooked_bytes += size_bytes
         if self._unlooked_bytes > LOOKED_EVERY_BYTES:
             self.require_room()
         with archive_faults_told():
-            super().count_unpacked(size_bytes, packed_bytes)
+            super().count_unpacked(size_bytes)
 
 
 @contextmanager

@@ -156,19 +156,18 @@ class JudgedFile:
 
 def begin_image(files: StudyFiles, name: str, content: Content, head: bytes) -> "ImageFile":
     """Begin a file that is no archive with its first bytes; one that is no image either is digested and skipped."""
-    count = files.meter.count_unpacked
     inflater = None
     kind: str | Unread = why_unread(name, head)
     digester: Digester = TailDigest()
     if content is Content.DICOM_GZ:  # what it holds is kept, so that it is the same instance as unpacked
-        inflater = Inflater(count)
+        inflater = Inflater(files.meter)
         head = b"".join(inflater.pieces(head))
     if content in {Content.DICOM, Content.DICOM_GZ}:
         kind, digester = "dicom", TailDigest(dataset_offset(head) or 0)
     elif content in {Content.NIFTI, Content.MGH}:
         kind = "nifti"
     elif content in {Content.NIFTI_GZ, Content.MGH_GZ}:
-        kind, digester = "nifti", InflatedDigest(count)
+        kind, digester = "nifti", InflatedDigest(files.meter)
     image = ImageFile(files, kind, name if kind == "nifti" else "", digester, inflater)
     image.keep(head)
     return image

@@ -414,6 +414,28 @@ def test_a_nifti_bomb_is_stopped(tmp_path):
     assert refusal(tmp_path, files_form(("a.nii.gz", gzipped(nifti_file() + bytes(80 * MIB))))) == "archive_bomb"
 
 
+@pytest.fixture(scope="module")
+def large():
+    """70 MiB behind the header of an image, an eighth as large when packed, as scans are."""
+    return nifti_file() + np.random.default_rng(0).integers(0, 2, 70 * MIB, dtype=np.uint8).tobytes()
+
+
+@pytest.mark.parametrize(
+    "late",
+    [("b.nii.gz", gzipped(nifti_file())), ("b.dcm.gz", gzipped(DICOM)), ("b.zip", zip_of({"b.dcm": DICOM}))],
+    ids=lambda late: late[0],
+)
+def test_a_small_packed_file_after_a_large_one_is_no_bomb(tmp_path, large, late):
+    study = study_of(tmp_path, ("a.nii.gz", gzipped(large)), late)
+    assert len(study.instances) == 2
+
+
+def test_a_bomb_is_stopped_after_a_large_file_too(tmp_path, large):
+    bomb = gzipped(DICOM + bytes(200 * MIB))
+    limits = Limits(upload_bytes=64 * MIB, unpacked_bytes=2048 * MIB, unpack_ratio=15.0, files=1000)
+    assert refusal(tmp_path, files_form(("a.nii.gz", gzipped(large)), ("b.dcm.gz", bomb)), limits) == "archive_bomb"
+
+
 def test_the_total_is_limited_whatever_the_ratio(tmp_path):
     noise = random.Random(0).randbytes(3 * MIB)
     limits = Limits(upload_bytes=64 * MIB, unpacked_bytes=2 * MIB, unpack_ratio=50.0, files=1000)
