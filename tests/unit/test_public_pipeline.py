@@ -21,6 +21,12 @@ def test_every_public_name_is_there(name: str) -> None:
     assert getattr(med3d_pipeline, name).__module__.startswith("med3d_pipeline.")
 
 
+@pytest.mark.parametrize("age", [430, -1, float("nan")])
+def test_an_age_that_nobody_has_is_told_before_anything_is_read(age: float) -> None:
+    with pytest.raises(ValueError, match="an age is 0 to 120 years, not"):
+        med3d_pipeline.analyse("/nowhere", age_years=age)
+
+
 def test_another_name_is_an_error_that_says_it() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = med3d_pipeline.no_such_name

@@ -62,9 +62,10 @@ class Answer:
 def analyse(scan: str | PathLike[str], *, age_years: float | None = None, bundle: Bundle | None = None) -> Answer:
     """Answer for the T1-weighted head in a file or folder by the shipped model, or by ``bundle``.
 
-    age_years: at the scan; without it there is no gap. Raises InputRefused (``code``, ``reason``) for what cannot be
-    given a number, BundleError and InferenceError where something is broken.
+    age_years: at the scan, 0 to 120; without it there is no gap. Raises InputRefused (``code``, ``reason``) for what
+    cannot be given a number, ValueError for another age, BundleError and InferenceError where something is broken.
     """
+    subject = SubjectAttributes(age_years=age_years)
     model = bundle or _shipped()
     study = read_study([Path(scan)])
     chosen = select_series(study).chosen
@@ -73,9 +74,7 @@ def analyse(scan: str | PathLike[str], *, age_years: float | None = None, bundle
     verdict = judge_quality(head.measures, model.quality_limits)
     if verdict.refusal is not None:
         raise verdict.refusal
-    [found] = model.predictor().predict(
-        head.tensor[None], [SubjectAttributes(age_years=age_years)], [series.acquisition], [verdict.review_reasons]
-    )
+    [found] = model.predictor().predict(head.tensor[None], [subject], [series.acquisition], [verdict.review_reasons])
     if isinstance(found, InputRefused):
         raise found
     return Answer(found, chosen, head, outline_pictures(to_closest_ras(series.volume), head.brain_mask, SLICES))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -97,6 +98,8 @@ def analyse(
         raise CommandError("choose one of --age, for all inputs, and --ages", EXIT_USAGE)
     for folder in filter(None, (keep, explain, None if resume else html)):
         _require_new(folder)
+    for folder in filter(None, (keep, explain, html)):
+        _require_writable(folder)
     stderr = Console(stderr=True)
     inputs = list_inputs(paths)
     _tell_datasets(inputs, stderr)
@@ -137,6 +140,16 @@ def _require_new(folder: Path) -> None:
     """Raise CommandError where something would be written over."""
     if folder.is_dir() and any(folder.iterdir()):
         raise CommandError(f"{folder} holds files already, and none is replaced; name a new folder", EXIT_USAGE)
+
+
+def _require_writable(folder: Path) -> None:
+    """Make the folder. Raises CommandError where nothing can be written into it: to be known before hours of work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CommandError(f"{folder} cannot be written to: {error.strerror}", EXIT_USAGE) from error
 
 
 def _require_one_visit_each(paths: Sequence[Path]) -> None:

@@ -44,6 +44,13 @@ def test_no_onnx_runtime_names_the_extra():
         require_onnx_runtime(())
 
 
+@pytest.mark.parametrize("option", ["--html", "--keep", "--explain"])
+def test_analyse_says_that_a_folder_cannot_be_written_before_it_opens_a_model(tmp_path, option):
+    (tmp_path / "file").touch()
+    answer = invoke("analyse", str(tmp_path), option, str(tmp_path / "file" / "out"), "--bundle", str(tmp_path))
+    assert "cannot be written to: Not a directory" in str(answer.exception)
+
+
 def test_analyse_refuses_two_formats_at_once(tmp_path):
     answer = invoke("analyse", str(tmp_path), "--json", "--csv", str(tmp_path / "out.csv"))
     assert isinstance(answer.exception, CommandError)

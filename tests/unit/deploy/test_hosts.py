@@ -42,7 +42,10 @@ def test_the_nipoppy_invocation_gives_what_the_descriptor_asks_for():
     assert invocation.keys() <= known.keys()
     assert {name for name, one in known.items() if not one.get("optional")} <= invocation.keys()
     config = json.loads((HOSTS / "nipoppy" / "config.json").read_text())
+    assert config["SCHEMA_VERSION"] == "1"
     for step in config["STEPS"]:
+        tracker = json.loads((HOSTS / "nipoppy" / step["TRACKER_CONFIG_FILE"]).read_text())
+        assert tracker["SCHEMA_VERSION"] == "1", "nipoppy 0.4.8 takes none without"
         for file in ("DESCRIPTOR_FILE", "INVOCATION_FILE", "TRACKER_CONFIG_FILE"):
             assert (HOSTS / "nipoppy" / step[file]).is_file()
 

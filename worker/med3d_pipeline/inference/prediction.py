@@ -28,15 +28,23 @@ from med3d_pipeline.inference.yardstick import ScannerAttributes, SiteYardstick,
 from med3d_pipeline.reasons import Reason
 
 SDMT_RANGE_POINTS = (0.0, 110.0)
+OLDEST_YEARS = 120.0
 
 
 @dataclass(frozen=True)
 class SubjectAttributes:
-    """What may be known of the subject: age at the scan in years, sex F or M, the site as a manifest names it."""
+    """What may be known of the subject: age at the scan in years, sex F or M, the site as a manifest names it.
+
+    Raises ValueError for an age beyond 0 to 120 years: such as one in months, which would give a gap of no meaning.
+    """
 
     age_years: float | None = None
     sex: str | None = None
     scan_site: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.age_years is not None and not 0 <= self.age_years <= OLDEST_YEARS:
+            raise ValueError(f"an age is 0 to {OLDEST_YEARS:.0f} years, not {self.age_years}")
 
 
 @dataclass(frozen=True)
