@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from rig.processes.service import contents_of
 from rig.processes.waiting import wait_until
 
 pytestmark = pytest.mark.realdata
+ROOT = Path(__file__).parents[2]
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -52,6 +54,11 @@ def test_the_siemens_study_gets_a_plausible_brain_age(mprage_run):
     assert brain_age["gap"]["estimate"] == pytest.approx(
         brain_age["estimate"] - brain_age["chronological_age"]["years"]
     )
+
+
+def test_readme_tells_the_siemens_study_s_estimate_by_the_shipped_model(mprage_run):
+    said = re.search(r"sample data: ([\d.]+) for 39.7 years", (ROOT / "README.md").read_text())
+    assert float(said[1]) == pytest.approx(mprage_run["result"]["brain_age"]["estimate"], abs=0.1)
 
 
 def test_the_mprage_is_chosen_and_the_field_maps_are_listed_with_reasons(mprage_run):
