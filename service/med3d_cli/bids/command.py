@@ -16,6 +16,7 @@ from med3d_cli.extras import extra
 from med3d_cli.studies.analyse import EXIT_FAILED, exit_code
 from med3d_cli.studies.opened_model import Model
 from med3d_contract.results import RunStatus
+from med3d_pipeline.counting import counted
 
 if TYPE_CHECKING:
     from med3d_cli.bids.dataset import Dataset
@@ -100,7 +101,12 @@ def _write_group(found: "Dataset", out: Path, stderr: Console) -> int:
         raise CommandError(f"{out} cannot be written: {error.strerror}") from error
     counts = Counter(row.status for row in rows)
     said = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(counts.items()))
-    stderr.print(f"{len(rows)} rows: {said}; see {TABLE} and {PAGE}", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(
+        f"{counted(len(rows), 'row', 'rows')}: {said}; see {TABLE} and {PAGE}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     if stale := sum(row.is_stale for row in rows):
         said = "tables or sidecars of the dataset have changed since; run the participant level again"
         stderr.print(f"{stale} answers are old: {said}", style="yellow", markup=False, highlight=False, soft_wrap=True)

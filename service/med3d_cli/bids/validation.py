@@ -15,6 +15,7 @@ from med3d_cli.bids.tables import PARTICIPANTS_JSON, participant_label, read_tab
 from med3d_cli.errors import CommandError
 from med3d_contract.bids import PARTICIPANTS_TSV
 from med3d_contract.json_files import read_object
+from med3d_pipeline.counting import counted
 
 VALIDATORS = ("bids-validator-deno", "bids-validator")
 MOST_SHOWN = 5
@@ -72,7 +73,11 @@ def _participants_faults(root: Path) -> list[str]:
         return [f"{PARTICIPANTS_TSV} has no column participant_id"]
     named = [(participant_label(row), session_label(row)) for row in rows]
     twice = len(named) - len(set(named))
-    return [f"{twice} rows of {PARTICIPANTS_TSV} are of a participant that has one already"] if twice else []
+    return (
+        [f"{counted(twice, 'row', 'rows')} of {PARTICIPANTS_TSV} for a participant that has one already"]
+        if twice
+        else []
+    )
 
 
 def _by_validator(validator: str, root: Path) -> list[str]:

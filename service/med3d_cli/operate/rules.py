@@ -11,6 +11,7 @@ from rich.table import Table
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.screens import AsJson, print_json, table_console
+from med3d_pipeline.counting import counted
 
 if TYPE_CHECKING:
     from med3d_service.studies.arrivals.routing import RoutingRules, Verdict
@@ -58,7 +59,7 @@ def try_rules(
     if series:
         console.print(_table(series))
     for code, count in sorted(refused.items()):
-        console.print(f"{count} files would be refused: {code}", highlight=False)
+        console.print(f"{counted(count, 'file', 'files')} would be refused: {code}", highlight=False)
 
 
 def _judged(folder: Path, rules: "RoutingRules", ae_title: str) -> tuple[list[_Series], dict[str, int]]:

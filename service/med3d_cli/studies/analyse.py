@@ -21,6 +21,7 @@ from med3d_cli.studies.opened_model import Model
 from med3d_cli.studies.options import SERIES_HELP
 from med3d_contract.ages import AgeReading
 from med3d_contract.results import RunStatus, Sex
+from med3d_pipeline.counting import counted
 
 if TYPE_CHECKING:
     from med3d_cli.studies.csv_report import Write
@@ -186,7 +187,7 @@ def _questions(paths: Sequence[Path], told: _Told, stderr: Console) -> list[Ques
             stderr.print(f"{told.ages} has no row for {without} of {len(paths)} inputs", style="yellow", soft_wrap=True)
         if table.unused_rows:
             some = ", ".join(table.unused_rows[:3]) + (" ..." if len(table.unused_rows) > 3 else "")
-            said = f"{told.ages}: {len(table.unused_rows)} rows fit no input ({some})"
+            said = f"{told.ages}: {counted(len(table.unused_rows), 'row fits', 'rows fit')} no input ({some})"
             stderr.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
     return [
         Question(number, path, known.get(path), told.age, told.site, told.series, told.sex)

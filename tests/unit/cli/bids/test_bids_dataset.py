@@ -213,7 +213,7 @@ def test_what_breaks_the_rules_that_are_relied_on_is_said(tmp_path):
     broken = own_rules(read_dataset(lay_out(tmp_path / "bad", bad)))
     assert broken == [
         "dataset_description.json has no BIDSVersion",
-        "1 rows of participants.tsv are of a participant that has one already",
+        "1 row of participants.tsv for a participant that has one already",
         "images with no name of BIDS: 1",
         "images with a name of another participant or session than the folder's: 1",
     ]
@@ -380,7 +380,7 @@ def test_what_people_leave_in_tables_and_folders_is_no_fault_of_the_dataset(tmp_
         "participants.json": "[",
     }
     assert own_rules(read_dataset(lay_out(tmp_path / "bad", twice))) == [
-        "1 rows of participants.tsv are of a participant that has one already", "participants.json is no JSON object"
+        "1 row of participants.tsv for a participant that has one already", "participants.json is no JSON object"
     ]  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def test_the_command_says_what_would_happen_and_why(tmp_path):
     assert "rule 't1 alone'" in lines["mprage"]
     assert "kept, no run" in lines["FLAIR"]
     assert "'t1 alone' does not fit: description" in lines["FLAIR"]
-    assert "1 files would be refused: not_dicom" in said.output
+    assert "1 file would be refused: not_dicom" in said.output
 
     answer = CliRunner().invoke(
         make_app(), ["rules", "test", str(folder), "--rules", str(rules_file(tmp_path, text)), "--json"]
