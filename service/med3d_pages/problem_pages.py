@@ -67,6 +67,8 @@ def words_of(texts: Catalogue, problem: Mapping[str, Any]) -> tuple[str, str]:
     A detail of this very request, such as the row of a table, is worth more than what is said of all with its code.
     """
     code, detail = problem["code"], problem["detail"]
+    if code == "wrong_scope":  # the detail names roles as programs do, and keys where a person has none
+        return texts(f"problem.said.{code}"), texts(f"problem.help.{code}")
     usual = CATALOGUE[code][1] if code in CATALOGUE else None
     said = texts.maybe(f"problem.said.{code}") if detail == usual else None
     return said or detail, texts.maybe(f"problem.help.{code}") or problem["remedy"]
