@@ -9,6 +9,8 @@ from med3d_contract.results import Interval
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
+TOGETHER = "\N{NO-BREAK SPACE}"
+"""Between a number and its unit: no line ends there."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,21 @@ class Numbers:
         """Write how long something took or is ago, in its two largest units at most."""
         whole = round(seconds)
         if seconds < 10:
-            return f"{self.plain(seconds, 1)} s"
+            return f"{self.plain(seconds, 1)}{TOGETHER}s"
         if whole < 60:
-            return f"{whole} s"
+            return f"{whole}{TOGETHER}s"
         minutes, rest = divmod(whole, 60)
         if minutes < 60:
-            return f"{minutes} min {rest} s" if minutes < 5 else f"{minutes} min"
+            return f"{minutes}{TOGETHER}min {rest}{TOGETHER}s" if minutes < 5 else f"{minutes}{TOGETHER}min"
         hours, minutes = divmod(minutes, 60)
-        return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} {self.days}"
+        if hours < 48:
+            return f"{hours}{TOGETHER}h {minutes}{TOGETHER}min"
+        return f"{hours // 24}{TOGETHER}{self.days}"
 
     def size(self, count: float) -> str:
         """Write a number of bytes, such as 12.5 GB."""
         for unit in ("B", "kB", "MB", "GB"):
             if count < 1000:
-                return f"{self.plain(count, 0 if unit == 'B' else 1)} {unit}"
+                return f"{self.plain(count, 0 if unit == 'B' else 1)}{TOGETHER}{unit}"
             count /= 1000
-        return f"{self.plain(count, 1)} TB"
+        return f"{self.plain(count, 1)}{TOGETHER}TB"

@@ -104,6 +104,7 @@ def environment() -> Environment:
         "person": person,
         "listed": listed,
         "short": short_id,
+        "brief_provider": brief_provider,
         "key_of": key_of,
         "ago": _number_filter("duration"),
     }
@@ -154,6 +155,11 @@ def nav_names(may: May) -> tuple[str, ...]:
 def key_of(actor: str) -> str:
     """Write the prefix of the key of who called, such as session:3f2a.91, as the trail names them."""
     return actor.partition(":")[2].partition(".")[0] or actor
+
+
+def brief_provider(name: str) -> str:
+    """Name what computes as people do: ONNX Runtime says OpenVINOExecutionProvider."""
+    return name.removesuffix("ExecutionProvider")
 
 
 def short_id(text: str) -> str:

@@ -110,6 +110,7 @@ def show_worklist(
         filters=filters,
         states=list(Shown),
         last_days=LAST_DAYS,
+        most_in_table=MOST_ROWS,
         views=[(one, _filters_of(one)) for one in list_saved_views(service, caller).items],
         older=None if older is None else filters.address(cursor=older),
         newest=filters.address() if cursor else None,

@@ -164,7 +164,8 @@ function taken(one, request) {
     return;
   }
   if (request.status !== 200 && request.status !== 202) {
-    refused(line, `${answer.detail} ${words.get(`help.${answer.code}`) ?? answer.remedy} (${answer.code})`);
+    const remedy = words.get(`help.${answer.code}`) ?? answer.remedy;
+    refused(line, ...whyNot({ code: answer.code, reason: answer.detail }), ` ${remedy} (${answer.code})`);
     return;
   }
   const link = document.createElement("a");
@@ -177,10 +178,10 @@ function taken(one, request) {
   follow(line, answer.run_id);
 }
 
-function refused(line, why) {
+function refused(line, ...why) {
   line.bar.remove();
   line.line.classList.add("bad");
-  line.state.textContent = `${say.failed}: ${why}`;
+  line.state.replaceChildren(`${say.failed}: `, ...why);
 }
 
 // --- to its answer ---
@@ -218,7 +219,7 @@ function inWords({ estimate, interval }) {
 // The service's own sentence, with what the code means before it where the page speaks another language.
 function whyNot(fault) {
   if (!fault) return [];
-  const meaning = words.get(`meaning.${fault.code}`);
+  const meaning = words.get(`meaning.${fault.code}`) ?? words.get(`said.${fault.code}`);
   if (meaning === undefined) return [` ${fault.reason}`];
   const own = document.createElement("span");
   own.className = "faint";

@@ -58,7 +58,7 @@ class Catalogue:
 
     def spoken_by_scripts(self) -> tuple[tuple[str, str], ...]:
         """Return what a script says of a study that it follows: steps, meanings, and what helps, by key."""
-        kinds = ("step.", "problem.help.", *(() if self.language == DEFAULT else ("meaning.",)))
+        kinds = ("step.", "problem.help.", *(() if self.language == DEFAULT else ("meaning.", "problem.said.")))
         return tuple(
             (key.removeprefix("problem."), self.in_words(key.removeprefix("meaning.")) or text)
             for key, text in self.texts.items()

@@ -36,6 +36,11 @@ def test_a_key_is_made_on_a_page_shown_once_and_revoked(browser, api):
     assert found.count("secure</td>") == 2
 
 
+def test_a_key_may_look_and_no_more_where_nobody_chooses(browser):
+    browser.sign_in(Role.ADMIN)
+    assert '<option value="viewer" selected>' in browser.get("/ui/admin").text
+
+
 def test_a_key_is_replaced_by_one_that_may_the_same_and_goes_on_for_a_day(browser, api):
     before = api.key(Role.SUBMITTER, site="ward")
     prefix = before.split("_")[1]

@@ -139,8 +139,8 @@ def test_places_in_pictures_and_fields_of_forms_keep_their_point(browser, paths)
 @pytest.mark.parametrize(
     ("language", "minus_zero", "signed", "interval", "took", "room"),
     [
-        ("en", "0.0", f"{MINUS}1.25", "46.2 to 62.2", "1.5 s", "12.5 GB"),
-        ("de", "0,0", f"{MINUS}1,25", "46,2 bis 62,2", "1,5 s", "12,5 GB"),
+        ("en", "0.0", f"{MINUS}1.25", "46.2 to 62.2", "1.5\xa0s", "12.5\xa0GB"),
+        ("de", "0,0", f"{MINUS}1,25", "46,2 bis 62,2", "1,5\xa0s", "12,5\xa0GB"),
     ],
 )
 def test_each_language_writes_numbers_its_way(language, minus_zero, signed, interval, took, room):
@@ -153,13 +153,20 @@ def test_each_language_writes_numbers_its_way(language, minus_zero, signed, inte
     assert numbers.size(12_500_000_000) == room
 
 
+def test_a_unit_stays_on_the_line_of_its_number():
+    written = [Numbers().duration(seconds) for seconds in (1.5, 20, 90, 600, 5000, 1e6)]
+    assert [one.split(" ") for one in written] == [
+        ["1.5\xa0s"], ["20\xa0s"], ["1\xa0min", "30\xa0s"], ["10\xa0min"], ["1\xa0h", "23\xa0min"], ["11\xa0days"],
+    ]  # fmt: skip
+
+
 def test_sizes_have_the_unit_that_fits():
     assert [Numbers().size(count) for count in (0, 999, 1000, 2_500_000, 3e12)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "2.5 MB",
-        "3.0 TB",
+        "0\xa0B",
+        "999\xa0B",
+        "1.0\xa0kB",
+        "2.5\xa0MB",
+        "3.0\xa0TB",
     ]
 
 

@@ -20,7 +20,7 @@ from med3d_contract.explanations import (
 from med3d_contract.results import BundleRef, Priority
 from med3d_pages import front
 from med3d_pages.numbers import MINUS
-from med3d_pages.rendering import HEADERS
+from med3d_pages.rendering import HEADERS, brief_provider
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import register_bundles
 from med3d_service.runs.queueing.enqueuing import enqueue
@@ -218,6 +218,13 @@ def test_what_went_wrong_is_a_page_with_its_code_and_what_would_help(browser):
     assert "not_found" in page.text
 
 
+def test_who_may_not_is_told_in_the_page_s_language_and_without_the_words_of_programs(browser):
+    browser.sign_in(Role.VIEWER)
+    for language, said in (("en", "does not allow this"), ("de", "erlaubt das nicht")):
+        page = browser.get("/ui/admin", accept_language=language)
+        assert (page.status_code, said in page.text, "caller" in page.text) == (403, True, False)
+
+
 def test_files_are_kept_under_an_address_that_changes_with_them(browser):
     page = browser.get("/ui/sign-in").text
     address = re.search(r'href="(/ui/static/\w+/pages\.css)"', page)[1]
@@ -331,6 +338,15 @@ def test_the_list_is_a_table_under_pseudonyms_for_everybody(browser, api, run_id
     assert "'=S()" in table.text
     assert "Roe" not in table.text
     assert "Doe" not in table.text
+
+
+def test_a_list_says_how_much_of_it_the_table_holds(browser, run_id):
+    browser.sign_in()
+    assert "at most its newest 5000" in browser.get("/ui/worklist").text
+
+
+def test_what_computes_is_named_as_people_do():
+    assert [brief_provider(name) for name in ("OpenVINOExecutionProvider", "openvino")] == ["OpenVINO", "openvino"]
 
 
 def test_selected_runs_are_done_again_hurried_and_taken_back_from_the_list(browser, api):

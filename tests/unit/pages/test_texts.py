@@ -97,7 +97,8 @@ def test_scripts_say_steps_and_meanings_in_the_page_s_language():
     assert german["step.brain extraction"] == "das Gehirn wird gesucht"
     assert german["meaning.not_mr"] == "CT, PET oder eine andere Modalität."
     assert "empty" in english["help.empty_upload"]
-    assert not any(name.startswith("meaning.") for name in english), "the service's own sentence says more"
+    assert german["said.empty_upload"].startswith("Die Dateien sind leer")
+    assert not any(name.startswith(("meaning.", "said.")) for name in english), "the service's own sentence says more"
 
 
 def test_the_language_is_the_one_that_the_browser_likes_best_of_those_there_are():

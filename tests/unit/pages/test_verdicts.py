@@ -123,7 +123,7 @@ def test_today_says_what_is_kept_and_what_is_in_danger(browser, api):
     browser.sign_in()
     page = browser.get("/ui/today").text
     assert page.count("never yet") == 2
-    assert "no images are taken below 536.9 MB" in page
+    assert "no images are taken below 536.9\xa0MB" in page
     found = {"answer_missing": 2, "lease_without_work": 1}
     with api.service.database.write() as session:
         counted = {"studies": 1, "runs": 1, "instances": 1}
