@@ -47,13 +47,15 @@ def _page(request: Request, status: int, problem: Mapping[str, Any]) -> Response
     if status == 405 and request.method == "GET":  # a form's address that was opened by hand: its page stands above it
         return RedirectResponse(own_target(request.url.path.rpartition("/")[0]), 303, {"Cache-Control": "no-store"})
     said, helps = words_of(texts_for(request), problem)
-    is_old = problem["code"] == "not_from_our_page" and _is_of_our_page(request)
-    values = {"problem": problem, "said": said, "help": helps, "is_old": is_old, "back": _wanted(request)}
+    is_form = request.method not in SAFE_METHODS and _is_of_our_page(request)
+    is_old = is_form and problem["code"] == "not_from_our_page"
+    back = _wanted(request) if is_form else None
+    values = {"problem": problem, "said": said, "help": helps, "is_old": is_old, "back": back}
     return render(request, "problem.html", status=status, **values)
 
 
 def _is_of_our_page(request: Request) -> bool:
-    """Tell whether a page of ours sent a form: one of an earlier session, where its token does not fit."""
+    """Tell whether a page of ours asks: where a form's token does not fit, one of an earlier session."""
     try:
         require_own_origin(request.headers)
     except ServiceError:

@@ -210,6 +210,20 @@ def test_what_was_chosen_waits_for_a_session(person, hospital, tmp_path):
     person.complaints.clear()
 
 
+def test_what_was_chosen_on_a_page_of_an_earlier_session_waits_and_goes_on(person, hospital, tmp_path):
+    page = person.enter(to="/ui/upload").page
+    other = person.context.new_page()
+    other.goto(hospital.clinical.sign_in_link("/ui/account").removeprefix(hospital.url))
+    other.wait_for_url("/ui/account")
+    (tmp_path / "none.nii").write_bytes(b"none")
+    page.locator("#files").set_input_files(tmp_path / "none.nii")
+    person.see("Your session is over.")
+    page.get_by_role("button", name="Go on").click()
+    person.see("(no_images)")
+    assert ["403" in said or "422" in said for said in person.complaints] == [True, True]
+    person.complaints.clear()
+
+
 def test_a_refusal_says_what_was_seen_and_what_would_help(person, refused):
     person.enter(to=f"/ui/runs/{refused}")
     person.see("Refused: no number")

@@ -117,7 +117,8 @@ def test_a_cohort_is_begun_let_rest_and_ended(browser):
     for move, then in (("begin", "Pause"), ("pause", "Go on"), ("resume", "Pause"), ("cancel", "Begin")):
         assert browser.post(f"{page}/{move}", {}, page=page).status_code == 303
         assert f">{then}<" in browser.get(page).text
-    assert browser.post(f"{page}/resume", {}, page=page).status_code == 409
+    late = browser.post(f"{page}/resume", {}, page=page, referer=f"http://med3d{page}")
+    assert (late.status_code, f'href="{page}"' in late.text) == (409, True), "it leads back to where it was asked"
 
 
 def test_nights_are_set_and_taken_away_and_a_wrong_zone_is_told(browser):
