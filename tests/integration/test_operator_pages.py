@@ -159,9 +159,9 @@ def see_it_completed(site):
 BEFORE = {LOSES: lose_an_object, "med3d requeue RUN": fail_a_run}
 AFTER = {"med3d requeue RUN": see_it_completed}
 SAYS = {
-    "med3d ledger --data-dir DATA": "The ledger balances: 1 studies",
+    "med3d ledger --data-dir DATA": "The ledger balances: 1 study, 1 run",
     "med3d ledger --data-dir DATA --json": '"digests_verified": false',
-    "med3d restore BACKUPS --data-dir DATA": "The ledger balances: 1 studies",
+    "med3d restore BACKUPS --data-dir DATA": "The ledger balances: 1 study, 1 run",
     LOSES: "put back 1 objects",
     "med3d bundle verify BUNDLE": "reference case within tolerances",
     "med3d replay RUN --data-dir DATA": "Made by the same input, preprocessing, bundle, software and provider.",

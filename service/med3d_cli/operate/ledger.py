@@ -8,6 +8,7 @@ from rich.table import Table
 
 from med3d_cli.errors import CommandError
 from med3d_cli.operate.service_here import DataDirHere, service_here
+from med3d_pipeline.counting import counted
 
 if TYPE_CHECKING:
     from med3d_service.custody.ledger import LedgerReport
@@ -58,11 +59,12 @@ def print_report(report: "LedgerReport", console: Console) -> None:
     """Say it for people."""
     verdict = "balances" if report.balances else "does not balance"
     looked = "" if report.digests_verified else " (sizes, not digests)"
-    console.print(
-        f"The ledger {verdict}: {report.studies} studies, {report.runs} runs, {report.instances} instances{looked}, "
-        f"{report.duration_s:.1f} s.",
-        highlight=False,
+    counts = (
+        counted(report.studies, "study", "studies"),
+        counted(report.runs, "run", "runs"),
+        counted(report.instances, "instance", "instances"),
     )
+    console.print(f"The ledger {verdict}: {', '.join(counts)}{looked}, {report.duration_s:.1f} s.", highlight=False)
     if report.balances:
         return
     from med3d_service.custody.ledger import ACCOUNTS

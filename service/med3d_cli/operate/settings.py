@@ -79,16 +79,21 @@ def refuse_wrong_values(but: Collection[str] = ()) -> None:
     """
     from med3d_service.network.listener.admission import AllowList, InvalidCallerError
     from med3d_service.settings import Settings
+    from med3d_service.storage.keys import keys_of
     from med3d_worker.settings import WorkerSettings
 
     said: list[str] = []
     try:
         settings = Settings()
         AllowList.parse("MED3D_DICOM_ALLOWED", settings.dicom_allowed)
+        if settings.site_key is not None:
+            keys_of(settings, settings.site_key.get_secret_value())
     except ValidationError as error:
         said.extend(each_wrong_setting(error))
     except InvalidCallerError as error:
         said.append(str(error))
+    except ValueError as error:  # of a key
+        said.append(f"MED3D_SITE_KEY: {error}")
     except OSError as error:  # a file that MED3D_X_FILE names
         said.append(f"{error.filename} cannot be read ({error.strerror}); a MED3D_..._FILE names it")
     must = {"store_url": "file:///none", "worker_key": "none"}

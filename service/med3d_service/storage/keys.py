@@ -77,7 +77,7 @@ def keys_of(settings: Settings, text: str) -> SiteKeys:
     except ValueError:
         secret = b""
     if len(secret) != KEY_BYTES:
-        raise ValueError("the site key must be 64 hex digits (site.key, MED3D_SITE_KEY or MED3D_SITE_KEY_FILE)")
+        raise ValueError("the site key must begin with 64 hex digits (site.key, MED3D_SITE_KEY, MED3D_SITE_KEY_FILE)")
     carried, older_audit = _carried(lines)
     newest, *older = (*identifier_keys(settings), derive(secret, "identifiers"))
     return SiteKeys(

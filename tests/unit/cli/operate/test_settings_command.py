@@ -136,6 +136,11 @@ def test_a_url_that_may_hold_a_password_is_named_and_not_shown(monkeypatch, name
     assert "hidden" not in str(error)
 
 
+def test_a_site_key_that_is_none_is_named_and_not_shown(monkeypatch):
+    _, error = called(monkeypatch, MED3D_SITE_KEY="secret")
+    assert str(error).startswith("MED3D_SITE_KEY: the site key must begin with 64 hex digits")
+
+
 def test_each_of_several_wrong_values_is_told_once(monkeypatch):
     _, error = called(monkeypatch, MED3D_STORE_URL="bar", MED3D_CHILDREN="0", MED3D_DICOM_ALLOWED="a")
     assert [said.partition("=")[0] for said in str(error).split("; ")] == ["MED3D_STORE_URL", "MED3D_CHILDREN"]
