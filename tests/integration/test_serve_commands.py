@@ -33,4 +33,4 @@ def test_a_worker_without_settings_names_the_first_that_is_missing(tmp_path):
         [sys.executable, "-m", "med3d_cli", "worker"], capture_output=True, text=True, env={"HOME": "/"}, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["error: MED3D_STORE_URL: Field required"]
+    assert done.stderr.splitlines() == ["error: MED3D_STORE_URL is not set"]
