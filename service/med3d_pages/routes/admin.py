@@ -81,12 +81,13 @@ def make_key(request: Request, service: ServiceParts, caller: Admin, fields: Ses
     """Make a key, and show it on the page that answers, which no browser keeps; a reload makes none."""
     if _is_sent_again(service, caller, fields):
         return RedirectResponse(f"{PAGE}#keys", 303)
-    site = fields["site"] or ("*" if caller.every_site else caller.site)
-    said = {"role": fields["role"], "name": fields["name"], "clinical": bool(fields["clinical"]), "site": site}
+    said = {name: fields[name] for name in ("role", "name", "site")} | {"clinical": bool(fields["clinical"])}
     try:
         wanted = KeyRequest.model_validate(said | {"days": int(fields["days"]) if fields["days"] else None})
     except (ValidationError, ValueError) as error:
-        raise ServiceError("invalid_request", "Choose a role, and days from 1 to 3650 or none.") from error
+        raise ServiceError(
+            "invalid_request", "Choose a role, name a site (* is all of them), and days from 1 to 3650 or none."
+        ) from error
     return _page(request, service, caller, make_api_key(wanted, service, caller))
 
 

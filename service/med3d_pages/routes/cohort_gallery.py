@@ -23,7 +23,7 @@ from med3d_service.cohorts.diff import cohort_diff
 from med3d_service.problems import ServiceError
 from med3d_service.trust.access import Submitter, Viewer
 from med3d_service.trust.access.own_pages import TokenInForm
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 from med3d_service.trust.audit.routes import RecordsItself
 
 router = APIRouter(include_in_schema=False)
@@ -50,7 +50,7 @@ def show_gallery(
     """Show the heads of a cohort on which nobody has given a verdict yet, or all of them."""
     found, older = answers_of(service, caller, cohort, None, unjudged=not every, limit=ON_A_PAGE, cursor=cursor)
     rows = rows_of(request, service, caller, found)
-    shown(request, "run", [one.run.run_id for one in found], each=caller.clinical)
+    note_shown(request, "run", [one.run.run_id for one in found], each=caller.clinical)
     return render(
         request,
         "cohorts/gallery.html",

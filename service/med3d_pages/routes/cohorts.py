@@ -42,7 +42,7 @@ from med3d_service.problems import ServiceError
 from med3d_service.runs.bundles import find_bundle
 from med3d_service.trust.access import Caller, Submitter, Viewer
 from med3d_service.trust.access.own_pages import TokenInForm
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 
 router = APIRouter(include_in_schema=False)
 PAGE = f"{PREFIX}/cohorts"
@@ -71,7 +71,7 @@ def _list_page(
     typed: str = "",
 ) -> HTMLResponse:
     found = list_cohorts(service, caller, ON_A_PAGE, cursor)
-    shown(request, "cohort", [one.cohort_id for one in found.items])
+    note_shown(request, "cohort", [one.cohort_id for one in found.items])
     older = found.next_cursor and f"{PAGE}?cursor={quote(found.next_cursor)}"
     return render(
         request,

@@ -11,7 +11,7 @@ from med3d_service.api.routes import ServiceParts
 from med3d_service.problems import ServiceError
 from med3d_service.results.cases import read_case
 from med3d_service.trust.access import Viewer
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 
 router = APIRouter(include_in_schema=False)
 
@@ -23,7 +23,7 @@ def show_two_runs(request: Request, run_id: str, other_id: str, service: Service
     one, other = cases
     if one is None or other is None:
         raise ServiceError("unknown_run")
-    shown(request, "run", [run_id, other_id], each=True)
+    note_shown(request, "run", [run_id, other_id], each=True)
     return render(
         request,
         "compare.html",

@@ -23,7 +23,7 @@ from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.studies.arrivals.routing import InvalidRulesError, load_rules
 from med3d_service.trust.access import Caller, Operator, Submitter, Viewer
 from med3d_service.trust.access.own_pages import TokenInForm
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 from med3d_service.trust.audit.routes import Unaudited
 
 router = APIRouter(include_in_schema=False)
@@ -109,7 +109,7 @@ def fetch_study(request: Request, service: ServiceParts, caller: Submitter, fiel
         fault = texts_for(request)(f"pulls.fault.{by}")
         return _page(request, service, caller, status=422, wanted=fields["wanted"], pull_fault=fault)
     taken, _ = put_in_line(service, caller, wanted)
-    shown(request, "pull", [taken.pull_id])
+    note_shown(request, "pull", [taken.pull_id])
     return RedirectResponse(f"{PAGE}#pulls", 303)
 
 

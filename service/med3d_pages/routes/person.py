@@ -13,7 +13,7 @@ from med3d_service.api.routes.cohorts.subjects import SubjectId, answer_by_figur
 from med3d_service.api.routes.runs.bundles import list_bundles
 from med3d_service.cohorts.person import read_person, read_trajectory_of
 from med3d_service.trust.access import Viewer
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 
 router = APIRouter(include_in_schema=False)
 BundleName = Annotated[str, Query(max_length=300)]
@@ -29,7 +29,7 @@ def show_person(
 ) -> HTMLResponse:
     """Show one person over time."""
     person = read_person(service.database, service.store, service.vault, caller, subject_id, bundle or None)
-    shown(request, "run", person.run_ids, each=caller.clinical)
+    note_shown(request, "run", person.run_ids, each=caller.clinical)
     texts, found = texts_for(request), person.trajectory
     return render(
         request,

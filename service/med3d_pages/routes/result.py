@@ -19,7 +19,7 @@ from med3d_service.problems import ServiceError
 from med3d_service.results.cases import Case, read_case
 from med3d_service.runs.worklist import Shown
 from med3d_service.trust.access import Viewer
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 
 router = APIRouter(include_in_schema=False)
 FOLLOWED_EVERY_S = 5
@@ -38,7 +38,7 @@ def show_run(request: Request, run_id: str, service: ServiceParts, caller: Viewe
     if case is None:
         raise ServiceError("unknown_run")
     others = [one for one in case.person.run_ids if one != run_id] if case.person else []
-    shown(request, "run", [run_id, *others], each=caller.clinical)
+    note_shown(request, "run", [run_id, *others], each=caller.clinical)
     return run_page(request, case, list_bundles(service, caller).items)
 
 

@@ -9,7 +9,7 @@ from med3d_pages.rows import rows_of
 from med3d_service.api.routes import ServiceParts
 from med3d_service.runs.worklist import ListedRun, Shown, WorklistFilter, list_runs
 from med3d_service.trust.access import Viewer
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 
 router = APIRouter(include_in_schema=False)
 MOST = 50
@@ -22,7 +22,7 @@ def show_queue(request: Request, service: ServiceParts, caller: Viewer) -> HTMLR
     with service.database.read() as session:
         found = list_runs(session, service.vault, caller, wanted, before=None, limit=MOST + 1)
     rows = rows_of(request, service, caller, sorted(found[:MOST], key=_badness, reverse=True))
-    shown(request, "run", [one.run.run_id for one in found[:MOST]], each=caller.clinical)
+    note_shown(request, "run", [one.run.run_id for one in found[:MOST]], each=caller.clinical)
     return render(request, "review.html", rows=rows, more=len(found) > MOST, most=MOST)
 
 

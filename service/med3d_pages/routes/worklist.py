@@ -30,7 +30,7 @@ from med3d_service.runs.worklist import ListedRun, Shown, WorklistFilter, list_r
 from med3d_service.studies.finding import Found, found_by
 from med3d_service.trust.access import Caller, Operator, Viewer
 from med3d_service.trust.access.own_pages import TokenInForm
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 from med3d_service.trust.audit.routes import RecordsItself
 
 router = APIRouter(include_in_schema=False)
@@ -95,7 +95,7 @@ def show_worklist(
     """List runs that are wanted."""
     found, sought = _found(service, caller, filters, place_of(cursor), ON_A_PAGE + 1)
     rows = rows_of(request, service, caller, found[:ON_A_PAGE])
-    shown(
+    note_shown(
         request,
         "run",
         [row.listed.run.run_id for row in rows],
@@ -129,7 +129,7 @@ def write_table(request: Request, service: ServiceParts, caller: Viewer, filters
     found, sought = _found(service, caller, filters, None, MOST_ROWS)
     with service.database.read() as session:
         pseudonyms = service.vault.read_all(session, {one.run.study_id for one in found}, "subject")
-    shown(request, "run", [one.run.run_id for one in found], sought=sought.kinds if sought else ())
+    note_shown(request, "run", [one.run.run_id for one in found], sought=sought.kinds if sought else ())
     headers = {"Content-Disposition": 'attachment; filename="worklist.csv"', "Cache-Control": "private, no-store"}
     return Response(as_table(found, pseudonyms), media_type="text/csv", headers=headers)
 

@@ -27,7 +27,7 @@ def find_run(session: Session, caller: Caller, run_id: str) -> RunRow:
     return run
 
 
-def theirs(session: Session, caller: Caller, run_ids: Collection[str]) -> set[str]:
+def select_own_runs(session: Session, caller: Caller, run_ids: Collection[str]) -> set[str]:
     """Return those of ``run_ids`` that this caller may touch. Of one site that is also none that does not exist."""
     if caller.every_site:
         return set(run_ids)
@@ -35,7 +35,7 @@ def theirs(session: Session, caller: Caller, run_ids: Collection[str]) -> set[st
     return set(session.scalars(joined.where(RunRow.id.in_(run_ids), caller.sees(StudyRow.site))))
 
 
-def require_theirs(session: Session, caller: Caller, run_id: str) -> None:
+def require_own_run(session: Session, caller: Caller, run_id: str) -> None:
     """Raise ServiceError("unknown_run") for another site's run, as for one that does not exist."""
-    if run_id not in theirs(session, caller, [run_id]):
+    if run_id not in select_own_runs(session, caller, [run_id]):
         raise ServiceError("unknown_run")

@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from med3d_service.runs.fences import theirs
+from med3d_service.runs.fences import select_own_runs
 from med3d_service.storage.tables import RunEventRow
 from med3d_service.trust.access import Caller
 
@@ -25,5 +25,5 @@ def events_after(session: Session, caller: Caller, seen: int) -> tuple[list[RunE
     found = session.scalars(later).all()
     if not found:
         return [], seen
-    visible = theirs(session, caller, {event.run_id for event in found})
+    visible = select_own_runs(session, caller, {event.run_id for event in found})
     return [event for event in found if event.run_id in visible], found[-1].seq

@@ -17,9 +17,23 @@ def made(api, key, **wanted):
     return api.request("POST", "/keys", key, json={"role": "viewer"} | wanted)
 
 
+def test_a_key_is_of_a_site_that_was_named(browser):
+    browser.sign_in(Role.ADMIN)
+    form = {"role": "submitter", "name": "ward", "site": "", "shown": SHOWN.search(browser.get("/ui/admin").text)[1]}
+    page = browser.post("/ui/admin/keys", form, page="/ui/admin")
+    assert page.status_code == 422
+    assert "name a site" in page.text
+    assert not re.search(r"m3d_[\w-]+", page.text)
+
+
 def test_a_key_is_made_on_a_page_shown_once_and_revoked(browser, api):
     browser.sign_in(Role.ADMIN)
-    form = {"role": "submitter", "name": "ward <b>", "shown": SHOWN.search(browser.get("/ui/admin").text)[1]}
+    form = {
+        "role": "submitter",
+        "name": "ward <b>",
+        "site": "*",
+        "shown": SHOWN.search(browser.get("/ui/admin").text)[1],
+    }
     page = browser.post("/ui/admin/keys", form, page="/ui/admin")
     key = re.search(r"m3d_[\w-]+", page.text)[0]
     assert "no-store" in page.headers["cache-control"]

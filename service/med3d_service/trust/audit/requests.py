@@ -44,7 +44,9 @@ class _Audited:
         return found
 
 
-def shown(request: Request, kind: str, ids: Sequence[str], *, sought: Sequence[str] = (), each: bool = False) -> None:
+def note_shown(
+    request: Request, kind: str, ids: Sequence[str], *, sought: Sequence[str] = (), each: bool = False
+) -> None:
     """Say what a list shows, newest first; ``sought`` names the kinds of identifiers that were searched by.
 
     each: every id is recorded, for the list says who the patients are.
@@ -52,7 +54,7 @@ def shown(request: Request, kind: str, ids: Sequence[str], *, sought: Sequence[s
     request.state.audited = _Audited(kind, tuple(ids), tuple(sought), each)
 
 
-def handled(request: Request, kind: str, ids: Iterable[str]) -> None:
+def note_handled(request: Request, kind: str, ids: Iterable[str]) -> None:
     """Say what a bulk call is about: each id is recorded."""
     request.state.audited = _Audited(kind, tuple(sorted(ids)), each=True)
 

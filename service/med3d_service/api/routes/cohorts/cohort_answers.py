@@ -16,7 +16,7 @@ from med3d_service.cohorts.progress import cohort_progress
 from med3d_service.problems import AUTH_CODES, problems
 from med3d_service.runs.worklist import ListedRun
 from med3d_service.trust.access import Caller, Viewer
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 
 router = APIRouter(tags=["cohorts"])
 Unjudged = Annotated[bool, Query(description="only those on which no verdict stands")]
@@ -45,7 +45,7 @@ def list_cohort_answers(
 ) -> RunPage:
     """List the members' runs by one bundle that have a number or a refusal, newest first."""
     found, next_cursor = answers_of(service, caller, cohort, bundle, unjudged=unjudged, limit=limit, cursor=cursor)
-    shown(request, "run", [one.run.run_id for one in found])
+    note_shown(request, "run", [one.run.run_id for one in found])
     return RunPage(items=tuple(one.run for one in found), next_cursor=next_cursor)
 
 

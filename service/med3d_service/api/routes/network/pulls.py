@@ -19,7 +19,7 @@ from med3d_service.network.pulls.views import PullView, pull_view
 from med3d_service.network.pulls.wanted import PullRequest
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.trust.access import Caller, Submitter, Viewer
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 
 router = APIRouter(tags=["pulls"])
 MAX_BODY_BYTES = 16 * 1024
@@ -76,7 +76,7 @@ async def ask_for_pull(request: Request, response: Response, service: ServicePar
     pull, known = await to_thread.run_sync(put_in_line, service, caller, wanted)
     response.status_code = 200 if known else 202
     response.headers["Location"] = pull.links.pull
-    shown(request, "pull", [pull.pull_id])
+    note_shown(request, "pull", [pull.pull_id])
     return pull
 
 

@@ -19,7 +19,7 @@ from med3d_service.results.explanations import (
     read_explanation,
     require_explainable,
 )
-from med3d_service.runs.fences import require_theirs
+from med3d_service.runs.fences import require_own_run
 from med3d_service.storage.tables import RunRow, StudyRow
 from med3d_service.trust.access import Caller, Clinical, Viewer, Worker
 
@@ -70,7 +70,7 @@ def read_explanation_picture(run_id: str, service: ServiceParts, caller: Clinica
 def explanation_request(run_id: str, service: ServiceParts, caller: Worker) -> ExplanationRequest:
     """Say where the tensor lies, of which bundle the number is, and how old the subject is."""
     with service.database.read() as session:
-        require_theirs(session, caller, run_id)
+        require_own_run(session, caller, run_id)
         run = session.query(RunRow).filter(RunRow.id == run_id).one_or_none()
         if run is None:
             raise ServiceError("unknown_run")

@@ -12,7 +12,7 @@ from med3d_service.api.routes import ServiceParts
 from med3d_service.api.service import Service
 from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.results.volumes import ask_for_volumes, read_volumes, require_viewable, volumes_request
-from med3d_service.runs.fences import require_theirs
+from med3d_service.runs.fences import require_own_run
 from med3d_service.storage.tables import RunRow
 from med3d_service.trust.access import Caller, Clinical, Worker
 
@@ -82,7 +82,7 @@ def read_volume(
 def asked_volumes(run_id: str, service: ServiceParts, caller: Worker) -> VolumesRequest:
     """Say where the working copy lies, which series was analysed, and where its tensor lies."""
     with service.database.read() as session:
-        require_theirs(session, caller, run_id)
+        require_own_run(session, caller, run_id)
         run = session.query(RunRow).filter(RunRow.id == run_id).one_or_none()
         if run is None:
             raise ServiceError("unknown_run")

@@ -17,7 +17,7 @@ from med3d_service.runs.views import moment
 from med3d_service.storage.tables import BundleRow
 from med3d_service.trust.access import Admin, Caller, Viewer
 from med3d_service.trust.access.administering import require_every_site
-from med3d_service.trust.audit.requests import handled
+from med3d_service.trust.audit.requests import note_handled
 from med3d_service.trust.audit.routes import Unaudited
 
 router = APIRouter(tags=["bundles"])
@@ -68,7 +68,7 @@ def list_bundles(service: ServiceParts, _caller: Viewer) -> BundleList:
 def activate(bundle_digest: Digest, request: Request, service: ServiceParts, caller: Admin) -> BundleView:
     """Let new runs of all sites use it where none is asked for. A retired one is used again. Answers stay."""
     _require_may_choose(service, caller)
-    handled(request, "bundle", [bundle_digest])
+    note_handled(request, "bundle", [bundle_digest])
     with service.database.write() as session:
         bundle = find_bundle(session, bundle_digest)
         if bundle.digest not in carried_bundles(session, service.settings.worker_silent_s):
@@ -86,7 +86,7 @@ def activate(bundle_digest: Digest, request: Request, service: ServiceParts, cal
 def retire(bundle_digest: Digest, request: Request, service: ServiceParts, caller: Admin) -> BundleView:
     """Start no run with it any more, at no site; what waits or was answered stays. Activating takes it back."""
     require_every_site(caller)
-    handled(request, "bundle", [bundle_digest])
+    note_handled(request, "bundle", [bundle_digest])
     with service.database.write() as session:
         retire_bundle(session, find_bundle(session, bundle_digest))
     return _shown(service, bundle_digest)

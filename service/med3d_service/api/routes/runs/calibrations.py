@@ -12,7 +12,7 @@ from med3d_service.runs.calibrations import add_calibration, calibrations_of, wi
 from med3d_service.runs.views import moment
 from med3d_service.storage.tables import CalibrationRow
 from med3d_service.trust.access import Operator, Viewer
-from med3d_service.trust.audit.requests import handled
+from med3d_service.trust.audit.requests import note_handled
 from med3d_service.trust.audit.routes import Unaudited
 
 router = APIRouter(tags=["calibrations"])
@@ -51,7 +51,7 @@ def add(
     with service.database.write() as session:
         row, is_new = add_calibration(session, upload, caller.site)
         view = _view(row)
-    handled(request, "calibration", [view.digest])
+    note_handled(request, "calibration", [view.digest])
     response.status_code = 201 if is_new else 200
     return view
 
@@ -82,7 +82,7 @@ def list_calibrations(service: ServiceParts, caller: Viewer) -> CalibrationList:
 )
 def withdraw(calibration_digest: Digest, request: Request, service: ServiceParts, caller: Operator) -> None:
     """Hand it to workers no more. Answers that were given with it stay, and name it by its digest."""
-    handled(request, "calibration", [calibration_digest])
+    note_handled(request, "calibration", [calibration_digest])
     with service.database.write() as session:
         withdraw_calibration(session, calibration_digest, caller)
 

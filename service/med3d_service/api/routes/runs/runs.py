@@ -26,7 +26,7 @@ from med3d_service.runs.verdicts import give_verdict, standing_verdicts, verdict
 from med3d_service.runs.views import moment, run_view
 from med3d_service.storage.tables import BundleRow, RunEventRow, RunRow, StudyRow
 from med3d_service.trust.access import Caller, Operator, Submitter, Viewer
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 from med3d_service.trust.audit.routes import RecordsItself
 
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ def list_runs(
         rows, next_cursor = cut(found, limit, lambda row: row[0].seq)
         standing = standing_verdicts(session, service.vault, [run.id for run, _ in rows])
     items = tuple(run_view(run, bundle, standing.get(run.id)) for run, bundle in rows)
-    shown(request, "run", [item.run_id for item in items])
+    note_shown(request, "run", [item.run_id for item in items])
     return RunPage(items=items, next_cursor=next_cursor)
 
 

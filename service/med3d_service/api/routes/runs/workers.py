@@ -38,7 +38,7 @@ from med3d_service.problems import AUTH_CODES, ServiceError, problems
 from med3d_service.runs import transitions
 from med3d_service.runs.bundles import note_preprocessing, register_bundles
 from med3d_service.runs.calibrations import calibrations_for
-from med3d_service.runs.fences import require_theirs, theirs
+from med3d_service.runs.fences import require_own_run, select_own_runs
 from med3d_service.runs.queueing.dispatch import send_waiting
 from med3d_service.runs.views import bundle_ref, priority_of
 from med3d_service.storage.arrival_tables import AppraisalRow
@@ -46,7 +46,7 @@ from med3d_service.storage.copy_states import LOOKED_AT
 from med3d_service.storage.database import db_now
 from med3d_service.storage.tables import BundleRow, RunRow, StudyRow, WorkerRow
 from med3d_service.trust.access import Caller, Worker
-from med3d_service.trust.audit.requests import handled
+from med3d_service.trust.audit.requests import note_handled
 from med3d_service.trust.audit.routes import HandsOut, Unaudited
 
 
@@ -108,11 +108,11 @@ def claim_preprocess(
 ) -> PreprocessClaims:
     """Hand out the stage with its attempt number and lease, if it waits; with ``limit``, that of others like it too."""
     with service.database.write() as session:
-        require_theirs(session, caller, run_id)
+        require_own_run(session, caller, run_id)
         runs = transitions.claim_preprocess_with_batch_mates(
             session, run_id, wanted.worker, wanted.limit, service.leases, caller.sees(StudyRow.site)
         )
-        handled(request, "run", [run.id for run in runs])
+        note_handled(request, "run", [run.id for run in runs])
         studies = _studies_of(session, runs)
         subjects = subjects_of(session, runs, studies)
         bundle = bundle_ref(session.get_one(BundleRow, runs[0].bundle_digest))
@@ -227,7 +227,7 @@ def heartbeat(beat: Heartbeat, service: ServiceParts, caller: Worker) -> StaleRu
     """Keep stages in hand and say what is being done."""
     named = {one.run_id for one in beat.held}
     with service.database.write() as session:
-        own = theirs(session, caller, named)
+        own = select_own_runs(session, caller, named)
         over = transitions.renew(session, [one for one in beat.held if one.run_id in own], service.leases)
     return StaleRuns(over=frozenset(over | named - own))
 
@@ -238,9 +238,9 @@ def release(
 ) -> StaleRuns:
     """Put runs back to wait, for others to take."""
     named = {one.run_id for one in given_back.held}
-    handled(request, "run", named)
+    note_handled(request, "run", named)
     with service.database.write() as session:
-        own = theirs(session, caller, named)
+        own = select_own_runs(session, caller, named)
         over = transitions.release(session, [one for one in given_back.held if one.run_id in own])
     background.add_task(_send, service, own)
     return StaleRuns(over=frozenset(over | named - own))
@@ -251,9 +251,9 @@ def preprocessed(
     done: PreprocessedRuns, request: Request, service: ServiceParts, caller: Worker, background: BackgroundTasks
 ) -> StaleRuns:
     """Take what preprocessing left; the runs wait for prediction. The same again is no error."""
-    handled(request, "run", done.runs)
+    note_handled(request, "run", done.runs)
     with service.database.write() as session:
-        own = theirs(session, caller, done.runs)
+        own = select_own_runs(session, caller, done.runs)
         over = transitions.store_all_preprocessed(session, {run: one for run, one in done.runs.items() if run in own})
         over |= done.runs.keys() - own
         remove_of_erased(session, over, done.runs)
@@ -265,9 +265,9 @@ def preprocessed(
 def outcomes(ended: StoredOutcomes, request: Request, service: ServiceParts, caller: Worker) -> StaleRuns:
     """Take the answers of attempts. The same again is no error."""
     named = {one.run_id for one in ended.outcomes}
-    handled(request, "run", named)
+    note_handled(request, "run", named)
     with service.database.write() as session:
-        own = theirs(session, caller, named)
+        own = select_own_runs(session, caller, named)
         said = {one.run_id: one.outcome for one in ended.outcomes if one.run_id in own}
         over = transitions.store_all_outcomes(session, said, service.leases)
     return StaleRuns(over=frozenset(over | named - own))
@@ -289,7 +289,7 @@ def outcome(
 ) -> None:
     """Take result, refusal or fault of an attempt. The same again is no error."""
     with service.database.write() as session:
-        require_theirs(session, caller, run_id)
+        require_own_run(session, caller, run_id)
         transitions.store_outcome(session, run_id, ended, service.leases)
     background.add_task(_send, service, [run_id])
 

@@ -31,7 +31,7 @@ from med3d_service.studies.uploads.form import StudyForm
 from med3d_service.studies.uploads.limits import Limits, Meter
 from med3d_service.studies.uploads.recording import RecordedStudy
 from med3d_service.trust.access import Caller, Submitter, Viewer
-from med3d_service.trust.audit.requests import shown
+from med3d_service.trust.audit.requests import note_shown
 from med3d_service.trust.audit.routes import Receives
 
 log = structlog.get_logger()
@@ -142,7 +142,7 @@ async def submit_study(
     response.status_code = 200 if recorded.known else 202
     response.headers["Location"] = links.run
     background.add_task(_send, service, recorded.run_id)
-    shown(request, "study", [recorded.study_id])
+    note_shown(request, "study", [recorded.study_id])
     log.info("study_taken", study_id=recorded.study_id, run_id=recorded.run_id, known=recorded.known)
     return Submitted(study_id=recorded.study_id, run_id=recorded.run_id, status=recorded.status, links=links)
 
@@ -197,7 +197,7 @@ def list_studies(
             query = query.where(StudyRow.id.in_(session.scalars(service.vault.find(kind, text)).all()))
         rows, next_cursor = cut(session.scalars(query).all(), limit, lambda row: row.seq)
         items = _views(service, session, rows)
-    shown(request, "study", [item.study_id for item in items], sought=tuple(sought))
+    note_shown(request, "study", [item.study_id for item in items], sought=tuple(sought))
     return StudyPage(items=items, next_cursor=next_cursor)
 
 
