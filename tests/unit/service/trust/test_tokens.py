@@ -161,7 +161,7 @@ def test_what_names_every_site_is_no_site(issuer, site):
 
 def test_an_issuer_in_the_clear_is_a_mistake_unless_it_is_meant():
     for told in ({"oidc_issuer": "http://login.example.org"}, {"oidc_issuer": ISSUER, "oidc_jwks_url": "http://x.org"}):
-        with pytest.raises(ValueError, match="oidc_allow_insecure"):
+        with pytest.raises(ValueError, match="MED3D_OIDC_ALLOW_INSECURE"):
             Settings(oidc_audience=AUDIENCE, **told)
         assert Settings(oidc_audience=AUDIENCE, oidc_allow_insecure=True, **told).oidc_issuer
     assert Settings(oidc_audience=AUDIENCE, oidc_issuer="http://127.0.0.1:8080").oidc_issuer
