@@ -162,7 +162,7 @@ SAYS = {
     "med3d ledger --data-dir DATA": "The ledger balances: 1 study, 1 run",
     "med3d ledger --data-dir DATA --json": '"digests_verified": false',
     "med3d restore BACKUPS --data-dir DATA": "The ledger balances: 1 study, 1 run",
-    LOSES: "put back 1 objects",
+    LOSES: "put back 1 object",
     "med3d bundle verify BUNDLE": "reference case within tolerances",
     "med3d replay RUN --data-dir DATA": "Made by the same input, preprocessing, bundle, software and provider.",
     "med3d keys list": "ward 7",

@@ -143,7 +143,8 @@ def _follow(outcomes: Iterable["Outcome"], scans: int, stderr: Console) -> Count
 def _line(outcome: "Outcome") -> str:
     if outcome.estimate_years is None:
         return f"{outcome.scan}\t{outcome.status.value}\t{outcome.code or ''}"
-    return f"{outcome.scan}\t{outcome.status.value}\t{outcome.estimate_years:.1f} years"
+    look = ", to be reviewed" if outcome.for_review else ""
+    return f"{outcome.scan}\t{outcome.status.value}\t{outcome.estimate_years:.1f} years{look}"
 
 
 def _tell_found(found: "Dataset", stderr: Console) -> None:

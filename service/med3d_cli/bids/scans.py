@@ -47,7 +47,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one scan ended: the years of completed ones, code and reason of others. kept: an earlier answer stood."""
+    """How one scan ended: the years of completed ones, code and reason of others.
+
+    kept: an earlier answer stood. for_review: the years are for a person to look at.
+    """
 
     scan: str
     status: RunStatus
@@ -55,6 +58,7 @@ class Outcome:
     code: str | None = None
     reason: str | None = None
     kept: bool = False
+    for_review: bool = False
 
 
 def answer_scan(analyser: Analyser, scan: Scan, order: Order) -> Outcome:
@@ -71,7 +75,8 @@ def outcome_of(answer: ScanAnswer, *, kept: bool = False) -> Outcome:
     problem = answer.refusal or answer.failure
     estimate = answer.result.brain_age.estimate if answer.result else None
     code, reason = (problem.code, problem.reason) if problem else (None, None)
-    return Outcome(answer.scan, answer.status, estimate, code, reason, kept)
+    for_review = answer.result is not None and answer.result.decision == "review"
+    return Outcome(answer.scan, answer.status, estimate, code, reason, kept, for_review)
 
 
 def _answer(analyser: Analyser, scan: Scan, order: Order) -> Outcome:

@@ -50,6 +50,8 @@ def run_service(data_dir: DataDir, port: int, dicom_port: int | None, *, verbose
         port = system.free_port(port, "--port")
         broker_socket = stack.enter_context(data_dir.broker_socket())
         settings = system.environment(data_dir, port, dicom_port, broker_socket)
+        for name in system.unheeded(settings):
+            typer.echo(f"{name} counts for nothing here: `med3d serve` keeps all below {data_dir.root}", err=True)
         system.prepare(data_dir, settings)
         url = f"http://{system.HOST}:{port}"
         stack.callback(data_dir.address_file.unlink, missing_ok=True)

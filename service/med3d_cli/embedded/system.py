@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -73,6 +74,13 @@ def environment(data_dir: DataDir, port: int, dicom_port: int, broker_socket: Pa
         "MED3D_SCRATCH_DIR": str(data_dir.scratch),
         "MED3D_LEASE_S": os.environ.get("MED3D_LEASE_S", str(LEASE_S)),
     }
+
+
+def unheeded(settings: Mapping[str, str]) -> list[str]:
+    """List the user's own MED3D_* variables that are left out, or have another value here."""
+    return sorted(
+        name for name, value in os.environ.items() if name.startswith("MED3D_") and settings.get(name) != value
+    )
 
 
 def process_specs(data_dir: DataDir, settings: dict[str, str], broker_socket: Path) -> list[ChildSpec]:

@@ -15,6 +15,7 @@ from med3d_cli.extras import extra
 from med3d_cli.operate.ledger import EXIT_OUT_OF_BALANCE, check_here, print_report
 from med3d_cli.operate.service_here import DataDirHere, private_files, service_here
 from med3d_cli.screens import AsJson, answer, print_json
+from med3d_pipeline.counting import counted
 
 if TYPE_CHECKING:
     from med3d_service.custody.backup.backing_up import Told
@@ -118,7 +119,7 @@ def _put_back(folder: Path, data_dir: Path | None, name: str | None, *, as_json:
             done = put_back_objects(settings, folder.absolute(), told)
     except BackupError as error:
         raise CommandError(str(error)) from error
-    answer(f"put back {done.objects} objects", asdict(done), as_json=as_json)
+    answer(f"put back {counted(done.objects, 'object', 'objects')}", asdict(done), as_json=as_json)
     for key in done.in_no_backup:
         typer.echo(f"in no backup: {key}", err=True)
     if done.in_no_backup:

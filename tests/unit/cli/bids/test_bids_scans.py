@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from med3d_cli.bids.command import _follow
+from med3d_cli.bids.command import _follow, _line
 from med3d_cli.bids.dataset import read_dataset
 from med3d_cli.bids.derivative import begin_derivative
 from med3d_cli.bids.group_page import dataset_page
@@ -267,6 +267,12 @@ def test_a_page_that_was_taken_away_is_made_again_and_not_linked_before(dataset,
 def test_what_participants_tsv_says_of_people_groups_them(dataset):
     (dataset / "participants.tsv").write_text("participant_id\tage\tsex\tdiagnosis\nsub-1\t45\tF\tMS\n")
     assert read_dataset(dataset).scans[0].groups == {"diagnosis": "MS"}
+
+
+def test_a_number_that_a_person_must_look_at_says_so_in_its_line():
+    plain, marked = (Outcome("sub-1", RunStatus.COMPLETED, 30.94, for_review=one) for one in (False, True))
+    assert _line(plain) == "sub-1\tcompleted\t30.9 years"
+    assert _line(marked) == "sub-1\tcompleted\t30.9 years, to be reviewed"
 
 
 def test_a_full_disk_ends_the_work_before_the_next_scan_is_analysed_for_nothing(capsys):
