@@ -75,7 +75,7 @@ def outcome_of(answer: ScanAnswer, *, kept: bool = False) -> Outcome:
     problem = answer.refusal or answer.failure
     estimate = answer.result.brain_age.estimate if answer.result else None
     code, reason = (problem.code, problem.reason) if problem else (None, None)
-    for_review = answer.result is not None and answer.result.decision == "review"
+    for_review = answer.result is not None and answer.result.assessment.decision == "review"
     return Outcome(answer.scan, answer.status, estimate, code, reason, kept, for_review)
 
 
