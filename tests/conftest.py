@@ -1,10 +1,12 @@
 """What every test may rely on: markers by folder, and the public sample data."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
@@ -41,6 +43,15 @@ LONGEST_FIRST = (
 settings.register_profile("project", deadline=None)
 settings.register_profile("quick", settings.get_profile("project"), max_examples=10)
 settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_log() -> Iterator[None]:
+    """structlog's ``capture_logs`` leaves it configured, and commands leave a log that was configured as it is."""
+    was_configured = structlog.is_configured()
+    yield
+    if not was_configured:
+        structlog.reset_defaults()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -87,18 +87,31 @@ _DESCRIBED_CONTRADICTIONS = frozenset({"T2", "FLAIR", "PD", "diffusion", "functi
 
 def image_fault(facts: SequenceFacts) -> Fault | None:
     """Tell what the kind of object rules out, before any question of contrast; what was derived last."""
+    judges = (_captured_fault, _burned_in_fault, _modality_fault, _colour_fault, derivation_fault)
+    return next((fault for judge in judges if (fault := judge(facts)) is not None), None)
+
+
+def _captured_fault(facts: SequenceFacts) -> Fault | None:
     if facts.sop_class == SECONDARY_CAPTURE or facts.sop_class.startswith(SECONDARY_CAPTURE + "."):
         return Fault(
             "secondary_capture",
             "The images are secondary captures (screenshots or scanned film), not what the scanner measured. "
             "Send the original MR series from the scanner or the PACS.",
         )
+    return None
+
+
+def _burned_in_fault(facts: SequenceFacts) -> Fault | None:
     if facts.burned_in_text:
         return Fault(
             "burned_in_text",
             "The images say of themselves that text is burnt into them (BurnedInAnnotation YES), which hides what lies "
             "under it and may name the patient. Send the original MR series from the scanner or the PACS.",
         )
+    return None
+
+
+def _modality_fault(facts: SequenceFacts) -> Fault | None:
     other_class = bool(facts.sop_class) and facts.sop_class not in MR_IMAGE_CLASSES
     if facts.modality not in {"MR", ""} or other_class:
         seen = f"The images are {_MODALITIES[facts.modality]}" if facts.modality in _MODALITIES else "The images are"
@@ -109,6 +122,10 @@ def image_fault(facts: SequenceFacts) -> Fault | None:
             "The files name neither a modality nor a class of image, so nothing says that they are magnetic resonance. "
             "Send the MR series from the scanner or the PACS, with Modality (0008,0060).",
         )
+    return None
+
+
+def _colour_fault(facts: SequenceFacts) -> Fault | None:
     if (
         facts.samples_per_pixel != 1
         or not facts.photometric.startswith("MONOCHROME")
@@ -118,7 +135,7 @@ def image_fault(facts: SequenceFacts) -> Fault | None:
             "unsupported_colour",
             "The images are in colour, as maps, fusions and screenshots are. Send the scanner's grey-value images.",
         )
-    return derivation_fault(facts)
+    return None
 
 
 def sequence_identity(facts: SequenceFacts) -> ContrastFinding | None:
