@@ -46,7 +46,7 @@ SERVE, RESTORE = "med3d serve --data-dir DATA", "Restore"
 LOSES = "med3d restore BACKUPS --data-dir DATA --objects"
 OF_THE_CLIENT = {"MED3D_URL", "MED3D_API_KEY", "MED3D_API_KEY_FILE"}
 OF_ORTHANC = {"MED3D_HOOK_SECRET"}
-OF_THE_TESTS = {"MED3D_TEST_DATA"}
+OF_THE_TESTS = {"MED3D_TEST_DATA", "MED3D_FIELD_CASES"}
 OF_GPU_CHECK = set(re.findall(r"\$\{(MED3D_\w+)", (Path(__file__).parents[2] / "deploy" / "gpu-check").read_text()))
 
 

@@ -41,7 +41,7 @@ def test_a_bundle_without_a_correction_neither_asks_nor_says_anything_of_sites()
 
 
 def test_the_site_is_named_before_other_reasons_and_a_refusal_tells_it_too():
-    subjects, heads = [SubjectAttributes(200.0, scan_site="C")] * 2, tensors([0.5, 0, 0, 0], [50, 50, 0, 0])
+    subjects, heads = [SubjectAttributes(110.0, scan_site="C")] * 2, tensors([0.5, 0, 0, 0], [50, 50, 0, 0])
     found, refused = predictor(site_shifts=SHIFTS).predict(
         heads, subjects, [Scanner()] * 2, [(Reason("blurred", "X."),)] * 2
     )
