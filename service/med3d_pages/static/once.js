@@ -2,7 +2,11 @@
 "use strict";
 
 const AGAIN_MS = 15_000; // whoever stopped the browser meanwhile may send it again
-const sent = new WeakMap();
+let sent = new WeakMap();
+
+window.addEventListener("pageshow", () => {
+  sent = new WeakMap(); // the browser may bring a page back as it was left: what was sent from it has been answered
+});
 
 document.addEventListener("submit", (event) => {
   const form = event.target;

@@ -29,7 +29,10 @@ COMPARED = {
 }
 STATED = {"scanner": "scanner", "site": "scan_site"}
 """What a manifest says of scans, NIfTI for the most part, which themselves say nothing of their origin."""
-BREAKS = tuple(f"{words} changed" for words in dict.fromkeys([*COMPARED, *STATED]))
+AGES_DISAGREE = "ages disagree with dates"
+ROUNDED_YEARS = 1.1
+"""Ages in whole years are as far off what lies between two scans, and a birthday more."""
+BREAKS = (*(f"{words} changed" for words in dict.fromkeys([*COMPARED, *STATED])), AGES_DISAGREE)
 """Why a line may be broken, in words."""
 Scan = tuple[FiguresRow, ScanFactsRow | None]
 
@@ -130,14 +133,18 @@ def trajectory(
         (study, figures, facts, _age(study, analysed_series(source, series)))
         for study, figures, facts, source, series in rows
     ]
-    basis, times = _times(session, vault, [(study, age) for study, _, _, age in scans])
+    ages, dates = [age for *_, age in scans], _dates(session, vault, [study.id for study, *_ in scans])
+    basis, times = _times(ages, dates)
     order = sorted(range(len(scans)), key=lambda place: times[place])
-    visits = []
-    before: Scan | None = None
-    for place in order:
+    visits: list[Visit] = []
+    for place, before in zip(order, [None, *order], strict=False):
         study, figures, facts, age = scans[place]
-        visits.append(_visit(study, (figures, facts), times[place], age, before))
-        before = figures, facts
+        breaks: tuple[str, ...] = ()
+        if before is not None:
+            breaks = _breaks(scans[before][1:3], (figures, facts))
+            if _disagree((ages[before], dates[before]), (age, dates[place])):
+                breaks += (AGES_DISAGREE,)
+        visits.append(_visit(study, (figures, facts), times[place], age, breaks))
     return Trajectory(
         subject_id=subject_id,
         bundle=bundle_ref(bundle),
@@ -158,28 +165,40 @@ def stated_errors(store: ObjectStore, bundle_digest: str) -> dict[str, float]:
 
 
 def _times(
-    session: Session, vault: IdentifierVault, scans: Sequence[tuple[StudyRow, float | None]]
+    ages: Sequence[float | None], dates: Sequence[datetime | None]
 ) -> tuple[Literal["age", "study_date", "order"], list[float]]:
-    """Return ages of ``scans`` where all are known.
+    """Return the ages where all are known and none falls while the study dates go on.
 
     Else years since the first study date: how far apart, and not when.
     """
-    ages = [age for _, age in scans if age is not None]
-    if len(ages) == len(scans):
-        return "age", ages
-    studies = [study for study, _ in scans]
-    said = vault.read_all(session, [study.id for study in studies], "study_date")
-    dates = [_date(said.get(study.id)) for study in studies]
-    known = [date for date in dates if date is not None]
-    if len(known) == len(studies):
+    known_ages, known = [age for age in ages if age is not None], [date for date in dates if date is not None]
+    is_dated = len(known) == len(dates)
+    if len(known_ages) == len(ages):
+        by_date = [age for _, age in sorted(zip(known, known_ages, strict=True))] if is_dated else sorted(known_ages)
+        if by_date == sorted(known_ages):
+            return "age", known_ages
+    if is_dated:
         return "study_date", [round((date - min(known)).days / DAYS_PER_YEAR, 3) for date in known]
-    return "order", [float(place) for place in range(1, len(studies) + 1)]
+    return "order", [float(place) for place in range(1, len(dates) + 1)]
+
+
+def _disagree(before: tuple[float | None, datetime | None], after: tuple[float | None, datetime | None]) -> bool:
+    """Tell whether one of two ages cannot be right, by the dates of their scans."""
+    (age, date), (later_age, later_date) = before, after
+    if age is None or date is None or later_age is None or later_date is None:
+        return False
+    return abs((later_age - age) - (later_date - date).days / DAYS_PER_YEAR) > ROUNDED_YEARS
 
 
 def _age(study: StudyRow, series_uid: str | None) -> float | None:
     """Return the subject's years at the scan that was analysed."""
     age = subject_of(study, series_uid).age
     return None if age is None else age.years
+
+
+def _dates(session: Session, vault: IdentifierVault, study_ids: Sequence[str]) -> list[datetime | None]:
+    said = vault.read_all(session, list(study_ids), "study_date")
+    return [_date(said.get(study_id)) for study_id in study_ids]
 
 
 def _date(text: str | None) -> datetime | None:
@@ -189,7 +208,7 @@ def _date(text: str | None) -> datetime | None:
         return None
 
 
-def _visit(study: StudyRow, scan: Scan, time: float, age: float | None, before: Scan | None) -> Visit:
+def _visit(study: StudyRow, scan: Scan, time: float, age: float | None, breaks: tuple[str, ...]) -> Visit:
     figures, facts = scan
     return Visit(
         study_id=study.id,
@@ -206,7 +225,7 @@ def _visit(study: StudyRow, scan: Scan, time: float, age: float | None, before: 
         decision=figures.decision,
         code=figures.code,
         acquisition_known=figures.manufacturer is not None,
-        breaks=() if before is None else _breaks(before, scan),
+        breaks=breaks,
     )
 
 

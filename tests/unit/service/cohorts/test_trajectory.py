@@ -10,7 +10,7 @@ from med3d_service.cohorts import reprocessing
 from med3d_service.cohorts.charts.trajectory_chart import broken_between, draw_trajectory
 from med3d_service.cohorts.figures import draw_figures
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
-from med3d_service.cohorts.trajectory import answered_runs, stated_errors, trajectory
+from med3d_service.cohorts.trajectory import AGES_DISAGREE, answered_runs, stated_errors, trajectory
 from med3d_service.settings import Settings
 from med3d_service.storage.identifiers import IdentifierVault
 from med3d_service.storage.keys import load_keys
@@ -88,6 +88,22 @@ def test_without_ages_the_study_dates_tell_how_far_apart_and_not_when(person):
     found = person.trajectory()
     assert (found.time_basis, [v.time for v in found.visits]) == ("study_date", [0, 0.999, 2.001])
     assert "2020" not in found.model_dump_json(exclude={"visits": {"__all__": {"study_id", "run_id"}}})
+
+
+def test_ages_that_fall_while_the_dates_go_on_do_not_turn_the_visits_round_and_break_the_line(person):
+    person.ages(54, 46, 47)
+    person.dates("20190101", "20200101", "20210101")
+    found = person.trajectory(brain_age=1.0)
+    assert (found.time_basis, [v.age for v in found.visits]) == ("study_date", [54, 46, 47])
+    assert [v.breaks for v in found.visits] == [(), (AGES_DISAGREE,), ()]
+    assert [(one.first_study_id, one.last_study_id) for one in found.reliable_changes] == [tuple(person.studies[1:])]
+
+
+def test_ages_in_whole_years_agree_with_dates_within_a_year_more_or_less(person):
+    person.ages(45, 45, 47)
+    person.dates("20190102", "20191230", "20210106")
+    found = person.trajectory()
+    assert (found.time_basis, [v.breaks for v in found.visits]) == ("age", [(), (), ()])
 
 
 def test_without_either_the_order_of_arrival_is_all_that_is_known(person):
