@@ -35,10 +35,11 @@ def answered(api: Api, *, ending: str = "completed", **identifiers: str) -> str:
 
 
 def visited(
-    api: Api, subject: str, ages: Sequence[float], scanners: Sequence[str], **identifiers: str
+    api: Api, subject: str, ages: Sequence[float], scanners: Sequence[str], first_year: int = 2026, **identifiers: str
 ) -> tuple[str, list[str]]:
-    """(subject id, run ids) of a person seen once at each of ``ages``, by these makers' scanners."""
-    runs = [answered(api, subject=subject, **identifiers) for _ in ages]
+    """(subject id, run ids) of a person seen on a 1 March at each of ``ages``, by these makers' scanners."""
+    years = [first_year + round(age - ages[0]) for age in ages]
+    runs = [answered(api, subject=subject, study_date=f"{year}0301", **identifiers) for year in years]
     subject_id = api.service.vault.blind_index("subject", subject)
     draw_figures(api.service.database, answered_runs(EVERYBODY, subject_id, BUNDLE.digest))
     with api.service.database.write() as session:

@@ -19,7 +19,7 @@ AGES, SCANNERS = (50.0, 52.0, 55.0), ("SIEMENS", "SIEMENS", "=cmd()")
 
 @pytest.fixture(scope="module")
 def person(api):
-    return visited(api, "S-visits", AGES, SCANNERS, patient_name="Roe^<b>Jan", patient_id="P-9", study_date="20260301")
+    return visited(api, "S-visits", AGES, SCANNERS, patient_name="Roe^<b>Jan", patient_id="P-9")
 
 
 def last_entry(api):
