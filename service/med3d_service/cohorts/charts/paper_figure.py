@@ -73,11 +73,11 @@ class PaperFigure:
         """Name a colour."""
         self._legend.append((words, colour))
 
-    def write(self, at: Place, words: str, colour: Color, *, row: int = 0) -> None:
-        """Write words beside a place, on the side where there is room; ``row``: so many lines below it."""
+    def write(self, at: Place, words: str, colour: Color) -> None:
+        """Write words beside a place, below it, on the side where there is room."""
         x, y = self.at(*at)
         on_left = x < self._size()[0] / 2
-        text = _text(x + (4 if on_left else -4), y - 9 - 10 * row, words, "start" if on_left else "end")
+        text = _text(x + (4 if on_left else -4), y - 9, words, "start" if on_left else "end")
         text.fillColor = colour
         self._shapes.add(text)
 

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from med3d_service.cohorts.charts.paper_figure import PaperFigure
 
 WIDTH_MM, HEIGHT_MM = 160.0, 100.0
-ROOM_FOR_LEGEND = 0.35
-ROWS = 3
+ROOM_FOR_LEGEND, ROOM_FOR_A_ROW = 0.35, 0.07
+"""Above the data, as shares of their range."""
+MOST_ROWS = 3
 """Neighbouring breaks have their words on rows of their own."""
 
 
@@ -55,7 +56,10 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
     heights = [value for visit in shown for value in visit.brain_age_interval or ()]
     ages = [visit.age for visit in shown if visit.age is not None]
     across, (low, high) = padded([visit.time for visit in shown], 2.0), padded([*heights, *ages], 10.0)
-    up = low, high + ROOM_FOR_LEGEND * (high - low)
+    breaks = broken_between(found.visits)
+    rows = min((len(breaks) + 1) // 2, MOST_ROWS)
+    top = high + rows * ROOM_FOR_A_ROW * (high - low)
+    up = low, top + ROOM_FOR_LEGEND * (high - low)
     axes = words.across[found.time_basis], words.up
     drawn = PaperFigure(WIDTH_MM, HEIGHT_MM, across, up, *axes, words.title, decimal_mark=words.decimal_mark)
     if found.time_basis == "order":
@@ -63,11 +67,12 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
     if line := true_age_line(found, across, up):
         drawn.line(line, FAINT, dashed=True)
         drawn.legend(words.true_age, FAINT)
-    breaks = broken_between(found.visits)
     for number, (time, changes) in enumerate(breaks):
-        drawn.line([(time, up[0]), (time, high)], red, dashed=True)
-        said = ", ".join(words.reasons.get(change, change) for change in changes)
-        drawn.write((time, high), said, red, row=number % ROWS)
+        # Words lead to the middle: the outer a line is, the higher they stand, so that no inner one crosses them.
+        row = min(number, len(breaks) - 1 - number) % MOST_ROWS
+        end = top - row * ROOM_FOR_A_ROW * (high - low)
+        drawn.line([(time, up[0]), (time, end)], red, dashed=True)
+        drawn.write((time, end), ", ".join(words.reasons.get(change, change) for change in changes), red)
     if breaks:
         drawn.legend(words.broken, red)
     for stretch in stretches(found.visits):
