@@ -7,7 +7,13 @@ from med3d_contract.results import VerdictView
 from med3d_pages.plots import Plot
 from med3d_pages.texts import Catalogue
 from med3d_service.cohorts.charts.svg import padded
-from med3d_service.cohorts.charts.trajectory_chart import ChartWords, broken_between, true_age_line
+from med3d_service.cohorts.charts.trajectory_chart import (
+    ROOM_FOR_A_ROW,
+    ChartWords,
+    broken_between,
+    rows_of_words,
+    true_age_line,
+)
 from med3d_service.cohorts.person import Person
 from med3d_service.cohorts.trajectory import BREAKS, ReliableChange, Trajectory, Visit, stretches
 
@@ -27,11 +33,12 @@ class Dot:
 
 @dataclass(frozen=True)
 class Break:
-    """Where the line is broken, and why in words."""
+    """Where the line is broken, and why in words, on which row from the top."""
 
     x: float
     words: str
     is_right: bool
+    row: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,9 @@ def person_chart(found: Trajectory, t: Catalogue) -> PersonChart | None:
         return None
     limits = [value for visit in shown for value in visit.brain_age_interval or ()]
     ages = [visit.age for visit in shown if visit.age is not None]
-    plot = Plot(padded([visit.time for visit in shown], 2.0), padded([*limits, *ages], 10.0))
+    low, high = padded([*limits, *ages], 10.0)
+    rows = {*rows_of_words(len(broken_between(found.visits)))}
+    plot = Plot(padded([visit.time for visit in shown], 2.0), (low, high + len(rows) * ROOM_FOR_A_ROW * (high - low)))
     last, line = shown[-1], true_age_line(found, plot.across, plot.up)
     return PersonChart(
         plot=plot,
@@ -96,9 +105,15 @@ def _line(plot: Plot, stretch: Sequence[Visit]) -> str:
 
 
 def _breaks(plot: Plot, visits: Sequence[Visit], t: Catalogue) -> list[Break]:
-    places = [(plot.x(time), changes) for time, changes in broken_between(visits)]
+    broken = broken_between(visits)
     return [
-        Break(x, ", ".join(_break_word(change, t) for change in changes), x > plot.width / 2) for x, changes in places
+        Break(
+            x=plot.x(time),
+            words=", ".join(_break_word(change, t) for change in changes),
+            is_right=plot.x(time) > plot.width / 2,
+            row=row,
+        )
+        for row, (time, changes) in zip(rows_of_words(len(broken)), broken, strict=True)
     ]
 
 

@@ -57,8 +57,8 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
     ages = [visit.age for visit in shown if visit.age is not None]
     across, (low, high) = padded([visit.time for visit in shown], 2.0), padded([*heights, *ages], 10.0)
     breaks = broken_between(found.visits)
-    rows = min((len(breaks) + 1) // 2, MOST_ROWS)
-    top = high + rows * ROOM_FOR_A_ROW * (high - low)
+    rows = rows_of_words(len(breaks))
+    top = high + len({*rows}) * ROOM_FOR_A_ROW * (high - low)
     up = low, top + ROOM_FOR_LEGEND * (high - low)
     axes = words.across[found.time_basis], words.up
     drawn = PaperFigure(WIDTH_MM, HEIGHT_MM, across, up, *axes, words.title, decimal_mark=words.decimal_mark)
@@ -67,9 +67,7 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
     if line := true_age_line(found, across, up):
         drawn.line(line, FAINT, dashed=True)
         drawn.legend(words.true_age, FAINT)
-    for number, (time, changes) in enumerate(breaks):
-        # Words lead to the middle: the outer a line is, the higher they stand, so that no inner one crosses them.
-        row = min(number, len(breaks) - 1 - number) % MOST_ROWS
+    for row, (time, changes) in zip(rows, breaks, strict=True):
         end = top - row * ROOM_FOR_A_ROW * (high - low)
         drawn.line([(time, up[0]), (time, end)], red, dashed=True)
         drawn.write((time, end), ", ".join(words.reasons.get(change, change) for change in changes), red)
@@ -85,6 +83,14 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
         if some or not to_review:
             drawn.legend(said, colour)
     return drawn
+
+
+def rows_of_words(lines: int) -> list[int]:
+    """Return on which row from the top stands what is written at each of so many upright lines, from the left.
+
+    Words lead to the middle: the outer a line is, the higher they stand, so that no inner one crosses them.
+    """
+    return [min(number, lines - 1 - number) % MOST_ROWS for number in range(lines)]
 
 
 def true_age_line(found: Trajectory, across: tuple[float, float], up: tuple[float, float]) -> list[tuple[float, float]]:
