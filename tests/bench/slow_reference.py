@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from med3d_pipeline.preprocessing.alignment.registration import blur, centre_of_mass
+from med3d_pipeline.preprocessing.alignment.registration import centre_of_mass
 from med3d_pipeline.preprocessing.alignment.template import Template, grid_affine
 from med3d_pipeline.preprocessing.bias_field import correct_bias_field
 from med3d_pipeline.preprocessing.itk_images import RAS_TO_LPS, image_of, to_transform
@@ -64,7 +64,8 @@ def _maximise(transform: sitk.Transform, brain: Volume, template: Template, *, g
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(image_of(blur(coarsen(template.brain, grid_mm), sigma_mm)), image_of(blur(brain, sigma_mm)))
+    fixed, moving = image_of(coarsen(template.brain, grid_mm)), image_of(brain)
+    method.Execute(*(sitk.SmoothingRecursiveGaussian(one, sigma_mm) for one in (fixed, moving)))
 
 
 def _as_ras(transform: sitk.Transform) -> Affine:

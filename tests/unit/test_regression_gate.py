@@ -1,9 +1,12 @@
 """What `make bench` calls a regression: a ratio to a peer of the same run, not a time."""
 
+import importlib
 import json
+from pathlib import Path
 
 import pytest
 
+import bench
 from bench.bench_regression import KEPT, PEERS, least, ratios, slower
 from bench.measuring import keep_in_docs
 
@@ -36,3 +39,8 @@ def test_a_table_is_put_between_its_marks_and_nowhere_else(tmp_path):
     assert page.read_text() == "a\n<!-- measured: x -->\n\nnew\n\n<!-- end of what was measured -->\nb\n"
     with pytest.raises(ValueError, match="no marks"):
         keep_in_docs("y", "new", page)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in Path(bench.__path__[0]).glob("*.py")))
+def test_a_benchmark_still_finds_what_it_measures(name):
+    importlib.import_module(f"bench.{name}")
