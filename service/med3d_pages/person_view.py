@@ -73,8 +73,9 @@ def person_chart(found: Trajectory, t: Catalogue) -> PersonChart | None:
     limits = [value for visit in shown for value in visit.brain_age_interval or ()]
     ages = [visit.age for visit in shown if visit.age is not None]
     low, high = padded([*limits, *ages], 10.0)
-    rows = {*rows_of_words(len(broken_between(found.visits)))}
-    plot = Plot(padded([visit.time for visit in shown], 2.0), (low, high + len(rows) * ROOM_FOR_A_ROW * (high - low)))
+    across = padded([visit.time for visit in shown], 2.0)
+    rows = {*rows_of_words([time for time, _ in broken_between(found.visits)], across)}
+    plot = Plot(across, (low, high + len(rows) * ROOM_FOR_A_ROW * (high - low)))
     last, line = shown[-1], true_age_line(found, plot.across, plot.up)
     return PersonChart(
         plot=plot,
@@ -113,7 +114,7 @@ def _breaks(plot: Plot, visits: Sequence[Visit], t: Catalogue) -> list[Break]:
             is_right=plot.x(time) > plot.width / 2,
             row=row,
         )
-        for row, (time, changes) in zip(rows_of_words(len(broken)), broken, strict=True)
+        for row, (time, changes) in zip(rows_of_words([at for at, _ in broken], plot.across), broken, strict=True)
     ]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
 from med3d_service.cohorts.charts.svg import padded
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WIDTH_MM, HEIGHT_MM = 160.0, 100.0
 ROOM_FOR_LEGEND, ROOM_FOR_A_ROW = 0.35, 0.07
 """Above the data, as shares of their range."""
-MOST_ROWS = 3
+MOST_ROWS = 4
 """Neighbouring breaks have their words on rows of their own."""
 
 
@@ -57,7 +57,7 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
     ages = [visit.age for visit in shown if visit.age is not None]
     across, (low, high) = padded([visit.time for visit in shown], 2.0), padded([*heights, *ages], 10.0)
     breaks = broken_between(found.visits)
-    rows = rows_of_words(len(breaks))
+    rows = rows_of_words([time for time, _ in breaks], across)
     top = high + len({*rows}) * ROOM_FOR_A_ROW * (high - low)
     up = low, top + ROOM_FOR_LEGEND * (high - low)
     axes = words.across[found.time_basis], words.up
@@ -85,12 +85,16 @@ def draw_trajectory(found: Trajectory, words: ChartWords = ENGLISH) -> "PaperFig
     return drawn
 
 
-def rows_of_words(lines: int) -> list[int]:
-    """Return on which row from the top stands what is written at each of so many upright lines, from the left.
+def rows_of_words(places: Sequence[float], across: tuple[float, float]) -> list[int]:
+    """Return on which row from the top stands what is written at each of these upright lines, from left to right.
 
     Words lead to the middle: the outer a line is, the higher they stand, so that no inner one crosses them.
     """
-    return [min(number, lines - 1 - number) % MOST_ROWS for number in range(lines)]
+    numbers = range(len(places))
+    left = [number for number in numbers if 2 * places[number] <= across[0] + across[1]]
+    right = [number for number in reversed(numbers) if number not in left]
+    outside_in = [number for pair in zip_longest(left, right) for number in pair if number is not None]
+    return [outside_in.index(number) % MOST_ROWS for number in numbers]
 
 
 def true_age_line(found: Trajectory, across: tuple[float, float], up: tuple[float, float]) -> list[tuple[float, float]]:

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from med3d_contract.pictures import ReferenceCohort, reference_cohort_key
 from med3d_service.cohorts import reprocessing
-from med3d_service.cohorts.charts.trajectory_chart import broken_between, draw_trajectory
+from med3d_service.cohorts.charts.trajectory_chart import broken_between, draw_trajectory, rows_of_words
 from med3d_service.cohorts.figures import draw_figures
 from med3d_service.cohorts.tables import FiguresRow, ScanFactsRow
 from med3d_service.cohorts.trajectory import AGES_DISAGREE, answered_runs, stated_errors, trajectory
@@ -196,3 +196,9 @@ def test_the_test_retest_error_comes_from_the_bundle_by_way_of_its_workers(tmp_p
     cohort = ReferenceCohort(name="x", ages=(), brain_ages=(), pls_age=(), within_subject_sd={"brain_age": 1.5})
     store.put(reference_cohort_key("b" * 64), cohort.model_dump_json().encode())
     assert stated_errors(store, "b" * 64) == {"brain_age": 1.5}
+
+
+def test_words_at_lines_stand_the_higher_the_farther_out_and_no_two_on_a_row():
+    assert rows_of_words([1, 2.5, 4.5], (0, 6)) == [0, 2, 1]
+    assert rows_of_words([4, 5, 6], (0, 6)) == [2, 1, 0], "all of them lead to the left"
+    assert rows_of_words([], (0, 6)) == []
