@@ -22,6 +22,7 @@ from med3d_contract.scan_dates import DatesBeside
 from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts, sidecar_path
 from med3d_contract.sent_files.archives import ArchiveRefused
 from med3d_contract.sent_files.unpacking import unpacked
+from med3d_contract.spreadsheets import printable
 from med3d_contract.work import Subject
 from med3d_pipeline.preprocessing.alignment.template import Template
 from med3d_pipeline.reading.volume_files.nifti import digest_file
@@ -37,7 +38,7 @@ from med3d_worker.stage_clock import StageClock
 
 
 class AnalysedInput(Frozen):
-    """The answer to one input, in the words of GET /runs/{id}; ``input`` is the path as given."""
+    """The answer to one input, in the words of GET /runs/{id}; ``input`` is the path as given, see ``printable``."""
 
     input: str
     status: RunStatus
@@ -130,13 +131,13 @@ class Analyser:
                 elif self.sites:
                     prepared = _with_scanner(prepared, paths)
             on_stage("predicting")
-            report = self._report(str(path), prepared, stated, clock)
+            report = self._report(printable(path), prepared, stated, clock)
         except ArchiveRefused as refused:
             refusal = Refusal(code=refused.code, reason=f"{refused.detail} {refused.remedy}")
-            report = AnalysedInput(input=str(path), status=RunStatus.REFUSED, refusal=refusal)
+            report = AnalysedInput(input=printable(path), status=RunStatus.REFUSED, refusal=refusal)
         except StudyRefused as refused:
             report = AnalysedInput(
-                input=str(path),
+                input=printable(path),
                 status=RunStatus.REFUSED,
                 refusal=refused.refusal,
                 series=refused.findings.series,
@@ -144,7 +145,7 @@ class Analyser:
                 provenance=refused.findings.provenance,
             )
         except Exception as error:  # noqa: BLE001 - the edge: the next input must not suffer
-            report = AnalysedInput(input=str(path), status=RunStatus.FAILED, failure=failure_of(error))
+            report = AnalysedInput(input=printable(path), status=RunStatus.FAILED, failure=failure_of(error))
         return Analysis(report, prepared, self._pictures.latest if self._pictures else None)
 
     def _report(self, name: str, prepared: PreparedStudy, stated: Stated, clock: StageClock) -> AnalysedInput:

@@ -116,8 +116,9 @@ def _stated(row: Row, column: str, table: str, units: AgeUnits) -> AgeReading:
     if _NUMBER.fullmatch(text) is None:
         return _unusable(f"what {table} has for it is no number")
     years = float(text.replace(",", ".")) * factor
-    if years > OLDEST_YEARS:
-        return _unusable(f"{table} has an age above {OLDEST_YEARS:g} years")
+    if not 0 < years <= OLDEST_YEARS:
+        why = f"above {OLDEST_YEARS:g} years" if years else "of 0, which stands for none that is known"
+        return _unusable(f"{table} has an age {why}")
     return AgeReading(ChronologicalAge(years=round(years, 3), source="form", note=f"from {table}"))
 
 

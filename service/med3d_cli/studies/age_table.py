@@ -73,13 +73,24 @@ def _rows(table: Path) -> Iterator[_Row]:
         raise _refused(table, "it cannot be read as UTF-8 text; save it as CSV in UTF-8") from error
     lines = text.splitlines()
     header = lines[0] if lines else ""
-    reader = csv.DictReader(lines, delimiter=max(",;\t", key=header.count), restval="")
+    reader = csv.DictReader(lines, delimiter=max(",;\t", key=header.count), restval="", strict=True)
+    try:
+        yield from _named_rows(table, reader)
+    except csv.Error as error:
+        why = "a quotation mark is left open, or a cell is too long"
+        raise _refused(table, f"line {reader.line_num + 1} cannot be read: {why}") from error
+
+
+def _named_rows(table: Path, reader: "csv.DictReader[str]") -> Iterator[_Row]:
     columns = {(name or "").strip().casefold(): name for name in reader.fieldnames or ()}
     name, age = _column(columns, NAMES), _column(columns, AGES)
     if name is None or age is None:
         wanted = f"a column with the input ({', '.join(NAMES[:4])} ...) and one with the age in years ({AGES[0]})"
         raise _refused(table, f"its first line must name {wanted}; it has {', '.join(columns) or 'nothing'}")
     for row in reader:
+        if None in row:
+            cut = "an age with a comma stands in quotation marks, or is written as 43.5"
+            raise _refused(table, f"line {reader.line_num} has more cells than the first line: {cut}")
         if row[name].strip():
             yield _Row(reader.line_num, row[name].strip(), row[age].strip())
 
@@ -92,8 +103,8 @@ def _reading(text: str, table: str) -> AgeReading:
     if text.casefold() in UNKNOWN:
         return AgeReading(None)
     years = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else None
-    if years is None or years > OLDEST_YEARS:
-        why = f"What {table} has for the age is no age of one person in years (0 to {OLDEST_YEARS:g})"
+    if not years or years > OLDEST_YEARS:
+        why = f"What {table} has for the age is no age of one person in years (above 0, to {OLDEST_YEARS:g})"
         return AgeReading(None, Reason(code=UNUSABLE, sentence=f"{why}, so no gap is given. Write it as 43.5."))
     return AgeReading(ChronologicalAge(years=years, source="form", note=f"from {table}"))
 

@@ -21,6 +21,7 @@ from med3d_cli.studies.opened_model import Model
 from med3d_cli.studies.options import SERIES_HELP
 from med3d_contract.ages import AgeReading
 from med3d_contract.results import RunStatus, Sex
+from med3d_contract.spreadsheets import printable
 from med3d_pipeline.counting import counted
 
 if TYPE_CHECKING:
@@ -225,9 +226,12 @@ class _Batch:
             if csv:
                 from med3d_cli.studies.csv_report import csv_report
 
+                named_bases = {printable(one.path): one.basis for one in asked}
                 named = f"{self.analyser.model.name} {self.analyser.model.version}"
                 again = {one.basis for one in asked} - standing.keys() if self.wanted.pages else set()
-                write, standing = stack.enter_context(csv_report(csv, named, resume=resume, again=again))
+                write, standing = stack.enter_context(
+                    csv_report(csv, named, resume=resume, asked=named_bases, again=again)
+                )
             kept = [RunStatus(standing[one.basis]) for one in asked if one.basis in standing]
             left = [one for one in asked if one.basis not in standing]
             answered = self._follow(left, write, stderr)

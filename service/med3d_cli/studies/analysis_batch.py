@@ -14,6 +14,7 @@ from med3d_cli.studies.opened_model import Model
 from med3d_cli.studies.process_pool import in_processes
 from med3d_contract.ages import AgeReading, storable_age
 from med3d_contract.results import Failure, RunStatus, Sex
+from med3d_contract.spreadsheets import printable
 
 if TYPE_CHECKING:
     from med3d_worker.analysis import AnalysedInput, Analyser, Analysis
@@ -90,7 +91,9 @@ def _answer_in_child(wanted: Wanted, question: Question) -> Answered:
 def _died(question: Question) -> Answered:
     from med3d_worker.analysis import AnalysedInput
 
-    return Answered(question, AnalysedInput(input=str(question.path), status=RunStatus.FAILED, failure=PROCESS_DIED))
+    return Answered(
+        question, AnalysedInput(input=printable(question.path), status=RunStatus.FAILED, failure=PROCESS_DIED)
+    )
 
 
 def _answer(analyser: "Analyser", wanted: Wanted, question: Question, on_stage: OnStage) -> Answered:

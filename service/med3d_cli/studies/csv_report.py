@@ -1,9 +1,11 @@
 """Answers as rows of a table: one per input, estimates and reasons in columns of their own."""
 
 import csv
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING
 
 from med3d_cli.errors import CommandError
@@ -66,15 +68,22 @@ Write = Callable[["AnalysedInput", str], None]
 
 @contextmanager
 def csv_report(
-    path: Path, bundle: str = "", *, resume: bool = False, again: Collection[str] = ()
+    path: Path,
+    bundle: str = "",
+    *,
+    resume: bool = False,
+    asked: Mapping[str, str] = MappingProxyType({}),
+    again: Collection[str] = (),
 ) -> Iterator[tuple[Write, Mapping[str, str]]]:
     """Give a function that writes one row, on disk at once, and an earlier call's rows that stand: basis to status.
 
     bundle: name and version of the model. resume: go on with a file that an earlier call wrote; its failures are taken
-    out, to be done again, and so are rows of the basis ``again``. Raises CommandError where the file cannot be written,
-    or holds something and is not to be gone on with.
+    out, to be done again, and so are rows of the basis ``again``, and of inputs that are ``asked`` on another basis.
+    Raises CommandError where the file cannot be written, or holds something and is not to be gone on with.
     """
-    kept = [row for row in _rows_that_stand(path) if row["basis"] not in again] if resume else []
+    bases = {safe_text(name): basis for name, basis in asked.items()}
+    rows_there = _rows_that_stand(path) if resume else []
+    kept = [r for r in rows_there if r["basis"] not in again and bases.get(r["input"], r["basis"]) == r["basis"]]
     if not resume and path.is_file() and path.stat().st_size > 0:
         raise CommandError(
             f"{path} is there already and is not replaced; name another file, take it away, or go on with --resume", 2
@@ -83,17 +92,26 @@ def csv_report(
         file = _begun(path, kept) if kept else path.open("w", newline="", encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}") from error
-    with file:
-        rows = csv.DictWriter(file, COLUMNS)
-        if not kept:
-            rows.writeheader()
+    rows = csv.DictWriter(file, COLUMNS)
 
-        def write(report: "AnalysedInput", basis: str) -> None:
-            cells = csv_row(report) | {"bundle": bundle, "basis": basis}
-            rows.writerow({name: _safe(cell) for name, cell in cells.items()})
+    def put(cells: Mapping[str, Cell]) -> None:
+        try:
+            rows.writerow(cells)
             file.flush()
+        except OSError as error:
+            raise CommandError(f"{path} cannot be written: {error.strerror}") from error
 
+    def write(report: "AnalysedInput", basis: str) -> None:
+        cells = csv_row(report) | {"bundle": bundle, "basis": basis}
+        put({name: _safe(cell) for name, cell in cells.items()})
+
+    try:
+        if not kept:
+            put({name: name for name in COLUMNS})
         yield write, {row["basis"]: row["status"] for row in kept}
+    finally:
+        with suppress(OSError):  # what could not be written has been told
+            file.close()
 
 
 def _begun(path: Path, kept: list[dict[str, str]]) -> IO[str]:
@@ -121,8 +139,12 @@ def _rows_that_stand(path: Path) -> list[dict[str, str]]:
         ) from error
     if tuple(reader.fieldnames or ()) != COLUMNS:
         raise CommandError(f"{path} was not written by this release of `med3d analyse --csv`; name another file", 2)
-    # A row that was cut off while it was written has no basis.
-    return [row for row in rows if row["basis"] and row["status"] in FINAL and None not in row]
+    # A row that was cut off while it was written has no whole basis.
+    return [row for row in rows if _is_digest(row["basis"]) and row["status"] in FINAL and None not in row]
+
+
+def _is_digest(text: str | None) -> bool:
+    return re.fullmatch("[0-9a-f]{64}", text or "") is not None
 
 
 def _safe(cell: Cell) -> Cell:

@@ -1,10 +1,13 @@
 """What `med3d analyse` is given: each path is a study, but a BIDS dataset is as many as it has T1-weighted scans."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from med3d_cli.errors import CommandError
 
 IMAGES = (".nii.gz", ".nii")
 LAYOUTS = ("sub-*/anat/*", "sub-*/ses-*/anat/*", "ses-*/anat/*")
@@ -22,11 +25,16 @@ class Inputs:
 
 
 def list_inputs(given: Sequence[Path]) -> Inputs:
-    """Put the T1-weighted scans (``_T1w``) of each BIDS dataset in its place; every other path stands for itself."""
+    """Put the T1-weighted scans (``_T1w``) of each BIDS dataset in its place; every other path stands for itself.
+
+    Raises CommandError for a device, a pipe and the like.
+    """
     paths: list[Path] = []
     datasets: list[Path] = []
     passed_over = 0
     for path in given:
+        if path.exists() and not (path.is_dir() or path.is_file()):
+            raise CommandError(f"{path} is neither a file nor a folder", 2)
         images = sorted(_images(path)) if path.is_dir() else []
         scans = [image for image in images if _stem(image).endswith("_T1w")]
         if scans:
@@ -52,13 +60,13 @@ def fingerprint(path: Path) -> str:
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             about = file.stat()
-            digest.update(f"{file.relative_to(path).as_posix()}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+            digest.update(os.fsencode(f"{file.relative_to(path).as_posix()}\0{about.st_size}\0{about.st_mtime_ns}\n"))
     return digest.hexdigest()
 
 
 def short_name(path: Path) -> str:
-    """Name an input by its file without what tells the kind, or by its folder."""
-    name = path.resolve().name
+    """Name an input by its file without what tells the kind, or by its folder; a link by its own name."""
+    name = path.resolve().name if path.name in {"", ".."} else path.name
     return next((name.removesuffix(end) for end in IMAGES if name.endswith(end)), name)
 
 

@@ -127,6 +127,7 @@ def test_the_age_is_the_one_nearest_to_the_scan(told, years):
         ({"participant": {"age": "> 89"}}, "a bound"),
         ({"participant": {"age": "forty"}}, "no number"),
         ({"participant": {"age": "1980"}}, "above 120 years"),
+        ({"participant": {"age": "0"}}, "an age of 0"),
         ({"participant": {"age": "40"}, "unit": "decades"}, "the unit stated"),
         ({"participant": {"age": "40"}, "several": True}, "several sessions"),
         ({"participant": {"dob": "1980"}, "scan": {"acq_time": "noon"}}, "give no age"),

@@ -33,6 +33,21 @@ def test_a_row_that_fits_no_input_is_told_and_not_lost(tmp_path):
     assert found.unused_rows == ("zoe",)
 
 
+def test_a_link_is_found_by_its_own_name_and_never_by_its_target_s(tmp_path):
+    (tmp_path / "store").mkdir()
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / "store" / f"{other}.nii.gz").write_text("x")
+        (tmp_path / f"{name}.nii.gz").symlink_to(tmp_path / "store" / f"{other}.nii.gz")
+    first, second = tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"
+    found = read_ages(table(tmp_path, "name,age\na,20\nb,70\n"), [first, second])
+    assert (years(found, first), years(found, second)) == (20, 70)
+
+
+def test_an_age_of_nought_stands_for_none(tmp_path):
+    found = read_ages(table(tmp_path, "name,age\nann,0\n"), [tmp_path / "ann"])
+    assert (found.ages[tmp_path / "ann"].age, found.ages[tmp_path / "ann"].doubt.code) == (None, "age_unusable")
+
+
 def test_a_bound_is_no_age_and_a_gap_in_the_table_none_either(tmp_path):
     old, unknown = tmp_path / "old.nii", tmp_path / "unknown.nii"
     found = read_ages(table(tmp_path, "name,age\nold,89+\nunknown,n/a\n"), [old, unknown])
@@ -47,6 +62,9 @@ def test_a_bound_is_no_age_and_a_gap_in_the_table_none_either(tmp_path):
         ("", "its first line must name a column"),
         ("name,sex\nann,F\n", "it has name, sex"),
         ("name,age\nann,40\nann,41\n", "lines 2 and 3 give ann different ages"),
+        ("name,age\nann,43,5\n", "line 2 has more cells than the first line"),
+        ('name,age\n"ann,40\nben,41\n', "a quotation mark is left open"),
+        (f'name,age\nann,"{"4" * 140_000}"\n', "a cell is too long"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_with_what_to_mend(tmp_path, text, said):

@@ -1,4 +1,5 @@
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +110,21 @@ def test_the_site_that_an_answer_is_calibrated_for_has_a_column():
     assessment = result().assessment.model_copy(update={"calibrated_for": "Ward 3"})
     told = COMPLETED.model_copy(update={"result": result().model_copy(update={"assessment": assessment})})
     assert (csv_row(told)["calibrated_for"], csv_row(COMPLETED)["calibrated_for"]) == ("Ward 3", None)
+
+
+def test_an_input_that_is_asked_anew_on_another_basis_or_was_cut_off_has_one_row(tmp_path):
+    path = tmp_path / "out.csv"
+    with csv_report(path) as (write, _):
+        write(COMPLETED, "a" * 64)
+    with csv_report(path, resume=True, asked={COMPLETED.input: "b" * 64}) as (write, standing):
+        assert standing == {}
+        write(COMPLETED, "b" * 64)
+    assert path.read_text().count("\n") == 2
+    path.write_text(path.read_text()[:-6])
+    with csv_report(path, resume=True, asked={COMPLETED.input: "b" * 64}) as (_, standing):
+        assert standing == {}
+
+
+def test_a_disk_that_fills_is_one_clear_line():
+    with pytest.raises(CommandError, match="cannot be written"), csv_report(Path("/dev/full")):
+        pass

@@ -1,8 +1,13 @@
 """What a path given to `med3d analyse` stands for."""
 
 import os
+from pathlib import Path
 
+import pytest
+
+from med3d_cli.errors import CommandError
 from med3d_cli.studies.inputs import fingerprint, list_inputs, several_visits, short_name
+from med3d_contract.spreadsheets import printable
 
 
 def touch(path, text="x"):
@@ -50,3 +55,17 @@ def test_an_input_s_fingerprint_changes_with_its_files(tmp_path):
 def test_an_input_is_named_by_its_file_without_the_ending(tmp_path):
     assert short_name(tmp_path / "head_T1w.nii.gz") == "head_T1w"
     assert short_name(tmp_path / "study") == "study"
+
+
+def test_a_device_or_a_pipe_is_no_input(tmp_path):
+    os.mkfifo(tmp_path / "x.nii.gz")
+    for path in (tmp_path / "x.nii.gz", Path("/dev/null")):
+        with pytest.raises(CommandError, match="neither a file nor a folder"):
+            list_inputs([path])
+
+
+def test_a_name_that_is_no_utf8_can_be_told_and_printed(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.nii"))
+    path.write_bytes(b"x")
+    assert len(fingerprint(path)) == 64
+    assert printable(path).endswith("/\\xff.nii")
