@@ -20,7 +20,17 @@ from med3d_cli.bids.ages import (
 )
 from med3d_cli.bids.names import IMAGES, BidsName, is_label, parse_name, without_prefix
 from med3d_cli.bids.sidecars import Sidecars, acquisition_of
-from med3d_cli.bids.tables import NOBODY, Participants, age_units, beside, by_session, read_table
+from med3d_cli.bids.tables import (
+    NOBODY,
+    SEX,
+    Participants,
+    age_units,
+    beside,
+    by_session,
+    grouped,
+    one_row,
+    read_table,
+)
 from med3d_cli.errors import CommandError
 from med3d_contract.ages import AgeReading
 from med3d_contract.bids import PARTICIPANTS_TSV
@@ -155,7 +165,8 @@ class _Reading:
     def _session(self, label: str, session: str | None, visit: Row, *, several: bool) -> None:
         names = [f"sub-{label}"] if session is None else [f"sub-{label}", f"ses-{session}"]
         place, table = self.root.joinpath(*names), f"{'_'.join(names)}_scans.tsv"
-        rows = {row.get("filename", ""): row for row in read_table(place / table)}
+        listed_rows = grouped(read_table(place / table), lambda row: row.get("filename", ""))
+        rows = {filename: one_row(same) for filename, same in listed_rows.items()}
         images = list(self._images(place / "anat", label, session))
         if not images and session is not None and any((place / "anat").glob("*.nii*")):
             self._miss(label, session, None, f"The session has images, and none has a name in _{SUFFIX}.")
@@ -195,7 +206,7 @@ class _Reading:
         self.missing.append(Missing(f"sub-{label}", None if session is None else f"ses-{session}", name, sentence))
 
     def _scan(self, image: Path, name: BidsName, tables: VisitRows) -> Scan:
-        sex = first_of(tables.participant, ("sex", "gender"))
+        sex = first_of(tables.participant, SEX)
         acquisition = acquisition_of(self.sidecars.of(image, name), name)
         groups = {
             column.strip(): text.strip()

@@ -1,7 +1,7 @@
 """The tables of a dataset with the JSON files that explain their columns, as people and spreadsheets write them."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from med3d_contract.bids import PARTICIPANTS_TSV, read_tsv
 from med3d_contract.json_files import read_object
 
 SESSIONS = ("session_id", "session", "ses")
+SEX = ("sex", "gender")
 PARTICIPANTS_JSON = "participants.json"
 NOBODY: Row = {}
 
@@ -39,17 +40,19 @@ class Participants:
         """Return the row that names this session, or the only one where folders have no sessions; else nothing."""
         rows = self.rows.get(label, [])
         if session is None:
-            return rows[0] if len(rows) == 1 else NOBODY
-        return next((row for row in rows if session_label(row) == session), NOBODY)
+            is_one = len(rows) == 1 or not any(map(session_label, rows))
+            return one_row(rows) if is_one else NOBODY
+        return one_row([row for row in rows if session_label(row) == session])
 
     def person(self, label: str) -> Row:
         """Return what is said of the participant at any time: an age in the row of one session is of that one alone."""
         rows = self.rows.get(label, [])
         of_all = [row for row in rows if not session_label(row)]
-        if len(of_all) == 1:
-            return of_all[0]
-        first = next(iter([*of_all, *rows]), NOBODY)
-        return {column: text for column, text in first.items() if folded(column) not in AGES}
+        if of_all:
+            return one_row(of_all)
+        sexes = {column: text for column, text in one_row(rows).items() if folded(column) in SEX}
+        said = {**next(iter(rows), NOBODY), **sexes}
+        return {column: text for column, text in said.items() if folded(column) not in AGES}
 
 
 def participant_label(row: Row) -> str:
@@ -64,7 +67,22 @@ def session_label(row: Row) -> str:
 
 def by_session(rows: Iterable[Row]) -> dict[str, Row]:
     """Return the rows that name a session by its label."""
-    return {label: row for row in rows if (label := session_label(row))}
+    return {label: one_row(same) for label, same in grouped(rows, session_label).items() if label}
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
+    """Return the rows that have each key, in their order."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
+
+
+def one_row(rows: Sequence[Row]) -> Row:
+    """Make one row of all that are about one thing; where they differ a cell has both, which is no age and no sex."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    texts = {column: dict.fromkeys(text for row in rows if (text := row.get(column))) for column in columns}
+    return {column: " or ".join(different) for column, different in texts.items()}
 
 
 def read_table(path: Path) -> list[Row]:

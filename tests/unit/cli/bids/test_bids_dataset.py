@@ -306,7 +306,7 @@ MONTHS = {"Units": "months"}
         ({TWO: "", "participants.tsv": (("participant_id", "session", "age"), ("1", "1", "30"), ("1", "2", "32"))}, 32, None),
         ({image("sub-1", "T1w"): "", "participants.tsv": (("participant_id", "session_id", "age"), ("1", "1", "30"))}, 30, None),
         ({image("sub-1", "T1w"): "", ONE: "", "participants.tsv": (("participant_id", "age"), ("1", "30"))}, None, "several"),
-        ({ONE: "", "participants.tsv": (("participant_id", "age"), ("1", "30"), ("sub-1", "60"))}, None, None),
+        ({ONE: "", "participants.tsv": (("participant_id", "age"), ("1", "30"), ("sub-1", "60"))}, None, "no number"),
         ({ONE: "", "sessions.json": {"age": MONTHS}, "sub-1/sub-1_sessions.tsv": (("session_id", "age"), ("1", "96"))}, 8, None),
         (
             {

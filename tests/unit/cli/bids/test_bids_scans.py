@@ -21,7 +21,7 @@ from med3d_cli.bids.group_table import COLUMNS, DICTIONARY, TABLE, grouping_colu
 from med3d_cli.bids.scans import Order, Outcome, answer_scan
 from med3d_cli.errors import CommandError
 from med3d_cli.studies.figure import Kind, figure
-from med3d_contract.results import RunStatus
+from med3d_contract.results import RunStatus, Sex
 from med3d_pipeline.inference.decision import LEARNED_FROM
 from med3d_worker.analysis import Analyser
 from med3d_worker.heads.pictures import PicturesInHand
@@ -289,3 +289,18 @@ def test_a_full_disk_ends_the_work_before_the_next_scan_is_analysed_for_nothing(
     assert (counts[RunStatus.COMPLETED], counts[RunStatus.FAILED]) == (1, 1)
     assert "run the same command again" in told.file.getvalue()
     assert "sub-2\tfailed\tdisk_full" in capsys.readouterr().out
+
+
+def test_rows_that_say_different_things_of_one_scan_give_neither_age_nor_sex(tmp_path):
+    for label in ("1", "2"):
+        anat = tmp_path / f"sub-{label}" / "anat"
+        anat.mkdir(parents=True)
+        (anat / f"sub-{label}_T1w.nii.gz").write_bytes(b"x")
+    table = "participant_id\tage\tsex\nsub-1\t30\tM\nsub-1\t60\tF\nsub-2\t40\tF\nsub-2\t40\tF\n"
+    (tmp_path / "participants.tsv").write_text(table)
+    (tmp_path / "sub-2" / "sub-2_scans.tsv").write_text(
+        "filename\tage\nanat/sub-2_T1w.nii.gz\t30\nanat/sub-2_T1w.nii.gz\t70\n"
+    )
+    first, second = read_dataset(tmp_path).scans
+    assert (first.age.age, first.age.doubt.code, first.sex) == (None, "age_unusable", None)
+    assert (second.age.age, second.age.doubt.code, second.sex) == (None, "age_unusable", Sex.F)
