@@ -74,14 +74,17 @@ def person_chart(found: Trajectory, t: Catalogue) -> PersonChart | None:
     ages = [visit.age for visit in shown if visit.age is not None]
     low, high = padded([*limits, *ages], 10.0)
     across = padded([visit.time for visit in shown], 2.0)
-    rows = {*rows_of_words([time for time, _ in broken_between(found.visits)], across)}
-    plot = Plot(across, (low, high + len(rows) * ROOM_FOR_A_ROW * (high - low)))
+    broken = broken_between(found.visits)
+    rows = rows_of_words([time for time, _ in broken], across)
+    plot = Plot(across, (low, high + len({*rows}) * ROOM_FOR_A_ROW * (high - low)))
     last, line = shown[-1], true_age_line(found, plot.across, plot.up)
     return PersonChart(
         plot=plot,
         dots=tuple(_dot(plot, visit) for visit in shown),
         lines=tuple(_line(plot, stretch) for stretch in stretches(found.visits) if len(stretch) > 1),
-        breaks=tuple(_breaks(plot, found.visits, t)),
+        breaks=tuple(
+            _break(plot.x(time), changes, row, plot, t) for row, (time, changes) in zip(rows, broken, strict=True)
+        ),
         true_age=plot.path(line) if line else "",
         label=t("person.chart", count=len(shown), latest=t.numbers.years(last.brain_age)),
         across=t(f"person.time.{found.time_basis}"),
@@ -105,17 +108,9 @@ def _line(plot: Plot, stretch: Sequence[Visit]) -> str:
     return plot.path([(visit.time, visit.brain_age or 0.0) for visit in stretch])
 
 
-def _breaks(plot: Plot, visits: Sequence[Visit], t: Catalogue) -> list[Break]:
-    broken = broken_between(visits)
-    return [
-        Break(
-            x=plot.x(time),
-            words=", ".join(_break_word(change, t) for change in changes),
-            is_right=plot.x(time) > plot.width / 2,
-            row=row,
-        )
-        for row, (time, changes) in zip(rows_of_words([at for at, _ in broken], plot.across), broken, strict=True)
-    ]
+def _break(x: float, changes: Sequence[str], row: int, plot: Plot, t: Catalogue) -> Break:
+    words = ", ".join(_break_word(change, t) for change in changes)
+    return Break(x=x, words=words, is_right=x > plot.width / 2, row=row)
 
 
 def chart_words(t: Catalogue) -> ChartWords:

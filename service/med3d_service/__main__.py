@@ -55,11 +55,10 @@ def main() -> int:
 def _run(arguments: list[str]) -> int:
     match arguments:
         case ["migrate"]:
+            settings = Settings()
             try:
-                processes.migrate(Settings())
-            except ValidationError:
-                raise
-            except ValueError as error:  # what the operator can mend: settings, keys, another version's schema
+                processes.migrate(settings)
+            except ValueError as error:  # what the operator can mend: keys, another version's schema
                 print(f"error: {error}", file=sys.stderr)  # noqa: T201
                 return 1
         case ["keys", folder]:

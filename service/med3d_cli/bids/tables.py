@@ -22,15 +22,10 @@ class Participants:
 
     def __init__(self, root: Path) -> None:
         self.units = age_units([root / PARTICIPANTS_JSON])
-        self.rows: dict[str, list[Row]] = {}
-        self.no_labels = 0
+        found = grouped(read_table(root / PARTICIPANTS_TSV), participant_label)
+        self.rows = {label: rows for label, rows in found.items() if is_label(label)}
+        self.no_labels = sum(len(rows) for label, rows in found.items() if not is_label(label))
         """Rows whose participant_id can be no folder's name."""
-        for row in read_table(root / PARTICIPANTS_TSV):
-            label = participant_label(row)
-            if is_label(label):
-                self.rows.setdefault(label, []).append(row)
-            else:
-                self.no_labels += 1
 
     def sessions(self, label: str) -> set[str]:
         """Return the sessions that the participant's rows name."""
