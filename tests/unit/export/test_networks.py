@@ -1,3 +1,5 @@
+import importlib
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -226,3 +228,7 @@ def test_the_papers_grid_has_a_profile(backbone):
         mean, log_variance = encoder.to("meta")(torch.empty(2, 1, 128, 128, 128))
         assert mean.shape == log_variance.shape == (2, 512)
         assert decoder.to("meta")(mean).shape == (2, 1, 128, 128, 128)
+
+
+def test_the_benchmark_of_the_encoder_still_finds_what_it_measures():
+    importlib.import_module("bench.bench_encoder")
