@@ -1,8 +1,11 @@
-"""`med3d bundle`: look at a model bundle, prove it on this machine, vouch for it."""
+"""`med3d bundle`: bring a model bundle, look at it, prove it on this machine, vouch for it."""
 
+import re
+import shutil
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,6 +13,7 @@ from rich.table import Table
 
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
+from med3d_cli.operate.bundle_source import fetch_bundle
 from med3d_cli.screens import AsJson, answer, print_json
 
 if TYPE_CHECKING:
@@ -23,13 +27,49 @@ StatedBundleDir = Annotated[
 
 
 def bundle_commands() -> typer.Typer:
-    """`med3d bundle` verify, show, keygen, sign."""
+    """`med3d bundle` get, verify, show, keygen, sign."""
     group = typer.Typer(
-        help="Model bundles: show what one says of itself, verify it here, sign it.", no_args_is_help=True
+        help="Model bundles: bring one, show what it says of itself, verify it here, sign it.", no_args_is_help=True
     )
-    for command in (verify, show, keygen, sign):
+    for command in (get, verify, show, keygen, sign):
         group.command()(command)
     return group
+
+
+def get(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="Folder, .tar.gz, .tar or .zip; or the https, s3 or file URL of one."),
+    ],
+    into: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where the bundle's folder NAME-VERSION is made.", file_okay=False)
+    ] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Bring a model bundle, and keep it only if it is whole, signed, and gives its reference case on this machine.
+
+    Trusted are the keys that the project ships, or those of MED3D_BUNDLE_KEYS.
+    """
+    with extra("worker"):
+        require_onnx_runtime()
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".med3d-bundle-", dir=into) as scratch:
+            copy = _copy_listed(fetch_bundle(source, Path(scratch)), Path(scratch, "copy"))
+            bundle = _open(copy, trusted_only=True)
+            kept = into.resolve() / f"{bundle.name}-{re.sub(r'[^A-Za-z0-9.+_-]', '-', bundle.version)}"
+            is_there = _is_there(kept, bundle)
+            report = _proven(bundle)
+            if not is_there:
+                copy.rename(kept)
+    except OSError as error:
+        raise CommandError(f"{error.filename or into} cannot be written: {error.strerror}; nothing was kept") from error
+    if as_json:
+        print_json(_described(bundle, report) | {"folder": kept})
+        return
+    typer.echo(f"{kept}")
+    _print_proof(bundle, report)
+    typer.echo(f"to use it: MED3D_BUNDLE={kept}")
 
 
 def verify(folder: StatedBundleDir = None, as_json: AsJson = False) -> None:
@@ -40,14 +80,9 @@ def verify(folder: StatedBundleDir = None, as_json: AsJson = False) -> None:
     bundle = _open(folder, trusted_only=True)
     report = _proven(bundle)
     if as_json:
-        about = {"name": bundle.name, "version": bundle.version, "digest": bundle.digest}
-        print_json(about | {"signed_by": bundle.signed_by, "providers": bundle.providers, "reference_case": report})
+        print_json(_described(bundle, report))
         return
-    typer.echo(f"{bundle.name} {bundle.version}: {len(bundle.manifest.files)} files have their digests")
-    typer.echo(f"signed by the key {bundle.signed_by}" if bundle.signed_by else "NOT CHECKED who signed it (settings)")
-    typer.echo(f"reference case within tolerances on {', '.join(bundle.providers)}:")
-    for name, difference in report.items():
-        typer.echo(f"  {name.replace('_', ' ')} {difference:.2g}")
+    _print_proof(bundle, report)
 
 
 def show(folder: StatedBundleDir = None, as_json: AsJson = False) -> None:
@@ -119,6 +154,60 @@ def sign(
         {"name": bundle.name, "version": bundle.version, "digest": bundle.digest, "signature": signature},
         as_json=as_json,
     )
+
+
+def _copy_listed(folder: Path, copy: Path) -> Path:
+    """Copy what the manifest lists, and no more. Raises CommandError where a file is absent or no file."""
+    listed = _read_listed(folder)
+    from med3d_pipeline.bundle.bundle_signature import SIGNATURE
+    from med3d_pipeline.inference.manifest import MANIFEST
+
+    signed = (SIGNATURE,) if (folder / SIGNATURE).is_file() else ()
+    for name in (MANIFEST, *signed, *listed):
+        if not (folder / name).is_file():
+            raise CommandError(f"{name} of the bundle is not there; nothing was kept")
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, copy / name)
+    return copy
+
+
+def _is_there(kept: Path, bundle: "Bundle") -> bool:
+    """Tell whether the same bundle, whole, is in its place already. Raises CommandError where something else is."""
+    if not kept.exists():
+        return False
+    way_out = "move it away, or say --into FOLDER"
+    try:
+        found = _open(kept).digest
+    except CommandError as error:
+        raise CommandError(f"{kept} is there and is no whole bundle; {way_out} ({error})") from error
+    if found != bundle.digest:
+        raise CommandError(f"{kept} is another bundle; {way_out}")
+    return True
+
+
+def _described(bundle: "Bundle", report: dict[str, float]) -> dict[str, Any]:
+    about = {"name": bundle.name, "version": bundle.version, "digest": bundle.digest}
+    return about | {"signed_by": bundle.signed_by, "providers": bundle.providers, "reference_case": report}
+
+
+def _print_proof(bundle: "Bundle", report: dict[str, float]) -> None:
+    typer.echo(f"{bundle.name} {bundle.version}: {len(bundle.manifest.files)} files have their digests")
+    typer.echo(f"signed by the key {bundle.signed_by}" if bundle.signed_by else "NOT CHECKED who signed it (settings)")
+    typer.echo(f"reference case within tolerances on {', '.join(bundle.providers)}:")
+    for name, difference in report.items():
+        typer.echo(f"  {name.replace('_', ' ')} {difference:.2g}")
+
+
+def _read_listed(folder: Path) -> tuple[str, ...]:
+    """Return the names that the manifest lists, whoever wrote it."""
+    with extra("worker"):
+        require_onnx_runtime()
+        from med3d_pipeline.bundle.bundle import Bundle
+        from med3d_pipeline.errors import BundleError
+    try:
+        return tuple(Bundle.open(folder, verify=False).manifest.files)
+    except BundleError as error:
+        raise CommandError(str(error)) from error
 
 
 def _open(folder: Path | None, *, trusted_only: bool = False) -> "Bundle":

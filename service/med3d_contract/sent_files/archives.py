@@ -120,7 +120,7 @@ class UnpackMeter:
 class FileSink(Protocol):
     """Takes one file of an archive, piece by piece."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> object:
         """Take the next piece."""
 
     def close(self) -> None:

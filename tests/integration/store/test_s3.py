@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import zipfile
 
 import httpx
 import pytest
 
+from med3d_cli.errors import CommandError
+from med3d_cli.operate.bundle_source import BundleLimits, fetch_bundle
 from med3d_store.object_store import ObjectDamagedError, ObjectMissingError, ObjectStore, StoreError
 from med3d_worker.heads.tensors import TensorCache, tensor_key
 from rig.peers import dcmtk
@@ -84,6 +87,27 @@ def test_objects_are_replaced_found_and_deleted(store):
     assert store.head("results/a.1.json") is None
     with pytest.raises(ObjectMissingError):
         store.get("results/a.1.json")
+
+
+def test_a_bundle_is_brought_from_an_archive_and_from_objects_below_a_folder(store, tmp_path):
+    store.put("models/one/manifest.json", b"{}")
+    store.put("models/one/heads/brain_age.onnx", b"age")
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as packed:
+        packed.writestr("one/manifest.json", "{}")
+        packed.writestr("one/heads/brain_age.onnx", b"age")
+    store.put("models/one.zip", (tmp_path / "one.zip").read_bytes())
+    for number, source in enumerate(("s3://med3d/below/models/one", "s3://med3d/below/models/one.zip")):
+        scratch = tmp_path / str(number)
+        scratch.mkdir()
+        folder = fetch_bundle(source, scratch)
+        found = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+        assert found == ["heads/brain_age.onnx", "manifest.json"]
+    with pytest.raises(CommandError, match=r"no such object.*AWS_"):
+        fetch_bundle("s3://med3d/below/models/two.zip", tmp_path)
+    with pytest.raises(CommandError, match="holds nothing there"):
+        fetch_bundle("s3://med3d/below/models/two", tmp_path)
+    with pytest.raises(CommandError, match="more than 1 objects"):
+        fetch_bundle("s3://med3d/below/models/one", tmp_path / "3", BundleLimits(files=1))
 
 
 def test_a_store_elsewhere_has_no_local_paths_and_reserves_nothing(store):
