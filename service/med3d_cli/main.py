@@ -29,6 +29,7 @@ from med3d_cli.operate.settings import refuse_unknown_variables, settings
 from med3d_cli.operate.site_key import site_key_commands
 from med3d_cli.processes.pacs import pacs_commands
 from med3d_cli.processes.worker import worker
+from med3d_cli.standard_output import OutputError, drop_output, watch_output
 from med3d_cli.studies.analyse import analyse
 from med3d_cli.studies.commands import explain, requeue, runs, show, submit
 from med3d_cli.studies.figure import figure
@@ -87,8 +88,12 @@ def _options(
 def run() -> None:
     """Run the program: what a user can mend is one line on stderr, without a traceback."""
     leave_no_core()  # nor do the processes that `serve` and `worker` start
+    watch_output()
     try:
         make_app()()
+    except OutputError as error:
+        drop_output()
+        _stop(str(error), error.exit_code)
     except CommandError as error:
         _stop(str(error), error.exit_code)
     except (ApiError, ApiUnavailable, UnsendableStudy) as error:

@@ -109,7 +109,8 @@ def _write_group(found: "Dataset", out: Path, stderr: Console) -> int:
     )
     if stale := sum(row.is_stale for row in rows):
         said = "tables or sidecars of the dataset have changed since; run the participant level again"
-        stderr.print(f"{stale} answers are old: {said}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        old = counted(stale, "answer is old", "answers are old")
+        stderr.print(f"{old}: {said}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     return EXIT_FAILED if counts[NOT_ANALYSED] or counts[RunStatus.FAILED] or stale else 0
 
 
@@ -133,7 +134,8 @@ def _follow(outcomes: Iterable["Outcome"], scans: int, stderr: Console) -> Count
                 break  # each of the others would be analysed, and lost
     parts = [f"{counts[status]} {status.value}" for status in RunStatus if counts[status]]
     again = f" ({kept} of them as they were)" if kept else ""
-    stderr.print(f"{scans} scans: {', '.join(parts) or 'none'}{again}", highlight=False, soft_wrap=True)
+    done = f"{counted(scans, 'scan', 'scans')}: {', '.join(parts)}{again}" if scans else "there is no scan to analyse"
+    stderr.print(done, highlight=False, soft_wrap=True)
     if sum(counts.values()) < scans:
         said = "no room is left on the disk: make some and run the same command again; answers that are there stand"
         stderr.print(said, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -148,7 +150,14 @@ def _line(outcome: "Outcome") -> str:
 
 
 def _tell_found(found: "Dataset", stderr: Console) -> None:
-    """Say what is not analysed, and why: nothing is left out in silence."""
+    """Say what is not analysed, and why: nothing is left out in silence. Raises CommandError where nothing is there."""
+    from med3d_cli.bids.derivative import holds_derivatives
+
+    if holds_derivatives(found):
+        raise CommandError(
+            f"{found.root} holds what a program has made of images (derivatives), and no T1w as it was scanned: name "
+            "the dataset that it was made of, mostly the folder above `derivatives`"
+        )
     if not found.scans and not found.missing:
         raise CommandError("no image has a name in _T1w")
     if found.passed_over:

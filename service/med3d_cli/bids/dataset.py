@@ -44,6 +44,7 @@ NO_GROUPS = frozenset({"participant_id", "session_id", "sex", "gender", *AGES, *
 LONGEST_LEVEL = 40
 NO_BIDS_NAME = "no name of BIDS"
 MISPLACED = "a name of another participant or session than the folder's"
+PROCESSED_IMAGE = f"processed {SUFFIX} (space or desc in its name)"
 NO_LABEL = "folders or participants with a label that is none of BIDS (letters and digits)"
 
 
@@ -238,7 +239,7 @@ def _why_passed_over(name: BidsName | None, label: str, session: str | None, tak
     if name.entities.get("sub") != label or name.entities.get("ses") != session:
         return MISPLACED
     if PROCESSED & name.entities.keys():
-        return f"processed {SUFFIX} (space or desc in its name)"
+        return PROCESSED_IMAGE
     if name.entities.get("part", "mag") != "mag":
         return f"{SUFFIX} that is no magnitude (part in its name)"
     return "the same name as .nii and .nii.gz" if name.stem in taken else None

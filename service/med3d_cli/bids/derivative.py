@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from med3d_cli.bids.dataset import SUFFIX, Scan
+from med3d_cli.bids.dataset import PROCESSED_IMAGE, SUFFIX, Dataset, Scan
 from med3d_cli.cohort.bids_derivatives import BIDS_VERSION
 from med3d_cli.errors import CommandError
 from med3d_cli.reports.methods import SPACE
@@ -76,6 +76,12 @@ def begin_derivative(out: Path, dataset: Path) -> None:
         _take_away_leftovers(out)
     except OSError as error:
         raise CommandError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def holds_derivatives(dataset: Dataset) -> bool:
+    """Tell whether a dataset without scans says that it is made of another one, or has images that were processed."""
+    told = (read_object(dataset.root / DESCRIPTION) or {}).get("DatasetType") == "derivative"
+    return not dataset.scans and (told or PROCESSED_IMAGE in dataset.passed_over)
 
 
 def _require_own_place(out: Path, dataset: Path) -> None:

@@ -14,6 +14,7 @@ from med3d_cli.capacity.measured import MeasuredCosts, read_costs
 from med3d_cli.capacity.picture import day_picture, duration
 from med3d_cli.capacity.plan import TB, CapacityPlan, Demand, Prices, TooShortError, plan
 from med3d_cli.errors import CommandError
+from med3d_cli.kept_file import placed
 
 SIZES = [100, 10_000, 1_000_000]
 Money = Annotated[float, typer.Option(min=0, help="In any currency; together they give the cost a month.")]
@@ -100,7 +101,8 @@ def capacity(
         _show(plans, costs, priced=prices != Prices())
     if picture is not None:
         try:
-            picture.write_text(day_picture(plans[-1], costs))
+            with placed(picture) as aside:
+                aside.write_text(day_picture(plans[-1], costs))
         except OSError as error:
             raise CommandError(f"picture_unwritable: {picture} cannot be written: {error.strerror}") from error
 

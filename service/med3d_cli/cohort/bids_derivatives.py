@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from med3d_cli.errors import CommandError
+from med3d_cli.kept_file import placed
 
 BIDS_VERSION = "1.10.0"
 README = """\
@@ -104,18 +105,23 @@ def _write_description(folder: Path) -> None:
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "infovae-med3d", "Version": version("infovae-med3d")}],
     }
-    (folder / "README").write_text(README, encoding="utf-8")
-    (folder / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    _write_text(folder / "README", README)
+    _write_text(folder / "dataset_description.json", json.dumps(description, indent=2) + "\n")
 
 
 def _write_table(path: Path, key: str, rows: dict[str, dict[str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with placed(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow([key, *COLUMNS])
         for label, row in rows.items():
             writer.writerow([label, *(row[name] or "n/a" for name in COLUMNS)])
     sidecar = {key: {"Description": "As in the dataset that the scans come from"}} | COLUMNS
-    path.with_suffix(".json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
+    _write_text(path.with_suffix(".json"), json.dumps(sidecar, indent=2) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    with placed(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _label(entity: str, name: str) -> str:

@@ -25,6 +25,7 @@ from med3d_contract.cohort_manifest import read_valid_scans
 from med3d_contract.cohorts import CohortDraft, CohortView, MemberEntry, MemberFilter, NightSchedule
 from med3d_contract.manifest_row import ManifestError
 from med3d_contract.results import Sex
+from med3d_pipeline.counting import counted
 
 NIGHT = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)@(\S+)")
 EXIT_WITH_PROBLEMS = 3
@@ -155,11 +156,12 @@ def import_cohort(
     except ManifestError as error:
         raise CommandError(f"{'; '.join(error.problems)}; nothing was sent") from error
     _say_problems(found.problems)
+    many = counted(len(found.problems), "fault", "faults")
     if not found.scans:
-        raise CommandError(f"the manifest has {len(found.problems)} faults, above, and no good row; nothing was sent")
+        raise CommandError(f"the manifest has {many}, above, and no good row; nothing was sent")
     if found.problems:
-        many = "1 fault" if len(found.problems) == 1 else f"{len(found.problems)} faults"
-        typer.echo(f"the manifest has {many}, above; its {len(found.scans)} good rows are sent", err=True)
+        good = counted(len(found.scans), "good row is", "good rows are")
+        typer.echo(f"the manifest has {many}, above; its {good} sent", err=True)
     scans = found.scans
     client = connect_to_cohorts()
     cohort = _found_or_made(client, name or _name_of(source), night_of(nightly))

@@ -18,6 +18,7 @@ from rich.console import Console
 from med3d_cli.data_dir import DataDir
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
+from med3d_cli.kept_file import write_whole
 
 READY = "med3d ready on "
 STOP_TIMEOUT_S = 12.0
@@ -59,7 +60,7 @@ def demo(
     left = "nothing is left but that picture" if explained else "nothing is left"
     console.print(f"Stopped; {left}. For a service that stays: med3d serve")
     if picture:
-        picture.write_text(without_remote_fonts(console.export_svg(title="make demo")), encoding="utf-8")
+        write_whole(picture, [without_remote_fonts(console.export_svg(title="make demo")).encode()])
     if run.result is None:
         raise typer.Exit(1)
 

@@ -42,7 +42,7 @@ def backup(
     except BackupError as error:
         raise CommandError(str(error)) from error
     answer(
-        f"backup {name}: {summary.objects} objects, {_megabytes(summary.object_bytes)}; "
+        f"backup {name}: {counted(summary.objects, 'object', 'objects')}, {_megabytes(summary.object_bytes)}; "
         f"copied {summary.copied_objects}, {_megabytes(summary.copied_bytes)}",
         {"backup": name, "summary": summary},
         as_json=as_json,
@@ -86,7 +86,8 @@ def restore(
             raise CommandError(str(error)) from error
         if not as_json:
             summary = restored.summary
-            typer.echo(f"restored the backup of {summary.made_at:%Y-%m-%d %H:%M} UTC: {summary.objects} objects")
+            restored_objects = counted(summary.objects, "object", "objects")
+            typer.echo(f"restored the backup of {summary.made_at:%Y-%m-%d %H:%M} UTC: {restored_objects}")
             _print_keys(restored.revived)
         report = check_here(settings, digests=True)
     if as_json:

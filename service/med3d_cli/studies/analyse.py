@@ -1,6 +1,7 @@
 """`med3d analyse`: inputs to answers on this machine, without a server."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.studies.analysis_batch import Answered, Question, Wanted, answer_all
-from med3d_cli.studies.inputs import Inputs, list_inputs, several_visits
+from med3d_cli.studies.inputs import IMAGES, Inputs, list_inputs, several_visits
 from med3d_cli.studies.opened_model import Model
 from med3d_cli.studies.options import SERIES_HELP
 from med3d_contract.ages import AgeReading
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from med3d_contract.results import Result
     from med3d_worker.analysis import AnalysedInput, Analyser
 
+SEVERAL = frozenset({"several_images", "several_patients"})
+"""Refusals of what holds more than one head."""
 EXIT_USAGE = 2
 EXIT_REFUSED = 3
 EXIT_FAILED = 4
@@ -120,6 +123,7 @@ def analyse(
         stderr.print("--site has changed nothing: this model corrects for no sites", style="yellow")
     counts = Counter(statuses)
     kept = len(statuses) - len(reports)
+    tell_of_several(reports, stderr)
     stderr.print(_summary(counts, kept), highlight=False)
     raise typer.Exit(exit_code(counts))
 
@@ -151,7 +155,7 @@ def _require_writable(folder: Path) -> None:
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise CommandError(f"{folder} cannot be written to: {error.strerror}", EXIT_USAGE) from error
+        raise CommandError(f"{folder} cannot be written to: {error.strerror}") from error
 
 
 def _require_one_visit_each(paths: Sequence[Path]) -> None:
@@ -185,7 +189,11 @@ def _questions(paths: Sequence[Path], told: _Told, stderr: Console) -> list[Ques
         table = read_ages(told.ages, paths)
         known = table.ages
         if without := sum(path not in known for path in paths):
-            stderr.print(f"{told.ages} has no row for {without} of {len(paths)} inputs", style="yellow", soft_wrap=True)
+            stderr.print(
+                f"{told.ages} has no row for {without} of {counted(len(paths), 'input', 'inputs')}",
+                style="yellow",
+                soft_wrap=True,
+            )
         if table.unused_rows:
             some = ", ".join(table.unused_rows[:3]) + (" ..." if len(table.unused_rows) > 3 else "")
             said = f"{told.ages}: {counted(len(table.unused_rows), 'row fits', 'rows fit')} no input ({some})"
@@ -201,7 +209,8 @@ def _tell_datasets(inputs: Inputs, stderr: Console) -> None:
         said = f"{dataset} is a BIDS dataset: each of its T1-weighted scans is an input. Its tables and sidecars are "
         stderr.print(f"{said}read by `med3d bids`.", markup=False, highlight=False, soft_wrap=True)
     if inputs.passed_over:
-        stderr.print(f"passed over: {inputs.passed_over} images that are not named _T1w", highlight=False)
+        others = counted(inputs.passed_over, "image that is not named _T1w", "images that are not named _T1w")
+        stderr.print(f"passed over: {others}", highlight=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +271,19 @@ class _Batch:
                     write(one.report, one.question.basis)
                 progress.advance(bar)
         return answered
+
+
+def tell_of_several(reports: Sequence["AnalysedInput"], stderr: Console) -> None:
+    """Say how the images of a folder become inputs of their own, where one was refused for holding several."""
+    for report in reports:
+        if report.refusal is None or report.refusal.code not in SEVERAL:
+            continue
+        ending = next((ending for ending in IMAGES if any(Path(report.input).glob(f"*{ending}"))), None)
+        if ending is not None:
+            said = f"{report.input}: a folder is one study. For an answer to each of its images name them one by one: "
+            way_out = f"{said}med3d analyse {shlex.quote(report.input)}/*{ending}"
+            stderr.print(way_out, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            return
 
 
 def _ignores_site(result: "Result") -> bool:

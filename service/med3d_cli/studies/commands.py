@@ -10,6 +10,7 @@ from rich.table import Table
 
 from med3d_cli.connection import connect
 from med3d_cli.errors import CommandError
+from med3d_cli.kept_file import write_whole
 from med3d_cli.screens import AsJson, print_json, table_console
 from med3d_cli.studies.explanation_table import explanation_table
 from med3d_cli.studies.following import follow
@@ -19,6 +20,7 @@ from med3d_client.results import ResultsClient, StudyOptions, Submitted
 from med3d_client.study_stream import open_study
 from med3d_contract.results import Priority, RunStatus, RunView, Sex
 
+EXIT_USAGE = 2
 EXIT_REFUSED = 3
 EXIT_FAILED = 4
 WHOLE_IDS_COLUMNS = 100
@@ -159,10 +161,7 @@ def explain(
     else:
         Console().print(explanation_table(explanation))
     if picture:
-        content = client.explanation_picture(run_id)
-        try:
-            with picture.open("xb") as file:
-                file.write(content)
-        except OSError as error:
-            raise CommandError(f"{picture} cannot be written: {error.strerror}") from error
+        if picture.exists():
+            raise CommandError(f"{picture} is there already and is not replaced; name another file", EXIT_USAGE)
+        write_whole(picture, [client.explanation_picture(run_id)])
         typer.echo(f"{picture}: 10 years younger, as it is, 10 years older", err=as_json)

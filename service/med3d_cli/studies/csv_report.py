@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING
 
 from med3d_cli.errors import CommandError
+from med3d_cli.kept_file import placed
 from med3d_contract.results import Estimate, Interval, Result, RunStatus
 from med3d_contract.spreadsheets import safe_text
 
@@ -116,12 +117,10 @@ def csv_report(
 
 def _begun(path: Path, kept: list[dict[str, str]]) -> IO[str]:
     """Leave the rows that stand in the file, whole or not at all, and open it for more."""
-    aside = path.with_name(f".{path.name}.part")
-    with aside.open("w", newline="", encoding="utf-8") as begun:
+    with placed(path) as aside, aside.open("w", newline="", encoding="utf-8") as begun:
         writer = csv.DictWriter(begun, COLUMNS)
         writer.writeheader()
         writer.writerows(kept)
-    aside.replace(path)
     return path.open("a", newline="", encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ import typer
 
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
+from med3d_cli.kept_file import write_whole
 from med3d_pipeline.counting import counted
 
 if TYPE_CHECKING:
@@ -76,10 +77,7 @@ def figure(
         except CommandError as error:
             way_out = " (--with-training-scans draws them)" if learned else ""
             raise CommandError(f"{error}{left_out}{way_out}", error.exit_code) from error
-    try:
-        drawn.save(out)
-    except OSError as error:
-        raise CommandError(f"{out} cannot be written: {error.strerror}") from error
+    write_whole(out, [drawn.as_form(out.suffix.removeprefix("."))])
     typer.echo(f"{out}: {counted(len(points), 'scan', 'scans')}{left_out}")
 
 
@@ -204,7 +202,8 @@ def visits_of_people(points: Sequence[Point]) -> list[list[Point]]:
     if not several:
         raise CommandError("nobody in the table has several visits with a number")
     if unknown := sum(one.age is None for some in several for one in some):
-        raise CommandError(f"{unknown} visits have no age of their own: state it in the sessions file, or draw ages")
+        visits_have = counted(unknown, "visit has no age of its own", "visits have no age of their own")
+        raise CommandError(f"{visits_have}: state it in the sessions file, or draw ages")
     if all(len({one.age for one in some}) == 1 for some in several):
         raise CommandError("the visits of each person have one age: it is that of one visit; state each visit's own")
     return [sorted(some, key=lambda one: one.age or 0.0) for some in several]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from med3d_cli.errors import CommandError
+from med3d_cli.kept_file import placed
 from med3d_cli.reports.group_page import GroupReport, GroupScan, group_page
 from med3d_cli.reports.head_report import mosaics_of
 from med3d_cli.reports.methods import Made, citation, methods_paragraphs
@@ -128,10 +129,9 @@ def _plain(name: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8", errors="replace")
-        aside.replace(path)
+        with placed(path) as aside:
+            aside.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {os.strerror(error.errno or 0)}") from error

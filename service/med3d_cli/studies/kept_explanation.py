@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from med3d_cli.errors import CommandError
+from med3d_cli.kept_file import placed
 from med3d_contract.explanations import StoredExplanation
 from med3d_pipeline.preprocessing.preprocess import Preprocessed
 from med3d_pipeline.preprocessing.resampling import sample_linear
@@ -20,8 +21,10 @@ def keep_explanation(found: StoredExplanation, folder: Path) -> Path:
     """Write picture and numbers into ``folder``, which is made; return the picture's path."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PICTURE).write_bytes(base64.b64decode(found.picture.png_base64))
-        (folder / NUMBERS).write_text(found.explanation.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with placed(folder / PICTURE) as aside:
+            aside.write_bytes(base64.b64decode(found.picture.png_base64))
+        with placed(folder / NUMBERS) as aside:
+            aside.write_text(found.explanation.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{folder} cannot be written: {error.strerror}") from error
     return folder / PICTURE
@@ -33,6 +36,7 @@ def keep_difference(difference: npt.NDArray[np.float32], images: Preprocessed, f
     there = Volume(difference, images.tensor_affine)
     native = sample_linear(there, images.brain_mask.shape, images.native_affine, to_template)
     try:
-        nib.save(nib.Nifti1Image(native, images.native_affine), folder / DIFFERENCE)
+        with placed(folder / DIFFERENCE) as aside:
+            nib.save(nib.Nifti1Image(native, images.native_affine), aside)
     except OSError as error:
         raise CommandError(f"{folder} cannot be written: {error.strerror}") from error

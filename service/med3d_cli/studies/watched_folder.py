@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from med3d_cli.errors import CommandError
+from med3d_cli.kept_file import placed
 
 TAKEN, DONE, REFUSED = ".taken", "done", "refused"
 OURS = frozenset({TAKEN, DONE, REFUSED})
@@ -97,9 +98,8 @@ class WatchedFolder:
     def _keep(self, taken: Path, where: str, note: dict[str, str]) -> None:
         kept = _free(self._root / where, taken.name)
         written = kept.with_name(f"{kept.name}.json")
-        aside = kept.with_name(f".{kept.name}.json")
-        aside.write_text(json.dumps(note, indent=1) + "\n")
-        aside.replace(written)  # first the note: after a crash in between it is written once more
+        with placed(written) as aside:  # first the note: after a crash in between it is written once more
+            aside.write_text(json.dumps(note, indent=1) + "\n")
         taken.rename(kept)
 
 

@@ -49,6 +49,7 @@ def test_analyse_says_that_a_folder_cannot_be_written_before_it_opens_a_model(tm
     (tmp_path / "file").touch()
     answer = invoke("analyse", str(tmp_path), option, str(tmp_path / "file" / "out"), "--bundle", str(tmp_path))
     assert "cannot be written to: Not a directory" in str(answer.exception)
+    assert answer.exception.exit_code == 1  # as of a table that cannot be written
 
 
 def test_analyse_refuses_two_formats_at_once(tmp_path):

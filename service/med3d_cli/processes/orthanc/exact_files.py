@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from med3d_cli.kept_file import placed
+
 
 def read_exactly(path: Path) -> str:
     """Read the text with its line ends; bytes that are no UTF-8 come back by ``write_in_place``. Raises OSError."""
@@ -27,11 +29,10 @@ def keep_before(path: Path) -> None:
 def _write(path: Path, text: str, *, like: Path, mode: int) -> None:
     """Write beside the place, then into it."""
     held = like.stat() if like.exists() else None
-    aside = path.with_name(f".{path.name}.part")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        if held is not None:
-            os.fchown(file.fileno(), held.st_uid, held.st_gid)
-        os.fchmod(file.fileno(), mode if held is None else held.st_mode & 0o7777)
-        file.write(text.encode("utf-8", "surrogateescape"))
-    aside.replace(path)
+    with placed(path) as aside:
+        aside.unlink(missing_ok=True)
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            if held is not None:
+                os.fchown(file.fileno(), held.st_uid, held.st_gid)
+            os.fchmod(file.fileno(), mode if held is None else held.st_mode & 0o7777)
+            file.write(text.encode("utf-8", "surrogateescape"))

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO
 from itertools import pairwise
-from pathlib import Path
 from threading import Lock
 from typing import Literal, cast
 
@@ -95,10 +94,6 @@ class PaperFigure:
             picture = document[0].render(scale=DOTS_PER_INCH / 72).to_pil()
             picture.save(written, "PNG", dpi=(DOTS_PER_INCH, DOTS_PER_INCH))
         return written.getvalue()
-
-    def save(self, out: Path) -> None:
-        """Write the figure in the form that the file's ending names."""
-        out.write_bytes(self.as_form(out.suffix.removeprefix(".")))
 
     def _size(self) -> tuple[float, float]:
         return self.width_mm / POINT_MM, self.height_mm / POINT_MM

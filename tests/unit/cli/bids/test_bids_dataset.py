@@ -1,21 +1,25 @@
 """Which images of a BIDS dataset are taken, and what its tables and sidecars say of each."""
 
+import io
 import json
 import os
 
 import pytest
+from rich.console import Console
 
 from med3d_cli.bids.ages import AgeUnits, VisitRows, read_sex, read_visit_age
 from med3d_cli.bids.arguments import labels, spelt_out
+from med3d_cli.bids.command import Level, _follow, bids
 from med3d_cli.bids.dataset import read_dataset
-from med3d_cli.bids.derivative import begin_derivative, files_of
+from med3d_cli.bids.derivative import begin_derivative, files_of, holds_derivatives
 from med3d_cli.bids.group_page import images_looked_at
 from med3d_cli.bids.group_rows import GroupRow
 from med3d_cli.bids.names import parse_name
+from med3d_cli.bids.scans import Outcome
 from med3d_cli.bids.sidecars import acquisition_of
 from med3d_cli.bids.validation import installed_validator, own_rules, require_valid, validator_errors
 from med3d_cli.errors import CommandError
-from med3d_contract.results import Sex
+from med3d_contract.results import RunStatus, Sex
 
 
 def lay_out(root, files):
@@ -393,3 +397,25 @@ def test_a_scan_is_read_once_and_only_what_can_be_read(tmp_path):
     assert found.passed_over == {"no name of BIDS": 2, "the same name as .nii and .nii.gz": 1}
     with pytest.raises(CommandError, match="--session-label names 9,"):
         read_dataset(tmp_path, (), ["1", "9"])
+
+
+@pytest.mark.parametrize("kind", [{}, {"DatasetType": "derivative"}])
+@pytest.mark.parametrize("images", [[image("sub-1", "desc-preproc", "T1w")], [image("sub-1", "space-MNI", "T1w")]])
+def test_derivatives_are_named_as_such(tmp_path, kind, images):
+    files = {"dataset_description.json": {"Name": "x", "BIDSVersion": "1.10.0"} | kind, **dict.fromkeys(images, "x")}
+    lay_out(tmp_path / "in", files)
+    with pytest.raises(CommandError, match="name the dataset that it was made of"):
+        bids(tmp_path / "in", tmp_path / "out", Level.PARTICIPANT)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_derivative_that_holds_scans_is_taken_as_it_is(tmp_path):
+    described = {"dataset_description.json": {"Name": "x", "BIDSVersion": "1.10.0", "DatasetType": "derivative"}}
+    assert not holds_derivatives(read_dataset(lay_out(tmp_path, {**described, image("sub-1", "T1w"): "x"})))
+
+
+@pytest.mark.parametrize(("scans", "said"), [(0, "there is no scan to analyse"), (1, "1 scan: 1 refused")])
+def test_scans_are_counted_in_right_words(scans, said):
+    stderr = Console(file=io.StringIO())
+    _follow([Outcome("sub-1_T1w", RunStatus.REFUSED, code="not_mr")] * scans, scans, stderr)
+    assert stderr.file.getvalue().strip() == said

@@ -61,7 +61,7 @@ def test_who_was_scanned_twice_is_one_point_of_the_gaps(table):
 
 def test_visits_without_ages_of_their_own_are_refused(table):
     table.write_text(table.read_text().replace("\t41\t", "\tn/a\t"))
-    with pytest.raises(CommandError, match="1 visits have no age of their own"):
+    with pytest.raises(CommandError, match="1 visit has no age of its own"):
         visits_of_people(read_points(table, None, with_training_scans=False)[0])
 
 
