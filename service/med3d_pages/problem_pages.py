@@ -47,10 +47,9 @@ def _page(request: Request, status: int, problem: Mapping[str, Any]) -> Response
     if status == 405 and request.method == "GET":  # a form's address that was opened by hand: its page stands above it
         return RedirectResponse(own_target(request.url.path.rpartition("/")[0]), 303, {"Cache-Control": "no-store"})
     said, helps = words_of(texts_for(request), problem)
-    is_form = request.method not in SAFE_METHODS and _is_of_our_page(request)
-    is_old = is_form and problem["code"] == "not_from_our_page"
-    back = _wanted(request) if is_form else None
-    values = {"problem": problem, "said": said, "help": helps, "is_old": is_old, "back": back}
+    is_refused_form = request.method not in SAFE_METHODS and _is_of_our_page(request)
+    back = _wanted(request) if is_refused_form else None
+    values = {"problem": problem, "said": said, "help": helps, "is_refused_form": is_refused_form, "back": back}
     return render(request, "problem.html", status=status, **values)
 
 

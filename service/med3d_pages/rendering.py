@@ -46,7 +46,7 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
         "back_to": request.url.path if request.method == "GET" else PREFIX,
         "refresh_s": None,
         "follow": None,
-        "is_old": False,
+        "is_refused_form": False,
         **values,
     }
     if request.method not in SAFE_METHODS:  # brought up to date, it would lose what is to be mended, or send it again

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from med3d_client.results import ResultsClient
 from pages.browsing import ANSWER_TIMEOUT_MS, Person, few_slices, scripted_head
 from rig.processes.embedded import write_small_head
 
@@ -150,6 +151,28 @@ def test_what_was_typed_survives_a_session_that_was_begun_anew_in_another_tab(pe
     assert page.get_by_label("Why").input_value() == "Moved; Roe"
     assert ["403" in said for said in person.complaints] == [True]
     person.complaints.clear()
+
+
+def test_what_was_typed_survives_a_refusal_and_is_said_in_the_readers_language(browser, hospital):
+    administrator = ResultsClient(hospital.url, hospital.key("admin", "--clinical"))
+    person = Person(browser, hospital, locale="de-DE").enter(administrator, to="/ui/admin")
+    page, form = person.page, person.page.locator("form[action='/ui/admin/keys']")
+    form.locator("[name=name]").fill("Archiv 2")
+    form.locator("[name=days]").fill("9999")
+    form.evaluate("form => form.noValidate = true")  # an older browser, or a rule that only the service knows
+    form.locator("button").click()
+    person.see("ein Haus angeben")
+    page.get_by_role("link", name="Die Seite neu öffnen").click()
+    page.wait_for_url("/ui/admin")
+    assert form.locator("[name=name]").input_value() == "Archiv 2"
+    assert form.locator("[name=days]").input_value() == "9999"
+    person.see("Dies wurde nicht gesendet")
+    page.goto("/ui/today")
+    page.goto("/ui/admin")
+    assert form.locator("[name=name]").input_value() == ""
+    assert ["422" in said for said in person.complaints] == [True]
+    person.close()
+    administrator.close()
 
 
 CLICKED_TWICE = """() => {

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from med3d_pages.addresses import PREFIX
 from med3d_pages.forms import Fields, SessionForm
-from med3d_pages.rendering import render
+from med3d_pages.rendering import render, texts_for
 from med3d_service.api.http.pages import Cursor
 from med3d_service.api.routes import ServiceParts
 from med3d_service.api.routes.trust.administration import (
@@ -85,9 +85,7 @@ def make_key(request: Request, service: ServiceParts, caller: Admin, fields: Ses
     try:
         wanted = KeyRequest.model_validate(said | {"days": int(fields["days"]) if fields["days"] else None})
     except (ValidationError, ValueError) as error:
-        raise ServiceError(
-            "invalid_request", "Choose a role, name a site (* is all of them), and days from 1 to 3650 or none."
-        ) from error
+        raise ServiceError("invalid_request", texts_for(request)("admin.key_refused")) from error
     return _page(request, service, caller, make_api_key(wanted, service, caller))
 
 

@@ -1,11 +1,12 @@
-// Gives a form back what was typed into it, when somebody had to sign in again in between. The text stays in this tab:
-// it is kept when a page is left, and thrown away by the next page, unless that one asks to sign in.
+// Gives a form back what was typed into it, when it was refused or somebody had to sign in again in between. The text
+// stays in this tab: it is kept when a page is left, and thrown away by the next page, unless that one asks to sign in
+// or says why the form was refused.
 "use strict";
 
 const KEPT = "typed";
 const MOST_CHARACTERS = 200_000;
 const TYPED = "textarea, input:not([type]), input[type=text], input[type=number], input[type=date]"; // never a password
-const person = document.body.dataset.person; // absent where the page asks to sign in
+const person = document.body.dataset.person; // absent where the page asks to sign in, or refuses a form
 
 function controls(form, kinds) {
   return [...form.elements].filter((one) => one.name !== "" && one.matches(kinds));
