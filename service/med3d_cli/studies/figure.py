@@ -1,8 +1,7 @@
 """`med3d figure`: figures for a paper out of a table of answers, as PNG, PDF or SVG."""
 
-import csv
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,18 +12,17 @@ import typer
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.kept_file import write_whole
+from med3d_cli.studies.answer_table import EXIT_USAGE, AnswerRow, read_answer_table
 from med3d_pipeline.counting import counted
 
 if TYPE_CHECKING:
     from med3d_service.cohorts.charts.paper_figure import PaperFigure
 
-EXIT_USAGE = 2
 ENDINGS = (".png", ".pdf", ".svg")
 TRAINING_SCAN = "training_scan"
 MOST_LEVELS = 8
 AGE, ESTIMATE = "age at the scan (years)", "estimated brain age (years)"
 GAP = "brain age gap, age bias removed (years)"
-UNKNOWN = frozenset({"", "n/a"})
 
 
 class Kind(StrEnum):
@@ -83,40 +81,35 @@ def figure(
 
 def read_points(table: Path, by: str | None, *, with_training_scans: bool) -> tuple[list[Point], int]:
     """Read the scans with a number, and how many were left out as the model learned from them. Raises CommandError."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{table} cannot be read as a table in UTF-8", EXIT_USAGE) from error
-    lines = text.splitlines()
-    reader = csv.DictReader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",", restval="")
-    columns = reader.fieldnames or []
-    if "brain_age_years" not in columns:
-        raise CommandError(f"{table} has no column brain_age_years: it is no table of answers", EXIT_USAGE)
-    if by is not None and by not in columns:
-        raise CommandError(f"{table} has no column {by}; there are {', '.join(columns)}", EXIT_USAGE)
-    rows = [row for row in reader if row["brain_age_years"] not in UNKNOWN]
-    learned = [row for row in rows if TRAINING_SCAN in row.get("reason_codes", "").split("; ")]
-    kept = rows if with_training_scans else [row for row in rows if row not in learned]
+    found = read_answer_table(table)
+    if by is not None and by not in found.columns:
+        raise CommandError(f"{table} has no column {by}; there are {', '.join(found.columns)}", EXIT_USAGE)
+    points = [(_learned_from(row), point) for row in found.rows if (point := _point(row, by)) is not None]
+    kept = [point for learned, point in points if with_training_scans or not learned]
     if not kept:
-        raise CommandError(f"{table} has no scan with a number to draw ({len(learned)} are training scans)")
-    return [_point(row, by) for row in kept], len(rows) - len(kept)
+        learned = sum(learned for learned, _ in points)
+        raise CommandError(f"{table} has no scan with a number to draw ({learned} are training scans)")
+    return kept, len(points) - len(kept)
 
 
-def _point(row: Mapping[str, str], by: str | None) -> Point:
-    def number(name: str) -> float | None:
-        text = row.get(name, "")
-        return None if text in UNKNOWN else float(text)
+def _learned_from(row: AnswerRow) -> bool:
+    return TRAINING_SCAN in row.cells.get("reason_codes", "").split("; ")
 
-    estimate = float(row["brain_age_years"])
-    lower, upper = number("brain_age_lower"), number("brain_age_upper")
+
+def _point(row: AnswerRow, by: str | None) -> Point | None:
+    """Return the scan to draw; None where it has no number."""
+    estimate = row.number("brain_age_years")
+    if estimate is None:
+        return None
+    lower, upper = row.number("brain_age_lower"), row.number("brain_age_upper")
     return Point(
-        person=row.get("participant_id") or row.get("input", ""),
-        age=number("chronological_age_years"),
+        person=row.cells.get("participant_id") or row.cells.get("input", ""),
+        age=row.number("chronological_age_years"),
         estimate=estimate,
         lower=estimate if lower is None else lower,
         upper=estimate if upper is None else upper,
-        gap=number("gap_corrected_years"),
-        level=row[by] if by else "",
+        gap=row.number("gap_corrected_years"),
+        level=row.cells[by] if by else "",
     )
 
 

@@ -78,3 +78,50 @@ def test_nothing_is_written_over_and_other_endings_are_named(table, tmp_path):
             figure(table, tmp_path / name)
     with pytest.raises(CommandError, match="has no column lesions"):
         figure(table, tmp_path / "b.png", by="lesions")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("sub-9\t5", r"line 7: 2 cells for 8 columns: it was cut off or edited"),
+        ("sub-9\t40,5\t30\t50\t38\t2\tn/a\tMS", "line 7: brain_age_years is '40,5', which is no number"),
+        ("sub-9\t40\t30\t50\t38\tinf\tn/a\tMS", "line 7: gap_corrected_years is 'inf', which is no number"),
+        ("sub-9\t40\t30\t50\tninety\t2\tn/a\tMS", "line 7: chronological_age_years is 'ninety', which is no number"),
+        ("sub-9\t40\t30\t50\t38\t2\tn/a\tMS\tmore", "line 7: 9 cells for 8 columns"),
+    ],
+)
+def test_a_row_that_was_cut_off_or_edited_is_refused_and_never_drawn(table, row, said):
+    table.write_text(f"{table.read_text()}{row}")
+    with pytest.raises(CommandError, match=said):
+        read_points(table, None, with_training_scans=False)
+
+
+def test_a_decimal_comma_in_a_table_of_commas_is_refused_and_moves_no_cell(tmp_path):
+    (tmp_path / "a.csv").write_text("input,brain_age_years,brain_age_lower,brain_age_upper\na,40,5,30,50\n")
+    with pytest.raises(CommandError, match="line 2: 5 cells for 4 columns"):
+        read_points(tmp_path / "a.csv", None, with_training_scans=False)
+
+
+def test_a_quotation_mark_in_a_cell_of_the_group_swallows_no_rows(table):
+    table.write_text(table.read_text().replace("\tMS\n", '\t"MS\n', 1))
+    points, learned = read_points(table, "diagnosis", with_training_scans=False)
+    assert ([one.level for one in points], learned) == (['"MS', "MS", "HC"], 1)
+
+
+def test_a_quotation_mark_that_is_left_open_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text('input,brain_age_years\n"a,40\nb,41\n')
+    with pytest.raises(CommandError, match="cannot be read as a table"):
+        read_points(tmp_path / "a.csv", None, with_training_scans=False)
+
+
+def test_one_column_twice_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("input,brain_age_years,brain_age_years\na,40,99\n")
+    with pytest.raises(CommandError, match="has several columns brain_age_years"):
+        read_points(tmp_path / "a.csv", None, with_training_scans=False)
+
+
+@pytest.mark.parametrize("word", ["", "n/a", "NA", "NaN", " "])
+def test_what_other_programs_write_for_nothing_is_no_number(table, word):
+    table.write_text(table.read_text().replace("\t61\t-1\t", f"\t{word}\t{word}\t"))
+    points, _ = read_points(table, None, with_training_scans=False)
+    assert (points[2].age, points[2].gap) == (None, None)
