@@ -15,6 +15,7 @@ from med3d_cli.capacity.command import capacity
 from med3d_cli.cohort.commands import cohort_commands
 from med3d_cli.embedded.demo import demo
 from med3d_cli.embedded.serve import serve
+from med3d_cli.empty_words import refuse_empty_words
 from med3d_cli.errors import CommandError
 from med3d_cli.operate.audit import audit_commands
 from med3d_cli.operate.backup import backup, restore
@@ -64,6 +65,7 @@ def make_app() -> typer.Typer:
     app.add_typer(pacs_commands(), name="pacs")
     app.add_typer(rules_commands(), name="rules")
     app.add_typer(site_key_commands(), name="site-key")
+    refuse_empty_words(app)
     return app
 
 

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+
+from med3d_cli.empty_words import CommandOfWords
 
 SEVERAL = ("--participant-label", "--session-label")
 
 
-class BidsAppCommand(TyperCommand):
+class BidsAppCommand(CommandOfWords):
     """Reads ``--participant_label 01 02 03`` as the option given three times."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

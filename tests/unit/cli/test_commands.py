@@ -69,6 +69,27 @@ def test_a_path_that_does_not_exist_is_a_usage_error():
     assert "does not exist" in answer.output
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("analyse", ""), ("analyse", __file__, ""), ("analyse", __file__, "--csv", ""), ("analyse", __file__, "--csv="),
+        ("analyse", __file__, "--series", ""), ("submit", ""), ("bids", "", "out", "participant"),
+        ("bids", ".", "", "group"), ("bundle", "verify", ""), ("figure", __file__, ""), ("backup", ""), ("watch", ""),
+        ("cohort", "import", ""), ("keys", "list", "--data-dir", ""),
+    ],
+)  # fmt: skip
+def test_an_empty_word_is_no_path_to_the_folder_we_are_in(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = invoke(*words)
+    assert (answer.exit_code, "it is empty, as where a variable is not set" in answer.output) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_title_may_be_empty(tmp_path):
+    answer = invoke("figure", __file__, str(tmp_path / "a.png"), "--title", "")
+    assert "it is no table of answers" in str(answer.exception)
+
+
 def test_exit_codes_tell_refused_from_failed():
     from collections import Counter
 
