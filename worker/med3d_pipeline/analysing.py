@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
-from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.given_paths import AnyPath
 from med3d_pipeline.inference.prediction import Prediction, SubjectAttributes
 from med3d_pipeline.preprocessing.orientation import to_closest_ras
 from med3d_pipeline.preprocessing.outline_pictures import OUTLINE, OutlinePicture, outline_pictures
@@ -59,15 +58,16 @@ class Answer:
         )
 
 
-def analyse(scan: str | PathLike[str], *, age_years: float | None = None, bundle: Bundle | None = None) -> Answer:
+def analyse(scan: AnyPath, *, age_years: float | None = None, bundle: Bundle | None = None) -> Answer:
     """Answer for the T1-weighted head in a file or folder by the shipped model, or by ``bundle``.
 
     age_years: at the scan, 0 to 120; without it there is no gap. Raises InputRefused (``code``, ``reason``) for what
-    cannot be given a number, ValueError for another age, BundleError and InferenceError where something is broken.
+    cannot be given a number, ValueError for another age or an empty path, BundleError and InferenceError where
+    something is broken.
     """
     subject = SubjectAttributes(age_years=age_years)
     model = bundle or _shipped()
-    study = read_study([Path(scan)])
+    study = read_study([scan])
     chosen = select_series(study).chosen
     series = load_series(study, chosen)
     head = model.preprocessor()(series.volume)

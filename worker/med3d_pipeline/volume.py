@@ -40,19 +40,23 @@ class Volume:
     affine: (4, 4) float64; maps voxel indices (i, j, k, 1) to RAS+ millimetres (x to the patient's right, y to the
     front, z to the top), as in NIfTI and nibabel.
 
-    Raises ValueError when the shapes do not fit or the affine is singular.
+    Raises ValueError when the shapes do not fit, voxels are complex or the affine is none.
     """
 
     voxels: Voxels
     affine: Affine
 
     def __post_init__(self) -> None:
+        if np.iscomplexobj(self.voxels):
+            raise ValueError("voxels are real numbers: of complex ones take the magnitude")
         voxels = np.ascontiguousarray(self.voxels, dtype=np.float32)
         affine = np.array(self.affine, dtype=np.float64)
         if voxels.ndim != 3:
             raise ValueError(f"a volume has three axes, not {voxels.ndim}")
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
             raise ValueError("an affine is a finite, invertible 4 x 4 matrix")
+        if not np.allclose(affine[3], (0, 0, 0, 1), rtol=0, atol=1e-9):
+            raise ValueError("the last row of an affine is 0, 0, 0, 1; a matrix for rows of points is to be transposed")
         voxels = voxels.view()
         voxels.flags.writeable = False  # the view only: the caller keeps what is theirs
         affine.flags.writeable = False

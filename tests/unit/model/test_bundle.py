@@ -1,6 +1,7 @@
 """The bundle that the project ships; nothing here needs torch."""
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,3 +126,29 @@ def test_encoder_and_decoder_run_in_the_batches_of_the_gpu_and_answer_as_without
     (expected,) = Bundle.open(SHIPPED, "cpu", verify=False).predictor().predict(tensors[:1], subjects[:1], scans[:1])
     for answer in answers:
         assert answer.brain_age.estimate == pytest.approx(expected.brain_age.estimate, abs=1e-3)
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(bundle_copy):
+    (bundle_copy / "encoder.onnx").unlink()
+    os.mkfifo(bundle_copy / "encoder.onnx")
+    with pytest.raises(BundleError, match=r"^encoder\.onnx of the bundle is no file$"):
+        Bundle.open(bundle_copy)
+    (bundle_copy / "manifest.json").unlink()
+    os.mkfifo(bundle_copy / "manifest.json")
+    with pytest.raises(BundleError, match=r"is no bundle: it has no file manifest\.json$"):
+        Bundle.open(bundle_copy)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"format": 2, "parts": []}', "is of a format that this release does not read"),
+        ("[]", "is none: Input should be an object"),
+        ('{"name": "x"}', r"is none: version: Field required; .*; and \d+ more"),
+        ("{", "is none: Invalid JSON: [^[]*$"),
+    ],
+)
+def test_a_manifest_of_another_form_is_told_in_a_few_words(bundle_copy, text, said):
+    (bundle_copy / "manifest.json").write_text(text)
+    with pytest.raises(BundleError, match=f"^manifest\\.json of the bundle {said}"):
+        Bundle.open(str(bundle_copy))

@@ -160,3 +160,11 @@ def invoke(*words):
         raise done.exception
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def test_a_signature_that_cannot_be_put_in_place_leaves_nothing_beside_it(folder, tmp_path):
+    make_signing_key(tmp_path / "key.pem")
+    (folder / SIGNATURE).mkdir()
+    with pytest.raises(OSError, match="directory"):
+        sign_bundle(folder, read_signing_key(tmp_path / "key.pem"))
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", SIGNATURE}

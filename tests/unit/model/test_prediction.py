@@ -205,7 +205,7 @@ def test_no_tensors_give_no_predictions():
 
 
 def test_fewer_subjects_than_tensors_is_a_programming_error():
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match=r"1 tensors .* with 0 subjects, 1 acquisitions"):
         predictor().predict(tensors([0, 0, 0, 0]), [], [Scanner()])
 
 

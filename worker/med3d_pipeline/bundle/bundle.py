@@ -18,6 +18,7 @@ from med3d_pipeline.errors import BundleError
 from med3d_pipeline.explanation import region_table
 from med3d_pipeline.explanation.explainer import Explainer
 from med3d_pipeline.explanation.region_table import RegionTable
+from med3d_pipeline.given_paths import AnyPath, as_path
 from med3d_pipeline.inference import site_shifts
 from med3d_pipeline.inference.encoder import Float32, LatentEncoder
 from med3d_pipeline.inference.heads import RegressionHead
@@ -35,6 +36,7 @@ from med3d_pipeline.runtime.onnx_sessions import OnnxSession, SessionOptions, op
 from med3d_pipeline.volume import Volume
 
 DEFAULT_NAME = "infovae-two-sites"
+MOST_FAULTS = 3
 DECODER = "decoder.onnx"
 """Left out of the bundle of a private cohort."""
 REQUIRED = (
@@ -100,6 +102,27 @@ class PreprocessingAssets:
             raise BundleError(f"the template cannot be read: {error}") from error
 
 
+def _read_manifest(folder: Path) -> bytes:
+    path = folder / MANIFEST
+    try:
+        if not path.is_file():
+            raise BundleError(f"{folder} is no bundle: it has no file {MANIFEST}")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{MANIFEST} of the bundle cannot be read: {error.strerror}") from error
+
+
+def _why_none(error: ValidationError) -> str:
+    """Say what is wrong with a manifest in a few words, without its contents."""
+    faults = error.errors(include_url=False, include_input=False)
+    if any(fault["loc"] == ("format",) for fault in faults):
+        return "is of a format that this release does not read; the release that made the bundle, or a later one, does"
+    places = [".".join(map(str, fault["loc"])) for fault in faults]
+    said = [f"{place}: {fault['msg']}" if place else fault["msg"] for place, fault in zip(places, faults, strict=True)]
+    more = f"; and {len(said) - MOST_FAULTS} more" if len(said) > MOST_FAULTS else ""
+    return f"is none: {'; '.join(said[:MOST_FAULTS])}{more}"
+
+
 class Bundle:
     """A released model, opened; sessions are made on first use, so open it before a fork and use it after."""
 
@@ -122,7 +145,7 @@ class Bundle:
     @classmethod
     def open(
         cls,
-        path: Path,
+        path: AnyPath,
         provider: str = "auto",
         threads: int = 2,
         *,
@@ -139,11 +162,12 @@ class Bundle:
 
         Raises BundleError that names the file which is missing, altered or unreadable, or what the signature lacks.
         """
+        path = as_path(path)
+        stated = _read_manifest(path)
         try:
-            stated = (path / MANIFEST).read_bytes()
             manifest = Manifest.model_validate_json(stated)
-        except (OSError, ValidationError) as error:
-            raise BundleError(f"{MANIFEST} of the bundle cannot be read: {error}") from error
+        except ValidationError as error:
+            raise BundleError(f"{MANIFEST} of the bundle {_why_none(error)}") from error
         missing = [name for name in REQUIRED if name not in manifest.files]
         if missing:
             raise BundleError(f"{MANIFEST} does not list {', '.join(missing)}")
@@ -205,10 +229,12 @@ class Bundle:
         """Raise BundleError that names the first file which is missing, altered or outside the bundle."""
         root = self.path.resolve()
         for name, expected in sorted(self.manifest.files.items()):
-            file = (self.path / name).resolve()
-            if not file.is_relative_to(root):
-                raise BundleError(f"{name} leads out of the bundle")
             try:
+                file = (self.path / name).resolve()
+                if not file.is_relative_to(root):
+                    raise BundleError(f"{name} leads out of the bundle")
+                if file.exists() and not file.is_file():  # a pipe would be waited for
+                    raise BundleError(f"{name} of the bundle is no file")
                 with file.open("rb") as stream:
                     found = hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError as error:

@@ -122,8 +122,11 @@ def sign_file(path: Path, key: Ed25519PrivateKey) -> Path:
     """Sign ``path``'s bytes in a file of its name and ``.sig``; an older one is replaced whole. Raises OSError."""
     signature = signature_path(path)
     aside = path.with_name(f".{signature.name}.part")
-    aside.write_bytes(key.sign(path.read_bytes()))
-    aside.replace(signature)
+    try:
+        aside.write_bytes(key.sign(path.read_bytes()))
+        aside.replace(signature)
+    finally:
+        aside.unlink(missing_ok=True)
     return signature
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -35,7 +36,8 @@ OLDEST_YEARS = 120.0
 class SubjectAttributes:
     """What may be known of the subject: age at the scan in years, sex F or M, the site as a manifest names it.
 
-    Raises ValueError for an age beyond 0 to 120 years: such as one in months, which would give a gap of no meaning.
+    Raises ValueError for an age beyond 0 to 120 years: such as one in months, which would give a gap of no meaning;
+    TypeError for one that is no number, such as True, which would be a year.
     """
 
     age_years: float | None = None
@@ -43,8 +45,13 @@ class SubjectAttributes:
     scan_site: str | None = None
 
     def __post_init__(self) -> None:
-        if self.age_years is not None and not 0 <= self.age_years <= OLDEST_YEARS:
+        if self.age_years is None:
+            return
+        if isinstance(self.age_years, bool) or not isinstance(self.age_years, Real):
+            raise TypeError(f"an age is a number of years, not {self.age_years!r}")
+        if not 0 <= self.age_years <= OLDEST_YEARS:
             raise ValueError(f"an age is 0 to {OLDEST_YEARS:.0f} years, not {self.age_years}")
+        object.__setattr__(self, "age_years", float(self.age_years))
 
 
 @dataclass(frozen=True)
@@ -206,6 +213,11 @@ class Predictor:
         """
         earlier = review_reasons if review_reasons is not None else [()] * len(tensors)
         own_sites = sites if sites is not None else [()] * len(tensors)
+        if {len(subjects), len(acquisitions), len(earlier), len(own_sites)} != {len(tensors)}:
+            raise ValueError(
+                f"{len(tensors)} tensors of shape {tensors.shape[1:]} with {len(subjects)} subjects, "
+                f"{len(acquisitions)} acquisitions and reasons of {len(earlier)}: each tensor has one of each"
+            )
         chosen = [
             self._choose(subject, how, (*own, *self._sites))
             for _, subject, how, own in zip(tensors, subjects, acquisitions, own_sites, strict=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from med3d_pipeline.counting import counted
 from med3d_pipeline.errors import InputRefused
+from med3d_pipeline.given_paths import AnyPath, as_paths
 from med3d_pipeline.reading.dicom_copies import without_copies
 from med3d_pipeline.reading.dicom_facts import KnownFacts
 from med3d_pipeline.reading.dicom_headers import NotAnImage, UnreadableDicom, read_planes, tolerant_reading
@@ -76,14 +77,14 @@ class LoadedSeries:
     instances: SeriesInstances | None
 
 
-def read_study(paths: Sequence[Path]) -> Study:
-    """Read the headers of all files under ``paths`` (files or folders, walked through), no pixel data.
+def read_study(paths: AnyPath | Iterable[AnyPath]) -> Study:
+    """Read the headers of all files under ``paths`` (files or folders, walked through; one or several), no pixel data.
 
     Of several NIfTI files the voxels are read as well, to tell heads from masks.
 
     Raises InputRefused with no_images where nothing is an image, unsupported_format where only images of kinds that are
     not read were found, unreadable_file where only broken DICOM was, several_patients where the images are of more than
-    one person; FileNotFoundError where a path does not exist.
+    one person; FileNotFoundError where a path does not exist, ValueError where one is empty.
     """
     planes: list[Plane] = []
     niftis: list[NiftiFile] = []
@@ -92,7 +93,7 @@ def read_study(paths: Sequence[Path]) -> Study:
     interned: dict[object, object] = {}
     known = KnownFacts()
     with tolerant_reading():
-        for path in _files(paths):
+        for path in _files(as_paths(paths)):
             try:
                 found = _read_file(path, known)
             except NotAnImage as other:
