@@ -9,7 +9,7 @@ from typing import Protocol
 
 from med3d_contract.sent_files.archives import ArchiveRefused
 from med3d_contract.sent_files.content import Content
-from med3d_contract.sent_files.unpacking import content_of, first_bytes, unpacked
+from med3d_contract.sent_files.unpacking import InputNotReadable, content_of, first_bytes, unpacked
 from med3d_contract.sent_files.unread_files import UNREAD_SUFFIXES, Unread, of_nothing_read, why_nowhere, why_unread
 from med3d_contract.sent_files.volume_names import VOLUME_SUFFIXES, kept_names
 
@@ -66,7 +66,11 @@ def open_study(path: Path) -> Iterator[Upload]:
         raise UnsendableStudy(f"{path} does not exist")
     if path.stat().st_size == 0:
         raise UnsendableStudy(f"{path} is empty", why_unread(path.name, b"").code)
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UnsendableStudy(f"{path}: {InputNotReadable(error)}", "input_not_readable") from error
+    with file:
         yield Upload(f"study{sent_suffix(path)}", file)
 
 
@@ -77,6 +81,8 @@ def _files_to_send(folder: Path) -> Iterator[list[Path]]:
             paths = opened.enter_context(unpacked(folder))
         except ArchiveRefused as refused:
             raise UnsendableStudy(f"{folder}: {refused.detail} {refused.remedy}", refused.code) from refused
+        except InputNotReadable as error:
+            raise UnsendableStudy(f"{folder}: {error}", "input_not_readable") from error
         found = [(file, content_of(file)) for path in paths for file in study_files(path)]
         files = [file for file, content in found if not content.is_archive and content is not Content.OTHER_ARCHIVE]
         if not files:

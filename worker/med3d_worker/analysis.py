@@ -21,7 +21,7 @@ from med3d_contract.results import (
 from med3d_contract.scan_dates import DatesBeside
 from med3d_contract.scanner_facts import NOTHING_SAID, ScannerFacts, first_told, sidecar_facts, sidecar_path
 from med3d_contract.sent_files.archives import ArchiveRefused
-from med3d_contract.sent_files.unpacking import unpacked
+from med3d_contract.sent_files.unpacking import InputNotReadable, unpacked
 from med3d_contract.spreadsheets import printable
 from med3d_contract.work import Subject
 from med3d_pipeline.preprocessing.alignment.template import Template
@@ -132,6 +132,9 @@ class Analyser:
                     prepared = _with_scanner(prepared, paths)
             on_stage("predicting")
             report = self._report(printable(path), prepared, stated, clock)
+        except InputNotReadable as error:
+            failure = Failure(code="input_not_readable", reason=str(error), retryable=True)
+            report = AnalysedInput(input=printable(path), status=RunStatus.FAILED, failure=failure)
         except ArchiveRefused as refused:
             refusal = Refusal(code=refused.code, reason=f"{refused.detail} {refused.remedy}")
             report = AnalysedInput(input=printable(path), status=RunStatus.REFUSED, refusal=refusal)

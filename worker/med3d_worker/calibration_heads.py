@@ -5,7 +5,7 @@ from pathlib import Path
 
 from med3d_contract.ages import stated_age
 from med3d_contract.sent_files.archives import ArchiveRefused
-from med3d_contract.sent_files.unpacking import unpacked
+from med3d_contract.sent_files.unpacking import InputNotReadable, unpacked
 from med3d_pipeline.calibration.fitting import CalibrationHead
 from med3d_pipeline.errors import PipelineError
 from med3d_pipeline.reasons import ReviewCode
@@ -54,6 +54,8 @@ class HeadReader:
             raise UnusableHead(refused.refusal.code, refused.refusal.reason) from refused
         except ArchiveRefused as refused:
             raise UnusableHead(refused.code, f"{refused.detail} {refused.remedy}") from refused
+        except InputNotReadable as error:
+            raise UnusableHead("input_not_readable", str(error)) from error
         except (PipelineError, OSError) as error:
             failure = failure_of(error)
             raise UnusableHead(failure.code, failure.reason) from error

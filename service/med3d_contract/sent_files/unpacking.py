@@ -1,5 +1,6 @@
 """Archives on this disk, unpacked into a private folder by the rules of uploads: to be analysed or sent."""
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,16 @@ class LocalLimits:
     files: int = 50_000
 
 
+class InputNotReadable(Exception):  # noqa: N818 - a finding about what was given
+    """A part of what was given cannot be read here: without it the rest may be another study."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"A file or folder of the input cannot be read here ({error.strerror}). Make all of it readable: what "
+            "a part of a study shows may not be what the whole does."
+        )
+
+
 @contextmanager
 def unpacked(path: Path) -> Iterator[list[Path]]:
     """Give what to read for the study at ``path``: itself, and a folder with what its archives hold.
@@ -33,11 +44,14 @@ def unpacked(path: Path) -> Iterator[list[Path]]:
     An archive may be the input, or lie in the folder that is. The folder of unpacked files is gone afterwards.
 
     Raises ArchiveRefused with the codes of uploads: archive_nested for an archive in an archive, not_an_archive for a
-    file that is only named so.
+    file that is only named so. Raises InputNotReadable where a file or folder is closed to us.
     """
-    if path.is_file() and is_named_like_archive(path.name) and content_of(path) is Content.OTHER:
-        raise ArchiveRefused("not_an_archive")
-    archives = [found for found in _files(path) if content_of(found).is_archive]
+    try:
+        if path.is_file() and is_named_like_archive(path.name) and content_of(path) is Content.OTHER:
+            raise ArchiveRefused("not_an_archive")
+        archives = [found for found in _files(path) if content_of(found).is_archive]
+    except OSError as error:
+        raise InputNotReadable(error) from error
     if not archives:
         yield [path]
         return
@@ -52,7 +66,17 @@ def unpacked(path: Path) -> Iterator[list[Path]]:
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(found for found in (path.rglob("*") if path.is_dir() else [path]) if found.is_file())
+    return sorted(found for found in (_below(path) if path.is_dir() else [path]) if found.is_file())
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield what lies below, as ``rglob`` does, which passes over folders that it may not read. Raises OSError."""
+    for place, _, names in os.walk(folder, onerror=_stop):
+        yield from (Path(place, name) for name in names)
+
+
+def _stop(error: OSError) -> None:
+    raise error
 
 
 def content_of(path: Path) -> Content:

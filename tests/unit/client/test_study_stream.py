@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from med3d_client.study_stream import ChunkReader, UnsendableStudy, open_study, sent_suffix, study_files
 from rig.dicom.uploads import zip_of
+from rig.faults.closed_files import closed, open_folder
 
 
 def packed(upload):
@@ -148,3 +149,18 @@ def test_reading_in_any_size_gives_the_same_bytes(chunks, size):
         assert len(piece) <= size
         data += piece
     assert data == b"".join(chunks)
+
+
+@pytest.mark.parametrize("sent", ["", "a.dcm", "more"])
+def test_what_is_closed_to_us_is_told_and_no_part_of_it_is_sent(sent):
+    with open_folder() as folder:
+        (folder / "more").mkdir()
+        (folder / "a.dcm").write_bytes(b"some")
+        (folder / "b.dcm").write_bytes(b"some")
+        with (
+            closed(folder / (sent or "more")),
+            pytest.raises(UnsendableStudy, match=r"cannot be read here \(Permission denied\)") as told,
+            open_study(folder / sent),
+        ):
+            pass
+    assert told.value.code == "input_not_readable"

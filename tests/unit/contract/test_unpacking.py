@@ -7,11 +7,12 @@ import nibabel as nib
 import pytest
 
 from med3d_contract.sent_files.archives import ARCHIVE_FAULTS, ArchiveRefused
-from med3d_contract.sent_files.unpacking import unpacked
+from med3d_contract.sent_files.unpacking import InputNotReadable, unpacked
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.study.study import load_series, read_study, select_series
 from rig.dicom.series import head_like, ras_affine, write_series
 from rig.dicom.uploads import gzipped, tar_entry, tar_of, zip_of
+from rig.faults.closed_files import closed, open_folder
 
 SHAPE = (8, 9, 6)
 AFFINE = ras_affine((2.5, 2.5, 2.5), (-50, -55, -50))
@@ -148,3 +149,18 @@ def test_two_archives_of_two_subjects_are_two_people(tmp_path):
         archive.parent.mkdir(parents=True)
         archive.write_bytes(zip_of({"T1w.nii": path.read_bytes()}))
     assert code_of(tmp_path / "sent") == "several_patients"
+
+
+@pytest.mark.parametrize("part", ["more", "more/b.nii.gz"])
+def test_a_part_that_is_closed_to_us_is_not_passed_over(part):
+    with open_folder() as folder:
+        (folder / "more").mkdir()
+        for name in ("a.nii.gz", "more/b.nii.gz"):
+            nib.save(nib.Nifti1Image(head_like(SHAPE).astype("int16"), AFFINE), folder / name)
+        with closed(folder / part):
+            with pytest.raises(InputNotReadable, match=r"cannot be read here \(Permission denied\)"), unpacked(folder):
+                pass
+            with pytest.raises(PermissionError):
+                read_study([folder])
+        with unpacked(folder) as paths:
+            assert paths == [folder]

@@ -1,5 +1,6 @@
 """A study: walk its files, choose the T1-weighted series, load it."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -61,6 +62,10 @@ class SeriesInstances:
     frame_of_reference_uid: str = ""
 
 
+NOT_OURS_TO_READ = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE})
+"""Faults of where a file lies, not of the file."""
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedSeries:
     """A series as a volume. ``instances`` is None for NIfTI.
@@ -84,7 +89,8 @@ def read_study(paths: AnyPath | Iterable[AnyPath]) -> Study:
 
     Raises InputRefused with no_images where nothing is an image, unsupported_format where only images of kinds that are
     not read were found, unreadable_file where only broken DICOM was, several_patients where the images are of more than
-    one person; FileNotFoundError where a path does not exist, ValueError where one is empty.
+    one person; FileNotFoundError where a path does not exist, OSError where a file or folder is closed to us, as a part
+    of a study may show what the whole does not; ValueError where a path is empty.
     """
     planes: list[Plane] = []
     niftis: list[NiftiFile] = []
@@ -99,7 +105,11 @@ def read_study(paths: AnyPath | Iterable[AnyPath]) -> Study:
             except NotAnImage as other:
                 ignored += 1
                 others += other.args
-            except (UnreadableDicom, OSError):
+            except UnreadableDicom:
+                unreadable += 1
+            except OSError as error:
+                if error.errno in NOT_OURS_TO_READ:
+                    raise
                 unreadable += 1
             else:
                 if isinstance(found, NiftiFile):
@@ -156,7 +166,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
     """
     for path in paths:
         if path.is_dir():
-            for folder, folders, names in os.walk(path):
+            for folder, folders, names in os.walk(path, onerror=_stop):
                 folders.sort()
                 kept = sorted(name for name in names if not name.startswith("._"))
                 yield from (file for name in kept if (file := Path(folder, name)).is_file() or _leads_nowhere(file))
@@ -166,6 +176,10 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
         else:
             raise FileNotFoundError("an input is neither a file nor a folder")
+
+
+def _stop(error: OSError) -> None:
+    raise error
 
 
 def _leads_nowhere(path: Path) -> bool:
