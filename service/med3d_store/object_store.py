@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
+import obstore.exceptions
 import obstore.store
 
 from med3d_store.errors import (
@@ -127,13 +128,16 @@ class ObjectStore:
         A folder that is not there is no fault yet, but each use is until it comes. ``expected`` says whose marker it
         must carry, if that is known; else it is the one that is found first. ``options`` go to obstore (``config``,
         ``client_options``); S3 credentials are read from the environment as in every AWS client.
-        Raises StoreError for another scheme.
+        Raises StoreError for another scheme, or no bucket.
         """
         parts = urlsplit(url)
         if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path:
             return cls(None, Path(unquote(parts.path)), sync, expected)
         if parts.scheme == "s3":
-            return cls(obstore.store.from_url(url, **options), None, sync, expected)
+            try:
+                return cls(obstore.store.from_url(url, **options), None, sync, expected)
+            except (obstore.exceptions.BaseError, ValueError) as error:
+                raise StoreError("it is no s3://bucket/prefix") from error
         raise StoreError(f"a store is file:///folder or s3://bucket/prefix, not {parts.scheme}://")
 
     @classmethod

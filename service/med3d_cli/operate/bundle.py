@@ -2,7 +2,11 @@
 
 import re
 import shutil
+import signal
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,16 +58,17 @@ def get(
         require_onnx_runtime()
     try:
         into.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".med3d-bundle-", dir=into) as scratch:
-            copy = _copy_listed(fetch_bundle(source, Path(scratch)), Path(scratch, "copy"))
+        with _scratch_in(into) as scratch:
+            copy = _copy_listed(fetch_bundle(source, scratch), scratch / "copy")
             bundle = _open(copy, trusted_only=True)
             kept = into.resolve() / f"{bundle.name}-{re.sub(r'[^A-Za-z0-9.+_-]', '-', bundle.version)}"
             is_there = _is_there(kept, bundle)
             report = _proven(bundle)
             if not is_there:
-                copy.rename(kept)
+                _keep(copy, kept, bundle)
     except OSError as error:
-        raise CommandError(f"{error.filename or into} cannot be written: {error.strerror}; nothing was kept") from error
+        place = error.filename2 or error.filename or into
+        raise CommandError(f"{place}: {error.strerror}; nothing was kept") from error
     if as_json:
         print_json(_described(bundle, report) | {"folder": kept})
         return
@@ -156,6 +161,17 @@ def sign(
     )
 
 
+@contextmanager
+def _scratch_in(folder: Path) -> Iterator[Path]:
+    """Give a folder of one's own that is gone afterwards, by SIGTERM, too."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with tempfile.TemporaryDirectory(prefix=".med3d-bundle-", dir=folder) as scratch:
+            yield Path(scratch)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _copy_listed(folder: Path, copy: Path) -> Path:
     """Copy what the manifest lists, and no more. Raises CommandError where a file is absent or no file."""
     listed = _read_listed(folder)
@@ -172,17 +188,26 @@ def _copy_listed(folder: Path, copy: Path) -> Path:
 
 
 def _is_there(kept: Path, bundle: "Bundle") -> bool:
-    """Tell whether the same bundle, whole, is in its place already. Raises CommandError where something else is."""
-    if not kept.exists():
+    """Tell whether the same bundle, whole and signed, is in its place. Raises CommandError where something else is."""
+    if not (kept.exists() or kept.is_symlink()):
         return False
     way_out = "move it away, or say --into FOLDER"
     try:
-        found = _open(kept).digest
+        found = _open(kept, trusted_only=True).digest
     except CommandError as error:
-        raise CommandError(f"{kept} is there and is no whole bundle; {way_out} ({error})") from error
+        raise CommandError(f"{kept} is there and is no whole and signed bundle; {way_out} ({error})") from error
     if found != bundle.digest:
         raise CommandError(f"{kept} is another bundle; {way_out}")
     return True
+
+
+def _keep(copy: Path, kept: Path, bundle: "Bundle") -> None:
+    """Bring the copy to its place; where the same bundle came there meanwhile, that is as good."""
+    try:
+        copy.rename(kept)
+    except OSError:
+        if not _is_there(kept, bundle):
+            raise
 
 
 def _described(bundle: "Bundle", report: dict[str, float]) -> dict[str, Any]:

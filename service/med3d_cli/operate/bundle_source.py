@@ -1,5 +1,6 @@
 """Where `med3d bundle get` brings a bundle from: a folder or an archive, on this disk, behind a URL or in a store."""
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,13 @@ from med3d_contract.sent_files.content import Content
 from med3d_contract.sent_files.unpacking import content_of
 
 MANIFEST = "manifest.json"
+LARGEST_MANIFEST_BYTES = 1024**2
+DEEPEST_FOLDER = 32
+"""What removes a folder afterwards goes down it call by call."""
 TIMEOUT = httpx.Timeout(30.0, read=60.0)
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True)
@@ -53,14 +60,20 @@ def _bring(source: str, url: SplitResult, shown: str, place: Path, limits: Bundl
     if url.scheme in {"http", "https"}:
         return _write(place, _downloaded(source, shown), limits)
     if url.scheme == "s3":
-        return _from_store(url, place, limits)
-    if url.scheme == "file":
+        return _from_store(url, shown, place, limits)
+    if url.scheme == "file" and url.netloc in {"", "localhost"}:
         return Path(unquote(url.path))
     raise CommandError(f"{shown}: a bundle comes from a folder, an archive, or a URL of https, s3 or file")
 
 
 def _shown(url: SplitResult) -> str:
-    """Write a URL without what may be secret in it: user, password, query."""
+    """Write a URL without what may be secret in it: user, password, query. Raises CommandError."""
+    try:
+        port = url.port
+    except ValueError as error:
+        raise CommandError("the URL's port is no number; in a user or password / # ? @ are %2F %23 %3F %40") from error
+    if port is not None and "@" in f"{url.path}{url.query}{url.fragment}":
+        return f"{url.scheme}://..."  # a password, perhaps, that begins with digits and goes on behind a /
     return url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
@@ -71,6 +84,8 @@ def _bundle_in(folder: Path, shown: str) -> Path:
         raise CommandError(f"{shown} holds no bundle: there is no {MANIFEST}")
     if found[0] != folder and len(found) > 1:
         raise CommandError(f"{shown} holds {len(found)} bundles: {', '.join(place.name for place in found)}; name one")
+    if (found[0] / MANIFEST).stat().st_size > LARGEST_MANIFEST_BYTES:
+        raise CommandError(f"{shown} holds no bundle: its {MANIFEST} is larger than {LARGEST_MANIFEST_BYTES >> 20} MiB")
     return found[0]
 
 
@@ -79,11 +94,12 @@ def _bundle_in(folder: Path, shown: str) -> Path:
 
 def _downloaded(url: str, shown: str) -> Iterator[bytes]:
     """Yield what a web server sends. Raises CommandError where it does not, or not the whole."""
-    asked = {"Accept-Encoding": "identity"}
     try:
-        with httpx.stream("GET", url, headers=asked, follow_redirects=True, timeout=TIMEOUT) as response:
+        with _web_client() as client, client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
             if not response.is_success:
                 raise CommandError(f"{shown}: HTTP {response.status_code} {response.reason_phrase}".rstrip())
+            if "," in response.headers.get("Content-Encoding", ""):  # each layer makes a thousand bytes of one
+                raise CommandError(f"{shown} is sent packed more than once")
             with _progress_bar(int(response.headers.get("Content-Length", 0))) as count:
                 for piece in response.iter_bytes():
                     yield piece
@@ -92,10 +108,23 @@ def _downloaded(url: str, shown: str) -> Iterator[bytes]:
         raise CommandError(f"{shown} cannot be fetched: {error or type(error).__name__}") from error
 
 
-def _from_store(url: SplitResult, place: Path, limits: BundleLimits) -> Path:
+def _web_client() -> httpx.Client:
+    """Return it, by what the environment says of proxies and authorities. Raises CommandError."""
+    try:
+        return httpx.Client(follow_redirects=True, timeout=TIMEOUT)
+    except OSError as error:
+        raise CommandError(f"the file of SSL_CERT_FILE cannot be used: {error.strerror}") from error
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise CommandError(
+            "the proxy that the environment names cannot be asked: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are "
+            "http://HOST:PORT, NO_PROXY is a list of hosts"
+        ) from error
+
+
+def _from_store(url: SplitResult, shown: str, place: Path, limits: BundleLimits) -> Path:
     """Copy an archive, or all objects below a folder, out of an S3 store into ``place``."""
     with extra("worker"):
-        from med3d_store.object_store import ObjectStore, StoreError
+        from med3d_store.object_store import ObjectStore, StoreError, checked_key
     folder, _, name = url.path.strip("/").rpartition("/")
     packed = is_named_like_archive(name)
     try:
@@ -104,16 +133,16 @@ def _from_store(url: SplitResult, place: Path, limits: BundleLimits) -> Path:
             return _write(place, store.stream(name), limits)
         for number, entry in enumerate(store.list(), start=1):
             if number > limits.files:
-                raise CommandError(f"{url.geturl()} holds more than {limits.files} objects: that is no bundle")
-            file = place / entry.key
+                raise CommandError(f"{shown} holds more than {limits.files} objects: that is no bundle")
+            file = place / checked_key(entry.key)
             file.parent.mkdir(parents=True, exist_ok=True)
             _write(file, store.stream(entry.key), limits)
     except StoreError as error:
         raise CommandError(
-            f"{url.geturl()}: {error}; it is asked by AWS_ENDPOINT_URL, AWS_REGION and the keys of AWS_"
+            f"{shown}: {error}; it is asked by AWS_ENDPOINT_URL, AWS_REGION and the keys of AWS_"
         ) from error
     if not place.is_dir():
-        raise CommandError(f"{url.geturl()}: the store holds nothing there")
+        raise CommandError(f"{shown}: the store holds nothing there")
     return place
 
 
@@ -142,6 +171,8 @@ def _progress_bar(total_bytes: int) -> Iterator[Callable[[int], None]]:
 
 
 def _unpack(archive: Path, folder: Path, limits: BundleLimits) -> Path:
+    if archive.exists() and not archive.is_file():
+        raise ArchiveRefused("not_an_archive", "That is neither a folder nor a file.")
     content = content_of(archive)
     if content is Content.OTHER_ARCHIVE:
         raise ArchiveRefused("archive_unsupported")
@@ -162,10 +193,16 @@ class _FilesByName:
         self._opened = opened
 
     def open_file(self, name: str) -> BinaryIO:
-        """Begin a file. Raises OSError where one of that name is there."""
-        path = self._folder / PurePosixPath(name.replace("\\", "/"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return self._opened.enter_context(path.open("xb"))
+        """Begin a file. Raises ArchiveRefused where something of that name is there."""
+        inside = PurePosixPath(name.replace("\\", "/"))
+        if len(inside.parts) > DEEPEST_FOLDER:
+            raise ArchiveRefused("archive_unsupported", "The archive holds folders deeper than those of any bundle.")
+        path = self._folder / inside
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return self._opened.enter_context(path.open("xb"))
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ArchiveRefused("archive_truncated", f"The archive holds {name} twice.") from error
 
 
 @contextmanager
@@ -176,4 +213,8 @@ def _faults_told(shown: str) -> Iterator[None]:
     except ArchiveRefused as refused:
         raise CommandError(f"{shown}: {refused.detail} {refused.remedy} ({refused.code})") from refused
     except OSError as error:
+        if error.errno in _FULL:
+            raise  # of the place that is written, not of the source
         raise CommandError(f"{shown}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CommandError(f"{shown}: {error}") from error

@@ -1,8 +1,14 @@
 """`med3d bundle get`: what is kept, what is refused, and that nothing stays behind of what is refused."""
 
+import errno
+import gzip
 import http.server
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -82,6 +88,13 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(b"x" * 100)
+        elif self.path.startswith("/packed-twice/"):
+            packed = gzip.compress(gzip.compress(b"x"))
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip, gzip")
+            self.send_header("Content-Length", str(len(packed)))
+            self.end_headers()
+            self.wfile.write(packed)
         else:
             super().do_GET()
 
@@ -114,6 +127,71 @@ def test_what_is_there_already_is_as_good_and_another_bundle_is_never_replaced(f
     assert [entry.name for entry in folder.iterdir()] == [NAME]
 
 
+def test_what_is_there_unsigned_is_not_as_good(folder):
+    shutil.copytree(SHIPPED, folder / NAME)
+    (folder / NAME / SIGNATURE).unlink()
+    with pytest.raises(CommandError, match=r"no whole and signed bundle; move it away.*bundle_unsigned"):
+        get(SHIPPED, "--into", folder)
+
+
+def test_a_link_to_nowhere_in_its_place_is_named(folder):
+    folder.mkdir()
+    (folder / NAME).symlink_to("nowhere")
+    with pytest.raises(CommandError, match=f"{NAME} is there and is no whole"):
+        get(SHIPPED, "--into", folder)
+    assert [entry.name for entry in folder.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same", "another"])
+def test_what_comes_to_its_place_meanwhile_is_looked_at(folder, monkeypatch, same):
+    prove = Bundle.run_reference_case
+
+    def prove_slowly(self):
+        shutil.copytree(SHIPPED, folder / NAME)
+        if not same:
+            (folder / NAME / "LICENSE").write_text("mine")
+        return prove(self)
+
+    monkeypatch.setattr(Bundle, "run_reference_case", prove_slowly)
+    if same:
+        assert str(folder / NAME) in get(SHIPPED, "--into", folder)
+    else:
+        with pytest.raises(CommandError, match=f"{NAME} is there and is no whole"):
+            get(SHIPPED, "--into", folder)
+    assert [entry.name for entry in folder.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_stops_it_finds_nothing_left(tmp_path, folder, number):
+    asked = threading.Event()
+    let_go = threading.Event()
+
+    class Stalling(_Quiet):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.flush()
+            asked.set()
+            let_go.wait(60)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as server:
+        threading.Thread(target=server.serve_forever).start()
+        command = [sys.executable, "-m", "med3d_cli", "bundle", "get", f"http://127.0.0.1:{server.server_port}/x.tar"]
+        process = subprocess.Popen([*command, "--into", folder], stderr=subprocess.PIPE, text=True)
+        try:
+            assert asked.wait(60)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            let_go.set()
+            server.shutdown()
+    assert process.returncode == 128 + number
+    assert "Traceback" not in errors
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -121,7 +199,7 @@ def test_what_is_there_already_is_as_good_and_another_bundle_is_never_replaced(f
         (lambda place: (place / SIGNATURE).write_bytes(b"x" * 64), "bundle_signature_invalid"),
         (lambda place: (place / "encoder.onnx").write_bytes(b"x"), r"encoder\.onnx of the bundle has been altered"),
         (lambda place: (place / "encoder.onnx").unlink(), r"encoder\.onnx of the bundle is not there"),
-        (lambda place: (place / "manifest.json").write_text("{}"), r"manifest\.json of the bundle cannot be read"),
+        (lambda place: (place / "manifest.json").write_text("{}"), r"manifest\.json of the bundle is none"),
         (lambda place: (place / "manifest.json").unlink(), r"holds no bundle: there is no manifest\.json"),
     ],
     ids=["unsigned", "strange signature", "altered", "incomplete", "no manifest of ours", "no manifest"],
@@ -170,7 +248,7 @@ def test_one_name_twice_is_refused(tmp_path, folder, changed):
     with tarfile.open(tmp_path / "some.tar", "w") as packed:
         packed.add(changed, "a")
         packed.add(changed / "LICENSE", "a/LICENSE")
-    with pytest.raises(CommandError, match="File exists"):
+    with pytest.raises(CommandError, match="a/LICENSE twice"):
         get(tmp_path / "some.tar", "--into", folder)
 
 
@@ -184,7 +262,15 @@ def test_one_name_twice_is_refused(tmp_path, folder, changed):
         ("{url}/page.html", r"neither a folder nor an archive.*not_an_archive"),
         ("ftp://host/some.tar.gz", "https, s3 or file"),
         ("http://[", "SOURCE is a folder"),
-        ("", "no manifest.json"),
+        ("http://user:secret/word@127.0.0.1:1/some.tar.gz", "port is no number"),
+        ("http://user:secret#word@127.0.0.1:1/some.tar.gz", "port is no number"),
+        ("http://user:1secret?word@127.0.0.1:1/some.tar.gz", "port is no number"),
+        ("http://127.0.0.1:1/secret@127.0.0.1/some.tar.gz", "http://... cannot be fetched"),
+        ("s3://user:secret@bucket_/a//b?token=secret", r"s3://bucket_/a//b: it is no s3://bucket/prefix"),
+        ("s3:///some?token=secret", r"s3:/some: it is no s3://bucket/prefix"),
+        ("file:///a%00b", "null byte"),
+        ("file://host/some.tar.gz", "https, s3 or file"),
+        ("{url}/packed-twice/some.tar.gz", "packed more than once"),
     ],
 )
 def test_what_brings_no_bundle_says_so(served, folder, source, words):
@@ -219,5 +305,82 @@ def test_two_bundles_in_one_archive_are_told_apart_by_the_user(tmp_path, folder,
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CommandError, match=r"file.* cannot be written"):
+    with pytest.raises(CommandError, match=r"file/models: Not a directory; nothing was kept"):
         get(SHIPPED, "--into", tmp_path / "file" / "models")
+
+
+def test_what_cannot_be_read_is_named_as_it_is(folder, changed):
+    manifest = json.loads((changed / "manifest.json").read_text())
+    manifest["files"]["x" * 300] = "0" * 64
+    (changed / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CommandError, match=r"x{300}: File name too long; nothing was kept"):
+        get(changed, "--into", folder)
+
+
+def test_folders_deeper_than_can_be_removed_are_refused(tmp_path, folder):
+    with tarfile.open(tmp_path / "some.tar", "w") as packed:
+        for depth in range(300, 2000, 300):
+            packed.addfile(tarfile.TarInfo("a/" * depth + "file"))
+    with pytest.raises(CommandError, match="deeper than those of any bundle"):
+        get(tmp_path / "some.tar", "--into", folder)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a")])
+def test_a_file_and_a_folder_of_one_name_are_refused(tmp_path, folder, names):
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as packed:
+        for name in names:
+            packed.writestr(name, b"x")
+    with pytest.raises(CommandError, match=f"holds {names[1]} twice"):
+        get(tmp_path / "some.zip", "--into", folder)
+
+
+def test_a_manifest_of_a_thousand_faults_is_refused_by_a_few(folder, changed):
+    manifest = json.loads((changed / "manifest.json").read_text())
+    manifest["files"] = {str(number): "no digest" for number in range(1000)}
+    (changed / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CommandError, match=r"manifest\.json of the bundle is none: files\.0: ") as refused:
+        get(changed, "--into", folder)
+    assert len(str(refused.value)) < 400
+
+
+def test_a_manifest_that_fills_the_memory_is_not_read(folder, changed):
+    os.truncate(changed / "manifest.json", 2**40)
+    with pytest.raises(CommandError, match="larger than 1 MiB"):
+        get(changed, "--into", folder)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path, folder):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CommandError, match="neither a folder nor a file"):
+        get(tmp_path / "pipe", "--into", folder)
+
+
+def test_a_full_disk_is_said_of_the_place_that_is_full(folder, monkeypatch):
+    monkeypatch.setattr("med3d_cli.operate.bundle_source.unpack", _find_it_full)
+    packed = in_zip(folder.parent / "some.zip", SHIPPED)
+    with pytest.raises(CommandError, match=f"^{folder}: No space left on device; nothing was kept"):
+        get(packed, "--into", folder)
+
+
+def _find_it_full(*words):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("HTTP_PROXY", "ftp://user:secret@127.0.0.1:1", "http://HOST:PORT"),
+        ("HTTP_PROXY", "http://user:secret/word@127.0.0.1:1", "http://HOST:PORT"),
+        ("NO_PROXY", "[::1", "list of hosts"),
+        ("SSL_CERT_FILE", "/absent.pem", "SSL_CERT_FILE cannot be used: No such file"),
+    ],
+)
+def test_what_the_environment_says_wrongly_of_the_network_is_named(folder, monkeypatch, name, value, words):
+    for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+        monkeypatch.delenv(proxy.lower(), raising=False)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(CommandError, match=words) as refused:
+        get("https://127.0.0.1:1/some.tar.gz", "--into", folder)
+    assert "secret" not in str(refused.value)
