@@ -1,5 +1,6 @@
 """The `med3d` command."""
 
+import errno
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -107,6 +108,10 @@ def run() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _stop(f"a path is longer than this system takes: {error.filename}", 2)
 
 
 def _stop(message: str, exit_code: int) -> None:

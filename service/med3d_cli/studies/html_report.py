@@ -16,6 +16,7 @@ from med3d_cli.reports.mosaics import as_address, side_by_side
 from med3d_cli.reports.scan_page import ScanReport, scan_page
 from med3d_cli.studies.inputs import short_name
 from med3d_contract.results import BundleRef, Frozen, RunStatus
+from med3d_contract.spreadsheets import printable
 from med3d_worker.analysis import AnalysedInput
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class KeptAnswer(Frozen):
 
 def keep_pages(folder: Path, question: "Question", analysis: "Analysis", analyser: "Analyser") -> None:
     """Write the page of one input, and the answer last. Raises CommandError where it cannot be written."""
-    name = short_name(question.path)
+    name = printable(Path(short_name(question.path)))
     stem = f"{_plain(name)}-{question.basis[:8]}"
     page = scan_page(
         ScanReport(
@@ -50,7 +51,7 @@ def keep_pages(folder: Path, question: "Question", analysis: "Analysis", analyse
             analyser.model,
             analyser.cohort,
             mosaics_of(analysis, analyser.template),
-            [("input", str(question.path))],
+            [("input", printable(question.path))],
             back=INDEX,
         )
     )
@@ -110,7 +111,7 @@ def _as_scan(kept: KeptAnswer) -> GroupScan:
 
 def _failed(question: "Question", report: AnalysedInput | None) -> GroupScan:
     problem = report.failure if report else None
-    name = short_name(question.path)
+    name = printable(Path(short_name(question.path)))
     code, reason = (problem.code, problem.reason) if problem else (None, None)
     return GroupScan(name=name, person=name, status=RunStatus.FAILED.value, code=code, reason=reason)
 

@@ -33,3 +33,18 @@ def test_a_closed_pipe_is_told_in_none():
     finally:
         os.close(writing)
     assert (ended.returncode, ended.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("analyse", ".", "--csv", "n" * 300),
+        ("figure", __file__, f"{'n' * 300}.svg"),
+        ("analyse", ".", "--html", "n" * 300),
+    ],
+)
+def test_a_name_that_is_too_long_is_told_in_one_line(words):
+    ended = run_into(subprocess.DEVNULL, *words)
+    assert ended.returncode in (1, 2)
+    assert ended.stderr.startswith("error: ")
+    assert ended.stderr.count("\n") == 1

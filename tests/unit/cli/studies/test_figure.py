@@ -125,3 +125,11 @@ def test_what_other_programs_write_for_nothing_is_no_number(table, word):
     table.write_text(table.read_text().replace("\t61\t-1\t", f"\t{word}\t{word}\t"))
     points, _ = read_points(table, None, with_training_scans=False)
     assert (points[2].age, points[2].gap) == (None, None)
+
+
+def test_a_path_of_two_lines_is_one_row(tmp_path):
+    (tmp_path / "a.csv").write_text('input,brain_age_years,reasons\n"a\nb",40,\nc,41,\n')
+    assert len(read_points(tmp_path / "a.csv", None, with_training_scans=False)[0]) == 2
+    (tmp_path / "b.csv").write_text('input,brain_age_years,reasons\na,40,"Why.\nc,41,"\n')
+    with pytest.raises(CommandError, match="goes on over the end of a line"):
+        read_points(tmp_path / "b.csv", None, with_training_scans=False)
