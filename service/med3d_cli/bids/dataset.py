@@ -110,13 +110,28 @@ def read_dataset(root: Path, participants: Collection[str] = (), sessions: Colle
         raise CommandError(f"{root} is no BIDS dataset: it has no folders sub-* and no {PARTICIPANTS_TSV}")
     _require_known("--participant-label", wanted, labels)
     for label in sorted(wanted or labels):
-        reading.participant(label)
+        try:
+            _require_open(root / f"sub-{label}")
+            reading.participant(label)
+        except PermissionError as error:
+            raise CommandError(f"a file or folder of sub-{label} cannot be read: {error.strerror}") from error
     _require_known("--session-label", wanted_sessions, reading.sessions)
     scans = tuple(sorted(reading.scans, key=lambda scan: scan.image.as_posix()))
     return Dataset(
         root, scans, dict(sorted(reading.passed_over.items())), tuple(reading.missing),
         tuple(sorted(reading.sidecars.unreadable)),
     )  # fmt: skip
+
+
+def _require_open(folder: Path) -> None:
+    """Raise PermissionError where a folder below is closed to us, for a listing would pass over it in silence."""
+
+    def stop(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise error
+
+    for _ in os.walk(folder, onerror=stop):
+        pass
 
 
 def _require_known(option: str, wanted: Collection[str], known: Collection[str]) -> None:

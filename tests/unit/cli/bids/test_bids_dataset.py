@@ -20,6 +20,7 @@ from med3d_cli.bids.sidecars import acquisition_of
 from med3d_cli.bids.validation import installed_validator, own_rules, require_valid, validator_errors
 from med3d_cli.errors import CommandError
 from med3d_contract.results import RunStatus, Sex
+from rig.faults.closed_files import closed, open_folder
 
 
 def lay_out(root, files):
@@ -419,3 +420,12 @@ def test_scans_are_counted_in_right_words(scans, said):
     stderr = Console(file=io.StringIO())
     _follow([Outcome("sub-1_T1w", RunStatus.REFUSED, code="not_mr")] * scans, scans, stderr)
     assert stderr.file.getvalue().strip() == said
+
+
+@pytest.mark.parametrize("part", ["sub-1", "sub-1/anat"])
+def test_a_folder_that_is_closed_to_us_is_no_missing_image(part):
+    with open_folder() as folder:
+        lay_out(folder, {**DESCRIPTION, image("sub-1", "T1w"): "x", image("sub-2", "T1w"): "x"})
+        with closed(folder / part), pytest.raises(CommandError, match="of sub-1 cannot be read: Permission denied"):
+            read_dataset(folder)
+        assert len(read_dataset(folder).scans) == 2
