@@ -170,7 +170,10 @@ def test_several_processes_give_the_same_rows(head, notes, tmp_path):
         done = med3d("analyse", head, notes, head.parent, "--csv", tmp_path / f"{jobs}.csv", "--jobs", jobs)
         assert done.returncode == 3, done.stderr
     told = [
-        {row["input"]: row["brain_age_years"] for row in csv.DictReader((tmp_path / f"{jobs}.csv").open())}
+        {
+            row["input"]: row["brain_age_years"]
+            for row in csv.DictReader((tmp_path / f"{jobs}.csv").read_text().splitlines())
+        }
         for jobs in (1, 2)
     ]
     assert told[0] == told[1]
