@@ -32,6 +32,19 @@ class LearningCurve:
     points: tuple[LearningPoint, ...]
     gain: Interval
 
+    @property
+    def late_gain(self) -> float | None:
+        """The same of the points of at least half the most heads: where a curve is flat, what a few gained says little.
+
+        None where there is but one such point.
+        """
+        most = self.points[-1].training_heads
+        late = [one for one in self.points if 2 * one.training_heads > most]
+        if len(late) < 2:
+            return None
+        errors = [one.groups[EVERYONE].mae.value for one in late]
+        return -float(np.polyfit(np.log2([one.training_heads for one in late]), errors, 1)[0])
+
 
 def learning_curve(by_heads: Mapping[int, HeldOut], labels: Labels, seed: int) -> LearningCurve:
     """Score the same subjects' estimates by the number of training heads. Raises ValueError below two numbers."""

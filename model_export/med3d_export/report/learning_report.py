@@ -46,7 +46,7 @@ Every fold of the cross-validation was fitted anew, encoder and regression, to f
 ages, sexes and sites as all of them are, and asked about the same test heads. Years, with 95 % intervals over subjects.
 
 Each doubling of the training heads lowers the mean absolute error by {interval(curve.gain)} years, by least squares on
-the points below. The line says nothing of numbers far beyond {most}, nor of other scanners.
+the points below{_late(curve)}. The line says nothing of numbers far beyond {most}, nor of other scanners.
 
 ![Error by training heads](learning_curve.png)
 
@@ -58,6 +58,12 @@ the points below. The line says nothing of numbers far beyond {most}, nor of oth
 
 {fits}
 """
+
+
+def _late(curve: LearningCurve) -> str:
+    if curve.late_gain is None:
+        return ""
+    return f"; on those of more than half of {curve.points[-1].training_heads} heads alone by {curve.late_gain:.2f}"
 
 
 def draw_learning_curve(curve: LearningCurve, folder: Path) -> Path:

@@ -17,6 +17,7 @@ class ArrivalRow(Base):
         UniqueConstraint("site", "study_index"),
         Index("ix_arrivals_status_last", "status", "last_at"),
         Index("ix_arrivals_last", "last_at", "id"),
+        Index("ix_arrivals_site_last", "site", "last_at", "id"),
         Index("ix_arrivals_patient", "site", "patient_index"),
     )
     id: Mapped[str] = mapped_column(ID, primary_key=True)

@@ -145,6 +145,7 @@ class StudyRow(Base):
     __table_args__ = (
         UniqueConstraint("site", "digest"),
         Index("ix_studies_pixels", "site", "pixel_digest"),
+        Index("ix_studies_site_seq", "site", "seq"),
         Index("ix_studies_to_copy", "working_status", "working_priority", "seq"),
     )
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)

@@ -1,6 +1,7 @@
 """Each figure of the evaluation against what is known of it: by hand, by a second implementation, or by construction."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from med3d_export.baselines import (
 )
 from med3d_export.calibration import age_bias, corrected_gaps, coverage_by_age, measured_coverage
 from med3d_export.evaluation.image_quality import image_quality
-from med3d_export.evaluation.learning_curve import gain_at_doubling
+from med3d_export.evaluation.learning_curve import EVERYONE, LearningCurve, LearningPoint, gain_at_doubling
 from med3d_export.evaluation.novelty import neighbour_distance, separation, threshold_at
 from med3d_export.evaluation.probes import pls_check, predicted_sites, sex_auc, site_accuracy, woman_scores
 from med3d_export.evaluation.regression import absolute_errors, regression_metrics
@@ -295,6 +296,20 @@ def test_a_page_shows_tables_and_pictures_and_escapes_the_rest(tmp_path: Path):
     assert "<td>x|y</td>" in found
     assert "data:image/png;base64,iVBORw==" in found
     assert "<script>" not in found
+
+
+def curve_of(errors):
+    points = tuple(
+        LearningPoint(heads, {EVERYONE: SimpleNamespace(mae=SimpleNamespace(value=error))})
+        for heads, error in errors.items()
+    )
+    return LearningCurve(points, gain=None)
+
+
+def test_what_few_heads_gained_is_not_taken_for_what_more_would():
+    assert curve_of({20: 9.0, 40: 7.0, 80: 5.0, 120: 5.0, 160: 5.0}).late_gain == pytest.approx(0)
+    assert curve_of({20: 9.0, 96: 5.5, 192: 5.0}).late_gain is None
+    assert curve_of({20: 9.0, 100: 5.5, 190: 5.0}).late_gain == pytest.approx(0.5 / np.log2(1.9))
 
 
 def test_the_gain_at_doubling_is_the_slope_that_the_errors_were_made_with():
