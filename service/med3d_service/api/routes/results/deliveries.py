@@ -17,7 +17,7 @@ from med3d_service.results.delivery.outbox import Patience
 from med3d_service.results.delivery.states import DeliveryStatus
 from med3d_service.results.kinds import Kind
 from med3d_service.results.reports.lineage import ANSWERED
-from med3d_service.runs.fences import find_run
+from med3d_service.runs.fences import find_run, is_seen_run
 from med3d_service.runs.views import moment
 from med3d_service.storage.tables import DeliveryRow, RunRow, StudyRow
 from med3d_service.trust.access import Caller, Operator, Viewer
@@ -88,12 +88,7 @@ def list_deliveries(
     cursor: Cursor = None,
 ) -> DeliveryPage:
     """List the deliveries of this site, of one status or run, or all. ``status=dead`` waits for a person."""
-    query = (
-        select(DeliveryRow)
-        .join(RunRow, RunRow.id == DeliveryRow.run_id)
-        .join(StudyRow, StudyRow.id == RunRow.study_id)
-        .where(caller.sees(StudyRow.site))
-    )
+    query = select(DeliveryRow).join(RunRow, RunRow.id == DeliveryRow.run_id).where(is_seen_run(caller))
     if status is not None:
         query = query.where(DeliveryRow.status == status)
     if run_id is not None:
