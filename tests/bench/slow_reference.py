@@ -1,5 +1,6 @@
 """The same head aligned without haste: ITK's own registration, and N4 on every second voxel of the working grid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from med3d_pipeline.preprocessing.itk_images import RAS_TO_LPS, image_of, to_tra
 from med3d_pipeline.preprocessing.itk_threads import itk_threads
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.resampling import coarsen
+from med3d_pipeline.preprocessing.working_views import View
 from med3d_pipeline.volume import Affine, Volume, Voxels
 
 N4_GRID_MM = 4.0
@@ -19,8 +21,9 @@ N4_GRID_MM = 4.0
 
 @dataclass(frozen=True, eq=False)
 class SlowResult:
-    """template_to_native: (4, 4), RAS+ mm. tensor: as the pipeline makes it from here on."""
+    """corrected: views of the head. template_to_native: (4, 4), RAS+ mm. tensor: as the pipeline makes it of both."""
 
+    corrected: Sequence[View]
     template_to_native: Affine
     tensor: Voxels
 
@@ -34,7 +37,7 @@ def slow_reference(preprocess: Preprocessor, head: Volume) -> SlowResult:
     first = corrected[0]
     aligned = climb(Volume(first.head.voxels * first.share.voxels, first.head.affine), preprocess.template)
     grid = grid_affine(preprocess.template, spec)
-    return SlowResult(template_to_native=aligned, tensor=preprocess.tensor(corrected, grid, aligned))
+    return SlowResult(corrected, template_to_native=aligned, tensor=preprocess.tensor(corrected, grid, aligned))
 
 
 def climb(brain: Volume, template: Template) -> Affine:
