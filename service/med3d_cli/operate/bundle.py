@@ -174,7 +174,7 @@ def _scratch_in(folder: Path) -> Iterator[Path]:
 
 def _copy_listed(folder: Path, copy: Path) -> Path:
     """Copy what the manifest lists, and no more. Raises CommandError where a file is absent or no file."""
-    listed = _read_listed(folder)
+    listed = _open(folder, verify=False).manifest.files
     from med3d_pipeline.bundle.bundle_signature import SIGNATURE
     from med3d_pipeline.inference.manifest import MANIFEST
 
@@ -223,19 +223,7 @@ def _print_proof(bundle: "Bundle", report: dict[str, float]) -> None:
         typer.echo(f"  {name.replace('_', ' ')} {difference:.2g}")
 
 
-def _read_listed(folder: Path) -> tuple[str, ...]:
-    """Return the names that the manifest lists, whoever wrote it."""
-    with extra("worker"):
-        require_onnx_runtime()
-        from med3d_pipeline.bundle.bundle import Bundle
-        from med3d_pipeline.errors import BundleError
-    try:
-        return tuple(Bundle.open(folder, verify=False).manifest.files)
-    except BundleError as error:
-        raise CommandError(str(error)) from error
-
-
-def _open(folder: Path | None, *, trusted_only: bool = False) -> "Bundle":
+def _open(folder: Path | None, *, trusted_only: bool = False, verify: bool = True) -> "Bundle":
     with extra("worker"):
         require_onnx_runtime()
         from med3d_pipeline.bundle.bundle import Bundle
@@ -245,7 +233,7 @@ def _open(folder: Path | None, *, trusted_only: bool = False) -> "Bundle":
     try:
         trusted = settings.trusted_keys() if trusted_only else None
         path = folder or Bundle.default_path()
-        return Bundle.open(path, provider=settings.provider, threads=settings.threads, trusted=trusted)
+        return Bundle.open(path, settings.provider, settings.threads, verify=verify, trusted=trusted)
     except BundleError as error:
         raise CommandError(str(error)) from error
 

@@ -18,13 +18,10 @@ from med3d_contract.sent_files.archives import ArchiveRefused, UnpackMeter, is_n
 from med3d_contract.sent_files.content import Content
 from med3d_contract.sent_files.unpacking import content_of
 
-MANIFEST = "manifest.json"
 LARGEST_MANIFEST_BYTES = 1024**2
 DEEPEST_FOLDER = 32
 """What removes a folder afterwards goes down it call by call."""
 TIMEOUT = httpx.Timeout(30.0, read=60.0)
-
-
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -79,6 +76,8 @@ def _shown(url: SplitResult) -> str:
 
 def _bundle_in(folder: Path, shown: str) -> Path:
     """Return the folder with the manifest: this one, or the only one in it."""
+    from med3d_pipeline.inference.manifest import MANIFEST
+
     found = [place for place in (folder, *sorted(folder.iterdir())) if (place / MANIFEST).is_file()]
     if not found:
         raise CommandError(f"{shown} holds no bundle: there is no {MANIFEST}")
