@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
+from sqlalchemy import Row, bindparam, func, select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from med3d_contract.results import RunStatus
@@ -20,7 +20,21 @@ from med3d_service.storage.counters import CounterRow
 from med3d_service.storage.database import Database, now_of
 from med3d_service.storage.tables import DeliveryRow, RunRow, WorkerRow
 
-WAITING = (RunStatus.QUEUED, RunStatus.PREPROCESSED)
+# Made once: to put a statement together takes as long as to run it.
+_RUNS = select(RunRow.status, RunRow.priority, func.count()).group_by(RunRow.status, RunRow.priority)
+_OLDEST_WAITING = select(func.min(RunRow.created_at)).where(
+    RunRow.status.in_((RunStatus.QUEUED, RunStatus.PREPROCESSED))
+)
+_ALIVE = select(func.count()).select_from(WorkerRow).where(WorkerRow.seen_at > bindparam("since"))
+_DELIVERIES = select(DeliveryRow.destination, DeliveryRow.status, func.count()).group_by(
+    DeliveryRow.destination, DeliveryRow.status
+)
+_PULLS = (
+    select(PullRow.peer, PullRow.status, func.count())
+    .where(PullRow.kind == "study")
+    .group_by(PullRow.peer, PullRow.status)
+)
+_COUNTERS = select(CounterRow.name, CounterRow.label, CounterRow.value)
 
 
 class Metrics:
@@ -72,25 +86,13 @@ class _RunsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read the database."""
         with self._database.read() as session:
-            counts = session.execute(
-                select(RunRow.status, RunRow.priority, func.count()).group_by(RunRow.status, RunRow.priority)
-            ).all()
+            counts = session.execute(_RUNS).all()
             now = now_of(session)
-            oldest = session.execute(select(func.min(RunRow.created_at)).where(RunRow.status.in_(WAITING))).scalar_one()
-            alive = session.execute(
-                select(func.count()).select_from(WorkerRow).where(WorkerRow.seen_at > now - self._worker_silent_s)
-            ).scalar_one()
-            deliveries = session.execute(
-                select(DeliveryRow.destination, DeliveryRow.status, func.count()).group_by(
-                    DeliveryRow.destination, DeliveryRow.status
-                )
-            ).all()
-            pulls = session.execute(
-                select(PullRow.peer, PullRow.status, func.count())
-                .where(PullRow.kind == "study")
-                .group_by(PullRow.peer, PullRow.status)
-            ).all()
-            counters = session.scalars(select(CounterRow)).all()
+            oldest = session.execute(_OLDEST_WAITING).scalar_one()
+            alive = session.execute(_ALIVE, {"since": now - self._worker_silent_s}).scalar_one()
+            deliveries = session.execute(_DELIVERIES).all()
+            pulls = session.execute(_PULLS).all()
+            counters = session.execute(_COUNTERS).all()
             checked = latest_check(session)
             signals = queue_signals(session, now, self._scale_target_s)
         if checked is not None:
@@ -139,7 +141,7 @@ ARRIVING = {
 """By the counter's name: metric, what it says, and what its label is."""
 
 
-def _of_arrivals(counters: Sequence[CounterRow]) -> Iterator[Metric]:
+def _of_arrivals(counters: Sequence[Row[str, str, int]]) -> Iterator[Metric]:
     """Return what the inlets have counted since the database was made."""
     for name, (metric, said, label) in ARRIVING.items():
         family = CounterMetricFamily(metric, said, labels=[label])
@@ -156,7 +158,7 @@ LOST = {
 """By the counter's name and label. Both are shown from the start, so that an alert knows what 0 was."""
 
 
-def _of_lost_workers(counters: Sequence[CounterRow]) -> Iterator[Metric]:
+def _of_lost_workers(counters: Sequence[Row[str, str, int]]) -> Iterator[Metric]:
     """Tell how often workers were lost since the database was made."""
     counted = {(row.name, row.label): row.value for row in counters}
     for counter, (metric, said) in LOST.items():

@@ -4,12 +4,10 @@ The database tells it, not the queue, which holds a window of what waits. What i
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
 
 from med3d_contract.queues import COURIER_QUEUE, PREDICT_QUEUE, PREPROCESS_QUEUE
 from med3d_contract.results import RunStatus
@@ -22,6 +20,9 @@ MEASURED = 100
 """Endings of a stage over which its time is averaged."""
 FIRST_GUESS_S = 5.0
 """Of a stage that has never ended here."""
+Waiting = tuple[int, float | None]
+"""How many wait, and since when the oldest."""
+NONE: Waiting = (0, None)
 
 
 @dataclass(frozen=True)
@@ -36,22 +37,55 @@ class QueueSignal:
     desired_workers: int
 
 
+# Made once: to put a statement together takes as long as to run it, and Prometheus and autoscalers ask without end.
+_QUEUED = select(func.count(), func.min(RunRow.created_at)).where(
+    RunRow.status == RunStatus.QUEUED,
+    RunRow.held.is_(False),
+    StudyRow.id == RunRow.study_id,
+    StudyRow.working_status == CopyStatus.READY,
+)
+_PREPROCESSED = select(func.count(), func.min(AttemptRow.ended_at)).where(
+    RunRow.status == RunStatus.PREPROCESSED,
+    RunRow.held.is_(False),
+    AttemptRow.run_id == RunRow.id,
+    AttemptRow.number == RunRow.attempt,
+)
+_COPIES = (
+    select(StudyRow.working_status, func.count(), func.min(StudyRow.created_at))
+    .where(StudyRow.working_status.in_((CopyStatus.WAITING, CopyStatus.COPYING)))
+    .group_by(StudyRow.working_status)
+)
+_RUNS_IN_WORK = (
+    select(RunRow.status, func.count(), func.min(RunRow.created_at))
+    .where(RunRow.status.in_((RunStatus.PREPROCESSING, RunStatus.PREDICTING)))
+    .group_by(RunRow.status)
+)
+_NEWEST_SECONDS = {
+    stage: select((AttemptRow.ended_at - AttemptRow.claimed_at) / AttemptRow.batch_size)
+    .where(AttemptRow.stage == stage, AttemptRow.ended_at.is_not(None), AttemptRow.ending.in_(WORKED_ENDINGS))
+    .order_by(AttemptRow.ended_at.desc())
+    .limit(MEASURED)
+    for stage in (PREPROCESS, PREDICT)
+}
+
+
 def queue_signals(session: Session, now: float, target_s: float) -> list[QueueSignal]:
     """Return the queues of work in the order in which a study passes them."""
-    ready = StudyRow.id == RunRow.study_id, StudyRow.working_status == CopyStatus.READY
-    queued = _count_and_oldest(
-        session, RunRow.created_at, RunRow.status == RunStatus.QUEUED, RunRow.held.is_(False), *ready
-    )
-    ended = AttemptRow.run_id == RunRow.id, AttemptRow.number == RunRow.attempt
-    preprocessed = _count_and_oldest(
-        session, AttemptRow.ended_at, RunRow.status == RunStatus.PREPROCESSED, RunRow.held.is_(False), *ended
-    )
-    copies = _by_status(session, StudyRow.working_status, StudyRow.created_at, (CopyStatus.WAITING, CopyStatus.COPYING))
-    runs = _by_status(session, RunRow.status, RunRow.created_at, (RunStatus.PREPROCESSING, RunStatus.PREDICTING))
+    queued = _count_and_oldest(session, _QUEUED)
+    preprocessed = _count_and_oldest(session, _PREPROCESSED)
+    copies = _by_status(session, _COPIES)
+    runs = _by_status(session, _RUNS_IN_WORK)
     return [
-        _signal(COURIER_QUEUE, copies["waiting"], copies["copying"][0], FIRST_GUESS_S, now, target_s),
+        _signal(
+            COURIER_QUEUE,
+            copies.get(CopyStatus.WAITING, NONE),
+            copies.get(CopyStatus.COPYING, NONE)[0],
+            FIRST_GUESS_S,
+            now,
+            target_s,
+        ),
         *(
-            _signal(queue, waiting, runs[status][0], _seconds_per_run(session, stage), now, target_s)
+            _signal(queue, waiting, runs.get(status, NONE)[0], _seconds_per_run(session, stage), now, target_s)
             for queue, waiting, status, stage in (
                 (PREPROCESS_QUEUE, queued, RunStatus.PREPROCESSING, PREPROCESS),
                 (PREDICT_QUEUE, preprocessed, RunStatus.PREDICTING, PREDICT),
@@ -65,24 +99,17 @@ def desired_workers(runs: int, run_s: float, target_s: float) -> int:
     return min(runs, math.ceil(runs * run_s / target_s))
 
 
-def _count_and_oldest(
-    session: Session, since: InstrumentedAttribute[Any], *where: ColumnElement[bool]
-) -> tuple[int, float | None]:
-    count, oldest = session.execute(select(func.count(), func.min(since)).where(*where)).one()
+def _count_and_oldest(session: Session, asked: Select[int, float | None]) -> Waiting:
+    count, oldest = session.execute(asked).one()
     return count, oldest
 
 
-def _by_status(
-    session: Session, status: InstrumentedAttribute[str], since: InstrumentedAttribute[float], wanted: Sequence[str]
-) -> dict[str, tuple[int, float | None]]:
-    """Tell how many have each of these statuses, and since when the oldest."""
-    found = session.execute(select(status, func.count(), func.min(since)).where(status.in_(wanted)).group_by(status))
-    return dict.fromkeys(wanted, (0, None)) | {name: (count, oldest) for name, count, oldest in found}
+def _by_status(session: Session, asked: Select[str, int, float | None]) -> dict[str, Waiting]:
+    """Tell how many have each of the statuses that there are, and since when the oldest."""
+    return {status: (count, oldest) for status, count, oldest in session.execute(asked)}
 
 
-def _signal(
-    queue: str, waiting: tuple[int, float | None], in_work: int, run_s: float, now: float, target_s: float
-) -> QueueSignal:
+def _signal(queue: str, waiting: Waiting, in_work: int, run_s: float, now: float, target_s: float) -> QueueSignal:
     count, oldest = waiting
     return QueueSignal(
         queue=queue,
@@ -96,11 +123,5 @@ def _signal(
 
 def _seconds_per_run(session: Session, stage: str) -> float:
     """Return a worker's seconds for one run of ``stage``, averaged over those that ended last here."""
-    newest = (
-        select((AttemptRow.ended_at - AttemptRow.claimed_at) / AttemptRow.batch_size)
-        .where(AttemptRow.stage == stage, AttemptRow.ended_at.is_not(None), AttemptRow.ending.in_(WORKED_ENDINGS))
-        .order_by(AttemptRow.ended_at.desc())
-        .limit(MEASURED)
-    )
-    found = [float(seconds) for seconds in session.scalars(newest) if seconds is not None]
+    found = [float(seconds) for seconds in session.scalars(_NEWEST_SECONDS[stage]) if seconds is not None]
     return sum(found) / len(found) if found else FIRST_GUESS_S
