@@ -60,9 +60,16 @@ _RUNS_IN_WORK = (
     .where(RunRow.status.in_((RunStatus.PREPROCESSING, RunStatus.PREDICTING)))
     .group_by(RunRow.status)
 )
+# Not where the clock was set back in between: a mean below nought wants no worker, and with none left no stage would
+# end by which it could heal.
 _NEWEST_SECONDS = {
     stage: select((AttemptRow.ended_at - AttemptRow.claimed_at) / AttemptRow.batch_size)
-    .where(AttemptRow.stage == stage, AttemptRow.ended_at.is_not(None), AttemptRow.ending.in_(WORKED_ENDINGS))
+    .where(
+        AttemptRow.stage == stage,
+        AttemptRow.ended_at.is_not(None),
+        AttemptRow.ended_at > AttemptRow.claimed_at,
+        AttemptRow.ending.in_(WORKED_ENDINGS),
+    )
     .order_by(AttemptRow.ended_at.desc())
     .limit(MEASURED)
     for stage in (PREPROCESS, PREDICT)

@@ -74,6 +74,19 @@ def test_a_stage_is_as_long_as_it_was_lately_and_a_batch_is_shared_by_its_runs(d
     assert found["predict"].run_s == pytest.approx(2.0)
 
 
+def test_a_clock_that_was_set_back_measures_no_stage_and_sends_no_worker_away(database):
+    """With none left no stage would end, and what was measured would never be measured anew."""
+    first, second, _ = (add_run(database) for _ in range(3))
+    for run_id in (first, second):
+        prepare(database, run_id)
+    with database.write() as session:
+        session.execute(update(AttemptRow).values(ended_at=AttemptRow.claimed_at + 4.0))
+        back = update(AttemptRow).where(AttemptRow.run_id == first)
+        session.execute(back.values(ended_at=AttemptRow.claimed_at - 3600.0))
+    found = signals(database)["preprocess"]
+    assert (found.run_s, found.desired_workers) == (pytest.approx(4.0), 1)
+
+
 def test_the_workers_that_are_wanted_work_off_the_queue_in_time(database):
     for _ in range(30):
         add_run(database)
