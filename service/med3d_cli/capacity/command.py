@@ -17,7 +17,7 @@ from med3d_cli.errors import CommandError
 from med3d_cli.kept_file import placed
 
 SIZES = [100, 10_000, 1_000_000]
-Money = Annotated[float, typer.Option(min=0, help="In any currency; together they give the cost a month.")]
+Money = Annotated[float, typer.Option(min=0, max=1e9, help="In any currency; together they give the cost a month.")]
 LEAST_GPU_MS = 0.01
 
 
@@ -52,12 +52,14 @@ def capacity(
     arrivals: Annotated[
         Arrivals, typer.Option(help="office: most by day; even; night: a cohort that waits when the window opens.")
     ] = "office",
-    target_minutes: Annotated[float, typer.Option(min=0.01, help="95 % are to be answered within so long.")] = 15.0,
+    target_minutes: Annotated[
+        float, typer.Option(min=0.01, max=525_600, help="95 % are to be answered within so long.")
+    ] = 15.0,
     window_hours: Annotated[float, typer.Option(min=0.1, max=24, help="Of a night; all is to be done in it.")] = 8.0,
     stat_share: Annotated[float, typer.Option(min=0, max=1, help="Of the studies that are stat.")] = 0.01,
     busy_share: Annotated[float, typer.Option(min=0, max=1, help="Of the studies, in the busy hours.")] = 0.7,
     busy_hours: Annotated[float, typer.Option(min=0.1, max=24, help="From eight in the morning.")] = 10.0,
-    cpu: Annotated[float, typer.Option(min=0.01, help="Speed of your cores; those of the table: 1.")] = 1.0,
+    cpu: Annotated[float, typer.Option(min=0.01, max=1000, help="Speed of your cores; those of the table: 1.")] = 1.0,
     gpu: Annotated[
         GpuAsked | None,
         typer.Option(
@@ -67,9 +69,11 @@ def capacity(
         ),
     ] = None,
     study_mb: Annotated[
-        float | None, typer.Option(min=0.001, help="A study as it is sent; default: as measured.")
+        float | None, typer.Option(min=0.001, max=1_000_000, help="A study as it is sent; default: as measured.")
     ] = None,
-    kept_days: Annotated[int, typer.Option(min=1, help="How long studies are kept, for the cost of storage.")] = 365,
+    kept_days: Annotated[
+        int, typer.Option(min=1, max=36_500, help="How long studies are kept, for the cost of storage.")
+    ] = 365,
     price_core_hour: Money = 0.0,
     price_gpu_hour: Money = 0.0,
     price_tb_month: Money = 0.0,
@@ -117,7 +121,7 @@ def _show(plans: list[CapacityPlan], costs: MeasuredCosts, *, priced: bool) -> N
         shown.add_column(f"{made.demand.studies:,}", justify="right")
     for name, cells in rows(plans, priced=priced):
         shown.add_row(name, *cells)
-    console = Console()
+    console = Console(markup=False)  # a table of costs has words of its own
     console.print(shown)
     if plans[0].demand.gpu_s is not None:
         console.print(_gpu_line(plans[0].demand.gpu_s, costs))

@@ -8,7 +8,7 @@ from typing import Literal
 from med3d_cli.capacity.measured import WorkerSeconds
 from med3d_cli.capacity.simulation import WORKERS, Job, Step
 
-DAY_S = 86_400.0
+DAY_H, DAY_S = 24.0, 86_400.0
 STAT, OTHERS = 0, 1
 SEED = 2510
 Arrivals = Literal["office", "even", "night"]
@@ -16,7 +16,7 @@ Arrivals = Literal["office", "even", "night"]
 
 @dataclass(frozen=True)
 class DayShape:
-    """``office``: ``busy_share`` of the studies evenly over ``busy_h`` hours, the rest evenly over the others.
+    """``office``: ``busy_share`` of the studies evenly over ``busy_h`` hours, the rest evenly over the others, if any.
 
     ``even``: at any time. ``night``: a cohort that waits when the window of ``window_h`` hours opens. Stat studies are
     ``stat_share`` of all; those of a night come at any time of its window. Seconds count from midnight, or from the
@@ -31,15 +31,19 @@ class DayShape:
     window_h: float = 8.0
 
     @property
+    def _has_quiet_hours(self) -> bool:
+        return self.arrivals == "office" and self.busy_h < DAY_H
+
+    @property
     def span_s(self) -> float:
         """How long the work may last: a day, or the night's window."""
         return self.window_h * 3600 if self.arrivals == "night" else DAY_S
 
     def busiest_per_s(self, studies: float) -> float:
         """Return studies per second at the busiest hour."""
-        if self.arrivals != "office":
+        if not self._has_quiet_hours:
             return studies / self.span_s
-        rest = (1 - self.busy_share) / max(24 - self.busy_h, 1e-9)
+        rest = (1 - self.busy_share) / (DAY_H - self.busy_h)
         return studies * max(self.busy_share / self.busy_h, rest) / 3600
 
     def coming_per_s(self, studies: float) -> float:
@@ -56,7 +60,7 @@ class DayShape:
         return sorted([*urgent, *((self._moment(draw), OTHERS) for _ in range(studies - stat))])
 
     def _moment(self, draw: random.Random) -> float:
-        if self.arrivals != "office":
+        if not self._has_quiet_hours:
             return self.span_s * draw.random()
         start, length = self.busy_from_h * 3600, self.busy_h * 3600
         if draw.random() < self.busy_share:

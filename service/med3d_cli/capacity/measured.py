@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from med3d_cli.errors import CommandError
 
-Seconds = Annotated[float, Field(gt=0)]
-Bytes = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, le=1e6)]
+Between = Annotated[float, Field(ge=0, le=1e6)]
+"""Seconds that there may be none of."""
+Bytes = Annotated[float, Field(ge=0, le=1e15)]
 
 
 class _Table(BaseModel):
@@ -21,9 +23,9 @@ class WorkerSeconds(_Table):
     """A worker's time for one study, on one core and one thread."""
 
     preprocess_s: Seconds = Field(description="mean, from claim to stored tensor")
-    preprocess_sd_s: float = Field(ge=0)
+    preprocess_sd_s: Between
     predict_s: Seconds = Field(description="from claim to accepted answer")
-    handover_s: float = Field(ge=0, description="between two tasks: acknowledging one, receiving and claiming the next")
+    handover_s: Between = Field(description="between two tasks: acknowledging one, receiving and claiming the next")
 
     @property
     def study_s(self) -> float:
@@ -34,7 +36,7 @@ class WorkerSeconds(_Table):
 class StudyBytes(_Table):
     """What a study leaves behind, and what its sender sent."""
 
-    sent: Bytes
+    sent: Bytes = Field(gt=0)
     originals: Bytes = Field(description="sealed, in the store")
     working_copy: Bytes
     derived: Bytes = Field(description="tensor, pictures and answer in the store")
@@ -47,7 +49,7 @@ class MemoryBytes(_Table):
     redis_idle: Bytes
     redis_worker: Bytes
     redis_task: Bytes
-    redis_most_tasks: int | None = Field(None, description="that lie there at once, however many studies wait")
+    redis_most_tasks: int | None = Field(None, ge=0, description="that lie there at once, however many studies wait")
     worker: Bytes = Field(description="resident, with the model loaded")
 
 
@@ -62,7 +64,7 @@ class GpuWorkers(_Table):
     """Workers that share one GPU: how many, on one thread each, and what they answered together."""
 
     workers: int = Field(gt=0)
-    studies_per_s: float = Field(gt=0)
+    studies_per_s: float = Field(gt=0, le=1e9)
 
 
 class GpuCosts(_Table):

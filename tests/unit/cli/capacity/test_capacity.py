@@ -1,8 +1,9 @@
 """The capacity plan: from a table of costs to workers, bytes and money; and the command."""
 
 import json
+import math
 from dataclasses import replace
-from functools import cache
+from functools import cache, reduce
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -248,3 +249,51 @@ def test_workers_that_share_a_gpu_are_planned_by_the_times_that_they_were_measur
     stated = run("--studies-per-day", 100, "--measured", tmp_path / "gpu.json", "--gpu", 12).stdout
     assert "5.64 s of a core" in stated
     assert "GPU: 12 ms for a head, as you said; measured: 23 ms (a GPU)." in stated
+
+
+def test_a_day_that_is_busy_throughout_is_an_even_one():
+    """What came outside the busy hours came in no time: 30 % of the studies at once, and couriers by the million."""
+    busy, even = (plan(demand(1000, shape), COSTS, NOTHING) for shape in (DayShape(busy_h=24.0), DayShape("even")))
+    assert (busy.workers, busy.couriers, busy.service_cores) == (even.workers, even.couriers, even.service_cores)
+    assert DayShape(busy_h=24.0).moments(1000) == DayShape("even").moments(1000)
+
+
+@pytest.mark.parametrize(
+    "option", ["--cpu", "--target-minutes", "--study-mb", "--kept-days", "--price-core-hour", "--price-tb-month"]
+)
+@pytest.mark.parametrize("number", ["inf", "1" + 300 * "0"])
+def test_numbers_without_end_are_refused_as_they_are_typed(option, number):
+    said = run("--studies-per-day", 10, option, number)
+    assert (said.exit_code, said.exception.__class__) == (2, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [
+        (("study", "sent"), 0),
+        (("study", "sent"), math.inf),
+        (("service_s",), math.inf),
+        (("memory", "worker"), math.inf),
+        (("memory", "redis_most_tasks"), -5),
+        (("gpu", "head_s"), math.inf),
+        (("gpu", "worker", "preprocess_sd_s"), math.inf),
+    ],
+)
+def test_a_table_with_a_number_that_nobody_measured_names_the_field(tmp_path, field, number):
+    table = shipped_costs().model_dump()
+    *folders, name = field
+    reduce(dict.__getitem__, folders, table)[name] = number
+    (tmp_path / "mine.json").write_text(json.dumps(table))
+    said = run("--studies-per-day", 10, "--gpu", "measured", "--measured", tmp_path / "mine.json")
+    assert "costs_invalid" in str(said.exception)
+    assert f": {'.'.join(field)}: " in str(said.exception)
+
+
+def test_words_of_a_table_are_shown_as_they_are(tmp_path):
+    gpu = shipped_costs().gpu.model_copy(update={"machine": "a card [/no tag]", "date": "[dim]2026"})
+    table = shipped_costs().model_copy(update={"date": "[/never]", "gpu": gpu})
+    (tmp_path / "mine.json").write_text(table.model_dump_json())
+    for more in ([], ["--gpu", 12], ["--gpu", "measured"]):
+        said = run("--studies-per-day", 10, "--measured", tmp_path / "mine.json", *more)
+        assert said.exit_code == 0, said.output
+    assert "measured [dim]2026: a card [/no tag]." in " ".join(said.stdout.split())
