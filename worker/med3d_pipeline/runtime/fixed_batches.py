@@ -47,9 +47,13 @@ class FixedBatches:
         """Return named outputs (N, ...). Raises the InferenceError of a single input that fails on its own."""
         count = len(next(iter(inputs.values())))
         parts: list[dict[str, Float32]] = []
-        done = 0
+        done, before = 0, self._batch
         while done < count:
-            outputs = self._run_halving({name: whole[done:] for name, whole in inputs.items()})
+            try:
+                outputs = self._run_halving({name: whole[done:] for name, whole in inputs.items()})
+            except InferenceError:
+                self._batch = before  # halves that were answered held none of the input that fails
+                raise
             parts.append(outputs)
             done += len(next(iter(outputs.values())))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
