@@ -5,7 +5,6 @@
 
 import argparse
 import contextlib
-import os
 import sys
 import tempfile
 import time
@@ -15,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from gpu_check_arguments import read_arguments
 from gpu_check_encoding import (
-    BATCHES,
     FULL_BATCH,
     LARGEST_DIFFERENCE,
     REPEATS,
@@ -38,7 +37,6 @@ from med3d_pipeline.study.acquisition import Acquisition
 from med3d_store.object_store import ObjectStore
 from med3d_worker.settings import BundleSettings
 
-PARTS = ("device", "workers", "memory")
 HEADS_OF_A_WORKER = 6
 """Where fewer workers than the most share the device, each gets so many heads: it need not take as long."""
 LEAST_NETWORK_LIMIT_BYTES, LARGEST_NETWORK_LIMIT_BYTES = 2**28, 2**34
@@ -150,29 +148,6 @@ def check_provider(report: Report, provider: str, encoding: Encoding, heads: Hea
     return found
 
 
-def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return what the command line asks for."""
-    given = argparse.ArgumentParser(description=__doc__)
-    given.add_argument("--provider", default="cuda,tensorrt", help="by commas; those after the first where they are")
-    given.add_argument("--device", type=int, default=0)
-    given.add_argument("--heads", type=int, default=200, help="from working copies to answers; 0 leaves them out")
-    given.add_argument("--studies", type=Path, help="folder of NIfTI heads in place of the bundle's own")
-    given.add_argument("--workers", default=_some_workers(), help="that share the device, by commas")
-    given.add_argument("--mem-limit", type=int, help="of each of their sessions, bytes: MED3D_GPU_MEM_LIMIT_BYTES")
-    given.add_argument("--batches", default=",".join(map(str, BATCHES)), help="sizes by commas")
-    given.add_argument("--threads", type=int, default=8, help="of what runs alone; the workers have one each")
-    given.add_argument("--parts", default=",".join(PARTS), help="by commas; a table takes the first two")
-    given.add_argument("--table", type=Path, default=Path("gpu-costs.json"), help="for med3d capacity --measured")
-    given.add_argument("--report", type=Path, default=Path("gpu-check.md"), help="all that was found, as tables")
-    return given.parse_args(arguments)
-
-
-def _some_workers() -> str:
-    """Try one worker, one for each core, and some between."""
-    cores = len(os.sched_getaffinity(0))
-    return ",".join(map(str, sorted({1, max(1, cores // 4), max(1, cores // 2), cores})))
-
-
 def check_further(report: Report, encoding: Encoding, path: Path, trusted: TrustedKeys) -> None:
     """Return the checks of a provider that this host may lack, such as TensorRT (an engine for each batch size)."""
     provider = encoding.options.provider
@@ -200,11 +175,11 @@ def check_heads(report: Report, heads: Heads, found: Found) -> Found:
 
 def check_workers(report: Report, chosen: argparse.Namespace, provider: str, bundle: Path) -> tuple[Rate, ...]:
     """Send heads from stored working copies to stored answers, by ever fewer workers that share the device."""
-    counts = sorted({int(count) for count in chosen.workers.split(",")}, reverse=True)
+    counts = sorted(set(chosen.workers), reverse=True)
     settings = BundleSettings(
         bundle=bundle, provider=provider, gpu_device=chosen.device, threads=1, gpu_mem_limit_bytes=chosen.mem_limit
     )
-    heads = _heads_of(chosen.studies, bundle)
+    heads = chosen.studies or [bundle / "reference_case" / "input.nii.gz"]
     rates: list[Rate] = []
     with tempfile.TemporaryDirectory() as folder, report.check("workers") as say:
         url = f"file://{folder}/store"
@@ -231,20 +206,12 @@ def _taken_since(before: int | None, device: int) -> int | None:
     return None if now is None or before is None else now - before
 
 
-def _heads_of(folder: Path | None, bundle: Path) -> list[Path]:
-    if folder is None:
-        return [bundle / "reference_case" / "input.nii.gz"]
-    found = sorted((*folder.glob("*.nii"), *folder.glob("*.nii.gz")))
-    if not found:
-        raise PipelineError(f"{folder} holds no NIfTI")
-    return found
-
-
 def check_memory(report: Report, encoding: Encoding, path: Path, trusted: TrustedKeys) -> None:
     """Return what happens when the device's memory ends."""
     with report.check("memory limit") as say:
         say(encoding.memory_limit())
     with report.check("memory limit of the brain networks") as say:
+        encoding.on_gpu()  # no limit suffices where there is none
         say(least_network_limit(encoding.options, path, trusted))
     with report.check("out of memory") as say:
         say(encoding.out_of_memory())
@@ -260,16 +227,24 @@ def open_bundle(path: Path, options: SessionOptions, trusted: TrustedKeys) -> Bu
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the checks in order; 1 where one failed. What was found is written after each part."""
-    chosen = read_arguments(arguments)
+    chosen = read_arguments(arguments, __doc__)
+    try:
+        return min(_check(chosen).failed, 1)
+    except PipelineError as error:  # no bundle to check with, or no place for the report
+        print(f"FAILED    {error}", flush=True)
+        return 1
+
+
+def _check(chosen: argparse.Namespace) -> Report:
     report, path, trusted = Report(), Bundle.default_path(), TrustedKeys.read()
-    first, *further = chosen.provider.split(",")
+    first, *further = chosen.provider
     options = SessionOptions(first, chosen.threads, chosen.device)
     bundle = open_bundle(path, options, trusted)
     encoding = Encoding(
         partial(open_session, path / "encoder.onnx"), options, bundle.spec.shape, partial(FullDevice, chosen.device),
-        tuple(int(size) for size in chosen.batches.split(",")),
+        chosen.batches,
     )  # fmt: skip
-    found, heads, parts = Found(first), Heads(bundle, max(2, *encoding.batches)), chosen.parts.split(",")
+    found, heads, parts = Found(first), Heads(bundle, max(2, *encoding.batches)), chosen.parts
     if "device" in parts:
         found = replace(found, encoding=check_provider(report, first, encoding, heads))
         found = check_heads(report, heads, found)
@@ -282,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for provider in further:
             check_further(report, replace(encoding, options=replace(options, provider=provider)), path, trusted)
     write_report(chosen.report, found, report.lines)
-    return min(report.failed, 1)
+    return report
 
 
 def _keep(report: Report, chosen: argparse.Namespace, found: Found) -> None:

@@ -33,6 +33,7 @@ def script(name):
 
 host = script("gpu_check_host")
 encoding_module = script("gpu_check_encoding")
+arguments_module = script("gpu_check_arguments")
 worker_module = script("gpu_check_worker")
 workers_module = script("gpu_check_workers")
 check = script("gpu_check")
@@ -322,6 +323,60 @@ def test_a_working_copy_is_a_head_that_no_other_is(tmp_path):
     found = nib.load(tmp_path / "volume.nii.gz")
     assert found.get_data_dtype() == np.uint8
     assert np.abs(found.get_fdata() - voxels).max() < 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--parts", "devcie"), "'devcie' is none of device, workers, memory"),
+        (("--parts", ""), "'' is none of"),
+        (("--provider", "cuda,gpu"), "'gpu' is none of auto, tensorrt, cuda, openvino, cpu"),
+        (("--provider", ""), "'' is none of"),
+        (("--workers", "8,x"), "'x' is no number from 1"),
+        (("--workers", "0"), "'0' is no number from 1"),
+        (("--batches", ""), "'' is no number from 1"),
+        (("--batches", "1,0"), "'0' is no number from 1"),
+        (("--heads", "-1"), "'-1' is no number from 0"),
+        (("--threads", "0"), "'0' is no number from 1"),
+        (("--device", "-1"), "'-1' is no number from 0"),
+        (("--mem-limit", "1024"), "'1024' is no number from 268435456"),
+        (("--studies", "/nowhere"), "/nowhere holds no NIfTI"),
+    ],
+)
+def test_what_it_cannot_be_asked_is_refused_before_a_minute_is_spent(arguments, words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        check.main(arguments)
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_folder_without_heads_is_none_and_one_with_heads_is_those(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(SystemExit):
+        arguments_module.read_arguments(["--studies", str(tmp_path)], None)
+    for name in ("b.nii.gz", "a.nii"):
+        (tmp_path / name).touch()
+    found = arguments_module.read_arguments(["--studies", str(tmp_path)], None).studies
+    assert [path.name for path in found] == ["a.nii", "b.nii.gz"]
+
+
+def test_a_bundle_that_is_none_is_told_in_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MED3D_BUNDLE", str(tmp_path))
+    assert check.main(["--parts", "memory"]) == 1
+    assert capsys.readouterr().out.startswith(f"FAILED    {tmp_path} is no bundle")
+
+
+def test_a_gpu_that_is_not_there_is_the_reason_and_not_its_memory(capsys):
+    report = check.Report()
+
+    def refuse(_options):
+        raise BundleError("The installed ONNX Runtime has no CUDAExecutionProvider")
+
+    encoding = check.Encoding(refuse, SessionOptions(provider="cuda"), SHAPE, Device().full)
+    check.check_memory(report, encoding, Path("nowhere"), None)
+    said = capsys.readouterr().out
+    assert said.count("has no CUDAExecutionProvider") == 3
+    assert "suffice" not in said
 
 
 @pytest.mark.long
