@@ -3,6 +3,7 @@
 Writes service/med3d_cli/reports/usual_quality.json, which counts for that bundle's digest alone (`make usual-quality`).
 """
 
+import argparse
 import csv
 import json
 import os
@@ -26,6 +27,7 @@ WHOSE = "heads of the training cohort (IXI, 3 T Philips)"
 
 def main() -> None:
     """Measure, and write the quantiles."""
+    argparse.ArgumentParser(description=__doc__).parse_args()  # who asks what it does does not begin it
     with tempfile.TemporaryDirectory() as folder:
         rows = measured_heads(Path(os.environ["MED3D_TEST_DATA"]) / "ixi_hh", Path(folder) / "heads.csv")
     bundle = Bundle.open(Bundle.default_path())
