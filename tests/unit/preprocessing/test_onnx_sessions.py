@@ -126,6 +126,16 @@ def test_where_none_computes_each_is_told_with_its_reason() -> None:
         first_that_computes((TENSORRT, CUDA), Loads(computing=(), broken=(TENSORRT,)))
 
 
+def test_a_network_that_a_full_device_cannot_hold_is_told_so() -> None:
+    """The bundle is as it should be, and so is the driver."""
+
+    def full(_: str) -> None:
+        raise RuntimeError("CUDA failure 2: out of memory ; GPU=0")
+
+    with pytest.raises(BundleError, match=r"with CUDAExecutionProvider: the device has no memory left for it"):
+        first_that_computes((CUDA,), full)
+
+
 ARENA = "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. "
 
 

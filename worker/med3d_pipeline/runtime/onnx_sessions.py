@@ -227,7 +227,9 @@ def first_that_computes(names: Sequence[str], load: Callable[[str], Any], hint: 
         try:
             session = load(name)
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class
-            faults.append(f"ONNX Runtime cannot load the network with {name}: {type(error).__name__}")
+            full = says_memory_ended(str(error))
+            reason = "the device has no memory left for it" if full else type(error).__name__
+            faults.append(f"ONNX Runtime cannot load the network with {name}: {reason}")
             continue
         try:
             require_provider(name, tuple(session.get_providers()))
