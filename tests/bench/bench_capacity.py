@@ -217,6 +217,11 @@ def costs_of(alone, crowded):
     )
 
 
+def checked_costs(costs, found):
+    """The table as it is kept: with what was predicted beside real runs, and the GPU that deploy/gpu-check measured."""
+    return costs.model_copy(update={"checked": tuple(found), "gpu": measured.shipped_costs().gpu})
+
+
 def predicted_s(costs, moments, workers):
     """Within how long half, 95 % and all of the studies are answered by one courier and ``workers``."""
     times = StudyTimes(costs.alone if workers == 1 else costs.crowded, costs.copy_s)
@@ -273,7 +278,7 @@ def main():
         for files, (count, arrivals) in zip(others, CHECKS, strict=True)
         for check in checks(costs, files, count, arrivals)
     ]
-    costs = costs.model_copy(update={"checked": tuple(found)})
+    costs = checked_costs(costs, found)
     rows = [
         (one.workers, one.studies, one.arrivals, one.what, one.predicted_s, one.measured_s, f"{100 * one.error:+.1f} %")
         for one in found
