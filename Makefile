@@ -121,7 +121,7 @@ test-export: $(VENV)/.export ## the tests of model_export (installs torch)
 test-export-long: $(VENV)/.export ## bundles that correct for sites, that are private: each trains and releases a model
 	@$(BIN)/pytest $(EXPORT) -m "export and long"
 
-bench: $(VENV)/.dev ## seconds and memory of each stage on the MPRAGE of the sample data; fails where one is 15 % slower than it was beside its peer
+bench: $(VENV)/.dev ## seconds and memory of each stage on the MPRAGE of the sample data; fails where a study takes 15 % longer than by the code of a kept revision beside it
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_stages
 	@PYTHONPATH=tests $(BIN)/python -m bench.bench_regression
 

@@ -1,94 +1,88 @@
-"""Fails where a stage has become slower than it was, held against a peer that is measured in the same run.
+"""Fails where a study takes longer than by the code of a kept revision, which runs beside it, in turn, on the same head.
 
-PYTHONPATH=tests python -m bench.bench_regression [--rounds 8] [--renew]
+PYTHONPATH=tests python -m bench.bench_regression [--rounds 8] [--beside REVISION] [--write]
 
-Ratios of processor time are kept in peer_ratios.json, no absolute times. --renew writes them anew, and the table in
-docs/benchmarks.md: with the change that explains them, on a machine with nothing else to do.
+The revision is kept in beside_revision.txt. A change that is meant to cost time puts one there that has that cost, and
+says why. Peers of other makers are no measure for this: the ratio to them moves by a third from one host to the next.
 """
 
 import json
+import os
+import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import SimpleITK as sitk
+from bench.measuring import BENCHMARKS, offer_to_write, publish, table
+from bench.one_study import PARTS
+from bench.scans import options
 
-from bench.measuring import BENCHMARKS, publish, table
-from bench.peers_at_hand import correct_and_align, multiply_matrices, read_series
-from bench.scans import MPRAGE, bundle_path, options
-from med3d_pipeline.bundle.bundle import Bundle
-from med3d_pipeline.inference.prediction import SubjectAttributes
-from med3d_pipeline.study.study import load_series, read_study, select_series
-
-KEPT = Path(__file__).with_name("peer_ratios.json")
+ROOT = Path(__file__).parents[2]
+KEPT = Path(__file__).with_name("beside_revision.txt")
+CODE = ("service", "worker", "model_export/bundles")
 MOST_SLOWER = 0.15
-READING, EXTRACTION, REST = "reading", "brain extraction", "bias field to prediction"
-PEERS = {
-    READING: "SimpleITK's series reader",
-    EXTRACTION: "numpy, 8 products of 2048 x 2048",
-    REST: "SimpleITK's N4, affine and B-spline",
-}
-# A stage of the pipeline begins one of these, or goes on with the one before.
-BEGINS = {"brain extraction": EXTRACTION, "bias field": REST}
+WHOLE = "whole"
 
 
-class ProcessorClock:
-    """Processor seconds, of all threads, by part: others on the machine weigh less on them than on the wall clock."""
+class Worked:
+    """A process that works studies by the code of one tree."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._part, self._start = READING, time.process_time()
+    def __init__(self, process: subprocess.Popen[str], tree: Path) -> None:
+        self._process = process
+        said = self._answer()
+        self.bundle = said["bundle"]
+        if not Path(said["code"]).is_relative_to(tree):
+            raise SystemExit(f"the code of {said['code']} was measured in place of that of {tree}")
 
-    def begin(self, stage: str) -> None:
-        if stage not in BEGINS:
-            return
-        self.end()
-        self._part = BEGINS[stage]
+    def seconds_of_one_study(self) -> dict[str, float]:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        by_part = self._answer()
+        return by_part | {WHOLE: sum(by_part.values())}
 
-    def end(self) -> None:
-        now = time.process_time()
-        self.seconds[self._part] = now - self._start
-        self._start = now
-
-
-def our_seconds(bundle: Bundle, folder: Path) -> dict[str, float]:
-    """Processor seconds of one study by part."""
-    clock = ProcessorClock()
-    study = read_study([folder])
-    loaded = load_series(study, select_series(study).chosen)
-    made = bundle.preprocessor()(loaded.volume, clock.begin)
-    bundle.predictor().predict(made.tensor[None], [SubjectAttributes(age_years=None, sex=None)], [loaded.acquisition])
-    clock.end()
-    return clock.seconds
+    def _answer(self):
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("the process that works the studies has ended; what it said stands above")
+        return json.loads(line)
 
 
-def peer_seconds(folder: Path, template: sitk.Image) -> dict[str, float]:
-    """Processor seconds of the peers by the part that they stand beside."""
-    head = read_series(folder)
-    work: dict[str, Callable[[], object]] = {
-        READING: lambda: read_series(folder),
-        EXTRACTION: multiply_matrices,
-        REST: lambda: correct_and_align(head, template),
-    }
-    return {part: _processor_seconds(run) for part, run in work.items()}
+@contextmanager
+def works_by(tree: Path, arguments: list[str]) -> Iterator[Worked]:
+    """Start ``one_study`` on the code of ``tree``; only the benchmark itself is always this tree's."""
+    path = os.pathsep.join(str(tree / name) for name in ("service", "worker"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.one_study", *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([path, str(ROOT / "tests")])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield Worked(process, tree)
+        finally:
+            process.terminate()
 
 
-def _processor_seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
-def ratios(ours: dict[str, float], peers: dict[str, float]) -> dict[str, float]:
-    """How long each part takes in units of its peer, and the whole in units of theirs together."""
-    by_part = {part: ours[part] / peers[part] for part in PEERS}
-    return by_part | {"whole": sum(ours.values()) / sum(peers.values())}
-
-
-def slower(found: dict[str, float], kept: dict[str, float]) -> list[str]:
-    """Parts that take more than MOST_SLOWER longer beside their peer than what is kept says."""
-    return [part for part, ratio in found.items() if ratio > kept[part] * (1 + MOST_SLOWER)]
+@contextmanager
+def tree_of(revision: str, repository: Path = ROOT) -> Iterator[Path]:
+    """Unpack code and bundle of a revision for as long as they are needed."""
+    with tempfile.TemporaryDirectory(prefix="med3d-beside-") as folder:
+        packed = Path(folder) / "tree.tar"
+        done = subprocess.run(["git", "-C", repository, "archive", "--output", packed, revision, *CODE], check=False)
+        if done.returncode:
+            raise SystemExit(f"git has no revision {revision} here; fetch it, or give another with --beside")
+        tree = Path(folder) / "tree"
+        with tarfile.open(packed) as archive:
+            archive.extractall(tree, filter="data")
+        packed.unlink()
+        yield tree
 
 
 def least(rounds: list[dict[str, float]]) -> dict[str, float]:
@@ -96,41 +90,43 @@ def least(rounds: list[dict[str, float]]) -> dict[str, float]:
     return {part: min(one[part] for one in rounds) for part in rounds[0]}
 
 
+def ratios(ours: dict[str, float], beside: dict[str, float]) -> dict[str, float]:
+    """How long each part takes in units of the kept revision's."""
+    return {part: ours[part] / beside[part] for part in ours}
+
+
+def slower(found: dict[str, float]) -> list[str]:
+    """Parts that take more than MOST_SLOWER longer."""
+    return [part for part, ratio in found.items() if ratio > 1 + MOST_SLOWER]
+
+
 def main() -> int:
     parser = options(__doc__ or "")
-    parser.add_argument("--renew", action="store_true", help="keep what is found from now on")
+    parser.add_argument("--beside", default=KEPT.read_text().strip(), help="a revision of this repository")
+    offer_to_write(parser)
     parser.set_defaults(rounds=8)
     given = parser.parse_args()
-    bundle = Bundle.open(bundle_path(given), given.provider, given.threads)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(given.threads)
-    folder = given.data / MPRAGE
-    template = sitk.ReadImage(str(bundle_path(given) / "template.nii.gz"), sitk.sitkFloat32)
-    our_seconds(bundle, folder), peer_seconds(folder, template)  # warm
-    pairs = [(our_seconds(bundle, folder), peer_seconds(folder, template)) for _ in range(given.rounds)]
-    ours, peers = least([a for a, _ in pairs]), least([b for _, b in pairs])
-    found = ratios(ours, peers)
-    if given.renew:
-        KEPT.write_text(json.dumps({part: round(ratio, 3) for part, ratio in found.items()}, indent=2) + "\n")
-    kept = json.loads(KEPT.read_text())
-    rows = [
-        (part, f"{ours[part]:.2f}", PEERS[part], f"{peers[part]:.2f}", f"{found[part]:.3f}", f"{kept[part]:.3f}")
-        for part in PEERS
-    ]
-    rows.append(
-        (
-            "**whole**",
-            f"{sum(ours.values()):.2f}",
-            "all three",
-            f"{sum(peers.values()):.2f}",
-            f"**{found['whole']:.3f}**",
-            f"**{kept['whole']:.3f}**",
+    arguments = ["--data", str(given.data), "--provider", given.provider, "--threads", str(given.threads)]
+    with ExitStack() as open_:
+        ours = open_.enter_context(
+            works_by(ROOT, arguments + (["--bundle", str(given.bundle)] if given.bundle else []))
         )
+        before = open_.enter_context(works_by(open_.enter_context(tree_of(given.beside)), arguments))
+        both = ours, before
+        for one in both:
+            one.seconds_of_one_study()  # warm
+        rounds = [[one.seconds_of_one_study() for one in both] for _ in range(given.rounds)]
+        bundles = f"{ours.bundle}, beside it {before.bundle}"
+    here, there = (least([one[side] for one in rounds]) for side in (0, 1))
+    found = ratios(here, there)
+    rows = [(part, f"{here[part]:.2f}", f"{there[part]:.2f}", f"{found[part]:.3f}") for part in (*PARTS, WHOLE)]
+    text = table(("part", "this tree, s of processor", f"{given.beside}, s of processor", "ratio"), rows)
+    publish(
+        "regression", f"{text}\n\n{given.rounds} rounds, the least of each; {bundles}.", BENCHMARKS, write=given.write
     )
-    text = table(("part", "ours, s of processor", "peer", "peer, s of processor", "ratio", "kept"), rows)
-    publish("regression", f"{text}\n\n{given.rounds} rounds, the least of each.", BENCHMARKS, write=given.renew)
-    worse = slower(found, kept)
+    worse = slower(found)
     if worse:
-        print(f"\nSlower than kept by more than {MOST_SLOWER:.0%}: {', '.join(worse)}.")
+        print(f"\nSlower than at {given.beside} by more than {MOST_SLOWER:.0%}: {', '.join(worse)}.")
     return 1 if worse else 0
 
 
