@@ -6,7 +6,7 @@ yet.
 
 import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 
 from med3d_export.config import SupervisionConfig, TrainingConfig
 from med3d_export.fold_evidence import BrainGrid, FitPlace, FoldEvidence, evidence_name, observe_fold
+from med3d_export.processes import start_processes
 from med3d_export.subjects.folds import Fold
 from med3d_export.subjects.supervision import Supervision
 from med3d_export.training import EpochReport, Tensors, fit_autoencoder, start_autoencoder, weights_of
@@ -122,7 +123,7 @@ def run_jobs(data: FitData, jobs: list[FitJob], processes: int, on_epoch: OnEpoc
     listener = Thread(target=_listen, args=(reports, on_epoch), daemon=True)
     listener.start()
     try:
-        with ProcessPoolExecutor(processes, context, initializer=_open, initargs=(data, reports)) as pool:
+        with start_processes(processes, _open, (data, reports), "spawn") as pool:
             for done in as_completed([pool.submit(_fit_in_pool, job) for job in missing]):
                 done.result()
     finally:

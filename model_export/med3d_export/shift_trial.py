@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import numpy as np
 
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.shift_scores import ShiftResult, Tried, held_out_novelty, novelty_of, score_shift
+from med3d_export.evaluation.shifts import SHIFTS, shifted
 from med3d_export.experiment import Experiment
 from med3d_export.fold_evidence import BrainGrid, FoldEvidence
-from med3d_export.shifts import SHIFTS, shifted
+from med3d_export.processes import start_processes
 from med3d_export.subjects.tensor_cache import read_volume
 from med3d_export.training import FittedAutoencoder
 from med3d_export.whole_files import write_whole
@@ -73,7 +73,7 @@ class ShiftTrial:
         missing = [trial for trial in trials if not self._place(trial).is_file()]
         if not missing:
             return
-        with ProcessPoolExecutor(self.experiment.jobs, initializer=_open, initargs=(self.experiment.assets,)) as pool:
+        with start_processes(self.experiment.jobs, _open, (self.experiment.assets,)) as pool:
             for _ in pool.map(_prepare_one, missing, [self._place(trial) for trial in missing]):
                 pass
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from med3d_export.age_network.config import AgeNetworkConfig
 from med3d_export.age_network.network import AgeNetwork, loss_of
-from med3d_export.augmentation import Augmentation
+from med3d_export.age_network.plan import AgePlan
 
 Rows = npt.NDArray[np.int64]
 ASKED_AT_ONCE = 32
@@ -18,25 +18,26 @@ ASKED_AT_ONCE = 32
 
 @dataclass(frozen=True, eq=False)
 class AgedHeads:
-    """images: (N, 1, X, Y, Z) on the device; ages: (N,) years; chances: (N,) how often each is drawn."""
+    """On the device: images (N, 1, X, Y, Z), copies (N, C, x, y, z) float16, ages (N,) years, chances (N,).
+
+    chances: how often each head is drawn, in proportion. A site's heads are drawn by the square root of their number,
+    all together.
+    """
 
     images: Tensor
+    copies: Tensor
     ages: Tensor
     chances: Tensor
 
     @classmethod
-    def on(
-        cls, device: str, tensors: npt.NDArray[np.floating], ages: npt.NDArray[np.floating], sites: npt.NDArray[np.str_]
-    ) -> Self:
-        """Make it from arrays.
-
-        A site's heads are drawn in proportion to the square root of their number, all together.
-        """
-        _, place, counts = np.unique(sites, return_inverse=True, return_counts=True)
+    def of_plan(cls, plan: AgePlan, copies: npt.NDArray[np.float16], device: str) -> Self:
+        """Make it from a plan and the varied copies of its heads."""
+        _, place, counts = np.unique(plan.sites, return_inverse=True, return_counts=True)
         chances = counts[place] ** -0.5
         return cls(
-            torch.from_numpy(tensors)[:, None].to(device),
-            torch.from_numpy(ages.astype(np.float32)).to(device),
+            torch.from_numpy(plan.tensors)[:, None].to(device),
+            torch.from_numpy(copies).to(device),
+            torch.from_numpy(plan.ages.astype(np.float32)).to(device),
             torch.from_numpy(chances.astype(np.float32)).to(device),
         )
 
@@ -59,11 +60,10 @@ def fit_member(heads: AgedHeads, rows: Rows, config: AgeNetworkConfig, seed: int
         optimiser, config.learning_rate, total_steps=config.steps, pct_start=0.15
     )
     chance = torch.Generator(device).manual_seed(seed)
-    vary = Augmentation(config.augmentation)
     for _ in range(config.steps):
         drawn = own[torch.multinomial(heads.chances[own], config.batch, replacement=True, generator=chance)]
-        with torch.no_grad():
-            images = vary(heads.images[drawn].float(), chance)
+        copies = torch.randint(config.copies, (config.batch,), generator=chance, device=device)
+        images = heads.copies[drawn, copies][:, None].float()
         with _short_floats(device):
             found = network.standardised(images.to(memory_format=torch.channels_last_3d))
         optimiser.zero_grad(set_to_none=True)
@@ -83,5 +83,6 @@ def ask(network: AgeNetwork, images: Tensor) -> npt.NDArray[np.float32]:
 
 
 def _short_floats(device: torch.device) -> torch.autocast:
-    """GPUs multiply bfloat16 many times faster; on a CPU without such units it would be slower."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    """GPUs multiply bfloat16 many times faster, some CPUs twice; on one without such units it would be slower."""
+    quicker = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 - no other way
+    return torch.autocast(device.type, torch.bfloat16, enabled=quicker)

@@ -11,7 +11,7 @@ EIGHTHS = 8
 
 
 class AgeNetwork(nn.Module):
-    """From tensors (N, 1, X, Y, Z) to years (N,); the axes are multiples of 2 to the number of halvings + 1.
+    """From tensors (N, 1, X, Y, Z) to years (N,).
 
     mean_years, sd_years: of the ages that it learned from.
     """
@@ -21,6 +21,7 @@ class AgeNetwork(nn.Module):
 
     def __init__(self, config: AgeNetworkConfig) -> None:
         super().__init__()
+        self.margin = config.margin
         halvings = len(config.channels) - 2
         layers: list[nn.Module] = []
         before = EIGHTHS
@@ -39,13 +40,19 @@ class AgeNetwork(nn.Module):
 
     def forward(self, tensor: Tensor) -> Tensor:
         """Return ages in years (N,)."""
-        return self.standardised(tensor) * self.sd_years + self.mean_years
+        return self.standardised(within(tensor, self.margin)) * self.sd_years + self.mean_years
 
-    def standardised(self, tensor: Tensor) -> Tensor:
-        """Return ages (N,) in deviations from the mean age that was learned from."""
-        features = self.features(eighths(tensor)).mean(dim=(2, 3, 4))
+    def standardised(self, seen: Tensor) -> Tensor:
+        """Return ages (N,) in deviations from the mean age that was learned from, for what the margin leaves."""
+        features = self.features(eighths(seen)).mean(dim=(2, 3, 4))
         age: Tensor = self.to_age(features)
         return age[:, 0].float()
+
+
+def within(tensor: Tensor, margin: tuple[int, int, int]) -> Tensor:
+    """Return what a margin at either end of the last three axes leaves."""
+    x, y, z = (slice(width, size - width) for width, size in zip(margin, tensor.shape[-3:], strict=True))
+    return tensor[..., x, y, z]
 
 
 def eighths(tensor: Tensor) -> Tensor:

@@ -1,15 +1,18 @@
 """Fit what a plan asks for and is not there yet, several members side by side."""
 
-import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import as_completed
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 
+from med3d_export.age_network.copies import COPIES, make_room, read_copies, vary_head
 from med3d_export.age_network.fitting import AgedHeads
 from med3d_export.age_network.members import fit_to_file, member_file
 from med3d_export.age_network.plan import AgePlan
+from med3d_export.processes import start_processes
 
 OnDone = Callable[[int, int], object]
 """Hears how many members are fitted, and of how many that were missing."""
@@ -30,33 +33,69 @@ def fit_missing(plan_file: Path, folder: Path, device: str, jobs: int, on_done: 
 
     A run that was stopped goes on.
     """
-    plan = AgePlan.load(plan_file)
+    plan, copies = AgePlan.load(plan_file), folder / COPIES
     missing = missing_members(plan, folder)
+    if not missing:
+        return
+    part = copies.with_suffix(".part")
+    if not copies.is_file():
+        make_room(plan, part)
+        for _ in _at_once(jobs, _vary, (plan_file, device), [(row, part) for row in range(len(plan.ages))]):
+            pass
+        part.replace(copies)
+    for done, _ in enumerate(_at_once(jobs, _fit, (plan_file, device), [(*one, folder) for one in missing]), 1):
+        on_done(done, len(missing))
+    copies.unlink()
+
+
+def _at_once(
+    jobs: int, work: Callable[..., None], opened: tuple[Path, str], asked: list[tuple[Any, ...]]
+) -> Iterator[None]:
+    """Yield whenever one of ``asked`` is done: in this process, or in so many others."""
     if jobs == 1:
-        heads = AgedHeads.on(device, plan.tensors, plan.ages, plan.sites)
-        for done, (fit, member) in enumerate(missing, 1):
-            fit_to_file(plan, heads, plan.fits[fit], member, folder)
-            on_done(done, len(missing))
+        shared = _Shared.open(*opened)
+        for one in asked:
+            work(shared, *one)
+            yield
         return
     # Spawned, not forked: neither torch's threads nor a CUDA context survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_open, initargs=(plan_file, device)) as pool:
-        submitted = [pool.submit(_fit, fit, member, folder) for fit, member in missing]
-        for done, fitted in enumerate(as_completed(submitted), 1):
-            fitted.result()
-            on_done(done, len(missing))
+    with start_processes(jobs, _open, opened, "spawn") as pool:
+        for done in as_completed([pool.submit(_work, work, *one) for one in asked]):
+            done.result()
+            yield
 
 
-# What every fit of one worker process shares.
-_shared: list[tuple[AgePlan, AgedHeads]] = []
+@dataclass(eq=False)
+class _Shared:
+    """What all work of one process shares; the heads are put on the device when the first member is fitted."""
+
+    plan: AgePlan
+    device: str
+    heads: AgedHeads | None = None
+
+    @classmethod
+    def open(cls, plan_file: Path, device: str) -> Self:
+        return cls(AgePlan.load(plan_file), device)
+
+
+def _vary(shared: _Shared, row: int, copies: Path) -> None:
+    vary_head(shared.plan, row, shared.device, copies)
+
+
+def _fit(shared: _Shared, fit: int, member: int, folder: Path) -> None:
+    if shared.heads is None:
+        shared.heads = AgedHeads.of_plan(shared.plan, read_copies(folder / COPIES), shared.device)
+    fit_to_file(shared.plan, shared.heads, shared.plan.fits[fit], member, folder)
+
+
+_opened: list[_Shared] = []
+"""Of a process that a pool has started."""
 
 
 def _open(plan_file: Path, device: str) -> None:
     torch.set_num_threads(1)
-    plan = AgePlan.load(plan_file)
-    _shared.append((plan, AgedHeads.on(device, plan.tensors, plan.ages, plan.sites)))
+    _opened.append(_Shared.open(plan_file, device))
 
 
-def _fit(fit: int, member: int, folder: Path) -> None:
-    plan, heads = _shared[0]
-    fit_to_file(plan, heads, plan.fits[fit], member, folder)
+def _work(work: Callable[..., None], *asked: Any) -> None:
+    work(_opened[0], *asked)

@@ -14,7 +14,9 @@ import numpy as np
 import onnx
 import torch
 
+from med3d_export.half_weights import round_to_half
 from med3d_export.releasing.instance_norm import spell_out_instance_norms
+from med3d_export.releasing.onnx_export import store_in_half
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions, open_session
 
 BOX_NETWORK = "brain_box.onnx"
@@ -65,9 +67,11 @@ def export_brain_networks(folder: Path) -> tuple[ExportedNetwork, ...]:
         network = torch.jit.load(str(wheel.locate_file(torchscript)), map_location="cpu")
         # The exporter takes a module that holds a TorchScript one only when it is scripted as a whole.
         probability = torch.jit.script(_BrainProbability(network).eval())
+        round_to_half(probability)
         path = folder / name
         _export(probability, path)
         onnx.save(spell_out_instance_norms(onnx.load(str(path))), str(path))
+        store_in_half(path)
         difference = _worst_difference(probability, path)
         if difference > PARITY_TOLERANCE:
             raise RuntimeError(f"{name} differs from torch by {difference:.2g} in probability")

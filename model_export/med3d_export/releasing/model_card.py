@@ -271,6 +271,13 @@ def _supervision(config: TrainingConfig) -> str:
         for name, value in config.supervision.model_dump().items()
         if name.endswith("_weight") and value
     }
+    if config.age_network is not None:
+        return (
+            f"The encoder is semi-supervised: the last number of its latent is the mean age that\n"
+            f"{config.age_network.members} small convolutional networks tell, which learned the ages of the training "
+            f"subjects under strong variation.\nOf a training subject the heads hear the age that a network tells "
+            f"which had not seen that subject. The decoder sees none of it."
+        )
     if not weights:
         return "No label reached the encoder: it is unsupervised."
     terms = " and ".join(f"{name.replace('_', ' ')} (weight {value:g})" for name, value in weights.items())

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import SimpleITK as sitk
 
+from med3d_export.evaluation.shifts import with_gain_field, with_rician_noise
 from med3d_export.repeatability.rewritings import HeadChange, Random, rigid_motion
-from med3d_export.shifts import with_gain_field, with_rician_noise
 from med3d_pipeline.preprocessing.itk_images import image_of, to_array
 from med3d_pipeline.preprocessing.resampling import resample
 from med3d_pipeline.volume import Affine, Volume

@@ -2,11 +2,11 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
 
+from med3d_export.processes import start_processes
 from med3d_export.repeatability.answers import Answer, Ask, RepeatedHead, WholeChain, read_series
 from med3d_export.repeatability.changes import CHANGES, DICOM_AGAINST_NIFTI, GROUPS, STORED_OTHERWISE, Change, Storage
 from med3d_export.repeatability.scores import (
@@ -111,7 +111,7 @@ def measure_repeatability(
     """
     opened = Bundle.open(bundle)
     measured = []
-    with ProcessPoolExecutor(jobs, initializer=_open_chain, initargs=(bundle,)) as pool:
+    with start_processes(jobs, _open_chain, (bundle,)) as pool:
         for found in pool.map(_repeat, heads):
             measured.append(found)
             on_done()

@@ -5,7 +5,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 
+from med3d_export.processes import start_processes
 from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.training import Tensors
 from med3d_pipeline.bundle.bundle import PreprocessingAssets
@@ -73,7 +74,7 @@ class TensorCache:
     ) -> Iterator[tuple[int, str]]:
         if not missing:
             return
-        with ProcessPoolExecutor(self.jobs, initializer=_open_preprocessor, initargs=(self.assets,)) as pool:
+        with start_processes(self.jobs, _open_preprocessor, (self.assets,)) as pool:
             futures = {pool.submit(_preprocess, subject.t1w, place): subject for subject, place in missing}
             for future in as_completed(futures):
                 subject, problem = futures[future], future.result()

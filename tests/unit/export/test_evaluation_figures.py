@@ -25,6 +25,7 @@ from med3d_export.evaluation.novelty import neighbour_distance, separation, thre
 from med3d_export.evaluation.probes import pls_check, predicted_sites, sex_auc, site_accuracy, woman_scores
 from med3d_export.evaluation.regression import absolute_errors, regression_metrics
 from med3d_export.evaluation.shift_scores import Novelty, Tried, score_shift
+from med3d_export.evaluation.shifts import SHIFTS, shifted
 from med3d_export.evaluation.uncertainty import (
     bootstrap_interval,
     compare_paired,
@@ -36,7 +37,6 @@ from med3d_export.releasing.promotion import Judgement, PromotionError, agreemen
 from med3d_export.report.page import write_page
 from med3d_export.report.shift_report import shift_text
 from med3d_export.report.tables import table
-from med3d_export.shifts import SHIFTS, shifted
 from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.subjects.folds import Fold
 from med3d_export.subjects.regional_volumes import read_volumes

@@ -307,7 +307,9 @@ def test_the_card_names_errors_by_age_band_and_sex_and_what_cannot_be_told_apart
         assert said in card
 
 
-AGE_NETWORK = AgeNetworkConfig(members=2, channels=(4, 8, 8), steps=10, batch=8, learning_rate=1e-2, dropout=0.0)
+AGE_NETWORK = AgeNetworkConfig(
+    members=2, copies=3, channels=(4, 8, 8), steps=10, batch=8, learning_rate=1e-2, dropout=0.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -388,6 +390,7 @@ def test_a_bundle_with_an_age_network_says_that_it_is_semi_supervised(supervised
     assert scored.report.age[0].kind == "semi-supervised"
     bundle = experiment.release(run, scored, tmp_path / "bundle")
     assert bundle.manifest.latent_dimension == CONFIG.network.latent + 1
+    assert "which had not seen that subject" in (tmp_path / "bundle" / "docs" / "README.md").read_text()
     (answer,) = bundle.predictor().predict(
         experiment.prepare().tensors[:1], [SubjectAttributes(50.0)], [KnownScanner(3.0, "Nobody")]
     )

@@ -50,7 +50,7 @@ def signer(folder, *places):
 
 
 def test_the_shipped_bundle_is_signed_by_the_key_that_the_project_ships():
-    assert signer(SHIPPED) == "infovae-med3d-6"
+    assert signer(SHIPPED) == "infovae-med3d-7"
 
 
 def test_no_private_key_is_in_the_repository():

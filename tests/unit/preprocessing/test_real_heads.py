@@ -143,7 +143,7 @@ def test_where_the_working_grid_begins_moves_a_fine_head_less_than_its_averages(
     averages = [preprocess(heads.averaged_by_two(begun)) for begun in (fine, later)]
     apart = normalised_rmse(*averages)
     first, second = preprocess(fine), preprocess(later)
-    assert normalised_rmse(first, second) < 0.5 * apart
+    assert normalised_rmse(first, second) < min(0.75 * apart, 0.015)
     assert max(normalised_rmse(average, first) for average in averages) < apart
 
 

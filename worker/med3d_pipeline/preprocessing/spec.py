@@ -17,7 +17,7 @@ class _Frozen(BaseModel):
 class BiasFieldSpec(_Frozen):
     """N4: the voxels that it works on, and how it climbs on each level of its B-spline grid (``n4.Climb``)."""
 
-    grid_mm: float = Field(default=6.0, gt=0)
+    grid_mm: float = Field(default=4.0, gt=0)
     iterations: tuple[Annotated[int, Field(gt=0)], ...] = (50, 50, 50)
     convergence: float = Field(default=1e-3, gt=0)
     momentum: float = Field(default=0.0, ge=0, lt=1, description="0 in bundles that do not state it")

@@ -109,7 +109,7 @@ def test_an_archive_behind_a_url_becomes_a_bundle_without_what_its_manifest_does
     said = json.loads(get(f"{url}/moved/some.tar.gz", "--into", folder, "--json"))
     assert [entry.name for entry in folder.iterdir()] == [NAME]
     assert said["folder"] == str(folder / NAME)
-    assert said["signed_by"] == "infovae-med3d-6"
+    assert said["signed_by"] == "infovae-med3d-7"
     assert said["reference_case"].keys() >= {"tensor_nrmse", "brain_age_years"}
     kept, shipped = Bundle.open(folder / NAME), Bundle.open(SHIPPED)
     assert kept.digest == shipped.digest == said["digest"]
