@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -42,6 +42,9 @@ class BundleSettings(BaseSettings):
     provider: str = Field("auto", description="auto, or of tensorrt, cuda, openvino, cpu those to try, by commas")
     gpu_device: int = Field(0, ge=0, description="which GPU")
     gpu_mem_limit_bytes: int | None = Field(None, ge=2**28, description="of each session's arena on the GPU")
+    mask_precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the brain mask's network; bfloat16: with OpenVINO, on processors that have it"
+    )
     predict_batch: int = Field(8, ge=1, le=64, description="heads encoded at once")
     threads: int = Field(2, ge=1, description="of one child process, for ONNX Runtime, ITK and linear algebra")
     allow_demonstration_heads: bool = Field(

@@ -20,11 +20,14 @@ from med3d_pipeline.runtime.memory_faults import says_memory_ended
 from med3d_pipeline.runtime.onnx_sessions import (
     BoundBuffers,
     OnnxSession,
+    Precision,
     SessionOptions,
     first_that_computes,
     installed_runtime_wheels,
     open_session,
+    processor_flags,
     provider_settings,
+    require_bfloat16,
     require_one_runtime,
     require_provider,
     resolve_providers,
@@ -299,6 +302,26 @@ def test_cuda_is_told_its_device_its_limit_and_not_to_double_its_arena() -> None
     assert (told["device_id"], told["gpu_mem_limit"]) == ("3", "2147483648")
     assert (told["arena_extend_strategy"], told["use_tf32"]) == ("kSameAsRequested", "0")
     assert "gpu_mem_limit" not in provider_settings(CUDA, SessionOptions())
+
+
+def test_openvino_is_told_the_precision_and_computes_in_float32_where_nothing_is_said() -> None:
+    def told(*precision: Precision) -> str:
+        hints = json.loads(provider_settings(OPENVINO, SessionOptions(), *precision)["load_config"])
+        return str(hints["CPU"]["INFERENCE_PRECISION_HINT"])
+
+    assert (told(), told("bfloat16")) == ("f32", "bf16")
+
+
+def test_bfloat16_is_refused_where_it_would_be_slower_or_silently_something_else(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor : 0\nflags\t\t: fpu avx512f avx512_bf16\nbugs : none\n")
+    flags = processor_flags(tmp_path / "cpuinfo")
+    require_bfloat16((OPENVINO,), flags)
+    assert processor_flags(tmp_path / "none") == frozenset()
+    with pytest.raises(BundleError, match="does not multiply bfloat16: set MED3D_MASK_PRECISION=float32"):
+        require_bfloat16((OPENVINO,), flags - {"avx512_bf16"})
+    for names in ((CUDA,), ("CPUExecutionProvider",), (CUDA, OPENVINO)):
+        with pytest.raises(BundleError, match=r"computed by OpenVINO on a CPU.*MED3D_MASK_PRECISION=float32"):
+            require_bfloat16(names, flags)
 
 
 def test_buffers_that_are_bound_give_what_plain_runs_give() -> None:

@@ -14,8 +14,10 @@ from med3d_pipeline.preprocessing.cropping import crop
 from med3d_pipeline.preprocessing.image_content import find_content
 from med3d_pipeline.preprocessing.preprocess import Preprocessed
 from med3d_pipeline.preprocessing.quality import judge_quality
+from med3d_pipeline.runtime.onnx_sessions import processor_flags
 from med3d_pipeline.study.study import load_series, read_study
 from med3d_pipeline.volume import Volume
+from med3d_worker.model.loaded_model import preprocessing_digest
 from rig.science import heads
 
 Judge = Callable[[Volume], str]
@@ -124,6 +126,23 @@ def test_the_tensor_is_the_same_twice_and_with_one_thread_or_two(
 ) -> None:
     assert preprocess(average).digest() == prepared.digest()
     assert released(1).preprocessor()(average).digest() == prepared.digest()
+
+
+@pytest.mark.skipif(
+    not processor_flags() & {"avx512_bf16", "amx_bf16"}, reason="this processor does not multiply bfloat16"
+)
+def test_a_mask_in_bfloat16_is_the_same_mask_and_says_so(
+    bundle: Bundle, prepared: Preprocessed, average: Volume
+) -> None:
+    found = []
+    for threads in (1, 2):
+        shorter = Bundle.open(bundle.path, "openvino", threads, verify=False, mask_precision="bfloat16")
+        assert shorter.providers == (*bundle.providers, "brain mask in bfloat16")
+        found.append(shorter.preprocessor()(average))
+        shorter.run_reference_case()
+    np.testing.assert_array_equal(found[0].tensor, found[1].tensor)
+    assert overlap(found[0].brain_mask > 0, prepared.brain_mask > 0) > 0.999
+    assert preprocessing_digest(shorter, "bfloat16") != preprocessing_digest(bundle)
 
 
 def test_flips_and_permutations_leave_the_tensor_alone(

@@ -32,7 +32,7 @@ from med3d_pipeline.preprocessing.brain_extraction import BOX_GRID, MASK_GRID, B
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.spec import PreprocessSpec, QualityLimits
 from med3d_pipeline.runtime.fixed_batches import FixedBatches
-from med3d_pipeline.runtime.onnx_sessions import OnnxSession, SessionOptions, open_session
+from med3d_pipeline.runtime.onnx_sessions import OnnxSession, Precision, SessionOptions, open_session
 from med3d_pipeline.volume import Volume
 
 DEFAULT_NAME = "infovae-two-sites"
@@ -89,7 +89,9 @@ class PreprocessingAssets:
         """
         networks = BrainNetworks(
             box_session=open_session(self.folder / "brain_box.onnx", self.options, axis_sizes(BOX_GRID)),
-            mask_session=open_session(self.folder / "brain_mask.onnx", self.options, axis_sizes(MASK_GRID)),
+            mask_session=open_session(
+                self.folder / "brain_mask.onnx", self.options, axis_sizes(MASK_GRID), self.options.mask_precision
+            ),
         )
         return Preprocessor(self.file.spec, self.template, networks, self.options.threads)
 
@@ -153,11 +155,12 @@ class Bundle:
         device: int = 0,
         gpu_mem_limit_bytes: int | None = None,
         gpu_batch: int = 8,
+        mask_precision: Precision = "float32",
         trusted: TrustedKeys | None = None,
     ) -> Self:
         """Read the manifest of the bundle at ``path`` and, unless ``verify`` is False, check every digest.
 
-        Provider, threads and GPU are those of SessionOptions; ``gpu_batch`` heads are encoded at once on a GPU.
+        Provider, threads, GPU and precision: see SessionOptions. ``gpu_batch`` heads are encoded at once on a GPU.
         ``trusted``: one of these keys must have signed the manifest; None for tools that make bundles themselves.
 
         Raises BundleError that names the file which is missing, altered or unreadable, or what the signature lacks.
@@ -171,7 +174,7 @@ class Bundle:
         missing = [name for name in REQUIRED if name not in manifest.files]
         if missing:
             raise BundleError(f"{MANIFEST} does not list {', '.join(missing)}")
-        options = SessionOptions(provider, threads, device, gpu_mem_limit_bytes)
+        options = SessionOptions(provider, threads, device, gpu_mem_limit_bytes, mask_precision)
         bundle = cls(path, manifest, options, gpu_batch)
         if verify:
             bundle.verify_digests()
@@ -222,8 +225,9 @@ class Bundle:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """What the encoder's session really computes with, first choice first."""
-        return self._encoder.providers
+        """What the encoder's session really computes with, first choice first, and what is not computed in float32."""
+        mask = self._options.mask_precision
+        return (*self._encoder.providers, *([] if mask == "float32" else [f"brain mask in {mask}"]))
 
     def verify_digests(self) -> None:
         """Raise BundleError that names the first file which is missing, altered or outside the bundle."""

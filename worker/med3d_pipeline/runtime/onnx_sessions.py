@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions that compute where they were told to, in float32, or say why not."""
+"""ONNX Runtime sessions that compute where and in the precision that they were told to, or say why not."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,10 @@ from med3d_pipeline.runtime.gpu_libraries import (
 from med3d_pipeline.runtime.memory_faults import says_memory_ended
 
 Tensor = npt.NDArray[np.float32]
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: Mapping[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
+"""By OpenVINO's words for them."""
+_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 RUNTIME_WHEELS = frozenset(
     {
@@ -133,13 +137,15 @@ class SessionOptions:
     provider: "auto" takes CUDA where that wheel is installed, else OpenVINO, else ONNX Runtime's own CPU kernels. A
     name (tensorrt, cuda, openvino, cpu) takes that or nothing; several, separated by commas, take the first that works.
     threads: of one inference; the operators inside one network share them. device: which GPU. gpu_mem_limit_bytes: of
-    one session's arena; None leaves it to the runtime, which takes what it gets.
+    one session's arena; None leaves it to the runtime, which takes what it gets. mask_precision: of the brain mask's
+    network, most of a head's time; all else is computed in float32.
     """
 
     provider: str = "auto"
     threads: int = 2
     device: int = 0
     gpu_mem_limit_bytes: int | None = None
+    mask_precision: Precision = "float32"
 
 
 def installed_runtime_wheels(path: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -168,15 +174,16 @@ def require_one_runtime(wheels: tuple[str, ...]) -> None:
 
 
 def open_session(
-    model: Path | bytes, options: SessionOptions = SessionOptions(), sizes: Mapping[str, int] = MappingProxyType({})
-) -> OnnxSession:
+    model: Path | bytes, options: SessionOptions = SessionOptions(), sizes: Mapping[str, int] = MappingProxyType({}),
+    precision: Precision = "float32",
+) -> OnnxSession:  # fmt: skip
     """Load ``model`` (a file or its bytes).
 
     sizes: of the network's dynamic axes, by the names that they have in it, where the caller feeds no other: a network
     of known size computes about a sixth quicker.
 
     Raises BundleError when the environment holds none or several ONNX Runtime wheels, when no wanted provider is there
-    or each is lost silently, and when the model cannot be loaded.
+    or each is lost silently, when the model cannot be loaded, and when provider or processor have no such precision.
     """
     require_one_runtime(installed_runtime_wheels())
     # Imported only now: with two wheels installed the import itself may fail, and the message above would be lost.
@@ -189,11 +196,13 @@ def open_session(
     source = model if isinstance(model, bytes) else str(model)
 
     def load(name: str) -> Any:
-        chosen = [(one, provider_settings(one, options)) for one in _with_companions(name)]
+        chosen = [(one, provider_settings(one, options, precision)) for one in _with_companions(name)]
         # Its fallback would go on with another provider, in the middle of a worker's life and in print alone.
         return onnxruntime.InferenceSession(source, settings, providers=chosen, enable_fallback=0)
 
     names = resolve_providers(options.provider, tuple(onnxruntime.get_available_providers()))
+    if precision == "bfloat16":
+        require_bfloat16(names, processor_flags())
     session = first_that_computes(names, load, _prepare_gpu(onnxruntime, names))
     on_gpu = session.get_providers()[0] in _ON_GPU
     return OnnxSession(session, ("cuda", options.device) if on_gpu else None)
@@ -271,12 +280,32 @@ def _with_companions(name: str) -> tuple[str, ...]:
     return (name, PROVIDER_KEYS["cuda"]) if name == PROVIDER_KEYS["tensorrt"] else (name,)
 
 
-def provider_settings(name: str, options: SessionOptions) -> dict[str, str]:
-    """Return a provider's options, in ONNX Runtime's words: float32 everywhere, and bounded memory."""
+def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return what the processor says that it can do, in Linux's words; nothing where that cannot be read."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line for line in lines if line.lower().startswith(("flags", "features"))), "").split())
+
+
+def require_bfloat16(names: Sequence[str], flags: frozenset[str]) -> None:
+    """Raise BundleError unless OpenVINO computes, on a processor that multiplies bfloat16: else it would be slower."""
+    if tuple(names) != (PROVIDER_KEYS["openvino"],):
+        raise BundleError(
+            f"bfloat16 is computed by OpenVINO on a CPU, and here {' or '.join(names)} computes: "
+            "set MED3D_MASK_PRECISION=float32."
+        )
+    if not flags & _BFLOAT16_FLAGS:
+        raise BundleError("This processor does not multiply bfloat16: set MED3D_MASK_PRECISION=float32.")
+
+
+def provider_settings(name: str, options: SessionOptions, precision: Precision = "float32") -> dict[str, str]:
+    """Return a provider's options, in ONNX Runtime's words: the precision that was asked for, and bounded memory."""
     if name == PROVIDER_KEYS["openvino"]:
         # OpenVINO takes bfloat16 by itself on processors that have it; a bundle's tolerances are for float32.
-        precision = {"CPU": {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(options.threads)}}
-        return {"device_type": "CPU", "num_streams": "1", "load_config": json.dumps(precision)}
+        hint = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "INFERENCE_NUM_THREADS": str(options.threads)}
+        return {"device_type": "CPU", "num_streams": "1", "load_config": json.dumps({"CPU": hint})}
     limit = options.gpu_mem_limit_bytes
     if name == PROVIDER_KEYS["cuda"]:
         # The arena grows by what was asked for: doubling, its default, takes memory that the next session needs.

@@ -17,6 +17,7 @@ from med3d_pipeline.inference.prediction import Predictor
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.quality import MEASURE_WORDS
 from med3d_pipeline.preprocessing.spec import QualityLimits
+from med3d_pipeline.runtime.onnx_sessions import Precision
 from med3d_worker.heads.pictures import reference_cohort
 from med3d_worker.model.bundle_card import bundle_card
 from med3d_worker.model.calibrations import load_calibrations
@@ -62,6 +63,7 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
         device=settings.gpu_device,
         gpu_mem_limit_bytes=settings.gpu_mem_limit_bytes,
         gpu_batch=settings.predict_batch,
+        mask_precision=settings.mask_precision,
         trusted=settings.trusted_keys(),
     )
     if bundle.signed_by is None:
@@ -76,7 +78,7 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
         predictor=bundle.predictor().calibrated(calibrations),
         quality_limits=bundle.quality_limits,
         providers=bundle.providers,
-        preprocessing_digest=preprocessing_digest(bundle),
+        preprocessing_digest=preprocessing_digest(bundle, settings.mask_precision),
         software=software_versions(),
         cohort=reference_cohort(bundle.manifest.training_data.name, bundle.predictor().space, bundle.manifest.metrics),
         calibrations=calibrations,
@@ -85,13 +87,15 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
     )
 
 
-def preprocessing_digest(bundle: Bundle) -> str:
-    """Return the sha256 (hex) over spec, brain networks, template, the pipeline's version, and the measures.
+def preprocessing_digest(bundle: Bundle, mask_precision: Precision = "float32") -> str:
+    """Return the sha256 (hex) over spec, brain networks, template, precision, the pipeline's version, and the measures.
 
     Not over the thresholds: they are applied to stored measures. Measures that were not taken yet are no stored ones.
     """
     digest = hashlib.sha256(f"{PROJECT} {version(PROJECT)}\nspec {bundle.spec.digest()}\n".encode())
     digest.update(f"measures {' '.join(sorted(MEASURE_WORDS))}\n".encode())
+    if mask_precision != "float32":
+        digest.update(f"mask {mask_precision}\n".encode())
     for name in MAKES_THE_TENSOR:
         digest.update(f"{name} {bundle.manifest.files[name]}\n".encode())
     return digest.hexdigest()
