@@ -224,9 +224,14 @@ class Bundle:
         return self.manifest.sdmt is not None and self.manifest.sdmt.is_demonstration
 
     @property
+    def mask_precision(self) -> Precision:
+        """In which the brain mask's network computes."""
+        return self._options.mask_precision
+
+    @property
     def providers(self) -> tuple[str, ...]:
         """What the encoder's session really computes with, first choice first, and what is not computed in float32."""
-        mask = self._options.mask_precision
+        mask = self.mask_precision
         return (*self._encoder.providers, *([] if mask == "float32" else [f"brain mask in {mask}"]))
 
     def verify_digests(self) -> None:

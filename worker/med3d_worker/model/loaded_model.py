@@ -17,7 +17,6 @@ from med3d_pipeline.inference.prediction import Predictor
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.quality import MEASURE_WORDS
 from med3d_pipeline.preprocessing.spec import QualityLimits
-from med3d_pipeline.runtime.onnx_sessions import Precision
 from med3d_worker.heads.pictures import reference_cohort
 from med3d_worker.model.bundle_card import bundle_card
 from med3d_worker.model.calibrations import load_calibrations
@@ -78,7 +77,7 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
         predictor=bundle.predictor().calibrated(calibrations),
         quality_limits=bundle.quality_limits,
         providers=bundle.providers,
-        preprocessing_digest=preprocessing_digest(bundle, settings.mask_precision),
+        preprocessing_digest=preprocessing_digest(bundle),
         software=software_versions(),
         cohort=reference_cohort(bundle.manifest.training_data.name, bundle.predictor().space, bundle.manifest.metrics),
         calibrations=calibrations,
@@ -87,15 +86,15 @@ def load_model(settings: BundleSettings, *, prove: bool = True) -> LoadedModel:
     )
 
 
-def preprocessing_digest(bundle: Bundle, mask_precision: Precision = "float32") -> str:
+def preprocessing_digest(bundle: Bundle) -> str:
     """Return the sha256 (hex) over spec, brain networks, template, precision, the pipeline's version, and the measures.
 
     Not over the thresholds: they are applied to stored measures. Measures that were not taken yet are no stored ones.
     """
     digest = hashlib.sha256(f"{PROJECT} {version(PROJECT)}\nspec {bundle.spec.digest()}\n".encode())
     digest.update(f"measures {' '.join(sorted(MEASURE_WORDS))}\n".encode())
-    if mask_precision != "float32":
-        digest.update(f"mask {mask_precision}\n".encode())
+    if bundle.mask_precision != "float32":
+        digest.update(f"mask {bundle.mask_precision}\n".encode())
     for name in MAKES_THE_TENSOR:
         digest.update(f"{name} {bundle.manifest.files[name]}\n".encode())
     return digest.hexdigest()
