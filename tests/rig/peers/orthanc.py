@@ -47,7 +47,9 @@ class Orthanc:
         self.http_port, self.dicom_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.dicomweb_url = f"{self.url}/dicom-web"
-        self.rest = httpx.Client(base_url=self.url, auth=(USER, PASSWORD), timeout=30)
+        # Orthanc closes a connection that was idle for a second; a POST that meets the closing cannot be sent again.
+        each_its_own = httpx.Limits(max_keepalive_connections=0)
+        self.rest = httpx.Client(base_url=self.url, auth=(USER, PASSWORD), timeout=30, limits=each_its_own)
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = environment or {}
         self._lua = lua
