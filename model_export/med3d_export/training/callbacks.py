@@ -20,10 +20,13 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class AveragedWeights(WeightAveraging):
-    """The exponential moving average of the weights is what is watched and what is left after training."""
+    """The exponential moving average of the weights is what is watched and what is left after training.
+
+    Buffers stay as they are: an average of whole numbers, such as which cube a code is of, would be rounded down.
+    """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(avg_fn=partial(_moved, decay))
+        super().__init__(use_buffers=False, avg_fn=partial(_moved, decay))
 
 
 def _moved(decay: float, average: Tensor, current: Tensor, _steps: Tensor) -> Tensor:

@@ -213,8 +213,15 @@ def test_tensorboard_gets_every_epoch(tmp_path):
     np.testing.assert_allclose(totals, [report.total for report in fitted.curve], rtol=1e-6)
 
 
-def test_weights_as_arrays_make_the_same_networks_again():
-    config = recipe()
+@pytest.mark.parametrize("kind", ["convolutions", "components", "cubes"])
+def test_weights_as_arrays_make_the_same_networks_again(kind):
+    codes = {
+        "convolutions": {"linear_rank": 0},
+        "components": {"linear_rank": 4},
+        # As many cubes and such an average that 0.9 * 7 + 0.1 * 7 is a little less than the seventh cube's number.
+        "cubes": {"linear_rank": 4, "local_codes": 40, "latent": 44, "cube_voxels": 8, "cube_step": 6},
+    }
+    config = recipe(network=codes[kind], optimiser={"ema_decay": 0.9})
     fitted = fit(config)
     again = rebuild(weights_of(fitted), config, fitted.curve)
     np.testing.assert_array_equal(again.encode(tensors()), fitted.encode(tensors()))
