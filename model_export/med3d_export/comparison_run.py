@@ -11,11 +11,10 @@ from med3d_export.config import SupervisionConfig, TrainingConfig
 from med3d_export.cross_validation import fold_jobs, read_evidence, repeat_seeds
 from med3d_export.evaluation.baseline_rows import baseline_estimates
 from med3d_export.evaluation.comparison import ComparisonPlan, ComparisonReport, compare_variants, detectable_plan
-from med3d_export.evaluation.held_out import HeldOut, held_out
+from med3d_export.evaluation.held_out import held_out
 from med3d_export.evaluation.protocol import Method, evaluate_method
 from med3d_export.evaluation_config import VariantConfig
 from med3d_export.experiment import REPORT, Experiment, kind_of
-from med3d_export.monitors import PosteriorMonitors
 from med3d_export.objectives import ObjectiveConfig
 from med3d_export.report.comparison_report import write_comparison
 from med3d_export.report.evaluation_report import SCOPES
@@ -97,11 +96,9 @@ def compare(experiment: Experiment, run_folder: Path, say: Callable[[ComparisonP
     for name, each in found.items():
         write_predictions(each, baselines, labels, run_folder / name / "predictions.csv")
     scopes = {variant.name: SCOPES[variant.config.evaluation.scope] for variant in variants}
-    monitors = {variant.name: _monitors(experiment, variant, run_folder, found[variant.name]) for variant in variants}
+    monitors = {
+        variant.name: experiment.observe_folds(run_folder / variant.name, found[variant.name], variant.candidates)
+        for variant in variants
+    }
     write_comparison(report, scopes, monitors, run_folder / REPORT)
     return report
-
-
-def _monitors(experiment: Experiment, variant: Variant, run_folder: Path, found: HeldOut) -> PosteriorMonitors:
-    chosen = variant.candidates[found.chosen[0][0].candidate]
-    return experiment.first_fit(run_folder / variant.name, found, chosen)[1]

@@ -196,7 +196,8 @@ class Experiment:
     def report(self, run_folder: Path) -> Scored:
         """Evaluate, and write evaluation.json, predictions.csv and the report below ``run_folder``."""
         scored = self.evaluate(run_folder)
-        fitted, monitors = self.first_fit(run_folder, scored.found, self.config)
+        fitted = self.fold_fit(run_folder, scored.found.chosen[0][0], self.config)
+        monitors = self.observe_folds(run_folder, scored.found, (self.config,))
         source = ReportInput(
             scored.report, scored.found, scored.labels, self.config.evaluation, fitted, monitors,
             self.brain_grid().data_range,
@@ -206,13 +207,17 @@ class Experiment:
         write_predictions(scored.found, scored.baselines, scored.labels, run_folder / "predictions.csv")
         return scored
 
-    def first_fit(
-        self, run_folder: Path, found: HeldOut, config: TrainingConfig
-    ) -> tuple[FittedAutoencoder, PosteriorMonitors]:
-        """Return the first repeat's first fold's fit, and how healthy its latent is on the test subjects."""
-        first = found.chosen[0][0]
-        fitted = self.fold_fit(run_folder, first, config)
-        return fitted, observe_posterior(fitted, self.prepare().tensors[first.test], first.seed)
+    def observe_folds(
+        self, run_folder: Path, found: HeldOut, candidates: tuple[TrainingConfig, ...]
+    ) -> tuple[PosteriorMonitors, ...]:
+        """Return how healthy the latent of each fold of the first repeat is on the fold's test subjects."""
+        tensors = self.prepare().tensors
+        return tuple(
+            observe_posterior(
+                self.fold_fit(run_folder, one, candidates[one.candidate]), tensors[one.test], one.seed + one.fold
+            )
+            for one in found.chosen[0]
+        )
 
     def fold_fit(self, run_folder: Path, one: FoldEvidence, config: TrainingConfig) -> FittedAutoencoder:
         """Return what was fitted to one fold of the first repeat, with the age networks that ``config`` asks for."""

@@ -35,14 +35,14 @@ from med3d_export.subjects.cohort import Cohort, CohortError
 from med3d_export.subjects.manifest_files import read_cohort
 from med3d_export.subjects.tensor_cache import TensorCache, default_cache
 from med3d_export.training import Tensors, TrainingError
-from med3d_export.training_run import RunIncomplete
+from med3d_export.training_run import RunBusy, RunIncomplete, work_alone
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.bundle.bundle_signature import SIGNATURE, read_signing_key, sign_bundle
 from med3d_pipeline.errors import PipelineError
 
 KNOWN_FAULTS = (
     CohortError, ComparisonError, LabelMapError, ParityError, PipelineError, PromotionError, ReleaseError,
-    RepeatabilityError, RunIncomplete, TrainingError, ValidationError,
+    RepeatabilityError, RunBusy, RunIncomplete, TrainingError, ValidationError,
 )  # fmt: skip
 
 app = typer.Typer(no_args_is_help=True, help="Train the InfoVAE and release it as a bundle.", add_completion=False)
@@ -119,7 +119,8 @@ def prepare(config: Config, data: Data, cache: Cache = None, jobs: Jobs = 2) -> 
 @app.command()
 def train(config: Config, data: Data, run: Run, cache: Cache = None, jobs: Jobs = 2) -> None:
     """Preprocess, fit every fold of the cross-validation, then everyone; a run that was stopped goes on."""
-    _experiment(config, data, cache, jobs).train(run)
+    with work_alone(run):
+        _experiment(config, data, cache, jobs).train(run)
     typer.echo(f"fitted: {run}")
 
 
@@ -129,24 +130,26 @@ def fit_ages(
     jobs: Jobs = 2,
 ) -> None:  # fmt: skip
     """Fit the recipe's age networks of every fold and of everyone; a run that was stopped goes on."""
-    plan = _experiment(config, data, cache, jobs).plan_ages(run)
-    if only_plan:
-        typer.echo(f"{plan}: fit it elsewhere with python -m med3d_export.age_network PLAN FOLDER")
-        return
-    with tqdm(desc="age networks", unit="member") as bar:
+    with work_alone(run):
+        plan = _experiment(config, data, cache, jobs).plan_ages(run)
+        if only_plan:
+            typer.echo(f"{plan}: fit it elsewhere with python -m med3d_export.age_network PLAN FOLDER")
+            return
+        with tqdm(desc="age networks", unit="member") as bar:
 
-        def show(done: int, count: int) -> None:
-            bar.total = count
-            bar.update(done - bar.n)
+            def show(done: int, count: int) -> None:
+                bar.total = count
+                bar.update(done - bar.n)
 
-        fit_missing(plan, plan.parent, device, jobs, show)
+            fit_missing(plan, plan.parent, device, jobs, show)
     typer.echo(f"fitted: {plan.parent}")
 
 
 @app.command()
 def evaluate(config: Config, data: Data, run: Run, cache: Cache = None, jobs: Jobs = 2) -> None:
     """Score a training run beside the baselines and write its report."""
-    scored = _experiment(config, data, cache, jobs).report(run)
+    with work_alone(run):
+        scored = _experiment(config, data, cache, jobs).report(run)
     for row in scored.report.age:
         typer.echo(f"{row.name}: MAE {row.raw.mae} years, r {row.raw.r.value:.3f}")
 
@@ -154,9 +157,10 @@ def evaluate(config: Config, data: Data, run: Run, cache: Cache = None, jobs: Jo
 @app.command()
 def compare(config: Config, data: Data, run: Run, cache: Cache = None, jobs: Jobs = 2) -> None:
     """Fit and evaluate every objective of [comparison] on the same folds, and pair them by subject."""
-    report = compare_objectives(
-        _experiment(config, data, cache, jobs), run, lambda plan: typer.echo(plan_text(plan) + "\n")
-    )
+    with work_alone(run):
+        report = compare_objectives(
+            _experiment(config, data, cache, jobs), run, lambda plan: typer.echo(plan_text(plan) + "\n")
+        )
     for name, pairing in report.pairings.items():
         typer.echo(f"{report.plan.reference} - {name}: {pairing.error.difference} years")
 
@@ -166,10 +170,11 @@ def shifts(
     config: Config, data: Data, run: Run, study: Studies, heads: Heads = 12, cache: Cache = None, jobs: Jobs = 2
 ) -> None:
     """Spoil held-out heads, take other studies as they are, and see how well they are told from good ones."""
-    experiment = _experiment(config, data, cache, jobs)
-    trial = ShiftTrial(experiment, run, heads)
-    results = trial.run(experiment.held_out(run), {folder.name: folder for folder in study}, typer.echo)
-    write_shifts(results, run / "shifts")
+    with work_alone(run):
+        experiment = _experiment(config, data, cache, jobs)
+        trial = ShiftTrial(experiment, run, heads)
+        results = trial.run(experiment.held_out(run), {folder.name: folder for folder in study}, typer.echo)
+        write_shifts(results, run / "shifts")
 
 
 @app.command(name="learning-curve")
@@ -177,8 +182,9 @@ def learning_curve_command(
     config: Config, data: Data, run: Run, out: Pages, heads: TrainingHeads, cache: Cache = None, jobs: Jobs = 2
 ) -> None:
     """Fit every fold of a run to fewer training heads too, and tell what more heads would be worth."""
-    experiment = _experiment(config, data, cache, jobs)
-    found = experiment.held_out_by_training_heads(run, heads)
+    with work_alone(run):
+        experiment = _experiment(config, data, cache, jobs)
+        found = experiment.held_out_by_training_heads(run, heads)
     curve = learning_curve(found, experiment.labels(experiment.cohort(), experiment.prepare()), experiment.config.seed)
     for point in curve.points:
         typer.echo(f"{point.training_heads} training heads: MAE {point.groups[EVERYONE].mae} years")
@@ -204,7 +210,8 @@ def release(
     experiment = _experiment(config, data, cache, jobs)
     if private:
         experiment = experiment.with_linear_heads()
-    bundle = experiment.release(run, experiment.evaluate(run), out, private=private)
+    with work_alone(run):
+        bundle = experiment.release(run, experiment.evaluate(run), out, private=private)
     if label_maps:
         bundle = add_regions(out, experiment.cohort(), experiment.prepare().tensors, label_maps, lambda: None)
     if key:

@@ -68,6 +68,7 @@ class PosteriorMonitors:
         for name, value, null in zip(self.kernels.tolist(), self.mmd, self.null_mmd, strict=True):
             found[f"mmd_{name}"] = float(value)
             found[f"mmd_{name}_of_the_prior_95"] = float(null)
+            found[f"mmd_{name}_over_that"] = float(value / null)
         return found
 
     def save(self, path: Path) -> None:

@@ -7,7 +7,10 @@ checkpoints/seed-2510-fold-1-candidate-1/  events for TensorBoard; a checkpoint 
 minutes.json                             what all fits took together
 """
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,26 @@ PARTS = ("encoder", "decoder")
 FITS = "fits"
 WEIGHTS = "weights"
 CHECKPOINTS = "checkpoints"
+LOCK = ".lock"
+
+
+class RunBusy(Exception):  # noqa: N818 - what is wrong is said by the name
+    """Another command works in the folder of the run."""
+
+
+@contextmanager
+def work_alone(folder: Path) -> Iterator[None]:
+    """Hold the folder of a run: two commands in it would each fit what is missing, and write into each other's fits.
+
+    Raises RunBusy where another holds it. The lock ends with the process, however that ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunBusy(f"another command works in {folder}: wait for it, or choose another --run") from None
+        yield
 
 
 class RunIncomplete(Exception):  # noqa: N818 - what is wrong is said by the name

@@ -10,6 +10,7 @@ from med3d_export.calibration import Coverage, corrected_gaps, coverage_by_age, 
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.image_quality import ImageQuality
 from med3d_export.evaluation.probes import PlsCheck, pls_check, sex_auc, site_accuracy
+from med3d_export.evaluation.reactive_intervals import ReactiveWidths, reactive_widths
 from med3d_export.evaluation.regression import regression_metrics
 from med3d_export.evaluation.uncertainty import Interval, bootstrap_interval, bootstrap_table
 from med3d_export.evaluation_config import EvaluationConfig
@@ -49,7 +50,8 @@ class LatentScores:
 
     The image measures are means over test heads; ``mean_head_``: the same for the training subjects' mean head.
     relative_error: median squared error over the mean head's. site: balanced accuracy and that of guessing.
-    coverage: of raw gaps by age band, ``all`` first; corrected_coverage: of bias-corrected gaps.
+    coverage: of raw gaps by age band, ``all`` first; corrected_coverage: of bias-corrected gaps. reactive: what widths
+    that follow a measure of difficulty would be, by its name; empty like ``coverage`` where not all were tested.
     """
 
     ssim_brain: Interval
@@ -64,6 +66,7 @@ class LatentScores:
     pls: PlsCheck
     coverage: dict[str, Coverage]
     corrected_coverage: Coverage | None
+    reactive: dict[str, ReactiveWidths]
     sdmt_coverage: Coverage | None
 
 
@@ -125,6 +128,7 @@ def latent_scores(found: HeldOut, labels: Labels, config: EvaluationConfig, seed
         pls=_pls(found, labels, seed),
         coverage=_coverage(found, labels, config),
         corrected_coverage=_corrected_coverage(found, labels, config.interval_level),
+        reactive=reactive_widths(found, labels, config.interval_level) if found.is_complete else {},
         sdmt_coverage=_sdmt_coverage(found, labels, config.interval_level),
     )
 

@@ -22,9 +22,11 @@ NOBODY_KNOWS = (
     "all of them, the closest public evidence, and no reproduction."
 )
 
+_OF_FOLDS = "Held-out subjects of the folds of the first repeat that were fitted: mean (lowest to highest fold)."
+
 
 def write_comparison(
-    report: ComparisonReport, scopes: dict[str, str], monitors: dict[str, PosteriorMonitors], folder: Path
+    report: ComparisonReport, scopes: dict[str, str], monitors: dict[str, tuple[PosteriorMonitors, ...]], folder: Path
 ) -> Path:
     """Write report.md, report.html and a figure into ``folder``; returns the HTML's path."""
     rows = _rows(report)
@@ -36,7 +38,7 @@ def write_comparison(
         _table(report, rows, scopes),
         f"![Errors of all methods]({figure.name})",
         *(_pairing(report.plan.reference, name, pairing) for name, pairing in report.pairings.items()),
-        f"## Health of the latents\n\nFirst fold of the first repeat, held-out subjects.\n\n{monitor_table(monitors)}",
+        f"## Health of the latents\n\n{_OF_FOLDS}\n\n{monitor_table(monitors)}",
         _search(report),
     ]
     return write_page("\n\n".join(parts) + "\n", folder)[1]

@@ -6,6 +6,7 @@ from pathlib import Path
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.image_quality import SIGMA_VOXELS, WINDOW
 from med3d_export.evaluation.protocol import EvaluationReport
+from med3d_export.evaluation.reactive_intervals import WORTH
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.monitors import PosteriorMonitors
 from med3d_export.report.figures import calibration, errors_of_all, gap_against_age, loss_curves, predicted_age
@@ -18,6 +19,7 @@ from med3d_export.report.tables import (
     image_table,
     monitor_table,
     paired_table,
+    reactive_table,
     regression_table,
 )
 from med3d_export.subjects.labels import Labels
@@ -40,7 +42,7 @@ SPLITS = {
 class ReportInput:
     """An evaluated run. first_fit: of the first fold of the first repeat, which the traversals decode with.
 
-    monitors: that fit's, on the fold's test subjects.
+    monitors: of each fold of the first repeat, on its test subjects.
     """
 
     report: EvaluationReport
@@ -48,7 +50,7 @@ class ReportInput:
     labels: Labels
     config: EvaluationConfig
     first_fit: FittedAutoencoder
-    monitors: PosteriorMonitors
+    monitors: tuple[PosteriorMonitors, ...]
     data_range: float
 
 
@@ -72,7 +74,7 @@ def _figures(source: ReportInput, folder: Path) -> dict[str, Path]:
         "Reconstructions of held-out heads": reconstructions(first, labels, source.data_range, folder),
         "Latent traversals": traversals(source.first_fit, first, labels, source.data_range, folder),
         "Loss curves": loss_curves(found, folder),
-        "Health of the latent": monitor_figures(source.monitors, (), folder)[0],
+        "Health of the latent": monitor_figures(source.monitors[0], (), folder)[0],
     }
     return {name: path for name, path in drawn.items() if path is not None}
 
@@ -135,7 +137,14 @@ Conformal, from out-of-fold residuals; each fold's subjects get the half width t
 (first repeat, so that each subject counts once). Age bands with fewer than 20 subjects are left out. The interval of
 the raw gap is that of the estimate moved by the age, so its coverage is the same. Half widths in years.
 
-{coverage_table(rows)}"""
+{coverage_table(rows)}
+
+### Would intervals that react be narrower?
+
+Half width = what the other folds' errors show x the error to be expected: by regression on a measure of difficulty, or
+by site. Intervals follow a measure that saves {WORTH:.0%} of the mean width; fixed before any was tried.
+
+{reactive_table(latent.reactive)}"""
 
 
 def _latent(source: ReportInput) -> str:
@@ -156,8 +165,8 @@ PLS: two components on the fold's training latents, estimates of held-out subjec
 
 ### Health of the latent
 
-On the test subjects of the first fold of the first repeat, whom its fit had not seen. Error shares: of the mean head's
-error.
+On the test subjects of each fold of the first repeat, whom its fit had not seen: mean (lowest to highest fold); the
+figure shows the first. Error shares: of the mean head's error.
 
 {monitor_table({report.method.name: source.monitors})}"""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from med3d_export.calibration import Coverage
+from med3d_export.evaluation.reactive_intervals import ReactiveWidths
 from med3d_export.evaluation.scores import LatentScores, RegressionScores, Row
 from med3d_export.evaluation.uncertainty import Interval, PairedComparison
 from med3d_export.monitors import PosteriorMonitors
@@ -72,6 +73,24 @@ def coverage_table(coverages: Mapping[str, Coverage]) -> str:
     )  # fmt: skip
 
 
+def reactive_table(widths: Mapping[str, ReactiveWidths]) -> str:
+    """Return what widths that follow a measure of difficulty come to, beside one width for all, which is first."""
+    head = ("width follows", "rank r with error", "mean half width", "to one width", "covered",
+            "narrowest, middle, widest third")  # fmt: skip
+    one = next(iter(widths.values())).mean_half_width
+    return table(
+        head,
+        [
+            [
+                name, "" if each.rank_r is None else f"{each.rank_r:+.2f}", f"{each.mean_half_width:.1f}",
+                f"{each.mean_half_width / one - 1.0:+.0%}", f"{each.covered:.3f}",
+                ", ".join(f"{share:.2f}" for share in each.by_third),
+            ]
+            for name, each in widths.items()
+        ],
+    )  # fmt: skip
+
+
 def image_table(scores: Mapping[str, LatentScores]) -> str:
     """Return SSIM, PSNR, and what else is asked of each method's latent."""
     head = ("method", "SSIM brain", "SSIM whole", "PSNR brain, dB", "PSNR whole, dB", "error / mean head", "sex AUC",
@@ -93,12 +112,17 @@ def _image(name: str, one: LatentScores) -> list[str]:
     ]
 
 
-def monitor_table(monitors: Mapping[str, PosteriorMonitors]) -> str:
-    """Return the monitors' numbers, one row each, one column per method."""
-    numbers = {name: one.numbers() for name, one in monitors.items()}
-    names = list(dict.fromkeys(name for found in numbers.values() for name in found))
-    rows = [
-        [name.replace("_", " "), *(f"{found[name]:.4g}" if name in found else "" for found in numbers.values())]
-        for name in names
-    ]
+def monitor_table(monitors: Mapping[str, Sequence[PosteriorMonitors]]) -> str:
+    """Return the monitors' numbers, one row each, one column per method: mean of its folds (lowest to highest)."""
+    numbers = {name: [one.numbers() for one in of_folds] for name, of_folds in monitors.items()}
+    names = list(dict.fromkeys(name for of_folds in numbers.values() for found in of_folds for name in found))
+    rows = [[name.replace("_", " "), *(_of_folds(name, each) for each in numbers.values())] for name in names]
     return table(("", *numbers), rows)
+
+
+def _of_folds(name: str, of_folds: Sequence[dict[str, float]]) -> str:
+    values = [found[name] for found in of_folds if name in found]
+    if not values:
+        return ""
+    mean = f"{sum(values) / len(values):.4g}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from med3d_export.main import KNOWN_FAULTS, app
+from med3d_export.training_run import RunBusy, work_alone
 
 RECIPE = Path(__file__).parents[3] / "model_export" / "configs" / "phantom-smoke.toml"
 
@@ -43,3 +44,19 @@ def test_promoting_what_is_no_bundle_is_a_known_fault_and_replaces_nothing(tmp_p
     result = CliRunner().invoke(app, given)
     assert isinstance(result.exception, KNOWN_FAULTS)
     assert (tmp_path / "old" / "mark").is_file()
+
+
+@pytest.mark.parametrize("command", ["train", "fit-ages", "evaluate", "compare", "shifts", "release", "learning-curve"])
+def test_two_commands_do_not_work_in_one_run(command, tmp_path):
+    run = tmp_path / "run"
+    given = [command, "--config", str(RECIPE), "--data", str(tmp_path), "--run", str(run)]
+    given += {
+        "shifts": ["--study", str(tmp_path)],
+        "learning-curve": ["--out", str(tmp_path / "page"), "--training-heads", "20"],
+        "release": ["--out", str(tmp_path / "bundle")],
+    }.get(command, [])
+    with work_alone(run):
+        refused = CliRunner().invoke(app, given)
+    assert isinstance(refused.exception, RunBusy), refused.output
+    assert isinstance(refused.exception, KNOWN_FAULTS)
+    assert not isinstance(CliRunner().invoke(app, given).exception, RunBusy)
