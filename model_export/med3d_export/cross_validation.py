@@ -20,12 +20,24 @@ from med3d_export.fold_evidence import BrainGrid, FitPlace, FoldEvidence, eviden
 from med3d_export.processes import start_processes
 from med3d_export.subjects.folds import Fold
 from med3d_export.subjects.supervision import Supervision
-from med3d_export.training import EpochReport, Tensors, fit_autoencoder, start_autoencoder, weights_of
+from med3d_export.training import (
+    EpochReport,
+    FittedAutoencoder,
+    Tensors,
+    TrainingError,
+    Weights,
+    fit_autoencoder,
+    rebuild,
+    start_autoencoder,
+    weights_of,
+)
 from med3d_export.training_run import CHECKPOINTS, FITS, WEIGHTS, RunIncomplete, has_weights, save_curve, save_weights
 
 OnEpoch = Callable[[str, EpochReport], None]
 SEEDS_APART = 1000
 """Between two repeats; within one, fold k is fitted with the repeat's seed + k + 1, everyone with the seed itself."""
+SAME = 1e-3
+"""Latents have a variance of about 1, heads a brightness: what is further apart was not made by the same networks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +185,22 @@ def _fit(job: FitJob, data: FitData, on_epoch: OnEpoch) -> None:
     else:
         save_curve(fitted.curve, job.folder)
     if job.keeps_weights:
-        save_weights(weights_of(fitted), job.weights)
+        save_weights(checked_weights(fitted, job.config, own[:1]), job.weights)
     # What is left for TensorBoard is small; checkpoints are not, and have done their work.
     for checkpoint in (*checkpoints.rglob("*.ckpt"), *checkpoints.rglob("*.pt")):
         checkpoint.unlink()
+
+
+def checked_weights(fitted: FittedAutoencoder, config: TrainingConfig, heads: Tensors) -> Weights:
+    """Return the weights of what was fitted, which must make the same networks again: these are released.
+
+    heads (N, X, Y, Z): to ask both. Raises TrainingError where they answer otherwise.
+    """
+    weights = weights_of(fitted)
+    again, latents = rebuild(weights, config), fitted.encode(heads)
+    pairs = ((again.encode(heads), latents), (again.reconstruct(latents), fitted.reconstruct(latents)))
+    if not all(np.allclose(one, other, atol=SAME) for one, other in pairs):
+        raise TrainingError(
+            "weights_differ", "the weights do not make the fitted networks again: a fault of this program"
+        )
+    return weights

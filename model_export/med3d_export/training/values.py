@@ -10,7 +10,9 @@ import numpy.typing as npt
 Tensors = npt.NDArray[np.float32]
 """(N, X, Y, Z) float32 on the preprocessing grid."""
 TargetLoss = Literal["squared", "logistic"]
-TrainingFault = Literal["out_of_memory", "loss_not_finite", "disk_full", "checkpoint_mismatch", "bad_tensors"]
+TrainingFault = Literal[
+    "out_of_memory", "loss_not_finite", "disk_full", "checkpoint_mismatch", "weights_differ", "bad_tensors"
+]  # fmt: skip
 NO_SITE = -1
 
 

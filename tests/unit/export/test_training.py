@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from med3d_export.cross_validation import checked_weights
 from med3d_export.training import (
     EpochReport,
     FittedAutoencoder,
@@ -227,6 +228,17 @@ def test_weights_as_arrays_make_the_same_networks_again(kind):
     np.testing.assert_array_equal(again.encode(tensors()), fitted.encode(tensors()))
     latents = fitted.encode(tensors())
     np.testing.assert_array_equal(again.reconstruct(latents), fitted.reconstruct(latents))
+
+
+def test_weights_that_do_not_make_the_fitted_networks_again_are_not_kept():
+    config = recipe(network={"linear_rank": 4, "local_codes": 8, "latent": 12, "cube_voxels": 10, "cube_step": 6})
+    fitted = fit(config)
+    assert checked_weights(fitted, config, tensors()[:1]).keys() == {"encoder", "decoder"}
+    rows = fitted.encoder.linear.local.rows
+    first, second = list(rows)[:2]
+    rows[first], rows[second] = rows[second], rows[first]
+    with pytest.raises(TrainingError, match="weights_differ"):
+        checked_weights(fitted, config, tensors()[:1])
 
 
 def test_a_fit_encodes_reconstructs_and_samples():
