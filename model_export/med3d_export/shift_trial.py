@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
-from med3d_export.evaluation.held_out import HeldOut
+from med3d_export.evaluation.held_out import HeldOut, age_head
 from med3d_export.evaluation.shift_scores import ShiftResult, Tried, held_out_novelty, novelty_of, score_shift
-from med3d_export.evaluation.shifts import SHIFTS, shifted
+from med3d_export.evaluation.shifts import SHIFTS, UNCHANGED, shifted
 from med3d_export.experiment import Experiment
-from med3d_export.fold_evidence import BrainGrid, FoldEvidence
+from med3d_export.fold_evidence import FoldEvidence
 from med3d_export.processes import start_processes
 from med3d_export.subjects.tensor_cache import read_volume
 from med3d_export.training import FittedAutoencoder
@@ -52,22 +53,27 @@ class ShiftTrial:
 
     def run(self, found: HeldOut, studies: dict[str, Path], on_done: Callable[[str], None]) -> list[ShiftResult]:
         """Try every shift on ``heads`` subjects spread over the ages, then each study (by its name) as it is."""
-        cohort, grid = self.experiment.cohort(), self.experiment.brain_grid()
-        good = held_out_novelty(found)
+        cohort, good = self.experiment.cohort(), held_out_novelty(found)
         rows = cohort.spread_over_ages(self.heads)
+        folds = [self._fold(one) for one in found.chosen[0]]
+        asked = [next(fold for fold in folds if row in fold.evidence.test) for row in rows]
+        ages, unchanged = cohort.ages_years[rows].tolist(), self._try_heads(UNCHANGED, rows, asked)
         results = []
         for name in SHIFTS:
-            trials = [Trial(cohort.subjects[row].t1w, name, row) for row in rows]
-            self._prepare(trials)
-            tried = [self._try(trial, _fold_of(found, row), grid) for trial, row in zip(trials, rows, strict=True)]
-            results.append(score_shift(name, tried, good))
+            results.append(score_shift(name, self._try_heads(name, rows, asked), good, unchanged, ages))
             on_done(name)
         for name, folder in studies.items():
             trial = Trial(folder, AS_IT_IS, 0)
             self._prepare([trial])
-            results.append(score_shift(name, [self._try(trial, one, grid) for one in found.chosen[0]], good))
+            results.append(score_shift(name, [self._try(trial, fold) for fold in folds], good))
             on_done(name)
         return results
+
+    def _try_heads(self, name: str, rows: list[int], asked: "list[Fold]") -> list[Tried]:
+        cohort = self.experiment.cohort()
+        trials = [Trial(cohort.subjects[row].t1w, name, row) for row in rows]
+        self._prepare(trials)
+        return [self._try(trial, fold) for trial, fold in zip(trials, asked, strict=True)]
 
     def _prepare(self, trials: list[Trial]) -> None:
         missing = [trial for trial in trials if not self._place(trial).is_file()]
@@ -79,21 +85,31 @@ class ShiftTrial:
 
     def _place(self, trial: Trial) -> Path:
         recipe = PreprocessingAssets(self.experiment.assets, SessionOptions()).file.spec.digest()[:16]
-        return self.experiment.cache / "shifted" / recipe / f"{trial.key}.npz"
+        return self.experiment.cache / "tried" / recipe / f"{trial.key}.npz"
 
-    def _try(self, trial: Trial, one: FoldEvidence, grid: BrainGrid) -> Tried:
+    def _try(self, trial: Trial, fold: "Fold") -> Tried:
         with np.load(self._place(trial), allow_pickle=False) as stored:
             tensor, refusal, marked = stored["tensor"], str(stored["refusal"]), bool(stored["marked"])
+            measures = dict(zip(stored["names"].tolist(), stored["values"].tolist(), strict=True))
         if not tensor.size:
-            return Tried(refusal, marked, None)
-        return Tried(refusal, marked, novelty_of(tensor[None], one, self._fitted(one), grid))
+            return Tried(refusal, marked, None, None, measures)
+        latents = fold.fitted.encode(tensor[None])
+        novelty = novelty_of(tensor[None], latents, fold.evidence, fold.fitted, self.experiment.brain_grid())
+        return Tried(refusal, marked, novelty, float(fold.head.predict(latents)[0]), measures)
 
-    def _fitted(self, one: FoldEvidence) -> FittedAutoencoder:
-        return self.experiment.fold_fit(self.run_folder, one, self.experiment.config)
+    def _fold(self, one: FoldEvidence) -> "Fold":
+        labels = self.experiment.labels(self.experiment.cohort(), self.experiment.prepare())
+        head = age_head(one, labels, self.experiment.config.evaluation).head
+        return Fold(one, self.experiment.fold_fit(self.run_folder, one, self.experiment.config), head)
 
 
-def _fold_of(found: HeldOut, row: int) -> FoldEvidence:
-    return next(one for one in found.chosen[0] if row in one.test)
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One fold of the first repeat: its evidence, and the encoder and age head that have not seen its test subjects."""
+
+    evidence: FoldEvidence
+    fitted: FittedAutoencoder
+    head: Pipeline
 
 
 # One preprocessor per process of the pool: sessions cannot be sent between processes.
@@ -106,18 +122,21 @@ def _open(folder: Path) -> None:
 
 
 def _prepare_one(trial: Trial, place: Path) -> None:
-    """Write tensor (empty where there is none), the refusal's code and whether the gate marks the head."""
+    """Write tensor and quality measures (empty where there are none), the refusal's code, whether the gate marks it."""
     preprocessor, assets = _opened[0]
-    tensor, refusal, marked = np.empty(0, np.float32), "", False
+    tensor, refusal, marked, measures = np.empty(0, np.float32), "", False, {}
     try:
         made = preprocessor(_volume(trial))
-        tensor = made.tensor
+        tensor, measures = made.tensor, made.measures
         verdict = judge_quality(made.measures, assets.file.quality_limits)
         marked = bool(verdict.review_reasons)
         refusal = "" if verdict.refusal is None else verdict.refusal.code
     except InputRefused as refused:
         refusal = refused.code
-    arrays = {"tensor": tensor, "refusal": np.array(refusal), "marked": np.array(marked)}
+    arrays = {
+        "tensor": tensor, "refusal": np.array(refusal), "marked": np.array(marked),
+        "names": np.array(list(measures), dtype=np.str_), "values": np.array(list(measures.values()), dtype=np.float64),
+    }  # fmt: skip
     write_whole(place, lambda stream: np.savez_compressed(stream, allow_pickle=False, **arrays))
 
 

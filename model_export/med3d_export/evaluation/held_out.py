@@ -74,7 +74,7 @@ def held_out(evidence: list[FoldEvidence], labels: Labels, settings: EvaluationC
         of_seed = [_without_sites(one, labels, settings) for one in evidence if one.seed == seed]
         kept = []
         for fold in sorted({one.fold for one in of_seed}):
-            searched = [(one, _age_head(one, labels, settings)) for one in of_seed if one.fold == fold]
+            searched = [(one, age_head(one, labels, settings)) for one in of_seed if one.fold == fold]
             best, search = min(searched, key=lambda pair: pair[1].inner_error)
             rows.fill(repeat, best, search, labels, settings)
             kept.append(best)
@@ -115,7 +115,8 @@ def site_correction(latents: npt.NDArray[np.float32], labels: Labels, own: Indic
     return SiteCorrection().fit(latents[own], labels.sites[own], labels.ages_years[own], labels.sexes[own])
 
 
-def _age_head(one: FoldEvidence, labels: Labels, settings: EvaluationConfig) -> HeadSearch:
+def age_head(one: FoldEvidence, labels: Labels, settings: EvaluationConfig) -> HeadSearch:
+    """Return the head that learns the ages of the fold's training subjects."""
     return _head(one, one.latents, one.copies, labels.ages_years, labels, settings)
 
 

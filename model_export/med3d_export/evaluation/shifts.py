@@ -108,6 +108,9 @@ def three_millimetre_slices(head: Volume, _random: Random) -> Volume:
     return Volume(voxels.astype(np.float32), affine)
 
 
+UNCHANGED = "unchanged"
+"""What spoilt heads are held against."""
+
 SHIFTS: dict[str, Shift] = {
     "noise": rician_noise,
     "bias field": bias_field,
@@ -123,6 +126,8 @@ SHIFTS: dict[str, Shift] = {
 
 def shifted(head: Volume, name: str, seed: int) -> Volume:
     """Return the head spoilt by the shift of this name; the seed fixes what chance there is in it."""
+    if name == UNCHANGED:
+        return head
     return SHIFTS[name](head, np.random.default_rng(seed))
 
 

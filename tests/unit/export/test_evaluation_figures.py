@@ -245,6 +245,26 @@ def test_a_shift_is_reported_by_what_stops_it_the_gate_its_marks_or_the_distance
     assert "no tensor" in text
 
 
+def test_what_a_shift_does_to_the_age_is_told_of_all_that_got_a_tensor_and_of_those_that_pass():
+    good = Novelty(*np.random.default_rng(14).normal(10, 1, (3, 200)))
+    far, near = (Novelty(*(np.array([value]) for value in (distance, 10.0, 10.0))) for distance in (20.0, 10.0))
+    before = [Tried("", False, near, age, {"noise": 1.0 + age / 100, "size": age}) for age in (30.0, 40.0, 50.0)]
+    tried = [
+        Tried("", False, near, 32.0, {"noise": 0.5, "size": 50.0}),
+        Tried("", False, far, 60.0, {"noise": 0.6, "size": 30.0}),
+        Tried("no_brain", False, None),
+    ]
+    found = score_shift("spoilt", tried, good, before, [31.0, 41.0, 51.0])
+    age = found.age
+    assert (age.heads, age.moved, age.mae, age.unchanged_mae) == (2, 11.0, 10.0, 1.0)
+    assert (age.passing, age.passing_mae) == (1, 1.0)
+    assert found.measure_auroc == {"noise": 1.0, "size": pytest.approx(0.5)}
+    text = shift_text([found, score_shift("a study", tried, good)])
+    assert "| spoilt | 2 | +11.0 (12.7) | 10.0 | 1.0 | 1 | 1.0 |" in text
+    assert "| spoilt | noise 1.00 |" in text
+    assert "| a study | 3 |" in text
+
+
 def test_volumes_are_shares_of_the_head_and_each_subject_without_a_row_is_named(tmp_path: Path):
     cohort = Cohort(tuple(CohortSubject(row, f"s{row}", 40.0, "F", "A", Path("none")) for row in (2, 3)))
     table_csv = tmp_path / "volumes.csv"
