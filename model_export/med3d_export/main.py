@@ -16,7 +16,7 @@ from med3d_export.evaluation.learning_curve import EVERYONE, learning_curve
 from med3d_export.experiment import Experiment
 from med3d_export.explaining.adding import add_regions, copy_with_regions
 from med3d_export.explaining.atlas import LabelMapError
-from med3d_export.explaining.trial import try_explanations
+from med3d_export.explaining.trial import RANDOMISED_HEADS, SHUFFLES, try_explanations
 from med3d_export.phantom.commands import app as phantom_app
 from med3d_export.releasing.onnx_export import ParityError
 from med3d_export.releasing.promotion import PromotionError, put_in_place
@@ -291,7 +291,7 @@ def add_regions_command(
 def explanations(bundle: Measured, data: Data, out: Pages, cache: Cache = None, jobs: Jobs = 2) -> None:
     """Measure what a bundle's explanations rest on: ventricles that grow, regions that add up, shuffled weights."""
     cohort, tensors = _read_heads(data, bundle, cache, jobs)
-    with tqdm(total=len(cohort), desc="explaining", unit="head") as bar:
+    with tqdm(total=len(cohort) + SHUFFLES * RANDOMISED_HEADS, desc="explaining", unit="head") as bar:
         found = try_explanations(Bundle.open(bundle), tensors, cohort.ages_years, seed=0, on_done=bar.update)
     typer.echo(f"ventricles grow at every step in {found.growth.growing_share:.1%} of {found.growth.heads} heads")
     typer.echo(f"{write_explanations(found, out)}")

@@ -24,6 +24,8 @@ CORE = 0.9
 """Share of the heads in which a voxel of the ventricles' core is fluid: it can change brightness, not grow."""
 AIMED_SHARE = 0.9
 RANDOMISED_HEADS = 24
+SHUFFLES = 5
+"""Of the weights, each asked about the same heads: one alone goes with size or against it, by chance."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ class Growth:
 
 @dataclass(frozen=True)
 class RegionScore:
-    """A group among the heads: years per 10 years of age, spread at one age, r with the same of randomised weights."""
+    """A group among the heads: years per 10 years of age, spread at one age, r with those of each shuffled encoder."""
 
     name: str
     years_in_ten: float
     spread_years: float
-    randomised_r: float
+    randomised_r: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,13 @@ def try_explanations(
     growth = measure_growth(explainer, table, tensors, ages_years, bundle.spec.spacing_mm**3 / 1000.0)
     effects = cohort_effects(explainer, table, tensors, on_done)
     chosen = np.unique(np.linspace(0, len(tensors) - 1, RANDOMISED_HEADS).round().astype(int))
-    with TemporaryDirectory() as folder:
-        randomised = Explainer(
-            _randomised_encoder(bundle, Path(folder), seed),
-            explainer.decoder,
-            explainer.brain_age,
-            bundle.predictor().space,
-            table,
-            voxel_ml=1.0,
-        )
-        others = cohort_effects(randomised, table, tensors[chosen], on_done)
+    others = []
+    for shuffle in range(SHUFFLES):
+        with TemporaryDirectory() as folder:
+            encoder = _randomised_encoder(bundle, Path(folder), seed + shuffle)
+            space = bundle.predictor().space
+            randomised = Explainer(encoder, explainer.decoder, explainer.brain_age, space, table, voxel_ml=1.0)
+            others.append(cohort_effects(randomised, table, tensors[chosen], on_done))
     estimates = np.array([found.estimate_years for found in bundle.predictor().look(tensors)])
     residuals, gaps = _beside_age(effects, ages_years), _beside_age(estimates[:, None], ages_years)[:, 0]
     return ExplanationTrial(
@@ -128,7 +127,7 @@ def measure_growth(
 
 
 def _region_scores(
-    table: RegionTable, effects: Floats, residuals: Floats, real: Floats, randomised: Floats, ages_years: Floats
+    table: RegionTable, effects: Floats, residuals: Floats, real: Floats, others: list[Floats], ages_years: Floats
 ) -> tuple[RegionScore, ...]:
     slopes = np.polyfit(ages_years, effects, 1)[0] * 10
     return tuple(
@@ -136,7 +135,7 @@ def _region_scores(
             name=str(name),
             years_in_ten=float(slopes[number]),
             spread_years=float(residuals[:, number].std(ddof=2)),
-            randomised_r=_correlation(real[:, number], randomised[:, number]),
+            randomised_r=tuple(_correlation(real[:, number], other[:, number]) for other in others),
         )
         for number, name in enumerate(table.names)
     )

@@ -1,8 +1,9 @@
 """docs/model/explanations.md: what explanations of a bundle rest on, in figures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from med3d_export.explaining.trial import AIMED_SHARE, STEPS_YEARS, ExplanationTrial
+from med3d_export.explaining.trial import AIMED_SHARE, SHUFFLES, STEPS_YEARS, ExplanationTrial
 from med3d_export.report.tables import table
 from med3d_export.result_files import write_json
 
@@ -21,7 +22,7 @@ def explanation_text(found: ExplanationTrial) -> str:
     growth = found.growth
     steps = ", ".join(f"{step:+.0f}" if step else "0" for step in STEPS_YEARS)
     rows = [
-        [one.name, f"{one.years_in_ten:+.2f}", f"{one.spread_years:.2f}", f"{one.randomised_r:+.2f}"]
+        [one.name, f"{one.years_in_ten:+.2f}", f"{one.spread_years:.2f}", _of_shuffles(one.randomised_r)]
         for one in found.regions
     ]
     verdict = "reached" if growth.is_as_aimed else "**missed**"
@@ -49,10 +50,15 @@ The core is what is fluid in nine of ten heads: it can change brightness and can
 
 Years per 10 years of age and their spread among heads of one age. The last column is a sanity check (Adebayo et al.,
 NeurIPS 2018): how a group's years go, over {found.randomised_heads} heads, with those of an encoder whose weights
-were shuffled. A table that came from the picture alone would stay as it is, near 1; by chance it is within 0.4 of 0.
+were shuffled, mean of {SHUFFLES} shuffles (lowest to highest). A table that came from the picture alone would stay as
+it is, near 1 with each of them; a shuffled encoder may read how large a region is, either way about.
 
 {table(("region", "years in 10 years", "spread, years", "r with shuffled weights"), rows)}
 
 Of how gaps of one age differ (SD {gaps} years) the regions leave {left} years to none of them alone.
 These heads are those that the model has learned from, and their gaps are smaller than those of others.
 """
+
+
+def _of_shuffles(found: Sequence[float]) -> str:
+    return f"{sum(found) / len(found):+.2f} ({min(found):+.2f} to {max(found):+.2f})"

@@ -120,10 +120,12 @@ def test_what_age_explains_is_taken_out():
 @pytest.mark.parametrize(("share", "word"), [(0.95, "reached"), (0.5, "**missed**")])
 def test_the_page_says_whether_the_aim_was_reached(share, word):
     growth = Growth(190, share, 1.8, 4.6, -0.03)
-    trial = ExplanationTrial("b 1", "0" * 64, growth, (RegionScore("white matter", 2.0, 1.0, 0.1),), 1.0, 3.5, 24)
+    trial = ExplanationTrial(
+        "b 1", "0" * 64, growth, (RegionScore("white matter", 2.0, 1.0, (0.1, -0.3)),), 1.0, 3.5, 24
+    )
     text = explanation_text(trial)
     assert f"({word})" in text
-    assert "| white matter | +2.00 | 1.00 | +0.10 |" in text
+    assert "| white matter | +2.00 | 1.00 | -0.10 (-0.30 to +0.10) |" in text
 
 
 def test_a_private_release_takes_no_label_maps(tmp_path):
