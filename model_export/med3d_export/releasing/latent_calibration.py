@@ -17,8 +17,12 @@ from med3d_pipeline.inference.manifest import DecisionLimits
 Floats = npt.NDArray[np.float64]
 
 
-def calibrated_space(config: TrainingConfig, labels: Labels, found: HeldOut, latents: Floats) -> LatentSpace:
-    """Return the latent space of ``latents`` (N, d), which the released encoder gives for everyone.
+def calibrated_space(
+    config: TrainingConfig, labels: Labels, found: HeldOut, latents: Floats, answered: Floats
+) -> LatentSpace:
+    """Return the latent space of everyone's ``latents`` (N, d), each age code by a network that had not seen the head.
+
+    answered (N, d): what the released encoder says of the same heads, by which it knows them again.
 
     Residuals, bias and distances are those of the first repeat, so that each subject counts once; its folds' models had
     not seen the subjects that they are about.
@@ -35,9 +39,9 @@ def calibrated_space(config: TrainingConfig, labels: Labels, found: HeldOut, lat
         pls_age_axes=pls_age.axes,
         pls_sdmt_mean=pls_sdmt.mean,
         pls_sdmt_axes=pls_sdmt.axes,
-        cohort_pca=pca(latents),
-        cohort_pls_age=pls_age(latents),
-        cohort_pls_sdmt=pls_sdmt(latents),
+        cohort_pca=pca(answered),
+        cohort_pls_age=pls_age(answered),
+        cohort_pls_sdmt=pls_sdmt(answered),
         distance_mean=spread.mean,
         distance_axes=spread.axes,
         distance_variances=spread.variances,

@@ -97,11 +97,13 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
         fitted = fitted.in_half()
     if source.age is not None:
         fitted = fitted.with_age(source.age.code())
-    latents, copies = _latents(source, fitted, folder)
+    latents, copies, answered = _latents(source, fitted, folder)
     export_autoencoder(fitted, folder, half_weights=in_half)
     parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
     parity |= _release_heads(source, fitted, latents, copies, folder)
-    space = calibrated_space(source.config, source.labels, source.found, latents.astype(np.float64))
+    space = calibrated_space(
+        source.config, source.labels, source.found, latents.astype(np.float64), answered.astype(np.float64)
+    )
     if source.private:
         (folder / DECODER).unlink()
         space = without_traces(space)
@@ -121,23 +123,27 @@ def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
     return bundle
 
 
-def _latents(source: ReleaseInput, fitted: FittedAutoencoder, folder: Path) -> tuple[npt.NDArray[np.float32], Copies]:
-    """Return everyone's latents (N, d) as heads and maps see them, and those of varied copies (C, N, d) for the heads.
+def _latents(
+    source: ReleaseInput, fitted: FittedAutoencoder, folder: Path
+) -> tuple[npt.NDArray[np.float32], Copies, npt.NDArray[np.float32]]:
+    """Return everyone's latents (N, d) as heads and maps see them, those of varied copies (C, N, d), and the encoder's.
 
-    What they were corrected for goes into the bundle.
+    The encoder's own (N, d) are what a bundle answers; the others hold age codes of networks that had not seen the
+    head. What all were corrected for goes into the bundle.
     """
     config, sites = source.config, source.labels.sites
-    latents = fitted.encode(source.tensors)
+    answered = fitted.encode(source.tensors)
+    latents = answered.copy()
     copies = encode_copies(fitted, source.tensors, config.augmentation, config.evaluation.head_copies, config.seed)
     if source.age is not None:
         use_unseen_ages(latents, copies, source.age.unseen_codes())
     if config.evaluation.harmonisation == "none":
-        return latents, copies
+        return latents, copies, answered
     correction = site_correction(latents, source.labels, np.arange(len(latents)))
     correction.shifts_.save(folder / site_shifts.FILE)
     for number, copy in enumerate(copies):
         copies[number] = correction.transform(copy, sites)
-    return correction.transform(latents, sites), copies
+    return correction.transform(latents, sites), copies, correction.transform(answered, sites)
 
 
 def _release_heads(

@@ -349,6 +349,17 @@ def test_an_age_network_is_the_last_number_of_the_latent_and_the_decoder_does_no
     np.testing.assert_array_equal(*images)
 
 
+@pytest.mark.timeout(600)
+def test_a_bundle_knows_the_scans_again_that_it_learned_from_also_with_age_networks(released, supervised, tmp_path):
+    experiment, run = supervised
+    heads = experiment.prepare().tensors
+    others = heads[:4, ::-1, ::-1] + 0.1
+    for bundle in (released.bundle, experiment.release(run, experiment.evaluate(run), tmp_path / "bundle")):
+        predictor = bundle.predictor()
+        assert all(predictor.has_learned_from(seen) for seen in predictor.look(heads))
+        assert not any(predictor.has_learned_from(seen) for seen in predictor.look(others))
+
+
 def test_what_a_head_learns_from_is_said_by_a_network_that_had_not_seen_it(released, supervised):
     tensors, plan = supervised[0].prepare().tensors, AgePlan.load(supervised[1] / "ages" / "plan.npz")
     assert [fit.name for fit in plan.fits] == ["everyone", *(f"seed-5-fold-{number}" for number in (1, 2, 3))]
