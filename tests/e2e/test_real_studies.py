@@ -130,7 +130,7 @@ def test_what_is_not_a_t1_head_is_refused_with_its_code(service, test_data, fold
     assert run["result"] is None
 
 
-def test_a_nifti_head_of_the_training_site_completes_with_the_age_from_the_form(service, test_data):
+def test_a_nifti_head_that_the_model_learned_from_completes_with_the_age_from_the_form_and_is_known_again(service, test_data):
     head = sorted((test_data / "ixi_hh" / "t1w").glob("*.nii.gz"))[17]
     answer = service.client.post(
         "/studies", files={"files": ("head.nii.gz", head.read_bytes())}, data={"age": "50.5", "sex": "F"}
@@ -138,6 +138,7 @@ def test_a_nifti_head_of_the_training_site_completes_with_the_age_from_the_form(
     run = service.answer(answer.json()["run_id"])
     assert run["status"] == "completed", run["refusal"] or run["failure"]
     assert run["result"]["brain_age"]["chronological_age"] == {"years": 50.5, "source": "form", "note": None}
+    assert "training_scan" in {reason["code"] for reason in run["result"]["assessment"]["reasons"]}
 
 
 def sr_items(dataset, found=None):
