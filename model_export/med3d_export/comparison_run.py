@@ -78,12 +78,9 @@ def compare(experiment: Experiment, run_folder: Path, say: Callable[[ComparisonP
     write_json(plan, run_folder / "plan.json")
     say(plan)
     jobs = {variant.name: fold_jobs(run_folder / variant.name, variant.candidates, splits) for variant in variants}
-    experiment.run(
-        experiment.fit_data(variant.config for variant in variants),
-        [job for each in jobs.values() for job in each],
-        run_folder,
-    )
-    found = {name: held_out(read_evidence(each), labels, settings) for name, each in jobs.items()}
+    data = experiment.fit_data(variant.config for variant in variants)
+    experiment.run(data, [job for each in jobs.values() for job in each], run_folder)
+    found = {name: held_out(read_evidence(data, each), labels, settings) for name, each in jobs.items()}
     reports = {
         variant.name: evaluate_method(
             Method(variant.name, kind_of(variant.config)), found[variant.name], baselines, labels,

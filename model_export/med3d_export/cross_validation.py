@@ -31,6 +31,7 @@ from med3d_export.training import (
     start_autoencoder,
     weights_of,
 )
+from med3d_export.training.fit import RECIPE, recipe_digest
 from med3d_export.training_run import CHECKPOINTS, FITS, WEIGHTS, RunIncomplete, has_weights, save_curve, save_weights
 
 OnEpoch = Callable[[str, EpochReport], None]
@@ -72,6 +73,11 @@ class FitJob:
     def name(self) -> str:
         """For people and for file names."""
         return "everyone" if self.fold is None else evidence_name(self.seed, self.fold, self.candidate)
+
+    @property
+    def own_seed(self) -> int:
+        """Of this one fit."""
+        return self.seed if self.fold is None else self.seed + self.fold + 1
 
     @property
     def place(self) -> Path:
@@ -120,8 +126,34 @@ def everyone_job(folder: Path, config: TrainingConfig, count: int) -> FitJob:
     return FitJob(folder, config, config.seed, None, 0, np.arange(count), none, keeps_weights=True)
 
 
+def require_same(data: FitData, jobs: list[FitJob]) -> None:
+    """Raise TrainingError where a fit that is there was made from other heads, in another order, or by another recipe.
+
+    Numbers of the two would be mixed, and rows of one manifest taken for those of another.
+    """
+    for job in jobs:
+        said = job.folder / CHECKPOINTS / job.name / RECIPE
+        if not job.is_done or not said.is_file():
+            continue
+        targets = data.supervision[job.config.supervision].targets(job.training)
+        now = recipe_digest(data.tensors[job.training], targets, job.config, job.own_seed)
+        if said.read_text(encoding="ascii").strip() != now:
+            raise _of_another(job)
+
+
+def _of_another(job: FitJob) -> TrainingError:
+    return TrainingError(
+        "checkpoint_mismatch",
+        f"the fit {job.name} is of another recipe, cohort, order of rows or seed; choose another folder, or empty it",
+    )
+
+
 def run_jobs(data: FitData, jobs: list[FitJob], processes: int, on_epoch: OnEpoch) -> None:
-    """Run what is not done yet, ``processes`` fits at once; a single one runs here. Their number changes no result."""
+    """Run what is not done yet, ``processes`` fits at once; a single one runs here. Their number changes no result.
+
+    Raises TrainingError where what is done is of another recipe or cohort.
+    """
+    require_same(data, jobs)
     missing = [job for job in jobs if not job.is_done]
     if not missing:
         return
@@ -143,12 +175,24 @@ def run_jobs(data: FitData, jobs: list[FitJob], processes: int, on_epoch: OnEpoc
         listener.join()
 
 
-def read_evidence(jobs: list[FitJob]) -> list[FoldEvidence]:
-    """Return what the fold jobs left behind. Raises RunIncomplete where one has not been run."""
+def read_evidence(data: FitData, jobs: list[FitJob]) -> list[FoldEvidence]:
+    """Return what the fold jobs left behind.
+
+    Raises RunIncomplete where one has not been run, TrainingError where one was run with another recipe or cohort.
+    """
     missing = [job.name for job in jobs if not job.is_done]
     if missing:
         raise RunIncomplete(f"{len(missing)} fits are missing, the first is {missing[0]}: run med3d-export train")
-    return [FoldEvidence.load(job.place) for job in jobs if job.fold is not None]
+    require_same(data, jobs)
+    return [_evidence(job) for job in jobs if job.fold is not None]
+
+
+def _evidence(job: FitJob) -> FoldEvidence:
+    found = FoldEvidence.load(job.place)
+    rows = np.array_equal(found.training, job.training) and np.array_equal(found.test, job.test)
+    if not rows or len(found.copies) != job.config.evaluation.head_copies:
+        raise _of_another(job)
+    return found
 
 
 def _listen(reports: Any, on_epoch: OnEpoch) -> None:
@@ -170,7 +214,7 @@ def _fit_in_pool(job: FitJob) -> None:
 
 
 def _fit(job: FitJob, data: FitData, on_epoch: OnEpoch) -> None:
-    seed = job.seed if job.fold is None else job.seed + job.fold + 1
+    seed = job.own_seed
     targets = data.supervision[job.config.supervision].targets(job.training)
     own = data.tensors[job.training]
     checkpoints = job.folder / CHECKPOINTS / job.name

@@ -21,6 +21,7 @@ from med3d_export.cross_validation import (
     fold_jobs,
     read_evidence,
     repeat_seeds,
+    require_same,
     run_jobs,
 )
 from med3d_export.evaluation.baseline_rows import BaselineEstimates, baseline_estimates
@@ -42,7 +43,7 @@ from med3d_export.subjects.sdmt_simulation import simulate_sdmt
 from med3d_export.subjects.split_file import read_split, write_split
 from med3d_export.subjects.supervision import read_supervision
 from med3d_export.subjects.tensor_cache import BRAIN_VOLUME, PreparedCohort, TensorCache
-from med3d_export.training import EpochReport, FittedAutoencoder, rebuild
+from med3d_export.training import EpochReport, FittedAutoencoder, TrainingError, rebuild
 from med3d_export.training_run import WEIGHTS, RunIncomplete, add_minutes, load_final_fit, read_weights
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.inference.manifest import SIMULATED_LABELS
@@ -127,10 +128,11 @@ class Experiment:
     def held_out(self, run_folder: Path) -> HeldOut:
         """Return what held-out subjects got from the fits in ``run_folder``.
 
-        Raises RunIncomplete where one is missing.
+        Raises RunIncomplete where one is missing, TrainingError where one is of another recipe or cohort.
         """
         prepared, cohort = self.prepare(), self.cohort()
-        evidence = read_evidence(fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder)))
+        jobs = fold_jobs(run_folder, (self.config,), self.splits(cohort, run_folder))
+        evidence = read_evidence(self.fit_data([self.config]), jobs)
         if self.config.age_network is not None:
             evidence = [self._with_ages(one, run_folder) for one in evidence]
         return held_out(evidence, self.labels(cohort, prepared), self.config.evaluation)
@@ -143,15 +145,15 @@ class Experiment:
         alone = replace(self, config=self.config.model_copy(update={"age_network": None}))
         prepared, cohort = alone.prepare(), alone.cohort()
         labels, splits = alone.labels(cohort, prepared), alone.splits(cohort, run_folder)
-        found = {}
+        data, found = alone.fit_data([alone.config]), {}
         for heads in sorted(numbers):
             folder = run_folder / FEWER_HEADS / str(heads)
             fewer = {
                 seed: tuple(thinned(fold, cohort, heads, seed) for fold in folds) for seed, folds in splits.items()
             }
             jobs = [replace(job, keeps_weights=False) for job in fold_jobs(folder, (alone.config,), fewer)]
-            alone.run(alone.fit_data([alone.config]), jobs, folder)
-            found[heads] = held_out(read_evidence(jobs), labels, alone.config.evaluation)
+            alone.run(data, jobs, folder)
+            found[heads] = held_out(read_evidence(data, jobs), labels, alone.config.evaluation)
         every = next(iter(splits.values()))
         found[min(len(fold.training) for fold in every)] = alone.held_out(run_folder)
         return found
@@ -236,8 +238,10 @@ class Experiment:
 
         private: without what could lead back to a training subject; the experiment must have linear heads.
         """
+        cohort = self.cohort()
+        require_same(self.fit_data([self.config]), [everyone_job(run_folder, self.config, len(cohort))])
         source = ReleaseInput(
-            self.config, self.cohort(), self.prepare().tensors, scored.labels, load_final_fit(run_folder),
+            self.config, cohort, self.prepare().tensors, scored.labels, load_final_fit(run_folder),
             scored.report, scored.found, self.assets, private, self._everyones_ages(run_folder),
         )  # fmt: skip
         return release_bundle(source, bundle)
@@ -267,8 +271,20 @@ class Experiment:
             path = run_folder / f"split-{seed}.json"
             if not path.is_file():
                 write_split(self._split(cohort, seed), cohort, path)
-            splits[seed] = read_split(path, cohort).folds
+            splits[seed] = self._as_asked(read_split(path, cohort), path).folds
         return splits
+
+    def _as_asked(self, split: Split, path: Path) -> Split:
+        """Return it. Raises TrainingError where the recipe now asks for another one."""
+        settings = self.config.evaluation
+        folds = len(split.folds) if settings.split == "leave-one-site-out" else settings.outer_folds
+        if (split.kind, len(split.folds)) != (settings.split, folds):
+            raise TrainingError(
+                "checkpoint_mismatch",
+                f"{path.name} has {len(split.folds)} folds ({split.kind}), and the recipe asks for others; choose "
+                "another folder, or empty it",
+            )
+        return split
 
     def _split(self, cohort: Cohort, seed: int) -> Split:
         settings = self.config.evaluation

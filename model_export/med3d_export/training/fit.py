@@ -53,7 +53,7 @@ def fit_autoencoder(
     with _faults(folder), _quiet():
         task, batches = _start(tensors, targets, config, seed)
         task.on_epoch = on_epoch
-        resumed = None if folder is None else _checkpoint_of(folder, _recipe_digest(tensors, targets, config, seed))
+        resumed = None if folder is None else _checkpoint_of(folder, recipe_digest(tensors, targets, config, seed))
         if folder is not None and (folder / DONE).is_file():
             task.load_state_dict(torch.load(folder / DONE, weights_only=True))
             return _fitted(task)
@@ -147,7 +147,7 @@ def _trainer(config: TrainingConfig, folder: Path | None, nowhere: Path, *, watc
     )
 
 
-def _recipe_digest(tensors: Tensors, targets: Targets, config: TrainingConfig, seed: int) -> str:
+def recipe_digest(tensors: Tensors, targets: Targets, config: TrainingConfig, seed: int) -> str:
     """Return the digest of everything that decides the weights; the number of epochs and the hardware are among it."""
     digest = hashlib.sha256(np.ascontiguousarray(tensors).data)
     digest.update(targets.values.tobytes() + targets.weights.tobytes() + targets.sites.tobytes())

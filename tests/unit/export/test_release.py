@@ -31,7 +31,7 @@ from med3d_export.report.promotion_report import write_promotion
 from med3d_export.subjects.cohort import Cohort
 from med3d_export.subjects.folds import Indices
 from med3d_export.subjects.tensor_cache import PreparedCohort
-from med3d_export.training import Tensors
+from med3d_export.training import Tensors, TrainingError
 from med3d_export.training_run import RunIncomplete, load_final_fit
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
 from med3d_pipeline.errors import BundleError
@@ -299,6 +299,53 @@ def test_a_candidate_replaces_the_bundle_in_place_and_an_altered_one_leaves_it_a
         put_in_place(candidate, place)
     assert (place / "mark").is_file()
     assert [path.name for path in place.parent.iterdir()] == ["phantom"]
+
+
+@dataclass(frozen=True)
+class TurnedRound(PhantomExperiment):
+    """The same people in a manifest whose rows are in another order."""
+
+    def cohort(self) -> Cohort:
+        return Cohort(super().cohort().subjects[::-1])
+
+    def prepare(self) -> PreparedCohort:
+        return PreparedCohort(super().prepare().tensors[::-1].copy(), {})
+
+
+def other_recipe(released: Released, **sections: object) -> PhantomExperiment:
+    return replace(released.experiment, config=CONFIG.model_copy(update=sections))
+
+
+def test_fits_to_rows_in_another_order_are_taken_for_nobodys(released, tmp_path):
+    before = released.experiment
+    turned = TurnedRound(before.config, before.data, before.cache, before.jobs)
+    for asked in (turned.train, turned.held_out):
+        with pytest.raises(TrainingError, match="order of rows"):
+            asked(released.run)
+    with pytest.raises(TrainingError, match="everyone is of another recipe"):
+        turned.release(released.run, released.scored, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "changed"),
+    [
+        ("optimiser", {"learning_rate": 1e-3}),
+        ("objective", {"l": 3.0}),
+        ("augmentation", {"rotation_deg": 2.0}),
+        ("evaluation", {"head_copies": 1}),
+        ("evaluation", {"outer_folds": 4}),
+    ],
+)
+def test_fits_of_another_recipe_are_not_taken_for_this_ones(released, section, changed):
+    other = other_recipe(released, **{section: getattr(CONFIG, section).model_copy(update=changed)})
+    with pytest.raises(TrainingError, match="checkpoint_mismatch"):
+        other.held_out(released.run)
+
+
+def test_what_the_fits_do_not_depend_on_may_change_afterwards(released):
+    evaluation = CONFIG.evaluation.model_copy(update={"inner_folds": 2, "interval_level": 0.7})
+    other_recipe(released, evaluation=evaluation).held_out(released.run)
 
 
 def test_the_card_names_errors_by_age_band_and_sex_and_what_cannot_be_told_apart(released):
