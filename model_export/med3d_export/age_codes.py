@@ -68,15 +68,23 @@ class AgeCodes:
     copies: Copies
     test_copies: Copies
 
-    def save(self, path: Path) -> None:
-        """Write an npz; it appears whole or not at all."""
+    def save(self, path: Path, made_from: str) -> None:
+        """Write an npz; it appears whole or not at all. made_from: digest of what they were computed from."""
         arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays["made_from"] = np.array(made_from)
         write_whole(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what ``save`` wrote. Raises OSError, KeyError or ValueError where the file is not whole."""
+    def load(cls, path: Path, made_from: str) -> Self | None:
+        """Read what ``save`` wrote; None where nothing is there, or what is there was made from something else.
+
+        Raises OSError, KeyError or ValueError where the file is not whole.
+        """
+        if not path.is_file():
+            return None
         with np.load(path, allow_pickle=False) as stored:
+            if "made_from" not in stored or str(stored["made_from"]) != made_from:
+                return None
             return cls(**{field.name: stored[field.name] for field in fields(cls)})
 
     def beside(self, one: FoldEvidence, config: AgeNetworkConfig | None) -> FoldEvidence:

@@ -1,5 +1,7 @@
 """One experiment from manifest to bundle: prepare, fit, evaluate, compare, release."""
 
+import hashlib
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,7 +14,15 @@ import torch
 from tqdm import tqdm
 
 from med3d_export.age_codes import AGES, EVERYONE, PLAN, AgeCodes, age_plan, ask_members, fit_name
-from med3d_export.age_network.members import AgeMembers, has_members, read_members
+from med3d_export.age_network.config import AgeNetworkConfig
+from med3d_export.age_network.members import (
+    AgeMembers,
+    has_members,
+    member_file,
+    read_members,
+    require_same_members,
+)
+from med3d_export.age_network.plan import AgePlan
 from med3d_export.config import GridConfig, TrainingConfig
 from med3d_export.cross_validation import (
     FitData,
@@ -165,30 +175,51 @@ class Experiment:
         """
         if self.config.age_network is None:
             raise RunIncomplete("the recipe has no [age_network]: there is nothing to fit")
-        prepared, cohort = self.prepare(), self.cohort()
         path = run_folder / AGES / PLAN
-        age_plan(self.config, self.config.age_network, prepared.tensors, cohort, self.splits(cohort, run_folder)).save(
-            path
-        )
+        self._age_plan(run_folder, self.config.age_network).save(path)
         return path
 
     def _with_ages(self, one: FoldEvidence, run_folder: Path) -> FoldEvidence:
         """Return the same evidence with the age code beside the latents; codes that were computed once are read."""
-        members = self._age_members(run_folder, fit_name(one.seed, one.fold), one.training)
-        path = run_folder / AGES / f"{fit_name(one.seed, one.fold)}-codes.npz"
-        if not path.is_file():
-            settings = self.config.evaluation
+        fit, settings = fit_name(one.seed, one.fold), self.config.evaluation
+        members = self._age_members(run_folder, fit, one.training)
+        path, made_from = run_folder / AGES / f"{fit}-codes.npz", self._codes_digest(run_folder, fit, one)
+        codes = AgeCodes.load(path, made_from)
+        if codes is None:
             codes = ask_members(members, one, self.prepare().tensors, self.config.augmentation, settings.head_copies)
-            codes.save(path)
-        return AgeCodes.load(path).beside(one, self.config.age_network)
+            codes.save(path, made_from)
+        return codes.beside(one, self.config.age_network)
+
+    def _codes_digest(self, run_folder: Path, fit: str, one: FoldEvidence) -> str:
+        """Tell what decides the age codes of one fold: its members, the heads, and how these are varied."""
+        config, said = self.config.age_network, hashlib.sha256(self._tensors_digest)
+        assert config is not None
+        for member in range(config.members):
+            said.update(member_file(run_folder / AGES, fit, member).read_bytes())
+        varied = [one.seed, one.fold, self.config.evaluation.head_copies, self.config.augmentation.model_dump()]
+        said.update(json.dumps([*varied, one.training.tolist(), one.test.tolist()]).encode())
+        return said.hexdigest()
+
+    @cached_property
+    def _tensors_digest(self) -> bytes:
+        return hashlib.sha256(np.ascontiguousarray(self.prepare().tensors).data).digest()
 
     def _age_members(self, run_folder: Path, fit: str, rows: Indices) -> AgeMembers:
-        """Return the age networks of one fit. Raises RunIncomplete where they were not fitted."""
+        """Return the age networks of one fit.
+
+        Raises RunIncomplete where they were not fitted, AgeNetworksDiffer where to other heads or by another recipe.
+        """
         config, folder = self.config.age_network, run_folder / AGES
         assert config is not None
         if not has_members(folder, fit, config):
             raise RunIncomplete(f"the age networks of {fit} are missing: run med3d-export fit-ages")
+        plan = self._age_plan(run_folder, config)
+        require_same_members(plan, next(one for one in plan.fits if one.name == fit), folder)
         return read_members(folder, fit, config, self.cohort().ages_years, rows)
+
+    def _age_plan(self, run_folder: Path, config: AgeNetworkConfig) -> AgePlan:
+        cohort = self.cohort()
+        return age_plan(self.config, config, self.prepare().tensors, cohort, self.splits(cohort, run_folder))
 
     def _uncorrected(self) -> Self:
         """Return the same experiment without a correction for sites; its fits are the same."""
@@ -268,11 +299,14 @@ class Experiment:
         """Return the folds of every repeat by its seed, stored in ``run_folder`` at first and then read there."""
         splits = {}
         for seed in repeat_seeds(self.config):
-            path = run_folder / f"split-{seed}.json"
+            path = self._split_file(run_folder, seed)
             if not path.is_file():
                 write_split(self._split(cohort, seed), cohort, path)
             splits[seed] = self._as_asked(read_split(path, cohort), path).folds
         return splits
+
+    def _split_file(self, run_folder: Path, seed: int) -> Path:
+        return run_folder / f"split-{seed}.json"
 
     def _as_asked(self, split: Split, path: Path) -> Split:
         """Return it. Raises TrainingError where the recipe now asks for another one."""

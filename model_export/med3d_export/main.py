@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from med3d_export.age_network.members import AgeNetworksDiffer
 from med3d_export.age_network.run import fit_missing
 from med3d_export.comparison_run import ComparisonError
 from med3d_export.comparison_run import compare as compare_objectives
@@ -41,8 +42,8 @@ from med3d_pipeline.bundle.bundle_signature import SIGNATURE, read_signing_key, 
 from med3d_pipeline.errors import PipelineError
 
 KNOWN_FAULTS = (
-    CohortError, ComparisonError, LabelMapError, ParityError, PipelineError, PromotionError, ReleaseError,
-    RepeatabilityError, RunBusy, RunIncomplete, TrainingError, ValidationError,
+    AgeNetworksDiffer, CohortError, ComparisonError, LabelMapError, ParityError, PipelineError, PromotionError,
+    ReleaseError, RepeatabilityError, RunBusy, RunIncomplete, TrainingError, ValidationError,
 )  # fmt: skip
 
 app = typer.Typer(no_args_is_help=True, help="Train the InfoVAE and release it as a bundle.", add_completion=False)

@@ -18,6 +18,12 @@ from med3d_export.whole_files import write_whole
 Floats = npt.NDArray[np.float32]
 SEEDS_APART = 100
 """Between the members of one fit."""
+MADE_FROM = "made_from"
+"""AgePlan.digest of the fit that a member belongs to."""
+
+
+class AgeNetworksDiffer(ValueError):  # noqa: N818 - what is wrong is said by the name
+    """The age networks that are there were fitted to other heads, ages or rows, or by another recipe."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +64,11 @@ def fit_to_file(plan: AgePlan, heads: AgedHeads, fit: AgeFit, member: int, folde
         f"weights.{name}": (value.half() if name in halved else value).cpu().numpy()
         for name, value in network.state_dict().items()
     }
-    arrays |= {"unseen_rows": unseen, "unseen_years": ask(network, heads.images[torch.from_numpy(unseen)])}
+    arrays |= {
+        MADE_FROM: np.array(plan.digest(fit)),
+        "unseen_rows": unseen,
+        "unseen_years": ask(network, heads.images[torch.from_numpy(unseen)]),
+    }
     write_whole(member_file(folder, fit.name, member), lambda stream: np.savez(stream, allow_pickle=False, **arrays))
 
 
@@ -67,12 +77,24 @@ def has_members(folder: Path, fit: str, config: AgeNetworkConfig) -> bool:
     return all(member_file(folder, fit, member).is_file() for member in range(config.members))
 
 
+def require_same_members(plan: AgePlan, fit: AgeFit, folder: Path) -> None:
+    """Raise AgeNetworksDiffer where a member of ``fit`` that is there was made from something else than ``plan``."""
+    files = [member_file(folder, fit.name, member) for member in range(plan.config.members)]
+    for file in filter(Path.is_file, files):
+        with np.load(file, allow_pickle=False) as stored:
+            if MADE_FROM in stored and str(stored[MADE_FROM]) != plan.digest(fit):
+                raise AgeNetworksDiffer(
+                    f"{file.name} was fitted to other heads, ages or rows, or by another recipe: empty {folder}, and "
+                    "fit the age networks again"
+                )
+
+
 def read_members(
     folder: Path, fit: str, config: AgeNetworkConfig, ages: npt.NDArray[np.floating], rows: npt.NDArray[np.int64]
 ) -> AgeMembers:
     """Read a fit to ``rows``, whose ``ages`` (N,) are those of everyone.
 
-    Raises OSError where a member is missing, ValueError where the files are of a fit to other rows.
+    Raises OSError where a member is missing, AgeNetworksDiffer where the files are of a fit to other rows.
     """
     networks, seen, years = [], [], []
     for member in range(config.members):
@@ -95,7 +117,7 @@ def read_members(
     order = np.argsort(np.concatenate(seen))
     found = np.concatenate(seen)[order]
     if not np.array_equal(found, np.sort(rows)):
-        raise ValueError(f"the age networks of {fit} were fitted to other rows of the manifest: fit them again")
+        raise AgeNetworksDiffer(f"the age networks of {fit} were fitted to other rows of the manifest: fit them again")
     own = ages[found].astype(np.float64)
     return AgeMembers(
         tuple(networks), found, np.concatenate(years)[order].astype(np.float32), float(own.mean()), float(own.std())

@@ -1,7 +1,9 @@
 """What is to be fitted, as one file that travels to a machine with a GPU: heads, ages, and the parts of each fit."""
 
+import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,6 +43,23 @@ class AgePlan:
     ages: npt.NDArray[np.float64]
     sites: npt.NDArray[np.str_]
     fits: tuple[AgeFit, ...]
+
+    def digest(self, fit: AgeFit) -> str:
+        """Return what decides the members of ``fit``, as a sha256: heads, ages, sites, parts, seeds and the recipe."""
+        said = hashlib.sha256(self.copies_digest.encode())
+        said.update(self.config.model_dump_json(exclude={"code_weight"}).encode())
+        said.update(json.dumps([fit.seed, self.sites.tolist()]).encode())
+        for array in (self.ages, fit.rows, fit.parts):
+            said.update(np.ascontiguousarray(array).tobytes())
+        return said.hexdigest()
+
+    @cached_property
+    def copies_digest(self) -> str:
+        """What decides the varied copies of the heads, as a sha256."""
+        said = hashlib.sha256(np.ascontiguousarray(self.tensors).data)
+        said.update(self.config.model_dump_json(include={"augmentation", "copies", "margin"}).encode())
+        said.update(json.dumps([self.fits[0].seed, self.tensors.shape]).encode())
+        return said.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write one npz without pickle; it appears whole or not at all."""

@@ -10,7 +10,7 @@ import torch
 
 from med3d_export.age_network.copies import COPIES, make_room, read_copies, vary_head
 from med3d_export.age_network.fitting import AgedHeads
-from med3d_export.age_network.members import fit_to_file, member_file
+from med3d_export.age_network.members import fit_to_file, member_file, require_same_members
 from med3d_export.age_network.plan import AgePlan
 from med3d_export.processes import start_processes
 
@@ -31,14 +31,19 @@ def missing_members(plan: AgePlan, folder: Path) -> list[tuple[int, int]]:
 def fit_missing(plan_file: Path, folder: Path, device: str, jobs: int, on_done: OnDone) -> None:
     """Fit the members that ``folder`` lacks, ``jobs`` at once on one device, a single one here.
 
-    A run that was stopped goes on.
+    A run that was stopped goes on. Raises AgeNetworksDiffer where members that are there are of another plan.
     """
     plan, copies = AgePlan.load(plan_file), folder / COPIES
+    for fit in plan.fits:
+        require_same_members(plan, fit, folder)
     missing = missing_members(plan, folder)
     if not missing:
         return
-    part = copies.with_suffix(".part")
-    if not copies.is_file():
+    part, said = copies.with_suffix(".part"), copies.with_suffix(".sha256")
+    if not (copies.is_file() and said.is_file() and said.read_text(encoding="ascii") == plan.copies_digest):
+        folder.mkdir(parents=True, exist_ok=True)
+        copies.unlink(missing_ok=True)
+        said.write_text(plan.copies_digest, encoding="ascii")
         make_room(plan, part)
         for _ in _at_once(jobs, _vary, (plan_file, device), [(row, part) for row in range(len(plan.ages))]):
             pass
@@ -46,6 +51,7 @@ def fit_missing(plan_file: Path, folder: Path, device: str, jobs: int, on_done: 
     for done, _ in enumerate(_at_once(jobs, _fit, (plan_file, device), [(*one, folder) for one in missing]), 1):
         on_done(done, len(missing))
     copies.unlink()
+    said.unlink()
 
 
 def _at_once(

@@ -1,12 +1,15 @@
 """The age networks' plan, varied copies and fits, on heads of 16^3 voxels that mean nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from med3d_export.age_codes import AgeCodes
 from med3d_export.age_network.config import AgeNetworkConfig
 from med3d_export.age_network.copies import COPIES, make_room, read_copies, vary_head
-from med3d_export.age_network.members import member_file
+from med3d_export.age_network.members import AgeNetworksDiffer, member_file
 from med3d_export.age_network.network import AgeNetwork, within
 from med3d_export.age_network.plan import AgeFit, AgePlan
 from med3d_export.age_network.run import fit_missing
@@ -84,3 +87,61 @@ def test_members_fitted_side_by_side_are_those_fitted_one_after_the_other(plan, 
         with np.load(tmp_path / "1" / name) as one, np.load(tmp_path / "2" / name) as two:
             for key in one.files:
                 np.testing.assert_array_equal(one[key], two[key])
+
+
+def of_other_ages(plan):
+    return replace(plan, ages=plan.ages + np.eye(HEADS)[3])
+
+
+def of_other_steps(plan):
+    return replace(plan, config=CONFIG.model_copy(update={"steps": 4}))
+
+
+def of_heads_in_another_order(plan):
+    return replace(plan, tensors=plan.tensors[::-1].copy())
+
+
+@pytest.mark.parametrize("other", [of_other_ages, of_other_steps, of_heads_in_another_order])
+def test_members_of_another_plan_are_not_taken_for_this_ones(plan, tmp_path, other):
+    path, folder = tmp_path / "plan.npz", tmp_path / "members"
+    plan.save(path)
+    fit_missing(path, folder, "cpu", 1, lambda *_: None)
+    member_file(folder, "fold", 1).unlink()
+    other(plan).save(path)
+    with pytest.raises(AgeNetworksDiffer, match=r"everyone-member-1.npz was fitted to other heads, ages or rows"):
+        fit_missing(path, folder, "cpu", 1, lambda *_: pytest.fail("a member of another plan was fitted beside"))
+    weighed = replace(plan, config=CONFIG.model_copy(update={"code_weight": 5.0}))  # the networks do not know it
+    weighed.save(path)
+    fit_missing(path, folder, "cpu", 1, lambda *_: None)
+    assert member_file(folder, "fold", 1).is_file()
+
+
+def test_copies_that_a_stopped_run_of_another_plan_left_are_made_again(plan, tmp_path):
+    path, folder = tmp_path / "plan.npz", tmp_path / "members"
+    plan.save(path)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(*_):
+        raise StoppedError
+
+    other = replace(plan, tensors=plan.tensors[::-1].copy())
+    for left, where in ((plan, folder), (other, folder), (other, tmp_path / "anew")):
+        left.save(path)
+        with pytest.raises(StoppedError):
+            fit_missing(path, where, "cpu", 1, stop)
+        for name in ("everyone", "fold"):
+            for member in range(2):
+                member_file(where, name, member).unlink(missing_ok=True)
+    np.testing.assert_array_equal(read_copies(folder / COPIES), read_copies(tmp_path / "anew" / COPIES))
+
+
+def test_codes_of_other_members_are_not_read(tmp_path):
+    codes = AgeCodes(np.ones((4, 1), np.float32), np.ones((2, 3, 1), np.float32), np.ones((2, 1, 1), np.float32))
+    assert AgeCodes.load(tmp_path / "codes.npz", "these") is None
+    codes.save(tmp_path / "codes.npz", "these")
+    found = AgeCodes.load(tmp_path / "codes.npz", "these")
+    assert found is not None
+    np.testing.assert_array_equal(found.copies, codes.copies)
+    assert AgeCodes.load(tmp_path / "codes.npz", "others") is None
