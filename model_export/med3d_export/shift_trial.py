@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from med3d_export.evaluation.shifts import SHIFTS, UNCHANGED, shifted
 from med3d_export.experiment import Experiment
 from med3d_export.fold_evidence import FoldEvidence
 from med3d_export.processes import start_processes
-from med3d_export.subjects.tensor_cache import read_volume
+from med3d_export.subjects.tensor_cache import read_volume, recipe_digest
 from med3d_export.training import FittedAutoencoder
 from med3d_export.whole_files import write_whole
 from med3d_pipeline.bundle.bundle import PreprocessingAssets
 from med3d_pipeline.errors import InputRefused
 from med3d_pipeline.preprocessing.preprocess import Preprocessor
 from med3d_pipeline.preprocessing.quality import judge_quality
+from med3d_pipeline.reading.volume_files.nifti import digest_file
 from med3d_pipeline.runtime.onnx_sessions import SessionOptions
 from med3d_pipeline.study.study import load_series, read_study, select_series
 from med3d_pipeline.volume import Volume
@@ -38,9 +40,12 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Names the cached result."""
-        said = f"{self.source.resolve()}\t{self.shift}\t{self.seed}"
-        return hashlib.sha256(said.encode()).hexdigest()[:24]
+        """Names the cached result, by what lies there now: another scan may come to lie where one was."""
+        said = hashlib.sha256(f"{self.shift}\t{self.seed}".encode())
+        files = [self.source] if self.source.is_file() else sorted(p for p in self.source.rglob("*") if p.is_file())
+        for path in files:
+            said.update(f"\t{digest_file(path)}".encode())
+        return said.hexdigest()[:24]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +89,14 @@ class ShiftTrial:
                 pass
 
     def _place(self, trial: Trial) -> Path:
-        recipe = PreprocessingAssets(self.experiment.assets, SessionOptions()).file.spec.digest()[:16]
-        return self.experiment.cache / "tried" / recipe / f"{trial.key}.npz"
+        return self.experiment.cache / "tried" / self._recipe / f"{trial.key}.npz"
+
+    @cached_property
+    def _recipe(self) -> str:
+        """What decides what becomes of a head: preprocessing, its networks and template, and the quality limits."""
+        said = hashlib.sha256((self.experiment.assets / "preprocessing.json").read_bytes())
+        said.update(recipe_digest(self.experiment.assets))
+        return said.hexdigest()[:16]
 
     def _try(self, trial: Trial, fold: "Fold") -> Tried:
         with np.load(self._place(trial), allow_pickle=False) as stored:

@@ -66,7 +66,7 @@ class TensorCache:
 
     def places(self, cohort: Cohort) -> dict[CohortSubject, Path]:
         """Tell where each row's tensor is kept, whether it is there yet or not."""
-        recipe = _recipe_digest(self.assets)
+        recipe = recipe_digest(self.assets)
         return {subject: self.folder / f"{_digest(subject.t1w, recipe)}.npz" for subject in cohort.subjects}
 
     def _fill(
@@ -117,7 +117,8 @@ def _preprocess(source: Path, place: Path) -> str | None:
     return None
 
 
-def _recipe_digest(assets: Path) -> bytes:
+def recipe_digest(assets: Path) -> bytes:
+    """Return what decides what a head's tensor is: the spec, the networks and the template in ``assets``."""
     digest = hashlib.sha256()
     # The quality limits decide who is refused, not what a tensor is.
     digest.update(PreprocessingAssets(assets, SessionOptions()).file.spec.digest().encode())
