@@ -231,9 +231,10 @@ class Experiment:
         scored = self.evaluate(run_folder)
         fitted = self.fold_fit(run_folder, scored.found.chosen[0][0], self.config)
         monitors = self.observe_folds(run_folder, scored.found, (self.config,))
+        split = read_split(self._split_file(run_folder, self.config.seed), self.cohort())
         source = ReportInput(
             scored.report, scored.found, scored.labels, self.config.evaluation, fitted, monitors,
-            self.brain_grid().data_range,
+            self.brain_grid().data_range, split.description,
         )  # fmt: skip
         write_report(source, run_folder / REPORT)
         write_json(scored.report, run_folder / "evaluation.json")

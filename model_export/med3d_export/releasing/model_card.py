@@ -5,6 +5,7 @@ import numpy as np
 from med3d_export.config import PopulationConfig, TrainingConfig
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.subjects.cohort import Cohort
+from med3d_export.subjects.folds import Split, leave_one_site_out, stratified_folds
 from med3d_pipeline.inference.manifest import SIMULATED_LABELS
 
 BUNDLE_LICENCE = "CC-BY-SA-4.0 (weights and latents); brain networks MIT; template: MNI terms; see NOTICE"
@@ -28,6 +29,23 @@ UNKNOWN_SITES = """\
 A scan of **another site, or of none that is told, is not corrected and is worse off than with a model that corrects
 for none**: on phantoms of three sites, one left out at a time, the error rose from 7.94 to 11.05 years
 (docs/model/harmonisation.md). Such an answer says `site_not_corrected` and asks for a person."""
+
+
+OBJECTIVES = {
+    "infovae": "InfoVAE (Zhao et al. 2019)",
+    "vae": "VAE",
+    "beta-vae": "Beta-VAE",
+    "beta-tc-vae": "Beta-TC-VAE",
+    "wae-mmd": "WAE-MMD",
+    "rae-l2": "RAE-L2",
+    "autoencoder": "Autoencoder",
+}
+"""What a model is called by the recipe's objective."""
+
+
+def objective_name(config: TrainingConfig) -> str:
+    """Return the objective's name without its paper."""
+    return OBJECTIVES[config.objective.kind].partition(" (")[0]
 
 
 def limits(sdmt_evidence: str) -> tuple[str, ...]:
@@ -76,8 +94,8 @@ def model_card(
     """Write docs/README.md of the bundle; ``metrics`` are those of the manifest."""
     parts = (
         _origin(config, cohort),
-        _training(config, minutes),
-        _cross_validation(config, metrics),
+        _training(config, cohort, minutes),
+        _cross_validation(config, cohort, metrics),
         _groups(metrics),
         _sites(config, cohort, metrics),
         _intervals_and_images(metrics),
@@ -92,7 +110,8 @@ def _origin(config: TrainingConfig, cohort: Cohort) -> str:
     ages, sexes, population = cohort.ages_years, cohort.sexes, config.population
     return f"""# {config.name} {config.version}
 
-InfoVAE (Zhao et al. 2019) with a {config.network.latent}-d latent, after InfoVAE-Med3D (arXiv 2510.00051). That paper
+{OBJECTIVES[config.objective.kind]} with a {config.network.latent}-d latent, after InfoVAE-Med3D (arXiv 2510.00051). \
+That paper
 publishes no loss weights, kernel or splits: those here are our own choice. Support vector regressions
 read the latent's mean. Research use only; not a medical device.
 
@@ -103,15 +122,23 @@ to {ages.max():.0f} years (mean {ages.mean():.1f}), {(sexes == "F").sum()} of wo
 {population.source}; {population.licence}."""
 
 
-def _training(config: TrainingConfig, minutes: float) -> str:
+def _training(config: TrainingConfig, cohort: Cohort, minutes: float) -> str:
     objective = ", ".join(f"{name} = {value}" for name, value in config.objective.model_dump().items())
-    fits = config.evaluation.outer_folds * config.evaluation.repeats + 1
+    fits = len(_split(config, cohort).folds) * config.evaluation.repeats + 1
     return f"""## Training
 
 Objective: {objective}. {config.optimiser.epochs} epochs of AdamW, averaged weights.
 {_supervision(config)}
 The released latent is the posterior's mean{_start(config)} All {fits} fits together took
 {minutes:.0f} minutes."""
+
+
+def _split(config: TrainingConfig, cohort: Cohort) -> Split:
+    """Return outer folds as the run has them."""
+    settings = config.evaluation
+    if settings.split == "leave-one-site-out":
+        return leave_one_site_out(cohort)
+    return stratified_folds(cohort, settings.outer_folds, config.seed)
 
 
 def _start(config: TrainingConfig) -> str:
@@ -136,7 +163,7 @@ def _copies_of_heads(evaluation: EvaluationConfig) -> str:
     return f" From {copies} the support vector regressions know what other scanners change, and hear it less."
 
 
-def _cross_validation(config: TrainingConfig, m: dict[str, float]) -> str:
+def _cross_validation(config: TrainingConfig, cohort: Cohort, m: dict[str, float]) -> str:
     names = {
         "brain_age": "this model",
         "baseline_mean_only": "mean age only",
@@ -149,7 +176,7 @@ def _cross_validation(config: TrainingConfig, m: dict[str, float]) -> str:
     rows = "\n".join(_row(name, prefix, m) for prefix, name in names.items() if f"{prefix}_mae" in m)
     return f"""## Cross-validation
 
-{config.evaluation.outer_folds} outer folds, stratified by age, sex and site, {config.evaluation.repeats} times with
+{_split(config, cohort).description}, {config.evaluation.repeats} times with
 folds and seeds of their own. In every fold encoder, scaler and SVR are fitted anew; no subject is tested by a model
 that has seen it. Baselines on the same tensors and folds. Years, means over the repeats:
 
@@ -271,14 +298,16 @@ def _supervision(config: TrainingConfig) -> str:
         for name, value in config.supervision.model_dump().items()
         if name.endswith("_weight") and value
     }
+    terms = " and ".join(f"{name.replace('_', ' ')} (weight {value:g})" for name, value in weights.items())
+    thrown = f"heads that are thrown away learn {terms} of the training subjects"
     if config.age_network is not None:
+        also = f"\nIts other numbers are semi-supervised, too: {thrown}." if weights else ""
         return (
             f"The encoder is semi-supervised: the last number of its latent is the mean age that\n"
             f"{config.age_network.members} small convolutional networks tell, which learned the ages of the training "
             f"subjects under strong variation.\nOf a training subject the heads hear the age that a network tells "
-            f"which had not seen that subject. The decoder sees none of it."
+            f"which had not seen that subject. The decoder sees none of it.{also}"
         )
     if not weights:
         return "No label reached the encoder: it is unsupervised."
-    terms = " and ".join(f"{name.replace('_', ' ')} (weight {value:g})" for name, value in weights.items())
-    return f"The encoder is semi-supervised: heads that are thrown away learn {terms} of the training subjects."
+    return f"The encoder is semi-supervised: {thrown}."

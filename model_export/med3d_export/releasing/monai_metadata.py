@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from med3d_export.config import TrainingConfig
+from med3d_export.releasing.model_card import objective_name
 
 
 def monai_metadata(config: TrainingConfig, grid_shape: Sequence[int]) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def monai_metadata(config: TrainingConfig, grid_shape: Sequence[int]) -> dict[st
         "numpy_version": version("numpy"),
         "required_packages_version": {"onnxruntime": "1.24"},
         "name": config.name,
-        "task": "Brain age from the latent of an InfoVAE",
+        "task": f"Brain age from a latent; objective: {objective_name(config)}",
         "description": "Encoder, decoder and heads as ONNX; preprocessing.json says how the input is made",
         "authors": "InfoVAE-Med3D",
         "copyright": "See LICENSE and NOTICE in this bundle",

@@ -18,7 +18,14 @@ from med3d_export.evaluation.protocol import EvaluationReport
 from med3d_export.heads import LabelledLatents, search_head, without_support_vectors
 from med3d_export.releasing.latent_calibration import calibrated_space, decision_limits, false_alarms, without_traces
 from med3d_export.releasing.manifest_metrics import manifest_metrics
-from med3d_export.releasing.model_card import BUNDLE_LICENCE, licence_text, limits, model_card, notice_text
+from med3d_export.releasing.model_card import (
+    BUNDLE_LICENCE,
+    licence_text,
+    limits,
+    model_card,
+    notice_text,
+    objective_name,
+)
 from med3d_export.releasing.monai_metadata import monai_metadata
 from med3d_export.releasing.onnx_export import (
     check_autoencoder,
@@ -200,7 +207,8 @@ def _manifest(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> 
     return Manifest(
         name=config.name,
         version=config.version,
-        description="InfoVAE encoder with support vector regression heads for brain age from T1-weighted head MRI",
+        description=f"{objective_name(config)} encoder with support vector regression heads for brain age "
+        "from T1-weighted head MRI",
         intended_use=INTENDED_USE,
         limits=limits(source.labels.sdmt_evidence),
         licence=BUNDLE_LICENCE,

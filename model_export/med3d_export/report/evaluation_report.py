@@ -32,17 +32,11 @@ SCOPES = {
 }
 
 
-SPLITS = {
-    "stratified": "outer folds stratified by age, sex and site",
-    "leave-one-site-out": "one site left out at a time",
-}
-
-
 @dataclass(frozen=True, eq=False)
 class ReportInput:
     """An evaluated run. first_fit: of the first fold of the first repeat, which the traversals decode with.
 
-    monitors: of each fold of the first repeat, on its test subjects.
+    monitors: of each fold of the first repeat, on its test subjects. split: what the folds are, in words.
     """
 
     report: EvaluationReport
@@ -52,6 +46,7 @@ class ReportInput:
     first_fit: FittedAutoencoder
     monitors: tuple[PosteriorMonitors, ...]
     data_range: float
+    split: str
 
 
 def write_report(source: ReportInput, folder: Path) -> Path:
@@ -85,7 +80,7 @@ def _opening(source: ReportInput) -> str:
     settings = "fixed by the recipe" if fixed else f"chosen in {config.inner_folds} inner folds by subject"
     return f"""# Evaluation of {report.method.name}
 
-The encoder is **{report.method.kind}**. {report.subjects} scans, {SPLITS[config.split]},
+The encoder is **{report.method.kind}**. {report.subjects} scans, {source.split},
 {len(report.seeds)} repeats with seeds {", ".join(map(str, report.seeds))}; fitted:
 {SCOPES[report.scope]}. In every fold encoder, scaler and support vector regression are fitted anew to the training
 subjects; the regression's settings are {settings}. No subject is tested by a

@@ -34,6 +34,14 @@ class Split:
     strata: tuple[str, ...]
     folds: tuple[Fold, ...]
 
+    @property
+    def description(self) -> str:
+        """What the folds are, in words: a small cohort cannot be spread by everything that is known of it."""
+        if self.kind == "leave-one-site-out":
+            return f"{len(self.folds)} outer folds, one site left out at a time"
+        *others, last = [stratum.partition(" in ")[0] for stratum in self.strata]
+        return f"{len(self.folds)} outer folds, stratified by {', '.join(others)}{' and ' if others else ''}{last}"
+
 
 def stratified_folds(cohort: Cohort, folds: int, seed: int) -> Split:
     """Return folds in which age, sex and site are spread evenly; all scans of a subject fall into one fold.
