@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,12 @@ from med3d_export.objectives import ObjectiveConfig
 from med3d_export.objectives.image_terms import ImageTermsConfig
 from med3d_export.phantom.config import PhantomConfig
 
+PositiveCount = Annotated[int, Field(ge=1)]
+
+
+class RecipeError(Exception):
+    """The recipe is no TOML; the message names the file and the line."""
+
 
 class GridConfig(Section):
     """The grid that networks work on: 64^3 of 3 mm is what a CPU trains in minutes, 128^3 of 1.4 mm the paper's.
@@ -22,9 +28,15 @@ class GridConfig(Section):
     working_grid_mm: finer voxels are averaged to about this before registration; at most the spacing.
     """
 
-    shape: tuple[int, int, int] = (64, 64, 64)
+    shape: tuple[PositiveCount, PositiveCount, PositiveCount] = (64, 64, 64)
     spacing_mm: Positive = 3.0
     working_grid_mm: Positive = 2.0
+
+    @model_validator(mode="after")
+    def _working_grid_is_the_finer(self) -> Self:
+        if self.working_grid_mm > self.spacing_mm:
+            raise ValueError(f"working_grid_mm is at most spacing_mm, {self.spacing_mm:g}")
+        return self
 
 
 class SupervisionConfig(Section):
@@ -117,6 +129,25 @@ class TrainingConfig(Section):
             raise ValueError("evaluation.whole_codes is 0 or network.linear_rank: where the local codes begin")
         return self
 
+    @model_validator(mode="after")
+    def _grid_can_be_halved(self) -> Self:
+        """Tell before minutes go into preprocessing."""
+        shape, factor = self.grid.shape, 2 ** len(self.network.encoder_channels)
+        if any(size % factor for size in shape):
+            raise ValueError(
+                f"grid.shape must be multiples of {factor}, not {shape}: network.encoder_channels asks for "
+                f"{len(self.network.encoder_channels)} halvings"
+            )
+        if self.age_network is not None:
+            margin, factor = self.age_network.margin, 2 ** (len(self.age_network.channels) - 1)
+            left = tuple(size - 2 * width for size, width in zip(shape, margin, strict=True))
+            if any(size <= 0 or size % factor for size in left):
+                raise ValueError(
+                    f"age_network.margin must leave multiples of {factor} of grid.shape, not {left}: "
+                    f"age_network.channels asks for {len(self.age_network.channels) - 2} halvings"
+                )
+        return self
+
     @property
     def latent_dimension(self) -> int:
         """Of what a bundle's encoder gives: the autoencoder's latent and, where there is an age network, its number."""
@@ -128,6 +159,13 @@ class TrainingConfig(Section):
 
 
 def read_config(path: Path) -> TrainingConfig:
-    """Read a TOML file. Raises pydantic.ValidationError that names each wrong field."""
-    with path.open("rb") as file:
-        return TrainingConfig.model_validate(tomllib.load(file))
+    """Read a TOML file.
+
+    Raises pydantic.ValidationError that names each wrong field, RecipeError where it is no TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            read = tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise RecipeError(f"{path.name} cannot be read as TOML: {error}") from error
+    return TrainingConfig.model_validate(read)

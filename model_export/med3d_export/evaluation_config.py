@@ -13,7 +13,7 @@ Scope = Literal["all-folds", "first-fold"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class EvaluationConfig(_Section):

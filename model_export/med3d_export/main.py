@@ -12,7 +12,7 @@ from med3d_export.age_network.members import AgeNetworksDiffer
 from med3d_export.age_network.run import fit_missing
 from med3d_export.comparison_run import ComparisonError
 from med3d_export.comparison_run import compare as compare_objectives
-from med3d_export.config import read_config
+from med3d_export.config import RecipeError, read_config
 from med3d_export.evaluation.learning_curve import EVERYONE, learning_curve
 from med3d_export.experiment import Experiment
 from med3d_export.explaining.adding import add_regions, copy_with_regions
@@ -43,7 +43,7 @@ from med3d_pipeline.errors import PipelineError
 
 KNOWN_FAULTS = (
     AgeNetworksDiffer, CohortError, ComparisonError, LabelMapError, ParityError, PipelineError, PromotionError,
-    ReleaseError, RepeatabilityError, RunBusy, RunIncomplete, TrainingError, ValidationError,
+    RecipeError, ReleaseError, RepeatabilityError, RunBusy, RunIncomplete, TrainingError, ValidationError,
 )  # fmt: skip
 
 app = typer.Typer(no_args_is_help=True, help="Train the InfoVAE and release it as a bundle.", add_completion=False)

@@ -1,5 +1,6 @@
 """Groups of regions on a model's grid, from label maps of heads that are registered as the worker registers them."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,21 @@ class Atlas:
 
 
 def labelled_rows(participants: Sequence[str], folder: Path) -> dict[int, Path]:
-    """Return the label map of each row of the cohort that has one. Raises LabelMapError where none has."""
+    """Return the label map of each row of the cohort that has one.
+
+    Raises LabelMapError where none has, or one is of a person with several scans: nothing says of which scan it is.
+    """
     places = {row: folder / f"{participant}{SUFFIX}" for row, participant in enumerate(participants)}
     found = {row: place for row, place in places.items() if place.is_file()}
     if not found:
         raise LabelMapError(f"no participant of the manifest has a label map PARTICIPANT{SUFFIX} in {folder.name}")
+    scans = Counter(participants)
+    several = [participants[row] for row in found if scans[participants[row]] > 1]
+    if several:
+        raise LabelMapError(
+            f"{several[0]} has {scans[several[0]]} scans, and {several[0]}{SUFFIX} may be of one of them alone: "
+            "leave the others out of the manifest"
+        )
     return found
 
 

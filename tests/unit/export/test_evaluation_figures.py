@@ -1,5 +1,6 @@
 """Each figure of the evaluation against what is known of it: by hand, by a second implementation, or by construction."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -276,6 +277,19 @@ def test_volumes_are_shares_of_the_head_and_each_subject_without_a_row_is_named(
     table_csv.write_text("MRID,702,1,2\ns3,0,100,200\ns2,2000,100,300\n")
     with pytest.raises(CohortError, match="s3"):
         read_volumes(cohort, table_csv)
+    with pytest.raises(CohortError, match=r"absent\.csv \(volumes_csv\) cannot be read"):
+        read_volumes(cohort, tmp_path / "absent.csv")
+
+
+def test_volumes_are_of_one_scan_and_no_row_is_chosen_among_several(tmp_path: Path):
+    table_csv = tmp_path / "volumes.csv"
+    table_csv.write_text("MRID,702,1\ns2,1000,100\ns2,1000,300\n")
+    one = CohortSubject(2, "s2", 40.0, "F", "A", Path("none"))
+    with pytest.raises(CohortError, match=r"volumes\.csv: MRID s2 has 2 rows"):
+        read_volumes(Cohort((one,)), table_csv)
+    table_csv.write_text("MRID,702,1\ns2,1000,100\n")
+    with pytest.raises(CohortError, match=r"row 3: s2 has 2 scans, and volumes\.csv one row for all of them"):
+        read_volumes(Cohort((one, replace(one, row=3, age_years=44.0, visit="2"))), table_csv)
 
 
 def judgement(age: float | None, decision: str = "accepted", gap_shown: bool | None = False) -> Judgement:

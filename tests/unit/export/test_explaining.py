@@ -41,6 +41,8 @@ def test_rows_are_found_by_the_participants_name(tmp_path):
     assert labelled_rows(["a", "b"], tmp_path) == {1: tmp_path / f"b{SUFFIX}"}
     with pytest.raises(LabelMapError, match=r"no participant .* PARTICIPANT_DLMUSE\.nii\.gz"):
         labelled_rows(["c"], tmp_path)
+    with pytest.raises(LabelMapError, match="b has 2 scans"):
+        labelled_rows(["b", "a", "b"], tmp_path)
 
 
 def test_a_map_on_another_grid_is_refused_by_its_name(tmp_path):

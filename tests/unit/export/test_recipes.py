@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 import med3d_export
-from med3d_export.config import GridConfig, read_config
+from med3d_export.config import GridConfig, RecipeError, read_config
 from med3d_export.objectives import BetaVae
 from med3d_export.releasing.assets import grid_spec
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
@@ -41,4 +41,33 @@ def test_a_wrong_key_is_named(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPES[0].read_text(encoding="utf-8").replace("epochs =", "epoch ="), encoding="utf-8")
     with pytest.raises(ValidationError, match=r"optimiser\.epoch"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ("shape = [32, 32, 32]", "shape = [0, 32, 32]", r"grid\.shape"),
+        ("shape = [32, 32, 32]", "shape = [32, 32, 24]", r"grid\.shape must be multiples of 16"),
+        ("spacing_mm = 6.0", "spacing_mm = 6.0\nworking_grid_mm = 9.0", "working_grid_mm is at most spacing_mm, 6"),
+        ("learning_rate = 2e-3", "learning_rate = inf", r"optimiser\.learning_rate"),
+        ("refuse_factor = 2.0", "refuse_factor = nan", r"decision\.refuse_factor"),
+        ("[evaluation]", "[age_network]\nmargin = [0, 16, 0]\n[evaluation]", r"age_network\.margin must leave"),
+        ("[evaluation]", "[age_network]\nmargin = [0, 1, 0]\n[evaluation]", r"age_network\.margin must leave"),
+    ],
+)
+def test_what_no_network_could_work_with_is_named_before_anything_is_made(tmp_path, before, after, named):
+    path = tmp_path / "recipe.toml"
+    text = RECIPES[0].with_name("phantom-smoke.toml").read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), encoding="utf-8")
+    with pytest.raises(ValidationError, match=named):
+        read_config(path)
+
+
+@pytest.mark.parametrize("content", [b"[grid", b"seed = 1\nseed = 2", b'name = "\xe9"'])
+def test_a_recipe_that_is_no_toml_is_named(tmp_path, content):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"recipe\.toml cannot be read as TOML"):
         read_config(path)
