@@ -19,10 +19,10 @@ from med3d_export.explaining.adding import add_regions, copy_with_regions
 from med3d_export.explaining.atlas import LabelMapError
 from med3d_export.explaining.trial import RANDOMISED_HEADS, SHUFFLES, try_explanations
 from med3d_export.phantom.commands import app as phantom_app
+from med3d_export.releasing.new_bundle import ReleaseError, new_bundle
 from med3d_export.releasing.onnx_export import ParityError
 from med3d_export.releasing.promotion import PromotionError, put_in_place
 from med3d_export.releasing.promotion_run import compare_bundles
-from med3d_export.releasing.release import ReleaseError
 from med3d_export.releasing.renewal import renew_bundle
 from med3d_export.repeatability.scores import RepeatabilityError
 from med3d_export.repeatability.trial import chosen_heads, measure_repeatability
@@ -211,12 +211,13 @@ def release(
     experiment = _experiment(config, data, cache, jobs)
     if private:
         experiment = experiment.with_linear_heads()
-    with work_alone(run):
-        bundle = experiment.release(run, experiment.evaluate(run), out, private=private)
-    if label_maps:
-        bundle = add_regions(out, experiment.cohort(), experiment.prepare().tensors, label_maps, lambda: None)
-    if key:
-        sign_bundle(out, key)
+    with new_bundle(out):
+        with work_alone(run):
+            bundle = experiment.release(run, experiment.evaluate(run), out, private=private)
+        if label_maps:
+            bundle = add_regions(out, experiment.cohort(), experiment.prepare().tensors, label_maps, lambda: None)
+        if key:
+            sign_bundle(out, key)
     _say(bundle)
 
 
@@ -325,4 +326,9 @@ def run() -> None:
         app()
     except KNOWN_FAULTS as error:
         typer.echo(f"med3d-export: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"med3d-export: {error.filename}: {error.strerror}", err=True)
         sys.exit(2)

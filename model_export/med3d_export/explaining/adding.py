@@ -6,7 +6,8 @@ from pathlib import Path
 
 from med3d_export.explaining.atlas import SUFFIX, labelled_rows, make_atlas
 from med3d_export.explaining.usual_years import explainer_of, region_table
-from med3d_export.releasing.release import ReleaseError, file_digests
+from med3d_export.releasing.new_bundle import new_bundle
+from med3d_export.releasing.release import file_digests
 from med3d_export.subjects.cohort import Cohort
 from med3d_export.training import Tensors
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingAssets
@@ -26,16 +27,18 @@ def copy_with_regions(
 
     Raises ReleaseError where ``folder`` holds something, LabelMapError, BundleError.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ReleaseError("the folder for the bundle is not empty")
-    bundle = Bundle.open(released)
-    shutil.copytree(released, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, SIGNATURE, FILE))
+    with new_bundle(folder):
+        _copy(Bundle.open(released), version, folder)
+        return add_regions(folder, cohort, tensors, label_maps, on_done)
+
+
+def _copy(bundle: Bundle, version: str, folder: Path) -> None:
+    shutil.copytree(bundle.path, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, SIGNATURE, FILE))
     manifest = bundle.manifest.model_copy(update={"version": version, "files": file_digests(folder)})
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     card = folder / "docs" / "README.md"
     heading, _, text = card.read_text(encoding="utf-8").partition("\n")
     card.write_text(f"{heading.replace(bundle.version, version)}\n{text}", encoding="utf-8")
-    return add_regions(folder, cohort, tensors, label_maps, on_done)
 
 
 def add_regions(

@@ -27,6 +27,7 @@ from med3d_export.releasing.model_card import (
     objective_name,
 )
 from med3d_export.releasing.monai_metadata import monai_metadata
+from med3d_export.releasing.new_bundle import ReleaseError, new_bundle
 from med3d_export.releasing.onnx_export import (
     check_autoencoder,
     check_chain,
@@ -60,10 +61,6 @@ INTENDED_USE = (
 SOFTWARE = ("torch", "monai", "scikit-learn", "skl2onnx", "onnx", "onnxruntime-openvino", "SimpleITK", "numpy")
 
 
-class ReleaseError(Exception):
-    """The bundle cannot be released; the message says why."""
-
-
 @dataclass(frozen=True, eq=False)
 class ReleaseInput:
     """Everything a bundle is made of: the fit to everyone and what held-out subjects said of its like.
@@ -85,17 +82,20 @@ class ReleaseInput:
 
 
 def release_bundle(source: ReleaseInput, folder: Path) -> Bundle:
-    """Write the bundle into ``folder``, which must not exist or be empty, check it, and return it opened.
+    """Write the bundle into ``folder``, check it, and return it opened; what fails leaves nothing, see new_bundle.
 
     Raises ParityError where an export differs from training, BundleError where the bundle does not reproduce its own
     reference case, ReleaseError where it is too large or not every subject was held out.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ReleaseError("the folder for the bundle is not empty")
     if not source.found.is_complete:
         raise ReleaseError("intervals need every subject held out once: train with scope = 'all-folds'")
     if source.private and source.config.evaluation.head_kernels != ("linear",):
         raise ReleaseError("a private bundle's heads are linear, and so must those be that its intervals come from")
+    with new_bundle(folder):
+        return _make(source, folder)
+
+
+def _make(source: ReleaseInput, folder: Path) -> Bundle:
     (folder / "heads").mkdir(parents=True, exist_ok=True)
     for name in (*ASSET_FILES, "preprocessing.json"):
         shutil.copyfile(source.assets / name, folder / name)

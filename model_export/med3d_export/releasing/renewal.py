@@ -4,7 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
-from med3d_export.releasing.release import ReleaseError, file_digests, write_reference_case
+from med3d_export.releasing.new_bundle import new_bundle
+from med3d_export.releasing.release import file_digests, write_reference_case
 from med3d_pipeline.bundle.bundle import Bundle, PreprocessingFile
 from med3d_pipeline.bundle.bundle_signature import SIGNATURE
 from med3d_pipeline.inference.manifest import MANIFEST
@@ -20,10 +21,12 @@ def renew_bundle(released: Path, version: str, folder: Path) -> Bundle:
 
     Raises ReleaseError where ``folder`` holds something, BundleError where ``released`` is damaged.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ReleaseError("the folder for the bundle is not empty")
-    bundle = Bundle.open(released)
-    shutil.copytree(released, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, SIGNATURE))
+    with new_bundle(folder):
+        return _renewed(Bundle.open(released), version, folder)
+
+
+def _renewed(bundle: Bundle, version: str, folder: Path) -> Bundle:
+    shutil.copytree(bundle.path, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, SIGNATURE))
     preprocessing = PreprocessingFile(spec=bundle.spec, quality_limits=QualityLimits())
     (folder / "preprocessing.json").write_text(preprocessing.model_dump_json(indent=2) + "\n", encoding="utf-8")
     _say_renewed(folder, bundle, version)

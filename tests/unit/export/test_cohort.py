@@ -169,3 +169,10 @@ def test_participants_of_a_bids_dataset_without_an_image_or_an_age_are_named(tmp
 
 def test_a_folder_without_a_manifest_says_what_it_should_hold(tmp_path):
     assert "participants.csv" in problems(tmp_path)[0]
+
+
+def test_a_manifest_that_is_no_csv_is_a_fault_of_its_row(tmp_path):
+    manifest = tmp_path / "participants.csv"
+    manifest.write_text("participant_id,age,sex,t1w\na,40,F,a.nii\nb,41,M," + "x" * 200_000 + "\n", encoding="utf-8")
+    with pytest.raises(CohortError, match=r"row 3: participants\.csv cannot be read as CSV"):
+        read_cohort(manifest)

@@ -24,9 +24,9 @@ from med3d_export.phantom.cohort import phantom_cohort, phantom_tensors
 from med3d_export.phantom.factors import PhantomDesign, PhantomFactors, draw_factors
 from med3d_export.releasing.assets import write_assets
 from med3d_export.releasing.model_card import UNKNOWN_SITES
+from med3d_export.releasing.new_bundle import ReleaseError
 from med3d_export.releasing.onnx_export import export_autoencoder
 from med3d_export.releasing.promotion import KnownScanner, compare_judgements, judge, put_in_place
-from med3d_export.releasing.release import ReleaseError
 from med3d_export.report.promotion_report import write_promotion
 from med3d_export.subjects.cohort import Cohort
 from med3d_export.subjects.folds import Indices

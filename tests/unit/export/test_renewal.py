@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from med3d_export.releasing.release import ReleaseError
+from med3d_export.releasing.new_bundle import ReleaseError
 from med3d_export.releasing.renewal import renew_bundle
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import BundleError
