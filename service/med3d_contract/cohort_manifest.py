@@ -100,7 +100,7 @@ def csv_rows(path: Path, needed: Collection[str]) -> Iterator[ManifestRow]:
     except UnicodeDecodeError as error:
         raise ManifestError([f"{path.name} is not UTF-8 text: {error.reason} at byte {error.start}"]) from error
     except csv.Error as error:
-        raise ManifestError([f"row {reader.line_num}: {path.name} cannot be read as CSV: {error}"]) from error
+        raise ManifestError([f"row {reader.line_num + 1}: {path.name} cannot be read as CSV: {error}"]) from error
 
 
 def require_columns(found: Iterable[str], needed: Collection[str]) -> None:

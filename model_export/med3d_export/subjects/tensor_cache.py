@@ -54,9 +54,15 @@ class TensorCache:
     jobs: int = 2
 
     def prepare(self, cohort: Cohort, on_done: Callable[[CohortSubject], None] = lambda _: None) -> PreparedCohort:
-        """Preprocess what is not there yet, then read all. Raises CohortError with the row of each refused head."""
+        """Preprocess what is not there yet, then read all.
+
+        Raises CohortError with the row of each refused head, and of each whose image is that of another row: one scan
+        under two names would be learned from and tested on.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         places = self.places(cohort)
+        if copies := _copies(places):
+            raise CohortError(copies)
         missing = [(subject, place) for subject, place in places.items() if not place.is_file()]
         problems = sorted(self._fill(missing, on_done))
         if problems:
@@ -131,6 +137,16 @@ def _digest(source: Path, recipe: bytes) -> str:
     digest = hashlib.sha256(recipe)
     digest.update(source.read_bytes())
     return digest.hexdigest()
+
+
+def _copies(places: dict[CohortSubject, Path]) -> list[str]:
+    first: dict[Path, CohortSubject] = {}
+    before = [(subject, first.setdefault(place, subject)) for subject, place in places.items()]
+    return [
+        f"row {subject.row}: the image is that of row {other.row} ({other.participant_id})"
+        for subject, other in before
+        if other is not subject
+    ]
 
 
 def _read_all(places: dict[CohortSubject, Path], shape: tuple[int, int, int]) -> PreparedCohort:

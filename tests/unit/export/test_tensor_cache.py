@@ -66,3 +66,12 @@ def test_a_cached_tensor_that_does_not_fit_the_others_is_named(tmp_path, cache, 
         np.savez(place, tensor=kept.astype(np.float32), names=np.array(["brain_volume_ml"]), values=np.array([1.0]))
     with pytest.raises(CohortError, match=said):
         cache.prepare(cohort)
+
+
+def test_one_scan_under_two_names_is_named_with_both_rows(tmp_path, cache):
+    head = image(tmp_path / "a.nii", np.random.default_rng(1).random((4, 4, 4)))
+    (tmp_path / "b.nii").write_bytes(head.read_bytes())
+    (tmp_path / "c.nii").symlink_to(head)
+    with pytest.raises(CohortError) as caught:
+        cache.prepare(cohort_of(head, tmp_path / "b.nii", tmp_path / "c.nii"))
+    assert caught.value.problems == [f"row {row}: the image is that of row 2 (s2)" for row in (3, 4)]
