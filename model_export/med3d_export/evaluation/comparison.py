@@ -16,7 +16,7 @@ from med3d_export.evaluation.protocol import (
     paired_errors,
 )
 from med3d_export.evaluation.scores import Row, regression_scores
-from med3d_export.evaluation.uncertainty import PairedComparison, compare_paired
+from med3d_export.evaluation.uncertainty import PairedComparison, compare_paired, mean_of_people
 from med3d_export.subjects.labels import Labels
 
 Floats = npt.NDArray[np.float64]
@@ -64,16 +64,16 @@ def compare_variants(
 ) -> ComparisonReport:
     """Pair the plan's reference with every other variant."""
     others = [name for name in plan.variants if name != plan.reference]
-    first, ages = found[plan.reference], labels.ages_years
-    errors = {name: paired_errors(first.age, found[name].age, ages, seed) for name in others}
+    first = found[plan.reference]
+    errors = {name: paired_errors(first.age, found[name].age, labels, seed) for name in others}
     paired = {name: error for name, error in errors.items() if error is not None}
     adjusted = false_discovery_control([error.permutation_p for error in paired.values()]) if paired else []
     pairings = {
         name: Pairing(
             error=error,
             adjusted_p=float(p),
-            image=_paired_images(first.quality, found[name].quality, seed),
-            restricted=_restricted(reports, plan.reference, name, found, ages, seed),
+            image=_paired_images(first.quality, found[name].quality, labels, seed),
+            restricted=_restricted(reports, plan.reference, name, found, labels, seed),
         )
         for (name, error), p in zip(paired.items(), adjusted, strict=True)
     }
@@ -82,25 +82,36 @@ def compare_variants(
 
 
 def _restricted(
-    reports: dict[str, EvaluationReport], one: str, other: str, found: dict[str, HeldOut], ages: Floats, seed: int
+    reports: dict[str, EvaluationReport], one: str, other: str, found: dict[str, HeldOut], labels: Labels, seed: int
 ) -> tuple[Row, Row]:
     both = np.isfinite(found[one].age) & np.isfinite(found[other].age)
     rows = []
     for name in (one, other):
         estimates = np.where(both, found[name].age, np.nan)
         method, subjects = reports[name].method, int(both.any(axis=0).sum())
-        rows.append(Row(name, method.kind, subjects, len(estimates), regression_scores(estimates, ages, seed)))
+        rows.append(
+            Row(
+                name,
+                method.kind,
+                subjects,
+                len(estimates),
+                regression_scores(estimates, labels.ages_years, seed, labels.subjects),
+            )
+        )
     return rows[0], rows[1]
 
 
-def _paired_images(first: ImageQuality, second: ImageQuality, seed: int) -> dict[str, PairedComparison]:
+def _paired_images(first: ImageQuality, second: ImageQuality, labels: Labels, seed: int) -> dict[str, PairedComparison]:
     pairs = {}
     for field in fields(ImageQuality):
         ours, theirs = getattr(first, field.name), getattr(second, field.name)
         both = np.isfinite(ours) & np.isfinite(theirs)
         shared = both.any(axis=0)
-        if shared.sum() >= LEAST_PAIRS:
-            means = [np.nanmean(np.where(both, each, np.nan)[:, shared], axis=0) for each in (theirs, ours)]
+        if len(np.unique(labels.subjects[shared])) >= LEAST_PAIRS:
+            means = [
+                mean_of_people(np.nanmean(np.where(both, each, np.nan)[:, shared], axis=0), labels.subjects[shared])
+                for each in (theirs, ours)
+            ]
             pairs[field.name] = compare_paired(means[0], means[1], seed)
     return pairs
 
@@ -114,5 +125,5 @@ def detectable_plan(
     variants: tuple[str, ...], candidates: int, baselines: BaselineEstimates, labels: Labels, seeds: tuple[int, ...]
 ) -> ComparisonPlan:
     """Return the plan of a comparison: nothing but baselines and the cohort goes into it."""
-    detectable = detectable_between_baselines(baselines, labels.ages_years)
+    detectable = detectable_between_baselines(baselines, labels)
     return ComparisonPlan(variants[0], variants, candidates, seeds, len(labels), detectable)

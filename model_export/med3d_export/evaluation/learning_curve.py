@@ -9,7 +9,7 @@ import numpy.typing as npt
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.regression import absolute_errors
 from med3d_export.evaluation.scores import RegressionScores, regression_scores
-from med3d_export.evaluation.uncertainty import Interval, bootstrap_table
+from med3d_export.evaluation.uncertainty import Interval, People, bootstrap_table
 from med3d_export.subjects.labels import Labels
 
 Floats = npt.NDArray[np.float64]
@@ -56,14 +56,16 @@ def learning_curve(by_heads: Mapping[int, HeldOut], labels: Labels, seed: int) -
         LearningPoint(
             heads,
             {
-                name: regression_scores(np.where(own, by_heads[heads].age, np.nan), labels.ages_years, seed)
+                name: regression_scores(
+                    np.where(own, by_heads[heads].age, np.nan), labels.ages_years, seed, labels.subjects
+                )
                 for name, own in groups.items()
             },
         )
         for heads in rising
     )
     errors = [absolute_errors(by_heads[heads].age, labels.ages_years) for heads in rising]
-    return LearningCurve(points, gain_at_doubling(np.array(rising), np.array(errors), seed))
+    return LearningCurve(points, gain_at_doubling(np.array(rising), np.array(errors), seed, labels.subjects))
 
 
 def groups_of(labels: Labels) -> dict[str, npt.NDArray[np.bool_]]:
@@ -75,15 +77,16 @@ def groups_of(labels: Labels) -> dict[str, npt.NDArray[np.bool_]]:
     return {name: own for name, own in groups.items() if own.sum() >= FEWEST_IN_A_GROUP}
 
 
-def gain_at_doubling(heads: npt.NDArray[np.int64], errors: Floats, seed: int) -> Interval:
+def gain_at_doubling(heads: npt.NDArray[np.int64], errors: Floats, seed: int, people: People = None) -> Interval:
     """Return minus the slope of the mean error on log2 of the training heads, by least squares.
 
     heads: (K,). errors: (K, N) absolute errors in years of N subjects, NaN where not tested. The interval is over
     subjects.
     """
-    kept = errors[:, np.isfinite(errors).all(axis=0)]
+    tested = np.isfinite(errors).all(axis=0)
+    kept, own = errors[:, tested], None if people is None else people[tested]
 
     def statistic(drawn: npt.NDArray[np.int64]) -> dict[str, float]:
         return {"gain": -float(np.polyfit(np.log2(heads), kept[:, drawn].mean(axis=1), 1)[0])}
 
-    return bootstrap_table(statistic, kept.shape[1], seed)["gain"]
+    return bootstrap_table(statistic, kept.shape[1], seed, own)["gain"]

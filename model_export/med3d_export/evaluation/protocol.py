@@ -18,7 +18,7 @@ from med3d_export.evaluation.scores import (
     regression_scores,
     site_score,
 )
-from med3d_export.evaluation.uncertainty import PairedComparison, compare_paired, detectable_difference
+from med3d_export.evaluation.uncertainty import PairedComparison, compare_paired, detectable_difference, mean_of_people
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.subjects.labels import Labels
 
@@ -78,13 +78,13 @@ def evaluate_method(
     ages = labels.ages_years
     rows = [age_row(method.name, method.kind, found, labels, seed)]
     others = {BEFORE_TRAINING: found.start_age, **baselines.age}
-    rows += [_row(name, estimates, ages, seed) for name, estimates in others.items()]
+    rows += [_row(name, estimates, ages, labels, seed) for name, estimates in others.items()]
     return EvaluationReport(
         method=method,
         scope=config.scope,
         seeds=tuple(of_repeat[0].seed for of_repeat in found.chosen),
         subjects=len(labels),
-        detectable_years=detectable_between_baselines(baselines, ages),
+        detectable_years=detectable_between_baselines(baselines, labels),
         age=tuple(rows),
         sdmt=_sdmt_rows(method, found, baselines, labels, seed),
         sdmt_evidence=labels.sdmt_evidence,
@@ -92,7 +92,7 @@ def evaluate_method(
         against={
             name: paired
             for name, estimates in others.items()
-            if (paired := paired_errors(found.age, estimates, ages, seed))
+            if (paired := paired_errors(found.age, estimates, labels, seed))
         },
         uncorrected=None
         if uncorrected is None
@@ -102,34 +102,42 @@ def evaluate_method(
     )
 
 
-def paired_errors(first: Floats, second: Floats, labels: Floats, seed: int) -> PairedComparison | None:
+def paired_errors(first: Floats, second: Floats, labels: Labels, seed: int) -> PairedComparison | None:
     """Return absolute errors of two methods (R, N) on subjects and repeats that both have.
 
     None where they share too few.
     """
     both = np.isfinite(first) & np.isfinite(second)
-    ours, theirs = (absolute_errors(np.where(both, each, np.nan), labels) for each in (first, second))
+    ours, theirs = (absolute_errors(np.where(both, each, np.nan), labels.ages_years) for each in (first, second))
     shared = np.isfinite(ours)
-    if shared.sum() < LEAST_PAIRS:
+    people = labels.subjects[shared]
+    if len(np.unique(people)) < LEAST_PAIRS:
         return None
-    return compare_paired(ours[shared], theirs[shared], seed)
+    return compare_paired(mean_of_people(ours[shared], people), mean_of_people(theirs[shared], people), seed)
 
 
-def detectable_between_baselines(baselines: BaselineEstimates, ages_years: Floats) -> float:
+def detectable_between_baselines(baselines: BaselineEstimates, labels: Labels) -> float:
     """Return the smallest mean difference in absolute error, in years, that this cohort shows with a power of 0.8.
 
     From the paired errors of the two baselines that differ most from each other, the mean left out: two ways of reading
     one image are what two latents are, too. (Two readings of the same voxels agree almost subject by subject and would
     promise too much.) No trained model enters, so that the figure can be written down before any is compared.
     """
-    errors = [absolute_errors(found, ages_years) for name, found in baselines.age.items() if name != MEAN_ONLY]
+    errors = [absolute_errors(found, labels.ages_years) for name, found in baselines.age.items() if name != MEAN_ONLY]
     differences = [one - other for one, other in combinations(errors, 2)]
-    return max(detectable_difference(pairs[np.isfinite(pairs)]) for pairs in differences)
+    known = [(pairs[np.isfinite(pairs)], labels.subjects[np.isfinite(pairs)]) for pairs in differences]
+    return max(detectable_difference(mean_of_people(pairs, people)) for pairs, people in known)
 
 
-def _row(name: str, estimates: Floats, labels: Floats, seed: int) -> Row:
+def _row(name: str, estimates: Floats, values: Floats, labels: Labels, seed: int) -> Row:
     tested = int(np.isfinite(np.atleast_2d(estimates)).any(axis=0).sum())
-    return Row(name, "baseline", tested, len(np.atleast_2d(estimates)), regression_scores(estimates, labels, seed))
+    return Row(
+        name,
+        "baseline",
+        tested,
+        len(np.atleast_2d(estimates)),
+        regression_scores(estimates, values, seed, labels.subjects),
+    )
 
 
 def _sdmt_rows(
@@ -137,8 +145,15 @@ def _sdmt_rows(
 ) -> tuple[Row, ...]:
     if not np.isfinite(found.sdmt).any():
         return ()
-    rows = [Row(method.name, method.kind, *_extent(found.sdmt), regression_scores(found.sdmt, labels.sdmt, seed))]
-    rows += [_row(name, estimates, labels.sdmt, seed) for name, estimates in baselines.sdmt.items()]
+    rows = [
+        Row(
+            method.name,
+            method.kind,
+            *_extent(found.sdmt),
+            regression_scores(found.sdmt, labels.sdmt, seed, labels.subjects),
+        )
+    ]
+    rows += [_row(name, estimates, labels.sdmt, labels, seed) for name, estimates in baselines.sdmt.items()]
     return tuple(rows)
 
 

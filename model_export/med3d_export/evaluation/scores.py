@@ -12,7 +12,7 @@ from med3d_export.evaluation.image_quality import ImageQuality
 from med3d_export.evaluation.probes import PlsCheck, pls_check, sex_auc, site_accuracy
 from med3d_export.evaluation.reactive_intervals import ReactiveWidths, reactive_widths
 from med3d_export.evaluation.regression import regression_metrics
-from med3d_export.evaluation.uncertainty import Interval, bootstrap_interval, bootstrap_table
+from med3d_export.evaluation.uncertainty import Interval, People, bootstrap_interval, bootstrap_table
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.subjects.labels import Labels
 
@@ -70,8 +70,8 @@ class LatentScores:
     sdmt_coverage: Coverage | None
 
 
-def regression_scores(estimates: Floats, labels: Floats, seed: int) -> RegressionScores:
-    """Compute it of out-of-fold estimates (N,) or (R, N).
+def regression_scores(estimates: Floats, labels: Floats, seed: int, people: People = None) -> RegressionScores:
+    """Compute it of out-of-fold estimates (N,) or (R, N); people (N,): see bootstrap_table.
 
     Subjects that a repeat did not test are NaN there and left out of it.
     """
@@ -83,7 +83,10 @@ def regression_scores(estimates: Floats, labels: Floats, seed: int) -> Regressio
         return asdict(regression_metrics(kept[:, drawn], own[drawn]))
 
     by_repeat = tuple(regression_metrics(row, labels).mae for row in rows)
-    return RegressionScores(**bootstrap_table(statistic, int(tested.sum()), seed), mae_by_repeat=by_repeat)
+    return RegressionScores(
+        **bootstrap_table(statistic, int(tested.sum()), seed, None if people is None else people[tested]),
+        mae_by_repeat=by_repeat,
+    )
 
 
 def corrected_estimates(found: HeldOut, ages_years: Floats) -> Floats | None:
@@ -107,14 +110,16 @@ def age_row(name: str, kind: Kind, found: HeldOut, labels: Labels, seed: int) ->
         kind=kind,
         subjects=int(found.tested.sum()),
         repeats=len(found.age),
-        raw=regression_scores(found.age, labels.ages_years, seed),
-        corrected=None if corrected is None else regression_scores(corrected, labels.ages_years, seed),
+        raw=regression_scores(found.age, labels.ages_years, seed, labels.subjects),
+        corrected=None if corrected is None else regression_scores(corrected, labels.ages_years, seed, labels.subjects),
     )
 
 
 def latent_scores(found: HeldOut, labels: Labels, config: EvaluationConfig, seed: int) -> LatentScores:
     """Return everything but the age estimates themselves."""
-    image = {field.name: _mean_interval(getattr(found.quality, field.name), seed) for field in fields(ImageQuality)}
+    image = {
+        field.name: _mean_interval(getattr(found.quality, field.name), labels, seed) for field in fields(ImageQuality)
+    }
     return LatentScores(
         ssim_brain=image["ssim_brain"],
         ssim_whole=image["ssim_whole"],
@@ -133,10 +138,10 @@ def latent_scores(found: HeldOut, labels: Labels, config: EvaluationConfig, seed
     )
 
 
-def _mean_interval(values: Floats, seed: int) -> Interval:
+def _mean_interval(values: Floats, labels: Labels, seed: int) -> Interval:
     tested = np.isfinite(values).any(axis=0)
     per_subject = np.nanmean(values[:, tested], axis=0)
-    return bootstrap_interval(lambda column: float(np.mean(column)), (per_subject,), seed)
+    return bootstrap_interval(lambda column: float(np.mean(column)), (per_subject,), seed, labels.subjects[tested])
 
 
 def _sex(found: HeldOut, labels: Labels, seed: int) -> Interval | None:
@@ -149,7 +154,7 @@ def _sex(found: HeldOut, labels: Labels, seed: int) -> Interval | None:
         # A draw without one of the sexes has no AUC; with any cohort worth the name there is no such draw.
         return sex_auc(scores[rows], sexes[rows]) if len(np.unique(sexes[rows])) > 1 else 0.5
 
-    return bootstrap_interval(statistic, (np.arange(len(scores)),), seed)
+    return bootstrap_interval(statistic, (np.arange(len(scores)),), seed, labels.subjects[tested])
 
 
 def site_score(found: HeldOut, labels: Labels) -> tuple[float, float] | None:

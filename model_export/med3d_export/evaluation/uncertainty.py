@@ -1,7 +1,7 @@
 """What chance does to a figure: bootstrap over subjects, paired tests, and the difference that can be detected at all.
 
 Subjects are the unit throughout. Where a subject was predicted with several seeds its errors are averaged first: seeds
-are no further subjects, and counting them as such would narrow every interval.
+are no further subjects, and counting them as such would narrow every interval. Nor are several scans of one person.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from scipy.stats import norm, permutation_test, wilcoxon
 
 Floats = npt.NDArray[np.float64]
+People = npt.NDArray[np.str_] | None
+"""(N,) whose row each is; None: every row is another person's."""
 DRAWS = 2000
 
 
@@ -29,15 +31,20 @@ class Interval:
 
 
 def bootstrap_table(
-    statistic: Callable[[npt.NDArray[np.int64]], dict[str, float]], subjects: int, seed: int
+    statistic: Callable[[npt.NDArray[np.int64]], dict[str, float]], rows: int, seed: int, people: People = None
 ) -> dict[str, Interval]:
     """Return several figures of the same subjects with percentile bootstrap intervals; all of them see the same draws.
 
-    ``statistic`` takes the row numbers of a draw, (subjects,) with repetitions. (scipy's bootstrap wants one figure.)
+    ``statistic`` takes the row numbers of a draw, with repetitions. people (rows,): whose row each is; a person is
+    drawn with all rows. None: every row is a person. (scipy's bootstrap wants one figure.)
     """
     draws = np.random.default_rng(seed)
-    found = statistic(np.arange(subjects))
-    drawn = [statistic(draws.integers(subjects, size=subjects)) for _ in range(DRAWS)]
+    found = statistic(np.arange(rows))
+    of_people = _rows_of(people, rows)
+    drawn = []
+    for _ in range(DRAWS):
+        chosen = draws.integers(len(of_people), size=len(of_people))
+        drawn.append(statistic(np.concatenate([of_people[person] for person in chosen])))
     table = {}
     for name, value in found.items():
         low, high = np.nanpercentile([one[name] for one in drawn], [2.5, 97.5])
@@ -45,13 +52,28 @@ def bootstrap_table(
     return table
 
 
-def bootstrap_interval(statistic: Callable[..., float], columns: tuple[npt.NDArray[Any], ...], seed: int) -> Interval:
-    """Return one figure of per-subject columns, (N,) each, with its percentile bootstrap interval over subjects."""
+def _rows_of(people: People, rows: int) -> list[npt.NDArray[np.int64]]:
+    """Return the rows of each person, in the order in which they first occur."""
+    if people is None:
+        return list(np.arange(rows)[:, None])
+    names = dict.fromkeys(people.tolist())
+    return [np.flatnonzero(people == name) for name in names]
+
+
+def mean_of_people(values: Floats, people: People) -> Floats:
+    """Return one number a person, the mean of ``values`` (N,) over the person's rows; None: as they are."""
+    return values if people is None else np.array([values[rows].mean() for rows in _rows_of(people, len(values))])
+
+
+def bootstrap_interval(
+    statistic: Callable[..., float], columns: tuple[npt.NDArray[Any], ...], seed: int, people: People = None
+) -> Interval:
+    """Return one figure of per-row columns, (N,) each, with its percentile bootstrap interval over subjects."""
 
     def of_draw(rows: npt.NDArray[np.int64]) -> dict[str, float]:
         return {"": float(statistic(*(column[rows] for column in columns)))}
 
-    return bootstrap_table(of_draw, len(columns[0]), seed)[""]
+    return bootstrap_table(of_draw, len(columns[0]), seed, people)[""]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from med3d_export.evaluation.image_quality import image_quality
 from med3d_export.evaluation.learning_curve import EVERYONE, LearningCurve, LearningPoint, gain_at_doubling
 from med3d_export.evaluation.novelty import neighbour_distance, separation, threshold_at
 from med3d_export.evaluation.probes import pls_check, predicted_sites, sex_auc, site_accuracy, woman_scores
+from med3d_export.evaluation.protocol import paired_errors
 from med3d_export.evaluation.regression import absolute_errors, regression_metrics
+from med3d_export.evaluation.scores import regression_scores
 from med3d_export.evaluation.shift_scores import Novelty, Tried, score_shift
 from med3d_export.evaluation.shifts import SHIFTS, shifted
 from med3d_export.evaluation.uncertainty import (
@@ -40,6 +42,7 @@ from med3d_export.report.shift_report import shift_text
 from med3d_export.report.tables import table
 from med3d_export.subjects.cohort import Cohort, CohortError, CohortSubject
 from med3d_export.subjects.folds import Fold
+from med3d_export.subjects.labels import Labels
 from med3d_export.subjects.regional_volumes import read_volumes
 from med3d_pipeline.inference.latent_space import conformal_quantile
 from med3d_pipeline.volume import Volume
@@ -355,3 +358,27 @@ def test_the_gain_at_doubling_is_the_slope_that_the_errors_were_made_with():
     assert gain.value == pytest.approx(0.7)
     assert gain.lower == pytest.approx(0.7)
     assert gain_at_doubling(heads, errors + np.random.default_rng(4).normal(0, 2, errors.shape), seed=1).upper > 0.7
+
+
+def test_more_scans_of_the_same_people_narrow_no_interval():
+    draws = np.random.default_rng(3)
+    ages = draws.uniform(20, 80, 30)
+    estimates, other = (ages + draws.normal(0, 6, 30) for _ in range(2))
+    people = np.array([f"s{number}" for number in range(30)])
+    once = regression_scores(estimates, ages, 1, people)
+    assert once == regression_scores(estimates, ages, 1)
+    thrice = regression_scores(np.tile(estimates, 3), np.tile(ages, 3), 1, np.tile(people, 3))
+    assert (thrice.mae.lower, thrice.mae.upper) == pytest.approx((once.mae.lower, once.mae.upper))
+    assert (thrice.r.lower, thrice.r.upper) == pytest.approx((once.r.lower, once.r.upper))
+
+    def labels(count: int) -> Labels:
+        none = np.full(30 * count, "")
+        sdmt = np.full(30 * count, np.nan)
+        return Labels(np.tile(people, count), np.tile(ages, count), none, none, sdmt, "measured", None)
+
+    few, many = (paired_errors(np.tile(estimates, n)[None], np.tile(other, n)[None], labels(n), 1) for n in (1, 3))
+    assert few is not None
+    assert many is not None
+    assert many.subjects == few.subjects == 30
+    assert many.permutation_p == pytest.approx(few.permutation_p)
+    assert many.detectable == pytest.approx(few.detectable)
