@@ -298,6 +298,8 @@ def _supervision(config: TrainingConfig) -> str:
         for name, value in config.supervision.model_dump().items()
         if name.endswith("_weight") and value
     }
+    adversary = weights.pop("site_adversary", 0.0)
+    hidden = f" A head that learns the site (weight {adversary:g}) has it hide the site." if adversary else ""
     terms = " and ".join(f"{name.replace('_', ' ')} (weight {value:g})" for name, value in weights.items())
     thrown = f"heads that are thrown away learn {terms} of the training subjects"
     if config.age_network is not None:
@@ -306,8 +308,8 @@ def _supervision(config: TrainingConfig) -> str:
             f"The encoder is semi-supervised: the last number of its latent is the mean age that\n"
             f"{config.age_network.members} small convolutional networks tell, which learned the ages of the training "
             f"subjects under strong variation.\nOf a training subject the heads hear the age that a network tells "
-            f"which had not seen that subject. The decoder sees none of it.{also}"
+            f"which had not seen that subject. The decoder sees none of it.{also}{hidden}"
         )
     if not weights:
-        return "No label reached the encoder: it is unsupervised."
-    return f"The encoder is semi-supervised: {thrown}."
+        return f"No label reached the encoder: it is unsupervised.{hidden}"
+    return f"The encoder is semi-supervised: {thrown}.{hidden}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from med3d_export.config import TrainingConfig, read_config
+from med3d_export.experiment import kind_of
 from med3d_export.releasing.model_card import model_card
 from med3d_export.subjects.cohort import Cohort, CohortSubject
 
@@ -71,3 +72,12 @@ def test_it_names_the_objective_that_was_trained(objective, name):
 def test_a_recipe_without_labels_is_unsupervised():
     said = card(RECIPE.model_copy(update={"age_network": None}), cohort(("A", "B")))
     assert "No label reached the encoder" in said
+
+
+def test_a_hidden_site_is_no_label_that_was_learned():
+    supervision = RECIPE.supervision.model_copy(update={"site_adversary_weight": 0.5})
+    config = RECIPE.model_copy(update={"age_network": None, "supervision": supervision})
+    assert kind_of(config) == "unsupervised"
+    said = card(config, cohort(("A", "B")))
+    assert "it is unsupervised. A head that learns the site (weight 0.5) has it hide the site." in said
+    assert "semi-supervised" not in said
