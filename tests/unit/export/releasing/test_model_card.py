@@ -10,7 +10,7 @@ from med3d_export.experiment import kind_of
 from med3d_export.releasing.model_card import model_card
 from med3d_export.subjects.cohort import Cohort, CohortSubject
 
-MODELS = Path(__file__).parents[3] / "model_export"
+MODELS = Path(__file__).parents[4] / "model_export"
 RECIPE = read_config(MODELS / "configs" / "infovae-two-sites.toml")
 METRICS = json.loads((MODELS / "bundles" / "infovae-two-sites" / "manifest.json").read_text())["metrics"]
 

@@ -15,7 +15,7 @@ from med3d_export.subjects.cohort import Cohort, CohortSubject
 from med3d_pipeline.bundle.bundle import Bundle
 from med3d_pipeline.errors import BundleError
 
-RECIPE = Path(__file__).parents[3] / "model_export" / "configs" / "phantom-smoke.toml"
+RECIPE = Path(__file__).parents[4] / "model_export" / "configs" / "phantom-smoke.toml"
 
 
 class StoppedError(Exception):
