@@ -130,7 +130,9 @@ def test_what_is_not_a_t1_head_is_refused_with_its_code(service, test_data, fold
     assert run["result"] is None
 
 
-def test_a_nifti_head_that_the_model_learned_from_completes_with_the_age_from_the_form_and_is_known_again(service, test_data):
+def test_a_nifti_head_that_the_model_learned_from_completes_with_the_age_from_the_form_and_is_known_again(
+    service, test_data
+):
     head = sorted((test_data / "ixi_hh" / "t1w").glob("*.nii.gz"))[17]
     answer = service.client.post(
         "/studies", files={"files": ("head.nii.gz", head.read_bytes())}, data={"age": "50.5", "sex": "F"}
