@@ -74,7 +74,7 @@ class ShiftTrial:
             on_done(name)
         return results
 
-    def _try_heads(self, name: str, rows: list[int], asked: "list[Fold]") -> list[Tried]:
+    def _try_heads(self, name: str, rows: list[int], asked: "list[FoldModel]") -> list[Tried]:
         cohort = self.experiment.cohort()
         trials = [Trial(cohort.subjects[row].t1w, name, row) for row in rows]
         self._prepare(trials)
@@ -98,7 +98,7 @@ class ShiftTrial:
         said.update(recipe_digest(self.experiment.assets))
         return said.hexdigest()[:16]
 
-    def _try(self, trial: Trial, fold: "Fold") -> Tried:
+    def _try(self, trial: Trial, fold: "FoldModel") -> Tried:
         with np.load(self._place(trial), allow_pickle=False) as stored:
             tensor, refusal, marked = stored["tensor"], str(stored["refusal"]), bool(stored["marked"])
             measures = dict(zip(stored["names"].tolist(), stored["values"].tolist(), strict=True))
@@ -108,14 +108,14 @@ class ShiftTrial:
         novelty = novelty_of(tensor[None], latents, fold.evidence, fold.fitted, self.experiment.brain_grid())
         return Tried(refusal, marked, novelty, float(fold.head.predict(latents)[0]), measures)
 
-    def _fold(self, one: FoldEvidence) -> "Fold":
+    def _fold(self, one: FoldEvidence) -> "FoldModel":
         labels = self.experiment.labels(self.experiment.cohort(), self.experiment.prepare())
         head = age_head(one, labels, self.experiment.config.evaluation).head
-        return Fold(one, self.experiment.fold_fit(self.run_folder, one, self.experiment.config), head)
+        return FoldModel(one, self.experiment.fold_fit(self.run_folder, one, self.experiment.config), head)
 
 
 @dataclass(frozen=True, eq=False)
-class Fold:
+class FoldModel:
     """One fold of the first repeat: its evidence, and the encoder and age head that have not seen its test subjects."""
 
     evidence: FoldEvidence
