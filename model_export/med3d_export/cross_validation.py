@@ -229,7 +229,7 @@ def _fit(job: FitJob, data: FitData, on_epoch: OnEpoch) -> None:
     else:
         save_curve(fitted.curve, job.folder)
     if job.keeps_weights:
-        save_weights(checked_weights(fitted, job.config, own[:1]), job.weights)
+        save_weights(checked_weights(fitted, job.config, own[:2]), job.weights)
     # What is left for TensorBoard is small; checkpoints are not, and have done their work.
     for checkpoint in (*checkpoints.rglob("*.ckpt"), *checkpoints.rglob("*.pt")):
         checkpoint.unlink()
