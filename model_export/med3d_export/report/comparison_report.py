@@ -22,7 +22,10 @@ NOBODY_KNOWS = (
     "all of them, the closest public evidence, and no reproduction."
 )
 
-_OF_FOLDS = "Held-out subjects of the folds of the first repeat that were fitted: mean (lowest to highest fold)."
+_OF_FOLDS = (
+    "Held-out subjects of the folds of the first repeat that were fitted: mean (lowest to highest fold). Columns without "
+    "a range are of the first fold alone, and not to be held against those of all."
+)
 
 
 def write_comparison(
