@@ -23,8 +23,8 @@ NOBODY_KNOWS = (
 )
 
 _OF_FOLDS = (
-    "Held-out subjects of the folds of the first repeat that were fitted: mean (lowest to highest fold). Columns without "
-    "a range are of the first fold alone, and not to be held against those of all."
+    "Held-out subjects of the folds of the first repeat that were fitted: mean (lowest to highest fold). Columns "
+    "without a range are of the first fold alone, and not to be held against those of all."
 )
 
 
