@@ -53,7 +53,9 @@ repeat and counts once for each.
 ## What becomes of them
 
 The last column counts heads that the gate refuses or marks, or whose Mahalanobis distance exceeds the limit that
-{FALSE_REVIEW_RATE:.0%} of good held-out heads exceed.
+{FALSE_REVIEW_RATE:.0%} of good held-out heads exceed. What a series' header
+alone says has no part in this: slices more than 3 mm apart are refused before any voxel is looked at
+(`through_plane_too_coarse`).
 
 {gate}
 
