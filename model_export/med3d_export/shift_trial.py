@@ -13,7 +13,7 @@ from med3d_export.evaluation.held_out import HeldOut, age_head
 from med3d_export.evaluation.shift_scores import ShiftResult, Tried, held_out_novelty, novelty_of, score_shift
 from med3d_export.evaluation.shifts import SHIFTS, UNCHANGED, shifted
 from med3d_export.experiment import Experiment
-from med3d_export.fold_evidence import FoldEvidence
+from med3d_export.fold_evidence import BrainGrid, FoldEvidence
 from med3d_export.processes import start_processes
 from med3d_export.subjects.tensor_cache import read_volume, recipe_digest
 from med3d_export.training import FittedAutoencoder
@@ -38,7 +38,7 @@ class Trial:
     shift: str
     seed: int
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Names the cached result, by what lies there now: another scan may come to lie where one was."""
         said = hashlib.sha256(f"{self.shift}\t{self.seed}".encode())
@@ -92,6 +92,10 @@ class ShiftTrial:
         return self.experiment.cache / "tried" / self._recipe / f"{trial.key}.npz"
 
     @cached_property
+    def _grid(self) -> BrainGrid:
+        return self.experiment.brain_grid()
+
+    @cached_property
     def _recipe(self) -> str:
         """What decides what becomes of a head: preprocessing, its networks and template, and the quality limits."""
         said = hashlib.sha256((self.experiment.assets / "preprocessing.json").read_bytes())
@@ -105,7 +109,7 @@ class ShiftTrial:
         if not tensor.size:
             return Tried(refusal, marked, None, None, measures)
         latents = fold.fitted.encode(tensor[None])
-        novelty = novelty_of(tensor[None], latents, fold.evidence, fold.fitted, self.experiment.brain_grid())
+        novelty = novelty_of(tensor[None], latents, fold.evidence, fold.fitted, self._grid)
         return Tried(refusal, marked, novelty, float(fold.head.predict(latents)[0]), measures)
 
     def _fold(self, one: FoldEvidence) -> "FoldModel":
