@@ -29,7 +29,7 @@ def bids_rows(dataset: Path, faults: list[str] | None = None) -> Iterator[Manife
         everything = t1w_images(dataset / subject) if name else {}
         if not everything:
             problems.append(f"row {number}: {subject} has no anat/*_T1w.nii.gz")
-        visit = _session_of(record)
+        visit = session_of(record)
         images = {session: image for session, image in everything.items() if visit in {None, session}}
         if everything and not images:
             problems.append(f"row {number}: {subject} has no session {visit} with anat/*_T1w.nii.gz")
@@ -46,7 +46,7 @@ def bids_rows(dataset: Path, faults: list[str] | None = None) -> Iterator[Manife
     yield from found
 
 
-def _session_of(record: dict[str, str]) -> str | None:
+def session_of(record: dict[str, str]) -> str | None:
     """Return the session that a row of participants.tsv is about, as its folder is named; None: all of them."""
     said = record.get("session_id", "") or record.get("session", "")
     return None if not said else said if said.startswith("ses-") else f"ses-{said}"

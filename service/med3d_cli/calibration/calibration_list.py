@@ -8,7 +8,7 @@ from pathlib import Path
 
 from med3d_cli.calibration.calibration_groups import filled_groups, healthy_words, other_than_healthy
 from med3d_cli.errors import CommandError
-from med3d_contract.bids import PARTICIPANTS_TSV, read_tsv, session_ages, t1w_images
+from med3d_contract.bids import PARTICIPANTS_TSV, read_tsv, session_ages, session_of, t1w_images
 from med3d_contract.cohort_manifest import MANIFEST_CSV, csv_rows
 from med3d_contract.manifest_row import ManifestError, ManifestRow
 
@@ -126,13 +126,16 @@ def _read(place: Path) -> list[tuple[ListedHead | LeftOutHead, str]]:
 
 
 def _bids(dataset: Path) -> Iterator[tuple[ListedHead | LeftOutHead, str]]:
-    """Return the first session with a T1w image of each participant."""
+    """Return each participant's first session with a T1w image, or the one that the row is about."""
     for number, record in enumerate(read_tsv(dataset / PARTICIPANTS_TSV), start=2):
         name = record.get("participant_id", "")
         subject = name if name.startswith("sub-") else f"sub-{name}"
-        images = t1w_images(dataset / subject) if name else {}
+        visit = session_of(record)
+        everything = t1w_images(dataset / subject) if name else {}
+        images = {session: image for session, image in everything.items() if visit in {None, session}}
         if not images:
-            yield LeftOutHead(number, "no_image", "The participant has no anat/*_T1w.nii.gz."), subject
+            where = " in the row's session" if everything else ""
+            yield LeftOutHead(number, "no_image", f"The participant has no anat/*_T1w.nii.gz{where}."), subject
             continue
         session, image = next(iter(images.items()))
         ages = session_ages(dataset / subject / f"{subject}_sessions.tsv")

@@ -39,6 +39,15 @@ def test_a_bids_dataset_gives_one_head_a_person_with_the_age_of_its_session(tmp_
     assert codes(found) == [(4, "no_image")]
 
 
+def test_a_row_that_names_a_session_is_about_that_session_s_head(tmp_path):
+    rows = "participant_id session_id age\nsub-1 ses-2 35\nsub-2 1 41\nsub-3 ses-7 50\nsub-1 ses-1 30"
+    found = read_list(bids(tmp_path, rows, ("ses-1", "ses-2")))
+    assert [(head.row, head.age_years, head.path.parts[-3]) for head in found.heads] == [
+        (2, 35.0, "ses-2"), (3, 41.0, "ses-1"),
+    ]  # fmt: skip
+    assert codes(found) == [(4, "no_image"), (5, "same_person")]
+
+
 def test_a_csv_gives_paths_beside_it_and_ages(tmp_path):
     found = read_list(csv(tmp_path, 'path,age\na.nii,41\nb.nii,"42,5"\n', "a.nii", "b.nii"))
     assert [(head.path.name, head.age_years) for head in found.heads] == [("a.nii", 41.0), ("b.nii", 42.5)]
