@@ -23,22 +23,23 @@ def healthy_words(named: Collection[str]) -> frozenset[str]:
     return frozenset(_folded(word) for word in named) or HEALTHY
 
 
+def tells_group(column: str) -> bool:
+    """Tell whether a column of this name says who is healthy."""
+    return "_".join(column.casefold().replace("-", " ").replace("_", " ").split()) in GROUPS
+
+
 def filled_groups(cells: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return every group column that a row fills, with its word; two that are spelt alike are both kept."""
     return {
         column: word
         for column, word in cells
-        if _plain_name(column) in GROUPS and _folded(word) not in NOT_SAID
+        if tells_group(column) and _folded(word) not in NOT_SAID
     }  # fmt: skip
 
 
 def other_than_healthy(groups: Mapping[str, str], words: Collection[str]) -> str | None:
     """Return the first column that says something else than healthy; None where all that are filled say healthy."""
     return next((column.strip() for column, word in groups.items() if _folded(word) not in words), None)
-
-
-def _plain_name(column: str) -> str:
-    return "_".join(column.casefold().replace("-", " ").replace("_", " ").split())
 
 
 def _folded(word: str) -> str:

@@ -1,12 +1,18 @@
 """Which heads a calibration is to be made of: a BIDS dataset, or a CSV of paths and ages."""
 
+import csv
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from med3d_cli.calibration.calibration_groups import filled_groups, healthy_words, other_than_healthy
+from med3d_cli.calibration.calibration_groups import (
+    filled_groups,
+    healthy_words,
+    other_than_healthy,
+    tells_group,
+)
 from med3d_cli.errors import CommandError
 from med3d_contract.bids import PARTICIPANTS_TSV, read_tsv, session_ages, session_of, t1w_images
 from med3d_contract.cohort_manifest import MANIFEST_CSV, csv_rows
@@ -14,6 +20,7 @@ from med3d_contract.manifest_row import ManifestError, ManifestRow
 
 PATHS = ("path", "t1w", "file", "scan")
 PERSONS = ("participant_id", "participant", "subject", "subject_id")
+AGE = "age"
 LEAST_YEARS, MOST_YEARS = 18.0, 100.0
 """Adults, as the models have learned from; beyond 100 an age is a slip of the pen, or a birth date that was hidden."""
 
@@ -121,12 +128,15 @@ def _read(place: Path) -> list[tuple[ListedHead | LeftOutHead, str]]:
         raise CommandError(f"{place.name} cannot be read: {error}") from error
     except UnicodeDecodeError as error:
         raise CommandError(f"{place.name} cannot be read: it is not UTF-8 text") from error
+    except csv.Error as error:
+        raise CommandError(f"{place.name} cannot be read: {error}; a quotation mark may lack its second") from error
     except OSError as error:  # its own words would name a file, and so a person
         raise CommandError(f"{place.name} cannot be read: {error.strerror}") from error
 
 
 def _bids(dataset: Path) -> Iterator[tuple[ListedHead | LeftOutHead, str]]:
     """Return each participant's first session with a T1w image, or the one that the row is about."""
+    _require_each_once(dataset / PARTICIPANTS_TSV, "\t")
     for number, record in enumerate(read_tsv(dataset / PARTICIPANTS_TSV), start=2):
         name = record.get("participant_id", "")
         subject = name if name.startswith("sub-") else f"sub-{name}"
@@ -139,13 +149,14 @@ def _bids(dataset: Path) -> Iterator[tuple[ListedHead | LeftOutHead, str]]:
             continue
         session, image = next(iter(images.items()))
         ages = session_ages(dataset / subject / f"{subject}_sessions.tsv")
-        yield _listed(number, image, ages.get(session) or _first(record, ("age",)), record), subject
+        yield _listed(number, image, ages.get(session) or _first(record, (AGE,)), record), subject
 
 
 def _csv(place: Path) -> Iterator[tuple[ListedHead | LeftOutHead, str]]:
     path = place / MANIFEST_CSV if place.is_dir() else place
     if not path.is_file():
         raise ManifestError([f"there is neither {PARTICIPANTS_TSV} nor {MANIFEST_CSV}"])
+    _require_each_once(path, ",")
     for row in csv_rows(path, ()):
         record = _cells(row)
         name = _first(record, PATHS)
@@ -153,7 +164,16 @@ def _csv(place: Path) -> Iterator[tuple[ListedHead | LeftOutHead, str]]:
         if not name or not _is_there(image):
             yield LeftOutHead(row.number, "no_image", "The path is empty or leads to nothing."), ""
             continue
-        yield _listed(row.number, image, _first(record, ("age",)), record), _first(record, PERSONS)
+        yield _listed(row.number, image, _first(record, (AGE,)), record), _first(record, PERSONS)
+
+
+def _require_each_once(table: Path, delimiter: str) -> None:
+    """Raise ManifestError where a column that is read here stands twice: the last one alone would count."""
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        columns = Counter(column.strip().casefold() for column in next(csv.reader(file, delimiter=delimiter), []))
+    for column, times in columns.items():
+        if times > 1 and (column in {AGE, *PATHS, *PERSONS} or tells_group(column)):
+            raise ManifestError([f"row 1: the column {column} stands twice; leave the right one"])
 
 
 def _cells(row: ManifestRow) -> dict[str, str]:

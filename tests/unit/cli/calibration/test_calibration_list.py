@@ -148,6 +148,23 @@ def test_niftis_without_any_age_are_refused_before_they_are_read(tmp_path):
     assert len(read_list(csv(tmp_path, "path\na.nii\nb.zip\n", "b.zip")).heads) == 2
 
 
+@pytest.mark.parametrize("twice", ["age", "Age ", "path", "group", "participant_id"])
+def test_a_column_that_stands_twice_is_told_for_one_of_the_two_would_be_passed_over(tmp_path, twice):
+    text = f"path,age,group,participant_id,note,note,,,{twice}\na.nii,41,MS,P,,,,,control\n"
+    with pytest.raises(CommandError, match=f"row 1: the column {twice.strip().lower()} stands twice"):
+        read_list(csv(tmp_path, text, "a.nii"))
+    (tmp_path / "participants.tsv").write_text(text.replace(",", "\t"))
+    with pytest.raises(CommandError, match=f"row 1: the column {twice.strip().lower()} stands twice"):
+        read_list(tmp_path)
+
+
+def test_a_table_whose_quotation_mark_has_no_end_is_one_clear_line(tmp_path):
+    place = bids(tmp_path, "participant_id age\nsub-1 30\nsub-2 31")
+    (place / "participants.tsv").write_text('participant_id\tage\nsub-1\t"30\n' + "sub-2\t31\n" * 20_000)
+    with pytest.raises(CommandError, match=f"{tmp_path.name} cannot be read: field larger than field limit"):
+        read_list(place)
+
+
 def test_semicolons_and_commas_of_another_country_are_told(tmp_path):
     with pytest.raises(CommandError, match="semicolons stand between the columns"):
         read_list(csv(tmp_path, "path;age\na.nii;42,5\n", "a.nii"))
