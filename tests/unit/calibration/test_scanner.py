@@ -22,6 +22,24 @@ def test_a_scanner_is_known_by_maker_and_model_and_contradicted_by_any_of_three(
     assert (PRISMA.is_named_by(found), PRISMA.contradicts(found)) == (named, contradicted)
 
 
+@pytest.mark.parametrize(
+    ("sidecar", "headers"),
+    [
+        (("GE", "DISCOVERY_MR750"), ("GE MEDICAL SYSTEMS", "DISCOVERY MR750")),
+        (("Philips", "Achieva_dStream"), ("Philips Medical Systems", "Achieva dStream")),
+        (("Philips", "Ingenia"), ("Philips Healthcare", "Ingenia")),
+        (("Siemens", "MAGNETOM_Vida"), ("Siemens Healthineers", "MAGNETOM Vida")),
+        (("SIEMENS", "Prisma_fit"), ("Siemens Healthineers", "Prisma fit")),
+    ],
+)
+def test_a_scanner_is_the_same_as_its_headers_and_as_converters_spell_it(sidecar, headers):
+    one, other = Found(3.0, *sidecar), Found(3.0, *headers)
+    assert len(scanners_of([one, other])) == 1
+    assert Scanner.of(one).is_named_by(other)
+    assert Scanner.of(other).is_named_by(one)
+    assert Scanner.of(one).contradicts(Found(3.0, headers[0], "another"))
+
+
 def test_a_calibration_of_an_unknown_scanner_is_named_by_none_and_contradicted_by_none():
     unknown = Scanner()
     assert not unknown.is_named_by(Found(3.0, "Siemens", "Prisma"))

@@ -37,8 +37,8 @@ class Scanner(BaseModel):
         """Tell whether ``acquisition`` names another maker, model or field strength; silence contradicts nothing."""
         strengths = self.field_strength_t, acquisition.field_strength_t
         return (
-            _differ(folded(self.manufacturer), folded(acquisition.manufacturer))
-            or _differ(folded(self.model), folded(acquisition.model))
+            _differ(_maker(self.manufacturer), _maker(acquisition.manufacturer))
+            or _differ(_spaced(self.model), _spaced(acquisition.model))
             or (None not in strengths and abs((strengths[0] or 0.0) - (strengths[1] or 0.0)) > SAME_FIELD_T)
         )
 
@@ -78,6 +78,16 @@ def _plain(text: str | None) -> str:
 def folded(text: str | None) -> str:
     """Return a label as it is compared: case and spaces make no other one."""
     return _plain(text).casefold()
+
+
+def _spaced(text: str | None) -> str:
+    """Return a label as it is compared where converters of DICOM write _ for a space (DISCOVERY_MR750)."""
+    return folded((text or "").replace("_", " "))
+
+
+def _maker(text: str | None) -> str:
+    """Return the first word: the rest differs between converters (GE), headers (GE MEDICAL SYSTEMS) and releases."""
+    return _spaced(text).partition(" ")[0]
 
 
 def _differ(one: str, other: str) -> bool:
