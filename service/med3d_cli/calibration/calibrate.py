@@ -165,6 +165,7 @@ def _look_at(
     from med3d_worker.calibration_heads import HeadReader, UnusableHead
 
     read, usable, left_out = HeadReader(model), [], list(listed.left_out)
+    scans: set[bytes] = set()  # a copy of a file, or its archive, has another name and the same voxels
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("starting", total=len(listed.heads))
@@ -175,11 +176,15 @@ def _look_at(
                 left_out.append(LeftOutHead(head.row, unusable.code, unusable.reason))
             else:
                 told = first_told(found.acquisition, sidecar_facts(head.path), scanner)
+                seen = found.sighting.latent.tobytes()
                 outside = unusable_age(head.row, found.age_years)  # as the headers have it
-                if outside is None:
-                    usable.append(replace(found, acquisition=told))
-                else:
+                if outside is not None:
                     left_out.append(outside)
+                elif seen in scans:
+                    left_out.append(LeftOutHead(head.row, "same_person", "An earlier row is of this very scan."))
+                else:
+                    scans.add(seen)
+                    usable.append(replace(found, acquisition=told))
             progress.advance(bar)
     return usable, tuple(sorted(left_out, key=lambda one: one.row))
 
