@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,7 +15,7 @@ from med3d_pipeline.calibration.site_calibration import BundleName, CalibratedSi
 from med3d_worker.analysis import Analyser, Stated
 from med3d_worker.model.calibrations import CalibrationShelf, load_calibrations
 from med3d_worker.settings import BundleSettings
-from rig.science.calibrations import DIGEST, calibration
+from rig.science.calibrations import CREATED, DIGEST, calibration
 from rig.science.models import CannedPreprocessor, loaded_model, write_small_series
 from rig.science.predictions import latent_space, predictor, tensors
 
@@ -68,6 +69,16 @@ def test_a_file_of_another_model_is_refused_and_in_a_folder_passed_over(tmp_path
     write_calibration(folder / "a.json", calibration(site="A"), key)
     write_calibration(folder / "b.json", calibration(site="B"), key)
     assert [site.calibrated_for for site in load(folder, tmp_path)] == ["A", "B"]
+
+
+def test_of_a_folder_s_the_one_made_later_goes_before(tmp_path, key):
+    folder = tmp_path / "calibrations"
+    folder.mkdir()
+    for days, site in enumerate(("A", "B", "C")):
+        made = calibration(site=site).model_copy(update={"created": CREATED + timedelta(days=days)})
+        write_calibration(folder / f"{site}.json", made, key)
+    write_calibration(folder / "D.json", calibration(site="D"), key)
+    assert [site.calibrated_for for site in load(folder, tmp_path)] == ["C", "B", "A", "D"]
 
 
 def test_an_empty_folder_is_no_calibration(tmp_path):

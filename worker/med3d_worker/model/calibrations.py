@@ -28,8 +28,9 @@ log = structlog.get_logger()
 
 
 def load_calibrations(settings: BundleSettings, bundle: Bundle) -> tuple[CalibratedSite, ...]:
-    """Read ``settings.calibration``: a file, or every ``*.json`` of a folder, in the order of their names.
+    """Read ``settings.calibration``: a file, or every ``*.json`` of a folder, the one made last first.
 
+    Of two for one scanner the first is taken; those of one day are in the order of their names.
     A file must be for ``bundle``; of a folder those for other bundles are passed over, and logged. Raises
     CalibrationRefused, BundleError where a trusted key cannot be read.
     """
@@ -44,7 +45,8 @@ def load_calibrations(settings: BundleSettings, bundle: Bundle) -> tuple[Calibra
     found = [read_calibration(path, trusted, revoked) for path in sorted(place.glob("*.json"))]
     if not found:
         raise CalibrationRefused(CalibrationCode.UNREADABLE, f"There is no calibration (*.json) in {place.name}.")
-    return tuple(_site(stored, bundle) for stored in found if _is_for(stored, bundle))
+    latest_first = sorted(found, key=lambda stored: stored.calibration.created, reverse=True)
+    return tuple(_site(stored, bundle) for stored in latest_first if _is_for(stored, bundle))
 
 
 def _trusted(settings: BundleSettings) -> TrustedKeys | None:
