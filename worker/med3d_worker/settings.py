@@ -51,6 +51,13 @@ class BundleSettings(BaseSettings):
         False, description="report estimates of heads that were trained on simulated labels"
     )
 
+    @field_validator("bundle", "bundle_keys", "calibration", "calibration_keys", mode="before")
+    @classmethod
+    def _is_named(cls, value: Path | str | None) -> Path | str | None:
+        if value == "":  # as a path it would be the folder that we are in, and whatever key lies there trusted
+            raise ValueError("it is empty, as where a variable is not set; unset it, or name a file or folder")
+        return value
+
     @field_validator("provider")
     @classmethod
     def _are_providers(cls, value: str) -> str:

@@ -117,9 +117,8 @@ def _load(bundle: Path | None) -> "LoadedModel":
         from med3d_worker.process.logs import configure_logs
         from med3d_worker.settings import BundleSettings
     configure_logs("WARNING")
+    settings = BundleSettings(calibration=None)  # it is made of the model's own estimates
     try:
-        # Whatever is set for answering: a calibration is made of the model's own estimates.
-        settings = BundleSettings(calibration=None)
         return load_model(settings if bundle is None else settings.model_copy(update={"bundle": bundle}), prove=False)
     except (PipelineError, ValueError, OSError) as error:
         raise CommandError(str(error)) from error

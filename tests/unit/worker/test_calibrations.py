@@ -59,6 +59,12 @@ def test_with_no_trusted_key_nothing_is_loaded_unless_that_is_allowed(tmp_path):
     assert len(load(tmp_path / "site.json", allow_untrusted_calibration=True)) == 1
 
 
+@pytest.mark.parametrize("name", ["calibration", "calibration_keys", "bundle", "bundle_keys"])
+def test_a_setting_that_is_empty_is_not_the_folder_that_the_process_is_in(name):
+    with pytest.raises(ValueError, match="it is empty, as where a variable is not set"):
+        BundleSettings(**{name: ""})
+
+
 def test_a_file_of_another_model_is_refused_and_in_a_folder_passed_over(tmp_path, key):
     folder = tmp_path / "calibrations"
     folder.mkdir()
