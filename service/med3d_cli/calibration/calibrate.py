@@ -17,6 +17,7 @@ from med3d_cli.calibration.calibration_groups import NOBODY_TOLD
 from med3d_cli.calibration.calibration_list import HeadList, LeftOutHead, read_list, unusable_age
 from med3d_cli.calibration.calibration_out import check_out, write_all
 from med3d_cli.calibration.calibration_site import check_site, one_spelling
+from med3d_cli.ending import ends_in_order
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
 from med3d_contract.bids import PARTICIPANTS_TSV
@@ -90,7 +91,8 @@ class CalibrationOrder:
 
 def make_calibration(model: "LoadedModel", listed: HeadList, order: CalibrationOrder, console: Console) -> None:
     """Look at the heads, fit, and write the calibration and its page. Raises CommandError."""
-    usable, left_out = _look_at(model, listed, order.scanner, console)
+    with ends_in_order():
+        usable, left_out = _look_at(model, listed, order.scanner, console)
     _tell_left_out([one for one in left_out if one not in listed.left_out], console)
     with _refused_in_words():
         fitted = _fit(model, usable, order, len(left_out))

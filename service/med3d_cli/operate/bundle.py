@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from med3d_cli.ending import ends_in_order
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
 from med3d_cli.operate.bundle_source import fetch_bundle
@@ -164,12 +163,8 @@ def sign(
 @contextmanager
 def _scratch_in(folder: Path) -> Iterator[Path]:
     """Give a folder of one's own that is gone afterwards, by SIGTERM, too."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        with tempfile.TemporaryDirectory(prefix=".med3d-bundle-", dir=folder) as scratch:
-            yield Path(scratch)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with ends_in_order(), tempfile.TemporaryDirectory(prefix=".med3d-bundle-", dir=folder) as scratch:
+        yield Path(scratch)
 
 
 def _copy_listed(folder: Path, copy: Path) -> Path:

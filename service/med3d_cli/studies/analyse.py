@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from med3d_cli.ending import ends_in_order
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra
 from med3d_cli.studies.analysis_batch import Answered, Question, Wanted, answer_all
@@ -117,7 +118,8 @@ def analyse(
     if explain and analyser.explainer is None:
         raise CommandError("this model's bundle has no decoder, so it cannot explain: leave --explain out", EXIT_USAGE)
     batch = _Batch(analyser, model, questions, Wanted(keep, explain, html), jobs)
-    statuses, reports = batch.run(csv, resume=resume, stderr=stderr)
+    with ends_in_order():
+        statuses, reports = batch.run(csv, resume=resume, stderr=stderr)
     _show(reports, as_json=as_json, tables=not (csv or html))
     if site is not None and any(report.result and _ignores_site(report.result) for report in reports):
         stderr.print("--site has changed nothing: this model corrects for no sites", style="yellow")

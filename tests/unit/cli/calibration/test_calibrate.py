@@ -1,6 +1,9 @@
 """`med3d calibrate` around a model whose science is canned."""
 
 import json
+import signal
+import tempfile
+import zipfile
 from dataclasses import replace
 
 import nibabel as nib
@@ -39,6 +42,18 @@ class HeadsInTurn(CannedPreprocessor):
         return super().__call__(volume, on_stage)
 
     faulty = frozenset()
+
+
+class Ended(CannedPreprocessor):
+    """While it works, somebody sends this process a signal."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def __call__(self, volume, on_stage=lambda _: None):
+        signal.raise_signal(self.number)
+        return super().__call__(volume, on_stage)
 
 
 @pytest.fixture
@@ -120,6 +135,30 @@ def test_too_few_that_pass_are_refused_and_nothing_is_written(heads):
 
 def run(*arguments):
     return CliRunner().invoke(make_app(), ["calibrate", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_ends_it_finds_no_unpacked_head(heads, tmp_path, number):
+    packed = tmp_path / "0.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(tmp_path / "0.nii", "0.nii")
+    heads.write_text(heads.read_text().replace("0.nii,20", "0.zip,20"))
+    (tmp_path / "scratch").mkdir()
+    before, tempfile.tempdir = (signal.signal(number, lambda *_: None), str(tmp_path / "scratch"))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            make_calibration(
+                replace(loaded_model(Ended(number)), predictor=predictor()),
+                read_list(heads),
+                CalibrationOrder("Ward 3", tmp_path / "x.json", None, 365),
+                Console(quiet=True),
+            )
+    finally:
+        tempfile.tempdir = None
+        signal.signal(number, before)
+    assert ended.value.code == 128 + number
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not (tmp_path / "x.json").exists()
 
 
 def test_patients_are_refused_before_any_head_is_looked_at(heads, tmp_path):
