@@ -44,9 +44,10 @@ def unpacked(path: Path) -> Iterator[list[Path]]:
     An archive may be the input, or lie in the folder that is. The folder of unpacked files is gone afterwards.
 
     Raises ArchiveRefused with the codes of uploads: archive_nested for an archive in an archive, not_an_archive for a
-    file that is only named so. Raises InputNotReadable where a file or folder is closed to us.
+    file that is only named so. Raises InputNotReadable where a file or folder is closed to us, or the input is gone.
     """
     try:
+        path.lstat()
         if path.is_file() and is_named_like_archive(path.name) and content_of(path) is Content.OTHER:
             raise ArchiveRefused("not_an_archive")
         archives = [found for found in _files(path) if content_of(found).is_archive]

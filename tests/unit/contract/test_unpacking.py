@@ -55,6 +55,11 @@ def test_an_archive_is_the_study_that_it_holds_and_leaves_nothing_behind(tmp_pat
     assert not folder.exists()
 
 
+def test_an_input_that_is_gone_by_then_cannot_be_read(tmp_path):
+    with pytest.raises(InputNotReadable, match="No such file"), unpacked(tmp_path / "gone.nii.gz"):
+        pass
+
+
 def test_what_is_no_archive_is_read_where_it_lies(tmp_path):
     slices(tmp_path)
     with unpacked(tmp_path) as paths:
