@@ -57,7 +57,7 @@ def analyse(
     sex: Annotated[Sex | None, typer.Option(help="F or M. Default: from the headers.")] = None,
     site: Annotated[
         str | None,
-        typer.Option(help="Where all were scanned, as the model's card spells it; for models that correct for sites."),
+        typer.Option(help="Where all were scanned, as the model's card or a calibration (MED3D_CALIBRATION) names it."),
     ] = None,
     series: Annotated[str | None, typer.Option(help=f"{SERIES_HELP} A NIfTI file by its name, too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print an array with one object per input.")] = False,
@@ -121,8 +121,8 @@ def analyse(
     with ends_in_order():
         statuses, reports = batch.run(csv, resume=resume, stderr=stderr)
     _show(reports, as_json=as_json, tables=not (csv or html))
-    if site is not None and any(report.result and _ignores_site(report.result) for report in reports):
-        stderr.print("--site has changed nothing: this model corrects for no sites", style="yellow")
+    if site is not None and (said := site_without_effect(site, analyser.sites, reports)):
+        stderr.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
     counts = Counter(statuses)
     kept = len(statuses) - len(reports)
     tell_of_several(reports, stderr)
@@ -286,6 +286,19 @@ def tell_of_several(reports: Sequence["AnalysedInput"], stderr: Console) -> None
             way_out = f"{said}med3d analyse {shlex.quote(report.input)}/*{ending}"
             stderr.print(way_out, style="yellow", markup=False, highlight=False, soft_wrap=True)
             return
+
+
+def site_without_effect(site: str, calibrated: Sequence[str], reports: Sequence["AnalysedInput"]) -> str | None:
+    """Say that neither the model nor a calibration knows ``site``; None where one does, or the answers say why not."""
+    if not any(report.result and _ignores_site(report.result) for report in reports):
+        return None
+    if not calibrated:
+        return "--site has changed nothing: this model corrects for no sites"
+    from med3d_pipeline.calibration.scanner import folded
+
+    if folded(site) in map(folded, calibrated):
+        return None
+    return f"no calibration is for the site that --site names, so none was applied; there are: {', '.join(calibrated)}"
 
 
 def _ignores_site(result: "Result") -> bool:
