@@ -64,7 +64,7 @@ class HeadReader:
             raise UnusableHead(refusal.code, refusal.reason)
         if self._predictor.has_learned_from(sighting):
             raise LEARNED_FROM
-        age = age_at_scan(prepared.patients, stated_age(age_years)).age
-        if age is None:
+        found = age_at_scan(prepared.patients, stated_age(age_years))
+        if found.age is None:
             raise NO_AGE
-        return CalibrationHead(sighting, age.years, prepared.acquisition)
+        return CalibrationHead(sighting, found.age.years, prepared.acquisition, found.doubt is not None)

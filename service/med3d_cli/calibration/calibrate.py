@@ -166,6 +166,7 @@ def _look_at(
     from med3d_worker.calibration_heads import HeadReader, UnusableHead
 
     read, usable, left_out = HeadReader(model), [], list(listed.left_out)
+    doubted: list[int] = []
     scans: set[bytes] = set()  # a copy of a file, or its archive, has another name and the same voxels
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
@@ -186,7 +187,15 @@ def _look_at(
                 else:
                     scans.add(seen)
                     usable.append(replace(found, acquisition=told))
+                    doubted += [head.row] if found.age_doubted else []
             progress.advance(bar)
+    if doubted:
+        rows = f"{'row' if len(doubted) == 1 else 'rows'} {', '.join(map(str, doubted))}"
+        console.print(
+            f"the headers of {rows} tell another age than the list, whose age was taken: look whether it stands beside "
+            "its own head",
+            style="yellow", markup=False, highlight=False,
+        )  # fmt: skip
     return usable, tuple(sorted(left_out, key=lambda one: one.row))
 
 

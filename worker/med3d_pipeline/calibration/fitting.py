@@ -38,11 +38,15 @@ VALID_DAYS = 365
 
 @dataclass(frozen=True)
 class CalibrationHead:
-    """A healthy person's head: what the bundle sees of it, and the age in years that is known."""
+    """A healthy person's head: what the bundle sees of it, and the age in years that is known.
+
+    age_doubted: the headers tell another age.
+    """
 
     sighting: Sighting
     age_years: float
     acquisition: ScannerAttributes
+    age_doubted: bool = False
 
 
 @dataclass(frozen=True)

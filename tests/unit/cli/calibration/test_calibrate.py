@@ -9,6 +9,7 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom import dcmread
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -25,7 +26,7 @@ from med3d_pipeline.calibration.fitting import fit_site
 from med3d_pipeline.calibration.outlook import outlook
 from med3d_pipeline.calibration.site_calibration import CalibratedSite
 from rig.science.calibrations import CREATED, bearings, site_heads
-from rig.science.models import CannedPreprocessor, loaded_model
+from rig.science.models import CannedPreprocessor, loaded_model, write_small_series
 from rig.science.predictions import latent_space, predictor, tensors
 
 
@@ -113,6 +114,19 @@ def test_a_scan_counts_once_though_it_lies_there_under_two_names(heads):
     assert "left out: row 9: same_person: An earlier row is of this very scan." in said
     assert "left out: row 12: same_person:" in said
     assert read_calibration(out, None).calibration.heads == 20
+
+
+def test_rows_whose_headers_tell_another_age_are_named(heads, tmp_path):
+    for number, told in ((4, "072Y"), (7, "034Y"), (9, "000Y")):
+        write_small_series(tmp_path / f"head{number}")
+        for path in (tmp_path / f"head{number}").iterdir():
+            dataset = dcmread(path)
+            dataset.PatientAge = told
+            dataset.save_as(path)
+        heads.write_text(heads.read_text().replace(f"\n{number}.nii,", f"\nhead{number},"))
+    out, said = made(heads)
+    assert "the headers of row 6 tell another age than the list, whose age was taken" in said
+    assert read_calibration(out, None).calibration.heads == 22
 
 
 def test_scans_that_the_model_learned_from_are_left_out(heads):
