@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from med3d_contract.bids import PARTICIPANTS_TSV, bids_rows
 from med3d_contract.manifest_row import ManifestError, ManifestRow
@@ -87,20 +89,28 @@ def _row_of(problem: str) -> int | None:
 
 
 def csv_rows(path: Path, needed: Collection[str]) -> Iterator[ManifestRow]:
-    """Return rows of a CSV with a header.
+    """Return rows of a CSV with a header, each with the number that a spreadsheet shows; blank ones are skipped.
 
     Raises ManifestError that names each missing column, or text that is no UTF-8.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            require_columns(reader.fieldnames or [], needed)
-            for number, record in enumerate(reader, start=2):
-                yield ManifestRow(number, record)
+            reader = csv.reader(file)
+            columns = next(reader, [])
+            require_columns(columns, needed)
+            yield from (
+                ManifestRow(number, _record(columns, cells)) for number, cells in enumerate(reader, start=2) if cells
+            )
     except UnicodeDecodeError as error:
         raise ManifestError([f"{path.name} is not UTF-8 text: {error.reason} at byte {error.start}"]) from error
     except csv.Error as error:
-        raise ManifestError([f"row {reader.line_num + 1}: {path.name} cannot be read as CSV: {error}"]) from error
+        raise ManifestError([f"row {reader.line_num}: {path.name} cannot be read as CSV: {error}"]) from error
+
+
+def _record(columns: list[str], cells: list[str]) -> dict[Any, Any]:
+    """Return a row's cells by column, as csv.DictReader does, which does not count the blank rows that it skips."""
+    record: dict[Any, Any] = dict(zip_longest(columns, cells[: len(columns)]))
+    return record | {None: cells[len(columns) :]} if len(cells) > len(columns) else record
 
 
 def require_columns(found: Iterable[str], needed: Collection[str]) -> None:

@@ -54,6 +54,12 @@ def test_a_csv_gives_paths_beside_it_and_ages(tmp_path):
     assert found.left_out == ()
 
 
+def test_rows_have_the_numbers_that_a_spreadsheet_shows(tmp_path):
+    text = 'path,age,note\n\na.nii,41,"two\nlines"\n\n\nb.nii,old\n'
+    found = read_list(csv(tmp_path, text, "a.nii", "b.nii"))
+    assert ([head.row for head in found.heads], codes(found)) == ([3], [(6, "age_unusable")])
+
+
 def test_a_folder_with_participants_csv_is_read(tmp_path):
     csv(tmp_path, "t1w,age\na.nii,41\n", "a.nii").rename(tmp_path / "participants.csv")
     assert len(read_list(tmp_path).heads) == 1
