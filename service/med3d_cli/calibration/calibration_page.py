@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from med3d_cli.calibration.calibration_list import LeftOutHead
 from med3d_cli.calibration.calibration_out import PAGE_TITLE
 from med3d_service.cohorts.charts.svg import BLUE, GREY, RED, Chart, padded
@@ -13,6 +15,12 @@ if TYPE_CHECKING:
     from med3d_pipeline.calibration.fitting import FittedSite
     from med3d_pipeline.calibration.outlook import Outlook
 Row = tuple[str, ...]
+FAR_SD = 5.0
+"""Of errors that are distributed normally not one in a million lies farther: a slip, or a head unlike the others."""
+TYPICAL_TO_SD = 1.4826
+"""From the median of absolute errors to their standard deviation, where they are distributed normally."""
+LEAST_SD_YEARS = 3.0
+"""No model errs less, so that heads which agree by chance make none of the others suspect."""
 
 
 def calibration_page(
@@ -103,6 +111,14 @@ def cautions(fitted: "FittedSite") -> list[str]:
             f"Guessing the mean age of these heads would be wrong by {guess:.1f} years, no more than the calibrated "
             "model: at this scanner, over these ages, its numbers tell little of one person."
         )
+    errors = abs(found.brain_ages - found.ages)
+    usual = max(TYPICAL_TO_SD * float(np.median(errors)), LEAST_SD_YEARS)
+    said += [
+        f"The head stated as {age:.0f} years old lies {error:.0f} years from that age, calibrated by the others, whose "
+        f"errors are of {usual:.0f}: look whether the age is right, for one slip moves every answer."
+        for age, error in zip(found.ages, errors, strict=True)
+        if error > FAR_SD * usual
+    ]
     return said
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from med3d_cli.calibration.calibrate import CalibrationOrder, make_calibration
 from med3d_cli.calibration.calibration_list import read_list
 from med3d_cli.calibration.calibration_out import check_out
-from med3d_cli.calibration.calibration_page import calibration_page
+from med3d_cli.calibration.calibration_page import calibration_page, cautions
 from med3d_cli.errors import CommandError
 from med3d_cli.main import make_app
 from med3d_contract.scanner_facts import ScannerFacts, sidecar_facts
@@ -212,6 +212,15 @@ def test_a_calibration_that_tells_little_says_so_on_its_page():
     assert "the offset alone was fitted" in page
     assert "its numbers tell little of one person" in page
     assert "<script" not in page
+
+
+def test_a_head_far_from_all_others_is_told_for_its_age_may_be_a_slip():
+    heads = site_heads(20, noise=3.0)
+    heads[3] = replace(heads[3], age_years=62.0)  # for 26
+    (said,) = cautions(fit_site(heads, "Ward 3", bearings(), CREATED))
+    assert said.startswith("The head stated as 62 years old lies 3")
+    assert cautions(fit_site(site_heads(20, noise=3.0), "Ward 3", bearings(), CREATED)) == []
+    assert cautions(fit_site(site_heads(20), "Ward 3", bearings(), CREATED)) == []
 
 
 def test_nifti_heads_are_of_the_scanner_that_their_sidecars_tell(heads):
