@@ -152,11 +152,12 @@ def _check(listed: HeadList, site: str, console: Console) -> None:
     if not listed.tells_health:
         console.print(NOBODY_TOLD, style="yellow", markup=False, highlight=False)
     with extra("worker"):
-        from med3d_pipeline.calibration.fitting import check_number
+        from med3d_pipeline.calibration.fitting import check_number, refuse_several_scanners
         from med3d_pipeline.calibration.refusals import refuse_patients
     with _refused_in_words():
         check_site(site)
         refuse_patients(listed.patients, len(listed.heads))
+        refuse_several_scanners(listed.several_scanners)
         check_number(len(listed.heads), len(listed.left_out))
 
 

@@ -1,4 +1,8 @@
-"""Who of a list is healthy: a patient's head would have the calibration take a disease for the scanner."""
+"""What a list says of its heads: who is healthy, and of which scanner each is.
+
+A patient's head would have the calibration take a disease for the scanner; those of two scanners would give the mean of
+both, which is true of neither.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -8,6 +12,11 @@ GROUPS = (
     "research_group", "subject_group", "subject_type", "participant_group", "participant_type", "patient_status",
     "disease", "disease_status", "disease_group", "disorder", "pathology", "health_status", "case_control", "diagnose",
     "gruppe",
+)  # fmt: skip
+SCANNERS = (
+    "scanner", "scanner_id", "scanner_name", "scanner_model", "scanner_site", "site", "site_id", "study_site", "centre",
+    "center", "manufacturer", "manufacturersmodelname", "manufacturers_model_name", "magneticfieldstrength",
+    "magnetic_field_strength", "field_strength",
 )  # fmt: skip
 HEALTHY = frozenset(
     {"control", "controls", "ctrl", "con", "hc", "nc", "cn", "healthy", "healthy control", "healthy controls",
@@ -25,7 +34,21 @@ def healthy_words(named: Collection[str]) -> frozenset[str]:
 
 def tells_group(column: str) -> bool:
     """Tell whether a column of this name says who is healthy."""
-    return "_".join(column.casefold().replace("-", " ").replace("_", " ").split()) in GROUPS
+    return _plain(column) in GROUPS
+
+
+def filled_scanners(cells: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return what a row says of where a head was scanned, by column."""
+    return {column: word for column, word in cells if _plain(column) in SCANNERS and _folded(word) not in NOT_SAID}
+
+
+def several_words(told: Iterable[Mapping[str, str]]) -> list[str]:
+    """Return the words of the first column in which rows say different ones; none where all agree."""
+    words: dict[str, dict[str, str]] = {}
+    for cells in told:
+        for column, word in cells.items():
+            words.setdefault(column, {}).setdefault(_folded(word), word.strip())
+    return next((sorted(found.values()) for found in words.values() if len(found) > 1), [])
 
 
 def filled_groups(cells: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -40,6 +63,10 @@ def filled_groups(cells: Iterable[tuple[str, str]]) -> dict[str, str]:
 def other_than_healthy(groups: Mapping[str, str], words: Collection[str]) -> str | None:
     """Return the first column that says something else than healthy; None where all that are filled say healthy."""
     return next((column.strip() for column, word in groups.items() if _folded(word) not in words), None)
+
+
+def _plain(column: str) -> str:
+    return "_".join(column.casefold().replace("-", " ").replace("_", " ").split())
 
 
 def _folded(word: str) -> str:

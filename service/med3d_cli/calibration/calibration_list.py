@@ -9,8 +9,10 @@ from pathlib import Path
 
 from med3d_cli.calibration.calibration_groups import (
     filled_groups,
+    filled_scanners,
     healthy_words,
     other_than_healthy,
+    several_words,
     tells_group,
 )
 from med3d_cli.errors import CommandError
@@ -27,12 +29,16 @@ LEAST_YEARS, MOST_YEARS = 18.0, 100.0
 
 @dataclass(frozen=True)
 class ListedHead:
-    """One row. age_years: None where the row does not say; groups: what it says of the person's health, by column."""
+    """One row. age_years: None where the row does not say; groups: what it says of the person's health, by column.
+
+    scanners: what it says of where the head was scanned, by column.
+    """
 
     row: int
     path: Path
     age_years: float | None
     groups: Mapping[str, str] = field(default_factory=dict)
+    scanners: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,11 @@ class HeadList:
     left_out: tuple[LeftOutHead, ...]
     patients: Mapping[str, int]
     tells_health: bool
+
+    @property
+    def several_scanners(self) -> list[str]:
+        """Scanners or sites that one column names; empty where no column names more than one."""
+        return several_words(head.scanners for head in self.heads)
 
 
 def read_list(place: Path, healthy: Collection[str] = ()) -> HeadList:
@@ -196,14 +207,14 @@ def _is_there(image: Path) -> bool:
 
 
 def _listed(row: int, image: Path, age: str, record: Mapping[str, str]) -> ListedHead | LeftOutHead:
-    groups = filled_groups(record.items())
+    groups, scanners = filled_groups(record.items()), filled_scanners(record.items())
     if not age or age.casefold() == "n/a":
-        return ListedHead(row, image, None, groups)
+        return ListedHead(row, image, None, groups, scanners)
     try:
         years = float(age.replace(",", "."))
     except ValueError:
         years = math.nan
-    return unusable_age(row, years) or ListedHead(row, image, years, groups)
+    return unusable_age(row, years) or ListedHead(row, image, years, groups, scanners)
 
 
 def _require_ages(heads: Sequence[ListedHead]) -> None:

@@ -96,8 +96,7 @@ def fit_site(
     check_number(len(heads), left_out)
     with_slope = _check_ages(ages, estimates)
     scanners = scanners_of([head.acquisition for head in heads])
-    if len(scanners) > 1:
-        raise _several_scanners([scanner.in_words() for scanner in scanners])
+    refuse_several_scanners([scanner.in_words() for scanner in scanners])
     age = fit_line(estimates, ages - estimates, with_slope=with_slope)
     brain_ages = estimates + _left_out_corrections(estimates, ages - estimates, with_slope=with_slope)
     bias, corrected = _gap_bias(ages, brain_ages - ages, bearings.space, with_slope=with_slope)
@@ -238,9 +237,11 @@ def _check_lines(*lines: Line) -> None:
     )
 
 
-def _several_scanners(names: list[str]) -> CalibrationRefused:
-    return CalibrationRefused(
-        CalibrationCode.SEVERAL_SCANNERS,
-        f"The heads come from {len(names)} scanners ({'; '.join(names)}). Calibrate each scanner on its own.",
-        {"scanners": names},
-    )
+def refuse_several_scanners(names: list[str]) -> None:
+    """Raise CalibrationRefused where ``names`` are of more than one scanner."""
+    if len(names) > 1:
+        raise CalibrationRefused(
+            CalibrationCode.SEVERAL_SCANNERS,
+            f"The heads come from {len(names)} scanners ({'; '.join(names)}). Calibrate each scanner on its own.",
+            {"scanners": names},
+        )

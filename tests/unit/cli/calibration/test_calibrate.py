@@ -175,6 +175,13 @@ def test_who_ends_it_finds_no_unpacked_head(heads, tmp_path, number):
     assert not (tmp_path / "x.json").exists()
 
 
+def test_heads_of_two_sites_by_the_list_are_refused_before_any_is_looked_at(heads, tmp_path):
+    first, *rows = heads.read_text().splitlines()
+    heads.write_text("\n".join([f"{first},site", *(f"{row},{'AB'[place % 2]}" for place, row in enumerate(rows))]))
+    done = run(heads, "--site", "Ward 3", "--out", tmp_path / "x.json")
+    assert str(done.exception).startswith("calibration_several_scanners: The heads come from 2 scanners (A; B)")
+
+
 def test_patients_are_refused_before_any_head_is_looked_at(heads, tmp_path):
     text = heads.read_text().replace("path,age", "path,age,diagnosis").replace("\n", ",MS\n")
     heads.write_text(text.replace("diagnosis,MS", "diagnosis") + ",MS")

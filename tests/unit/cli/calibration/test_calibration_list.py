@@ -60,6 +60,14 @@ def test_rows_have_the_numbers_that_a_spreadsheet_shows(tmp_path):
     assert ([head.row for head in found.heads], codes(found)) == ([3], [(6, "age_unusable")])
 
 
+@pytest.mark.parametrize("column", ["site", "Scanner", "Site-ID", "MagneticFieldStrength"])
+def test_a_column_that_names_several_scanners_is_told(tmp_path, column):
+    text = f"path,age,{column},note\na.nii,41,A 1,x\nb.nii,42,a 1,y\nc.nii,43,{{}},z\nd.nii,44,n/a,z\ne.nii,old,C,z\n"
+    names = [f"{letter}.nii" for letter in "abcde"]
+    assert read_list(csv(tmp_path, text.format("A 1"), *names)).several_scanners == []
+    assert read_list(csv(tmp_path, text.format("B"), *names)).several_scanners == ["A 1", "B"]
+
+
 def test_a_folder_with_participants_csv_is_read(tmp_path):
     csv(tmp_path, "t1w,age\na.nii,41\n", "a.nii").rename(tmp_path / "participants.csv")
     assert len(read_list(tmp_path).heads) == 1
