@@ -12,11 +12,16 @@ ASKED = (signal.SIGTERM, signal.SIGHUP)
 def ends_in_order() -> Iterator[None]:
     """Have SIGTERM and a closed terminal end this process as Ctrl-C does, not at once; for the main thread."""
     before = {number: signal.getsignal(number) for number in ASKED}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as with nohup
-            signal.signal(number, lambda asked, _frame: sys.exit(128 + asked))
+    end_in_order()
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_in_order() -> None:
+    """Have it so from now on."""
+    for number in ASKED:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as with nohup
+            signal.signal(number, lambda asked, _frame: sys.exit(128 + asked))

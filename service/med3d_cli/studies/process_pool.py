@@ -1,21 +1,27 @@
 """Work shared out among processes, of which one may die, as where memory runs out: it takes no other's work with it.
 
-None outlives who gave the work: children end with their parent, however it ends.
+None outlives who gave the work: children end with their parent, however it ends, and leave no temporary folder behind.
 """
 
 import multiprocessing
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from med3d_cli.ending import end_in_order
+
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 Begin = tuple[Callable[..., None], tuple[Any, ...]]
 """What each process begins with, and its arguments."""
+LEAST_S = 10.0
+"""How long a child whose parent is gone may take to leave nothing behind; a network's answer takes less."""
 
 
 def in_processes(
@@ -32,7 +38,7 @@ def in_processes(
     """
     left = dict(enumerate(items))
     with _pool(processes, begin) as pool:
-        waiting = {pool.submit(do, item): number for number, item in left.items()}
+        waiting = {pool.submit(_done, do, item): number for number, item in left.items()}
         for ended in as_completed(waiting):
             try:
                 made = ended.result()
@@ -47,7 +53,7 @@ def in_processes(
 def _alone(do: Callable[[Item], Done], item: Item, died: Callable[[Item], Done], begin: Begin | None) -> Done:
     with _pool(1, begin) as pool:
         try:
-            return pool.submit(do, item).result()
+            return pool.submit(_done, do, item).result()
         except BrokenProcessPool:
             return died(item)
 
@@ -66,7 +72,15 @@ def _pool(processes: int, begin: Begin | None) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
+def _done(do: Callable[[Item], Done], item: Item) -> Done:
+    try:
+        return do(item)
+    except SystemExit:  # asked to end: the pool would take it for this item's answer, and give the next
+        os._exit(1)
+
+
 def _begin(begin: Begin | None) -> None:
+    end_in_order()
     threading.Thread(target=_end_with_parent, name="ends with parent", daemon=True).start()
     if begin is not None:
         begin[0](*begin[1])
@@ -77,4 +91,6 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LEAST_S)
     os._exit(1)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -30,10 +31,19 @@ def note_and_stay(place: Path) -> int:
     return os.getpid()
 
 
+def stay_in_a_folder(place: Path) -> int:
+    """Never come to an end, with something unpacked in a temporary folder in ``place``."""
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        (Path(folder) / "unpacked").touch()
+        threading.Event().wait()
+    return 0
+
+
 def died(_place: Path) -> int:
     """Stand for what died."""
     return 0
 
 
 if __name__ == "__main__":
-    list(in_processes(note_and_stay, [Path(sys.argv[1])], 2, died))
+    do = {"note": note_and_stay, "unpack": stay_in_a_folder}[sys.argv[1]]
+    list(in_processes(do, [Path(sys.argv[2])], 2, died))

@@ -2,9 +2,13 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 import rig
 from med3d_cli.studies.process_pool import in_processes
@@ -25,13 +29,31 @@ def test_who_stops_asking_ends_what_is_under_way_and_begins_nothing_more(tmp_pat
     assert multiprocessing.active_children() == []
 
 
+@contextmanager
+def parent_at_work(what, place, at_work):
+    environment = os.environ | {"PYTHONPATH": str(Path(rig.__path__[0]).parent)}
+    command = [sys.executable, "-m", "rig.processes.pool_work", what, str(place)]
+    with subprocess.Popen(command, env=environment, start_new_session=True) as parent:
+        wait_until(at_work, "the child at work", 200)
+        yield parent
+
+
 def test_children_end_with_a_parent_that_is_killed(tmp_path):
     place = tmp_path / "stays"
-    environment = os.environ | {"PYTHONPATH": str(Path(rig.__path__[0]).parent)}
-    command = [sys.executable, "-m", "rig.processes.pool_work", str(place)]
-    with subprocess.Popen(command, env=environment) as parent:
-        wait_until(place.exists, "the child at work", 200)
+    with parent_at_work("note", place, place.exists) as parent:
         started = family(parent.pid)
         parent.kill()
     assert len(started) > 2
     wait_until_gone(started, 30)
+
+
+@pytest.mark.parametrize("how", ["the parent is killed", "all are asked to end"])
+def test_a_child_that_ends_early_leaves_nothing_unpacked(tmp_path, how):
+    with parent_at_work("unpack", tmp_path, lambda: any(tmp_path.glob("*/unpacked"))) as parent:
+        started = family(parent.pid)
+        if how == "the parent is killed":
+            parent.kill()
+        else:
+            os.killpg(parent.pid, signal.SIGTERM)
+        wait_until_gone(started, 60)
+    assert list(tmp_path.iterdir()) == []
