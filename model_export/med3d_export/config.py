@@ -105,7 +105,7 @@ class TrainingConfig(Section):
     """Everything that ``med3d-export train`` needs beside the data."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    version: str
+    version: str = Field(min_length=1)
     seed: int
     threads: int = Field(default=2, ge=1)
     grid: GridConfig = GridConfig()

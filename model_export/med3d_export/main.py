@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from med3d_cli.empty_words import refuse_empty_words
 from med3d_export.age_network.members import AgeNetworksDiffer
 from med3d_export.age_network.run import fit_missing
 from med3d_export.comparison_run import ComparisonError
@@ -21,7 +22,7 @@ from med3d_export.explaining.trial import RANDOMISED_HEADS, SHUFFLES, try_explan
 from med3d_export.phantom.commands import app as phantom_app
 from med3d_export.releasing.new_bundle import ReleaseError, new_bundle
 from med3d_export.releasing.onnx_export import ParityError
-from med3d_export.releasing.promotion import PromotionError, put_in_place
+from med3d_export.releasing.promotion import PromotionError, put_in_place, restore_stopped
 from med3d_export.releasing.promotion_run import compare_bundles
 from med3d_export.releasing.renewal import renew_bundle
 from med3d_export.repeatability.scores import RepeatabilityError
@@ -68,9 +69,7 @@ Device = Annotated[str, typer.Option("--device", help="torch's name of the devic
 OnlyPlan = Annotated[
     bool, typer.Option("--only-plan", help="file that says what to fit, for a machine with a GPU; nothing is fitted")
 ]
-InPlace = Annotated[
-    Path, typer.Option("--in-place", help="folder of the bundle to replace", exists=True, file_okay=False)
-]
+InPlace = Annotated[Path, typer.Option("--in-place", help="folder of the bundle to replace", file_okay=False)]
 ReportFolder = Annotated[Path, typer.Option("--report", help="where the comparison is written")]
 OnlyCompare = Annotated[bool, typer.Option("--only-compare", help="write the comparison and replace nothing")]
 Private = Annotated[
@@ -242,6 +241,7 @@ def promote(
     only_compare: OnlyCompare = False,
 ) -> None:
     """Hold a bundle against the one in place on the same heads, write the comparison, then replace it."""
+    restore_stopped(in_place)
     promotion = compare_bundles(candidate, in_place, data, cache or default_cache(), jobs, report)
     agreement = promotion.brain_age
     typer.echo(f"shift {agreement.shift} years, limits {agreement.lower_limit:.2f} to {agreement.upper_limit:.2f}")
@@ -322,6 +322,7 @@ def _say(bundle: Bundle) -> None:
 
 def run() -> None:
     """Run the program: known faults end in one clear message and exit code 2."""
+    refuse_empty_words(app)
     try:
         app()
     except KNOWN_FAULTS as error:

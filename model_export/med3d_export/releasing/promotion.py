@@ -185,7 +185,8 @@ def put_in_place(candidate: Path, place: Path) -> None:
     The copy is verified and reproduces its reference case before anything is moved. Raises BundleError where it does
     not.
     """
-    arriving, leaving = (place.with_name(f".{place.name}.{what}") for what in ("arriving", "leaving"))
+    restore_stopped(place)
+    arriving, leaving = place.with_name(f".{place.name}.arriving"), _leaving(place)
     for left in (arriving, leaving):
         shutil.rmtree(left, ignore_errors=True)
     shutil.copytree(candidate, arriving)
@@ -201,3 +202,13 @@ def put_in_place(candidate: Path, place: Path) -> None:
     finally:
         shutil.rmtree(arriving, ignore_errors=True)
     shutil.rmtree(leaving, ignore_errors=True)
+
+
+def restore_stopped(place: Path) -> None:
+    """Bring back the bundle that a promotion had moved away from ``place`` when it was killed, if one was."""
+    if _leaving(place).exists() and not place.exists():
+        _leaving(place).rename(place)
+
+
+def _leaving(place: Path) -> Path:
+    return place.with_name(f".{place.name}.leaving")

@@ -1,11 +1,12 @@
 """The command line: what is wrong is one message and exit code 2, never a traceback."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from med3d_export.main import KNOWN_FAULTS, app
+from med3d_export.main import KNOWN_FAULTS, app, run
 from med3d_export.training_run import RunBusy, work_alone
 
 RECIPE = Path(__file__).parents[3] / "model_export" / "configs" / "phantom-smoke.toml"
@@ -60,3 +61,15 @@ def test_two_commands_do_not_work_in_one_run(command, tmp_path):
     assert isinstance(refused.exception, RunBusy), refused.output
     assert isinstance(refused.exception, KNOWN_FAULTS)
     assert not isinstance(CliRunner().invoke(app, given).exception, RunBusy)
+
+
+@pytest.mark.parametrize("words", [["--released", "", "--version", "1", "--out", "new"],
+                                   ["--released", ".", "--version", "", "--out", "new"],
+                                   ["--released", ".", "--version", "1", "--out="]])  # fmt: skip
+def test_a_variable_that_is_not_set_is_no_folder_and_no_version(words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["med3d-export", "renew", *words])
+    with pytest.raises(SystemExit, match="2"):
+        run()
+    assert "it is empty, as where a variable is not set" in " ".join(capsys.readouterr().err.split()).replace("│ ", "")
+    assert not any(tmp_path.iterdir())

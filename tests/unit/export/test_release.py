@@ -301,6 +301,19 @@ def test_a_candidate_replaces_the_bundle_in_place_and_an_altered_one_leaves_it_a
     assert [path.name for path in place.parent.iterdir()] == ["phantom"]
 
 
+def test_a_promotion_that_was_killed_between_its_moves_is_made_up_for_by_the_next(released, tmp_path):
+    place, candidate = tmp_path / "bundles" / "phantom", tmp_path / "candidate"
+    shutil.copytree(released.bundle.path, candidate)
+    (candidate / "decoder.onnx").write_bytes(b"altered")
+    aside = place.with_name(".phantom.leaving")
+    aside.mkdir(parents=True)
+    (aside / "mark").write_text("the one that was in place")
+    with pytest.raises(BundleError, match=r"decoder\.onnx"):
+        put_in_place(candidate, place)
+    assert (place / "mark").is_file()
+    assert [path.name for path in place.parent.iterdir()] == ["phantom"]
+
+
 @dataclass(frozen=True)
 class TurnedRound(PhantomExperiment):
     """The same people in a manifest whose rows are in another order."""
