@@ -14,7 +14,7 @@ from med3d_export.age_network.members import AgeMembers
 from med3d_export.age_network.plan import AgeFit, AgePlan
 from med3d_export.augmentation_config import AugmentationConfig
 from med3d_export.config import TrainingConfig
-from med3d_export.fold_evidence import OTHER_DRAWS, TEST_COPIES, FoldEvidence
+from med3d_export.fold_evidence import OTHER_DRAWS, TEST_COPIES, AgedEvidence, FoldEvidence
 from med3d_export.subjects.cohort import Cohort
 from med3d_export.subjects.folds import Fold, Indices, stratified_folds
 from med3d_export.training import Tensors
@@ -87,17 +87,17 @@ class AgeCodes:
                 return None
             return cls(**{field.name: stored[field.name] for field in fields(cls)})
 
-    def beside(self, one: FoldEvidence, config: AgeNetworkConfig | None) -> FoldEvidence:
+    def beside(self, one: FoldEvidence, config: AgeNetworkConfig | None) -> AgedEvidence:
         """Return the evidence with the code as the last number of all its latents, those before training, too."""
-        return replace(
-            one,
-            latents=_joined(one.latents, self.heads),
-            start_latents=_joined(one.start_latents, self.heads),
-            copies=_joined(one.copies, self.copies),
-            start_copies=_joined(one.start_copies, self.copies),
-            test_copies=_joined(one.test_copies, self.test_copies),
-            code_spreads=with_code_weight(one.code_spreads, config),
-        )
+        told = {field.name: getattr(one, field.name) for field in fields(one)} | {
+            "latents": _joined(one.latents, self.heads),
+            "start_latents": _joined(one.start_latents, self.heads),
+            "copies": _joined(one.copies, self.copies),
+            "start_copies": _joined(one.start_copies, self.copies),
+            "test_copies": _joined(one.test_copies, self.test_copies),
+            "code_spreads": with_code_weight(one.code_spreads, config),
+        }
+        return AgedEvidence(**told)
 
 
 def ask_members(

@@ -148,6 +148,12 @@ class TrainingConfig(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _age_code_is_mixed_into_a_line(self) -> Self:
+        if self.age_network is not None and self.evaluation.head_kernels != ("linear",):
+            raise ValueError('age_network needs evaluation.head_kernels = ["linear"]: its age is mixed into one line')
+        return self
+
     @property
     def latent_dimension(self) -> int:
         """Of what a bundle's encoder gives: the autoencoder's latent and, where there is an age network, its number."""

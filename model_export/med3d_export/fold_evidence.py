@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,8 @@ class FoldEvidence:
     slices: npt.NDArray[np.float32]
     curve: tuple[EpochReport, ...]
 
+    has_age_code: ClassVar[bool] = False
+
     @property
     def name(self) -> str:
         """Of its file, without suffix."""
@@ -91,6 +93,12 @@ class FoldEvidence:
         curve = tuple(EpochReport(**report) for report in json.loads(str(arrays.pop("curve"))))
         arrays |= {name: int(arrays[name]) for name in ("seed", "fold", "candidate")}
         return cls(**arrays, curve=curve)
+
+
+class AgedEvidence(FoldEvidence):
+    """The same with the number of age networks as the last of all latents."""
+
+    has_age_code = True
 
 
 def evidence_name(seed: int, fold: int, candidate: int) -> str:

@@ -26,10 +26,14 @@ LEAST_SPREAD = 1e-6
 
 @dataclass(frozen=True)
 class HeadSearch:
-    """The head that did best and its mean absolute error over the inner folds, in the label's unit."""
+    """The head that did best and its mean absolute error over the inner folds, in the label's unit.
+
+    age_code_share: how much of the estimate the age networks tell, from 0 to 1.
+    """
 
     head: Pipeline
     inner_error: float
+    age_code_share: float = 0.0
 
 
 class CodeScaler(StandardScaler):

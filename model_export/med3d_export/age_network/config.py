@@ -16,7 +16,8 @@ class AgeNetworkConfig(Section):
     A site's heads are drawn the less often the more there are of it (the square root). copies: of each head, varied
     once for all fits; each step draws among them. margin: voxels at either end of each axis that the networks do not
     see; what is left is a multiple of 2 to the number of halvings + 1. channels: of the convolutions; all but the last
-    two are followed by a halving. code_weight: what the number counts beside the latent's where heads are compared.
+    two are followed by a halving. code_weight: what the number counts beside the latent's in
+    heads other than that of the age, where heads are compared.
     """
 
     members: int = Field(default=5, ge=2)

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from med3d_export.evaluation.age_heads import TrainingHeads, fit_age_head, fit_head
 from med3d_export.evaluation.image_quality import ImageQuality
 from med3d_export.evaluation.novelty import neighbour_distance
 from med3d_export.evaluation.probes import predicted_sites, woman_scores
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.fold_evidence import FoldEvidence
 from med3d_export.harmonisation import SiteCorrection
-from med3d_export.heads import HeadSearch, LabelledLatents, search_head
+from med3d_export.heads import HeadSearch
 from med3d_export.latent_maps import shrunk_covariance
 from med3d_export.subjects.folds import Fold, Indices
 from med3d_export.subjects.labels import Labels
@@ -117,20 +118,23 @@ def site_correction(latents: npt.NDArray[np.float32], labels: Labels, own: Indic
 
 def age_head(one: FoldEvidence, labels: Labels, settings: EvaluationConfig) -> HeadSearch:
     """Return the head that learns the ages of the fold's training subjects."""
-    return _head(one, one.latents, one.copies, labels.ages_years, labels, settings)
+    return _age_head(one, one.latents, one.copies, labels, settings)
 
 
-def _head(
-    one: FoldEvidence, latents: npt.NDArray[np.float32], copies: Copies, values: Floats, labels: Labels,
-    settings: EvaluationConfig,
-) -> HeadSearch:  # fmt: skip
-    """Return the head that learns ``values`` (NaN: not known) of the fold's training subjects, and of their copies."""
+def _age_head(
+    one: FoldEvidence, latents: npt.NDArray[np.float32], copies: Copies, labels: Labels, settings: EvaluationConfig
+) -> HeadSearch:
+    fit = fit_age_head if one.has_age_code else fit_head
+    return fit(_training_heads(one, latents, copies, labels.ages_years, labels), settings, one.seed)
+
+
+def _training_heads(
+    one: FoldEvidence, latents: npt.NDArray[np.float32], copies: Copies, values: Floats, labels: Labels
+) -> TrainingHeads:
+    """Return the fold's training subjects whose ``values`` (N,) are known (not NaN)."""
     known = np.isfinite(values[one.training])
-    own, weight = one.training[known], settings.head_copy_weight
-    return search_head(
-        LabelledLatents.of(latents[own], copies[:, known], values[own], labels.subjects[own], weight, one.code_spreads),
-        settings.inner_folds, one.seed, settings.head_space,
-    )  # fmt: skip
+    own = one.training[known]
+    return TrainingHeads(latents[own], copies[:, known], values[own], labels.subjects[own], one.code_spreads)
 
 
 class _Rows:
@@ -161,7 +165,7 @@ class _Rows:
         inner = settings.inner_folds
         latents = one.latents.astype(np.float64)
         self._set("age", repeat, other, search.head.predict(one.latents[other]))
-        start = _head(one, one.start_latents, one.start_copies, labels.ages_years, labels, settings).head
+        start = _age_head(one, one.start_latents, one.start_copies, labels, settings).head
         self._set("start_age", repeat, other, start.predict(one.start_latents[other]))
         varied = [np.abs(search.head.predict(copy) - labels.ages_years[other]) for copy in one.test_copies]
         self._set("varied_age_error", repeat, other, np.mean(varied, axis=0))
@@ -182,7 +186,8 @@ class _Rows:
         known = labels.with_sdmt
         own, other = one.training[known[one.training]], one.test[known[one.test]]
         if len(own) >= 2 * settings.inner_folds and len(other):
-            head = _head(one, one.latents, one.copies, labels.sdmt, labels, settings).head
+            heads = _training_heads(one, one.latents, one.copies, labels.sdmt, labels)
+            head = fit_head(heads, settings, one.seed).head
             self._set("sdmt", repeat, other, head.predict(one.latents[other]))
 
     def _set(self, name: str, repeat: int, rows: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> None:

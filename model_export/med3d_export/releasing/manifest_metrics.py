@@ -14,6 +14,8 @@ from med3d_export.evaluation.uncertainty import Interval
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.subjects.labels import Labels
 
+NETWORK_SHARE = "age_network_share"
+"""Of an estimated age: how much of it the age networks tell."""
 PREFIXES = {
     MEAN_ONLY: "baseline_mean_only",
     BEFORE_TRAINING: "baseline_untrained_start",

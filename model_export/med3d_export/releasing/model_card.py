@@ -4,6 +4,7 @@ import numpy as np
 
 from med3d_export.config import PopulationConfig, TrainingConfig
 from med3d_export.evaluation_config import EvaluationConfig
+from med3d_export.releasing.manifest_metrics import NETWORK_SHARE
 from med3d_export.subjects.cohort import Cohort
 from med3d_export.subjects.folds import Split, leave_one_site_out, stratified_folds
 from med3d_pipeline.inference.manifest import SIMULATED_LABELS
@@ -94,7 +95,7 @@ def model_card(
     """Write docs/README.md of the bundle; ``metrics`` are those of the manifest."""
     parts = (
         _origin(config, cohort),
-        _training(config, cohort, minutes),
+        _training(config, cohort, metrics, minutes),
         _cross_validation(config, cohort, metrics),
         _groups(metrics),
         _sites(config, cohort, metrics),
@@ -122,13 +123,13 @@ to {ages.max():.0f} years (mean {ages.mean():.1f}), {(sexes == "F").sum()} of wo
 {population.source}; {population.licence}."""
 
 
-def _training(config: TrainingConfig, cohort: Cohort, minutes: float) -> str:
+def _training(config: TrainingConfig, cohort: Cohort, m: dict[str, float], minutes: float) -> str:
     objective = ", ".join(f"{name} = {value}" for name, value in config.objective.model_dump().items())
     fits = len(_split(config, cohort).folds) * config.evaluation.repeats + 1
     return f"""## Training
 
 Objective: {objective}. {config.optimiser.epochs} epochs of AdamW, averaged weights.
-{_supervision(config)}
+{_supervision(config, m)}
 The released latent is the posterior's mean{_start(config)} All {fits} fits together took
 {minutes:.0f} minutes."""
 
@@ -292,7 +293,7 @@ def _row(name: str, prefix: str, metrics: dict[str, float]) -> str:
     return f"| {name} | {values[0]:.2f} | {values[1]:.2f} | {values[2]:.2f} | {values[3]:.2f} | {values[4]:.2f} |"
 
 
-def _supervision(config: TrainingConfig) -> str:
+def _supervision(config: TrainingConfig, m: dict[str, float]) -> str:
     weights = {
         name.removesuffix("_weight"): value
         for name, value in config.supervision.model_dump().items()
@@ -308,8 +309,17 @@ def _supervision(config: TrainingConfig) -> str:
             f"The encoder is semi-supervised: the last number of its latent is the mean age that\n"
             f"{config.age_network.members} small convolutional networks tell, which learned the ages of the training "
             f"subjects under strong variation.\nOf a training subject the heads hear the age that a network tells "
-            f"which had not seen that subject. The decoder sees none of it.{also}{hidden}"
+            f"which had not seen that subject. The decoder sees none of it.{_share(m)}{also}{hidden}"
         )
     if not weights:
         return f"No label reached the encoder: it is unsupervised.{hidden}"
     return f"The encoder is semi-supervised: {thrown}.{hidden}"
+
+
+def _share(m: dict[str, float]) -> str:
+    if NETWORK_SHARE not in m:
+        return ""
+    return (
+        f"\nAn estimated age is {m[NETWORK_SHARE]:.0%} theirs; the rest is the regression's on the other numbers. The "
+        "share is what fits the training\nsubjects best, each as models see it that had not learned from it."
+    )

@@ -3,7 +3,7 @@
 import json
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,11 +13,12 @@ import numpy.typing as npt
 from med3d_export.age_codes import use_unseen_ages, with_code_weight
 from med3d_export.age_network.members import AgeMembers
 from med3d_export.config import TrainingConfig
+from med3d_export.evaluation.age_heads import TrainingHeads, fit_age_head, fit_head
 from med3d_export.evaluation.held_out import HeldOut, site_correction
 from med3d_export.evaluation.protocol import EvaluationReport
-from med3d_export.heads import LabelledLatents, search_head, without_support_vectors
+from med3d_export.heads import without_support_vectors
 from med3d_export.releasing.latent_calibration import calibrated_space, decision_limits, false_alarms, without_traces
-from med3d_export.releasing.manifest_metrics import manifest_metrics
+from med3d_export.releasing.manifest_metrics import NETWORK_SHARE, manifest_metrics
 from med3d_export.releasing.model_card import (
     BUNDLE_LICENCE,
     licence_text,
@@ -106,8 +107,8 @@ def _make(source: ReleaseInput, folder: Path) -> Bundle:
         fitted = fitted.with_age(source.age.code())
     latents, copies, answered = _latents(source, fitted, folder)
     export_autoencoder(fitted, folder, half_weights=in_half)
-    parity = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
-    parity |= _release_heads(source, fitted, latents, copies, folder)
+    checks = {"parity_networks": check_autoencoder(fitted, folder, source.tensors[:PARITY_HEADS])}
+    checks |= _release_heads(source, fitted, latents, copies, folder)
     space = calibrated_space(
         source.config, source.labels, source.found, latents.astype(np.float64), answered.astype(np.float64)
     )
@@ -119,7 +120,7 @@ def _make(source: ReleaseInput, folder: Path) -> Bundle:
     measured = manifest_metrics(source.report, source.found, source.labels, source.config.evaluation)
     limits = decision_limits(source.config, space)
     measured |= {name: round(value, 4) for name, value in false_alarms(limits, space).items()}
-    metrics = measured | {name: float(f"{value:.3g}") for name, value in parity.items()}
+    metrics = measured | {name: float(f"{value:.3g}") for name, value in checks.items()}
     _write_texts(source, metrics, folder)
     write_reference_case(Bundle(folder, _manifest(source, metrics, folder), SessionOptions(provider="cpu")))
     manifest = _manifest(source, metrics, folder)
@@ -156,23 +157,28 @@ def _latents(
 def _release_heads(
     source: ReleaseInput, fitted: FittedAutoencoder, latents: npt.NDArray[np.float32], copies: Copies, folder: Path
 ) -> dict[str, float]:
-    """Fit heads to every labelled subject, write them, and check each alone and behind the exported encoder."""
+    """Fit heads to every labelled subject, write them, and check each alone and behind the exported encoder.
+
+    Returns what the checks measured, and age_network_share where there are age networks.
+    """
     config, labels, settings = source.config, source.labels, source.config.evaluation
-    parity = {}
-    for name, values in (("brain_age", labels.ages_years), ("sdmt", labels.sdmt)):
-        known, path = np.isfinite(values), folder / "heads" / f"{name}.onnx"
-        learned = LabelledLatents.of(
-            latents[known], copies[:, known], values[known], labels.subjects[known], settings.head_copy_weight,
-            with_code_weight(fitted.code_spreads(), config.age_network),
-        )  # fmt: skip
-        head = search_head(learned, settings.inner_folds, source.config.seed, settings.head_space).head
-        if head.named_steps["svr"].kernel == "linear":
+    spreads = with_code_weight(fitted.code_spreads(), config.age_network)
+    heads = TrainingHeads(latents, copies, labels.ages_years, labels.subjects, spreads)
+    found = {"brain_age": (fit_age_head if source.age else fit_head)(heads, settings, config.seed)}
+    known = np.flatnonzero(labels.with_sdmt)
+    found["sdmt"] = fit_head(replace(heads, values=labels.sdmt).part(known), settings, config.seed)
+    measured = {}
+    for name, search in found.items():
+        head, path = search.head, folder / "heads" / f"{name}.onnx"
+        if "svr" in head.named_steps and head.named_steps["svr"].kernel == "linear":
             head = without_support_vectors(head)
         export_head(head, latents.shape[1], path)
-        parity[f"parity_{name}"] = check_head(head, path, latents)
+        measured[f"parity_{name}"] = check_head(head, path, latents)
         chained = check_chain(fitted, head, folder, path.name, source.tensors[:PARITY_HEADS])
-        parity[f"parity_chain_{name}"] = chained
-    return parity
+        measured[f"parity_chain_{name}"] = chained
+    if source.age is not None:
+        measured[NETWORK_SHARE] = found["brain_age"].age_code_share
+    return measured
 
 
 def _write_texts(source: ReleaseInput, metrics: dict[str, float], folder: Path) -> None:

@@ -1,8 +1,11 @@
 """The search of the support vector regression."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from med3d_export.evaluation.age_heads import TrainingHeads, fit_age_head, fit_head
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.heads import CodeScaler, HeadSpace, LabelledLatents, search_head, without_support_vectors
 
@@ -17,6 +20,52 @@ def given(local: bool) -> LabelledLatents:
     values = latents[:, 20] if local else latents[:, 0] + latents[:, 1]
     people = np.array([f"s{number}" for number in range(60)])
     return LabelledLatents(latents, 10 * values + rng.normal(size=60), people)
+
+
+def aged(latent_noise: float, code_noise: float, count: int = 120) -> TrainingHeads:
+    """A number of the latent knows the age, and the code does, each as well as its noise in years allows."""
+    rng = np.random.default_rng(3)
+    ages = rng.uniform(20, 80, count)
+    latents = rng.normal(size=(count, 9))
+    latents[:, 0] = (ages + rng.normal(0, latent_noise, count)) / 10
+    latents[:, -1] = (ages + rng.normal(0, code_noise, count) - ages.mean()) / ages.std()
+    return TrainingHeads(latents, latents[None] + 0.01, ages, np.arange(count), np.ones(9))
+
+
+def test_an_age_is_told_by_networks_and_regression_as_far_as_each_knows_it():
+    settings = EvaluationConfig(head_kernels=("linear",), head_copies=1, head_copy_weight=0.0)
+    shares = {}
+    for noises in ((6.0, 1.0), (6.0, 6.0), (1.0, 6.0)):
+        heads = aged(*noises)
+        found = fit_age_head(heads, settings, 5)
+        shares[noises] = found.age_code_share
+        said = found.head.predict(heads.latents)
+        by_latent = fit_head(heads.without_age_code(), settings, 5).head.predict(heads.latents[:, :-1])
+        by_code = heads.values.mean() + heads.values.std() * heads.latents[:, -1]
+        np.testing.assert_allclose(said, shares[noises] * by_code + (1 - shares[noises]) * by_latent)
+    assert shares[6.0, 1.0] > 0.9
+    assert shares[1.0, 6.0] < 0.15
+    assert 0.35 < shares[6.0, 6.0] < 0.75
+    both, either = fit_age_head(aged(6.0, 6.0), settings, 5), fit_head(aged(6.0, 6.0).without_age_code(), settings, 5)
+    assert both.inner_error < 0.9 * either.inner_error
+
+
+def test_the_share_of_the_networks_is_found_without_a_persons_own_scans():
+    """Every person twice: a regression that saw the other scan would know the age, and take the share for itself."""
+    settings = EvaluationConfig(head_kernels=("linear",), head_costs=(30.0,), inner_folds=24)
+    once, told = aged(30.0, 6.0, 12), np.random.default_rng(1).normal(size=(12, 60))
+    latents = np.tile(np.concatenate([told, once.latents[:, -1:]], axis=1), (2, 1))
+    twice = TrainingHeads(
+        latents, np.empty((0, 24, 61)), np.tile(once.values, 2), np.tile(np.arange(12), 2), np.ones(61)
+    )
+    assert fit_age_head(twice, settings, 5).age_code_share > 0.6
+    assert fit_age_head(replace(twice, people=np.arange(24)), settings, 5).age_code_share < 0.2
+
+
+def test_where_networks_and_regression_agree_there_is_nothing_to_share():
+    settings, heads = EvaluationConfig(head_kernels=("linear",)), aged(0.0, 0.0)
+    same = replace(heads, latents=np.zeros((120, 9)), values=np.linspace(20, 80, 120), copies=np.empty((0, 120, 9)))
+    assert np.isfinite(fit_age_head(same, settings, 5).head.predict(same.latents)).all()
 
 
 def weight_of(latents: LabelledLatents) -> float:

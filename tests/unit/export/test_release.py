@@ -377,7 +377,10 @@ def supervised(released: Released, tmp_path_factory: pytest.TempPathFactory) -> 
     """The same fits with age networks beside them."""
     run = tmp_path_factory.mktemp("supervised") / "run"
     shutil.copytree(released.run, run)
-    experiment = replace(released.experiment, config=CONFIG.model_copy(update={"age_network": AGE_NETWORK}))
+    evaluation = CONFIG.evaluation.model_copy(update={"head_kernels": ("linear",)})
+    experiment = replace(
+        released.experiment, config=CONFIG.model_copy(update={"age_network": AGE_NETWORK, "evaluation": evaluation})
+    )
     with pytest.raises(RunIncomplete, match="fit-ages"):
         experiment.held_out(run)
     fit_missing(experiment.plan_ages(run), run / "ages", "cpu", jobs=1, on_done=lambda _done, _count: None)
