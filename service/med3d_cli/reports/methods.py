@@ -11,8 +11,9 @@ SPACE = "MNI152NLin2009aSym"
 DESCRIPTION = (
     "Brain age was estimated from T1-weighted images with InfoVAE-Med3D: brain extraction by two convolutional "
     "networks, bias field correction, affine registration to {space}, a code by the encoder of a 3D "
-    "information-maximising variational autoencoder{dimension}, and support vector regression; intervals are "
-    "conformal{level}. Scans outside the model's limits of quality or far from its training cohort got no number."
+    "information-maximising variational autoencoder{dimension}, and support vector regression, averaged with "
+    "convolutional networks that tell an age where the model's card names them; intervals are conformal{level}. "
+    "Scans outside the model's limits of quality or far from its training cohort got no number."
 )
 CITATION = "InfoVAE-Med3D, version {version}. Model {models}. Method: InfoVAE-Med3D, arXiv:2510.00051."
 

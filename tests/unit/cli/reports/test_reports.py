@@ -5,7 +5,7 @@ import pytest
 
 from med3d_cli.reports.group_page import FlowStep, GroupReport, GroupScan, flow_steps, group_page, outliers_first
 from med3d_cli.reports.group_statistics import accuracy, gaps_by_group, permutation_p
-from med3d_cli.reports.methods import Made, citation
+from med3d_cli.reports.methods import Made, citation, methods_paragraphs
 from med3d_cli.reports.scan_page import ScanReport, place_chart, scan_page
 from med3d_cli.reports.strips import Usual, strip
 from med3d_cli.reports.usual_quality import usual_quality
@@ -107,6 +107,8 @@ def test_what_to_cite_stands_by_itself_and_scans_of_the_training_are_said_to_be_
     told = AnalysedInput(input="x", status=RunStatus.COMPLETED, result=answer_with(), provenance=PROVENANCE)
     page = group_page(GroupReport("A group", [learned], citation=citation([Made(told, BUNDLE)])))
     assert "CITATION.cff" not in page
+    (how, _software) = methods_paragraphs([Made(told, BUNDLE)])
+    assert "networks that tell an age" in how
     assert "drawn in grey and counted in no figure. Here: 1." in " ".join(page.split())
 
 
