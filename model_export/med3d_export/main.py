@@ -241,6 +241,7 @@ def promote(
     only_compare: OnlyCompare = False,
 ) -> None:
     """Hold a bundle against the one in place on the same heads, write the comparison, then replace it."""
+    in_place = in_place.absolute()
     restore_stopped(in_place)
     promotion = compare_bundles(candidate, in_place, data, cache or default_cache(), jobs, report)
     agreement = promotion.brain_age

@@ -63,6 +63,13 @@ def test_two_commands_do_not_work_in_one_run(command, tmp_path):
     assert not isinstance(CliRunner().invoke(app, given).exception, RunBusy)
 
 
+def test_the_bundle_to_replace_may_be_the_folder_that_one_is_in(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    given = ["promote", "--candidate", ".", "--in-place", ".", "--data", ".", "--report", "report", "--only-compare"]
+    refused = CliRunner().invoke(app, given)
+    assert isinstance(refused.exception, KNOWN_FAULTS), refused.exception
+
+
 @pytest.mark.parametrize("words", [["--released", "", "--version", "1", "--out", "new"],
                                    ["--released", ".", "--version", "", "--out", "new"],
                                    ["--released", ".", "--version", "1", "--out="]])  # fmt: skip
