@@ -126,12 +126,13 @@ to {ages.max():.0f} years (mean {ages.mean():.1f}), {(sexes == "F").sum()} of wo
 def _training(config: TrainingConfig, cohort: Cohort, m: dict[str, float], minutes: float) -> str:
     objective = ", ".join(f"{name} = {value}" for name, value in config.objective.model_dump().items())
     fits = len(_split(config, cohort).folds) * config.evaluation.repeats + 1
+    aside = ", without the age networks" if config.age_network is not None else ""
     return f"""## Training
 
 Objective: {objective}. {config.optimiser.epochs} epochs of AdamW, averaged weights.
 {_supervision(config, m)}
 The released latent is the posterior's mean{_start(config)} All {fits} fits together took
-{minutes:.0f} minutes."""
+{minutes:.0f} minutes{aside}."""
 
 
 def _split(config: TrainingConfig, cohort: Cohort) -> Split:
@@ -321,5 +322,6 @@ def _share(m: dict[str, float]) -> str:
         return ""
     return (
         f"\nAn estimated age is {m[NETWORK_SHARE]:.0%} theirs; the rest is the regression's on the other numbers. The "
-        "share is what fits the training\nsubjects best, each as models see it that had not learned from it."
+        "share is what fits the training\nsubjects best, each as a network and a regression tell it that had not "
+        "learned from it."
     )

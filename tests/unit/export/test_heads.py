@@ -1,13 +1,21 @@
 """The search of the support vector regression."""
 
-from dataclasses import replace
+import json
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from med3d_export.config import read_config
 from med3d_export.evaluation.age_heads import TrainingHeads, fit_age_head, fit_head
+from med3d_export.evaluation.held_out import age_head
 from med3d_export.evaluation_config import EvaluationConfig
+from med3d_export.fold_evidence import AgedEvidence, FoldEvidence
 from med3d_export.heads import CodeScaler, HeadSpace, LabelledLatents, search_head, without_support_vectors
+from med3d_export.releasing.model_card import model_card
+from med3d_export.subjects.cohort import Cohort, CohortSubject
+from med3d_export.subjects.labels import Labels
 
 pytestmark = pytest.mark.export
 WHOLE = 2
@@ -63,9 +71,42 @@ def test_the_share_of_the_networks_is_found_without_a_persons_own_scans():
 
 
 def test_where_networks_and_regression_agree_there_is_nothing_to_share():
-    settings, heads = EvaluationConfig(head_kernels=("linear",)), aged(0.0, 0.0)
-    same = replace(heads, latents=np.zeros((120, 9)), values=np.linspace(20, 80, 120), copies=np.empty((0, 120, 9)))
-    assert np.isfinite(fit_age_head(same, settings, 5).head.predict(same.latents)).all()
+    """All latents and ages alike: both tell the very same years, and no share is better than another."""
+    settings, heads = EvaluationConfig(head_kernels=("linear",), head_costs=(0.3,)), aged(0.0, 0.0, 20)
+    same = replace(heads, latents=np.zeros((20, 9)), values=np.full(20, 50.0), copies=np.empty((0, 20, 9)))
+    found = fit_age_head(same, settings, 5)
+    assert found.age_code_share == 0.0
+    np.testing.assert_allclose(found.head.predict(same.latents), 50.0)
+
+
+def test_a_fold_s_evidence_with_an_age_code_has_its_ages_told_by_both():
+    settings, heads = EvaluationConfig(head_kernels=("linear",), head_costs=(0.3,)), aged(6.0, 6.0, 40)
+    given = dict.fromkeys(field.name for field in fields(FoldEvidence)) | {
+        "seed": 5, "training": np.arange(40), "latents": heads.latents, "copies": heads.copies,
+        "code_spreads": heads.spreads,
+    }  # fmt: skip
+    words = heads.people.astype(str)
+    labels = Labels(words, heads.values, words, words, np.full(40, np.nan), "none", None)
+    assert age_head(FoldEvidence(**given), labels, settings).age_code_share == 0.0
+    kept = replace(AgedEvidence(**given), latents=heads.latents)
+    assert 0.2 < age_head(kept, labels, settings).age_code_share < 0.9
+
+
+def test_the_card_says_how_much_of_an_age_the_networks_tell_and_what_its_minutes_leave_out():
+    place = Path(__file__).parents[3] / "model_export"
+    metrics = json.loads((place / "bundles" / "infovae-two-sites" / "manifest.json").read_text("utf-8"))["metrics"]
+    config = read_config(place / "configs" / "infovae-two-sites.toml")
+    people = (CohortSubject(n, f"p{n}", 20.0 + n, "FM"[n % 2], "HH", Path("head.nii")) for n in range(20))
+    cohort = Cohort(tuple(people))
+    card = " ".join(model_card(config, cohort, metrics | {"age_network_share": 0.57}, "some", 9.0).split())
+    assert "57% theirs" in card
+    assert "each as a network and a regression tell it that had not learned from it" in card
+    assert "9 minutes, without the age networks" in card
+    plain = config.model_copy(update={"age_network": None})
+    metrics.pop("age_network_share", None)
+    without = " ".join(model_card(plain, cohort, metrics, "some", 9.0).split())
+    assert "theirs" not in without
+    assert "took 9 minutes. " in without
 
 
 def weight_of(latents: LabelledLatents) -> float:

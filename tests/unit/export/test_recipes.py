@@ -54,6 +54,7 @@ def test_a_wrong_key_is_named(tmp_path):
         ("refuse_factor = 2.0", "refuse_factor = nan", r"decision\.refuse_factor"),
         ("[evaluation]", "[age_network]\nmargin = [0, 16, 0]\n[evaluation]", r"age_network\.margin must leave"),
         ("[evaluation]", "[age_network]\nmargin = [0, 1, 0]\n[evaluation]", r"age_network\.margin must leave"),
+        ("[evaluation]", "[age_network]\n[evaluation]", r"age_network needs evaluation\.head_kernels"),
     ],
 )
 def test_what_no_network_could_work_with_is_named_before_anything_is_made(tmp_path, before, after, named):
