@@ -124,7 +124,7 @@ calibrate on and all others to be tried; means over the splits. Made by `python 
 
 {table(HEADER, rows)}
 
-Estimate and age correlate by {r:.2f}. The best line through all {len(heads)} leaves {best:.2f} years: no offset and slope can do better.
+Estimate and age correlate by {r:.2f}. The least-squares line through all {len(heads)}, fitted to the very heads that it is held against, leaves {best:.2f} years: little more can be had of an offset and a slope.
 Aims with {SIZES[0]} heads: mean error at most {ERROR_AIM_YEARS} years, far from training at most {FAR_AIM:.0%}.
 
 ![Estimates and ages; mean errors of the splits]({PICTURE})
