@@ -21,6 +21,9 @@ def monai_metadata(config: TrainingConfig, grid_shape: Sequence[int]) -> dict[st
         "is_patch_data": False,
         "channel_def": {"0": "T1w, brain only"},
     }
+    numbers = {"0": "posterior mean"}
+    if config.age_network is not None:
+        numbers[str(config.latent_dimension - 1)] = "the age networks' age, in units of the training ages' deviation"
     latent = {
         "type": "tuples",
         "format": "latent",
@@ -29,12 +32,12 @@ def monai_metadata(config: TrainingConfig, grid_shape: Sequence[int]) -> dict[st
         "dtype": "float32",
         "value_range": [],
         "is_patch_data": False,
-        "channel_def": {"0": "posterior mean"},
+        "channel_def": numbers,
     }
     return {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
         "version": config.version,
-        "changelog": {config.version: "first release"},
+        "changelog": {config.version: "trained by med3d-export"},
         "monai_version": version("monai"),
         "pytorch_version": version("torch"),
         "numpy_version": version("numpy"),

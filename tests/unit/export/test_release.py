@@ -421,6 +421,14 @@ def test_a_bundle_knows_the_scans_again_that_it_learned_from_also_with_age_netwo
         predictor = bundle.predictor()
         assert all(predictor.has_learned_from(seen) for seen in predictor.look(heads))
         assert not any(predictor.has_learned_from(seen) for seen in predictor.look(others))
+    # The last bundle's age is a share of the networks', which is one number of its line.
+    share = bundle.manifest.metrics["age_network_share"]
+    assert "age_network_share" not in released.bundle.manifest.metrics
+    latent = bundle.latent(heads[0])
+    moved = latent + np.eye(len(latent), dtype=np.float32)[-1]
+    of_code = np.subtract(bundle.estimates(moved)[0], bundle.estimates(latent)[0])
+    ages = experiment.cohort().ages_years
+    np.testing.assert_allclose(of_code, share * ages.std(), rtol=0.01, atol=0.01)
 
 
 def test_what_a_head_learns_from_is_said_by_a_network_that_had_not_seen_it(released, supervised):
