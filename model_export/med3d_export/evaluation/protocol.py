@@ -116,6 +116,12 @@ def paired_errors(first: Floats, second: Floats, labels: Labels, seed: int) -> P
     return compare_paired(mean_of_people(ours[shared], people), mean_of_people(theirs[shared], people), seed)
 
 
+LESS_ALIKE = (
+    "Baselines that read the same voxels agree head by head:\nwhere there are no others, methods that are less alike "
+    "need more, and each pair's own figure in the tables counts."
+)
+
+
 def detectable_between_baselines(baselines: BaselineEstimates, labels: Labels) -> float:
     """Return the smallest mean difference in absolute error, in years, that this cohort shows with a power of 0.8.
 

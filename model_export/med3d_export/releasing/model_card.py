@@ -187,8 +187,9 @@ that has seen it. Baselines on the same tensors and folds. Years, means over the
 {rows}
 
 95 % interval of the first row's MAE over subjects: {m["brain_age_mae_lower_95"]:.2f} to
-{m["brain_age_mae_upper_95"]:.2f}. Two methods whose MAE differs by less than {m["detectable_difference_years"]:.2f}
-years cannot be told apart with this cohort. The bias-corrected row takes out what age alone explains of the gap
+{m["brain_age_mae_upper_95"]:.2f}. Two methods as alike as the baselines that read the same voxels cannot be told apart
+with this cohort where their MAE differs by less than {m["detectable_difference_years"]:.2f} years; others need more.
+The bias-corrected row takes out what age alone explains of the gap
 (coefficients from each fold's training subjects). It needs
 the true age and must not be compared with the rows above it."""
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from med3d_export.evaluation.comparison import ComparisonPlan, ComparisonReport, Pairing
+from med3d_export.evaluation.protocol import LESS_ALIKE
 from med3d_export.evaluation.scores import Row
 from med3d_export.monitors import PosteriorMonitors
 from med3d_export.report.figures import errors_of_all
@@ -55,7 +56,7 @@ def plan_text(plan: ComparisonPlan) -> str:
 seeds {", ".join(map(str, plan.seeds))}, {plan.candidates_each} setting(s) of each objective, chosen in every outer fold
 by the inner folds of its training subjects. With these {plan.subjects} scans a true difference in mean absolute error
 below **{plan.detectable_years:.2f} years** is found less than four times in five (two-sided 5 %; from the paired errors
-of the two baselines that differ most, before any objective was fitted)."""
+of the two baselines that differ most, before any objective was fitted). {LESS_ALIKE}"""
 
 
 def _rows(report: ComparisonReport) -> list[Row]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from med3d_export.evaluation.held_out import HeldOut
 from med3d_export.evaluation.image_quality import SIGMA_VOXELS, WINDOW
-from med3d_export.evaluation.protocol import EvaluationReport
+from med3d_export.evaluation.protocol import LESS_ALIKE, EvaluationReport
 from med3d_export.evaluation.reactive_intervals import WORTH
 from med3d_export.evaluation_config import EvaluationConfig
 from med3d_export.monitors import PosteriorMonitors
@@ -82,14 +82,15 @@ def _opening(source: ReportInput) -> str:
 
 The encoder is **{report.method.kind}**. {report.subjects} scans, {source.split},
 {len(report.seeds)} repeats with seeds {", ".join(map(str, report.seeds))}; fitted:
-{SCOPES[report.scope]}. In every fold encoder, scaler and support vector regression are fitted anew to the training
+{SCOPES[report.scope]}. In every fold encoder, scaler and support vector regression, and age networks and their share
+of an age where the recipe has them, are fitted anew to the training
 subjects; the regression's settings are {settings}. No subject is tested by a
 model that has seen it.
 
 **Detectable difference, fixed before any trained row was looked at:** {report.detectable_years:.2f} years of mean
 absolute error (two-sided 5 %, power 0.8, from the paired errors of the two
 baselines that differ most). Smaller differences prove
-nothing with this cohort.
+nothing with this cohort. {LESS_ALIKE}
 
 Intervals in brackets are 95 % percentile bootstrap intervals over subjects; a subject's errors are averaged over
 repeats first."""
