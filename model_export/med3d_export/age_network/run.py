@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -60,15 +61,27 @@ def _at_once(
     """Yield whenever one of ``asked`` is done: in this process, or in so many others."""
     if jobs == 1:
         shared = _Shared.open(*opened)
-        for one in asked:
-            work(shared, *one)
-            yield
+        with _one_thread():
+            for one in asked:
+                work(shared, *one)
+                yield
         return
     # Spawned, not forked: neither torch's threads nor a CUDA context survive a fork.
     with start_processes(jobs, _open, opened, "spawn") as pool:
         for done in as_completed([pool.submit(_work, work, *one) for one in asked]):
             done.result()
             yield
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute as each of several processes does: more threads add up in another order, to other last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(eq=False)

@@ -77,6 +77,15 @@ def test_a_run_that_was_stopped_goes_on_and_leaves_only_the_members(plan, tmp_pa
     )
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_members_fitted_side_by_side_are_those_fitted_one_after_the_other(plan, tmp_path):
     path = tmp_path / "plan.npz"
     plan.save(path)
