@@ -118,23 +118,17 @@ def site_correction(latents: npt.NDArray[np.float32], labels: Labels, own: Indic
 
 def age_head(one: FoldEvidence, labels: Labels, settings: EvaluationConfig) -> HeadSearch:
     """Return the head that learns the ages of the fold's training subjects."""
-    return _age_head(one, one.latents, one.copies, labels, settings)
-
-
-def _age_head(
-    one: FoldEvidence, latents: npt.NDArray[np.float32], copies: Copies, labels: Labels, settings: EvaluationConfig
-) -> HeadSearch:
     fit = fit_age_head if one.has_age_code else fit_head
-    return fit(_training_heads(one, latents, copies, labels.ages_years, labels), settings, one.seed)
+    return fit(_training_heads(one, labels.ages_years, labels), settings, one.seed)
 
 
-def _training_heads(
-    one: FoldEvidence, latents: npt.NDArray[np.float32], copies: Copies, values: Floats, labels: Labels
-) -> TrainingHeads:
+def _training_heads(one: FoldEvidence, values: Floats, labels: Labels) -> TrainingHeads:
     """Return the fold's training subjects whose ``values`` (N,) are known (not NaN)."""
     known = np.isfinite(values[one.training])
     own = one.training[known]
-    return TrainingHeads(latents[own], copies[:, known], values[own], labels.subjects[own], one.code_spreads)
+    return TrainingHeads(
+        one.latents[own], one.copies[:, known], values[own], labels.subjects[own], one.code_spreads
+    )  # fmt: skip
 
 
 class _Rows:
@@ -165,7 +159,8 @@ class _Rows:
         inner = settings.inner_folds
         latents = one.latents.astype(np.float64)
         self._set("age", repeat, other, search.head.predict(one.latents[other]))
-        start = _age_head(one, one.start_latents, one.start_copies, labels, settings).head
+        before = replace(one, latents=one.start_latents, copies=one.start_copies)
+        start = age_head(before, labels, settings).head
         self._set("start_age", repeat, other, start.predict(one.start_latents[other]))
         varied = [np.abs(search.head.predict(copy) - labels.ages_years[other]) for copy in one.test_copies]
         self._set("varied_age_error", repeat, other, np.mean(varied, axis=0))
@@ -186,8 +181,7 @@ class _Rows:
         known = labels.with_sdmt
         own, other = one.training[known[one.training]], one.test[known[one.test]]
         if len(own) >= 2 * settings.inner_folds and len(other):
-            heads = _training_heads(one, one.latents, one.copies, labels.sdmt, labels)
-            head = fit_head(heads, settings, one.seed).head
+            head = fit_head(_training_heads(one, labels.sdmt, labels), settings, one.seed).head
             self._set("sdmt", repeat, other, head.predict(one.latents[other]))
 
     def _set(self, name: str, repeat: int, rows: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> None:

@@ -39,7 +39,7 @@ def tells_group(column: str) -> bool:
 
 def filled_scanners(cells: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return what a row says of where a head was scanned, by column."""
-    return {column: word for column, word in cells if _plain(column) in SCANNERS and _folded(word) not in NOT_SAID}
+    return _filled(cells, SCANNERS)
 
 
 def several_words(told: Iterable[Mapping[str, str]]) -> list[str]:
@@ -53,16 +53,16 @@ def several_words(told: Iterable[Mapping[str, str]]) -> list[str]:
 
 def filled_groups(cells: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return every group column that a row fills, with its word; two that are spelt alike are both kept."""
-    return {
-        column: word
-        for column, word in cells
-        if tells_group(column) and _folded(word) not in NOT_SAID
-    }  # fmt: skip
+    return _filled(cells, GROUPS)
 
 
 def other_than_healthy(groups: Mapping[str, str], words: Collection[str]) -> str | None:
     """Return the first column that says something else than healthy; None where all that are filled say healthy."""
     return next((column.strip() for column, word in groups.items() if _folded(word) not in words), None)
+
+
+def _filled(cells: Iterable[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
+    return {column: word for column, word in cells if _plain(column) in names and _folded(word) not in NOT_SAID}
 
 
 def _plain(column: str) -> str:
