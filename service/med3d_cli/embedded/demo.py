@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from med3d_cli.data_dir import DataDir
+from med3d_cli.ending import end_in_order
 from med3d_cli.errors import CommandError
 from med3d_cli.extras import extra, require_onnx_runtime
 from med3d_cli.kept_file import write_whole
@@ -23,7 +24,6 @@ from med3d_cli.kept_file import write_whole
 READY = "med3d ready on "
 STOP_TIMEOUT_S = 12.0
 PICTURE_WIDTH = 100
-EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 def demo(
@@ -40,7 +40,7 @@ def demo(
     from med3d_client.study_stream import open_study
 
     require_onnx_runtime()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # so that SIGTERM, too, cleans up
+    end_in_order()
     console = Console(record=picture is not None, width=PICTURE_WIDTH if picture else None)
     with tempfile.TemporaryDirectory(prefix="med3d-demo-") as folder:
         path = study or _write_head(Path(folder) / "study", console)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from med3d_cli.connection import connect
+from med3d_cli.ending import ends_in_order
 from med3d_cli.errors import CommandError
 from med3d_cli.kept_file import write_whole
 from med3d_cli.screens import AsJson, print_json, table_console
@@ -55,7 +56,7 @@ def submit(
 
 def _submit_one(client: ResultsClient, path: Path, options: StudyOptions, *, quiet: bool) -> Submitted:
     console = Console(stderr=True)
-    with open_study(path) as upload, console.status("sending"):
+    with ends_in_order(), open_study(path) as upload, console.status("sending"):
         submitted = client.submit(upload, options)
     if quiet:
         return submitted
